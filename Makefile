@@ -1,0 +1,59 @@
+# Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
+.PHONY: help dev test lint format bench demo constraints clean
+.DEFAULT_GOAL := help
+
+PORT ?= 8000
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+dev: $(VENV)/.run ## Run everything on this machine (PORT=8000); Ctrl-C stops it
+	@exec $(BIN)/gifster dev --port $(PORT)
+
+test: $(VENV)/.dev ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure speed and memory on this machine
+	$(BIN)/python -m bench.upload
+
+demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
+	@$(BIN)/gifster demo --port $(PORT)
+
+constraints: ## Write the versions of a fresh resolution to constraints.txt
+	@rm -rf $(VENV)/constraints && $(PYTHON) -m venv $(VENV)/constraints
+	@$(VENV)/constraints/bin/pip --disable-pip-version-check install --quiet -e '.[dev]'
+	@$(VENV)/constraints/bin/pip freeze --exclude-editable > constraints.txt
+	@rm -rf $(VENV)/constraints
+
+clean: ## Remove the virtual environment (var/, your data, stays)
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "gifster needs Python 3.11 or newer, and no python3 here is: set PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "making a virtual environment with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) has no working venv module (on Debian: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing what gifster needs"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing what gifster and its tests need"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run

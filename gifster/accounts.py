@@ -1,0 +1,141 @@
+"""What the application does with people: signing up, the one welcome mail, logging in, tokens.
+
+Like `library.py`: plain synchronous functions, with a database connection around them.
+"""
+
+import hashlib
+import logging
+import secrets
+from datetime import timedelta
+
+import argon2
+import peewee
+
+from gifster.database import db
+from gifster.jobs import enqueue, transaction
+from gifster.library import Conflict, Denied, Invalid
+from gifster.mailers import NotDelivered, Transport, WelcomeMailer
+from gifster.models import Token, User, now
+
+logger = logging.getLogger("gifster.accounts")
+
+MIN_PASSWORD = 8
+MAX_PASSWORD = 1000
+
+# OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. More memory would let a
+# dozen people who log in at once take a gigabyte.
+_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_nobody = _hasher.hash(secrets.token_hex())
+
+
+def sign_up(email: str, password: str, name: str = "") -> User:
+    """Make an account, and have the welcome mail sent.
+
+    Parameters:
+      email: at most 254 characters; kept in lower case.
+      password: 8 to 1,000 characters; only its Argon2id hash is kept.
+      name: at most 100 characters; by default what is before the address's @.
+
+    Raises:
+      Invalid: one of them does not do; says which.
+      Conflict: there is an account with that address.
+    """
+    email, name = email.strip().lower(), " ".join(name.split())
+    local, at, domain = email.partition("@")
+    if not (local and at and domain) or len(email) > 254 or not email.isprintable() or " " in email:
+        raise Invalid("email_invalid", "That is no e-mail address.")
+    if len(name) > 100 or not name.isprintable():
+        raise Invalid("name_invalid", "A name has at most 100 characters, all printable.")
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise Invalid(
+            "password_invalid", f"A password has {MIN_PASSWORD} to {MAX_PASSWORD:,} characters."
+        )
+    try:
+        with transaction(db):
+            user = User.create(
+                email=email, name=name or local[:100], password_hash=_hasher.hash(password)
+            )
+            enqueue("send_welcome_email", user.id)
+    except peewee.IntegrityError:
+        raise Conflict("email_taken", "There is an account with that address already.") from None
+    return user
+
+
+def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
+    """Deliver the welcome mail of a user, at most once however often this is called.
+
+    The user is claimed before the mail server hears of the mail. The claim is given back only if
+    the server certainly has not taken it; when nobody knows (the connection broke after the mail
+    was sent off, the process was killed), the mail is not sent again.
+
+    Raises:
+      NotDelivered: trying again later is safe.
+    """
+    user = User.get_or_none(User.id == user_id)
+    if user is None:
+        return
+    mine = User.id == user_id
+    unclaimed = mine & User.welcome_claimed_at.is_null()
+    if not User.update(welcome_claimed_at=now()).where(unclaimed).execute():
+        logger.info("welcome mail of user=%s is in hand already", user_id)
+        return
+    try:
+        transport.deliver(WelcomeMailer.welcome_email(user, sender))
+    except NotDelivered:
+        User.update(welcome_claimed_at=None).where(mine).execute()
+        raise
+    User.update(welcomed_at=now()).where(mine).execute()
+
+
+def log_in(email: str, password: str) -> User:
+    """The user with that address and password.
+
+    Raises:
+      Denied: there is none; does not say whether the address is known.
+    """
+    user = User.get_or_none(User.email == email.strip().lower())
+    try:
+        _hasher.verify(user.password_hash if user else _nobody, password[:MAX_PASSWORD])
+    except argon2.exceptions.VerificationError:
+        user = None
+    if user is None:
+        raise Denied("login_failed", "The address or the password is wrong.")
+    return user
+
+
+def issue_token(user: User, days: int | None = None) -> str:
+    """A new secret that stands for the user: a browser's session, or a program's token.
+
+    Parameters:
+      days: how long it holds; None for until it is revoked.
+
+    Returns:
+      the secret. It is not kept anywhere, so it cannot be shown again.
+    """
+    secret = secrets.token_urlsafe(32)
+    expires_at = None if days is None else now() + timedelta(days=days)
+    Token.create(digest=_digest(secret), user=user, expires_at=expires_at)
+    return secret
+
+
+def user_for_token(secret: str) -> User | None:
+    """The user that a secret stands for, if it still does."""
+    token = (
+        Token.select(Token, User)
+        .join(User)
+        .where(
+            Token.digest == _digest(secret),
+            Token.expires_at.is_null() | (Token.expires_at > now()),
+        )
+        .get_or_none()
+    )
+    return None if token is None else token.user
+
+
+def revoke_token(secret: str) -> None:
+    """Make a secret worthless."""
+    Token.delete().where(Token.digest == _digest(secret)).execute()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,7 @@
+"""Background work on uploads: the framework's own actors, with our models loaded for them."""
+
+from gifster import models  # noqa: F401
+from gifster.actors import setup  # noqa: F401
+from gifster.uploads.actors import remove_files, store_asset
+
+__all__ = ["remove_files", "store_asset"]

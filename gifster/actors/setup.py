@@ -1,0 +1,13 @@
+"""Boots a worker process from settings and environment alone, before any actor is declared."""
+
+import sys
+
+from gifster.boot import boot
+from gifster.settings import SettingsError, load
+from gifster.valkey import NoEmbeddedBroker
+
+try:
+    settings = load()
+    broker = boot(settings)
+except (SettingsError, NoEmbeddedBroker) as error:
+    sys.exit(f"gifster.actors: {error}")

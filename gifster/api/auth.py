@@ -1,0 +1,70 @@
+"""Who is asking: a session cookie or an API token, both looked up by `accounts`."""
+
+from typing import Any
+
+from gifster import accounts
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.models import User
+
+COOKIE = "gifster_session"
+
+
+async def current_user(context: Context, req: Any) -> User | None:
+    """The user that the request's token or session stands for.
+
+    Raises:
+      Problem: 401 for a token that stands for nobody (any more).
+    """
+    if hasattr(req.context, "user"):
+        user: User | None = req.context.user
+        return user
+    scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        user = await context.run(accounts.user_for_token, token.strip())
+        if user is None:
+            raise Problem(401, "token_invalid", "The token is wrong, expired or revoked.")
+    else:
+        cookies = req.get_cookie_values(COOKIE)
+        user = await context.run(accounts.user_for_token, cookies[0]) if cookies else None
+    req.context.user = user
+    return user
+
+
+async def require_writer(context: Context, req: Any) -> User | None:
+    """The user, who may write; None where anonymous people may.
+
+    Raises:
+      Problem: 401 for somebody who has to sign in first.
+    """
+    user = await current_user(context, req)
+    if user is None and not context.settings.auth.anonymous_uploads:
+        raise Problem(
+            401,
+            "sign_in_first",
+            "Sign in first, or send an API token (Authorization: Bearer …).",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return user
+
+
+async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:
+    """Give the browser a session cookie."""
+    days = context.settings.auth.session_days
+    secret = await context.run(accounts.issue_token, user, days)
+    resp.set_cookie(
+        COOKIE,
+        secret,
+        max_age=days * 86_400,
+        path="/",
+        http_only=True,
+        same_site="Lax",
+        secure=req.forwarded_scheme == "https",
+    )
+
+
+async def end_session(context: Context, req: Any, resp: Any) -> None:
+    """Make the browser's session cookie worthless, and take it back."""
+    for secret in req.get_cookie_values(COOKIE) or []:
+        await context.run(accounts.revoke_token, secret)
+    resp.unset_cookie(COOKIE, path="/", same_site="Lax")

@@ -1,0 +1,57 @@
+"""What every resource is handed: the settings, the threads for what blocks, the templates."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+import jinja2
+
+from gifster.database import db
+from gifster.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Context:
+    """One for each web process.
+
+    Parameters:
+      settings: the application's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("gifster.api"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do something that blocks in a thread, with a database connection around it."""
+        return await self._in_thread(functools.partial(_connected, work, *args, **kwargs))
+
+    async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same without a database connection: for files."""
+        return await self._in_thread(functools.partial(work, *args, **kwargs))
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        # A thread cannot be stopped. If the request is (its client has gone), wait for the thread
+        # all the same: whoever cleans up after the request must know what was done.
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+
+def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    with db.connection_context():
+        return work(*args, **kwargs)

@@ -1,0 +1,136 @@
+"""The HTTP API of GIFs: `/api/gifs`, `/api/gifs/{id}`, `/api/gifs/{id}/image`."""
+
+from typing import Any
+
+import falcon
+
+from gifster import library
+from gifster.api.auth import require_writer
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.api.receive import UploadForm, json_object, upload_form
+from gifster.api.representation import gif_json, gifs_json
+from gifster.models import Gif, User
+
+
+def accept_upload(form: UploadForm, user: User | None) -> Gif:
+    """Make a GIF of a received form (in a thread)."""
+    tags = [tag for field in form.fields.get("tags", []) for tag in library.split_tags(field)]
+    gif = library.add_gif(form.require_image(), title=form.first("title"), tags=tags, user=user)
+    form.handed_over()
+    return gif
+
+
+class Gifs:
+    """`GET` a list, `POST` an upload."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        try:
+            limit = int(req.get_param("limit") or 30)
+        except ValueError:
+            limit = 0
+
+        def work() -> dict[str, Any]:
+            gifs, following = library.list_gifs(
+                q=req.get_param("q") or "",
+                tag=req.get_param("tag") or "",
+                cursor=req.get_param("cursor") or "",
+                limit=limit,
+            )
+            return {"items": gifs_json(gifs), "next": following}
+
+        resp.media = await self.context.run(work)
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        user = await require_writer(self.context, req)
+        if falcon.parse_header(req.content_type or "")[0] == "application/json":
+            await json_object(self.context, req)
+            raise Problem(
+                422,
+                "remote_image_url_unsupported",
+                "Fetching an image by its URL is not built yet: send multipart/form-data.",
+            )
+        async with upload_form(self.context, req) as form:
+            gif = await self.context.run(accept_upload, form, user)
+        await _answer(self.context, resp, gif, falcon.HTTP_202)
+
+
+class OneGif:
+    """`GET`, `PATCH` (title, tags), `DELETE`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
+        def work() -> dict[str, Any]:
+            return gifs_json([library.get_gif(gif_id)])[0]
+
+        resp.media = await self.context.run(work)
+
+    async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
+        user = await require_writer(self.context, req)
+        changes = await json_object(self.context, req)
+        title, tags = changes.get("title"), changes.get("tags")
+        if unknown := set(changes) - {"title", "tags"}:
+            raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0]!r}.")
+        if title is not None and not isinstance(title, str):
+            raise Problem(422, "title_invalid", "title must be a text.")
+        if tags is not None and not (
+            isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+        ):
+            raise Problem(422, "tags_invalid", "tags must be a list of texts.")
+
+        def work() -> Gif:
+            gif = library.get_gif(gif_id)
+            library.check_may_change(gif, user)
+            library.edit_gif(gif, title=title, tags=tags)
+            return gif
+
+        await _answer(self.context, resp, await self.context.run(work), falcon.HTTP_200)
+
+    async def on_delete(self, req: Any, resp: Any, gif_id: str) -> None:
+        user = await require_writer(self.context, req)
+
+        def work() -> None:
+            gif = library.get_gif(gif_id)
+            library.check_may_change(gif, user)
+            library.delete_gif(gif)
+
+        await self.context.run(work)
+        resp.status = falcon.HTTP_204
+
+
+class GifImage:
+    """`PUT` another image in place of the present one."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_put(self, req: Any, resp: Any, gif_id: str) -> None:
+        user = await require_writer(self.context, req)
+
+        def look() -> Gif:
+            gif = library.get_gif(gif_id)
+            library.check_may_change(gif, user)
+            return gif
+
+        gif = await self.context.run(look)
+        async with upload_form(self.context, req) as form:
+
+            def work() -> None:
+                library.replace_image(gif, form.require_image())
+                form.handed_over()
+
+            await self.context.run(work)
+        await _answer(self.context, resp, gif, falcon.HTTP_202)
+
+
+async def _answer(context: Context, resp: Any, gif: Gif, status: str) -> None:
+    tags = await context.run(library.tags_of, [gif])
+    resp.status = status
+    resp.media = gif_json(gif, tags[gif.id])
+    if status == falcon.HTTP_202:
+        resp.location = f"/api/gifs/{gif.id}"

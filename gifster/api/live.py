@@ -1,0 +1,83 @@
+"""Live pages: `/events?gif=…&gif=…` tells a page when its GIFs change state (server-sent events).
+
+One look at the database each half second serves all pages of this process, and there is none
+while no page is waiting for anything.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import peewee
+from falcon.asgi import SSEvent
+
+from gifster import library
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+
+logger = logging.getLogger("gifster.api")
+
+INTERVAL_S = 0.5
+PING_S = 15
+#: A stream ends by then; the browser opens a new one by itself if it still waits for something.
+LIFETIME_S = 300
+MAX_GIFS = 100
+
+
+class Events:
+    """`GET` a stream of `{"id": …, "state": …}`, first the present states, then each change.
+    The state is null for a GIF that is gone."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._waiting: list[list[str]] = []
+        self._states: dict[str, str | None] = {}
+        self._looked = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        ids = req.get_param_as_list("gif") or []
+        if not 1 <= len(ids) <= MAX_GIFS:
+            raise Problem(400, "gif_missing", f"Name 1 to {MAX_GIFS} GIFs: /events?gif=ID")
+        resp.set_header("X-Accel-Buffering", "no")
+        resp.sse = self._stream(ids)
+
+    async def _stream(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
+        seen: dict[str, str | None] = {}
+        quiet_since = started = time.monotonic()
+        self._waiting.append(ids)
+        if self._task is None:
+            self._task = asyncio.create_task(self._look())
+        try:
+            while time.monotonic() - started < LIFETIME_S:
+                async with self._looked:
+                    await self._looked.wait()
+                for gif_id in ids:
+                    if gif_id not in self._states:
+                        continue
+                    state = self._states[gif_id]
+                    if gif_id not in seen or seen[gif_id] != state:
+                        seen[gif_id], quiet_since = state, time.monotonic()
+                        yield SSEvent(event="gif", json={"id": gif_id, "state": state})
+                if time.monotonic() - quiet_since > PING_S:
+                    quiet_since = time.monotonic()
+                    yield None
+        finally:
+            self._waiting.remove(ids)
+
+    async def _look(self) -> None:
+        try:
+            while self._waiting:
+                ids = sorted({gif_id for waiting in self._waiting for gif_id in waiting})
+                try:
+                    found = await self.context.run(library.states, ids)
+                    self._states = {gif_id: found.get(gif_id) for gif_id in ids}
+                except peewee.PeeweeException as error:
+                    logger.warning("the states cannot be read: %s", error)
+                async with self._looked:
+                    self._looked.notify_all()
+                await asyncio.sleep(INTERVAL_S)
+        finally:
+            self._task = None

@@ -1,0 +1,67 @@
+"""What every request meets: headers for browsers, the methods of fixed files, foreign forms."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import falcon
+
+from gifster.api.problems import Problem
+from gifster.boot import MEDIA
+
+STATIC = "/static"
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+PAGE_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: Whatever somebody managed to upload: it is shown as what it is, and nothing in it runs.
+MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+
+class Headers:
+    """Security and caching headers."""
+
+    async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.set_header("Referrer-Policy", "same-origin")
+        if req.path.startswith(MEDIA + "/"):
+            resp.set_header("Content-Security-Policy", MEDIA_POLICY)
+            resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+            if succeeded:
+                # A key names one content for ever: a new image gets new keys.
+                resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        else:
+            resp.set_header("Content-Security-Policy", PAGE_POLICY)
+            if not req.path.startswith(STATIC + "/"):
+                resp.set_header("Cache-Control", "no-store")
+
+
+class FixedFiles:
+    """Falcon's static routes answer any method; files are only read."""
+
+    async def process_request(self, req: Any, resp: Any) -> None:
+        fixed = req.path.startswith((MEDIA + "/", STATIC + "/"))
+        if fixed and req.method not in SAFE_METHODS:
+            raise falcon.HTTPMethodNotAllowed(sorted(SAFE_METHODS))
+
+
+class SameOrigin:
+    """Refuses what a page of another site makes a browser send, with our cookie on it.
+
+    Browsers say where a request comes from (`Sec-Fetch-Site`, Fetch Metadata; older ones `Origin`);
+    programs say nothing, and carry no cookie. So no token is needed in forms.
+    """
+
+    async def process_request(self, req: Any, resp: Any) -> None:
+        if req.method in SAFE_METHODS:
+            return
+        site = req.get_header("Sec-Fetch-Site")
+        origin = req.get_header("Origin")
+        foreign = (
+            site not in ("same-origin", "none")
+            if site is not None
+            else origin is not None and urlsplit(origin).netloc != req.get_header("Host")
+        )
+        if foreign:
+            raise Problem(403, "cross_site", "That was sent by a page of another site.")

@@ -1,0 +1,167 @@
+"""The pages: plain forms and plain HTML, which work without JavaScript. `static/gifster.js` adds
+progress bars, several files at once, and cards that change by themselves."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import falcon
+
+from gifster import accounts, library
+from gifster.api.auth import current_user, end_session, require_writer, start_session
+from gifster.api.context import Context
+from gifster.api.gifs import accept_upload
+from gifster.api.problems import problem_for
+from gifster.api.receive import upload_form, url_form
+from gifster.api.representation import gifs_json
+from gifster.library import LibraryError
+from gifster.models import Gif, User
+
+PAGE_SIZE = 30
+
+
+class Page:
+    """What all pages share."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def render(self, req: Any, resp: Any, template: str, **values: Any) -> None:
+        """Answer with a template, which also knows who is asking."""
+        user = await current_user(self.context, req)
+        values |= {"user": user, "may_write": self.may_write(user)}
+        resp.content_type = falcon.MEDIA_HTML
+        resp.text = self.context.templates.get_template(template).render(values)
+
+    def may_write(self, user: User | None) -> bool:
+        """Whether the upload form is of any use to somebody."""
+        return user is not None or self.context.settings.auth.anonymous_uploads
+
+
+class Gallery(Page):
+    """`/` shows the library and the upload form, which posts to `/gifs`."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        q, tag = req.get_param("q") or "", req.get_param("tag") or ""
+
+        def work() -> tuple[list[dict[str, Any]], str | None]:
+            cursor = req.get_param("cursor") or ""
+            gifs, following = library.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
+            return gifs_json(gifs), following
+
+        gifs, following = await self.context.run(work)
+        await self.render(
+            req,
+            resp,
+            "gallery.html",
+            gifs=gifs,
+            q=q,
+            tag=tag,
+            next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
+            max_bytes=self.context.settings.uploads.max_bytes,
+        )
+
+    async def on_post_upload(self, req: Any, resp: Any) -> None:
+        user = await require_writer(self.context, req)
+        async with upload_form(self.context, req) as form:
+            gif = await self.context.run(accept_upload, form, user)
+        raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
+
+    async def on_get_upload(self, req: Any, resp: Any) -> None:
+        raise falcon.HTTPSeeOther("/")
+
+
+class GifPage(Page):
+    """`/gifs/{id}`, its card for the gallery, and its delete button."""
+
+    async def _gif(self, gif_id: str) -> tuple[Gif, dict[str, Any]]:
+        def work() -> tuple[Gif, dict[str, Any]]:
+            gif = library.get_gif(gif_id)
+            return gif, gifs_json([gif])[0]
+
+        return await self.context.run(work)
+
+    async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
+        record, gif = await self._gif(gif_id)
+        user = await current_user(self.context, req)
+        try:
+            library.check_may_change(record, user)
+            may_change = self.may_write(user)
+        except library.Denied:
+            may_change = False
+        await self.render(req, resp, "gif.html", gif=gif, may_change=may_change)
+
+    async def on_get_card(self, req: Any, resp: Any, gif_id: str) -> None:
+        _, gif = await self._gif(gif_id)
+        await self.render(req, resp, "card.html", gif=gif)
+
+    async def on_post_delete(self, req: Any, resp: Any, gif_id: str) -> None:
+        user = await require_writer(self.context, req)
+
+        def work() -> None:
+            gif = library.get_gif(gif_id)
+            library.check_may_change(gif, user)
+            library.delete_gif(gif)
+
+        await self.context.run(work)
+        raise falcon.HTTPSeeOther("/")
+
+
+class SignUp(Page):
+    """`/signup`."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await self.render(req, resp, "signup.html", values={}, error=None)
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        values = await url_form(self.context, req)
+        try:
+            user = await self.context.run(
+                accounts.sign_up,
+                values.get("email", ""),
+                values.get("password", ""),
+                values.get("name", ""),
+            )
+        except LibraryError as error:
+            await self._again(req, resp, "signup.html", values, error)
+            return
+        await start_session(self.context, req, resp, user)
+        _see(resp, "/")
+
+    async def _again(
+        self, req: Any, resp: Any, template: str, values: dict[str, str], error: LibraryError
+    ) -> None:
+        resp.status = problem_for(error).status
+        await self.render(req, resp, template, values=values, error=error)
+
+
+class LogIn(SignUp):
+    """`/login`."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await self.render(req, resp, "login.html", values={}, error=None)
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        values = await url_form(self.context, req)
+        try:
+            user = await self.context.run(
+                accounts.log_in, values.get("email", ""), values.get("password", "")
+            )
+        except LibraryError as error:
+            await self._again(req, resp, "login.html", values, error)
+            return
+        await start_session(self.context, req, resp, user)
+        _see(resp, "/")
+
+
+class LogOut(Page):
+    """`/logout`."""
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        await end_session(self.context, req, resp)
+        _see(resp, "/")
+
+
+def _see(resp: Any, location: str) -> None:
+    # Not a raise of HTTPSeeOther: that would drop the cookie that has been set.
+    resp.status = falcon.HTTP_303
+    resp.location = location

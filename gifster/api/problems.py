@@ -1,0 +1,118 @@
+"""Errors as `application/problem+json` (RFC 9457), each with a stable `code`, mapped in one place.
+
+A browser that asks for a page gets the same as a page. Nobody ever gets a traceback.
+"""
+
+import http
+import json
+import logging
+from typing import Any
+
+import falcon
+import falcon.asgi
+from falcon.media.multipart import MultipartParseError
+
+from gifster import library
+from gifster.api.context import Context
+from gifster.uploads import UploadError
+from gifster.uploads import errors as uploads
+
+logger = logging.getLogger("gifster.api")
+
+#: The most special class first.
+STATUSES: list[tuple[type[Exception], int]] = [
+    (uploads.TooLarge, 413),
+    (uploads.TypeNotAllowed, 415),
+    (UploadError, 422),
+    (library.BadQuery, 400),
+    (library.NotFound, 404),
+    (library.Denied, 403),
+    (library.Conflict, 409),
+    (library.Invalid, 422),
+]
+
+#: Codes of Falcon's own errors.
+CODES = {
+    400: "bad_request",
+    401: "sign_in_first",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "too_large",
+    415: "content_type_unsupported",
+    416: "range_not_satisfiable",
+}
+
+
+class Problem(falcon.HTTPError):
+    """An error answer.
+
+    Parameters:
+      status: the HTTP status.
+      code: stable, for programs.
+      detail: a sentence for people.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, **options: Any) -> None:
+        super().__init__(
+            status, title=http.HTTPStatus(status).phrase, description=detail, **options
+        )
+        self.problem_code = code
+
+
+def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
+    """Make an application answer all errors this way."""
+
+    async def known(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        raise problem_for(error) from error
+
+    async def malformed_form(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        raise Problem(400, "multipart_malformed", "The multipart body is malformed or incomplete.")
+
+    async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
+        raise Problem(500, "internal_error", "Something went wrong here. It has been noted.")
+
+    def serialize(req: Any, resp: Any, error: falcon.HTTPError) -> None:
+        answer(context, req, resp, error)
+
+    app.add_error_handler(Exception, unknown)
+    app.add_error_handler(falcon.HTTPError, _pass_on)
+    app.add_error_handler(MultipartParseError, malformed_form)
+    app.add_error_handler(UploadError, known)
+    app.add_error_handler(library.LibraryError, known)
+    app.set_error_serializer(serialize)
+
+
+def problem_for(error: Exception) -> Problem:
+    """The problem that an error of the framework or the library is answered with."""
+    status = next(status for kind, status in STATUSES if isinstance(error, kind))
+    return Problem(status, getattr(error, "code", "refused"), str(error))
+
+
+def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> None:
+    """Write an error into a response: a page for people, else problem+json."""
+    problem = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status_code,
+        "detail": error.description or error.title,
+        "code": getattr(error, "problem_code", CODES.get(error.status_code, "refused")),
+    }
+    if wants_page(req):
+        resp.content_type = falcon.MEDIA_HTML
+        resp.text = context.templates.get_template("error.html").render(problem=problem, user=None)
+    else:
+        resp.text = json.dumps(problem, ensure_ascii=False)
+        resp.content_type = "application/problem+json"
+
+
+def wants_page(req: Any) -> bool:
+    """Whether the client is a browser that is going to show the answer."""
+    if req.path.startswith("/api/"):
+        return False
+    return bool(req.client_prefers(["application/problem+json", "text/html"]) == "text/html")
+
+
+async def _pass_on(req: Any, resp: Any, error: falcon.HTTPError, params: Any) -> None:
+    raise error

@@ -1,0 +1,197 @@
+"""Receiving bodies: an upload streamed into the cache in constant memory, and small forms.
+
+A body that stalls, trickles or grows over the limit is cut (408, 413), and whatever a request
+leaves half done is removed, also when the client just goes away.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import falcon
+from falcon.asgi.multipart import MultipartForm
+from falcon.asgi.reader import BufferedReader
+from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
+
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.models import ImageUploader
+from gifster.settings import Web
+from gifster.uploads import CachedFile
+from gifster.uploads.cache import PIECE_BYTES, CacheWriter
+
+#: What the fields beside the file, and the multipart framing, may take (bytes).
+SMALL_BYTES = 64 * 1024
+READ_BYTES = 64 * 1024
+
+_options = MultipartParseOptions()
+_options.max_body_part_buffer_size = SMALL_BYTES
+_options.max_body_part_count = 32
+
+
+@dataclass
+class UploadForm:
+    """A received form: its text fields, and the file in the cache, if there was one."""
+
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    cached: CachedFile | None = None
+
+    def first(self, name: str) -> str:
+        """The first value of a field, or an empty text."""
+        return self.fields.get(name, [""])[0]
+
+    def require_image(self) -> CachedFile:
+        """The file.
+
+        Raises:
+          Problem: there was none.
+        """
+        if self.cached is None:
+            raise Problem(422, "image_missing", "Send the file in the multipart field `image`.")
+        return self.cached
+
+    def handed_over(self) -> None:
+        """Called in the thread that has committed the row: the file is the row's from now on."""
+        self.cached = None
+
+
+@asynccontextmanager
+async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
+    """Receive a multipart form with a file in the field `image`.
+
+    The file is removed at the end of the `async with` block, unless it was `handed_over()`.
+
+    Raises:
+      Problem, MultipartParseError, UploadError: the body is not acceptable.
+    """
+    kind, _ = falcon.parse_header(req.content_type or "")
+    if kind != "multipart/form-data":
+        raise Problem(
+            415, "content_type_unsupported", "Send multipart/form-data with a field `image`."
+        )
+    limit = ImageUploader.max_bytes + SMALL_BYTES
+    if (req.content_length or 0) > limit:
+        ImageUploader.check_bytes(req.content_length)
+    form = UploadForm()
+    try:
+        body = BufferedReader(guarded(req.stream, context.settings.web, limit), READ_BYTES)
+        handler = MultipartFormHandler(_options)
+        parts: MultipartForm = await handler.deserialize_async(
+            body, req.content_type, req.content_length
+        )
+        async for part in parts:
+            await _take_part(context, form, part)
+        yield form
+    finally:
+        if form.cached is not None:
+            await context.run_unconnected(form.cached.delete)
+
+
+async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
+    if part.name == "image" and part.filename is not None:
+        if form.cached is not None:
+            raise Problem(422, "too_many_images", "Send one image at a time.")
+        form.cached = await _cache(context, part)
+    elif part.name:
+        try:
+            text = (await part.get_data()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Problem(400, "not_utf8", f"The field {part.name!r} is not UTF-8.") from None
+        form.fields.setdefault(part.name, []).append(text)
+
+
+async def _cache(context: Context, part: Any) -> CachedFile | None:
+    writer = CacheWriter(ImageUploader, part.filename)
+    cached = None
+    gathered = bytearray()
+    try:
+        async for chunk in part.stream:
+            gathered += chunk
+            if len(gathered) >= PIECE_BYTES:
+                await context.run_unconnected(writer.write, bytes(gathered))
+                gathered.clear()
+        if not part.filename and not gathered and writer.bytes == 0:
+            return None  # a browser's form, with no file chosen
+        await context.run_unconnected(writer.write, bytes(gathered))
+        cached = await context.run_unconnected(writer.finish)
+        return cached
+    finally:
+        if cached is None:
+            await context.run_unconnected(writer.abort)
+
+
+async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[bytes]:
+    """A body's chunks, as long as they come fast enough and are not too many.
+
+    Raises:
+      Problem: 408 for a body that stalls for `body_stall_s` seconds, or that after that time
+        averages less than `body_min_bytes_per_s`; 413 for one of more than `max_bytes`.
+    """
+    started = time.monotonic()
+    received = 0
+    chunks = aiter(stream)
+    while True:
+        try:
+            async with asyncio.timeout(limits.body_stall_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Problem(408, "body_stalled", "The upload stood still for too long.") from None
+        received += len(chunk)
+        if received > max_bytes:
+            raise Problem(413, "too_large", "The body is larger than is taken here.")
+        elapsed = time.monotonic() - started
+        if elapsed > limits.body_stall_s and received < elapsed * limits.body_min_bytes_per_s:
+            raise Problem(408, "body_too_slow", "The upload was too slow.")
+        yield chunk
+
+
+async def small_body(context: Context, req: Any) -> bytes:
+    """A body of at most 64 KiB.
+
+    Raises:
+      Problem: 413, 408.
+    """
+    if (req.content_length or 0) > SMALL_BYTES:
+        raise Problem(413, "too_large", "The body is larger than is taken here.")
+    return b"".join(
+        [chunk async for chunk in guarded(req.stream, context.settings.web, SMALL_BYTES)]
+    )
+
+
+async def json_object(context: Context, req: Any) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+      Problem: 415 for another content type, 400 for no JSON, 422 for no object.
+    """
+    if falcon.parse_header(req.content_type or "")[0] != "application/json":
+        raise Problem(415, "content_type_unsupported", "Send application/json.")
+    try:
+        document = json.loads(await small_body(context, req))
+    except (ValueError, RecursionError):
+        raise Problem(400, "json_malformed", "The body is not JSON.") from None
+    if not isinstance(document, dict):
+        raise Problem(422, "json_not_object", "The body must be a JSON object.")
+    return document
+
+
+async def url_form(context: Context, req: Any) -> dict[str, str]:
+    """A page's form without files; of a repeated field the first value.
+
+    Raises:
+      Problem: 415, 400.
+    """
+    if falcon.parse_header(req.content_type or "")[0] != "application/x-www-form-urlencoded":
+        raise Problem(415, "content_type_unsupported", "Send the form as a browser does.")
+    try:
+        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
+    except ValueError:
+        raise Problem(400, "form_malformed", "The form cannot be read.") from None
+    return {name: values[0] for name, values in fields.items()}

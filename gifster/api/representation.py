@@ -1,0 +1,58 @@
+"""A GIF as JSON, as DESIGN fixes it: states, sizes in bytes and pixels, durations in ms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gifster import library
+from gifster.models import Gif, User
+from gifster.uploads.config import storage
+
+
+def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
+    """One GIF. `tags`: its tags."""
+    stored, failure = gif.image.stored, gif.image_error
+    image, versions = None, {}
+    if stored is not None:
+        url = storage(stored.storage).url
+        image = {
+            "url": url(stored.key),
+            "content_type": stored.content_type,
+            "bytes": stored.bytes,
+            "width": stored.width,
+            "height": stored.height,
+            "frames": stored.frames,
+            "duration_ms": stored.duration_ms,
+            "loop": stored.loop,
+            "sha256": stored.sha256,
+        }
+        versions = {
+            name: {
+                "url": url(version.key),
+                "content_type": version.content_type,
+                "bytes": version.bytes,
+                "width": version.width,
+                "height": version.height,
+            }
+            for name, version in stored.versions.items()
+        }
+    return {
+        "id": gif.id,
+        "title": gif.title,
+        "tags": tags,
+        "state": gif.image_state,
+        "created_at": gif.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "image": image,
+        "versions": versions,
+        "error": failure and {"code": failure.code, "message": failure.message},
+    }
+
+
+def gifs_json(gifs: Sequence[Gif]) -> list[dict[str, Any]]:
+    """Several GIFs, with one look for all their tags."""
+    tags = library.tags_of(gifs)
+    return [gif_json(gif, tags[gif.id]) for gif in gifs]
+
+
+def user_json(user: User) -> dict[str, Any]:
+    """A user, as the user may see it."""
+    return {"id": user.id, "name": user.name, "email": user.email}

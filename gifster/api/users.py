@@ -1,0 +1,33 @@
+"""Signing up by HTTP: `POST /api/users`."""
+
+from typing import Any
+
+import falcon
+
+from gifster import accounts
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.api.receive import json_object
+from gifster.api.representation import user_json
+from gifster.models import User
+
+
+class Users:
+    """`POST` makes an account. The answer has an API token, shown this once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        body = await json_object(self.context, req)
+        values = {name: body.get(name, "") for name in ("email", "password", "name")}
+        if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+            raise Problem(422, f"{wrong[0]}_invalid", f"{wrong[0]} must be a text.")
+
+        def work() -> tuple[User, str]:
+            user = accounts.sign_up(**values)
+            return user, accounts.issue_token(user)
+
+        user, token = await self.context.run(work)
+        resp.status = falcon.HTTP_201
+        resp.media = {**user_json(user), "token": token}

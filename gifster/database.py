@@ -1,0 +1,99 @@
+"""The database: SQLite in WAL mode, or PostgreSQL, by URL; and its migrations.
+
+`db` stands for it in the models before `connect()` says which it is. Connections are pooled;
+work is done within `with db.connection_context():`. What writes uses `gifster.jobs.transaction`.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import peewee
+from playhouse.db_url import parse as parse_url
+from playhouse.migrations import MigrationError, Runner
+from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+
+#: How long a connection waits for another process's transaction to end (seconds).
+BUSY_TIMEOUT_S = 15
+MAX_CONNECTIONS = 64
+
+db = peewee.DatabaseProxy()
+
+
+def connect(url: str) -> peewee.Database:
+    """Make `db` stand for a database. No connection is opened yet.
+
+    Parameters:
+      url: `sqlite:///relative/or//absolute/path.db`, or `postgresql://user:password@host/name`.
+    """
+    db.initialize(_postgresql(url) if url.startswith("postgres") else _sqlite(url))
+    return _current()
+
+
+def _sqlite(url: str) -> peewee.Database:
+    path = Path(unquote(urlsplit(url).path.removeprefix("/")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database: peewee.Database = PooledSqliteDatabase(
+        path,
+        max_connections=MAX_CONNECTIONS,
+        timeout=BUSY_TIMEOUT_S,
+        # The pool hands a connection to one thread at a time, but not always to the same one.
+        check_same_thread=False,
+        pragmas={
+            "journal_mode": "wal",
+            # FULL: a commit is on the disk when it returns. NORMAL may lose the last ones.
+            "synchronous": "full",
+            "busy_timeout": BUSY_TIMEOUT_S * 1000,
+            "foreign_keys": 1,
+        },
+    )
+    return database
+
+
+def _postgresql(url: str) -> peewee.Database:
+    options: dict[str, Any] = parse_url(url)
+    database: peewee.Database = PooledPostgresqlDatabase(
+        options.pop("database"),
+        prefer_psycopg3=True,
+        max_connections=MAX_CONNECTIONS,
+        timeout=BUSY_TIMEOUT_S,
+        connect_timeout=5,
+        **options,
+    )
+    return database
+
+
+def _current() -> peewee.Database:
+    database: peewee.Database = db.obj
+    return database
+
+
+def migrate() -> list[str]:
+    """Bring the schema up to date. Two processes may do it at once: one waits for the other.
+
+    Returns:
+      the names of the migrations that were applied.
+    """
+    runner = _runner()
+    database = _current()
+    with database.connection_context():
+        if isinstance(database, peewee.SqliteDatabase):
+            with database.atomic("EXCLUSIVE"):
+                return list(runner.up())
+        with database.atomic():
+            # An arbitrary number of our own, held until the transaction ends.
+            database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
+            return list(runner.up())
+
+
+def pending_migrations() -> list[str]:
+    """The names of the migrations that have not been applied."""
+    with db.connection_context():
+        return [step.name for step in _runner().status() if step.path and not step.applied]
+
+
+def _runner() -> Runner:
+    return Runner(db.obj, str(Path(__file__).parent / "migrations"))
+
+
+__all__ = ["MigrationError", "connect", "db", "migrate", "pending_migrations"]

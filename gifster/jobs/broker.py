@@ -1,0 +1,81 @@
+"""A broker from a URL, with the middleware that every job of ours needs.
+
+`connect()` only makes the object; the first message or `ping()` opens a connection.
+"""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Middleware, default_middleware
+
+from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
+
+#: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
+#: the job's row is in the outbox, and the relay sends it later.
+TIMEOUT_S = 3.0
+#: A worker process that sent no command for so long (ms) is taken for dead, and what it held goes
+#: back to its queue. Every consumer polls at least once a second.
+HEARTBEAT_TIMEOUT_MS = 15_000
+#: How many of a million commands look for dead workers. Dramatiq's 1,000 leaves that to chance
+#: for minutes on a quiet system.
+MAINTENANCE_CHANCE = 100_000
+
+
+class BrokerUnavailable(Exception):
+    """The broker did not answer."""
+
+
+def connect(url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
+    """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
+
+    Parameters:
+      url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
+      middleware: what the application adds; it runs innermost.
+
+    Raises:
+      ValueError: the URL's scheme is none of these.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError(f"broker URL {scheme}://…: only redis://, rediss:// and unix:// are known")
+    client = redis.Redis.from_url(
+        url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
+    )
+    # Dramatiq runs the `after_` hooks in reverse: OutboxRows, standing before Retries, learns
+    # whether Retries gave the message up, and the connection closes after everything else.
+    broker = RedisBroker(
+        client=client,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=MAINTENANCE_CHANCE,
+        middleware=[
+            EndWithParent(),
+            DatabaseConnection(),
+            JobLog(),
+            OutboxRows(),
+            *(factory() for factory in default_middleware),
+            *middleware,
+        ],
+    )
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def ping(broker: dramatiq.Broker) -> str:
+    """Ask the broker for a sign of life.
+
+    Returns:
+      `PONG`.
+
+    Raises:
+      BrokerUnavailable: there was no answer; says why.
+    """
+    if not isinstance(broker, RedisBroker):
+        raise BrokerUnavailable(f"{type(broker).__name__} cannot be pinged")
+    try:
+        broker.client.ping()
+    except redis.RedisError as error:
+        raise BrokerUnavailable(str(error)) from error
+    return "PONG"

@@ -1,0 +1,124 @@
+"""The outbox: a job as a row, written in the same transaction as the data it is about.
+
+`enqueue()` inserts the row and, once the transaction has committed, sends the job to the broker.
+A rollback takes the job with it. If the broker cannot be reached, or the process dies in between,
+the row is still there and the relay (`relay.py`) sends it. When the job has run, `OutboxRows`
+(`middleware.py`) deletes the row; a job whose row is gone is not run again. So a job runs at least
+once, and an actor must stand being run twice. The pattern: "transactional outbox".
+
+Any application can have the table: `Job.bind(database)`, and `database.create_tables([Job])` in a
+migration.
+"""
+
+import logging
+import secrets
+import time
+from contextlib import AbstractContextManager
+from typing import Any
+
+import dramatiq
+import peewee
+from dramatiq.errors import BrokerError
+from redis import RedisError
+
+logger = logging.getLogger("gifster.jobs")
+
+#: When the relay sends a job again whose row is still there (seconds); doubles with each sending.
+RESEND_AFTER_S = 60.0
+
+
+class ArgumentsField(peewee.TextField):
+    """A job's positional arguments, in Dramatiq's own encoding (JSON)."""
+
+    def db_value(self, value: list[Any]) -> str:
+        return dramatiq.get_encoder().encode({"args": value}).decode()
+
+    def python_value(self, value: str) -> list[Any]:
+        arguments: list[Any] = dramatiq.get_encoder().decode(value.encode())["args"]
+        return arguments
+
+
+class Job(peewee.Model):
+    """A job that has not finished. Times are seconds since the epoch."""
+
+    id = peewee.CharField(32, primary_key=True, default=lambda: secrets.token_hex(16))
+    actor = peewee.CharField()
+    queue = peewee.CharField()
+    arguments = ArgumentsField()
+    created_at = peewee.DoubleField(default=time.time)
+    #: When the relay sends it, if it is still here.
+    send_at = peewee.DoubleField(index=True)
+    #: How often the relay has sent it.
+    sendings = peewee.IntegerField(default=0)
+    #: The last exception, and when the retries ran out (null while there is hope).
+    error = peewee.TextField(null=True)
+    failed_at = peewee.DoubleField(null=True)
+
+    class Meta:
+        table_name = "outbox"
+
+    def message(self) -> dramatiq.Message[Any]:
+        """The Dramatiq message for this job. Its actor need not be known in this process."""
+        return dramatiq.Message(
+            queue_name=self.queue,
+            actor_name=self.actor,
+            args=tuple(self.arguments),
+            kwargs={},
+            options={"outbox_id": self.id},
+        )
+
+    def send(self) -> bool:
+        """Send the job to the broker now.
+
+        Returns:
+          False if the broker could not take it; that is logged, not raised.
+        """
+        try:
+            dramatiq.get_broker().enqueue(self.message())
+        except (RedisError, BrokerError) as error:
+            logger.warning("deferred job=%s actor=%s reason=%r", self.id, self.actor, str(error))
+            return False
+        return True
+
+
+def enqueue(actor: str, *arguments: Any, queue: str = "default") -> Job:
+    """Write a job into the outbox; it is sent when the current transaction has committed.
+
+    Parameters:
+      actor: the name of the Dramatiq actor that will run it.
+      arguments: what the actor is called with; all must go into JSON.
+      queue: the queue that the actor listens on.
+    """
+    with transaction(Job._meta.database):
+        job: Job = Job.create(
+            actor=actor,
+            queue=queue,
+            arguments=list(arguments),
+            send_at=time.time() + RESEND_AFTER_S,
+        )
+        Job._meta.database.after_commit(lambda: _send_now(job))
+    return job
+
+
+def _send_now(job: Job) -> None:
+    # Peewee rolls back and raises if a callback does, although the commit has happened: whatever
+    # goes wrong here must not look like a failure of what was committed. The relay is there.
+    try:
+        if not job.send():
+            Job.update(send_at=time.time()).where(Job.id == job.id).execute()
+    except Exception:
+        logger.exception("deferred job=%s actor=%s", job.id, job.actor)
+
+
+def transaction(database: peewee.Database | peewee.DatabaseProxy) -> AbstractContextManager[Any]:
+    """A transaction that is going to write.
+
+    On SQLite it takes the write lock at its start: a transaction that reads first and writes later
+    would fail with "database is locked" as soon as another process wrote in between, without
+    waiting for the busy timeout. Within a transaction it is a savepoint.
+    """
+    if isinstance(database, peewee.DatabaseProxy):
+        database = database.obj
+    if isinstance(database, peewee.SqliteDatabase) and not database.in_transaction():
+        return database.atomic("IMMEDIATE")
+    return database.atomic()

@@ -1,0 +1,29 @@
+"""A process that must not outlive its parent.
+
+A parent killed with -9 cannot stop its children; they are handed to another process and work on,
+unseen. Each child looks for that by itself, which works on every Unix and needs no privilege.
+"""
+
+import os
+import signal
+import threading
+import time
+
+INTERVAL_S = 0.5
+#: How long the process may take to stop in order (seconds) before it is made to.
+GRACE_S = 10.0
+
+
+def end_with_parent(grace_s: float = GRACE_S) -> None:
+    """From now on, when this process's parent dies: SIGTERM to ourselves, and SIGKILL if that has
+    not ended us within `grace_s` seconds."""
+    arguments = (os.getppid(), grace_s)
+    threading.Thread(target=_watch, args=arguments, daemon=True, name="parent").start()
+
+
+def _watch(parent: int, grace_s: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(INTERVAL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_s)
+    os.kill(os.getpid(), signal.SIGKILL)

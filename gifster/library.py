@@ -1,0 +1,243 @@
+"""What the application does with GIFs, as plain functions; what it does with people is in
+`accounts.py`.
+
+They are synchronous, know nothing of HTTP, and expect a database connection around them
+(`with db.connection_context():`).
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import peewee
+
+from gifster.database import db
+from gifster.jobs import transaction
+from gifster.models import Gif, GifTag, Tag, User
+from gifster.uploads import CachedFile
+
+MAX_TITLE = 200
+MAX_TAG = 50
+MAX_TAGS = 20
+MAX_LIMIT = 100
+
+
+class LibraryError(Exception):
+    """Something that was asked for cannot be done. `code` is stable; the message is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BadQuery(LibraryError):
+    """A list was asked for in a way that makes no sense."""
+
+
+class NotFound(LibraryError):
+    """There is no such thing."""
+
+
+class Invalid(LibraryError):
+    """What was given does not do."""
+
+
+class Conflict(LibraryError):
+    """Somebody was there first."""
+
+
+class Denied(LibraryError):
+    """The person may not do that."""
+
+
+def add_gif(
+    cached: CachedFile, *, title: str = "", tags: Iterable[str] = (), user: User | None = None
+) -> Gif:
+    """Accept an upload: the row, its tags and the job that will store it, in one transaction.
+
+    Parameters:
+      cached: the upload, complete in the cache. It belongs to the row from then on.
+      title: at most 200 characters; by default the file's name without its extension.
+      tags: at most 20, of at most 50 characters each.
+      user: whose it is.
+
+    Raises:
+      Invalid: the title or a tag is too long; nothing has been written.
+    """
+    names = _tag_names(tags)
+    gif = Gif(title=_title(title) or _title_from(cached.filename), user=user)
+    gif.image = cached
+    with transaction(db):
+        gif.save(force_insert=True)
+        _set_tags(gif, names)
+    return gif
+
+
+def replace_image(gif: Gif, cached: CachedFile) -> None:
+    """Give a GIF another image. The present one stays until the new one is stored.
+
+    Raises:
+      NotFound: the GIF was deleted meanwhile.
+    """
+    gif.image = cached
+    try:
+        gif.save()
+    except peewee.DoesNotExist:
+        raise _not_found(gif.id) from None
+
+
+def edit_gif(gif: Gif, *, title: str | None = None, tags: Iterable[str] | None = None) -> None:
+    """Change the title or the tags; None leaves them as they are.
+
+    Raises:
+      Invalid: the title is empty or too long, or a tag is too long.
+    """
+    names = None if tags is None else _tag_names(tags)
+    if title is not None:
+        gif.title = _title(title)
+        if not gif.title:
+            raise Invalid("title_missing", "A GIF needs a title.")
+    with transaction(db):
+        if title is not None:
+            gif.save(only=[Gif.title])
+        if names is not None:
+            GifTag.delete().where(GifTag.gif == gif).execute()
+            _set_tags(gif, names)
+
+
+def delete_gif(gif: Gif) -> None:
+    """Delete a GIF. Its files go as soon as a worker comes to it."""
+    gif.delete_instance()
+
+
+def get_gif(gif_id: str) -> Gif:
+    """The GIF of that id.
+
+    Raises:
+      NotFound: there is none.
+    """
+    gif: Gif | None = Gif.get_or_none(Gif.id == gif_id)
+    if gif is None:
+        raise _not_found(gif_id)
+    return gif
+
+
+def check_may_change(gif: Gif, user: User | None) -> None:
+    """A GIF with an owner is changed by its owner only; one without by whoever may write.
+
+    Raises:
+      Denied: it is somebody else's.
+    """
+    if gif.user_id is not None and (user is None or user.id != gif.user_id):
+        raise Denied("not_yours", "This GIF belongs to somebody else.")
+
+
+def list_gifs(
+    *, q: str = "", tag: str = "", cursor: str = "", limit: int = 30
+) -> tuple[list[Gif], str | None]:
+    """GIFs, newest first.
+
+    Parameters:
+      q: a part of the title or of a tag, in any case.
+      tag: a whole tag.
+      cursor: what the last call returned, to go on from there.
+      limit: how many at most, 1 to 100.
+
+    Returns:
+      the GIFs, and the cursor of the next page, None on the last.
+
+    Raises:
+      BadQuery: the limit or the cursor is none.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+    query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
+    if cursor:
+        created_at, gif_id = _read_cursor(cursor)
+        query = query.where(
+            (Gif.created_at < created_at) | ((Gif.created_at == created_at) & (Gif.id < gif_id))
+        )
+    if q:
+        query = query.where(Gif.title.contains(q) | Gif.id.in_(_tagged(Tag.name.contains(q))))
+    if tag:
+        query = query.where(Gif.id.in_(_tagged(Tag.name == tag.lower())))
+    gifs = list(query)
+    if len(gifs) <= limit:
+        return gifs, None
+    last = gifs[limit - 1]
+    return gifs[:limit], _write_cursor(Gif.created_at.db_value(last.created_at), last.id)
+
+
+def states(gif_ids: Sequence[str]) -> dict[str, str]:
+    """The state of each of these GIFs that exists."""
+    rows: Any = Gif.select(Gif.id, Gif.image_state).where(Gif.id.in_(gif_ids)).tuples()
+    return dict(rows)
+
+
+def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
+    """The tags of each of these GIFs, in alphabetical order."""
+    found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
+    rows: Any = (
+        GifTag.select(GifTag.gif, Tag.name)
+        .join(Tag)
+        .where(GifTag.gif.in_(list(found)))
+        .order_by(Tag.name)
+        .tuples()
+    )
+    for gif_id, name in rows:
+        found[gif_id].append(name)
+    return found
+
+
+def split_tags(text: str) -> list[str]:
+    """Tags from a form's field, where commas part them."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
+
+
+def _not_found(gif_id: str) -> NotFound:
+    return NotFound("gif_not_found", f"There is no GIF {gif_id[:40]}.")
+
+
+def _title(title: str) -> str:
+    title = " ".join(title.split())
+    if len(title) > MAX_TITLE:
+        raise Invalid("title_too_long", f"A title has at most {MAX_TITLE} characters.")
+    return title
+
+
+def _title_from(filename: str) -> str:
+    return " ".join(PurePath(filename).stem.split())[:MAX_TITLE] or "Untitled"
+
+
+def _tag_names(tags: Iterable[str]) -> list[str]:
+    names = sorted({" ".join(tag.lower().split()) for tag in tags} - {""})
+    if len(names) > MAX_TAGS:
+        raise Invalid("too_many_tags", f"A GIF has at most {MAX_TAGS} tags.")
+    if any(len(name) > MAX_TAG for name in names):
+        raise Invalid("tag_too_long", f"A tag has at most {MAX_TAG} characters.")
+    return names
+
+
+def _set_tags(gif: Gif, names: list[str]) -> None:
+    for name in names:
+        Tag.insert(name=name).on_conflict_ignore().execute()
+        GifTag.insert(gif=gif, tag=Tag.get(Tag.name == name)).on_conflict_ignore().execute()
+
+
+def _tagged(condition: peewee.Expression) -> peewee.Query:
+    return GifTag.select(GifTag.gif).join(Tag).where(condition)
+
+
+def _write_cursor(created_at: int, gif_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_at}.{gif_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        created_at, _, gif_id = text.partition(".")
+        return int(created_at), gif_id
+    except (binascii.Error, ValueError):
+        raise BadQuery("cursor_invalid", "The cursor is none that this library gave out.") from None

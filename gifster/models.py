@@ -1,0 +1,107 @@
+"""The tables: users and their tokens, GIFs and their tags."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import peewee
+
+from gifster.database import db
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    ErrorField,
+    Image,
+    ProcessingField,
+    StateField,
+    Uploader,
+    mount_uploader,
+    store_in_background,
+    version,
+)
+
+#: No 0, O, I, l: an id can be read out on the telephone.
+ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def new_id() -> str:
+    """A random id of 12 characters (70 bits): short in a link, and not to be guessed."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(12))
+
+
+class MomentField(peewee.BigIntegerField):
+    """A moment, kept as microseconds since the epoch; in Python an aware `datetime` in UTC."""
+
+    def db_value(self, value: datetime | int | None) -> int | None:
+        return int(value.timestamp() * 1e6) if isinstance(value, datetime) else value
+
+    def python_value(self, value: int | None) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class BaseModel(peewee.Model):
+    class Meta:
+        database = db
+        legacy_table_names = False
+
+
+class User(BaseModel):
+    id = peewee.CharField(12, primary_key=True, default=new_id)
+    email = peewee.CharField(254, unique=True)
+    name = peewee.CharField(100)
+    password_hash = peewee.CharField()
+    created_at: Any = MomentField(default=now)
+    #: When a worker took the welcome mail in hand, and when the mail server had it.
+    welcome_claimed_at: Any = MomentField(null=True)
+    welcomed_at: Any = MomentField(null=True)
+
+
+class Token(BaseModel):
+    """A session of a browser, or a token of a program. Only the SHA-256 of the secret is kept."""
+
+    digest = peewee.CharField(64, primary_key=True)
+    user = peewee.ForeignKeyField(User, backref="tokens", on_delete="CASCADE")
+    created_at: Any = MomentField(default=now)
+    expires_at: Any = MomentField(null=True)
+
+
+class ImageUploader(Backgrounder, Uploader):
+    storage = "store"
+    allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp"}
+
+    def store_dir(self) -> str:
+        return f"gifs/{self.record.id}"
+
+    @version
+    def thumb(self, image: Image) -> Image:
+        return image.fit(220, 220)
+
+
+@store_in_background("image")
+class Gif(BaseModel):
+    id = peewee.CharField(12, primary_key=True, default=new_id)
+    user = peewee.ForeignKeyField(User, null=True, backref="gifs", on_delete="SET NULL")
+    user_id: str | None
+    title = peewee.CharField(200)
+    created_at: Any = MomentField(default=now, index=True)
+    image = mount_uploader(ImageUploader)
+    image_tmp = CacheField()
+    image_processing = ProcessingField()
+    image_state = StateField()
+    image_error = ErrorField()
+
+
+class Tag(BaseModel):
+    name = peewee.CharField(50, unique=True)
+
+
+class GifTag(BaseModel):
+    gif = peewee.ForeignKeyField(Gif, backref="gif_tags", on_delete="CASCADE")
+    tag = peewee.ForeignKeyField(Tag, backref="gif_tags", on_delete="CASCADE")
+
+    class Meta:
+        primary_key = peewee.CompositeKey("gif", "tag")

@@ -1,0 +1,156 @@
+"""Settings: `settings.toml` and `GIFSTER_*` environment variables as one frozen, typed object.
+
+Only `load()` reads the file and the environment; everything else is handed the result.
+A key that does not exist, or a value that does not fit, is refused by name.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "GIFSTER_"
+PROFILE = f"{PREFIX}PROFILE"
+#: The supervisor's mark on what it has started.
+SUPERVISED = f"{PREFIX}SUPERVISED"
+RESERVED = {PROFILE, SUPERVISED}
+
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+Weight = Annotated[int, Field(ge=1, le=1000)]
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names each wrong key."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Web(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    threads: int = Field(16, ge=1, le=256)
+    body_stall_s: float = Field(30, gt=0)
+    body_min_bytes_per_s: int = Field(500, ge=0)
+
+
+class Database(Section):
+    url: str = Field("sqlite:///var/gifster.db", pattern=r"^(sqlite|postgresql|postgres)://")
+
+
+class Broker(Section):
+    url: str = Field("", pattern=r"^$|^(redis|rediss|unix)://")
+
+
+class Worker(Section):
+    processes: int = Field(1, ge=1, le=64)
+    threads: int = Field(4, ge=1, le=64)
+
+
+class Storage(Section):
+    kind: Literal["local"] = "local"
+    root: Path
+
+
+class Uploads(Section):
+    max_bytes: int = Field(50 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(40_000_000, ge=1)
+    max_frames: int = Field(5_000, ge=1)
+
+
+class Mail(Section):
+    url: str = Field("file:var/mail", pattern=r"^(file:|smtp://|smtps://)")
+    sender: str = "Gifster <gifster@localhost>"
+    password: str = ""
+
+
+class Auth(Section):
+    anonymous_uploads: bool = False
+    session_days: int = Field(30, ge=1)
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Frozen: a change means a restart."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    web: Web = Web()
+    database: Database = Database()
+    broker: Broker = Broker()
+    worker: Worker = Worker()
+    queues: dict[QueueName, Weight] = Field({"default": 5, "carrierwave": 3}, min_length=1)
+    cache: Storage = Storage(root=Path("var/cache"))
+    store: Storage = Storage(root=Path("var/store"))
+    uploads: Uploads = Uploads()
+    mail: Mail = Mail()
+    auth: Auth = Auth()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load(path: Path = Path("settings.toml")) -> Settings:
+    """Read the settings of this process.
+
+    Parameters:
+      path: the settings file; where there is none, the defaults above hold.
+
+    Raises:
+      SettingsError: the file is no TOML, or a key or value is wrong; says which.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+    profiles = document.pop("profile", {})
+    profile = os.environ.get(PROFILE, "")
+    if profile:
+        if profile not in profiles:
+            known = ", ".join(profiles) or "none"
+            raise SettingsError(f"{PROFILE}={profile}: {path} has no such profile (known: {known})")
+        document = _merge(document, profiles[profile])
+    if document.get("mail", {}).get("password"):
+        raise SettingsError(
+            f"{path}: mail.password is a secret: set {PREFIX}MAIL__PASSWORD instead"
+        )
+    _refuse_unknown_sections()
+    try:
+        return Settings(**document)
+    except ValidationError as error:
+        lines = []
+        for found in error.errors(include_url=False):
+            key = ".".join(str(part) for part in found["loc"] if part != "[key]")
+            unknown = found["type"] == "extra_forbidden"
+            lines.append(f"{key}: {'no such key' if unknown else found['msg']}")
+        raise SettingsError("wrong settings: " + "; ".join(lines)) from None
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both_tables = {k for k in changes if isinstance(base.get(k), dict)}
+    return base | {k: _merge(base[k], v) if k in both_tables else v for k, v in changes.items()}
+
+
+def _refuse_unknown_sections() -> None:
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in RESERVED:
+            section = name.removeprefix(PREFIX).split("__")[0].lower()
+            if section not in Settings.model_fields or "__" not in name:
+                raise SettingsError(
+                    f"{name}: no such setting (the form is {PREFIX}SECTION__KEY, "
+                    f"the sections are {', '.join(Settings.model_fields)})"
+                )

@@ -1,0 +1,267 @@
+"""The supervisor behind `gifster dev`: runs everything on this machine from one terminal.
+
+It starts Valkey (where no broker is set), web, workers and scheduler, each as a child in a session
+of its own, so that Ctrl-C reaches the supervisor alone and the stop goes in order. A child that
+ends is started again, a little later each time; one that cannot start at all ends the whole.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import dramatiq
+
+from gifster import database, jobs
+from gifster.boot import boot
+from gifster.jobs.parent import end_with_parent
+from gifster.settings import PREFIX, PROFILE, SUPERVISED, load
+from gifster.valkey import choose_url
+
+LOCK = Path("var/dev.lock")
+#: How long a child may take to get ready, and all of them to stop (seconds).
+START_S = 45.0
+STOP_S = 20.0
+#: A child is started again after half a second, then twice as long each time, at most so long;
+#: one that has lived for a minute starts from the beginning.
+MAX_PAUSE_S = 30.0
+HEALTHY_S = 60.0
+COLORS = {"gifster": 35, "valkey": 33, "web": 36, "worker": 32, "scheduler": 34}
+
+
+class SupervisorError(Exception):
+    """Why `gifster dev` cannot run; says what to do."""
+
+
+class Child:
+    """One supervised process.
+
+    Parameters:
+      name: what its lines in the log are prefixed with.
+      command: what to run.
+      is_ready: whether it does its work; asked until it says yes.
+    """
+
+    def __init__(self, name: str, command: list[str], is_ready: Callable[["Child"], bool]) -> None:
+        self.name = name
+        self.command = command
+        self.ready = False
+        self.output = ""
+        self._is_ready = is_ready
+        self._process: subprocess.Popen[str] | None = None
+        self._pause = 0.5
+        self._started_at = 0.0
+        self._start_at = 0.0
+
+    def start(self) -> None:
+        """Start it, in a session of its own, with its output in our log."""
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603 our own commands
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        threading.Thread(target=self._copy, args=(self._process.stdout,), daemon=True).start()
+
+    def wait_until_ready(self, stopping: threading.Event) -> None:
+        """Raises `SupervisorError` if it ends, or takes longer than `START_S`."""
+        while not stopping.is_set() and not self._is_ready(self):
+            status = None if self._process is None else self._process.poll()
+            if status is not None:
+                raise SupervisorError(
+                    f"{self.name} cannot start ({_describe(status)}): its lines above say why"
+                )
+            if time.monotonic() - self._started_at > START_S:
+                raise SupervisorError(f"{self.name} was not ready within {START_S:.0f} s")
+            stopping.wait(0.05)
+        self.ready = True
+
+    def look_after(self) -> None:
+        """Start it again if it has ended and its pause is over."""
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._start_at:
+                say(f"starting {self.name} again")
+                self.start()
+            return
+        status = self._process.poll()
+        if status is not None:
+            if now - self._started_at > HEALTHY_S:
+                self._pause = 0.5
+            say(f"{self.name} ended ({_describe(status)}); again in {self._pause:g} s")
+            self._process = None
+            self._start_at = now + self._pause
+            self._pause = min(self._pause * 2, MAX_PAUSE_S)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end; at the deadline (monotonic seconds) kill it and all it started."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            say(f"{self.name} does not stop: killing it")
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _copy(self, stream: IO[str] | None) -> None:
+        for line in stream or ():
+            if not self.ready:
+                self.output += line
+            say(line.rstrip(), self.name)
+
+
+def run(port: int | None) -> None:
+    """Run everything until SIGINT or SIGTERM.
+
+    Parameters:
+      port: of the web server; None for the one of the settings.
+
+    Raises:
+      SupervisorError: it is running already, the port is taken, or a child cannot start.
+      SettingsError: the settings are wrong.
+    """
+    os.environ.setdefault(PROFILE, "development")
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    if port is not None:
+        os.environ[f"{PREFIX}WEB__PORT"] = str(port)
+    settings = load()
+    if os.environ.get("MAKELEVEL"):
+        end_with_parent(grace_s=STOP_S + 5)
+    with _only_one():
+        _check_port(settings.web.host, settings.web.port)
+        stopping = threading.Event()
+        children: list[Child] = []
+
+        def stop(number: int, frame: object) -> None:
+            if stopping.is_set():
+                say("killing everything")
+                for child in children:
+                    child.signal(signal.SIGKILL)
+            stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
+        os.environ[SUPERVISED] = "1"
+
+        def start(name: str, command: list[str], is_ready: Callable[[Child], bool]) -> None:
+            children.append(Child(name, command, is_ready))
+            children[-1].start()
+
+        try:
+            if not settings.broker.url:
+                choose_url()
+            broker = boot(settings)
+            if not settings.broker.url:
+                valkey = [sys.executable, "-m", "gifster.valkey"]
+                start("valkey", valkey, lambda _: _pongs(broker))
+            for child in children:
+                child.wait_until_ready(stopping)
+            for name in database.migrate():
+                say(f"migrated: {name}")
+            broker.close()
+            gifster = [sys.executable, "-m", "gifster"]
+            address = f"http://{settings.web.host}:{settings.web.port}"
+            start("web", [*gifster, "web"], lambda _: _answers(address))
+            start("worker", [*gifster, "worker"], lambda c: "ready for action" in c.output)
+            start("scheduler", [*gifster, "scheduler"], lambda c: "is ready" in c.output)
+            for child in children:
+                child.wait_until_ready(stopping)
+            if not stopping.is_set():
+                say(f"Gifster is ready: {address} (Ctrl-C stops it)")
+            while not stopping.wait(0.2):
+                for child in children:
+                    child.look_after()
+        finally:
+            _stop(children)
+
+
+def _stop(children: list[Child]) -> None:
+    say("stopping")
+    deadline = time.monotonic() + STOP_S
+    broker = [child for child in children if child.name == "valkey"]
+    for together in ([child for child in children if child not in broker], broker):
+        for child in together:
+            child.signal(signal.SIGTERM)
+        for child in together:
+            child.wait(deadline)
+    say("stopped")
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise SupervisorError(
+                f"gifster dev is running in this folder already (process {lock.read().strip()}): "
+                "stop that one first, or use another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SupervisorError(
+                f"port {port} cannot be used ({error.strerror}): "
+                f"choose another one, make dev PORT={port + 1}"
+            ) from None
+
+
+def _pongs(broker: dramatiq.Broker) -> bool:
+    try:
+        jobs.ping(broker)
+    except jobs.BrokerUnavailable:
+        return False
+    return True
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as connection:
+            connection.sendall(f"GET /readyz HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
+
+def _describe(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+
+
+def say(line: str, name: str = "gifster") -> None:
+    """Print a line with the name of who says it."""
+    prefix = f"{name:<9} |"
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        prefix = f"\x1b[{COLORS.get(name, 37)}m{prefix}\x1b[0m"
+    with suppress(BrokenPipeError):
+        print(f"{prefix} {line}", flush=True)

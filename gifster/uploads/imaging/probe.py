@@ -1,0 +1,218 @@
+"""What an image says about itself, read from its structure without decoding a pixel.
+
+`sniff()` names the type from the first bytes; `probe()` walks the whole file, so that one that
+ends in the middle is noticed while the person who sent it is still there. Sources: GIF89a
+specification; PNG (Third Edition) with APNG; WebP container (RFC 9649); JPEG (ITU T.81).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import PIL.Image
+
+from gifster.uploads.errors import Truncated, Unreadable
+
+#: How many bytes `sniff()` wants to see.
+SNIFF_BYTES = 16
+_BUFFER_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Facts of one image. Sizes are in pixels, the duration of one pass is in ms.
+
+    `loop` is how often an animation plays, 0 for ever; None where the file does not say (a still,
+    or a GIF that plays once).
+    """
+
+    content_type: str
+    width: int
+    height: int
+    frames: int = 1
+    duration_ms: int = 0
+    loop: int | None = None
+
+
+def sniff(head: bytes) -> str | None:
+    """The content type from a file's first bytes, or None for a type that is not known here."""
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "image/gif"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "image/png"
+    if head[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def probe(path: Path) -> ImageInfo:
+    """Read the facts of an image.
+
+    Raises:
+      Unreadable: it is of no known type, or its structure is wrong.
+      Truncated: it ends in the middle.
+    """
+    with path.open("rb", buffering=_BUFFER_BYTES) as file:
+        content_type = sniff(file.read(SNIFF_BYTES))
+        file.seek(0)
+        if content_type is None:
+            raise Unreadable("This is no image of a known type.")
+        info = _WALKERS[content_type](_Reader(file))
+    if info.width < 1 or info.height < 1 or info.frames < 1:
+        raise Unreadable("The image has no picture in it.")
+    return info
+
+
+class _Reader:
+    """Reads exactly so many bytes, or raises `Truncated`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def take(self, count: int) -> bytes:
+        data = self.file.read(count)
+        if len(data) < count:
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+        return data
+
+    def skip(self, count: int) -> None:
+        while count > 0:
+            count -= len(self.take(min(count, _BUFFER_BYTES)))
+
+
+def _probe_gif(reader: _Reader) -> ImageInfo:
+    header = reader.take(13)  # GIF89a 17, 18: header and logical screen descriptor
+    width, height = int.from_bytes(header[6:8], "little"), int.from_bytes(header[8:10], "little")
+    _skip_color_table(reader, header[10])
+    frames, duration, delay, loop = 0, 0, 0, None
+    while block := reader.file.read(1):
+        if block == b"\x2c":  # 20: image descriptor, color table, LZW code size, data
+            descriptor = reader.take(9)
+            _skip_color_table(reader, descriptor[8])
+            reader.take(1)
+            _skip_sub_blocks(reader)
+            frames += 1
+            duration, delay = duration + delay, 0
+        elif block == b"\x21":
+            label = reader.take(1)[0]
+            data = _first_sub_block(reader)
+            if label == 0xF9 and len(data) >= 4:  # 23: graphic control extension
+                delay = int.from_bytes(data[1:3], "little") * 10
+            elif label == 0xFF and data in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
+                data = _first_sub_block(reader)
+                if len(data) >= 3 and data[0] == 1:
+                    loop = int.from_bytes(data[1:3], "little")
+            if data:
+                _skip_sub_blocks(reader)
+        elif block == b"\x3b":  # 27: trailer; what follows it is nobody's business
+            break
+        elif block != b"\x00":
+            if frames == 0:
+                raise Unreadable("The GIF is damaged before its first picture.")
+            break
+    return ImageInfo("image/gif", width, height, frames, duration, loop)
+
+
+def _skip_color_table(reader: _Reader, packed: int) -> None:
+    if packed & 0x80:
+        reader.take(3 * 2 ** ((packed & 0x07) + 1))
+
+
+def _first_sub_block(reader: _Reader) -> bytes:
+    return reader.take(reader.take(1)[0])
+
+
+def _skip_sub_blocks(reader: _Reader) -> None:
+    read = reader.file.read
+    while True:
+        size = read(1)
+        if not size:
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+        if size == b"\x00":
+            return
+        if len(read(size[0])) < size[0]:
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+
+
+def _probe_png(reader: _Reader) -> ImageInfo:
+    reader.take(8)
+    width = height = duration = 0
+    frames, loop = 1, None
+    first = True
+    while True:
+        size, kind = int.from_bytes(reader.take(4), "big"), reader.take(4)
+        if first != (kind == b"IHDR"):
+            raise Unreadable("The PNG is damaged.")
+        first = False
+        if kind in (b"IHDR", b"acTL", b"fcTL"):
+            if not 8 <= size <= 64:
+                raise Unreadable("The PNG is damaged.")
+            data = reader.take(size)
+            if kind == b"IHDR":
+                width, height = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+            elif kind == b"acTL":
+                frames, loop = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+            else:
+                parts, of = int.from_bytes(data[20:22], "big"), int.from_bytes(data[22:24], "big")
+                duration += 1000 * parts // (of or 100)
+        else:
+            reader.skip(size)
+        reader.take(4)  # the chunk's CRC
+        if kind == b"IEND":
+            return ImageInfo("image/png", width, height, frames, duration, loop)
+
+
+def _probe_webp(reader: _Reader) -> ImageInfo:
+    left = int.from_bytes(reader.take(12)[4:8], "little") - 4
+    frames, duration, loop = 0, 0, None
+    while left >= 8:
+        kind, size = reader.take(4), int.from_bytes(reader.take(4), "little")
+        padded = size + size % 2
+        left -= 8 + padded
+        if kind in (b"ANIM", b"ANMF") and size >= 6:
+            data = reader.take(min(size, 16))
+            if kind == b"ANIM":
+                loop = int.from_bytes(data[4:6], "little")
+            else:
+                frames += 1
+                duration += int.from_bytes(data[12:15], "little")
+            padded -= len(data)
+        # Writers differ on whether the last chunk's padding byte is there.
+        reader.skip(padded if left >= 8 else padded - size % 2)
+    width, height = _size_by_pillow(reader, "WEBP")
+    return ImageInfo("image/webp", width, height, max(frames, 1), duration, loop)
+
+
+def _probe_jpeg(reader: _Reader) -> ImageInfo:
+    width, height = _size_by_pillow(reader, "JPEG")
+    reader.file.seek(0)
+    end, tail = False, b""
+    while piece := reader.file.read(_BUFFER_BYTES):
+        end = end or b"\xff\xd9" in tail + piece  # end of image
+        tail = piece[-1:]
+    if not end:
+        raise Truncated("The file is incomplete: it ends in the middle of the image.")
+    return ImageInfo("image/jpeg", width, height)
+
+
+def _size_by_pillow(reader: _Reader, format: str) -> tuple[int, int]:
+    reader.file.seek(0)
+    try:
+        with PIL.Image.open(reader.file, formats=[format]) as image:
+            return image.size
+    except PIL.Image.DecompressionBombError:
+        # So many pixels that Pillow refuses to go on: more than any limit of ours, too.
+        return 65_535, 65_535
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Unreadable("The image is damaged.") from error
+
+
+_WALKERS: dict[str, Callable[[_Reader], ImageInfo]] = {
+    "image/gif": _probe_gif,
+    "image/png": _probe_png,
+    "image/webp": _probe_webp,
+    "image/jpeg": _probe_jpeg,
+}

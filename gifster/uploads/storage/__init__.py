@@ -1,0 +1,1 @@
+"""Storages: where files are kept, under keys. `base` says what one must do."""

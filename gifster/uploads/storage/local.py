@@ -1,0 +1,123 @@
+"""A folder on this machine as a storage.
+
+Writes are atomic: a temporary name in the same folder, fsync, rename, fsync of the folder. So a
+crash leaves the old file, the new file, or a `.tmp` file that nobody reads; never half a file.
+"""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from gifster.uploads.storage.base import check_key
+
+
+class LocalStorage:
+    """Keeps files below `root`.
+
+    Parameters:
+      root: the folder; it is made when the first file comes.
+      base_url: what comes before a key in `url()`, such as `/media`.
+    """
+
+    def __init__(self, root: Path | str, base_url: str = "") -> None:
+        self.root = Path(root).absolute()
+        self.base_url = base_url.rstrip("/")
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        with source.open("rb") as reader, self.create(key) as writer:
+            shutil.copyfileobj(reader, writer, 1024 * 1024)
+
+    def create(self, key: str) -> "LocalWriter":
+        """A writer for a new file, for content that comes in pieces."""
+        return LocalWriter(self.path(key))
+
+    def open(self, key: str) -> BinaryIO:
+        return self.path(key).open("rb")
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        _remove_empty_folders(path.parent, self.root)
+
+    def url(self, key: str) -> str:
+        return f"{self.base_url}/{check_key(key)}"
+
+    def path(self, key: str) -> Path:
+        """The path on this machine."""
+        return self.root / check_key(key)
+
+
+class LocalWriter:
+    """Writes one file of a `LocalStorage`: it is there when the `with` block ends well, and leaves
+    nothing behind when it does not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        self._file = _create_below(self._temporary)
+
+    def write(self, piece: bytes) -> None:
+        """Append. `piece`: any number of bytes."""
+        self._file.write(piece)
+
+    def commit(self) -> None:
+        """Make the file durable, then visible under its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temporary.replace(self._path)
+        _fsync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "LocalWriter":
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        if exc_type is None:
+            self.commit()
+        else:
+            self.abort()
+
+
+def _create_below(path: Path) -> BinaryIO:
+    """Create a file, and its folders. Another process may remove an empty folder in between."""
+    for _ in range(100):
+        try:
+            _make_folders(path.parent)
+            return path.open("xb")
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(path)
+
+
+def _make_folders(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _fsync_folder(folder.parent)
+
+
+def _remove_empty_folders(folder: Path, root: Path) -> None:
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone already
+            return
+        folder = folder.parent
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

