@@ -6,6 +6,7 @@ while no page is waiting for anything.
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -36,6 +37,17 @@ class Events:
         self._states: dict[str, str | None] = {}
         self._looked = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def process_startup(self, scope: Any, event: Any) -> None:
+        """End all streams on SIGTERM: the server waits for open requests, and these never end.
+
+        The server has set the loop's own handler, which a Python handler leaves at work.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
 
     async def on_get(self, req: Any, resp: Any) -> None:
         ids = req.get_param_as_list("gif") or []
@@ -51,7 +63,7 @@ class Events:
         if self._task is None:
             self._task = asyncio.create_task(self._look())
         try:
-            while time.monotonic() - started < LIFETIME_S:
+            while not self._stopping and time.monotonic() - started < LIFETIME_S:
                 async with self._looked:
                     await self._looked.wait()
                 for gif_id in ids:
