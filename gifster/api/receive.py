@@ -24,6 +24,7 @@ from gifster.models import ImageUploader
 from gifster.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import PIECE_BYTES, CacheWriter
+from gifster.uploads.errors import Truncated
 
 #: What the fields beside the file, and the multipart framing, may take (bytes).
 SMALL_BYTES = 64 * 1024
@@ -84,8 +85,14 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
         parts: MultipartForm = await handler.deserialize_async(
             body, req.content_type, req.content_length
         )
-        async for part in parts:
-            await _take_part(context, form, part)
+        iterator = aiter(parts)
+        async for part in iterator:
+            try:
+                await _take_part(context, form, part)
+            except Truncated:
+                # If it is not the image that was cut but the whole body, going on says so.
+                await anext(iterator, None)
+                raise
         yield form
     finally:
         if form.cached is not None:
@@ -97,7 +104,7 @@ async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
         form.cached = await _cache(context, part)
-    elif part.name:
+    elif part.name and part.filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")
         except UnicodeDecodeError:

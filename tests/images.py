@@ -1,0 +1,81 @@
+"""Images that the tests make themselves, and what they say about them."""
+
+import io
+import random
+
+import PIL.Image
+import PIL.ImageDraw
+
+
+def frames(size: tuple[int, int], count: int, *, mode: str = "RGB") -> list[PIL.Image.Image]:
+    """Frames that all differ: a square that wanders over a gradient."""
+    made = []
+    for index in range(count):
+        frame = PIL.Image.linear_gradient("L").resize(size).convert(mode)
+        draw = PIL.ImageDraw.Draw(frame)
+        x = (index * 37) % max(1, size[0] - 20)
+        draw.rectangle((x, 5, x + 20, 25), fill=(230, 30 + 20 * (index % 10), 60, 255)[: len(mode)])
+        made.append(frame)
+    return made
+
+
+def gif(
+    size: tuple[int, int] = (120, 90), durations: list[int] | None = None, loop: int | None = 0
+) -> bytes:
+    """An animated GIF. `durations`: of each frame, in ms; `loop`: None writes no loop count."""
+    durations = durations or [50] * 4
+    made = frames(size, len(durations))
+    options = {} if loop is None else {"loop": loop}
+    return _saved(
+        made[0], "GIF", save_all=True, append_images=made[1:], duration=durations, **options
+    )
+
+
+def noisy_gif(size: tuple[int, int], count: int) -> bytes:
+    """An animated GIF that compresses badly: about a byte a pixel and frame."""
+    source = random.Random(1)
+    made = [
+        PIL.Image.frombytes("P", size, source.randbytes(size[0] * size[1])) for _ in range(count)
+    ]
+    for frame in made:
+        frame.putpalette(bytes(range(256)) * 3)
+    return _saved(made[0], "GIF", save_all=True, append_images=made[1:], duration=50, loop=0)
+
+
+def still(format: str, size: tuple[int, int] = (300, 200), mode: str = "RGB") -> bytes:
+    return _saved(frames(size, 1, mode=mode)[0], format)
+
+
+def animated(format: str, durations: list[int], size: tuple[int, int] = (300, 200)) -> bytes:
+    made = frames(size, len(durations), mode="RGBA")
+    return _saved(
+        made[0], format, save_all=True, append_images=made[1:], duration=durations, loop=2
+    )
+
+
+def huge_header(width: int = 65535, height: int = 65535) -> bytes:
+    """A small GIF whose header says that it is huge."""
+    made = bytearray(gif())
+    made[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    return bytes(made)
+
+
+def timing(content: bytes) -> tuple[list[int], int | None]:
+    """The frames' durations (ms) and the loop count, read by Pillow."""
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        durations = []
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            durations.append(int(image.info.get("duration") or 0))
+        return durations, image.info.get("loop")
+
+
+def size(content: bytes) -> tuple[int, int]:
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        return image.size
+
+
+def _saved(image: PIL.Image.Image, format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
