@@ -106,7 +106,10 @@ def migrate() -> None:
     from gifster.boot import configure
 
     configure(_settings())
-    applied = database.migrate()
+    try:
+        applied = database.migrate()
+    except database.DatabaseUnavailable as error:
+        raise Refused(str(error)) from None
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:

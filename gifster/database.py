@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import peewee
 from playhouse.db_url import parse as parse_url
-from playhouse.migrations import MigrationError, Runner
+from playhouse.migrations import Runner
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 
 #: How long a connection waits for another process's transaction to end (seconds).
@@ -18,6 +18,10 @@ BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
 
 db = peewee.DatabaseProxy()
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be used; says why."""
 
 
 def connect(url: str) -> peewee.Database:
@@ -73,9 +77,18 @@ def migrate() -> list[str]:
 
     Returns:
       the names of the migrations that were applied.
+
+    Raises:
+      DatabaseUnavailable: it cannot be reached, or not be written.
     """
+    try:
+        return _migrate(_current())
+    except peewee.DatabaseError as error:
+        raise DatabaseUnavailable(f"the database cannot be used: {str(error).strip()}") from error
+
+
+def _migrate(database: peewee.Database) -> list[str]:
     runner = _runner()
-    database = _current()
     with database.connection_context():
         if isinstance(database, peewee.SqliteDatabase):
             with database.atomic("EXCLUSIVE"):
@@ -94,6 +107,3 @@ def pending_migrations() -> list[str]:
 
 def _runner() -> Runner:
     return Runner(db.obj, str(Path(__file__).parent / "migrations"))
-
-
-__all__ = ["MigrationError", "connect", "db", "migrate", "pending_migrations"]

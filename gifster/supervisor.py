@@ -175,8 +175,7 @@ def run(port: int | None) -> None:
                 start("valkey", valkey, lambda _: _pongs(broker))
             for child in children:
                 child.wait_until_ready(stopping)
-            for name in database.migrate():
-                say(f"migrated: {name}")
+            _migrate()
             broker.close()
             gifster = [sys.executable, "-m", "gifster"]
             address = f"http://{settings.web.host}:{settings.web.port}"
@@ -192,6 +191,14 @@ def run(port: int | None) -> None:
                     child.look_after()
         finally:
             _stop(children)
+
+
+def _migrate() -> None:
+    try:
+        for name in database.migrate():
+            say(f"migrated: {name}")
+    except database.DatabaseUnavailable as error:
+        raise SupervisorError(str(error)) from None
 
 
 def _stop(children: list[Child]) -> None:

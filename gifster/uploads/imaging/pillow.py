@@ -52,6 +52,7 @@ def _frames(
     image: PIL.Image.Image, size: tuple[int, int]
 ) -> Iterator[tuple[PIL.Image.Image, float]]:
     for frame in PIL.ImageSequence.Iterator(image):
+        frame.load()  # WebP learns the duration only then
         duration = frame.info.get("duration", 0)
         upright = PIL.ImageOps.exif_transpose(frame)
         turned = upright.size != frame.size

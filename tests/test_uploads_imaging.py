@@ -1,0 +1,167 @@
+"""Probing and resizing: what `probe` says, and that a version moves as its source does."""
+
+import re
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging import Image, ImageInfo, render
+from gifster.uploads.imaging.probe import probe, sniff
+from tests import images
+
+DELAYS = [30, 50, 70, 110, 40, 990, 20, 10]
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(content: bytes) -> Path:
+        path = tmp_path / "source"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (images.gif((30, 20), [40, 60], loop=7), ImageInfo("image/gif", 30, 20, 2, 100, 7)),
+        (images.gif((30, 20), [40, 60], loop=None), ImageInfo("image/gif", 30, 20, 2, 100, None)),
+        (images.still("GIF", (31, 20)), ImageInfo("image/gif", 31, 20)),
+        (images.still("PNG", (31, 20)), ImageInfo("image/png", 31, 20)),
+        (images.still("JPEG", (31, 20)), ImageInfo("image/jpeg", 31, 20)),
+        (images.still("WEBP", (31, 20)), ImageInfo("image/webp", 31, 20)),
+        (images.animated("PNG", [40, 60], (31, 20)), ImageInfo("image/png", 31, 20, 2, 100, 2)),
+        (images.animated("WEBP", [40, 60], (31, 20)), ImageInfo("image/webp", 31, 20, 2, 100, 2)),
+    ],
+    ids=["gif", "gif once", "gif still", "png", "jpeg", "webp", "apng", "animated webp"],
+)
+def test_probe_tells_the_facts_from_the_structure(write, content: bytes, expected: ImageInfo):
+    assert probe(write(content)) == expected
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"\0", b"\0\0", b"trailing bytes that are nobody's business"]
+)
+def test_a_gif_may_lack_its_trailer_or_go_on_after_it(write, tail: bytes):
+    content = images.gif((30, 20), [40, 60])
+
+    assert probe(write(content.removesuffix(b";") + tail)).frames == 2
+    assert probe(write(content + tail)).frames == 2
+
+
+def test_nothing_is_sniffed_that_is_not_an_image():
+    assert [sniff(head) for head in (b"", b"GIF", b"GIF90a", b"<svg", b"%PDF-1.7")] == [None] * 5
+
+
+@pytest.mark.parametrize("loop", [None, 0, 1, 3, 65535])
+def test_a_thumbnail_keeps_frames_delays_and_loop(write, tmp_path: Path, loop: int | None):
+    content = images.gif((400, 300), DELAYS, loop)
+    source, target = write(content), tmp_path / "target"
+
+    render(source, probe(source), Image().fit(100, 100), target)
+
+    assert images.timing(target.read_bytes()) == images.timing(content)
+    assert images.size(target.read_bytes()) == (100, 75)
+
+
+def test_a_frame_without_delay_gets_the_100_ms_that_browsers_give_it(write, tmp_path: Path):
+    content = images.gif((400, 300), [990, 50, 990])
+    content = re.sub(rb"(\x21\xf9\x04.)\x63\x00", lambda found: found[1] + b"\0\0", content)
+    source, target = write(content), tmp_path / "target"
+    assert images.timing(content)[0] == [0, 50, 0]
+
+    render(source, probe(source), Image().fit(100, 100), target)
+
+    assert images.timing(target.read_bytes())[0] == [100, 50, 100]
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_other_animations_keep_frames_and_delays(write, tmp_path: Path, format: str):
+    durations = [30, 50, 990]
+    source, target = write(images.animated(format, durations)), tmp_path / "target"
+
+    render(source, probe(source), Image().fit(100, 100), target)
+
+    made = probe(target)
+    assert (made.width, made.height, made.frames, made.duration_ms) == (100, 67, 3, 1070)
+    assert made.loop == 2
+
+
+def test_transparency_stays(write, tmp_path: Path):
+    # Given a GIF of two frames, a disc on nothing
+    frames = []
+    for radius in (40, 80):
+        frame = PIL.Image.new("RGBA", (300, 300))
+        PIL.ImageDraw.Draw(frame).ellipse(
+            (150 - radius, 150 - radius, 150 + radius, 150 + radius), fill=(200, 0, 0, 255)
+        )
+        frames.append(frame)
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames[0].save(source, "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=2)
+
+    render(source, probe(source), Image().fit(100, 100), target)
+
+    with PIL.Image.open(target) as made:
+        for index in range(2):
+            made.seek(index)
+            picture = made.convert("RGBA")
+            assert picture.getpixel((2, 2))[3] == 0
+            assert picture.getpixel((50, 50))[3] == 255
+            assert picture.getpixel((50, 50))[0] > 180
+
+
+def test_a_photograph_is_turned_upright_and_its_metadata_is_left_out(write, tmp_path: Path):
+    # Given a JPEG that says: turn me by 90 degrees; and where it was taken
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "at home"
+    source, target = tmp_path / "source", tmp_path / "target"
+    images.frames((300, 200), 1)[0].save(source, "JPEG", exif=exif)
+
+    render(source, probe(source), Image().fit(100, 100), target)
+
+    assert images.size(target.read_bytes()) == (67, 100)
+    assert b"at home" not in target.read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_stills_of_every_mode_can_be_resized(write, tmp_path: Path, mode: str):
+    source, target = tmp_path / "source", tmp_path / "target"
+    format = "JPEG" if mode == "CMYK" else "PNG"
+    picture = images.frames((300, 200), 1)[0].convert("I" if mode == "I;16" else mode)
+    (picture.convert("I;16") if mode == "I;16" else picture).save(source, format)
+
+    render(source, probe(source), Image().fit(30, 30), target)
+
+    assert images.size(target.read_bytes()) == (30, 20)
+
+
+def test_extreme_proportions_keep_a_pixel():
+    assert Image().fit(220, 220).size_for(10_000, 10) == (220, 1)
+    assert Image().fit(220, 220).size_for(100, 100) == (100, 100)
+    with pytest.raises(ValueError, match="0×5"):
+        Image().fit(0, 5)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_damaged_pixels_are_unreadable(write, tmp_path: Path, format: str):
+    content = bytearray(images.still(format))
+    content[len(content) // 3 : len(content) // 3 + 200] = bytes(200)
+    source = write(bytes(content))
+    info = ImageInfo(f"image/{format.lower()}", 300, 200)
+
+    try:
+        render(source, info, Image().fit(100, 100), tmp_path / "target")
+    except Unreadable as error:
+        assert error.code == "unreadable"  # or the decoder made something of it, as browsers do
+
+
+def test_what_is_no_gif_is_never_read_as_something_else(write, tmp_path: Path):
+    # Given a play list that calls itself a GIF, of which ffmpeg could make a film
+    source = write(b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n")
+
+    with pytest.raises(Unreadable):
+        render(source, ImageInfo("image/gif", 300, 200, 2), Image().fit(9, 9), tmp_path / "target")
