@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,8 +50,12 @@ def free_port() -> int:
 
 
 def files_below(folder: Path) -> list[str]:
-    """All files, as relative paths."""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """All files, as relative paths. Others may come and go meanwhile."""
+    return sorted(
+        os.path.relpath(os.path.join(path, name), folder)
+        for path, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -178,10 +183,6 @@ class Stack:
         """The GIF, once it is ready or failed."""
         return eventually(lambda: (gif := self.gif(gif_id))["state"] in ("ready", "failed") and gif)
 
-    def boot(self) -> None:
-        """Make this very process one of the stack's: the models, the outbox and the broker."""
-        database.connect(f"sqlite:///{self.var}/gifster.db")
-
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
@@ -190,14 +191,10 @@ class Stack:
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(15)
-            except subprocess.TimeoutExpired:
-                pass
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
 
 

@@ -1,5 +1,6 @@
 """Probing and resizing: what `probe` says, and that a version moves as its source does."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -147,16 +148,17 @@ def test_extreme_proportions_keep_a_pixel():
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_damaged_pixels_are_unreadable(write, tmp_path: Path, format: str):
+def test_damaged_pixels_are_unreadable_or_shown_as_far_as_they_go(
+    write, tmp_path: Path, format: str
+):
     content = bytearray(images.still(format))
     content[len(content) // 3 : len(content) // 3 + 200] = bytes(200)
     source = write(bytes(content))
     info = ImageInfo(f"image/{format.lower()}", 300, 200)
 
-    try:
+    with contextlib.suppress(Unreadable):
         render(source, info, Image().fit(100, 100), tmp_path / "target")
-    except Unreadable as error:
-        assert error.code == "unreadable"  # or the decoder made something of it, as browsers do
+        assert images.size((tmp_path / "target").read_bytes()) == (100, 67)
 
 
 def test_what_is_no_gif_is_never_read_as_something_else(write, tmp_path: Path):

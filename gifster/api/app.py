@@ -58,11 +58,30 @@ def build() -> Callable[..., Awaitable[None]]:
     settings = load()
     boot(settings)
     end_with_parent()
-    app = create_app(settings)
+    return _adapted(create_app(settings))
+
+
+def _adapted(app: falcon.asgi.App[Any, Any]) -> Callable[..., Awaitable[None]]:
+    """The application with two differences between granian and Falcon smoothed out."""
 
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
-        await app(scope, receive, send)
+        await app(scope, _at_once(receive) if scope["type"] == "http" else receive, send)
 
     return serve
+
+
+def _at_once(receive: Any) -> Any:
+    """Falcon waits for the first piece of a body before it does anything. A body that never begins
+    would be out of reach of `receive.guarded()`, so we begin it, with nothing."""
+    begun = False
+
+    async def receive_at_once() -> Any:
+        nonlocal begun
+        if begun:
+            return await receive()
+        begun = True
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    return receive_at_once

@@ -1,0 +1,68 @@
+"""Server-sent events: a page is told when its GIFs change state."""
+
+import json
+import threading
+from collections.abc import Callable
+
+from tests import images
+from tests.conftest import Stack, eventually
+
+
+def listen(stack: Stack, *ids: str, until: Callable[[list[dict]], bool]) -> list[dict]:
+    events: list[dict] = []
+    with stack.client.stream("GET", "/events", params=[("gif", i) for i in ids]) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+                if until(events):
+                    break
+    return events
+
+
+def test_the_present_state_comes_first(stack: Stack):
+    done = stack.finished(stack.upload(images.gif()).json()["id"])
+
+    events = listen(stack, done["id"], "nope", until=lambda events: len(events) == 2)
+
+    assert {"id": done["id"], "state": "ready"} in events
+    assert {"id": "nope", "state": None} in events
+
+
+def test_each_change_follows(new_stack: Callable[..., Stack]):
+    # Given an upload that no worker has come to, and a page that waits for it
+    stack = new_stack()
+    stack.start_web()
+    gif_id = stack.upload(images.noisy_gif((900, 700), 30)).json()["id"]
+    seen: list[str] = []
+
+    def watch() -> None:
+        def note(events: list[dict]) -> bool:
+            seen[:] = [event["state"] for event in events]
+            return seen[-1] == "ready"
+
+        listen(stack, gif_id, until=note)
+
+    page = threading.Thread(target=watch)
+    page.start()
+    eventually(lambda: seen == ["queued"])
+
+    # When a worker comes
+    stack.start_worker()
+    page.join(30)
+
+    # I expect every state to have been told
+    assert seen == ["queued", "processing", "ready"]
+
+
+def test_open_streams_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    web = stack.start_web()
+    with stack.client.stream("GET", "/events?gif=nope") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+
+        web.terminate()
+        eventually(lambda: web.poll() is not None, within=9)
+
+    assert "refused to gracefully stop" not in stack.log("gifster-web")
