@@ -17,6 +17,8 @@ PROFILE = f"{PREFIX}PROFILE"
 #: The supervisor's mark on what it has started.
 SUPERVISED = f"{PREFIX}SUPERVISED"
 RESERVED = {PROFILE, SUPERVISED}
+#: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
+PROFILES: dict[str, Any] = {"development": {"auth": {"anonymous_uploads": True}}}
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
@@ -117,12 +119,12 @@ def load(path: Path = Path("settings.toml")) -> Settings:
         document = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
-    profiles = document.pop("profile", {})
+    profiles = _merge(PROFILES, document.pop("profile", {}))
     profile = os.environ.get(PROFILE, "")
     if profile:
         if profile not in profiles:
-            known = ", ".join(profiles) or "none"
-            raise SettingsError(f"{PROFILE}={profile}: {path} has no such profile (known: {known})")
+            known = ", ".join(profiles)
+            raise SettingsError(f"{PROFILE}={profile}: there is no such profile (known: {known})")
         document = _merge(document, profiles[profile])
     if document.get("mail", {}).get("password"):
         raise SettingsError(

@@ -1,0 +1,182 @@
+"""The pages in a real Chromium: uploads, live states, thumbnails that move; with and without
+JavaScript."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import images
+from tests.conftest import Stack, eventually
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium is installed (on Debian: apt install chromium)"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
+    """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
+    contexts, errors = [], []
+
+    def open_page(path: str = "/", **options: Any) -> Any:
+        context = chromium.new_context(base_url=str(stack.client.base_url), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if "status of 415" not in error] == []
+
+
+def payload(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "mimeType": "image/gif", "buffer": content}
+
+
+def moves(image: Any) -> bool:
+    """Whether a picture on the page changes by itself."""
+    first = image.screenshot()
+    return bool(eventually(lambda: image.screenshot() != first))
+
+
+def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[..., Any]):
+    page = open_page()
+    page.evaluate("window.notReloaded = true")
+
+    # When I choose a file, give it a title and upload it
+    page.get_by_label("Choose a GIF").set_input_files(
+        payload("cat.gif", images.gif((400, 300), [60] * 8))
+    )
+    page.get_by_label("Title", exact=True).fill("Wandering square")
+    page.get_by_label("Tags", exact=True).fill("squares, red")
+    page.get_by_role("button", name="Upload").click()
+
+    # I expect its card, and then its thumbnail, which moves
+    card = page.locator("article", has_text="Wandering square")
+    card.wait_for()
+    image = card.get_by_role("img", name="Wandering square")
+    image.wait_for()
+    assert card.get_attribute("data-state") == "ready"
+    assert moves(image)
+    assert card.get_by_role("link", name="#squares").is_visible()
+    assert page.evaluate("window.notReloaded") is True
+
+
+def test_a_card_goes_through_all_states(
+    chromium: Any, new_stack: Callable[..., Stack], tmp_path: Path
+):
+    # Given a page whose upload no worker has come to
+    stack = new_stack()
+    stack.start_web()
+    stack.upload(images.noisy_gif((900, 700), 30), title="Noise")
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    card = page.locator("article")
+    assert card.get_by_role("status").inner_text() == "Waiting for a worker…"
+
+    # When a worker comes, I expect the page to follow
+    stack.start_worker()
+    page.get_by_text("Making the thumbnail…").wait_for()
+    card.get_by_role("img", name="Noise").wait_for()
+    assert card.get_by_role("status").count() == 0
+    context.close()
+
+
+def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(
+        [payload(f"Batch {number}.gif", images.gif()) for number in range(3)]
+    )
+    page.get_by_role("button", name="Upload").click()
+
+    for number in range(3):
+        page.get_by_role("img", name=f"Batch {number}").wait_for()
+
+
+def test_what_is_refused_is_said_beside_its_name(open_page: Callable[..., Any]):
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("notes.gif", b"Hello, a text." * 9))
+    page.get_by_role("button", name="Upload").click()
+
+    row = page.locator("#progress li", has_text="notes.gif")
+    row.get_by_role("alert").wait_for()
+    assert "The content of the file is none of: GIF, JPEG, PNG, WEBP." in row.inner_text()
+
+
+def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):
+    done = stack.finished(stack.upload(images.gif((300, 200), [60] * 6), title="Mine").json()["id"])
+    page = open_page(f"/gifs/{done['id']}")
+    assert moves(page.get_by_role("img", name="Mine"))
+    assert "300 × 200 pixels" in page.inner_text("dl")
+    assert "6 frames, 0.36 s, for ever" in page.inner_text("dl")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+
+    page.wait_for_url("**/")
+    assert page.get_by_text("Mine", exact=True).count() == 0
+
+
+def test_everything_works_without_javascript(open_page: Callable[..., Any]):
+    page = open_page(java_script_enabled=False)
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("Plain.gif", images.gif()))
+    page.get_by_role("button", name="Upload").click()
+
+    page.get_by_role("heading", name="Plain").wait_for()
+    page.get_by_role("img", name="Plain").wait_for()
+
+
+def test_signing_up_shows_who_is_there(open_page: Callable[..., Any]):
+    page = open_page("/signup")
+
+    page.get_by_label("E-mail address").fill("browser@example.org")
+    page.get_by_label("Name").fill("Brow Ser")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_label("Password").press("Enter")
+
+    page.get_by_text("Brow Ser").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_page_is_wider_than_its_window(open_page: Callable[..., Any], stack: Stack, width: int):
+    gif_id = stack.finished(
+        stack.upload(images.gif((600, 100)), title="W" * 200, tags="a" * 50).json()["id"]
+    )["id"]
+    for path in ("/", f"/gifs/{gif_id}", "/signup", "/login", "/?q=nothing"):
+        page = open_page(path, viewport={"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path

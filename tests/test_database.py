@@ -1,0 +1,81 @@
+"""The schema: what the migrations make is what the models say, on each kind of database."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import peewee
+import pytest
+
+from gifster import database, models
+from gifster.database import db
+from gifster.jobs import Job
+from gifster.settings import Settings
+
+MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, Job]
+
+
+def shape(database: peewee.Database, table: str) -> list[tuple]:
+    columns = sorted(
+        (c.name, c.data_type, c.null, c.primary_key) for c in database.get_columns(table)
+    )
+    indexes = sorted((tuple(i.columns), i.unique) for i in database.get_indexes(table))
+    keys = sorted((k.column, k.dest_table) for k in database.get_foreign_keys(table))
+    return [columns, indexes, keys]
+
+
+def test_the_migrations_make_what_the_models_say(booted: Settings):
+    migrated = {m._meta.table_name: shape(db.obj, m._meta.table_name) for m in MODELS}
+
+    db.obj.drop_tables(MODELS)
+    db.obj.create_tables(MODELS)
+
+    assert migrated == {m._meta.table_name: shape(db.obj, m._meta.table_name) for m in MODELS}
+
+
+def test_migrating_again_changes_nothing(booted: Settings):
+    assert database.migrate() == []
+    assert database.pending_migrations() == []
+
+
+def test_two_processes_may_migrate_at_once(database_url: str):
+    database.connect(database_url)
+
+    with ThreadPoolExecutor(4) as processes:
+        applied = list(processes.map(lambda _: database.migrate(), range(4)))
+
+    assert sorted(applied) == [[], [], [], ["0001_first_tables"]]
+    db.obj.close_all()
+
+
+def test_a_database_that_is_away_is_said_so():
+    database.connect("postgresql://nobody@127.0.0.1:1/none")
+
+    with pytest.raises(database.DatabaseUnavailable, match="the database cannot be used"):
+        database.migrate()
+
+
+def test_sqlite_keeps_what_it_has_committed(booted: Settings):
+    if not isinstance(db.obj, peewee.SqliteDatabase):
+        pytest.skip("PostgreSQL does so by default")
+    assert db.obj.execute_sql("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.obj.execute_sql("PRAGMA synchronous").fetchone() == (2,)
+    assert db.obj.execute_sql("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_a_transaction_that_writes_does_not_fail_when_another_was_quicker(booted: Settings):
+    # Given many writers that read first
+    models.Tag.create(name="count", id=1)
+
+    def rename(number: int) -> None:
+        from gifster.jobs import transaction
+
+        with db.connection_context(), transaction(db):
+            tag = models.Tag.select().where(models.Tag.id == 1)
+            tag = (tag.for_update() if db.obj.for_update else tag).get()
+            tag.name = f"{tag.name}."
+            tag.save()
+
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(rename, range(40)))
+
+    # I expect none to fail, and none to be lost
+    assert models.Tag.get_by_id(1).name == "count" + "." * 40
