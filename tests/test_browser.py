@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import images
-from tests.conftest import Stack, eventually
+from tests.stack import Stack, eventually
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

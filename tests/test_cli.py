@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Stack, eventually
+from tests.stack import Stack, eventually
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from gifster import settings
 from tests import images
-from tests.conftest import BIN, eventually, files_below, free_port
+from tests.stack import BIN, eventually, files_below, free_port
 from tests.test_jobs import alive
 
 ROOT = Path(__file__).parent.parent

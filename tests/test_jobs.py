@@ -14,7 +14,7 @@ from gifster.database import db
 from gifster.jobs import Job
 from gifster.settings import Settings
 from tests import images
-from tests.conftest import Stack, eventually, files_below
+from tests.stack import Stack, eventually, files_below
 
 
 def queued(settings: Settings, queue: str = "default") -> int:

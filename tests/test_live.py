@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from tests import images
-from tests.conftest import Stack, eventually
+from tests.stack import Stack, eventually
 
 
 def listen(stack: Stack, *ids: str, until: Callable[[list[dict]], bool]) -> list[dict]:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests import images
-from tests.conftest import Stack
+from tests.stack import Stack
 
 
 @pytest.fixture(scope="module")

