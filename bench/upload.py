@@ -135,14 +135,13 @@ async def _trickling(stack: Stack, pid: int, table: Table) -> None:
     with _peak(pid) as peak:
         busy = await _gets(stack, TRICKLE_S)
     stop.set()
-    refused = sum(
-        isinstance(r, BaseException) for r in await asyncio.gather(*tasks, return_exceptions=True)
-    )
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = sum(isinstance(result, BaseException) for result in results)
     for name, times in (("alone", quiet), (f"beside {TRICKLERS:,} trickling uploads", busy)):
         table.add_row(
             f"GET /api/gifs {name}",
             f"{_percentile(times, 95):.1f} ms p95",
-            f"{statistics.median(times):.1f} ms median, {max(times):.0f} ms at most, of {len(times)}",
+            f"{statistics.median(times):.1f} ms median, {max(times):.0f} ms at most",
         )
     table.add_row(
         "those uploads", f"{refused} refused", f"{peak() / MB:+.1f} MB while they trickle"
