@@ -90,7 +90,7 @@ def _post(stack: Stack, gif: bytes, size: int, *, chunked: bool) -> int:
 
 
 def _accepting(stack: Stack, table: Table) -> None:
-    """How long an upload takes, from its first byte to the 202: hashed, on disk, in the database."""
+    """How long an upload takes, from its first byte to its 202: durable, and in the database."""
     for size in (100_000, 1_000_000, 5_000_000):
         frames = size // 250_000 or 1
         gif = images.noisy_gif((500, 500 if size > 250_000 else 200), frames)

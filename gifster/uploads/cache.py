@@ -22,9 +22,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.errors import CacheFileMissing
 from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, probe
 from gifster.uploads.storage.local import LocalStorage, LocalWriter
-
-if TYPE_CHECKING:
-    from gifster.uploads.uploader import Uploader
+from gifster.uploads.validation import Limits
 
 PIECE_BYTES = 256 * 1024
 
@@ -96,11 +94,11 @@ class CacheWriter:
     """Takes one upload into the cache of an uploader.
 
     Parameters:
-      rules: the uploader class whose limits hold.
+      rules: whose limits hold; an uploader class.
       filename: the name that the client gave the file; kept as a label, never used as a path.
     """
 
-    def __init__(self, rules: "type[Uploader]", filename: str) -> None:
+    def __init__(self, rules: type[Limits], filename: str) -> None:
         self.bytes = 0
         self._rules = rules
         self._filename = clean_filename(filename)
@@ -151,7 +149,7 @@ class CacheWriter:
             self._storage.delete(self._key)
 
 
-def take_in(rules: "type[Uploader]", source: BinaryIO | Path | bytes, filename: str) -> CachedFile:
+def take_in(rules: type[Limits], source: BinaryIO | Path | bytes, filename: str) -> CachedFile:
     """Take a whole upload into the cache: an open file, a path, or bytes.
 
     Raises:

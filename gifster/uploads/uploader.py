@@ -16,21 +16,12 @@ from gifster.jobs import enqueue
 from gifster.uploads import imaging
 from gifster.uploads.cache import CachedFile, take_in
 from gifster.uploads.config import config, storage
-from gifster.uploads.errors import (
-    EmptyFile,
-    TooLarge,
-    TooManyFrames,
-    TooManyPixels,
-    TypeNotAllowed,
-)
-from gifster.uploads.imaging.probe import ImageInfo, probe, sniff
+from gifster.uploads.imaging.probe import ImageInfo, probe
+from gifster.uploads.validation import EXTENSIONS, Limits
 from gifster.uploads.versions import versions_of
 
 if TYPE_CHECKING:
     from gifster.uploads.mount import Mount
-
-MIB = 1024 * 1024
-EXTENSIONS = {"image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -86,18 +77,11 @@ class StoredFile:
         return cls(**data | {"versions": versions})
 
 
-class Uploader:
+class Uploader(Limits):
     """Rules for one kind of file. Subclass it and change what differs."""
 
-    #: The storages (names given to `configure()`) where files stay, and where they wait.
+    #: The name of the storage (given to `configure()`) where files stay.
     storage = "store"
-    cache = "cache"
-    #: Content types taken, told by the content and never by the name.
-    allow_types: Iterable[str] = frozenset(EXTENSIONS)
-    max_bytes = 50 * MIB
-    #: Width × height of one frame.
-    max_pixels = 40_000_000
-    max_frames = 5_000
 
     def __init__(self, record: Any, mount: "Mount[Any]") -> None:
         self.record = record
@@ -255,47 +239,8 @@ class Uploader:
             key = keys.get(file.name, stored.key)
             storage(self.storage).upload(file.path, key, file.info.content_type)
 
-    # The rules.
-
-    @classmethod
-    def check_bytes(cls, size: int) -> None:
-        """Raises `TooLarge` for a file of more than `max_bytes`."""
-        if size > cls.max_bytes:
-            raise TooLarge(f"The file is larger than {_human(cls.max_bytes)}.")
-
-    @classmethod
-    def check_type(cls, head: bytes) -> None:
-        """Raises `TypeNotAllowed` unless a file's first bytes show an allowed type."""
-        if (sniff(head) or "") not in cls.allow_types:
-            names = ", ".join(sorted(t.partition("/")[2].upper() for t in cls.allow_types))
-            raise TypeNotAllowed(f"The content of the file is none of: {names}.")
-
-    @classmethod
-    def check_complete(cls, size: int, head: bytes) -> None:
-        """Raises `EmptyFile` or `TypeNotAllowed`."""
-        if size == 0:
-            raise EmptyFile("The file is empty.")
-        cls.check_type(head)
-
-    @classmethod
-    def check_info(cls, info: ImageInfo) -> None:
-        """Raises `TooManyPixels` or `TooManyFrames`."""
-        if info.width * info.height > cls.max_pixels:
-            raise TooManyPixels(
-                f"The image is {info.width}×{info.height} pixels; "
-                f"at most {cls.max_pixels / 1e6:g} million are taken."
-            )
-        if info.frames > cls.max_frames:
-            raise TooManyFrames(
-                f"The animation has {info.frames} frames; at most {cls.max_frames} are taken."
-            )
-
 
 def delete_files(storage_name: str, keys: Iterable[str]) -> None:
     """Delete files from a storage; no error for one that is gone already."""
     for key in keys:
         storage(storage_name).delete(key)
-
-
-def _human(size: int) -> str:
-    return f"{size / MIB:g} MiB" if size >= MIB else f"{size} bytes"
