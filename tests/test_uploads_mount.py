@@ -1,13 +1,15 @@
 """Uploaders without a backgrounder, and what assigning takes and refuses."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from gifster.uploads import errors
+from gifster.uploads import errors, mount_uploader
 from tests import images
-from tests.framework import Application, AvatarUploader, Company, Person
+from tests.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
+from tests.stack import BIN
 
 LOGO = images.still("PNG", (60, 40))
 
@@ -59,6 +61,42 @@ def test_a_plain_save_leaves_the_file_alone(application: Application):
     again.save()
 
     assert Company.get_by_id(company.id).logo.stored == company.logo.stored
+
+
+def test_saving_a_record_that_is_nothing_but_its_file_does_no_harm(application: Application):
+    class Picture(Base):
+        image = mount_uploader(LogoUploader)
+
+    Picture._meta.database.create_tables([Picture])
+    picture = Picture()
+    picture.image = LOGO
+    picture.save()
+
+    assert Picture.get_by_id(picture.id).save() == 0
+    assert Picture.get_by_id(picture.id).image.stored.width == 60
+
+
+def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
+    # Given a user's module
+    module = tmp_path / "user.py"
+    module.write_text(
+        "import tests.framework as f\n"
+        "reveal_type(f.Person().avatar)\n"
+        "reveal_type(f.Person.avatar)\n"
+        "reveal_type(f.Person().avatar_tmp)\n"
+    )
+
+    told = subprocess.run(
+        [str(BIN / "mypy"), "--config-file=", "--cache-dir", str(tmp_path / "cache"), str(module)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+    assert 'Revealed type is "tests.framework.AvatarUploader"' in told
+    assert 'Revealed type is "gifster.uploads.mount.Mount[tests.framework.AvatarUploader]"' in told
+    assert 'Revealed type is "gifster.uploads.cache.CachedFile | None"' in told
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path"])

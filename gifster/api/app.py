@@ -32,24 +32,36 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     problems.install(app, context)
     app.add_static_route(STATIC, STATIC_FOLDER.as_posix())
     app.add_static_route(MEDIA, settings.store.root.absolute().as_posix())
-    app.add_route("/healthz", health.Health())
-    app.add_route("/readyz", health.Readiness(context))
-    app.add_route("/api/gifs", Gifs(context))
-    app.add_route("/api/gifs/{gif_id}", OneGif(context))
-    app.add_route("/api/gifs/{gif_id}/image", GifImage(context))
-    app.add_route("/api/users", Users(context))
     events = Events(context)
     app.add_middleware(events)
-    app.add_route("/events", events)
-    app.add_route("/", pages.Gallery(context))
-    app.add_route("/gifs", pages.Gallery(context), suffix="upload")
-    app.add_route("/gifs/{gif_id}", pages.GifPage(context))
-    app.add_route("/gifs/{gif_id}/card", pages.GifPage(context), suffix="card")
-    app.add_route("/gifs/{gif_id}/delete", pages.GifPage(context), suffix="delete")
-    app.add_route("/signup", pages.SignUp(context))
-    app.add_route("/login", pages.LogIn(context))
-    app.add_route("/logout", pages.LogOut(context))
+    gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
+    for path, resource, suffix in [
+        ("/healthz", health.Health(), ""),
+        ("/readyz", health.Readiness(context), ""),
+        ("/api/gifs", Gifs(context), ""),
+        ("/api/gifs/{gif_id}", OneGif(context), ""),
+        ("/api/gifs/{gif_id}/image", GifImage(context), ""),
+        ("/api/users", Users(context), ""),
+        ("/events", events, ""),
+        ("/", gallery, ""),
+        ("/gifs", gallery, "upload"),
+        ("/gifs/{gif_id}", gif_page, ""),
+        ("/gifs/{gif_id}/card", gif_page, "card"),
+        ("/gifs/{gif_id}/delete", gif_page, "delete"),
+        ("/signup", pages.SignUp(context), ""),
+        ("/login", pages.LogIn(context), ""),
+        ("/logout", pages.LogOut(context), ""),
+    ]:
+        _answer_head(resource, suffix)
+        app.add_route(path, resource, suffix=suffix or None)
     return app
+
+
+def _answer_head(resource: object, suffix: str) -> None:
+    """Whatever answers GET answers HEAD (RFC 9110, 9.1); Falcon leaves the body out."""
+    end = f"_{suffix}" if suffix else ""
+    if get := getattr(resource, f"on_get{end}", None):
+        setattr(resource, f"on_head{end}", get)
 
 
 def build() -> Callable[..., Awaitable[None]]:

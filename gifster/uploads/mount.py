@@ -200,8 +200,11 @@ def _teach_saving(model: Any) -> None:
         ]
         if not creating:
             hands_off = {name for mount in mounts for name in mount.columns}
+            hands_off |= {field.name for field in record._meta.get_primary_keys()}
             only = [name for name in wanted if name not in hands_off]
             only += [name for uploader in changed for name in uploader.mount.columns]
+            if not only:
+                return 0
         if changed:
             return _save(record, changed, creating, lambda: save(record, force_insert, only))
         return save(record, force_insert, only)
