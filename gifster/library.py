@@ -75,25 +75,31 @@ def add_gif(
     return gif
 
 
-def replace_image(gif: Gif, cached: CachedFile) -> None:
+def replace_image(gif_id: str, user: User | None, cached: CachedFile) -> Gif:
     """Give a GIF another image. The present one stays until the new one is stored.
 
     Raises:
-      NotFound: the GIF was deleted meanwhile.
+      NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
+    gif = gif_to_change(gif_id, user)
     gif.image = cached
     try:
         gif.save()
     except peewee.DoesNotExist:
-        raise _not_found(gif.id) from None
+        raise _not_found(gif_id) from None
+    return gif
 
 
-def edit_gif(gif: Gif, *, title: str | None = None, tags: Iterable[str] | None = None) -> None:
+def edit_gif(
+    gif_id: str, user: User | None, *, title: str | None = None, tags: Iterable[str] | None = None
+) -> Gif:
     """Change the title or the tags; None leaves them as they are.
 
     Raises:
       Invalid: the title is empty or too long, or a tag is too long.
+      NotFound, Denied: as `gif_to_change()`.
     """
+    gif = gif_to_change(gif_id, user)
     names = None if tags is None else _tag_names(tags)
     if title is not None:
         gif.title = _title(title)
@@ -105,11 +111,16 @@ def edit_gif(gif: Gif, *, title: str | None = None, tags: Iterable[str] | None =
         if names is not None:
             GifTag.delete().where(GifTag.gif == gif).execute()
             _set_tags(gif, names)
+    return gif
 
 
-def delete_gif(gif: Gif) -> None:
-    """Delete a GIF. Its files go as soon as a worker comes to it."""
-    gif.delete_instance()
+def delete_gif(gif_id: str, user: User | None) -> None:
+    """Delete a GIF. Its files go as soon as a worker comes to it.
+
+    Raises:
+      NotFound, Denied: as `gif_to_change()`.
+    """
+    gif_to_change(gif_id, user).delete_instance()
 
 
 def get_gif(gif_id: str) -> Gif:
@@ -124,14 +135,19 @@ def get_gif(gif_id: str) -> Gif:
     return gif
 
 
-def check_may_change(gif: Gif, user: User | None) -> None:
-    """A GIF with an owner is changed by its owner only; one without by whoever may write.
+def gif_to_change(gif_id: str, user: User | None) -> Gif:
+    """The GIF of that id, for somebody who is going to change it.
+
+    One with an owner is changed by its owner only; one without, by whoever may write.
 
     Raises:
+      NotFound: there is none.
       Denied: it is somebody else's.
     """
+    gif = get_gif(gif_id)
     if gif.user_id is not None and (user is None or user.id != gif.user_id):
         raise Denied("not_yours", "This GIF belongs to somebody else.")
+    return gif
 
 
 def list_gifs(

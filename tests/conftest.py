@@ -91,6 +91,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer)
         running.stop()
 
 
+@pytest.fixture(scope="module")
+def web(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_server: ValkeyServer,
+) -> Iterator[Stack]:
+    """A web server without workers, with the settings in the file's `WEB`."""
+    folder = tmp_path_factory.mktemp("web")
+    running = Stack(folder, new_broker_url(valkey_server), **request.module.WEB)
+    try:
+        assert running.run("gifster", "migrate").returncode == 0
+        running.start_web()
+        yield running
+    finally:
+        running.stop()
+
+
 @pytest.fixture
 def new_stack(tmp_path: Path, broker_url: str) -> Iterator[Callable[..., Stack]]:
     """Makes a stack of which nothing runs yet, with a migrated database."""

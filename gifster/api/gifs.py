@@ -83,23 +83,13 @@ class OneGif:
         ):
             raise Problem(422, "tags_invalid", "tags must be a list of texts.")
 
-        def work() -> Gif:
-            gif = library.get_gif(gif_id)
-            library.check_may_change(gif, user)
-            library.edit_gif(gif, title=title, tags=tags)
-            return gif
-
-        await _answer(self.context, resp, await self.context.run(work), falcon.HTTP_200)
+        gif = await self.context.run(library.edit_gif, gif_id, user, title=title, tags=tags)
+        await _answer(self.context, resp, gif, falcon.HTTP_200)
 
     async def on_delete(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
 
-        def work() -> None:
-            gif = library.get_gif(gif_id)
-            library.check_may_change(gif, user)
-            library.delete_gif(gif)
-
-        await self.context.run(work)
+        await self.context.run(library.delete_gif, gif_id, user)
         resp.status = falcon.HTTP_204
 
 
@@ -112,19 +102,15 @@ class GifImage:
     async def on_put(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
 
-        def look() -> Gif:
-            gif = library.get_gif(gif_id)
-            library.check_may_change(gif, user)
-            return gif
-
-        gif = await self.context.run(look)
+        await self.context.run(library.gif_to_change, gif_id, user)  # before the body is read
         async with upload_form(self.context, req) as form:
 
-            def work() -> None:
-                library.replace_image(gif, form.require_image())
+            def work() -> Gif:
+                gif = library.replace_image(gif_id, user, form.require_image())
                 form.handed_over()
+                return gif
 
-            await self.context.run(work)
+            gif = await self.context.run(work)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
 
 

@@ -14,7 +14,7 @@ from gifster.api.problems import problem_for
 from gifster.api.receive import upload_form, url_form
 from gifster.api.representation import gifs_json
 from gifster.library import LibraryError
-from gifster.models import Gif, User
+from gifster.models import User
 
 PAGE_SIZE = 30
 
@@ -73,84 +73,74 @@ class Gallery(Page):
 class GifPage(Page):
     """`/gifs/{id}`, its card for the gallery, and its delete button."""
 
-    async def _gif(self, gif_id: str) -> tuple[Gif, dict[str, Any]]:
-        def work() -> tuple[Gif, dict[str, Any]]:
-            gif = library.get_gif(gif_id)
-            return gif, gifs_json([gif])[0]
-
-        return await self.context.run(work)
+    async def _gif(self, gif_id: str) -> dict[str, Any]:
+        return await self.context.run(lambda: gifs_json([library.get_gif(gif_id)])[0])
 
     async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
-        record, gif = await self._gif(gif_id)
+        gif = await self._gif(gif_id)
         user = await current_user(self.context, req)
         try:
-            library.check_may_change(record, user)
+            await self.context.run(library.gif_to_change, gif_id, user)
             may_change = self.may_write(user)
         except library.Denied:
             may_change = False
         await self.render(req, resp, "gif.html", gif=gif, may_change=may_change)
 
     async def on_get_card(self, req: Any, resp: Any, gif_id: str) -> None:
-        _, gif = await self._gif(gif_id)
-        await self.render(req, resp, "card.html", gif=gif)
+        await self.render(req, resp, "card.html", gif=await self._gif(gif_id))
 
     async def on_post_delete(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
-
-        def work() -> None:
-            gif = library.get_gif(gif_id)
-            library.check_may_change(gif, user)
-            library.delete_gif(gif)
-
-        await self.context.run(work)
+        await self.context.run(library.delete_gif, gif_id, user)
         raise falcon.HTTPSeeOther("/")
 
 
-class SignUp(Page):
+class AccountForm(Page):
+    """A form that ends with a session, or comes back with what is wrong."""
+
+    template: str
+
+    def submit(self, values: dict[str, str]) -> User:
+        """Whom the form is for (in a thread).
+
+        Raises:
+          LibraryError: what is wrong.
+        """
+        raise NotImplementedError
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await self.render(req, resp, self.template, values={}, error=None)
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        values = await url_form(self.context, req)
+        try:
+            user = await self.context.run(self.submit, values)
+        except LibraryError as error:
+            resp.status = problem_for(error).status
+            await self.render(req, resp, self.template, values=values, error=error)
+            return
+        await start_session(self.context, req, resp, user)
+        _see(resp, "/")
+
+
+class SignUp(AccountForm):
     """`/signup`."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
-        await self.render(req, resp, "signup.html", values={}, error=None)
+    template = "signup.html"
 
-    async def on_post(self, req: Any, resp: Any) -> None:
-        values = await url_form(self.context, req)
-        try:
-            user = await self.context.run(
-                accounts.sign_up,
-                values.get("email", ""),
-                values.get("password", ""),
-                values.get("name", ""),
-            )
-        except LibraryError as error:
-            await self._again(req, resp, "signup.html", values, error)
-            return
-        await start_session(self.context, req, resp, user)
-        _see(resp, "/")
-
-    async def _again(
-        self, req: Any, resp: Any, template: str, values: dict[str, str], error: LibraryError
-    ) -> None:
-        resp.status = problem_for(error).status
-        await self.render(req, resp, template, values=values, error=error)
+    def submit(self, values: dict[str, str]) -> User:
+        return accounts.sign_up(
+            values.get("email", ""), values.get("password", ""), values.get("name", "")
+        )
 
 
-class LogIn(SignUp):
+class LogIn(AccountForm):
     """`/login`."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
-        await self.render(req, resp, "login.html", values={}, error=None)
+    template = "login.html"
 
-    async def on_post(self, req: Any, resp: Any) -> None:
-        values = await url_form(self.context, req)
-        try:
-            user = await self.context.run(
-                accounts.log_in, values.get("email", ""), values.get("password", "")
-            )
-        except LibraryError as error:
-            await self._again(req, resp, "login.html", values, error)
-            return
-        await start_session(self.context, req, resp, user)
-        _see(resp, "/")
+    def submit(self, values: dict[str, str]) -> User:
+        return accounts.log_in(values.get("email", ""), values.get("password", ""))
 
 
 class LogOut(Page):
