@@ -23,7 +23,7 @@ import dramatiq
 from gifster import database, jobs
 from gifster.boot import boot
 from gifster.jobs.parent import end_with_parent
-from gifster.settings import PREFIX, PROFILE, SUPERVISED, load
+from gifster.settings import PREFIX, PROFILE, SUPERVISED, Settings, load
 from gifster.valkey import choose_url
 
 LOCK = Path("var/dev.lock")
@@ -144,53 +144,82 @@ def run(port: int | None) -> None:
     if port is not None:
         os.environ[f"{PREFIX}WEB__PORT"] = str(port)
     settings = load()
+    os.environ[SUPERVISED] = "1"
     if os.environ.get("MAKELEVEL"):
         end_with_parent(grace_s=STOP_S + 5)
     with _only_one():
         _check_port(settings.web.host, settings.web.port)
-        stopping = threading.Event()
-        children: list[Child] = []
-
-        def stop(number: int, frame: object) -> None:
-            if stopping.is_set():
-                say("killing everything")
-                for child in children:
-                    child.signal(signal.SIGKILL)
-            stopping.set()
-
+        family = Family()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, stop)
-        os.environ[SUPERVISED] = "1"
-
-        def start(name: str, command: list[str], is_ready: Callable[[Child], bool]) -> None:
-            children.append(Child(name, command, is_ready))
-            children[-1].start()
-
+            signal.signal(number, family.ask_to_stop)
         try:
-            if not settings.broker.url:
-                choose_url()
-            broker = boot(settings)
-            if not settings.broker.url:
-                valkey = [sys.executable, "-m", "gifster.valkey"]
-                start("valkey", valkey, lambda _: _pongs(broker))
-            for child in children:
-                child.wait_until_ready(stopping)
-            _migrate()
-            broker.close()
-            gifster = [sys.executable, "-m", "gifster"]
-            address = f"http://{settings.web.host}:{settings.web.port}"
-            start("web", [*gifster, "web"], lambda _: _answers(address))
-            start("worker", [*gifster, "worker"], lambda c: "ready for action" in c.output)
-            start("scheduler", [*gifster, "scheduler"], lambda c: "is ready" in c.output)
-            for child in children:
-                child.wait_until_ready(stopping)
-            if not stopping.is_set():
-                say(f"Gifster is ready: {address} (Ctrl-C stops it)")
-            while not stopping.wait(0.2):
-                for child in children:
-                    child.look_after()
+            _start(family, settings)
+            family.look_after()
         finally:
-            _stop(children)
+            family.stop()
+
+
+class Family:
+    """All the children, in the order of their start."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._stopping = threading.Event()
+
+    def ask_to_stop(self, number: int, frame: object) -> None:
+        """The signal handler: at the first signal stop in order, at the second at once."""
+        if self._stopping.is_set():
+            say("killing everything")
+            for child in self._children:
+                child.signal(signal.SIGKILL)
+        self._stopping.set()
+
+    def start(self, name: str, command: list[str], is_ready: Callable[[Child], bool]) -> None:
+        """Start a child, beside those that are still getting ready."""
+        self._children.append(Child(name, [sys.executable, "-m", *command], is_ready))
+        self._children[-1].start()
+
+    def wait_until_ready(self) -> bool:
+        """Wait for all that have been started; False if we were asked to stop meanwhile."""
+        for child in self._children:
+            child.wait_until_ready(self._stopping)
+        return not self._stopping.is_set()
+
+    def look_after(self) -> None:
+        """Start again what ends, until we are asked to stop."""
+        while not self._stopping.wait(0.2):
+            for child in self._children:
+                child.look_after()
+
+    def stop(self) -> None:
+        """Stop all, the broker last: a worker hands its jobs back to it."""
+        say("stopping")
+        deadline = time.monotonic() + STOP_S
+        broker = [child for child in self._children if child.name == "valkey"]
+        for together in ([c for c in self._children if c not in broker], broker):
+            for child in together:
+                child.signal(signal.SIGTERM)
+            for child in together:
+                child.wait(deadline)
+        say("stopped")
+
+
+def _start(family: Family, settings: Settings) -> None:
+    embedded = not settings.broker.url
+    if embedded:
+        choose_url()
+    broker = boot(settings)
+    if embedded:
+        family.start("valkey", ["gifster.valkey"], lambda _: _pongs(broker))
+        family.wait_until_ready()
+    broker.close()
+    _migrate()
+    address = f"http://{settings.web.host}:{settings.web.port}"
+    family.start("web", ["gifster", "web"], lambda _: _answers(address))
+    family.start("worker", ["gifster", "worker"], lambda c: "ready for action" in c.output)
+    family.start("scheduler", ["gifster", "scheduler"], lambda c: "is ready" in c.output)
+    if family.wait_until_ready():
+        say(f"Gifster is ready: {address} (Ctrl-C stops it)")
 
 
 def _migrate() -> None:
@@ -199,18 +228,6 @@ def _migrate() -> None:
             say(f"migrated: {name}")
     except database.DatabaseUnavailable as error:
         raise SupervisorError(str(error)) from None
-
-
-def _stop(children: list[Child]) -> None:
-    say("stopping")
-    deadline = time.monotonic() + STOP_S
-    broker = [child for child in children if child.name == "valkey"]
-    for together in ([child for child in children if child not in broker], broker):
-        for child in together:
-            child.signal(signal.SIGTERM)
-        for child in together:
-            child.wait(deadline)
-    say("stopped")
 
 
 @contextmanager
