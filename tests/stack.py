@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,6 +126,16 @@ class Stack:
     def finished(self, gif_id: str) -> dict[str, Any]:
         """The GIF, once it is ready or failed."""
         return eventually(lambda: (gif := self.gif(gif_id))["state"] in ("ready", "failed") and gif)
+
+    @contextmanager
+    def held_while_processing(self, gif_id: str) -> Iterator[None]:
+        """A worker of its own that stands still in the middle of a GIF, until the block ends."""
+        worker = self.start_worker()
+        eventually(lambda: self.gif(gif_id)["state"] == "processing")
+        os.killpg(worker.pid, signal.SIGSTOP)
+        assert self.gif(gif_id)["state"] == "processing"
+        yield
+        os.killpg(worker.pid, signal.SIGCONT)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")

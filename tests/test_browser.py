@@ -97,7 +97,7 @@ def test_a_card_goes_through_all_states(
     # Given a page whose upload no worker has come to
     stack = new_stack()
     stack.start_web()
-    stack.upload(images.noisy_gif((900, 700), 30), title="Noise")
+    gif_id = stack.upload(images.noisy_gif((900, 700), 45), title="Noise").json()["id"]
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.goto("/")
@@ -105,8 +105,8 @@ def test_a_card_goes_through_all_states(
     assert card.get_by_role("status").inner_text() == "Waiting for a worker…"
 
     # When a worker comes, I expect the page to follow
-    stack.start_worker()
-    page.get_by_text("Making the thumbnail…").wait_for()
+    with stack.held_while_processing(gif_id):
+        page.get_by_text("Making the thumbnail…").wait_for()
     card.get_by_role("img", name="Noise").wait_for()
     assert card.get_by_role("status").count() == 0
     context.close()

@@ -33,7 +33,7 @@ def test_each_change_follows(new_stack: Callable[..., Stack]):
     # Given an upload that no worker has come to, and a page that waits for it
     stack = new_stack()
     stack.start_web()
-    gif_id = stack.upload(images.noisy_gif((900, 700), 30)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((900, 700), 45)).json()["id"]
     seen: list[str] = []
 
     def watch() -> None:
@@ -48,7 +48,8 @@ def test_each_change_follows(new_stack: Callable[..., Stack]):
     eventually(lambda: seen == ["queued"])
 
     # When a worker comes
-    stack.start_worker()
+    with stack.held_while_processing(gif_id):
+        eventually(lambda: seen == ["queued", "processing"])
     page.join(30)
 
     # I expect every state to have been told
