@@ -39,7 +39,7 @@ def connect_broker(settings: Settings) -> RedisBroker:
     Raises:
       NoEmbeddedBroker: `broker.url` is empty and no embedded Valkey has been started here.
     """
-    return jobs.connect(settings.broker.url or embedded_url())
+    return jobs.connect(settings.broker.url or embedded_url(), lease_s=settings.worker.lease_s)
 
 
 def boot(settings: Settings) -> RedisBroker:

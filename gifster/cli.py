@@ -5,15 +5,14 @@ Modules are imported where a command needs them: `gifster --help` loads no web s
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from gifster.settings import SUPERVISED, Settings, SettingsError, load
-
-#: What a stop may take in a worker (ms): time for the jobs that are running.
-WORKER_SHUTDOWN_MS = 8_000
 
 
 class Refused(click.ClickException):
@@ -79,7 +78,9 @@ def worker() -> None:
     arguments = ["gifster.actors", "--queues", *settings.queues]
     arguments += ["--processes", str(settings.worker.processes)]
     arguments += ["--threads", str(settings.worker.threads)]
-    arguments += ["--worker-shutdown-timeout", str(WORKER_SHUTDOWN_MS)]
+    # A process that dies at once is not waited for: Dramatiq's default is half a minute.
+    arguments += ["--worker-fork-timeout", "5000"]
+    arguments += ["--worker-shutdown-timeout", str(round(settings.worker.grace_s * 1000))]
     sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
 
 
@@ -131,6 +132,96 @@ def doctor() -> None:
             table.add_row(name, "[red]FAILS[/red]", str(error) or type(error).__name__)
     Console(width=200 if not sys.stdout.isatty() else None).print(table)
     sys.exit(1 if failed else 0)
+
+
+@cli.group()
+def jobs() -> None:
+    """Look at background jobs; retry or drop the dead ones.
+
+    A dead job is one whose retries ran out, or over which three workers died.
+    """
+
+
+@jobs.command("list")
+@click.option("--dead", "only_dead", is_flag=True, help="Only those that were given up.")
+def jobs_list(only_dead: bool) -> None:
+    """List the jobs that are not done, oldest first, then the dead."""
+    from datetime import UTC, datetime
+
+    from gifster.jobs import dead, waiting
+
+    table = Table("id", "state", "actor", "arguments", "since", "reason", box=None, pad_edge=False)
+    with _database(_settings()):
+        for job in [*([] if only_dead else waiting()), *dead()]:
+            since = datetime.fromtimestamp(job.failed_at or job.created_at, UTC)
+            table.add_row(
+                job.id,
+                "dead" if job.failed_at else "running" if job.leased_by else "waiting",
+                f"{job.actor} ({job.queue})",
+                " ".join(str(argument) for argument in job.arguments)[:60],
+                since.isoformat(" ", "seconds"),
+                (job.error or "")[:80],
+            )
+    if table.row_count:
+        Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    else:
+        click.echo("no dead jobs" if only_dead else "no jobs: everything is done")
+
+
+@jobs.command("retry")
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All dead jobs.")
+def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
+    """Have dead jobs done after all, by their ids."""
+    from gifster.jobs import retry
+
+    _each_dead_job(ids, everything, "sent again", retry)
+
+
+@jobs.command("drop")
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All dead jobs.")
+def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
+    """Forget dead jobs, by their ids."""
+    from gifster.jobs import drop
+
+    _each_dead_job(ids, everything, "dropped", drop)
+
+
+def _each_dead_job(
+    ids: tuple[str, ...], everything: bool, done: str, change: Callable[[str], object]
+) -> None:
+    from gifster.boot import connect_broker
+    from gifster.jobs import NoSuchJob, dead
+    from gifster.valkey import NoEmbeddedBroker
+
+    if bool(ids) == everything:
+        raise click.UsageError("name the jobs by their ids (gifster jobs list), or say --all")
+    settings = _settings()
+    with _database(settings):
+        try:
+            connect_broker(settings)
+            for job_id in ids or [job.id for job in dead()]:
+                change(job_id)
+                click.echo(f"{done} {job_id}")
+        except (NoSuchJob, NoEmbeddedBroker) as error:
+            raise Refused(str(error)) from None
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[None]:
+    """A connection to the database, for a command."""
+    import peewee
+
+    from gifster.boot import configure
+    from gifster.database import db
+
+    configure(settings)
+    try:
+        with db.connection_context():
+            yield
+    except peewee.DatabaseError as error:
+        raise Refused(f"the database cannot be used: {error} (gifster doctor)") from None
 
 
 @cli.command()

@@ -52,6 +52,8 @@ class Broker(Section):
 class Worker(Section):
     processes: int = Field(1, ge=1, le=64)
     threads: int = Field(4, ge=1, le=64)
+    lease_s: float = Field(10, ge=1, le=3600)
+    grace_s: float = Field(8, ge=0, le=3600)
 
 
 class Storage(Section):

@@ -126,6 +126,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     # Given a worker process that is busy with an upload
     stack = new_stack()
     stack.start_web()
+    stack.start("gifster", "scheduler")
     main = stack.start_worker()
     gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
     eventually(lambda: stack.gif(gif_id)["state"] == "processing")

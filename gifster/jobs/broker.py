@@ -11,6 +11,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, default_middleware
 
+from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
 
 #: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
@@ -28,12 +29,15 @@ class BrokerUnavailable(Exception):
     """The broker did not answer."""
 
 
-def connect(url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
+def connect(
+    url: str, middleware: Sequence[Middleware] = (), lease_s: float = LEASE_S
+) -> RedisBroker:
     """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
 
     Parameters:
       url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
       middleware: what the application adds; it runs innermost.
+      lease_s: how long after a worker's last sign of life its jobs are sent again (seconds).
 
     Raises:
       ValueError: the URL's scheme is none of these.
@@ -54,7 +58,7 @@ def connect(url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
             EndWithParent(),
             DatabaseConnection(),
             JobLog(),
-            OutboxRows(),
+            OutboxRows(lease_s),
             *(factory() for factory in default_middleware),
             *middleware,
         ],

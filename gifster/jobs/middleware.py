@@ -93,15 +93,16 @@ class OutboxRows(Middleware):
     taking the exception and the job's arguments, is called: so the data can say so, too.
     """
 
-    def __init__(self) -> None:
-        self._leases = Leases()
+    def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
+        self._leases = Leases(lease_s)
 
     @property
     def actor_options(self) -> set[str]:
         return {"on_failure"}
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
-        self._leases = Leases()  # this process's own, after the fork
+        self._leases = Leases(self._lease_s)  # this process's own, after the fork
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id = message.options.get("outbox_id")
