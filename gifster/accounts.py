@@ -137,5 +137,10 @@ def revoke_token(secret: str) -> None:
     Token.delete().where(Token.digest == _digest(secret)).execute()
 
 
+def forget_expired_tokens() -> int:
+    """Delete the tokens that hold no longer. Returns how many."""
+    return int(Token.delete().where(Token.expires_at <= now()).execute())
+
+
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -134,6 +134,38 @@ def doctor() -> None:
     sys.exit(1 if failed else 0)
 
 
+@cli.command()
+@click.option("--repair", is_flag=True, help="Remove what is abandoned, enqueue what is stuck.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(0),
+    default=3600,
+    show_default=True,
+    help="Leave files alone that are younger (seconds): uploads may be under way.",
+)
+def fsck(repair: bool, older_than: int) -> None:
+    """Compare the files with the database, and list what does not fit.
+
+    The scheduler has the same done every hour, with --repair.
+    """
+    from gifster.uploads.sweep import sweep
+
+    with _database(_settings()):
+        found = sweep(repair=repair, min_age_s=older_than)
+    mended = " (mended)" if repair else ""
+    for kind, meaning in (
+        ("abandoned", f"in the cache, and nothing waits for it{mended}"),
+        ("orphans", f"stored, and no row names it{mended}"),
+        ("stuck", f"waits, and no job is about it{mended}"),
+        ("missing", "a row names it, and it is not there"),
+    ):
+        for item in getattr(found, kind):
+            click.echo(f"{kind:<10} {item}  {meaning}")
+    counts = found.counts()
+    click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    sys.exit(1 if (counts["missing"] if repair else sum(counts.values())) else 0)
+
+
 @cli.group()
 def jobs() -> None:
     """Look at background jobs; retry or drop the dead ones.

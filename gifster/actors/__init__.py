@@ -3,7 +3,7 @@
 `setup` boots the process and sets the broker; the other modules declare the actors, all thin.
 """
 
-from gifster.actors import assets, emails
+from gifster.actors import assets, emails, maintenance
 from gifster.actors.setup import broker
 
-__all__ = ["assets", "broker", "emails"]
+__all__ = ["assets", "broker", "emails", "maintenance"]

@@ -19,7 +19,8 @@ It knows Peewee, its storages and `gifster.jobs`; nothing of any application. Fr
 `storage/` keeps files under keys; `cache` is where an upload waits; `imaging/` reads and resizes;
 `versions` declares what is made of an upload; `uploader` holds the rules for one kind of file;
 `mount` puts an uploader on a model's column; `backgrounder` leaves the slow half to a worker,
-which finds it as an actor in `actors`. Call `configure()` once at start.
+which finds it as an actor in `actors`; `sweep` finds what crashes left behind. Call `configure()`
+once at start.
 """
 
 from gifster.uploads.backgrounder import Backgrounder, store_in_background
@@ -29,6 +30,7 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.mount import ErrorField, ProcessingField, StateField, mount_uploader
 from gifster.uploads.storage.base import Storage
 from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.sweep import sweep
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions import Image, version
 
@@ -47,5 +49,6 @@ __all__ = [
     "configure",
     "mount_uploader",
     "store_in_background",
+    "sweep",
     "version",
 ]

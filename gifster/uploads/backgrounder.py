@@ -87,12 +87,17 @@ class Backgrounder(Uploader):
         self.record.__data__.update(self.mount.values(stored=stored, **values))
 
     def written(self) -> None:
-        if not self.deferring or self.assigned is None or self.mount.background is None:
+        if not self.deferring:
             super().written()
-            return
-        table = self.record._meta.table_name
-        arguments = (table, self.record._pk, self.mount.name, self.assigned.key)
-        enqueue(self.mount.background, *arguments, queue=config.queue)
+        else:
+            self.enqueue()
+
+    def enqueue(self) -> None:
+        """Have the cached upload stored by a worker."""
+        if self.mount.background is not None and self.cached is not None:
+            table = self.record._meta.table_name
+            arguments = (table, self.record._pk, self.mount.name, self.cached.key)
+            enqueue(self.mount.background, *arguments, queue=config.queue)
 
 
 class Promotion:

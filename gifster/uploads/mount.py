@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import peewee
 
-from gifster.jobs import transaction
+from gifster.jobs import Job, transaction
 from gifster.uploads.uploader import StoredFile, Uploader
 
 U = TypeVar("U", bound=Uploader)
 
 COMPANIONS = ("tmp", "processing", "state", "error")
+
+_models: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,21 @@ def mounts_of(model: Any) -> list[Mount[Any]]:
     return [field for field in model._meta.sorted_fields if isinstance(field, Mount)]
 
 
+def mounted_models() -> list[Any]:
+    """The models that have mounted columns, and a table in the outbox's database."""
+    return [
+        model
+        for model in _models
+        if model._meta.database is not None
+        and _real(model._meta.database) is _real(Job._meta.database)
+        and model.table_exists()
+    ]
+
+
+def _real(database: Any) -> Any:
+    return database.obj if isinstance(database, peewee.DatabaseProxy) else database
+
+
 def uploader_of(record: Any, mount: Mount[U]) -> U:
     """The one uploader of a record's column."""
     uploaders: dict[str, U] = record.__dict__.setdefault("_uploaders", {})
@@ -176,8 +193,7 @@ def locked_row(record: Any) -> Any:
     SQLite has locked the whole database by then.
     """
     query = type(record).select().where(record._pk_expr())
-    database = getattr(record._meta.database, "obj", record._meta.database)
-    return (query.for_update() if database.for_update else query).get_or_none()
+    return (query.for_update() if _real(record._meta.database).for_update else query).get_or_none()
 
 
 def _teach_saving(model: Any) -> None:
@@ -185,6 +201,7 @@ def _teach_saving(model: Any) -> None:
     if getattr(model, "_saves_uploads", False):
         return
     model._saves_uploads = True
+    _models.append(model)
     save, delete_instance = model.save, model.delete_instance
 
     def save_with_uploads(

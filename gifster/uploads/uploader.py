@@ -23,6 +23,9 @@ from gifster.uploads.versions import versions_of
 if TYPE_CHECKING:
     from gifster.uploads.mount import Mount
 
+#: What the names of the folders begin with in which versions are made.
+WORK_PREFIX = "gifster-uploads-"
+
 
 @dataclass(frozen=True)
 class StoredVersion:
@@ -197,7 +200,10 @@ class Uploader(Limits):
         Raises:
           UploadError: it cannot be processed.
         """
-        with cached.on_disk() as original, tempfile.TemporaryDirectory() as folder:
+        with (
+            cached.on_disk() as original,
+            tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder,
+        ):
             files = []
             for name, version in versions_of(type(self)).items():
                 target = Path(folder) / name
@@ -205,13 +211,17 @@ class Uploader(Limits):
                 files.append(ProcessedFile(name, target, probe(target)))
             yield [*files, ProcessedFile("original", original, cached.info)]
 
+    def folder(self, cached: CachedFile) -> str:
+        """What the keys of an upload begin with."""
+        return f"{self.store_dir()}/{hashlib.sha256(cached.key.encode()).hexdigest()[:16]}"
+
     def plan(self, files: list[ProcessedFile], cached: CachedFile) -> StoredFile:
         """What storing the processed files will come to.
 
         The keys follow from the cached file alone: no other upload has them, and storing the same
         upload once more, after a crash, writes the same ones.
         """
-        folder = f"{self.store_dir()}/{hashlib.sha256(cached.key.encode()).hexdigest()[:16]}"
+        folder = self.folder(cached)
         versions = {
             file.name: StoredVersion(
                 key=f"{folder}/{file.name}.{EXTENSIONS[file.info.content_type]}",

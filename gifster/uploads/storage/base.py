@@ -37,12 +37,17 @@ class Storage(Protocol):
         """Where a browser finds it."""
 
 
+def is_key(key: str) -> bool:
+    """Whether a text is of the form above."""
+    return len(key) <= 512 and _KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> str:
     """The key itself.
 
     Raises:
       ValueError: it is not of the form above, so it could lead out of the storage.
     """
-    if len(key) > 512 or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"not a storage key: {key[:80]!r}")
     return key

@@ -7,10 +7,12 @@ crash leaves the old file, the new file, or a `.tmp` file that nobody reads; nev
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gifster.uploads.storage.base import check_key
+from gifster.uploads.storage.base import check_key, is_key
 
 
 class LocalStorage:
@@ -43,6 +45,33 @@ class LocalStorage:
         path = self.path(key)
         path.unlink(missing_ok=True)
         _remove_empty_folders(path.parent, self.root)
+
+    def walk(self) -> Iterator[tuple[str, float]]:
+        """All keys, and when each was last written (seconds since the epoch)."""
+        for path in self._files():
+            key = path.relative_to(self.root).as_posix()
+            if is_key(key):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    yield key, path.stat().st_mtime
+
+    def half_written(self, before: float, remove: bool) -> Iterator[str]:
+        """Files whose writer died, and last wrote before that moment.
+
+        Parameters:
+          remove: whether they go.
+        """
+        for path in self._files():
+            if path.name.startswith(".") and path.name.endswith(".tmp"):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        yield path.relative_to(self.root).as_posix()
+                        if remove:
+                            path.unlink()
+                            _remove_empty_folders(path.parent, self.root)
+
+    def _files(self) -> Iterator[Path]:
+        for folder, _, names in os.walk(self.root):
+            yield from (Path(folder, name) for name in names)
 
     def url(self, key: str) -> str:
         return f"{self.base_url}/{check_key(key)}"

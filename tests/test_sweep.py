@@ -1,0 +1,205 @@
+"""What crashes leave behind is found and mended, and nothing else is touched."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import sweep
+from gifster.uploads.cache import CacheWriter
+from gifster.uploads.sweep import Findings
+from gifster.uploads.uploader import WORK_PREFIX
+from tests import images
+from tests.framework import Application, AvatarUploader, Company, Person
+from tests.stack import Stack, files_below
+
+GIF = images.gif((80, 60))
+NOTHING = Findings()
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+
+def person() -> Person:
+    made = Person(name="Ann")
+    made.avatar = GIF
+    made.save()
+    return made
+
+
+def age(folder: Path) -> None:
+    """Make everything below look two hours old."""
+    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
+def age_all(application: Application) -> None:
+    age(application.cache_folder)
+    age(application.store_folder)
+
+
+def test_a_sound_library_has_nothing_to_find(application: Application):
+    # Given uploads that are stored, waiting, and stored without a worker
+    person()
+    application.work()
+    person()
+    company = Company(name="Acme")
+    company.logo = images.still("PNG", (60, 40))
+    company.save()
+    age_all(application)
+    before = application.cached, application.stored
+
+    assert sweep(repair=True) == NOTHING
+    assert (application.cached, application.stored) == before
+
+
+def test_a_cached_file_without_a_row_goes_when_it_is_old(application: Application):
+    # Given a web process that was killed between the cache and the commit
+    writer = CacheWriter(AvatarUploader, "a.gif")
+    writer.write(GIF)
+    cached = writer.finish()
+    assert sweep(repair=True) == NOTHING
+
+    age_all(application)
+
+    expected = Findings(abandoned=[f"cache:{cached.key}"])
+    assert sweep(repair=False) == expected
+    assert application.cached
+    assert sweep(repair=True) == expected
+    assert application.cached == []
+
+
+def test_a_half_written_file_goes_when_it_is_old(application: Application):
+    # Given a web process that was killed in the middle of an upload
+    writer = CacheWriter(AvatarUploader, "a.gif")
+    writer.write(GIF)
+    assert sweep(repair=True) == NOTHING
+
+    age_all(application)
+
+    assert len(sweep(repair=True).abandoned) == 1
+    assert application.cached == []
+
+
+def test_a_stored_file_without_a_row_goes_when_it_is_old(application: Application):
+    person()
+    application.work()
+    Person.delete().execute()  # not by delete_instance(): nobody told the framework
+    assert sweep(repair=True) == NOTHING
+
+    age_all(application)
+
+    assert len(sweep(repair=True).orphans) == 2
+    assert application.stored == []
+
+
+def test_what_a_pending_upload_has_stored_so_far_is_left_alone(application: Application):
+    # Given a worker that was killed after it had stored the files and before it said so
+    made = person()
+    application.deliver(application.jobs()[0])
+    stored = application.stored
+    waiting = {"avatar": None, "avatar_tmp": made.avatar_tmp, "avatar_state": "processing"}
+    Person.update(**waiting).execute()
+    age_all(application)
+
+    found = sweep(repair=True)
+
+    assert found.orphans == []
+    assert application.stored == stored
+
+
+def test_a_row_whose_file_is_gone_is_reported(application: Application):
+    made = person()
+    application.work()
+    stored = Person.get_by_id(made.id).avatar.stored
+    application.store.delete(stored.key)
+
+    assert sweep(repair=True) == Findings(missing=[f"store:{stored.key}"])
+
+
+def test_an_upload_without_a_job_gets_one(application: Application):
+    made = person()
+    Job.delete().execute()
+
+    assert sweep(repair=False) == Findings(stuck=[f"person {made.id} avatar"])
+    assert application.jobs() == []
+    sweep(repair=True)
+    application.work()
+
+    assert Person.get_by_id(made.id).avatar_state == "ready"
+
+
+def test_an_upload_that_has_failed_is_not_stuck(application: Application):
+    made = person()
+    Job.delete().execute()
+    Person.update(avatar_state="failed").where(Person.id == made.id).execute()
+
+    assert sweep(repair=True) == NOTHING
+
+
+def test_work_folders_of_killed_workers_go_when_they_are_old(application: Application):
+    folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+    (folder / "thumb").write_bytes(b"half")
+    other = Path(tempfile.mkdtemp(prefix="somebody-elses-"))
+    assert sweep(repair=True) == NOTHING
+
+    age(folder)
+    age(other)
+
+    assert sweep(repair=True) == Findings(abandoned=[f"temporary:{folder.name}"])
+    assert not folder.exists()
+    assert other.exists()
+
+
+def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    done = stack.finished(stack.upload(images.gif()).json()["id"])
+    clean = stack.run("gifster", "fsck", "--older-than", "0")
+    assert (clean.returncode, clean.stdout) == (0, "0 abandoned, 0 orphans, 0 missing, 0 stuck\n")
+
+    # Given a stray file in the store, and one that somebody has removed
+    stray = stack.var / "store" / "stray.gif"
+    stray.write_bytes(b"GIF89a")
+    [thumb] = [f for f in files_below(stack.var / "store") if f.endswith("thumb.gif")]
+    (stack.var / "store" / thumb).unlink()
+
+    found = stack.run("gifster", "fsck", "--older-than", "0")
+    assert found.returncode == 1
+    assert "orphans    store:stray.gif" in found.stdout
+    assert f"missing    store:gifs/{done['id']}/" in found.stdout
+    assert stray.exists()
+
+    mended = stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+    assert mended.returncode == 1  # what is missing cannot be mended
+    assert not stray.exists()
+    assert stack.run("gifster", "fsck", "--older-than", "0").stdout.count("store:") == 1
+
+
+def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Stack]):
+    from tests.stack import eventually
+
+    stack = new_stack()
+    stack.start_worker()
+    script = """
+from gifster import boot, scheduler, settings
+boot.boot(settings.load())
+for _ in range(3):
+    scheduler.request_clean_up()
+"""
+    assert stack.run("python", "-c", script).returncode == 0
+
+    eventually(lambda: "swept abandoned=0 orphans=0 missing=0 stuck=0" in worker_log(stack))
+    assert worker_log(stack).count(" start actor=clean_up") == 1
+
+
+def worker_log(stack: Stack) -> str:
+    return stack.log("dramatiq-gifster.actors")
