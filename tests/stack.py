@@ -123,9 +123,14 @@ class Stack:
     def gif(self, gif_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/gifs/{gif_id}").json()
 
-    def finished(self, gif_id: str) -> dict[str, Any]:
+    def finished(self, gif_id: str, *, within: float = 20.0) -> dict[str, Any]:
         """The GIF, once it is ready or failed."""
-        return eventually(lambda: (gif := self.gif(gif_id))["state"] in ("ready", "failed") and gif)
+
+        def gif() -> dict[str, Any] | None:
+            now = self.gif(gif_id)
+            return now if now["state"] in ("ready", "failed") else None
+
+        return eventually(gif, within=within) or {}
 
     @contextmanager
     def held_while_processing(self, gif_id: str) -> Iterator[None]:

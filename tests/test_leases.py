@@ -270,8 +270,9 @@ def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: 
 
     eventually(dead_at_last, within=60)
 
-    # I expect the last worker to live on, and everything else to be done
-    assert all(stack.finished(gif_id)["state"] == "ready" for gif_id in ids)
+    # I expect the last worker to live on, and everything else to be done; what a killed worker had
+    # fetched and not begun comes back a little later
+    assert all(stack.finished(gif_id, within=90)["state"] == "ready" for gif_id in ids)
     assert workers[-1].poll() is None
     listed = stack.run("gifster", "jobs", "list").stdout
     assert listed.count("dead") == 1

@@ -17,9 +17,10 @@ from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, O
 #: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
 #: the job's row is in the outbox, and the relay sends it later.
 TIMEOUT_S = 3.0
-#: A worker process that sent no command for so long (ms) is taken for dead, and what it held goes
-#: back to its queue. Every consumer polls at least once a second.
-HEARTBEAT_TIMEOUT_MS = 15_000
+#: A worker process that sent no command for as long as a lease, and at least so long (seconds), is
+#: taken for dead, and what it had fetched and not begun goes back to its queue. Each consumer polls
+#: at least once a second; a message that comes twice is skipped for its lease.
+MIN_HEARTBEAT_TIMEOUT_S = 5.0
 #: How many of a million commands look for dead workers. Dramatiq's 1,000 leaves that to chance
 #: for minutes on a quiet system.
 MAINTENANCE_CHANCE = 100_000
@@ -52,7 +53,7 @@ def connect(
     # whether Retries gave the message up, and the connection closes after everything else.
     broker = RedisBroker(
         client=client,
-        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        heartbeat_timeout=round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000),
         maintenance_chance=MAINTENANCE_CHANCE,
         middleware=[
             EndWithParent(),
