@@ -66,8 +66,11 @@ class Stack:
             "GIFSTER_WEB__PORT": str(self.port),
             "GIFSTER_AUTH__ANONYMOUS_UPLOADS": "true",
             "PYTHONUNBUFFERED": "1",
+            # Their own, so that no sweep meets what other tests' workers are about.
+            "TMPDIR": str(folder / "tmp"),
             **variables,
         }
+        (folder / "tmp").mkdir(exist_ok=True)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     @property
