@@ -88,14 +88,12 @@ def worker() -> None:
 def scheduler() -> None:
     """Run the scheduler: what is done every so often. More than one may run."""
     from gifster import scheduler as gifster_scheduler
-    from gifster.boot import boot, log_to_stderr
-    from gifster.valkey import NoEmbeddedBroker
+    from gifster.boot import configure, log_to_stderr
 
     log_to_stderr()
-    try:
-        boot(_settings())
-    except NoEmbeddedBroker as error:
-        raise Refused(str(error)) from None
+    settings = _settings()
+    configure(settings)
+    _connect_broker(settings)
     _end_with_supervisor()
     gifster_scheduler.run()
 
@@ -150,7 +148,10 @@ def fsck(repair: bool, older_than: int) -> None:
     """
     from gifster.uploads.sweep import sweep
 
-    with _database(_settings()):
+    settings = _settings()
+    if repair:
+        _connect_broker(settings)
+    with _database(settings):
         found = sweep(repair=repair, min_age_s=older_than)
     mended = " (mended)" if repair else ""
     for kind, meaning in (
@@ -223,21 +224,30 @@ def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
 def _each_dead_job(
     ids: tuple[str, ...], everything: bool, done: str, change: Callable[[str], object]
 ) -> None:
-    from gifster.boot import connect_broker
     from gifster.jobs import NoSuchJob, dead
-    from gifster.valkey import NoEmbeddedBroker
 
     if bool(ids) == everything:
         raise click.UsageError("name the jobs by their ids (gifster jobs list), or say --all")
     settings = _settings()
+    _connect_broker(settings)
     with _database(settings):
         try:
-            connect_broker(settings)
             for job_id in ids or [job.id for job in dead()]:
                 change(job_id)
                 click.echo(f"{done} {job_id}")
-        except (NoSuchJob, NoEmbeddedBroker) as error:
+        except NoSuchJob as error:
             raise Refused(str(error)) from None
+
+
+def _connect_broker(settings: Settings) -> None:
+    """Our broker for what a command enqueues; else Dramatiq would take one of its own choice."""
+    from gifster.boot import connect_broker
+    from gifster.valkey import NoEmbeddedBroker
+
+    try:
+        connect_broker(settings)
+    except NoEmbeddedBroker as error:
+        raise Refused(str(error)) from None
 
 
 @contextmanager

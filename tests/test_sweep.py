@@ -1,15 +1,17 @@
 """What crashes leave behind is found and mended, and nothing else is touched."""
 
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from gifster.jobs import Job
-from gifster.uploads import sweep
+from gifster.uploads import LocalStorage, sweep
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.sweep import Findings
 from gifster.uploads.uploader import WORK_PREFIX
@@ -182,6 +184,42 @@ def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     assert mended.returncode == 1  # what is missing cannot be mended
     assert not stray.exists()
     assert stack.run("gifster", "fsck", "--older-than", "0").stdout.count("store:") == 1
+
+
+def test_fsck_sends_what_is_stuck_to_our_broker(new_stack: Callable[..., Stack]):
+    # Given an upload that waits, and whose job is gone
+    stack = new_stack()
+    stack.start_web()
+    stack.upload(images.gif())
+    with sqlite3.connect(stack.var / "gifster.db") as database:
+        database.execute("DELETE FROM outbox")
+    broker = redis.Redis.from_url(stack.environment["GIFSTER_BROKER__URL"])
+    assert broker.llen("dramatiq:carrierwave") == 1
+
+    mended = stack.run("gifster", "fsck", "--repair")
+
+    assert mended.returncode == 0, mended.stderr
+    assert "1 stuck" in mended.stdout
+    assert broker.llen("dramatiq:carrierwave") == 2
+
+
+def test_a_file_stored_while_the_sweep_looks_is_not_missing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that stores an upload just after the storages were listed
+    made = person()
+    walk = LocalStorage.walk
+
+    def walk_then_store(storage: LocalStorage):
+        listed = list(walk(storage))
+        if storage.root == application.store_folder:
+            application.work()
+        return iter(listed)
+
+    monkeypatch.setattr(LocalStorage, "walk", walk_then_store)
+
+    assert sweep(repair=True) == NOTHING
+    assert Person.get_by_id(made.id).avatar_state == "ready"
 
 
 def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Stack]):

@@ -16,7 +16,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
 
 import peewee
 
@@ -129,8 +128,7 @@ class Leases:
             except peewee.PeeweeException as error:
                 logger.warning("leases cannot be renewed: %s", error)
 
-    def _extend(self, job_ids: Iterable[str]) -> None:
-        job_ids = list(job_ids)
+    def _extend(self, job_ids: list[str]) -> None:
         if job_ids:
             with Job._meta.database.connection_context():
                 Job.update(send_at=time.time() + self.lease_s).where(

@@ -61,7 +61,9 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S) -> Findings:
                 (found.abandoned if name in names.caches else found.orphans).append(f"{name}:{key}")
                 if repair:
                     storages[name].delete(key)
-        found.missing += sorted(f"{name}:{k}" for k in names.files.get(name, set()) - set(files))
+        for key in sorted(names.files.get(name, set()) - set(files)):
+            if not storages[name].exists(key):  # not just stored since the listing
+                found.missing.append(f"{name}:{key}")
         found.abandoned += [f"{name}:{p}" for p in storages[name].half_written(before, repair)]
     found.abandoned += _work_folders(before, repair)
     for upload in names.waiting:
