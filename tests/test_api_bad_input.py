@@ -158,6 +158,8 @@ def test_bad_requests_are_refused(
     answer = web.client.request(method, path, **options)
 
     assert_problem(answer, status, code)
+    if "content" in options or "json" in options or "files" in options:
+        assert answer.headers["connection"] == "close"
     if status == 405:
         assert answer.headers["allow"]
 

@@ -99,6 +99,11 @@ def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> No
         "detail": error.description or error.title,
         "code": getattr(error, "problem_code", CODES.get(error.status_code, "refused")),
     }
+    has_body = req.content_length or req.get_header("Transfer-Encoding")
+    if has_body and req.scope.get("http_version", "1.1").startswith("1"):
+        # What is left of the body is not read, and the server closes the connection. Without a word
+        # of it, a client would send its next request into the void (RFC 9112, 9.6).
+        resp.set_header("Connection", "close")
     if wants_page(req):
         resp.content_type = falcon.MEDIA_HTML
         resp.text = context.templates.get_template("error.html").render(problem=problem, user=None)
