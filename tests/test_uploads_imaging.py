@@ -9,7 +9,8 @@ import pytest
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging import Image, ImageInfo, render
-from gifster.uploads.imaging.probe import probe, sniff
+from gifster.uploads.imaging.probe import UNKNOWN_TYPE, probe, sniff
+from gifster.uploads.imaging.recipe import Plan
 from tests import images
 
 DELAYS = [30, 50, 70, 110, 40, 990, 20, 10]
@@ -53,8 +54,9 @@ def test_a_gif_may_lack_its_trailer_or_go_on_after_it(write, tail: bytes):
     assert probe(write(content + tail)).frames == 2
 
 
-def test_nothing_is_sniffed_that_is_not_an_image():
-    assert [sniff(head) for head in (b"", b"GIF", b"GIF90a", b"<svg", b"%PDF-1.7")] == [None] * 5
+def test_what_is_no_image_is_sniffed_as_what_it_is():
+    assert [sniff(head) for head in (b"", b"GIF", b"GIF90a", b"<svg")] == [UNKNOWN_TYPE] * 4
+    assert sniff(b"%PDF-1.7") == "application/pdf"
 
 
 @pytest.mark.parametrize("loop", [None, 0, 1, 3, 65535])
@@ -141,8 +143,8 @@ def test_stills_of_every_mode_can_be_resized(write, tmp_path: Path, mode: str):
 
 
 def test_extreme_proportions_keep_a_pixel():
-    assert Image().fit(220, 220).size_for(10_000, 10) == (220, 1)
-    assert Image().fit(220, 220).size_for(100, 100) == (100, 100)
+    assert Image().fit(220, 220).plan(10_000, 10) == Plan(0, 0, 10_000, 10, 220, 1)
+    assert Image().fit(220, 220).plan(100, 100) == Plan(0, 0, 100, 100, 100, 100)
     with pytest.raises(ValueError, match="0×5"):
         Image().fit(0, 5)
 

@@ -2,6 +2,6 @@
 
 from gifster import models  # noqa: F401
 from gifster.actors import setup  # noqa: F401
-from gifster.uploads.actors import remove_files, store_asset
+from gifster.uploads.actors import process_asset, recreate_versions, remove_files, store_asset
 
-__all__ = ["remove_files", "store_asset"]
+__all__ = ["process_asset", "recreate_versions", "remove_files", "store_asset"]

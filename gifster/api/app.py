@@ -31,7 +31,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     }
     problems.install(app, context)
     app.add_static_route(STATIC, STATIC_FOLDER.as_posix())
-    app.add_static_route(MEDIA, settings.store.root.absolute().as_posix())
+    if settings.store.kind == "local":
+        app.add_static_route(MEDIA, settings.store.root.absolute().as_posix())
     events = Events(context)
     app.add_middleware(events)
     gallery, gif_page = pages.Gallery(context), pages.GifPage(context)

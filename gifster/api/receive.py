@@ -23,8 +23,8 @@ from gifster.api.problems import Problem
 from gifster.models import ImageUploader
 from gifster.settings import Web
 from gifster.uploads import CachedFile
-from gifster.uploads.cache import PIECE_BYTES, CacheWriter
 from gifster.uploads.errors import Truncated
+from gifster.uploads.sources import take_in_part
 
 #: What the fields beside the file, and the multipart framing, may take (bytes).
 SMALL_BYTES = 64 * 1024
@@ -103,33 +103,13 @@ async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
     if part.name == "image" and part.filename is not None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
-        form.cached = await _cache(context, part)
+        form.cached = await take_in_part(ImageUploader, part, context.run_unconnected)
     elif part.name and part.filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(400, "not_utf8", f"The field {part.name!r} is not UTF-8.") from None
         form.fields.setdefault(part.name, []).append(text)
-
-
-async def _cache(context: Context, part: Any) -> CachedFile | None:
-    writer = CacheWriter(ImageUploader, part.filename)
-    cached = None
-    gathered = bytearray()
-    try:
-        async for chunk in part.stream:
-            gathered += chunk
-            if len(gathered) >= PIECE_BYTES:
-                await context.run_unconnected(writer.write, bytes(gathered))
-                gathered.clear()
-        if not part.filename and not gathered and writer.bytes == 0:
-            return None  # a browser's form, with no file chosen
-        await context.run_unconnected(writer.write, bytes(gathered))
-        cached = await context.run_unconnected(writer.finish)
-        return cached
-    finally:
-        if cached is None:
-            await context.run_unconnected(writer.abort)
 
 
 async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[bytes]:

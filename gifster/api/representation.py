@@ -5,7 +5,6 @@ from typing import Any
 
 from gifster import library
 from gifster.models import Gif, User
-from gifster.uploads.config import storage
 
 
 def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
@@ -13,9 +12,8 @@ def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
     stored, failure = gif.image.stored, gif.image_error
     image, versions = None, {}
     if stored is not None:
-        url = storage(stored.storage).url
         image = {
-            "url": url(stored.key),
+            "url": stored.url(),
             "content_type": stored.content_type,
             "bytes": stored.bytes,
             "width": stored.width,
@@ -27,7 +25,7 @@ def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
         }
         versions = {
             name: {
-                "url": url(version.key),
+                "url": version.url(),
                 "content_type": version.content_type,
                 "bytes": version.bytes,
                 "width": version.width,

@@ -16,38 +16,65 @@
     user.save()                             # the row and its job, in one transaction
 
 It knows Peewee, its storages and `gifster.jobs`; nothing of any application. From the lowest up:
-`storage/` keeps files under keys; `cache` is where an upload waits; `imaging/` reads and resizes;
-`versions` declares what is made of an upload; `uploader` holds the rules for one kind of file;
-`mount` puts an uploader on a model's column; `backgrounder` leaves the slow half to a worker,
-which finds it as an actor in `actors`; `sweep` finds what crashes left behind. Call `configure()`
-once at start.
+`storage/` keeps files under keys; `cache` is where an upload waits, `sources` and `remote` bring it
+there; `imaging/` reads and resizes; `versions` declares what is made of an upload, `processing`
+makes it; `uploader` holds the rules for one kind of file; `mount` puts an uploader on a model's
+column, `saving` is what that does to `save()`; `backgrounder` leaves the slow half to a worker,
+which has it as an actor (`actors`) that does a `promotion` or a `recreate`; `sweep` finds what
+crashes left behind. Call `configure()` once at start.
 """
 
-from gifster.uploads.backgrounder import Backgrounder, store_in_background
-from gifster.uploads.cache import CachedFile, CacheField
+from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
+from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import configure
 from gifster.uploads.errors import UploadError
-from gifster.uploads.mount import ErrorField, ProcessingField, StateField, mount_uploader
-from gifster.uploads.storage.base import Storage
+from gifster.uploads.fields import (
+    CacheField,
+    CacheListField,
+    ErrorField,
+    ProcessingField,
+    StateField,
+    UploadFailure,
+)
+from gifster.uploads.imaging.probe import ImageInfo
+from gifster.uploads.mount import UploaderList, mount_uploader, mount_uploaders
+from gifster.uploads.recreate import recreate_all
+from gifster.uploads.sources import presign
+from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.storage.s3 import S3Storage
+from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.sweep import sweep
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.versions import Image, version
+from gifster.uploads.versions import Image, process, version
 
 __all__ = [
     "Backgrounder",
     "CacheField",
+    "CacheListField",
     "CachedFile",
     "ErrorField",
     "Image",
+    "ImageInfo",
     "LocalStorage",
     "ProcessingField",
+    "S3Storage",
     "StateField",
     "Storage",
+    "StorageUnavailable",
+    "StoredFile",
+    "StoredVersion",
     "UploadError",
+    "UploadFailure",
     "Uploader",
+    "UploaderList",
     "configure",
     "mount_uploader",
+    "mount_uploaders",
+    "presign",
+    "process",
+    "process_in_background",
+    "recreate_all",
     "store_in_background",
     "sweep",
     "version",

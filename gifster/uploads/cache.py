@@ -1,35 +1,40 @@
 """The cache: where an upload waits, complete, checked and durable, until it is stored.
 
 `CacheWriter` takes an upload piece by piece in constant memory, hashes it, and stops one that is
-too large or of the wrong type as soon as that is known. `CachedFile` names the result; a
-`CacheField` (the `image_tmp` column) keeps it on the row.
+too large or of the wrong type as soon as that is known. `CachedFile` names the result. The cache is
+a storage like any other: on S3, web and workers need share no disk.
 """
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import peewee
+from typing import Any
 
 from gifster.uploads.config import storage
-from gifster.uploads.errors import CacheFileMissing
+from gifster.uploads.errors import CacheFileChanged, CacheFileMissing
 from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, probe
-from gifster.uploads.storage.local import LocalStorage, LocalWriter
+from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
 from gifster.uploads.validation import Limits
+
+logger = logging.getLogger("gifster.uploads")
 
 PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class CachedFile:
-    """An upload in the cache. `bytes` is its size, `filename` the name that the client gave it."""
+    """An upload in the cache. `bytes` is its size, `filename` the name that the client gave it,
+    `position` its place in a list-valued mount."""
 
     storage: str
     key: str
@@ -37,6 +42,7 @@ class CachedFile:
     bytes: int
     sha256: str
     info: ImageInfo
+    position: int = 0
 
     def exists(self) -> bool:
         """Whether the file is (still) there."""
@@ -52,9 +58,15 @@ class CachedFile:
 
         Raises:
           CacheFileMissing: it is gone.
+          CacheFileChanged: it is not what was checked when it came.
         """
         try:
-            yield _local(self.storage).path(self.key).resolve(strict=True)
+            with local_copy(self.storage, self.key) as path:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if digest != self.sha256:
+                    raise CacheFileChanged("The uploaded file was changed before it was stored.")
+                yield path
         except FileNotFoundError:
             if self.exists():
                 raise
@@ -62,32 +74,37 @@ class CachedFile:
                 "The uploaded file was lost before it could be stored."
             ) from None
 
-    def dumps(self) -> str:
-        """One canonical text: equal files have equal texts, so the database can compare them."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    def dump(self) -> dict[str, Any]:
+        """As a dict that goes into JSON."""
+        return asdict(self)
 
     @classmethod
-    def loads(cls, text: str) -> "CachedFile":
-        """The reverse of `dumps()`."""
-        data = json.loads(text)
+    def load(cls, data: dict[str, Any]) -> "CachedFile":
+        """The reverse of `dump()`."""
         return cls(**data | {"info": ImageInfo(**data["info"])})
 
 
-class CacheField(peewee.TextField):
-    """The `<column>_tmp` column: the upload that waits to be stored, or null."""
+def dumps(value: Any) -> str:
+    """One canonical JSON text: equal values have equal texts, so a database can compare them."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"null": True} | options)
 
-    if TYPE_CHECKING:
+@contextmanager
+def local_copy(name: str, key: str) -> Iterator[Path]:
+    """A storage's file as a path on this machine, for as long as the `with` block lasts.
 
-        def __get__(self, instance: object, owner: Any) -> CachedFile | None: ...  # type: ignore[override]
-
-    def db_value(self, value: CachedFile | None) -> str | None:
-        return None if value is None else value.dumps()
-
-    def python_value(self, value: str | None) -> CachedFile | None:
-        return None if value is None else CachedFile.loads(value)
+    Raises:
+      FileNotFoundError: nothing is kept under that key.
+    """
+    kept = storage(name)
+    if isinstance(kept, LocalStorage):
+        yield kept.path(key).resolve(strict=True)
+        return
+    with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as copy:
+        with kept.open(key) as file:
+            shutil.copyfileobj(file, copy, PIECE_BYTES)
+        copy.flush()
+        yield Path(copy.name)
 
 
 class CacheWriter:
@@ -96,16 +113,19 @@ class CacheWriter:
     Parameters:
       rules: whose limits hold; an uploader class.
       filename: the name that the client gave the file; kept as a label, never used as a path.
+
+    Raises:
+      ExtensionNotAllowed: the uploader does not take files of such a name.
     """
 
     def __init__(self, rules: type[Limits], filename: str) -> None:
         self.bytes = 0
         self._rules = rules
         self._filename = clean_filename(filename)
-        token = secrets.token_hex(16)
-        self._key = f"{token[:2]}/{token}"
-        self._storage = _local(rules.cache)
-        self._file: LocalWriter | None = None
+        rules.check_name(self._filename)
+        self._key = new_key(rules)
+        self._file: Writer | None = None
+        self._committing = False
         self._hash = hashlib.sha256()
         self._head = b""
 
@@ -123,21 +143,24 @@ class CacheWriter:
             if len(self._head) >= SNIFF_BYTES:
                 self._rules.check_type(self._head)
         if self._file is None:
-            self._file = self._storage.create(self._key)
+            self._file = writer(storage(self._rules.cache), self._key)
         self._hash.update(piece)
         self._file.write(piece)
 
     def finish(self) -> CachedFile:
-        """Make the file durable and check it as a whole.
+        """Check the file as a whole, and make it durable.
 
         Raises:
           UploadError: it is empty, damaged, or over a limit. Call `abort()` then.
         """
         self._rules.check_complete(self.bytes, self._head)
-        if self._file is not None:
-            self._file.commit()
-        info = probe(self._storage.path(self._key))
+        if self._file is None:
+            raise ValueError("nothing was written")
+        self._file.flush()
+        info = probe(self._file.path)
         self._rules.check_info(info)
+        self._committing = True
+        self._file.commit(info.content_type)
         return CachedFile(
             self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
         )
@@ -146,28 +169,18 @@ class CacheWriter:
         """Leave nothing behind, finished or not."""
         if self._file is not None:
             self._file.abort()
-            self._storage.delete(self._key)
+        if self._committing:
+            try:
+                storage(self._rules.cache).delete(self._key)
+            except (OSError, StorageUnavailable) as error:  # the sweep will find it
+                logger.warning("left in the cache key=%s reason=%r", self._key, str(error))
 
 
-def take_in(rules: type[Limits], source: BinaryIO | Path | bytes, filename: str) -> CachedFile:
-    """Take a whole upload into the cache: an open file, a path, or bytes.
-
-    Raises:
-      UploadError: the uploader does not take it; nothing is left behind.
-    """
-    writer = CacheWriter(rules, filename)
-    try:
-        if isinstance(source, bytes):
-            writer.write(source)
-        elif isinstance(source, Path):
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, writer, PIECE_BYTES)
-        else:
-            shutil.copyfileobj(source, writer, PIECE_BYTES)
-        return writer.finish()
-    except BaseException:
-        writer.abort()
-        raise
+def new_key(rules: type[Limits]) -> str:
+    """A key for a new file in the cache, which nobody can guess."""
+    token = secrets.token_hex(16)
+    prefix = f"{rules.cache_dir.strip('/')}/" if rules.cache_dir else ""
+    return f"{prefix}{token[:2]}/{token}"
 
 
 def clean_filename(name: str) -> str:
@@ -182,10 +195,3 @@ def clean_filename(name: str) -> str:
         keep = dot + extension if stem and len(extension) <= 10 else ""
         name = name[: 255 - len(keep)] + keep
     return name or "upload"
-
-
-def _local(name: str) -> LocalStorage:
-    cache = storage(name)
-    if not isinstance(cache, LocalStorage):
-        raise TypeError(f"the cache {name!r} must be a LocalStorage, not {type(cache).__name__}")
-    return cache

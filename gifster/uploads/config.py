@@ -12,21 +12,42 @@ class Config:
 
     storages: dict[str, Storage] = field(default_factory=dict)
     queue: str = "carrierwave"
+    max_retries: int = 12
+    raise_record_gone: bool = False
+    secret: str = ""
+    private_remotes: bool = False
 
 
 config = Config()
 
 
-def configure(storages: Mapping[str, Storage], queue: str = "carrierwave") -> None:
-    """Set the framework's options. Call it before the first upload, in every process.
+def configure(  # noqa: PLR0913
+    storages: Mapping[str, Storage],
+    queue: str = "carrierwave",
+    *,
+    max_retries: int = 12,
+    raise_record_gone: bool = False,
+    secret: str = "",
+    private_remotes: bool = False,
+) -> None:
+    """Set the framework's options. Call it before the first upload, in every process, and before
+    the actors are imported.
 
     Parameters:
       storages: by name. `cache` is where uploads wait for a worker, `store` where they stay,
         unless an uploader names others. Web and workers must reach the same ones.
       queue: the queue that the background jobs go to.
+      max_retries: how often a job is tried again; with pauses from a second to five minutes.
+      raise_record_gone: whether a job whose record has been deleted fails; by default it cleans up
+        and is done.
+      secret: signs the cache ids that go through a client's hands. All web processes need the same.
+      private_remotes: whether `remote_<column>_url` may lead to private and loopback addresses.
+        Only for development and tests.
     """
     config.storages = dict(storages)
-    config.queue = queue
+    config.queue, config.max_retries = queue, max_retries
+    config.raise_record_gone = raise_record_gone
+    config.secret, config.private_remotes = secret, private_remotes
 
 
 def storage(name: str) -> Storage:

@@ -22,10 +22,22 @@ class TooLarge(UploadError):
     code = "too_large"
 
 
+class TooSmall(UploadError):
+    """Fewer bytes than the uploader takes."""
+
+    code = "too_small"
+
+
 class TypeNotAllowed(UploadError):
     """The content, whatever its name says, is of no allowed type."""
 
     code = "type_not_allowed"
+
+
+class ExtensionNotAllowed(UploadError):
+    """The file's name ends in a way that the uploader does not take."""
+
+    code = "extension_not_allowed"
 
 
 class Unreadable(UploadError):
@@ -46,6 +58,12 @@ class TooManyPixels(UploadError):
     code = "too_many_pixels"
 
 
+class DimensionsNotAllowed(UploadError):
+    """The image is narrower, wider, lower or higher than the uploader takes."""
+
+    code = "dimensions_not_allowed"
+
+
 class TooManyFrames(UploadError):
     """An animation has more frames than the uploader takes."""
 
@@ -53,6 +71,42 @@ class TooManyFrames(UploadError):
 
 
 class CacheFileMissing(UploadError):
-    """The cached file was gone when a worker came to store it."""
+    """The cached file was gone when it was to be stored."""
 
     code = "cache_file_missing"
+
+
+class CacheFileChanged(UploadError):
+    """The cached file is not the one that was checked when it came."""
+
+    code = "cache_file_changed"
+
+
+class CacheIdInvalid(UploadError):
+    """A cache id that was not given out here, or too long ago."""
+
+    code = "cache_id_invalid"
+
+
+class DataUriInvalid(UploadError):
+    """A text that was to be a data URI, and is none."""
+
+    code = "data_uri_invalid"
+
+
+class RemoteUrlInvalid(UploadError):
+    """A URL that nothing can be fetched from."""
+
+    code = "remote_url_invalid"
+
+
+class RemoteAddressRefused(UploadError):
+    """A URL that leads into a network which is none of the public's business."""
+
+    code = "remote_address_refused"
+
+
+class RemoteFailed(UploadError):
+    """The server that a URL leads to did not give the file."""
+
+    code = "remote_failed"

@@ -1,85 +1,41 @@
 """Mounting: an uploader on a column of a Peewee model.
 
 `image = mount_uploader(ImageUploader)` is the column, a JSON text that describes the stored file;
-`gif.image` is the uploader of that record. Beside it a model may have the companions that
-CarrierWave users know, each found by its name: `image_tmp` (a `CacheField`), `image_processing`
-(a `ProcessingField`), and `image_state` and `image_error`.
-
-`save()` leaves a mount's columns alone unless something was assigned: a record that was loaded
-before a worker stored its file, and is saved for another reason, cannot undo what the worker did.
+`gif.image` is the uploader of that record. `photos = mount_uploaders(PhotoUploader)` is a column
+with several files, and `album.photos` a list of uploaders. Beside them a model may have companions,
+each found by its name (`fields.py`). What `save()` does with them is in `saving.py`.
 """
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import peewee
 
-from gifster.jobs import Job, transaction
-from gifster.uploads.uploader import StoredFile, Uploader
+from gifster.jobs import Job
+from gifster.uploads.cache import CachedFile, dumps
+from gifster.uploads.fields import UploadFailure
+from gifster.uploads.saving import real_database, teach_saving
+from gifster.uploads.stored import StoredFile
+from gifster.uploads.uploader import Uploader
+
+if TYPE_CHECKING:
+    from gifster.uploads.backgrounder import Background
 
 U = TypeVar("U", bound=Uploader)
 
 COMPANIONS = ("tmp", "processing", "state", "error")
 
-_models: list[Any] = []
-
-
-@dataclass(frozen=True)
-class UploadFailure:
-    """Why an upload failed: a stable code, and a sentence for people."""
-
-    code: str
-    message: str
-
-
-class ProcessingField(peewee.BooleanField):
-    """The optional `<column>_processing` column: true from the enqueueing to the end."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"default": False} | options)
-
-
-class StateField(peewee.CharField):
-    """The optional `<column>_state` column: `queued`, `processing`, `ready`, `failed`, or null."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"max_length": 16, "null": True, "index": True} | options)
-
-
-class ErrorField(peewee.TextField):
-    """The optional `<column>_error` column: an `UploadFailure`, or null."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"null": True} | options)
-
-    if TYPE_CHECKING:
-
-        def __get__(self, instance: object, owner: Any) -> UploadFailure | None: ...  # type: ignore[override]
-
-    def db_value(self, value: UploadFailure | None) -> str | None:
-        return None if value is None else json.dumps(asdict(value), ensure_ascii=False)
-
-    def python_value(self, value: str | None) -> UploadFailure | None:
-        return None if value is None else UploadFailure(**json.loads(value))
+_models: dict[str, Any] = {}
 
 
 class _MountAccessor(peewee.FieldAccessor):
     def __get__(self, instance: Any, instance_type: Any = None) -> Any:
-        return self.field if instance is None else uploader_of(instance, self.field)
+        return self.field if instance is None else self.field.of(instance)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        # Peewee sets what it has loaded the same way: a StoredFile, or None on a new object.
-        if isinstance(value, StoredFile) or (
-            value is None and instance.__data__.get(self.name) is None
-        ):
-            instance.__data__[self.name] = value
-        elif value is None:
-            uploader_of(instance, self.field).remove()
-        else:
-            uploader_of(instance, self.field).assign(value)
+        self.field.set(instance, value)
 
 
 class Mount(peewee.Field, Generic[U]):
@@ -87,12 +43,14 @@ class Mount(peewee.Field, Generic[U]):
 
     field_type = "TEXT"
     accessor_class = _MountAccessor
+    #: Whether the column has several files.
+    many = False
 
     def __init__(self, uploader: type[U], **options: Any) -> None:
         super().__init__(**{"null": True} | options)
         self.uploader = uploader
-        #: The actor that stores in the background; set by `store_in_background`.
-        self.background: str | None = None
+        #: What is left to a worker; set by `store_in_background` and `process_in_background`.
+        self.background: Background | None = None
 
     if TYPE_CHECKING:
 
@@ -106,14 +64,86 @@ class Mount(peewee.Field, Generic[U]):
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         super().bind(model, name, set_attribute)
         if set_attribute:
-            _teach_saving(model)
-            setattr(model, f"remove_{name}", _RemoveFlag(self))
+            teach_saving(model)
+            _models[model._meta.table_name] = model
+            self._add_attributes(model)
+
+    def _add_attributes(self, model: Any) -> None:
+        setattr(model, f"remove_{self.name}", _RemoveFlag(self))
+        setattr(model, f"remote_{self.name}_url", _RemoteUrl(self))
+        setattr(model, f"{self.name}_cache", _CacheId(self))
 
     def db_value(self, value: StoredFile | None) -> str | None:
         return None if value is None else json.dumps(value.dump(), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> StoredFile | None:
         return None if value is None else StoredFile.load(json.loads(value))
+
+    # One record's column.
+
+    def of(self, record: Any) -> Any:
+        """The uploader of a record's column."""
+        mounted: dict[str, Any] = record.__dict__.setdefault("_mounted", {})
+        if self.name not in mounted:
+            mounted[self.name] = self._new(record)
+        return mounted[self.name]
+
+    def _new(self, record: Any) -> Any:
+        return self.uploader(record, self)
+
+    def set(self, record: Any, value: Any) -> None:
+        """What `record.<column> = value` does."""
+        # Peewee sets what it has loaded the same way: a StoredFile, or None on a new object.
+        if isinstance(value, StoredFile) or (
+            value is None and record.__data__.get(self.name) is None
+        ):
+            record.__data__[self.name] = value
+        elif value is None:
+            self.of(record).remove()
+        else:
+            self.of(record).assign(value)
+
+    def reset(self, record: Any) -> None:
+        """After a save: what was assigned has been taken care of."""
+        uploader = self.of(record)
+        uploader.assigned, uploader.removing = None, False
+
+    def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
+        """The uploader of one file of a record."""
+        uploader: U = self.of(record)
+        return uploader
+
+    def pending(self, record: Any) -> list[CachedFile]:
+        """The uploads that wait to be stored."""
+        cached = record.__data__.get(f"{self.name}_tmp")
+        return [] if cached is None else [cached]
+
+    def stored_files(self, record: Any) -> list[StoredFile]:
+        """The files that are stored."""
+        stored = record.__data__.get(self.name)
+        return [] if stored is None else [stored]
+
+    # The columns' values after a worker's step; `row` is locked and fresh.
+
+    def stored_values(
+        self, row: Any, cached: CachedFile, stored: StoredFile
+    ) -> tuple[dict[str, Any], list[StoredFile]]:
+        """After an upload was stored: the values, and the stored files that are let go of."""
+        done = {"tmp": None, "processing": False, "state": "ready", "error": None}
+        return self.values(stored=stored, **done), self.stored_files(row)
+
+    def replaced_values(self, row: Any, old: StoredFile, new: StoredFile) -> dict[str, Any]:
+        """After other versions were made of a stored file."""
+        return self.values(stored=new)
+
+    def failed_values(
+        self, row: Any, cached: CachedFile, failure: UploadFailure, give_up: bool
+    ) -> dict[str, Any]:
+        """After an upload failed; `give_up`: it will not be tried again."""
+        values: dict[str, Any] = {"processing": False, "state": "failed", "error": failure}
+        return self.values(**values | ({"tmp": None} if give_up else {}))
+
+    # The columns.
 
     def companion(self, suffix: str) -> peewee.Field | None:
         """The field `<column>_<suffix>`, if the model has it."""
@@ -135,22 +165,215 @@ class Mount(peewee.Field, Generic[U]):
         return {name: value for name, value in named.items() if name in self.columns}
 
 
-class _RemoveFlag:
-    """`record.remove_image = True`, as a form's check box sets it."""
+class UploaderList(Sequence[U]):
+    """The files of a list-valued column, in their order; those that a worker has not stored yet
+    are among them, and false.
+
+    Changes take effect when the record is saved. What others have added meanwhile stays, at the
+    end.
+    """
+
+    def __init__(self, record: Any, mount: "MountList[U]") -> None:
+        self.record, self.mount = record, mount
+        items: list[CachedFile | StoredFile]
+        items = [*mount.stored_files(record), *mount.pending(record)]
+        items.sort(key=lambda item: item.position)
+        self._uploaders = [mount.uploader(record, mount, item) for item in items]
+        #: The keys of what was there when the record was loaded.
+        self.known = {item.key for item in items}
+        self.changed = False
+
+    @overload
+    def __getitem__(self, index: int) -> U: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[U]: ...
+    def __getitem__(self, index: int | slice) -> U | list[U]:
+        return self._uploaders[index]
+
+    def __len__(self) -> int:
+        return len(self._uploaders)
+
+    def __iter__(self) -> Iterator[U]:
+        return iter(list(self._uploaders))
+
+    def append(self, source: Any, filename: str = "") -> U:
+        """Add a file at the end; see `Uploader.assign`."""
+        return self._add(lambda uploader: uploader.assign(source, filename))
+
+    def append_remote(self, url: str) -> U:
+        """Fetch a file by its URL and add it; see `Uploader.assign_remote`."""
+        return self._add(lambda uploader: uploader.assign_remote(url))
+
+    def append_cache_id(self, text: str) -> U:
+        """Add the file that a cache id stands for; see `Uploader.assign_cache_id`."""
+        return self._add(lambda uploader: uploader.assign_cache_id(text))
+
+    def _add(self, assign: Any) -> U:
+        uploader = self.mount.uploader(self.record, self.mount)
+        assign(uploader)
+        self._uploaders.append(uploader)
+        self.changed = True
+        return uploader
+
+    def extend(self, sources: Iterable[Any]) -> None:
+        """Add files at the end."""
+        for source in sources:
+            self.append(source)
+
+    def remove(self, uploader: U) -> None:
+        """Let one of the files go."""
+        self._uploaders.remove(uploader)
+        self.changed = True
+
+    def clear(self) -> None:
+        """Let all files go."""
+        self._uploaders.clear()
+        self.changed = True
+
+    def replace(self, files: Iterable[Any]) -> None:
+        """Have these files, in this order: uploaders of this list, and sources of new files."""
+        before, self._uploaders = self._uploaders, []
+        try:
+            for file in files:
+                if isinstance(file, Uploader) and file in before:
+                    self._uploaders.append(file)
+                else:
+                    self.append(file)
+        except BaseException:
+            for uploader in self._uploaders:
+                if uploader.assigned is not None and uploader not in before:
+                    uploader.assigned.delete()
+            self._uploaders = before
+            raise
+        self.changed = True
+
+
+class MountList(Mount[U]):
+    """The column of a list-valued mount. Made by `mount_uploaders()`."""
+
+    many = True
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: Any) -> "MountList[U]": ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> UploaderList[U]: ...
+        def __get__(
+            self, instance: object | None, owner: Any
+        ) -> "MountList[U] | UploaderList[U]": ...
+
+    def _add_attributes(self, model: Any) -> None:
+        setattr(model, f"remove_{self.name}", _RemoveFlag(self))
+
+    def db_value(self, value: list[StoredFile] | None) -> str | None:  # type: ignore[override]
+        return dumps([stored.dump() for stored in value]) if value else None
+
+    def python_value(self, value: str | None) -> list[StoredFile]:  # type: ignore[override]
+        return [] if value is None else [StoredFile.load(item) for item in json.loads(value)]
+
+    def _new(self, record: Any) -> UploaderList[U]:
+        return UploaderList(record, self)
+
+    def set(self, record: Any, value: Any) -> None:
+        loaded = value is None or (
+            isinstance(value, list) and all(isinstance(item, StoredFile) for item in value)
+        )
+        if loaded and not (value in (None, []) and self.name in record.__data__):
+            record.__data__[self.name] = value or []
+        else:
+            self.of(record).replace(value or [])
+
+    def reset(self, record: Any) -> None:
+        record.__dict__.get("_mounted", {}).pop(self.name, None)
+
+    def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
+        return self.uploader(record, self, item)
+
+    def pending(self, record: Any) -> list[CachedFile]:
+        return list(record.__data__.get(f"{self.name}_tmp") or [])
+
+    def stored_files(self, record: Any) -> list[StoredFile]:
+        return list(record.__data__.get(self.name) or [])
+
+    def stored_values(
+        self, row: Any, cached: CachedFile, stored: StoredFile
+    ) -> tuple[dict[str, Any], list[StoredFile]]:
+        files = [*self.stored_files(row), replace(stored, position=cached.position)]
+        left = [item for item in self.pending(row) if item.key != cached.key]
+        failed = row.__data__.get(f"{self.name}_error") is not None
+        values = {
+            "stored": sorted(files, key=lambda item: item.position),
+            "tmp": left,
+            "processing": bool(left),
+            "state": "queued" if left else "failed" if failed else "ready",
+        }
+        return self.values(**values), []
+
+    def replaced_values(self, row: Any, old: StoredFile, new: StoredFile) -> dict[str, Any]:
+        files = [new if item.key == old.key else item for item in self.stored_files(row)]
+        return self.values(stored=files)
+
+    def failed_values(
+        self, row: Any, cached: CachedFile, failure: UploadFailure, give_up: bool
+    ) -> dict[str, Any]:
+        left = [item for item in self.pending(row) if item.key != cached.key or not give_up]
+        waiting = [item for item in left if item.key != cached.key]
+        values = {
+            "tmp": left,
+            "processing": bool(waiting),
+            "state": "queued" if waiting else "failed",
+            "error": failure,
+        }
+        return self.values(**values)
+
+
+class _Attribute:
+    """An attribute of a record that does something to the uploader of a column."""
 
     def __init__(self, mount: Mount[Any]) -> None:
         self._mount = mount
 
+
+class _RemoveFlag(_Attribute):
+    """`record.remove_image = True`, as a form's check box sets it."""
+
     def __get__(self, instance: Any, owner: Any) -> bool:
-        return instance is not None and uploader_of(instance, self._mount).removing
+        return instance is not None and getattr(self._mount.of(instance), "removing", False)
 
     def __set__(self, instance: Any, value: bool) -> None:
         if value:
-            uploader_of(instance, self._mount).remove()
+            mounted = self._mount.of(instance)
+            mounted.clear() if isinstance(mounted, UploaderList) else mounted.remove()
+
+
+class _RemoteUrl(_Attribute):
+    """`record.remote_image_url = "https://…"` fetches the file; empty does nothing."""
+
+    def __get__(self, instance: Any, owner: Any) -> None:
+        return None
+
+    def __set__(self, instance: Any, value: str | None) -> None:
+        if value:
+            self._mount.of(instance).assign_remote(value)
+
+
+class _CacheId(_Attribute):
+    """`record.image_cache`, for the hidden field of a form that is shown again. Empty, or beside a
+    newly assigned file, it does nothing."""
+
+    def __get__(self, instance: Any, owner: Any) -> str | None:
+        cached: str | None = None if instance is None else self._mount.of(instance).cache_id
+        return cached
+
+    def __set__(self, instance: Any, value: str | None) -> None:
+        uploader = self._mount.of(instance)
+        if value and uploader.assigned is None:
+            uploader.assign_cache_id(value)
 
 
 def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:
-    """A column whose files an uploader looks after (CarrierWave's `mount_uploader :image, …`).
+    """A column whose file an uploader looks after (CarrierWave's `mount_uploader :image, …`).
 
     Parameters:
       uploader: the uploader class.
@@ -159,118 +382,42 @@ def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:
     return Mount(uploader, **options)
 
 
+def mount_uploaders(uploader: type[U], **options: Any) -> MountList[U]:
+    """A column with any number of files (CarrierWave's `mount_uploaders :photos, …`).
+
+    Parameters:
+      uploader: the uploader class, of each file.
+      options: as for any Peewee field.
+    """
+    return MountList(uploader, **options)
+
+
 def mounts_of(model: Any) -> list[Mount[Any]]:
     """The mounted columns of a model."""
     return [field for field in model._meta.sorted_fields if isinstance(field, Mount)]
+
+
+def mount_named(table: str, column: str) -> Mount[Any]:
+    """The mounted column of that name.
+
+    Raises:
+      LookupError: this process knows none; says what to do.
+    """
+    found = {mount.name: mount for mount in mounts_of(_models[table])} if table in _models else {}
+    if column not in found:
+        raise LookupError(
+            f"no model with an uploader has the column {table}.{column}: "
+            "import its module where the actors are imported"
+        )
+    return found[column]
 
 
 def mounted_models() -> list[Any]:
     """The models that have mounted columns, and a table in the outbox's database."""
     return [
         model
-        for model in _models
+        for model in _models.values()
         if model._meta.database is not None
-        and _real(model._meta.database) is _real(Job._meta.database)
+        and real_database(model._meta.database) is real_database(Job._meta.database)
         and model.table_exists()
     ]
-
-
-def _real(database: Any) -> Any:
-    return database.obj if isinstance(database, peewee.DatabaseProxy) else database
-
-
-def uploader_of(record: Any, mount: Mount[U]) -> U:
-    """The one uploader of a record's column."""
-    uploaders: dict[str, U] = record.__dict__.setdefault("_uploaders", {})
-    if mount.name not in uploaders:
-        uploaders[mount.name] = mount.uploader(record, mount)
-    return uploaders[mount.name]
-
-
-def locked_row(record: Any) -> Any:
-    """The row as it is now, locked until the transaction ends; None if it is gone.
-
-    SQLite has locked the whole database by then.
-    """
-    query = type(record).select().where(record._pk_expr())
-    return (query.for_update() if _real(record._meta.database).for_update else query).get_or_none()
-
-
-def _teach_saving(model: Any) -> None:
-    """Wrap `save()` and `delete_instance()` of a model class, once in a line of inheritance."""
-    if getattr(model, "_saves_uploads", False):
-        return
-    model._saves_uploads = True
-    _models.append(model)
-    save, delete_instance = model.save, model.delete_instance
-
-    def save_with_uploads(
-        record: Any, force_insert: bool = False, only: Iterable[Any] | None = None
-    ) -> Any:
-        mounts = mounts_of(type(record))
-        creating = force_insert or record._pk is None
-        wanted = _names(record, only)
-        changed = [
-            uploader
-            for mount in mounts
-            if mount.name in wanted and (uploader := uploader_of(record, mount)).changed
-        ]
-        if not creating:
-            hands_off = {name for mount in mounts for name in mount.columns}
-            hands_off |= {field.name for field in record._meta.get_primary_keys()}
-            only = [name for name in wanted if name not in hands_off]
-            only += [name for uploader in changed for name in uploader.mount.columns]
-            if not only:
-                return 0
-        if changed:
-            return _save(record, changed, creating, lambda: save(record, force_insert, only))
-        return save(record, force_insert, only)
-
-    def delete_with_uploads(record: Any, *arguments: Any, **options: Any) -> Any:
-        with transaction(record._meta.database):
-            row = locked_row(record)
-            deleted = delete_instance(record, *arguments, **options)
-            if row is not None:
-                for mount in mounts_of(type(record)):
-                    uploader = uploader_of(row, mount)
-                    uploader.discard(uploader.stored)
-        return deleted
-
-    model.save, model.delete_instance = save_with_uploads, delete_with_uploads
-
-
-def _save(record: Any, changed: list[Uploader], creating: bool, save_row: Callable[[], Any]) -> Any:
-    with ExitStack() as resources:
-        for uploader in changed:
-            uploader.prepare(resources)
-        try:
-            with transaction(record._meta.database):
-                before = {} if creating else _present_row(record).__data__
-                for uploader in changed:
-                    uploader.write(before)
-                saved = save_row()
-                for uploader in changed:
-                    uploader.written()
-        except BaseException:
-            for uploader in changed:
-                uploader.undo()
-            raise
-    for uploader in changed:
-        uploader.saved()
-    return saved
-
-
-def _present_row(record: Any) -> Any:
-    row = locked_row(record)
-    if row is None:
-        raise type(record).DoesNotExist(f"{record!r} is gone: nothing was saved")
-    return row
-
-
-def _names(record: Any, only: Iterable[Any] | None) -> list[str]:
-    if only is not None:
-        return [field if isinstance(field, str) else field.name for field in only]
-    if record._meta.only_save_dirty:
-        attached = [mount.name for mount in mounts_of(type(record))]
-        return [*attached, *(name for name in record.dirty_field_names if name not in attached)]
-    return [field.name for field in record._meta.sorted_fields]

@@ -7,6 +7,7 @@ are listed before the database is read, so that a file cannot lose its row in be
 """
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gifster.jobs import Job
-from gifster.uploads.backgrounder import Backgrounder
+from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config
-from gifster.uploads.mount import Mount, mounted_models, mounts_of, uploader_of
-from gifster.uploads.storage.local import LocalStorage
-from gifster.uploads.uploader import WORK_PREFIX
+from gifster.uploads.mount import Mount, mounted_models, mounts_of
+from gifster.uploads.storage.base import Listing
+from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.stored import StoredFile
 
 MIN_AGE_S = 3600.0
 
@@ -51,7 +53,7 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S) -> Findings:
     """
     found = Findings()
     before = time.time() - min_age_s
-    storages = {name: s for name, s in config.storages.items() if isinstance(s, LocalStorage)}
+    storages: dict[str, Any] = {n: s for n, s in config.storages.items() if isinstance(s, Listing)}
     kept = {name: dict(storage.walk()) for name, storage in storages.items()}
     names = _Names.read()
     for name, files in kept.items():
@@ -66,12 +68,10 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S) -> Findings:
                 found.missing.append(f"{name}:{key}")
         found.abandoned += [f"{name}:{p}" for p in storages[name].half_written(before, repair)]
     found.abandoned += _work_folders(before, repair)
-    for upload in names.waiting:
-        found.stuck.append(
-            f"{upload.record._meta.table_name} {upload.record._pk} {upload.mount.name}"
-        )
-        if repair:
-            upload.enqueue()
+    for record, mount, upload in names.waiting:
+        found.stuck.append(f"{record._meta.table_name} {record._pk} {mount.name}")
+        if repair and mount.background is not None:
+            mount.background.enqueue(mount.uploader_of(record, upload), upload)
     return found
 
 
@@ -83,8 +83,8 @@ class _Names:
         #: The beginnings of keys that pending uploads will be stored under.
         self.pending: dict[str, list[str]] = {}
         self.caches: set[str] = {"cache"}
-        #: Pending uploads that no job is about.
-        self.waiting: list[Backgrounder] = []
+        #: Uploads that wait for a job, and that no job is about.
+        self.waiting: list[tuple[Any, Mount[Any], CachedFile | StoredFile]] = []
 
     @classmethod
     def read(cls) -> "_Names":
@@ -94,28 +94,29 @@ class _Names:
                 names.caches.add(mount.uploader.cache)
                 names._read(model, mount)
         in_hand = {str(argument) for job in Job.select() for argument in job.arguments}
-        names.waiting = [
-            upload
-            for upload in names.waiting
-            if upload.cached is not None and upload.cached.key not in in_hand
-        ]
+        names.waiting = [item for item in names.waiting if item[2].key not in in_hand]
         return names
 
     def _read(self, model: Any, mount: Mount[Any]) -> None:
         columns = [model._meta.primary_key, *(model._meta.fields[name] for name in mount.columns)]
         for record in model.select(*columns).iterator():
-            uploader = uploader_of(record, mount)
-            if (stored := uploader.stored) is not None:
-                self.files.setdefault(stored.storage, set()).update(stored.keys)
-            if isinstance(uploader, Backgrounder) and (cached := uploader.cached) is not None:
+            failed = getattr(record, f"{mount.name}_state", None) == "failed"
+            for stored in mount.stored_files(record):
+                for name, key in stored.files:
+                    self.files.setdefault(name, set()).add(key)
+                if stored.unprocessed and not failed:
+                    self.waiting.append((record, mount, stored))
+            for cached in mount.pending(record):
                 self.files.setdefault(cached.storage, set()).add(cached.key)
-                self.pending.setdefault(uploader.storage, []).append(uploader.folder(cached) + "/")
-                if getattr(record, f"{mount.name}_state", None) != "failed":
-                    self.waiting.append(uploader)
+                folder = mount.uploader_of(record, cached).folder(cached) + "/"
+                for name in config.storages:
+                    self.pending.setdefault(name, []).append(folder)
+                if not failed:
+                    self.waiting.append((record, mount, cached))
 
 
 def _work_folders(before: float, repair: bool) -> Iterator[str]:
-    """Folders in which a worker made versions before it was killed."""
+    """Temporary files and folders of processes that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{WORK_PREFIX}*"):
         try:
             abandoned = path.stat().st_mtime < before and path.stat().st_uid == os.getuid()
@@ -124,6 +125,7 @@ def _work_folders(before: float, repair: bool) -> Iterator[str]:
         if abandoned:
             yield f"temporary:{path.name}"
             if repair:
-                for file in path.glob("*"):
-                    file.unlink(missing_ok=True)
-                path.rmdir()
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)

@@ -1,83 +1,30 @@
-"""An uploader: the rules for one kind of file, and one record's file under those rules.
+"""An uploader: the rules for one kind of file, and one file under those rules.
 
-The class says what is taken, where it is kept and what versions are made. An instance belongs to
-one column of one record: `gif.image` is one.
+The class says what is taken, where it is kept and what is made of it. An instance belongs to one
+column of one record, `gif.image` is one; or to one file of a list-valued column, `album.photos[0]`.
 """
 
 import hashlib
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+import secrets
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
-from gifster.jobs import enqueue
-from gifster.uploads import imaging
-from gifster.uploads.cache import CachedFile, take_in
+from gifster.jobs import Job, enqueue
+from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
-from gifster.uploads.imaging.probe import ImageInfo, probe
-from gifster.uploads.validation import EXTENSIONS, Limits
+from gifster.uploads.imaging.probe import ImageInfo, extension
+from gifster.uploads.processing import ORIGINAL, ProcessedFile, processed
+from gifster.uploads.remote import fetch
+from gifster.uploads.sources import cache_id, take_in, take_in_again
+from gifster.uploads.stored import Files, StoredFile, StoredVersion
+from gifster.uploads.validation import Limits
 from gifster.uploads.versions import versions_of
 
 if TYPE_CHECKING:
+    from gifster.uploads.backgrounder import Background
     from gifster.uploads.mount import Mount
-
-#: What the names of the folders begin with in which versions are made.
-WORK_PREFIX = "gifster-uploads-"
-
-
-@dataclass(frozen=True)
-class StoredVersion:
-    """One stored version: its key, and its size in bytes and pixels."""
-
-    key: str
-    content_type: str
-    bytes: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class ProcessedFile:
-    """A file ready to be stored: `original`, or a version by its name."""
-
-    name: str
-    path: Path
-    info: ImageInfo
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A stored upload, as the mounted column keeps it. Sizes: bytes, pixels; the duration: ms."""
-
-    storage: str
-    key: str
-    filename: str
-    content_type: str
-    bytes: int
-    sha256: str
-    width: int
-    height: int
-    frames: int
-    duration_ms: int
-    loop: int | None
-    versions: dict[str, StoredVersion] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys of all its files."""
-        return [self.key, *(version.key for version in self.versions.values())]
-
-    def dump(self) -> dict[str, Any]:
-        """As a dict that goes into JSON."""
-        return asdict(self)
-
-    @classmethod
-    def load(cls, data: dict[str, Any]) -> "StoredFile":
-        """The reverse of `dump()`."""
-        versions = {name: StoredVersion(**item) for name, item in data["versions"].items()}
-        return cls(**data | {"versions": versions})
 
 
 class Uploader(Limits):
@@ -86,55 +33,147 @@ class Uploader(Limits):
     #: The name of the storage (given to `configure()`) where files stay.
     storage = "store"
 
-    def __init__(self, record: Any, mount: "Mount[Any]") -> None:
+    def __init__(
+        self, record: Any, mount: "Mount[Any]", item: CachedFile | StoredFile | None = None
+    ) -> None:
         self.record = record
         self.mount = mount
+        #: In a list-valued column: which of its files this is.
+        self.item = item
         #: The upload assigned since the record was last saved.
         self.assigned: CachedFile | None = None
         #: Whether the file goes when the record is saved.
         self.removing = False
-        self._processed: list[ProcessedFile] = []
-        self._storing: StoredFile | None = None
+
+    # What an uploader may override.
 
     def store_dir(self) -> str:
         """The first part of the keys of this record's files."""
         return f"{self.record._meta.table_name}/{self.mount.name}/{self.record._pk}"
+
+    def filename(self, version: str | None, upload: CachedFile | StoredFile) -> str:
+        """The last part of a file's key, without the extension, which its content decides.
+
+        It need not be unique: each upload has a folder of its own. Override it for names that mean
+        something: by `safe_name(upload.filename)`, or by content, `upload.sha256[:16]`.
+
+        Parameters:
+          version: a version's name; None is the original.
+          upload: what was uploaded: `filename` is the client's name for it.
+        """
+        return version or ORIGINAL
+
+    def default_url(self, version: str | None) -> str | None:
+        """What `url()` says while there is no such file."""
+        return None
+
+    def before_cache(self, filename: str) -> None:
+        """Before an assigned source is read. An `UploadError` refuses it."""
+
+    def after_cache(self, cached: CachedFile) -> None:
+        """When an upload has been assigned. An `UploadError` refuses it."""
+
+    def before_process(self, info: ImageInfo) -> None:
+        """Before versions are made. An `UploadError` makes the upload fail."""
+
+    def after_process(self, files: list[ProcessedFile]) -> None:
+        """When all files have been made, and none is stored yet."""
+
+    def before_store(self, stored: StoredFile) -> None:
+        """Before files are stored: `stored` says where they are going to be."""
+
+    def after_store(self, stored: StoredFile) -> None:
+        """In the transaction in which the row comes to name the stored files.
+
+        So a job that is enqueued here (`gifster.jobs.enqueue`) runs exactly if they are there. An
+        exception undoes the storing.
+        """
+
+    def before_remove(self, stored: StoredFile) -> None:
+        """In the transaction in which the row lets go of a stored file. An exception undoes it."""
+
+    def after_remove(self, files: Files) -> None:
+        """In a worker, when such files have been deleted. The record may be gone: it has nothing
+        but its primary key here."""
 
     # What the record has.
 
     @property
     def stored(self) -> StoredFile | None:
         """The file that is stored, with its facts."""
+        if self.mount.many:
+            return self.item if isinstance(self.item, StoredFile) else None
         stored: StoredFile | None = self.record.__data__.get(self.mount.name)
         return stored
+
+    @property
+    def cached(self) -> CachedFile | None:
+        """The upload that waits to be stored by a worker."""
+        if self.mount.many:
+            return self.item if isinstance(self.item, CachedFile) else None
+        cached: CachedFile | None = self.record.__data__.get(f"{self.mount.name}_tmp")
+        return cached
 
     def __bool__(self) -> bool:
         return self.stored is not None
 
-    def url(self, version: str | None = None) -> str | None:
-        """Where a browser finds the file, or one version of it; None while that is not stored."""
+    def url(self, version: str | None = None, expires_s: int | None = None) -> str | None:
+        """Where a browser finds the file, or one version of it.
+
+        Parameters:
+          version: its name; None is the original.
+          expires_s: the URL is signed and good for so many seconds; None leaves it to the storage.
+
+        Returns:
+          `default_url()` while that file is not there.
+        """
         stored = self.stored
         if stored is None or (version is not None and version not in stored.versions):
-            return None
-        key = stored.versions[version].key if version else stored.key
-        return storage(stored.storage).url(key)
+            return self.default_url(version)
+        file = stored.versions[version] if version is not None else stored
+        return file.url(expires_s)
 
     # What is done with it.
 
-    def assign(self, source: "CachedFile | BinaryIO | Path | bytes", filename: str = "") -> None:
+    def assign(self, source: Any, filename: str = "") -> None:
         """Take a new file, which replaces the present one when the record is saved.
 
         Parameters:
-          source: an open file, a path, bytes, or what is in the cache already.
+          source: an open file, a path, bytes, a form's part, a data URI, or what is in the cache
+            already (a `CachedFile`, which belongs to this record from then on).
           filename: the name to remember; by default the source's own.
 
         Raises:
           UploadError: the uploader does not take it.
         """
         if not isinstance(source, CachedFile):
-            name = filename or str(getattr(source, "name", "")) or "upload"
-            source = take_in(type(self), source, name)
-        self.assigned, self.removing = source, False
+            self.before_cache(filename)
+            source = take_in(type(self), source, filename)
+        self._take(source)
+
+    def assign_remote(self, url: str) -> None:
+        """Fetch the file that a URL leads to, and take it; see `remote.py`.
+
+        Raises:
+          UploadError: it cannot be fetched, or the uploader does not take it.
+        """
+        self.before_cache("")
+        self._take(fetch(type(self), url))
+
+    def assign_cache_id(self, text: str) -> None:
+        """Take the file that a cache id stands for: a form's that is shown again, or one that a
+        client wrote into the cache directly.
+
+        Raises:
+          UploadError: there is none, or the uploader does not take it.
+        """
+        self.before_cache("")
+        self._take(take_in_again(type(self), text))
+
+    @property
+    def cache_id(self) -> str | None:
+        """For a form's hidden field: stands for what was assigned, if the form is shown again."""
+        return None if self.assigned is None else cache_id(self.assigned)
 
     def remove(self) -> None:
         """Let the file go when the record is saved."""
@@ -145,112 +184,128 @@ class Uploader(Limits):
         """Whether saving the record has something to do here."""
         return self.assigned is not None or self.removing
 
-    # What the record's `save()` calls, in this order; `Backgrounder` leaves most of it to a worker.
+    @property
+    def background(self) -> "Background | None":
+        """How the assigned file is left to a worker; see `Backgrounder`."""
+        return None
 
-    def prepare(self, resources: ExitStack) -> None:
-        """Before the transaction: the slow part that needs no row."""
-        if self.assigned is not None:
-            self._processed = resources.enter_context(self.process(self.assigned))
-
-    def write(self, before: dict[str, Any]) -> None:
-        """In the transaction, before the row is written.
+    def recreate_versions(self, *names: str) -> Job | None:
+        """Have versions made again from the stored original, by a worker.
 
         Parameters:
-          before: the columns of the row as it is now, by name; empty for a new one.
+          names: which; none means all that the uploader declares, and those that it no longer
+            declares go.
+
+        Returns:
+          the job; None if nothing is stored, or such a job is waiting already.
+
+        Raises:
+          LookupError: there is no version of that name.
         """
-        self.discard(before.get(self.mount.name))
-        state = {"tmp": None, "processing": False, "state": None, "error": None}
-        self.record.__data__.update(self.mount.values(stored=None, **state))
+        unknown = set(names) - set(versions_of(type(self)))
+        if unknown:
+            raise LookupError(f"{type(self).__name__} has no version {sorted(unknown)[0]!r}")
+        if self.stored is None:
+            return None
+        where = (self.record._meta.table_name, self.record._pk, self.mount.name, self.stored.key)
+        return enqueue(
+            "recreate_versions",
+            *where,
+            sorted(names),
+            secrets.token_hex(4),
+            queue=config.queue,
+            unique=hashlib.sha256(repr((where, sorted(names))).encode()).hexdigest()[:32],
+        )
 
-    def written(self) -> None:
-        """In the transaction, after the row is written and has an id."""
-        if self.assigned is not None:
-            self._storing = self.plan(self._processed, self.assigned)
-            self.store(self._processed, self._storing)
-            values = self.mount.values(stored=self._storing, state="ready")
-            type(self.record).update(**values).where(self.record._pk_expr()).execute()
-            self.record.__data__.update(values)
+    def _take(self, cached: CachedFile) -> None:
+        try:
+            self.after_cache(cached)
+        except BaseException:
+            cached.delete()
+            raise
+        self.assigned, self.removing = cached, False
 
-    def saved(self) -> None:
-        """After the transaction."""
-        if self._storing is not None and self.assigned is not None:
-            self.assigned.delete()
-        self.assigned, self.removing, self._storing = None, False, None
-
-    def undo(self) -> None:
-        """After a transaction that failed. What was assigned stays, to be saved again."""
-        if self._storing is not None:
-            delete_files(self._storing.storage, self._storing.keys)
-            self._storing = None
-
-    def discard(self, stored: StoredFile | None) -> None:
-        """Have a stored file removed by a worker, once the current transaction has committed.
+    def discard(self, files: Files) -> None:
+        """Have stored files removed by a worker, once the current transaction has committed.
 
         A job, so that it happens exactly if the transaction does, also when that is a savepoint.
         """
-        if stored is not None:
-            enqueue("remove_files", stored.storage, stored.keys, queue=config.queue)
+        if files:
+            where = (self.record._meta.table_name, self.record._pk, self.mount.name)
+            enqueue("remove_files", *where, files, queue=config.queue)
 
-    # Making and storing the files.
+    # Making and storing the files: what `saving` and the workers call.
 
-    @contextmanager
-    def process(self, cached: CachedFile) -> Iterator[list[ProcessedFile]]:
-        """Make the versions, in a temporary folder that lasts as long as the `with` block.
+    def process(
+        self,
+        source: Path,
+        info: ImageInfo,
+        *,
+        steps: bool = True,
+        versions: Collection[str] | None = None,
+    ) -> AbstractContextManager[list[ProcessedFile]]:
+        """Make the files to be stored; see `processing.processed`."""
+        return processed(self, source, info, steps=steps, versions=versions)
 
-        Raises:
-          UploadError: it cannot be processed.
-        """
-        with (
-            cached.on_disk() as original,
-            tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder,
-        ):
-            files = []
-            for name, version in versions_of(type(self)).items():
-                target = Path(folder) / name
-                imaging.render(original, cached.info, version.recipe(self), target)
-                files.append(ProcessedFile(name, target, probe(target)))
-            yield [*files, ProcessedFile("original", original, cached.info)]
+    def folder(self, upload: CachedFile | StoredFile) -> str:
+        """What the keys of an upload begin with. No other upload has the same."""
+        source = upload.key if isinstance(upload, CachedFile) else upload.source
+        if not source:
+            return str(PurePosixPath(upload.key).parent)  # stored by an earlier release
+        return f"{self.store_dir()}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
 
-    def folder(self, cached: CachedFile) -> str:
-        """What the keys of an upload begin with."""
-        return f"{self.store_dir()}/{hashlib.sha256(cached.key.encode()).hexdigest()[:16]}"
-
-    def plan(self, files: list[ProcessedFile], cached: CachedFile) -> StoredFile:
+    def plan(
+        self, files: list[ProcessedFile], upload: CachedFile | StoredFile, revision: str = ""
+    ) -> StoredFile:
         """What storing the processed files will come to.
 
-        The keys follow from the cached file alone: no other upload has them, and storing the same
-        upload once more, after a crash, writes the same ones.
+        The keys follow from the upload and the revision alone: storing the same once more, after a
+        crash, writes the same ones.
+
+        Raises:
+          ValueError: `filename()` gives two files one name.
         """
-        folder = self.folder(cached)
-        versions = {
-            file.name: StoredVersion(
-                key=f"{folder}/{file.name}.{EXTENSIONS[file.info.content_type]}",
+        folder = f"{self.folder(upload)}/{revision}".rstrip("/")
+        versions = {}
+        for file in files:
+            name = self.filename(None if file.name == ORIGINAL else file.name, upload)
+            versions[file.name] = StoredVersion(
+                storage=file.storage,
+                key=f"{folder}/{name}.{extension(file.info.content_type)}",
                 content_type=file.info.content_type,
-                bytes=file.path.stat().st_size,
+                bytes=file.bytes,
                 width=file.info.width,
                 height=file.info.height,
             )
-            for file in files
-        }
+        if len({(version.storage, version.key) for version in versions.values()}) < len(files):
+            raise ValueError(f"{type(self).__name__}.filename() gives two files the same name")
+        original, file = versions.pop(ORIGINAL), files[-1]
+        looks = file.placeholder
         return StoredFile(
-            storage=self.storage,
-            key=versions.pop("original").key,
-            filename=cached.filename,
-            sha256=cached.sha256,
+            storage=original.storage,
+            key=original.key,
+            filename=upload.filename,
+            content_type=file.info.content_type,
+            bytes=original.bytes,
+            sha256=file.sha256,
+            width=file.info.width,
+            height=file.info.height,
+            frames=file.info.frames,
+            duration_ms=file.info.duration_ms,
+            loop=file.info.loop,
             versions=versions,
-            bytes=cached.bytes,
-            **asdict(cached.info),
+            color=None if looks is None else looks.color,
+            thumbhash=None if looks is None else looks.thumbhash,
+            source=upload.key if isinstance(upload, CachedFile) else upload.source,
+            position=upload.position,
         )
 
     def store(self, files: list[ProcessedFile], stored: StoredFile) -> None:
-        """Store the processed files as planned."""
-        keys = {name: version.key for name, version in stored.versions.items()}
+        """Store the processed files as planned; those that the plan names, no others."""
+        self.before_store(stored)
+        places = {name: (version.storage, version.key) for name, version in stored.versions.items()}
+        places[ORIGINAL] = (stored.storage, stored.key)
         for file in files:
-            key = keys.get(file.name, stored.key)
-            storage(self.storage).upload(file.path, key, file.info.content_type)
-
-
-def delete_files(storage_name: str, keys: Iterable[str]) -> None:
-    """Delete files from a storage; no error for one that is gone already."""
-    for key in keys:
-        storage(storage_name).delete(key)
+            if file.name in places:
+                name, key = places[file.name]
+                storage(name).upload(file.path, key, file.info.content_type)

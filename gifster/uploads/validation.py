@@ -3,20 +3,22 @@
 `CacheWriter` calls them while an upload comes in, each as soon as enough of it is there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from gifster.uploads.errors import (
+    DimensionsNotAllowed,
     EmptyFile,
+    ExtensionNotAllowed,
     TooLarge,
     TooManyFrames,
     TooManyPixels,
+    TooSmall,
     TypeNotAllowed,
 )
-from gifster.uploads.imaging.probe import ImageInfo, sniff
+from gifster.uploads.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo, sniff
 
 MIB = 1024 * 1024
-#: The types that can be told by their content, and the extensions that stored files get.
-EXTENSIONS = {"image/gif": "gif", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+MAX_SIDE = 2**31
 
 
 class Limits:
@@ -24,12 +26,32 @@ class Limits:
 
     #: The name of the storage where uploads wait.
     cache = "cache"
-    #: Content types taken, told by the content and never by the name.
-    allow_types: Iterable[str] = frozenset(EXTENSIONS)
+    #: What their keys begin with there.
+    cache_dir = ""
+    #: Content types taken, told by the content and never by the name; None takes any. A content
+    #: that shows no type is `application/octet-stream`.
+    allow_types: Collection[str] | None = frozenset(IMAGE_EXTENSIONS)
+    #: Content types refused, also where `allow_types` has them.
+    deny_types: Collection[str] = frozenset()
+    #: Extensions that the client's file name may have, in lower case and without the dot; None
+    #: takes any. Only a courtesy to people: the content decides what a file is.
+    extensions: Collection[str] | None = None
+    min_bytes = 1
     max_bytes = 50 * MIB
     #: Width × height of one frame.
     max_pixels = 40_000_000
     max_frames = 5_000
+    #: The range of each side, in pixels, both ends included.
+    width_range = (1, MAX_SIDE)
+    height_range = (1, MAX_SIDE)
+
+    @classmethod
+    def check_name(cls, filename: str) -> None:
+        """Raises `ExtensionNotAllowed` unless the name ends in one of `extensions`."""
+        ending = filename.rpartition(".")[2].lower() if "." in filename else ""
+        if cls.extensions is not None and ending not in cls.extensions:
+            names = ", ".join(f".{extension}" for extension in sorted(cls.extensions))
+            raise ExtensionNotAllowed(f"The file's name must end in one of: {names}.")
 
     @classmethod
     def check_bytes(cls, size: int) -> None:
@@ -40,29 +62,50 @@ class Limits:
     @classmethod
     def check_type(cls, head: bytes) -> None:
         """Raises `TypeNotAllowed` unless a file's first bytes show an allowed type."""
-        if (sniff(head) or "") not in cls.allow_types:
-            names = ", ".join(sorted(t.partition("/")[2].upper() for t in cls.allow_types))
+        content_type = sniff(head)
+        if content_type in cls.deny_types:
+            raise TypeNotAllowed(f"Files of the type {_name(content_type)} are not taken.")
+        if cls.allow_types is not None and content_type not in cls.allow_types:
+            names = ", ".join(sorted(_name(name) for name in cls.allow_types))
             raise TypeNotAllowed(f"The content of the file is none of: {names}.")
 
     @classmethod
     def check_complete(cls, size: int, head: bytes) -> None:
-        """Raises `EmptyFile` or `TypeNotAllowed`."""
+        """Raises `EmptyFile`, `TooSmall` or `TypeNotAllowed`."""
         if size == 0:
             raise EmptyFile("The file is empty.")
+        if size < cls.min_bytes:
+            raise TooSmall(f"The file is smaller than {_human(cls.min_bytes)}.")
         cls.check_type(head)
 
     @classmethod
     def check_info(cls, info: ImageInfo) -> None:
-        """Raises `TooManyPixels` or `TooManyFrames`."""
+        """Raises `TooManyPixels`, `DimensionsNotAllowed` or `TooManyFrames`."""
+        if not info.is_image:
+            return
         if info.width * info.height > cls.max_pixels:
             raise TooManyPixels(
                 f"The image is {info.width}×{info.height} pixels; "
                 f"at most {cls.max_pixels / 1e6:g} million are taken."
             )
+        _check_side("wide", info.width, cls.width_range)
+        _check_side("high", info.height, cls.height_range)
         if info.frames > cls.max_frames:
             raise TooManyFrames(
                 f"The animation has {info.frames} frames; at most {cls.max_frames} are taken."
             )
+
+
+def _check_side(word: str, pixels: int, allowed: tuple[int, int]) -> None:
+    least, most = allowed
+    if pixels < least:
+        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; at least {least} needed.")
+    if pixels > most:
+        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; at most {most} taken.")
+
+
+def _name(content_type: str) -> str:
+    return "unknown" if content_type == UNKNOWN_TYPE else content_type.partition("/")[2].upper()
 
 
 def _human(size: int) -> str:

@@ -1,41 +1,119 @@
-"""Versions: what is made of an upload beside keeping the original."""
+"""Versions and processing steps: what is made of an upload."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
+from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Image
 
-__all__ = ["Image", "Version", "version", "versions_of"]
+__all__ = ["Image", "Process", "Version", "process", "processes_of", "version", "versions_of"]
+
+Recipe = Callable[[Any, Image], Image]
+Condition = Callable[[Any, ImageInfo], bool]
+
+
+class Process:
+    """A method of an uploader that says what is done to every upload before it is stored."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.name = recipe, recipe.__name__
+        self.__doc__ = recipe.__doc__
+
+
+def process(recipe: Recipe) -> Process:
+    """Declare a processing step (CarrierWave's `process`).
+
+    It applies to the original before it is stored, and so to all versions. Several follow one
+    another in the order of their declaration:
+
+        @process
+        def shrink(self, image: Image) -> Image:
+            return image.fit(2000, 2000)
+    """
+    return Process(recipe)
 
 
 class Version:
     """A method of an uploader that says how a version is made. Its name is the version's."""
 
-    def __init__(self, recipe: Callable[[Any, Image], Image]) -> None:
-        self._recipe = recipe
-        self.name = recipe.__name__
+    def __init__(
+        self, recipe: Recipe, of: str | None, when: Condition | None, storage: str | None
+    ) -> None:
+        self.recipe, self.name = recipe, recipe.__name__
+        self.of, self.when, self.storage = of, when, storage
         self.__doc__ = recipe.__doc__
 
-    def recipe(self, uploader: object) -> Image:
-        """What the method makes of an image, recorded."""
-        return self._recipe(uploader, Image())
 
-
-def version(recipe: Callable[[Any, Image], Image]) -> Version:
-    """Declare a version of an upload.
+@overload
+def version(recipe: Recipe, /) -> Version: ...
+@overload
+def version(
+    *, of: str | None = None, when: Condition | None = None, storage: str | None = None
+) -> Callable[[Recipe], Version]: ...
+def version(
+    recipe: Recipe | None = None,
+    /,
+    *,
+    of: str | None = None,
+    when: Condition | None = None,
+    storage: str | None = None,
+) -> Version | Callable[[Recipe], Version]:
+    """Declare a version of an upload (CarrierWave's `version`).
 
     The method is handed an `Image`, records what shall be done to it, and returns it:
 
         @version
         def thumb(self, image: Image) -> Image:
             return image.fit(220, 220)
+
+        @version(of="thumb", when=lambda uploader, info: info.frames > 1)
+        def poster(self, image: Image) -> Image:
+            return image.first_frame().convert("webp")
+
+    Parameters:
+      of: another version, on which this one builds: it is made only where that one is, and its
+        method is handed what that one's returned (CarrierWave's nested versions, `from_version`).
+      when: takes the uploader and the original's facts, and says whether the version is made.
+      storage: the name of the storage where it stays; by default the uploader's.
     """
-    return Version(recipe)
+    if recipe is not None:
+        return Version(recipe, None, None, None)
+    return lambda recipe: Version(recipe, of, when, storage)
+
+
+def processes_of(uploader: type) -> list[Process]:
+    """The processing steps that an uploader class declares or inherits, in their order."""
+    return list(_declared(uploader, Process).values())
 
 
 def versions_of(uploader: type) -> dict[str, Version]:
-    """The versions that an uploader class declares or inherits, by name."""
-    found: dict[str, Version] = {}
+    """The versions that an uploader class declares or inherits, by name, each after the one that
+    it builds on.
+
+    Raises:
+      TypeError: a version builds on one that does not exist, or on itself.
+    """
+    declared = _declared(uploader, Version)
+    ordered: dict[str, Version] = {}
+    while len(ordered) < len(declared):
+        ready = {
+            name: version
+            for name, version in declared.items()
+            if name not in ordered and (version.of is None or version.of in ordered)
+        }
+        if not ready:
+            lost = ", ".join(name for name in declared if name not in ordered)
+            raise TypeError(f"{uploader.__name__}: these versions build on none that is: {lost}")
+        ordered |= ready
+    return ordered
+
+
+def _declared(uploader: type, kind: type[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for owner in reversed(uploader.__mro__):
-        found |= {v.name: v for v in vars(owner).values() if isinstance(v, Version)}
+        for name, value in vars(owner).items():
+            if isinstance(value, kind):
+                found[name] = value
+            else:
+                found.pop(name, None)  # an uploader may undo what it inherits: `thumb = None`
     return found

@@ -1,5 +1,6 @@
-"""Reading and resizing images: `probe` (facts, without decoding a pixel), `recipe` (what a version
-asks for), and two engines: `ffmpeg` for animated GIFs, `pillow` for everything else."""
+"""Reading and making images. `probe` reads facts without decoding; `recipe` says what is wanted;
+`ffmpeg` makes animated GIFs in a process of its own, `pillow` everything else; `placeholder` says
+what an image looks like from afar."""
 
 import shutil
 from pathlib import Path
@@ -12,21 +13,24 @@ from gifster.uploads.imaging.recipe import Image
 def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
     """Make one version of an image.
 
-    Frames, delays and loop count stay. A recipe that would not shrink the picture keeps its bytes.
+    Frames, delays and loop count stay, unless the recipe or the format says otherwise. A recipe
+    that changes nothing keeps the picture's bytes.
 
     Parameters:
       source: the original.
       info: what `probe()` said about it.
       recipe: what to make.
-      target: where to write; the content type is the original's.
+      target: where to write.
 
     Raises:
       Unreadable: the original cannot be decoded.
     """
-    width, height = recipe.size_for(info.width, info.height)
-    if (width, height) == (info.width, info.height):
+    content_type = recipe.content_type or info.content_type
+    animated = info.frames > 1 and not recipe.only_first_frame
+    keeps_bytes = content_type == info.content_type and animated == (info.frames > 1)
+    if keeps_bytes and not recipe.changes(info.width, info.height):
         shutil.copyfile(source, target)
-    elif info.content_type == "image/gif" and info.frames > 1:
-        ffmpeg.resize_gif(source, info, width, height, target)
+    elif animated and not recipe.functions and info.content_type == content_type == "image/gif":
+        ffmpeg.resize_gif(source, info, recipe.plan(info.width, info.height), target)
     else:
-        pillow.resize(source, info, width, height, target)
+        pillow.render(source, info, recipe, target)

@@ -13,21 +13,20 @@ import imageio_ffmpeg
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging.probe import ImageInfo
+from gifster.uploads.imaging.recipe import Plan
 
 TIMEOUT_S = 300
 
 
-def resize_gif(source: Path, info: ImageInfo, width: int, height: int, target: Path) -> None:
-    """Resize an animated GIF, keeping every frame, its delay, and the loop count.
-
-    Parameters:
-      width, height: of the result, in pixels.
+def resize_gif(source: Path, info: ImageInfo, plan: Plan, target: Path) -> None:
+    """Resize an animated GIF, or a part of it, keeping every frame, its delay, and the loop count.
 
     Raises:
       Unreadable: ffmpeg could not decode it, or took longer than `TIMEOUT_S` seconds.
     """
+    crop = f"crop={plan.right - plan.left}:{plan.bottom - plan.top}:{plan.left}:{plan.top}"
     filters = (
-        f"scale={width}:{height}:flags=bicubic,split[a][b];"
+        f"{crop},scale={plan.width}:{plan.height}:flags=bicubic,split[a][b];"
         "[a]palettegen=stats_mode=full:reserve_transparent=1[palette];"
         "[b][palette]paletteuse=dither=none:diff_mode=rectangle"
     )

@@ -1,4 +1,4 @@
-"""Stills, animated PNG and animated WebP, resized by Pillow."""
+"""Stills, animated PNG and animated WebP, and whatever else is asked for, made by Pillow."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ import PIL.ImageSequence
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging.probe import ImageInfo
+from gifster.uploads.imaging.recipe import Image
 
 _FORMATS = {
     "image/gif": "GIF",
@@ -17,30 +18,35 @@ _FORMATS = {
     "image/jpeg": "JPEG",
     "image/webp": "WEBP",
 }
+#: What a frame without a delay is shown for (ms), as browsers do.
+_DEFAULT_DELAY_MS = 100
 
 
-def resize(source: Path, info: ImageInfo, width: int, height: int, target: Path) -> None:
-    """Resize to width × height pixels, in the same format, with all frames.
+def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
+    """Make an image by a recipe, with all frames where the recipe and the format have them.
 
     The picture is turned upright as its EXIF orientation says, and its metadata is left out.
 
     Raises:
       Unreadable: Pillow cannot decode it.
     """
-    format = _FORMATS[info.content_type]
+    format = _FORMATS[recipe.content_type or info.content_type]
     try:
-        with PIL.Image.open(source, formats=[format]) as image:
-            frames = _frames(image, (width, height))
+        with PIL.Image.open(source, formats=[_FORMATS[info.content_type]]) as image:
+            frames = _frames(image, recipe, format)
             first, first_duration = next(frames)
             options: dict[str, Any] = {"quality": 85} if format in ("JPEG", "WEBP") else {}
-            if info.frames > 1:
+            if info.frames > 1 and not recipe.only_first_frame and format != "JPEG":
                 rest = list(frames)
                 options |= {
                     "save_all": True,
                     "append_images": [frame for frame, _ in rest],
                     "duration": [first_duration, *(duration for _, duration in rest)],
-                    "loop": info.loop or 0,
                 }
+                # A GIF that plays once has no loop count; the others say 1.
+                loop = info.loop if info.loop is not None or format == "GIF" else 1
+                options |= {} if loop is None else {"loop": loop}
+                options |= {"disposal": 2} if format == "GIF" else {}
             first.save(target, format, **options)
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
@@ -49,15 +55,29 @@ def resize(source: Path, info: ImageInfo, width: int, height: int, target: Path)
 
 
 def _frames(
-    image: PIL.Image.Image, size: tuple[int, int]
+    image: PIL.Image.Image, recipe: Image, format: str
 ) -> Iterator[tuple[PIL.Image.Image, float]]:
     for frame in PIL.ImageSequence.Iterator(image):
         frame.load()  # WebP learns the duration only then
-        duration = frame.info.get("duration", 0)
+        duration = frame.info.get("duration") or _DEFAULT_DELAY_MS
         upright = PIL.ImageOps.exif_transpose(frame)
-        turned = upright.size != frame.size
-        if upright.mode in ("P", "PA", "1"):
+        if upright.mode not in ("L", "LA", "RGB", "RGBA") or recipe.functions:
             upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-        elif upright.mode in ("CMYK", "YCbCr", "I;16", "I", "F"):
-            upright = upright.convert("RGB")
-        yield upright.resize(size[::-1] if turned else size, PIL.Image.Resampling.LANCZOS), duration
+        plan = recipe.plan(*upright.size)
+        made = upright.resize(
+            (plan.width, plan.height),
+            PIL.Image.Resampling.LANCZOS,
+            box=(plan.left, plan.top, plan.right, plan.bottom),
+        )
+        for function in recipe.functions:
+            made = function(made)
+        yield (_on_white(made) if format == "JPEG" else made), duration
+
+
+def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    """JPEG knows no transparency."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = PIL.Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.convert("RGBA").getchannel("A"))
+    return white

@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import filetype
 import PIL.Image
 
 from gifster.uploads.errors import Truncated, Unreadable
 
 #: How many bytes `sniff()` wants to see.
-SNIFF_BYTES = 16
+SNIFF_BYTES = 512
+#: What a file is called whose content shows no type.
+UNKNOWN_TYPE = "application/octet-stream"
+#: The extensions of the types that are read as images.
+IMAGE_EXTENSIONS = {
+    "image/gif": "gif",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+}
 _BUFFER_BYTES = 256 * 1024
 
 
@@ -23,8 +33,9 @@ _BUFFER_BYTES = 256 * 1024
 class ImageInfo:
     """Facts of one image. Sizes are in pixels, the duration of one pass is in ms.
 
-    `loop` is how often an animation plays, 0 for ever; None where the file does not say (a still,
-    or a GIF that plays once).
+    A file of another kind has a content type, and 0 for everything else. `loop` is how often an
+    animation plays, 0 for ever; None where the file does not say (a still, or a GIF that plays
+    once).
     """
 
     content_type: str
@@ -34,9 +45,25 @@ class ImageInfo:
     duration_ms: int = 0
     loop: int | None = None
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image of a type that is read here."""
+        return self.frames > 0
 
-def sniff(head: bytes) -> str | None:
-    """The content type from a file's first bytes, or None for a type that is not known here."""
+
+def extension(content_type: str) -> str:
+    """The extension, without a dot, that a file of this type gets."""
+    if content_type in IMAGE_EXTENSIONS:
+        return IMAGE_EXTENSIONS[content_type]
+    known = filetype.get_type(mime=content_type)
+    return known.extension if known is not None else "bin"
+
+
+def sniff(head: bytes) -> str:
+    """The content type from a file's first `SNIFF_BYTES` bytes; `UNKNOWN_TYPE` if they show none.
+
+    What is no image of ours is told by the `filetype` package.
+    """
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "image/gif"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -45,21 +72,23 @@ def sniff(head: bytes) -> str | None:
         return "image/jpeg"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
-    return None
+    other = filetype.guess_mime(head) or UNKNOWN_TYPE
+    # It takes "GIF90a" for a GIF, too.
+    return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
 
 
 def probe(path: Path) -> ImageInfo:
-    """Read the facts of an image.
+    """Read the facts of a file.
 
     Raises:
-      Unreadable: it is of no known type, or its structure is wrong.
-      Truncated: it ends in the middle.
+      Unreadable: it is an image, and its structure is wrong.
+      Truncated: it is an image that ends in the middle.
     """
     with path.open("rb", buffering=_BUFFER_BYTES) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
         file.seek(0)
-        if content_type is None:
-            raise Unreadable("This is no image of a known type.")
+        if content_type not in _WALKERS:
+            return ImageInfo(content_type, 0, 0, frames=0)
         info = _WALKERS[content_type](_Reader(file))
     if info.width < 1 or info.height < 1 or info.frames < 1:
         raise Unreadable("The image has no picture in it.")

@@ -4,9 +4,12 @@ Writes are atomic: a temporary name in the same folder, fsync, rename, fsync of 
 crash leaves the old file, the new file, or a `.tmp` file that nobody reads; never half a file.
 """
 
+import hashlib
+import hmac
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +23,14 @@ class LocalStorage:
 
     Parameters:
       root: the folder; it is made when the first file comes.
-      base_url: what comes before a key in `url()`, such as `/media`.
+      base_url: what comes before a key in `url()`: `/media`, or `https://cdn.example.org`.
+      secret: what URLs that expire are signed with. Whoever serves the files asks `allows()`.
     """
 
-    def __init__(self, root: Path | str, base_url: str = "") -> None:
+    def __init__(self, root: Path | str, base_url: str = "", secret: str = "") -> None:
         self.root = Path(root).absolute()
         self.base_url = base_url.rstrip("/")
+        self._secret = secret.encode()
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
         with source.open("rb") as reader, self.create(key) as writer:
@@ -73,8 +78,24 @@ class LocalStorage:
         for folder, _, names in os.walk(self.root):
             yield from (Path(folder, name) for name in names)
 
-    def url(self, key: str) -> str:
-        return f"{self.base_url}/{check_key(key)}"
+    def url(self, key: str, expires_s: int | None = None) -> str:
+        url = f"{self.base_url}/{check_key(key)}"
+        if expires_s is None:
+            return url
+        expires = int(time.time()) + expires_s
+        return f"{url}?expires={expires}&signature={self._signature(key, expires)}"
+
+    def allows(self, key: str, expires: str, signature: str) -> bool:
+        """Whether `url()` gave out a URL with these two parameters, and it is still good."""
+        if not is_key(key) or not (expires.isascii() and expires.isdigit() and len(expires) < 16):
+            return False
+        good = hmac.compare_digest(self._signature(key, int(expires)).encode(), signature.encode())
+        return good and int(expires) > time.time()
+
+    def _signature(self, key: str, expires: int) -> str:
+        if not self._secret:
+            raise ValueError("URLs that expire need a LocalStorage(…, secret=…)")
+        return hmac.new(self._secret, f"{expires} {key}".encode(), hashlib.sha256).hexdigest()
 
     def path(self, key: str) -> Path:
         """The path on this machine."""
@@ -86,26 +107,31 @@ class LocalWriter:
     nothing behind when it does not."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        self._file = _create_below(self._temporary)
+        self._target = path
+        #: Where the content is until `commit()`.
+        self.path = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        self._file = _create_below(self.path)
 
     def write(self, piece: bytes) -> None:
         """Append. `piece`: any number of bytes."""
         self._file.write(piece)
 
-    def commit(self) -> None:
+    def flush(self) -> None:
+        """Let what has been written be read at `path`."""
+        self._file.flush()
+
+    def commit(self, content_type: str = "") -> None:
         """Make the file durable, then visible under its name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._temporary.replace(self._path)
-        _fsync_folder(self._path.parent)
+        self.path.replace(self._target)
+        _fsync_folder(self._target.parent)
 
     def abort(self) -> None:
         """Leave nothing behind."""
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> "LocalWriter":
         return self

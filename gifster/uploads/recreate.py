@@ -1,0 +1,151 @@
+"""Making versions of what is stored: for `process_in_background`, which stores the original first,
+and for `recreate_versions()`, when an uploader has changed.
+
+New versions get new keys, so that no browser and no CDN shows an old one, and the old files go in
+the transaction in which the row names the new ones.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gifster.jobs import Job, transaction
+from gifster.uploads.cache import local_copy
+from gifster.uploads.errors import UploadError
+from gifster.uploads.imaging.probe import probe
+from gifster.uploads.mount import Mount
+from gifster.uploads.promotion import Attachment, failure_of
+from gifster.uploads.stored import StoredFile
+
+logger = logging.getLogger("gifster.uploads")
+
+
+def recreate_all(
+    mount: Mount[Any], names: Collection[str] = (), where: Any = None
+) -> Iterator[Job | None]:
+    """Have versions of many records' stored files made again, one job each.
+
+    Parameters:
+      mount: the column, `Gif.image`.
+      names: which versions; none means all.
+      where: a Peewee expression that chooses the records; None means all.
+
+    Returns:
+      an iterator over the jobs; None for what has such a job already.
+    """
+    key = mount.model._meta.primary_key
+    query = mount.model.select(key).where(mount.is_null(False))
+    for (pk,) in list((query if where is None else query.where(where)).order_by(key).tuples()):
+        record = mount.model.get_or_none(key == pk)
+        if record is not None:
+            for stored in mount.stored_files(record):
+                yield mount.uploader_of(record, stored).recreate_versions(*names)
+
+
+class Recreation(Attachment):
+    """The making of versions of one stored upload; `key` is the key of its original."""
+
+    def process_first(self) -> None:
+        """For `process_in_background`: processing steps and versions. May be called any number of
+        times. An upload that cannot be processed is marked failed; its original stays.
+
+        Raises:
+          Exception: what may be better next time.
+        """
+        record = self.record()
+        stored = self._present(record)
+        if stored is None or not stored.unprocessed:
+            self.overtaken(record)
+            return
+        with transaction(self.model._meta.database):
+            if self._present(self.locked()) is not None:
+                self.update(self.mount.values(state="processing"))
+        try:
+            self._make(record, stored, steps=True, names=None, revision="made")
+        except UploadError as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Mark the upload failed; its original stays."""
+        failure = failure_of(error, "The versions could not be made.")
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            if self._present(row) is not None:
+                others = any(s.unprocessed and s.key != self.key for s in self._all(row))
+                values = {"processing": others, "state": "failed", "error": failure}
+                self.update(self.mount.values(**values))
+        logger.info("failed %s code=%s", self, failure.code)
+
+    def again(self, names: Collection[str], revision: str) -> None:
+        """For `recreate_versions()`. May be called any number of times.
+
+        Parameters:
+          names: which versions; none means all, and those that are declared no more go.
+          revision: names the new files' folder; the same on each try.
+
+        Raises:
+          Exception: they cannot be made, or not now.
+        """
+        record = self.record()
+        stored = self._present(record)
+        if stored is not None:
+            self._make(record, stored, steps=False, names=names or None, revision=revision)
+
+    def _make(
+        self,
+        record: Any,
+        stored: StoredFile,
+        *,
+        steps: bool,
+        names: Collection[str] | None,
+        revision: str,
+    ) -> None:
+        uploader = self.mount.uploader_of(record, stored)
+        with local_copy(stored.storage, stored.key) as path:
+            info = probe(path)
+            uploader.before_process(info)
+            with uploader.process(path, info, steps=steps, versions=names) as files:
+                uploader.after_process(files)
+                made = uploader.plan(files, stored, revision)
+                as_it_was = files[-1].path == path
+                if as_it_was:
+                    made = replace(made, storage=stored.storage, key=stored.key)
+                uploader.store(files[:-1] if as_it_was else files, made)
+        if self._swap(replace(made, unprocessed=False), names, first=steps):
+            logger.info("processed %s key=%s versions=%s", self, made.key, ",".join(made.versions))
+        else:
+            self.delete_unnamed(made)
+            self.overtaken(self.record())
+
+    def _swap(self, made: StoredFile, names: Collection[str] | None, *, first: bool) -> bool:
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            present = self._present(row)
+            if present is None:
+                return False
+            if names is not None:
+                kept = {n: v for n, v in present.versions.items() if n not in names}
+                made = replace(made, versions=kept | made.versions)
+            # What has changed meanwhile, and is not ours to say.
+            made = replace(made, position=present.position)
+            if not first:
+                made = replace(made, unprocessed=present.unprocessed)
+            columns = self.mount.replaced_values(row, present, made)
+            self.update(columns | (self._states(row, made) if first else {}))
+            uploader = self.mount.uploader_of(row, made)
+            uploader.discard([file for file in present.files if file not in made.files])
+            uploader.after_store(made)
+        return True
+
+    def _states(self, row: Any, made: StoredFile) -> dict[str, Any]:
+        others = any(stored.unprocessed and stored.key != self.key for stored in self._all(row))
+        state = {"processing": others, "state": "processing" if others else "ready"}
+        return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
+
+    def _all(self, row: Any) -> list[StoredFile]:
+        return self.mount.stored_files(row)
+
+    def _present(self, record: Any) -> StoredFile | None:
+        files = [] if record is None else self._all(record)
+        return next((stored for stored in files if stored.key == self.key), None)

@@ -1,0 +1,184 @@
+"""Where an upload can come from. Whatever it is, it is copied into the cache under a new key, and
+checked on the way.
+
+* an open file, a `Path`, or `bytes`
+* a part of a multipart form (anything with a `filename` and a `stream` to read from)
+* a data URI (RFC 2397), as canvases and paste boxes give them
+* a cache id: what `cache_id()` gave out for a file that is in the cache already, so that a form can
+  be shown again without its file being chosen again, or that a client wrote there directly
+* a URL: `remote.py`
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote_to_bytes
+
+import itsdangerous
+
+from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter, clean_filename, new_key
+from gifster.uploads.config import config, storage
+from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid, DataUriInvalid
+from gifster.uploads.storage.base import PresignedUpload, Presigning
+from gifster.uploads.validation import Limits
+
+#: How long a cache id is good (seconds): the sweep leaves what is in the cache for an hour.
+CACHE_ID_S = 3600
+
+
+def take_in(rules: type[Limits], source: Any, filename: str = "") -> CachedFile:
+    """Take a whole upload into the cache.
+
+    Parameters:
+      source: an open binary file, a `Path`, bytes, a form's part, or a data URI.
+      filename: the name to remember; by default the source's own.
+
+    Raises:
+      UploadError: the uploader does not take it; nothing is left behind.
+      TypeError: the source is nothing of that kind.
+    """
+    if isinstance(source, str):
+        return _take_in(rules, io.BytesIO(_from_data_uri(rules, source)), filename)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _take_in(rules, io.BytesIO(source), filename)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _take_in(rules, file, filename or source.name)
+    if hasattr(source, "stream") and hasattr(source, "filename"):
+        return _take_in(rules, source.stream, filename or source.filename or "")
+    if hasattr(source, "read"):
+        name = getattr(source, "name", "")
+        return _take_in(rules, source, filename or (name if isinstance(name, str) else ""))
+    raise TypeError(f"a {type(source).__name__} is no file, path, bytes, form part or data URI")
+
+
+def _take_in(rules: type[Limits], source: IO[bytes], filename: str) -> CachedFile:
+    writer = CacheWriter(rules, filename)
+    try:
+        while piece := source.read(PIECE_BYTES):
+            writer.write(piece)
+        return writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+async def take_in_part(
+    rules: type[Limits], part: Any, run: Callable[..., Awaitable[Any]]
+) -> CachedFile | None:
+    """Take a part of a multipart form into the cache, on an event loop.
+
+    Parameters:
+      part: with a `filename`, and a `stream` to iterate over asynchronously (Falcon's ASGI part).
+      run: awaits a blocking function's result, as `asyncio.to_thread` does.
+
+    Returns:
+      None for a form's file field in which no file was chosen.
+
+    Raises:
+      UploadError: the uploader does not take it; nothing is left behind.
+    """
+    writer = CacheWriter(rules, part.filename) if part.filename else None
+    cached: CachedFile | None = None
+    gathered = bytearray()
+    try:
+        async for chunk in part.stream:
+            gathered += chunk
+            if len(gathered) >= PIECE_BYTES:
+                writer = writer or CacheWriter(rules, part.filename)
+                await run(writer.write, bytes(gathered))
+                gathered.clear()
+        if writer is None and not gathered:
+            return None
+        writer = writer or CacheWriter(rules, part.filename)
+        await run(writer.write, bytes(gathered))
+        cached = await run(writer.finish)
+    finally:
+        if cached is None and writer is not None:
+            await run(writer.abort)
+    return cached
+
+
+def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
+    head, comma, data = uri.partition(",")
+    if not head.startswith("data:") or not comma:
+        raise DataUriInvalid("This is no data URI.")
+    rules.check_bytes(len(data) * 3 // 4 - 2 if head.endswith(";base64") else len(data) // 3)
+    content = unquote_to_bytes(data)
+    if not head.endswith(";base64"):
+        return content
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error:
+        raise DataUriInvalid("The data URI is not base64.") from None
+
+
+def cache_id(cached: CachedFile) -> str:
+    """A text that stands for a cached file and can go through a client's hands: it is signed."""
+    return _sign(cached.storage, cached.key, cached.filename)
+
+
+def take_in_again(rules: type[Limits], text: str) -> CachedFile:
+    """Take in the file that a cache id stands for: as a copy, so that the id can be used twice.
+
+    Raises:
+      CacheIdInvalid: it was not given out here, or too long ago.
+      CacheFileMissing: the file is not there.
+      UploadError: the uploader does not take it.
+    """
+    try:
+        name, key, filename = _signer().loads(text, max_age=CACHE_ID_S)
+    except (itsdangerous.BadData, ValueError):
+        raise CacheIdInvalid("This upload has expired: choose the file again.") from None
+    try:
+        with storage(name).open(key) as file:
+            return _take_in(rules, file, filename)
+    except FileNotFoundError:
+        raise CacheFileMissing("There is no such upload: choose the file again.") from None
+
+
+@dataclass(frozen=True)
+class DirectUpload:
+    """For a client: the request that writes a file into the cache, and the id to send us then."""
+
+    request: PresignedUpload
+    cache_id: str
+
+
+def presign(
+    rules: type[Limits], filename: str, size: int, content_type: str, expires_s: int = 900
+) -> DirectUpload:
+    """Let a client write one file directly into the cache (S3), to be assigned by its cache id.
+
+    Parameters:
+      filename, size, content_type: what the client says of the file (bytes). The storage takes no
+        other size or type; the content is checked when it is assigned.
+      expires_s: for how long the request may be made (seconds).
+
+    Raises:
+      UploadError: the uploader would not take such a file.
+      TypeError: the cache is on a storage that clients cannot write into.
+    """
+    filename = clean_filename(filename)
+    rules.check_name(filename)
+    rules.check_bytes(size)
+    kept, key = storage(rules.cache), new_key(rules)
+    if not isinstance(kept, Presigning):
+        raise TypeError(f"the cache {rules.cache!r} takes no direct uploads: it is no S3Storage")
+    request = kept.presign(key, size, content_type, expires_s)
+    return DirectUpload(request, _sign(rules.cache, key, filename))
+
+
+def _sign(storage_name: str, key: str, filename: str) -> str:
+    text = _signer().dumps([storage_name, key, filename])
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def _signer() -> itsdangerous.URLSafeTimedSerializer:
+    if not config.secret:
+        raise LookupError("cache ids are signed: call gifster.uploads.configure(…, secret=…)")
+    return itsdangerous.URLSafeTimedSerializer(config.secret, salt="gifster.uploads.cache")

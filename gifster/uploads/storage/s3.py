@@ -1,0 +1,242 @@
+"""A bucket of S3, or of any server that speaks its language, as a storage.
+
+Files larger than 8 MiB go up in parts. Whatever the server or the network does wrong is tried again
+with growing pauses (botocore's standard mode), and then is a `StorageUnavailable`. boto3 is loaded
+with the first request.
+"""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote
+
+from gifster.uploads.storage.base import (
+    PresignedUpload,
+    StorageUnavailable,
+    check_key,
+    is_key,
+)
+
+PART_BYTES = 8 * 1024 * 1024
+READ_BYTES = 256 * 1024
+
+
+class S3Storage:
+    """Keeps files in a bucket, which must exist.
+
+    Parameters:
+      bucket: its name.
+      prefix: what all keys begin with there, such as `cache/`.
+      endpoint_url: the server; None is Amazon's, of that region.
+      access_key_id, secret_access_key: None leaves it to boto3's own search (roles, profiles).
+      base_url: what comes before a key in `url()`, for public buckets and CDNs, such as
+        `https://cdn.example.org`. Without one, URLs are signed.
+      expires_s: how long a signed URL is good, unless `url()` is told otherwise (seconds).
+      cache_control: the header that files are served with.
+      acl: such as `public-read`; None sends none, as buckets with owner enforcement want it.
+      encryption: server-side encryption, `AES256` or `aws:kms`; None is the bucket's own default.
+      kms_key_id: the key for `aws:kms`; None is the account's own.
+      timeout_s: how long one attempt may wait for an answer (seconds).
+      attempts: how often a request is made before it counts as failed.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        base_url: str = "",
+        expires_s: int = 3600,
+        cache_control: str = "public, max-age=31536000, immutable",
+        acl: str | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        timeout_s: float = 20.0,
+        attempts: int = 4,
+    ) -> None:
+        self.bucket, self.prefix = bucket, prefix
+        self.base_url, self.expires_s = base_url.rstrip("/"), expires_s
+        self._connection = {
+            "endpoint_url": endpoint_url or None,
+            "region_name": region or None,
+            "aws_access_key_id": access_key_id or None,
+            "aws_secret_access_key": secret_access_key or None,
+        }
+        self._timeout_s, self._attempts = timeout_s, attempts
+        extra = {
+            "CacheControl": cache_control,
+            "ACL": acl,
+            "ServerSideEncryption": encryption,
+            "SSEKMSKeyId": kms_key_id,
+        }
+        self._extra = {name: value for name, value in extra.items() if value}
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        transfer = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4
+        )
+        with self._translated(key):
+            self._connected().upload_file(
+                str(source),
+                self.bucket,
+                self._name(key),
+                ExtraArgs={"ContentType": content_type, **self._extra},
+                Config=transfer,
+            )
+
+    def open(self, key: str) -> BinaryIO:
+        with self._translated(key):
+            answer = self._connected().get_object(Bucket=self.bucket, Key=self._name(key))
+        return cast("BinaryIO", io.BufferedReader(_Body(answer["Body"], key), READ_BYTES))
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._translated(key):
+                self._connected().head_object(Bucket=self.bucket, Key=self._name(key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with self._translated(key):
+            self._connected().delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def url(self, key: str, expires_s: int | None = None) -> str:
+        if self.base_url and expires_s is None:
+            return f"{self.base_url}/{quote(self._name(key))}"
+        name = self._name(key)
+        signed: str = self._connected().generate_presigned_url(
+            "get_object",
+            Params={"Bucket": self.bucket, "Key": name},
+            ExpiresIn=self.expires_s if expires_s is None else expires_s,
+        )
+        return signed
+
+    def walk(self) -> Iterator[tuple[str, float]]:
+        pages = self._connected().get_paginator("list_objects_v2")
+        with self._translated(self.prefix):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
+                for item in page.get("Contents", ()):
+                    key = item["Key"].removeprefix(self.prefix)
+                    if is_key(key):
+                        yield key, item["LastModified"].timestamp()
+
+    def half_written(self, before: float, remove: bool) -> Iterator[str]:
+        """Uploads in parts that were never completed: a bucket keeps, and bills, their parts."""
+        client = self._connected()
+        with self._translated(self.prefix):
+            for item in self._unfinished():
+                if item["Initiated"].timestamp() < before:
+                    where = {"Key": item["Key"], "UploadId": item["UploadId"]}
+                    if remove:
+                        client.abort_multipart_upload(Bucket=self.bucket, **where)
+                    yield "{Key} ({UploadId})".format(**where)
+
+    def _unfinished(self) -> Iterator[dict[str, Any]]:
+        from botocore.exceptions import ClientError
+
+        pages = self._connected().get_paginator("list_multipart_uploads")
+        try:
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
+                yield from page.get("Uploads", ())
+        except ClientError as error:
+            # Some servers have no such list, and one says so when there is nothing in it.
+            if error.response.get("Error", {}).get("Code") not in (
+                "NoSuchUpload",
+                "NotImplemented",
+            ):
+                raise
+
+    def presign(self, key: str, size: int, content_type: str, expires_s: int) -> PresignedUpload:
+        url = self._connected().generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": self._name(key),
+                "ContentLength": size,
+                "ContentType": content_type,
+            },
+            ExpiresIn=expires_s,
+        )
+        return PresignedUpload("PUT", url, {"Content-Type": content_type})
+
+    def _name(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = self._connect()
+        return self._client
+
+    def _connect(self) -> Any:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        config = Config(
+            signature_version="s3v4",
+            connect_timeout=min(self._timeout_s, 5),
+            read_timeout=self._timeout_s,
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+            max_pool_connections=32,
+            # Servers other than Amazon's are seldom reachable as bucket.host.
+            s3={"addressing_style": "path"} if self._connection["endpoint_url"] else None,
+        )
+        try:
+            return boto3.session.Session().client("s3", config=config, **self._connection)
+        except (BotoCoreError, ValueError) as error:
+            raise StorageUnavailable(f"S3 cannot be used: {error}") from error
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in ("404", "NoSuchKey", "NotFound"):
+                raise FileNotFoundError(key) from None
+            raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer, its errors in our words."""
+
+    def __init__(self, body: Any, key: str) -> None:
+        self._body, self._key = body, key
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        from botocore.exceptions import BotoCoreError, HTTPClientError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            data = self._body.read(len(buffer))
+        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
+            raise StorageUnavailable(f"reading {self._key} from S3 broke off: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()

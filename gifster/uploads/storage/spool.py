@@ -1,0 +1,60 @@
+"""Content that comes in pieces, on its way into a storage that takes whole files only."""
+
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from gifster.uploads.storage.base import Storage
+from gifster.uploads.storage.local import LocalStorage
+
+#: What the names of temporary files and folders of the framework begin with.
+WORK_PREFIX = "gifster-uploads-"
+
+
+class Writer(Protocol):
+    """Takes the content of one file. `path` is where it lies until `commit()` or `abort()`."""
+
+    path: Path
+
+    def write(self, piece: bytes) -> None:
+        """Append."""
+
+    def flush(self) -> None:
+        """Let what has been written be read at `path`."""
+
+    def commit(self, content_type: str) -> None:
+        """Have the storage keep it, complete and durable."""
+
+    def abort(self) -> None:
+        """Leave nothing behind. Does nothing after `commit()`."""
+
+
+def writer(storage: Storage, key: str) -> Writer:
+    """A writer for one new file of a storage."""
+    if isinstance(storage, LocalStorage):
+        return storage.create(key)
+    return Spool(storage, key)
+
+
+class Spool:
+    """Gathers the pieces in a temporary file on this machine, and uploads that."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self._storage, self._key = storage, key
+        self._file = tempfile.NamedTemporaryFile(prefix=WORK_PREFIX, delete=False)  # noqa: SIM115
+        self.path = Path(self._file.name)
+
+    def write(self, piece: bytes) -> None:
+        self._file.write(piece)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def commit(self, content_type: str) -> None:
+        self._file.close()
+        self._storage.upload(self.path, self._key, content_type)
+        self.path.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""A real S3 server, which checks signatures: rclone's, over a folder."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from gifster.uploads import S3Storage
+from tests.stack import eventually, free_port
+
+RCLONE = Path(sys.executable).parent / "rclone"
+KEY, SECRET = "test-key", "test-secret"
+BUCKET = "bucket"
+
+
+class S3Server:
+    """A running server. What lies in `folder` is what it keeps, key by key."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root, self.port = root, port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def storage(self, bucket: str = BUCKET, **options: object) -> S3Storage:
+        """A storage in a bucket, which is made if it is not there."""
+        made = S3Storage(
+            bucket,
+            endpoint_url=self.url,
+            region="us-east-1",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            **options,
+        )
+        # Not as a folder: the server would not notice for minutes.
+        made._connected().create_bucket(Bucket=bucket)
+        return made
+
+    def folder(self, bucket: str = BUCKET) -> Path:
+        return self.root / bucket
+
+
+@contextmanager
+def running(root: Path) -> Iterator[S3Server]:
+    """A server over the folder, until the block ends."""
+    port = free_port()
+    command = [RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key",
+               f"{KEY},{SECRET}", "--etag-hash", "MD5",
+               "--config", root.with_name("rclone.conf"), root]  # fmt: skip
+    log = root.with_name(f"{root.name}.log").open("ab")
+    process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+    try:
+        server = S3Server(root, port)
+        eventually(lambda: _answers(server.url))
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code < 500
+    except httpx.TransportError:
+        return False
