@@ -66,6 +66,7 @@ def timing(content: bytes) -> tuple[list[int], int | None]:
         durations = []
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
+            image.load()  # WebP learns the duration only then
             durations.append(int(image.info.get("duration") or 0))
         return durations, image.info.get("loop")
 

@@ -21,12 +21,6 @@ GIF = images.gif((80, 60))
 NOTHING = Findings()
 
 
-@pytest.fixture(autouse=True)
-def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-
-
 def person() -> Person:
     made = Person(name="Ann")
     made.avatar = GIF

@@ -64,11 +64,9 @@ def _frames(
         if upright.mode not in ("L", "LA", "RGB", "RGBA") or recipe.functions:
             upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         plan = recipe.plan(*upright.size)
-        made = upright.resize(
-            (plan.width, plan.height),
-            PIL.Image.Resampling.LANCZOS,
-            box=(plan.left, plan.top, plan.right, plan.bottom),
-        )
+        # Not resize()'s own box: it would let what lies beside it shine through at the edges.
+        part = upright.crop((plan.left, plan.top, plan.right, plan.bottom))
+        made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
         for function in recipe.functions:
             made = function(made)
         yield (_on_white(made) if format == "JPEG" else made), duration

@@ -55,7 +55,7 @@ def extension(content_type: str) -> str:
     """The extension, without a dot, that a file of this type gets."""
     if content_type in IMAGE_EXTENSIONS:
         return IMAGE_EXTENSIONS[content_type]
-    known = filetype.get_type(mime=content_type)
+    known = filetype.get_type(mime=content_type) if content_type != UNKNOWN_TYPE else None
     return known.extension if known is not None else "bin"
 
 
