@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 import urllib3
@@ -55,7 +56,7 @@ def fetch(rules: type[Limits], url: str) -> CachedFile:
         with _request(parts, deadline) as answer:
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
-                return _receive(rules, parts, answer)
+                return _receive(rules, parts, answer, deadline)
         url = urljoin(url, location)
     raise RemoteFailed(f"The URL redirects more than {MAX_REDIRECTS} times.")
 
@@ -84,11 +85,14 @@ def _request(parts: SplitResult, deadline: float) -> Iterator[urllib3.HTTPRespon
     else:
         connection = HTTPConnection(address, parts.port, timeout=STALL_S)
     # Each wait has its own limit, but a server could send a byte before each is over.
-    watchdog = threading.Timer(max(0.0, deadline - time.monotonic()), _cut, [connection])
+    opened: list[Any] = []
+    left_s = max(0.0, deadline - time.monotonic())
+    watchdog = threading.Timer(left_s, _cut, [connection, opened])
     watchdog.start()
     try:
         with _translated(parts):
             connection.connect()
+            opened.append(connection.sock)  # an answer may take the socket over
             connection.request("GET", _target(parts), headers={"Host": parts.netloc, **HEADERS},
                                preload_content=False, decode_content=False)  # fmt: skip
             answer = connection.getresponse()
@@ -104,13 +108,15 @@ def _target(parts: SplitResult) -> str:
     )
 
 
-def _cut(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _cut(connection: HTTPConnection, opened: list[Any]) -> None:
+    for sock in opened or [connection.sock]:
+        with suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
-def _receive(rules: type[Limits], parts: SplitResult, answer: urllib3.HTTPResponse) -> CachedFile:
+def _receive(
+    rules: type[Limits], parts: SplitResult, answer: urllib3.HTTPResponse, deadline: float
+) -> CachedFile:
     if answer.status != 200:
         raise RemoteFailed(f"{parts.hostname} answered with status {answer.status}.")
     length = answer.headers.get("Content-Length", "")
@@ -121,6 +127,8 @@ def _receive(rules: type[Limits], parts: SplitResult, answer: urllib3.HTTPRespon
         while True:
             with _translated(parts):
                 piece = answer.read(PIECE_BYTES, decode_content=False)
+            if time.monotonic() >= deadline:  # what looks like an end may be our own cut
+                raise RemoteFailed(f"{parts.hostname} took longer than {TOTAL_S:g} seconds.")
             if not piece:
                 return writer.finish()
             writer.write(piece)
