@@ -9,7 +9,7 @@ import pytest
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
 from gifster.uploads.promotion import Promotion
 from tests import images
-from tests.framework import Application, Base, LogoUploader, Person
+from tests.framework import Application, Base, Company, LogoUploader, Person
 
 ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60), durations=[70] * 3)
 
@@ -56,6 +56,64 @@ def test_a_rollback_leaves_no_row_and_no_job(application: Application):
 
     assert Person.select().count() == 0
     assert application.jobs() == []
+
+
+@pytest.mark.parametrize("model", [Person, Company])
+def test_a_rollback_leaves_no_file(application: Application, model):
+    column = "avatar" if model is Person else "logo"
+
+    with pytest.raises(RuntimeError), application_transaction():
+        model(**{column: ONE}).save()
+        raise RuntimeError
+
+    assert application.cached == application.stored == []
+
+
+@pytest.mark.parametrize("model", [Person, Company])
+def test_a_savepoint_that_is_rolled_back_leaves_no_file(application: Application, model):
+    column = "avatar" if model is Person else "logo"
+
+    with application_transaction():
+        with pytest.raises(RuntimeError), application_transaction():
+            model(name="lost", **{column: ONE}).save()
+            raise RuntimeError
+        model(name="kept", **{column: TWO}).save()
+    application.work()
+
+    [kept] = model.select()
+    assert getattr(kept, column).stored.width == 90
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def test_what_was_replaced_in_a_rollback_is_still_there(application: Application):
+    company = Company(logo=ONE)
+    company.save()
+    before = application.stored
+
+    with pytest.raises(RuntimeError), application_transaction():
+        company.logo = TWO
+        company.save()
+        raise RuntimeError
+    application.work()
+
+    assert application.stored == before
+    assert Company.get_by_id(company.id).logo.stored.width == 80
+
+
+def test_a_file_changed_between_assigning_and_storing_is_a_visible_failure(
+    application: Application, tmp_path
+):
+    # Given somebody who writes over the cached file: another type, by the same key
+    person = person_with(ONE)
+    (tmp_path / "other").write_bytes(b"<html>")
+    application.cache.upload(tmp_path / "other", person.avatar_tmp.key, "text/html")
+
+    application.work()
+
+    failed = fresh(person)
+    assert (failed.avatar_state, failed.avatar_error.code) == ("failed", "cache_file_changed")
+    assert application.cached == application.stored == []
 
 
 def application_transaction():

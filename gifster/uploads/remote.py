@@ -124,17 +124,20 @@ def _receive(
         rules.check_bytes(int(length))
     writer = CacheWriter(rules, unquote(PurePosixPath(parts.path).name))
     try:
-        while True:
-            with _translated(parts):
-                piece = answer.read(PIECE_BYTES, decode_content=False)
-            if time.monotonic() >= deadline:  # what looks like an end may be our own cut
-                raise RemoteFailed(f"{parts.hostname} took longer than {TOTAL_S:g} seconds.")
-            if not piece:
-                return writer.finish()
+        while piece := _read(parts, answer, deadline):
             writer.write(piece)
+        return writer.finish()
     except BaseException:
         writer.abort()
         raise
+
+
+def _read(parts: SplitResult, answer: urllib3.HTTPResponse, deadline: float) -> bytes:
+    with _translated(parts):
+        piece = answer.read(PIECE_BYTES, decode_content=False)
+    if time.monotonic() >= deadline:  # what looks like the end may be our own cut
+        raise RemoteFailed(f"{parts.hostname} took longer than {TOTAL_S:g} seconds.")
+    return piece
 
 
 @contextmanager
