@@ -120,7 +120,7 @@ OTHER = {
     "JSON over 64 kB": ("POST", "/api/gifs", {"json": "a" * 70_000}, 413, "too_large"),
     "fetching by URL": (
         "POST", "/api/gifs", {"json": {"remote_image_url": "http://localhost/a.gif"}},
-        422, "remote_image_url_unsupported"),
+        422, "remote_address_refused"),
     "limit 0": ("GET", "/api/gifs?limit=0", {}, 400, "limit_invalid"),
     "limit 101": ("GET", "/api/gifs?limit=101", {}, 400, "limit_invalid"),
     "limit one": ("GET", "/api/gifs?limit=one", {}, 400, "limit_invalid"),

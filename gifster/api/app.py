@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     """The ASGI application. The process must have been booted."""
     context = Context(settings)
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
-        middleware=[Headers(), FixedFiles(), SameOrigin()]
+        middleware=[Headers(settings.store), FixedFiles(), SameOrigin()]
     )
     app.resp_options.static_media_types = {
         **app.resp_options.static_media_types,

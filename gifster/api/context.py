@@ -11,8 +11,15 @@ import jinja2
 from gifster.database import db
 from gifster.settings import Settings
 
+#: How many fetch at once, and how many may at most, with those that wait.
+FETCHES, MAX_FETCHES = 4, 32
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class TooBusy(Exception):
+    """There is no room for another request of this kind now."""
 
 
 class Context:
@@ -32,6 +39,9 @@ class Context:
             lstrip_blocks=True,
         )
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
+        # Other people's servers may be slow: they hold no thread that anybody else waits for.
+        self._fetching = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetching")
+        self._fetches = 0
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that blocks in a thread, with a database connection around it."""
@@ -41,10 +51,26 @@ class Context:
         """The same without a database connection: for files."""
         return await self._in_thread(functools.partial(work, *args, **kwargs))
 
-    async def _in_thread(self, work: Callable[[], R]) -> R:
+    async def fetch(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for what other people's servers have a part in.
+
+        Raises:
+          TooBusy: too many such requests wait already.
+        """
+        if self._fetches >= MAX_FETCHES:
+            raise TooBusy
+        self._fetches += 1
+        try:
+            return await self._in_thread(functools.partial(work, *args, **kwargs), self._fetching)
+        finally:
+            self._fetches -= 1
+
+    async def _in_thread(
+        self, work: Callable[[], R], threads: ThreadPoolExecutor | None = None
+    ) -> R:
         # A thread cannot be stopped. If the request is (its client has gone), wait for the thread
         # all the same: whoever cleans up after the request must know what was done.
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future = asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -10,7 +10,9 @@ from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm, json_object, upload_form
 from gifster.api.representation import gif_json, gifs_json
-from gifster.models import Gif, User
+from gifster.library import LibraryError
+from gifster.models import Gif, ImageUploader, User
+from gifster.uploads.remote import fetch
 
 
 def accept_upload(form: UploadForm, user: User | None) -> Gif:
@@ -47,15 +49,26 @@ class Gifs:
     async def on_post(self, req: Any, resp: Any) -> None:
         user = await require_writer(self.context, req)
         if falcon.parse_header(req.content_type or "")[0] == "application/json":
-            await json_object(self.context, req)
-            raise Problem(
-                422,
-                "remote_image_url_unsupported",
-                "Fetching an image by its URL is not built yet: send multipart/form-data.",
-            )
+            gif = await self._fetch(await json_object(self.context, req), user)
+            await _answer(self.context, resp, gif, falcon.HTTP_202)
+            return
         async with upload_form(self.context, req) as form:
             gif = await self.context.run(accept_upload, form, user)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
+
+    async def _fetch(self, document: dict[str, Any], user: User | None) -> Gif:
+        url = document.pop("remote_image_url", None)
+        if not isinstance(url, str):
+            raise Problem(422, "image_missing", "Send the URL of an image as remote_image_url.")
+        title, tags = _title_and_tags(document)
+        cached = await self.context.fetch(fetch, ImageUploader, url)
+        try:
+            return await self.context.run(
+                library.add_gif, cached, title=title or "", tags=tags or [], user=user
+            )
+        except LibraryError:
+            await self.context.run_unconnected(cached.delete)
+            raise
 
 
 class OneGif:
@@ -73,16 +86,7 @@ class OneGif:
     async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
         changes = await json_object(self.context, req)
-        title, tags = changes.get("title"), changes.get("tags")
-        if unknown := set(changes) - {"title", "tags"}:
-            raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0]!r}.")
-        if title is not None and not isinstance(title, str):
-            raise Problem(422, "title_invalid", "title must be a text.")
-        if tags is not None and not (
-            isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-        ):
-            raise Problem(422, "tags_invalid", "tags must be a list of texts.")
-
+        title, tags = _title_and_tags(changes)
         gif = await self.context.run(library.edit_gif, gif_id, user, title=title, tags=tags)
         await _answer(self.context, resp, gif, falcon.HTTP_200)
 
@@ -112,6 +116,19 @@ class GifImage:
 
             gif = await self.context.run(work)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
+
+
+def _title_and_tags(document: dict[str, Any]) -> tuple[str | None, list[str] | None]:
+    title, tags = document.get("title"), document.get("tags")
+    if unknown := set(document) - {"title", "tags"}:
+        raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0]!r}.")
+    if title is not None and not isinstance(title, str):
+        raise Problem(422, "title_invalid", "title must be a text.")
+    if tags is not None and not (
+        isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+    ):
+        raise Problem(422, "tags_invalid", "tags must be a list of texts.")
+    return title, tags
 
 
 async def _answer(context: Context, resp: Any, gif: Gif, status: str) -> None:

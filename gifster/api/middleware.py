@@ -7,12 +7,13 @@ import falcon
 
 from gifster.api.problems import Problem
 from gifster.boot import MEDIA
+from gifster.settings import Storage
 
 STATIC = "/static"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 PAGE_POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "default-src 'none'; img-src 'self' data:{media}; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 #: Whatever somebody managed to upload: it is shown as what it is, and nothing in it runs.
@@ -20,7 +21,15 @@ MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
 class Headers:
-    """Security and caching headers."""
+    """Security and caching headers.
+
+    Parameters:
+      store: where images are, if not here.
+    """
+
+    def __init__(self, store: Storage) -> None:
+        origins = "".join(f" {origin}" for origin in _origins(store))
+        self._page_policy = PAGE_POLICY.format(media=origins)
 
     async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
         resp.set_header("X-Content-Type-Options", "nosniff")
@@ -32,9 +41,19 @@ class Headers:
                 # A key names one content for ever: a new image gets new keys.
                 resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
         else:
-            resp.set_header("Content-Security-Policy", PAGE_POLICY)
+            resp.set_header("Content-Security-Policy", self._page_policy)
             if not req.path.startswith(STATIC + "/"):
                 resp.set_header("Cache-Control", "no-store")
+
+
+def _origins(store: Storage) -> list[str]:
+    """Where else than here a browser fetches images from."""
+    urls = [url for url in (store.base_url, store.endpoint_url) if url.startswith("http")]
+    if store.kind == "s3" and not urls:
+        region = store.region or "*"
+        urls = [f"https://{store.bucket}.s3.{region}.amazonaws.com",
+                f"https://{store.bucket}.s3.amazonaws.com"]  # fmt: skip
+    return [f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls]
 
 
 class FixedFiles:

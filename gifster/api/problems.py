@@ -3,6 +3,7 @@
 A browser that asks for a page gets the same as a page. Nobody ever gets a traceback.
 """
 
+import errno
 import http
 import json
 import logging
@@ -13,8 +14,8 @@ import falcon.asgi
 from falcon.media.multipart import MultipartParseError
 
 from gifster import library
-from gifster.api.context import Context
-from gifster.uploads import UploadError
+from gifster.api.context import Context, TooBusy
+from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 
 logger = logging.getLogger("gifster.api")
@@ -69,6 +70,21 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
     async def malformed_form(req: Any, resp: Any, error: Exception, params: Any) -> None:
         raise Problem(400, "multipart_malformed", "The multipart body is malformed or incomplete.")
 
+    async def full(req: Any, resp: Any, error: OSError, params: Any) -> None:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            await unknown(req, resp, error, params)
+        logger.error("full method=%s path=%s error=%r", req.method, req.path, str(error))
+        raise Problem(507, "storage_full", "There is no room left here for the upload.")
+
+    async def unavailable(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        logger.error("storage away method=%s path=%s error=%s", req.method, req.path, error)
+        raise Problem(
+            503, "storage_unavailable", "The storage cannot be reached now.", retry_after=30
+        )
+
+    async def busy(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        raise Problem(503, "too_busy", "Too many URLs are being fetched now.", retry_after=30)
+
     async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
         raise Problem(500, "internal_error", "Something went wrong here. It has been noted.")
@@ -77,6 +93,9 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
         answer(context, req, resp, error)
 
     app.add_error_handler(Exception, unknown)
+    app.add_error_handler(OSError, full)
+    app.add_error_handler(StorageUnavailable, unavailable)
+    app.add_error_handler(TooBusy, busy)
     app.add_error_handler(falcon.HTTPError, _pass_on)
     app.add_error_handler(MultipartParseError, malformed_form)
     app.add_error_handler(UploadError, known)
