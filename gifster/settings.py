@@ -95,6 +95,14 @@ class Storage(Section):
         return self
 
 
+class Cache(Storage):
+    root: Path = Path("var/cache")
+
+
+class Store(Storage):
+    root: Path = Path("var/store")
+
+
 class Uploads(Section):
     max_bytes: int = Field(50 * 1024 * 1024, ge=1)
     max_pixels: int = Field(40_000_000, ge=1)
@@ -127,8 +135,8 @@ class Settings(BaseSettings):
     broker: Broker = Broker()
     worker: Worker = Worker()
     queues: dict[QueueName, Weight] = Field({"default": 5, "carrierwave": 3}, min_length=1)
-    cache: Storage = Storage(root=Path("var/cache"))
-    store: Storage = Storage(root=Path("var/store"))
+    cache: Cache = Cache()
+    store: Store = Store()
     uploads: Uploads = Uploads()
     mail: Mail = Mail()
     auth: Auth = Auth()

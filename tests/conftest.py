@@ -69,10 +69,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/var/gifster.db"
-    return _new_postgresql(request.getfixturevalue("postgresql_server"), tmp_path.name)
+    return new_postgresql(request.getfixturevalue("postgresql_server"), tmp_path.name)
 
 
-def _new_postgresql(server: Any, name: str) -> str:
+def new_postgresql(server: Any, name: str) -> str:
     name = "".join(c if c.isalnum() else "_" for c in name.lower())
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

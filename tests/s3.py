@@ -1,9 +1,10 @@
 """A real S3 server, which checks signatures: rclone's, over a folder."""
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -34,8 +35,18 @@ class S3Server:
             **options,
         )
         # Not as a folder: the server would not notice for minutes.
-        made._connected().create_bucket(Bucket=bucket)
+        client = made._connected()
+        with suppress(client.exceptions.BucketAlreadyExists):
+            client.create_bucket(Bucket=bucket)
         return made
+
+    def settings(self, section: str) -> dict[str, str]:
+        """Settings that have Gifster keep its cache, or its store, in a bucket of its own."""
+        bucket = f"{section}{secrets.token_hex(6)}"
+        self.storage(bucket)
+        values = {"kind": "s3", "bucket": bucket, "endpoint_url": self.url, "region": "us-east-1",
+                  "access_key_id": KEY, "secret_access_key": SECRET}  # fmt: skip
+        return {f"GIFSTER_{section}__{k}".upper(): value for k, value in values.items()}
 
     def folder(self, bucket: str = BUCKET) -> Path:
         return self.root / bucket
