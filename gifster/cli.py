@@ -7,12 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from gifster.settings import SUPERVISED, Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from gifster.jobs import Job
+
+T = TypeVar("T")
 
 
 class Refused(click.ClickException):
@@ -165,6 +171,112 @@ def fsck(repair: bool, older_than: int) -> None:
     counts = found.counts()
     click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     sys.exit(1 if (counts["missing"] if repair else sum(counts.values())) else 0)
+
+
+@cli.group()
+def versions() -> None:
+    """What is made of stored images: thumbnails."""
+
+
+@versions.command("recreate")
+@click.argument("ids", nargs=-1)
+@click.option("--only", multiple=True, metavar="VERSION", help="Only this version (repeatable).")
+@click.option("--no-wait", is_flag=True, help="Enqueue the jobs, and do not wait for them.")
+def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool) -> None:
+    """Make versions again, of the GIFs with these IDS or of all, as background jobs.
+
+    Needs running workers. Interrupted, the jobs go on; it can be run again at any time.
+    """
+    from gifster.models import Gif
+    from gifster.uploads import recreate_all
+
+    settings = _settings()
+    _connect_broker(settings)
+    with _database(settings):
+        where = Gif.id.in_(ids) if ids else None
+        total = Gif.select().where(Gif.image.is_null(False), *([where] if ids else [])).count()
+        found = recreate_all(Gif.image, only, where)
+        try:
+            jobs = {job.id for job in _progress("enqueueing", found, total) if job is not None}
+        except LookupError as error:
+            raise Refused(str(error)) from None
+        click.echo(f"{len(jobs)} jobs enqueued, {total - len(jobs)} were waiting already")
+        dead = [] if no_wait else list(_wait_for(jobs))
+    for job in dead:
+        click.echo(f"failed {job.id}: {job.error}", err=True)
+    sys.exit(1 if dead else 0)
+
+
+def _wait_for(ids: set[str]) -> "Iterator[Job]":
+    """Wait for jobs, showing how many are done; the result is those that died."""
+    import time
+
+    from rich.progress import Progress
+
+    from gifster.jobs import dead, waiting
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("making versions", total=len(ids))
+        while left := ids & {job.id for job in waiting()}:
+            progress.update(task, completed=len(ids) - len(left))
+            time.sleep(0.25)
+        progress.update(task, completed=len(ids))
+    yield from (job for job in dead() if job.id in ids)
+
+
+def _progress(what: str, items: "Iterator[T]", total: int) -> "Iterator[T]":
+    from rich.progress import track
+
+    yield from track(items, what, total, console=Console(stderr=True))
+
+
+@cli.group()
+def storage() -> None:
+    """Where stored files are."""
+
+
+KINDS = click.Choice(["local", "s3"])
+
+
+@storage.command("copy")
+@click.option("--from", "source", type=KINDS, required=True, help="Where the files are.")
+@click.option("--to", "target", type=KINDS, required=True, help="Where they shall be, too.")
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True)
+def storage_copy(source: str, target: str, threads: int) -> None:
+    """Copy all stored files from this machine to S3, or back, while Gifster runs.
+
+    Both places are described in [store]: root is the folder, bucket and its keys are S3; kind says
+    which one is in use. Copy, then change kind and restart, then copy once more: that brings what
+    was stored in between. Each file is read back and compared. A run that was stopped goes on where
+    it was (var/storage-copy-….done says what has been copied).
+    """
+    from pathlib import Path
+
+    from gifster.boot import storage as storage_for
+    from gifster.uploads import StorageUnavailable
+    from gifster.uploads.storage.base import Listing
+    from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
+
+    if source == target:
+        raise click.UsageError("--from and --to are the same")
+    store = _settings().store
+    if not store.bucket:
+        raise Refused("store.bucket is not set: say which bucket (GIFSTER_STORE__BUCKET)")
+    kept, goal = (storage_for(store.model_copy(update={"kind": kind})) for kind in (source, target))
+    journal = Path(f"var/storage-copy-{source}-{target}.done")
+    outcomes = {"copied": 0, "there": 0, "gone": 0}
+    try:
+        if not isinstance(kept, Listing):
+            raise Refused(f"{source} cannot be listed")
+        before = journaled(journal)
+        keys = sorted(key for key, _ in kept.walk() if key not in before)
+        copies = copy_all(kept, goal, keys, journal, threads)
+        for copied in _progress("copying", copies, len(keys)):
+            outcomes[copied.outcome] += 1
+    except (CopyDiffers, StorageUnavailable, OSError) as error:
+        raise Refused(f"{error}. What has been copied need not be copied again.") from None
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    click.echo(f"{counts}, {len(before)} by earlier runs")
 
 
 @cli.group()

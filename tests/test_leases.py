@@ -139,6 +139,14 @@ def test_of_a_unique_job_there_is_one_at_a_time(booted: Settings):
     assert jobs.enqueue("sweep", unique="sweep") is not None
 
 
+def test_a_dead_unique_job_stands_in_no_new_ones_way(booted: Settings):
+    jobs.enqueue("sweep", unique="sweep")
+    Job.update(failed_at=time.time()).execute()
+
+    assert jobs.enqueue("sweep", unique="sweep") is not None
+    assert Job.get().failed_at is None
+
+
 def test_the_dead_can_be_retried_and_dropped(job: Job, worker: Callable[..., Leases]):
     Job.update(failed_at=time.time(), deaths=3, error="OSError()").where(Job.id == job.id).execute()
     assert [dead.id for dead in jobs.dead()] == [job.id]

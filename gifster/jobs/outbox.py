@@ -106,8 +106,11 @@ def enqueue(
         **({} if unique is None else {"id": unique}),
     )
     with transaction(Job._meta.database):
-        if unique is not None and Job.select().where(Job.id == unique).exists():
-            return None
+        if unique is not None:
+            # A dead one is in nobody's way, and about to be done after all.
+            Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
+            if Job.select().where(Job.id == unique).exists():
+                return None
         job.save(force_insert=True)
         Job._meta.database.after_commit(lambda: _send_now(job))
     return job
