@@ -173,6 +173,37 @@ def fsck(repair: bool, older_than: int) -> None:
     sys.exit(1 if (counts["missing"] if repair else sum(counts.values())) else 0)
 
 
+@cli.command()
+@click.argument("model", metavar="MODULE:MODEL")
+@click.argument("column")
+@click.option("--many", is_flag=True, help="The column has several files (mount_uploaders).")
+@click.option("--process", is_flag=True, help="Store at once, and only process in background.")
+@click.option("--yes", is_flag=True, help="Overwrite without asking.")
+def install(model: str, column: str, many: bool, process: bool, yes: bool) -> None:
+    """Adopt gifster.uploads in the Peewee application of this folder.
+
+    Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
+    workers; says what to add to the model. What is there stays; running it twice changes nothing.
+
+    Example: gifster install shop.models:User avatar
+    """
+    from pathlib import Path
+
+    from gifster.install import CannotInstall, Wish
+    from gifster.install import install as write
+
+    def may_overwrite(path: Path) -> bool:
+        if yes or not sys.stdin.isatty():
+            return yes
+        return click.confirm(f"{path.name} has other content. Overwrite it?", default=False)
+
+    try:
+        for line in write(Wish(model, column, many, process), Path.cwd(), may_overwrite):
+            click.echo(line)
+    except (CannotInstall, OSError) as error:
+        raise Refused(str(error)) from None
+
+
 @cli.group()
 def versions() -> None:
     """What is made of stored images: thumbnails."""

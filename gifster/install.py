@@ -1,0 +1,228 @@
+"""`gifster install`: what a Peewee application needs to adopt `gifster.uploads`, written into it.
+
+A block of settings, a migration for the columns and the outbox, and the workers' module. What is
+there already stays as it is; a second run changes nothing.
+"""
+
+import importlib
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+SETTINGS = """
+[attachments]                   # gifster.uploads; read by actors.py
+broker = "redis://127.0.0.1:6379/0"
+queue = "carrierwave"
+cache = "var/cache"             # where uploads wait for a worker
+store = "var/store"             # where they stay
+base_url = "/files"             # where your web server shows the store
+"""
+
+MIGRATION = '''"""The columns of {table}.{column} for gifster.uploads, and the outbox. Run by playhouse.migrations:
+
+    python -m playhouse.migrations --help
+"""
+
+from peewee import BooleanField, CharField, DoubleField, IntegerField, Model, TextField
+
+COLUMNS = {{
+{columns}
+}}
+
+
+def up(migrator, db):
+    class Outbox(Model):
+        id = CharField(32, primary_key=True)
+        actor = CharField()
+        queue = CharField()
+        arguments = TextField()
+        created_at = DoubleField()
+        send_at = DoubleField(index=True)
+        leased_by = CharField(null=True)
+        deaths = IntegerField(default=0)
+        sendings = IntegerField(default=0)
+        error = TextField(null=True)
+        failed_at = DoubleField(null=True)
+
+        class Meta:
+            database = db
+            table_name = "outbox"
+
+    db.create_tables([Outbox], safe=True)
+    for name, field in COLUMNS.items():
+        migrator.migrate(migrator.add_column("{table}", name, field))
+
+
+def down(migrator, db):
+    for name in COLUMNS:
+        migrator.migrate(migrator.drop_column("{table}", name))
+'''
+
+ACTORS = '''"""Background work on uploads. Import this module where your application starts, too: it sets the
+broker and the storages for both.
+
+    dramatiq actors --queues default {queue}
+"""
+
+import tomllib
+from pathlib import Path
+
+from gifster import jobs, uploads
+
+settings = tomllib.loads(Path("settings.toml").read_text("utf-8"))["attachments"]
+jobs.connect(settings["broker"])
+uploads.configure(
+    {{
+        "cache": uploads.LocalStorage(settings["cache"]),
+        "store": uploads.LocalStorage(settings["store"], settings["base_url"]),
+    }},
+    queue=settings["queue"],
+)
+
+import {module}  # noqa: E402 the models whose uploads are worked on
+import gifster.uploads.actors  # noqa: E402, F401 declares the actors, on the broker above
+
+jobs.Job.bind({module}.{model}._meta.database)  # the outbox is a table beside theirs
+'''
+
+MODEL = """
+Then say on the model what the columns are:
+
+    from gifster import uploads
+
+    class {camel}Uploader(uploads.Backgrounder, uploads.Uploader):
+        @uploads.version
+        def thumb(self, image: uploads.Image) -> uploads.Image:
+            return image.fit(220, 220)
+
+    @uploads.{decorator}("{column}")
+    class {model}(...):
+        {column} = uploads.{mount}({camel}Uploader)
+{fields}
+and start a worker: dramatiq actors --queues default carrierwave
+"""
+
+
+class CannotInstall(Exception):
+    """What was asked for makes no sense here; says why."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be adopted: the column of a model, `module:Model`; whether it has several files,
+    and whether only processing is left to a worker."""
+
+    model: str
+    column: str
+    many: bool = False
+    process: bool = False
+
+    def columns(self) -> dict[str, str]:
+        """The table's new columns, and the fields that make them."""
+        made = {self.column: "TextField(null=True)"}
+        if not self.process:
+            made[f"{self.column}_tmp"] = "TextField(null=True)"
+        return made | {f"{self.column}_processing": "BooleanField(default=False)"}
+
+
+def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> list[str]:
+    """Write the files.
+
+    Parameters:
+      folder: the application's, where its modules are imported from.
+      may_overwrite: is asked before a file is replaced whose content is another.
+
+    Returns:
+      a line for each file, and what is left to do by hand.
+
+    Raises:
+      CannotInstall: the model cannot be imported, or is none, or a name is none.
+    """
+    module, _, name = wish.model.partition(":")
+    model = _model(folder, module, name)
+    if not wish.column.isidentifier():
+        raise CannotInstall(f"{wish.column!r} is no name for a column")
+    table = model._meta.table_name
+    return [
+        _settings(folder / "settings.toml"),
+        _migration(folder / "migrations", table, wish),
+        _actors(folder / "actors.py", module, name, may_overwrite),
+        _advice(wish, name),
+    ]
+
+
+def _model(folder: Path, module: str, name: str) -> Any:
+    sys.path.insert(0, str(folder))
+    try:
+        model = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CannotInstall(
+            f"no model {module}:{name} here ({error}); name it as package.module:Model"
+        ) from None
+    finally:
+        sys.path.remove(str(folder))
+    if not (isinstance(model, type) and issubclass(model, peewee.Model)):
+        raise CannotInstall(f"{module}:{name} is no Peewee model")
+    return model
+
+
+def _settings(path: Path) -> str:
+    text = path.read_text("utf-8") if path.exists() else ""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CannotInstall(f"{path.name} is no TOML: {error}") from None
+    if "attachments" in document:
+        return f"unchanged  {path.name}"
+    path.write_text(text + SETTINGS.lstrip("\n" if not text else ""), "utf-8")
+    return f"{'extended' if text else 'created'}   {path.name}"
+
+
+def _migration(folder: Path, table: str, wish: Wish) -> str:
+    title = f"add_{wish.column}_to_{table}"
+    for path in sorted(folder.glob("[0-9]*.py")):
+        if path.stem.endswith(f"_{title}"):
+            return f"unchanged  {folder.name}/{path.name}"
+    taken = [int(found[0]) for p in folder.glob("[0-9]*.py") if (found := re.match(r"\d+", p.name))]
+    path = folder / f"{max(taken, default=0) + 1:04}_{title}.py"
+    columns = "\n".join(f'    "{name}": {field},' for name, field in wish.columns().items())
+    folder.mkdir(exist_ok=True)
+    path.write_text(MIGRATION.format(table=table, column=wish.column, columns=columns), "utf-8")
+    return f"created    {folder.name}/{path.name}"
+
+
+def _actors(path: Path, module: str, model: str, may_overwrite: Callable[[Path], bool]) -> str:
+    wanted = ACTORS.format(module=module, model=model, queue="carrierwave")
+    present = path.read_text("utf-8") if path.exists() else None
+    if present == wanted or (
+        present is not None and f"import {module}" in present and "uploads.actors" in present
+    ):
+        return f"unchanged  {path.name}"
+    if present is not None and not may_overwrite(path):
+        return (
+            f"kept       {path.name}, which has other content: import {module} and "
+            "gifster.uploads.actors there"
+        )
+    path.write_text(wanted, "utf-8")
+    return f"{'created ' if present is None else 'replaced'}   {path.name}"
+
+
+def _advice(wish: Wish, model: str) -> str:
+    fields = f"        {wish.column}_processing = uploads.ProcessingField()\n"
+    if not wish.process:
+        tmp = "CacheListField" if wish.many else "CacheField"
+        fields = f"        {wish.column}_tmp = uploads.{tmp}()\n" + fields
+    return MODEL.format(
+        camel="".join(part.capitalize() for part in wish.column.split("_")),
+        decorator="process_in_background" if wish.process else "store_in_background",
+        column=wish.column,
+        model=model,
+        mount="mount_uploaders" if wish.many else "mount_uploader",
+        fields=fields,
+    )
