@@ -24,7 +24,9 @@ store = "var/store"             # where they stay
 base_url = "/files"             # where your web server shows the store
 """
 
-MIGRATION = '''"""The columns of {table}.{column} for gifster.uploads, and the outbox. Run by playhouse.migrations:
+MIGRATION = '''"""The columns of {table}.{column} for gifster.uploads, and the outbox.
+
+Run by playhouse.migrations:
 
     python -m playhouse.migrations --help
 """
@@ -64,8 +66,8 @@ def down(migrator, db):
         migrator.migrate(migrator.drop_column("{table}", name))
 '''
 
-ACTORS = '''"""Background work on uploads. Import this module where your application starts, too: it sets the
-broker and the storages for both.
+ACTORS = '''"""Background work on uploads. Import this module where your application starts, too:
+it sets the broker and the storages for both.
 
     dramatiq actors --queues default {queue}
 """

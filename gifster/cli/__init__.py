@@ -1,0 +1,20 @@
+"""The `gifster` command: one thin function for each thing it can do, in the module of its kind."""
+
+import sys
+
+import click
+
+from gifster.cli import files, jobs, processes, setup
+from gifster.cli.root import cli
+from gifster.settings import SettingsError
+
+__all__ = ["cli", "files", "jobs", "main", "processes", "setup"]
+
+
+def main() -> None:
+    """The way in."""
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"gifster: {error}", err=True)
+        sys.exit(1)

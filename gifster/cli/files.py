@@ -1,0 +1,155 @@
+"""The files: `fsck`, `versions`, `storage`."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from gifster.cli.root import (
+    Refused,
+    cli,
+    connect_our_broker,
+    open_database,
+    progress,
+    settings_here,
+)
+
+if TYPE_CHECKING:
+    from gifster.jobs import Job
+
+
+@cli.command()
+@click.option("--repair", is_flag=True, help="Remove what is abandoned, enqueue what is stuck.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(0),
+    default=3600,
+    show_default=True,
+    help="Leave files alone that are younger (seconds): uploads may be under way.",
+)
+def fsck(repair: bool, older_than: int) -> None:
+    """Compare the files with the database, and list what does not fit.
+
+    The scheduler has the same done every hour, with --repair.
+    """
+    from gifster.uploads.sweep import sweep
+
+    settings = settings_here()
+    if repair:
+        connect_our_broker(settings)
+    with open_database(settings):
+        found = sweep(repair=repair, min_age_s=older_than)
+    mended = " (mended)" if repair else ""
+    for kind, meaning in (
+        ("abandoned", f"in the cache, and nothing waits for it{mended}"),
+        ("orphans", f"stored, and no row names it{mended}"),
+        ("stuck", f"waits, and no job is about it{mended}"),
+        ("missing", "a row names it, and it is not there"),
+    ):
+        for item in getattr(found, kind):
+            click.echo(f"{kind:<10} {item}  {meaning}")
+    counts = found.counts()
+    click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    sys.exit(1 if (counts["missing"] if repair else sum(counts.values())) else 0)
+
+
+@cli.group()
+def versions() -> None:
+    """What is made of stored images: thumbnails."""
+
+
+@versions.command("recreate")
+@click.argument("ids", nargs=-1)
+@click.option("--only", multiple=True, metavar="VERSION", help="Only this version (repeatable).")
+@click.option("--no-wait", is_flag=True, help="Enqueue the jobs, and do not wait for them.")
+def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool) -> None:
+    """Make versions again, of the GIFs with these IDS or of all, as background jobs.
+
+    Needs running workers. Interrupted, the jobs go on; it can be run again at any time.
+    """
+    from gifster.models import Gif
+    from gifster.uploads import recreate_all
+
+    settings = settings_here()
+    connect_our_broker(settings)
+    with open_database(settings):
+        where = Gif.id.in_(ids) if ids else None
+        total = Gif.select().where(Gif.image.is_null(False), *([where] if ids else [])).count()
+        found = recreate_all(Gif.image, only, where)
+        try:
+            jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
+        except LookupError as error:
+            raise Refused(str(error)) from None
+        click.echo(f"{len(jobs)} jobs enqueued, {total - len(jobs)} were waiting already")
+        dead = [] if no_wait else list(_wait_for(jobs))
+    for job in dead:
+        click.echo(f"failed {job.id}: {job.error}", err=True)
+    sys.exit(1 if dead else 0)
+
+
+def _wait_for(ids: set[str]) -> "Iterator[Job]":
+    """Wait for jobs, showing how many are done; the result is those that died."""
+    import time
+
+    from rich.progress import Progress
+
+    from gifster.jobs import dead, waiting
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("making versions", total=len(ids))
+        while left := ids & {job.id for job in waiting()}:
+            progress.update(task, completed=len(ids) - len(left))
+            time.sleep(0.25)
+        progress.update(task, completed=len(ids))
+    yield from (job for job in dead() if job.id in ids)
+
+
+@cli.group()
+def storage() -> None:
+    """Where stored files are."""
+
+
+KINDS = click.Choice(["local", "s3"])
+
+
+@storage.command("copy")
+@click.option("--from", "source", type=KINDS, required=True, help="Where the files are.")
+@click.option("--to", "target", type=KINDS, required=True, help="Where they shall be, too.")
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True)
+def storage_copy(source: str, target: str, threads: int) -> None:
+    """Copy all stored files from this machine to S3, or back, while Gifster runs.
+
+    Both places are described in [store]: root is the folder, bucket and its keys are S3; kind says
+    which one is in use. Copy, then change kind and restart, then copy once more: that brings what
+    was stored in between. Each file is read back and compared. A run that was stopped goes on where
+    it was (var/storage-copy-….done says what has been copied).
+    """
+    from pathlib import Path
+
+    from gifster.boot import storage as storage_for
+    from gifster.uploads import StorageUnavailable
+    from gifster.uploads.storage.base import Listing
+    from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
+
+    if source == target:
+        raise click.UsageError("--from and --to are the same")
+    store = settings_here().store
+    if not store.bucket:
+        raise Refused("store.bucket is not set: say which bucket (GIFSTER_STORE__BUCKET)")
+    kept, goal = (storage_for(store.model_copy(update={"kind": kind})) for kind in (source, target))
+    journal = Path(f"var/storage-copy-{source}-{target}.done")
+    outcomes = {"copied": 0, "there": 0, "gone": 0}
+    try:
+        if not isinstance(kept, Listing):
+            raise Refused(f"{source} cannot be listed")
+        before = journaled(journal)
+        keys = sorted(key for key, _ in kept.walk() if key not in before)
+        copies = copy_all(kept, goal, keys, journal, threads)
+        for copied in progress("copying", copies, len(keys)):
+            outcomes[copied.outcome] += 1
+    except (CopyDiffers, StorageUnavailable, OSError) as error:
+        raise Refused(f"{error}. What has been copied need not be copied again.") from None
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    click.echo(f"{counts}, {len(before)} by earlier runs")

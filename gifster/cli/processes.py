@@ -1,0 +1,74 @@
+"""What runs: `dev`, `web`, `worker`, `scheduler`."""
+
+import sys
+
+import click
+
+from gifster.cli.root import Refused, cli, connect_our_broker, end_with_supervisor, settings_here
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="The web server's port.")
+def dev(port: int | None) -> None:
+    """Run everything on this machine: broker, web, workers, scheduler."""
+    from gifster import supervisor
+
+    try:
+        supervisor.run(port)
+    except supervisor.SupervisorError as error:
+        raise Refused(str(error)) from None
+
+
+@cli.command()
+def web() -> None:
+    """Run the web server."""
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    settings = settings_here()
+    end_with_supervisor()
+    Granian(
+        "gifster.api.app:build",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=settings.web.host,
+        port=settings.web.port,
+        workers=settings.web.workers,
+        websockets=False,
+        # Slow uploads are many open requests that cost next to nothing.
+        backlog=4096,
+        backpressure=4000,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+    ).serve()
+
+
+@cli.command()
+def worker() -> None:
+    """Run workers: `dramatiq gifster.actors` with the queues and thread counts of the settings."""
+    from dramatiq.cli import main as dramatiq
+    from dramatiq.cli import make_argument_parser
+
+    settings = settings_here()
+    end_with_supervisor()
+    arguments = ["gifster.actors", "--queues", *settings.queues]
+    arguments += ["--processes", str(settings.worker.processes)]
+    arguments += ["--threads", str(settings.worker.threads)]
+    # A process that dies at once is not waited for: Dramatiq's default is half a minute.
+    arguments += ["--worker-fork-timeout", "5000"]
+    arguments += ["--worker-shutdown-timeout", str(round(settings.worker.grace_s * 1000))]
+    sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
+
+
+@cli.command()
+def scheduler() -> None:
+    """Run the scheduler: what is done every so often. More than one may run."""
+    from gifster import scheduler as gifster_scheduler
+    from gifster.boot import configure, log_to_stderr
+
+    log_to_stderr()
+    settings = settings_here()
+    configure(settings)
+    connect_our_broker(settings)
+    end_with_supervisor()
+    gifster_scheduler.run()

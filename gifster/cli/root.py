@@ -1,0 +1,79 @@
+"""The command itself, and what its parts share: settings, broker, database, progress.
+
+Modules are imported where a command needs them: `gifster --help` loads no web server.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import click
+from rich.console import Console
+
+from gifster.settings import SUPERVISED, Settings, SettingsError, load
+
+T = TypeVar("T")
+
+
+class Refused(click.ClickException):
+    """A command that cannot be carried out: its message, and exit status 1."""
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"gifster: {self.message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gifster")
+def cli() -> None:
+    """Gifster, a self-hosted GIF library.
+
+    Settings come from settings.toml in this folder and from GIFSTER_SECTION__KEY variables.
+    """
+
+
+def settings_here() -> Settings:
+    try:
+        return load()
+    except SettingsError as error:
+        raise Refused(str(error)) from None
+
+
+def connect_our_broker(settings: Settings) -> None:
+    """Our broker for what a command enqueues; else Dramatiq would take one of its own choice."""
+    from gifster.boot import connect_broker
+    from gifster.valkey import NoEmbeddedBroker
+
+    try:
+        connect_broker(settings)
+    except NoEmbeddedBroker as error:
+        raise Refused(str(error)) from None
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[None]:
+    """A connection to the database, for a command."""
+    import peewee
+
+    from gifster.boot import configure
+    from gifster.database import db
+
+    configure(settings)
+    try:
+        with db.connection_context():
+            yield
+    except peewee.DatabaseError as error:
+        raise Refused(f"the database cannot be used: {error} (gifster doctor)") from None
+
+
+def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:
+    from rich.progress import track
+
+    yield from track(items, what, total, console=Console(stderr=True))
+
+
+def end_with_supervisor() -> None:
+    if os.environ.get(SUPERVISED):
+        from gifster.jobs.parent import end_with_parent
+
+        end_with_parent()

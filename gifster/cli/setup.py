@@ -1,0 +1,88 @@
+"""Setting up and looking after: `migrate`, `doctor`, `install`, `demo`."""
+
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gifster.cli.root import Refused, cli, settings_here
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from gifster import database
+    from gifster.boot import configure
+
+    configure(settings_here())
+    try:
+        applied = database.migrate()
+    except database.DatabaseUnavailable as error:
+        raise Refused(str(error)) from None
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("the schema is up to date")
+
+
+@cli.command()
+def doctor() -> None:
+    """Check the broker, the database, the storages and the mail."""
+    from gifster.doctor import checks
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    failed = False
+    for name, check in checks(settings_here()):
+        try:
+            table.add_row(name, "[green]ok[/green]", check())
+        except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
+            failed = True
+            table.add_row(name, "[red]FAILS[/red]", str(error) or type(error).__name__)
+    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    sys.exit(1 if failed else 0)
+
+
+@cli.command()
+@click.argument("model", metavar="MODULE:MODEL")
+@click.argument("column")
+@click.option("--many", is_flag=True, help="The column has several files (mount_uploaders).")
+@click.option("--process", is_flag=True, help="Store at once, and only process in background.")
+@click.option("--yes", is_flag=True, help="Overwrite without asking.")
+def install(model: str, column: str, many: bool, process: bool, yes: bool) -> None:
+    """Adopt gifster.uploads in the Peewee application of this folder.
+
+    Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
+    workers; says what to add to the model. What is there stays; running it twice changes nothing.
+
+    Example: gifster install shop.models:User avatar
+    """
+    from pathlib import Path
+
+    from gifster.install import CannotInstall, Wish
+    from gifster.install import install as write
+
+    def may_overwrite(path: Path) -> bool:
+        if yes or not sys.stdin.isatty():
+            return yes
+        return click.confirm(f"{path.name} has other content. Overwrite it?", default=False)
+
+    try:
+        for line in write(Wish(model, column, many, process), Path.cwd(), may_overwrite):
+            click.echo(line)
+    except (CannotInstall, OSError) as error:
+        raise Refused(str(error)) from None
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of the running web server.")
+@click.option("--count", type=click.IntRange(1, 1000), default=12, show_default=True)
+def demo(port: int | None, count: int) -> None:
+    """Make sample GIFs and upload them to the Gifster that runs on this machine."""
+    from gifster.demo import DemoError, run
+
+    settings = settings_here()
+    try:
+        run(settings.web.host, port or settings.web.port, count)
+    except DemoError as error:
+        raise Refused(str(error)) from None
