@@ -319,6 +319,8 @@ def test_it_looks_like_a_list(app: Application):
     assert photos[0] in photos
     assert [photo.stored.width for photo in photos[1:]] == [70, 80]
     assert photos[-1].stored.width == 80
+    photos.replace(reversed(photos))
+    assert [photo.stored.width for photo in photos] == [80, 70, 60]
     photos.extend([D])
     assert len(photos) == 4
     photos.clear()

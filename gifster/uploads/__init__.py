@@ -25,7 +25,7 @@ crashes left behind. Call `configure()` once at start.
 """
 
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
-from gifster.uploads.cache import CachedFile
+from gifster.uploads.cache import CachedFile, safe_name
 from gifster.uploads.config import configure
 from gifster.uploads.errors import UploadError
 from gifster.uploads.fields import (
@@ -75,6 +75,7 @@ __all__ = [
     "process",
     "process_in_background",
     "recreate_all",
+    "safe_name",
     "store_in_background",
     "sweep",
     "version",

@@ -9,13 +9,15 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gifster.uploads.config import storage
@@ -181,6 +183,16 @@ def new_key(rules: type[Limits]) -> str:
     token = secrets.token_hex(16)
     prefix = f"{rules.cache_dir.strip('/')}/" if rules.cache_dir else ""
     return f"{prefix}{token[:2]}/{token}"
+
+
+def safe_name(filename: str) -> str:
+    """A client's file name as a part of a key: its stem in letters, digits, `-` and `_` of ASCII.
+
+    `My Cat (1).gif` becomes `My-Cat-1`; a name of which nothing remains becomes `file`.
+    """
+    stem = PurePosixPath(clean_filename(filename)).stem
+    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_]+", "-", ascii_only).strip("-")[:100] or "file"
 
 
 def clean_filename(name: str) -> str:

@@ -232,6 +232,7 @@ class UploaderList(Sequence[U]):
 
     def replace(self, files: Iterable[Any]) -> None:
         """Have these files, in this order: uploaders of this list, and sources of new files."""
+        files = list(files)  # it may be read from this very list
         before, self._uploaders = self._uploaders, []
         try:
             for file in files:
