@@ -10,6 +10,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from gifster.boot import boot
 from gifster.database import db
 from tests import images, s3
 from tests.stack import Stack, free_port, new_broker_url
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A database, and an S3 server; None has files in folders."""
+
+    database_url: str
+    s3: s3.S3Server | None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -166,22 +175,23 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]
         yield server
 
 
-@pytest.fixture(params=["local", "s3"])
-def storages(request: pytest.FixtureRequest) -> s3.S3Server | None:
-    """Where files are: the server that has them, or None for folders."""
-    return request.getfixturevalue("s3_server") if request.param == "s3" else None
+@pytest.fixture(params=["folders and SQLite", "S3 and PostgreSQL"])
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Platform:
+    """What an application of a stranger's stands on: each kind of storage and database."""
+    if request.param == "folders and SQLite":
+        return Platform(f"sqlite:///{tmp_path}/var/gifster.db", None)
+    server = request.getfixturevalue("postgresql_server")
+    return Platform(new_postgresql(server, tmp_path.name), request.getfixturevalue("s3_server"))
 
 
 @pytest.fixture
-def application(
-    tmp_path: Path, database_url: str, broker_url: str, storages: s3.S3Server | None
-) -> Iterator[Any]:
-    """A stranger's application on each kind of database and storage; see `framework.py`."""
+def application(tmp_path: Path, platform: Platform, broker_url: str) -> Iterator[Any]:
+    """A stranger's application on each platform; see `framework.py`."""
     from tests.framework import Application
 
     broker = jobs.connect(broker_url)
-    database.connect(database_url)
+    database.connect(platform.database_url)
     with db.obj.connection_context():
-        yield Application(tmp_path, db.obj, storages)
+        yield Application(tmp_path, db.obj, platform.s3)
     db.obj.close_all()
     broker.close()

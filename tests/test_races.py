@@ -10,28 +10,27 @@ import random
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
-from tests import images, s3
-from tests.conftest import new_postgresql
+from tests import images
+from tests.conftest import Platform
 from tests.stack import Stack, eventually, files_below
 
 NEW_WIDTH = 320
 
 
-@pytest.fixture(params=["folders and SQLite", "S3 and PostgreSQL"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path, new_stack: Callable[..., Stack]) -> Stack:
-    variables = {"GIFSTER_WORKER__LEASE_S": "2"}
-    if request.param == "S3 and PostgreSQL":
-        server: s3.S3Server = request.getfixturevalue("s3_server")
-        postgresql = request.getfixturevalue("postgresql_server")
-        variables["GIFSTER_DATABASE__URL"] = new_postgresql(postgresql, tmp_path.name)
-        variables |= server.settings("cache") | server.settings("store")
+@pytest.fixture
+def stack(platform: Platform, new_stack: Callable[..., Stack]) -> Stack:
+    variables = {
+        "GIFSTER_WORKER__LEASE_S": "2",
+        "GIFSTER_DATABASE__URL": platform.database_url,
+    }
+    if platform.s3 is not None:
+        variables |= platform.s3.settings("cache") | platform.s3.settings("store")
     running = new_stack(**variables)
     running.start_web()
     return running

@@ -53,13 +53,13 @@ class Walk(Base):
     photos_state = StateField()
 
 
-class Plain(Base):
+class Shelf(Base):
     photos = mount_uploaders(PhotoUploader)
 
 
 @pytest.fixture
 def app(application: Application) -> Application:
-    application.create_tables(Trip, Walk, Plain)
+    application.create_tables(Trip, Walk, Shelf)
     return application
 
 
@@ -103,7 +103,7 @@ def test_each_file_has_its_job_and_its_place(app: Application):
     assert is_clean(app, trip)
 
 
-@pytest.mark.parametrize("model", [Trip, Walk, Plain])
+@pytest.mark.parametrize("model", [Trip, Walk, Shelf])
 def test_files_can_be_added_moved_and_taken_away(app: Application, model: Any):
     record = saved(model, A, B)
     app.work()

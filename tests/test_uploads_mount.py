@@ -84,6 +84,9 @@ def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
         "reveal_type(f.Person().avatar)\n"
         "reveal_type(f.Person.avatar)\n"
         "reveal_type(f.Person().avatar_tmp)\n"
+        "import tests.test_uploads_lists as lists\n"
+        "reveal_type(lists.Trip().photos[0])\n"
+        "reveal_type(lists.Trip().photos_tmp)\n"
     )
 
     told = subprocess.run(
@@ -97,6 +100,8 @@ def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
     assert 'Revealed type is "tests.framework.AvatarUploader"' in told
     assert 'Revealed type is "gifster.uploads.mount.Mount[tests.framework.AvatarUploader]"' in told
     assert 'Revealed type is "gifster.uploads.cache.CachedFile | None"' in told
+    assert 'Revealed type is "tests.test_uploads_lists.PhotoUploader"' in told
+    assert 'Revealed type is "list[gifster.uploads.cache.CachedFile]"' in told
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path"])

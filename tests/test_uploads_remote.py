@@ -14,19 +14,15 @@ import trustme
 
 from gifster.uploads import errors, remote
 from tests import images
+from tests.conftest import Platform
 from tests.framework import Application, AvatarUploader, Person
 
 GIF = images.gif(size=(80, 60))
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/gifster.db"
-
-
-@pytest.fixture
-def storages() -> None:
-    return None
+def platform(tmp_path: Path) -> Platform:
+    return Platform(f"sqlite:///{tmp_path}/gifster.db", None)
 
 
 @pytest.fixture
