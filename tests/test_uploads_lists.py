@@ -257,6 +257,20 @@ def test_versions_of_all_are_made_later(app: Application):
     assert is_clean(app, walk)
 
 
+def test_a_list_in_another_order_is_processed_all_the_same(app: Application):
+    walk = saved(Walk, A, B)
+    walk = fresh(walk)
+    walk.photos = list(reversed(walk.photos))
+    walk.save()
+    assert (fresh(walk).photos_processing, fresh(walk).photos_state) == (True, "queued")
+
+    app.work()
+
+    assert widths(walk) == [70, 60]
+    assert all(photo.url("thumb") for photo in fresh(walk).photos)
+    assert (fresh(walk).photos_processing, fresh(walk).photos_state) == (False, "ready")
+
+
 def test_versions_of_one_can_be_made_again(app: Application):
     trip = saved(Trip, A, B)
     app.work()

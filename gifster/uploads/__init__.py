@@ -19,9 +19,9 @@ It knows Peewee, its storages and `gifster.jobs`; nothing of any application. Fr
 `storage/` keeps files under keys; `cache` is where an upload waits, `sources` and `remote` bring it
 there; `imaging/` reads and resizes; `versions` declares what is made of an upload, `processing`
 makes it; `uploader` holds the rules for one kind of file; `mount` puts an uploader on a model's
-column, `saving` is what that does to `save()`; `backgrounder` leaves the slow half to a worker,
-which has it as an actor (`actors`) that does a `promotion` or a `recreate`; `sweep` finds what
-crashes left behind. Call `configure()` once at start.
+column (`mount_list` several files), `saving` is what that does to `save()`, by `changes`;
+`backgrounder` leaves the slow half to a worker, which has it as an actor (`actors`) that does a
+`promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at start.
 """
 
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
@@ -37,7 +37,8 @@ from gifster.uploads.fields import (
     UploadFailure,
 )
 from gifster.uploads.imaging.probe import ImageInfo
-from gifster.uploads.mount import UploaderList, mount_uploader, mount_uploaders
+from gifster.uploads.mount import mount_uploader
+from gifster.uploads.mount_list import UploaderList, mount_uploaders
 from gifster.uploads.recreate import recreate_all
 from gifster.uploads.sources import presign
 from gifster.uploads.storage.base import Storage, StorageUnavailable

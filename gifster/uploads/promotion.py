@@ -16,7 +16,7 @@ from gifster.uploads.config import config, storage
 from gifster.uploads.errors import UploadError
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.mount import mount_named
-from gifster.uploads.saving import locked_row
+from gifster.uploads.rows import locked_row
 from gifster.uploads.stored import StoredFile, delete_files
 
 logger = logging.getLogger("gifster.uploads")
