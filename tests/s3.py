@@ -17,6 +17,13 @@ KEY, SECRET = "test-key", "test-secret"
 BUCKET = "bucket"
 
 
+def settings(section: str, bucket: str, url: str) -> dict[str, str]:
+    """Settings that have Gifster keep its cache, or its store, in a bucket."""
+    values = {"kind": "s3", "bucket": bucket, "endpoint_url": url, "region": "us-east-1",
+              "access_key_id": KEY, "secret_access_key": SECRET}  # fmt: skip
+    return {f"GIFSTER_{section}__{key}".upper(): value for key, value in values.items()}
+
+
 class S3Server:
     """A running server. What lies in `folder` is what it keeps, key by key."""
 
@@ -44,18 +51,16 @@ class S3Server:
         """Settings that have Gifster keep its cache, or its store, in a bucket of its own."""
         bucket = f"{section}{secrets.token_hex(6)}"
         self.storage(bucket)
-        values = {"kind": "s3", "bucket": bucket, "endpoint_url": self.url, "region": "us-east-1",
-                  "access_key_id": KEY, "secret_access_key": SECRET}  # fmt: skip
-        return {f"GIFSTER_{section}__{k}".upper(): value for k, value in values.items()}
+        return settings(section, bucket, self.url)
 
     def folder(self, bucket: str = BUCKET) -> Path:
         return self.root / bucket
 
 
 @contextmanager
-def running(root: Path) -> Iterator[S3Server]:
+def running(root: Path, port: int | None = None) -> Iterator[S3Server]:
     """A server over the folder, until the block ends."""
-    port = free_port()
+    port = port or free_port()
     command = [RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key",
                f"{KEY},{SECRET}", "--etag-hash", "MD5",
                "--config", root.with_name("rclone.conf"), root]  # fmt: skip

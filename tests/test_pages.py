@@ -1,5 +1,7 @@
 """What all answers have in common, and what pages say to those who may not write."""
 
+import re
+
 import pytest
 
 from tests import images
@@ -54,3 +56,39 @@ def test_a_search_shows_what_it_found_and_goes_on(stack: Stack):
 
     assert stack.client.get(older.replace("&amp;", "&")).text.count("<article") == 1
     assert "Nothing found." in stack.client.get("/", params={"q": "no such thing"}).text
+
+
+def test_a_refused_form_comes_back_with_its_file(stack: Stack):
+    # Given a form with too many tags
+    page = {"Accept": "text/html"}
+    tags = ", ".join(f"tag{number}" for number in range(21))
+    fields = {"title": "My cat", "tags": tags}
+    files = {"image": ("cat.gif", images.gif(), "image/gif")}
+    refused = stack.client.post("/gifs", files=files, data=fields, headers=page)
+
+    # I expect it back, with what I typed and a word about why
+    assert refused.status_code == 422
+    assert "at most 20 tags. Your file has been kept." in refused.text
+    assert 'value="My cat"' in refused.text
+    assert "required" not in refused.text
+    kept = re.search(r'name="image_cache" value="([^"]+)"', refused.text)[1]
+
+    # And when I send it again, with the mistake mended, the file is there
+    accepted = stack.client.post(
+        "/gifs",
+        files={"image": ("", b"", "application/octet-stream")},
+        data={"title": "My cat", "tags": "cats", "image_cache": kept},
+        headers=page,
+    )
+    assert accepted.status_code == 303
+    gif = stack.finished(accepted.headers["location"].rpartition("/")[2])
+    assert (gif["state"], gif["title"], gif["tags"]) == ("ready", "My cat", ["cats"])
+
+
+def test_a_forged_hidden_field_is_refused(stack: Stack):
+    refused = stack.client.post(
+        "/gifs", files={"image": ("", b"")}, data={"image_cache": "../../etc/passwd"}
+    )
+
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "cache_id_invalid"

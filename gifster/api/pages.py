@@ -10,8 +10,8 @@ from gifster import accounts, library
 from gifster.api.auth import current_user, end_session, require_writer, start_session
 from gifster.api.context import Context
 from gifster.api.gifs import accept_upload
-from gifster.api.problems import problem_for
-from gifster.api.receive import upload_form, url_form
+from gifster.api.problems import problem_for, wants_page
+from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.api.representation import gifs_json
 from gifster.library import LibraryError
 from gifster.models import User
@@ -41,6 +41,11 @@ class Gallery(Page):
     """`/` shows the library and the upload form, which posts to `/gifs`."""
 
     async def on_get(self, req: Any, resp: Any) -> None:
+        await self._show(req, resp)
+
+    async def _show(
+        self, req: Any, resp: Any, form: UploadForm | None = None, refusal: str = ""
+    ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
 
         def work() -> tuple[list[dict[str, Any]], str | None]:
@@ -58,12 +63,23 @@ class Gallery(Page):
             tag=tag,
             next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
             max_bytes=self.context.settings.uploads.max_bytes,
+            form=form or UploadForm(),
+            kept=form.keep() if form is not None else "",
+            refusal=refusal,
         )
 
     async def on_post_upload(self, req: Any, resp: Any) -> None:
         user = await require_writer(self.context, req)
         async with upload_form(self.context, req) as form:
-            gif = await self.context.run(accept_upload, form, user)
+            try:
+                gif = await self.context.run(accept_upload, form, user)
+            except library.Invalid as error:
+                if not wants_page(req):
+                    raise
+                # The form once more, with what was typed, and with the file still chosen.
+                resp.status = falcon.HTTP_422
+                await self._show(req, resp, form, str(error))
+                return
         raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
 
     async def on_get_upload(self, req: Any, resp: Any) -> None:

@@ -20,6 +20,8 @@ from gifster.uploads import errors as uploads
 
 logger = logging.getLogger("gifster.api")
 
+LATER = {"Retry-After": "30"}
+
 #: The most special class first.
 STATUSES: list[tuple[type[Exception], int]] = [
     (uploads.TooLarge, 413),
@@ -79,11 +81,11 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
     async def unavailable(req: Any, resp: Any, error: Exception, params: Any) -> None:
         logger.error("storage away method=%s path=%s error=%s", req.method, req.path, error)
         raise Problem(
-            503, "storage_unavailable", "The storage cannot be reached now.", retry_after=30
+            503, "storage_unavailable", "The storage cannot be reached now.", headers=LATER
         )
 
     async def busy(req: Any, resp: Any, error: Exception, params: Any) -> None:
-        raise Problem(503, "too_busy", "Too many URLs are being fetched now.", retry_after=30)
+        raise Problem(503, "too_busy", "Too many URLs are being fetched now.", headers=LATER)
 
     async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)

@@ -24,7 +24,7 @@ from gifster.models import ImageUploader
 from gifster.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
-from gifster.uploads.sources import take_in_part
+from gifster.uploads.sources import cache_id, take_in_again, take_in_part
 
 #: What the fields beside the file, and the multipart framing, may take (bytes).
 SMALL_BYTES = 64 * 1024
@@ -47,14 +47,27 @@ class UploadForm:
         return self.fields.get(name, [""])[0]
 
     def require_image(self) -> CachedFile:
-        """The file.
+        """The file, or the one that a form had when it was refused (in a thread).
 
         Raises:
           Problem: there was none.
+          UploadError: the one of before is not there any more.
         """
+        if self.cached is None and self.first("image_cache"):
+            self.cached = take_in_again(ImageUploader, self.first("image_cache"))
         if self.cached is None:
             raise Problem(422, "image_missing", "Send the file in the multipart field `image`.")
         return self.cached
+
+    def keep(self) -> str:
+        """Leave the file in the cache, for the form to be sent again.
+
+        Returns:
+          the value of the form's hidden field `image_cache`.
+        """
+        kept = cache_id(self.cached) if self.cached is not None else ""
+        self.cached = None
+        return kept
 
     def handed_over(self) -> None:
         """Called in the thread that has committed the row: the file is the row's from now on."""

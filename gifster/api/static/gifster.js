@@ -111,6 +111,8 @@ if (form) {
   const drop = form.querySelector(".drop");
   form.image.multiple = true;
   form.addEventListener("submit", (event) => {
+    // A form that was refused has its file on the server already: it goes as it is.
+    if (!form.image.files.length) return;
     event.preventDefault();
     uploadAll(form, [...form.image.files]);
   });
