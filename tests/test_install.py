@@ -1,5 +1,7 @@
 """`gifster install` in a stranger's project, and the project that comes of it, run for real."""
 
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +179,18 @@ def test_what_makes_no_sense_is_said_and_writes_nothing(
     assert said in refused.stderr
     assert "Traceback" not in refused.stderr
     assert contents(project) == before
+
+
+@pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
+def test_somebody_at_a_terminal_is_asked(project: Path, answer: str, overwritten: bool):
+    (project / "actors.py").write_text("# mine\n")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+
+    done = subprocess.run(
+        [str(BIN / "gifster"), "install", "shop.models:User", "avatar"],
+        cwd=project, stdin=theirs, capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+
+    assert "actors.py has other content. Overwrite it? [y/N]" in done.stdout
+    assert ((project / "actors.py").read_text() != "# mine\n") is overwritten

@@ -6,7 +6,6 @@ curl -F avatar=@me.gif http://127.0.0.1:8300/users/ann             # 202
 curl http://127.0.0.1:8300/users/ann                               # its state, and its URLs
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,19 @@ import falcon
 import peewee
 
 from gifster import jobs, uploads
-from gifster.uploads import Backgrounder, Image, Uploader, version
 
-VAR = Path(os.environ.get("AVATARS_VAR", "var/avatars"))
+VAR = Path(os.environ.get("AVATARS_VAR", "var/avatars")).absolute()
 VAR.mkdir(parents=True, exist_ok=True)
 db = peewee.SqliteDatabase(VAR / "app.db", pragmas={"journal_mode": "wal"}, timeout=15)
 jobs.Job.bind(db)
 jobs.connect(os.environ.get("AVATARS_BROKER", "redis://127.0.0.1:6379/0"))
-uploads.configure(
-    {
-        "cache": uploads.LocalStorage(VAR / "cache"),
-        "store": uploads.LocalStorage(VAR / "store", "/files"),
-    }
-)
+store = uploads.LocalStorage(VAR / "store", "/files")
+uploads.configure({"cache": uploads.LocalStorage(VAR / "cache"), "store": store})
 
 
-class AvatarUploader(Backgrounder, Uploader):
-    max_bytes = 5 * 1024 * 1024
-
-    @version
-    def thumb(self, image: Image) -> Image:
+class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
+    @uploads.version
+    def thumb(self, image: uploads.Image) -> uploads.Image:
         return image.fill(96, 96)
 
     def default_url(self, version: str | None) -> str:
@@ -61,7 +53,7 @@ class Users:
         with db.connection_context():
             user = User.get_or_none(User.name == name) or User(name=name)
         urls = {"avatar": user.avatar.url(), "thumb": user.avatar.url("thumb")}
-        resp.text = json.dumps({"state": user.avatar_state, **urls})
+        resp.media = {"state": user.avatar_state, **urls}
 
     def on_post(self, req: Any, resp: Any, name: str) -> None:
         with db.connection_context():
@@ -77,16 +69,11 @@ def refuse(req: Any, resp: Any, error: uploads.UploadError, params: Any) -> None
     raise falcon.HTTPUnprocessableEntity(title=error.code, description=str(error))
 
 
-def create_app() -> falcon.App[Any, Any]:
+if __name__ == "__main__":
     with db.connection_context():
         db.create_tables([User, jobs.Job])
     app: falcon.App[Any, Any] = falcon.App()
     app.add_error_handler(uploads.UploadError, refuse)
     app.add_route("/users/{name}", Users())
-    app.add_static_route("/files", (VAR / "store").absolute())
-    return app
-
-
-if __name__ == "__main__":
-    port = int(os.environ.get("AVATARS_PORT", "8300"))
-    make_server("127.0.0.1", port, create_app()).serve_forever()
+    app.add_static_route("/files", VAR / "store")
+    make_server("127.0.0.1", int(os.environ.get("AVATARS_PORT", "8300")), app).serve_forever()
