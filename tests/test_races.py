@@ -16,6 +16,8 @@ import httpx
 import pytest
 import redis
 
+from gifster.uploads import LocalStorage
+from gifster.uploads.testing import keep
 from tests import images
 from tests.conftest import Platform
 from tests.stack import Stack, eventually, files_below
@@ -173,19 +175,23 @@ def again(broker: Any, messages: dict[bytes, bytes], mark: str) -> None:
         broker.rpush("dramatiq:carrierwave", copy)
 
 
-def test_a_cached_file_that_is_lost_is_said_so(stack: Stack, request: pytest.FixtureRequest):
+@pytest.mark.parametrize("fate", ["missing", "changed"])
+def test_a_cached_file_that_is_not_what_it_was_is_said_so(
+    stack: Stack, request: pytest.FixtureRequest, fate: str
+):
     gif_id = stack.upload(images.gif((300, 200))).json()["id"]
     bucket = stack.environment.get("GIFSTER_CACHE__BUCKET")
-    if bucket is None:
-        [name] = files_below(stack.var / "cache")
-        (stack.var / "cache" / name).unlink()
-    else:
+    storage: Any = LocalStorage(stack.var / "cache")
+    if bucket is not None:
         storage = request.getfixturevalue("s3_server").storage(bucket)
-        for key, _ in list(storage.walk()):
-            storage.delete(key)
+    [(key, _)] = list(storage.walk())
+    if fate == "missing":
+        storage.delete(key)
+    else:
+        keep(storage, key, b"<html><script>alert(1)</script></html>")
 
     stack.start_worker()
 
     failed = stack.finished(gif_id)
-    assert (failed["state"], failed["error"]["code"]) == ("failed", "cache_file_missing")
+    assert (failed["state"], failed["error"]["code"]) == ("failed", f"cache_file_{fate}")
     assert_clean(stack, request)
