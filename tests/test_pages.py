@@ -60,7 +60,7 @@ def test_a_search_shows_what_it_found_and_goes_on(stack: Stack):
 
 def test_a_refused_form_comes_back_with_its_file(stack: Stack):
     # Given a form with too many tags
-    page = {"Accept": "text/html"}
+    page = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
     tags = ", ".join(f"tag{number}" for number in range(21))
     fields = {"title": "My cat", "tags": tags}
     files = {"image": ("cat.gif", images.gif(), "image/gif")}
@@ -70,6 +70,7 @@ def test_a_refused_form_comes_back_with_its_file(stack: Stack):
     assert refused.status_code == 422
     assert "at most 20 tags. Your file has been kept." in refused.text
     assert 'value="My cat"' in refused.text
+    assert 'data-code="too_many_tags"' in refused.text
     assert "required" not in refused.text
     kept = re.search(r'name="image_cache" value="([^"]+)"', refused.text)[1]
 

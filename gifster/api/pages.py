@@ -44,7 +44,11 @@ class Gallery(Page):
         await self._show(req, resp)
 
     async def _show(
-        self, req: Any, resp: Any, form: UploadForm | None = None, refusal: str = ""
+        self,
+        req: Any,
+        resp: Any,
+        form: UploadForm | None = None,
+        refusal: LibraryError | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
 
@@ -74,11 +78,11 @@ class Gallery(Page):
             try:
                 gif = await self.context.run(accept_upload, form, user)
             except library.Invalid as error:
-                if not wants_page(req):
+                # Only a browser that shows the answer as a page has any use for the file again.
+                if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
                     raise
-                # The form once more, with what was typed, and with the file still chosen.
                 resp.status = falcon.HTTP_422
-                await self._show(req, resp, form, str(error))
+                await self._show(req, resp, form, error)
                 return
         raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
 
