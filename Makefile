@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint format bench demo constraints clean
+.PHONY: help dev test lint format bench chaos demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -30,6 +30,9 @@ format: $(VENV)/.dev ## Format the code
 
 bench: $(VENV)/.dev ## Measure speed and memory on this machine
 	$(BIN)/python -m bench.upload
+
+chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
+	@$(BIN)/python -m chaos $(ARGS)
 
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
 	@$(BIN)/gifster demo --port $(PORT)

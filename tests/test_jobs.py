@@ -58,8 +58,9 @@ def test_without_a_broker_a_job_waits_for_the_relay(booted: Settings):
 
 
 def test_a_job_that_was_lost_is_sent_again_after_a_while(booted: Settings):
+    jobs.relay()
     job = jobs.enqueue("send_welcome_email", "ann")
-    redis.Redis.from_url(booted.broker.url).flushdb()
+    redis.Redis.from_url(booted.broker.url).delete("dramatiq:default")
     assert jobs.relay() == 0
 
     Job.update(send_at=time.time()).where(Job.id == job.id).execute()
@@ -67,6 +68,20 @@ def test_a_job_that_was_lost_is_sent_again_after_a_while(booted: Settings):
     assert jobs.relay() == 1
     assert queued(booted) == 1
     assert Job.get_by_id(job.id).send_at > time.time() + 30
+
+
+def test_a_broker_that_lost_everything_gets_everything_again_at_once(booted: Settings):
+    jobs.relay()
+    for name in ("ann", "bob"):
+        jobs.enqueue("send_welcome_email", name)
+    Job.update(sendings=5, send_at=time.time() + 3600).execute()
+    assert jobs.relay() == 0
+
+    redis.Redis.from_url(booted.broker.url).flushdb()
+
+    assert jobs.relay() == 2
+    assert queued(booted) == 2
+    assert jobs.relay() == 0
 
 
 def test_only_known_brokers_are_connected_to():

@@ -9,6 +9,10 @@ is skipped.
 import logging
 import time
 
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 
 logger = logging.getLogger("gifster.jobs")
@@ -22,6 +26,9 @@ def relay() -> int:
     Returns:
       how many were sent.
     """
+    broker = dramatiq.get_broker()
+    if isinstance(broker, RedisBroker):
+        _send_all_to_an_empty(broker)
     sent = 0
     due = Job.select().where(Job.send_at <= time.time(), Job.failed_at.is_null())
     for job in due.order_by(Job.send_at).limit(BATCH):
@@ -34,6 +41,20 @@ def relay() -> int:
     if sent:
         logger.info("relayed jobs=%d", sent)
     return sent
+
+
+def _send_all_to_an_empty(broker: RedisBroker) -> None:
+    """A broker that has lost our mark has lost everything else, too: it is new, or came back
+    without its data. So nothing that it had needs to be waited for."""
+    mark = f"{broker.namespace}:outbox"
+    try:
+        if not broker.client.exists(mark):
+            waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
+            if Job.update(send_at=time.time()).where(waiting).execute():
+                logger.warning("the broker was empty: all that waits is sent again")
+            broker.client.set(mark, int(time.time()))
+    except redis.RedisError as error:
+        logger.debug("the broker cannot be asked: %s", error)
 
 
 def _claim(job: Job) -> bool:

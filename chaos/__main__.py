@@ -1,0 +1,71 @@
+"""`python -m chaos [--uploads N] [--seed S] [--only NAME …] [--keep]`: see `chaos/__init__.py`.
+
+Exit status 1 if anything was lost, done twice or left behind.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from chaos.scenarios import SCENARIOS, NotHere
+from chaos.verdict import Verdict
+
+HEAD = ("what is done to it", "accepted", "stored", "failed", "deleted", "blows", "lost", "wrong",
+        "double mails", "orphans", "longest recovery, s", "took, s")  # fmt: skip
+
+
+def row(verdict: Verdict) -> list[str]:
+    """One line of the table."""
+    recovery = "none" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}"
+    counts = (verdict.accepted, verdict.stored, verdict.failed, verdict.deleted, verdict.blows,
+              verdict.lost, verdict.wrong, verdict.double_mails, verdict.orphans)  # fmt: skip
+    return [verdict.name, *(f"{count:,}" for count in counts), recovery, f"{verdict.took_s:.0f}"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--uploads", type=int, default=2400, help="in all (default 2400)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
+    parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
+    options = parser.parse_args()
+    console = Console(width=160 if not sys.stdout.isatty() else None)
+    folder = Path(tempfile.mkdtemp(prefix="gifster-chaos-"))
+    whole = sum(SCENARIOS[name][1] for name in options.only)
+    verdicts = []
+    print("| " + " | ".join(HEAD) + " |")
+    print("| --- |" + " ---: |" * (len(HEAD) - 1), flush=True)
+    for name in options.only:
+        scenario, share = SCENARIOS[name]
+        uploads = round(options.uploads * share / whole)
+        try:
+            verdict = scenario(folder / name, uploads, options.seed)
+        except NotHere as error:
+            print(f"| {name} | not run: {error} |" + " |" * (len(HEAD) - 2), flush=True)
+            continue
+        verdicts.append(verdict)
+        print("| " + " | ".join(row(verdict)) + " |", flush=True)
+        for note in verdict.notes:
+            console.print(f"  {note}", style="red", highlight=False)
+    total = {key: sum(getattr(v, key) for v in verdicts) for key in
+             ("accepted", "stored", "failed", "lost", "missing_mails", "unanswered")}  # fmt: skip
+    deleted = sum(verdict.deleted for verdict in verdicts)
+    print(
+        f"\n{total['accepted']:,} accepted = {total['stored']:,} stored"
+        f" + {total['failed']:,} failed with a reason + {deleted:,} deleted,"
+        f" {total['lost']:,} lost; {total['unanswered']:,} requests had no answer or a 5xx and were"
+        f" made again; {total['missing_mails']:,} welcome mails not sent; seed {options.seed}"
+    )
+    if options.keep:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if all(verdict.sound for verdict in verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

