@@ -157,9 +157,7 @@ class Change:
     def let_go(self, files: list[StoredFile]) -> None:
         """The row names these stored files no longer."""
         for stored in files:
-            uploader = self.mount.uploader_of(self.record, stored)
-            uploader.before_remove(stored)
-            uploader.discard(stored.files)
+            self.mount.uploader_of(self.record, stored).let_go(stored)
 
     def _set(self, **values: Any) -> None:
         self.record.__data__.update(self.mount.values(**values))

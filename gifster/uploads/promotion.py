@@ -158,9 +158,7 @@ class Promotion(Attachment):
                 return False
             columns, replaced = self.mount.stored_values(row, cached, stored)
             for item in replaced:
-                uploader = self.mount.uploader_of(row, item)
-                uploader.before_remove(item)
-                uploader.discard(item.files)
+                self.mount.uploader_of(row, item).let_go(item)
             self.update(columns)
             self.mount.uploader_of(row, stored).after_store(stored)
         return True

@@ -72,8 +72,7 @@ class Recreation(Attachment):
         with transaction(self.model._meta.database):
             row = self.locked()
             if self._present(row) is not None:
-                others = any(s.unprocessed and s.key != self.key for s in self._all(row))
-                values = {"processing": others, "state": "failed", "error": failure}
+                values = {"processing": self._others_wait(row), "state": "failed", "error": failure}
                 self.update(self.mount.values(**values))
         logger.info("failed %s code=%s", self, failure.code)
 
@@ -132,20 +131,21 @@ class Recreation(Attachment):
             if not first:
                 made = replace(made, unprocessed=present.unprocessed)
             columns = self.mount.replaced_values(row, present, made)
-            self.update(columns | (self._states(row, made) if first else {}))
+            self.update(columns | (self._states(row) if first else {}))
             uploader = self.mount.uploader_of(row, made)
             uploader.discard([file for file in present.files if file not in made.files])
             uploader.after_store(made)
         return True
 
-    def _states(self, row: Any, made: StoredFile) -> dict[str, Any]:
-        others = any(stored.unprocessed and stored.key != self.key for stored in self._all(row))
+    def _states(self, row: Any) -> dict[str, Any]:
+        others = self._others_wait(row)
         state = {"processing": others, "state": "processing" if others else "ready"}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
 
-    def _all(self, row: Any) -> list[StoredFile]:
-        return self.mount.stored_files(row)
+    def _others_wait(self, row: Any) -> bool:
+        files = self.mount.stored_files(row)
+        return any(stored.unprocessed and stored.key != self.key for stored in files)
 
     def _present(self, record: Any) -> StoredFile | None:
-        files = [] if record is None else self._all(record)
+        files = [] if record is None else self.mount.stored_files(record)
         return next((stored for stored in files if stored.key == self.key), None)

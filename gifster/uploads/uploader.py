@@ -225,6 +225,11 @@ class Uploader(Limits):
             raise
         self.assigned, self.removing = cached, False
 
+    def let_go(self, stored: StoredFile) -> None:
+        """In the transaction in which the row stops naming a stored file."""
+        self.before_remove(stored)
+        self.discard(stored.files)
+
     def discard(self, files: Files) -> None:
         """Have stored files removed by a worker, once the current transaction has committed.
 
