@@ -92,10 +92,8 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
     }
     site.stack.run("gifster", "fsck", "--repair", "--older-than", "0")
     settle(site, promises, 20)
-    swept = site.stack.run("gifster", "fsck", "--older-than", "0").stdout
-    counts = {
-        kind: int(n) for n, kind in re.findall(r"(\d+) (abandoned|orphans|missing|stuck)", swept)
-    }
+    swept = fsck(site)
+    counts = counts_of(swept)
     mails = welcome_mails(site.folder / "var" / "mail")
     notes = swept.splitlines()[:-1][:5] + promises.refused[:3]
     notes += [f"lost {i}: {gifs.get(i, {}).get('state', 'no row')}" for i in sorted(lost)[:5]]
@@ -116,6 +114,16 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
         took_s=time.monotonic() - started,
         notes=notes,
     )
+
+
+def fsck(site: Site) -> str:
+    """What `gifster fsck` says of files of any age."""
+    return site.stack.run("gifster", "fsck", "--older-than", "0").stdout
+
+
+def counts_of(swept: str) -> dict[str, int]:
+    """The counts in what `fsck` said, by kind."""
+    return {kind: int(count) for count, kind in _COUNT.findall(swept)}
 
 
 def welcome_mails(folder: Path) -> Counter[str]:

@@ -71,6 +71,8 @@ BODIES = {
     "an empty body": (b"", 400, "multipart_malformed"),
     "a field that is not UTF-8": (part(b"\xff\xfe", "title", None) + part(GIF) + END, 400,
                                   "not_utf8"),
+    "a file name that is not UTF-8": (part(GIF).replace(b"a.gif", b"\xff.gif") + END, 400,
+                                      "not_utf8"),
     "a field of 100 kB": (part(b"a" * 100_000, "title", None) + END, 400, "multipart_malformed"),
     "a hundred fields": (part(b"x", "tags", None) * 100 + part(GIF) + END, 400,
                          "multipart_malformed"),

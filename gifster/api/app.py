@@ -11,6 +11,7 @@ from gifster.api.context import Context
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.live import Events
 from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin
+from gifster.api.openapi import OpenApi
 from gifster.api.users import Users
 from gifster.boot import MEDIA, boot, log_to_stderr
 from gifster.jobs.parent import end_with_parent
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/users", Users(context), ""),
+        ("/openapi.json", OpenApi(), ""),
         ("/events", events, ""),
         ("/", gallery, ""),
         ("/gifs", gallery, "upload"),

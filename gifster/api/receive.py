@@ -113,16 +113,20 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
 
 
 async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
-    if part.name == "image" and part.filename is not None:
+    try:
+        name, filename = part.name, part.filename
+    except UnicodeDecodeError:
+        raise Problem(400, "not_utf8", "The name of a field or a file is not UTF-8.") from None
+    if name == "image" and filename is not None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
         form.cached = await take_in_part(ImageUploader, part, context.run_unconnected)
-    elif part.name and part.filename is None:
+    elif name and filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")
         except UnicodeDecodeError:
-            raise Problem(400, "not_utf8", f"The field {part.name!r} is not UTF-8.") from None
-        form.fields.setdefault(part.name, []).append(text)
+            raise Problem(400, "not_utf8", f"The field {name!r} is not UTF-8.") from None
+        form.fields.setdefault(name, []).append(text)
 
 
 async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[bytes]:

@@ -1,0 +1,304 @@
+"""`python -m chaos.hostile [--requests N] [--seed S]`: malformed and hostile requests, thousands of
+them, against a running Gifster: made from `/openapi.json` by schemathesis, mutated images, mutated
+multipart bodies, and bytes that are no HTTP.
+
+Nothing may be answered with a 500, no process may die, what was accepted must be ready or failed in
+the end with nothing left behind, and the memory of the web process must stay where it was after the
+first quarter. Exit status 1 otherwise.
+"""
+
+import argparse
+import random
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import hypothesis
+import hypothesis.errors
+import psutil
+import schemathesis
+from hypothesis import strategies
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from schemathesis.generation import GenerationMode
+
+from chaos.site import Site
+from chaos.stream import Promises
+from chaos.verdict import counts_of, fsck, settle
+from gifster.api.openapi import document
+from tests import images
+
+MB = 1_000_000
+#: How much larger than after its first quarter the web process may become (bytes).
+GROWTH_BYTES = 12 * MB
+LIMIT_BYTES = 300_000
+BOUNDARY = "----hostile"
+#: Of 20 requests, how many are of which kind.
+SHARES = {"from /openapi.json": 8, "mutated images": 7, "mutated multiparts": 4, "no HTTP": 1}
+
+
+@dataclass
+class Answers:
+    """What came back, and what the web process weighed meanwhile (bytes)."""
+
+    by_kind: dict[str, Counter[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(counts.total() for counts in self.by_kind.values())
+
+    def of(self, kind: str) -> Counter[str]:
+        return self.by_kind.setdefault(kind, Counter())
+
+    @property
+    def growth(self) -> int:
+        """From the highest of the first quarter to the highest of the last (bytes)."""
+        quarter = max(1, len(self.memory) // 4)
+        return max(self.memory[-quarter:]) - max(self.memory[:quarter])
+
+
+def mutate(content: bytes, chance: random.Random) -> bytes:
+    """The same with one to eight things wrong."""
+    data = bytearray(content)
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(data) + 1)
+        length = chance.choice([1, 2, 4, 16, 256])
+        match chance.randrange(6):
+            case 0:
+                data[at : at + 1] = bytes([chance.randrange(256)])
+            case 1:
+                data[at : at + length] = chance.randbytes(length)
+            case 2:
+                del data[at : at + length]
+            case 3:
+                data[at:at] = data[at : at + length] * chance.choice([1, 2, 50])
+            case 4:
+                data[at : at + 2] = chance.choice([b"\0\0", b"\xff\xff", b"\xff\x7f", b"\x21\xff"])
+            case _:
+                del data[chance.randint(len(data) // 2, len(data)) :]
+    return bytes(data)
+
+
+class Attack:
+    """Sends requests to a site, a round of each kind at a time.
+
+    Parameters:
+      site: the Gifster.
+      seed: of the choices.
+    """
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site, self.answers = site, Answers()
+        self._chance = random.Random(seed)
+        self._base = f"http://127.0.0.1:{site.stack.port}"
+        self._client = httpx.Client(base_url=self._base, timeout=30)
+        self._sources = [
+            images.gif((120, 90), [40] * 5),
+            images.gif((64, 64), [20] * 30, loop=0),
+            images.still("PNG", (120, 90)),
+            images.still("JPEG", (120, 90)),
+            images.still("WEBP", (120, 90)),
+            images.animated("WEBP", [40, 50, 60], (80, 60)),
+            images.animated("PNG", [40, 50, 60], (80, 60)),
+        ]
+        self._ids = [self._upload(source).json()["id"] for source in self._sources]
+        binary = strategies.sampled_from([*self._sources, b"", b"GIF89a"])
+        schemathesis.openapi.format("binary", binary)
+        schema = schemathesis.openapi.from_dict(document())
+        self._operations = [
+            operation.ok().as_strategy(generation_mode=mode)
+            for operation in schema.get_all_operations()
+            for mode in GenerationMode
+        ]
+        self._web = web_process(site)
+
+    def run(self, requests: int, step: Callable[[int], None]) -> Answers:
+        """Send so many requests, and tell `step` how many have been."""
+        kinds = {
+            "from /openapi.json": self._described,
+            "mutated images": self._images,
+            "mutated multiparts": self._multiparts,
+            "no HTTP": self._no_http,
+        }
+        size = 20 * len(self._operations)
+        while (left := requests - self.answers.total) > 0:
+            before = self.answers.total
+            for kind, send in kinds.items():
+                send(self.answers.of(kind), max(1, min(size, left) * SHARES[kind] // 20))
+            self.answers.memory.append(self._web.memory_info().rss)
+            step(self.answers.total - before)
+        self._client.close()
+        return self.answers
+
+    def _described(self, counts: Counter[str], number: int) -> None:
+        for strategy in self._operations:
+            seed = self._chance.getrandbits(32)
+            each = max(1, number // len(self._operations))
+
+            @hypothesis.seed(seed)
+            @hypothesis.settings(
+                max_examples=each,
+                deadline=None,
+                database=None,
+                phases=[hypothesis.Phase.generate],
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )
+            @hypothesis.given(strategy)
+            def send(case: schemathesis.Case) -> None:
+                if "gif_id" in (case.path_parameters or {}) and self._chance.random() < 0.6:
+                    case.path_parameters["gif_id"] = self._chance.choice(self._ids)
+                answer = case.call(base_url=self._base, timeout=30)
+                self._note(counts, answer.status_code, answer.headers.get("content-type", [""]),
+                           answer.text)  # fmt: skip
+
+            with suppress(hypothesis.errors.Unsatisfiable):  # /healthz has nothing to get wrong
+                send()
+
+    def _images(self, counts: Counter[str], number: int) -> None:
+        for _ in range(number):
+            self._noted(counts, self._upload(mutate(self._chance.choice(self._sources),
+                                                    self._chance)))  # fmt: skip
+
+    def _multiparts(self, counts: Counter[str], number: int) -> None:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="'
+        for _ in range(number):
+            whole = (
+                f'{head}title"\r\n\r\nA title\r\n{head}tags"\r\n\r\na,b\r\n{head}image"; '
+                'filename="../../a\\u0000.gif"\r\nContent-Type: image/gif\r\n\r\n'
+            ).encode() + self._sources[0] + f"\r\n--{BOUNDARY}--\r\n".encode()  # fmt: skip
+            # Mostly in the headers of the parts, which a change anywhere would seldom meet.
+            cut = self._chance.choice([100, 250, len(whole)])
+            body = mutate(whole[:cut], self._chance) + whole[cut:]
+            kind = f"multipart/form-data; boundary={BOUNDARY}".encode()
+            if self._chance.random() < 0.2:
+                kind = mutate(kind, self._chance).translate(None, b"\r\n\0")
+            with suppress(httpx.LocalProtocolError):  # httpx itself would not send that
+                method, path = self._chance.choice(
+                    [("POST", "/api/gifs"), ("POST", "/gifs"),
+                     ("PUT", f"/api/gifs/{self._chance.choice(self._ids)}/image")])  # fmt: skip
+                answer = self._send(method, path, body, kind)
+                self._noted(counts, answer)
+
+    def _no_http(self, counts: Counter[str], number: int) -> None:
+        request = (
+            b"POST /api/gifs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 17\r\nCookie: gifster_session=a\r\nAuthorization: Bearer b\r\n"
+            b'Sec-Fetch-Site: same-origin\r\n\r\n{"title": "hello"}'
+        )
+        for _ in range(number):
+            answer = ""
+            with (
+                suppress(OSError),  # the server may hang up at any moment
+                socket.create_connection(("127.0.0.1", self.site.stack.port), 10) as connection,
+            ):
+                connection.sendall(mutate(request, self._chance))
+                connection.shutdown(socket.SHUT_WR)
+                answer = connection.recv(65536).decode(errors="replace")
+            status = int(answer[9:12]) if answer.startswith("HTTP/1.") else 0
+            self._note(counts, status, [""], answer)
+
+    def _upload(self, content: bytes) -> httpx.Response:
+        return self._client.post("/api/gifs", files={"image": ("a.gif", content, "image/gif")})
+
+    def _send(self, method: str, path: str, body: bytes, kind: bytes) -> httpx.Response:
+        headers = [(b"Content-Type", kind)]
+        return self._client.request(method, path, content=body, headers=headers)
+
+    def _noted(self, counts: Counter[str], answer: httpx.Response) -> None:
+        self._note(counts, answer.status_code, [answer.headers.get("content-type", "")],
+                   answer.text)  # fmt: skip
+
+    def _note(self, counts: Counter[str], status: int, kinds: list[str], text: str) -> None:
+        counts[f"{status // 100}xx" if status else "closed"] += 1
+        if status >= 500 or "Traceback" in text:
+            self.answers.wrong.append(f"{status} {kinds[0]} {text[:200]}")
+
+
+def web_process(site: Site) -> psutil.Process:
+    """The process that answers requests; its parent only watches over it."""
+    [web] = [process for process in site.processes if process.role == "web"]
+    return psutil.Process(web.popen.pid).children()[0]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000, help="at least (default 10000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="gifster-hostile-"))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("requests", total=options.requests)
+        sound = attack(folder / "site", options.requests, options.seed,
+                       lambda done: progress.advance(task, done))  # fmt: skip
+    if options.keep:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if sound else 1
+
+
+def attack(
+    folder: Path, requests: int, seed: int, step: Callable[[int], None] = lambda done: None
+) -> bool:
+    """The whole of it.
+
+    Returns:
+      whether Gifster stood it.
+    """
+    started = time.monotonic()
+    site = Site(
+        folder,
+        {"web": 1, "worker": 1, "scheduler": 1},
+        GIFSTER_UPLOADS__MAX_BYTES=str(LIMIT_BYTES),
+        GIFSTER_UPLOADS__MAX_PIXELS="1000000",
+    )
+    try:
+        site.start()
+        before = [(process.name, process.popen.pid) for process in site.processes]
+        answers = Attack(site, seed).run(requests, step)
+        gifs = settle(site, Promises())
+        states = Counter(gif["state"] for gif in gifs.values())
+        after = [(process.name, process.popen.pid) for process in site.processes]
+        site.stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+        settle(site, Promises(), 20)
+        left = counts_of(fsck(site))
+        died = site.log("worker").count("a worker died") + (before != after)
+    finally:
+        site.stop()
+    table = Table("requests", "sent", "answers", box=None, pad_edge=False)
+    for kind, counts in answers.by_kind.items():
+        spread = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+        table.add_row(kind, f"{counts.total():,}", spread)
+    console = Console(width=110)
+    console.print(table)
+    quarter = max(1, len(answers.memory) // 4)
+    console.print(
+        f"{answers.total:,} requests in {time.monotonic() - started:.0f} s, seed {seed}; "
+        f"{len(answers.wrong)} answers of 5xx or with a traceback; {died} processes died; "
+        f"accepted: {', '.join(f'{n:,} {state}' for state, n in sorted(states.items()))}; "
+        f"left behind: {sum(left.values())}; "
+        f"web process: {max(answers.memory[:quarter]) / MB:.1f} MB at most in the first quarter, "
+        f"{max(answers.memory[-quarter:]) / MB:.1f} MB in the last",
+        highlight=False,
+    )
+    for wrong in answers.wrong[:10]:
+        console.print(wrong, style="red", highlight=False)
+    settled = set(states) <= {"ready", "failed"}
+    kept = not answers.wrong and not died and not any(left.values())
+    return kept and settled and answers.growth < GROWTH_BYTES
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""`/openapi.json`: the HTTP API in OpenAPI 3.1, with the limits that the code has.
+
+The tests make requests from it, and hold the answers against it.
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+from gifster import accounts, library
+from gifster.models import ImageUploader
+
+Json = dict[str, Any]
+
+PROBLEMS = {
+    400: "The request cannot be read, or asks for what makes no sense.",
+    401: "Nobody is signed in, or the token is wrong, expired or revoked.",
+    403: "It belongs to somebody else, or was sent by a page of another site.",
+    404: "There is no such thing.",
+    408: "The body came too slowly.",
+    409: "Somebody was there first.",
+    413: "It is larger than is taken here.",
+    415: "Its type is not taken here.",
+    422: "What was sent does not do; the code says why.",
+    429: "Too much for now, or too much in all.",
+    503: "Something that is needed is away or busy; come again.",
+    507: "There is no room left.",
+}
+
+
+class OpenApi:
+    """`GET` the document."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        resp.media = document()
+
+
+def document() -> Json:
+    """The OpenAPI document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gifster",
+            "version": version("gifster"),
+            "description": (
+                "A self-hosted GIF library. An upload is answered with 202 as soon as it is safe; "
+                "a worker stores it, and `state` says how far it is. Errors are problem+json "
+                "(RFC 9457) with a stable `code`. Where anonymous people may write, no token is "
+                "needed."
+            ),
+        },
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "responses": {f"Problem{status}": _problem(status) for status in PROBLEMS},
+            "parameters": {
+                "gif_id": {
+                    "name": "gif_id",
+                    "in": "path",
+                    "required": True,
+                    "schema": {"type": "string", "minLength": 1, "examples": ["7TzWk3Bq9nYd"]},
+                }
+            },
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The `token` that POST /api/users gave out.",
+                }
+            },
+        },
+    }
+
+
+def _paths() -> Json:
+    upload = {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "properties": {
+                    "image": _file(),
+                    "title": _title(),
+                    "tags": {"type": "string", "description": "Tags, parted by commas."},
+                },
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["remote_image_url"],
+                "properties": {
+                    "remote_image_url": {
+                        "type": "string",
+                        "description": "An http or https URL of a public host.",
+                    },
+                    "title": _or_null(_title()),
+                    "tags": _or_null(_tags()),
+                },
+                "additionalProperties": False,
+            }
+        },
+    }
+    of_one = {"parameters": [{"$ref": "#/components/parameters/gif_id"}]}
+    return {
+        "/api/gifs": {
+            "get": _operation(
+                "listGifs", "A page of GIFs, newest first", {200: _ref("GifList")}, 400,
+                parameters=[
+                    _query("q", {"type": "string"}, "A part of the title or of a tag."),
+                    _query("tag", {"type": "string"}, "A whole tag."),
+                    _query("cursor", {"type": "string"}, "`next` of the page before."),
+                    _query("limit", {"type": "integer", "minimum": 1,
+                                     "maximum": library.MAX_LIMIT, "default": 30}, "How many."),
+                ],
+            ),
+            "post": _operation(
+                "addGif", "Upload a GIF, or have it fetched", {202: _ref("Gif")},
+                400, 401, 403, 408, 413, 415, 422, 429, 503, 507, body=upload, located=True,
+            ),
+        },
+        "/api/gifs/{gif_id}": of_one | {
+            "get": _operation("getGif", "One GIF", {200: _ref("Gif")}, 404),
+            "patch": _operation(
+                "editGif", "Change title or tags", {200: _ref("Gif")},
+                400, 401, 403, 404, 408, 413, 415, 422, body={"application/json": {"schema": {
+                    "type": "object",
+                    "properties": {"title": _or_null(_title() | {"minLength": 1}),
+                                   "tags": _or_null(_tags())},
+                    "additionalProperties": False,
+                }}},
+            ),
+            "delete": _operation(
+                "deleteGif", "Delete a GIF and its files", {204: None}, 401, 403, 404,
+            ),
+        },
+        "/api/gifs/{gif_id}/image": of_one | {
+            "put": _operation(
+                "replaceImage", "Another image; the present one stays until it is stored",
+                {202: _ref("Gif")}, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 507,
+                body={"multipart/form-data": {"schema": {
+                    "type": "object", "required": ["image"], "properties": {"image": _file()},
+                }}}, located=True,
+            ),
+        },
+        "/api/users": {
+            "post": _operation(
+                "signUp", "Make an account; the token is shown this once",
+                {201: _ref("NewUser")}, 400, 403, 408, 409, 413, 415, 422, 429,
+                body={"application/json": {"schema": {
+                    "type": "object",
+                    "required": ["email", "password"],
+                    "properties": {
+                        "email": {"type": "string", "maxLength": 254},
+                        "password": {"type": "string", "minLength": accounts.MIN_PASSWORD,
+                                     "maxLength": accounts.MAX_PASSWORD},
+                        "name": {"type": "string", "maxLength": 100},
+                    },
+                }}}, security=[],
+            ),
+        },
+        "/healthz": {"get": _operation("health", "Whether this process answers",
+                                       {200: _ref("Health")})},
+        "/readyz": {"get": _operation("readiness", "Whether it can do its work",
+                                      {200: _ref("Readiness"), 503: _ref("Readiness")})},
+        "/openapi.json": {"get": _operation("openapi", "This document", {200: {"type": "object"}})},
+    }  # fmt: skip
+
+
+def _operation(
+    name: str,
+    summary: str,
+    answers: dict[int, Json | None],
+    *problems: int,
+    body: Json | None = None,
+    located: bool = False,
+    **more: Any,
+) -> Json:
+    responses: Json = {str(status): {"$ref": f"#/components/responses/Problem{status}"}
+                       for status in problems}  # fmt: skip
+    for status, schema in answers.items():
+        responses[str(status)] = {"description": summary}
+        if schema is not None:
+            responses[str(status)]["content"] = {"application/json": {"schema": schema}}
+        if located:
+            responses[str(status)]["headers"] = {
+                "Location": {"required": True, "schema": {"type": "string"}}
+            }
+    operation: Json = {"operationId": name, "summary": summary, "responses": responses}
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": body}
+    if 401 in problems:
+        operation["security"] = [{"token": []}, {}]
+    return operation | more
+
+
+def _problem(status: int) -> Json:
+    problem: Json = {
+        "description": PROBLEMS[status],
+        "content": {"application/problem+json": {"schema": _ref("Problem")}},
+    }
+    if status in (429, 503):
+        problem["headers"] = {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+        }
+    return problem
+
+
+def _schemas() -> Json:
+    text, count, url = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "string"}
+    version_of = {
+        "url": url,
+        "content_type": text,
+        "bytes": count,
+        "width": {**count, "description": "Pixels."},
+        "height": {**count, "description": "Pixels."},
+    }
+    return {
+        "Gif": _object(
+            id=text,
+            title=text,
+            tags={"type": "array", "items": text},
+            state={"enum": ["queued", "processing", "ready", "failed"]},
+            created_at={"type": "string", "format": "date-time"},
+            image=_or_null(_ref("Image")),
+            versions={"type": "object", "additionalProperties": _object(**version_of)},
+            error=_or_null(_object(code=text, message=text)),
+        ),
+        "Image": _object(
+            **version_of,
+            frames=count,
+            duration_ms=count,
+            loop={"type": ["integer", "null"],
+                  "description": "How often it is played; 0 is for ever, null is once."},
+            sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        ),
+        "GifList": _object(
+            items={"type": "array", "items": _ref("Gif")}, next={"type": ["string", "null"]}
+        ),
+        "NewUser": _object(id=text, name=text, email=text, token=text),
+        "Health": _object(status={"const": "ok"}),
+        "Readiness": _object(
+            status={"enum": ["ok", "unavailable"]},
+            checks={"type": "object", "additionalProperties": text},
+        ),
+        "Problem": _object(
+            type={"const": "about:blank"},
+            title=text,
+            status={"type": "integer"},
+            detail=text,
+            code={"type": "string", "pattern": "^[a-z_]+$"},
+        ),
+    }  # fmt: skip
+
+
+def _object(**properties: Any) -> Json:
+    return {
+        "type": "object",
+        "required": list(properties),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _or_null(schema: Json) -> Json:
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _title() -> Json:
+    return {"type": "string", "maxLength": library.MAX_TITLE}
+
+
+def _tags() -> Json:
+    return {
+        "type": "array",
+        "items": {"type": "string", "maxLength": library.MAX_TAG},
+        "maxItems": library.MAX_TAGS,
+    }
+
+
+def _file() -> Json:
+    types = ", ".join(sorted(ImageUploader.allow_types or []))
+    return {
+        "type": "string",
+        "format": "binary",
+        "description": f"At most {ImageUploader.max_bytes:,} bytes of {types}.",
+    }
