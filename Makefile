@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint format bench chaos demo constraints clean
+.PHONY: help dev test lint format bench chaos hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -33,6 +33,9 @@ bench: $(VENV)/.dev ## Measure speed and memory on this machine
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)
+
+hostile: $(VENV)/.dev ## Send ten thousand malformed and hostile requests (ARGS="--seed 2")
+	@$(BIN)/python -m chaos.hostile $(ARGS)
 
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
 	@$(BIN)/gifster demo --port $(PORT)

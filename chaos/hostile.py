@@ -283,6 +283,9 @@ def attack(
         table.add_row(kind, f"{counts.total():,}", spread)
     console = Console(width=110)
     console.print(table)
+    steps = answers.memory[:: max(1, len(answers.memory) // 16)]
+    series = ", ".join(f"{size / MB:.0f}" for size in steps)
+    console.print(f"web process over time, MB: {series}", highlight=False)
     quarter = max(1, len(answers.memory) // 4)
     console.print(
         f"{answers.total:,} requests in {time.monotonic() - started:.0f} s, seed {seed}; "

@@ -71,13 +71,22 @@ def secret_file(path: Path = Path("var/secret")) -> str:
     return path.read_text()
 
 
-def connect_broker(settings: Settings) -> RedisBroker:
-    """The broker that the settings name, else the embedded Valkey. Opens no connection.
+def broker_url(settings: Settings) -> str:
+    """The broker that the settings name, else the embedded Valkey.
 
     Raises:
       NoEmbeddedBroker: `broker.url` is empty and no embedded Valkey has been started here.
     """
-    return jobs.connect(settings.broker.url or embedded_url(), lease_s=settings.worker.lease_s)
+    return settings.broker.url or embedded_url()
+
+
+def connect_broker(settings: Settings) -> RedisBroker:
+    """Connect to `broker_url()`. Opens no connection yet.
+
+    Raises:
+      NoEmbeddedBroker
+    """
+    return jobs.connect(broker_url(settings), lease_s=settings.worker.lease_s)
 
 
 def boot(settings: Settings) -> RedisBroker:

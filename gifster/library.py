@@ -8,15 +8,18 @@ They are synchronous, know nothing of HTTP, and expect a database connection aro
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import peewee
+from peewee import SQL, fn
 
 from gifster.database import db
 from gifster.jobs import transaction
 from gifster.models import Gif, GifTag, Tag, User
 from gifster.uploads import CachedFile
+from gifster.uploads.rows import locked_row
 
 MAX_TITLE = 200
 MAX_TAG = 50
@@ -52,8 +55,22 @@ class Denied(LibraryError):
     """The person may not do that."""
 
 
+@dataclass(frozen=True)
+class Quota:
+    """How many GIFs a user may have, and of how many bytes as they were uploaded. People who have
+    not signed in share one."""
+
+    gifs: int
+    bytes: int
+
+
 def add_gif(
-    cached: CachedFile, *, title: str = "", tags: Iterable[str] = (), user: User | None = None
+    cached: CachedFile,
+    *,
+    title: str = "",
+    tags: Iterable[str] = (),
+    user: User | None = None,
+    quota: Quota | None = None,
 ) -> Gif:
     """Accept an upload: the row, its tags and the job that will store it, in one transaction.
 
@@ -62,32 +79,67 @@ def add_gif(
       title: at most 200 characters; by default the file's name without its extension.
       tags: at most 20, of at most 50 characters each.
       user: whose it is.
+      quota: what the user may have; None is no end.
 
     Raises:
       Invalid: the title or a tag is too long; nothing has been written.
+      Denied: the quota is used up; nothing has been written.
     """
     names = _tag_names(tags)
-    gif = Gif(title=_title(title) or _title_from(cached.filename), user=user)
+    title = _title(title) or _title_from(cached.filename)
+    gif = Gif(title=title, user=user, bytes=cached.bytes)
     gif.image = cached
     with transaction(db):
+        check_quota(user, quota, gifs=1, bytes=cached.bytes)
         gif.save(force_insert=True)
         _set_tags(gif, names)
     return gif
 
 
-def replace_image(gif_id: str, user: User | None, cached: CachedFile) -> Gif:
+def replace_image(
+    gif_id: str, user: User | None, cached: CachedFile, quota: Quota | None = None
+) -> Gif:
     """Give a GIF another image. The present one stays until the new one is stored.
 
     Raises:
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
+      Denied: the quota of the GIF's owner is used up.
     """
     gif = gif_to_change(gif_id, user)
-    gif.image = cached
+    owner, more = user if gif.user_id else None, cached.bytes - gif.bytes
+    gif.image, gif.bytes = cached, cached.bytes
     try:
-        gif.save()
+        with transaction(db):
+            check_quota(owner, quota, bytes=more)
+            gif.save()
     except peewee.DoesNotExist:
         raise _not_found(gif_id) from None
     return gif
+
+
+def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes: int = 0) -> None:
+    """See whether a user may have some more, until the end of the transaction if there is one.
+
+    Parameters:
+      gifs, bytes: how much more.
+
+    Raises:
+      Denied: that is more than the quota.
+    """
+    if quota is None:
+        return
+    if user is not None and db.in_transaction():
+        locked_row(user)  # two uploads at once are counted one after the other
+    has = Gif.select(fn.COUNT(SQL("*")), fn.COALESCE(fn.SUM(Gif.bytes), 0)).where(Gif.user == user)
+    number, size = (int(value) for value in has.scalar(as_tuple=True))
+    if gifs > 0 and number + gifs > quota.gifs:
+        raise Denied("quota_exceeded", f"{quota.gifs:,} GIFs is all there is room for here.")
+    if bytes > 0 and size + bytes > quota.bytes:
+        raise Denied(
+            "quota_exceeded",
+            f"{quota.bytes / 1e6:,.1f} MB is all there is room for here; {size / 1e6:,.1f} MB are "
+            "used. Delete something first.",
+        )
 
 
 def edit_gif(

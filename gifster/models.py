@@ -88,11 +88,17 @@ class Gif(BaseModel):
     user_id: str | None
     title = peewee.CharField(200)
     created_at: Any = MomentField(default=now, index=True)
+    #: Of the upload, as it came.
+    bytes = peewee.BigIntegerField(default=0)
     image = mount_uploader(ImageUploader)
     image_tmp = CacheField()
     image_processing = ProcessingField()
     image_state = StateField()
     image_error = ErrorField()
+
+    class Meta:
+        # What a user has is counted at each upload: from the index alone.
+        indexes = ((("user", "bytes"), False),)
 
 
 class Tag(BaseModel):

@@ -4,12 +4,15 @@ Only `load()` reads the file and the environment; everything else is handed the 
 A key that does not exist, or a value that does not fit, is refused by name.
 """
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import limits
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,10 +35,24 @@ SECRETS = [
     ("store", "secret_access_key"),
 ]
 #: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
-PROFILES: dict[str, Any] = {"development": {"auth": {"anonymous_uploads": True}}}
+PROFILES: dict[str, Any] = {
+    "development": {"auth": {"anonymous_uploads": True}, "limits": {"enabled": False}}
+}
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _rate(text: str) -> str:
+    try:
+        limits.parse(text)
+    except ValueError:
+        raise ValueError('must be like "10/hour" or "30/15 minutes"') from None
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class SettingsError(Exception):
@@ -53,6 +70,7 @@ class Web(Section):
     threads: int = Field(16, ge=1, le=256)
     body_stall_s: float = Field(30, gt=0)
     body_min_bytes_per_s: int = Field(500, ge=0)
+    trusted_proxies: list[Network] = []
 
 
 class Database(Section):
@@ -123,6 +141,18 @@ class Auth(Section):
     session_days: int = Field(30, ge=1)
 
 
+class Limits(Section):
+    enabled: bool = True
+    #: Of one address.
+    sign_up: Rate = "10/hour"
+    #: Of one address, and for one account.
+    log_in: Rate = "20/15 minutes"
+    #: Of one address, and of one user.
+    upload: Rate = "600/hour"
+    gifs_per_user: int = Field(10_000, ge=1)
+    bytes_per_user: int = Field(5 * 1024**3, ge=1)
+
+
 class Settings(BaseSettings):
     """All settings of one process. Frozen: a change means a restart."""
 
@@ -140,6 +170,7 @@ class Settings(BaseSettings):
     uploads: Uploads = Uploads()
     mail: Mail = Mail()
     auth: Auth = Auth()
+    limits: Limits = Limits()
 
     @classmethod
     def settings_customise_sources(

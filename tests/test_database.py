@@ -1,6 +1,7 @@
 """The schema: what the migrations make is what the models say, on each kind of database."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import peewee
 import pytest
@@ -11,6 +12,8 @@ from gifster.jobs import Job
 from gifster.settings import Settings
 
 MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, Job]
+
+ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]
 
 
 def shape(database: peewee.Database, table: str) -> list[tuple]:
@@ -36,13 +39,46 @@ def test_migrating_again_changes_nothing(booted: Settings):
     assert database.pending_migrations() == []
 
 
+def test_a_library_of_the_first_release_loses_nothing(database_url: str):
+    # Given one with a GIF that is stored, one that waits, and a tag
+    database.connect(database_url)
+    with db.connection_context():
+        database._runner().up(ALL[0])
+        for gif_id, image, image_tmp in [
+            ("stored", '{"bytes": 7}', None),
+            ("waiting", '{"bytes": 7}', '{"bytes": 9}'),
+            ("failed", None, None),
+        ]:
+            db.execute_sql(
+                "INSERT INTO gif (id, title, created_at, image, image_tmp, image_processing)"
+                f" VALUES ('{gif_id}', 'a', 1, {_sql(image)}, {_sql(image_tmp)}, false)"
+            )
+        db.execute_sql("INSERT INTO tag (id, name) VALUES (1, 'cats')")
+        db.execute_sql("INSERT INTO gif_tag (gif_id, tag_id) VALUES ('stored', 1)")
+
+    # When it is brought up to date
+    assert database.migrate() == ALL[1:]
+
+    # I expect it to be whole, and to know what each upload weighs
+    with db.connection_context():
+        sizes = db.execute_sql("SELECT id, bytes FROM gif ORDER BY id").fetchall()
+        tagged = db.execute_sql("SELECT gif_id, tag_id FROM gif_tag").fetchall()
+    assert sizes == [("failed", 0), ("stored", 7), ("waiting", 9)]
+    assert tagged == [("stored", 1)]
+    db.obj.close_all()
+
+
+def _sql(text: str | None) -> str:
+    return "NULL" if text is None else f"'{text}'"
+
+
 def test_two_processes_may_migrate_at_once(database_url: str):
     database.connect(database_url)
 
     with ThreadPoolExecutor(4) as processes:
         applied = list(processes.map(lambda _: database.migrate(), range(4)))
 
-    assert sorted(applied) == [[], [], [], ["0001_first_tables"]]
+    assert sorted(applied) == [[], [], [], ALL]
     db.obj.close_all()
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gifster import accounts
+from gifster import accounts, library
 from gifster.api.context import Context
 from gifster.api.problems import Problem
+from gifster.api.receive import SMALL_BYTES
 from gifster.models import User
 
 COOKIE = "gifster_session"
@@ -45,6 +46,21 @@ async def require_writer(context: Context, req: Any) -> User | None:
             "Sign in first, or send an API token (Authorization: Bearer …).",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    return user
+
+
+async def require_uploader(context: Context, req: Any) -> User | None:
+    """The user, who may add a GIF now. Asked before the body is read.
+
+    Raises:
+      Problem: 401, as `require_writer()`.
+      RateLimited: too many uploads of late.
+      Denied: the quota is used up.
+    """
+    user = await require_writer(context, req)
+    await context.run_unconnected(context.limits.upload, req, user)
+    about = max(0, (req.content_length or 0) - SMALL_BYTES)
+    await context.run(library.check_quota, user, context.quota, gifs=1, bytes=about)
     return user
 
 

@@ -8,7 +8,10 @@ from typing import ParamSpec, TypeVar
 
 import jinja2
 
+from gifster.api.limits import RateLimits
+from gifster.boot import broker_url
 from gifster.database import db
+from gifster.library import Quota
 from gifster.settings import Settings
 
 #: How many fetch at once, and how many may at most, with those that wait.
@@ -31,6 +34,10 @@ class Context:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.limits = RateLimits(settings, broker_url(settings))
+        limits = settings.limits
+        #: What a user may have in all.
+        self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
         self.templates = jinja2.Environment(
             loader=jinja2.PackageLoader("gifster.api"),
             autoescape=True,

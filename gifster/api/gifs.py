@@ -5,20 +5,21 @@ from typing import Any
 import falcon
 
 from gifster import library
-from gifster.api.auth import require_writer
+from gifster.api.auth import require_uploader, require_writer
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm, json_object, upload_form
 from gifster.api.representation import gif_json, gifs_json
-from gifster.library import LibraryError
+from gifster.library import LibraryError, Quota
 from gifster.models import Gif, ImageUploader, User
 from gifster.uploads.remote import fetch
 
 
-def accept_upload(form: UploadForm, user: User | None) -> Gif:
+def accept_upload(form: UploadForm, user: User | None, quota: Quota | None) -> Gif:
     """Make a GIF of a received form (in a thread)."""
     tags = [tag for field in form.fields.get("tags", []) for tag in library.split_tags(field)]
-    gif = library.add_gif(form.require_image(), title=form.first("title"), tags=tags, user=user)
+    cached, title = form.require_image(), form.first("title")
+    gif = library.add_gif(cached, title=title, tags=tags, user=user, quota=quota)
     form.handed_over()
     return gif
 
@@ -47,13 +48,13 @@ class Gifs:
         resp.media = await self.context.run(work)
 
     async def on_post(self, req: Any, resp: Any) -> None:
-        user = await require_writer(self.context, req)
+        user = await require_uploader(self.context, req)
         if falcon.parse_header(req.content_type or "")[0] == "application/json":
             gif = await self._fetch(await json_object(self.context, req), user)
             await _answer(self.context, resp, gif, falcon.HTTP_202)
             return
         async with upload_form(self.context, req) as form:
-            gif = await self.context.run(accept_upload, form, user)
+            gif = await self.context.run(accept_upload, form, user, self.context.quota)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
 
     async def _fetch(self, document: dict[str, Any], user: User | None) -> Gif:
@@ -64,7 +65,12 @@ class Gifs:
         cached = await self.context.fetch(fetch, ImageUploader, url)
         try:
             return await self.context.run(
-                library.add_gif, cached, title=title or "", tags=tags or [], user=user
+                library.add_gif,
+                cached,
+                title=title or "",
+                tags=tags or [],
+                user=user,
+                quota=self.context.quota,
             )
         except LibraryError:
             await self.context.run_unconnected(cached.delete)
@@ -106,11 +112,14 @@ class GifImage:
     async def on_put(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
 
-        await self.context.run(library.gif_to_change, gif_id, user)  # before the body is read
+        # Before the body is read.
+        await self.context.run_unconnected(self.context.limits.upload, req, user)
+        await self.context.run(library.gif_to_change, gif_id, user)
         async with upload_form(self.context, req) as form:
 
             def work() -> Gif:
-                gif = library.replace_image(gif_id, user, form.require_image())
+                cached = form.require_image()
+                gif = library.replace_image(gif_id, user, cached, self.context.quota)
                 form.handed_over()
                 return gif
 

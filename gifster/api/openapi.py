@@ -14,14 +14,14 @@ Json = dict[str, Any]
 PROBLEMS = {
     400: "The request cannot be read, or asks for what makes no sense.",
     401: "Nobody is signed in, or the token is wrong, expired or revoked.",
-    403: "It belongs to somebody else, or was sent by a page of another site.",
+    403: "It belongs to somebody else, the quota is used up, or another site's page sent it.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
     409: "Somebody was there first.",
     413: "It is larger than is taken here.",
     415: "Its type is not taken here.",
     422: "What was sent does not do; the code says why.",
-    429: "Too much for now, or too much in all.",
+    429: "Too often; come again later.",
     503: "Something that is needed is away or busy; come again.",
     507: "There is no room left.",
 }

@@ -7,9 +7,16 @@ from urllib.parse import urlencode
 import falcon
 
 from gifster import accounts, library
-from gifster.api.auth import current_user, end_session, require_writer, start_session
+from gifster.api.auth import (
+    current_user,
+    end_session,
+    require_uploader,
+    require_writer,
+    start_session,
+)
 from gifster.api.context import Context
 from gifster.api.gifs import accept_upload
+from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.api.representation import gifs_json
@@ -73,15 +80,15 @@ class Gallery(Page):
         )
 
     async def on_post_upload(self, req: Any, resp: Any) -> None:
-        user = await require_writer(self.context, req)
+        user = await require_uploader(self.context, req)
         async with upload_form(self.context, req) as form:
             try:
-                gif = await self.context.run(accept_upload, form, user)
-            except library.Invalid as error:
+                gif = await self.context.run(accept_upload, form, user, self.context.quota)
+            except (library.Invalid, library.Denied) as error:
                 # Only a browser that shows the answer as a page has any use for the file again.
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
                     raise
-                resp.status = falcon.HTTP_422
+                resp.status = problem_for(error).status
                 await self._show(req, resp, form, error)
                 return
         raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
@@ -120,11 +127,11 @@ class AccountForm(Page):
 
     template: str
 
-    def submit(self, values: dict[str, str]) -> User:
+    def submit(self, req: Any, values: dict[str, str]) -> User:
         """Whom the form is for (in a thread).
 
         Raises:
-          LibraryError: what is wrong.
+          LibraryError, RateLimited: what is wrong.
         """
         raise NotImplementedError
 
@@ -134,9 +141,11 @@ class AccountForm(Page):
     async def on_post(self, req: Any, resp: Any) -> None:
         values = await url_form(self.context, req)
         try:
-            user = await self.context.run(self.submit, values)
-        except LibraryError as error:
-            resp.status = problem_for(error).status
+            user = await self.context.run(self.submit, req, values)
+        except (LibraryError, RateLimited) as error:
+            problem = problem_for(error)
+            resp.status = problem.status
+            resp.set_headers(problem.headers or {})
             await self.render(req, resp, self.template, values=values, error=error)
             return
         await start_session(self.context, req, resp, user)
@@ -148,7 +157,8 @@ class SignUp(AccountForm):
 
     template = "signup.html"
 
-    def submit(self, values: dict[str, str]) -> User:
+    def submit(self, req: Any, values: dict[str, str]) -> User:
+        self.context.limits.sign_up(req)
         return accounts.sign_up(
             values.get("email", ""), values.get("password", ""), values.get("name", "")
         )
@@ -159,8 +169,12 @@ class LogIn(AccountForm):
 
     template = "login.html"
 
-    def submit(self, values: dict[str, str]) -> User:
-        return accounts.log_in(values.get("email", ""), values.get("password", ""))
+    def submit(self, req: Any, values: dict[str, str]) -> User:
+        email = values.get("email", "")
+        self.context.limits.log_in(req, email)
+        user = accounts.log_in(email, values.get("password", ""))
+        self.context.limits.logged_in(email)
+        return user
 
 
 class LogOut(Page):

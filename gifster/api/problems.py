@@ -15,6 +15,7 @@ from falcon.media.multipart import MultipartParseError
 
 from gifster import library
 from gifster.api.context import Context, TooBusy
+from gifster.api.limits import RateLimited
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 
@@ -102,11 +103,15 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
     app.add_error_handler(MultipartParseError, malformed_form)
     app.add_error_handler(UploadError, known)
     app.add_error_handler(library.LibraryError, known)
+    app.add_error_handler(RateLimited, known)
     app.set_error_serializer(serialize)
 
 
 def problem_for(error: Exception) -> Problem:
     """The problem that an error of the framework or the library is answered with."""
+    if isinstance(error, RateLimited):
+        wait = {"Retry-After": str(error.wait_s)}
+        return Problem(429, "rate_limited", str(error), headers=wait)
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     return Problem(status, getattr(error, "code", "refused"), str(error))
 

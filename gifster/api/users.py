@@ -25,6 +25,7 @@ class Users:
             raise Problem(422, f"{wrong[0]}_invalid", f"{wrong[0]} must be a text.")
 
         def work() -> tuple[User, str]:
+            self.context.limits.sign_up(req)
             user = accounts.sign_up(**values)
             return user, accounts.issue_token(user)
 
