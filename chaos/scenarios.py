@@ -24,6 +24,8 @@ from tests.stack import eventually
 
 #: A scenario's stream is cut after so long (seconds), however far it has come.
 STREAM_S = 150.0
+#: How long S3 is dead at first (seconds).
+DEAD_S = 30.0
 ROLES = {"web": 1, "worker": 2, "scheduler": 1}
 
 Scenario = Callable[[Path, int, int], Verdict]
@@ -39,7 +41,7 @@ def run(
     uploads: int,
     seed: int,
     trouble: Callable[[threading.Event], None],
-    per_s: float = 14.0,
+    per_s: float = 18.0,
 ) -> Verdict:
     """Send a stream of uploads to a site while `trouble` does its worst, until the event is set."""
     started = time.monotonic()
@@ -137,8 +139,8 @@ def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def storage(folder: Path, uploads: int, seed: int) -> Verdict:
-    """Store and cache on S3, which answers 500 and 503, is slow, cuts connections, and is dead for
-    a while; a worker is killed now and then, too."""
+    """Store and cache on S3, which is dead for half a minute, then answers 500 and 503, is slow,
+    cuts connections, and is dead for up to 3 seconds; a worker is killed now and then, too."""
     chance = random.Random(seed)
     folder.mkdir(parents=True)
     (folder / "s3").mkdir()
@@ -151,6 +153,11 @@ def storage(folder: Path, uploads: int, seed: int) -> Verdict:
         site = Site(folder / "site", ROLES, **variables)
 
         def trouble(calm: threading.Event) -> None:
+            calm.wait(2)
+            proxy.fault = "dead"
+            site.blows += 1
+            time.sleep(DEAD_S)
+            proxy.fault = ""
             while not calm.wait(chance.uniform(1, 2)):
                 proxy.fault = chance.choice(["error", "slow", "reset", "dead"])
                 site.blows += 1
@@ -160,7 +167,7 @@ def storage(folder: Path, uploads: int, seed: int) -> Verdict:
                 proxy.fault = ""
             proxy.fault = ""
 
-        return run("S3 with 500, 503, resets, slow, dead", site, uploads, seed, trouble)
+        return run("S3 dead for 30 s, 500, 503, resets, slow", site, uploads, seed, trouble)
 
 
 def full(folder: Path, uploads: int, seed: int) -> Verdict:
@@ -206,14 +213,36 @@ def _fill(path: Path) -> None:
                 continue
 
 
+def clock(folder: Path, uploads: int, seed: int) -> Verdict:
+    """The clock of all our processes set forward and back by up to two hours; workers killed."""
+    chance = random.Random(seed)
+    folder.mkdir(parents=True)
+    offset = folder / "offset"
+    offset.write_text("0")
+    wrong = {"PYTHONPATH": str(Path(__file__).parent / "clock"), "CHAOS_CLOCK": str(offset)}
+    site = Site(folder / "site", ROLES, **wrong)
+
+    def trouble(calm: threading.Event) -> None:
+        while not calm.wait(chance.uniform(1, 3)):
+            site.kill("worker", chance.choice)
+            (folder / "next").write_text(str(chance.randint(-7200, 7200)))
+            (folder / "next").replace(offset)
+            site.blows += 1
+
+    verdict = run("clock set by up to 2 h, workers killed", site, uploads, seed, trouble)
+    verdict.recovery_s = None  # the logs are by those clocks
+    return verdict
+
+
 SCENARIOS: dict[str, tuple[Scenario, float]] = {
     # name: the scenario, and its share of all uploads
     "kills": (kills, 0.4),
-    "broker": (broker, 0.15),
+    "broker": (broker, 0.1),
     "locked": (locked, 0.1),
-    "postgresql": (postgresql, 0.15),
+    "postgresql": (postgresql, 0.1),
     "storage": (storage, 0.1),
     "full": (full, 0.1),
+    "clock": (clock, 0.1),
 }
 
 __all__ = ["SCENARIOS", "NotHere", "Scenario"]

@@ -3,6 +3,7 @@
 Each way in (web, workers, scheduler, command line) calls `boot()` once, before anything else.
 """
 
+import ctypes
 import logging
 import secrets
 import sys
@@ -18,15 +19,23 @@ from gifster.settings import Settings, Storage
 from gifster.valkey import embedded_url
 
 MEDIA = "/media"
+#: Of glibc's malloc.h: which blocks are given back to the system as soon as they are freed (those
+#: of so many bytes), and how many heaps the threads of a process share.
+M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024
+M_ARENA_MAX, ARENAS = -8, 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def configure(settings: Settings) -> None:
     """Bind the models to the database, and the framework to its storages. Opens no connection."""
-    database.connect(settings.database.url)
+    durable = settings.durability == "fsync"
+    database.connect(settings.database.url, durable=durable)
     jobs.Job.bind(database.db)
     uploads.configure(
-        {"cache": storage(settings.cache), "store": storage(settings.store, MEDIA)},
+        {
+            "cache": storage(settings.cache, durable=durable),
+            "store": storage(settings.store, MEDIA, durable=durable),
+        },
         secret=settings.uploads.secret or secret_file(),
         private_remotes=settings.uploads.private_remotes,
     )
@@ -35,14 +44,16 @@ def configure(settings: Settings) -> None:
     ImageUploader.max_frames = settings.uploads.max_frames
 
 
-def storage(settings: Storage, base_url: str = "") -> uploads.Storage:
+def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> uploads.Storage:
     """The storage that a section of the settings describes.
 
     Parameters:
       base_url: where local files are served, unless the settings say otherwise.
+      durable: whether local files are synced to the disk.
     """
     if settings.kind == "local":
-        return uploads.LocalStorage(settings.root, settings.base_url or base_url)
+        base_url = settings.base_url or base_url
+        return uploads.LocalStorage(settings.root, base_url, durable=durable)
     return uploads.S3Storage(
         settings.bucket,
         prefix=settings.prefix,
@@ -91,8 +102,19 @@ def connect_broker(settings: Settings) -> RedisBroker:
 
 def boot(settings: Settings) -> RedisBroker:
     """Make this process ready for work: `configure()` and `connect_broker()`."""
+    _give_memory_back()
     configure(settings)
     return connect_broker(settings)
+
+
+def _give_memory_back() -> None:
+    """Keep a process that decodes images from growing for hours. Left alone, glibc raises its
+    threshold with each large block that is freed, and keeps the next ones in up to eight heaps for
+    each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 MB with this)."""
+    with suppress(OSError, AttributeError):  # another libc has neither the trouble nor the function
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(M_ARENA_MAX, ARENAS)
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
 def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:

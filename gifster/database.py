@@ -24,17 +24,20 @@ class DatabaseUnavailable(Exception):
     """The database cannot be used; says why."""
 
 
-def connect(url: str) -> peewee.Database:
+def connect(url: str, *, durable: bool = True) -> peewee.Database:
     """Make `db` stand for a database. No connection is opened yet.
 
     Parameters:
       url: `sqlite:///relative/or//absolute/path.db`, or `postgresql://user:password@host/name`.
+      durable: whether a commit is on the disk when it returns. Otherwise the crash of a machine,
+        though not of a process, may undo the last ones.
     """
-    db.initialize(_postgresql(url) if url.startswith("postgres") else _sqlite(url))
+    connected = _postgresql if url.startswith("postgres") else _sqlite
+    db.initialize(connected(url, durable))
     return _current()
 
 
-def _sqlite(url: str) -> peewee.Database:
+def _sqlite(url: str, durable: bool) -> peewee.Database:
     path = Path(unquote(urlsplit(url).path.removeprefix("/")))
     path.parent.mkdir(parents=True, exist_ok=True)
     database: peewee.Database = PooledSqliteDatabase(
@@ -45,8 +48,7 @@ def _sqlite(url: str) -> peewee.Database:
         check_same_thread=False,
         pragmas={
             "journal_mode": "wal",
-            # FULL: a commit is on the disk when it returns. NORMAL may lose the last ones.
-            "synchronous": "full",
+            "synchronous": "full" if durable else "normal",
             "busy_timeout": BUSY_TIMEOUT_S * 1000,
             "foreign_keys": 1,
         },
@@ -54,8 +56,10 @@ def _sqlite(url: str) -> peewee.Database:
     return database
 
 
-def _postgresql(url: str) -> peewee.Database:
+def _postgresql(url: str, durable: bool) -> peewee.Database:
     options: dict[str, Any] = parse_url(url)
+    if not durable:
+        options["options"] = f"{options.get('options', '')} -c synchronous_commit=off".strip()
     database: peewee.Database = PooledPostgresqlDatabase(
         options.pop("database"),
         prefer_psycopg3=True,

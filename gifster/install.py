@@ -48,6 +48,7 @@ def up(migrator, db):
         send_at = DoubleField(index=True)
         leased_by = CharField(null=True)
         deaths = IntegerField(default=0)
+        attempts = IntegerField(default=0)
         sendings = IntegerField(default=0)
         error = TextField(null=True)
         failed_at = DoubleField(null=True)

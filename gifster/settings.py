@@ -27,6 +27,8 @@ PROFILE = f"{PREFIX}PROFILE"
 #: The supervisor's mark on what it has started.
 SUPERVISED = f"{PREFIX}SUPERVISED"
 RESERVED = {PROFILE, SUPERVISED}
+#: What is in no section.
+ALONE = {"durability"}
 #: What must come from the environment.
 SECRETS = [
     ("mail", "password"),
@@ -160,6 +162,8 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
     )
 
+    #: Whether what is accepted is on the disk before the answer, or when the system thinks fit.
+    durability: Literal["fsync", "os"] = "fsync"
     web: Web = Web()
     database: Database = Database()
     broker: Broker = Broker()
@@ -228,9 +232,10 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _refuse_unknown_sections() -> None:
     for name in os.environ:
         if name.startswith(PREFIX) and name not in RESERVED:
-            section = name.removeprefix(PREFIX).split("__")[0].lower()
-            if section not in Settings.model_fields or "__" not in name:
+            section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+            if section not in Settings.model_fields or bool(key) != (section not in ALONE):
+                sections = [name for name in Settings.model_fields if name not in ALONE]
                 raise SettingsError(
                     f"{name}: no such setting (the form is {PREFIX}SECTION__KEY, "
-                    f"the sections are {', '.join(Settings.model_fields)})"
+                    f"the sections are {', '.join(sections)})"
                 )

@@ -89,12 +89,21 @@ def test_a_database_that_is_away_is_said_so():
         database.migrate()
 
 
-def test_sqlite_keeps_what_it_has_committed(booted: Settings):
-    if not isinstance(db.obj, peewee.SqliteDatabase):
-        pytest.skip("PostgreSQL does so by default")
-    assert db.obj.execute_sql("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert db.obj.execute_sql("PRAGMA synchronous").fetchone() == (2,)
-    assert db.obj.execute_sql("PRAGMA foreign_keys").fetchone() == (1,)
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_is_committed_is_on_the_disk_unless_that_is_not_wanted(
+    database_url: str, durable: bool
+):
+    database.connect(database_url, durable=durable)
+
+    with db.connection_context():
+        if isinstance(db.obj, peewee.SqliteDatabase):
+            assert db.execute_sql("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert db.execute_sql("PRAGMA synchronous").fetchone() == (2 if durable else 1,)
+            assert db.execute_sql("PRAGMA foreign_keys").fetchone() == (1,)
+        else:
+            setting = db.execute_sql("SHOW synchronous_commit").fetchone()
+            assert setting == ("on" if durable else "off",)
+    db.obj.close_all()
 
 
 def test_a_transaction_that_writes_does_not_fail_when_another_was_quicker(booted: Settings):

@@ -12,6 +12,7 @@ import redis
 from gifster import jobs
 from gifster.database import db
 from gifster.jobs import Job
+from gifster.jobs.lease import LEASE_S, Leases
 from gifster.settings import Settings
 from tests import images
 from tests.stack import Stack, eventually, files_below
@@ -82,6 +83,57 @@ def test_a_broker_that_lost_everything_gets_everything_again_at_once(booted: Set
     assert jobs.relay() == 2
     assert queued(booted) == 2
     assert jobs.relay() == 0
+
+
+def test_after_the_clock_was_set_back_nothing_waits_for_the_time_of_before(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Given, under a clock that is two hours fast, a job that waits, and one in a worker's hands
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 7200)
+    jobs.relay()
+    waiting = jobs.enqueue("send_welcome_email", "ann")
+    leased = jobs.enqueue("send_welcome_email", "bob")
+    assert Leases().take(leased.id)
+
+    # When it is set right
+    monkeypatch.setattr(time, "time", right)
+
+    # I expect what waits to be sent again, and the worker's lease to end when a lease does
+    assert jobs.relay() == 1
+    assert Job.get_by_id(waiting.id).sendings == 1
+    assert Job.get_by_id(leased.id).send_at <= right() + LEASE_S
+    assert Job.get_by_id(leased.id).leased_by
+    assert jobs.relay() == 0
+
+
+def test_retries_are_counted_however_often_the_broker_loses_the_job(booted: Settings):
+    # Given a job that fails, and may be tried three times
+    runs = []
+
+    @dramatiq.actor(max_retries=2, min_backoff=600_000, max_backoff=600_000)
+    def fails() -> None:
+        runs.append(1)
+        raise OSError("again")
+
+    jobs.relay()
+    job = jobs.enqueue("fails")
+    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1, worker_timeout=50)
+    worker.start()
+    try:
+        for attempts in (1, 2):
+            eventually(lambda expected=attempts: Job.get_by_id(job.id).attempts == expected)
+            # When the broker loses it each time it waits for its retry
+            redis.Redis.from_url(booted.broker.url).flushdb()
+            assert jobs.relay() == 1
+        # I expect it to be given up after the third, not to begin anew
+        eventually(lambda: Job.get_by_id(job.id).failed_at)
+        assert len(runs) == 3
+    finally:
+        worker.stop()
+
+    jobs.retry(job.id)
+    assert Job.get_by_id(job.id).attempts == 0
 
 
 def test_only_known_brokers_are_connected_to():

@@ -34,6 +34,18 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch):
     assert settings.queues == {"default": 9, "mail": 2}
 
 
+def test_durability_is_the_one_setting_outside_a_section(monkeypatch: pytest.MonkeyPatch):
+    write('durability = "os"')
+    assert load().durability == "os"
+
+    monkeypatch.setenv("GIFSTER_DURABILITY", "fsync")
+    assert load().durability == "fsync"
+
+    monkeypatch.setenv("GIFSTER_DURABILITY__LEVEL", "3")
+    with pytest.raises(SettingsError, match="GIFSTER_DURABILITY__LEVEL: no such setting"):
+        load()
+
+
 def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.MonkeyPatch):
     assert load(ROOT / "settings.toml").auth.anonymous_uploads is False
 
@@ -55,6 +67,9 @@ def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.Mo
         ("queues = {}", "queues: .*at least 1"),
         ("[broker]\nurl = 'kafka://x'", "broker.url"),
         ("[database]\nurl = 'mysql://x'", "database.url"),
+        ("durability = 'hope'", "durability: .*'fsync' or 'os'"),
+        ("[limits]\nupload = 'a lot'", 'limits.upload: .*must be like "10/hour"'),
+        ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies"),
         ("[store]\nkind = 'ftp'", "store.kind"),
         ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),
         ("[web", "settings.toml: "),

@@ -1,5 +1,7 @@
 """Storages: the contract, held by each that there is, and what is special to one."""
 
+import errno
+import os
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +13,7 @@ from gifster.uploads import LocalStorage, S3Storage, StorageUnavailable
 from gifster.uploads.storage.base import Presigning
 from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read
 from tests.s3 import S3Server
-from tests.stack import free_port
+from tests.stack import files_below, free_port
 
 
 @pytest.fixture
@@ -56,6 +58,33 @@ class TestLocalStorage(StorageContract):
         query = parse_qs(urlsplit(storage.url("a.gif", expires_s=-1)).query)
 
         assert not storage.allows("a.gif", query["expires"][0], query["signature"][0])
+
+    def test_a_disk_that_is_full_at_the_last_moment_leaves_nothing_behind(
+        self, storage: LocalStorage, source: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        storage.root.mkdir()
+
+        with pytest.raises(OSError, match="No space left"):
+            storage.upload(source, "a.gif", "image/gif")
+
+        assert files_below(storage.root) == []
+
+    @pytest.mark.parametrize(("durable", "syncs"), [(True, 3), (False, 0)])
+    def test_a_file_is_synced_with_its_folders_unless_that_is_not_wanted(
+        self, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch,
+        durable: bool, syncs: int,
+    ):  # fmt: skip
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+
+        LocalStorage(tmp_path / "files", durable=durable).upload(source, "a.gif", "image/gif")
+
+        assert len(synced) == syncs  # the file, its folder, and the folder that that is new in
+        assert (tmp_path / "files" / "a.gif").read_bytes() == source.read_bytes()
 
     def test_without_a_secret_nothing_is_signed(self, tmp_path: Path):
         with pytest.raises(ValueError, match="secret="):

@@ -26,7 +26,9 @@ def jobs_list(only_dead: bool) -> None:
 
     from gifster.jobs import dead, waiting
 
-    table = Table("id", "state", "actor", "arguments", "since", "reason", box=None, pad_edge=False)
+    table = Table(
+        "id", "state", "actor", "arguments", "failed", "since", "reason", box=None, pad_edge=False
+    )
     with open_database(settings_here()):
         for job in [*([] if only_dead else waiting()), *dead()]:
             since = datetime.fromtimestamp(job.failed_at or job.created_at, UTC)
@@ -35,6 +37,7 @@ def jobs_list(only_dead: bool) -> None:
                 "dead" if job.failed_at else "running" if job.leased_by else "waiting",
                 f"{job.actor} ({job.queue})",
                 " ".join(str(argument) for argument in job.arguments)[:60],
+                f"{job.attempts}×" if job.attempts else "",
                 since.isoformat(" ", "seconds"),
                 (job.error or "")[:80],
             )

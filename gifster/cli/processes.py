@@ -71,4 +71,4 @@ def scheduler() -> None:
     configure(settings)
     connect_our_broker(settings)
     end_with_supervisor()
-    gifster_scheduler.run()
+    gifster_scheduler.run(settings.worker.lease_s)

@@ -23,7 +23,8 @@ def retry(job_id: str) -> Job:
       NoSuchJob
     """
     job = _dead_job(job_id)
-    job.failed_at, job.deaths, job.leased_by, job.send_at = None, 0, None, time.time()
+    job.failed_at, job.deaths, job.attempts = None, 0, 0
+    job.leased_by, job.send_at = None, time.time()
     job.save()
     job.send()
     return job

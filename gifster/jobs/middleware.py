@@ -143,7 +143,9 @@ class OutboxRows(Middleware):
             # A retry waits in the broker: the relay must not be quicker than that.
             due = time.time() + delay / 1000 + RESEND_AFTER_S
             self._leases.forget(job_id)
-            Job.update(send_at=due, leased_by=None).where(Job.id == job_id).execute()
+            Job.update(
+                send_at=due, leased_by=None, attempts=message.options.get("retries", 0)
+            ).where(Job.id == job_id).execute()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period: others need not wait for the leases.

@@ -51,6 +51,9 @@ class Job(peewee.Model):
     #: The worker that has it in hand, and how many workers died while they had (see `lease.py`).
     leased_by = peewee.CharField(null=True)
     deaths = peewee.IntegerField(default=0)
+    #: How often it has failed. It counts across all sendings: after a worker's or a broker's death
+    #: the retries go on where they were.
+    attempts = peewee.IntegerField(default=0)
     #: How often the relay has sent it.
     sendings = peewee.IntegerField(default=0)
     #: The last exception, and when the retries ran out (null while there is hope).
@@ -67,7 +70,7 @@ class Job(peewee.Model):
             actor_name=self.actor,
             args=tuple(self.arguments),
             kwargs={},
-            options={"outbox_id": self.id},
+            options={"outbox_id": self.id, "retries": self.attempts},
         )
 
     def send(self) -> bool:

@@ -2,6 +2,7 @@
 
 Writes are atomic: a temporary name in the same folder, fsync, rename, fsync of the folder. So a
 crash leaves the old file, the new file, or a `.tmp` file that nobody reads; never half a file.
+Without fsync (`durable=False`) that holds for the crash of a process, not for that of the machine.
 """
 
 import hashlib
@@ -25,11 +26,16 @@ class LocalStorage:
       root: the folder; it is made when the first file comes.
       base_url: what comes before a key in `url()`: `/media`, or `https://cdn.example.org`.
       secret: what URLs that expire are signed with. Whoever serves the files asks `allows()`.
+      durable: whether a file is on the disk when it has been written; else it is when the operating
+        system thinks fit.
     """
 
-    def __init__(self, root: Path | str, base_url: str = "", secret: str = "") -> None:
+    def __init__(
+        self, root: Path | str, base_url: str = "", secret: str = "", *, durable: bool = True
+    ) -> None:
         self.root = Path(root).absolute()
         self.base_url = base_url.rstrip("/")
+        self.durable = durable
         self._secret = secret.encode()
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
@@ -38,7 +44,7 @@ class LocalStorage:
 
     def create(self, key: str) -> "LocalWriter":
         """A writer for a new file, for content that comes in pieces."""
-        return LocalWriter(self.path(key))
+        return LocalWriter(self.path(key), self.durable)
 
     def open(self, key: str) -> BinaryIO:
         return self.path(key).open("rb")
@@ -106,11 +112,11 @@ class LocalWriter:
     """Writes one file of a `LocalStorage`: it is there when the `with` block ends well, and leaves
     nothing behind when it does not."""
 
-    def __init__(self, path: Path) -> None:
-        self._target = path
+    def __init__(self, path: Path, durable: bool = True) -> None:
+        self._target, self._durable = path, durable
         #: Where the content is until `commit()`.
         self.path = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        self._file = _create_below(self.path)
+        self._file = _create_below(self.path, durable)
 
     def write(self, piece: bytes) -> None:
         """Append. `piece`: any number of bytes."""
@@ -123,42 +129,48 @@ class LocalWriter:
     def commit(self, content_type: str = "") -> None:
         """Make the file durable, then visible under its name."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._durable:
+            os.fsync(self._file.fileno())
         self._file.close()
         self.path.replace(self._target)
-        _fsync_folder(self._target.parent)
+        if self._durable:
+            _fsync_folder(self._target.parent)
 
     def abort(self) -> None:
-        """Leave nothing behind."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        """Leave nothing behind of what has not been committed."""
+        try:
+            self._file.close()
+        finally:  # closing writes what is buffered, for which a full disk has no room
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> "LocalWriter":
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        if exc_type is None:
-            self.commit()
-        else:
-            self.abort()
+        try:
+            if exc_type is None:
+                self.commit()
+        finally:
+            self.abort()  # of a committed file there is nothing left to remove
 
 
-def _create_below(path: Path) -> BinaryIO:
+def _create_below(path: Path, durable: bool) -> BinaryIO:
     """Create a file, and its folders. Another process may remove an empty folder in between."""
     for _ in range(100):
         try:
-            _make_folders(path.parent)
+            _make_folders(path.parent, durable)
             return path.open("xb")
         except FileNotFoundError:
             continue
     raise FileNotFoundError(path)
 
 
-def _make_folders(folder: Path) -> None:
+def _make_folders(folder: Path, durable: bool) -> None:
     if not folder.is_dir():
-        _make_folders(folder.parent)
+        _make_folders(folder.parent, durable)
         folder.mkdir(exist_ok=True)
-        _fsync_folder(folder.parent)
+        if durable:
+            _fsync_folder(folder.parent)
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:

@@ -1,0 +1,400 @@
+"""The states of an upload, walked through at random by Hypothesis: assigned, replaced, removed and
+deleted, with jobs that are delivered, delivered again, overtaken, and cut off after any step.
+
+A step is one of a storage or the database. A crash is an exception at one of them, after which that
+"process" can neither clean up nor commit any more. Being overtaken is having other things happen
+between two steps. What real processes make of it is in `test_chaos.py` and `test_races.py`.
+"""
+
+import errno
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import hypothesis
+import peewee
+from dramatiq.brokers.stub import StubBroker
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from gifster import jobs
+from gifster.jobs import Job
+from gifster.uploads import LocalStorage, UploadError
+from gifster.uploads.storage.local import LocalWriter
+from gifster.uploads.sweep import sweep
+from tests import images
+from tests.framework import Application, Person, db
+
+PICTURES = [images.still("PNG", (size, 20)) for size in (21, 22, 23, 24)]
+DIGESTS = [hashlib.sha256(picture).hexdigest() for picture in PICTURES]
+
+
+class Crashed(BaseException):
+    """The process is dead."""
+
+
+class Fate:
+    """What happens at each step of a process: mostly nothing."""
+
+    def __init__(self) -> None:
+        self._steps_left = 0
+        #: Says whether it has happened.
+        self._event: Callable[[str], bool] | None = None
+        self.dead = False
+        #: Whether something happened that only a sweep can tidy up after.
+        self.untidy = False
+
+    def step(self, where: str) -> None:
+        """`where`: "files" or "database"."""
+        if self.dead:
+            raise Crashed
+        if self._event is None:
+            return
+        if self._steps_left:
+            self._steps_left -= 1
+            return
+        event, self._event = self._event, None
+        if not event(where):
+            self._event = event
+
+    @contextmanager
+    def after(self, steps: int, event: Callable[[str], bool]) -> Iterator[None]:
+        """Within the block, have something happen, once, after so many steps."""
+        self._steps_left, self._event = steps, event
+        try:
+            yield
+        finally:
+            self._event, self.dead = None, False
+
+    def crash(self, where: str) -> bool:
+        self.dead = self.untidy = True
+        raise Crashed
+
+    def full_disk(self, where: str) -> bool:
+        if where == "files":
+            self.untidy = True
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return False
+
+
+class Writer(LocalWriter):
+    def __init__(self, path: Path, fate: Fate) -> None:
+        self._fate = fate
+        super().__init__(path)
+
+    def commit(self, content_type: str = "") -> None:
+        self._fate.step("files")
+        super().commit(content_type)
+        self._fate.step("files")
+
+    def abort(self) -> None:
+        if not self._fate.dead:
+            super().abort()
+
+
+class Folder(LocalStorage):
+    """A folder in whose reach a process can die."""
+
+    def __init__(self, root: Path, base_url: str, fate: Fate) -> None:
+        super().__init__(root, base_url)
+        self._fate = fate
+
+    def create(self, key: str) -> LocalWriter:
+        self._fate.step("files")
+        return Writer(self.path(key), self._fate)
+
+    def delete(self, key: str) -> None:
+        self._fate.step("files")
+        super().delete(key)
+        self._fate.step("files")
+
+
+class Database(peewee.SqliteDatabase):
+    """A database whose client can die before and after each statement and each commit."""
+
+    fate: Fate
+
+    def execute_sql(self, *arguments: Any, **options: Any) -> Any:
+        self.fate.step("database")
+        return super().execute_sql(*arguments, **options)
+
+    def commit(self) -> Any:
+        self.fate.step("database")
+        result = super().commit()
+        self.fate.step("database")
+        return result
+
+
+class Uploads(RuleBasedStateMachine):
+    """One person's avatar, and what became of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fate = Fate()
+        self.before = dramatiq.get_broker()
+        dramatiq.set_broker(StubBroker())
+        self.folder = Path(tempfile.mkdtemp(prefix="gifster-states-"))
+        database = Database(
+            self.folder / "db", pragmas={"synchronous": "off", "journal_mode": "wal"}
+        )
+        database.fate = self.fate
+        database.connect()
+        self.app = Application(self.folder, database)
+        self.app.cache = Folder(self.app.cache_folder, "", self.fate)
+        self.app.store = Folder(self.app.store_folder, "/files", self.fate)
+        self.app.configure()
+        self._meet_somebody()
+        self.delivered: list[tuple[str, list[Any]]] = []
+
+    def _meet_somebody(self) -> None:
+        self.pk = Person.create(name="Ann").id
+        #: The pictures that the avatar may be by now, by number; None is no picture. More than one
+        #: where a crash left open whether the last change was committed.
+        self.may_be: set[int | None] = {None}
+        #: Whether an upload may have failed: its cached file was lost or its job given up.
+        self.may_have_failed = False
+        #: Loaded some time ago.
+        self.stale = Person.get_by_id(self.pk)
+
+    def teardown(self) -> None:
+        try:
+            self._everything_is_done()
+            self._nothing_is_left_over()
+        finally:
+            db.obj.close()
+            dramatiq.set_broker(self.before)
+            shutil.rmtree(self.folder)
+
+    # What people do.
+
+    def _change(self, to: int | None, change: Callable[[], Any]) -> None:
+        """Make a change that may be cut off."""
+        try:
+            change()
+        except Crashed:
+            self._reconnect()
+            self.may_be = self.may_be | {to}
+        except OSError:
+            pass  # it was refused; its file is kept, so that save() can be called again
+        else:
+            self.may_be, self.may_have_failed = {to}, False
+
+    def _assign(self, number: int, *, at_once: bool = False) -> None:
+        person = Person.get_by_id(self.pk)
+        person.process_avatar_upload = at_once
+        person.avatar = PICTURES[number]
+        person.save()
+
+    def _remove(self) -> None:
+        person = Person.get_by_id(self.pk)
+        person.remove_avatar = True
+        person.save()
+
+    def _delete(self) -> None:
+        Person.get_by_id(self.pk).delete_instance()
+
+    @rule(
+        what=st.sampled_from(["assign"] * 4 + ["assign at once", "remove", "delete"]),
+        number=st.integers(0, 3),
+        trouble=st.sampled_from(["none"] * 3 + ["crash", "full disk"]),
+        steps=st.integers(0, 20),
+    )
+    def change(self, what: str, number: int, trouble: str, steps: int) -> None:
+        with self._in_trouble(trouble, steps):
+            match what:
+                case "assign":
+                    self._change(number, lambda: self._assign(number))
+                case "assign at once":
+                    self._change(number, lambda: self._assign(number, at_once=True))
+                case "remove":
+                    self._change(None, self._remove)
+                case _ if trouble == "none":
+                    self._delete()
+                    self._meet_somebody()
+
+    @rule()
+    def load(self) -> None:
+        self.stale = Person.get_by_id(self.pk)
+
+    @rule()
+    def save_what_was_loaded_long_ago(self) -> None:
+        self.stale.name = "Anna"
+        self.stale.save()
+
+    # What workers do.
+
+    @contextmanager
+    def _in_trouble(self, trouble: str, steps: int) -> Iterator[None]:
+        if trouble == "none":
+            yield
+            return
+        event = self.fate.crash if trouble == "crash" else self.fate.full_disk
+        with self.fate.after(steps, event):
+            yield
+
+    def _deliver(self, job: Job) -> None:
+        self.delivered.append((job.actor, job.arguments))
+        self.app.deliver(job)
+        Job.delete().where(Job.id == job.id).execute()
+
+    def _next_job(self, number: int, *, newest: bool) -> Job:
+        """A job that waits, of an upload that is made for it if there is none."""
+        if not jobs.waiting():
+            self._change(number, lambda: self._assign(number))
+        return jobs.waiting()[-1 if newest else 0]
+
+    @rule(number=st.integers(0, 3), newest=st.booleans())
+    def deliver(self, number: int, newest: bool) -> None:
+        self._deliver(self._next_job(number, newest=newest))
+
+    @rule(
+        number=st.integers(0, 3),
+        newest=st.booleans(),
+        trouble=st.sampled_from(["crash", "full disk"]),
+        steps=st.integers(0, 30),
+    )
+    def deliver_in_trouble(self, number: int, newest: bool, trouble: str, steps: int) -> None:
+        job = self._next_job(number, newest=newest)
+        with self._in_trouble(trouble, steps):
+            try:
+                self._deliver(job)
+            except Crashed:
+                self._reconnect()
+            except OSError:
+                pass  # it is tried again
+
+    @rule(
+        number=st.integers(0, 3),
+        newest=st.booleans(),
+        steps=st.integers(0, 30),
+        what=st.sampled_from(["assign", "assign", "remove", "delete", "the same", "another"]),
+    )
+    def deliver_and_be_overtaken(self, number: int, newest: bool, steps: int, what: str) -> None:
+        job = self._next_job(number, newest=newest)
+
+        def meanwhile(where: str) -> bool:
+            if db.obj.connection().in_transaction:  # others wait for it
+                return False
+            match what:
+                case "the same":
+                    self.app.deliver(job)
+                case "another":
+                    for other in jobs.waiting()[1:2]:
+                        self._deliver(other)
+                case _:
+                    self.change(what, 3, "none", 0)
+            return True
+
+        with self.fate.after(steps, meanwhile):
+            self._deliver(job)
+
+    @rule(
+        what=st.sampled_from(["again", "give up", "retry", "lose", "damage", "sweep"]),
+        place=st.integers(0, 5),
+    )
+    def whatever_else(self, what: str, place: int) -> None:
+        match what:
+            case "again":
+                for actor, arguments in self.delivered[-1 - place :][:1]:
+                    self.app.deliver(Job(actor=actor, arguments=arguments))
+            case "give up":
+                for job in [job for job in jobs.waiting() if job.actor == "store_asset"][:1]:
+                    self._give_up(job)
+            case "retry":
+                self._retry()
+            case "sweep":
+                sweep(repair=True, min_age_s=-1)
+            case _:
+                for name in self.app.cached:
+                    path = self.app.cache_folder / name
+                    path.unlink() if what == "lose" else path.write_bytes(b"<html>")
+                    self.may_have_failed = True
+
+    def _give_up(self, job: Job) -> None:
+        """The retries ran out, as `OutboxRows` has it then."""
+        Job.update(failed_at=1.0, leased_by=None).where(Job.id == job.id).execute()
+        actor = dramatiq.get_broker().get_actor(job.actor)
+        actor.options["on_failure"](OSError("the disk is full"), *job.arguments)
+
+    def _retry(self) -> None:
+        for job in jobs.dead():
+            jobs.retry(job.id)
+
+    # What must be so.
+
+    @invariant()
+    def what_is_ready_is_there_and_whole(self) -> None:
+        person = Person.get_by_id(self.pk)
+        stored = person.avatar.stored
+        if person.avatar_state == "ready":
+            assert stored is not None
+            assert person.avatar_tmp is None
+        if stored is not None:
+            content = (self.app.store_folder / stored.key).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == stored.sha256
+            for _, key in stored.files:
+                assert (self.app.store_folder / key).stat().st_size > 0
+
+    @invariant()
+    def what_does_not_wait_is_what_was_asked_for(self) -> None:
+        person = Person.get_by_id(self.pk)
+        if person.avatar_state == "failed":
+            lost = person.avatar_error.code in ("cache_file_missing", "cache_file_changed")
+            assert self.may_have_failed if lost else person.avatar_error.code == "storing_failed"
+        elif person.avatar_tmp is None:
+            now = person.avatar.stored
+            assert (None if now is None else DIGESTS.index(now.sha256)) in self.may_be
+
+    @invariant()
+    def what_waits_has_a_job(self) -> None:
+        person = Person.get_by_id(self.pk)
+        if person.avatar_tmp is not None:
+            named = {str(argument) for job in Job.select() for argument in job.arguments}
+            assert person.avatar_tmp.key in named
+
+    def _everything_is_done(self) -> None:
+        for _ in range(20):
+            self._retry()
+            waiting = jobs.waiting()
+            for job in waiting:
+                with suppress(UploadError):
+                    self._deliver(job)
+            if not waiting:
+                break
+        assert not jobs.waiting()
+        if self.fate.untidy:
+            sweep(repair=True, min_age_s=-1)
+        assert Person.get_by_id(self.pk).avatar_tmp is None
+        self.what_does_not_wait_is_what_was_asked_for()
+
+    def _nothing_is_left_over(self) -> None:
+        stored = Person.get_by_id(self.pk).avatar.stored
+        named = [] if stored is None else sorted(key for _, key in stored.files)
+        assert self.app.stored == named
+        assert self.app.cached == []
+        found = sweep(repair=False, min_age_s=-1)
+        assert not any(found.counts().values()), found
+
+    def _reconnect(self) -> None:
+        """A process that died has let go of the database; what it had not committed is gone."""
+        self.fate.dead = False
+        db.obj.close()
+        db.obj.connect()
+
+
+Uploads.TestCase.settings = hypothesis.settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+    report_multiple_bugs=False,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+TestUploads = Uploads.TestCase
