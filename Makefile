@@ -1,11 +1,12 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint format bench chaos hostile demo constraints clean
+.PHONY: help dev test lint audit format bench chaos hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
+OSV := https://api.osv.dev
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -23,6 +24,12 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that constraints.txt names
+	@$(BIN)/python -c 'import requests; requests.head("$(OSV)", timeout=10)' 2>/dev/null \
+		|| { echo "audit: not done, $(OSV) cannot be reached from here"; exit 0; } \
+		&& $(BIN)/pip-audit --vulnerability-service osv --osv-url $(OSV)/v1/query --disable-pip \
+			--no-deps --progress-spinner off --requirement constraints.txt
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -231,33 +231,29 @@ def web_process(site: Site) -> psutil.Process:
     return psutil.Process(web.popen.pid).children()[0]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000, help="at least (default 10000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="gifster-hostile-"))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("requests", total=options.requests)
-        sound = attack(folder / "site", options.requests, options.seed,
-                       lambda done: progress.advance(task, done))  # fmt: skip
-    if options.keep:
-        print(f"logs: {folder}")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0 if sound else 1
+@dataclass
+class Outcome:
+    """What an attack has come to."""
+
+    answers: Answers
+    #: How many processes ended meanwhile.
+    died: int
+    #: How many GIFs were accepted, by what became of them.
+    states: Counter[str]
+    #: Files and rows that do not fit together.
+    left: int
+
+    @property
+    def stood(self) -> bool:
+        """Whether nothing went wrong; memory is another question."""
+        settled = set(self.states) <= {"ready", "failed"}
+        return settled and not (self.answers.wrong or self.died or self.left)
 
 
 def attack(
     folder: Path, requests: int, seed: int, step: Callable[[int], None] = lambda done: None
-) -> bool:
-    """The whole of it.
-
-    Returns:
-      whether Gifster stood it.
-    """
-    started = time.monotonic()
+) -> Outcome:
+    """Start a Gifster, send it at least so many requests, and see what is left."""
     site = Site(
         folder,
         {"web": 1, "worker": 1, "scheduler": 1},
@@ -266,41 +262,58 @@ def attack(
     )
     try:
         site.start()
-        before = [(process.name, process.popen.pid) for process in site.processes]
+        before = [process.popen.pid for process in site.processes]
         answers = Attack(site, seed).run(requests, step)
-        gifs = settle(site, Promises())
-        states = Counter(gif["state"] for gif in gifs.values())
-        after = [(process.name, process.popen.pid) for process in site.processes]
+        states = Counter(gif["state"] for gif in settle(site, Promises()).values())
+        died = sum(
+            was != process.popen.pid for was, process in zip(before, site.processes, strict=True)
+        )
         site.stack.run("gifster", "fsck", "--repair", "--older-than", "0")
         settle(site, Promises(), 20)
-        left = counts_of(fsck(site))
-        died = site.log("worker").count("a worker died") + (before != after)
+        left = sum(counts_of(fsck(site)).values())
     finally:
         site.stop()
+    return Outcome(answers, died, states, left)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000, help="at least (default 10000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="gifster-hostile-"))
+    started = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("requests", total=options.requests)
+        outcome = attack(folder / "site", options.requests, options.seed,
+                         lambda done: progress.advance(task, done))  # fmt: skip
+    show(outcome)
+    print(f"seed {options.seed}, {time.monotonic() - started:.0f} s")
+    if options.keep:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if outcome.stood and outcome.answers.growth < GROWTH_BYTES else 1
+
+
+def show(outcome: Outcome) -> None:
+    """Print it."""
+    answers, console = outcome.answers, Console(width=110, highlight=False)
     table = Table("requests", "sent", "answers", box=None, pad_edge=False)
     for kind, counts in answers.by_kind.items():
         spread = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
         table.add_row(kind, f"{counts.total():,}", spread)
-    console = Console(width=110)
     console.print(table)
-    steps = answers.memory[:: max(1, len(answers.memory) // 16)]
-    series = ", ".join(f"{size / MB:.0f}" for size in steps)
-    console.print(f"web process over time, MB: {series}", highlight=False)
-    quarter = max(1, len(answers.memory) // 4)
+    accepted = ", ".join(f"{count:,} {state}" for state, count in sorted(outcome.states.items()))
+    steps = answers.memory[:: max(1, len(answers.memory) // 12)]
     console.print(
-        f"{answers.total:,} requests in {time.monotonic() - started:.0f} s, seed {seed}; "
-        f"{len(answers.wrong)} answers of 5xx or with a traceback; {died} processes died; "
-        f"accepted: {', '.join(f'{n:,} {state}' for state, n in sorted(states.items()))}; "
-        f"left behind: {sum(left.values())}; "
-        f"web process: {max(answers.memory[:quarter]) / MB:.1f} MB at most in the first quarter, "
-        f"{max(answers.memory[-quarter:]) / MB:.1f} MB in the last",
-        highlight=False,
+        f"{answers.total:,} requests, {len(answers.wrong)} answers of 5xx or with a traceback, "
+        f"{outcome.died} processes died, {outcome.left} left behind; accepted: {accepted}\n"
+        f"web process over time, MB: {', '.join(f'{size / MB:.0f}' for size in steps)}"
     )
     for wrong in answers.wrong[:10]:
-        console.print(wrong, style="red", highlight=False)
-    settled = set(states) <= {"ready", "failed"}
-    kept = not answers.wrong and not died and not any(left.values())
-    return kept and settled and answers.growth < GROWTH_BYTES
+        console.print(wrong, style="red")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ They are synchronous, know nothing of HTTP, and expect a database connection aro
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -17,7 +17,7 @@ from peewee import SQL, fn
 
 from gifster.database import db
 from gifster.jobs import transaction
-from gifster.models import Gif, GifTag, Tag, User
+from gifster.models import Finding, Gif, GifTag, Tag, User
 from gifster.uploads import CachedFile
 from gifster.uploads.rows import locked_row
 
@@ -236,6 +236,25 @@ def list_gifs(
         return gifs, None
     last = gifs[limit - 1]
     return gifs[:limit], _write_cursor(Gif.created_at.db_value(last.created_at), last.id)
+
+
+def count_by_state() -> dict[str, int]:
+    """How many GIFs there are in each state."""
+    query: Any = Gif.select(Gif.image_state, fn.COUNT(SQL("*"))).group_by(Gif.image_state)
+    return dict(query.tuples())
+
+
+def keep_findings(counts: Mapping[str, int]) -> None:
+    """Remember what a sweep has found, in place of what the one before had."""
+    with transaction(db):
+        Finding.delete().execute()
+        for kind, count in counts.items():
+            Finding.create(kind=kind, count=count)
+
+
+def last_findings() -> list[Finding]:
+    """What the last sweep found; nothing before the first."""
+    return list(Finding.select().order_by(Finding.kind))
 
 
 def states(gif_ids: Sequence[str]) -> dict[str, str]:

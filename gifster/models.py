@@ -101,6 +101,14 @@ class Gif(BaseModel):
         indexes = ((("user", "bytes"), False),)
 
 
+class Finding(BaseModel):
+    """How many of a kind the last sweep found (see `gifster.uploads.sweep`)."""
+
+    kind = peewee.CharField(20, primary_key=True)
+    count = peewee.IntegerField()
+    found_at: Any = MomentField(default=now)
+
+
 class Tag(BaseModel):
     name = peewee.CharField(50, unique=True)
 

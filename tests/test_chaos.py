@@ -1,9 +1,11 @@
-"""A short form of `make chaos`: what is accepted while things are killed is stored, once, whole."""
+"""Short forms of `make chaos` and `make hostile`: what is accepted while things are killed is
+stored, once, whole; and hostile requests are refused, with nothing left of them."""
 
 from pathlib import Path
 
 import pytest
 
+from chaos.hostile import attack
 from chaos.scenarios import SCENARIOS
 
 
@@ -15,3 +17,11 @@ def test_nothing_is_lost_done_twice_or_left_behind(tmp_path: Path, name: str):
 
     assert verdict.accepted == 60
     assert verdict.sound, verdict
+
+
+def test_hostile_requests_are_refused_and_leave_nothing_behind(tmp_path: Path):
+    outcome = attack(tmp_path / "site", 400, 4)
+
+    assert outcome.answers.total >= 400
+    assert outcome.answers.wrong == []
+    assert outcome.stood, outcome

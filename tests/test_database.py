@@ -11,7 +11,7 @@ from gifster.database import db
 from gifster.jobs import Job
 from gifster.settings import Settings
 
-MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, Job]
+MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, models.Finding, Job]
 
 ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]
 

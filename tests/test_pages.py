@@ -25,6 +25,9 @@ def test_every_answer_has_security_headers(stack: Stack, path: str):
     assert headers["referrer-policy"] == "same-origin"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe-inline" not in headers["content-security-policy"]
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
 
 
 def test_pages_have_no_inline_script_or_style(stack: Stack):

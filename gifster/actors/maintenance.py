@@ -4,7 +4,7 @@ import logging
 
 import dramatiq
 
-from gifster import accounts
+from gifster import accounts, library
 from gifster.actors import setup  # noqa: F401
 from gifster.uploads.sweep import sweep
 
@@ -15,6 +15,7 @@ logger = logging.getLogger("gifster.maintenance")
 def clean_up() -> None:
     """Remove what crashes have left behind, and sessions that are over."""
     found = sweep(repair=True).counts()
+    library.keep_findings(found)
     ended = accounts.forget_expired_tokens()
     log = logger.warning if found["missing"] else logger.info
     log("swept %s expired_tokens=%d", " ".join(f"{k}={v}" for k, v in found.items()), ended)

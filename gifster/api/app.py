@@ -10,6 +10,7 @@ from gifster.api import health, pages, problems
 from gifster.api.context import Context
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.live import Events
+from gifster.api.metrics import Metrics
 from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin
 from gifster.api.openapi import OpenApi
 from gifster.api.users import Users
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/users", Users(context), ""),
+        ("/metrics", Metrics(context), ""),
         ("/openapi.json", OpenApi(), ""),
         ("/events", events, ""),
         ("/", gallery, ""),

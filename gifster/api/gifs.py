@@ -1,5 +1,6 @@
 """The HTTP API of GIFs: `/api/gifs`, `/api/gifs/{id}`, `/api/gifs/{id}/image`."""
 
+import re
 from typing import Any
 
 import falcon
@@ -31,10 +32,8 @@ class Gifs:
         self.context = context
 
     async def on_get(self, req: Any, resp: Any) -> None:
-        try:
-            limit = int(req.get_param("limit") or 30)
-        except ValueError:
-            limit = 0
+        text = req.get_param("limit", default="30")
+        limit = int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
 
         def work() -> dict[str, Any]:
             gifs, following = library.list_gifs(

@@ -42,6 +42,9 @@ class Headers:
                 resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
         else:
             resp.set_header("Content-Security-Policy", self._page_policy)
+            resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
+            resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
+            resp.set_header("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
             if not req.path.startswith(STATIC + "/"):
                 resp.set_header("Cache-Control", "no-store")
 

@@ -162,6 +162,8 @@ def _paths() -> Json:
                                        {200: _ref("Health")})},
         "/readyz": {"get": _operation("readiness", "Whether it can do its work",
                                       {200: _ref("Readiness"), 503: _ref("Readiness")})},
+        "/metrics": {"get": _operation("metrics", "Counts, in Prometheus's text format",
+                                       {200: None})},
         "/openapi.json": {"get": _operation("openapi", "This document", {200: {"type": "object"}})},
     }  # fmt: skip
 

@@ -4,18 +4,21 @@ Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a
 `outbox` (a job as a row, written in the transaction of the data it is about), `broker` (a URL
 becomes a Dramatiq broker), `middleware` (what every job gets: logs, a database connection, the
 end of its outbox row), `lease` (who has a job in hand), `relay` (sends what the moment after the
-commit could not, and what a worker died over), `dead` (what was given up).
+commit could not, and what a worker died over), `dead` (what was given up), `stats` (how the queues
+are doing).
 """
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping
 from gifster.jobs.dead import NoSuchJob, dead, drop, retry, waiting
 from gifster.jobs.outbox import Job, enqueue, transaction
 from gifster.jobs.relay import relay
+from gifster.jobs.stats import QueueStats, stats
 
 __all__ = [
     "BrokerUnavailable",
     "Job",
     "NoSuchJob",
+    "QueueStats",
     "connect",
     "dead",
     "drop",
@@ -23,6 +26,7 @@ __all__ = [
     "ping",
     "relay",
     "retry",
+    "stats",
     "transaction",
     "waiting",
 ]

@@ -1,0 +1,53 @@
+"""`/metrics`: what Prometheus is told, from a real stack."""
+
+from collections.abc import Callable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests import images
+from tests.stack import Stack, eventually
+
+
+def metrics(stack: Stack) -> dict[tuple[str, ...], float]:
+    answer = stack.client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_gifs_jobs_and_what_a_sweep_found_are_counted(new_stack: Callable[..., Stack]):
+    # Given two GIFs that wait, as there is no worker
+    stack = new_stack()
+    stack.start_web()
+    assert ("gifster_gifs", "queued") not in metrics(stack)
+    ids = [stack.upload(images.gif()).json()["id"] for _ in range(2)]
+
+    counted = metrics(stack)
+    assert counted["gifster_gifs", "queued"] == 2
+    assert counted["gifster_jobs", "carrierwave", "waiting"] == 2
+    assert counted["gifster_jobs_oldest_seconds", "carrierwave"] > 0
+
+    # When they are stored, and one of them then loses its file
+    stack.start_worker()
+    gif, _ = (stack.finished(gif_id) for gif_id in ids)
+    (stack.var / "store" / gif["image"]["url"].removeprefix("/media/")).unlink()
+    stack.run("python", "-c", SWEEP)
+
+    # I expect the next sweep to say so
+    eventually(lambda: metrics(stack).get(("gifster_sweep_findings", "missing")) == 1)
+    counted = metrics(stack)
+    assert counted["gifster_gifs", "ready"] == 2
+    assert counted["gifster_sweep_findings", "orphans"] == 0
+    assert counted[("gifster_sweep_timestamp_seconds",)] > 1_700_000_000
+
+
+#: What the scheduler does every hour.
+SWEEP = """
+from gifster import boot, scheduler, settings
+boot.boot(settings.load())
+scheduler.request_clean_up()
+"""
