@@ -128,11 +128,12 @@ def test_a_quota_is_refused_before_the_body_is_read_and_nothing_is_left(web: Sta
 
 
 def test_the_page_says_that_a_quota_is_used_up(web: Stack):
-    codes = [upload(web, from_(f"203.0.113.{50 + n}")).status_code for n in range(3)]
+    cid = sign_up(web, "203.0.113.49")
+    codes = [upload(web, from_(f"203.0.113.{50 + n}") | cid).status_code for n in range(3)]
 
     page = web.client.post(
         "/gifs", files={"image": GIF},
-        headers=from_("203.0.113.54", Accept="text/html", **{"Sec-Fetch-Mode": "navigate"}),
+        headers=from_("203.0.113.54", Accept="text/html", **{"Sec-Fetch-Mode": "navigate"}) | cid,
     )  # fmt: skip
 
     assert codes == [202] * 3
