@@ -30,6 +30,12 @@ WEB = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _nobody_is_signed_in(request: pytest.FixtureRequest) -> None:
+    if "web" in request.fixturenames:
+        request.getfixturevalue("web").client.cookies.clear()
+
+
 def from_(address: str, **headers: str) -> dict[str, str]:
     return {"X-Forwarded-For": address, **headers}
 
