@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint audit format bench chaos hostile demo constraints clean
+.PHONY: help dev test lint audit format bench bench-queues chaos hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 dev: $(VENV)/.run ## Run everything on this machine (PORT=8000); Ctrl-C stops it
 	@exec $(BIN)/gifster dev --port $(PORT)
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## Format the code
 
 bench: $(VENV)/.dev ## Measure speed and memory on this machine
 	$(BIN)/python -m bench.upload
+
+bench-queues: $(VENV)/.dev ## Measure the queues beside stock Dramatiq
+	$(BIN)/python -m bench.queues
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)

@@ -97,7 +97,8 @@ def connect_broker(settings: Settings) -> RedisBroker:
     Raises:
       NoEmbeddedBroker
     """
-    return jobs.connect(broker_url(settings), lease_s=settings.worker.lease_s)
+    shares = {name: jobs.Share(queue.weight, queue.max) for name, queue in settings.queues.items()}
+    return jobs.connect(broker_url(settings), lease_s=settings.worker.lease_s, shares=shares)
 
 
 def boot(settings: Settings) -> RedisBroker:

@@ -14,6 +14,7 @@ import limits
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -42,7 +43,6 @@ PROFILES: dict[str, Any] = {
 }
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
-Weight = Annotated[int, Field(ge=1, le=1000)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -81,6 +81,18 @@ class Database(Section):
 
 class Broker(Section):
     url: str = Field("", pattern=r"^$|^(redis|rediss|unix)://")
+
+
+class Queue(Section):
+    """A queue's weight among those that have jobs, and how many threads of a worker process it gets
+    at most. A plain number is a weight."""
+
+    weight: int = Field(1, ge=1, le=1000)
+    max: int | None = Field(None, ge=1, le=64)
+
+
+def _queue(value: Any) -> Any:
+    return value if isinstance(value, dict | Queue) else {"weight": value}
 
 
 class Worker(Section):
@@ -168,7 +180,9 @@ class Settings(BaseSettings):
     database: Database = Database()
     broker: Broker = Broker()
     worker: Worker = Worker()
-    queues: dict[QueueName, Weight] = Field({"default": 5, "carrierwave": 3}, min_length=1)
+    queues: dict[QueueName, Annotated[Queue, BeforeValidator(_queue)]] = Field(
+        {"default": Queue(weight=5), "carrierwave": Queue(weight=3)}, min_length=1
+    )
     cache: Cache = Cache()
     store: Store = Store()
     uploads: Uploads = Uploads()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gifster.settings import Settings, SettingsError, load
+from gifster.settings import Queue, Settings, SettingsError, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,7 +31,7 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch):
     settings = load()
 
     assert (settings.web.port, settings.web.host) == (9000, "0.0.0.0")
-    assert settings.queues == {"default": 9, "mail": 2}
+    assert settings.queues == {"default": Queue(weight=9), "mail": Queue(weight=2)}
 
 
 def test_durability_is_the_one_setting_outside_a_section(monkeypatch: pytest.MonkeyPatch):
@@ -61,9 +61,12 @@ def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.Mo
         ("[wbe]\nport = 1", "wbe: no such key"),
         ("[web]\nport = 'a'", "web.port: .*integer"),
         ("[web]\nport = 70000", "web.port: .*65535"),
-        ("[queues]\ndefault = 0", "queues.default: .*greater than or equal to 1"),
+        ("[queues]\ndefault = 0", "queues.default.weight: .*greater than or equal to 1"),
         ("[queues]\ndefault = -3", "queues.default"),
         ("[queues]\n'de fault' = 5", "queues.de fault"),
+        ("[queues]\ndefault = 'much'", "queues.default.weight: .*integer"),
+        ("[queues]\ndefault = {wieght = 3}", "queues.default.wieght: no such key"),
+        ("[queues]\ndefault = {weight = 3, max = 0}", "queues.default.max: .*equal to 1"),
         ("queues = {}", "queues: .*at least 1"),
         ("[broker]\nurl = 'kafka://x'", "broker.url"),
         ("[database]\nurl = 'mysql://x'", "database.url"),

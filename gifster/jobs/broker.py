@@ -3,16 +3,17 @@
 `connect()` only makes the object; the first message or `ping()` opens a connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import dramatiq
 import redis
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, default_middleware
 
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
+from gifster.jobs.redis_broker import RedisBroker
+from gifster.jobs.turns import Share
 
 #: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
 #: the job's row is in the outbox, and the relay sends it later.
@@ -31,7 +32,10 @@ class BrokerUnavailable(Exception):
 
 
 def connect(
-    url: str, middleware: Sequence[Middleware] = (), lease_s: float = LEASE_S
+    url: str,
+    middleware: Sequence[Middleware] = (),
+    lease_s: float = LEASE_S,
+    shares: Mapping[str, Share] | None = None,
 ) -> RedisBroker:
     """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
 
@@ -39,6 +43,7 @@ def connect(
       url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
       middleware: what the application adds; it runs innermost.
       lease_s: how long after a worker's last sign of life its jobs are sent again (seconds).
+      shares: what each queue gets of the threads of a worker process.
 
     Raises:
       ValueError: the URL's scheme is none of these.
@@ -52,6 +57,7 @@ def connect(
     # Dramatiq runs the `after_` hooks in reverse: OutboxRows, standing before Retries, learns
     # whether Retries gave the message up, and the connection closes after everything else.
     broker = RedisBroker(
+        shares=shares,
         client=client,
         heartbeat_timeout=round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000),
         maintenance_chance=MAINTENANCE_CHANCE,

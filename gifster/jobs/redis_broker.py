@@ -1,0 +1,232 @@
+"""Dramatiq's Redis broker with what Sidekiq has: weighted queues, and jobs that start at once.
+
+Dramatiq's own consumers poll, with a pause that grows to a second while a queue is idle, and hand
+everything they have fetched to one work queue. These are told by the enqueue (Redis's publish, in
+the same round trip), and hand over what has its turn (`turns.py`). Dramatiq's worker is untouched.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.brokers import redis as dramatiq_redis
+from dramatiq.common import q_name
+from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import Middleware
+
+from gifster.jobs.turns import Share, Turns
+
+logger = logging.getLogger("gifster.jobs")
+
+#: How long a consumer that is told of new jobs goes without looking all the same; it is also the
+#: worker's sign of life (seconds).
+LOOK_EVERY_S = 2.5
+#: How long a consumer that cannot be told waits at most (seconds), and the first pause of those
+#: that double.
+MAX_PAUSE_S, FIRST_PAUSE_S = 1.0, 0.02
+RECONNECT_S = 2.0
+
+#: After Dramatiq's own script has put messages into a queue: wake who waits for them.
+_PUBLISH = """
+if command == "enqueue" or command == "requeue" then
+    redis.call("publish", namespace .. ":wake-up", queue_name)
+end
+"""
+
+
+class RedisBroker(dramatiq_redis.RedisBroker):
+    """A broker whose queues have shares, and whose consumers are woken up.
+
+    Parameters:
+      shares: by queue.
+      options: as Dramatiq's own broker.
+    """
+
+    def __init__(self, shares: Mapping[str, Share] | None = None, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.shares = dict(shares or {})
+        self.turns: Turns | None = None
+        self.wake_up = WakeUp(self.client, f"{self.namespace}:wake-up")
+        script = dramatiq_redis._scripts["dispatch"] + _PUBLISH.encode()
+        self.scripts["dispatch"] = self.client.register_script(script)
+        self.add_middleware(_Threads())
+
+    @property
+    def consumer_class(self) -> type["Consumer"]:
+        return Consumer
+
+    def close(self) -> None:
+        self.wake_up.stop()
+        super().close()
+
+
+class _Threads(Middleware):
+    """Tells the broker how many threads its worker has."""
+
+    def before_worker_boot(self, broker: Any, worker: dramatiq.Worker) -> None:
+        broker.turns = Turns(worker.worker_threads, broker.shares)
+
+
+class WakeUp:
+    """One connection, and one thread, of a worker process that hears of new messages.
+
+    Parameters:
+      client: the Redis client.
+      channel: what to listen to; messages there are names of queues.
+    """
+
+    def __init__(self, client: Any, channel: str) -> None:
+        self._client, self._channel = client, channel
+        self._events: dict[str, threading.Event] = defaultdict(threading.Event)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        #: Whether it would hear of a message now.
+        self.listening = False
+
+    def event(self, queue: str) -> threading.Event:
+        """What is set when something has come into a queue."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True, name="wake-up")
+                self._thread.start()
+            return self._events[queue]
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._listen()
+            except (redis.RedisError, OSError) as error:
+                if self.listening:
+                    logger.warning("not woken up any more, polling instead: %s", error)
+            self.listening = False
+            self._over.wait(RECONNECT_S)
+
+    def _listen(self) -> None:
+        with self._client.pubsub() as pubsub:
+            pubsub.subscribe(self._channel)
+            while not self._over.is_set():
+                message = pubsub.get_message(timeout=1.0)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    self.listening = True
+                    for event in list(self._events.values()):
+                        event.set()  # whatever came while nobody listened
+                elif message["type"] == "message":
+                    self._events[message["data"].decode()].set()
+
+
+class Consumer(dramatiq_redis._RedisConsumer):
+    """Fetches the messages of one queue, and hands each over when it is its turn, those of higher
+    priority first."""
+
+    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self._timeout_s = timeout / 1000
+        self._told = broker.wake_up.event(queue_name)
+        self._told.set()
+        self._looked_at = 0.0
+        #: Whether there may be more than there was room for.
+        self._more = True
+        self._pause_s = FIRST_PAUSE_S
+        self._fetched: list[tuple[int, int, Any]] = []
+        self._numbers = itertools.count()
+        delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
+        self._turns = None if delayed else broker.turns
+
+    @property
+    def outstanding_message_count(self) -> int:
+        return len(self.queued_message_ids) + len(self._fetched)
+
+    def __next__(self) -> Any:
+        self._look()
+        if not self._fetched:
+            if self._turns is not None:
+                self._turns.leave(self.queue_name)
+            self._wait()
+            return None
+        if self._turns is not None:
+            if not self._turns.take(self.queue_name, self._timeout_s):
+                return None
+            self._look()  # something of higher priority may have come meanwhile
+        _, _, message = heapq.heappop(self._fetched)
+        self.queued_message_ids.add(message.message_id)
+        return dramatiq.broker.MessageProxy(message)
+
+    def _look(self) -> None:
+        """Fetch what there is room for, if there may be something."""
+        if self.outstanding_message_count >= self.prefetch:
+            return
+        since = time.monotonic() - self._looked_at
+        every = LOOK_EVERY_S if self.broker.wake_up.listening else self._pause_s
+        if self._told.is_set() or (not self._fetched and (self._more or since >= every)):
+            try:
+                self._fetch()
+            except redis.ConnectionError as error:
+                raise ConnectionClosed(error) from None
+
+    def _fetch(self) -> None:
+        self._told.clear()  # before looking: what comes from now on sets it again
+        self._looked_at = time.monotonic()
+        room = self.prefetch - self.outstanding_message_count
+        fetched = self.broker.do_fetch(self.queue_name, room)
+        for data in fetched:
+            if data is not None:
+                message = dramatiq.Message.decode(data)
+                item = (self._priority(message), next(self._numbers), message)
+                heapq.heappush(self._fetched, item)
+        self._more = len(fetched) == room
+        self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
+
+    def _priority(self, message: dramatiq.Message[Any]) -> int:
+        actor = self.broker.actors.get(message.actor_name)
+        return 0 if actor is None else int(actor.priority)
+
+    def _wait(self) -> None:
+        if self.outstanding_message_count >= self.prefetch:
+            time.sleep(FIRST_PAUSE_S)
+            return
+        listening = self.broker.wake_up.listening
+        self._told.wait(self._timeout_s if listening else self._pause_s)
+
+    def ack(self, message: Any) -> None:
+        self._finish(super().ack, message)
+
+    def nack(self, message: Any) -> None:
+        self._finish(super().nack, message)
+
+    def _finish(self, finish: Any, message: Any) -> None:
+        try:
+            finish(message)
+        except ConnectionClosed:
+            raise  # it is tried again by the same thread, which is not free yet
+        except BaseException:
+            self._give_thread_back()
+            raise
+        self._give_thread_back()
+
+    def _give_thread_back(self) -> None:
+        if self._turns is not None:
+            self._turns.done(self.queue_name)
+
+    def close(self) -> None:
+        """Give back what has been fetched and not begun."""
+        fetched, self._fetched = [message for _, _, message in self._fetched], []
+        if self._turns is not None:
+            self._turns.leave(self.queue_name)
+        try:
+            self.requeue(fetched)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            logger.warning("left to the relay: %d fetched messages (%s)", len(fetched), error)

@@ -1,0 +1,92 @@
+"""Whose turn it is: the threads of a worker process are shared among its queues by weight.
+
+Dramatiq puts what its consumers fetch into one work queue, first come, first served. Here a
+consumer hands a job over only when a thread is free and it is its queue's turn, by stride
+scheduling (Waldspurger and Weihl, 1995): each job advances its queue's pass by 1/weight, and the
+lowest pass is next. So `default = 5, carrierwave = 3` is a ratio of 5:3 while both have jobs, as in
+Sidekiq; a queue that has none leaves its share to the others, and saves nothing up.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a queue gets of the threads: its weight among the queues that have jobs, and at most how
+    many threads at a time (None: all)."""
+
+    weight: int = 1
+    max: int | None = None
+
+
+class Turns:
+    """The threads of one worker process.
+
+    Parameters:
+      threads: how many there are.
+      shares: by queue; a queue that is not named has a weight of 1.
+    """
+
+    def __init__(self, threads: int, shares: Mapping[str, Share]) -> None:
+        self._threads, self._shares = threads, shares
+        self._changed = threading.Condition()
+        self._passes: dict[str, float] = {}
+        self._running: Counter[str] = Counter()
+        #: The queues that have jobs. One stays in the race while it fetches more, or between two of
+        #: its jobs: would it drop out, the others would have its turns.
+        self._racing: set[str] = set()
+
+    def take(self, queue: str, timeout_s: float) -> bool:
+        """Wait for a thread and the queue's turn, and take both.
+
+        Returns:
+          False if that did not come in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            self._race(queue)
+            while self._next() != queue:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return False
+            self._running[queue] += 1
+            self._passes[queue] += 1 / self._share(queue).weight
+            if len(self._racing) > 1:
+                self._changed.notify_all()
+            return True
+
+    def done(self, queue: str) -> None:
+        """Give the thread back."""
+        with self._changed:
+            self._running[queue] -= 1
+            self._changed.notify_all()
+
+    def leave(self, queue: str) -> None:
+        """Let the others have the queue's turns, as it has no jobs."""
+        with self._changed:
+            if queue in self._racing:
+                self._racing.discard(queue)
+                self._changed.notify_all()
+
+    def _race(self, queue: str) -> None:
+        if queue not in self._racing:
+            now = min((self._passes[other] for other in self._racing), default=0.0)
+            self._passes[queue] = max(self._passes.get(queue, 0.0), now)
+            self._racing.add(queue)
+
+    def _next(self) -> str | None:
+        if self._running.total() >= self._threads:
+            return None
+        able = [queue for queue in self._racing if self._has_room(queue)]
+        return min(able, key=lambda queue: (self._passes[queue], queue), default=None)
+
+    def _has_room(self, queue: str) -> bool:
+        limit = self._share(queue).max
+        return limit is None or self._running[queue] < limit
+
+    def _share(self, queue: str) -> Share:
+        return self._shares.get(queue, Share())
