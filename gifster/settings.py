@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import limits
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -47,6 +46,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _rate(text: str) -> str:
+    import limits  # noqa: PLC0415 only where a rate is set: it takes longer than all the rest
+
     try:
         limits.parse(text)
     except ValueError:

@@ -110,7 +110,8 @@ class WakeUp:
             except (redis.RedisError, OSError) as error:
                 if self.listening:
                     logger.warning("not woken up any more, polling instead: %s", error)
-            self.listening = False
+            finally:
+                self.listening = False
             self._over.wait(RECONNECT_S)
 
     def _listen(self) -> None:
