@@ -113,6 +113,27 @@ def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, 
     assert log.most["default"] >= 3
 
 
+def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, SHARES)
+    client = redis.Redis.from_url(broker_url)
+
+    sent = jobs.send_many(work[queue].message() for _ in range(600) for queue in SHARES)
+
+    assert sent == 1200
+    assert {queue: client.llen(f"dramatiq:{queue}") for queue in SHARES} == dict.fromkeys(
+        SHARES, 600
+    )
+    worker(threads=4)
+    eventually(lambda: len(log.started) == 1200, within=30)
+
+
+def test_many_jobs_for_a_broker_that_is_away_are_an_error(log: Log):
+    work = actors("redis://127.0.0.1:1/0", log, SHARES)
+
+    with pytest.raises(jobs.BrokerUnavailable):
+        jobs.send_many([work["default"].message()])
+
+
 def test_priorities_hold_within_a_queue(broker_url: str, log: Log, worker):
     jobs.connect(broker_url, shares=SHARES)
     gate, begun = threading.Event(), threading.Event()

@@ -8,7 +8,7 @@ outbox row), `lease` (who has a job in hand), `relay` (sends what the moment aft
 not, and what a worker died over), `dead` (what was given up), `stats` (how the queues are doing).
 """
 
-from gifster.jobs.broker import BrokerUnavailable, connect, ping
+from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
 from gifster.jobs.dead import NoSuchJob, dead, drop, retry, waiting
 from gifster.jobs.outbox import Job, enqueue, transaction
 from gifster.jobs.relay import relay
@@ -28,6 +28,7 @@ __all__ = [
     "ping",
     "relay",
     "retry",
+    "send_many",
     "stats",
     "transaction",
     "waiting",
