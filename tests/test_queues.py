@@ -219,6 +219,28 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has_fetched(broker_url: str
     assert client.hlen("dramatiq:default.msgs") == waiting
 
 
+def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
+    broker_url: str, log: Log, worker
+):
+    # Given messages that a worker has fetched, which then died: it shows no sign of life any more
+    work = actors(broker_url, log, SHARES)
+    for queue in SHARES:
+        work[queue].send()
+    dead = dramatiq.get_broker()
+    for queue in SHARES:
+        assert dead.do_fetch(queue, 8)
+    client = redis.Redis.from_url(broker_url)
+    client.zadd("dramatiq:__heartbeats__", {dead.broker_id: 1})
+
+    # When another one has nothing to do but look for it
+    living = jobs.connect(broker_url, shares=SHARES)
+    for actor in work.values():
+        living.declare_actor(actor)
+    worker(threads=2)
+
+    eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
+
+
 def test_a_queue_that_slept_has_saved_nothing_up():
     turns = Turns(1, {"a": Share(1), "b": Share(1)})
     for _ in range(50):

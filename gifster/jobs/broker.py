@@ -24,9 +24,6 @@ TIMEOUT_S = 3.0
 #: taken for dead, and what it had fetched and not begun goes back to its queue. Each consumer polls
 #: at least once a second; a message that comes twice is skipped for its lease.
 MIN_HEARTBEAT_TIMEOUT_S = 5.0
-#: How many of a million commands look for dead workers. Dramatiq's 1,000 leaves that to chance
-#: for minutes on a quiet system.
-MAINTENANCE_CHANCE = 100_000
 
 
 class BrokerUnavailable(Exception):
@@ -62,7 +59,6 @@ def connect(
         shares=shares,
         client=client,
         heartbeat_timeout=round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000),
-        maintenance_chance=MAINTENANCE_CHANCE,
         middleware=[
             EndWithParent(),
             DatabaseConnection(),

@@ -59,12 +59,24 @@ class RedisBroker(dramatiq_redis.RedisBroker):
         self.turns: Turns | None = None
         self._channel = f"{self.namespace}:wake-up"
         self.wake_up = WakeUp(self.client, self._channel)
+        self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
         self.add_middleware(_Threads())
 
     @property
     def consumer_class(self) -> type["Consumer"]:
         return Consumer
+
+    def _should_do_maintenance(self, command: str) -> int:
+        """Whether a command also gives back what dead workers had fetched: for each queue every
+        `LOOK_EVERY_S`. Dramatiq leaves it to chance, for minutes on a quiet system."""
+        if command != "fetch":
+            return 0
+        last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
+        due = time.monotonic() - last >= LOOK_EVERY_S * 0.9
+        if due:
+            self._maintained.at = time.monotonic()
+        return int(due)
 
     def enqueue_many(self, messages: Iterable[dramatiq.Message[Any]]) -> int:
         """Enqueue messages, `BATCH` of them in a round trip (Sidekiq's `push_bulk`).
