@@ -111,7 +111,7 @@ def boot(settings: Settings) -> RedisBroker:
 def _give_memory_back() -> None:
     """Keep a process that decodes images from growing for hours. Left alone, glibc raises its
     threshold with each large block that is freed, and keeps the next ones in up to eight heaps for
-    each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 MB with this)."""
+    each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 to 6 with this)."""
     with suppress(OSError, AttributeError):  # another libc has neither the trouble nor the function
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(M_ARENA_MAX, ARENAS)

@@ -75,7 +75,8 @@ class RateLimits:
 
     def logged_in(self, email: str) -> None:
         """Forget the attempts for an account, as the last one was good."""
-        self._ask(lambda limiter: limiter.clear(self._log_in, "log_in", _account(email)))
+        if self._on:
+            self._ask(lambda limiter: limiter.clear(self._log_in, "log_in", _account(email)))
 
     def upload(self, req: Any, user: User | None) -> None:
         """Count an upload.

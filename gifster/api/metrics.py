@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from gifster import jobs, library
 from gifster.api.context import Context
@@ -19,7 +20,7 @@ class Metrics:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry = CollectorRegistry()
         self._registry.register(_Database())
 
     async def on_get(self, req: Any, resp: Any) -> None:
@@ -27,10 +28,7 @@ class Metrics:
         resp.content_type = CONTENT_TYPE_LATEST
 
 
-class _Database:
-    def describe(self) -> list[Gauge]:
-        return []  # else the registry would ask the database at the start
-
+class _Database(Collector):
     def collect(self) -> Iterator[Gauge]:
         gifs = Gauge("gifster_gifs", "GIFs, by state.", labels=["state"])
         for state, count in library.count_by_state().items():
