@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dramatiq.brokers.redis import RedisBroker
+import dramatiq
 
 from gifster import database, jobs, uploads
 from gifster.models import ImageUploader
@@ -30,7 +30,7 @@ def configure(settings: Settings) -> None:
     """Bind the models to the database, and the framework to its storages. Opens no connection."""
     durable = settings.durability == "fsync"
     database.connect(settings.database.url, durable=durable)
-    jobs.Job.bind(database.db)
+    database.db.bind(jobs.TABLES)
     uploads.configure(
         {
             "cache": storage(settings.cache, durable=durable),
@@ -91,17 +91,22 @@ def broker_url(settings: Settings) -> str:
     return settings.broker.url or embedded_url()
 
 
-def connect_broker(settings: Settings) -> RedisBroker:
+def connect_broker(settings: Settings) -> dramatiq.Broker:
     """Connect to `broker_url()`. Opens no connection yet.
 
     Raises:
       NoEmbeddedBroker
     """
     shares = {name: jobs.Share(queue.weight, queue.max) for name, queue in settings.queues.items()}
-    return jobs.connect(broker_url(settings), lease_s=settings.worker.lease_s, shares=shares)
+    return jobs.connect(
+        broker_url(settings),
+        lease_s=settings.worker.lease_s,
+        shares=shares,
+        max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,
+    )
 
 
-def boot(settings: Settings) -> RedisBroker:
+def boot(settings: Settings) -> dramatiq.Broker:
     """Make this process ready for work: `configure()` and `connect_broker()`."""
     _give_memory_back()
     configure(settings)

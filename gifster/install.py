@@ -46,11 +46,15 @@ def up(migrator, db):
         arguments = TextField()
         created_at = DoubleField()
         send_at = DoubleField(index=True)
+        due_at = DoubleField(null=True)
         leased_by = CharField(null=True)
+        thread = CharField(null=True)
+        started_at = DoubleField(null=True)
         deaths = IntegerField(default=0)
         attempts = IntegerField(default=0)
         sendings = IntegerField(default=0)
         error = TextField(null=True)
+        traceback = TextField(null=True)
         failed_at = DoubleField(null=True)
 
         class Meta:

@@ -54,6 +54,8 @@ class User(BaseModel):
     email = peewee.CharField(254, unique=True)
     name = peewee.CharField(100)
     password_hash = peewee.CharField()
+    #: Whether the page of the jobs is for them.
+    is_admin = peewee.BooleanField(default=False)
     created_at: Any = MomentField(default=now)
     #: When a worker took the welcome mail in hand, and when the mail server had it.
     welcome_claimed_at: Any = MomentField(null=True)

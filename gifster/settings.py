@@ -42,6 +42,7 @@ PROFILES: dict[str, Any] = {
 }
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+RecurringName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -81,7 +82,7 @@ class Database(Section):
 
 
 class Broker(Section):
-    url: str = Field("", pattern=r"^$|^(redis|rediss|unix)://")
+    url: str = Field("", pattern=r"^$|^(redis|rediss|unix|amqp|amqps)://")
 
 
 class Queue(Section):
@@ -101,6 +102,29 @@ class Worker(Section):
     threads: int = Field(4, ge=1, le=64)
     lease_s: float = Field(10, ge=1, le=3600)
     grace_s: float = Field(8, ge=0, le=3600)
+    #: What a process may have in memory before it is started anew, between jobs. 0: no limit.
+    max_memory_mb: int = Field(0, ge=0)
+
+
+class Recurring(Section):
+    """A job that comes again and again. A plain text is a rule of cron's."""
+
+    cron: str
+    actor: str = ""
+    arguments: list[Any] = []
+    queue: str = "default"
+    timezone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _is_a_rule(self) -> "Recurring":
+        from gifster.cron import next_after  # noqa: PLC0415 only where there is a rule
+
+        next_after(self.cron, self.timezone)
+        return self
+
+
+def _recurring(value: Any) -> Any:
+    return value if isinstance(value, dict | Recurring) else {"cron": value}
 
 
 class Storage(Section):
@@ -184,6 +208,8 @@ class Settings(BaseSettings):
     queues: dict[QueueName, Annotated[Queue, BeforeValidator(_queue)]] = Field(
         {"default": Queue(weight=5), "carrierwave": Queue(weight=3)}, min_length=1
     )
+    #: By name, which is the actor's where none is given.
+    recurring: dict[RecurringName, Annotated[Recurring, BeforeValidator(_recurring)]] = {}
     cache: Cache = Cache()
     store: Store = Store()
     uploads: Uploads = Uploads()

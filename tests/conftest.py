@@ -49,6 +49,14 @@ def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
 
 
+@pytest.fixture(autouse=True)
+def _no_tables_of_another_test() -> Iterator[None]:
+    """So that no worker writes into a database that is not its test's."""
+    yield
+    for table in jobs.TABLES:
+        table.bind(None)
+
+
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     with ValkeyServer(free_port(), data_dir=tmp_path_factory.mktemp("valkey")) as server:

@@ -6,7 +6,7 @@ from typing import Any
 import dramatiq
 import peewee
 
-from gifster.jobs import Job
+from gifster.jobs import TABLES, Job
 from gifster.uploads import (
     Backgrounder,
     CacheField,
@@ -72,7 +72,7 @@ class Application:
     def __init__(self, folder: Path, database: peewee.Database, s3: S3Server | None = None) -> None:
         self.database = database
         db.initialize(database)
-        Job.bind(database)
+        database.bind(TABLES)
         self.cache: Storage
         self.store: Storage
         if s3 is None:
@@ -88,7 +88,7 @@ class Application:
             self.cache_folder = s3.folder(f"{name}cache")
             self.store_folder = s3.folder(f"{name}store")
         self.configure()
-        database.create_tables([Person, Company, Job])
+        database.create_tables([Person, Company, *TABLES])
         self._declare_actors()
 
     def configure(self, **options: Any) -> None:

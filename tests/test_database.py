@@ -8,10 +8,10 @@ import pytest
 
 from gifster import database, models
 from gifster.database import db
-from gifster.jobs import Job
+from gifster.jobs import TABLES
 from gifster.settings import Settings
 
-MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, models.Finding, Job]
+MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, models.Finding, *TABLES]
 
 ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]
 

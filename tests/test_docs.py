@@ -7,7 +7,6 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.jobs import Job
 from gifster.uploads import safe_name
 from gifster.uploads.testing import run_jobs
 from tests import images
@@ -20,10 +19,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
-    before = Job._meta.database
     yield
-    # The guide's database is a relative path: a worker of a later test would make it where it runs.
-    Job.bind(before)
     dramatiq.get_broker().close()
 
 

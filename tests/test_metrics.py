@@ -47,7 +47,9 @@ def test_gifs_jobs_and_what_a_sweep_found_are_counted(new_stack: Callable[..., S
 
 #: What the scheduler does every hour.
 SWEEP = """
-from gifster import boot, scheduler, settings
+from gifster import boot, jobs, settings
+from gifster.database import db
 boot.boot(settings.load())
-scheduler.request_clean_up()
+with db.connection_context():
+    jobs.enqueue("clean_up", unique="clean_up")
 """

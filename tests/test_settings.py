@@ -74,6 +74,8 @@ def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.Mo
         ("[limits]\nupload = 'a lot'", 'limits.upload: .*must be like "10/hour"'),
         ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies"),
         ("[store]\nkind = 'ftp'", "store.kind"),
+        ("[recurring]\nclean_up = 'hourly'", "recurring.clean_up: .*5 fields"),
+        ("[recurring]\nx = {cron = '@daily', zone = 'UTC'}", "recurring.x.zone: no such key"),
         ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),
         ("[web", "settings.toml: "),
     ],

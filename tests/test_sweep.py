@@ -201,10 +201,16 @@ def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Sta
     stack = new_stack()
     stack.start_worker()
     script = """
-from gifster import boot, scheduler, settings
-boot.boot(settings.load())
+from gifster import boot, jobs, scheduler, settings
+from gifster.database import db
+loaded = settings.load()
+boot.boot(loaded)
+for _ in range(3):  # three schedulers, of which none has looked yet
+    scheduler.look_at_the_clock(scheduler.recurring_jobs(loaded))
+with db.connection_context():
+    jobs.RecurringJob.update(next_at=1).execute()
 for _ in range(3):
-    scheduler.request_clean_up()
+    scheduler.look_at_the_clock(scheduler.recurring_jobs(loaded))
 """
     assert stack.run("python", "-c", script).returncode == 0
 

@@ -19,7 +19,7 @@ from gifster import jobs, uploads
 VAR = Path(os.environ.get("AVATARS_VAR", "var/avatars")).absolute()
 VAR.mkdir(parents=True, exist_ok=True)
 db = peewee.SqliteDatabase(VAR / "app.db", pragmas={"journal_mode": "wal"}, timeout=15)
-jobs.Job.bind(db)
+db.bind(jobs.TABLES)
 jobs.connect(os.environ.get("AVATARS_BROKER", "redis://127.0.0.1:6379/0"))
 store = uploads.LocalStorage(VAR / "store", "/files")
 uploads.configure({"cache": uploads.LocalStorage(VAR / "cache"), "store": store})
@@ -71,7 +71,7 @@ def refuse(req: Any, resp: Any, error: uploads.UploadError, params: Any) -> None
 
 if __name__ == "__main__":
     with db.connection_context():
-        db.create_tables([User, jobs.Job])
+        db.create_tables([User, *jobs.TABLES])
     app: falcon.App[Any, Any] = falcon.App()
     app.add_error_handler(uploads.UploadError, refuse)
     app.add_route("/users/{name}", Users())

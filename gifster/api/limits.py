@@ -1,7 +1,7 @@
 """Rate limits, by address and by user or account.
 
-The counters are in Redis, where all web processes share them. While it is away each process counts
-for itself: an upload does not wait for a broker.
+The counters are in Redis, where all web processes share them. While it is away, or where the broker
+is another, each process counts for itself: an upload does not wait for a broker.
 """
 
 import math
@@ -39,7 +39,7 @@ class RateLimits:
 
     Parameters:
       settings: the application's.
-      broker_url: the Redis that the counters are kept in.
+      broker_url: the broker; if it is a Redis, the counters are kept there.
     """
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
@@ -48,12 +48,8 @@ class RateLimits:
         self._sign_up = parse(settings.limits.sign_up)
         self._log_in = parse(settings.limits.log_in)
         self._upload = parse(settings.limits.upload)
-        pool = redis.ConnectionPool.from_url(
-            broker_url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
-        )
-        prefix = "gifster:limits"
-        self._shared = Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))
         self._own = Limiter(MemoryStorage())
+        self._shared = self._own if broker_url.startswith("amqp") else _in_redis(broker_url)
         self._away_until = 0.0
 
     def sign_up(self, req: Any) -> None:
@@ -105,6 +101,13 @@ class RateLimits:
 
     def _address(self, req: Any) -> str:
         return client_network(req.access_route, self._proxies)
+
+
+def _in_redis(url: str) -> Limiter:
+    pool = redis.ConnectionPool.from_url(
+        url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
+    )
+    return Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix="gifster:limits"))
 
 
 def client_network(route: list[str], proxies: list[Network]) -> str:

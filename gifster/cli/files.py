@@ -95,15 +95,15 @@ def _wait_for(ids: set[str]) -> "Iterator[Job]":
 
     from rich.progress import Progress
 
-    from gifster.jobs import dead, waiting
+    from gifster.jobs import Job, State, find
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("making versions", total=len(ids))
-        while left := ids & {job.id for job in waiting()}:
+        while left := ids & {job.id for job in Job.select(Job.id).where(Job.failed_at.is_null())}:
             progress.update(task, completed=len(ids) - len(left))
             time.sleep(0.25)
         progress.update(task, completed=len(ids))
-    yield from (job for job in dead() if job.id in ids)
+    yield from (job for job in find(State.DEAD) if job.id in ids)
 
 
 @cli.group()

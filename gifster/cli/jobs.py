@@ -1,7 +1,10 @@
-"""The jobs: `jobs list`, `retry`, `drop`."""
+"""The jobs: `jobs list|show|retry|drop`, the queues: `jobs queues|pause|resume`, the workers:
+`jobs workers|quiet|wake`."""
 
+import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 from rich.console import Console
@@ -9,52 +12,88 @@ from rich.table import Table
 
 from gifster.cli.root import Refused, cli, connect_our_broker, open_database, settings_here
 
+as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
 
 @cli.group()
 def jobs() -> None:
-    """Look at background jobs; retry or drop the dead ones.
+    """Look at background jobs, queues and workers, and tell them what to do.
 
-    A dead job is one whose retries ran out, or over which three workers died.
+    A dead job is one whose retries ran out, or over which three workers died. The page /jobs has
+    the same, for admins.
     """
 
 
 @jobs.command("list")
 @click.option("--dead", "only_dead", is_flag=True, help="Only those that were given up.")
-def jobs_list(only_dead: bool) -> None:
-    """List the jobs that are not done, oldest first, then the dead."""
-    from datetime import UTC, datetime
+@as_json
+def jobs_list(only_dead: bool, as_json: bool) -> None:
+    """List the jobs that are not done."""
+    from gifster.jobs import State, find, state_of
+    from gifster.overview import job_json
 
-    from gifster.jobs import dead, waiting
-
-    table = Table(
-        "id", "state", "actor", "arguments", "failed", "since", "reason", box=None, pad_edge=False
-    )
+    columns = ["id", "state", "actor", "arguments", "failed", "since", "due", "reason"]
+    rows: list[list[str]] = []
     with open_database(settings_here()):
-        for job in [*([] if only_dead else waiting()), *dead()]:
-            since = datetime.fromtimestamp(job.failed_at or job.created_at, UTC)
-            table.add_row(
+        found = [job for s in ([State.DEAD] if only_dead else State) for job in find(s)]
+    if as_json:
+        _print_json([job_json(job) for job in found])
+    else:
+        for job in found:
+            state = state_of(job)
+            due = state in (State.SCHEDULED, State.RETRYING)
+            rows.append([
                 job.id,
-                "dead" if job.failed_at else "running" if job.leased_by else "waiting",
+                state.value,
                 f"{job.actor} ({job.queue})",
                 " ".join(str(argument) for argument in job.arguments)[:60],
                 f"{job.attempts}×" if job.attempts else "",
-                since.isoformat(" ", "seconds"),
+                _moment(job.failed_at or job.created_at),
+                _moment(job.due_at) if due else "",
                 (job.error or "")[:80],
-            )
-    if table.row_count:
-        Console(width=200 if not sys.stdout.isatty() else None).print(table)
-    else:
-        click.echo("no dead jobs" if only_dead else "no jobs: everything is done")
+            ])  # fmt: skip
+        _print(columns, rows, "no dead jobs" if only_dead else "no jobs: everything is done")
+
+
+@jobs.command("show")
+@click.argument("job_id", metavar="ID")
+def jobs_show(job_id: str) -> None:
+    """Show all that is known of a job, with the traceback of its last failure."""
+    from gifster.jobs import Job, state_of
+
+    with open_database(settings_here()):
+        job = Job.get_or_none(Job.id == job_id)
+    if job is None:
+        raise Refused(f"there is no job {job_id}: it is done, or never was")
+    moments = {
+        name: getattr(job, name) for name in ("created_at", "due_at", "started_at", "failed_at")
+    }
+    facts = {
+        "id": job.id,
+        "state": state_of(job).value,
+        "actor": job.actor,
+        "queue": job.queue,
+        "arguments": json.dumps(job.arguments, ensure_ascii=False),
+        **{name: _moment(at) for name, at in moments.items() if at},
+        "failed": f"{job.attempts}×, over it died {job.deaths} workers",
+        "worker": f"{job.leased_by} {job.thread}" if job.leased_by else "",
+        "reason": job.error or "",
+    }
+    for name, value in facts.items():
+        if value:
+            click.echo(f"{name:<11} {value}")
+    if job.traceback:
+        click.echo(f"\n{job.traceback.rstrip()}")
 
 
 @jobs.command("retry")
 @click.argument("ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
-    """Have dead jobs done after all, by their ids."""
+    """Have dead jobs done after all, by their ids; or now what waits for later."""
     from gifster.jobs import retry
 
-    _each_dead_job(ids, everything, "sent again", retry)
+    _each_job(ids, everything, "sent again", retry)
 
 
 @jobs.command("drop")
@@ -64,13 +103,13 @@ def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
     """Forget dead jobs, by their ids."""
     from gifster.jobs import drop
 
-    _each_dead_job(ids, everything, "dropped", drop)
+    _each_job(ids, everything, "dropped", drop)
 
 
-def _each_dead_job(
+def _each_job(
     ids: tuple[str, ...], everything: bool, done: str, change: Callable[[str], object]
 ) -> None:
-    from gifster.jobs import NoSuchJob, dead
+    from gifster.jobs import NoSuchJob, State, find
 
     if bool(ids) == everything:
         raise click.UsageError("name the jobs by their ids (gifster jobs list), or say --all")
@@ -78,8 +117,132 @@ def _each_dead_job(
     connect_our_broker(settings)
     with open_database(settings):
         try:
-            for job_id in ids or [job.id for job in dead()]:
+            for job_id in ids or [job.id for job in find(State.DEAD)]:
                 change(job_id)
                 click.echo(f"{done} {job_id}")
         except NoSuchJob as error:
             raise Refused(str(error)) from None
+
+
+@jobs.command("queues")
+@as_json
+def jobs_queues(as_json: bool) -> None:
+    """List the queues: how many jobs are in each state, and how long the oldest has waited."""
+    from gifster.overview import queue_json, queues
+
+    settings = settings_here()
+    with open_database(settings):
+        found = queues(settings)
+    if as_json:
+        _print_json([queue_json(queue) for queue in found])
+        return
+    states = ["waiting", "scheduled", "retrying", "running", "dead"]
+    rows = [
+        [queue.name, str(queue.weight), str(queue.max or ""),
+         *(str(getattr(queue.stats, state)) for state in states),
+         f"{queue.stats.oldest_s:.0f} s" if queue.stats.waiting else "",
+         "paused" if queue.paused else ""]
+        for queue in found
+    ]  # fmt: skip
+    _print(["queue", "weight", "max", *states, "oldest", ""], rows, "no queues")
+
+
+@jobs.command("pause")
+@click.argument("queue")
+def jobs_pause(queue: str) -> None:
+    """Have the jobs of a queue wait; those that run go on."""
+    from gifster.jobs import pause
+
+    _check_queue(queue)
+    with open_database(settings_here()):
+        pause(queue)
+    click.echo(f"paused {queue}: within two seconds no worker begins a job of it")
+
+
+@jobs.command("resume")
+@click.argument("queue")
+def jobs_resume(queue: str) -> None:
+    """Have the jobs of a paused queue done again."""
+    from gifster.jobs import resume
+
+    _check_queue(queue)
+    with open_database(settings_here()):
+        resume(queue)
+    click.echo(f"resumed {queue}")
+
+
+def _check_queue(queue: str) -> None:
+    known = settings_here().queues
+    if queue not in known:
+        raise Refused(f"there is no queue {queue}: [queues] in the settings has {', '.join(known)}")
+
+
+@jobs.command("workers")
+@as_json
+def jobs_workers(as_json: bool) -> None:
+    """List the worker processes, and what they do."""
+    from gifster.jobs import State, find, workers
+    from gifster.overview import busy, worker_json
+
+    with open_database(settings_here()):
+        found, running = workers(), busy(find(State.RUNNING))
+    if as_json:
+        _print_json([worker_json(worker, running[worker.id]) for worker in found])
+        return
+    rows = []
+    for worker in found:
+        state = "quiet" if worker.quiet else "working"
+        rows.append(
+            [worker.id, worker.queues, f"{running[worker.id]} of {worker.threads}",
+             f"{worker.memory_bytes / 2**20:.0f} MB", _moment(worker.started_at),
+             state if worker.alive else f"not seen since {_moment(worker.seen_at)}"]
+        )  # fmt: skip
+    columns = ["worker", "queues", "busy", "memory", "since", "state"]
+    _print(columns, rows, "no workers: start one with `gifster worker`")
+
+
+@jobs.command("quiet")
+@click.argument("worker")
+def jobs_quiet(worker: str) -> None:
+    """Have a worker process take no new jobs (gifster jobs workers lists them)."""
+    _tell(worker, quiet=True)
+
+
+@jobs.command("wake")
+@click.argument("worker")
+def jobs_wake(worker: str) -> None:
+    """Have a quiet worker process take jobs again."""
+    _tell(worker, quiet=False)
+
+
+def _tell(worker: str, *, quiet: bool) -> None:
+    from gifster import jobs
+
+    with open_database(settings_here()):
+        try:
+            jobs.quiet(worker, quiet=quiet)
+        except jobs.NoSuchWorker as error:
+            raise Refused(str(error)) from None
+    click.echo(f"told {worker}: {'it finishes what it has' if quiet else 'it takes jobs again'}")
+
+
+def _moment(at: float | None) -> str:
+    from datetime import UTC, datetime
+
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+
+
+def _print(columns: list[str], rows: list[list[str]], otherwise: str) -> None:
+    if not rows:
+        click.echo(otherwise)
+        return
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    # What jobs say of themselves is no markup.
+    width = 200 if not sys.stdout.isatty() else None
+    Console(width=width, markup=False, highlight=False).print(table)
+
+
+def _print_json(things: list[dict[str, Any]]) -> None:
+    click.echo(json.dumps(things, ensure_ascii=False, indent=2))

@@ -1,5 +1,8 @@
 """What runs: `dev`, `web`, `worker`, `scheduler`."""
 
+import multiprocessing
+import os
+import signal
 import sys
 
 import click
@@ -45,12 +48,20 @@ def web() -> None:
 
 @cli.command()
 def worker() -> None:
-    """Run workers: `dramatiq gifster.actors` with the queues and thread counts of the settings."""
+    """Run workers: `dramatiq gifster.actors` with the queues and thread counts of the settings.
+
+    SIGTERM stops them in order, SIGHUP starts them anew. SIGTSTP makes them quiet: they finish what
+    they have, and take no new jobs until SIGCONT.
+    """
     from dramatiq.cli import main as dramatiq
     from dramatiq.cli import make_argument_parser
 
     settings = settings_here()
     end_with_supervisor()
+    for number in (signal.SIGTSTP, signal.SIGCONT):
+        signal.signal(number, _tell_the_workers)
+    # What Dramatiq becomes again when it starts anew (SIGHUP).
+    sys.argv = [sys.executable, "-m", "gifster", "worker"]
     arguments = ["gifster.actors", "--queues", *settings.queues]
     arguments += ["--processes", str(settings.worker.processes)]
     arguments += ["--threads", str(settings.worker.threads)]
@@ -58,6 +69,12 @@ def worker() -> None:
     arguments += ["--worker-fork-timeout", "5000"]
     arguments += ["--worker-shutdown-timeout", str(round(settings.worker.grace_s * 1000))]
     sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
+
+
+def _tell_the_workers(number: int, frame: object) -> None:
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            os.kill(process.pid, number)
 
 
 @cli.command()
@@ -71,4 +88,4 @@ def scheduler() -> None:
     configure(settings)
     connect_our_broker(settings)
     end_with_supervisor()
-    gifster_scheduler.run(settings.worker.lease_s)
+    gifster_scheduler.run(settings)

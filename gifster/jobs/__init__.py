@@ -1,35 +1,78 @@
 """The work half: Dramatiq with what a Sidekiq user takes for granted, and an outbox.
 
 Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
-`outbox` (a job as a row, written in the transaction of the data it is about), `broker` (a URL
-becomes a Dramatiq broker), `redis_broker` (workers are woken up at once), `turns` (queues share
-threads by weight), `middleware` (what every job gets: logs, a database connection, the end of its
-outbox row), `lease` (who has a job in hand), `relay` (sends what the moment after the commit could
-not, and what a worker died over), `dead` (what was given up), `stats` (how the queues are doing).
+`outbox` (a job as a row, written in the transaction of the data it is about), `recurring` (jobs
+that come again and again), `broker` (a URL becomes a Dramatiq broker), `redis_broker` (workers are
+woken up at once), `rabbitmq_broker`, `turns` (queues share threads by weight), `middleware` (what
+every job gets: logs, a database connection, the end of its outbox row), `lease` (who has a job in
+hand), `relay` (sends what the moment after the commit could not, and what a worker died over). Then
+what there is to see: `presence` (who is there, what is paused), `states` (which jobs there are),
+`dead` (what was given up), `stats` (how the queues are doing), `tally` (what was done).
 """
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
-from gifster.jobs.dead import NoSuchJob, dead, drop, retry, waiting
+from gifster.jobs.dead import NoSuchJob, drop, retry
 from gifster.jobs.outbox import Job, enqueue, transaction
+from gifster.jobs.presence import (
+    NoSuchWorker,
+    PausedQueue,
+    Worker,
+    pause,
+    paused_queues,
+    quiet,
+    resume,
+    workers,
+)
+from gifster.jobs.recurring import (
+    Recurring,
+    RecurringJob,
+    enqueue_recurring,
+    forget_others,
+    recurring_jobs,
+)
 from gifster.jobs.relay import relay
+from gifster.jobs.states import State, find, state_of
 from gifster.jobs.stats import QueueStats, stats
+from gifster.jobs.tally import DAY_S, HOUR_S, MINUTE_S, Span, Tally, history, totals
 from gifster.jobs.turns import Share
 
+#: All tables: `database.bind(jobs.TABLES)`, `database.create_tables(jobs.TABLES)`.
+TABLES = [Job, Worker, PausedQueue, Tally, RecurringJob]
+
 __all__ = [
+    "DAY_S",
+    "HOUR_S",
+    "MINUTE_S",
+    "TABLES",
     "BrokerUnavailable",
     "Job",
     "NoSuchJob",
+    "NoSuchWorker",
     "QueueStats",
+    "Recurring",
     "Share",
+    "Span",
+    "State",
+    "Worker",
     "connect",
-    "dead",
     "drop",
     "enqueue",
+    "enqueue_recurring",
+    "find",
+    "forget_others",
+    "history",
+    "pause",
+    "paused_queues",
     "ping",
+    "quiet",
+    "recurring_jobs",
     "relay",
+    "resume",
     "retry",
     "send_many",
+    "state_of",
     "stats",
+    "totals",
     "transaction",
-    "waiting",
+    "workers",
 ]

@@ -1,6 +1,7 @@
 """A broker from a URL, with the middleware that every job of ours needs.
 
-`connect()` only makes the object; the first message or `ping()` opens a connection.
+`connect()` only makes the object; the first message or `ping()` opens a connection. RabbitMQ's
+client is loaded where the URL says so.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +15,11 @@ from dramatiq.middleware import Middleware, default_middleware
 
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
+from gifster.jobs.presence import Presence
 from gifster.jobs.redis_broker import RedisBroker
 from gifster.jobs.turns import Share
 
+SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
 #: the job's row is in the outbox, and the relay sends it later.
 TIMEOUT_S = 3.0
@@ -35,41 +38,59 @@ def connect(
     middleware: Sequence[Middleware] = (),
     lease_s: float = LEASE_S,
     shares: Mapping[str, Share] | None = None,
-) -> RedisBroker:
+    max_memory_bytes: int | None = None,
+) -> dramatiq.Broker:
     """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
 
     Parameters:
-      url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
+      url: `redis://`, `rediss://` or `unix://`, as redis-py reads them; `amqp://` or `amqps://`, as
+        pika does.
       middleware: what the application adds; it runs innermost.
       lease_s: how long after a worker's last sign of life its jobs are sent again (seconds).
       shares: what each queue gets of the threads of a worker process.
+      max_memory_bytes: a worker process that has more in memory finishes the jobs that it has, and
+        is started anew.
 
     Raises:
       ValueError: the URL's scheme is none of these.
     """
     scheme = urlsplit(url).scheme
-    if scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError(f"broker URL {scheme}://…: only redis://, rediss:// and unix:// are known")
+    if scheme not in SCHEMES:
+        raise ValueError(f"broker URL {scheme}://…: known are {', '.join(SCHEMES)}")
+    # Dramatiq runs the `after_` hooks in reverse: OutboxRows, standing before Retries, learns
+    # whether Retries gave the message up, and the connection closes after everything else.
+    rows = OutboxRows(lease_s)
+    every = [
+        EndWithParent(),
+        Presence(lambda: rows.worker, max_memory_bytes),
+        DatabaseConnection(),
+        JobLog(),
+        rows,
+        *(factory() for factory in default_middleware),
+        *middleware,
+    ]
+    make = _rabbitmq if scheme.startswith("amqp") else _redis
+    broker = make(url, lease_s, shares=shares, middleware=every)
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
     client = redis.Redis.from_url(
         url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
     )
-    # Dramatiq runs the `after_` hooks in reverse: OutboxRows, standing before Retries, learns
-    # whether Retries gave the message up, and the connection closes after everything else.
-    broker = RedisBroker(
-        shares=shares,
-        client=client,
-        heartbeat_timeout=round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000),
-        middleware=[
-            EndWithParent(),
-            DatabaseConnection(),
-            JobLog(),
-            OutboxRows(lease_s),
-            *(factory() for factory in default_middleware),
-            *middleware,
-        ],
-    )
-    dramatiq.set_broker(broker)
-    return broker
+    timeout_ms = round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000)
+    return RedisBroker(client=client, heartbeat_timeout=timeout_ms, **options)
+
+
+def _rabbitmq(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
+    from gifster.jobs.rabbitmq_broker import RabbitmqBroker  # noqa: PLC0415 see above
+
+    query = urlsplit(url).query
+    timeouts = f"socket_timeout={TIMEOUT_S}&blocked_connection_timeout={TIMEOUT_S}"
+    if "socket_timeout" not in query:
+        url += f"{'&' if query else '?'}{timeouts}"
+    return RabbitmqBroker(url=url, **options)
 
 
 def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
@@ -101,10 +122,20 @@ def ping(broker: dramatiq.Broker) -> str:
     Raises:
       BrokerUnavailable: there was no answer; says why.
     """
-    if not isinstance(broker, RedisBroker):
-        raise BrokerUnavailable(f"{type(broker).__name__} cannot be pinged")
     try:
-        broker.client.ping()
-    except redis.RedisError as error:
-        raise BrokerUnavailable(str(error)) from error
+        if isinstance(broker, RedisBroker):
+            broker.client.ping()
+        else:
+            _open_a_channel(broker)
+    except Exception as error:
+        raise BrokerUnavailable(str(error) or type(error).__name__) from error
     return "PONG"
+
+
+def _open_a_channel(broker: Any) -> None:
+    """RabbitMQ has no ping; an answer to the opening of a channel is as good."""
+    try:
+        broker.connection.channel().close()
+    except Exception:  # noqa: BLE001 it has timed out, as idle connections do
+        del broker.connection  # the next one opens another
+        broker.connection.channel().close()

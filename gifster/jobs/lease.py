@@ -47,6 +47,7 @@ class Leases:
     def __init__(self, lease_s: float = LEASE_S) -> None:
         self.lease_s = lease_s
         self.renew_s = lease_s / 3
+        #: The worker's name: host, process id, and what tells it from one that had the id before.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._held: dict[str, float] = {}
         self._suspect: str | None = None
@@ -67,6 +68,8 @@ class Leases:
         taken = (
             Job.update(
                 leased_by=self.worker,
+                thread=threading.current_thread().name,
+                started_at=now,
                 send_at=now + self.lease_s,
                 # Whoever leased it and did not come back has died over it.
                 deaths=peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1),

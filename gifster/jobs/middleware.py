@@ -4,6 +4,7 @@ own, the end of its outbox row; and a worker process that does not outlive its p
 import logging
 import threading
 import time
+import traceback
 from typing import Any
 
 import dramatiq
@@ -14,6 +15,9 @@ from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
 
 logger = logging.getLogger("gifster.jobs")
+
+#: What is kept of an exception's traceback: the innermost frames, and at most so many characters.
+TRACEBACK_FRAMES, TRACEBACK_CHARACTERS = 30, 20_000
 
 MessageProxy = dramatiq.broker.MessageProxy
 
@@ -98,6 +102,11 @@ class OutboxRows(Middleware):
         self._leases = Leases(lease_s)
 
     @property
+    def worker(self) -> str:
+        """The name that this process's leases are in."""
+        return self._leases.worker
+
+    @property
     def actor_options(self) -> set[str]:
         return {"on_failure"}
 
@@ -133,7 +142,7 @@ class OutboxRows(Middleware):
         elif message.failed:
             self._give_up(broker, message, exception)
         else:
-            Job.update(error=repr(exception), leased_by=None).where(row).execute()
+            Job.update(leased_by=None, **_why(exception)).where(row).execute()
 
     def after_enqueue(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
@@ -141,10 +150,13 @@ class OutboxRows(Middleware):
         job_id = message.options.get("outbox_id")
         if job_id is not None and delay:
             # A retry waits in the broker: the relay must not be quicker than that.
-            due = time.time() + delay / 1000 + RESEND_AFTER_S
+            due = time.time() + delay / 1000
             self._leases.forget(job_id)
             Job.update(
-                send_at=due, leased_by=None, attempts=message.options.get("retries", 0)
+                send_at=due + RESEND_AFTER_S,
+                due_at=due,
+                leased_by=None,
+                attempts=message.options.get("retries", 0),
             ).where(Job.id == job_id).execute()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -160,12 +172,16 @@ class OutboxRows(Middleware):
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
     ) -> None:
         row = Job.id == message.options.get("outbox_id")
-        Job.update(failed_at=time.time(), error=repr(exception), leased_by=None).where(
-            row
-        ).execute()
+        Job.update(failed_at=time.time(), leased_by=None, **_why(exception)).where(row).execute()
         on_failure = broker.get_actor(message.actor_name).options.get("on_failure")
         if on_failure is not None:
             on_failure(exception, *message.args)
+
+
+def _why(exception: BaseException) -> dict[str, str]:
+    """What a row keeps of an exception."""
+    lines = traceback.format_exception(exception, limit=-TRACEBACK_FRAMES)
+    return {"error": repr(exception), "traceback": "".join(lines)[-TRACEBACK_CHARACTERS:]}
 
 
 class EndWithParent(Middleware):

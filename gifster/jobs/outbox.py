@@ -6,14 +6,16 @@ the row is still there and the relay (`relay.py`) sends it. When the job has run
 (`middleware.py`) deletes the row; a job whose row is gone is not run again. So a job runs at least
 once, and an actor must stand being run twice. The pattern: "transactional outbox".
 
-Any application can have the table: `Job.bind(database)`, and `database.create_tables([Job])` in a
-migration.
+Any application can have the table: `database.bind(jobs.TABLES)`, and
+`database.create_tables(jobs.TABLES)` in a migration. `Job` alone is enough for the outbox; the
+others (`presence.py`, `tally.py`, `recurring.py`) are what the page and the pauses need.
 """
 
 import logging
 import secrets
 import time
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import dramatiq
@@ -48,16 +50,23 @@ class Job(peewee.Model):
     created_at = peewee.DoubleField(default=time.time)
     #: When the relay sends it, if it is still here; of a leased one, when the lease runs out.
     send_at = peewee.DoubleField(index=True)
-    #: The worker that has it in hand, and how many workers died while they had (see `lease.py`).
+    #: Not before then: what was enqueued for later, or failed and waits for its next attempt.
+    due_at = peewee.DoubleField(null=True)
+    #: The worker that has it in hand (see `lease.py`), which of its threads, and since when; and
+    #: how many workers died while they had.
     leased_by = peewee.CharField(null=True)
+    thread = peewee.CharField(null=True)
+    started_at = peewee.DoubleField(null=True)
     deaths = peewee.IntegerField(default=0)
     #: How often it has failed. It counts across all sendings: after a worker's or a broker's death
     #: the retries go on where they were.
     attempts = peewee.IntegerField(default=0)
     #: How often the relay has sent it.
     sendings = peewee.IntegerField(default=0)
-    #: The last exception, and when the retries ran out (null while there is hope).
+    #: The last exception, where it came from, and when the retries ran out (null while there is
+    #: hope).
     error = peewee.TextField(null=True)
+    traceback = peewee.TextField(null=True)
     failed_at = peewee.DoubleField(null=True)
 
     class Meta:
@@ -88,24 +97,39 @@ class Job(peewee.Model):
 
 
 def enqueue(
-    actor: str, *arguments: Any, queue: str = "default", unique: str | None = None
+    actor: str,
+    *arguments: Any,
+    queue: str = "default",
+    unique: str | None = None,
+    at: datetime | float | None = None,
+    in_s: float | None = None,
 ) -> Job | None:
-    """Write a job into the outbox; it is sent when the current transaction has committed.
+    """Write a job into the outbox; it is sent when the current transaction has committed, or at a
+    later moment.
 
     Parameters:
       actor: the name of the Dramatiq actor that will run it.
       arguments: what the actor is called with; all must go into JSON.
       queue: the queue that the actor listens on.
       unique: a key of at most 32 characters, of which there is one job at a time.
+      at: not before this moment (an aware datetime, or seconds since the epoch); the relay sends it
+        then, a second or two late (Sidekiq's `perform_at`).
+      in_s: likewise, so many seconds from now (`perform_in`).
 
     Returns:
       the job; None if there is one of that key already, which is left as it is.
+
+    Raises:
+      ValueError: both `at` and `in_s`, or a datetime without a time zone.
     """
+    now, due_at = time.time(), _moment(at, in_s)
+    later = due_at is not None and due_at > now
     job = Job(
         actor=actor,
         queue=queue,
         arguments=list(arguments),
-        send_at=time.time() + RESEND_AFTER_S,
+        send_at=due_at if later else now + RESEND_AFTER_S,
+        due_at=due_at if later else None,
         **({} if unique is None else {"id": unique}),
     )
     with transaction(Job._meta.database):
@@ -115,8 +139,22 @@ def enqueue(
             if Job.select().where(Job.id == unique).exists():
                 return None
         job.save(force_insert=True)
-        Job._meta.database.after_commit(lambda: _send_now(job))
+        if not later:
+            Job._meta.database.after_commit(lambda: _send_now(job))
     return job
+
+
+def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
+    """Seconds since the epoch; None for now."""
+    if at is not None and in_s is not None:
+        raise ValueError("at and in_s: one of them")
+    if in_s is not None:
+        return time.time() + in_s
+    if not isinstance(at, datetime):
+        return at
+    if at.tzinfo is None:
+        raise ValueError("at needs a time zone: datetime.now(UTC), or .astimezone()")
+    return at.timestamp()
 
 
 def _send_now(job: Job) -> None:

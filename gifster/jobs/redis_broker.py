@@ -20,9 +20,8 @@ import redis
 from dramatiq.brokers import redis as dramatiq_redis
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import Middleware
 
-from gifster.jobs.turns import Share, Turns
+from gifster.jobs.turns import InTurn, Share, Turns, add_turns
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -55,13 +54,12 @@ class RedisBroker(dramatiq_redis.RedisBroker):
 
     def __init__(self, shares: Mapping[str, Share] | None = None, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
-        self.shares = dict(shares or {})
         self.turns: Turns | None = None
         self._channel = f"{self.namespace}:wake-up"
         self.wake_up = WakeUp(self.client, self._channel)
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
-        self.add_middleware(_Threads())
+        add_turns(self, shares or {})
 
     @property
     def consumer_class(self) -> type["Consumer"]:
@@ -119,13 +117,6 @@ class RedisBroker(dramatiq_redis.RedisBroker):
         super().close()
 
 
-class _Threads(Middleware):
-    """Tells the broker how many threads its worker has."""
-
-    def before_worker_boot(self, broker: Any, worker: dramatiq.Worker) -> None:
-        broker.turns = Turns(worker.worker_threads, broker.shares)
-
-
 class WakeUp:
     """One connection, and one thread, of a worker process that hears of new messages.
 
@@ -181,7 +172,7 @@ class WakeUp:
                     self._events[message["data"].decode()].set()
 
 
-class Consumer(dramatiq_redis._RedisConsumer):
+class Consumer(InTurn, dramatiq_redis._RedisConsumer):
     """Fetches the messages of one queue, and hands each over when it is its turn, those of higher
     priority first."""
 
@@ -197,21 +188,25 @@ class Consumer(dramatiq_redis._RedisConsumer):
         self._fetched: list[tuple[int, int, Any]] = []
         self._numbers = itertools.count()
         delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
-        self._turns = None if delayed else broker.turns
+        self.turns = None if delayed else broker.turns
 
     @property
     def outstanding_message_count(self) -> int:
         return len(self.queued_message_ids) + len(self._fetched)
 
     def __next__(self) -> Any:
+        if self.turns is not None and self.turns.held(self.queue_name):
+            self._give_back()
+            self.turns.wait_while_held(self.queue_name, self._timeout_s)
+            return None
         self._look()
         if not self._fetched:
-            if self._turns is not None:
-                self._turns.leave(self.queue_name)
+            if self.turns is not None:
+                self.turns.leave(self.queue_name)
             self._wait()
             return None
-        if self._turns is not None:
-            if not self._turns.take(self.queue_name, self._timeout_s):
+        if self.turns is not None:
+            if not self.turns.take(self.queue_name, self._timeout_s):
                 return None
             self._look()  # something of higher priority may have come meanwhile
         _, _, message = heapq.heappop(self._fetched)
@@ -254,31 +249,17 @@ class Consumer(dramatiq_redis._RedisConsumer):
         listening = self.broker.wake_up.listening
         self._told.wait(self._timeout_s if listening else self._pause_s)
 
-    def ack(self, message: Any) -> None:
-        self._finish(super().ack, message)
-
-    def nack(self, message: Any) -> None:
-        self._finish(super().nack, message)
-
-    def _finish(self, finish: Any, message: Any) -> None:
-        try:
-            finish(message)
-        except ConnectionClosed:
-            raise  # it is tried again by the same thread, which is not free yet
-        except BaseException:
-            self._give_thread_back()
-            raise
-        self._give_thread_back()
-
-    def _give_thread_back(self) -> None:
-        if self._turns is not None:
-            self._turns.done(self.queue_name)
-
     def close(self) -> None:
         """Give back what has been fetched and not begun."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         fetched, self._fetched = [message for _, _, message in self._fetched], []
-        if self._turns is not None:
-            self._turns.leave(self.queue_name)
+        if self.turns is not None:
+            self.turns.leave(self.queue_name)
+        if not fetched:
+            return
+        self._told.set()  # there are some to come for, when we look again
         try:
             self.requeue(fetched)  # type: ignore[no-untyped-call]
         except redis.RedisError as error:

@@ -91,8 +91,10 @@ def _send_all_to_an_empty(broker: RedisBroker) -> None:
 
 
 def _make_due(why: str) -> None:
+    now = time.time()
+    scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
-    if Job.update(send_at=time.time()).where(waiting).execute():
+    if Job.update(send_at=now).where(waiting, Job.due_at.is_null() | ~scheduled).execute():
         logger.warning("%s: all that waits is sent again", why)
 
 

@@ -10,8 +10,13 @@ Sidekiq; a queue that has none leaves its share to the others, and saves nothing
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import dramatiq
+from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import Middleware
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Turns:
         #: The queues that have jobs. One stays in the race while it fetches more, or between two of
         #: its jobs: would it drop out, the others would have its turns.
         self._racing: set[str] = set()
+        self._paused: frozenset[str] = frozenset()
+        self._quiet = False
 
     def take(self, queue: str, timeout_s: float) -> bool:
         """Wait for a thread and the queue's turn, and take both.
@@ -58,6 +65,26 @@ class Turns:
             if len(self._racing) > 1:
                 self._changed.notify_all()
             return True
+
+    @property
+    def running(self) -> int:
+        """How many threads are taken."""
+        return self._running.total()
+
+    def hold(self, paused: Collection[str], *, everything: bool) -> None:
+        """Give no more turns to these queues, or to any, until told otherwise."""
+        with self._changed:
+            self._paused, self._quiet = frozenset(paused), everything
+            self._changed.notify_all()
+
+    def held(self, queue: str) -> bool:
+        """Whether a queue gets no turns now."""
+        return self._quiet or queue in self._paused
+
+    def wait_while_held(self, queue: str, timeout_s: float) -> None:
+        """Wait until it gets turns again, but no longer than that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.held(queue), timeout_s)
 
     def done(self, queue: str) -> None:
         """Give the thread back."""
@@ -86,7 +113,53 @@ class Turns:
 
     def _has_room(self, queue: str) -> bool:
         limit = self._share(queue).max
-        return limit is None or self._running[queue] < limit
+        return not self.held(queue) and (limit is None or self._running[queue] < limit)
 
     def _share(self, queue: str) -> Share:
         return self._shares.get(queue, Share())
+
+
+def add_turns(broker: dramatiq.Broker, shares: Mapping[str, Share]) -> None:
+    """Have a broker know the turns of its worker process as `broker.turns`, before all its other
+    middleware looks for them."""
+    first = type(broker.middleware[0]) if broker.middleware else None
+    broker.add_middleware(_TurnsOfWorker(shares), before=first)
+
+
+class _TurnsOfWorker(Middleware):
+    def __init__(self, shares: Mapping[str, Share]) -> None:
+        self._shares = shares
+
+    def before_worker_boot(self, broker: Any, worker: dramatiq.Worker) -> None:
+        broker.turns = Turns(worker.worker_threads, self._shares)
+
+
+class InTurn:
+    """A consumer that takes a thread for each message that it hands over, and gives it back when
+    the message is done; mixed in before one of Dramatiq's. `turns` is None for one whose messages
+    only wait."""
+
+    turns: Turns | None
+    queue_name: str
+
+    def ack(self, message: Any) -> None:
+        """Done."""
+        self._finish(super().ack, message)  # type: ignore[misc]
+
+    def nack(self, message: Any) -> None:
+        """Given up."""
+        self._finish(super().nack, message)  # type: ignore[misc]
+
+    def _finish(self, finish: Any, message: Any) -> None:
+        try:
+            finish(message)
+        except ConnectionClosed:
+            raise  # it is tried again by the same thread, which is not free yet
+        except BaseException:
+            self._give_thread_back()
+            raise
+        self._give_thread_back()
+
+    def _give_thread_back(self) -> None:
+        if self.turns is not None:
+            self.turns.done(self.queue_name)

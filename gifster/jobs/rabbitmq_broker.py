@@ -1,0 +1,96 @@
+"""Dramatiq's RabbitMQ broker with weighted queues.
+
+RabbitMQ pushes messages to its consumers, so nobody needs to be woken up. These hand over what has
+its turn (`turns.py`), as those of `redis_broker.py` do.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pika
+from dramatiq.brokers import rabbitmq
+from dramatiq.common import q_name
+from dramatiq.errors import ConnectionClosed
+
+from gifster.jobs.turns import InTurn, Share, Turns, add_turns
+
+
+class RabbitmqBroker(rabbitmq.RabbitmqBroker):
+    """A broker whose queues have shares, and which has confirmed what was sent.
+
+    Parameters:
+      shares: by queue.
+      options: as Dramatiq's own broker.
+    """
+
+    def __init__(self, shares: Mapping[str, Share] | None = None, **options: Any) -> None:
+        super().__init__(confirm_delivery=True, **options)
+        self.turns: Turns | None = None
+        add_turns(self, shares or {})
+
+    @property
+    def consumer_class(self) -> type["Consumer"]:
+        return Consumer
+
+
+class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
+    """Receives the messages of one queue, and hands each over when it is its turn."""
+
+    def __init__(
+        self, broker: RabbitmqBroker, queue_name: str, prefetch: int, timeout: int
+    ) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self._timeout_s = timeout / 1000
+        self._in_hand: Any = None
+        delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
+        self.turns = None if delayed else broker.turns
+
+    def __next__(self) -> Any:
+        if self.turns is None:
+            return self._received()
+        if self.turns.held(self.queue_name):
+            self._give_back()
+            self.turns.wait_while_held(self.queue_name, self._timeout_s)
+            return None
+        if self._in_hand is None:
+            self._in_hand = self._received()
+        if self._in_hand is None:
+            self.turns.leave(self.queue_name)
+            return None
+        if not self.turns.take(self.queue_name, self._timeout_s):
+            self._talk()
+            return None
+        message, self._in_hand = self._in_hand, None
+        return message
+
+    def _received(self) -> Any:
+        return super().__next__()  # type: ignore[no-untyped-call]
+
+    def _give_back(self) -> None:
+        """Put what has come and was not begun back into the queue, and let nothing more come until
+        we ask again: the next `_received()` does."""
+        self.turns.leave(self.queue_name)  # type: ignore[union-attr]
+        try:
+            if self._in_hand is not None:
+                message, self._in_hand = self._in_hand, None
+                self.known_tags.discard(message._tag)
+                self.channel.basic_nack(message._tag, requeue=True)
+            self.channel.cancel()
+            self.iterator = self.channel.consume(
+                self.queue_name, inactivity_timeout=self._timeout_s
+            )
+            self._talk()
+        except (pika.exceptions.AMQPError, AssertionError) as error:
+            raise ConnectionClosed(error) from None
+
+    def _talk(self) -> None:
+        """Send the acknowledgements that wait, and the heartbeats."""
+        try:
+            self.connection.process_data_events(0)
+        except pika.exceptions.AMQPError as error:
+            raise ConnectionClosed(error) from None
+
+    def close(self) -> None:
+        if self.turns is not None:
+            self.turns.leave(self.queue_name)
+        super().close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,95 @@
+"""Recurring jobs: enqueued once at each of their moments, however many processes look after that.
+
+The next moment of each is a row. Whoever finds it past moves it on and enqueues the job, in one
+transaction: another that finds it past at the same time changes nothing. Moments that went by while
+nobody looked are made up for by one job. When the moments are is the caller's affair.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import peewee
+
+from gifster.jobs.outbox import enqueue, transaction
+
+logger = logging.getLogger("gifster.jobs")
+
+
+class RecurringJob(peewee.Model):
+    """When a recurring job is due next, and was last (seconds since the epoch)."""
+
+    #: Also the job's key (`unique`): there is one at a time.
+    name = peewee.CharField(32, primary_key=True)
+    #: What decides its moments, for people.
+    rule = peewee.CharField()
+    next_at = peewee.DoubleField()
+    last_at = peewee.DoubleField(null=True)
+
+    class Meta:
+        table_name = "recurring_job"
+
+
+@dataclass(frozen=True)
+class Recurring:
+    """A job to be enqueued again and again.
+
+    Parameters:
+      rule: what decides its moments, for people: "17 * * * *".
+      next_after: the first of its moments after another one (seconds since the epoch).
+      actor, arguments, queue: as `enqueue()`.
+    """
+
+    rule: str
+    next_after: Callable[[float], float]
+    actor: str
+    arguments: list[Any] = field(default_factory=list)
+    queue: str = "default"
+
+
+def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
+    """Enqueue those that are due.
+
+    Parameters:
+      recurring: by name.
+
+    Returns:
+      the names of those that were. One whose last job has not been done yet is left out this time.
+    """
+    now = time.time()
+    rows = {row.name: row for row in RecurringJob.select()}
+    enqueued = []
+    for name, job in recurring.items():
+        row = rows.get(name)
+        if row is None or row.rule != job.rule:
+            RecurringJob.insert(name=name, rule=job.rule, next_at=job.next_after(now)).on_conflict(
+                conflict_target=[RecurringJob.name],
+                preserve=[RecurringJob.rule, RecurringJob.next_at],
+            ).execute()
+        elif row.next_at <= now and _enqueue(row, job, now):
+            enqueued.append(name)
+    return enqueued
+
+
+def forget_others(names: Mapping[str, Any]) -> None:
+    """Delete the rows of recurring jobs that there are no more; for the start of a scheduler."""
+    RecurringJob.delete().where(RecurringJob.name.not_in(list(names))).execute()
+
+
+def recurring_jobs() -> list[RecurringJob]:
+    """The recurring jobs, the next one due first."""
+    return list(RecurringJob.select().order_by(RecurringJob.next_at, RecurringJob.name))
+
+
+def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
+    mine = (RecurringJob.name == row.name) & (RecurringJob.next_at == row.next_at)
+    with transaction(RecurringJob._meta.database):
+        moved = RecurringJob.update(next_at=job.next_after(now), last_at=now).where(mine).execute()
+        if not moved:
+            return False
+        if enqueue(job.actor, *job.arguments, queue=job.queue, unique=row.name) is None:
+            logger.warning("not again yet name=%s: the last one is not done", row.name)
+            return False
+        return True
