@@ -13,7 +13,7 @@ import peewee
 
 from gifster.database import db
 from gifster.jobs import enqueue, transaction
-from gifster.library import Conflict, Denied, Invalid
+from gifster.library import Conflict, Denied, Invalid, NotFound
 from gifster.mailers import NotDelivered, Transport, WelcomeMailer
 from gifster.models import Token, User, now
 
@@ -101,6 +101,24 @@ def log_in(email: str, password: str) -> User:
     if user is None:
         raise Denied("login_failed", "The address or the password is wrong.")
     return user
+
+
+def set_admin(email: str, is_admin: bool = True) -> User:
+    """Make somebody an admin, or no admin any more.
+
+    Raises:
+      NotFound: there is no account with that address.
+    """
+    mine = User.email == email.strip().lower()
+    if not User.update(is_admin=is_admin).where(mine).execute():
+        raise NotFound("account_not_found", f"There is no account with the address {email}.")
+    user: User = User.get(mine)
+    return user
+
+
+def admins() -> list[User]:
+    """The admins, by address."""
+    return list(User.select().where(User.is_admin).order_by(User.email))
 
 
 def issue_token(user: User, days: int | None = None) -> str:

@@ -203,3 +203,49 @@ def application(tmp_path: Path, platform: Platform, broker_url: str) -> Iterator
         yield Application(tmp_path, db.obj, platform.s3)
     db.obj.close_all()
     broker.close()
+
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
+    """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
+    contexts, errors = [], []
+
+    def open_page(path: str = "/", **options: Any) -> Any:
+        context = chromium.new_context(base_url=str(stack.client.base_url), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if "status of 415" not in error] == []

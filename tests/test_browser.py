@@ -1,8 +1,7 @@
 """The pages in a real Chromium: uploads, live states, thumbnails that move; with and without
 JavaScript."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +9,6 @@ import pytest
 
 from tests import images
 from tests.stack import Stack, eventually
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium is installed (on Debian: apt install chromium)"
-)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
-    """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
-    contexts, errors = [], []
-
-    def open_page(path: str = "/", **options: Any) -> Any:
-        context = chromium.new_context(base_url=str(stack.client.base_url), **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [error for error in errors if "status of 415" not in error] == []
 
 
 def payload(name: str, content: bytes) -> dict[str, Any]:

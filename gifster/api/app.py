@@ -6,9 +6,10 @@ from typing import Any
 
 import falcon.asgi
 
-from gifster.api import health, pages, problems
+from gifster.api import health, jobs, pages, problems
 from gifster.api.context import Context
 from gifster.api.gifs import GifImage, Gifs, OneGif
+from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Events
 from gifster.api.metrics import Metrics
 from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin
@@ -45,6 +46,14 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/users", Users(context), ""),
+        ("/api/jobs", jobs.Jobs(context), ""),
+        ("/api/jobs/{job_id}", jobs.OneJob(context), ""),
+        ("/api/jobs/{job_id}/retry", jobs.OneJob(context), "retry"),
+        ("/api/queues", jobs.Queues(context), ""),
+        ("/api/queues/{queue}", jobs.OneQueue(context), ""),
+        ("/api/workers", jobs.Workers(context), ""),
+        ("/api/workers/{worker_id}", jobs.OneWorker(context), ""),
+        ("/api/stats", jobs.Stats(context), ""),
         ("/metrics", Metrics(context), ""),
         ("/openapi.json", OpenApi(), ""),
         ("/events", events, ""),
@@ -56,6 +65,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/signup", pages.SignUp(context), ""),
         ("/login", pages.LogIn(context), ""),
         ("/logout", pages.LogOut(context), ""),
+        ("/jobs", JobsPage(context), ""),
     ]:
         _answer_head(resource, suffix)
         app.add_route(path, resource, suffix=suffix or None)

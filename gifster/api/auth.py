@@ -40,12 +40,7 @@ async def require_writer(context: Context, req: Any) -> User | None:
     """
     user = await current_user(context, req)
     if user is None and not context.settings.auth.anonymous_uploads:
-        raise Problem(
-            401,
-            "sign_in_first",
-            "Sign in first, or send an API token (Authorization: Bearer …).",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise _sign_in_first()
     return user
 
 
@@ -62,6 +57,29 @@ async def require_uploader(context: Context, req: Any) -> User | None:
     about = max(0, (req.content_length or 0) - SMALL_BYTES)
     await context.run(library.check_quota, user, context.quota, gifs=1, bytes=about)
     return user
+
+
+async def require_admin(context: Context, req: Any) -> User:
+    """The user, who is an admin.
+
+    Raises:
+      Problem: 401 for somebody who has to sign in first, 403 for somebody who is no admin.
+    """
+    user = await current_user(context, req)
+    if user is None:
+        raise _sign_in_first()
+    if not user.is_admin:
+        raise Problem(403, "admins_only", "This is for admins (gifster admins add ADDRESS).")
+    return user
+
+
+def _sign_in_first() -> Problem:
+    return Problem(
+        401,
+        "sign_in_first",
+        "Sign in first, or send an API token (Authorization: Bearer …).",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:

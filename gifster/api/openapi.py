@@ -6,7 +6,8 @@ The tests make requests from it, and hold the answers against it.
 from importlib.metadata import version
 from typing import Any
 
-from gifster import accounts, library
+from gifster import accounts, library, overview
+from gifster.jobs import State
 from gifster.models import ImageUploader
 
 Json = dict[str, Any]
@@ -158,6 +159,7 @@ def _paths() -> Json:
                 }}}, security=[],
             ),
         },
+        **_paths_of_jobs(),
         "/healthz": {"get": _operation("health", "Whether this process answers",
                                        {200: _ref("Health")})},
         "/readyz": {"get": _operation("readiness", "Whether it can do its work",
@@ -166,6 +168,68 @@ def _paths() -> Json:
                                        {200: None})},
         "/openapi.json": {"get": _operation("openapi", "This document", {200: {"type": "object"}})},
     }  # fmt: skip
+
+
+def _paths_of_jobs() -> Json:
+    """For admins."""
+    refused = (401, 403)
+    changed = (400, 401, 403, 404, 408, 413, 415, 422)
+    return {
+        "/api/jobs": {"get": _admins(
+            "listJobs", "A page of the jobs in a state, the next one first",
+            {200: _list_of("Job")}, 400, *refused, parameters=[
+                _query("state", {"enum": list(State)}, "Which ones.", required=True),
+                _query("cursor", {"type": "string"}, "`next` of the page before."),
+                _query("limit", {"type": "integer", "minimum": 1,
+                                 "maximum": overview.MAX_LIMIT, "default": 30}, "How many."),
+            ],
+        )},
+        "/api/jobs/{job_id}": _with("job_id") | {
+            "get": _admins("getJob", "One job", {200: _ref("Job")}, 404, *refused),
+            "delete": _admins("deleteJob", "Forget a dead job", {204: None}, 404, 409, *refused),
+        },
+        "/api/jobs/{job_id}/retry": _with("job_id") | {
+            "post": _admins("retryJob", "Have a dead job done after all, or a later one now",
+                               {200: _ref("Job")}, 404, 409, *refused),
+        },
+        "/api/queues": {"get": _admins("listQueues", "All queues", {200: _list_of("Queue")},
+                                          *refused)},
+        "/api/queues/{queue}": _with("queue") | {
+            "patch": _admins("pauseQueue", "Pause a queue, or have its jobs done again",
+                                {200: _ref("Queue")}, *changed, body=_flag("paused")),
+        },
+        "/api/workers": {"get": _admins("listWorkers", "All worker processes",
+                                           {200: _list_of("Worker")}, *refused)},
+        "/api/workers/{worker_id}": _with("worker_id") | {
+            "patch": _admins("quietWorker", "Have a worker take no new jobs, or take them again",
+                                {200: _ref("Worker")}, *changed, body=_flag("quiet")),
+        },
+        "/api/stats": {"get": _admins(
+            "jobStats", "What was done, and what recurs", {200: _ref("Stats")}, 400, *refused,
+            parameters=[_query("span", {"enum": list(overview.HISTORIES), "default": "hour"},
+                               "How far back the history goes.")],
+        )},
+    }  # fmt: skip
+
+
+def _admins(*arguments: Any, **more: Any) -> Json:
+    return _operation(*arguments, security=[{"token": []}], **more)
+
+
+def _with(parameter: str) -> Json:
+    """The parameter of a path."""
+    schema = {"type": "string", "minLength": 1}
+    return {"parameters": [{"name": parameter, "in": "path", "required": True, "schema": schema}]}
+
+
+def _flag(name: str) -> Json:
+    """A body of one field: true or false."""
+    schema = _object(**{name: {"type": "boolean"}})
+    return {"application/json": {"schema": schema}}
+
+
+def _list_of(name: str) -> Json:
+    return _object(items={"type": "array", "items": _ref(name)}, next={"type": ["string", "null"]})
 
 
 def _operation(
@@ -235,9 +299,8 @@ def _schemas() -> Json:
                   "description": "How often it is played; 0 is for ever, null is once."},
             sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"},
         ),
-        "GifList": _object(
-            items={"type": "array", "items": _ref("Gif")}, next={"type": ["string", "null"]}
-        ),
+        "GifList": _list_of("Gif"),
+        **_schemas_of_jobs(),
         "NewUser": _object(id=text, name=text, email=text, token=text),
         "Health": _object(status={"const": "ok"}),
         "Readiness": _object(
@@ -250,6 +313,36 @@ def _schemas() -> Json:
             status={"type": "integer"},
             detail=text,
             code={"type": "string", "pattern": "^[a-z_]+$"},
+        ),
+    }  # fmt: skip
+
+
+def _schemas_of_jobs() -> Json:
+    text, count, flag = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
+    moment = {"type": "string", "format": "date-time"}
+    maybe, or_never = {"type": ["string", "null"]}, _or_null(moment)
+    return {
+        "Job": _object(
+            id=text, state={"enum": list(State)}, actor=text, queue=text,
+            arguments={"type": "array"}, created_at=moment, due_at=or_never, started_at=or_never,
+            worker=maybe, thread=maybe, attempts=count, deaths=count, failed_at=or_never,
+            error=maybe, traceback=maybe,
+        ),
+        "Queue": _object(
+            name=text, weight=count, max={"type": ["integer", "null"]}, paused=flag,
+            **{state.value: count for state in State},
+            oldest_s={"type": "number", "description": "How long the oldest has waited (seconds)."},
+        ),
+        "Worker": _object(
+            id=text, host=text, pid=count, queues={"type": "array", "items": text}, threads=count,
+            busy=count, memory_bytes=count, started_at=moment, seen_at=moment, alive=flag,
+            quiet=flag,
+        ),
+        "Stats": _object(
+            done=count, failed=count,
+            history={"type": "array", "items": _object(begin=moment, done=count, failed=count)},
+            recurring={"type": "array", "items": _object(
+                name=text, rule=text, next_at=moment, last_at=or_never)},
         ),
     }  # fmt: skip
 
@@ -271,8 +364,14 @@ def _or_null(schema: Json) -> Json:
     return {"oneOf": [schema, {"type": "null"}]}
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
+def _query(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
+    return {
+        "name": name,
+        "in": "query",
+        "schema": schema,
+        "description": description,
+        "required": required,
+    }
 
 
 def _title() -> Json:

@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from gifster.cli import files, jobs, processes, setup
+from gifster.cli import admins, files, jobs, processes, setup
 from gifster.cli.root import cli
 from gifster.settings import SettingsError
 
-__all__ = ["cli", "files", "jobs", "main", "processes", "setup"]
+__all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup"]
 
 
 def main() -> None:

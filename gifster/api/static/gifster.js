@@ -123,8 +123,41 @@ if (form) {
   }));
 }
 
-document.querySelectorAll("form[data-confirm]").forEach((element) => element.addEventListener("submit", (event) => {
-  if (!confirm(element.dataset.confirm)) event.preventDefault();
-}));
+function confirmForms(within) {
+  within.querySelectorAll("form[data-confirm]").forEach((element) => element.addEventListener("submit", (event) => {
+    if (!confirm(element.dataset.confirm)) event.preventDefault();
+  }));
+}
 
+confirmForms(document);
 listen();
+
+// The page of the jobs follows by itself. What is open stays open, and the focus where it is.
+const LOOK_MS = 2000;
+
+async function follow() {
+  const live = document.querySelector("[data-live]");
+  if (!document.hidden && !getSelection().toString()) {
+    try {
+      const url = new URL(location.href);
+      url.searchParams.delete("done");
+      const answer = await fetch(url);
+      if (answer.ok && answer.url === url.href) {
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
+        const open = [...live.querySelectorAll("details[open]")].map((element) => element.id);
+        const focused = document.activeElement?.closest("[data-live] [id]")?.id;
+        fresh.querySelectorAll("details").forEach((element) => { element.open = open.includes(element.id); });
+        const said = live.querySelector(".said");
+        if (said) fresh.querySelector(".said")?.replaceWith(said);
+        if (fresh.innerHTML !== live.innerHTML) {
+          live.replaceChildren(...fresh.childNodes);
+          confirmForms(live);
+          if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+        }
+      }
+    } catch { /* no connection: the next look will tell */ }
+  }
+  setTimeout(follow, LOOK_MS);
+}
+
+if (document.querySelector("[data-live]")) setTimeout(follow, LOOK_MS);

@@ -1,0 +1,124 @@
+"""The jobs as JSON, for admins: `/api/jobs`, `/api/queues`, `/api/workers`, `/api/stats`."""
+
+import re
+from typing import Any
+
+import falcon
+
+from gifster import jobs, overview
+from gifster.api.auth import require_admin
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.api.receive import json_object
+from gifster.jobs import State
+
+
+class AdminResource:
+    """What these resources share."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def flag(self, req: Any, name: str) -> bool:
+        """The one field of a JSON body: true or false.
+
+        Raises:
+          Problem: 422, it is not there, or another is.
+        """
+        body = await json_object(self.context, req)
+        if set(body) != {name} or not isinstance(body[name], bool):
+            raise Problem(422, "field_invalid", f'Send {{"{name}": true}} or false.')
+        return bool(body[name])
+
+
+class Jobs(AdminResource):
+    """`GET` the jobs in a state."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        state, text = req.get_param("state") or "", req.get_param("limit", default="30")
+        if state not in set(State):
+            raise Problem(400, "state_invalid", f"state must be one of {', '.join(State)}.")
+        limit = int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+        cursor = req.get_param("cursor") or ""
+
+        def work() -> dict[str, Any]:
+            found, following = overview.page_of(State(state), cursor, limit)
+            return {"items": [overview.job_json(job) for job in found], "next": following}
+
+        resp.media = await self.context.run(work)
+
+
+class OneJob(AdminResource):
+    """`GET` a job; `DELETE` a dead one; `POST …/retry` one that is dead or waits for later."""
+
+    async def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        await require_admin(self.context, req)
+        resp.media = overview.job_json(await self.context.run(overview.get_job, job_id))
+
+    async def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
+        await require_admin(self.context, req)
+        await self.context.run(overview.drop, job_id)
+        resp.status = falcon.HTTP_204
+
+    async def on_post_retry(self, req: Any, resp: Any, job_id: str) -> None:
+        await require_admin(self.context, req)
+        resp.media = overview.job_json(await self.context.run(overview.retry, job_id))
+
+
+class Queues(AdminResource):
+    """`GET` all queues."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        found = await self.context.run(overview.queues, self.context.settings)
+        resp.media = {"items": [overview.queue_json(queue) for queue in found], "next": None}
+
+
+class OneQueue(AdminResource):
+    """`PATCH` a queue: `paused`."""
+
+    async def on_patch(self, req: Any, resp: Any, queue: str) -> None:
+        await require_admin(self.context, req)
+        paused = await self.flag(req, "paused")
+        settings = self.context.settings
+        resp.media = overview.queue_json(
+            await self.context.run(overview.set_paused, settings, queue, paused)
+        )
+
+
+class Workers(AdminResource):
+    """`GET` all worker processes."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        items = await self.context.run(_workers)
+        resp.media = {"items": items, "next": None}
+
+
+class OneWorker(AdminResource):
+    """`PATCH` a worker process: `quiet`."""
+
+    async def on_patch(self, req: Any, resp: Any, worker_id: str) -> None:
+        await require_admin(self.context, req)
+        quiet = await self.flag(req, "quiet")
+
+        def work() -> dict[str, Any]:
+            overview.set_quiet(worker_id, quiet)
+            return next(worker for worker in _workers() if worker["id"] == worker_id)
+
+        resp.media = await self.context.run(work)
+
+
+class Stats(AdminResource):
+    """`GET` what was done, by `span`, and what recurs."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        span = req.get_param("span") or "hour"
+        resp.media = await self.context.run(overview.stats_json, span)
+
+
+def _workers() -> list[dict[str, Any]]:
+    running = overview.busy(jobs.find(State.RUNNING))
+    return [overview.worker_json(worker, running[worker.id]) for worker in jobs.workers()]

@@ -1,0 +1,155 @@
+"""`/jobs`, for admins: queues, workers, what runs, what waits for later, what was given up, and how
+much was done. Plain forms and plain HTML; with JavaScript the page follows by itself."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import falcon
+
+from gifster import jobs, overview
+from gifster.api.auth import require_admin
+from gifster.api.pages import Page
+from gifster.api.problems import Problem
+from gifster.api.receive import url_form
+from gifster.jobs import Span, State
+
+#: How many jobs of a state the page shows, and the page of that state.
+FEW, MANY = 10, 50
+#: Of the graph, in pixels of its own.
+WIDTH, HEIGHT = 720, 120
+FORMATS = {"hour": "%H:%M", "day": "%H:00", "month": "%d %b"}
+
+TITLES = {
+    State.RUNNING: "Running",
+    State.WAITING: "Waiting for a worker",
+    State.RETRYING: "Retries",
+    State.SCHEDULED: "Scheduled",
+    State.DEAD: "Dead",
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of the graph: its place, and how high its two parts are (pixels of the graph)."""
+
+    x: float
+    width: float
+    done: float
+    failed: float
+    label: str
+    span: Span
+
+
+class JobsPage(Page):
+    """`GET` the page, or `?state=…` all jobs of a state; `POST` what one of its buttons says."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        if state := req.get_param("state"):
+            await self._one_state(req, resp, state)
+            return
+        span = req.get_param("span") or "hour"
+
+        def work() -> dict[str, Any]:
+            history = overview.history(span)
+            return {
+                "queues": overview.queues(self.context.settings),
+                "workers": jobs.workers(),
+                "busy": overview.busy(jobs.find(State.RUNNING)),
+                "lists": {state: overview.page_of(state, "", FEW) for state in TITLES},
+                "recurring": jobs.recurring_jobs(),
+                "history": history,
+                "bars": _bars(history, FORMATS[span]),
+                "totals": list(jobs.totals()),
+            }
+
+        values = await self.context.run(work)
+        await self._show(req, resp, "jobs.html", span=span, spans=list(FORMATS), **values)
+
+    async def _one_state(self, req: Any, resp: Any, text: str) -> None:
+        if text not in set(State):
+            raise Problem(400, "state_invalid", f"state must be one of {', '.join(State)}.")
+        state, cursor = State(text), req.get_param("cursor") or ""
+        found, following = await self.context.run(overview.page_of, state, cursor, MANY)
+        more = urlencode({"state": text, "cursor": following}) if following else None
+        await self._show(req, resp, "jobs_list.html", state=state, jobs=found, more=more)
+
+    async def _show(self, req: Any, resp: Any, template: str, **values: Any) -> None:
+        done = req.get_param("done")
+        await self.render(
+            req,
+            resp,
+            template,
+            titles=TITLES,
+            now=time.time(),
+            moment=overview.moment,
+            state_of=jobs.state_of,
+            ago=ago,
+            dumps=lambda value: json.dumps(value, ensure_ascii=False),
+            said=DONE.get(done, "") if done else "",
+            **values,
+        )
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        await require_admin(self.context, req)
+        form = await url_form(self.context, req)
+        do, of = form.get("do", ""), form.get("of", "")
+        settings = self.context.settings
+        acts: dict[str, Callable[[], Any]] = {
+            "retry": lambda: overview.retry(of),
+            "delete": lambda: overview.drop(of),
+            "retry_all": lambda: overview.all_dead(jobs.retry),
+            "delete_all": lambda: overview.all_dead(jobs.drop),
+            "pause": lambda: overview.set_paused(settings, of, True),
+            "resume": lambda: overview.set_paused(settings, of, False),
+            "quiet": lambda: overview.set_quiet(of, True),
+            "wake": lambda: overview.set_quiet(of, False),
+        }
+        if do not in acts:
+            raise Problem(422, "field_invalid", f"do must be one of {', '.join(acts)}.")
+        await self.context.run(acts[do])
+        back = {"done": do}
+        if form.get("state") in set(State):
+            back["state"] = form["state"]
+        raise falcon.HTTPSeeOther(f"/jobs?{urlencode(back)}")
+
+
+DONE = {
+    "retry": "The job was sent to the workers.",
+    "delete": "The job was deleted.",
+    "retry_all": "All dead jobs were sent to the workers.",
+    "delete_all": "All dead jobs were deleted.",
+    "pause": "The queue is paused: its jobs wait.",
+    "resume": "The queue's jobs are done again.",
+    "quiet": "The worker finishes what it has, and takes no new jobs.",
+    "wake": "The worker takes jobs again.",
+}
+
+
+def ago(seconds: float) -> str:
+    """A length of time for people: `8 s`, `4 min`, `3 h`, `2 d`."""
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length * 2:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s" if seconds >= 10 or seconds <= 0 else f"{seconds:.1f} s"
+
+
+def _bars(history: list[Span], form: str) -> list[Bar]:
+    most = max([span.done + span.failed for span in history] + [1])
+    width = WIDTH / len(history)
+    return [
+        Bar(
+            x=round(number * width, 2),
+            width=round(width * 0.8, 2),
+            done=round(span.done / most * HEIGHT, 2),
+            failed=round(span.failed / most * HEIGHT, 2),
+            label=datetime.fromtimestamp(span.begin, UTC).strftime(form),
+            span=span,
+        )
+        for number, span in enumerate(history)
+    ]

@@ -1,0 +1,50 @@
+"""Who may see the page of the jobs: `admins list`, `add`, `remove`."""
+
+import click
+
+from gifster.cli.root import Refused, cli, open_database, settings_here
+
+
+@cli.group()
+def admins() -> None:
+    """Say who is an admin: who may see the page /jobs, and use its buttons."""
+
+
+@admins.command("list")
+def admins_list() -> None:
+    """List the admins."""
+    from gifster.accounts import admins as found
+
+    with open_database(settings_here()):
+        people = found()
+    for user in people:
+        click.echo(f"{user.email}  {user.name}")
+    if not people:
+        click.echo("no admins: sign up by the page, then gifster admins add ADDRESS")
+
+
+@admins.command("add")
+@click.argument("address")
+def admins_add(address: str) -> None:
+    """Make the account with that e-mail address an admin."""
+    _set(address, True)
+    click.echo(f"{address} is an admin")
+
+
+@admins.command("remove")
+@click.argument("address")
+def admins_remove(address: str) -> None:
+    """Make the account with that e-mail address an ordinary one."""
+    _set(address, False)
+    click.echo(f"{address} is no admin")
+
+
+def _set(address: str, is_admin: bool) -> None:
+    from gifster import accounts
+    from gifster.library import NotFound
+
+    with open_database(settings_here()):
+        try:
+            accounts.set_admin(address, is_admin)
+        except NotFound as error:
+            raise Refused(f"{error} Sign up first, by the page or POST /api/users.") from None
