@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
-dev: $(VENV)/.run ## Run everything on this machine (PORT=8000); Ctrl-C stops it
-	@exec $(BIN)/gifster dev --port $(PORT)
+dev: $(VENV)/.run ## Run everything on this machine (PORT=8000), reloading changed code; Ctrl-C stops it
+	@exec $(BIN)/gifster dev --watch --port $(PORT)
 
 test: $(VENV)/.dev ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -24,8 +24,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "GIFSTER_"
 PROFILE = f"{PREFIX}PROFILE"
-#: The supervisor's mark on what it has started.
+#: The supervisor's mark on what it has started: its process id.
 SUPERVISED = f"{PREFIX}SUPERVISED"
+#: Where prometheus_client is told in which folder processes count together.
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 RESERVED = {PROFILE, SUPERVISED}
 #: What is in no section.
 ALONE = {"durability"}

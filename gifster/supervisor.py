@@ -2,7 +2,8 @@
 
 It starts Valkey (where no broker is set), web, workers and scheduler, each as a child in a session
 of its own, so that Ctrl-C reaches the supervisor alone and the stop goes in order. A child that
-ends is started again, a little later each time; one that cannot start at all ends the whole.
+ends is started again, a little later each time; one that cannot start at all ends the whole. When
+it is to watch, those that run our code are started anew whenever that changes, or the settings.
 """
 
 import fcntl
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import dramatiq
+import watchfiles
 
 from gifster import database, jobs
 from gifster.boot import boot
@@ -60,6 +62,7 @@ class Child:
         self._pause = 0.5
         self._started_at = 0.0
         self._start_at = 0.0
+        self._anew = False
 
     def start(self) -> None:
         """Start it, in a session of its own, with its output in our log."""
@@ -97,13 +100,21 @@ class Child:
                 self.start()
             return
         status = self._process.poll()
-        if status is not None:
+        if status is not None and self._anew:
+            self._anew, self._pause = False, 0.5
+            self.start()
+        elif status is not None:
             if now - self._started_at > HEALTHY_S:
                 self._pause = 0.5
             say(f"{self.name} ended ({_describe(status)}); again in {self._pause:g} s")
             self._process = None
             self._start_at = now + self._pause
             self._pause = min(self._pause * 2, MAX_PAUSE_S)
+
+    def start_anew(self) -> None:
+        """Have it stop in order, and start again as soon as it has."""
+        self._anew, self._start_at = True, 0.0
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, if it runs."""
@@ -129,11 +140,12 @@ class Child:
             say(line.rstrip(), self.name)
 
 
-def run(port: int | None) -> None:
+def run(port: int | None, *, watch: bool = False) -> None:
     """Run everything until SIGINT or SIGTERM.
 
     Parameters:
       port: of the web server; None for the one of the settings.
+      watch: whether web, worker and scheduler are started anew when the code changes.
 
     Raises:
       SupervisorError: it is running already, the port is taken, or a child cannot start.
@@ -144,7 +156,7 @@ def run(port: int | None) -> None:
     if port is not None:
         os.environ[f"{PREFIX}WEB__PORT"] = str(port)
     settings = load()
-    os.environ[SUPERVISED] = "1"
+    os.environ[SUPERVISED] = str(os.getpid())
     if os.environ.get("MAKELEVEL"):
         end_with_parent(grace_s=STOP_S + 5)
     with _only_one():
@@ -154,6 +166,8 @@ def run(port: int | None) -> None:
             signal.signal(number, family.ask_to_stop)
         try:
             _start(family, settings)
+            if watch:
+                family.watch()
             family.look_after()
         finally:
             family.stop()
@@ -185,6 +199,29 @@ class Family:
             child.wait_until_ready(self._stopping)
         return not self._stopping.is_set()
 
+    def watch(self) -> None:
+        """From now on, start anew whatever runs our code when that changes: the package, and Python
+        files and the settings in this folder."""
+        for folder, below in ((Path(__file__).parent, True), (Path.cwd(), False)):
+            threading.Thread(target=self._watch, args=(folder, below), daemon=True).start()
+
+    def _watch(self, folder: Path, below: bool) -> None:
+        try:
+            for changes in watchfiles.watch(
+                folder,
+                watch_filter=_is_code,
+                recursive=below,
+                stop_event=self._stopping,
+                raise_interrupt=False,
+            ):
+                names = sorted({os.path.relpath(path) for _, path in changes})
+                children = [child for child in self._children if child.name != "valkey"]
+                say(f"changed: {', '.join(names[:3])}; starting anew: web, worker, scheduler")
+                for child in children:
+                    child.start_anew()
+        except OSError as error:
+            say(f"{folder} cannot be watched, changes need a restart by hand: {error}")
+
     def look_after(self) -> None:
         """Start again what ends, until we are asked to stop."""
         while not self._stopping.wait(0.2):
@@ -210,7 +247,7 @@ def _start(family: Family, settings: Settings) -> None:
         choose_url()
     broker = boot(settings)
     if embedded:
-        family.start("valkey", ["gifster.valkey"], lambda _: _pongs(broker))
+        family.start("valkey", ["gifster.valkey", str(os.getpid())], lambda _: _pongs(broker))
         family.wait_until_ready()
     broker.close()
     _migrate()
@@ -220,6 +257,10 @@ def _start(family: Family, settings: Settings) -> None:
     family.start("scheduler", ["gifster", "scheduler"], lambda c: "is ready" in c.output)
     if family.wait_until_ready():
         say(f"Gifster is ready: {address} (Ctrl-C stops it)")
+
+
+def _is_code(change: watchfiles.Change, path: str) -> bool:
+    return path.endswith((".py", f"{os.sep}settings.toml"))
 
 
 def _migrate() -> None:

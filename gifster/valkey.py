@@ -91,7 +91,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    end_with_parent()
+    end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
     url = urlsplit(embedded_url())
     config = FOLDER / "valkey.conf"
     os.umask(0o077)

@@ -20,10 +20,43 @@ def test_doctor_says_that_all_is_well(new_stack: Callable[..., Stack]):
     assert result.returncode == 0, result.stdout
     lines = [line.split() for line in result.stdout.splitlines()]
     assert [line[:2] for line in lines] == [
-        [name, "ok"] for name in ("broker", "database", "cache", "store", "mail")
+        [name, "ok"]
+        for name in ("broker", "database", "cache", "store", "mail", "workers", "scheduler")
     ]
     assert lines[0][2] == "PONG"
     assert lines[1][2] == "Sqlite"
+
+
+ENQUEUE = """
+from gifster import boot, jobs, settings
+from gifster.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue("nobody_knows_it", queue="carrierwave")
+    jobs.Job.update(created_at=1, send_at=1).execute()
+"""
+
+
+def test_doctor_misses_workers_and_a_scheduler_where_something_waits(
+    new_stack: Callable[..., Stack],
+):
+    # Given a job that has waited for long
+    stack = new_stack()
+    assert stack.run("python", "-c", ENQUEUE).returncode == 0
+    result = stack.run("gifster", "doctor")
+    assert result.returncode == 1
+    assert "1 jobs wait in carrierwave" in result.stdout
+    assert "start one: `gifster scheduler`" in result.stdout
+
+    # I expect both to be found when they are there
+    stack.start_worker()
+    stack.start("gifster", "scheduler")
+    checked = eventually(lambda: (r := stack.run("gifster", "doctor")).returncode == 0 and r.stdout)
+    assert "1 running, with 2 threads" in checked
+    assert "nothing is overdue" in checked
+
+    # And a job that no worker knows to be kept, with the reason, for one that does
+    eventually(lambda: "ActorNotFound" in stack.run("gifster", "jobs", "list").stdout)
 
 
 @pytest.mark.parametrize(

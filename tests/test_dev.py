@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -22,11 +23,11 @@ ROOT = Path(__file__).parent.parent
 class Dev:
     """A running `gifster dev` in a folder of its own, which has a space in its name."""
 
-    def __init__(self, folder: Path, port: int, **variables: str) -> None:
+    def __init__(self, folder: Path, port: int, *options: str, **variables: str) -> None:
         self.folder, self.port = folder, port
         self.log_path = folder / "dev.log"
         self.process = subprocess.Popen(
-            [str(BIN / "gifster"), "dev", "--port", str(port)],
+            [str(BIN / "gifster"), "dev", "--port", str(port), *options],
             cwd=folder,
             env={k: v for k, v in os.environ.items()
                  if not k.startswith((settings.PREFIX, "MAKE"))} | variables,
@@ -68,13 +69,20 @@ class Dev:
                 found.add(int(entry.name))
         return found - {self.process.pid}
 
-    def pid_of(self, *words: str) -> int:
-        """The first-started process whose command line has all these words."""
+    def pids_of(self, *words: str) -> list[int]:
+        """The processes whose command line has all these words, the first-started first."""
+        found = []
         for pid in sorted(self.processes()):
-            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if all(word in line for word in words):
-                return pid
-        raise AssertionError(f"no process {words}")
+            with suppress(FileNotFoundError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if all(word in line for word in words):
+                    found.append(pid)
+        return found
+
+    def pid_of(self, *words: str) -> int:
+        """The first-started of them."""
+        [pid, *_] = self.pids_of(*words)
+        return pid
 
 
 @pytest.fixture
@@ -86,8 +94,8 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     shutil.copy(ROOT / "settings.toml", folder)
     started = []
 
-    def start(port: int | None = None, **variables: str) -> Dev:
-        started.append(Dev(folder, port or free_port(), **variables))
+    def start(port: int | None = None, *options: str, **variables: str) -> Dev:
+        started.append(Dev(folder, port or free_port(), *options, **variables))
         return started[-1]
 
     yield start
@@ -129,6 +137,39 @@ def test_its_state_survives_a_restart(start_dev: Callable[..., Dev]):
 
     assert second.gif(gif_id)["state"] == "ready"
     assert files_below(second.folder / "var" / "store")
+
+
+def test_it_starts_anew_what_runs_the_code_when_that_changes(start_dev: Callable[..., Dev]):
+    dev = start_dev(None, "--watch")
+    eventually(dev.is_ready, within=60)
+    before = {name: dev.pid_of(f"gifster {name}") for name in ("web", "worker", "scheduler")}
+    valkey = dev.pid_of("valkey-server")
+
+    # When the settings change
+    settings_file = dev.folder / "settings.toml"
+    text = settings_file.read_text()
+    settings_file.write_text(text.replace("max_bytes = 52_428_800", "max_bytes = 10"))
+
+    # I expect them to hold, and nothing else to be restarted
+    eventually(lambda: "changed: settings.toml" in dev.log)
+    eventually(lambda: upload_status(dev) == 413, within=30)
+    for name, pid in before.items():
+        eventually(lambda name=name, pid=pid: dev.pids_of(f"gifster {name}")[:1] not in ([], [pid]))
+    assert dev.pid_of("valkey-server") == valkey
+
+    # And settings that cannot be used to be said so, until they can
+    settings_file.write_text(text + "\n[nonsense]\n")
+    eventually(lambda: "nonsense: no such key" in dev.log)
+    settings_file.write_text(text)
+    eventually(lambda: upload_status(dev) == 202, within=30)
+
+
+def upload_status(dev: Dev) -> int:
+    try:
+        files = {"image": ("a.gif", images.gif())}
+        return httpx.post(f"http://127.0.0.1:{dev.port}/api/gifs", files=files).status_code
+    except httpx.TransportError:
+        return 0
 
 
 def test_a_second_one_in_the_same_folder_is_refused(start_dev: Callable[..., Dev]):

@@ -1,18 +1,53 @@
-"""`/metrics`, for Prometheus: how many GIFs and jobs there are, and what the last sweep found.
+"""`/metrics`, for Prometheus.
 
-All of it comes from the database, so it is the same whichever web process answers.
+GIFs, jobs, queues, workers and what the last sweep found come from the database: they are the same
+whichever web process answers, on whichever machine. Requests are counted by the processes of one
+web server, in files that all of them have open (`prometheus_client`'s multi-process mode).
 """
 
+import os
+import time
+from collections import Counter as Counts
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gifster import jobs, library
 from gifster.api.context import Context
+from gifster.jobs import State
+from gifster.settings import COUNTED_IN
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+_here = CollectorRegistry()
+_requests = Counter(
+    "gifster_http_requests", "Requests.", ["method", "route", "status"], registry=_here
+)
+_seconds = Histogram(
+    "gifster_http_request_seconds",
+    "From the head of a request to its answer; with the time that its body takes.",
+    ["method", "route"],
+    registry=_here,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+
+
+class RequestMetrics:
+    """Counts requests, and how long their answers took, by route."""
+
+    async def process_request(self, req: Any, resp: Any) -> None:
+        req.context.began = time.perf_counter()
+
+    async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
+        method = req.method if req.method in METHODS else "other"
+        route = req.uri_template or "other"
+        _requests.labels(method, route, str(resp.status_code)).inc()
+        _seconds.labels(method, route).observe(time.perf_counter() - req.context.began)
 
 
 class Metrics:
@@ -20,38 +55,93 @@ class Metrics:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._registry = CollectorRegistry()
-        self._registry.register(_Database())
 
     async def on_get(self, req: Any, resp: Any) -> None:
-        resp.data = await self.context.run(generate_latest, self._registry)
+        resp.data = await self.context.run(_all)
         resp.content_type = CONTENT_TYPE_LATEST
 
 
+def _all() -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Database())
+    requests = _here
+    if COUNTED_IN in os.environ:
+        requests = CollectorRegistry()
+        MultiProcessCollector(requests)  # type: ignore[no-untyped-call]
+    return generate_latest(registry) + generate_latest(requests)
+
+
 class _Database(Collector):
-    def collect(self) -> Iterator[Gauge]:
-        gifs = Gauge("gifster_gifs", "GIFs, by state.", labels=["state"])
-        for state, count in library.count_by_state().items():
-            gifs.add_metric([state], count)
-        yield gifs
-        queues = Gauge("gifster_jobs", "Jobs that are not done.", labels=["queue", "state"])
-        oldest = Gauge(
-            "gifster_jobs_oldest_seconds", "Age of the oldest waiting.", labels=["queue"]
-        )
-        for queue in jobs.stats():
-            for state in ("waiting", "running", "dead"):
-                queues.add_metric([queue.queue, state], getattr(queue, state))
-            oldest.add_metric([queue.queue], queue.oldest_s)
-        yield queues
-        yield oldest
-        found = Gauge(
-            "gifster_sweep_findings",
-            "What the last sweep found; `missing` are files that a row names and that are gone.",
-            labels=["kind"],
-        )
-        when = Gauge("gifster_sweep_timestamp_seconds", "When the last sweep ended.")
-        for finding in library.last_findings():
-            found.add_metric([finding.kind], finding.count)
-            when = Gauge(when.name, when.documentation, value=finding.found_at.timestamp())
-        yield found
-        yield when
+    def collect(self) -> Iterator[Any]:
+        yield from _gifs()
+        yield from _jobs()
+        yield from _workers()
+        yield from _findings()
+
+
+def _gifs() -> Iterator[Any]:
+    gifs = GaugeMetricFamily("gifster_gifs", "GIFs, by state.", labels=["state"])
+    for state, count in library.count_by_state().items():
+        gifs.add_metric([state], count)
+    yield gifs
+
+
+def _jobs() -> Iterator[Any]:
+    queues = GaugeMetricFamily("gifster_jobs", "Jobs that are not done.", labels=["queue", "state"])
+    oldest = GaugeMetricFamily(
+        "gifster_jobs_oldest_seconds", "How long the oldest has waited.", labels=["queue"]
+    )
+    for queue in jobs.stats():
+        for state in State:
+            queues.add_metric([queue.queue, state.value], getattr(queue, state.value))
+        oldest.add_metric([queue.queue], queue.oldest_s)
+    yield queues
+    yield oldest
+    paused = GaugeMetricFamily("gifster_queue_paused", "1 while it is.", labels=["queue"])
+    for name in jobs.paused_queues():
+        paused.add_metric([name], 1)
+    yield paused
+    of = ["queue", "actor"]
+    done = CounterMetricFamily("gifster_jobs_done", "Jobs that were done.", labels=of)
+    failed = CounterMetricFamily("gifster_jobs_failed", "Attempts that failed.", labels=of)
+    took = SummaryMetricFamily("gifster_job_seconds", "What attempts took.", labels=of)
+    for total in jobs.totals():
+        labels = [total.queue, total.actor]
+        done.add_metric(labels, total.done)
+        failed.add_metric(labels, total.failed)
+        took.add_metric(labels, total.done + total.failed, total.ms / 1000)
+    yield from (done, failed, took)
+
+
+def _workers() -> Iterator[Any]:
+    found = jobs.workers()
+    states = Counts(
+        "gone" if not worker.alive else "quiet" if worker.quiet else "working" for worker in found
+    )
+    workers = GaugeMetricFamily("gifster_workers", "Worker processes.", labels=["state"])
+    for state in ("working", "quiet", "gone"):
+        workers.add_metric([state], states[state])
+    yield workers
+    threads = GaugeMetricFamily("gifster_worker_threads", "Their threads.", labels=["worker"])
+    memory = GaugeMetricFamily(
+        "gifster_worker_memory_bytes", "What they have in memory.", labels=["worker"]
+    )
+    for worker in found:
+        if worker.alive:
+            threads.add_metric([worker.id], worker.threads)
+            memory.add_metric([worker.id], worker.memory_bytes)
+    yield from (threads, memory)
+
+
+def _findings() -> Iterator[Any]:
+    found = GaugeMetricFamily(
+        "gifster_sweep_findings",
+        "What the last sweep found; `missing` are files that a row names and that are gone.",
+        labels=["kind"],
+    )
+    when = GaugeMetricFamily("gifster_sweep_timestamp_seconds", "When the last sweep ended.")
+    for finding in library.last_findings():
+        found.add_metric([finding.kind], finding.count)
+        when = GaugeMetricFamily(when.name, when.documentation, value=finding.found_at.timestamp())
+    yield found
+    yield when

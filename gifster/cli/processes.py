@@ -2,22 +2,26 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import click
 
 from gifster.cli.root import Refused, cli, connect_our_broker, end_with_supervisor, settings_here
+from gifster.settings import COUNTED_IN
 
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="The web server's port.")
-def dev(port: int | None) -> None:
+@click.option("--watch", is_flag=True, help="Start anew what runs the code when that changes.")
+def dev(port: int | None, watch: bool) -> None:
     """Run everything on this machine: broker, web, workers, scheduler."""
     from gifster import supervisor
 
     try:
-        supervisor.run(port)
+        supervisor.run(port, watch=watch)
     except supervisor.SupervisorError as error:
         raise Refused(str(error)) from None
 
@@ -30,6 +34,7 @@ def web() -> None:
 
     settings = settings_here()
     end_with_supervisor()
+    _count_together(Path("var/metrics"))
     Granian(
         "gifster.api.app:build",
         factory=True,
@@ -44,6 +49,20 @@ def web() -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     ).serve()
+
+
+def _count_together(folder: Path) -> None:
+    """Have the processes of this web server count requests together, in a new folder. Those of
+    servers that are no more are removed."""
+    for old in folder.glob("[0-9]*"):
+        try:
+            os.kill(int(old.name), 0)
+        except (ProcessLookupError, PermissionError):
+            shutil.rmtree(old, ignore_errors=True)
+    mine = folder / str(os.getpid())
+    shutil.rmtree(mine, ignore_errors=True)
+    mine.mkdir(parents=True)
+    os.environ[COUNTED_IN] = str(mine.absolute())
 
 
 @cli.command()

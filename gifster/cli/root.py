@@ -73,7 +73,7 @@ def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:
 
 
 def end_with_supervisor() -> None:
-    if os.environ.get(SUPERVISED):
+    if supervisor := os.environ.get(SUPERVISED):
         from gifster.jobs.parent import end_with_parent
 
-        end_with_parent()
+        end_with_parent(parent=int(supervisor))

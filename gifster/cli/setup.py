@@ -28,7 +28,7 @@ def migrate() -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Check the broker, the database, the storages and the mail."""
+    """Check the broker, the database, the storages, the mail, the workers and the scheduler."""
     from gifster.doctor import checks
 
     table = Table(box=None, show_header=False, pad_edge=False)

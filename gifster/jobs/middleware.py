@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 import dramatiq
+from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import Middleware, SkipMessage
 
 from gifster.jobs.lease import Leases, WorkersDied
@@ -158,6 +159,13 @@ class OutboxRows(Middleware):
                 leased_by=None,
                 attempts=message.options.get("retries", 0),
             ).where(Job.id == job_id).execute()
+
+    def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        job_id, why = message.options.get("outbox_id"), message._exception
+        if job_id is not None and isinstance(why, ActorNotFound):
+            # A worker of another version may know it: the relay sends it again, later each time.
+            with Job._meta.database.connection_context():
+                Job.update(**_why(why)).where(Job.id == job_id).execute()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period: others need not wait for the leases.

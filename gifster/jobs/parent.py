@@ -4,6 +4,7 @@ A parent killed with -9 cannot stop its children; they are handed to another pro
 unseen. Each child looks for that by itself, which works on every Unix and needs no privilege.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,10 +15,17 @@ INTERVAL_S = 0.5
 GRACE_S = 10.0
 
 
-def end_with_parent(grace_s: float = GRACE_S) -> None:
+def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None:
     """From now on, when this process's parent dies: SIGTERM to ourselves, and SIGKILL if that has
-    not ended us within `grace_s` seconds."""
-    arguments = (os.getppid(), grace_s)
+    not ended us within `grace_s` seconds.
+
+    Parameters:
+      parent: its process id, where it is known: it may have died already.
+    """
+    made_by = multiprocessing.parent_process()
+    if made_by is not None and not made_by.is_alive():
+        parent = 0
+    arguments = (os.getppid() if parent is None else parent, grace_s)
     threading.Thread(target=_watch, args=arguments, daemon=True, name="parent").start()
 
 
