@@ -138,7 +138,7 @@ def test_others_are_served_while_many_bodies_trickle(web: Stack):
         for connection in connections:
             connection.close()
     nothing_left(web)
-    assert len(files_below(web.var / "cache")) == 1
+    assert len(files_below(web.var / "cache")) <= 1
 
 
 def test_http_1_0_is_answered(web: Stack, connection: socket.socket):
