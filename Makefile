@@ -38,7 +38,7 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev ## Measure speed and memory on this machine
 	$(BIN)/python -m bench.upload
 
-bench-queues: $(VENV)/.dev ## Measure the queues beside stock Dramatiq
+bench-queues: $(VENV)/.dev ## Measure the queues beside Dramatiq, and Sidekiq where it is installed
 	$(BIN)/python -m bench.queues
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")

@@ -4,22 +4,31 @@ import os
 import time
 
 import dramatiq
+import peewee
 import redis
 from dramatiq.brokers.redis import RedisBroker as StockBroker
 
+from gifster import jobs
+from gifster.jobs import Share
 from gifster.jobs.redis_broker import RedisBroker
-from gifster.jobs.turns import Share
 
 SHARES = {"default": Share(5), "carrierwave": Share(3)}
 
 no_op: dramatiq.Actor
 when: dramatiq.Actor
+hold: dramatiq.Actor
 noted: dict[str, dramatiq.Actor] = {}
 
 
 def connect(kind: str, url: str) -> dramatiq.Broker:
-    """Ours, or Dramatiq's own."""
+    """Ours, alone or with everything that it has in an application, or Dramatiq's own."""
     client = redis.Redis.from_url(url)
+    if kind == "ours, with the outbox":
+        database = peewee.SqliteDatabase(
+            os.environ["BENCH_DATABASE"], pragmas={"journal_mode": "wal"}, timeout=15
+        )
+        database.bind(jobs.TABLES)
+        return jobs.connect(url, shares=SHARES)
     broker = RedisBroker(SHARES, client=client) if kind == "ours" else StockBroker(client=client)
     dramatiq.set_broker(broker)
     return broker
@@ -27,7 +36,7 @@ def connect(kind: str, url: str) -> dramatiq.Broker:
 
 def declare(broker: dramatiq.Broker) -> None:
     """Declare the actors."""
-    global no_op, when
+    global no_op, when, hold
     client = broker.client
 
     @dramatiq.actor(queue_name="default", actor_name="no_op")
@@ -38,6 +47,11 @@ def declare(broker: dramatiq.Broker) -> None:
     def tell_when() -> None:
         client.rpush("when", repr(time.time()))
 
+    @dramatiq.actor(queue_name="default", actor_name="hold")
+    def wait() -> None:
+        client.rpush("held", os.getpid())
+        time.sleep(600)
+
     def note(queue: str) -> dramatiq.Actor:
         @dramatiq.actor(queue_name=queue, actor_name=f"note_{queue}")
         def started() -> None:
@@ -46,7 +60,7 @@ def declare(broker: dramatiq.Broker) -> None:
 
         return started
 
-    no_op, when = nothing, tell_when
+    no_op, when, hold = nothing, tell_when, wait
     noted.update({queue: note(queue) for queue in SHARES})
 
 

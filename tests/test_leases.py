@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job
+from gifster.jobs import Job, State
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.settings import Settings
 from tests import images
@@ -149,11 +149,11 @@ def test_a_dead_unique_job_stands_in_no_new_ones_way(booted: Settings):
 
 def test_the_dead_can_be_retried_and_dropped(job: Job, worker: Callable[..., Leases]):
     Job.update(failed_at=time.time(), deaths=3, error="OSError()").where(Job.id == job.id).execute()
-    assert [dead.id for dead in jobs.dead()] == [job.id]
-    assert jobs.waiting() == []
+    assert [dead.id for dead in jobs.find(State.DEAD)] == [job.id]
+    assert jobs.find(State.WAITING) == []
 
     jobs.retry(job.id)
-    assert jobs.dead() == []
+    assert jobs.find(State.DEAD) == []
     assert worker().take(job.id)
     with pytest.raises(jobs.NoSuchJob):
         jobs.retry(job.id)
@@ -307,7 +307,7 @@ def test_a_job_whose_retries_run_out_is_kept_until_it_is_retried_or_dropped(stac
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["retry", "nope"], "there is no dead job nope"),
+        (["retry", "nope"], "there is no job nope that is dead or waits for later"),
         (["drop", "nope"], "there is no dead job nope"),
         (["retry"], "name the jobs by their ids"),
         (["drop", "a", "--all"], "name the jobs by their ids"),
