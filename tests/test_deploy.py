@@ -16,7 +16,7 @@ COMMANDS = {"web", "worker", "scheduler"}
 
 def test_the_procfile_and_the_units_start_the_same():
     lines = [line.split(": ") for line in (DEPLOY / "Procfile").read_text().splitlines()]
-    assert {name: command for name, command in lines} == {c: f"gifster {c}" for c in COMMANDS}
+    assert dict(lines) == {c: f"gifster {c}" for c in COMMANDS}
 
     started = set()
     for unit in UNITS:
