@@ -322,7 +322,7 @@ class Uploads(RuleBasedStateMachine):
         actor.options["on_failure"](OSError("the disk is full"), *job.arguments)
 
     def _retry(self) -> None:
-        for job in jobs.dead():
+        for job in jobs.find(jobs.State.DEAD):
             jobs.retry(job.id)
 
     # What must be so.
