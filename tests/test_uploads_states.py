@@ -34,6 +34,11 @@ PICTURES = [images.still("PNG", (size, 20)) for size in (21, 22, 23, 24)]
 DIGESTS = [hashlib.sha256(picture).hexdigest() for picture in PICTURES]
 
 
+def waiting_jobs() -> list[Job]:
+    """The jobs that are neither done nor dead, oldest first."""
+    return list(Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at))
+
+
 class Crashed(BaseException):
     """The process is dead."""
 
@@ -244,9 +249,9 @@ class Uploads(RuleBasedStateMachine):
 
     def _next_job(self, number: int, *, newest: bool) -> Job:
         """A job that waits, of an upload that is made for it if there is none."""
-        if not jobs.waiting():
+        if not waiting_jobs():
             self._change(number, lambda: self._assign(number))
-        return jobs.waiting()[-1 if newest else 0]
+        return waiting_jobs()[-1 if newest else 0]
 
     @rule(number=st.integers(0, 3), newest=st.booleans())
     def deliver(self, number: int, newest: bool) -> None:
@@ -284,7 +289,7 @@ class Uploads(RuleBasedStateMachine):
                 case "the same":
                     self.app.deliver(job)
                 case "another":
-                    for other in jobs.waiting()[1:2]:
+                    for other in waiting_jobs()[1:2]:
                         self._deliver(other)
                 case _:
                     self.change(what, 3, "none", 0)
@@ -303,7 +308,7 @@ class Uploads(RuleBasedStateMachine):
                 for actor, arguments in self.delivered[-1 - place :][:1]:
                     self.app.deliver(Job(actor=actor, arguments=arguments))
             case "give up":
-                for job in [job for job in jobs.waiting() if job.actor == "store_asset"][:1]:
+                for job in [job for job in waiting_jobs() if job.actor == "store_asset"][:1]:
                     self._give_up(job)
             case "retry":
                 self._retry()
@@ -360,13 +365,13 @@ class Uploads(RuleBasedStateMachine):
     def _everything_is_done(self) -> None:
         for _ in range(20):
             self._retry()
-            waiting = jobs.waiting()
+            waiting = waiting_jobs()
             for job in waiting:
                 with suppress(UploadError):
                     self._deliver(job)
             if not waiting:
                 break
-        assert not jobs.waiting()
+        assert not waiting_jobs()
         if self.fate.untidy:
             sweep(repair=True, min_age_s=-1)
         assert Person.get_by_id(self.pk).avatar_tmp is None
