@@ -2,7 +2,7 @@
 
 Run it with `make bench-queues`. Each figure is from a worker process of its own with eight threads,
 against one Valkey server on loopback; all kinds take turns, and the table has medians of all rounds
-and ratios to Dramatiq's. It takes about eight minutes, of which three are for waiting whether
+and ratios to Dramatiq's. It takes about nine minutes, of which three are for waiting whether
 Dramatiq does a killed worker's job again.
 """
 

@@ -202,6 +202,12 @@ def gif_to_change(gif_id: str, user: User | None) -> Gif:
     return gif
 
 
+def check_limit(limit: int) -> None:
+    """Raises `BadQuery` unless a list may be asked for so many."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+
+
 def list_gifs(
     *, q: str = "", tag: str = "", cursor: str = "", limit: int = 30
 ) -> tuple[list[Gif], str | None]:
@@ -219,8 +225,7 @@ def list_gifs(
     Raises:
       BadQuery: the limit or the cursor is none.
     """
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+    check_limit(limit)
     query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
     if cursor:
         created_at, gif_id = _read_cursor(cursor)

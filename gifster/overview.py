@@ -4,16 +4,20 @@ What there is comes from `gifster.jobs`; the settings say which queues there sho
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from peewee import fn
+
 from gifster import jobs
 from gifster.jobs import Job, QueueStats, Span, State, Worker
-from gifster.library import BadQuery, Conflict, NotFound
+from gifster.library import BadQuery, Conflict, NotFound, check_limit
+from gifster.models import rfc3339
 from gifster.settings import Settings
 
-MAX_LIMIT = 100
 #: The graphs: how long a span is (seconds), and how many there are.
 HISTORIES = {
     "hour": (jobs.MINUTE_S, 60),
@@ -53,28 +57,31 @@ def queues(settings: Settings) -> list[Queue]:
     return made
 
 
-def page_of(state: State, cursor: str, limit: int) -> tuple[list[Job], str | None]:
+def page_of(state: str, cursor: str, limit: int) -> tuple[list[Job], str | None]:
     """Some of the jobs in a state, and the cursor of the next ones, if there are more.
 
     Parameters:
       cursor: of the page before; empty for the first one.
-      limit: at most so many, 1 to `MAX_LIMIT`.
+      limit: at most so many, 1 to `library.MAX_LIMIT`.
 
     Raises:
-      BadQuery: the cursor is none, or the limit does not do.
+      BadQuery: there is no such state, the cursor is none, or the limit does not do.
     """
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadQuery("limit_invalid", f"limit must be a number from 1 to {MAX_LIMIT}.")
+    if state not in set(State):
+        raise BadQuery("state_invalid", f"state must be one of {', '.join(State)}.")
+    check_limit(limit)
     if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 10):
         raise BadQuery("cursor_invalid", "cursor must be `next` of the page before.")
     offset = int(cursor or 0)
-    found = jobs.find(state, limit + 1, offset)
+    found = jobs.find(State(state), limit + 1, offset)
     return found[:limit], str(offset + limit) if len(found) > limit else None
 
 
-def busy(running: list[Job]) -> Counter[str]:
+def busy() -> Counter[str]:
     """How many threads each worker process uses, by its id."""
-    return Counter(str(job.leased_by) for job in running)
+    leased = Job.select(Job.leased_by, fn.COUNT(Job.id)).where(Job.leased_by.is_null(False))
+    rows: list[Any] = list(leased.group_by(Job.leased_by).tuples())
+    return Counter(dict(rows))
 
 
 def get_job(job_id: str) -> Job:
@@ -117,12 +124,11 @@ def drop(job_id: str) -> None:
         raise Conflict("job_not_dead", "Only a dead job can be deleted.") from None
 
 
-def all_dead(do: Any) -> int:
-    """Retry or drop all dead jobs. Returns how many there were."""
-    dead = jobs.find(State.DEAD)
-    for job in dead:
-        do(job.id)
-    return len(dead)
+def all_dead(do: Callable[[str], Any]) -> None:
+    """Retry or drop all dead jobs."""
+    for job in jobs.find(State.DEAD):
+        with suppress(jobs.NoSuchJob):  # somebody else has, meanwhile
+            do(job.id)
 
 
 def set_paused(settings: Settings, queue: str, paused: bool) -> Queue:
@@ -131,13 +137,14 @@ def set_paused(settings: Settings, queue: str, paused: bool) -> Queue:
     Raises:
       NotFound
     """
-    if not any(known.name == queue for known in queues(settings)):
-        raise NotFound("queue_not_found", "There is no such queue.")
+    known = {found.name: found for found in queues(settings)}
+    if queue not in known:
+        raise NotFound("queue_not_found", f"There is no queue {queue}, only {', '.join(known)}.")
     (jobs.pause if paused else jobs.resume)(queue)
-    return next(known for known in queues(settings) if known.name == queue)
+    return replace(known[queue], paused=paused)
 
 
-def set_quiet(worker_id: str, quiet: bool) -> Worker:
+def set_quiet(worker_id: str, quiet: bool) -> None:
     """Have a worker process take no new jobs, or take them again.
 
     Raises:
@@ -146,8 +153,7 @@ def set_quiet(worker_id: str, quiet: bool) -> Worker:
     try:
         jobs.quiet(worker_id, quiet=quiet)
     except jobs.NoSuchWorker:
-        raise NotFound("worker_not_found", "There is no such worker.") from None
-    return next(worker for worker in jobs.workers() if worker.id == worker_id)
+        raise NotFound("worker_not_found", f"There is no worker {worker_id}.") from None
 
 
 def history(name: str) -> list[Span]:
@@ -162,10 +168,8 @@ def history(name: str) -> list[Span]:
 
 
 def moment(at: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 has them, in UTC, to the millisecond."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Seconds since the epoch as `rfc3339()` has them."""
+    return None if at is None else rfc3339(datetime.fromtimestamp(at, UTC))
 
 
 def job_json(job: Job) -> dict[str, Any]:

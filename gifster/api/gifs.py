@@ -25,6 +25,12 @@ def accept_upload(form: UploadForm, user: User | None, quota: Quota | None) -> G
     return gif
 
 
+def asked_limit(req: Any) -> int:
+    """How many a list is asked for; 0, which none takes, if that is no number."""
+    text = req.get_param("limit", default="30")
+    return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+
+
 class Gifs:
     """`GET` a list, `POST` an upload."""
 
@@ -32,8 +38,7 @@ class Gifs:
         self.context = context
 
     async def on_get(self, req: Any, resp: Any) -> None:
-        text = req.get_param("limit", default="30")
-        limit = int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+        limit = asked_limit(req)
 
         def work() -> dict[str, Any]:
             gifs, following = library.list_gifs(

@@ -1,6 +1,5 @@
 """The jobs as JSON, for admins: `/api/jobs`, `/api/queues`, `/api/workers`, `/api/stats`."""
 
-import re
 from typing import Any
 
 import falcon
@@ -8,9 +7,10 @@ import falcon
 from gifster import jobs, overview
 from gifster.api.auth import require_admin
 from gifster.api.context import Context
+from gifster.api.gifs import asked_limit
 from gifster.api.problems import Problem
 from gifster.api.receive import json_object
-from gifster.jobs import State
+from gifster.library import NotFound
 
 
 class AdminResource:
@@ -36,14 +36,11 @@ class Jobs(AdminResource):
 
     async def on_get(self, req: Any, resp: Any) -> None:
         await require_admin(self.context, req)
-        state, text = req.get_param("state") or "", req.get_param("limit", default="30")
-        if state not in set(State):
-            raise Problem(400, "state_invalid", f"state must be one of {', '.join(State)}.")
-        limit = int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
-        cursor = req.get_param("cursor") or ""
+        state, cursor = req.get_param("state") or "", req.get_param("cursor") or ""
+        limit = asked_limit(req)
 
         def work() -> dict[str, Any]:
-            found, following = overview.page_of(State(state), cursor, limit)
+            found, following = overview.page_of(state, cursor, limit)
             return {"items": [overview.job_json(job) for job in found], "next": following}
 
         resp.media = await self.context.run(work)
@@ -105,7 +102,10 @@ class OneWorker(AdminResource):
 
         def work() -> dict[str, Any]:
             overview.set_quiet(worker_id, quiet)
-            return next(worker for worker in _workers() if worker["id"] == worker_id)
+            worker = jobs.Worker.get_or_none(jobs.Worker.id == worker_id)
+            if worker is None:  # it has ended in between
+                raise NotFound("worker_not_found", f"There is no worker {worker_id}.")
+            return overview.worker_json(worker, overview.busy()[worker_id])
 
         resp.media = await self.context.run(work)
 
@@ -120,5 +120,5 @@ class Stats(AdminResource):
 
 
 def _workers() -> list[dict[str, Any]]:
-    running = overview.busy(jobs.find(State.RUNNING))
-    return [overview.worker_json(worker, running[worker.id]) for worker in jobs.workers()]
+    busy = overview.busy()
+    return [overview.worker_json(worker, busy[worker.id]) for worker in jobs.workers()]

@@ -181,7 +181,7 @@ def _paths_of_jobs() -> Json:
                 _query("state", {"enum": list(State)}, "Which ones.", required=True),
                 _query("cursor", {"type": "string"}, "`next` of the page before."),
                 _query("limit", {"type": "integer", "minimum": 1,
-                                 "maximum": overview.MAX_LIMIT, "default": 30}, "How many."),
+                                 "maximum": library.MAX_LIMIT, "default": 30}, "How many."),
             ],
         )},
         "/api/jobs/{job_id}": _with("job_id") | {

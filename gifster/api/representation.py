@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gifster import library
-from gifster.models import Gif, User
+from gifster.models import Gif, User, rfc3339
 
 
 def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
         "title": gif.title,
         "tags": tags,
         "state": gif.image_state,
-        "created_at": gif.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created_at": rfc3339(gif.created_at),
         "image": image,
         "versions": versions,
         "error": failure and {"code": failure.code, "message": failure.message},

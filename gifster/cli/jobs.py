@@ -128,6 +128,7 @@ def _each_job(
 @as_json
 def jobs_queues(as_json: bool) -> None:
     """List the queues: how many jobs are in each state, and how long the oldest has waited."""
+    from gifster.jobs import State
     from gifster.overview import queue_json, queues
 
     settings = settings_here()
@@ -136,7 +137,7 @@ def jobs_queues(as_json: bool) -> None:
     if as_json:
         _print_json([queue_json(queue) for queue in found])
         return
-    states = ["waiting", "scheduled", "retrying", "running", "dead"]
+    states = [state.value for state in State]
     rows = [
         [queue.name, str(queue.weight), str(queue.max or ""),
          *(str(getattr(queue.stats, state)) for state in states),
@@ -151,11 +152,7 @@ def jobs_queues(as_json: bool) -> None:
 @click.argument("queue")
 def jobs_pause(queue: str) -> None:
     """Have the jobs of a queue wait; those that run go on."""
-    from gifster.jobs import pause
-
-    _check_queue(queue)
-    with open_database(settings_here()):
-        pause(queue)
+    _set_paused(queue, True)
     click.echo(f"paused {queue}: within two seconds no worker begins a job of it")
 
 
@@ -163,29 +160,31 @@ def jobs_pause(queue: str) -> None:
 @click.argument("queue")
 def jobs_resume(queue: str) -> None:
     """Have the jobs of a paused queue done again."""
-    from gifster.jobs import resume
-
-    _check_queue(queue)
-    with open_database(settings_here()):
-        resume(queue)
+    _set_paused(queue, False)
     click.echo(f"resumed {queue}")
 
 
-def _check_queue(queue: str) -> None:
-    known = settings_here().queues
-    if queue not in known:
-        raise Refused(f"there is no queue {queue}: [queues] in the settings has {', '.join(known)}")
+def _set_paused(queue: str, paused: bool) -> None:
+    from gifster import overview
+    from gifster.library import NotFound
+
+    settings = settings_here()
+    with open_database(settings):
+        try:
+            overview.set_paused(settings, queue, paused)
+        except NotFound as error:
+            raise Refused(str(error)) from None
 
 
 @jobs.command("workers")
 @as_json
 def jobs_workers(as_json: bool) -> None:
     """List the worker processes, and what they do."""
-    from gifster.jobs import State, find, workers
+    from gifster.jobs import workers
     from gifster.overview import busy, worker_json
 
     with open_database(settings_here()):
-        found, running = workers(), busy(find(State.RUNNING))
+        found, running = workers(), busy()
     if as_json:
         _print_json([worker_json(worker, running[worker.id]) for worker in found])
         return

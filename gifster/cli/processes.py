@@ -57,8 +57,10 @@ def _count_together(folder: Path) -> None:
     for old in folder.glob("[0-9]*"):
         try:
             os.kill(int(old.name), 0)
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:
             shutil.rmtree(old, ignore_errors=True)
+        except PermissionError:
+            continue  # it lives, and is somebody else's
     mine = folder / str(os.getpid())
     shutil.rmtree(mine, ignore_errors=True)
     mine.mkdir(parents=True)

@@ -69,8 +69,10 @@ def connect(
         *(factory() for factory in default_middleware),
         *middleware,
     ]
-    make = _rabbitmq if scheme.startswith("amqp") else _redis
-    broker = make(url, lease_s, shares=shares, middleware=every)
+    if scheme.startswith("amqp"):
+        broker = _rabbitmq(url, shares=shares, middleware=every)
+    else:
+        broker = _redis(url, lease_s, shares=shares, middleware=every)
     dramatiq.set_broker(broker)
     return broker
 
@@ -83,7 +85,7 @@ def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
     return RedisBroker(client=client, heartbeat_timeout=timeout_ms, **options)
 
 
-def _rabbitmq(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
+def _rabbitmq(url: str, **options: Any) -> dramatiq.Broker:
     from gifster.jobs.rabbitmq_broker import RabbitmqBroker  # noqa: PLC0415 see above
 
     query = urlsplit(url).query

@@ -17,16 +17,17 @@ def retry(job_id: str) -> Job:
     Raises:
       NoSuchJob: there is none of that id, or it waits for a worker or is in one's hands.
     """
-    job: Job | None = Job.get_or_none(Job.id == job_id, Job.leased_by.is_null())
     now = time.time()
-    if job is None or (job.failed_at is None and (job.due_at is None or job.due_at <= now)):
-        raise NoSuchJob(f"there is no job {job_id} that is dead or waits for later")
-    if job.failed_at is not None:
-        job.failed_at, job.deaths, job.attempts = None, 0, 0
-    job.due_at, job.send_at = None, now
-    job.save()
-    job.send()
-    return job
+    dead = Job.failed_at.is_null(False)
+    as_new = {"failed_at": None, "deaths": 0, "attempts": 0}
+    # In one statement each: a worker may be about to take one that is due.
+    for state, changes in ((dead, as_new), (~dead & (Job.due_at > now), {})):
+        mine = (Job.id == job_id) & Job.leased_by.is_null() & state
+        if Job.update(due_at=None, send_at=now, **changes).where(mine).execute():
+            job: Job = Job.get_by_id(job_id)
+            job.send()
+            return job
+    raise NoSuchJob(f"there is no job {job_id} that is dead or waits for later")
 
 
 def drop(job_id: str) -> Job:

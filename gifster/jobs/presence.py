@@ -8,6 +8,7 @@ A quiet worker finishes its jobs and takes no new ones; what it had fetched goes
 `SIGTSTP` makes it quiet, as in Sidekiq, and `SIGCONT` has it work again.
 """
 
+import itertools
 import logging
 import os
 import resource
@@ -16,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ import dramatiq
 import peewee
 from dramatiq.middleware import Middleware
 
+from gifster.jobs.outbox import transaction
 from gifster.jobs.tally import Counts, forget_old
 
 logger = logging.getLogger("gifster.jobs")
@@ -119,11 +122,11 @@ class Presence(Middleware):
       max_memory_bytes: a process that has more in memory finishes its jobs and is started anew.
     """
 
-    def __init__(self, name: Any, max_memory_bytes: int | None = None) -> None:
+    def __init__(self, name: Callable[[], str], max_memory_bytes: int | None = None) -> None:
         self._name, self._max_memory_bytes = name, max_memory_bytes
         self._counts = Counts()
         self._began = threading.local()
-        self._numbers = iter(range(1, sys.maxsize))
+        self._numbers = itertools.count(1)
         self._main_process: int | None = None
         self._hung_up = False
         self._reset()
@@ -237,12 +240,15 @@ class Presence(Middleware):
         if told is not None and not changed and now - row.seen_at < SEEN_S:
             return
         row.seen_at, row.memory_bytes = now, memory_bytes()
-        if told is None:  # new, or forgotten by the others while the database was away
-            row.save(force_insert=True)
-        else:
-            row.save()
-        Worker.delete().where(Worker.seen_at < now - FORGOTTEN_S).execute()
-        forget_old()
+        with transaction(Worker._meta.database):
+            if told is None:  # new, or forgotten by the others while the database was away
+                row.save(force_insert=True)
+            else:  # what it was told meanwhile stays
+                mine = {"quiet": row.quiet} if changed else {}
+                shown = {"seen_at": now, "memory_bytes": row.memory_bytes, **mine}
+                Worker.update(**shown).where(Worker.id == row.id).execute()
+            Worker.delete().where(Worker.seen_at < now - FORGOTTEN_S).execute()
+            forget_old()
 
     def _limit_memory(self, turns: Any) -> None:
         limit = self._max_memory_bytes
