@@ -256,7 +256,7 @@ def test_an_upload_whose_retries_run_out_is_marked_by_any_actor(app: Application
     made = album()
     actor = dramatiq.get_broker().get_actor("process_asset")
 
-    actor.options["on_failure"](OSError("disk"), *app.jobs()[0].arguments)
+    actor.options["on_dead"](OSError("disk"), *app.jobs()[0].arguments)
 
     assert fresh(made).photo_state == "failed"
     assert fresh(made).photo_error.code == "storing_failed"

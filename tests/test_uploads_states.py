@@ -324,7 +324,7 @@ class Uploads(RuleBasedStateMachine):
         """The retries ran out, as `OutboxRows` has it then."""
         Job.update(failed_at=1.0, leased_by=None).where(Job.id == job.id).execute()
         actor = dramatiq.get_broker().get_actor(job.actor)
-        actor.options["on_failure"](OSError("the disk is full"), *job.arguments)
+        actor.options["on_dead"](OSError("the disk is full"), *job.arguments)
 
     def _retry(self) -> None:
         for job in jobs.find(jobs.State.DEAD):

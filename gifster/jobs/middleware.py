@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 import dramatiq
-from dramatiq.errors import ActorNotFound
+from dramatiq.errors import ActorNotFound, RateLimitExceeded
 from dramatiq.middleware import Middleware, SkipMessage
 
 from gifster.jobs.lease import Leases, WorkersDied
@@ -24,7 +24,8 @@ MessageProxy = dramatiq.broker.MessageProxy
 
 
 class JobLog(Middleware):
-    """`start` and `done` (or `fail`, `skip`) with the duration in ms, as Sidekiq logs them."""
+    """`start` and `done` (or `fail`, `skip`, or `hold` by a rate limit) with the duration in ms, as
+    Sidekiq logs them."""
 
     def __init__(self) -> None:
         self._started = threading.local()
@@ -44,6 +45,8 @@ class JobLog(Middleware):
         ms = (time.monotonic() - self._started.at) * 1000
         if exception is None:
             logger.info("done %s ms=%.0f", _describe(message), ms)
+        elif isinstance(exception, RateLimitExceeded) and not message.failed:
+            logger.info("hold %s", _describe(message))
         else:
             logger.warning(
                 "fail %s ms=%.0f retry=%s error=%r",
@@ -94,7 +97,7 @@ class OutboxRows(Middleware):
 
     The row is leased while the job runs. A message whose row is gone, or in another worker's hands,
     is skipped. The row goes when the job is done. When the retries have run out, or too many
-    workers died over it, it stays, with the reason, and the actor's `on_failure` option, a callable
+    workers died over it, it stays, with the reason, and the actor's `on_dead` option, a callable
     taking the exception and the job's arguments, is called: so the data can say so, too.
     """
 
@@ -109,7 +112,7 @@ class OutboxRows(Middleware):
 
     @property
     def actor_options(self) -> set[str]:
-        return {"on_failure"}
+        return {"on_dead"}
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         self._leases = Leases(self._lease_s)  # this process's own, after the fork
@@ -181,9 +184,9 @@ class OutboxRows(Middleware):
     ) -> None:
         row = Job.id == message.options.get("outbox_id")
         Job.update(failed_at=time.time(), leased_by=None, **_why(exception)).where(row).execute()
-        on_failure = broker.get_actor(message.actor_name).options.get("on_failure")
-        if on_failure is not None:
-            on_failure(exception, *message.args)
+        on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
+        if on_dead is not None:
+            on_dead(exception, *message.args)
 
 
 def _why(exception: BaseException) -> dict[str, str]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import dramatiq
 import peewee
+from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import Middleware
 
 from gifster.jobs.outbox import transaction
@@ -191,7 +192,8 @@ class Presence(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        if self._row is not None:
+        held = isinstance(exception, RateLimitExceeded) and not message.failed
+        if self._row is not None and not held:
             ms = (time.monotonic() - self._began.at) * 1000
             failed = exception is not None
             self._counts.add(message.queue_name, message.actor_name, ms, failed=failed)

@@ -52,10 +52,10 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
         def store(table: str, pk: Any, column: str, cache_key: str) -> None:
             work(Promotion(table, pk, column, cache_key))
 
-        def on_failure(error: BaseException, *arguments: Any) -> None:
+        def on_dead(error: BaseException, *arguments: Any) -> None:
             Promotion(*arguments).fail(error, give_up=False)
 
-        return _declare(work, store, options, on_failure=on_failure)
+        return _declare(work, store, options, on_dead=on_dead)
 
     return declare
 
@@ -73,10 +73,10 @@ def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Ac
         def process(table: str, pk: Any, column: str, key: str) -> None:
             work(Recreation(table, pk, column, key))
 
-        def on_failure(error: BaseException, *arguments: Any) -> None:
+        def on_dead(error: BaseException, *arguments: Any) -> None:
             Recreation(*arguments).fail(error)
 
-        return _declare(work, process, options, on_failure=on_failure)
+        return _declare(work, process, options, on_dead=on_dead)
 
     return declare
 
