@@ -8,6 +8,7 @@ the same round trip), and hand over what has its turn (`turns.py`). Dramatiq's w
 import heapq
 import itertools
 import logging
+import os
 import threading
 import time
 import uuid
@@ -21,6 +22,8 @@ from dramatiq.brokers import redis as dramatiq_redis
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
+from gifster.jobs.acks import Acks
+from gifster.jobs.hooks import QuickHooks
 from gifster.jobs.turns import InTurn, Share, Turns, add_turns
 
 logger = logging.getLogger("gifster.jobs")
@@ -32,6 +35,8 @@ LOOK_EVERY_S = 2.5
 #: that double.
 MAX_PAUSE_S, FIRST_PAUSE_S = 1.0, 0.02
 RECONNECT_S = 2.0
+#: How long a consumer that ends waits for its last acknowledgements (seconds).
+CLOSE_S = 5.0
 #: How many messages `enqueue_many` sends in a round trip.
 BATCH = 500
 
@@ -44,7 +49,7 @@ redis.call("publish", KEYS[2], ARGV[3])
 """
 
 
-class RedisBroker(dramatiq_redis.RedisBroker):
+class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
     """A broker whose queues have shares, and whose consumers are woken up.
 
     Parameters:
@@ -57,8 +62,10 @@ class RedisBroker(dramatiq_redis.RedisBroker):
         self.turns: Turns | None = None
         self._channel = f"{self.namespace}:wake-up"
         self.wake_up = WakeUp(self.client, self._channel)
+        self.acks = Acks(self.client, self.namespace, self.broker_id)
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
+        self._own = threading.local()
         add_turns(self, shares or {})
 
     @property
@@ -101,7 +108,19 @@ class RedisBroker(dramatiq_redis.RedisBroker):
 
     def do_enqueue(self, queue: str, message_id: str, data: bytes) -> None:
         """Put a message into a queue, and wake up who waits for it, in one round trip."""
-        self._put(queue, message_id, data, self.client)
+        try:
+            self._put(queue, message_id, data, self._client_of_thread())
+        except redis.ConnectionError:
+            # Closed by the other side since it was last used, perhaps; the pool knows.
+            self._own.client = None
+            self._put(queue, message_id, data, self.client)
+
+    def _client_of_thread(self) -> Any:
+        """A client whose connection is this thread's own: it need not be asked for, examined and
+        put back for each message, which takes as long as the message itself."""
+        if getattr(self._own, "client", None) is None or self._own.pid != os.getpid():
+            self._own.client, self._own.pid = self.client.client(), os.getpid()
+        return self._own.client
 
     def _put(self, queue: str, message_id: str, data: bytes, client: Any) -> None:
         keys = [f"{self.namespace}:{queue}", self._channel]
@@ -114,6 +133,7 @@ class RedisBroker(dramatiq_redis.RedisBroker):
 
     def close(self) -> None:
         self.wake_up.stop()
+        self.acks.stop()
         super().close()
 
 
@@ -249,9 +269,17 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         listening = self.broker.wake_up.listening
         self._told.wait(self._timeout_s if listening else self._pause_s)
 
+    def ack(self, message: Any) -> None:
+        """Have the broker told that a message is done."""
+        self.queued_message_ids.discard(message.message_id)
+        self.broker.acks.add(self.queue_name, message.options["redis_message_id"])
+        self._give_thread_back()
+
     def close(self) -> None:
-        """Give back what has been fetched and not begun."""
+        """Give back what has been fetched and not begun, and tell what is done."""
         self._give_back()
+        if not self.broker.acks.flush(CLOSE_S):
+            logger.warning("not acknowledged: what was done last may be done again")
 
     def _give_back(self) -> None:
         fetched, self._fetched = [message for _, _, message in self._fetched], []
