@@ -65,7 +65,7 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
         self.acks = Acks(self.client, self.namespace, self.broker_id)
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
-        self._own = threading.local()
+        self._own = _Own()
         add_turns(self, shares or {})
 
     @property
@@ -108,23 +108,39 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
 
     def do_enqueue(self, queue: str, message_id: str, data: bytes) -> None:
         """Put a message into a queue, and wake up who waits for it, in one round trip."""
+        keys_and_arguments = self._keys_and_arguments(queue, message_id, data)
         try:
-            self._put(queue, message_id, data, self._client_of_thread())
-        except redis.ConnectionError:
-            # Closed by the other side since it was last used, perhaps; the pool knows.
-            self._own.client = None
+            connection = self._connection_of_thread()
+            connection.send_command("EVALSHA", self._enqueue.sha, 2, *keys_and_arguments)
+            connection.read_response()
+        except (redis.ConnectionError, redis.exceptions.NoScriptError):
+            # Closed by the other side since it was last used, or a server that was started anew:
+            # the pool and redis-py's script know what to do.
+            self._drop_connection_of_thread()
             self._put(queue, message_id, data, self.client)
+        except BaseException:
+            self._drop_connection_of_thread()  # an answer may still come on it
+            raise
 
-    def _client_of_thread(self) -> Any:
-        """A client whose connection is this thread's own: it need not be asked for, examined and
-        put back for each message, which takes as long as the message itself."""
-        if getattr(self._own, "client", None) is None or self._own.pid != os.getpid():
-            self._own.client, self._own.pid = self.client.client(), os.getpid()
-        return self._own.client
+    def _connection_of_thread(self) -> Any:
+        """A connection that is this thread's own: to ask the pool for one, have it examined and put
+        it back takes longer than the message itself."""
+        own = self._own
+        if own.client is None or own.pid != os.getpid():
+            own.client, own.pid = self.client.client(), os.getpid()
+        return own.client.connection
+
+    def _drop_connection_of_thread(self) -> None:
+        client, self._own.client = self._own.client, None
+        if client is not None:
+            client.connection.disconnect()
 
     def _put(self, queue: str, message_id: str, data: bytes, client: Any) -> None:
-        keys = [f"{self.namespace}:{queue}", self._channel]
-        self._enqueue(keys=keys, args=[message_id, data, queue], client=client)
+        keys_and_arguments = self._keys_and_arguments(queue, message_id, data)
+        self._enqueue(keys=keys_and_arguments[:2], args=keys_and_arguments[2:], client=client)
+
+    def _keys_and_arguments(self, queue: str, message_id: str, data: bytes) -> list[str | bytes]:
+        return [f"{self.namespace}:{queue}", self._channel, message_id, data, queue]
 
     def do_requeue(self, queue: str, *message_ids: str) -> None:
         """Put fetched messages back into their queue, and wake up who waits for them."""
@@ -135,6 +151,13 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
         self.wake_up.stop()
         self.acks.stop()
         super().close()
+
+
+class _Own(threading.local):
+    """A thread's client of one connection, and the process that opened it."""
+
+    client: Any = None
+    pid: int | None = None
 
 
 class WakeUp:
