@@ -55,7 +55,7 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
         def on_dead(error: BaseException, *arguments: Any) -> None:
             Promotion(*arguments).fail(error, give_up=False)
 
-        return _declare(work, store, options, on_dead=on_dead)
+        return _declare(work, store, options, on_dead)
 
     return declare
 
@@ -76,7 +76,7 @@ def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Ac
         def on_dead(error: BaseException, *arguments: Any) -> None:
             Recreation(*arguments).fail(error)
 
-        return _declare(work, process, options, on_dead=on_dead)
+        return _declare(work, process, options, on_dead)
 
     return declare
 
@@ -85,10 +85,12 @@ def _declare(
     work: Callable[..., None],
     function: Callable[..., None],
     options: dict[str, Any],
-    **fixed: Any,
+    on_dead: Callable[..., None],
 ) -> Actor:
     function.__name__, function.__doc__ = work.__name__, work.__doc__
-    actor: Actor = dramatiq.actor(function, **_DEFAULTS | options | fixed)
+    actor: Actor = dramatiq.actor(function, **_DEFAULTS | options)
+    # Not at the declaration: the broker of somebody's tests may be one that does not know it.
+    actor.options["on_dead"] = on_dead
     return actor
 
 
