@@ -77,8 +77,9 @@ def processed(
         if steps and info.is_image:
             for step in processes_of(type(uploader)):
                 recipes[None] = step.recipe(uploader, recipes[None])
-        original = _make(uploader, source, info, recipes[None], Path(folder) / ORIGINAL)
-        files = []
+        original = Path(folder) / ORIGINAL if recipes[None] != Image() else source
+        wanted = {original: recipes[None]} if original != source else {}
+        made = []
         for version in versions_of(type(uploader)).values():
             if not info.is_image or version.of not in recipes:
                 continue
@@ -87,17 +88,12 @@ def processed(
             recipe = version.recipe(uploader, recipes[version.of])
             recipes[version.name] = recipe
             if versions is None or version.name in versions:
-                target = Path(folder) / version.name
-                imaging.render(source, info, recipe, target)
-                storage = version.storage or uploader.storage
-                files.append(ProcessedFile(version.name, target, probe(target), storage))
-        yield [*files, original]
-
-
-def _make(
-    uploader: Any, source: Path, info: ImageInfo, recipe: Image, target: Path
-) -> ProcessedFile:
-    if recipe == Image():
-        return ProcessedFile(ORIGINAL, source, info, uploader.storage)
-    imaging.render(source, info, recipe, target)
-    return ProcessedFile(ORIGINAL, target, probe(target), uploader.storage)
+                wanted[Path(folder) / version.name] = recipe
+                made.append((version.name, version.storage or uploader.storage))
+        imaging.render(source, info, wanted)
+        files = [
+            ProcessedFile(name, path := Path(folder) / name, probe(path), storage)
+            for name, storage in made
+        ]
+        original_info = info if original == source else probe(original)
+        yield [*files, ProcessedFile(ORIGINAL, original, original_info, uploader.storage)]

@@ -1,6 +1,7 @@
-"""Stills, animated PNG and animated WebP, and whatever else is asked for, made by Pillow."""
+"""Stills, animated PNG and animated WebP, made by Pillow; and how it is asked to read a file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ _FORMATS = {
 _DEFAULT_DELAY_MS = 100
 
 
+@contextmanager
+def opened(source: Path, info: ImageInfo) -> Iterator[PIL.Image.Image]:
+    """Open an image as what it is, and nothing else.
+
+    Raises:
+      Unreadable: Pillow cannot decode it; within the block, too.
+    """
+    try:
+        with PIL.Image.open(source, formats=[_FORMATS[info.content_type]]) as image:
+            yield image
+    except PIL.Image.DecompressionBombError:
+        raise Unreadable("The image has too many pixels to be decoded.") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Unreadable("The image is damaged: it cannot be decoded.") from error
+
+
 def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
     """Make an image by a recipe, with all frames where the recipe and the format have them.
 
@@ -31,27 +48,20 @@ def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
       Unreadable: Pillow cannot decode it.
     """
     format = _FORMATS[recipe.content_type or info.content_type]
-    try:
-        with PIL.Image.open(source, formats=[_FORMATS[info.content_type]]) as image:
-            frames = _frames(image, recipe, format)
-            first, first_duration = next(frames)
-            options: dict[str, Any] = {"quality": 85} if format in ("JPEG", "WEBP") else {}
-            if info.frames > 1 and not recipe.only_first_frame and format != "JPEG":
-                rest = list(frames)
-                options |= {
-                    "save_all": True,
-                    "append_images": [frame for frame, _ in rest],
-                    "duration": [first_duration, *(duration for _, duration in rest)],
-                }
-                # A GIF that plays once has no loop count; the others say 1.
-                loop = info.loop if info.loop is not None or format == "GIF" else 1
-                options |= {} if loop is None else {"loop": loop}
-                options |= {"disposal": 2} if format == "GIF" else {}
-            first.save(target, format, **options)
-    except PIL.Image.DecompressionBombError:
-        raise Unreadable("The image has too many pixels to be decoded.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise Unreadable("The image is damaged: it cannot be decoded.") from error
+    with opened(source, info) as image:
+        frames = _frames(image, recipe, format)
+        first, first_duration = next(frames)
+        options: dict[str, Any] = {"quality": 85} if format in ("JPEG", "WEBP") else {}
+        if info.frames > 1 and not recipe.only_first_frame and format != "JPEG":
+            rest = list(frames)
+            # A GIF that plays once has no loop count; the others say 1.
+            options |= {
+                "save_all": True,
+                "append_images": [frame for frame, _ in rest],
+                "duration": [first_duration, *(duration for _, duration in rest)],
+                "loop": 1 if info.loop is None else info.loop,
+            }
+        first.save(target, format, **options)
 
 
 def _frames(

@@ -8,12 +8,13 @@ specification; PNG (Third Edition) with APNG; WebP container (RFC 9649); JPEG (I
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import filetype
 import PIL.Image
 
 from gifster.uploads.errors import Truncated, Unreadable
+from gifster.uploads.imaging.gif_blocks import GifBlocks
+from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
 
 #: How many bytes `sniff()` wants to see.
 SNIFF_BYTES = 512
@@ -26,7 +27,6 @@ IMAGE_EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/webp": "webp",
 }
-_BUFFER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,89 +84,27 @@ def probe(path: Path) -> ImageInfo:
       Unreadable: it is an image, and its structure is wrong.
       Truncated: it is an image that ends in the middle.
     """
-    with path.open("rb", buffering=_BUFFER_BYTES) as file:
+    with path.open("rb", buffering=BUFFER_BYTES) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
         file.seek(0)
         if content_type not in _WALKERS:
             return ImageInfo(content_type, 0, 0, frames=0)
-        info = _WALKERS[content_type](_Reader(file))
+        info = _WALKERS[content_type](Reader(file))
     if info.width < 1 or info.height < 1 or info.frames < 1:
         raise Unreadable("The image has no picture in it.")
     return info
 
 
-class _Reader:
-    """Reads exactly so many bytes, or raises `Truncated`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-
-    def take(self, count: int) -> bytes:
-        data = self.file.read(count)
-        if len(data) < count:
-            raise Truncated("The file is incomplete: it ends in the middle of the image.")
-        return data
-
-    def skip(self, count: int) -> None:
-        while count > 0:
-            count -= len(self.take(min(count, _BUFFER_BYTES)))
+def _probe_gif(reader: Reader) -> ImageInfo:
+    blocks = GifBlocks(reader)
+    delays = [frame.delay_cs for frame in blocks]
+    duration_ms = 10 * sum(delays)
+    return ImageInfo(
+        "image/gif", blocks.width, blocks.height, len(delays), duration_ms, blocks.loop
+    )
 
 
-def _probe_gif(reader: _Reader) -> ImageInfo:
-    header = reader.take(13)  # GIF89a 17, 18: header and logical screen descriptor
-    width, height = int.from_bytes(header[6:8], "little"), int.from_bytes(header[8:10], "little")
-    _skip_color_table(reader, header[10])
-    frames, duration, delay, loop = 0, 0, 0, None
-    while block := reader.file.read(1):
-        if block == b"\x2c":  # 20: image descriptor, color table, LZW code size, data
-            descriptor = reader.take(9)
-            _skip_color_table(reader, descriptor[8])
-            reader.take(1)
-            _skip_sub_blocks(reader)
-            frames += 1
-            duration, delay = duration + delay, 0
-        elif block == b"\x21":
-            label = reader.take(1)[0]
-            data = _first_sub_block(reader)
-            if label == 0xF9 and len(data) >= 4:  # 23: graphic control extension
-                delay = int.from_bytes(data[1:3], "little") * 10
-            elif label == 0xFF and data in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
-                data = _first_sub_block(reader)
-                if len(data) >= 3 and data[0] == 1:
-                    loop = int.from_bytes(data[1:3], "little")
-            if data:
-                _skip_sub_blocks(reader)
-        elif block == b"\x3b":  # 27: trailer; what follows it is nobody's business
-            break
-        elif block != b"\x00":
-            if frames == 0:
-                raise Unreadable("The GIF is damaged before its first picture.")
-            break
-    return ImageInfo("image/gif", width, height, frames, duration, loop)
-
-
-def _skip_color_table(reader: _Reader, packed: int) -> None:
-    if packed & 0x80:
-        reader.take(3 * 2 ** ((packed & 0x07) + 1))
-
-
-def _first_sub_block(reader: _Reader) -> bytes:
-    return reader.take(reader.take(1)[0])
-
-
-def _skip_sub_blocks(reader: _Reader) -> None:
-    read = reader.file.read
-    while True:
-        size = read(1)
-        if not size:
-            raise Truncated("The file is incomplete: it ends in the middle of the image.")
-        if size == b"\x00":
-            return
-        if len(read(size[0])) < size[0]:
-            raise Truncated("The file is incomplete: it ends in the middle of the image.")
-
-
-def _probe_png(reader: _Reader) -> ImageInfo:
+def _probe_png(reader: Reader) -> ImageInfo:
     reader.take(8)
     width = height = duration = 0
     frames, loop = 1, None
@@ -194,7 +132,7 @@ def _probe_png(reader: _Reader) -> ImageInfo:
             return ImageInfo("image/png", width, height, frames, duration, loop)
 
 
-def _probe_webp(reader: _Reader) -> ImageInfo:
+def _probe_webp(reader: Reader) -> ImageInfo:
     left = int.from_bytes(reader.take(12)[4:8], "little") - 4
     frames, duration, loop = 0, 0, None
     while left >= 8:
@@ -215,11 +153,11 @@ def _probe_webp(reader: _Reader) -> ImageInfo:
     return ImageInfo("image/webp", width, height, max(frames, 1), duration, loop)
 
 
-def _probe_jpeg(reader: _Reader) -> ImageInfo:
+def _probe_jpeg(reader: Reader) -> ImageInfo:
     width, height = _size_by_pillow(reader, "JPEG")
     reader.file.seek(0)
     end, tail = False, b""
-    while piece := reader.file.read(_BUFFER_BYTES):
+    while piece := reader.file.read(BUFFER_BYTES):
         end = end or b"\xff\xd9" in tail + piece  # end of image
         tail = piece[-1:]
     if not end:
@@ -227,7 +165,7 @@ def _probe_jpeg(reader: _Reader) -> ImageInfo:
     return ImageInfo("image/jpeg", width, height)
 
 
-def _size_by_pillow(reader: _Reader, format: str) -> tuple[int, int]:
+def _size_by_pillow(reader: Reader, format: str) -> tuple[int, int]:
     reader.file.seek(0)
     try:
         with PIL.Image.open(reader.file, formats=[format]) as image:
@@ -239,7 +177,7 @@ def _size_by_pillow(reader: _Reader, format: str) -> tuple[int, int]:
         raise Unreadable("The image is damaged.") from error
 
 
-_WALKERS: dict[str, Callable[[_Reader], ImageInfo]] = {
+_WALKERS: dict[str, Callable[[Reader], ImageInfo]] = {
     "image/gif": _probe_gif,
     "image/png": _probe_png,
     "image/webp": _probe_webp,

@@ -66,8 +66,8 @@ class Image:
     def apply(self, function: FrameFunction) -> "Image":
         """Hand each frame, resized, to a function of yours, and take what it returns.
 
-        It is given a Pillow image of mode RGB or RGBA, and must keep its size. Such a version is
-        made by Pillow, which for an animated GIF means more time and bytes.
+        It is given a Pillow image of mode RGB or RGBA, and must keep its size. Of an animation it
+        is given all frames, whole, which takes longer than working on what changes.
         """
         return replace(self, functions=(*self.functions, function))
 

@@ -1,0 +1,118 @@
+"""The structure of a GIF: what its blocks say of each frame, and where its pixels are in the file.
+
+Numbers in comments are sections of the GIF89a specification.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging.reader import Reader
+
+Box = tuple[int, int, int, int]
+
+#: A frame without a delay, or with one of 1/100 s, is shown for 1/10 s by all browsers.
+SHORTEST_CS, DEFAULT_CS = 2, 10
+
+
+#: A frame may hang over the edge of the picture, but not be so many times as large, unless it is
+#: small.
+_OVERHANG, _SMALL_PIXELS = 4, 1_000_000
+
+
+class GifFrame(NamedTuple):
+    """One frame: where it lies, in pixels (it may hang over the edge); its palette, 3 bytes a
+    colour; which index is transparent, if any; what becomes of it (0 to 3, see 23); for how long it
+    is shown, as the file says (1/100 s); and its LZW data: the code size, and from where to where
+    in the file its sub-blocks are."""
+
+    box: Box
+    interlaced: bool
+    palette: bytes
+    transparent: int | None
+    disposal: int
+    delay_cs: int
+    bits: int
+    data: tuple[int, int]
+
+    @property
+    def shown_cs(self) -> int:
+        """For how long browsers show it (1/100 s)."""
+        return self.delay_cs if self.delay_cs >= SHORTEST_CS else DEFAULT_CS
+
+
+class GifBlocks:
+    """Reads the blocks of a GIF, frame by frame, and skips the pixels.
+
+    Raises, when made or iterated over:
+      Truncated: it ends in the middle.
+      Unreadable: its structure is wrong before its first frame. What follows the last frame is
+        nobody's business.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        header = reader.take(13)  # 17, 18: header and logical screen descriptor
+        self.width, self.height = _word(header, 6), _word(header, 8)
+        self._palette = self._color_table(header[10])
+        #: How often it plays, 0 for ever, as far as is known by then.
+        self.loop: int | None = None
+
+    def __iter__(self) -> Iterator[GifFrame]:
+        reader, control, frames = self._reader, b"\0\0\0\0", 0
+        while block := reader.file.read(1):
+            if block == b"\x2c":
+                yield self._frame(control)
+                control, frames = b"\0\0\0\0", frames + 1
+            elif block == b"\x21":
+                label = reader.take(1)[0]
+                data = self._sub_block()
+                if label == 0xF9 and len(data) >= 4:  # 23: graphic control extension
+                    control = data
+                elif label == 0xFF and data in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
+                    data = self._sub_block()
+                    if len(data) >= 3 and data[0] == 1:
+                        self.loop = _word(data, 1)
+                if data:
+                    self._skip_sub_blocks()
+            elif block == b"\x3b":  # 27: trailer
+                break
+            elif block != b"\x00":
+                if frames == 0:
+                    raise Unreadable("The GIF is damaged before its first picture.")
+                break
+
+    def _frame(self, control: bytes) -> GifFrame:
+        """20: image descriptor, color table, LZW code size, data."""
+        descriptor = self._reader.take(9)
+        left, top, width, height = (_word(descriptor, at) for at in (0, 2, 4, 6))
+        if width * height > max(_OVERHANG * self.width * self.height, _SMALL_PIXELS):
+            raise Unreadable("The GIF is damaged: a frame in it is larger than the picture.")
+        palette = self._color_table(descriptor[8]) or self._palette
+        bits = self._reader.take(1)[0]
+        start = self._reader.file.tell()
+        self._skip_sub_blocks()
+        return GifFrame(
+            (left, top, left + width, top + height),
+            interlaced=bool(descriptor[8] & 0x40),
+            palette=palette,
+            transparent=control[3] if control[0] & 1 else None,
+            disposal=control[0] >> 2 & 7,
+            delay_cs=_word(control, 1),
+            bits=bits,
+            data=(start, self._reader.file.tell()),
+        )
+
+    def _color_table(self, packed: int) -> bytes:
+        return self._reader.take(3 * 2 ** ((packed & 7) + 1)) if packed & 0x80 else b""
+
+    def _sub_block(self) -> bytes:
+        return self._reader.take(self._reader.take(1)[0])
+
+    def _skip_sub_blocks(self) -> None:
+        while size := self._reader.take(1)[0]:
+            self._reader.take(size)
+
+
+def _word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], "little")
