@@ -14,7 +14,7 @@ from PIL import ImageChops, ImageStat
 
 from gifster.uploads import Image
 from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging import gif, render
+from gifster.uploads.imaging import _render, gif, render
 from gifster.uploads.imaging.probe import probe
 from tests import images
 
@@ -137,7 +137,7 @@ def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(gif, "_frames", lambda *args: decodings.append(1) or frames(*args))
     boxes = [(150, 150), (100, 100), (90, 90), (20, 20)]
 
-    render(source, probe(source), {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes})
+    _render(source, probe(source), {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes})
 
     assert len(decodings) == 1
     for width, _ in boxes:
@@ -152,11 +152,11 @@ def test_a_long_animation_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pyt
     source, target, other = (tmp_path / name for name in ("source", "target", "other"))
     source.write_bytes(made.content)
 
-    render(source, probe(source), {target: Image().fit(*HALF)})
+    _render(source, probe(source), {target: Image().fit(*HALF)})
 
     # I expect it to be the same
     monkeypatch.undo()
-    render(source, probe(source), {other: Image().fit(*HALF)})
+    _render(source, probe(source), {other: Image().fit(*HALF)})
     assert target.read_bytes() == other.read_bytes()
 
 

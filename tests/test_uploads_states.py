@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dramatiq
 import hypothesis
@@ -24,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gifster import jobs
 from gifster.jobs import Job
-from gifster.uploads import LocalStorage, UploadError
+from gifster.uploads import LocalStorage, UploadError, imaging, processing
 from gifster.uploads.storage.local import LocalWriter
 from gifster.uploads.sweep import sweep
 from tests import images
@@ -135,6 +136,10 @@ class Database(peewee.SqliteDatabase):
         return result
 
 
+def _here(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
 class Uploads(RuleBasedStateMachine):
     """One person's avatar, and what became of it."""
 
@@ -143,6 +148,10 @@ class Uploads(RuleBasedStateMachine):
         self.fate = Fate()
         self.before = dramatiq.get_broker()
         dramatiq.set_broker(StubBroker())
+        # Thousands of pictures, none of them hostile: no process for each.
+        self.here = [patch.object(module, "run_apart", _here) for module in (imaging, processing)]
+        for patched in self.here:
+            patched.start()
         self.folder = Path(tempfile.mkdtemp(prefix="gifster-states-"))
         database = Database(
             self.folder / "db", pragmas={"synchronous": "off", "journal_mode": "wal"}
@@ -173,6 +182,8 @@ class Uploads(RuleBasedStateMachine):
         finally:
             db.obj.close()
             dramatiq.set_broker(self.before)
+            for patched in self.here:
+                patched.stop()
             shutil.rmtree(self.folder)
 
     # What people do.

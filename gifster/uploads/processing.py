@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gifster.uploads import imaging
+from gifster.uploads.imaging.apart import run_apart
 from gifster.uploads.imaging.placeholder import Placeholder, placeholder
 from gifster.uploads.imaging.probe import ImageInfo, probe
 from gifster.uploads.imaging.recipe import Image
@@ -46,7 +47,7 @@ class ProcessedFile:
     @property
     def placeholder(self) -> Placeholder | None:
         """How it looks from afar, if it is an image."""
-        return placeholder(self.path) if self.info.is_image else None
+        return run_apart(placeholder, self.path) if self.info.is_image else None
 
 
 @contextmanager
