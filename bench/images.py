@@ -1,0 +1,329 @@
+"""Animated GIFs made smaller: ours beside others, in one run: `make bench-images`.
+
+Of each source a GIF within 200×200 and one within 480×480 pixels are made by our engine, by Pillow
+frame by frame, and by gifsicle and ImageMagick where these are installed. All take turns, each in
+a process of its own; CPU seconds are medians of `ROUNDS`, memory is the most of them.
+
+SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) compares 20 moments, spread evenly over
+the duration, with the source's picture at that moment, resized by Lanczos; over white and over
+black, as both may be what is behind. Delays under 20 ms count as the 100 ms that browsers show.
+
+The sources are the GIFs of ../shared/corpus where that is, else some that are made here.
+ARGS="--with ImageMagick" adds what takes minutes.
+"""
+
+import argparse
+import bisect
+import os
+import pickle
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageSequence
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from gifster.uploads import imaging
+from gifster.uploads.imaging.probe import probe
+from gifster.uploads.imaging.recipe import Image
+
+ROUNDS, MOMENTS, WINDOW = 3, 20, 7
+SIDES = (200, 480)
+CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
+#: What the files of the corpus are; any other is "other".
+CLASSES = {
+    "photographic": ("cat-", "rock-", "sd-", "iss634"),
+    "screen": ("terminal-", "phone"),
+    "flat": ("sticker-", "led7", "chi", "different-transparency", "dispose-"),
+    "small": ("flag-", "loop-count"),
+}
+
+
+class Seen(NamedTuple):
+    """One engine on one source: CPU and wall-clock seconds, MB at most; bytes and SSIM by side."""
+
+    kind: str
+    cpu: float
+    wall: float
+    memory: float
+    bytes: list[int]
+    ssim: list[float]
+
+
+def ours(source: Path, targets: dict[int, Path]) -> None:
+    recipes = {target: Image().fit(side, side) for side, target in targets.items()}
+    imaging._render(source, probe(source), recipes)
+
+
+def pillow(source: Path, targets: dict[int, Path]) -> None:
+    for side, target in targets.items():
+        with PIL.Image.open(source) as image:
+            frames, delays = [], []
+            for frame in PIL.ImageSequence.Iterator(image):
+                made = frame.convert("RGBA")
+                made.thumbnail((side, side), PIL.Image.Resampling.BICUBIC)
+                frames.append(made)
+                delays.append(frame.info.get("duration", 100))
+        frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], duration=delays,
+                       loop=0, disposal=2)  # fmt: skip
+
+
+def gifsicle(source: Path, targets: dict[int, Path]) -> None:
+    for side, target in targets.items():
+        _run("gifsicle", "-O2", "--resize-fit", f"{side}x{side}", str(source), "-o", str(target))
+
+
+def imagemagick(source: Path, targets: dict[int, Path]) -> None:
+    for side, target in targets.items():
+        _run("convert", str(source), "-coalesce", "-resize", f"{side}x{side}>", "-layers",
+             "optimize", str(target))  # fmt: skip
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+Engine = Callable[[Path, dict[int, Path]], None]
+ENGINES: dict[str, tuple[Engine, str | None]] = {
+    "ours": (ours, None),
+    "Pillow": (pillow, None),
+    "gifsicle": (gifsicle, "gifsicle"),
+    "ImageMagick": (imagemagick, "convert"),
+}
+SLOW = {"ImageMagick"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--with", dest="more", action="append", default=[], choices=sorted(SLOW))
+    parser.add_argument("--only", default="", help="sources whose name begins so")
+    arguments = parser.parse_args()
+    engines = {
+        name: engine
+        for name, (engine, program) in ENGINES.items()
+        if (name not in SLOW or name in arguments.more) and (not program or shutil.which(program))
+    }
+    console = Console(width=130)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [path for path in _sources(Path(folder)) if path.name.startswith(arguments.only)]
+        seen = {name: [] for name in engines}
+        for source in track(sources, "making GIFs", console=Console(stderr=True)):
+            for name, result in _compare(source, engines, Path(folder)).items():
+                seen[name].append(result)
+        _show(console, seen, [source.stem for source in sources])
+        _show_growth(console, Path(folder))
+
+
+def _sources(folder: Path) -> list[Path]:
+    found = [path for path in sorted(CORPUS.glob("*.gif")) if probe(path).frames > 1]
+    if found:
+        return found
+    for name, size, count in (
+        ("film", (600, 340), 40), ("screen", (800, 500), 60), ("flat", (500, 500), 20)
+    ):  # fmt: skip
+        _animation(size, count, name).rename(folder / f"{name}.gif")
+    return sorted(folder.glob("*.gif"))
+
+
+def _animation(size: tuple[int, int], count: int, kind: str) -> Path:
+    """A film of noise that moves, a screen on which lines appear, or a disc that wanders."""
+    frames = []
+    chance = np.random.default_rng(1)
+    film = PIL.Image.fromarray(chance.integers(0, 255, (40, 80, 3), dtype=np.uint8))
+    film = film.resize((size[0] * 2, size[1]), PIL.Image.Resampling.BICUBIC)
+    screen = PIL.Image.new("RGB", size, (24, 26, 32))
+    for number in range(count):
+        if kind == "film":
+            at = number * 4 % size[0]
+            frame = film.crop((at, 0, at + size[0], size[1]))
+        else:
+            frame = screen.copy() if kind == "flat" else screen
+            draw = PIL.ImageDraw.Draw(frame)
+            at = number * 12 % size[1]
+            if kind == "flat":
+                draw.ellipse((at, at, at + 80, at + 80), (230, 60, 90))
+            else:
+                draw.text((10, at), f"line {number} of what scrolls by", (200, 220, 200))
+        frames.append(frame.quantize(200, PIL.Image.Quantize.FASTOCTREE))
+    handle, name = tempfile.mkstemp(suffix=".gif")
+    os.close(handle)
+    frames[0].save(name, save_all=True, append_images=frames[1:], duration=50, loop=0)
+    return Path(name)
+
+
+def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str, Seen]:
+    targets = {name: {side: folder / f"{name}-{side}.out" for side in SIDES} for name in engines}
+    costs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in engines}
+    for number in range(ROUNDS):
+        for name in engines if number % 2 else reversed(engines):
+            costs[name].append(_cost(engines[name], source, targets[name]))
+    kind = next((k for k, starts in CLASSES.items() if source.name.startswith(starts)), "other")
+    reference = _pictures(source, _moments(source))
+    return {
+        name: Seen(
+            kind,
+            statistics.median(cost[0] for cost in costs[name]),
+            statistics.median(cost[1] for cost in costs[name]),
+            max(cost[2] for cost in costs[name]),
+            [targets[name][side].stat().st_size for side in SIDES],
+            [_likeness(reference, source, targets[name][side]) for side in SIDES],
+        )
+        for name in engines
+    }
+
+
+def _cost(engine: Engine, *arguments: Any) -> tuple[float, float, float]:
+    """CPU seconds, wall-clock seconds and MB of a call, in a child that is forked for it."""
+    reading, writing = os.pipe()
+    started = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        before, had = resource.getrusage(resource.RUSAGE_SELF), _memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak, proc(5)
+        engine(*arguments)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        others = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = sum(used.ru_utime + used.ru_stime for used in (after, others))
+        cpu -= before.ru_utime + before.ru_stime
+        memory = max(_memory("VmHWM") - had, others.ru_maxrss) / 1024
+        os.write(writing, pickle.dumps((cpu, memory)))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    cpu, memory = pickle.loads(told)
+    return cpu, time.perf_counter() - started, memory
+
+
+def _memory(what: str) -> int:
+    """Of this process, in kB."""
+    found = re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(found[1])
+
+
+def _timeline(path: Path) -> tuple[list[int], int]:
+    """When each frame is first shown, and how long it takes in all (ms)."""
+    begins, now = [], 0
+    with PIL.Image.open(path) as image:
+        for frame in PIL.ImageSequence.Iterator(image):
+            begins.append(now)
+            delay = frame.info.get("duration", 0)
+            now += delay if delay >= 20 else 100
+    return begins, now
+
+
+def _moments(source: Path) -> list[int]:
+    total = _timeline(source)[1]
+    return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
+
+
+def _pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
+    begins, total = _timeline(path)
+    shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
+    with PIL.Image.open(path) as image:
+        kept = {
+            number: frame.convert("RGBA")
+            for number, frame in enumerate(PIL.ImageSequence.Iterator(image))
+            if number in shown
+        }
+    return [kept[number] for number in shown]
+
+
+def _likeness(reference: list[PIL.Image.Image], source: Path, made: Path) -> float:
+    values = []
+    for wanted, picture in zip(reference, _pictures(made, _moments(source)), strict=True):
+        for behind in ("white", "black"):
+            resized = _over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
+            values.append(_ssim(_brightness(resized), _brightness(_over(picture, behind))))
+    return statistics.mean(values)
+
+
+def _over(picture: PIL.Image.Image, color: str) -> PIL.Image.Image:
+    whole = PIL.Image.new("RGB", picture.size, color)
+    whole.paste(picture, mask=picture.getchannel("A"))
+    return whole
+
+
+def _brightness(picture: PIL.Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L"), dtype=np.float64)
+
+
+def _ssim(one: np.ndarray, other: np.ndarray) -> float:
+    window = min(WINDOW, *one.shape)
+    mean_one, mean_other = _means(one, window), _means(other, window)
+    spread_one = _means(one * one, window) - mean_one**2
+    spread_other = _means(other * other, window) - mean_other**2
+    together = _means(one * other, window) - mean_one * mean_other
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    value = (2 * mean_one * mean_other + c1) * (2 * together + c2)
+    value /= (mean_one**2 + mean_other**2 + c1) * (spread_one + spread_other + c2)
+    return float(value.mean())
+
+
+def _means(values: np.ndarray, window: int) -> np.ndarray:
+    """Of each window of so many pixels squared."""
+    for _ in range(2):
+        sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0)
+        values = (sums[window:] - sums[:-window]).T / window
+    return values
+
+
+def _show(console: Console, seen: dict[str, list[Seen]], names: list[str]) -> None:
+    table = Table(title=f"Two GIFs of each source (within {SIDES[0]} and {SIDES[1]} pixels)")
+    columns = "CPU s", "wall s", "peak MB", "KB", "SSIM 200", "SSIM 480", "CPU ratio", "bytes ratio"
+    for column in ("", "engine", *columns):
+        table.add_column(column, justify="right" if column in columns else "left")
+    kinds = sorted({result.kind for result in seen["ours"]})
+    groups = [(kind, lambda result, kind=kind: result.kind == kind) for kind in kinds]
+    for title, belongs in [*groups, ("total", lambda result: True)]:
+        sums = {name: [r for r in results if belongs(r)] for name, results in seen.items()}
+        base = sums.get("gifsicle") or sums["Pillow"]
+        for name, results in sums.items():
+            cpu, size = sum(r.cpu for r in results), sum(sum(r.bytes) for r in results)
+            base_cpu, base_size = sum(r.cpu for r in base), sum(sum(r.bytes) for r in base)
+            table.add_row(
+                title, name, f"{cpu:.2f}", f"{sum(r.wall for r in results):.2f}",
+                f"{max(r.memory for r in results):.0f}", f"{size / 1024:,.0f}",
+                *(f"{statistics.mean(r.ssim[at] for r in results):.4f}" for at in (0, 1)),
+                f"{cpu / base_cpu:.2f}", f"{size / base_size:.2f}",
+            )  # fmt: skip
+        table.add_section()
+    console.print(table)
+    if "gifsicle" not in seen:
+        return
+    for name, mine, theirs in zip(names, seen["ours"], seen["gifsicle"], strict=True):
+        ratio = sum(mine.bytes) / sum(theirs.bytes)
+        below = [s for s, a, b in zip(SIDES, mine.ssim, theirs.ssim, strict=True) if a < b - 0.0005]
+        if ratio > 1.5 or below:
+            worse = f"; SSIM below gifsicle's at {below}" if below else ""
+            console.print(f"{name}: {ratio:.2f} times the bytes of gifsicle's{worse}")
+
+
+def _show_growth(console: Console, folder: Path) -> None:
+    table = Table(title="How ours grows: a film of so many frames and pixels")
+    for column in ("frames", "pixels", "CPU s", "peak MB"):
+        table.add_column(column, justify="right")
+    for size, count in (((240, 136), 10), ((240, 136), 100), ((240, 136), 1000),
+                        ((480, 272), 100), ((960, 544), 100)):  # fmt: skip
+        source = _animation(size, count, "film")
+        cpu, _, memory = _cost(ours, source, {side: folder / f"grow-{side}" for side in SIDES})
+        table.add_row(f"{count:,}", f"{size[0]}×{size[1]}", f"{cpu:.2f}", f"{memory:.0f}")
+        source.unlink()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
