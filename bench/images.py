@@ -2,7 +2,8 @@
 
 Of each source a GIF within 200×200 and one within 480×480 pixels are made by our engine, by Pillow
 frame by frame, and by gifsicle and ImageMagick where these are installed. All take turns, each in
-a process of its own; CPU seconds are medians of `ROUNDS`, memory is the most of them.
+a process of its own; CPU seconds are medians of `ROUNDS`. Memory is that of a
+process that imports our engine, or Pillow, and makes the two GIFs.
 
 SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) compares 20 moments, spread evenly over
 the duration, with the source's picture at that moment, resized by Lanczos; over white and over
@@ -21,6 +22,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -109,7 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="more", action="append", default=[], choices=sorted(SLOW))
     parser.add_argument("--only", default="", help="sources whose name begins so")
+    parser.add_argument("--peak", nargs=2, metavar=("ENGINE", "SOURCE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.peak:
+        _show_peak(arguments.peak[0], Path(arguments.peak[1]))
+        return
     engines = {
         name: engine
         for name, (engine, program) in ENGINES.items()
@@ -165,7 +171,7 @@ def _animation(size: tuple[int, int], count: int, kind: str) -> Path:
 
 def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str, Seen]:
     targets = {name: {side: folder / f"{name}-{side}.out" for side in SIDES} for name in engines}
-    costs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in engines}
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
     for number in range(ROUNDS):
         for name in engines if number % 2 else reversed(engines):
             costs[name].append(_cost(engines[name], source, targets[name]))
@@ -176,7 +182,7 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
             kind,
             statistics.median(cost[0] for cost in costs[name]),
             statistics.median(cost[1] for cost in costs[name]),
-            max(cost[2] for cost in costs[name]),
+            0 if ENGINES[name][1] else _peak(name, source),
             [targets[name][side].stat().st_size for side in SIDES],
             [_likeness(reference, source, targets[name][side]) for side in SIDES],
         )
@@ -184,34 +190,39 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
     }
 
 
-def _cost(engine: Engine, *arguments: Any) -> tuple[float, float, float]:
-    """CPU seconds, wall-clock seconds and MB of a call, in a child that is forked for it."""
+def _cost(engine: Engine, *arguments: Any) -> tuple[float, float]:
+    """CPU and wall-clock seconds of a call, in a child that is forked for it."""
     reading, writing = os.pipe()
     started = time.perf_counter()
     child = os.fork()
     if child == 0:
-        before, had = resource.getrusage(resource.RUSAGE_SELF), _memory("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak, proc(5)
+        before = resource.getrusage(resource.RUSAGE_SELF)
         engine(*arguments)
         after = resource.getrusage(resource.RUSAGE_SELF)
         others = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = sum(used.ru_utime + used.ru_stime for used in (after, others))
         cpu -= before.ru_utime + before.ru_stime
-        memory = max(_memory("VmHWM") - had, others.ru_maxrss) / 1024
-        os.write(writing, pickle.dumps((cpu, memory)))
+        os.write(writing, pickle.dumps(cpu))
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         told = pipe.read()
     os.waitpid(child, 0)
-    cpu, memory = pickle.loads(told)
-    return cpu, time.perf_counter() - started, memory
+    return pickle.loads(told), time.perf_counter() - started
 
 
-def _memory(what: str) -> int:
-    """Of this process, in kB."""
-    found = re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1])
+def _peak(name: str, source: Path) -> float:
+    """MB that a process takes in which nothing but one engine runs, Python and all."""
+    command = [sys.executable, "-m", "bench.images", "--peak", name, str(source)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _show_peak(name: str, source: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ENGINES[name][0](source, {side: Path(folder) / str(side) for side in SIDES})
+    # Not getrusage(): that remembers how large the process was from which this one came.
+    status = Path("/proc/self/status").read_text()
+    print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
 
 
 def _timeline(path: Path) -> tuple[list[int], int]:
@@ -294,9 +305,11 @@ def _show(console: Console, seen: dict[str, list[Seen]], names: list[str]) -> No
         for name, results in sums.items():
             cpu, size = sum(r.cpu for r in results), sum(sum(r.bytes) for r in results)
             base_cpu, base_size = sum(r.cpu for r in base), sum(sum(r.bytes) for r in base)
+            most = max(result.memory for result in results)
+            memory = f"{most:.0f}" if most else "-"
             table.add_row(
                 title, name, f"{cpu:.2f}", f"{sum(r.wall for r in results):.2f}",
-                f"{max(r.memory for r in results):.0f}", f"{size / 1024:,.0f}",
+                memory, f"{size / 1024:,.0f}",
                 *(f"{statistics.mean(r.ssim[at] for r in results):.4f}" for at in (0, 1)),
                 f"{cpu / base_cpu:.2f}", f"{size / base_size:.2f}",
             )  # fmt: skip
@@ -319,7 +332,8 @@ def _show_growth(console: Console, folder: Path) -> None:
     for size, count in (((240, 136), 10), ((240, 136), 100), ((240, 136), 1000),
                         ((480, 272), 100), ((960, 544), 100)):  # fmt: skip
         source = _animation(size, count, "film")
-        cpu, _, memory = _cost(ours, source, {side: folder / f"grow-{side}" for side in SIDES})
+        cpu, _ = _cost(ours, source, {side: folder / f"grow-{side}" for side in SIDES})
+        memory = _peak("ours", source)
         table.add_row(f"{count:,}", f"{size[0]}×{size[1]}", f"{cpu:.2f}", f"{memory:.0f}")
         source.unlink()
     console.print(table)
