@@ -15,7 +15,9 @@ from PIL import ImageChops, ImageStat
 from gifster.uploads import Image
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging import _render, gif, render
+from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.probe import probe
+from gifster.uploads.imaging.reader import Reader
 from tests import images
 
 SIZE, HALF = (200, 140), (100, 70)
@@ -231,3 +233,41 @@ def test_a_frame_may_hang_over_the_edge_but_not_be_gigantic(tmp_path: Path):
     source.write_bytes(bytes(content[:at] + words(0, 0, 65535, 65535) + content[at + 8 :]))
     with pytest.raises(Unreadable, match="larger than the picture"):
         probe(source)
+
+
+@pytest.mark.parametrize("box", [(500, 500, 20, 20), (0, 0, 0, 0), (199, 0, 20, 20)])
+def test_a_frame_beside_the_picture_changes_nothing_in_it(
+    tmp_path: Path, box: tuple[int, int, int, int]
+):
+    # Given a second frame that is elsewhere, or nowhere, and is to be cleared
+    one = animation(1, count=1, holes=False, disposals="1").content.removesuffix(b"\x3b")
+    drawn = PIL.Image.new("L", box[2:], 1).tobytes("gif", "L", 3, 0) if box[2] else b""
+    beside = b"\x21\xf9\x04\x08" + words(5) + b"\0\0\x2c" + words(*box) + b"\x82" + bytes(24)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(
+        one + beside + b"\x03" + drawn + b"\0" + beside + b"\x03" + drawn + b"\0\x3b"
+    )
+
+    render(source, probe(source), {target: Image().fit(*HALF)})
+
+    assert probe(target).duration_ms == probe(source).duration_ms
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_damaged_frame_is_shown_as_far_as_it_goes(tmp_path: Path, number: int):
+    # Given a frame whose pixels end early
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(images.gif((300, 200), [50] * 4))
+    with source.open("rb") as file:
+        start, end = list(GifBlocks(Reader(file)))[number].data
+    content = source.read_bytes()
+    source.write_bytes(
+        content[:start] + b"\x20" + content[start + 1 : start + 33] + b"\0" + content[end:]
+    )
+
+    if number == 0:
+        with pytest.raises(Unreadable):
+            render(source, probe(source), {target: Image().fit(*HALF)})
+    else:
+        render(source, probe(source), {target: Image().fit(*HALF)})
+        assert probe(target).duration_ms == 200

@@ -39,7 +39,7 @@ _FILTER, _REACH = Resampling.BICUBIC, 2
 #: original.
 _STEP = 1.5
 #: What may be kept in memory of resized frames until the palette is known. Of a longer animation
-#: they are made twice.
+#: they are made anew for each version.
 _HOLD_BYTES = 64 * 2**20
 #: From this many frames, spread over the whole, the palette is chosen; each as a tile so large.
 _TILES, _TILE_PIXELS = 12, 4_000
@@ -156,7 +156,8 @@ def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[_Frame]:
         for number, frame in enumerate(GifBlocks(Reader(structure))):
             left, top = frame.box[:2]
             pixels.seek(frame.data[0])
-            drawn = _decoded(frame, pixels.read(frame.data[1] - frame.data[0]))
+            data = pixels.read(frame.data[1] - frame.data[0])
+            drawn = _decoded(frame, data, is_first=number == 0)
             before = canvas.copy() if frame.disposal == _PREVIOUS else None
             if number == 0 and frame.box == whole and drawn.mode == "RGB":
                 canvas = drawn
@@ -172,13 +173,16 @@ def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[_Frame]:
                 canvas.paste((0, 0, 0, 0), _within(frame.box, whole))
 
 
-def _decoded(frame: GifFrame, data: bytes) -> PIL.Image.Image:
-    """The pixels of a frame: RGBA, or RGB where it has no transparent index."""
+def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image:
+    """The pixels of a frame: RGBA, or RGB where it has no transparent index. Damaged ones are there
+    as far as they can be decoded, as browsers do, unless the animation begins so."""
     size = frame.box[2] - frame.box[0], frame.box[3] - frame.box[1]
+    indices = PIL.Image.new("P", size, frame.transparent or 0)
     try:
-        indices = PIL.Image.frombytes("P", size, data, "gif", frame.bits, frame.interlaced)
+        indices.frombytes(data, "gif", frame.bits, frame.interlaced)
     except (ValueError, OSError) as error:
-        raise Unreadable("The GIF is damaged: it cannot be decoded.") from error
+        if is_first:
+            raise Unreadable("The GIF is damaged: it cannot be decoded.") from error
     indices.putpalette(frame.palette.ljust(3 * 256, b"\0"))
     if frame.transparent is None:
         return indices.convert("RGB")
@@ -570,10 +574,9 @@ def _union(one: Box, other: Box | None) -> Box:
 
 
 def _within(box: Box, whole: Box) -> Box:
-    return (
-        max(box[0], whole[0]), max(box[1], whole[1]),
-        min(box[2], whole[2]), min(box[3], whole[3]),
-    )  # fmt: skip
+    """The part of a box that is in another; one without area if there is none."""
+    left, top = max(box[0], whole[0]), max(box[1], whole[1])
+    return (left, top, max(left, min(box[2], whole[2])), max(top, min(box[3], whole[3])))
 
 
 def _moved(box: Box, by: Sequence[int]) -> Box:
