@@ -211,7 +211,9 @@ class Presence(Middleware):
         while not self._over.is_set():
             self._look_now.wait(LOOK_S)
             self._look_now.clear()
-            self._tell_and_be_told(broker, row)
+            if not self._over.is_set():
+                self._tell_and_be_told(broker, row)
+        self._tell_and_be_told(broker, row)  # that we are gone, whatever was under way meanwhile
 
     def _tell_and_be_told(self, broker: Any, row: Worker) -> None:
         try:
