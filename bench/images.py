@@ -176,7 +176,8 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
         for name in engines if number % 2 else reversed(engines):
             costs[name].append(_cost(engines[name], source, targets[name]))
     kind = next((k for k, starts in CLASSES.items() if source.name.startswith(starts)), "other")
-    reference = _pictures(source, _moments(source))
+    moments = _moments(source)
+    reference = _pictures(source, moments)
     return {
         name: Seen(
             kind,
@@ -184,7 +185,7 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
             statistics.median(cost[1] for cost in costs[name]),
             0 if ENGINES[name][1] else _peak(name, source),
             [targets[name][side].stat().st_size for side in SIDES],
-            [_likeness(reference, source, targets[name][side]) for side in SIDES],
+            [_likeness(reference, _pictures(targets[name][side], moments)) for side in SIDES],
         )
         for name in engines
     }
@@ -253,9 +254,9 @@ def _pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
     return [kept[number] for number in shown]
 
 
-def _likeness(reference: list[PIL.Image.Image], source: Path, made: Path) -> float:
+def _likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
     values = []
-    for wanted, picture in zip(reference, _pictures(made, _moments(source)), strict=True):
+    for wanted, picture in zip(reference, made, strict=True):
         for behind in ("white", "black"):
             resized = _over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
             values.append(_ssim(_brightness(resized), _brightness(_over(picture, behind))))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -122,3 +123,16 @@ def test_nothing_stays_when_who_asked_is_killed():
 
     eventually(lambda: not any(process.is_running() for process in family))
     asking.stdout.close()
+
+
+def test_the_server_ends_when_who_asked_dies_while_asking():
+    # Given the head of a request, and half of what it says would follow
+    server = apart._Server()
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        socket.send_fds(server._socket, [apart._LENGTH.pack(100)], [theirs.fileno()])
+        server._socket.sendall(bytes(50))
+
+    server._socket.close()
+
+    assert server._process.wait(10) == 0

@@ -45,7 +45,7 @@ class JobLog(Middleware):
         ms = (time.monotonic() - self._started.at) * 1000
         if exception is None:
             logger.info("done %s ms=%.0f", _describe(message), ms)
-        elif isinstance(exception, RateLimitExceeded) and not message.failed:
+        elif is_held(message, exception):
             logger.info("hold %s", _describe(message))
         else:
             logger.warning(
@@ -58,6 +58,11 @@ class JobLog(Middleware):
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         logger.info("skip %s", _describe(message))
+
+
+def is_held(message: MessageProxy, exception: BaseException | None) -> bool:
+    """Whether a job was held up by a rate limit, which is no failure, and will be tried again."""
+    return isinstance(exception, RateLimitExceeded) and not message.failed
 
 
 def _describe(message: MessageProxy) -> str:

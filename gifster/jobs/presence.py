@@ -24,9 +24,9 @@ from typing import Any
 
 import dramatiq
 import peewee
-from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import Middleware
 
+from gifster.jobs.middleware import is_held
 from gifster.jobs.outbox import transaction
 from gifster.jobs.tally import Counts, forget_old
 
@@ -192,8 +192,7 @@ class Presence(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        held = isinstance(exception, RateLimitExceeded) and not message.failed
-        if self._row is not None and not held:
+        if self._row is not None and not is_held(message, exception):
             ms = (time.monotonic() - self._began.at) * 1000
             failed = exception is not None
             self._counts.add(message.queue_name, message.actor_name, ms, failed=failed)

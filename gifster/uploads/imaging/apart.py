@@ -156,7 +156,10 @@ def serve(number: int) -> None:
             content = bytearray()
             (length,) = _LENGTH.unpack(head)
             while len(content) < length:
-                content += requests.recv(length - len(content))
+                piece = requests.recv(length - len(content))
+                if not piece:
+                    return  # who asked died while asking
+                content += piece
             if os.fork() == 0:
                 requests.close()
                 _attend(bytes(content), fds[0])

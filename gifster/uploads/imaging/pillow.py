@@ -10,6 +10,7 @@ import PIL.ImageOps
 import PIL.ImageSequence
 
 from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging.gif_blocks import DEFAULT_CS
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Image
 
@@ -19,8 +20,6 @@ _FORMATS = {
     "image/jpeg": "JPEG",
     "image/webp": "WEBP",
 }
-#: What a frame without a delay is shown for (ms), as browsers do.
-_DEFAULT_DELAY_MS = 100
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def _frames(
 ) -> Iterator[tuple[PIL.Image.Image, float]]:
     for frame in PIL.ImageSequence.Iterator(image):
         frame.load()  # WebP learns the duration only then
-        duration = frame.info.get("duration") or _DEFAULT_DELAY_MS
+        duration = frame.info.get("duration") or DEFAULT_CS * 10
         upright = PIL.ImageOps.exif_transpose(frame)
         if upright.mode not in ("L", "LA", "RGB", "RGBA") or recipe.functions:
             upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
