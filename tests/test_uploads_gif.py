@@ -135,8 +135,8 @@ def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest
     source = tmp_path / "source"
     source.write_bytes(animation(3).content)
     decodings = []
-    frames = gif._frames
-    monkeypatch.setattr(gif, "_frames", lambda *args: decodings.append(1) or frames(*args))
+    frames = gif.frames
+    monkeypatch.setattr(gif, "frames", lambda *args: decodings.append(1) or frames(*args))
     boxes = [(150, 150), (100, 100), (90, 90), (20, 20)]
 
     _render(source, probe(source), {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes})

@@ -1,6 +1,6 @@
 """Reading and making images. `probe` reads facts without decoding; `recipe` says what is wanted;
-`gif` makes animated GIFs, `pillow` everything else; `placeholder` says what an image looks like
-from afar."""
+`gif` makes animated GIFs of what `frames` reads, `pillow` everything else, both in processes of
+their own (`apart`); `placeholder` says what an image looks like from afar."""
 
 import shutil
 from collections.abc import Mapping

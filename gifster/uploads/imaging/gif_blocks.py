@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging.boxes import Box
 from gifster.uploads.imaging.reader import Reader
-
-Box = tuple[int, int, int, int]
 
 #: A frame without a delay, or with one of 1/100 s, is shown for 1/10 s by all browsers.
 SHORTEST_CS, DEFAULT_CS = 2, 10

@@ -1,0 +1,98 @@
+"""The frames of an animation, composed: the whole picture at each moment, and what is new in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+import PIL.ImageOps
+import PIL.ImageSequence
+
+from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging import pillow
+from gifster.uploads.imaging.boxes import Box, union, within
+from gifster.uploads.imaging.gif_blocks import DEFAULT_CS, SHORTEST_CS, GifBlocks, GifFrame
+from gifster.uploads.imaging.probe import ImageInfo
+from gifster.uploads.imaging.reader import Reader
+
+#: What becomes of a frame after it was shown: it is cleared, or what was there before comes back.
+_BACKGROUND, _PREVIOUS = 2, 3
+
+
+class Frame(NamedTuple):
+    """The whole picture (RGB or RGBA), what is new in it, and how long it is shown."""
+
+    picture: PIL.Image.Image
+    changed: Box
+    delay_cs: int
+
+
+def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
+    """The frames of an animation, as `probe()` described it.
+
+    Raises:
+      Unreadable: it cannot be decoded.
+    """
+    if info.content_type == "image/gif":
+        return _frames_of_gif(source, info)
+    return _frames_by_pillow(source, info)
+
+
+def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[Frame]:
+    """Composed here, by 23 of the specification: Pillow forgets some of what "restore to previous"
+    means, and copies the whole for each frame."""
+    size, whole = (info.width, info.height), (0, 0, info.width, info.height)
+    canvas, emptied = PIL.Image.new("RGBA", size), None
+    with source.open("rb") as structure, source.open("rb") as pixels:
+        for number, frame in enumerate(GifBlocks(Reader(structure))):
+            left, top = frame.box[:2]
+            pixels.seek(frame.data[0])
+            data = pixels.read(frame.data[1] - frame.data[0])
+            drawn = _decoded(frame, data, is_first=number == 0)
+            before = canvas.copy() if frame.disposal == _PREVIOUS else None
+            if number == 0 and frame.box == whole and drawn.mode == "RGB":
+                canvas = drawn
+            else:
+                canvas.paste(drawn, (left, top), drawn if drawn.mode == "RGBA" else None)
+            changed = whole if number == 0 else within(union(frame.box, emptied), whole)
+            yield Frame(canvas, changed, frame.shown_cs)
+            emptied = frame.box if frame.disposal in (_BACKGROUND, _PREVIOUS) else None
+            if before is not None:
+                canvas = before
+            elif frame.disposal == _BACKGROUND:
+                canvas = canvas if canvas.mode == "RGBA" else canvas.convert("RGBA")
+                canvas.paste((0, 0, 0, 0), within(frame.box, whole))
+
+
+def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image:
+    """The pixels of a frame: RGBA, or RGB where it has no transparent index. Damaged ones are there
+    as far as they can be decoded, as browsers do, unless the animation begins so."""
+    size = frame.box[2] - frame.box[0], frame.box[3] - frame.box[1]
+    indices = PIL.Image.new("P", size, frame.transparent or 0)
+    try:
+        indices.frombytes(data, "gif", frame.bits, frame.interlaced)
+    except (ValueError, OSError) as error:
+        if is_first:
+            raise Unreadable("The GIF is damaged: it cannot be decoded.") from error
+    indices.putpalette(frame.palette.ljust(3 * 256, b"\0"))
+    if frame.transparent is None:
+        return indices.convert("RGB")
+    indices.info["transparency"] = frame.transparent
+    return indices.convert("RGBA")
+
+
+def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
+    """Those of animated PNG and WebP, whose delays are in ms."""
+    with pillow.opened(source, info) as image:
+        shown_ms, told_cs = 0.0, 0
+        for number, frame in enumerate(PIL.ImageSequence.Iterator(image)):
+            frame.load()
+            shown_ms += frame.info.get("duration") or DEFAULT_CS * 10
+            delay_cs = round(shown_ms / 10) - told_cs
+            if delay_cs < SHORTEST_CS and number < info.frames - 1:
+                continue  # shorter than a GIF can say
+            told_cs += delay_cs
+            upright = PIL.ImageOps.exif_transpose(frame)
+            if upright.mode not in ("RGB", "RGBA"):
+                upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            yield Frame(upright, (0, 0, *upright.size), max(delay_cs, SHORTEST_CS))
