@@ -66,7 +66,7 @@ class Seen(NamedTuple):
 
 def ours(source: Path, targets: dict[int, Path]) -> None:
     recipes = {target: Image().fit(side, side) for side, target in targets.items()}
-    imaging._render(source, probe(source), recipes)
+    list(imaging.make(source, probe(source), recipes, Image()))
 
 
 def pillow(source: Path, targets: dict[int, Path]) -> None:

@@ -12,6 +12,7 @@ from gifster.uploads import (
     CacheField,
     ErrorField,
     Image,
+    ImageInfo,
     ProcessingField,
     StateField,
     Uploader,
@@ -78,14 +79,38 @@ class Token(BaseModel):
 
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
-    allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp"}
+    allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
+    #: Animations of so many bytes are worth another format.
+    heavy_bytes = 50_000
 
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
 
+    def moves(self, info: ImageInfo) -> bool:
+        return info.frames > 1
+
+    def is_heavy(self, info: ImageInfo) -> bool:
+        return info.frames > 1 and info.bytes > self.heavy_bytes
+
     @version
     def thumb(self, image: Image) -> Image:
         return image.fit(220, 220)
+
+    @version(when=moves)
+    def poster(self, image: Image) -> Image:
+        return image.first_frame().fit(480, 480).convert("webp")
+
+    @version(later=True)
+    def preview(self, image: Image) -> Image:
+        return image.fit(480, 480)
+
+    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    def webp(self, image: Image) -> Image:
+        return image.convert("webp")
+
+    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    def mp4(self, image: Image) -> Image:
+        return image.convert("mp4")
 
 
 @store_in_background("image")

@@ -2,9 +2,14 @@
 
 import io
 import random
+from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
+
+from gifster.uploads import imaging
+from gifster.uploads.imaging import Image, ImageInfo
+from gifster.uploads.imaging.probe import probe
 
 
 def frames(size: tuple[int, int], count: int, *, mode: str = "RGB") -> list[PIL.Image.Image]:
@@ -58,6 +63,12 @@ def huge_header(width: int = 65535, height: int = 65535) -> bytes:
     made = bytearray(gif())
     made[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
     return bytes(made)
+
+
+def make(source: Path, recipes: dict[Path, Image], info: ImageInfo | None = None) -> list[Path]:
+    """Have versions made, in a process of their own; returns those that were."""
+    rendering = imaging.render(source, info or probe(source), recipes, Image())
+    return [made for made in rendering if isinstance(made, Path)]
 
 
 def timing(content: bytes) -> tuple[list[int], int | None]:

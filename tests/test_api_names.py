@@ -30,6 +30,8 @@ def test_a_file_name_is_a_label_and_never_a_path(stack: Stack, filename: str, ti
     folder = stack.var / "store" / "gifs" / done["id"]
     assert [name.rpartition("/")[2] for name in files_below(folder)] == [
         "original.gif",
+        "poster.webp",
+        "preview.gif",
         "thumb.gif",
     ]
     page = stack.client.get(f"/gifs/{done['id']}").text

@@ -85,7 +85,7 @@ def test_what_is_refused_is_said_beside_its_name(open_page: Callable[..., Any]):
 
     row = page.locator("#progress li", has_text="notes.gif")
     row.get_by_role("alert").wait_for()
-    assert "The content of the file is none of: GIF, JPEG, PNG, WEBP." in row.inner_text()
+    assert "The content of the file is none of: AVIF, GIF, JPEG, PNG, WEBP." in row.inner_text()
 
 
 def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):

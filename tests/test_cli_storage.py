@@ -37,7 +37,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     copy = ("gifster", "storage", "copy", "--from", "local", "--to", "s3")
     first = stack.run(*copy)
     assert (first.returncode, first.stdout) == (
-        0, "6 copied, 0 there, 0 gone, 0 by earlier runs\n",
+        0, "12 copied, 0 there, 0 gone, 0 by earlier runs\n",
     ), first.stderr  # fmt: skip
     later = stack.upload(images.gif((300, 200), [40] * 6)).json()["id"]
     assert stack.finished(later)["state"] == "ready"
@@ -48,7 +48,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     stack.start_web()
     stack.start_worker()
     second = stack.run(*copy)
-    assert second.stdout == "2 copied, 0 there, 0 gone, 6 by earlier runs\n"
+    assert second.stdout == "4 copied, 0 there, 0 gone, 12 by earlier runs\n"
 
     # Then every file is there, byte for byte, and a browser finds it
     folder = s3_server.folder(bucket["GIFSTER_STORE__BUCKET"])
@@ -66,7 +66,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
 
     # And a copy without the journal looks at the files themselves
     (stack.var / "storage-copy-local-s3.done").unlink()
-    assert stack.run(*copy).stdout == "0 copied, 8 there, 0 gone, 0 by earlier runs\n"
+    assert stack.run(*copy).stdout == "0 copied, 16 there, 0 gone, 0 by earlier runs\n"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., 
     after = [stack.gif(gif_id)["versions"]["thumb"]["url"] for gif_id in ids]
     assert not set(before) & set(after)
     assert all(stack.client.get(url).status_code == 200 for url in after)
-    eventually(lambda: len(files_below(stack.var / "store")) == 6)
+    eventually(lambda: len(files_below(stack.var / "store")) == 12)
     unknown = stack.run("gifster", "versions", "recreate", "--only", "huge")
     assert unknown.returncode == 1
     assert "ImageUploader has no version 'huge'" in unknown.stderr

@@ -207,8 +207,12 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     stack.start_worker()
     done = eventually(lambda: (gif := stack.gif(gif_id))["state"] == "ready" and gif, within=60)
     assert sorted(name.rpartition("/")[2] for name in files_below(stack.var / "store")) == [
+        "mp4.mp4",
         "original.gif",
+        "poster.webp",
+        "preview.gif",
         "thumb.gif",
+        "webp.webp",
     ]
     assert done["image"]["frames"] == 40
     eventually(lambda: not files_below(stack.var / "cache"))

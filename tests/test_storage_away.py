@@ -52,7 +52,7 @@ def test_an_upload_is_stored_when_the_store_is_back(
         done = stack.finished(gif_id, within=60)
 
         assert done["state"] == "ready"
-        assert len(list(bucket.walk())) == 2
+        assert len(list(bucket.walk())) == 4
         eventually(lambda: files_below(stack.var / "cache") == [])
 
 
@@ -92,7 +92,7 @@ def test_a_full_store_holds_an_upload_up_and_loses_nothing(
     (small_disk / "ballast").write_bytes(bytes(1000 * 1024))
     stack.start_web()
     stack.start_worker()
-    gif_id = stack.upload(images.noisy_gif((300, 300), 4)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((180, 180), 4)).json()["id"]
     eventually(lambda: "No space left on device" in stack.log("dramatiq-gifster.actors"))
     assert files_below(small_disk) == ["ballast"]
 

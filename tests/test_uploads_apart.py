@@ -9,14 +9,25 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging import apart
-from gifster.uploads.imaging.apart import Limits, run_apart
+from gifster.uploads.imaging.apart import Limits
 from tests.stack import eventually
+
+
+def run_apart(*arguments: Any, **options: Any) -> Any:
+    """What comes of it, when it is done."""
+    generator = apart.run_apart(*arguments, **options)
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
 
 
 def answer(number: int) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from PIL import ImageChops, ImageStat
 
 from gifster.uploads import Image
 from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging import _render, gif, render
+from gifster.uploads.imaging import animation, make, parts
 from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.probe import probe
 from gifster.uploads.imaging.reader import Reader
@@ -30,7 +30,7 @@ class Source(NamedTuple):
     shown: list[tuple[PIL.Image.Image, int]]
 
 
-def animation(seed: int, *, count: int = 12, disposals: str = "0123", holes: bool = True) -> Source:
+def drawn(seed: int, *, count: int = 12, disposals: str = "0123", holes: bool = True) -> Source:
     """A GIF written by hand: frames at any place, of any disposal, with palettes of their own,
     interlaced or not; and what a viewer composes of them."""
     chance = random.Random(seed)
@@ -119,11 +119,11 @@ def assert_looks_like(made: PIL.Image.Image, wanted: PIL.Image.Image) -> None:
 @pytest.mark.parametrize("holes", [True, False], ids=["holes", "solid"])
 @pytest.mark.parametrize("seed", range(12))
 def test_it_shows_what_the_source_shows_at_every_moment(tmp_path: Path, seed: int, holes: bool):
-    made = animation(seed, holes=holes, disposals="0123" if holes else "013")
+    made = drawn(seed, holes=holes, disposals="0123" if holes else "013")
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(made.content)
 
-    render(source, probe(source), {target: Image().fit(*HALF)})
+    images.make(source, {target: Image().fit(*HALF)})
 
     after, before = moments(decoded(target, HALF)), moments(made.shown)
     assert len(after) == len(before)
@@ -133,13 +133,15 @@ def test_it_shows_what_the_source_shows_at_every_moment(tmp_path: Path, seed: in
 
 def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "source"
-    source.write_bytes(animation(3).content)
+    source.write_bytes(drawn(3).content)
     decodings = []
-    frames = gif.frames
-    monkeypatch.setattr(gif, "frames", lambda *args: decodings.append(1) or frames(*args))
+    frames = animation.frames
+    monkeypatch.setattr(animation, "frames", lambda *args: decodings.append(1) or frames(*args))
     boxes = [(150, 150), (100, 100), (90, 90), (20, 20)]
 
-    _render(source, probe(source), {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes})
+    recipes = {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes}
+    recipes[tmp_path / "webp"] = Image().fit(100, 100).convert("webp")
+    list(make(source, probe(source), recipes, Image()))
 
     assert len(decodings) == 1
     for width, _ in boxes:
@@ -149,21 +151,21 @@ def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest
 
 def test_a_long_animation_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Given one that is longer than what may be kept
-    monkeypatch.setattr(gif, "_HOLD_BYTES", 50_000)
-    made = animation(5)
+    monkeypatch.setattr(parts, "_HOLD_BYTES", 50_000)
+    made = drawn(5)
     source, target, other = (tmp_path / name for name in ("source", "target", "other"))
     source.write_bytes(made.content)
 
-    _render(source, probe(source), {target: Image().fit(*HALF)})
+    list(make(source, probe(source), {target: Image().fit(*HALF)}, Image()))
 
     # I expect it to be the same
     monkeypatch.undo()
-    _render(source, probe(source), {other: Image().fit(*HALF)})
+    list(make(source, probe(source), {other: Image().fit(*HALF)}, Image()))
     assert target.read_bytes() == other.read_bytes()
 
 
 def test_parts_and_functions(tmp_path: Path):
-    made = animation(7, holes=False, disposals="1")
+    made = drawn(7, holes=False, disposals="1")
     source, part, grey = (tmp_path / name for name in ("source", "part", "grey"))
     source.write_bytes(made.content)
 
@@ -171,7 +173,7 @@ def test_parts_and_functions(tmp_path: Path):
         part: Image().fill(50, 50),
         grey: Image().fit(*HALF).apply(lambda frame: frame.convert("L").convert("RGB")),
     }
-    render(source, probe(source), recipes)
+    images.make(source, recipes)
 
     for picture, wanted in zip(moments(decoded(part, (50, 50))), moments(made.shown), strict=True):
         assert_looks_like(picture, wanted.crop((30, 0, 170, 140)))
@@ -193,7 +195,7 @@ def test_identical_neighbours_are_one_frame(tmp_path: Path):
         content += b"\x06" + reduced.tobytes("gif", "P", 6, 0) + b"\0"
     source.write_bytes(bytes(content) + b"\x3b")
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     assert images.timing(target.read_bytes())[0] == [210, 70]
 
@@ -204,7 +206,7 @@ def test_other_animations_become_gifs(tmp_path: Path, format: str):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(images.animated(format, [8, 8, 8, 50, 104, 301]))
 
-    render(source, probe(source), {target: Image().fit(100, 100).convert("gif")})
+    images.make(source, {target: Image().fit(100, 100).convert("gif")})
 
     delays, loop = images.timing(target.read_bytes())
     assert min(delays) >= 20
@@ -216,18 +218,18 @@ def test_a_delay_longer_than_a_gif_can_say_is_said_in_pieces(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(images.animated("WEBP", [700_000, 50]))
 
-    render(source, probe(source), {target: Image().fit(100, 100).convert("gif")})
+    images.make(source, {target: Image().fit(100, 100).convert("gif")})
 
     assert sum(images.timing(target.read_bytes())[0]) == 700_050
 
 
 def test_a_frame_may_hang_over_the_edge_but_not_be_gigantic(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
-    content = bytearray(animation(1, holes=False, disposals="1").content)
+    content = bytearray(drawn(1, holes=False, disposals="1").content)
     at = content.index(b"\x2c") + 1
     source.write_bytes(bytes(content[:at] + words(150, 100) + content[at + 4 :]))
 
-    render(source, probe(source), {target: Image().fit(*HALF)})
+    images.make(source, {target: Image().fit(*HALF)})
     assert probe(target).width == HALF[0]
 
     source.write_bytes(bytes(content[:at] + words(0, 0, 65535, 65535) + content[at + 8 :]))
@@ -240,15 +242,13 @@ def test_a_frame_beside_the_picture_changes_nothing_in_it(
     tmp_path: Path, box: tuple[int, int, int, int]
 ):
     # Given a second frame that is elsewhere, or nowhere, and is to be cleared
-    one = animation(1, count=1, holes=False, disposals="1").content.removesuffix(b"\x3b")
-    drawn = PIL.Image.new("L", box[2:], 1).tobytes("gif", "L", 3, 0) if box[2] else b""
+    one = drawn(1, count=1, holes=False, disposals="1").content.removesuffix(b"\x3b")
+    lzw = PIL.Image.new("L", box[2:], 1).tobytes("gif", "L", 3, 0) if box[2] else b""
     beside = b"\x21\xf9\x04\x08" + words(5) + b"\0\0\x2c" + words(*box) + b"\x82" + bytes(24)
     source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(
-        one + beside + b"\x03" + drawn + b"\0" + beside + b"\x03" + drawn + b"\0\x3b"
-    )
+    source.write_bytes(one + beside + b"\x03" + lzw + b"\0" + beside + b"\x03" + lzw + b"\0\x3b")
 
-    render(source, probe(source), {target: Image().fit(*HALF)})
+    images.make(source, {target: Image().fit(*HALF)})
 
     assert probe(target).duration_ms == probe(source).duration_ms
 
@@ -267,7 +267,7 @@ def test_a_damaged_frame_is_shown_as_far_as_it_goes(tmp_path: Path, number: int)
 
     if number == 0:
         with pytest.raises(Unreadable):
-            render(source, probe(source), {target: Image().fit(*HALF)})
+            images.make(source, {target: Image().fit(*HALF)})
     else:
-        render(source, probe(source), {target: Image().fit(*HALF)})
+        images.make(source, {target: Image().fit(*HALF)})
         assert probe(target).duration_ms == 200

@@ -2,13 +2,14 @@
 
 import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
 import pytest
 
 from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging import Image, ImageInfo, render
+from gifster.uploads.imaging import Image, ImageInfo
 from gifster.uploads.imaging.probe import UNKNOWN_TYPE, probe, sniff
 from gifster.uploads.imaging.recipe import Plan
 from tests import images
@@ -41,7 +42,7 @@ def write(tmp_path: Path):
     ids=["gif", "gif once", "gif still", "png", "jpeg", "webp", "apng", "animated webp"],
 )
 def test_probe_tells_the_facts_from_the_structure(write, content: bytes, expected: ImageInfo):
-    assert probe(write(content)) == expected
+    assert probe(write(content)) == replace(expected, bytes=len(content))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_a_thumbnail_keeps_frames_delays_and_loop(write, tmp_path: Path, loop: i
     content = images.gif((400, 300), DELAYS, loop)
     source, target = write(content), tmp_path / "target"
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     # … as browsers show them: a delay of less than 20 ms is 100
     shown = [100 if delay == 10 else delay for delay in DELAYS]
@@ -78,7 +79,7 @@ def test_a_frame_without_delay_gets_the_100_ms_that_browsers_give_it(write, tmp_
     source, target = write(content), tmp_path / "target"
     assert images.timing(content)[0] == [0, 50, 0]
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     assert images.timing(target.read_bytes())[0] == [100, 50, 100]
 
@@ -88,7 +89,7 @@ def test_other_animations_keep_frames_and_delays(write, tmp_path: Path, format: 
     durations = [30, 50, 990]
     source, target = write(images.animated(format, durations)), tmp_path / "target"
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     made = probe(target)
     assert (made.width, made.height, made.frames, made.duration_ms) == (100, 67, 3, 1070)
@@ -107,7 +108,7 @@ def test_transparency_stays(write, tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     frames[0].save(source, "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=2)
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     with PIL.Image.open(target) as made:
         for index in range(2):
@@ -126,7 +127,7 @@ def test_a_photograph_is_turned_upright_and_its_metadata_is_left_out(write, tmp_
     source, target = tmp_path / "source", tmp_path / "target"
     images.frames((300, 200), 1)[0].save(source, "JPEG", exif=exif)
 
-    render(source, probe(source), {target: Image().fit(100, 100)})
+    images.make(source, {target: Image().fit(100, 100)})
 
     assert images.size(target.read_bytes()) == (67, 100)
     assert b"at home" not in target.read_bytes()
@@ -139,7 +140,7 @@ def test_stills_of_every_mode_can_be_resized(write, tmp_path: Path, mode: str):
     picture = images.frames((300, 200), 1)[0].convert("I" if mode == "I;16" else mode)
     (picture.convert("I;16") if mode == "I;16" else picture).save(source, format)
 
-    render(source, probe(source), {target: Image().fit(30, 30)})
+    images.make(source, {target: Image().fit(30, 30)})
 
     assert images.size(target.read_bytes()) == (30, 20)
 
@@ -161,7 +162,7 @@ def test_damaged_pixels_are_unreadable_or_shown_as_far_as_they_go(
     info = ImageInfo(f"image/{format.lower()}", 300, 200)
 
     with contextlib.suppress(Unreadable):
-        render(source, info, {tmp_path / "target": Image().fit(100, 100)})
+        images.make(source, {tmp_path / "target": Image().fit(100, 100)}, info)
         assert images.size((tmp_path / "target").read_bytes()) == (100, 67)
 
 
@@ -170,6 +171,6 @@ def test_what_is_no_gif_is_never_read_as_something_else(write, tmp_path: Path):
     source = write(b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n")
 
     with pytest.raises(Unreadable):
-        render(
-            source, ImageInfo("image/gif", 300, 200, 2), {tmp_path / "target": Image().fit(9, 9)}
+        images.make(
+            source, {tmp_path / "target": Image().fit(9, 9)}, ImageInfo("image/gif", 300, 200, 2)
         )

@@ -25,11 +25,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gifster import jobs
 from gifster.jobs import Job
-from gifster.uploads import LocalStorage, UploadError, imaging, processing
+from gifster.uploads import Image, LocalStorage, UploadError, imaging, version
 from gifster.uploads.storage.local import LocalWriter
 from gifster.uploads.sweep import sweep
 from tests import images
-from tests.framework import Application, Person, db
+from tests.framework import Application, AvatarUploader, Person, db
 
 PICTURES = [images.still("PNG", (size, 20)) for size in (21, 22, 23, 24)]
 DIGESTS = [hashlib.sha256(picture).hexdigest() for picture in PICTURES]
@@ -137,7 +137,13 @@ class Database(peewee.SqliteDatabase):
 
 
 def _here(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+    return (yield from function(*arguments))
+
+
+@version(later=True)
+def large(uploader: Any, image: Image) -> Image:
+    """Made when the avatar is shown already."""
+    return image.fit(200, 200)
 
 
 class Uploads(RuleBasedStateMachine):
@@ -149,8 +155,11 @@ class Uploads(RuleBasedStateMachine):
         self.before = dramatiq.get_broker()
         dramatiq.set_broker(StubBroker())
         # Thousands of pictures, none of them hostile: no process for each.
-        self.here = [patch.object(module, "run_apart", _here) for module in (imaging, processing)]
-        for patched in self.here:
+        self.patches = [
+            patch.object(imaging, "run_apart", _here),
+            patch.object(AvatarUploader, "large", large, create=True),
+        ]
+        for patched in self.patches:
             patched.start()
         self.folder = Path(tempfile.mkdtemp(prefix="gifster-states-"))
         database = Database(
@@ -182,7 +191,7 @@ class Uploads(RuleBasedStateMachine):
         finally:
             db.obj.close()
             dramatiq.set_broker(self.before)
-            for patched in self.here:
+            for patched in self.patches:
                 patched.stop()
             shutil.rmtree(self.folder)
 
@@ -350,6 +359,7 @@ class Uploads(RuleBasedStateMachine):
         if person.avatar_state == "ready":
             assert stored is not None
             assert person.avatar_tmp is None
+            assert set(stored.versions) == {"thumb", "large"}
         if stored is not None:
             content = (self.app.store_folder / stored.key).read_bytes()
             assert hashlib.sha256(content).hexdigest() == stored.sha256

@@ -44,11 +44,12 @@ class Incoming:
         later = self.background is not None
         if not later:
             self.uploader.before_process(self.cached.info)
-        self._files = resources.enter_context(
+        making = resources.enter_context(
             self.uploader.process(
                 path, self.cached.info, steps=not later, versions=() if later else None
             )
         )
+        self._files = making.all()
         if not later:
             self.uploader.after_process(self._files)
 

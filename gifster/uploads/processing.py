@@ -6,19 +6,18 @@ once, not again and again.
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gifster.uploads import imaging
-from gifster.uploads.imaging.apart import run_apart
-from gifster.uploads.imaging.placeholder import Placeholder, placeholder
+from gifster.uploads.imaging.looks import Looks
 from gifster.uploads.imaging.probe import ImageInfo, probe
 from gifster.uploads.imaging.recipe import Image
 from gifster.uploads.storage.spool import WORK_PREFIX
-from gifster.uploads.versions import processes_of, versions_of
+from gifster.uploads.versions import Version, processes_of, versions_of
 
 ORIGINAL = "original"
 
@@ -32,6 +31,8 @@ class ProcessedFile:
     info: ImageInfo
     #: The name of the storage where it stays.
     storage: str
+    #: How the original looks from afar, if it is an image, and versions of it have been made.
+    looks: Looks | None = None
 
     @property
     def bytes(self) -> int:
@@ -44,11 +45,6 @@ class ProcessedFile:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    @property
-    def placeholder(self) -> Placeholder | None:
-        """How it looks from afar, if it is an image."""
-        return run_apart(placeholder, self.path) if self.info.is_image else None
-
 
 @contextmanager
 def processed(
@@ -58,7 +54,7 @@ def processed(
     *,
     steps: bool = True,
     versions: Collection[str] | None = None,
-) -> Iterator[list[ProcessedFile]]:
+) -> Iterator["Making"]:
     """Make an upload's files, in a temporary folder that lasts as long as the `with` block.
 
     Parameters:
@@ -66,35 +62,97 @@ def processed(
       source, info: the file as it came.
       steps: whether the processing steps apply; not to a stored original, which they have made.
       versions: which versions; None means all.
-
-    Returns:
-      the files; the original is the last.
-
-    Raises:
-      UploadError: it cannot be processed.
     """
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
-        recipes: dict[str | None, Image] = {None: Image()}
-        if steps and info.is_image:
-            for step in processes_of(type(uploader)):
-                recipes[None] = step.recipe(uploader, recipes[None])
-        original = Path(folder) / ORIGINAL if recipes[None] != Image() else source
-        wanted = {original: recipes[None]} if original != source else {}
+        making = Making(uploader, source, info, Path(folder))
+        making.plan(steps, versions)
+        try:
+            yield making
+        finally:
+            making.close()
+
+
+class Making:
+    """The files of one upload, while they are being made.
+
+    Raises, when it is asked for files:
+      UploadError: it cannot be processed.
+    """
+
+    def __init__(self, uploader: Any, source: Path, info: ImageInfo, folder: Path) -> None:
+        self._uploader, self._source, self._info, self._folder = uploader, source, info, folder
+        #: What becomes of the file itself, and where that is then.
+        self._step, self._original = Image(), source
+        #: The versions by their paths, those that are later last; and what is made of what.
+        self._versions: dict[Path, Version] = {}
+        self._recipes: dict[Path, Image] = {}
+        self._looks: Looks | None = None
+        self._done: dict[Path, ProcessedFile] = {}
+        self._rendering: Generator[Looks | Path, None, None] | None = None
+
+    def plan(self, steps: bool, names: Collection[str] | None) -> None:
+        """See what is to be made."""
+        if not self._info.is_image:
+            return
+        if steps:
+            for step in processes_of(type(self._uploader)):
+                self._step = step.recipe(self._uploader, self._step)
+        if self._step != Image():
+            self._original = self._folder / ORIGINAL
+            self._recipes[self._original] = self._step
+        recipes: dict[str | None, Image] = {None: self._step}
         made = []
-        for version in versions_of(type(uploader)).values():
-            if not info.is_image or version.of not in recipes:
+        for version in versions_of(type(self._uploader)).values():
+            if version.of not in recipes:
                 continue
-            if version.when is not None and not version.when(uploader, info):
+            if version.when is not None and not version.when(self._uploader, self._info):
                 continue
-            recipe = version.recipe(uploader, recipes[version.of])
-            recipes[version.name] = recipe
-            if versions is None or version.name in versions:
-                wanted[Path(folder) / version.name] = recipe
-                made.append((version.name, version.storage or uploader.storage))
-        imaging.render(source, info, wanted)
-        files = [
-            ProcessedFile(name, path := Path(folder) / name, probe(path), storage)
-            for name, storage in made
-        ]
-        original_info = info if original == source else probe(original)
-        yield [*files, ProcessedFile(ORIGINAL, original, original_info, uploader.storage)]
+            recipes[version.name] = version.recipe(self._uploader, recipes[version.of])
+            if names is None or version.name in names:
+                made.append(version)
+        for version in sorted(made, key=lambda version: version.later):
+            path = self._folder / version.name
+            self._versions[path], self._recipes[path] = version, recipes[version.name]
+        if self._recipes or names is None:
+            self._rendering = imaging.render(self._source, self._info, self._recipes, self._step)
+
+    def first(self) -> list[ProcessedFile] | None:
+        """All files but the versions that are later; None if there is none that is."""
+        later = {path for path, version in self._versions.items() if version.later}
+        first = set(self._recipes) - later
+        while later and not (first <= set(self._done) and self._looks is not None):
+            if not self._go_on():
+                return None  # one of the first cannot be made in its format
+        return self._files(self._done.values()) if later else None
+
+    def all(self) -> list[ProcessedFile]:
+        """All files, the original last; without versions that are larger than they may be."""
+        while self._go_on():
+            pass
+        return self._files(file for file in self._done.values() if self._is_small_enough(file))
+
+    def close(self) -> None:
+        """Stop making what is not there yet."""
+        if self._rendering is not None:
+            self._rendering.close()
+
+    def _go_on(self) -> bool:
+        made = next(self._rendering, None) if self._rendering is not None else None
+        if isinstance(made, Looks):
+            self._looks = made
+        elif made is not None:
+            storage = self._versions[made].storage if made in self._versions else None
+            storage = storage or self._uploader.storage
+            self._done[made] = ProcessedFile(made.name, made, probe(made), storage)
+        return made is not None
+
+    def _is_small_enough(self, file: ProcessedFile) -> bool:
+        than = self._versions[file.path].smaller_than if file.path in self._versions else None
+        other = self._done.get(self._folder / than) if than is not None else None
+        return other is None or file.bytes < other.bytes
+
+    def _files(self, done: Iterable[ProcessedFile]) -> list[ProcessedFile]:
+        original = ProcessedFile(ORIGINAL, self._source, self._info, self._uploader.storage)
+        original = self._done.get(self._original, original)
+        versions = [file for file in done if file.path in self._versions]
+        return [*versions, replace(original, looks=self._looks)]

@@ -5,6 +5,9 @@ The worker processes and stores under keys that no other upload has, and then, i
 that locks the row, looks whether the row still waits for the upload it worked for: if so the row
 gets the stored file, if not (replaced, removed, deleted, or done by a second copy of the job) the
 worker removes what it stored. Either way the job removes the cached file: it owns it.
+
+Where versions are `later`, that is done twice: the row gets what is there first, and goes on
+waiting, so that a worker that dies then has left nothing behind that another does not complete.
 """
 
 import logging
@@ -104,14 +107,9 @@ class Promotion(Attachment):
             self._drop_cached()
             self.overtaken(record)
             return
-        uploader = self.mount.uploader_of(record, cached)
         self._mark_processing()
         try:
-            uploader.before_process(cached.info)
-            with cached.on_disk() as path, uploader.process(path, cached.info) as files:
-                uploader.after_process(files)
-                stored = uploader.plan(files, cached)
-                uploader.store(files, stored)
+            stored = self._store(record, cached)
         except UploadError as error:
             self.fail(error, give_up=True)
             return
@@ -124,6 +122,27 @@ class Promotion(Attachment):
             self.overtaken(self.record())
         else:
             logger.info("stored %s key=%s", self, stored.key)
+
+    def _store(self, record: Any, cached: CachedFile) -> StoredFile:
+        """Process and store; while there is more to be made, show what there is."""
+        uploader = self.mount.uploader_of(record, cached)
+        uploader.before_process(cached.info)
+        there: set[str] = set()
+        with cached.on_disk() as path, uploader.process(path, cached.info) as making:
+            first = None if self.mount.many else making.first()
+            if first is not None:
+                uploader.after_process(first)
+                stored: StoredFile = uploader.plan(first, cached)
+                uploader.store(first, stored)
+                if not self._swap(stored, done=False):
+                    return stored
+                there = {file.name for file in first}
+                logger.info("shown %s key=%s", self, stored.key)
+            files = making.all()
+            uploader.after_process(files)
+            stored = uploader.plan(files, cached)
+            uploader.store(files, stored, there)
+        return stored
 
     def fail(self, error: BaseException, *, give_up: bool) -> None:
         """Mark the upload failed, unless it has been overtaken.
@@ -150,17 +169,31 @@ class Promotion(Attachment):
                 if self._waiting(self.locked()) is not None:
                     self.update(columns)
 
-    def _swap(self, stored: StoredFile) -> bool:
+    def _swap(self, stored: StoredFile, *, done: bool = True) -> bool:
+        """Have the row name what is stored, unless the upload has been overtaken.
+
+        Parameters:
+          done: whether that is all; otherwise the upload goes on waiting.
+        """
         with transaction(self.model._meta.database):
             row = self.locked()
             cached = self._waiting(row)
             if cached is None:
                 return False
-            columns, replaced = self.mount.stored_values(row, cached, stored)
+            if done:
+                columns, replaced = self.mount.stored_values(row, cached, stored)
+            else:
+                columns = self.mount.values(stored=stored, error=None)
+                replaced = self.mount.stored_files(row)
             for item in replaced:
-                self.mount.uploader_of(row, item).let_go(item)
+                uploader = self.mount.uploader_of(row, item)
+                if item.key == stored.key:  # the same upload, shown before
+                    uploader.discard([file for file in item.files if file not in stored.files])
+                else:
+                    uploader.let_go(item)
             self.update(columns)
-            self.mount.uploader_of(row, stored).after_store(stored)
+            if done:
+                self.mount.uploader_of(row, stored).after_store(stored)
         return True
 
     def _waiting(self, record: Any) -> CachedFile | None:

@@ -104,7 +104,8 @@ class Recreation(Attachment):
         with local_copy(stored.storage, stored.key) as path:
             info = probe(path)
             uploader.before_process(info)
-            with uploader.process(path, info, steps=steps, versions=names) as files:
+            with uploader.process(path, info, steps=steps, versions=names) as making:
+                files = making.all()
                 uploader.after_process(files)
                 made = uploader.plan(files, stored, revision)
                 as_it_was = files[-1].path == path

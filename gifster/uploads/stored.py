@@ -30,9 +30,10 @@ class StoredVersion:
 class StoredFile:
     """A stored upload, its original first. Sizes: bytes, pixels; the duration: ms.
 
-    `filename` is what the client called it. `color` and `thumbhash` are its placeholder. Of what is
-    no image, all sizes in pixels are 0. `source` is the key that it had in the cache, `position`
-    its place in a list-valued mount; `unprocessed`: a worker has its versions still to make.
+    `filename` is what the client called it. `color` and `thumbhash` are its placeholder, `dhash` is
+    alike for images that look alike (see `imaging.looks`). Of what is no image, all sizes in pixels
+    are 0. `source` is the key that it had in the cache, `position` its place in a list-valued
+    mount; `unprocessed`: a worker has its versions still to make.
     """
 
     storage: str
@@ -49,6 +50,7 @@ class StoredFile:
     versions: dict[str, StoredVersion] = field(default_factory=dict)
     color: str | None = None
     thumbhash: str | None = None
+    dhash: str | None = None
     source: str = ""
     position: int = 0
     unprocessed: bool = False

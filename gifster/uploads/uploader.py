@@ -15,7 +15,7 @@ from gifster.jobs import Job, enqueue
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
 from gifster.uploads.imaging.probe import ImageInfo, extension
-from gifster.uploads.processing import ORIGINAL, ProcessedFile, processed
+from gifster.uploads.processing import ORIGINAL, Making, ProcessedFile, processed
 from gifster.uploads.remote import fetch
 from gifster.uploads.sources import cache_id, take_in, take_in_again
 from gifster.uploads.stored import Files, StoredFile, StoredVersion
@@ -77,13 +77,15 @@ class Uploader(Limits):
         """Before versions are made. An `UploadError` makes the upload fail."""
 
     def after_process(self, files: list[ProcessedFile]) -> None:
-        """When all files have been made, and none is stored yet."""
+        """When files have been made, before they are stored: all of them; where versions are
+        `later`, first those that are not, and then all."""
 
     def before_store(self, stored: StoredFile) -> None:
-        """Before files are stored: `stored` says where they are going to be."""
+        """Before files are stored: `stored` says where they are going to be. Where versions are
+        `later`, once for those that are not, and once for all."""
 
     def after_store(self, stored: StoredFile) -> None:
-        """In the transaction in which the row comes to name the stored files.
+        """In the transaction in which the row comes to name the stored files, all of them.
 
         So a job that is enqueued here (`gifster.jobs.enqueue`) runs exactly if they are there. An
         exception undoes the storing.
@@ -248,7 +250,7 @@ class Uploader(Limits):
         *,
         steps: bool = True,
         versions: Collection[str] | None = None,
-    ) -> AbstractContextManager[list[ProcessedFile]]:
+    ) -> AbstractContextManager[Making]:
         """Make the files to be stored; see `processing.processed`."""
         return processed(self, source, info, steps=steps, versions=versions)
 
@@ -285,7 +287,7 @@ class Uploader(Limits):
         if len({(version.storage, version.key) for version in versions.values()}) < len(files):
             raise ValueError(f"{type(self).__name__}.filename() gives two files the same name")
         original, file = versions.pop(ORIGINAL), files[-1]
-        looks = file.placeholder
+        looks = file.looks
         return StoredFile(
             storage=original.storage,
             key=original.key,
@@ -301,16 +303,23 @@ class Uploader(Limits):
             versions=versions,
             color=None if looks is None else looks.color,
             thumbhash=None if looks is None else looks.thumbhash,
+            dhash=None if looks is None else looks.dhash,
             source=upload.key if isinstance(upload, CachedFile) else upload.source,
             position=upload.position,
         )
 
-    def store(self, files: list[ProcessedFile], stored: StoredFile) -> None:
-        """Store the processed files as planned; those that the plan names, no others."""
+    def store(
+        self, files: list[ProcessedFile], stored: StoredFile, there: Collection[str] = ()
+    ) -> None:
+        """Store the processed files as planned; those that the plan names, no others.
+
+        Parameters:
+          there: the names of files that are stored already.
+        """
         self.before_store(stored)
         places = {name: (version.storage, version.key) for name, version in stored.versions.items()}
         places[ORIGINAL] = (stored.storage, stored.key)
         for file in files:
-            if file.name in places:
+            if file.name in places and file.name not in there:
                 name, key = places[file.name]
                 storage(name).upload(file.path, key, file.info.content_type)

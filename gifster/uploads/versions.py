@@ -36,11 +36,19 @@ def process(recipe: Recipe) -> Process:
 class Version:
     """A method of an uploader that says how a version is made. Its name is the version's."""
 
-    def __init__(
-        self, recipe: Recipe, of: str | None, when: Condition | None, storage: str | None
+    def __init__(  # noqa: PLR0913
+        self,
+        recipe: Recipe,
+        *,
+        of: str | None = None,
+        when: Condition | None = None,
+        storage: str | None = None,
+        later: bool = False,
+        smaller_than: str | None = None,
     ) -> None:
         self.recipe, self.name = recipe, recipe.__name__
         self.of, self.when, self.storage = of, when, storage
+        self.later, self.smaller_than = later, smaller_than
         self.__doc__ = recipe.__doc__
 
 
@@ -48,15 +56,22 @@ class Version:
 def version(recipe: Recipe, /) -> Version: ...
 @overload
 def version(
-    *, of: str | None = None, when: Condition | None = None, storage: str | None = None
+    *,
+    of: str | None = None,
+    when: Condition | None = None,
+    storage: str | None = None,
+    later: bool = False,
+    smaller_than: str | None = None,
 ) -> Callable[[Recipe], Version]: ...
-def version(
+def version(  # noqa: PLR0913
     recipe: Recipe | None = None,
     /,
     *,
     of: str | None = None,
     when: Condition | None = None,
     storage: str | None = None,
+    later: bool = False,
+    smaller_than: str | None = None,
 ) -> Version | Callable[[Recipe], Version]:
     """Declare a version of an upload (CarrierWave's `version`).
 
@@ -75,10 +90,15 @@ def version(
         method is handed what that one's returned (CarrierWave's nested versions, `from_version`).
       when: takes the uploader and the original's facts, and says whether the version is made.
       storage: the name of the storage where it stays; by default the uploader's.
+      later: with `store_in_background`, the upload is stored and seen before this version is there,
+        as soon as those are that are not later. Its state is `processing` until all are.
+      smaller_than: another version; this one is left out unless it has fewer bytes than that.
     """
     if recipe is not None:
-        return Version(recipe, None, None, None)
-    return lambda recipe: Version(recipe, of, when, storage)
+        return Version(recipe)
+    return lambda recipe: Version(
+        recipe, of=of, when=when, storage=storage, later=later, smaller_than=smaller_than
+    )
 
 
 def processes_of(uploader: type) -> list[Process]:
@@ -91,9 +111,16 @@ def versions_of(uploader: type) -> dict[str, Version]:
     it builds on.
 
     Raises:
-      TypeError: a version builds on one that does not exist, or on itself.
+      TypeError: a version builds on one that does not exist, or on itself; or is to be smaller than
+        one that does not exist.
     """
-    declared = _declared(uploader, Version)
+    declared: dict[str, Version] = _declared(uploader, Version)
+    for version in declared.values():
+        if version.smaller_than is not None and version.smaller_than not in declared:
+            raise TypeError(
+                f"{uploader.__name__}.{version.name} is to be smaller than a version "
+                f"{version.smaller_than!r}, which there is not"
+            )
     ordered: dict[str, Version] = {}
     while len(ordered) < len(declared):
         ready = {

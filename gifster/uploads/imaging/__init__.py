@@ -1,52 +1,81 @@
 """Reading and making images. `probe` reads facts without decoding; `recipe` says what is wanted;
-`gif` makes animated GIFs of what `frames` reads, `pillow` everything else, both in processes of
-their own (`apart`); `placeholder` says what an image looks like from afar."""
+`pillow` makes stills, `animation` everything that moves, both in processes of their own (`apart`);
+`looks` says what an image looks like from afar."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
-from gifster.uploads.imaging import gif, pillow
+from gifster.uploads.imaging import animation, mp4, pillow
 from gifster.uploads.imaging.apart import run_apart
+from gifster.uploads.imaging.looks import Glimpses, Looks
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Image
 
+#: What there are animations of, to be written. PNG is left to Pillow.
+_ANIMATIONS = {"image/gif", "image/webp", "video/mp4"}
 
-def render(source: Path, info: ImageInfo, recipes: Mapping[Path, Image]) -> None:
-    """Make versions of an image, all animated GIFs from one decoding; in a process of its own,
-    unless a recipe has functions of somebody's in it.
+
+def render(
+    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], original: Image
+) -> Generator[Looks | Path, None, None]:
+    """Make versions of an image, all animations from one decoding; in a process of its own, unless
+    a recipe has functions of somebody's in it.
 
     Frame times and loop count stay, unless the recipe or the format says otherwise. A recipe that
-    changes nothing keeps the picture's bytes.
+    changes nothing keeps the picture's bytes, unless they have metadata in them.
 
     Parameters:
-      source: the original.
+      source: the image.
       info: what `probe()` said about it.
-      recipes: what to make, by where to write it.
+      recipes: what to make, by where to write it, in the order in which it is wanted.
+      original: what becomes of the image itself.
+
+    Returns:
+      an iterator over the looks of the original, and each path, when it is complete. What cannot be
+      made in its format is left out (see `Image.convert`).
 
     Raises:
-      Unreadable: the original cannot be decoded, or not within the limits (see `apart.py`).
+      Unreadable: the image cannot be decoded, or not within the limits (see `apart.py`).
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}
-    if ours:
-        run_apart(_render, source, info, ours)
+    yield from run_apart(make, source, info, ours, original)
     if theirs:
-        _render(source, info, theirs)
+        yield from (made for made in make(source, info, theirs, original) if made in theirs)
 
 
-def _render(source: Path, info: ImageInfo, recipes: Mapping[Path, Image]) -> None:
-    animations = []
+def make(
+    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], original: Image
+) -> Iterator[Looks | Path]:
+    """What `render()` does, in this process."""
+    glimpses = Glimpses(info, original.plan(info.width, info.height))
+    outputs = []
     for target, recipe in recipes.items():
         content_type = recipe.content_type or info.content_type
         animated = info.frames > 1 and not recipe.only_first_frame
-        keeps_bytes = content_type == info.content_type and animated == (info.frames > 1)
-        if keeps_bytes and not recipe.changes(info.width, info.height):
+        changes = recipe.changes(info.width, info.height) or animated != (info.frames > 1)
+        if content_type == info.content_type and not changes and not pillow.is_tagged(source, info):
             shutil.copyfile(source, target)
-        elif animated and content_type == "image/gif":
+            yield target
+        elif animated and content_type in _ANIMATIONS:
             plan = recipe.plan(info.width, info.height)
-            animations.append(gif.Output(plan, recipe.functions, target))
-        else:
+            outputs.append(animation.Output(plan, recipe.functions, content_type, target))
+        elif content_type != "video/mp4":
             pillow.render(source, info, recipe, target)
-    if animations:
-        gif.make(source, info, animations)
+            yield target
+    if info.frames > 1:
+        animations = animation.make(source, info, outputs, glimpses.see)
+        first = next(animations, None)
+        yield glimpses.looks()
+        if first is not None:
+            yield first
+            yield from animations
+    else:
+        glimpses.see(0, pillow.small(source, info))
+        yield glimpses.looks()
+
+
+def load() -> None:
+    """Load what is loaded late otherwise, so that processes that are forked have it."""
+    mp4.load()

@@ -5,9 +5,9 @@ files are worked on at once, which Python's threads would not.
 
 Starting Python takes longer than most pictures do. So each process that asks keeps one server,
 which has imported what it needs and forks a child for each piece of work (multiprocessing's fork
-server would import the application's main module). The child talks over a socket of its own.
-Between it and the server stands another, which waits for it and tells how it ended. When who asked
-dies, the server ends.
+server would import the application's main module). The child tells what it has ready, over a socket
+of its own. Between it and the server stands another, which waits for it and tells how it ended.
+When who asked dies, the server ends.
 """
 
 import atexit
@@ -21,8 +21,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Generator
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from gifster.uploads.errors import Unreadable
 
@@ -43,6 +43,12 @@ _CRASHED = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal
 _LENGTH = struct.Struct("!I")
 
 
+class _Item(NamedTuple):
+    """Something that a piece of work has ready before its end."""
+
+    content: Any
+
+
 class _Done(NamedTuple):
     """How a piece of work ended: what it returned or raised, unless a signal ended it."""
 
@@ -51,12 +57,18 @@ class _Done(NamedTuple):
     signal: int = 0
 
 
-def run_apart(function: Callable[..., Any], *arguments: Any, limits: Limits = LIMITS) -> Any:
-    """Call a function in a process of its own, with limits.
+def run_apart(
+    function: Callable[..., Any], *arguments: Any, limits: Limits = LIMITS
+) -> Generator[Any, None, Any]:
+    """Call a function in a process of its own, with limits. To be used with `yield from`.
 
     Parameters:
-      function: of a module that imports nothing of an application.
-      arguments: what it is called with; like what it returns, they must be picklable.
+      function: of a module that imports nothing of an application. It may be a generator.
+      arguments: what it is called with; like what it yields and returns, they must be picklable.
+
+    Returns:
+      a generator that yields, as soon as it is there, what the function yields, and returns what it
+      returns. Closing it ends the process, when that next has something to tell.
 
     Raises:
       Unreadable: it took too much memory or time, or its process crashed.
@@ -64,26 +76,45 @@ def run_apart(function: Callable[..., Any], *arguments: Any, limits: Limits = LI
       whatever the function raises.
     """
     mine, theirs = socket.socketpair()
-    with mine:
+    with mine, mine.makefile("rb") as answers:
         with theirs:
             _servers.one().send(pickle.dumps((limits, function, arguments)), theirs)
-        with mine.makefile("rb") as answer:
-            content = answer.read()
-    if not content:
+        while isinstance(told := _message(answers), _Item):
+            yield told.content
+    if told is None:
         raise RuntimeError("the process for images was ended from outside")
-    done: _Done = pickle.loads(content)  # noqa: S301 our own
-    if done.signal in (signal.SIGXCPU, signal.SIGALRM):
-        most = limits.cpu_s if done.signal == signal.SIGXCPU else limits.wall_s
+    if told.signal in (signal.SIGXCPU, signal.SIGALRM):
+        most = limits.cpu_s if told.signal == signal.SIGXCPU else limits.wall_s
         raise Unreadable(f"The image took more than {most} seconds to be decoded.")
-    if done.signal in _CRASHED:
+    if told.signal in _CRASHED:
         raise Unreadable("The image is damaged: it crashes the decoder.")
-    if done.signal:
-        raise RuntimeError(f"the process for images was ended by signal {done.signal}")
-    if isinstance(done.error, MemoryError):
-        raise Unreadable("The image takes too much memory to be decoded.") from done.error
-    if done.error is not None:
-        raise done.error
-    return done.result
+    if told.signal:
+        raise RuntimeError(f"the process for images was ended by signal {told.signal}")
+    if isinstance(told.error, MemoryError):
+        raise Unreadable("The image takes too much memory to be decoded.") from told.error
+    if told.error is not None:
+        raise told.error
+    return told.result
+
+
+def _message(file: BinaryIO) -> _Item | _Done | None:
+    """The next message, or None if there is none."""
+    content = _content(file)
+    return None if content is None else pickle.loads(content)  # noqa: S301 our own
+
+
+def _content(file: BinaryIO) -> bytes | None:
+    head = file.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    content = file.read(length)
+    return content if len(content) == length else None
+
+
+def _tell(file: BinaryIO, content: bytes) -> None:
+    file.write(_LENGTH.pack(len(content)) + content)
+    file.flush()
 
 
 class _Server:
@@ -145,7 +176,9 @@ _servers = _Servers()
 
 def serve(number: int) -> None:
     """The server: forks a child for each request that comes on a socket, until that is closed."""
-    from gifster.uploads import imaging  # noqa: F401, PLC0415 so that the children have it
+    from gifster.uploads import imaging  # noqa: PLC0415 so that the children have it
+
+    imaging.load()
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     with socket.socket(fileno=number) as requests:
@@ -167,7 +200,7 @@ def serve(number: int) -> None:
 
 
 def _attend(content: bytes, answer: int) -> NoReturn:
-    """Do one piece of work in a child, and tell how it ended."""
+    """Have one piece of work done by a child, pass on what it tells, and tell how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     reading, writing = os.pipe()
     child = os.fork()
@@ -176,13 +209,17 @@ def _attend(content: bytes, answer: int) -> NoReturn:
         os.close(answer)
         _work(content, writing)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        told = pickle.dumps(_Done(signal=os.WTERMSIG(status)))
-    with os.fdopen(answer, "wb") as file, contextlib.suppress(BrokenPipeError):
-        file.write(told)
+    try:
+        with os.fdopen(answer, "wb") as file:
+            with os.fdopen(reading, "rb") as pipe:
+                while (told := _content(pipe)) is not None:
+                    _tell(file, told)
+            _, status = os.waitpid(child, 0)
+            if os.WIFSIGNALED(status):
+                _tell(file, pickle.dumps(_Done(signal=os.WTERMSIG(status))))
+    except BrokenPipeError:  # nobody listens any more
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     os._exit(0)
 
 
@@ -198,10 +235,22 @@ def _work(content: bytes, writing: int) -> NoReturn:
             hard = most + 5 if limit == resource.RLIMIT_CPU else most  # SIGXCPU, then SIGKILL
             resource.setrlimit(limit, (most, hard))
     signal.alarm(limits.wall_s)
-    try:
-        done = _Done(function(*arguments))
-    except BaseException as error:  # noqa: BLE001 it is raised where it was asked for
-        done = _Done(error=error)
     with os.fdopen(writing, "wb") as pipe:
-        pipe.write(pickle.dumps(done))
+        try:
+            done = _Done(_drained(function(*arguments), pipe))
+        except BaseException as error:  # noqa: BLE001 it is raised where it was asked for
+            done = _Done(error=error)
+        _tell(pipe, pickle.dumps(done))
     os._exit(0)
+
+
+def _drained(result: Any, pipe: BinaryIO) -> Any:
+    """Tell what a generator yields; what it returns, or what was no generator."""
+    if not isinstance(result, Generator):
+        return result
+    while True:
+        try:
+            item = next(result)
+        except StopIteration as end:
+            return end.value
+        _tell(pipe, pickle.dumps(_Item(item)))

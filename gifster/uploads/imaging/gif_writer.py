@@ -11,17 +11,10 @@ from PIL import ImageChops
 
 from gifster.uploads.imaging.boxes import Box, moved, union
 from gifster.uploads.imaging.masks import above, furthest, solid
+from gifster.uploads.imaging.parts import Part
 
 _LONGEST_CS = 0xFFFF
 _NO_DITHER = PIL.Image.Dither.NONE
-
-
-class Part(NamedTuple):
-    """What one frame changes: nothing, or a picture (RGB, or RGBA where not all of it is opaque)
-    and where it lies."""
-
-    picture: PIL.Image.Image | None
-    box: Box
 
 
 class _Drawn(NamedTuple):

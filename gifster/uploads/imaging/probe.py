@@ -2,17 +2,21 @@
 
 `sniff()` names the type from the first bytes; `probe()` walks the whole file, so that one that
 ends in the middle is noticed while the person who sent it is still there. Sources: GIF89a
-specification; PNG (Third Edition) with APNG; WebP container (RFC 9649); JPEG (ITU T.81).
+specification; PNG (Third Edition) with APNG; WebP container (RFC 9649); JPEG (ITU T.81). AVIF and
+MP4 are read by `bmff`.
 """
 
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filetype
+import PIL.ExifTags
 import PIL.Image
 
 from gifster.uploads.errors import Truncated, Unreadable
+from gifster.uploads.imaging import bmff
 from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
 
@@ -20,22 +24,26 @@ from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
 SNIFF_BYTES = 512
 #: What a file is called whose content shows no type.
 UNKNOWN_TYPE = "application/octet-stream"
+_MOST_EXIF = 65_536
 #: The extensions of the types that are read as images.
 IMAGE_EXTENSIONS = {
     "image/gif": "gif",
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
+    "image/avif": "avif",
 }
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Facts of one image. Sizes are in pixels, the duration of one pass is in ms.
+    """Facts of one image. Sizes are in pixels, as it is to be seen: turned as its EXIF orientation
+    says. The duration is that of one pass, in ms, as browsers take it: a frame of a GIF that has
+    no delay, or one of 10 ms, is shown for 100 ms.
 
-    A file of another kind has a content type, and 0 for everything else. `loop` is how often an
-    animation plays, 0 for ever; None where the file does not say (a still, or a GIF that plays
-    once).
+    A file of another kind has a content type and a number of bytes, an MP4 its width and height as
+    well, and 0 for everything else. `loop` is how often an animation plays, 0 for ever; None where
+    the file does not say (a still, or a GIF that plays once).
     """
 
     content_type: str
@@ -44,6 +52,7 @@ class ImageInfo:
     frames: int = 1
     duration_ms: int = 0
     loop: int | None = None
+    bytes: int = 0
 
     @property
     def is_image(self) -> bool:
@@ -72,6 +81,8 @@ def sniff(head: bytes) -> str:
         return "image/jpeg"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
+    if bmff.is_avif(head):
+        return "image/avif"
     other = filetype.guess_mime(head) or UNKNOWN_TYPE
     # It takes "GIF90a" for a GIF, too.
     return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
@@ -86,19 +97,20 @@ def probe(path: Path) -> ImageInfo:
     """
     with path.open("rb", buffering=BUFFER_BYTES) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
+        size = file.seek(0, 2)
         file.seek(0)
-        if content_type not in _WALKERS:
-            return ImageInfo(content_type, 0, 0, frames=0)
-        info = _WALKERS[content_type](Reader(file))
-    if info.width < 1 or info.height < 1 or info.frames < 1:
+        walk = _WALKERS.get(content_type)
+        info = ImageInfo(content_type, 0, 0, frames=0) if walk is None else walk(Reader(file))
+    if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image has no picture in it.")
-    return info
+    return replace(info, bytes=size)
 
 
 def _probe_gif(reader: Reader) -> ImageInfo:
     blocks = GifBlocks(reader)
-    delays = [frame.delay_cs for frame in blocks]
-    duration_ms = 10 * sum(delays)
+    delays = [(frame.delay_cs, frame.shown_cs) for frame in blocks]
+    # A still is not shown for some time.
+    duration_ms = 10 * sum(delay[len(delays) > 1] for delay in delays)
     return ImageInfo(
         "image/gif", blocks.width, blocks.height, len(delays), duration_ms, blocks.loop
     )
@@ -107,14 +119,16 @@ def _probe_gif(reader: Reader) -> ImageInfo:
 def _probe_png(reader: Reader) -> ImageInfo:
     reader.take(8)
     width = height = duration = 0
-    frames, loop = 1, None
+    frames, loop, exif = 1, None, b""
     first = True
     while True:
         size, kind = int.from_bytes(reader.take(4), "big"), reader.take(4)
         if first != (kind == b"IHDR"):
             raise Unreadable("The PNG is damaged.")
         first = False
-        if kind in (b"IHDR", b"acTL", b"fcTL"):
+        if kind == b"eXIf" and size <= _MOST_EXIF:
+            exif = reader.take(size)
+        elif kind in (b"IHDR", b"acTL", b"fcTL"):
             if not 8 <= size <= 64:
                 raise Unreadable("The PNG is damaged.")
             data = reader.take(size)
@@ -129,6 +143,7 @@ def _probe_png(reader: Reader) -> ImageInfo:
             reader.skip(size)
         reader.take(4)  # the chunk's CRC
         if kind == b"IEND":
+            width, height = _turned(width, height, exif)
             return ImageInfo("image/png", width, height, frames, duration, loop)
 
 
@@ -153,6 +168,24 @@ def _probe_webp(reader: Reader) -> ImageInfo:
     return ImageInfo("image/webp", width, height, max(frames, 1), duration, loop)
 
 
+def _probe_avif(reader: Reader) -> ImageInfo:
+    facts = bmff.read(reader)
+    moves = facts.frames > 1
+    return ImageInfo(
+        "image/avif",
+        facts.width,
+        facts.height,
+        facts.frames if moves else 1,
+        facts.duration_ms if moves else 0,
+        0 if moves else None,
+    )
+
+
+def _probe_mp4(reader: Reader) -> ImageInfo:
+    facts = bmff.read(reader)
+    return ImageInfo("video/mp4", facts.width, facts.height, frames=0)
+
+
 def _probe_jpeg(reader: Reader) -> ImageInfo:
     width, height = _size_by_pillow(reader, "JPEG")
     reader.file.seek(0)
@@ -169,7 +202,7 @@ def _size_by_pillow(reader: Reader, format: str) -> tuple[int, int]:
     reader.file.seek(0)
     try:
         with PIL.Image.open(reader.file, formats=[format]) as image:
-            return image.size
+            return _turned(*image.size, image.info.get("exif", b""))
     except PIL.Image.DecompressionBombError:
         # So many pixels that Pillow refuses to go on: more than any limit of ours, too.
         return 65_535, 65_535
@@ -177,9 +210,22 @@ def _size_by_pillow(reader: Reader, format: str) -> tuple[int, int]:
         raise Unreadable("The image is damaged.") from error
 
 
+def _turned(width: int, height: int, exif: bytes) -> tuple[int, int]:
+    """The size of a picture that is turned as EXIF says."""
+    tags = PIL.Image.Exif()
+    try:
+        tags.load(exif)
+        lies = tags.get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except (SyntaxError, ValueError, OSError, struct.error):
+        lies = False
+    return (height, width) if lies else (width, height)
+
+
 _WALKERS: dict[str, Callable[[Reader], ImageInfo]] = {
     "image/gif": _probe_gif,
     "image/png": _probe_png,
     "image/webp": _probe_webp,
     "image/jpeg": _probe_jpeg,
+    "image/avif": _probe_avif,
+    "video/mp4": _probe_mp4,
 }

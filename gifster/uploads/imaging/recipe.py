@@ -14,6 +14,7 @@ FORMATS = {
     "jpeg": "image/jpeg",
     "jpg": "image/jpeg",
     "webp": "image/webp",
+    "mp4": "video/mp4",
 }
 
 
@@ -58,7 +59,11 @@ class Image:
         return replace(self, only_first_frame=True)
 
     def convert(self, format: str) -> "Image":
-        """Another format: `gif`, `png`, `jpeg` or `webp`. Of an animation, JPEG has one frame."""
+        """Another format: `gif`, `png`, `jpeg`, `webp` or `mp4`.
+
+        Of an animation, JPEG has one frame. MP4 is for animations without transparency: of anything
+        else there is no such version.
+        """
         if format not in FORMATS:
             raise ValueError(f"no format is called {format!r} (known: {', '.join(FORMATS)})")
         return replace(self, content_type=FORMATS[format])

@@ -1,0 +1,105 @@
+"""The structure of AVIF and MP4 files: boxes in boxes (ISO/IEC 14496-12; HEIF, 23008-12).
+
+Read without decoding anything: sizes, and of sequences the number of pictures and their times.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gifster.uploads.errors import Truncated, Unreadable
+from gifster.uploads.imaging.reader import Reader
+
+#: Boxes that have boxes in them, and how many bytes come before these.
+_FOLDERS = {
+    b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
+}  # fmt: skip
+_MOST_BOXES, _MOST_BYTES = 10_000, 1_000_000
+
+
+class Facts(NamedTuple):
+    """Width and height of the largest picture as it is to be seen, in pixels; and of a sequence how
+    many pictures it has, and how long they take (ms)."""
+
+    width: int
+    height: int
+    frames: int
+    duration_ms: int
+
+
+class _Box(NamedTuple):
+    kind: bytes
+    content: bytes
+    track: int
+
+
+def is_avif(head: bytes) -> bool:
+    """Whether a file that begins so says that it is AVIF."""
+    brands = head[8 : max(16, int.from_bytes(head[:4], "big"))]
+    return head[4:8] == b"ftyp" and any(
+        brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4)
+    )
+
+
+def read(reader: Reader) -> Facts:
+    """Read the facts of a file.
+
+    Raises:
+      Truncated: it ends in the middle.
+      Unreadable: its structure is wrong.
+    """
+    end = reader.file.seek(0, 2)
+    reader.file.seek(0)
+    sizes, turned, scale, frames, ticks = [(0, 0)], False, 1, 0, 0
+    for box in _boxes(reader, 0, end):
+        content = box.content
+        if box.kind == b"ispe":
+            sizes.append((_number(content, 4), _number(content, 8)))
+        elif box.kind == b"tkhd":
+            # The last two numbers, in 65,536ths.
+            sizes.append((_number(content[-8:], 0) >> 16, _number(content[-8:], 4) >> 16))
+        elif box.kind == b"irot":
+            turned = bool(content[:1] and content[0] & 1)
+        elif box.kind == b"mdhd" and box.track == 1:
+            scale = _number(content, 20 if content[:1] == b"\1" else 12) or 1
+        elif box.kind == b"stts" and box.track == 1:
+            for at in range(8, len(content) - 7, 8):
+                count, delta = _number(content, at), _number(content, at + 4)
+                frames, ticks = frames + count, ticks + count * delta
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    if turned:
+        width, height = height, width
+    return Facts(width, height, frames, 1000 * ticks // scale)
+
+
+def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
+    """All boxes that are no folders, with what is in them where that is not much."""
+    open_until, track, count = [end], 0, 0
+    at = start
+    while at < end:
+        while open_until[-1] <= at and len(open_until) > 1:
+            open_until.pop()
+        reader.file.seek(at)
+        head = reader.take(8)
+        size, kind, length = _number(head, 0), head[4:8], 8
+        if size == 1:
+            size, length = int.from_bytes(reader.take(8), "big"), 16
+        elif size == 0:
+            size = open_until[-1] - at
+        count += 1
+        if size < length or count > _MOST_BOXES:
+            raise Unreadable("The file is damaged.")
+        if at + size > end:
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+        if kind in _FOLDERS:
+            track += kind == b"trak"
+            open_until.append(at + size)
+            at += length + _FOLDERS[kind]
+        else:
+            wanted = kind in (b"ispe", b"tkhd", b"irot", b"mdhd", b"stts")
+            content = reader.take(min(size - length, _MOST_BYTES)) if wanted else b""
+            yield _Box(kind, content, track)
+            at += size
+
+
+def _number(content: bytes, at: int) -> int:
+    return int.from_bytes(content[at : at + 4], "big")

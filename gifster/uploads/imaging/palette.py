@@ -1,0 +1,83 @@
+"""The palette of an animation: as small as the pictures allow."""
+
+import math
+from itertools import compress
+
+import PIL.Image
+from PIL import ImageChops, ImageStat
+from PIL.Image import Resampling
+
+from gifster.uploads.imaging.masks import above, furthest, solid
+from gifster.uploads.imaging.probe import ImageInfo
+
+#: From this many frames, spread over the whole, the palette is chosen; each as a tile so large.
+_TILES, _TILE_PIXELS = 12, 4_000
+_COLORS = (16, 32, 64, 128, 240)
+#: So far off is a colour that was lost, if there are so many pixels of it; it gets up to so many
+#: more.
+_FAR_OFF, _RARE_PIXELS, _RARE_COLORS = 28, 4, 15
+
+
+class Tiles:
+    """Some frames of an animation, small, side by side: what the palette is chosen from."""
+
+    def __init__(self, info: ImageInfo) -> None:
+        last = max(1, min(_TILES, info.frames) - 1)
+        self._wanted = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
+        self._tiles: dict[int, PIL.Image.Image] = {}
+        self._palettes: dict[float, bytes] = {}
+
+    def take(self, number: int, picture: PIL.Image.Image) -> None:
+        """See whether a frame is one of them."""
+        if number not in self._wanted or number in self._tiles:
+            return
+        scale = min(1.0, math.sqrt(_TILE_PIXELS / (picture.width * picture.height)))
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        tile = picture.resize(size, Resampling.HAMMING)
+        if tile.mode == "RGBA":
+            opaque = solid(tile)
+            tile = tile.convert("RGB")
+            where = opaque.tobytes().find(255)
+            if where < 0:
+                return
+            some = tile.getpixel((where % size[0], where // size[0]))
+            tile.paste(some, mask=ImageChops.invert(opaque))  # type: ignore[arg-type]
+        self._tiles[number] = tile
+
+    def palette(self, error: float) -> bytes:
+        """The smallest palette that costs no more than this mean square error; 3 bytes a colour."""
+        if not self._tiles:
+            return bytes(3)  # all of it is transparent
+        if error not in self._palettes:
+            tiles = list(self._tiles.values())
+            width, height = tiles[0].size
+            sheet = PIL.Image.new("RGB", (width, height * len(tiles)))
+            for number, tile in enumerate(tiles):
+                sheet.paste(tile, (0, number * height))
+            self._palettes[error] = _palette(sheet, error)
+        return self._palettes[error]
+
+
+def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
+    # How many it takes is found out on every fourth pixel
+    size = max(1, sheet.width // 2), max(1, sheet.height // 2)
+    rough = sheet.resize(size, Resampling.NEAREST)
+    for colors in _COLORS:
+        off = ImageChops.difference(rough, _reduced(rough, colors).convert("RGB"))
+        if sum(ImageStat.Stat(off).sum2) / (3 * rough.width * rough.height) <= error:
+            break
+    reduced = _reduced(sheet, colors)
+    palette = bytes((reduced.getpalette() or [])[: 3 * colors])
+    # Median cut goes by how much there is of a colour. What is small and bright gets its own.
+    far = above(furthest(sheet, reduced.convert("RGB")), _FAR_OFF)
+    room = min(_RARE_COLORS, 255 - len(palette) // 3)
+    rare = bytes(compress(sheet.tobytes(), PIL.Image.merge("RGB", (far, far, far)).tobytes()))
+    if len(rare) >= 3 * _RARE_PIXELS and room > 0:
+        row = PIL.Image.frombytes("RGB", (len(rare) // 3, 1), rare)
+        more = _reduced(row, room)
+        palette += bytes((more.getpalette() or [])[: 3 * room])
+    return palette
+
+
+def _reduced(picture: PIL.Image.Image, colors: int) -> PIL.Image.Image:
+    return picture.quantize(colors, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)

@@ -1,0 +1,127 @@
+"""What frames change: a part of the picture each. Put together on a canvas, and kept until all are
+known."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, NamedTuple
+
+import PIL.Image
+
+from gifster.uploads.imaging.boxes import Box
+
+#: So much is kept in memory, the rest on disk.
+_HOLD_BYTES = 64 * 2**20
+
+
+class Part(NamedTuple):
+    """What one frame changes: nothing, or a picture (RGB, or RGBA where not all of it is opaque)
+    and where it lies."""
+
+    picture: PIL.Image.Image | None
+    box: Box
+
+
+NOTHING = Part(None, (0, 0, 0, 0))
+
+
+class Canvas:
+    """The whole picture, painted part by part."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        #: None before the first part.
+        self.picture: PIL.Image.Image | None = None
+
+    def paint(self, part: Part) -> None:
+        """Put a part in its place. The first makes the mode; RGB becomes RGBA when it has to."""
+        if part.picture is None:
+            return
+        if self.picture is None:
+            self.picture = PIL.Image.new(part.picture.mode, self.size)
+        elif self.picture.mode == "RGB" and part.picture.mode == "RGBA":
+            self.picture = self.picture.convert("RGBA")
+        self.picture.paste(part.picture.convert(self.picture.mode), part.box[:2])
+
+
+class _Kept(NamedTuple):
+    """Where the pixels of a part are."""
+
+    mode: str
+    box: Box
+    at: int
+
+
+class Steps:
+    """The parts of each frame, one for each size in which it is made."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_HOLD_BYTES)  # noqa: SIM115
+        self._steps: list[tuple[int, list[_Kept | None]]] = []
+
+    def __enter__(self) -> "Steps":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, delay_cs: int, parts: Sequence[Part]) -> None:
+        """Keep a frame."""
+        self._steps.append((delay_cs, [self._keep(part) for part in parts]))
+
+    def _keep(self, part: Part) -> _Kept | None:
+        if part.picture is None:
+            return None
+        kept = _Kept(part.picture.mode, part.box, self._file.tell())
+        self._file.write(part.picture.tobytes())
+        return kept
+
+    def of(self, number: int, size: tuple[int, int]) -> "Play":
+        """All frames in one of the sizes. One play is to be read after the other."""
+        frames = [(delay_cs, parts[number]) for delay_cs, parts in self._steps]
+        return Play(self._file, frames, size)
+
+
+class Play:
+    """The frames of an animation in one size (pixels); may be read again and again."""
+
+    def __init__(
+        self, file: IO[bytes], frames: Sequence[tuple[int, _Kept | None]], size: tuple[int, int]
+    ) -> None:
+        self._file, self._frames, self.size = file, frames, size
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether anything in it is transparent."""
+        return any(part is not None and part.mode == "RGBA" for _, part in self._frames)
+
+    @property
+    def delays_cs(self) -> list[int]:
+        """For how long each of `pictures()` is shown (1/100 s)."""
+        delays: list[int] = []
+        for delay_cs, part in self._frames:
+            if part is not None or not delays:
+                delays.append(0)
+            delays[-1] += delay_cs
+        return delays
+
+    def pictures(self) -> Iterator[PIL.Image.Image]:
+        """The whole picture at each change. It may be the same object: use it before going on."""
+        canvas = Canvas(self.size)
+        for number, (part, _) in enumerate(self):
+            canvas.paint(part)
+            if part.picture is not None or number == 0:
+                yield canvas.picture or PIL.Image.new("RGBA", self.size)
+
+    def __iter__(self) -> Iterator[tuple[Part, int]]:
+        """What each frame changes, and for how long it is shown (1/100 s)."""
+        for delay_cs, part in self._frames:
+            yield self._part(part), delay_cs
+
+    def _part(self, kept: _Kept | None) -> Part:
+        if kept is None:
+            return NOTHING
+        left, top, right, bottom = kept.box
+        size = right - left, bottom - top
+        self._file.seek(kept.at)
+        content = self._file.read(size[0] * size[1] * len(kept.mode))
+        return Part(PIL.Image.frombytes(kept.mode, size, content), kept.box)
