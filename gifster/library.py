@@ -262,10 +262,11 @@ def last_findings() -> list[Finding]:
     return list(Finding.select().order_by(Finding.kind))
 
 
-def states(gif_ids: Sequence[str]) -> dict[str, str]:
-    """The state of each of these GIFs that exists."""
-    rows: Any = Gif.select(Gif.id, Gif.image_state).where(Gif.id.in_(gif_ids)).tuples()
-    return dict(rows)
+def states(gif_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """The state of each of these GIFs that exists, and the SHA-256 of its image, once that is
+    stored."""
+    rows: Any = Gif.select(Gif.id, Gif.image_state, Gif.image).where(Gif.id.in_(gif_ids)).tuples()
+    return {gif_id: (state, stored and stored.sha256) for gif_id, state, stored in rows}
 
 
 def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:

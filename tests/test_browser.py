@@ -60,9 +60,29 @@ def test_a_card_goes_through_all_states(
     # When a worker comes, I expect the page to follow
     with stack.held_while_processing(gif_id):
         page.get_by_text("Making the thumbnail…").wait_for()
-    card.get_by_role("img", name="Noise").wait_for()
-    assert card.get_by_role("status").count() == 0
+    # … which shows the picture before the last of its versions is there
+    page.get_by_text("Making other sizes…").wait_for()
+    assert card.get_by_role("img", name="Noise").is_visible()
+    eventually(lambda: card.get_by_role("status").count() == 0)
+    assert card.get_by_role("img", name="Noise").is_visible()
     context.close()
+
+
+def test_who_wants_less_motion_gets_the_poster(chromium: Any, stack: Stack):
+    gif_id = stack.upload(images.gif((300, 200)), title="Still").json()["id"]
+    versions = stack.finished(gif_id)["versions"]
+    shown = {}
+    for motion in ("reduce", "no-preference"):
+        context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion=motion)
+        page = context.new_page()
+        page.goto("/")
+        picture = page.get_by_role("img", name="Still").first
+        picture.scroll_into_view_if_needed()
+        shown[motion] = eventually(lambda: picture.evaluate("image => image.currentSrc"))  # noqa: B023
+        context.close()
+
+    assert shown["reduce"].endswith(versions["poster"]["url"])
+    assert shown["no-preference"].endswith(versions["thumb"]["url"])
 
 
 def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):

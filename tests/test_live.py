@@ -25,8 +25,8 @@ def test_the_present_state_comes_first(stack: Stack):
 
     events = listen(stack, done["id"], "nope", until=lambda events: len(events) == 2)
 
-    assert {"id": done["id"], "state": "ready"} in events
-    assert {"id": "nope", "state": None} in events
+    assert {"id": done["id"], "state": "ready", "image": done["image"]["sha256"]} in events
+    assert {"id": "nope", "state": None, "image": None} in events
 
 
 def test_each_change_follows(new_stack: Callable[..., Stack]):
@@ -34,26 +34,28 @@ def test_each_change_follows(new_stack: Callable[..., Stack]):
     stack = new_stack()
     stack.start_web()
     gif_id = stack.upload(images.noisy_gif((900, 700), 45)).json()["id"]
-    seen: list[str] = []
+    seen: list[tuple[str, bool]] = []
 
     def watch() -> None:
         def note(events: list[dict]) -> bool:
-            seen[:] = [event["state"] for event in events]
-            return seen[-1] == "ready"
+            seen[:] = [(event["state"], event["image"] is not None) for event in events]
+            return seen[-1][0] == "ready"
 
         listen(stack, gif_id, until=note)
 
     page = threading.Thread(target=watch)
     page.start()
-    eventually(lambda: seen == ["queued"])
+    eventually(lambda: seen == [("queued", False)])
 
     # When a worker comes
     with stack.held_while_processing(gif_id):
-        eventually(lambda: seen == ["queued", "processing"])
+        eventually(lambda: seen == [("queued", False), ("processing", False)])
     page.join(30)
 
     # I expect every state to have been told
-    assert seen == ["queued", "processing", "ready"]
+    told = [("queued", False), ("processing", False), ("processing", True), ("ready", True)]
+    assert [one for one in told if one in seen] == seen
+    assert seen[-1] == ("ready", True)
 
 
 def test_open_streams_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):

@@ -28,13 +28,14 @@ MAX_GIFS = 100
 
 
 class Events:
-    """`GET` a stream of `{"id": …, "state": …}`, first the present states, then each change.
-    The state is null for a GIF that is gone."""
+    """`GET` a stream of `{"id": …, "state": …, "image": …}`, first the present states, then each
+    change. The state is null for a GIF that is gone; the image is its SHA-256, null before it is
+    stored."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._waiting: list[list[str]] = []
-        self._states: dict[str, str | None] = {}
+        self._states: dict[str, tuple[str | None, str | None]] = {}
         self._looked = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -57,7 +58,7 @@ class Events:
         resp.sse = self._stream(ids)
 
     async def _stream(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
-        seen: dict[str, str | None] = {}
+        seen: dict[str, tuple[str | None, str | None]] = {}
         quiet_since = started = time.monotonic()
         self._waiting.append(ids)
         if self._task is None:
@@ -69,10 +70,11 @@ class Events:
                 for gif_id in ids:
                     if gif_id not in self._states:
                         continue
-                    state = self._states[gif_id]
-                    if gif_id not in seen or seen[gif_id] != state:
-                        seen[gif_id], quiet_since = state, time.monotonic()
-                        yield SSEvent(event="gif", json={"id": gif_id, "state": state})
+                    now = state, image = self._states[gif_id]
+                    if seen.get(gif_id) != now:
+                        seen[gif_id], quiet_since = now, time.monotonic()
+                        told = {"id": gif_id, "state": state, "image": image}
+                        yield SSEvent(event="gif", json=told)
                 if time.monotonic() - quiet_since > PING_S:
                     quiet_since = time.monotonic()
                     yield None
@@ -85,7 +87,7 @@ class Events:
                 ids = sorted({gif_id for waiting in self._waiting for gif_id in waiting})
                 try:
                     found = await self.context.run(library.states, ids)
-                    self._states = {gif_id: found.get(gif_id) for gif_id in ids}
+                    self._states = {gif_id: found.get(gif_id, (None, None)) for gif_id in ids}
                 except peewee.PeeweeException as error:
                     logger.warning("the states cannot be read: %s", error)
                 async with self._looked:

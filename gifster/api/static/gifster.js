@@ -17,15 +17,17 @@ function listen() {
   if (!ids.length) return;
   stream = new EventSource("/events?" + ids.map((id) => "gif=" + encodeURIComponent(id)).join("&"));
   stream.addEventListener("gif", (event) => {
-    const { id, state } = JSON.parse(event.data);
+    const { id, state, image } = JSON.parse(event.data);
     document.querySelectorAll(`[data-gif="${CSS.escape(id)}"]`).forEach((element) => {
-      if (element.dataset.state !== (state ?? "")) show(element, id, state);
+      const known = element.dataset.state === (state ?? "") && element.dataset.image === (image ?? "");
+      if (!known) show(element, id, state, image);
     });
   });
 }
 
-async function show(element, id, state) {
+async function show(element, id, state, image) {
   element.dataset.state = state ?? "";
+  element.dataset.image = image ?? "";
   if ("reload" in element.dataset) {
     location.reload();
   } else if (state === null) {
