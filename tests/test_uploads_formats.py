@@ -173,6 +173,19 @@ def test_avif_is_read(tmp_path: Path, count: int):
         assert off(made, frames[0].resize((100, 67), PIL.Image.Resampling.LANCZOS)) < 6
 
 
+def test_an_avif_that_moves_stays_one(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = images.frames((300, 200), 3)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], duration=70, speed=10)
+
+    images.make(source, {target: Image().fit(100, 100)})
+
+    made = probe(target)
+    assert (made.content_type, made.width, made.frames, made.duration_ms) == (
+        "image/avif", 100, 3, 210
+    )  # fmt: skip
+
+
 def test_avif_that_is_turned_tells_the_size_that_is_seen(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     exif = PIL.Image.Exif()

@@ -12,7 +12,7 @@ from gifster.uploads.imaging.looks import Glimpses, Looks
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Image
 
-#: What there are animations of, to be written. PNG is left to Pillow.
+#: What there are animations of, to be written. PNG and AVIF are left to Pillow.
 _ANIMATIONS = {"image/gif", "image/webp", "video/mp4"}
 
 

@@ -1,4 +1,4 @@
-"""Stills and animated PNG, made by Pillow; and how it is asked to read a file."""
+"""Stills, animated PNG and AVIF, made by Pillow; and how it is asked to read a file."""
 
 import io
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ def upright(frame: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
-    """Make a still by a recipe, or an animated PNG of one.
+    """Make a still by a recipe, or an animated PNG or AVIF.
 
     The picture is turned upright, its colours become sRGB, and its metadata is left out.
 
@@ -105,7 +105,7 @@ def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
         frames = _frames(image, recipe, format)
         first, first_duration = next(frames)
         options: dict[str, Any] = dict(_OPTIONS.get(format, {}))
-        if info.frames > 1 and not recipe.only_first_frame and format == "PNG":
+        if info.frames > 1 and not recipe.only_first_frame and format in ("PNG", "AVIF"):
             rest = list(frames)
             options |= {
                 "save_all": True,
