@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
-import PIL.ImageOps
 import PIL.ImageSequence
 
 from gifster.uploads.errors import Unreadable
@@ -82,7 +81,7 @@ def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image
 
 
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """Those of animated PNG and WebP, whose delays are in ms."""
+    """Those of animated PNG, WebP and AVIF, whose delays are in ms."""
     with pillow.opened(source, info) as image:
         shown_ms, told_cs = 0.0, 0
         for number, frame in enumerate(PIL.ImageSequence.Iterator(image)):
@@ -92,7 +91,5 @@ def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
             if delay_cs < SHORTEST_CS and number < info.frames - 1:
                 continue  # shorter than a GIF can say
             told_cs += delay_cs
-            upright = PIL.ImageOps.exif_transpose(frame)
-            if upright.mode not in ("RGB", "RGBA"):
-                upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-            yield Frame(upright, (0, 0, *upright.size), max(delay_cs, SHORTEST_CS))
+            picture = pillow.upright(frame)
+            yield Frame(picture, (0, 0, *picture.size), max(delay_cs, SHORTEST_CS))

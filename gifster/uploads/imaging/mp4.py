@@ -11,8 +11,8 @@ from PIL.Image import Resampling
 from gifster.uploads.imaging.parts import Play
 
 _TICK = Fraction(1, 100)
-#: Frames that are made of later ones would save a tenth of the bytes, and leave open how long the
-#: last one is shown.
+#: Frames that are made of later ones (`bf`) would save some bytes, and leave open how long the last
+#: one is shown.
 _OPTIONS = {"crf": "24", "preset": "veryfast", "threads": "1", "bf": "0"}
 
 

@@ -7,8 +7,7 @@ import PIL.Image
 
 from gifster.uploads.imaging.parts import Play
 
-#: Of 100; and how much time the encoder takes, of 6: more gives a tenth of the bytes, in a
-#: quarter more time.
+#: Of 100; and how much time the encoder takes, of 6.
 _QUALITY, _METHOD = 75, 0
 #: Transparency costs more bytes than colours, as it is kept without loss. So it has four steps.
 _ALPHA_STEP = 85
