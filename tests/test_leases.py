@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dramatiq
 import pytest
+from dramatiq.middleware import Middleware
 
 from gifster import jobs
 from gifster.jobs import Job, State
@@ -165,6 +167,77 @@ def test_the_dead_can_be_retried_and_dropped(job: Job, worker: Callable[..., Lea
     assert Job.select().count() == 0
 
 
+# The ends of jobs, with a worker in this process.
+
+
+class AtTheRetry(Middleware):
+    """Calls a function at the moment at which a retry has been sent."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def after_enqueue(self, broker: object, message: object, delay: int | None) -> None:
+        if delay is not None:
+            self._call()
+
+
+def work(function: Callable[[str], None], **options: object) -> Job:
+    """Make an actor of a function, a job of it, and have a worker do that."""
+    broker = dramatiq.get_broker()
+    dramatiq.actor(function, **options)
+    job = jobs.enqueue(function.__name__, "ann")
+    one = dramatiq.Worker(broker, worker_threads=1)
+    one.start()
+    broker.join("default", timeout=20_000)
+    one.stop()
+    return job
+
+
+def test_a_retry_that_begins_at_once_is_in_its_own_workers_hands(
+    booted: Settings, worker: Callable[..., Leases]
+):
+    # Given another worker that takes the retry as soon as it is sent
+    other = worker()
+    taken = []
+    retry = AtTheRetry(lambda: taken.append(other.take(Job.get().id)))
+    dramatiq.get_broker().add_middleware(retry)
+
+    # When the first try ends after that
+    def fail(name: str) -> None:
+        raise RuntimeError("no luck")
+
+    job = work(fail, min_backoff=0)
+
+    # I expect the retry not to have been refused, and its lease to have been left alone
+    assert taken == [True]
+    assert now(job).leased_by == other.worker
+    assert now(job).deaths == 0
+
+
+def test_a_job_that_is_in_hand_here_is_not_begun_again_here(
+    job: Job, worker: Callable[..., Leases]
+):
+    leases = worker()
+    assert leases.take(job.id)
+    expire(job)
+
+    assert not leases.take(job.id)
+
+
+def test_a_job_that_another_middleware_skips_is_not_held_for_ever(booted: Settings):
+    # Given a job that is too old for Dramatiq's AgeLimit
+    began = []
+
+    def greet(name: str) -> None:
+        began.append(name)
+
+    job = work(greet, max_age=-1)
+
+    assert began == []
+    assert now(job).failed_at is not None
+    assert now(job).leased_by is None
+
+
 # With real processes.
 
 #: Actors of a stranger's, beside the application's own.
@@ -274,9 +347,12 @@ def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: 
     def dead_at_last() -> bool:
         if not workers or workers[-1].poll() is not None:
             workers.append(start_worker(stack))
-        return "WorkersDied" in stack.run("gifster", "jobs", "list", "--dead").stdout
+        with sqlite3.connect(stack.var / "gifster.db") as database:
+            (dead,) = database.execute("SELECT count(*) FROM outbox WHERE failed_at > 0").fetchone()
+        return bool(dead)
 
-    eventually(dead_at_last, within=60)
+    eventually(dead_at_last, within=180)
+    assert "WorkersDied" in stack.run("gifster", "jobs", "list", "--dead").stdout
 
     # I expect the last worker to live on, and everything else to be done; what a killed worker had
     # fetched and not begun comes back a little later

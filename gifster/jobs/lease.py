@@ -63,6 +63,9 @@ class Leases:
         Raises:
           WorkersDied: it is to be given up now.
         """
+        with self._lock:
+            if job_id in self._held:
+                return False  # though its lease ran out: a machine that slept has renewed nothing
         now = time.time()
         free = Job.leased_by.is_null() | (Job.send_at <= now)
         taken = (

@@ -109,6 +109,8 @@ class OutboxRows(Middleware):
     def __init__(self, lease_s: float) -> None:
         self._lease_s = lease_s
         self._leases = Leases(lease_s)
+        #: `job_id`: what this thread has leased and not let go of.
+        self._thread = threading.local()
 
     @property
     def worker(self) -> str:
@@ -132,6 +134,22 @@ class OutboxRows(Middleware):
         except WorkersDied as error:
             self._give_up(broker, message, error)
             raise SkipMessage(str(error)) from None
+        self._thread.job_id = job_id
+
+    def before_enqueue(
+        self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
+    ) -> None:
+        job_id = message.options.get("outbox_id")
+        if job_id is not None and delay is not None:
+            # A retry may be in other hands as soon as it is sent: so the lease ends before that.
+            # It waits in the broker: the relay must not be quicker.
+            due = time.time() + delay / 1000
+            self._let_go(
+                job_id,
+                send_at=due + RESEND_AFTER_S,
+                due_at=due,
+                attempts=message.options.get("retries", 0),
+            )
 
     def after_process_message(
         self,
@@ -144,29 +162,40 @@ class OutboxRows(Middleware):
         job_id = message.options.get("outbox_id")
         if job_id is None:
             return
-        self._leases.forget(job_id)
         row = Job.id == job_id
         if exception is None:
+            self._forget(job_id)
             Job.delete().where(row).execute()
         elif message.failed:
+            self._forget(job_id)
             self._give_up(broker, message, exception)
         else:
-            Job.update(leased_by=None, **_why(exception)).where(row).execute()
+            Job.update(**_why(exception)).where(row).execute()
+            self._let_go(job_id)
 
-    def after_enqueue(
-        self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
-    ) -> None:
+    def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        # Also skipped by another middleware, as by Dramatiq's AgeLimit, when it was leased already.
         job_id = message.options.get("outbox_id")
-        if job_id is not None and delay:
-            # A retry waits in the broker: the relay must not be quicker than that.
-            due = time.time() + delay / 1000
-            self._leases.forget(job_id)
-            Job.update(
-                send_at=due + RESEND_AFTER_S,
-                due_at=due,
-                leased_by=None,
-                attempts=message.options.get("retries", 0),
-            ).where(Job.id == job_id).execute()
+        if job_id is None or not self._forget(job_id):
+            return
+        if message.failed:
+            self._give_up(broker, message, SkipMessage("skipped: it is not to be done any more"))
+        else:
+            Job.delete().where(Job.id == job_id).execute()
+
+    def _let_go(self, job_id: str, **columns: Any) -> None:
+        """End this thread's lease, if it holds it still."""
+        if self._forget(job_id):
+            mine = (Job.id == job_id) & (Job.leased_by == self.worker)
+            Job.update(leased_by=None, **columns).where(mine).execute()
+
+    def _forget(self, job_id: str) -> bool:
+        """Stop renewing the lease, if this thread holds it."""
+        if getattr(self._thread, "job_id", None) != job_id:
+            return False
+        self._thread.job_id = None
+        self._leases.forget(job_id)
+        return True
 
     def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id, why = message.options.get("outbox_id"), message._exception
