@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint audit format bench bench-queues bench-images chaos hostile demo constraints clean
+.PHONY: help dev test lint audit format bench bench-queues bench-images chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -46,6 +46,9 @@ bench-images: $(VENV)/.dev ## Measure animated GIFs beside gifsicle, where it is
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)
+
+decoders: $(VENV)/.dev ## Give the image engine bombs, and thousands of damaged images (ARGS="--seed 2")
+	@$(BIN)/python -m chaos.decoders $(ARGS)
 
 hostile: $(VENV)/.dev ## Send ten thousand malformed and hostile requests (ARGS="--seed 2")
 	@$(BIN)/python -m chaos.hostile $(ARGS)

@@ -31,6 +31,7 @@ from rich.progress import Progress
 from rich.table import Table
 from schemathesis.generation import GenerationMode
 
+from chaos.damage import mutate
 from chaos.site import Site
 from chaos.stream import Promises
 from chaos.verdict import counts_of, fsck, settle
@@ -66,28 +67,6 @@ class Answers:
         """From the highest of the first quarter to the highest of the last (bytes)."""
         quarter = max(1, len(self.memory) // 4)
         return max(self.memory[-quarter:]) - max(self.memory[:quarter])
-
-
-def mutate(content: bytes, chance: random.Random) -> bytes:
-    """The same with one to eight things wrong."""
-    data = bytearray(content)
-    for _ in range(chance.randint(1, 8)):
-        at = chance.randrange(len(data) + 1)
-        length = chance.choice([1, 2, 4, 16, 256])
-        match chance.randrange(6):
-            case 0:
-                data[at : at + 1] = bytes([chance.randrange(256)])
-            case 1:
-                data[at : at + length] = chance.randbytes(length)
-            case 2:
-                del data[at : at + length]
-            case 3:
-                data[at:at] = data[at : at + length] * chance.choice([1, 2, 50])
-            case 4:
-                data[at : at + 2] = chance.choice([b"\0\0", b"\xff\xff", b"\xff\x7f", b"\x21\xff"])
-            case _:
-                del data[chance.randint(len(data) // 2, len(data)) :]
-    return bytes(data)
 
 
 class Attack:

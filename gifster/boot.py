@@ -23,6 +23,15 @@ MEDIA = "/media"
 #: of so many bytes), and how many heaps the threads of a process share.
 M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024
 M_ARENA_MAX, ARENAS = -8, 2
+#: What the settings say of uploads, and `ImageUploader` too.
+UPLOAD_LIMITS = (
+    "max_bytes",
+    "max_pixels",
+    "max_frame_pixels",
+    "max_total_pixels",
+    "max_frames",
+    "max_duration_s",
+)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -39,9 +48,8 @@ def configure(settings: Settings) -> None:
         secret=settings.uploads.secret or secret_file(),
         private_remotes=settings.uploads.private_remotes,
     )
-    ImageUploader.max_bytes = settings.uploads.max_bytes
-    ImageUploader.max_pixels = settings.uploads.max_pixels
-    ImageUploader.max_frames = settings.uploads.max_frames
+    for limit in UPLOAD_LIMITS:
+        setattr(ImageUploader, limit, getattr(settings.uploads, limit))
 
 
 def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> uploads.Storage:

@@ -165,7 +165,10 @@ class Store(Storage):
 class Uploads(Section):
     max_bytes: int = Field(50 * 1024 * 1024, ge=1)
     max_pixels: int = Field(40_000_000, ge=1)
+    max_frame_pixels: int = Field(8_300_000, ge=1)
+    max_total_pixels: int = Field(2_000_000_000, ge=1)
     max_frames: int = Field(5_000, ge=1)
+    max_duration_s: int = Field(3_600, ge=1)
     #: Signs cache ids. Empty: one that is made once and kept in var/secret.
     secret: str = ""
     private_remotes: bool = False

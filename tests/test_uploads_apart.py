@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,12 @@ def crash() -> None:
 
 
 def explode() -> None:
-    bytearray(700 * 2**20)
+    bytearray(300 * 2**20)
+
+
+def fill_the_disk() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(2**21))
 
 
 def spin() -> None:
@@ -77,7 +83,8 @@ def test_it_is_done_elsewhere_and_with_less_priority():
     ("work", "limits", "reason"),
     [
         (crash, apart.LIMITS, "crashes the decoder"),
-        (explode, Limits(memory_bytes=600 * 2**20), "too much memory"),
+        (explode, apart.LIMITS, "too much memory"),
+        (fill_the_disk, Limits(disk_bytes=2**20), "too much space"),
         (spin, Limits(cpu_s=1), "more than 1 seconds"),
         (hang, Limits(wall_s=1), "more than 1 seconds"),
     ],

@@ -53,7 +53,7 @@ class Truncated(Unreadable):
 
 
 class TooManyPixels(UploadError):
-    """A frame has more pixels than the uploader takes."""
+    """A frame, or all frames together, have more pixels than the uploader takes."""
 
     code = "too_many_pixels"
 
@@ -68,6 +68,12 @@ class TooManyFrames(UploadError):
     """An animation has more frames than the uploader takes."""
 
     code = "too_many_frames"
+
+
+class TooLong(UploadError):
+    """An animation plays for longer than the uploader takes."""
+
+    code = "too_long"
 
 
 class CacheFileMissing(UploadError):

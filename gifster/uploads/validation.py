@@ -10,6 +10,7 @@ from gifster.uploads.errors import (
     EmptyFile,
     ExtensionNotAllowed,
     TooLarge,
+    TooLong,
     TooManyFrames,
     TooManyPixels,
     TooSmall,
@@ -19,6 +20,7 @@ from gifster.uploads.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageI
 
 MIB = 1024 * 1024
 MAX_SIDE = 2**31
+_LARGE_WHEN_DECODED = {"image/webp", "image/avif"}
 
 
 class Limits:
@@ -38,9 +40,15 @@ class Limits:
     extensions: Collection[str] | None = None
     min_bytes = 1
     max_bytes = 50 * MIB
-    #: Width × height of one frame.
+    #: Width × height: of a still; of an animation's frame, of WebP and of AVIF, which take several
+    #: times as much memory to decode (this is 4K); and of all frames of an animation together.
+    #: Within these, decoding takes less than 300 MB.
     max_pixels = 40_000_000
+    max_frame_pixels = 8_300_000
+    max_total_pixels = 2_000_000_000
     max_frames = 5_000
+    #: Of one pass of an animation, in seconds.
+    max_duration_s = 3_600
     #: The range of each side, in pixels, both ends included.
     width_range = (1, MAX_SIDE)
     height_range = (1, MAX_SIDE)
@@ -80,19 +88,33 @@ class Limits:
 
     @classmethod
     def check_info(cls, info: ImageInfo) -> None:
-        """Raises `TooManyPixels`, `DimensionsNotAllowed` or `TooManyFrames`."""
+        """Raises `TooManyPixels`, `DimensionsNotAllowed`, `TooManyFrames` or `TooLong`."""
         if not info.is_image:
             return
-        if info.width * info.height > cls.max_pixels:
+        moves, pixels = info.frames > 1, info.width * info.height
+        large = moves or info.content_type in _LARGE_WHEN_DECODED
+        most = min(cls.max_pixels, cls.max_frame_pixels) if large else cls.max_pixels
+        if pixels > most:
+            what = "animation" if moves else f"{_name(info.content_type)} image"
             raise TooManyPixels(
-                f"The image is {info.width}×{info.height} pixels; "
-                f"at most {cls.max_pixels / 1e6:g} million are taken."
+                f"The {what} is {info.width}×{info.height} pixels; "
+                f"at most {most / 1e6:g} million are taken."
             )
         _check_side("wide", info.width, cls.width_range)
         _check_side("high", info.height, cls.height_range)
         if info.frames > cls.max_frames:
             raise TooManyFrames(
                 f"The animation has {info.frames} frames; at most {cls.max_frames} are taken."
+            )
+        if moves and pixels * info.frames > cls.max_total_pixels:
+            raise TooManyPixels(
+                f"The animation has {info.frames} frames of {info.width}×{info.height} pixels; "
+                f"at most {cls.max_total_pixels / 1e6:g} million pixels are taken in all."
+            )
+        if info.duration_ms > cls.max_duration_s * 1000:
+            raise TooLong(
+                f"The animation plays for {info.duration_ms / 1000:.0f} seconds; "
+                f"at most {cls.max_duration_s} are taken."
             )
 
 

@@ -50,7 +50,7 @@ def make(
 ) -> Iterator[Looks | Path]:
     """What `render()` does, in this process."""
     glimpses = Glimpses(info, original.plan(info.width, info.height))
-    outputs = []
+    stills, outputs = {}, []
     for target, recipe in recipes.items():
         content_type = recipe.content_type or info.content_type
         animated = info.frames > 1 and not recipe.only_first_frame
@@ -61,9 +61,13 @@ def make(
         elif animated and content_type in _ANIMATIONS:
             plan = recipe.plan(info.width, info.height)
             outputs.append(animation.Output(plan, recipe.functions, content_type, target))
-        elif content_type != "video/mp4":
-            pillow.render(source, info, recipe, target)
+        elif animated and content_type != "image/jpeg":
+            pillow.write_animation(source, info, recipe, target)
             yield target
+        elif content_type != "video/mp4":
+            stills[target] = recipe
+    if stills or info.frames == 1:
+        yield from _stills(source, info, stills, glimpses)
     if info.frames > 1:
         animations = animation.make(source, info, outputs, glimpses.see)
         first = next(animations, None)
@@ -71,8 +75,19 @@ def make(
         if first is not None:
             yield first
             yield from animations
-    else:
-        glimpses.see(0, pillow.small(source, info))
+
+
+def _stills(
+    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], glimpses: Glimpses
+) -> Iterator[Looks | Path]:
+    """What has one picture only, from one decoding; and what a still looks like."""
+    plans = [recipe.plan(info.width, info.height) for recipe in recipes.values()]
+    picture = pillow.still(source, info, plans or [glimpses.plan])
+    for target, recipe in recipes.items():
+        pillow.write_still(picture, info, recipe, target)
+        yield target
+    if info.frames == 1:
+        glimpses.see(0, picture)
         yield glimpses.looks()
 
 

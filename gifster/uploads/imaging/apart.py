@@ -12,6 +12,7 @@ When who asked dies, the server ends.
 
 import atexit
 import contextlib
+import errno
 import os
 import pickle
 import resource
@@ -28,9 +29,12 @@ from gifster.uploads.errors import Unreadable
 
 
 class Limits(NamedTuple):
-    """What one piece of work may take: address space (bytes), CPU and wall-clock time (s)."""
+    """What one piece of work may take: memory of its own, which with the program's makes 300 MB;
+    address space, which comes to more; space for a file (bytes); CPU and wall-clock time (s)."""
 
-    memory_bytes: int = 2**30
+    memory_bytes: int = 264 * 2**20
+    address_bytes: int = 2**30
+    disk_bytes: int = 2**31
     cpu_s: int = 120
     wall_s: int = 300
 
@@ -92,6 +96,8 @@ def run_apart(
         raise RuntimeError(f"the process for images was ended by signal {told.signal}")
     if isinstance(told.error, MemoryError):
         raise Unreadable("The image takes too much memory to be decoded.") from told.error
+    if isinstance(told.error, OSError) and told.error.errno == errno.EFBIG:
+        raise Unreadable("The image takes too much space to be decoded.") from told.error
     if told.error is not None:
         raise told.error
     return told.result
@@ -227,7 +233,9 @@ def _work(content: bytes, writing: int) -> NoReturn:
     limits, function, arguments = pickle.loads(content)  # noqa: S301 our own
     os.nice(NICE)
     for limit, most in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_AS, limits.address_bytes),
+        (resource.RLIMIT_FSIZE, limits.disk_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_CORE, 0),
     ):

@@ -2,7 +2,7 @@
 something by which others like it are found."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import PIL.Image
@@ -46,7 +46,11 @@ class Glimpses:
     def __init__(self, info: ImageInfo, plan: Plan) -> None:
         steps = max(1, min(_FRAMES, info.frames) - 1)
         self._wanted = {round(step * (info.frames - 1) / steps) for step in range(steps + 1)}
-        self._plan = plan
+        scale = min(1.0, SIDE / max(plan.width, plan.height))
+        width, height = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
+        #: How small it may be to be looked at.
+        self.plan = replace(plan, width=width, height=height)
+        self._info = info
         self._first: PIL.Image.Image | None = None
         #: The brightness of 9 × 8 fields, summed over the frames.
         self._greys = [0] * (9 * 8)
@@ -63,10 +67,10 @@ class Glimpses:
         self._greys = [sum(pair) for pair in zip(self._greys, grey.tobytes(), strict=True)]
 
     def _small(self, picture: PIL.Image.Image) -> PIL.Image.Image:
-        plan = self._plan
+        x, y = picture.width / self._info.width, picture.height / self._info.height
+        plan = self.plan.scaled(x, y)
         box = plan.left, plan.top, plan.right, plan.bottom
-        scale = min(1.0, SIDE / max(plan.width, plan.height))
-        size = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
+        size = plan.width, plan.height
         resized = picture.resize(size, PIL.Image.Resampling.BOX, box, reducing_gap=2)
         return resized.convert("RGBA")
 

@@ -1,11 +1,12 @@
 """Stills, animated PNG and AVIF, made by Pillow; and how it is asked to read a file."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
@@ -13,8 +14,8 @@ import PIL.ImageSequence
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging.gif_blocks import DEFAULT_CS
-from gifster.uploads.imaging.probe import ImageInfo
-from gifster.uploads.imaging.recipe import Image
+from gifster.uploads.imaging.probe import DAMAGE, ImageInfo
+from gifster.uploads.imaging.recipe import Image, Plan
 
 _FORMATS = {
     "image/gif": "GIF",
@@ -28,6 +29,9 @@ _FORMATS = {
 _TAGS = ("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "photoshop", "comment")
 #: How they are written; of AVIF, quickly rather than in the fewest bytes.
 _OPTIONS = {"JPEG": {"quality": 85}, "WEBP": {"quality": 85}, "AVIF": {"quality": 75, "speed": 8}}
+#: A picture is shrunk roughly to so many times the size that is wanted, and then well; so many rows
+#: of the smaller one at a time.
+_GAP, _BAND = 3, 32
 _SRGB = PIL.ImageCms.createProfile("sRGB")
 
 
@@ -43,7 +47,7 @@ def opened(source: Path, info: ImageInfo) -> Iterator[PIL.Image.Image]:
             yield image
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise Unreadable("The image is damaged: it cannot be decoded.") from error
 
 
@@ -60,20 +64,49 @@ def is_tagged(source: Path, info: ImageInfo) -> bool:
         return any(image.info.get(tag) for tag in _TAGS)
 
 
-def small(source: Path, info: ImageInfo) -> PIL.Image.Image:
-    """A still, upright, in a size that is quickly made (RGB or RGBA).
+def still(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Image:
+    """The first picture of an image, upright (RGB or RGBA), to make all these plans from: a smaller
+    one of the same proportions where none of them needs all its pixels.
+
+    Beside the decoder's own, memory is taken for the smaller one only.
 
     Raises:
       Unreadable: Pillow cannot decode it.
     """
+    spare = min(
+        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
+        for plan in plans
+    )
     with opened(source, info) as image:
-        return upright(image)
+        width, height = image.size
+        wanted = max(1, int(spare / _GAP))
+        # JPEG can be decoded in a half, a quarter or an eighth of its size.
+        image.draft(None, (width // wanted, height // wanted))
+        wanted = max(1, wanted * image.width // width)
+        return upright(image if wanted == 1 else _reduced(image, wanted))
+
+
+def _reduced(image: PIL.Image.Image, factor: int) -> PIL.Image.Image:
+    """Shrunk by a whole number, band by band: converting all of it would take all its memory again,
+    some of it twice."""
+    image.load()
+    mode = "RGBA" if image.has_transparency_data else image.mode
+    mode = mode if mode in ("RGB", "RGBA", "CMYK", "L") else "RGB"
+    small = PIL.Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, small.height, _BAND):
+        bottom = min(image.height, (top + _BAND) * factor)
+        band = image.crop((0, top * factor, image.width, bottom))
+        small.paste(band.convert(mode).reduce(factor), (0, top))
+    small.info = {name: said for name, said in image.info.items() if name != "transparency"}
+    return small
 
 
 def upright(frame: PIL.Image.Image) -> PIL.Image.Image:
     """A frame as it is to be seen, as sRGB: turned as its EXIF orientation says, its colours as its
-    profile says. RGB, or RGBA where it has transparency."""
-    turned = PIL.ImageOps.exif_transpose(frame)
+    profile says. RGB, or RGBA where it has transparency. The frame itself, where it is all that."""
+    frame.load()  # it may be asked for when the file is closed
+    lies = frame.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+    turned = PIL.ImageOps.exif_transpose(frame) if lies else frame
     mode = "RGBA" if turned.has_transparency_data else "RGB"
     profile = turned.info.get("icc_profile")
     if profile and turned.mode in ("RGB", "RGBA", "CMYK", "L"):
@@ -92,45 +125,46 @@ def upright(frame: PIL.Image.Image) -> PIL.Image.Image:
     return turned if turned.mode == mode else turned.convert(mode)
 
 
-def render(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
-    """Make a still by a recipe, or an animated PNG or AVIF.
+def write_still(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path) -> None:
+    """Make a still by a recipe, from what `still()` returned. It has no metadata."""
+    plan = recipe.plan(info.width, info.height)
+    plan = plan.scaled(picture.width / info.width, picture.height / info.height)
+    _save(_made(picture, recipe, plan), recipe.content_type or info.content_type, target)
 
-    The picture is turned upright, its colours become sRGB, and its metadata is left out.
+
+def write_animation(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
+    """Make an animated PNG or AVIF by a recipe, without metadata. All its frames are in memory.
 
     Raises:
       Unreadable: Pillow cannot decode it.
     """
-    format = _FORMATS[recipe.content_type or info.content_type]
+    plan = recipe.plan(info.width, info.height)
+    made, durations = [], []
     with opened(source, info) as image:
-        frames = _frames(image, recipe, format)
-        first, first_duration = next(frames)
-        options: dict[str, Any] = dict(_OPTIONS.get(format, {}))
-        if info.frames > 1 and not recipe.only_first_frame and format in ("PNG", "AVIF"):
-            rest = list(frames)
-            options |= {
-                "save_all": True,
-                "append_images": [frame for frame, _ in rest],
-                "duration": [first_duration, *(duration for _, duration in rest)],
-                "loop": 1 if info.loop is None else info.loop,
-            }
-        first.info = {}
-        first.save(target, format, **options)
+        for frame in PIL.ImageSequence.Iterator(image):
+            frame.load()  # WebP learns the duration only then
+            durations.append(frame.info.get("duration") or DEFAULT_CS * 10)
+            made.append(_made(upright(frame), recipe, plan))
+    loop = 1 if info.loop is None else info.loop
+    options = {"save_all": True, "append_images": made[1:], "duration": durations, "loop": loop}
+    _save(made[0], recipe.content_type or info.content_type, target, **options)
 
 
-def _frames(
-    image: PIL.Image.Image, recipe: Image, format: str
-) -> Iterator[tuple[PIL.Image.Image, float]]:
-    for frame in PIL.ImageSequence.Iterator(image):
-        frame.load()  # WebP learns the duration only then
-        duration = frame.info.get("duration") or DEFAULT_CS * 10
-        picture = upright(frame)
-        plan = recipe.plan(*picture.size)
-        # Not resize()'s own box: it would let what lies beside it shine through at the edges.
-        part = picture.crop((plan.left, plan.top, plan.right, plan.bottom))
-        made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
-        for function in recipe.functions:
-            made = function(made)
-        yield (_on_white(made) if format == "JPEG" else made), duration
+def _made(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Image:
+    # Not resize()'s own box: it would let what lies beside shine through at the edges.
+    box = (plan.left, plan.top, plan.right, plan.bottom)
+    part = picture if box == (0, 0, *picture.size) else picture.crop(box)
+    made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
+    for function in recipe.functions:
+        made = function(made)
+    return made
+
+
+def _save(made: PIL.Image.Image, content_type: str, target: Path, **options: Any) -> None:
+    format = _FORMATS[content_type]
+    made = _on_white(made) if format == "JPEG" else made
+    made.info = {}
+    made.save(target, format, **_OPTIONS.get(format, {}), **options)
 
 
 def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -7,6 +7,7 @@ MP4 are read by `bmff`.
 """
 
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import filetype
 import PIL.ExifTags
 import PIL.Image
 
-from gifster.uploads.errors import Truncated, Unreadable
+from gifster.uploads.errors import TooManyPixels, Truncated, Unreadable
 from gifster.uploads.imaging import bmff
 from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
@@ -25,6 +26,11 @@ SNIFF_BYTES = 512
 #: What a file is called whose content shows no type.
 UNKNOWN_TYPE = "application/octet-stream"
 _MOST_EXIF = 65_536
+#: What Pillow's decoders raise where a file is damaged.
+DAMAGE = (
+    ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
 #: The extensions of the types that are read as images.
 IMAGE_EXTENSIONS = {
     "image/gif": "gif",
@@ -94,6 +100,7 @@ def probe(path: Path) -> ImageInfo:
     Raises:
       Unreadable: it is an image, and its structure is wrong.
       Truncated: it is an image that ends in the middle.
+      TooManyPixels: it has so many that Pillow refuses to say more.
     """
     with path.open("rb", buffering=BUFFER_BYTES) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
@@ -203,10 +210,9 @@ def _size_by_pillow(reader: Reader, format: str) -> tuple[int, int]:
     try:
         with PIL.Image.open(reader.file, formats=[format]) as image:
             return _turned(*image.size, image.info.get("exif", b""))
-    except PIL.Image.DecompressionBombError:
-        # So many pixels that Pillow refuses to go on: more than any limit of ours, too.
-        return 65_535, 65_535
-    except (OSError, SyntaxError, ValueError) as error:
+    except PIL.Image.DecompressionBombError as error:
+        raise TooManyPixels("The image has more pixels than can be decoded.") from error
+    except DAMAGE as error:
         raise Unreadable("The image is damaged.") from error
 
 
@@ -216,7 +222,7 @@ def _turned(width: int, height: int, exif: bytes) -> tuple[int, int]:
     try:
         tags.load(exif)
         lies = tags.get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    except (SyntaxError, ValueError, OSError, struct.error):
+    except DAMAGE:
         lies = False
     return (height, width) if lies else (width, height)
 

@@ -29,6 +29,16 @@ class Plan:
     width: int
     height: int
 
+    def scaled(self, x: float, y: float) -> "Plan":
+        """The same of an image that is so many times as wide and as high."""
+        return replace(
+            self,
+            left=(left := int(self.left * x)),
+            top=(top := int(self.top * y)),
+            right=max(left + 1, round(self.right * x)),
+            bottom=max(top + 1, round(self.bottom * y)),
+        )
+
 
 @dataclass(frozen=True)
 class Image:

@@ -1,0 +1,43 @@
+"""Hostile and damaged images: each is refused, or fails, or becomes versions, within the limits.
+A short form of `make decoders`."""
+
+from pathlib import Path
+
+import pytest
+
+from chaos import damage
+from chaos.decoders import attack, mutations
+from gifster.uploads import UploadError
+from gifster.uploads.imaging.probe import probe
+from gifster.uploads.validation import Limits
+
+SEED, MUTATIONS = 7, 150
+
+
+@pytest.mark.parametrize("name", damage.OVER_THE_LIMITS)
+def test_what_is_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp_path: Path):
+    make, code = damage.OVER_THE_LIMITS[name]
+    source = tmp_path / "source"
+    source.write_bytes(make())
+
+    with pytest.raises(UploadError) as refused:
+        Limits.check_info(probe(source))
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", damage.BOMBS)
+def test_a_bomb_costs_one_process_and_not_more_than_it_may(name: str):
+    verdict = attack(name, [damage.BOMBS[name]()])
+
+    assert verdict.wrong == []
+    assert verdict.memory > 0
+
+
+@pytest.mark.parametrize(("kind", "contents"), mutations(MUTATIONS, SEED).items())
+def test_damaged_images_are_refused_or_fail_or_are_shown(kind: str, contents: list[bytes]):
+    verdict = attack(kind, contents)
+
+    assert verdict.wrong == []
+    assert verdict.counts.total() == len(contents)
+    assert verdict.counts["refused"] > 0
