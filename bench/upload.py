@@ -1,7 +1,9 @@
-"""What receiving uploads costs: memory of the web process, and how others fare meanwhile.
+"""What uploads cost: memory of the web process, and how others fare while they come in, and while
+they are processed.
 
-Run it with `make bench`. It starts a web server (and no worker) in a temporary folder, on loopback,
-and takes under a minute. Every figure is from this one run, on whatever else the machine does.
+Run it with `make bench`. It starts a web server in a temporary folder, on loopback, in the end a
+worker, too, and takes some two minutes. Every figure is from this one run, on whatever else the
+machine does.
 """
 
 import asyncio
@@ -30,6 +32,7 @@ HEAD = (
 TRICKLERS = 1_000
 TRICKLE_BYTES_PER_S = 2_000
 TRICKLE_S = 15
+UPLOADS = 10
 
 
 def main() -> None:
@@ -45,6 +48,7 @@ def main() -> None:
             _large_bodies(stack, pid, table)
             _accepting(stack, careless, table)
             asyncio.run(_trickling(stack, pid, table))
+            asyncio.run(_processing(careless, table))
         finally:
             stack.stop()
             careless.stop()
@@ -162,6 +166,40 @@ async def _trickling(stack: Stack, pid: int, table: Table) -> None:
     table.add_row(
         "those uploads", f"{refused} refused", f"{peak() / MB:+.1f} MB while they trickle"
     )
+
+
+async def _processing(stack: Stack, table: Table) -> None:
+    """Requests while a worker processes ten uploads, and before, when it has nothing to do."""
+    stack.start("gifster", "scheduler")
+    stack.start_worker()
+    while any(gif["state"] != "ready" for gif in _listed(stack)):
+        await asyncio.sleep(0.1)
+    quiet = await _gets(stack, 10)
+    gif = images.noisy_gif((640, 480), 25)
+    ids = {stack.upload(gif).json()["id"] for _ in range(UPLOADS)}
+    busy: list[float] = []
+    started = time.perf_counter()
+    while any(gif["id"] in ids and gif["state"] != "ready" for gif in _listed(stack)):
+        busy += await _gets(stack, 0.5)
+    seconds = time.perf_counter() - started
+    for name, times in (
+        ("beside an idle worker", quiet),
+        (
+            f"while {UPLOADS} uploads of {len(gif) / MB:.1f} MB are processed ({seconds:.0f} s)",
+            busy,
+        ),
+    ):
+        ratio = _percentile(times, 95) / _percentile(quiet, 95)
+        table.add_row(
+            f"GET /api/gifs {name}",
+            f"{_percentile(times, 95):.1f} ms p95",
+            f"{statistics.median(times):.1f} ms median, {max(times):.0f} ms at most"
+            + ("" if times is quiet else f"; p95 {ratio:.2f} times that beside an idle worker"),
+        )
+
+
+def _listed(stack: Stack) -> list[dict[str, str]]:
+    return stack.client.get("/api/gifs").json()["items"]
 
 
 async def _gets(stack: Stack, seconds: float) -> list[float]:

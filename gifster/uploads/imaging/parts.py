@@ -57,6 +57,8 @@ class Steps:
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_HOLD_BYTES)  # noqa: SIM115
         self._steps: list[tuple[int, list[_Kept | None]]] = []
+        #: Of each size what was kept last, and its pixels.
+        self._last: dict[int, tuple[_Kept, bytes]] = {}
 
     def __enter__(self) -> "Steps":
         return self
@@ -66,13 +68,19 @@ class Steps:
 
     def add(self, delay_cs: int, parts: Sequence[Part]) -> None:
         """Keep a frame."""
-        self._steps.append((delay_cs, [self._keep(part) for part in parts]))
+        self._steps.append((delay_cs, [self._keep(at, part) for at, part in enumerate(parts)]))
 
-    def _keep(self, part: Part) -> _Kept | None:
+    def _keep(self, number: int, part: Part) -> _Kept | None:
         if part.picture is None:
             return None
+        pixels = part.picture.tobytes()
+        if number in self._last:
+            last, last_pixels = self._last[number]
+            if (last.mode, last.box, last_pixels) == (part.picture.mode, part.box, pixels):
+                return last
         kept = _Kept(part.picture.mode, part.box, self._file.tell())
-        self._file.write(part.picture.tobytes())
+        self._file.write(pixels)
+        self._last[number] = kept, pixels
         return kept
 
     def of(self, number: int, size: tuple[int, int]) -> "Play":
