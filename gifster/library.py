@@ -87,7 +87,7 @@ def add_gif(
     """
     names = _tag_names(tags)
     title = _title(title) or _title_from(cached.filename)
-    gif = Gif(title=title, user=user, bytes=cached.bytes)
+    gif = Gif(title=title, user=user, bytes=cached.bytes, sha256=cached.sha256)
     gif.image = cached
     with transaction(db):
         check_quota(user, quota, gifs=1, bytes=cached.bytes)
@@ -107,7 +107,7 @@ def replace_image(
     """
     gif = gif_to_change(gif_id, user)
     owner, more = user if gif.user_id else None, cached.bytes - gif.bytes
-    gif.image, gif.bytes = cached, cached.bytes
+    gif.image, gif.bytes, gif.sha256 = cached, cached.bytes, cached.sha256
     try:
         with transaction(db):
             check_quota(owner, quota, bytes=more)

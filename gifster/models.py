@@ -15,6 +15,7 @@ from gifster.uploads import (
     ImageInfo,
     ProcessingField,
     StateField,
+    StoredFile,
     Uploader,
     mount_uploader,
     store_in_background,
@@ -86,6 +87,12 @@ class ImageUploader(Backgrounder, Uploader):
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
 
+    def after_store(self, stored: StoredFile) -> None:
+        Likeness.delete().where(Likeness.gif == self.record).execute()
+        rows = [{"gif": self.record, "quarter": quarter} for quarter in quarters(stored.dhash)]
+        if rows:
+            Likeness.insert_many(rows).execute()
+
     def moves(self, info: ImageInfo) -> bool:
         return info.frames > 1
 
@@ -122,6 +129,7 @@ class Gif(BaseModel):
     created_at: Any = MomentField(default=now, index=True)
     #: Of the upload, as it came.
     bytes = peewee.BigIntegerField(default=0)
+    sha256 = peewee.CharField(64, null=True)
     image = mount_uploader(ImageUploader)
     image_tmp = CacheField()
     image_processing = ProcessingField()
@@ -129,8 +137,30 @@ class Gif(BaseModel):
     image_error = ErrorField()
 
     class Meta:
-        # What a user has is counted at each upload: from the index alone.
-        indexes = ((("user", "bytes"), False),)
+        indexes = (
+            # What a user has is counted at each upload: from the index alone.
+            (("user", "bytes"), False),
+            # The oldest of those that are the same.
+            (("sha256", "created_at"), False),
+        )
+
+
+class Likeness(BaseModel):
+    """One of four quarters of the perceptual hash of a GIF's pictures."""
+
+    gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
+    #: Which one, and its 16 bits: see `quarters()`.
+    quarter = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("quarter", "gif")
+
+
+def quarters(dhash: str | None) -> list[int]:
+    """The quarters of a hash: two hashes that differ in at most three bits have one in common. None
+    of one that says nothing."""
+    bits = int(dhash or "0", 16)
+    return [at << 16 | bits >> 16 * at & 0xFFFF for at in range(4)] if bits else []
 
 
 class Finding(BaseModel):

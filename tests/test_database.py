@@ -11,7 +11,10 @@ from gifster.database import db
 from gifster.jobs import TABLES
 from gifster.settings import Settings
 
-MODELS = [models.User, models.Token, models.Gif, models.Tag, models.GifTag, models.Finding, *TABLES]
+MODELS = [
+    models.User, models.Token, models.Gif, models.Likeness, models.Tag, models.GifTag,
+    models.Finding, *TABLES,
+]  # fmt: skip
 
 ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]
 
@@ -45,8 +48,8 @@ def test_a_library_of_the_first_release_loses_nothing(database_url: str):
     with db.connection_context():
         database._runner().up(ALL[0])
         for gif_id, image, image_tmp in [
-            ("stored", '{"bytes": 7}', None),
-            ("waiting", '{"bytes": 7}', '{"bytes": 9}'),
+            ("stored", '{"bytes": 7, "sha256": "5a", "dhash": "0001000200030004"}', None),
+            ("waiting", '{"bytes": 7}', '{"bytes": 9, "sha256": "9a"}'),
             ("failed", None, None),
         ]:
             db.execute_sql(
@@ -59,11 +62,13 @@ def test_a_library_of_the_first_release_loses_nothing(database_url: str):
     # When it is brought up to date
     assert database.migrate() == ALL[1:]
 
-    # I expect it to be whole, and to know what each upload weighs
+    # I expect it to be whole, and to know what each upload weighs and looks like
     with db.connection_context():
-        sizes = db.execute_sql("SELECT id, bytes FROM gif ORDER BY id").fetchall()
+        known = db.execute_sql("SELECT id, bytes, sha256 FROM gif ORDER BY id").fetchall()
+        looks = db.execute_sql("SELECT gif_id, quarter FROM likeness ORDER BY quarter").fetchall()
         tagged = db.execute_sql("SELECT gif_id, tag_id FROM gif_tag").fetchall()
-    assert sizes == [("failed", 0), ("stored", 7), ("waiting", 9)]
+    assert known == [("failed", 0, None), ("stored", 7, "5a"), ("waiting", 9, "9a")]
+    assert looks == [("stored", quarter) for quarter in models.quarters("0001000200030004")]
     assert tagged == [("stored", 1)]
     db.obj.close_all()
 

@@ -13,6 +13,7 @@ from gifster.boot import broker_url
 from gifster.database import db
 from gifster.library import Quota
 from gifster.settings import Settings
+from gifster.uploads import placeholder
 
 #: How many fetch at once, and how many may at most, with those that wait.
 FETCHES, MAX_FETCHES = 4, 32
@@ -45,6 +46,7 @@ class Context:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.templates.filters["blurred"] = placeholder
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         # Other people's servers may be slow: they hold no thread that anybody else waits for.
         self._fetching = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetching")

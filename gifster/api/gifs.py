@@ -10,7 +10,7 @@ from gifster.api.auth import require_uploader, require_writer
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm, json_object, upload_form
-from gifster.api.representation import gif_json, gifs_json
+from gifster.api.representation import gifs_json, whole_json
 from gifster.library import LibraryError, Quota
 from gifster.models import Gif, ImageUploader, User
 from gifster.uploads.remote import fetch
@@ -89,7 +89,7 @@ class OneGif:
 
     async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
         def work() -> dict[str, Any]:
-            return gifs_json([library.get_gif(gif_id)])[0]
+            return whole_json(library.get_gif(gif_id))
 
         resp.media = await self.context.run(work)
 
@@ -145,8 +145,7 @@ def _title_and_tags(document: dict[str, Any]) -> tuple[str | None, list[str] | N
 
 
 async def _answer(context: Context, resp: Any, gif: Gif, status: str) -> None:
-    tags = await context.run(library.tags_of, [gif])
     resp.status = status
-    resp.media = gif_json(gif, tags[gif.id])
+    resp.media = await context.run(whole_json, gif)
     if status == falcon.HTTP_202:
         resp.location = f"/api/gifs/{gif.id}"

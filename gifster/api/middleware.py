@@ -13,8 +13,9 @@ STATIC = "/static"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 PAGE_POLICY = (
-    "default-src 'none'; img-src 'self' data:{media}; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data:{media}; media-src 'self'{media}; "
+    "style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 #: Whatever somebody managed to upload: it is shown as what it is, and nothing in it runs.
 MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"

@@ -115,14 +115,14 @@ def _paths() -> Json:
                 ],
             ),
             "post": _operation(
-                "addGif", "Upload a GIF, or have it fetched", {202: _ref("Gif")},
+                "addGif", "Upload a GIF, or have it fetched", {202: _ref("WholeGif")},
                 400, 401, 403, 408, 413, 415, 422, 429, 503, 507, body=upload, located=True,
             ),
         },
         "/api/gifs/{gif_id}": of_one | {
-            "get": _operation("getGif", "One GIF", {200: _ref("Gif")}, 404),
+            "get": _operation("getGif", "One GIF", {200: _ref("WholeGif")}, 404),
             "patch": _operation(
-                "editGif", "Change title or tags", {200: _ref("Gif")},
+                "editGif", "Change title or tags", {200: _ref("WholeGif")},
                 400, 401, 403, 404, 408, 413, 415, 422, body={"application/json": {"schema": {
                     "type": "object",
                     "properties": {"title": _or_null(_title() | {"minLength": 1}),
@@ -137,7 +137,7 @@ def _paths() -> Json:
         "/api/gifs/{gif_id}/image": of_one | {
             "put": _operation(
                 "replaceImage", "Another image; the present one stays until it is stored",
-                {202: _ref("Gif")}, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 507,
+                {202: _ref("WholeGif")}, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 507,
                 body={"multipart/form-data": {"schema": {
                     "type": "object", "required": ["image"], "properties": {"image": _file()},
                 }}}, located=True,
@@ -280,17 +280,33 @@ def _schemas() -> Json:
         "width": {**count, "description": "Pixels."},
         "height": {**count, "description": "Pixels."},
     }
-    return {
-        "Gif": _object(
-            id=text,
-            title=text,
-            tags={"type": "array", "items": text},
-            state={"enum": ["queued", "processing", "ready", "failed"]},
-            created_at={"type": "string", "format": "date-time"},
-            image=_or_null(_ref("Image")),
-            versions={"type": "object", "additionalProperties": _object(**version_of)},
-            error=_or_null(_object(code=text, message=text)),
+    gif = {
+        "id": text,
+        "title": text,
+        "tags": {"type": "array", "items": text},
+        "state": {"enum": ["queued", "processing", "ready", "failed"]},
+        "created_at": {"type": "string", "format": "date-time"},
+        "image": _or_null(_ref("Image")),
+        "versions": {"type": "object", "additionalProperties": _object(**version_of)},
+        "placeholder": _or_null(
+            _object(
+                color={"type": ["string", "null"], "description": "What most of it has: #rrggbb."},
+                thumbhash={
+                    "type": ["string", "null"],
+                    "description": "ThumbHash of the first frame, in base64.",
+                },
+            )
         ),
+        "error": _or_null(_object(code=text, message=text)),
+        "duplicate_of": {
+            "type": ["string", "null"],
+            "description": "The id of an older GIF that is the same file.",
+        },
+    }
+    similar = {"type": "array", "items": text, "description": "The ids of GIFs that look like it."}
+    return {
+        "Gif": _object(**gif),
+        "WholeGif": _object(**gif, similar=similar),
         "Image": _object(
             **version_of,
             frames=count,

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import falcon
 
-from gifster import accounts, library
+from gifster import accounts, alike, library
 from gifster.api.auth import (
     current_user,
     end_session,
@@ -100,21 +100,23 @@ class Gallery(Page):
 class GifPage(Page):
     """`/gifs/{id}`, its card for the gallery, and its delete button."""
 
-    async def _gif(self, gif_id: str) -> dict[str, Any]:
-        return await self.context.run(lambda: gifs_json([library.get_gif(gif_id)])[0])
-
     async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
-        gif = await self._gif(gif_id)
+        def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+            gif = library.get_gif(gif_id)
+            return gifs_json([gif])[0], gifs_json(alike.looking_like(gif))
+
+        gif, similar = await self.context.run(work)
         user = await current_user(self.context, req)
         try:
             await self.context.run(library.gif_to_change, gif_id, user)
             may_change = self.may_write(user)
         except library.Denied:
             may_change = False
-        await self.render(req, resp, "gif.html", gif=gif, may_change=may_change)
+        await self.render(req, resp, "gif.html", gif=gif, similar=similar, may_change=may_change)
 
     async def on_get_card(self, req: Any, resp: Any, gif_id: str) -> None:
-        await self.render(req, resp, "card.html", gif=await self._gif(gif_id))
+        gif = await self.context.run(lambda: gifs_json([library.get_gif(gif_id)])[0])
+        await self.render(req, resp, "card.html", gif=gif)
 
     async def on_post_delete(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)

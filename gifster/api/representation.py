@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gifster import library
+from gifster import alike, library
 from gifster.models import Gif, User, rfc3339
 
 
-def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
-    """One GIF. `tags`: its tags."""
+def gif_json(gif: Gif, tags: list[str], same_as: str | None) -> dict[str, Any]:
+    """One GIF. `tags`: its tags; `same_as`: the id of an older one that is the same file."""
     stored, failure = gif.image.stored, gif.image_error
     image, versions = None, {}
     if stored is not None:
@@ -41,14 +41,21 @@ def gif_json(gif: Gif, tags: list[str]) -> dict[str, Any]:
         "created_at": rfc3339(gif.created_at),
         "image": image,
         "versions": versions,
+        "placeholder": stored and {"color": stored.color, "thumbhash": stored.thumbhash},
         "error": failure and {"code": failure.code, "message": failure.message},
+        "duplicate_of": same_as,
     }
 
 
 def gifs_json(gifs: Sequence[Gif]) -> list[dict[str, Any]]:
-    """Several GIFs, with one look for all their tags."""
-    tags = library.tags_of(gifs)
-    return [gif_json(gif, tags[gif.id]) for gif in gifs]
+    """Several GIFs, with one look for all their tags, and one for what was there before."""
+    tags, same = library.tags_of(gifs), alike.same_as(gifs)
+    return [gif_json(gif, tags[gif.id], same.get(gif.id)) for gif in gifs]
+
+
+def whole_json(gif: Gif) -> dict[str, Any]:
+    """One GIF, and the ids of those that look like it."""
+    return gifs_json([gif])[0] | {"similar": [other.id for other in alike.looking_like(gif)]}
 
 
 def user_json(user: User) -> dict[str, Any]:

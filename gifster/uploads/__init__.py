@@ -36,6 +36,7 @@ from gifster.uploads.fields import (
     StateField,
     UploadFailure,
 )
+from gifster.uploads.imaging.looks import placeholder
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.mount import mount_uploader
 from gifster.uploads.mount_list import UploaderList, mount_uploaders
@@ -72,6 +73,7 @@ __all__ = [
     "configure",
     "mount_uploader",
     "mount_uploaders",
+    "placeholder",
     "presign",
     "process",
     "process_in_background",

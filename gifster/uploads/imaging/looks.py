@@ -2,11 +2,13 @@
 something by which others like it are found."""
 
 import base64
+import functools
+import io
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import PIL.Image
-from thumbhash import rgba_to_thumb_hash
+from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Plan
@@ -33,6 +35,27 @@ class Looks:
     color: str
     thumbhash: str
     dhash: str
+
+
+@functools.lru_cache(4096)
+def placeholder(thumbhash: str | None) -> str:
+    """A ThumbHash as a data URI of a tiny WebP: the picture, blurred, about 32 pixels wide, to lie
+    where the image is going to be. Empty where there is none, or where it has transparency: it
+    would shine through.
+
+    Raises:
+      ValueError: that is no ThumbHash in base64.
+    """
+    if thumbhash is None:
+        return ""
+    width, height, pixels = thumb_hash_to_rgba(base64.b64decode(thumbhash))
+    if min(pixels[3::4]) < 255:
+        return ""
+    tiny = io.BytesIO()
+    PIL.Image.frombytes("RGBA", (width, height), bytes(pixels)).convert("RGB").save(
+        tiny, "WEBP", quality=30
+    )
+    return "data:image/webp;base64," + base64.b64encode(tiny.getvalue()).decode("ascii")
 
 
 class Glimpses:
