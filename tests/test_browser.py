@@ -85,6 +85,109 @@ def test_who_wants_less_motion_gets_the_poster(chromium: Any, stack: Stack):
     assert shown["no-preference"].endswith(versions["thumb"]["url"])
 
 
+def heavy(stack: Stack, title: str) -> dict[str, Any]:
+    """A GIF of which there is a film."""
+    uploaded = stack.upload(images.noisy_gif((320, 240), 12), title=title).json()
+    done = stack.finished(uploaded["id"])
+    assert "mp4" in done["versions"]
+    return done
+
+
+def test_a_film_plays_by_itself(open_page: Callable[..., Any], stack: Stack):
+    done = heavy(stack, "Film")
+
+    film = open_page(f"/gifs/{done['id']}").locator("video")
+
+    assert film.get_attribute("aria-label") == "Film"
+    eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
+
+
+def test_a_film_waits_for_who_wants_less_motion(chromium: Any, stack: Stack):
+    done = heavy(stack, "Calm")
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+
+    page.goto(f"/gifs/{done['id']}", wait_until="networkidle")
+
+    film = page.locator("video")
+    assert film.evaluate("video => video.paused && video.controls")
+    assert film.evaluate("video => video.poster").endswith(done["versions"]["poster"]["url"])
+    context.close()
+
+
+def test_a_browser_that_plays_no_film_shows_the_picture(chromium: Any, stack: Stack):
+    done = heavy(stack, "Picture")
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
+    page = context.new_page()
+
+    page.goto(f"/gifs/{done['id']}")
+
+    picture = page.get_by_role("img", name="Picture")
+    eventually(lambda: picture.evaluate("image => image.naturalWidth") == 320)
+    assert page.locator("video").count() == 0
+    # As WebP, which is smaller than the GIF
+    source = picture.evaluate("image => image.currentSrc")
+    assert source.endswith(done["versions"]["webp"]["url"])
+    context.close()
+
+
+def test_a_poster_plays_when_asked_to(chromium: Any, stack: Stack):
+    gif_id = stack.upload(images.gif((300, 200), [60] * 8), title="Asked").json()["id"]
+    versions = stack.finished(gif_id)["versions"]
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+    page.goto("/?q=Asked")
+    picture = page.get_by_role("img", name="Asked")
+
+    def shows(version: str) -> bool:
+        source = picture.evaluate("image => image.currentSrc")
+        return bool(source.endswith(versions[version]["url"]))
+
+    eventually(lambda: shows("poster"))
+    button = page.get_by_role("button", name="Play Asked")
+    button.focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: shows("thumb"))
+    assert button.get_attribute("aria-pressed") == "true"
+    assert moves(picture)
+
+    page.keyboard.press("Enter")
+    eventually(lambda: shows("poster"))
+    context.close()
+
+
+def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack):
+    stack.finished(stack.upload(images.gif((300, 200)), title="Later").json()["id"])
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.route("**/media/**", lambda route: None)  # it never comes
+
+    page.goto("/?q=Later", wait_until="domcontentloaded")
+
+    blurred = page.locator("article img.blurred")
+    eventually(lambda: blurred.evaluate("image => image.naturalWidth") == 32)
+    # in the place of the picture
+    place = "image => JSON.stringify(image.getBoundingClientRect())"
+    picture = page.get_by_role("img", name="Later")
+    assert blurred.evaluate(place) == picture.evaluate(place)
+    context.close()
+
+
+def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: Stack):
+    content = images.gif((211, 113), [70] * 5)
+    first = stack.finished(stack.upload(content, title="First").json()["id"])
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("Again.gif", content))
+    page.get_by_role("button", name="Upload").click()
+
+    page.get_by_role("link", name="here already").first.click()
+    page.wait_for_url(f"**/gifs/{first['id']}")
+    # Its page shows those that look the same
+    page.locator(".similar article", has_text="Again").wait_for()
+
+
 def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):
     page = open_page()
 
