@@ -1,16 +1,18 @@
 """Animated GIFs made smaller: ours beside others, in one run: `make bench-images`.
 
 Of each source a GIF within 200×200 and one within 480×480 pixels are made by our engine, by Pillow
-frame by frame, and by gifsicle and ImageMagick where these are installed. All take turns, each in
-a process of its own; CPU seconds are medians of `ROUNDS`. Memory is that of a
-process that imports our engine, or Pillow, and makes the two GIFs.
+frame by frame, and by gifsicle, ImageMagick and libvips where these are installed; and by ours once
+more together with a poster, a WebP and an MP4, which as in Gifster are made of what has more than
+50 kB, and dropped where they are not smaller than the larger GIF. All take turns, each in a process
+of its own; CPU seconds are medians of `ROUNDS`. Memory is that of a process that imports our
+engine, or Pillow, and does the same.
 
 SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) compares 20 moments, spread evenly over
 the duration, with the source's picture at that moment, resized by Lanczos; over white and over
 black, as both may be what is behind. Delays under 20 ms count as the 100 ms that browsers show.
 
 The sources are the GIFs of ../shared/corpus where that is, else some that are made here.
-ARGS="--with ImageMagick" adds what takes minutes.
+ARGS="--with ImageMagick --with libvips" adds what takes minutes; --plot FILE draws the totals.
 """
 
 import argparse
@@ -42,6 +44,7 @@ from gifster.uploads.imaging.probe import probe
 from gifster.uploads.imaging.recipe import Image
 
 ROUNDS, MOMENTS, WINDOW = 3, 20, 7
+HEAVY_BYTES = 50_000
 SIDES = (200, 480)
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 #: What the files of the corpus are; any other is "other".
@@ -54,7 +57,8 @@ CLASSES = {
 
 
 class Seen(NamedTuple):
-    """One engine on one source: CPU and wall-clock seconds, MB at most; bytes and SSIM by side."""
+    """One engine on one source: CPU and wall-clock seconds, MB at most; bytes and SSIM by side; the
+    bytes of what else it made."""
 
     kind: str
     cpu: float
@@ -62,11 +66,31 @@ class Seen(NamedTuple):
     memory: float
     bytes: list[int]
     ssim: list[float]
+    others: dict[str, int]
 
 
 def ours(source: Path, targets: dict[int, Path]) -> None:
     recipes = {target: Image().fit(side, side) for side, target in targets.items()}
     list(imaging.make(source, probe(source), recipes, Image()))
+
+
+def all_five(source: Path, targets: dict[int, Path]) -> None:
+    small, large = (Image().fit(side, side) for side in SIDES)
+    preview, webp, mp4 = targets[SIDES[1]], _beside(targets, "webp"), _beside(targets, "mp4")
+    recipes = {
+        _beside(targets, "poster"): large.first_frame().convert("webp"),
+        targets[SIDES[0]]: small,
+        preview: large,
+    }
+    if source.stat().st_size > HEAVY_BYTES:
+        recipes |= {webp: large.convert("webp"), mp4: large.convert("mp4")}
+    for target in (*recipes, webp, mp4):
+        target.unlink(missing_ok=True)
+    list(imaging.make(source, probe(source), recipes, Image(), {webp: preview, mp4: preview}))
+
+
+def _beside(targets: dict[int, Path], name: str) -> Path:
+    return targets[SIDES[1]].with_suffix(f".{name}")
 
 
 def pillow(source: Path, targets: dict[int, Path]) -> None:
@@ -93,18 +117,27 @@ def imagemagick(source: Path, targets: dict[int, Path]) -> None:
              "optimize", str(target))  # fmt: skip
 
 
+def libvips(source: Path, targets: dict[int, Path]) -> None:
+    for side, target in targets.items():
+        _run("vips", "thumbnail", f"{source}[n=-1]", str(target), str(side), "--height", str(side),
+             "--size", "down")  # fmt: skip
+
+
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 Engine = Callable[[Path, dict[int, Path]], None]
+ALL_FIVE = "ours, all five"
 ENGINES: dict[str, tuple[Engine, str | None]] = {
     "ours": (ours, None),
+    ALL_FIVE: (all_five, None),
     "Pillow": (pillow, None),
     "gifsicle": (gifsicle, "gifsicle"),
     "ImageMagick": (imagemagick, "convert"),
+    "libvips": (libvips, "vips"),
 }
-SLOW = {"ImageMagick"}
+SLOW = {"ImageMagick", "libvips"}
 
 
 def main() -> None:
@@ -170,7 +203,7 @@ def _animation(size: tuple[int, int], count: int, kind: str) -> Path:
 
 
 def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str, Seen]:
-    targets = {name: {side: folder / f"{name}-{side}.out" for side in SIDES} for name in engines}
+    targets = {name: {side: folder / f"{name}-{side}.gif" for side in SIDES} for name in engines}
     costs: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
     for number in range(ROUNDS):
         for name in engines if number % 2 else reversed(engines):
@@ -186,6 +219,11 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
             0 if ENGINES[name][1] else _peak(name, source),
             [targets[name][side].stat().st_size for side in SIDES],
             [_likeness(reference, _pictures(targets[name][side], moments)) for side in SIDES],
+            {
+                kind: path.stat().st_size
+                for kind in ("webp", "mp4")
+                if (path := targets[name][SIDES[1]].with_suffix(f".{kind}")).exists()
+            },
         )
         for name in engines
     }
@@ -220,7 +258,7 @@ def _peak(name: str, source: Path) -> float:
 
 def _show_peak(name: str, source: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        ENGINES[name][0](source, {side: Path(folder) / str(side) for side in SIDES})
+        ENGINES[name][0](source, {side: Path(folder) / f"{side}.gif" for side in SIDES})
     # Not getrusage(): that remembers how large the process was from which this one came.
     status = Path("/proc/self/status").read_text()
     print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
@@ -324,17 +362,35 @@ def _show(console: Console, seen: dict[str, list[Seen]], names: list[str]) -> No
         if ratio > 1.5 or below:
             worse = f"; SSIM below gifsicle's at {below}" if below else ""
             console.print(f"{name}: {ratio:.2f} times the bytes of gifsicle's{worse}")
+    _show_others(console, names, seen[ALL_FIVE])
+
+
+def _show_others(console: Console, names: list[str], seen: list[Seen]) -> None:
+    """Of what is large, which WebP and MP4 are smaller than the GIF within 480."""
+    table = Table(title="WebP and MP4 beside the larger GIF, where that has more than 50 kB")
+    for column in ("", "GIF, KB", "WebP, KB", "MP4, KB"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, result in zip(names, seen, strict=True):
+        gif = result.bytes[1]
+        if gif > HEAVY_BYTES:
+            others = [result.others.get(kind) for kind in ("webp", "mp4")]
+            table.add_row(name, f"{gif / 1024:,.0f}", *(
+                "-" if size is None else f"{size / 1024:,.0f}"
+                + ("" if size < gif else " (not offered)") for size in others
+            ))  # fmt: skip
+    console.print(table)
 
 
 def _show_growth(console: Console, folder: Path) -> None:
-    table = Table(title="How ours grows: a film of so many frames and pixels")
+    table = Table(title="How all five grow: a film of so many frames and pixels")
     for column in ("frames", "pixels", "CPU s", "peak MB"):
         table.add_column(column, justify="right")
     for size, count in (((240, 136), 10), ((240, 136), 100), ((240, 136), 1000),
                         ((480, 272), 100), ((960, 544), 100)):  # fmt: skip
         source = _animation(size, count, "film")
-        cpu, _ = _cost(ours, source, {side: folder / f"grow-{side}" for side in SIDES})
-        memory = _peak("ours", source)
+        targets = {side: folder / f"grow-{side}.gif" for side in SIDES}
+        cpu, _ = _cost(all_five, source, targets)
+        memory = _peak(ALL_FIVE, source)
         table.add_row(f"{count:,}", f"{size[0]}×{size[1]}", f"{cpu:.2f}", f"{memory:.0f}")
         source.unlink()
     console.print(table)

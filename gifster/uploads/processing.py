@@ -114,7 +114,14 @@ class Making:
             path = self._folder / version.name
             self._versions[path], self._recipes[path] = version, recipes[version.name]
         if self._recipes or names is None:
-            self._rendering = imaging.render(self._source, self._info, self._recipes, self._step)
+            smaller_than = {
+                path: self._folder / version.smaller_than
+                for path, version in self._versions.items()
+                if version.smaller_than is not None
+            }
+            self._rendering = imaging.render(
+                self._source, self._info, self._recipes, self._step, smaller_than
+            )
 
     def first(self) -> list[ProcessedFile] | None:
         """All files but the versions that are later; None if there is none that is."""

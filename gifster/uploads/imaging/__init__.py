@@ -17,7 +17,11 @@ _ANIMATIONS = {"image/gif", "image/webp", "video/mp4"}
 
 
 def render(
-    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], original: Image
+    source: Path,
+    info: ImageInfo,
+    recipes: Mapping[Path, Image],
+    original: Image,
+    smaller_than: Mapping[Path, Path] | None = None,
 ) -> Generator[Looks | Path, None, None]:
     """Make versions of an image, all animations from one decoding; in a process of its own, unless
     a recipe has functions of somebody's in it.
@@ -30,6 +34,8 @@ def render(
       info: what `probe()` said about it.
       recipes: what to make, by where to write it, in the order in which it is wanted.
       original: what becomes of the image itself.
+      smaller_than: what is of use only if it is smaller than what. It may be left out, if it seems
+        that it would not be.
 
     Returns:
       an iterator over the looks of the original, and each path, when it is complete. What cannot be
@@ -40,13 +46,17 @@ def render(
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}
-    yield from run_apart(make, source, info, ours, original)
+    yield from run_apart(make, source, info, ours, original, smaller_than)
     if theirs:
         yield from (made for made in make(source, info, theirs, original) if made in theirs)
 
 
 def make(
-    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], original: Image
+    source: Path,
+    info: ImageInfo,
+    recipes: Mapping[Path, Image],
+    original: Image,
+    smaller_than: Mapping[Path, Path] | None = None,
 ) -> Iterator[Looks | Path]:
     """What `render()` does, in this process."""
     glimpses = Glimpses(info, original.plan(info.width, info.height))
@@ -59,8 +69,8 @@ def make(
             shutil.copyfile(source, target)
             yield target
         elif animated and content_type in _ANIMATIONS:
-            plan = recipe.plan(info.width, info.height)
-            outputs.append(animation.Output(plan, recipe.functions, content_type, target))
+            plan, rival = recipe.plan(info.width, info.height), (smaller_than or {}).get(target)
+            outputs.append(animation.Output(plan, recipe.functions, content_type, target, rival))
         elif animated and content_type != "image/jpeg":
             pillow.write_animation(source, info, recipe, target)
             yield target

@@ -24,6 +24,9 @@ from gifster.uploads.imaging.recipe import FrameFunction, Plan
 
 #: How far the filter reaches, in pixels of the smaller picture.
 _FILTER, _REACH = Resampling.BICUBIC, 2
+#: What has transparency takes Pillow twice as long. Where it is shrunk to less than half, a
+#: narrower filter costs no likeness.
+_NARROW, _MUCH = Resampling.HAMMING, 2
 #: A version is made from a larger one of at least so many times its width, rather than from the
 #: original.
 _STEP = 1.5
@@ -37,12 +40,13 @@ Watcher = Callable[[int, PIL.Image.Image], None]
 @dataclass(frozen=True)
 class Output:
     """An animation to be made: the part and size of it, what is done to each frame, its type (GIF,
-    WebP or MP4), and where it goes."""
+    WebP or MP4), where it goes, and than which target it must be smaller, if any."""
 
     plan: Plan
     functions: Sequence[FrameFunction]
     content_type: str
     target: Path
+    smaller_than: Path | None = None
 
 
 def make(
@@ -51,7 +55,8 @@ def make(
     """Make animations of another, in the order in which they are asked for.
 
     Total duration and loop count stay; identical neighbours become one frame. In a GIF, what is
-    more than half transparent is transparent. What is transparent anywhere is not made as MP4.
+    more than half transparent is transparent. What is transparent anywhere is not made as MP4, nor
+    a WebP that bids fair to be larger than the GIF that it must be smaller than.
 
     Parameters:
       source: the animation, of any type that can be read.
@@ -68,11 +73,17 @@ def make(
         for number, frame in enumerate(frames(source, info)):
             watch(number, frame.picture)
             steps.add(frame.delay_cs, [scaler.part(number, frame) for scaler in scalers])
+        grown: dict[Path | None, list[int]] = {}
         for output in outputs:
             number = next(at for at, scaler in enumerate(scalers) if scaler.is_for(output))
             play = steps.of(number, scalers[number].size)
-            if output.content_type != "video/mp4":
-                _write(output, play, scalers[number], source, info)
+            if output.content_type == "image/gif":
+                grown[output.target] = _write_gif(output, play, scalers[number], source, info)
+            elif output.content_type == "image/webp":
+                rival = grown.get(output.smaller_than)
+                if rival is not None and not webp.promises(play, rival):
+                    continue
+                webp.write(output.target, play, 1 if info.loop is None else info.loop)
             elif mp4.available() and not play.is_transparent:
                 mp4.write(output.target, play)
             else:
@@ -80,14 +91,13 @@ def make(
             yield output.target
 
 
-def _write(output: Output, play: Play, scaler: "_Scaler", source: Path, info: ImageInfo) -> None:
-    if output.content_type == "image/webp":
-        webp.write(output.target, play, 1 if info.loop is None else info.loop)
-        return
+def _write_gif(
+    output: Output, play: Play, scaler: "_Scaler", source: Path, info: ImageInfo
+) -> list[int]:
     # Those that play once say nothing in a GIF.
     loop = None if info.loop == 1 and info.content_type != "image/gif" else info.loop
     budget = scaler.share * source.stat().st_size * _SHARE
-    gif.write(output.target, play, loop, scaler.tiles, budget)
+    return gif.write(output.target, play, loop, scaler.tiles, budget)
 
 
 def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> "list[_Scaler]":
@@ -177,7 +187,9 @@ class _Scaler:
         piece = _without_alpha(picture if whole else picture.crop(around))
         inner = (exact[0] - around[0], exact[1] - around[1],
                  min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
-        made = piece.resize((box[2] - box[0], box[3] - box[1]), _FILTER, box=inner)
+        size = box[2] - box[0], box[3] - box[1]
+        narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _MUCH
+        made = piece.resize(size, _NARROW if narrow else _FILTER, box=inner)
         for function in self._functions:
             made = function(made)
         return Part(made if made.mode in ("RGB", "RGBA") else made.convert("RGBA"), box)

@@ -42,25 +42,34 @@ def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[Frame]:
     means, and copies the whole for each frame."""
     size, whole = (info.width, info.height), (0, 0, info.width, info.height)
     canvas, emptied = PIL.Image.new("RGBA", size), None
+    #: A part of the canvas where there is nothing.
+    empty: Box | None = whole
     with source.open("rb") as structure, source.open("rb") as pixels:
         for number, frame in enumerate(GifBlocks(Reader(structure))):
-            left, top = frame.box[:2]
             pixels.seek(frame.data[0])
             data = pixels.read(frame.data[1] - frame.data[0])
             drawn = _decoded(frame, data, is_first=number == 0)
-            before = canvas.copy() if frame.disposal == _PREVIOUS else None
-            if number == 0 and frame.box == whole and drawn.mode == "RGB":
-                canvas = drawn
+            on_empty = empty is not None and union(empty, frame.box) == empty
+            # What was there before may be nothing.
+            clears = frame.disposal == _BACKGROUND or (frame.disposal == _PREVIOUS and on_empty)
+            if frame.box == whole and (on_empty or drawn.mode == "RGB"):
+                shown = drawn
             else:
-                canvas.paste(drawn, (left, top), drawn if drawn.mode == "RGBA" else None)
+                shown = canvas.copy() if frame.disposal == _PREVIOUS and not clears else canvas
+                through = drawn if drawn.mode == "RGBA" and not on_empty else None
+                shown.paste(drawn, frame.box[:2], through)
             changed = whole if number == 0 else within(union(frame.box, emptied), whole)
-            yield Frame(canvas, changed, frame.shown_cs)
+            yield Frame(shown, changed, frame.shown_cs)
             emptied = frame.box if frame.disposal in (_BACKGROUND, _PREVIOUS) else None
-            if before is not None:
-                canvas = before
-            elif frame.disposal == _BACKGROUND:
-                canvas = canvas if canvas.mode == "RGBA" else canvas.convert("RGBA")
-                canvas.paste((0, 0, 0, 0), within(frame.box, whole))
+            if clears:
+                if shown is canvas:
+                    canvas = canvas if canvas.mode == "RGBA" else canvas.convert("RGBA")
+                    canvas.paste((0, 0, 0, 0), within(frame.box, whole))
+                elif not on_empty:
+                    canvas = PIL.Image.new("RGBA", size)
+                empty = empty if on_empty else frame.box
+            elif frame.disposal != _PREVIOUS:
+                canvas, empty = shown, None
 
 
 def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image:

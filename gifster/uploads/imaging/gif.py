@@ -24,20 +24,27 @@ class _Effort(NamedTuple):
 _EFFORTS = (_Effort(7, 3), _Effort(60, 8))
 
 
-def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: float) -> None:
+def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: float) -> list[int]:
     """Write a GIF.
 
     Parameters:
       loop: how often it plays, 0 for ever, None for once.
       tiles: what the palette is chosen from.
       budget: bytes; with more it is made once more, less exact.
+
+    Returns:
+      how many bytes it has after each frame of the play.
     """
+    grown: list[int] = []
     for effort in _EFFORTS:
         with target.open("wb") as file:
             writer = GifWriter(file, play.size, tiles.palette(effort.error), effort.tolerance)
             writer.begin(loop)
+            grown.clear()
             for part, delay_cs in play:
                 writer.add(part, delay_cs)
+                grown.append(file.tell())
             writer.end()
             if file.tell() <= budget:
                 break
+    return grown

@@ -6,10 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Resampling
+import PIL.Image
 
 from gifster.uploads.imaging.parts import Play
 
+_NEAREST = PIL.Image.Resampling.NEAREST
 _TICK = Fraction(1, 100)
 #: Frames that are made of later ones (`bf`) would save some bytes, and leave open how long the last
 #: one is shown.
@@ -44,7 +45,8 @@ def write(target: Path, play: Play) -> None:
         now_cs = delay_cs = 0
         packets: list[Any] = []
         for picture, delay_cs in zip(play.pictures(), play.delays_cs, strict=True):
-            even = picture.convert("RGB").resize((width, height), Resampling.NEAREST, box)
+            as_it_is = picture.size == (width, height)
+            even = picture if as_it_is else picture.resize((width, height), _NEAREST, box)
             frame = av.VideoFrame.from_image(even)  # type: ignore[no-untyped-call]
             frame.pts, frame.time_base = now_cs, _TICK
             now_cs += delay_cs

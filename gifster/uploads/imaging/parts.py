@@ -40,7 +40,9 @@ class Canvas:
             self.picture = PIL.Image.new(part.picture.mode, self.size)
         elif self.picture.mode == "RGB" and part.picture.mode == "RGBA":
             self.picture = self.picture.convert("RGBA")
-        self.picture.paste(part.picture.convert(self.picture.mode), part.box[:2])
+        same = part.picture.mode == self.picture.mode
+        painted = part.picture if same else part.picture.convert(self.picture.mode)
+        self.picture.paste(painted, part.box[:2])
 
 
 class _Kept(NamedTuple):
@@ -111,6 +113,10 @@ class Play:
                 delays.append(0)
             delays[-1] += delay_cs
         return delays
+
+    def begin(self, count: int) -> "Play":
+        """The first frames only, so many."""
+        return Play(self._file, self._frames[:count], self.size)
 
     def pictures(self) -> Iterator[PIL.Image.Image]:
         """The whole picture at each change. It may be the same object: use it before going on."""
