@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.plot import Measure, bars
 from gifster.uploads import imaging
 from gifster.uploads.imaging.probe import probe
 from gifster.uploads.imaging.recipe import Image
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="more", action="append", default=[], choices=sorted(SLOW))
     parser.add_argument("--only", default="", help="sources whose name begins so")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the totals, as an SVG")
     parser.add_argument("--peak", nargs=2, metavar=("ENGINE", "SOURCE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -162,7 +164,24 @@ def main() -> None:
             for name, result in _compare(source, engines, Path(folder)).items():
                 seen[name].append(result)
         _show(console, seen, [source.stem for source in sources])
+        if arguments.plot:
+            _plot(arguments.plot, seen)
         _show_growth(console, Path(folder))
+
+
+def _plot(path: Path, seen: dict[str, list[Seen]]) -> None:
+    names = [name for name in seen if name != ALL_FIVE]
+
+    def totals(value: Callable[[Seen], float]) -> dict[str, float]:
+        return {name: sum(value(result) for result in seen[name]) for name in names}
+
+    count = len(seen["ours"])
+    likeness = totals(lambda result: statistics.mean(result.ssim) / count)
+    bars(path, f"Two GIFs of each of {count}: CPU, bytes, likeness", names, [
+        Measure("CPU, seconds", totals(lambda result: result.cpu), ".1f"),
+        Measure("bytes, KB", totals(lambda result: sum(result.bytes) / 1024), ",.0f"),
+        Measure("SSIM, from 0.9 on", likeness, ".3f", 0.9),
+    ])  # fmt: skip
 
 
 def _sources(folder: Path) -> list[Path]:

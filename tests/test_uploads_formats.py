@@ -321,6 +321,32 @@ def test_the_same_film_smaller_and_in_another_format_looks_alike(tmp_path: Path)
     assert distance(one, other) <= 3
 
 
+def test_a_webp_that_would_be_larger_than_it_may_be_is_given_up(tmp_path: Path):
+    # Given words that come one after the other, of which a GIF is smaller, and a film
+    words, page = [], PIL.Image.new("RGB", (600, 400), "white")
+    chance = random.Random(1)
+    for _ in range(40):
+        at = chance.randrange(500), chance.randrange(390)
+        PIL.ImageDraw.Draw(page).text(at, "".join(chance.choices("GIFSTER", k=12)), "black")
+        words.append(page.copy())
+    clouds = PIL.Image.frombytes("RGB", (16, 6), chance.randbytes(288))
+    clouds = clouds.resize((800, 400), PIL.Image.Resampling.BICUBIC)
+    film = [clouds.crop((at, 0, at + 600, 400)) for at in range(0, 200, 5)]
+    gif, webp = tmp_path / "gif", tmp_path / "webp"
+    fit = Image().fit(300, 300)
+    recipes = {gif: fit, webp: fit.convert("webp")}
+
+    def made(source: Path, smaller_than: dict[Path, Path]) -> list[Path]:
+        rendered = imaging.render(source, probe(source), recipes, Image(), smaller_than)
+        return [path for path in rendered if isinstance(path, Path)]
+
+    assert made(saved(words, tmp_path / "words"), {webp: gif}) == [gif]
+    assert made(saved(film, tmp_path / "film"), {webp: gif}) == [gif, webp]
+    # Who asks for it whatever it weighs gets it
+    assert made(tmp_path / "words", {}) == [gif, webp]
+    assert webp.stat().st_size > gif.stat().st_size
+
+
 def test_different_films_do_not_look_alike(tmp_path: Path):
     all_looks = [looks(saved(scene(seed), tmp_path / f"{seed}")) for seed in range(6)]
 
