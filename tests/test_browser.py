@@ -182,6 +182,7 @@ def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: 
     page.get_by_label("Choose a GIF").set_input_files(payload("Again.gif", content))
     page.get_by_role("button", name="Upload").click()
 
+    page.locator("article[data-state=ready]", has_text="Again").wait_for()
     page.get_by_role("link", name="here already").first.click()
     page.wait_for_url(f"**/gifs/{first['id']}")
     # Its page shows those that look the same
