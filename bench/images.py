@@ -156,6 +156,7 @@ def main() -> None:
         for name, (engine, program) in ENGINES.items()
         if (name not in SLOW or name in arguments.more) and (not program or shutil.which(program))
     }
+    imaging.load()  # as the process has from which those for images are forked
     console = Console(width=130)
     with tempfile.TemporaryDirectory() as folder:
         sources = [path for path in _sources(Path(folder)) if path.name.startswith(arguments.only)]

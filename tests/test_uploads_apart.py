@@ -125,6 +125,16 @@ def test_a_server_that_was_killed_is_started_anew():
     assert run_apart(answer, 2)[0] == 2
 
 
+def test_nothing_is_imported_from_where_it_happens_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "PIL.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(apart, "_servers", apart._Servers())
+
+    assert run_apart(answer, 1)[0] == 1
+
+
 def test_nothing_stays_when_who_asked_is_killed():
     # Given a process in the middle of asking
     source = (

@@ -164,6 +164,32 @@ def test_a_long_animation_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pyt
     assert target.read_bytes() == other.read_bytes()
 
 
+def test_what_has_many_bytes_for_what_it_shows_is_made_less_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given many colours, and noise
+    source, target = tmp_path / "source", tmp_path / "target"
+    gradient = PIL.Image.linear_gradient("L").resize(SIZE)
+    colors = PIL.Image.merge("RGB", (gradient, gradient.rotate(180), gradient.rotate(90)))
+    noisy = [
+        ImageChops.add(colors, PIL.Image.effect_noise(SIZE, 8).convert("RGB"), 1, -128)
+        for _ in range(4)
+    ]
+    noisy[0].save(source, "GIF", save_all=True, append_images=noisy[1:], duration=50)
+
+    def size(share: float) -> int:
+        monkeypatch.setattr(animation, "_SHARE", share)
+        list(make(source, probe(source), {target: Image().fit(*HALF)}, Image()))
+        return target.stat().st_size
+
+    exact = size(1e9)
+    just_enough = exact / (source.stat().st_size / 4)
+
+    # I expect that with a little less it is somewhat smaller, with much less as small as may be
+    assert size(just_enough * 1.01) == exact
+    assert exact > size(just_enough / 1.2) > size(just_enough / 1.4) == size(just_enough / 9)
+
+
 def test_parts_and_functions(tmp_path: Path):
     made = drawn(7, holes=False, disposals="1")
     source, part, grey = (tmp_path / name for name in ("source", "part", "grey"))

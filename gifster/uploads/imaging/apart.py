@@ -130,13 +130,15 @@ class _Server:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
+        path = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        code = f"from {__name__} import serve; serve({theirs.fileno()})"
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 ourselves
-                [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-P", "-c", code],  # -P: only what we have, too
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is for who asked
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=os.environ | {"PYTHONPATH": path},
             )
 
     @property

@@ -5,11 +5,12 @@ import base64
 import functools
 import io
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import PIL.Image
 from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
+from gifster.uploads.imaging.masks import solid
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Plan
 
@@ -107,11 +108,12 @@ class Glimpses:
 
 
 def _dominant(image: PIL.Image.Image) -> str:
-    pixels = image.tobytes()
-    solid = b"".join(pixels[i : i + 3] for i in range(0, len(pixels), 4) if pixels[i + 3] >= 128)
-    if not solid:
+    opaque = solid(image)
+    mask = PIL.Image.merge("RGB", (opaque, opaque, opaque))
+    pixels = bytes(compress(image.convert("RGB").tobytes(), mask.tobytes()))
+    if not pixels:
         return "#ffffff"
-    row = PIL.Image.frombytes("RGB", (len(solid) // 3, 1), solid)
+    row = PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
     reduced = row.quantize(COLORS, PIL.Image.Quantize.MEDIANCUT)
     counts = reduced.histogram()
     start = 3 * counts.index(max(counts))

@@ -1,5 +1,6 @@
 """The palette of an animation: as small as the pictures allow."""
 
+import bisect
 import math
 from itertools import compress
 
@@ -13,6 +14,9 @@ from gifster.uploads.imaging.probe import ImageInfo
 #: From this many frames, spread over the whole, the palette is chosen; each as a tile so large.
 _TILES, _TILE_PIXELS = 12, 4_000
 _COLORS = (16, 32, 64, 128, 240)
+#: One pixel in so many may still be nearer to another colour than its own.
+_SETTLED = 200
+_NO_DITHER = PIL.Image.Dither.NONE
 #: So far off is a colour that was lost, if there are so many pixels of it; it gets up to so many
 #: more.
 _FAR_OFF, _RARE_PIXELS, _RARE_COLORS = 28, 4, 15
@@ -59,13 +63,11 @@ class Tiles:
 
 
 def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
-    # How many it takes is found out on every fourth pixel
+    # How many it takes is found out on every fourth pixel. If not fewer, it is the most.
     size = max(1, sheet.width // 2), max(1, sheet.height // 2)
     rough = sheet.resize(size, Resampling.NEAREST)
-    for colors in _COLORS:
-        off = ImageChops.difference(rough, _reduced(rough, colors).convert("RGB"))
-        if sum(ImageStat.Stat(off).sum2) / (3 * rough.width * rough.height) <= error:
-            break
+    fewer = _COLORS[:-1]
+    colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -_error(rough, many))]
     reduced = _reduced(sheet, colors)
     palette = bytes((reduced.getpalette() or [])[: 3 * colors])
     # Median cut goes by how much there is of a colour. What is small and bright gets its own.
@@ -79,5 +81,13 @@ def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
     return palette
 
 
+def _error(picture: PIL.Image.Image, colors: int) -> float:
+    """The mean square error that so many colours cost."""
+    off = ImageChops.difference(picture, _reduced(picture, colors).convert("RGB"))
+    return sum(ImageStat.Stat(off).sum2) / (3 * picture.width * picture.height)
+
+
 def _reduced(picture: PIL.Image.Image, colors: int) -> PIL.Image.Image:
-    return picture.quantize(colors, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
+    """With the colours of median cut, improved by k-means until hardly any pixel changes its."""
+    changing = picture.width * picture.height // _SETTLED
+    return picture.quantize(colors, PIL.Image.Quantize.MEDIANCUT, changing, dither=_NO_DITHER)

@@ -12,6 +12,16 @@ import PIL.ImageCms
 import PIL.ImageOps
 import PIL.ImageSequence
 
+# Loaded at once: when it first needs WebP or AVIF, Pillow would load some forty formats, which in a
+# new process takes longer than most small pictures do.
+from PIL import (  # noqa: F401
+    AvifImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging.gif_blocks import DEFAULT_CS
 from gifster.uploads.imaging.probe import DAMAGE, ImageInfo
