@@ -7,7 +7,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.uploads import safe_name
+from gifster.uploads import mount, safe_name
 from gifster.uploads.testing import run_jobs
 from tests import images
 
@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 @pytest.fixture
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
     yield
     dramatiq.get_broker().close()

@@ -122,6 +122,19 @@ def test_a_webp_keeps_frames_delays_and_loop(tmp_path: Path, loop: int | None):
             assert off(made, wanted) < 4
 
 
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF"])
+def test_what_is_no_gif_keeps_its_delays_to_the_ms(tmp_path: Path, format: str):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(images.animated(format, [16, 17, 17, 233, 60_001]))
+
+    images.make(source, {target: Image().fit(100, 100)})
+
+    delays, loop = images.timing(target.read_bytes())
+    assert delays[:4] == [16, 17, 17, 233]
+    assert delays[4] == pytest.approx(60_001, abs=10)
+    assert loop == (None if format == "AVIF" else 2)
+
+
 def test_a_webp_keeps_soft_edges_and_holes(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     frames = []

@@ -73,11 +73,13 @@ def words(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(2, "little") for number in numbers)
 
 
-def decoded(path: Path, size: tuple[int, int]) -> list[tuple[PIL.Image.Image, int]]:
-    """What ffmpeg sees in a GIF, and for how long (ms)."""
+def decoded(
+    path: Path, size: tuple[int, int], format: str = "gif"
+) -> list[tuple[PIL.Image.Image, int]]:
+    """What ffmpeg sees in an animation, and for how long (ms)."""
     done = subprocess.run(
         [
-            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "gif", "-i", str(path),
+            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", format, "-i", str(path),
             "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgba", "-",
         ],
         capture_output=True, check=True,
@@ -230,21 +232,75 @@ def test_identical_neighbours_are_one_frame(tmp_path: Path):
 def test_other_animations_become_gifs(tmp_path: Path, format: str):
     # Given frames of which some are shorter than a GIF can say
     source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(images.animated(format, [8, 8, 8, 50, 104, 301]))
+    source.write_bytes(images.animated(format, [12, 12, 12, 50, 104, 301]))
 
     images.make(source, {target: Image().fit(100, 100).convert("gif")})
 
     delays, loop = images.timing(target.read_bytes())
     assert min(delays) >= 20
-    assert sum(delays) == pytest.approx(479, abs=10)
+    assert sum(delays) == pytest.approx(491, abs=10)
     assert loop == 2
 
 
-def test_a_delay_longer_than_a_gif_can_say_is_said_in_pieces(tmp_path: Path):
+def test_what_is_too_short_for_a_gif_comes_with_the_next_frame(tmp_path: Path):
+    # Given frames of 12 ms, each with something new somewhere
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = [PIL.Image.new("RGB", SIZE, "white")]
+    for number in range(1, 10):
+        frames.append(frames[-1].copy())
+        place = (20 * number, 14 * number)
+        frames[-1].paste(COLORS[number % 5], (*place, place[0] + 16, place[1] + 10))
+    delays = [12] * 9 + [300]
+    frames[0].save(source, "PNG", save_all=True, append_images=frames[1:], duration=delays)
+
+    images.make(source, {target: Image().fit(100, 100).convert("gif")})
+
+    # I expect each frame of the GIF to have everything up to its time
+    shown, begins = decoded(target, HALF), [12 * number for number in range(10)]
+    now = 0
+    for picture, delay_ms in shown:
+        assert delay_ms >= 20
+        latest = max(at for at, begin in enumerate(begins) if begin <= now + 6)
+        assert_looks_like(picture, frames[latest].convert("RGBA"))
+        now += delay_ms
+    assert now == pytest.approx(408, abs=10)
+
+
+@pytest.mark.parametrize("holes", [True, False], ids=["holes", "solid"])
+def test_an_animated_png_shows_what_the_source_shows(tmp_path: Path, holes: bool):
+    made = drawn(3, holes=holes, disposals="0123" if holes else "013")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(made.content)
+
+    images.make(source, {target: Image().fit(*HALF).convert("png")})
+
+    after, before = moments(decoded(target, HALF, "apng")), moments(made.shown)
+    assert len(after) == len(before)
+    for picture, wanted in zip(after[::2], before[::2], strict=True):
+        small = wanted.resize(HALF, PIL.Image.Resampling.BICUBIC)
+        assert max(ImageStat.Stat(ImageChops.difference(picture, small)).mean) < 2
+
+
+def test_an_animated_png_has_of_each_frame_what_is_new(tmp_path: Path):
+    source, target, still = (tmp_path / name for name in ("source", "target", "still"))
+    noise = random.Random(1).randbytes(3 * SIZE[0] * SIZE[1])
+    frames = [PIL.Image.frombytes("RGB", SIZE, noise) for _ in range(20)]
+    for number, frame in enumerate(frames):
+        frame.paste((255, 0, 0), (8 * number, 30, 8 * number + 10, 40))
+    frames[0].save(source, "PNG", save_all=True, append_images=frames[1:], duration=50)
+
+    images.make(source, {target: Image().fit(*HALF), still: Image().fit(*HALF).first_frame()})
+
+    assert probe(target).frames == 20
+    assert target.stat().st_size < 2 * still.stat().st_size
+
+
+@pytest.mark.parametrize("format", ["gif", "png"])
+def test_a_delay_longer_than_the_format_can_say_is_said_in_other_words(tmp_path: Path, format: str):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(images.animated("WEBP", [700_000, 50]))
 
-    images.make(source, {target: Image().fit(100, 100).convert("gif")})
+    images.make(source, {target: Image().fit(100, 100).convert(format)})
 
     assert sum(images.timing(target.read_bytes())[0]) == 700_050
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from gifster.uploads.errors import Unreadable
+from gifster.uploads.errors import TooManyFrames, Unreadable
 from gifster.uploads.imaging import Image, ImageInfo
 from gifster.uploads.imaging.probe import UNKNOWN_TYPE, probe, sniff
 from gifster.uploads.imaging.recipe import Plan
@@ -43,6 +43,21 @@ def write(tmp_path: Path):
 )
 def test_probe_tells_the_facts_from_the_structure(write, content: bytes, expected: ImageInfo):
     assert probe(write(content)) == replace(expected, bytes=len(content))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_frames_are_shown_as_long_as_browsers_do(write, format: str):
+    content = images.animated(format, [10, 20, 0, 40])
+
+    assert probe(write(content)).duration_ms == 260
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_what_has_too_many_frames_is_not_read_to_its_end(write, format: str):
+    content = images.animated(format, [20] * 9)
+
+    with pytest.raises(TooManyFrames, match="at most 3"):
+        probe(write(content[: -len(content) // 3]), max_frames=3)
 
 
 @pytest.mark.parametrize(

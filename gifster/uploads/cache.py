@@ -159,7 +159,7 @@ class CacheWriter:
         if self._file is None:
             raise ValueError("nothing was written")
         self._file.flush()
-        info = probe(self._file.path)
+        info = probe(self._file.path, self._rules.max_frames)
         self._rules.check_info(info)
         self._committing = True
         self._file.commit(info.content_type)

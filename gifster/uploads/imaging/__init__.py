@@ -12,8 +12,8 @@ from gifster.uploads.imaging.looks import Glimpses, Looks
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Image
 
-#: What there are animations of, to be written. PNG and AVIF are left to Pillow.
-_ANIMATIONS = {"image/gif", "image/webp", "video/mp4"}
+#: What there are animations of, to be written.
+_ANIMATIONS = {"image/gif", "image/webp", "image/avif", "image/png", "video/mp4"}
 
 
 def render(
@@ -71,9 +71,6 @@ def make(
         elif animated and content_type in _ANIMATIONS:
             plan, rival = recipe.plan(info.width, info.height), (smaller_than or {}).get(target)
             outputs.append(animation.Output(plan, recipe.functions, content_type, target, rival))
-        elif animated and content_type != "image/jpeg":
-            pillow.write_animation(source, info, recipe, target)
-            yield target
         elif content_type != "video/mp4":
             stills[target] = recipe
     if stills or info.frames == 1:

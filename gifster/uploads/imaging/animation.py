@@ -3,7 +3,8 @@
 Most frames of most animations change a part of the picture, those of screen recordings a few
 pixels. So each frame comes with the box that it changed. That part alone is resized, just as it
 would be in the whole. Smaller pictures are made from larger ones, and all that have one size from
-one resizing. `frames` reads; `gif`, `webp` and `mp4` write.
+one resizing. `frames` reads; `gif`, `webp`,
+`avif`, `apng` and `mp4` write.
 """
 
 import math
@@ -14,7 +15,7 @@ from pathlib import Path
 import PIL.Image
 from PIL.Image import Resampling
 
-from gifster.uploads.imaging import gif, mp4, webp
+from gifster.uploads.imaging import apng, avif, gif, mp4, webp
 from gifster.uploads.imaging.boxes import Box
 from gifster.uploads.imaging.frames import Frame, frames
 from gifster.uploads.imaging.palette import Tiles
@@ -40,7 +41,7 @@ Watcher = Callable[[int, PIL.Image.Image], None]
 @dataclass(frozen=True)
 class Output:
     """An animation to be made: the part and size of it, what is done to each frame, its type (GIF,
-    WebP or MP4), where it goes, and than which target it must be smaller, if any."""
+    WebP, AVIF, PNG or MP4), where it goes, and than which target it must be smaller, if any."""
 
     plan: Plan
     functions: Sequence[FrameFunction]
@@ -72,7 +73,8 @@ def make(
     with Steps() as steps:
         for number, frame in enumerate(frames(source, info)):
             watch(number, frame.picture)
-            steps.add(frame.delay_cs, [scaler.part(number, frame) for scaler in scalers])
+            steps.add(frame.delay_ms, [scaler.part(number, frame) for scaler in scalers])
+        loop = 1 if info.loop is None else info.loop
         grown: dict[Path | None, list[int]] = {}
         for output in outputs:
             number = next(at for at, scaler in enumerate(scalers) if scaler.is_for(output))
@@ -83,7 +85,11 @@ def make(
                 rival = grown.get(output.smaller_than)
                 if rival is not None and not webp.promises(play, rival):
                     continue
-                webp.write(output.target, play, 1 if info.loop is None else info.loop)
+                webp.write(output.target, play, loop)
+            elif output.content_type == "image/png":
+                apng.write(output.target, play, loop)
+            elif output.content_type == "image/avif":
+                avif.write(output.target, play)
             elif mp4.available() and not play.is_transparent:
                 mp4.write(output.target, play)
             else:
@@ -165,6 +171,8 @@ class _Scaler:
         left, top, right, bottom = self._crop
         scale_x, scale_y = (right - left) / self.size[0], (bottom - top) / self.size[1]
         reach_x, reach_y = _REACH * max(1.0, scale_x), _REACH * max(1.0, scale_y)
+        if changed[0] >= changed[2] or changed[1] >= changed[3]:
+            return NOTHING
         if self._functions:
             changed = self._crop  # they may look at all of it
         box = (

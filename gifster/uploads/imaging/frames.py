@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import PIL.Image
 import PIL.ImageSequence
+from PIL import ImageChops
 
 from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging import pillow
 from gifster.uploads.imaging.boxes import Box, union, within
-from gifster.uploads.imaging.gif_blocks import DEFAULT_CS, SHORTEST_CS, GifBlocks, GifFrame
+from gifster.uploads.imaging.delays import shown_ms
+from gifster.uploads.imaging.gif_blocks import GifBlocks, GifFrame
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.reader import Reader
 
@@ -23,7 +25,7 @@ class Frame(NamedTuple):
 
     picture: PIL.Image.Image
     changed: Box
-    delay_cs: int
+    delay_ms: int
 
 
 def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
@@ -59,7 +61,7 @@ def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[Frame]:
                 through = drawn if drawn.mode == "RGBA" and not on_empty else None
                 shown.paste(drawn, frame.box[:2], through)
             changed = whole if number == 0 else within(union(frame.box, emptied), whole)
-            yield Frame(shown, changed, frame.shown_cs)
+            yield Frame(shown, changed, round(shown_ms(frame.delay_ms)))
             emptied = frame.box if frame.disposal in (_BACKGROUND, _PREVIOUS) else None
             if clears:
                 if shown is canvas:
@@ -90,15 +92,22 @@ def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image
 
 
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """Those of animated PNG, WebP and AVIF, whose delays are in ms."""
+    """Those of animated PNG, WebP and AVIF."""
+    before: PIL.Image.Image | None = None
+    now_ms, told_ms = 0.0, 0
     with pillow.opened(source, info) as image:
-        shown_ms, told_cs = 0.0, 0
-        for number, frame in enumerate(PIL.ImageSequence.Iterator(image)):
-            frame.load()
-            shown_ms += frame.info.get("duration") or DEFAULT_CS * 10
-            delay_cs = round(shown_ms / 10) - told_cs
-            if delay_cs < SHORTEST_CS and number < info.frames - 1:
-                continue  # shorter than a GIF can say
-            told_cs += delay_cs
+        for frame in PIL.ImageSequence.Iterator(image):
+            frame.load()  # WebP learns the duration only then
+            now_ms += shown_ms(frame.info.get("duration") or 0)
+            delay_ms = round(now_ms) - told_ms
+            told_ms += delay_ms
             picture = pillow.upright(frame)
-            yield Frame(picture, (0, 0, *picture.size), max(delay_cs, SHORTEST_CS))
+            yield Frame(picture, _changed(picture, before), delay_ms)
+            before = picture.copy() if picture is frame else picture
+
+
+def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
+    """The box in which two pictures differ; one without area if they do not."""
+    if before is None or (before.mode, before.size) != (picture.mode, picture.size):
+        return (0, 0, *picture.size)
+    return ImageChops.difference(picture, before).getbbox(alpha_only=False) or (0, 0, 0, 0)

@@ -5,12 +5,14 @@ colour. If that is still much for what it shows, there is noise or dithering in 
 bytes and is not missed: then it is made again, less exact, by as much as it is too much.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from gifster.uploads.imaging.boxes import Box, union
 from gifster.uploads.imaging.gif_writer import GifWriter
 from gifster.uploads.imaging.palette import Tiles
-from gifster.uploads.imaging.parts import Play
+from gifster.uploads.imaging.parts import NOTHING, Canvas, Part, Play
 
 
 class _Effort(NamedTuple):
@@ -24,6 +26,8 @@ class _Effort(NamedTuple):
 _EXACT, _LESS_EXACT, _ROUGH = _Effort(7, 3), _Effort(25, 5), _Effort(60, 8)
 #: What has so many times its budget at most is made less exact; with more, rough.
 _A_LITTLE = 1.3
+#: Browsers show what is shorter for ten times as long.
+_SHORTEST_CS = 2
 
 
 def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: float) -> list[int]:
@@ -49,8 +53,33 @@ def _write(target: Path, play: Play, loop: int | None, tiles: Tiles, effort: _Ef
     with target.open("wb") as file:
         writer = GifWriter(file, play.size, tiles.palette(effort.error), effort.tolerance)
         writer.begin(loop)
-        for part, delay_cs in play:
+        for part, delay_cs in _in_centiseconds(play):
             writer.add(part, delay_cs)
             grown.append(file.tell())
         writer.end()
     return grown
+
+
+def _in_centiseconds(play: Play) -> Iterator[tuple[Part, int]]:
+    """The same frames at the times that a GIF can say. What is too short for it comes with the next
+    frame, and is nothing itself."""
+    canvas, hurries = Canvas(play.size), play.shortest_ms < 10 * _SHORTEST_CS
+    held: Box | None = None
+    now_ms, told_cs = 0, 0
+    for number, (part, delay_ms) in enumerate(play):
+        changed = held if part.picture is None else union(part.box, held)
+        if hurries:
+            canvas.paint(part)
+        now_ms += delay_ms
+        delay_cs = round(now_ms / 10) - told_cs
+        if delay_cs < _SHORTEST_CS and 0 < number < len(play) - 1:
+            held = changed
+            yield NOTHING, 0
+            continue
+        delay_cs = max(delay_cs, _SHORTEST_CS)
+        told_cs += delay_cs
+        if held is None or changed is None:
+            yield part, delay_cs
+        else:
+            yield Part(canvas.whole.crop(changed), changed), delay_cs
+            held = None

@@ -10,10 +10,6 @@ from gifster.uploads.errors import Unreadable
 from gifster.uploads.imaging.boxes import Box
 from gifster.uploads.imaging.reader import Reader
 
-#: A frame without a delay, or with one of 1/100 s, is shown for 1/10 s by all browsers.
-SHORTEST_CS, DEFAULT_CS = 2, 10
-
-
 #: A frame may hang over the edge of the picture, but not be so many times as large, unless it is
 #: small.
 _OVERHANG, _SMALL_PIXELS = 4, 1_000_000
@@ -22,22 +18,17 @@ _OVERHANG, _SMALL_PIXELS = 4, 1_000_000
 class GifFrame(NamedTuple):
     """One frame: where it lies, in pixels (it may hang over the edge); its palette, 3 bytes a
     colour; which index is transparent, if any; what becomes of it (0 to 3, see 23); for how long it
-    is shown, as the file says (1/100 s); and its LZW data: the code size, and from where to where
-    in the file its sub-blocks are."""
+    is shown, as the file says (ms); and its LZW data: the code size, and from where to where in the
+    file its sub-blocks are."""
 
     box: Box
     interlaced: bool
     palette: bytes
     transparent: int | None
     disposal: int
-    delay_cs: int
+    delay_ms: int
     bits: int
     data: tuple[int, int]
-
-    @property
-    def shown_cs(self) -> int:
-        """For how long browsers show it (1/100 s)."""
-        return self.delay_cs if self.delay_cs >= SHORTEST_CS else DEFAULT_CS
 
 
 class GifBlocks:
@@ -97,7 +88,7 @@ class GifBlocks:
             palette=palette,
             transparent=control[3] if control[0] & 1 else None,
             disposal=control[0] >> 2 & 7,
-            delay_cs=_word(control, 1),
+            delay_ms=10 * _word(control, 1),
             bits=bits,
             data=(start, self._reader.file.tell()),
         )

@@ -11,7 +11,7 @@ import PIL.Image
 from gifster.uploads.imaging.parts import Play
 
 _NEAREST = PIL.Image.Resampling.NEAREST
-_TICK = Fraction(1, 100)
+_TICK = Fraction(1, 1000)
 #: Frames that are made of later ones (`bf`) would save some bytes, and leave open how long the last
 #: one is shown.
 _OPTIONS = {"crf": "24", "preset": "veryfast", "threads": "1", "bf": "0"}
@@ -42,17 +42,17 @@ def write(target: Path, play: Play) -> None:
         stream = file.add_stream("libx264", options=_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = _TICK
-        now_cs = delay_cs = 0
+        now_ms = delay_ms = 0
         packets: list[Any] = []
-        for picture, delay_cs in zip(play.pictures(), play.delays_cs, strict=True):
+        for picture, delay_ms in zip(play.pictures(), play.delays_ms, strict=True):
             as_it_is = picture.size == (width, height)
             even = picture if as_it_is else picture.resize((width, height), _NEAREST, box)
             frame = av.VideoFrame.from_image(even)  # type: ignore[no-untyped-call]
-            frame.pts, frame.time_base = now_cs, _TICK
-            now_cs += delay_cs
+            frame.pts, frame.time_base = now_ms, _TICK
+            now_ms += delay_ms
             packets += stream.encode(frame)
             file.mux(packets[:-1])
             packets = packets[-1:]
         packets += stream.encode(None)
-        packets[-1].duration = delay_cs  # nothing follows that would tell
+        packets[-1].duration = delay_ms  # nothing follows that would tell
         file.mux(packets)

@@ -44,6 +44,11 @@ class Canvas:
         painted = part.picture if same else part.picture.convert(self.picture.mode)
         self.picture.paste(painted, part.box[:2])
 
+    @property
+    def whole(self) -> PIL.Image.Image:
+        """All of it, transparent before the first part."""
+        return self.picture or PIL.Image.new("RGBA", self.size)
+
 
 class _Kept(NamedTuple):
     """Where the pixels of a part are."""
@@ -68,9 +73,9 @@ class Steps:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def add(self, delay_cs: int, parts: Sequence[Part]) -> None:
+    def add(self, delay_ms: int, parts: Sequence[Part]) -> None:
         """Keep a frame."""
-        self._steps.append((delay_cs, [self._keep(at, part) for at, part in enumerate(parts)]))
+        self._steps.append((delay_ms, [self._keep(at, part) for at, part in enumerate(parts)]))
 
     def _keep(self, number: int, part: Part) -> _Kept | None:
         if part.picture is None:
@@ -87,7 +92,7 @@ class Steps:
 
     def of(self, number: int, size: tuple[int, int]) -> "Play":
         """All frames in one of the sizes. One play is to be read after the other."""
-        frames = [(delay_cs, parts[number]) for delay_cs, parts in self._steps]
+        frames = [(delay_ms, parts[number]) for delay_ms, parts in self._steps]
         return Play(self._file, frames, size)
 
 
@@ -105,14 +110,22 @@ class Play:
         return any(part is not None and part.mode == "RGBA" for _, part in self._frames)
 
     @property
-    def delays_cs(self) -> list[int]:
-        """For how long each of `pictures()` is shown (1/100 s)."""
+    def delays_ms(self) -> list[int]:
+        """For how long each of `pictures()` is shown (ms)."""
         delays: list[int] = []
-        for delay_cs, part in self._frames:
+        for delay_ms, part in self._frames:
             if part is not None or not delays:
                 delays.append(0)
-            delays[-1] += delay_cs
+            delays[-1] += delay_ms
         return delays
+
+    @property
+    def shortest_ms(self) -> int:
+        """For how long the shortest frame is shown."""
+        return min(delay_ms for delay_ms, _ in self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
     def begin(self, count: int) -> "Play":
         """The first frames only, so many."""
@@ -124,12 +137,22 @@ class Play:
         for number, (part, _) in enumerate(self):
             canvas.paint(part)
             if part.picture is not None or number == 0:
-                yield canvas.picture or PIL.Image.new("RGBA", self.size)
+                yield canvas.whole
+
+    def changes(self) -> Iterator[tuple[PIL.Image.Image, Box]]:
+        """What is new in each of `pictures()`, and where; in the first, all of it."""
+        for number, (part, _) in enumerate(self):
+            if number == 0:
+                canvas = Canvas(self.size)
+                canvas.paint(part)
+                yield canvas.whole, (0, 0, *self.size)
+            elif part.picture is not None:
+                yield part.picture, part.box
 
     def __iter__(self) -> Iterator[tuple[Part, int]]:
-        """What each frame changes, and for how long it is shown (1/100 s)."""
-        for delay_cs, part in self._frames:
-            yield self._part(part), delay_cs
+        """What each frame changes, and for how long it is shown (ms)."""
+        for delay_ms, part in self._frames:
+            yield self._part(part), delay_ms
 
     def _part(self, kept: _Kept | None) -> Part:
         if kept is None:

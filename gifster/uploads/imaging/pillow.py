@@ -1,16 +1,14 @@
-"""Stills, animated PNG and AVIF, made by Pillow; and how it is asked to read a file."""
+"""Stills, made by Pillow; and how it is asked to read a file."""
 
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import PIL.ExifTags
 import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
-import PIL.ImageSequence
 
 # Loaded at once: when it first needs WebP or AVIF, Pillow would load some forty formats, which in a
 # new process takes longer than most small pictures do.
@@ -23,7 +21,7 @@ from PIL import (  # noqa: F401
 )
 
 from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging.gif_blocks import DEFAULT_CS
+from gifster.uploads.imaging import avif
 from gifster.uploads.imaging.probe import DAMAGE, ImageInfo
 from gifster.uploads.imaging.recipe import Image, Plan
 
@@ -37,8 +35,11 @@ _FORMATS = {
 #: Where Pillow keeps what pictures say beside their pixels: camera and place, and how the pixels
 #: are to be turned and coloured.
 _TAGS = ("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "photoshop", "comment")
-#: How they are written; of AVIF, quickly rather than in the fewest bytes.
-_OPTIONS = {"JPEG": {"quality": 85}, "WEBP": {"quality": 85}, "AVIF": {"quality": 75, "speed": 8}}
+_OPTIONS = {
+    "JPEG": {"quality": 85},
+    "WEBP": {"quality": 85},
+    "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
+}
 #: A picture is shrunk roughly to so many times the size that is wanted, and then well; so many rows
 #: of the smaller one at a time.
 _GAP, _BAND = 3, 32
@@ -142,24 +143,6 @@ def write_still(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target
     _save(_made(picture, recipe, plan), recipe.content_type or info.content_type, target)
 
 
-def write_animation(source: Path, info: ImageInfo, recipe: Image, target: Path) -> None:
-    """Make an animated PNG or AVIF by a recipe, without metadata. All its frames are in memory.
-
-    Raises:
-      Unreadable: Pillow cannot decode it.
-    """
-    plan = recipe.plan(info.width, info.height)
-    made, durations = [], []
-    with opened(source, info) as image:
-        for frame in PIL.ImageSequence.Iterator(image):
-            frame.load()  # WebP learns the duration only then
-            durations.append(frame.info.get("duration") or DEFAULT_CS * 10)
-            made.append(_made(upright(frame), recipe, plan))
-    loop = 1 if info.loop is None else info.loop
-    options = {"save_all": True, "append_images": made[1:], "duration": durations, "loop": loop}
-    _save(made[0], recipe.content_type or info.content_type, target, **options)
-
-
 def _made(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Image:
     # Not resize()'s own box: it would let what lies beside shine through at the edges.
     box = (plan.left, plan.top, plan.right, plan.bottom)
@@ -170,11 +153,11 @@ def _made(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Imag
     return made
 
 
-def _save(made: PIL.Image.Image, content_type: str, target: Path, **options: Any) -> None:
+def _save(made: PIL.Image.Image, content_type: str, target: Path) -> None:
     format = _FORMATS[content_type]
     made = _on_white(made) if format == "JPEG" else made
     made.info = {}
-    made.save(target, format, **_OPTIONS.get(format, {}), **options)
+    made.save(target, format, **_OPTIONS.get(format, {}))
 
 
 def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -18,6 +18,7 @@ import PIL.Image
 
 from gifster.uploads.errors import TooManyPixels, Truncated, Unreadable
 from gifster.uploads.imaging import bmff
+from gifster.uploads.imaging.delays import Timeline
 from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
 
@@ -44,8 +45,8 @@ IMAGE_EXTENSIONS = {
 @dataclass(frozen=True)
 class ImageInfo:
     """Facts of one image. Sizes are in pixels, as it is to be seen: turned as its EXIF orientation
-    says. The duration is that of one pass, in ms, as browsers take it: a frame of a GIF that has
-    no delay, or one of 10 ms, is shown for 100 ms.
+    says. The duration is that of one pass, in ms, as browsers take it: a frame that has no delay,
+    or one of 10 ms, is shown for 100 ms.
 
     A file of another kind has a content type and a number of bytes, an MP4 its width and height as
     well, and 0 for everything else. `loop` is how often an animation plays, 0 for ever; None where
@@ -94,10 +95,14 @@ def sniff(head: bytes) -> str:
     return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
 
 
-def probe(path: Path) -> ImageInfo:
+def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
     """Read the facts of a file.
 
+    Parameters:
+      max_frames: from how many on it need not be read to its end.
+
     Raises:
+      TooManyFrames: it has more.
       Unreadable: it is an image, and its structure is wrong.
       Truncated: it is an image that ends in the middle.
       TooManyPixels: it has so many that Pillow refuses to say more.
@@ -107,25 +112,31 @@ def probe(path: Path) -> ImageInfo:
         size = file.seek(0, 2)
         file.seek(0)
         walk = _WALKERS.get(content_type)
-        info = ImageInfo(content_type, 0, 0, frames=0) if walk is None else walk(Reader(file))
+        info = ImageInfo(content_type, 0, 0, frames=0)
+        if walk is not None:
+            info = walk(Reader(file), Timeline(max_frames))
     if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image has no picture in it.")
     return replace(info, bytes=size)
 
 
-def _probe_gif(reader: Reader) -> ImageInfo:
+def _probe_gif(reader: Reader, timeline: Timeline) -> ImageInfo:
     blocks = GifBlocks(reader)
-    delays = [(frame.delay_cs, frame.shown_cs) for frame in blocks]
-    # A still is not shown for some time.
-    duration_ms = 10 * sum(delay[len(delays) > 1] for delay in delays)
+    for frame in blocks:
+        timeline.add(frame.delay_ms)
     return ImageInfo(
-        "image/gif", blocks.width, blocks.height, len(delays), duration_ms, blocks.loop
+        "image/gif",
+        blocks.width,
+        blocks.height,
+        timeline.frames,
+        timeline.duration_ms,
+        blocks.loop,
     )
 
 
-def _probe_png(reader: Reader) -> ImageInfo:
+def _probe_png(reader: Reader, timeline: Timeline) -> ImageInfo:
     reader.take(8)
-    width = height = duration = 0
+    width = height = 0
     frames, loop, exif = 1, None, b""
     first = True
     while True:
@@ -145,18 +156,18 @@ def _probe_png(reader: Reader) -> ImageInfo:
                 frames, loop = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
             else:
                 parts, of = int.from_bytes(data[20:22], "big"), int.from_bytes(data[22:24], "big")
-                duration += 1000 * parts // (of or 100)
+                timeline.add(1000 * parts / (of or 100))
         else:
             reader.skip(size)
         reader.take(4)  # the chunk's CRC
         if kind == b"IEND":
             width, height = _turned(width, height, exif)
-            return ImageInfo("image/png", width, height, frames, duration, loop)
+            return ImageInfo("image/png", width, height, frames, timeline.duration_ms, loop)
 
 
-def _probe_webp(reader: Reader) -> ImageInfo:
+def _probe_webp(reader: Reader, timeline: Timeline) -> ImageInfo:
     left = int.from_bytes(reader.take(12)[4:8], "little") - 4
-    frames, duration, loop = 0, 0, None
+    loop = None
     while left >= 8:
         kind, size = reader.take(4), int.from_bytes(reader.take(4), "little")
         padded = size + size % 2
@@ -166,16 +177,16 @@ def _probe_webp(reader: Reader) -> ImageInfo:
             if kind == b"ANIM":
                 loop = int.from_bytes(data[4:6], "little")
             else:
-                frames += 1
-                duration += int.from_bytes(data[12:15], "little")
+                timeline.add(int.from_bytes(data[12:15], "little"))
             padded -= len(data)
         # Writers differ on whether the last chunk's padding byte is there.
         reader.skip(padded if left >= 8 else padded - size % 2)
     width, height = _size_by_pillow(reader, "WEBP")
-    return ImageInfo("image/webp", width, height, max(frames, 1), duration, loop)
+    frames = max(timeline.frames, 1)
+    return ImageInfo("image/webp", width, height, frames, timeline.duration_ms, loop)
 
 
-def _probe_avif(reader: Reader) -> ImageInfo:
+def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
     facts = bmff.read(reader)
     moves = facts.frames > 1
     return ImageInfo(
@@ -188,12 +199,12 @@ def _probe_avif(reader: Reader) -> ImageInfo:
     )
 
 
-def _probe_mp4(reader: Reader) -> ImageInfo:
+def _probe_mp4(reader: Reader, _: Timeline) -> ImageInfo:
     facts = bmff.read(reader)
     return ImageInfo("video/mp4", facts.width, facts.height, frames=0)
 
 
-def _probe_jpeg(reader: Reader) -> ImageInfo:
+def _probe_jpeg(reader: Reader, _: Timeline) -> ImageInfo:
     width, height = _size_by_pillow(reader, "JPEG")
     reader.file.seek(0)
     end, tail = False, b""
@@ -227,7 +238,7 @@ def _turned(width: int, height: int, exif: bytes) -> tuple[int, int]:
     return (height, width) if lies else (width, height)
 
 
-_WALKERS: dict[str, Callable[[Reader], ImageInfo]] = {
+_WALKERS: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
     "image/gif": _probe_gif,
     "image/png": _probe_png,
     "image/webp": _probe_webp,

@@ -1,13 +1,13 @@
 """Animated WebP, encoded by libwebp, which Pillow has."""
 
 import io
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import PIL.Image
 
 from gifster.uploads.imaging.parts import Play
+from gifster.uploads.imaging.sequence import Sequence
 
 #: Of 100; and how much time the encoder takes, of 6.
 _QUALITY, _METHOD = 75, 0
@@ -18,7 +18,7 @@ _ALPHA_STEP = 85
 _ALPHAS = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
 
 
-def promises(play: Play, grown: Sequence[int]) -> bool:
+def promises(play: Play, grown: list[int]) -> bool:
     """Whether it looks as if the WebP would be smaller than a GIF: from the first frames of both.
 
     Parameters:
@@ -34,8 +34,8 @@ def promises(play: Play, grown: Sequence[int]) -> bool:
 
 def write(target: Path | IO[bytes], play: Play, loop: int) -> None:
     """Write an animated WebP; `loop` is how often it plays, 0 for ever."""
-    delays = [10 * delay_cs for delay_cs in play.delays_cs]
-    sequence = _Sequence(play.pictures(), len(delays))
+    delays = play.delays_ms
+    sequence = Sequence(map(_with_few_alphas, play.pictures()), len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(
         target, "WEBP", save_all=True, duration=delays, loop=loop,
@@ -43,23 +43,8 @@ def write(target: Path | IO[bytes], play: Play, loop: int) -> None:
     )  # fmt: skip
 
 
-class _Sequence(PIL.Image.Image):
-    """An image with several frames, which come one by one: Pillow would have a list of all."""
-
-    def __init__(self, frames: Iterator[PIL.Image.Image], count: int) -> None:
-        super().__init__()
-        self._frames, self.n_frames, self._at = frames, count, -1
-        self.seek(0)
-
-    def seek(self, frame: int) -> None:
-        """The next frame; any other than that is not asked for."""
-        if frame != self._at + 1:
-            return
-        picture = next(self._frames)
-        if picture.mode == "RGBA":
-            picture = picture.copy()
-            picture.putalpha(picture.getchannel("A").point(_ALPHAS))
-        self._at, self._mode, self._size, self.im = frame, picture.mode, picture.size, picture.im
-
-    def tell(self) -> int:
-        return self._at
+def _with_few_alphas(picture: PIL.Image.Image) -> PIL.Image.Image:
+    if picture.mode == "RGBA":
+        picture = picture.copy()
+        picture.putalpha(picture.getchannel("A").point(_ALPHAS))
+    return picture
