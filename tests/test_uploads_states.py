@@ -121,13 +121,18 @@ class Folder(LocalStorage):
 
 
 class Database(peewee.SqliteDatabase):
-    """A database whose client can die before and after each statement and each commit."""
+    """A database whose client can die before and after each statement and each commit, and be
+    overtaken before each transaction."""
 
     fate: Fate
 
     def execute_sql(self, *arguments: Any, **options: Any) -> Any:
         self.fate.step("database")
         return super().execute_sql(*arguments, **options)
+
+    def begin(self, *arguments: Any) -> Any:
+        self.fate.step("database")
+        return super().begin(*arguments)
 
     def commit(self) -> Any:
         self.fate.step("database")
@@ -197,14 +202,15 @@ class Uploads(RuleBasedStateMachine):
     # What people do.
 
     def _change(self, to: int | None, change: Callable[[], Any]) -> None:
-        """Make a change that may be cut off."""
+        """Make a change that may be cut off, or refused."""
+        before = self.app.stored, self.app.cached
         try:
             change()
         except Crashed:
             self._reconnect()
             self.may_be = self.may_be | {to}
         except OSError:
-            pass  # it was refused
+            assert (self.app.stored, self.app.cached) == before
         else:
             self.may_be, self.may_have_failed = {to}, False
 
