@@ -117,7 +117,7 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
     started = time.monotonic()
     outcome, reason = "refused", ""
     try:
-        info = probe(source)
+        info = probe(source, Limits.max_frames)
         Limits.check_complete(info.bytes, content[:SNIFF_BYTES])
         Limits.check_info(info)
         outcome = "failed"

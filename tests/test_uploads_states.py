@@ -319,7 +319,8 @@ class Uploads(RuleBasedStateMachine):
             except Crashed:
                 self._reconnect()
             except OSError:
-                pass  # it is tried again
+                # It is tried again, and writes the same files, unless it has been overtaken then.
+                self.fate.untidy = True
 
     @rule(
         number=st.integers(0, 3),

@@ -43,6 +43,8 @@ _OPTIONS = {
 #: A picture is shrunk roughly to so many times the size that is wanted, and then well; so many rows
 #: of the smaller one at a time.
 _GAP, _BAND = 3, 32
+#: From so many on a progressive JPEG may take more memory than a decoder has.
+_MANY_PIXELS = 30_000_000
 _SRGB = PIL.ImageCms.createProfile("sRGB")
 
 
@@ -59,6 +61,13 @@ def opened(source: Path, info: ImageInfo) -> Iterator[PIL.Image.Image]:
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
     except DAMAGE as error:
+        # Of a progressive JPEG all coefficients are in memory at once, in whatever size it is
+        # wanted; the decoder does not say that it got none.
+        if info.content_type == "image/jpeg" and info.width * info.height > _MANY_PIXELS:
+            raise Unreadable(
+                "The image cannot be decoded: it is damaged, or it is a progressive JPEG "
+                "that takes too much memory. Saved as a baseline JPEG it may do."
+            ) from error
         raise Unreadable("The image is damaged: it cannot be decoded.") from error
 
 
