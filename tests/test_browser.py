@@ -132,6 +132,24 @@ def test_a_browser_that_plays_no_film_shows_the_picture(chromium: Any, stack: St
     context.close()
 
 
+def test_that_picture_plays_when_asked_to(chromium: Any, stack: Stack):
+    done = heavy(stack, "Calm picture")
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
+    page = context.new_page()
+    page.goto(f"/gifs/{done['id']}")
+    picture = page.get_by_role("img", name="Calm picture")
+
+    def shows(version: str) -> bool:
+        source = picture.evaluate("image => image.currentSrc")
+        return bool(source.endswith(done["versions"][version]["url"]))
+
+    eventually(lambda: shows("poster"))
+    page.get_by_role("button", name="Play Calm picture").click()
+    eventually(lambda: shows("webp"))
+    context.close()
+
+
 def test_a_poster_plays_when_asked_to(chromium: Any, stack: Stack):
     gif_id = stack.upload(images.gif((300, 200), [60] * 8), title="Asked").json()["id"]
     versions = stack.finished(gif_id)["versions"]

@@ -124,6 +124,10 @@ class Mount(peewee.Field, Generic[U]):
 
     # The columns' values after a worker's step; `row` is locked and fresh.
 
+    def working_values(self) -> dict[str, Any]:
+        """While a worker has an upload in hand, which may have failed before."""
+        return self.values(processing=True, state="processing", error=None)
+
     def stored_values(
         self, row: Any, cached: CachedFile, stored: StoredFile
     ) -> tuple[dict[str, Any], list[StoredFile]]:

@@ -150,6 +150,10 @@ class MountList(Mount[U]):
     def stored_files(self, record: Any) -> list[StoredFile]:
         return list(record.__data__.get(self.name) or [])
 
+    def working_values(self) -> dict[str, Any]:
+        # The error may be another file's.
+        return self.values(processing=True, state="processing")
+
     def stored_values(
         self, row: Any, cached: CachedFile, stored: StoredFile
     ) -> tuple[dict[str, Any], list[StoredFile]]:

@@ -163,7 +163,7 @@ class Promotion(Attachment):
         logger.info("failed %s code=%s", self, failure.code)
 
     def _mark_processing(self) -> None:
-        columns = self.mount.values(state="processing")
+        columns = self.mount.working_values()
         if columns:
             with transaction(self.model._meta.database):
                 if self._waiting(self.locked()) is not None:

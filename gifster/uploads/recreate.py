@@ -60,7 +60,7 @@ class Recreation(Attachment):
             return
         with transaction(self.model._meta.database):
             if self._present(self.locked()) is not None:
-                self.update(self.mount.values(state="processing"))
+                self.update(self.mount.working_values())
         try:
             self._make(record, stored, steps=True, names=None, revision="made")
         except UploadError as error:
