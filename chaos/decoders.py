@@ -105,6 +105,8 @@ def attack(kind: str, contents: Iterable[bytes], at_once: int = 2) -> Verdict:
                 verdict.seconds = max(verdict.seconds, seconds)
                 if outcome == "WRONG" or seconds > MOST_SECONDS:
                     verdict.wrong.append(f"{kind}: {reason} after {seconds:.0f} s")
+    if kind in damage.HEAVY and verdict.counts["made"] < verdict.counts.total():
+        verdict.wrong.append(f"{kind}: not made")
     if verdict.memory > MOST_MEMORY:
         verdict.wrong.append(f"{kind}: a decoder took {verdict.memory / MB:.0f} MB")
     return verdict
@@ -173,7 +175,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=3_000, help="at least (default 3000)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    bombs = damage.BOMBS | damage.LONG_BOMBS
+    bombs = damage.HEAVY | damage.BOMBS | damage.LONG_BOMBS
     groups = [(kind, [make], 1) for kind, make in bombs.items()]
     verdicts = [attack(kind, (make() for make in makers), at_once)
                 for kind, makers, at_once in track(groups, "bombs", transient=True)]  # fmt: skip

@@ -26,9 +26,9 @@ def test_what_is_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp_
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("name", damage.BOMBS)
-def test_a_bomb_costs_one_process_and_not_more_than_it_may(name: str):
-    verdict = attack(name, [damage.BOMBS[name]()])
+@pytest.mark.parametrize("name", [*damage.HEAVY, *damage.BOMBS])
+def test_what_is_heavy_is_made_and_a_bomb_costs_one_process(name: str):
+    verdict = attack(name, [(damage.HEAVY | damage.BOMBS)[name]()])
 
     assert verdict.wrong == []
     assert verdict.memory > 0

@@ -16,6 +16,8 @@ from gifster.uploads.imaging.gif_blocks import GifBlocks, GifFrame
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.reader import Reader
 
+#: Of so many pixels at most two frames are compared: of more they are too much memory.
+_COMPARED_PIXELS = 4_000_000
 #: What becomes of a frame after it was shown: it is cleared, or what was there before comes back.
 _BACKGROUND, _PREVIOUS = 2, 3
 
@@ -94,6 +96,7 @@ def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
     """Those of animated PNG, WebP and AVIF."""
     before: PIL.Image.Image | None = None
+    compared = info.width * info.height <= _COMPARED_PIXELS
     now_ms, told_ms = 0.0, 0
     with pillow.opened(source, info) as image:
         for frame in PIL.ImageSequence.Iterator(image):
@@ -103,7 +106,8 @@ def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
             told_ms += delay_ms
             picture = pillow.upright(frame)
             yield Frame(picture, _changed(picture, before), delay_ms)
-            before = picture.copy() if picture is frame else picture
+            if compared:
+                before = picture.copy() if picture is frame else picture
 
 
 def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
