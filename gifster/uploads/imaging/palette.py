@@ -2,7 +2,8 @@
 
 import bisect
 import math
-from itertools import compress
+from itertools import chain, compress
+from operator import sub
 
 import PIL.Image
 from PIL import ImageChops, ImageStat
@@ -16,6 +17,8 @@ _TILES, _TILE_PIXELS = 12, 4_000
 _COLORS = (16, 32, 64, 128, 240)
 #: One pixel in so many may still be nearer to another colour than its own.
 _SETTLED = 200
+#: Colours that differ by no more, in any channel, look the same. Among many they are a gradient.
+_SAME, _FEW_COLORS = 2, 64
 _NO_DITHER = PIL.Image.Dither.NONE
 #: So far off is a colour that was lost, if there are so many pixels of it; it gets up to so many
 #: more.
@@ -69,7 +72,7 @@ def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
     fewer = _COLORS[:-1]
     colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -_error(rough, many))]
     reduced = _reduced(sheet, colors)
-    palette = bytes((reduced.getpalette() or [])[: 3 * colors])
+    palette = _distinct(reduced)
     # Median cut goes by how much there is of a colour. What is small and bright gets its own.
     far = above(furthest(sheet, reduced.convert("RGB")), _FAR_OFF)
     room = min(_RARE_COLORS, 255 - len(palette) // 3)
@@ -79,6 +82,21 @@ def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
         more = _reduced(row, room)
         palette += bytes((more.getpalette() or [])[: 3 * room])
     return palette
+
+
+def _distinct(reduced: PIL.Image.Image) -> bytes:
+    """The colours of a picture, less those that nobody can tell from a commoner one: noise or
+    dithering in what is flat would go to and fro between them."""
+    table = reduced.getpalette() or []
+    counts = reduced.histogram()
+    colors = [tuple(table[at : at + 3]) for at in range(0, len(table), 3)]
+    if len(colors) > _FEW_COLORS:
+        return bytes(table)
+    kept: list[tuple[int, ...]] = []
+    for _, color in sorted(zip(counts, colors, strict=False), reverse=True):
+        if not any(max(map(abs, map(sub, color, other))) <= _SAME for other in kept):
+            kept.append(color)
+    return bytes(chain.from_iterable(kept))
 
 
 def _error(picture: PIL.Image.Image, colors: int) -> float:
