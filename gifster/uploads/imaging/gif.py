@@ -5,6 +5,7 @@ colour. If that is still much for what it shows, there is noise or dithering in 
 bytes and is not missed: then it is made again, less exact, by as much as it is too much.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +25,9 @@ class _Effort(NamedTuple):
 
 
 _EXACT, _LESS_EXACT, _ROUGH = _Effort(7, 3), _Effort(25, 5), _Effort(60, 8)
-#: What has so many times its budget at most is made less exact; with more, rough.
-_A_LITTLE = 1.3
+#: What is over its budget when so much of it is written is made less exact; what is so before,
+#: rough.
+_LATE = 3 / 4
 #: Browsers show what is shorter for ten times as long.
 _SHORTEST_CS = 2
 
@@ -41,14 +43,22 @@ def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: floa
     Returns:
       how many bytes it has after each frame of the play.
     """
-    grown = _write(target, play, loop, tiles, _EXACT)
-    size = target.stat().st_size
-    if size <= budget:
+    grown = _write(target, play, loop, tiles, _EXACT, budget)
+    if len(grown) == len(play) and grown[-1] <= budget:
         return grown
-    return _write(target, play, loop, tiles, _LESS_EXACT if size <= _A_LITTLE * budget else _ROUGH)
+    effort = _LESS_EXACT if len(grown) > _LATE * len(play) else _ROUGH
+    return _write(target, play, loop, tiles, effort)
 
 
-def _write(target: Path, play: Play, loop: int | None, tiles: Tiles, effort: _Effort) -> list[int]:
+def _write(  # noqa: PLR0913, PLR0917
+    target: Path,
+    play: Play,
+    loop: int | None,
+    tiles: Tiles,
+    effort: _Effort,
+    budget: float = math.inf,
+) -> list[int]:
+    """Write it in one way, until it has more bytes than it may."""
     grown: list[int] = []
     with target.open("wb") as file:
         writer = GifWriter(file, play.size, tiles.palette(effort.error), effort.tolerance)
@@ -56,7 +66,11 @@ def _write(target: Path, play: Play, loop: int | None, tiles: Tiles, effort: _Ef
         for part, delay_cs in _in_centiseconds(play):
             writer.add(part, delay_cs)
             grown.append(file.tell())
-        writer.end()
+            if grown[-1] > budget:
+                break
+        else:
+            writer.end()
+            grown[-1] = file.tell()
     return grown
 
 

@@ -71,9 +71,12 @@ class GifWriter:
         if changes is None:
             self._last = self._last._replace(delay_cs=self._last.delay_cs + delay_cs)
             return
-        vanishing = ImageChops.darker(changes.differs, self._holes(changes.indices))
+        vanishes = None
+        if self._has_holes:
+            vanishing = ImageChops.darker(changes.differs, self._holes(changes.indices))
+            vanishes = vanishing.getbbox()
         self._show(changes)
-        if vanishes := vanishing.getbbox():
+        if vanishes is not None:
             # Nothing can be drawn as transparent: the frame before has to be cleared there.
             self._last = self._cleared_at(moved(vanishes, changes.box), self._last)
             drawn = self._redrawn(changes, self._last.box, delay_cs)
@@ -91,21 +94,33 @@ class GifWriter:
     def _changes(self, part: Part) -> "_Changes | None":
         if part.picture is None:
             return None
-        colors = part.picture.convert("RGB")
+        colors = part.picture if part.picture.mode == "RGB" else part.picture.convert("RGB")
         reduced = colors.quantize(palette=self._quantizer, dither=_NO_DITHER)
         indices = PIL.Image.frombytes("L", reduced.size, reduced.tobytes())
         if part.picture.mode == "RGBA":
             self._has_holes = True
             indices.paste(self._clear, mask=ImageChops.invert(solid(part.picture)))
-        shown = self._indices.crop(part.box)
+        differs = self._differs(indices, colors, part.box)
+        inner = differs.getbbox()
+        if inner is None:
+            return None
+        if inner != (0, 0, *differs.size):
+            indices, colors, differs = (each.crop(inner) for each in (indices, colors, differs))
+        return _Changes(indices, colors, differs, moved(inner, part.box))
+
+    def _differs(
+        self, indices: PIL.Image.Image, colors: PIL.Image.Image, box: Box
+    ) -> PIL.Image.Image:
+        """A mask of what is to be drawn anew in a box."""
+        shown = self._indices.crop(box)
         differs = above(ImageChops.difference(indices, shown), 0)
-        if self._last is not None:
-            far = above(furthest(colors, self._colors.crop(part.box)), self._tolerance)
-            if self._has_holes:
-                come_or_go = ImageChops.difference(self._holes(indices), self._holes(shown))
-                far = ImageChops.lighter(far, come_or_go)
-            differs = ImageChops.darker(differs, far)
-        return _Changes(indices, colors, differs, part.box) if differs.getbbox() else None
+        if self._last is None:
+            return differs
+        far = above(furthest(colors, self._colors.crop(box)), self._tolerance)
+        if self._has_holes:
+            come_or_go = ImageChops.difference(self._holes(indices), self._holes(shown))
+            far = ImageChops.lighter(far, come_or_go)
+        return ImageChops.darker(differs, far)
 
     def _holes(self, indices: PIL.Image.Image) -> PIL.Image.Image:
         """A mask of what is transparent."""
@@ -117,10 +132,9 @@ class GifWriter:
         self._colors.paste(changes.colors, where, changes.differs)
 
     def _drawn(self, changes: "_Changes", delay_cs: int) -> _Drawn:
-        """The frame that draws what differs, and nothing else."""
-        drawn = changes.indices.copy()
-        drawn.paste(self._clear, mask=ImageChops.invert(changes.differs))
-        return self._cropped(drawn, changes.box, delay_cs)
+        """The frame that draws what differs, and nothing else. Its indices are changed."""
+        changes.indices.paste(self._clear, mask=ImageChops.invert(changes.differs))
+        return _Drawn(changes.indices, changes.box, delay_cs)
 
     def _redrawn(self, changes: "_Changes", cleared: Box, delay_cs: int) -> _Drawn:
         """The frame that draws what differs, and again whatever was in a box that was cleared."""
@@ -167,7 +181,7 @@ class GifWriter:
 
 
 class _Changes(NamedTuple):
-    """What a frame may change: indices and colours of a box, and a mask of those that differ."""
+    """What a frame changes: indices and colours of a box, and a mask of those that differ."""
 
     indices: PIL.Image.Image
     colors: PIL.Image.Image
