@@ -12,7 +12,8 @@ the duration, with the source's picture at that moment, resized by Lanczos; over
 black, as both may be what is behind. Delays under 20 ms count as the 100 ms that browsers show.
 
 The sources are the GIFs of ../shared/corpus where that is, else some that are made here.
-ARGS="--with ImageMagick --with libvips" adds what takes minutes; --plot FILE draws the totals.
+ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds what takes minutes,
+"--plot FILE" draws the totals.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.plot import Measure, bars
-from gifster.uploads import imaging
+from gifster.uploads import UploadError, imaging
 from gifster.uploads.imaging.probe import probe
 from gifster.uploads.imaging.recipe import Image
 
@@ -144,6 +145,7 @@ SLOW = {"ImageMagick", "libvips"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="more", action="append", default=[], choices=sorted(SLOW))
+    parser.add_argument("--folder", type=Path, default=CORPUS, help="whose GIFs to take")
     parser.add_argument("--only", default="", help="sources whose name begins so")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the totals, as an SVG")
     parser.add_argument("--peak", nargs=2, metavar=("ENGINE", "SOURCE"), help=argparse.SUPPRESS)
@@ -159,7 +161,8 @@ def main() -> None:
     imaging.load()  # as the process has from which those for images are forked
     console = Console(width=130)
     with tempfile.TemporaryDirectory() as folder:
-        sources = [path for path in _sources(Path(folder)) if path.name.startswith(arguments.only)]
+        found = _sources(arguments.folder, Path(folder))
+        sources = [path for path in found if path.name.startswith(arguments.only)]
         seen = {name: [] for name in engines}
         for source in track(sources, "making GIFs", console=Console(stderr=True)):
             for name, result in _compare(source, engines, Path(folder)).items():
@@ -185,15 +188,22 @@ def _plot(path: Path, seen: dict[str, list[Seen]]) -> None:
     ])  # fmt: skip
 
 
-def _sources(folder: Path) -> list[Path]:
-    found = [path for path in sorted(CORPUS.glob("*.gif")) if probe(path).frames > 1]
-    if found:
+def _sources(folder: Path, otherwise: Path) -> list[Path]:
+    """The animated GIFs of a folder; if there are none, some that are made."""
+    if found := [path for path in sorted(folder.glob("*.gif")) if _moves(path)]:
         return found
     for name, size, count in (
         ("film", (600, 340), 40), ("screen", (800, 500), 60), ("flat", (500, 500), 20)
     ):  # fmt: skip
-        _animation(size, count, name).rename(folder / f"{name}.gif")
-    return sorted(folder.glob("*.gif"))
+        _animation(size, count, name).rename(otherwise / f"{name}.gif")
+    return sorted(otherwise.glob("*.gif"))
+
+
+def _moves(path: Path) -> bool:
+    try:
+        return probe(path).frames > 1
+    except UploadError:
+        return False
 
 
 def _animation(size: tuple[int, int], count: int, kind: str) -> Path:

@@ -24,7 +24,7 @@ class _Effort(NamedTuple):
     tolerance: int
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Effort(7, 3), _Effort(25, 5), _Effort(60, 8)
+_EXACT, _LESS_EXACT, _ROUGH = _Effort(7, 3), _Effort(25, 5), _Effort(100, 12)
 #: What is over its budget when so much of it is written is made less exact; what is so before,
 #: rough.
 _LATE = 3 / 4

@@ -16,7 +16,7 @@ from gifster.uploads.imaging.probe import ImageInfo
 _TILES, _TILE_PIXELS = 12, 4_000
 _COLORS = (16, 32, 64, 128, 240)
 #: One pixel in so many may still be nearer to another colour than its own.
-_SETTLED = 200
+_SETTLED = 50
 #: Colours that differ by no more, in any channel, look the same. Among many they are a gradient.
 _SAME, _FEW_COLORS = 2, 64
 _NO_DITHER = PIL.Image.Dither.NONE
