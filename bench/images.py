@@ -12,8 +12,8 @@ the duration, with the source's picture at that moment, resized by Lanczos; over
 black, as both may be what is behind. Delays under 20 ms count as the 100 ms that browsers show.
 
 The sources are the GIFs of ../shared/corpus where that is, else some that are made here.
-ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds what takes minutes,
-"--plot FILE" draws the totals.
+ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds what takes
+minutes, "--plot FILE" draws the totals.
 """
 
 import argparse
