@@ -18,9 +18,11 @@ from PIL.Image import Resampling
 from gifster.uploads.imaging import apng, avif, gif, mp4, webp
 from gifster.uploads.imaging.boxes import Box
 from gifster.uploads.imaging.frames import Frame, frames
+from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.palette import Tiles
 from gifster.uploads.imaging.parts import NOTHING, Canvas, Part, Play, Steps
 from gifster.uploads.imaging.probe import ImageInfo
+from gifster.uploads.imaging.reader import Reader
 from gifster.uploads.imaging.recipe import FrameFunction, Plan
 
 #: How far the filter reaches, in pixels of the smaller picture.
@@ -82,7 +84,7 @@ def make(
             if output.content_type == "image/gif":
                 grown[output.target] = _write_gif(output, play, scalers[number], source, info)
             elif output.content_type == "image/webp":
-                rival = grown.get(output.smaller_than)
+                rival = _rival(output, grown, info)
                 if rival is not None and not webp.promises(play, rival):
                     continue
                 webp.write(output.target, play, loop)
@@ -104,6 +106,20 @@ def _write_gif(
     loop = None if info.loop == 1 and info.content_type != "image/gif" else info.loop
     budget = scaler.share * source.stat().st_size * _SHARE
     return gif.write(output.target, play, loop, scaler.tiles, budget)
+
+
+def _rival(
+    output: Output, grown: dict[Path | None, list[int]], info: ImageInfo
+) -> list[int] | None:
+    """How many bytes the GIF that a version must be smaller than has after each frame, if there is
+    such a GIF."""
+    rival = output.smaller_than
+    if rival in grown:
+        return grown[rival]
+    if rival is None or info.content_type != "image/gif" or not rival.exists():
+        return None
+    with rival.open("rb") as file:  # the original itself, which is small enough
+        return [frame.data[1] for frame in GifBlocks(Reader(file))]
 
 
 def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> "list[_Scaler]":
