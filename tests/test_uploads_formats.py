@@ -355,12 +355,15 @@ def test_a_webp_that_would_be_larger_than_it_may_be_is_given_up(tmp_path: Path):
 
     assert made(saved(words, tmp_path / "words"), {webp: gif}) == [gif]
     assert made(saved(film, tmp_path / "film"), {webp: gif}) == [gif, webp]
-    # Likewise beside a GIF that keeps its bytes
-    recipes = {gif: Image(), webp: Image().convert("webp")}
-    assert made(tmp_path / "words", {webp: gif}) == [gif]
     # Who asks for it whatever it weighs gets it
     assert made(tmp_path / "words", {}) == [gif, webp]
     assert webp.stat().st_size > gif.stat().st_size
+    # Likewise beside a GIF that keeps its bytes
+    small = gif.rename(tmp_path / "small")
+    webp.unlink()
+    recipes = {gif: Image(), webp: Image().convert("webp")}
+    assert made(small, {webp: gif}) == [gif]
+    assert gif.read_bytes() == small.read_bytes()
 
 
 def test_different_films_do_not_look_alike(tmp_path: Path):
