@@ -2,6 +2,7 @@
 
 import bisect
 import math
+from collections.abc import Sequence
 from itertools import chain, compress
 from operator import sub
 
@@ -22,7 +23,7 @@ _SAME, _FEW_COLORS = 2, 64
 _NO_DITHER = PIL.Image.Dither.NONE
 #: So far off is a colour that was lost, if there are so many pixels of it; it gets up to so many
 #: more.
-_FAR_OFF, _RARE_PIXELS, _RARE_COLORS = 28, 4, 15
+_FAR_OFF, _RARE_PIXELS, _RARE_COLORS = 36, 4, 15
 
 
 class Tiles:
@@ -31,7 +32,8 @@ class Tiles:
     def __init__(self, info: ImageInfo) -> None:
         last = max(1, min(_TILES, info.frames) - 1)
         self._wanted = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
-        self._tiles: dict[int, PIL.Image.Image] = {}
+        #: Averaged, and as samples.
+        self._tiles: dict[int, tuple[PIL.Image.Image, PIL.Image.Image]] = {}
         self._palettes: dict[float, bytes] = {}
 
     def take(self, number: int, picture: PIL.Image.Image) -> None:
@@ -40,32 +42,45 @@ class Tiles:
             return
         scale = min(1.0, math.sqrt(_TILE_PIXELS / (picture.width * picture.height)))
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        tile = picture.resize(size, Resampling.HAMMING)
-        if tile.mode == "RGBA":
-            opaque = solid(tile)
-            tile = tile.convert("RGB")
-            where = opaque.tobytes().find(255)
-            if where < 0:
-                return
-            some = tile.getpixel((where % size[0], where // size[0]))
-            tile.paste(some, mask=ImageChops.invert(opaque))  # type: ignore[arg-type]
-        self._tiles[number] = tile
+        filters = Resampling.HAMMING, Resampling.NEAREST
+        tiles = [_opaque(picture.resize(size, filter)) for filter in filters]
+        averages, samples = tiles
+        if averages is not None and samples is not None:
+            self._tiles[number] = averages, samples
 
     def palette(self, error: float) -> bytes:
         """The smallest palette that costs no more than this mean square error; 3 bytes a colour."""
         if not self._tiles:
             return bytes(3)  # all of it is transparent
         if error not in self._palettes:
-            tiles = list(self._tiles.values())
-            width, height = tiles[0].size
-            sheet = PIL.Image.new("RGB", (width, height * len(tiles)))
-            for number, tile in enumerate(tiles):
-                sheet.paste(tile, (0, number * height))
-            self._palettes[error] = _palette(sheet, error)
+            averages, samples = map(_sheet, zip(*self._tiles.values(), strict=True))
+            self._palettes[error] = _palette(averages, samples, error)
         return self._palettes[error]
 
 
-def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
+def _opaque(tile: PIL.Image.Image) -> PIL.Image.Image | None:
+    """A tile with some colour of it where it is transparent; None if it is nothing else."""
+    if tile.mode != "RGBA":
+        return tile
+    opaque = solid(tile)
+    where = opaque.tobytes().find(255)
+    if where < 0:
+        return None
+    tile = tile.convert("RGB")
+    some = tile.getpixel((where % tile.width, where // tile.width))
+    tile.paste(some, mask=ImageChops.invert(opaque))  # type: ignore[arg-type]
+    return tile
+
+
+def _sheet(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
+    width, height = tiles[0].size
+    sheet = PIL.Image.new("RGB", (width, height * len(tiles)))
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (0, number * height))
+    return sheet
+
+
+def _palette(sheet: PIL.Image.Image, samples: PIL.Image.Image, error: float) -> bytes:
     # How many it takes is found out on every fourth pixel. If not fewer, it is the most.
     size = max(1, sheet.width // 2), max(1, sheet.height // 2)
     rough = sheet.resize(size, Resampling.NEAREST)
@@ -73,10 +88,14 @@ def _palette(sheet: PIL.Image.Image, error: float) -> bytes:
     colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -_error(rough, many))]
     reduced = _reduced(sheet, colors)
     palette = _distinct(reduced)
-    # Median cut goes by how much there is of a colour. What is small and bright gets its own.
-    far = above(furthest(sheet, reduced.convert("RGB")), _FAR_OFF)
+    # Median cut goes by how much there is of a colour, and averages are of what is thin. What is
+    # small and bright gets its own.
+    quantizer = PIL.Image.new("P", (1, 1))
+    quantizer.putpalette(palette)
+    near = samples.quantize(palette=quantizer, dither=_NO_DITHER)
+    far = above(furthest(samples, near.convert("RGB")), _FAR_OFF)
     room = min(_RARE_COLORS, 255 - len(palette) // 3)
-    rare = bytes(compress(sheet.tobytes(), PIL.Image.merge("RGB", (far, far, far)).tobytes()))
+    rare = bytes(compress(samples.tobytes(), PIL.Image.merge("RGB", (far, far, far)).tobytes()))
     if len(rare) >= 3 * _RARE_PIXELS and room > 0:
         row = PIL.Image.frombytes("RGB", (len(rare) // 3, 1), rare)
         more = _reduced(row, room)
