@@ -7,9 +7,7 @@ more together with a poster, a WebP and an MP4, which as in Gifster are made of 
 of its own; CPU seconds are medians of `ROUNDS`. Memory is that of a process that imports our
 engine, or Pillow, and does the same.
 
-SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) compares 20 moments, spread evenly over
-the duration, with the source's picture at that moment, resized by Lanczos; over white and over
-black, as both may be what is behind. Delays under 20 ms count as the 100 ms that browsers show.
+How alike it looks is measured by `likeness`.
 
 The sources are the GIFs of ../shared/corpus where that is, else some that are made here.
 ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds what takes
@@ -17,7 +15,6 @@ minutes, "--plot FILE" draws the totals.
 """
 
 import argparse
-import bisect
 import os
 import pickle
 import re
@@ -40,12 +37,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.likeness import likeness, moments, pictures
 from bench.plot import Measure, bars
 from gifster.uploads import UploadError, imaging
 from gifster.uploads.imaging.probe import probe
 from gifster.uploads.imaging.recipe import Image
 
-ROUNDS, MOMENTS, WINDOW = 3, 20, 7
+ROUNDS = 3
 HEAVY_BYTES = 50_000
 SIDES = (200, 480)
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
@@ -180,11 +178,11 @@ def _plot(path: Path, seen: dict[str, list[Seen]]) -> None:
         return {name: sum(value(result) for result in seen[name]) for name in names}
 
     count = len(seen["ours"])
-    likeness = totals(lambda result: statistics.mean(result.ssim) / count)
+    alike = totals(lambda result: statistics.mean(result.ssim) / count)
     bars(path, f"Two GIFs of each of {count}: CPU, bytes, likeness", names, [
         Measure("CPU, seconds", totals(lambda result: result.cpu), ".1f"),
         Measure("bytes, KB", totals(lambda result: sum(result.bytes) / 1024), ",.0f"),
-        Measure("SSIM, from 0.9 on", likeness, ".3f", 0.9),
+        Measure("SSIM, from 0.9 on", alike, ".3f", 0.9),
     ])  # fmt: skip
 
 
@@ -239,8 +237,8 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
         for name in engines if number % 2 else reversed(engines):
             costs[name].append(_cost(engines[name], source, targets[name]))
     kind = next((k for k, starts in CLASSES.items() if source.name.startswith(starts)), "other")
-    moments = _moments(source)
-    reference = _pictures(source, moments)
+    at = moments(source)
+    reference = pictures(source, at)
     return {
         name: Seen(
             kind,
@@ -248,7 +246,7 @@ def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str
             statistics.median(cost[1] for cost in costs[name]),
             0 if ENGINES[name][1] else _peak(name, source),
             [targets[name][side].stat().st_size for side in SIDES],
-            [_likeness(reference, _pictures(targets[name][side], moments)) for side in SIDES],
+            [likeness(reference, pictures(targets[name][side], at)) for side in SIDES],
             {
                 kind: path.stat().st_size
                 for kind in ("webp", "mp4")
@@ -292,73 +290,6 @@ def _show_peak(name: str, source: Path) -> None:
     # Not getrusage(): that remembers how large the process was from which this one came.
     status = Path("/proc/self/status").read_text()
     print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
-
-
-def _timeline(path: Path) -> tuple[list[int], int]:
-    """When each frame is first shown, and how long it takes in all (ms)."""
-    begins, now = [], 0
-    with PIL.Image.open(path) as image:
-        for frame in PIL.ImageSequence.Iterator(image):
-            begins.append(now)
-            delay = frame.info.get("duration", 0)
-            now += delay if delay >= 20 else 100
-    return begins, now
-
-
-def _moments(source: Path) -> list[int]:
-    total = _timeline(source)[1]
-    return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
-
-
-def _pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
-    begins, total = _timeline(path)
-    shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
-    with PIL.Image.open(path) as image:
-        kept = {
-            number: frame.convert("RGBA")
-            for number, frame in enumerate(PIL.ImageSequence.Iterator(image))
-            if number in shown
-        }
-    return [kept[number] for number in shown]
-
-
-def _likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
-    values = []
-    for wanted, picture in zip(reference, made, strict=True):
-        for behind in ("white", "black"):
-            resized = _over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
-            values.append(_ssim(_brightness(resized), _brightness(_over(picture, behind))))
-    return statistics.mean(values)
-
-
-def _over(picture: PIL.Image.Image, color: str) -> PIL.Image.Image:
-    whole = PIL.Image.new("RGB", picture.size, color)
-    whole.paste(picture, mask=picture.getchannel("A"))
-    return whole
-
-
-def _brightness(picture: PIL.Image.Image) -> np.ndarray:
-    return np.asarray(picture.convert("L"), dtype=np.float64)
-
-
-def _ssim(one: np.ndarray, other: np.ndarray) -> float:
-    window = min(WINDOW, *one.shape)
-    mean_one, mean_other = _means(one, window), _means(other, window)
-    spread_one = _means(one * one, window) - mean_one**2
-    spread_other = _means(other * other, window) - mean_other**2
-    together = _means(one * other, window) - mean_one * mean_other
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    value = (2 * mean_one * mean_other + c1) * (2 * together + c2)
-    value /= (mean_one**2 + mean_other**2 + c1) * (spread_one + spread_other + c2)
-    return float(value.mean())
-
-
-def _means(values: np.ndarray, window: int) -> np.ndarray:
-    """Of each window of so many pixels squared."""
-    for _ in range(2):
-        sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0)
-        values = (sums[window:] - sums[:-window]).T / window
-    return values
 
 
 def _show(console: Console, seen: dict[str, list[Seen]], names: list[str]) -> None:

@@ -1,0 +1,85 @@
+"""How alike two animations look: SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) at
+moments spread evenly over the duration, with the source's picture at each moment, resized by
+Lanczos; over white and over black, as both may be what is behind. Delays under 20 ms count as the
+100 ms that browsers show.
+"""
+
+import bisect
+import statistics
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageSequence
+
+MOMENTS, WINDOW = 20, 7
+
+
+def moments(source: Path) -> list[int]:
+    """Moments of an animation (ms from its start)."""
+    total = _timeline(source)[1]
+    return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
+
+
+def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
+    """What an animation shows at these moments."""
+    begins, total = _timeline(path)
+    shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
+    with PIL.Image.open(path) as image:
+        kept = {
+            number: frame.convert("RGBA")
+            for number, frame in enumerate(PIL.ImageSequence.Iterator(image))
+            if number in shown
+        }
+    return [kept[number] for number in shown]
+
+
+def likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
+    """The mean SSIM of pictures and those that they were made from; 1 is the same."""
+    values = []
+    for wanted, picture in zip(reference, made, strict=True):
+        for behind in ("white", "black"):
+            resized = _over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
+            values.append(_ssim(_brightness(resized), _brightness(_over(picture, behind))))
+    return statistics.mean(values)
+
+
+def _timeline(path: Path) -> tuple[list[int], int]:
+    """When each frame is first shown, and how long it takes in all (ms)."""
+    begins, now = [], 0
+    with PIL.Image.open(path) as image:
+        for frame in PIL.ImageSequence.Iterator(image):
+            begins.append(now)
+            delay = frame.info.get("duration", 0)
+            now += delay if delay >= 20 else 100
+    return begins, now
+
+
+def _over(picture: PIL.Image.Image, color: str) -> PIL.Image.Image:
+    whole = PIL.Image.new("RGB", picture.size, color)
+    whole.paste(picture, mask=picture.getchannel("A"))
+    return whole
+
+
+def _brightness(picture: PIL.Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L"), dtype=np.float64)
+
+
+def _ssim(one: np.ndarray, other: np.ndarray) -> float:
+    window = min(WINDOW, *one.shape)
+    mean_one, mean_other = _means(one, window), _means(other, window)
+    spread_one = _means(one * one, window) - mean_one**2
+    spread_other = _means(other * other, window) - mean_other**2
+    together = _means(one * other, window) - mean_one * mean_other
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    value = (2 * mean_one * mean_other + c1) * (2 * together + c2)
+    value /= (mean_one**2 + mean_other**2 + c1) * (spread_one + spread_other + c2)
+    return float(value.mean())
+
+
+def _means(values: np.ndarray, window: int) -> np.ndarray:
+    """Of each window of so many pixels squared."""
+    for _ in range(2):
+        sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0)
+        values = (sums[window:] - sums[:-window]).T / window
+    return values
