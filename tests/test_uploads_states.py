@@ -6,7 +6,6 @@ A step is one of a storage or the database. A crash is an exception at one of th
 between two steps. What real processes make of it is in `test_chaos.py` and `test_races.py`.
 """
 
-import errno
 import hashlib
 import shutil
 import sys
@@ -19,17 +18,16 @@ from unittest.mock import patch
 
 import dramatiq
 import hypothesis
-import peewee
 from dramatiq.brokers.stub import StubBroker
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gifster import jobs
 from gifster.jobs import Job
-from gifster.uploads import Image, LocalStorage, UploadError, imaging, version
-from gifster.uploads.storage.local import LocalWriter
+from gifster.uploads import Image, UploadError, imaging, version
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.fate import Crashed, Database, Fate, Folder
 from tests.framework import Application, AvatarUploader, Person, db
 
 PICTURES = [images.still("PNG", (size, 20)) for size in (21, 22, 23, 24)]
@@ -39,106 +37,6 @@ DIGESTS = [hashlib.sha256(picture).hexdigest() for picture in PICTURES]
 def waiting_jobs() -> list[Job]:
     """The jobs that are neither done nor dead, oldest first."""
     return list(Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at))
-
-
-class Crashed(BaseException):
-    """The process is dead."""
-
-
-class Fate:
-    """What happens at each step of a process: mostly nothing."""
-
-    def __init__(self) -> None:
-        self._steps_left = 0
-        #: Says whether it has happened.
-        self._event: Callable[[str], bool] | None = None
-        self.dead = False
-        #: Whether something happened that only a sweep can tidy up after.
-        self.untidy = False
-
-    def step(self, where: str) -> None:
-        """`where`: "writing" or "files" or "database"."""
-        if self.dead:
-            raise Crashed
-        if self._event is None:
-            return
-        if self._steps_left:
-            self._steps_left -= 1
-            return
-        event, self._event = self._event, None
-        if not event(where):
-            self._event = event
-
-    @contextmanager
-    def after(self, steps: int, event: Callable[[str], bool]) -> Iterator[None]:
-        """Within the block, have something happen, once, after so many steps."""
-        self._steps_left, self._event = steps, event
-        try:
-            yield
-        finally:
-            self._event, self.dead = None, False
-
-    def crash(self, where: str) -> bool:
-        self.dead = self.untidy = True
-        raise Crashed
-
-    def full_disk(self, where: str) -> bool:
-        if where == "writing":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return False
-
-
-class Writer(LocalWriter):
-    def __init__(self, path: Path, fate: Fate) -> None:
-        self._fate = fate
-        super().__init__(path)
-
-    def commit(self, content_type: str = "") -> None:
-        self._fate.step("writing")
-        super().commit(content_type)
-        self._fate.step("files")
-
-    def abort(self) -> None:
-        if not self._fate.dead:
-            super().abort()
-
-
-class Folder(LocalStorage):
-    """A folder in whose reach a process can die."""
-
-    def __init__(self, root: Path, base_url: str, fate: Fate) -> None:
-        super().__init__(root, base_url)
-        self._fate = fate
-
-    def create(self, key: str) -> LocalWriter:
-        self._fate.step("writing")
-        return Writer(self.path(key), self._fate)
-
-    def delete(self, key: str) -> None:
-        self._fate.step("files")
-        super().delete(key)
-        self._fate.step("files")
-
-
-class Database(peewee.SqliteDatabase):
-    """A database whose client can die before and after each statement and each commit, and be
-    overtaken before each transaction."""
-
-    fate: Fate
-
-    def execute_sql(self, *arguments: Any, **options: Any) -> Any:
-        self.fate.step("database")
-        return super().execute_sql(*arguments, **options)
-
-    def begin(self, *arguments: Any) -> Any:
-        self.fate.step("database")
-        return super().begin(*arguments)
-
-    def commit(self) -> Any:
-        self.fate.step("database")
-        result = super().commit()
-        self.fate.step("database")
-        return result
 
 
 def _here(function: Callable[..., Any], *arguments: Any) -> Any:
