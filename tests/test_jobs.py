@@ -212,6 +212,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
         "poster.webp",
         "preview.gif",
         "thumb.gif",
+        "webp.webp",
     ]
     assert done["image"]["frames"] == 40
     eventually(lambda: not files_below(stack.var / "cache"))
