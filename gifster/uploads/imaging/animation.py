@@ -3,8 +3,7 @@
 Most frames of most animations change a part of the picture, those of screen recordings a few
 pixels. So each frame comes with the box that it changed. That part alone is resized, just as it
 would be in the whole. Smaller pictures are made from larger ones, and all that have one size from
-one resizing. `frames` reads; `gif`, `webp`,
-`avif`, `apng` and `mp4` write.
+one resizing. `frames` reads; `gif`, `webp`, `avif`, `apng` and `mp4` write.
 """
 
 import math
@@ -16,7 +15,7 @@ import PIL.Image
 from PIL.Image import Resampling
 
 from gifster.uploads.imaging import apng, avif, gif, mp4, webp
-from gifster.uploads.imaging.boxes import Box
+from gifster.uploads.imaging.boxes import Box, is_empty
 from gifster.uploads.imaging.frames import Frame, frames
 from gifster.uploads.imaging.gif_blocks import GifBlocks
 from gifster.uploads.imaging.palette import Tiles
@@ -187,7 +186,7 @@ class _Scaler:
         left, top, right, bottom = self._crop
         scale_x, scale_y = (right - left) / self.size[0], (bottom - top) / self.size[1]
         reach_x, reach_y = _REACH * max(1.0, scale_x), _REACH * max(1.0, scale_y)
-        if changed[0] >= changed[2] or changed[1] >= changed[3]:
+        if is_empty(changed):
             return NOTHING
         if self._functions:
             changed = self._crop  # they may look at all of it
@@ -197,7 +196,7 @@ class _Scaler:
             min(self.size[0], math.ceil((changed[2] + reach_x - left) / scale_x)),
             min(self.size[1], math.ceil((changed[3] + reach_y - top) / scale_y)),
         )
-        if box[0] >= box[2] or box[1] >= box[3]:
+        if is_empty(box):
             return NOTHING  # beside what is cropped
         exact = (left + box[0] * scale_x, top + box[1] * scale_y,
                  left + box[2] * scale_x, top + box[3] * scale_y)  # fmt: skip

@@ -1,6 +1,6 @@
 """Animated PNG: each frame is the part that changes, compressed as Pillow compresses a PNG.
 
-PNG specification (Third Edition, W3C), sections 11.3.6 and 12.10. Pillow writes them, too, and has
+PNG specification (Third Edition, W3C), section 11.3.6. Pillow writes them, too, and has
 all frames in memory then.
 """
 

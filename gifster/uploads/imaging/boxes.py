@@ -20,5 +20,10 @@ def within(box: Box, whole: Box) -> Box:
     return (left, top, max(left, min(box[2], whole[2])), max(top, min(box[3], whole[3])))
 
 
+def is_empty(box: Box) -> bool:
+    """Whether a box has no area."""
+    return box[0] >= box[2] or box[1] >= box[3]
+
+
 def moved(box: Box, by: Sequence[int]) -> Box:
     return (box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1])

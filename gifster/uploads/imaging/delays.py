@@ -7,7 +7,7 @@ _SHORT_MS, _DEFAULT_MS = 10, 100
 
 def shown_ms(told_ms: float) -> float:
     """For how long browsers show a frame: one without a delay, or with so short a one, for 100 ms,
-    whatever the format. (Mozilla bug 440882, 2008; Chromium and WebKit followed.)"""
+    whatever the format (tried in Chromium, see decision 20)."""
     return told_ms if told_ms > _SHORT_MS else _DEFAULT_MS
 
 

@@ -44,7 +44,7 @@ def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: floa
       how many bytes it has after each frame of the play.
     """
     grown = _write(target, play, loop, tiles, _EXACT, budget)
-    if len(grown) == len(play) and grown[-1] <= budget:
+    if grown[-1] <= budget:
         return grown
     effort = _LESS_EXACT if len(grown) > _LATE * len(play) else _ROUGH
     return _write(target, play, loop, tiles, effort)

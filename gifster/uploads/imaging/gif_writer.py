@@ -11,10 +11,10 @@ from PIL import ImageChops
 
 from gifster.uploads.imaging.boxes import Box, moved, union
 from gifster.uploads.imaging.masks import above, furthest, solid
+from gifster.uploads.imaging.palette import nearest, quantizer
 from gifster.uploads.imaging.parts import Part
 
 _LONGEST_CS = 0xFFFF
-_NO_DITHER = PIL.Image.Dither.NONE
 
 
 class _Drawn(NamedTuple):
@@ -40,8 +40,7 @@ class GifWriter:
         self._file, self._size, self._palette = file, size, palette
         self._clear = len(palette) // 3
         self._bits = max(2, self._clear.bit_length())
-        self._quantizer = PIL.Image.new("P", (1, 1))
-        self._quantizer.putpalette(palette)
+        self._quantizer = quantizer(palette)
         self._tolerance = tolerance
         #: What is shown: indices, and the colours that they were chosen for.
         self._indices = PIL.Image.new("L", size, self._clear)
@@ -95,7 +94,7 @@ class GifWriter:
         if part.picture is None:
             return None
         colors = part.picture if part.picture.mode == "RGB" else part.picture.convert("RGB")
-        reduced = colors.quantize(palette=self._quantizer, dither=_NO_DITHER)
+        reduced = nearest(colors, self._quantizer)
         indices = PIL.Image.frombytes("L", reduced.size, reduced.tobytes())
         if part.picture.mode == "RGBA":
             self._has_holes = True

@@ -5,12 +5,12 @@ import base64
 import functools
 import io
 from dataclasses import dataclass, replace
-from itertools import compress, pairwise
+from itertools import pairwise
 
 import PIL.Image
 from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
-from gifster.uploads.imaging.masks import solid
+from gifster.uploads.imaging.masks import solid, under
 from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.imaging.recipe import Plan
 
@@ -108,12 +108,9 @@ class Glimpses:
 
 
 def _dominant(image: PIL.Image.Image) -> str:
-    opaque = solid(image)
-    mask = PIL.Image.merge("RGB", (opaque, opaque, opaque))
-    pixels = bytes(compress(image.convert("RGB").tobytes(), mask.tobytes()))
-    if not pixels:
+    row = under(solid(image), image.convert("RGB"))
+    if row is None:
         return "#ffffff"
-    row = PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
     reduced = row.quantize(COLORS, PIL.Image.Quantize.MEDIANCUT)
     counts = reduced.histogram()
     start = 3 * counts.index(max(counts))

@@ -1,5 +1,7 @@
 """Masks of pictures, in Pillow's own C code."""
 
+from itertools import compress
+
 import PIL.Image
 from PIL import ImageChops
 
@@ -21,3 +23,10 @@ def above(channel: PIL.Image.Image, limit: int) -> PIL.Image.Image:
 def solid(picture: PIL.Image.Image) -> PIL.Image.Image:
     """A mask of what is opaque in an RGBA picture."""
     return above(picture.getchannel("A"), _OPAQUE - 1)
+
+
+def under(mask: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.Image | None:
+    """The pixels of an RGB picture that are under a mask, in one row; None if there are none."""
+    channels = PIL.Image.merge("RGB", (mask, mask, mask))
+    pixels = bytes(compress(picture.tobytes(), channels.tobytes()))
+    return PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels) if pixels else None

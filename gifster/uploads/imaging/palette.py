@@ -3,14 +3,14 @@
 import bisect
 import math
 from collections.abc import Sequence
-from itertools import chain, compress
+from itertools import chain
 from operator import sub
 
 import PIL.Image
 from PIL import ImageChops, ImageStat
 from PIL.Image import Resampling
 
-from gifster.uploads.imaging.masks import above, furthest, solid
+from gifster.uploads.imaging.masks import above, furthest, solid, under
 from gifster.uploads.imaging.probe import ImageInfo
 
 #: From this many frames, spread over the whole, the palette is chosen; each as a tile so large.
@@ -58,6 +58,18 @@ class Tiles:
         return self._palettes[error]
 
 
+def quantizer(palette: bytes) -> PIL.Image.Image:
+    """A palette (RGB, 3 bytes a colour) in the way in which `nearest()` takes it."""
+    made = PIL.Image.new("P", (1, 1))
+    made.putpalette(palette)
+    return made
+
+
+def nearest(picture: PIL.Image.Image, quantizer: PIL.Image.Image) -> PIL.Image.Image:
+    """An RGB picture in the colours of a palette (P)."""
+    return picture.quantize(palette=quantizer, dither=_NO_DITHER)
+
+
 def _opaque(tile: PIL.Image.Image) -> PIL.Image.Image | None:
     """A tile with some colour of it where it is transparent; None if it is nothing else."""
     if tile.mode != "RGBA":
@@ -90,15 +102,12 @@ def _palette(sheet: PIL.Image.Image, samples: PIL.Image.Image, error: float) -> 
     palette = _distinct(reduced)
     # Median cut goes by how much there is of a colour, and averages are of what is thin. What is
     # small and bright gets its own.
-    quantizer = PIL.Image.new("P", (1, 1))
-    quantizer.putpalette(palette)
-    near = samples.quantize(palette=quantizer, dither=_NO_DITHER)
+    near = nearest(samples, quantizer(palette))
     far = above(furthest(samples, near.convert("RGB")), _FAR_OFF)
     room = min(_RARE_COLORS, 255 - len(palette) // 3)
-    rare = bytes(compress(samples.tobytes(), PIL.Image.merge("RGB", (far, far, far)).tobytes()))
-    if len(rare) >= 3 * _RARE_PIXELS and room > 0:
-        row = PIL.Image.frombytes("RGB", (len(rare) // 3, 1), rare)
-        more = _reduced(row, room)
+    rare = under(far, samples)
+    if rare is not None and rare.width >= _RARE_PIXELS and room > 0:
+        more = _reduced(rare, room)
         palette += bytes((more.getpalette() or [])[: 3 * room])
     return palette
 
