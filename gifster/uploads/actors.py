@@ -22,6 +22,7 @@ import dramatiq
 
 from gifster.uploads.config import config
 from gifster.uploads.errors import UploadError
+from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
 from gifster.uploads.promotion import Promotion, RecordGone
 from gifster.uploads.recreate import Recreation
@@ -119,5 +120,5 @@ def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]])
     """Remove files that no row names any more."""
     delete_files(files)
     mount = mount_named(table, column)
-    record = mount.model(**{mount.model._meta.primary_key.name: pk})
+    record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import dramatiq
 import peewee
 
-from gifster.jobs import enqueue
+from gifster.jobs import Job, enqueue
+from gifster.uploads import keys
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config
 from gifster.uploads.fields import CacheField, CacheListField
@@ -37,11 +38,11 @@ class Background:
     #: The actor's queue; None is the one that `configure()` named.
     queue: str | None
 
-    def enqueue(self, uploader: Uploader, upload: CachedFile | StoredFile) -> None:
+    def enqueue(self, uploader: Uploader, upload: CachedFile | StoredFile) -> Job | None:
         """Have an upload taken care of, once the current transaction has committed."""
-        table, pk = uploader.record._meta.table_name, uploader.record._pk
+        table, pk = uploader.record._meta.table_name, keys.to_job(uploader.record)
         arguments = (table, pk, uploader.mount.name, upload.key)
-        enqueue(self.actor, *arguments, queue=self.queue or config.queue)
+        return enqueue(self.actor, *arguments, queue=self.queue or config.queue)
 
 
 class Backgrounder(Uploader):

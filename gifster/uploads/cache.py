@@ -14,11 +14,12 @@ import secrets
 import shutil
 import tempfile
 import unicodedata
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
 from gifster.uploads.errors import CacheFileChanged, CacheFileMissing
@@ -45,6 +46,35 @@ class CachedFile:
     sha256: str
     info: ImageInfo
     position: int = 0
+
+    #: Gives who has the file in hand, as long as no row names it. None: a row may name it.
+    _holder: ClassVar[Any] = None
+
+    def claim(self, holder: Any) -> bool:
+        """Have a file that just came into the cache: one holder has it, until the holder is gone.
+
+        Returns:
+          False if it is somebody else's, or a row may name it: it is to be copied then.
+        """
+        if self._holder is None:
+            return False
+        present = self._holder()
+        if present is not None and present is not holder:
+            return False
+        object.__setattr__(self, "_holder", weakref.ref(holder))
+        return True
+
+    def release(self, *, to_row: bool = False) -> None:
+        """Have it no more.
+
+        Parameters:
+          to_row: a row names it from now on; otherwise whoever claims it next has it.
+        """
+        object.__setattr__(self, "_holder", None if to_row else _nobody)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the object has no claim on the file."""
+        return {name: value for name, value in self.__dict__.items() if name != "_holder"}
 
     def exists(self) -> bool:
         """Whether the file is (still) there."""
@@ -84,6 +114,10 @@ class CachedFile:
     def load(cls, data: dict[str, Any]) -> "CachedFile":
         """The reverse of `dump()`."""
         return cls(**data | {"info": ImageInfo(**data["info"])})
+
+
+def _nobody() -> None:
+    """The holder of a file that has just come."""
 
 
 def dumps(value: Any) -> str:
@@ -163,9 +197,11 @@ class CacheWriter:
         self._rules.check_info(info)
         self._committing = True
         self._file.commit(info.content_type)
-        return CachedFile(
+        cached = CachedFile(
             self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
         )
+        cached.release()
+        return cached
 
     def abort(self) -> None:
         """Leave nothing behind, finished or not."""

@@ -1,7 +1,8 @@
 """What saving a record does to one mounted column: the steps, before, in and after the transaction.
 
-`saving.py` calls them. Nothing of the slow part happens while the row is locked; nothing is removed
-before the transaction has committed, and what it wrote in vain is removed when it has not.
+`saving.py` calls them, and `saved.py` when the transaction has ended. Nothing of the slow part
+happens while the row is locked. Nothing is removed before the transaction has committed, and what
+it wrote in vain is removed when it has not.
 """
 
 import logging
@@ -10,12 +11,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import peewee
-
+from gifster.jobs import Job
+from gifster.uploads.attached import attached
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.processing import ProcessedFile
-from gifster.uploads.rows import real_database
-from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.storage.base import StorageUnavailable, check_key
 from gifster.uploads.stored import StoredFile, delete_files
 from gifster.uploads.uploader import Uploader
 
@@ -25,16 +25,24 @@ logger = logging.getLogger("gifster.uploads")
 class Incoming:
     """One assigned upload, on its way through a `save()`."""
 
-    def __init__(self, uploader: Uploader, cached: CachedFile) -> None:
-        self.uploader, self.cached = uploader, cached
+    def __init__(self, uploader: Uploader, assigned: CachedFile) -> None:
+        self.uploader, self.assigned = uploader, assigned
+        #: The same, with its place in a list.
+        self.cached = assigned
         self.background = uploader.background
         self.stored: StoredFile | None = None
+        self.job: Job | None = None
         self._files: list[ProcessedFile] = []
 
     @property
     def deferred(self) -> bool:
         """Whether storing it is left to a worker."""
         return self.background is not None and self.background.stores
+
+    @property
+    def key(self) -> str:
+        """The key by which a row names it once it is saved."""
+        return self.cached.key if self.stored is None else self.stored.key
 
     def prepare(self, resources: ExitStack) -> None:
         """Before the transaction: the slow part that needs no row."""
@@ -64,24 +72,23 @@ class Incoming:
         """In the transaction, when the row has been written."""
         if self.stored is not None:
             self.uploader.after_store(self.stored)
+        else:
+            # A worker could only fail at a key that is none, again and again.
+            check_key(self.uploader.folder(self.cached))
         if self.background is not None:
-            self.background.enqueue(self.uploader, self.stored or self.cached)
+            self.job = self.background.enqueue(self.uploader, self.stored or self.cached)
 
     def undo(self) -> None:
-        """After a transaction that failed. What was assigned stays, to be saved again."""
+        """After a rollback. What was assigned stays, to be saved again."""
         if self.stored is not None:
             _quietly(delete_files, self.stored.files)
             self.stored = None
 
     def committed(self) -> None:
         """After the commit. A cached file that waits for a worker is left to it."""
+        self.assigned.release(to_row=True)
         if self.stored is not None:
             _quietly(self.cached.delete)
-
-    def rolled_back(self) -> None:
-        """After the rollback of a transaction around `save()`: nothing is to be left."""
-        self.undo()
-        _quietly(self.cached.delete)
 
 
 class Change:
@@ -89,6 +96,10 @@ class Change:
 
     def __init__(self, record: Any, mount: Any) -> None:
         self.record, self.mount = record, mount
+        #: Of the row before, in the transaction: its columns by name; None if there was none.
+        self.before: dict[str, Any] | None = None
+        self._in_hand = {name: record.__dict__["__data__"].get(name) for name in mount.columns}
+        self._decided = self._decisions()
         self.incoming = [
             Incoming(uploader, uploader.assigned)
             for uploader in self._uploaders()
@@ -98,13 +109,14 @@ class Change:
     def _uploaders(self) -> Iterable[Uploader]:
         return [self.mount.of(self.record)]
 
-    def write(self, before: dict[str, Any]) -> None:
+    def write(self, before: dict[str, Any] | None) -> None:
         """In the transaction, before the row is written.
 
         Parameters:
-          before: the columns of the row as it is now, by name; empty for a new one.
+          before: the columns of the row as it is now, by name; None for a new one.
         """
-        stored = before.get(self.mount.name)
+        self.before = before
+        stored = (before or {}).get(self.mount.name)
         if self.incoming and self.incoming[0].deferred:
             # The stored file of before stays until the new one is. A cached file of before is
             # removed by its own job, which will find that it has been overtaken.
@@ -125,35 +137,57 @@ class Change:
         self._set(stored=stored, processing=later, state="queued" if later else "ready")
         self._write_columns()
 
-    def saved(self) -> None:
-        """When `save()` is through."""
-        self.mount.reset(self.record)
-        database = real_database(self.record._meta.database)
-        nested = database.in_transaction()
-        for incoming in self.incoming:
-            if nested:
-                _when_rolled_back(database, incoming.rolled_back)
-            database.after_commit(lambda i=incoming: self._committed(i, nested))
+    # What the record has in hand, once `save()` is through.
 
-    def _committed(self, incoming: Incoming, nested: bool) -> None:
-        if nested and not self._names(incoming):  # a savepoint was rolled back
-            incoming.rolled_back()
-        else:
-            incoming.committed()
+    def taken(self) -> None:
+        """What was decided is done. What another thread has decided meanwhile is not."""
+        slot, (assigned, removing) = attached(self.record).slot(self.mount.name), self._decided
+        if slot.assigned is assigned:
+            slot.assigned = None
+        if removing:
+            slot.removing = False
 
-    def _names(self, incoming: Incoming) -> bool:
-        try:
-            row = type(self.record).get_or_none(self.record._pk_expr())
-        except peewee.PeeweeException:
-            return True  # so it seems: the sweep will see
-        key = incoming.cached.key if incoming.stored is None else incoming.stored.key
-        named = [] if row is None else [*self.mount.pending(row), *self.mount.stored_files(row)]
-        return any(key in (item.key, getattr(item, "source", "")) for item in named)
+    def restore(self) -> None:
+        """After a rollback: what was decided is to be done still, unless something newer is."""
+        before = self._in_hand if self.before is None else self.before
+        self.record.__data__.update({name: before.get(name) for name in self.mount.columns})
+        slot = attached(self.record).slot(self.mount.name)
+        if slot.assigned is None and not slot.removing:
+            slot.assigned, slot.removing = self._decided
+            self.record._dirty.add(self.mount.name)
+
+    def _decisions(self) -> Any:
+        slot = attached(self.record).slot(self.mount.name)
+        return slot.assigned, slot.removing
+
+    # How the transaction ended.
+
+    def is_named(self, row: Any) -> bool:
+        """Whether a row names what came."""
+        named = [*self.mount.pending(row), *self.mount.stored_files(row)]
+        keys = {incoming.key for incoming in self.incoming}
+        return any(item.key in keys or getattr(item, "source", None) in keys for item in named)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that it enqueued, in its transaction."""
+        return [incoming.job for incoming in self.incoming if incoming.job is not None]
+
+    def is_as_before(self, row: Any) -> bool:
+        """Whether a row is as it was before."""
+        if self.before is None:
+            return False
+        return all(row.__data__.get(n) == self.before.get(n) for n in self.mount.columns)
 
     def undo(self) -> None:
-        """After a transaction that failed."""
+        """After a rollback: take away what was stored."""
         for incoming in self.incoming:
             incoming.undo()
+
+    def committed(self) -> None:
+        """After the commit."""
+        for incoming in self.incoming:
+            incoming.committed()
 
     def let_go(self, files: list[StoredFile]) -> None:
         """The row names these stored files no longer."""
@@ -161,11 +195,14 @@ class Change:
             self.mount.uploader_of(self.record, stored).let_go(stored)
 
     def _set(self, **values: Any) -> None:
-        self.record.__data__.update(self.mount.values(**values))
+        named = self.mount.values(**values)
+        self.record.__data__.update(named)
+        self.record._dirty.update(named)  # so that `only_save_dirty` saves them
 
     def _write_columns(self) -> None:
         values = {name: self.record.__data__.get(name) for name in self.mount.columns}
         type(self.record).update(**values).where(self.record._pk_expr()).execute()
+        self.record._dirty -= set(values)
 
 
 class ListChange(Change):
@@ -174,16 +211,18 @@ class ListChange(Change):
     def _uploaders(self) -> Iterable[Uploader]:
         return list(self.mount.of(self.record))
 
-    def write(self, before: dict[str, Any]) -> None:
-        stored: list[StoredFile] = list(before.get(self.mount.name) or [])
-        pending: list[CachedFile] = list(before.get(f"{self.mount.name}_tmp") or [])
+    def write(self, before: dict[str, Any] | None) -> None:
+        self.before = before
+        stored: list[StoredFile] = list((before or {}).get(self.mount.name) or [])
+        pending: list[CachedFile] = list((before or {}).get(f"{self.mount.name}_tmp") or [])
         uploaders = self.mount.of(self.record)
         order = {self._key(uploader): place for place, uploader in enumerate(uploaders)}
         arrivals = {incoming.cached.key: incoming for incoming in self.incoming}
 
         def keeps(item: CachedFile | StoredFile) -> bool:
             names = {item.key, getattr(item, "source", item.key)}
-            return not names & uploaders.known or bool(names & set(order))
+            known = uploaders.knows_all or bool(names & uploaders.known)
+            return not known or bool(names & set(order))
 
         def placed(item: Any) -> Any:
             source = getattr(item, "source", item.key)
@@ -208,6 +247,18 @@ class ListChange(Change):
             self._set(processing=True, state="queued")
         self._write_columns()
 
+    def taken(self) -> None:
+        self.mount.of(self.record).taken({incoming.assigned.key for incoming in self.incoming})
+
+    def restore(self) -> None:
+        before = self._in_hand if self.before is None else self.before
+        self.record.__data__.update({name: before.get(name) for name in self.mount.columns})
+        self.mount.of(self.record).restore(self._decided)
+        self.record._dirty.add(self.mount.name)
+
+    def _decisions(self) -> Any:
+        return self.mount.of(self.record).decided()
+
     @staticmethod
     def _key(uploader: Uploader) -> str:
         item = uploader.assigned or uploader.item
@@ -216,19 +267,6 @@ class ListChange(Change):
 
 def _position(item: CachedFile | StoredFile) -> int:
     return item.position
-
-
-def _when_rolled_back(database: Any, undo: Callable[[], None]) -> None:
-    """Peewee has callbacks for a commit, none for a rollback: so we listen to the outermost
-    transaction, in which we are."""
-    outermost = database._state.transactions[0]
-    rollback = outermost.rollback
-
-    def rollback_and_undo(*arguments: Any, **options: Any) -> None:
-        rollback(*arguments, **options)
-        undo()
-
-    outermost.rollback = rollback_and_undo
 
 
 def _quietly(remove: Callable[..., None], *arguments: Any) -> None:

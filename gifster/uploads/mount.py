@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import peewee
 
 from gifster.jobs import Job
+from gifster.uploads.attached import attached
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.rows import real_database
@@ -72,40 +73,71 @@ class Mount(peewee.Field, Generic[U]):
         setattr(model, f"remote_{self.name}_url", _RemoteUrl(self))
         setattr(model, f"{self.name}_cache", _CacheId(self))
 
-    def db_value(self, value: StoredFile | None) -> str | None:
+    def db_value(self, value: StoredFile | Uploader | None) -> str | None:
+        if isinstance(value, Uploader) and not value.changed:
+            value = value.stored
+        if value is not None and not isinstance(value, StoredFile):
+            raise self.past_the_uploader()
         return None if value is None else json.dumps(value.dump(), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> StoredFile | None:
-        return None if value is None else StoredFile.load(json.loads(value))
+        return None if value is None else StoredFile.load(json.loads(value)).from_row()
+
+    def past_the_uploader(self) -> TypeError:
+        """What is wrong with a query that is handed a file."""
+        record, column = self.model.__name__, self.name
+        return TypeError(
+            f"{record}.{column} cannot be written by a query, which goes past its uploader: assign "
+            f"the file to a record and save() it, or use {record}.create({column}=...) or "
+            f"{record}.bulk_create([...])"
+        )
 
     # One record's column.
 
     def of(self, record: Any) -> Any:
         """The uploader of a record's column."""
-        mounted: dict[str, Any] = record.__dict__.setdefault("_mounted", {})
-        if self.name not in mounted:
-            mounted[self.name] = self._new(record)
-        return mounted[self.name]
-
-    def _new(self, record: Any) -> Any:
-        return self.uploader(record, self)
+        uploaders = attached(record).uploaders
+        found = uploaders.get(self.name)
+        if found is None:
+            found = uploaders[self.name] = self.uploader(record, self)
+        return found
 
     def set(self, record: Any, value: Any) -> None:
         """What `record.<column> = value` does."""
-        # Peewee sets what it has loaded the same way: a StoredFile, or None on a new object.
-        if isinstance(value, StoredFile) or (
-            value is None and record.__data__.get(self.name) is None
-        ):
+        # Peewee sets what it has loaded the same way: a StoredFile, or None; but only once.
+        first = self.name not in record.__data__
+        if isinstance(value, Uploader) and value.record is record and value.mount is self:
+            return  # it is itself
+        if first and isinstance(value, StoredFile) and value.is_from_row():
             record.__data__[self.name] = value
-        elif value is None:
+        elif value is not None and value != record.__data__.get(self.name):
+            self.of(record).assign(value)
+        elif value is None and (self.stored_files(record) or self.pending(record)) and not first:
             self.of(record).remove()
         else:
-            self.of(record).assign(value)
+            record.__data__[self.name] = value
+            attached(record).slot(self.name).clear()
+            # Peewee clears this when it has loaded a row: what stays was said by somebody.
+            (record._dirty.add if value is None else record._dirty.discard)(self.name)
 
-    def reset(self, record: Any) -> None:
-        """After a save: what was assigned has been taken care of."""
+    def has_files(self, record: Any) -> bool:
+        """Whether a record has a file here: assigned, waiting or stored."""
+        return self.of(record).changed or bool(self.pending(record) or self.stored_files(record))
+
+    def prepare(self, record: Any, *, creating: bool) -> None:
+        """Before a save: see to it that the record has files of its own, and lets go of what it
+        shall. What was assigned to the record that this one was copied from is copied, and so is
+        what a new row would share with another."""
         uploader = self.of(record)
-        uploader.assigned, uploader.removing = None, False
+        if not creating and self.name in record._dirty and not uploader.changed:
+            uploader.remove()  # set to None without having been loaded
+        assigned = uploader.assigned
+        if assigned is not None:
+            if not assigned.claim(uploader.slot):
+                uploader.assign(assigned)
+        elif creating and not uploader.removing:
+            for item in (self.pending(record) or self.stored_files(record))[:1]:
+                uploader.assign(item)
 
     def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
         """The uploader of one file of a record."""

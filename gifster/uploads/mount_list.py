@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from gifster.uploads.attached import attached
 from gifster.uploads.cache import CachedFile, dumps
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.mount import Mount, RemoveFlag
@@ -28,13 +29,67 @@ class UploaderList(Sequence[U]):
 
     def __init__(self, record: Any, mount: "MountList[U]") -> None:
         self.record, self.mount = record, mount
-        items: list[CachedFile | StoredFile]
-        items = [*mount.stored_files(record), *mount.pending(record)]
-        items.sort(key=lambda item: item.position)
-        self._uploaders = [mount.uploader(record, mount, item) for item in items]
+        self._uploaders: list[U] = []
         #: The keys of what was there when the record was loaded.
-        self.known = {item.key for item in items}
+        self.known: set[str] = set()
+        #: Whether what was there besides goes, too.
+        self.knows_all = False
         self.changed = False
+        self._read()
+
+    def _read(self) -> None:
+        """Have the files that the record has."""
+        items: list[CachedFile | StoredFile]
+        items = [*self.mount.stored_files(self.record), *self.mount.pending(self.record)]
+        items.sort(key=lambda item: item.position)
+        self._uploaders = [self.mount.uploader(self.record, self.mount, item) for item in items]
+        self.known = {item.key for item in items}
+        self.changed = self.knows_all = False
+
+    # What saving does to it.
+
+    def decided(self) -> tuple[list[U], set[str], bool]:
+        """What there is to do."""
+        return list(self._uploaders), set(self.known), self.changed
+
+    def taken(self, keys: set[str]) -> None:
+        """A save has done what there was to do: it saved the assigned files of these keys. What
+        another thread has added meanwhile is still to be done."""
+        newer = [u for u in self._uploaders if u.assigned and u.assigned.key not in keys]
+        self._read()
+        self._uploaders += newer
+        self.changed = bool(newer)
+
+    def restore(self, decided: tuple[list[U], set[str], bool]) -> None:
+        """A save was rolled back: what it did is to be done again, and what was added since."""
+        newer = [u for u in self._uploaders if u.assigned and u not in decided[0]]
+        before, self.known, _ = decided
+        self._uploaders = [*before, *newer]
+        self.changed = True
+
+    def copy(self, record: Any) -> "UploaderList[U]":
+        """The same for a copy of the record."""
+        copied = UploaderList(record, self.mount)
+        copied._uploaders = []
+        for one in self._uploaders:
+            uploader = self.mount.uploader(record, self.mount, one.item)
+            uploader.slot = one.slot.copy()
+            copied._uploaders.append(uploader)
+        copied.known, copied.changed = set(self.known), self.changed
+        return copied
+
+    def take_copies(self, *, creating: bool) -> None:
+        """Have files of their own for what another record has; see `Mount.prepare`."""
+        for uploader in self._uploaders:
+            assigned = uploader.assigned
+            if assigned is not None:
+                if not assigned.claim(uploader.slot):
+                    uploader.assign(assigned)
+            elif creating and uploader.item is not None:
+                uploader.assign(uploader.item)
+                uploader.item, self.changed = None, True
+        if creating:
+            self.known = set()
 
     @overload
     def __getitem__(self, index: int) -> U: ...
@@ -89,8 +144,9 @@ class UploaderList(Sequence[U]):
         before, self._uploaders = self._uploaders, []
         try:
             for file in files:
-                if isinstance(file, Uploader) and file in before:
-                    self._uploaders.append(file)
+                same = [one for one in before if one is file or (file and one.item == file)]
+                if same:
+                    self._uploaders.append(same[0])
                 else:
                     self.append(file)
         except BaseException:
@@ -120,26 +176,45 @@ class MountList(Mount[U]):
     def _add_attributes(self, model: Any) -> None:
         setattr(model, f"remove_{self.name}", RemoveFlag(self))
 
-    def db_value(self, value: list[StoredFile] | None) -> str | None:  # type: ignore[override]
+    def db_value(self, value: Any) -> str | None:
+        if isinstance(value, UploaderList) and not value.changed:
+            value = self.stored_files(value.record)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(item, StoredFile) for item in value):
+            raise self.past_the_uploader()
         return dumps([stored.dump() for stored in value]) if value else None
 
     def python_value(self, value: str | None) -> list[StoredFile]:  # type: ignore[override]
-        return [] if value is None else [StoredFile.load(item) for item in json.loads(value)]
+        loaded = [] if value is None else json.loads(value)
+        return [StoredFile.load(item).from_row() for item in loaded]
 
-    def _new(self, record: Any) -> UploaderList[U]:
-        return UploaderList(record, self)
+    def of(self, record: Any) -> UploaderList[U]:
+        lists = attached(record).lists
+        if self.name not in lists:
+            lists.setdefault(self.name, UploaderList(record, self))
+        files: UploaderList[U] = lists[self.name]
+        return files
 
     def set(self, record: Any, value: Any) -> None:
-        loaded = value is None or (
-            isinstance(value, list) and all(isinstance(item, StoredFile) for item in value)
-        )
-        if loaded and not (value in (None, []) and self.name in record.__data__):
-            record.__data__[self.name] = value or []
-        else:
-            self.of(record).replace(value or [])
+        files = list(value or []) if not isinstance(value, UploaderList) else value
+        first = self.name not in record.__data__
+        if first and all(isinstance(file, StoredFile) and file.is_from_row() for file in files):
+            record.__data__[self.name] = files
+            record._dirty.add(self.name)  # see `Mount.set`
+        elif files is not attached(record).lists.get(self.name):
+            self.of(record).replace(files)
 
-    def reset(self, record: Any) -> None:
-        record.__dict__.get("_mounted", {}).pop(self.name, None)
+    def has_files(self, record: Any) -> bool:
+        return bool(self.of(record).changed or len(self.of(record)))
+
+    def prepare(self, record: Any, *, creating: bool) -> None:
+        files = self.of(record)
+        if not creating and self.name in record._dirty and not files.changed:
+            files.clear()  # emptied without having been loaded
+            files.knows_all = True
+        if files.changed or creating:
+            files.take_copies(creating=creating)
 
     def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
         return self.uploader(record, self, item)

@@ -18,8 +18,9 @@ from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
 from gifster.uploads.errors import UploadError
 from gifster.uploads.fields import UploadFailure
+from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
-from gifster.uploads.rows import locked_row
+from gifster.uploads.rows import locked_row, row_of
 from gifster.uploads.stored import StoredFile, delete_files
 
 logger = logging.getLogger("gifster.uploads")
@@ -43,11 +44,11 @@ class Attachment:
     def __init__(self, table: str, pk: Any, column: str, key: str) -> None:
         self.mount = mount_named(table, column)
         self.model = self.mount.model
-        self.pk, self.key = pk, key
+        self.pk, self.key = from_job(self.model, pk), key
 
     def record(self) -> Any:
         """The record as it is now, or None."""
-        return self.model.get_or_none(self.model._meta.primary_key == self.pk)
+        return row_of(self._named())
 
     def overtaken(self, record: Any) -> None:
         """Say that there is nothing to do any more.
@@ -61,7 +62,11 @@ class Attachment:
 
     def locked(self) -> Any:
         """The row as it is now, locked until the transaction ends, or None."""
-        return locked_row(self.model(**{self.model._meta.primary_key.name: self.pk}))
+        return locked_row(self._named())
+
+    def _named(self) -> Any:
+        """A record that has nothing but its primary key."""
+        return self.model(**{self.model._meta.primary_key.name: self.pk})
 
     def update(self, columns: dict[str, Any]) -> None:
         """Write columns of the row."""
@@ -75,7 +80,7 @@ class Attachment:
         Returns:
           False if the row names them after all: a second copy of the job has stored the same.
         """
-        record = self.model.get_or_none(self.model._meta.primary_key == self.pk)
+        record = self.record()
         named = {
             file
             for item in ([] if record is None else self.mount.stored_files(record))

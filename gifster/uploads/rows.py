@@ -4,13 +4,26 @@ from typing import Any
 
 import peewee
 
+from gifster.jobs import Job
+
+
+def select(model: Any, *fields: Any) -> Any:
+    """A query of all rows, also of those that the model's own `select()` hides (soft deletion): an
+    upload is no less an upload for that."""
+    return peewee.Model.select.__func__(model, *fields)  # type: ignore[attr-defined]
+
+
+def row_of(record: Any) -> Any:
+    """The row of a record as it is now; None if there is none."""
+    return select(type(record)).where(record._pk_expr()).get_or_none()
+
 
 def locked_row(record: Any) -> Any:
     """The row as it is now, locked until the transaction ends; None if it is gone.
 
     SQLite has locked the whole database by then.
     """
-    query = type(record).select().where(record._pk_expr())
+    query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
     return (query.for_update() if locks else query).get_or_none()
 
@@ -18,3 +31,31 @@ def locked_row(record: Any) -> Any:
 def real_database(database: Any) -> Any:
     """The database itself, where a model names one that is to be set later."""
     return database.obj if isinstance(database, peewee.DatabaseProxy) else database
+
+
+def check_model(model: Any) -> None:
+    """Raises `TypeError` unless uploads can be kept safely on a model, as far as is known when the
+    model is set up; says what to do."""
+    key = model._meta.primary_key
+    if key is False or isinstance(key, peewee.CompositeKey):
+        raise TypeError(
+            f"{model.__name__} has uploads, and no primary key of one column: add one "
+            "(id = AutoField()), and make what was the key a unique index"
+        )
+    theirs, ours = (real_database(m._meta.database) for m in (model, Job))
+    if theirs is not None and ours is not None and theirs is not ours:
+        raise TypeError(
+            f"{model.__name__} has uploads, and is in another database than the outbox, so an "
+            "upload and its job cannot be one transaction: bind both to one database "
+            "(database.bind(gifster.jobs.TABLES))"
+        )
+
+
+def check_outbox(model: Any) -> None:
+    """Raises `TypeError` unless a model and the outbox are in one database now."""
+    check_model(model)
+    if real_database(Job._meta.database) is None:
+        raise TypeError(
+            f"{model.__name__} has uploads, and the outbox has no database: bind it to the "
+            "model's (database.bind(gifster.jobs.TABLES))"
+        )

@@ -2,97 +2,155 @@
 
 What was assigned is written in one transaction with its job. What was not assigned is left alone: a
 record that was loaded before a worker stored its file, and is saved for another reason, cannot undo
-what the worker did. Files that a row lets go of are removed by a job of the same transaction.
+what the worker did. Files that a row lets go of are removed by a job of the same transaction. What
+a rollback takes back is assigned again (`saved.py`).
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
+import peewee
+
 from gifster.jobs import transaction
+from gifster.uploads import bulk
+from gifster.uploads.attached import attached
 from gifster.uploads.changes import Change, ListChange
-from gifster.uploads.rows import locked_row
+from gifster.uploads.rows import check_model, check_outbox, locked_row, real_database
+from gifster.uploads.saved import Saved, follow, settle
 
 
 def teach_saving(model: Any) -> None:
-    """Wrap `save()` and `delete_instance()` of a model class, once in a line of inheritance."""
+    """Wrap what writes rows of a model class, once in a line of inheritance."""
     if getattr(model, "_saves_uploads", False):
         return
     model._saves_uploads = True
-    save, delete_instance = model.save, model.delete_instance
+    save, delete_instance, validate = model.save, model.delete_instance, model.validate_model
 
     def save_with_uploads(
         record: Any, force_insert: bool = False, only: Iterable[Any] | None = None
     ) -> Any:
-        mounts = _mounts(record)
-        creating = force_insert or record._pk is None
-        wanted = _names(record, only)
-        changed = [mount for mount in mounts if mount.name in wanted and mount.of(record).changed]
-        if not creating:
-            hands_off = {name for mount in mounts for name in mount.columns}
-            hands_off |= {field.name for field in record._meta.get_primary_keys()}
-            only = [name for name in wanted if name not in hands_off]
-            only += [name for mount in changed for name in mount.columns]
-            if not only:
-                return 0
-        if changed:
-            return _save(record, changed, creating, lambda: save(record, force_insert, only))
-        return save(record, force_insert, only)
+        with attached(record).saving(record):
+            return _save(record, force_insert, only, save)
 
     def delete_with_uploads(record: Any, *arguments: Any, **options: Any) -> Any:
         with transaction(record._meta.database):
             row = locked_row(record)
             deleted = delete_instance(record, *arguments, **options)
-            if row is not None:
-                for mount in _mounts(row):
+            # A model that only marks its rows as deleted keeps their files.
+            if row is not None and locked_row(record) is None:
+                for mount in bulk.mounts_of(row):
                     _change(row, mount).let_go(mount.stored_files(row))
         return deleted
 
+    def validate_model(cls: Any) -> None:
+        validate()
+        check_model(cls)
+
     model.save, model.delete_instance = save_with_uploads, delete_with_uploads
+    model.validate_model = classmethod(validate_model)
+    bulk.teach(model)
 
 
-def _save(record: Any, changed: list[Any], creating: bool, save_row: Callable[[], Any]) -> Any:
+def _save(
+    record: Any, force_insert: bool, only: Iterable[Any] | None, save: Callable[..., Any]
+) -> Any:
+    settle(record)
+    mounts = bulk.mounts_of(record)
+    creating = force_insert or record._pk is None
+    wanted = _names(record, only)
+    for mount in mounts:
+        if mount.name in wanted:
+            mount.prepare(record, creating=creating)
+    changed = [mount for mount in mounts if mount.name in wanted and mount.of(record).changed]
+    if not creating:
+        hands_off = {name for mount in mounts for name in mount.columns}
+        hands_off |= {field.name for field in record._meta.get_primary_keys()}
+        only = [name for name in wanted if name not in hands_off]
+        only += [name for mount in changed for name in mount.columns]
+        if not only:
+            return 0
+    elif only is not None:
+        only = wanted + [name for mount in changed for name in mount.columns]
     changes = [_change(record, mount) for mount in changed]
+    saved = Saved(record, changes, creating=creating)
+    followed = (changes or creating) and real_database(record._meta.database).in_transaction()
+    if followed:
+        follow(record)  # before the jobs, so that it knows the outcome before these are sent
+    if changes:
+        check_outbox(type(record))
+        result = _save_changes(saved, creating, lambda: _save_row(save, record, force_insert, only))
+    else:
+        result = _save_row(save, record, force_insert, only)
+    if followed:
+        attached(record).open.append(saved)
+    else:
+        saved.committed()
+    return result
+
+
+def _save_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) -> Any:
+    record, changes = saved.record, saved.changes
     with ExitStack() as resources:
         for change in changes:
             for incoming in change.incoming:
                 incoming.prepare(resources)
         try:
             with transaction(record._meta.database):
-                before = {} if creating else _present_row(record).__data__
+                before = None if creating else _present_row(record).__data__
                 for change in changes:
                     change.write(before)
-                saved = save_row()
+                result = save_row()
                 for change in changes:
                     change.written()
         except BaseException:
-            for change in changes:
-                change.undo()
+            _failed(saved)
             raise
     for change in changes:
-        change.saved()
-    return saved
+        change.taken()
+    return result
+
+
+def _save_row(save: Callable[..., Any], record: Any, *arguments: Any) -> Any:
+    with bulk.saving():
+        return save(record, *arguments)
+
+
+def _failed(saved: Saved) -> None:
+    """A `save()` has raised: what was assigned stays, to be saved again, unless the commit went
+    through and what failed came after it."""
+    try:
+        undone = saved.is_undone(rolled_back=True)
+    except peewee.PeeweeException:
+        return  # the connection was lost, perhaps after the commit: the sweep will see
+    if undone:
+        saved.undo()
+    else:
+        for change in saved.changes:
+            change.taken()
+        saved.committed()
 
 
 def _change(record: Any, mount: Any) -> Change:
     return (ListChange if mount.many else Change)(record, mount)
 
 
-def _mounts(record: Any) -> list[Any]:
-    return [field for field in record._meta.sorted_fields if hasattr(field, "stored_files")]
-
-
 def _present_row(record: Any) -> Any:
     row = locked_row(record)
     if row is None:
-        raise type(record).DoesNotExist(f"{record!r} is gone: nothing was saved")
+        raise type(record).DoesNotExist(
+            f"there is no row of {type(record).__name__} {record._pk!r}: nothing was saved "
+            "(a new record with a key of its own is saved with force_insert=True)"
+        )
     return row
 
 
 def _names(record: Any, only: Iterable[Any] | None) -> list[str]:
     if only is not None:
-        return [field if isinstance(field, str) else field.name for field in only]
+        fields = [f if isinstance(f, peewee.Field) else record._meta.combined[f] for f in only]
+        return [field.name for field in fields]
     if record._meta.only_save_dirty:
-        attached = [mount.name for mount in _mounts(record)]
-        return [*attached, *(name for name in record.dirty_field_names if name not in attached)]
+        attached_columns = [mount.name for mount in bulk.mounts_of(record)]
+        dirty = [name for name in record.dirty_field_names if name not in attached_columns]
+        return [*attached_columns, *dirty]
     return [field.name for field in record._meta.sorted_fields]

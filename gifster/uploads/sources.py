@@ -3,6 +3,7 @@ checked on the way.
 
 * an open file, a `Path`, or `bytes`
 * a part of a multipart form (anything with a `filename` and a `stream` to read from)
+* a file that a record has, stored or waiting, which is copied
 * a data URI (RFC 2397), as canvases and paste boxes give them
 * a cache id: what `cache_id()` gave out for a file that is in the cache already, so that a form can
   be shown again without its file being chosen again, or that a client wrote there directly
@@ -12,7 +13,9 @@ checked on the way.
 import base64
 import binascii
 import io
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,17 +27,24 @@ from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter, clean_fi
 from gifster.uploads.config import config, storage
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid, DataUriInvalid
 from gifster.uploads.storage.base import PresignedUpload, Presigning
+from gifster.uploads.stored import StoredFile
 from gifster.uploads.validation import Limits
 
 #: How long a cache id is good (seconds): the sweep leaves what is in the cache for an hour.
 CACHE_ID_S = 3600
 
 
+#: What has been taken in of a form's parts, which can be read only once.
+_parts: MutableMapping[Any, CachedFile] = weakref.WeakKeyDictionary()
+
+
 def take_in(rules: type[Limits], source: Any, filename: str = "") -> CachedFile:
     """Take a whole upload into the cache.
 
     Parameters:
-      source: an open binary file, a `Path`, bytes, a form's part, or a data URI.
+      source: an open binary file, which is read from its beginning if it can be, a `Path`, bytes, a
+        form's part, a data URI, or a file that a record has: a `CachedFile` or a `StoredFile`, of
+        which this becomes a copy.
       filename: the name to remember; by default the source's own.
 
     Raises:
@@ -48,15 +58,54 @@ def take_in(rules: type[Limits], source: Any, filename: str = "") -> CachedFile:
     if isinstance(source, Path):
         with source.open("rb") as file:
             return _take_in(rules, file, filename or source.name)
+    if isinstance(source, (CachedFile, StoredFile)):
+        return _copy(rules, source, filename)
     if hasattr(source, "stream") and hasattr(source, "filename"):
-        return _take_in(rules, source.stream, filename or source.filename or "")
+        return _take_in_form_part(rules, source, filename or source.filename or "")
     if hasattr(source, "read"):
         name = getattr(source, "name", "")
         return _take_in(rules, source, filename or (name if isinstance(name, str) else ""))
     raise TypeError(f"a {type(source).__name__} is no file, path, bytes, form part or data URI")
 
 
+def _copy(rules: type[Limits], source: CachedFile | StoredFile, filename: str) -> CachedFile:
+    try:
+        with storage(source.storage).open(source.key) as file:
+            return _take_in(rules, file, filename or source.filename)
+    except FileNotFoundError:
+        raise CacheFileMissing("The file that is to be copied is not there any more.") from None
+
+
+def _take_in_form_part(rules: type[Limits], part: Any, filename: str) -> CachedFile:
+    """A transaction that is run again assigns the same part again, which may have been read."""
+    if _is_seekable(part.stream):
+        return _take_in(rules, part.stream, filename)
+    if (before := _taken_before(part)) is not None:
+        return before
+    cached = _take_in(rules, part.stream, filename)
+    _remember(part, cached)
+    return cached
+
+
+def _taken_before(part: Any) -> CachedFile | None:
+    try:
+        return _parts.get(part)
+    except TypeError:
+        return None
+
+
+def _remember(part: Any, cached: CachedFile) -> None:
+    with suppress(TypeError):  # nothing that can be remembered
+        _parts[part] = cached
+
+
+def _is_seekable(source: Any) -> bool:
+    return bool(source.seekable()) if hasattr(source, "seekable") else False
+
+
 def _take_in(rules: type[Limits], source: IO[bytes], filename: str) -> CachedFile:
+    if _is_seekable(source):
+        source.seek(0)
     writer = CacheWriter(rules, filename)
     try:
         while piece := source.read(PIECE_BYTES):
@@ -82,6 +131,8 @@ async def take_in_part(
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
     """
+    if (before := _taken_before(part)) is not None:
+        return before
     writer = CacheWriter(rules, part.filename) if part.filename else None
     cached: CachedFile | None = None
     gathered = bytearray()
@@ -100,6 +151,7 @@ async def take_in_part(
     finally:
         if cached is None and writer is not None:
             await run(writer.abort)
+    _remember(part, cached)
     return cached
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
 
@@ -54,6 +54,19 @@ class StoredFile:
     source: str = ""
     position: int = 0
     unprocessed: bool = False
+
+    _from_row: ClassVar[bool] = False
+
+    def from_row(self) -> "StoredFile":
+        """The same, as the database gives it to the record that it loads."""
+        object.__setattr__(self, "_from_row", True)
+        return self
+
+    def is_from_row(self) -> bool:
+        """Whether it is on its way from the database to a record; said once."""
+        was = self._from_row
+        object.__setattr__(self, "_from_row", False)
+        return was
 
     def url(self, expires_s: int | None = None) -> str:
         """Where a browser finds the original; see `Storage.url`."""

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import dramatiq
 
 from gifster.jobs import Job
+from gifster.uploads.keys import to_job
 from gifster.uploads.storage.base import Listing, Storage, check_key
 
 
@@ -38,7 +39,7 @@ def enqueued(actor: str | None = None, record: Any = None) -> list[Job]:
         job
         for job in jobs
         if (actor is None or job.actor == actor)
-        and (record is None or job.arguments[:2] == [record._meta.table_name, record._pk])
+        and (record is None or job.arguments[:2] == [record._meta.table_name, to_job(record)])
     ]
 
 

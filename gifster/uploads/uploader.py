@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gifster.jobs import Job, enqueue
+from gifster.uploads import keys
+from gifster.uploads.attached import Slot, attached
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
 from gifster.uploads.imaging.probe import ImageInfo, extension
@@ -40,16 +42,15 @@ class Uploader(Limits):
         self.mount = mount
         #: In a list-valued column: which of its files this is.
         self.item = item
-        #: The upload assigned since the record was last saved.
-        self.assigned: CachedFile | None = None
-        #: Whether the file goes when the record is saved.
-        self.removing = False
+        #: What was decided since the record was last saved.
+        self.slot = Slot() if mount.many else attached(record).slot(mount.name)
 
     # What an uploader may override.
 
     def store_dir(self) -> str:
         """The first part of the keys of this record's files."""
-        return f"{self.record._meta.table_name}/{self.mount.name}/{self.record._pk}"
+        table = self.record._meta.table_name
+        return f"{table}/{self.mount.name}/{keys.segment(self.record)}"
 
     def filename(self, version: str | None, upload: CachedFile | StoredFile) -> str:
         """The last part of a file's key, without the extension, which its content decides.
@@ -101,6 +102,16 @@ class Uploader(Limits):
     # What the record has.
 
     @property
+    def assigned(self) -> CachedFile | None:
+        """The upload assigned since the record was last saved."""
+        return self.slot.assigned
+
+    @property
+    def removing(self) -> bool:
+        """Whether the file goes when the record is saved."""
+        return self.slot.removing
+
+    @property
     def stored(self) -> StoredFile | None:
         """The file that is stored, with its facts."""
         if self.mount.many:
@@ -141,17 +152,24 @@ class Uploader(Limits):
         """Take a new file, which replaces the present one when the record is saved.
 
         Parameters:
-          source: an open file, a path, bytes, a form's part, a data URI, or what is in the cache
-            already (a `CachedFile`, which belongs to this record from then on).
+          source: an open file, which is read from its beginning, a path, bytes, a form's part, a
+            data URI, or what is in the cache already (a `CachedFile`, which belongs to this record
+            from then on). A file that another record has, or this one has stored, is copied: a
+            `CachedFile`, a `StoredFile`, or an uploader.
           filename: the name to remember; by default the source's own.
 
         Raises:
           UploadError: the uploader does not take it.
         """
+        if isinstance(source, Uploader):
+            source = source.assigned or source.cached or source.stored
+            if source is None:
+                return self.remove()
         if not isinstance(source, CachedFile):
             self.before_cache(filename)
             source = take_in(type(self), source, filename)
         self._take(source)
+        return None
 
     def assign_remote(self, url: str) -> None:
         """Fetch the file that a URL leads to, and take it; see `remote.py`.
@@ -179,7 +197,8 @@ class Uploader(Limits):
 
     def remove(self) -> None:
         """Let the file go when the record is saved."""
-        self.assigned, self.removing = None, True
+        self.slot.assigned, self.slot.removing = None, True
+        self._is_dirty()
 
     @property
     def changed(self) -> bool:
@@ -209,7 +228,8 @@ class Uploader(Limits):
             raise LookupError(f"{type(self).__name__} has no version {sorted(unknown)[0]!r}")
         if self.stored is None:
             return None
-        where = (self.record._meta.table_name, self.record._pk, self.mount.name, self.stored.key)
+        pk = keys.to_job(self.record)
+        where = (self.record._meta.table_name, pk, self.mount.name, self.stored.key)
         return enqueue(
             "recreate_versions",
             *where,
@@ -220,12 +240,20 @@ class Uploader(Limits):
         )
 
     def _take(self, cached: CachedFile) -> None:
+        if not cached.claim(self.slot):
+            cached = take_in(type(self), cached)
+            cached.claim(self.slot)
         try:
             self.after_cache(cached)
         except BaseException:
             cached.delete()
             raise
-        self.assigned, self.removing = cached, False
+        self.slot.assigned, self.slot.removing = cached, False
+        self._is_dirty()
+
+    def _is_dirty(self) -> None:
+        """So that `save(only=record.dirty_fields)` saves it."""
+        self.record._dirty.add(self.mount.name)
 
     def let_go(self, stored: StoredFile) -> None:
         """In the transaction in which the row stops naming a stored file."""
@@ -238,7 +266,7 @@ class Uploader(Limits):
         A job, so that it happens exactly if the transaction does, also when that is a savepoint.
         """
         if files:
-            where = (self.record._meta.table_name, self.record._pk, self.mount.name)
+            where = (self.record._meta.table_name, keys.to_job(self.record), self.mount.name)
             enqueue("remove_files", *where, files, queue=config.queue)
 
     # Making and storing the files: what `saving` and the workers call.

@@ -1,0 +1,117 @@
+"""What a record has in hand for its mounted columns: what was assigned and not saved yet, and the
+saves whose transaction has not ended.
+
+It lies on the record and holds no uploader, so that a record that nobody has in hand any more is
+gone at once, with what it held.
+"""
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gifster.uploads.rows import real_database
+
+if TYPE_CHECKING:
+    from gifster.uploads.cache import CachedFile
+    from gifster.uploads.saved import Outcome, Saved
+
+_NAME = "_attached"
+
+
+class Slot:
+    """What was decided about one column, or one file of a list, since the record was saved."""
+
+    def __init__(self) -> None:
+        #: The upload that the next save takes.
+        self.assigned: CachedFile | None = None
+        #: Whether the next save lets the file go.
+        self.removing = False
+
+    def clear(self) -> None:
+        """Nothing is decided any more."""
+        self.assigned, self.removing = None, False
+
+    def copy(self) -> "Slot":
+        """The same, for a copy of the record."""
+        slot = Slot()
+        slot.assigned, slot.removing = self.assigned, self.removing
+        return slot
+
+
+class Attached:
+    """What one record has in hand."""
+
+    def __init__(self, record: Any) -> None:
+        self._owner = weakref.ref(record)
+        self._slots: dict[str, Slot] = {}
+        #: The uploaders of the columns, as long as somebody holds one.
+        self.uploaders: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        #: The lists of the list-valued columns.
+        self.lists: dict[str, Any] = {}
+        #: Saves whose transaction has not ended, as far as is known; the oldest first.
+        self.open: list[Saved] = []
+        #: What tells how that transaction ends; dead when it has.
+        self.outcome: weakref.ref[Outcome] | None = None
+        self._lock = threading.RLock()
+
+    def slot(self, column: str) -> Slot:
+        """What was decided about a column."""
+        return self._slots.setdefault(column, Slot())
+
+    @contextmanager
+    def saving(self, record: Any) -> Iterator[None]:
+        """Let one thread at a time save the record.
+
+        Raises:
+          RuntimeError: another thread is saving it, and cannot be waited for: it may wait for what
+            this thread's transaction has locked.
+        """
+        waits = not real_database(record._meta.database).in_transaction()
+        if not self._lock.acquire(blocking=waits):
+            raise RuntimeError(
+                f"another thread is saving this {type(record).__name__}: load the record in each "
+                "thread that changes it"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def copy(self, record: Any) -> "Attached":
+        """The same for a copy of the record, which gets files of its own when it is saved."""
+        attached = Attached(record)
+        attached._slots = {column: slot.copy() for column, slot in self._slots.items()}
+        attached.lists = {column: files.copy(record) for column, files in self.lists.items()}
+        return attached
+
+    def belongs_to(self, record: Any) -> bool:
+        """Whether it is that record's, and not that of one that it was copied from."""
+        return self._owner() is record
+
+    def __deepcopy__(self, memo: Any) -> "Attached":
+        return self  # the copied record makes its own, when it is asked for
+
+    def __reduce__(self) -> Any:
+        """Pickles as None: what is pickled of a record is what its row says."""
+        lists = any(files.changed for files in self.lists.values())
+        if lists or any(slot.assigned or slot.removing for slot in self._slots.values()):
+            raise TypeError("a record with a change to its uploads must be saved to be pickled")
+        return type(None), ()
+
+
+_making = threading.Lock()
+
+
+def attached(record: Any) -> Attached:
+    """What a record has in hand."""
+    found: Attached | None = record.__dict__.get(_NAME)
+    if found is None or not found.belongs_to(record):
+        with _making:  # one of two threads
+            found = record.__dict__.get(_NAME)
+            if found is None:
+                found = record.__dict__[_NAME] = Attached(record)
+            elif not found.belongs_to(record):
+                found = record.__dict__[_NAME] = found.copy(record)
+    return found
