@@ -1,15 +1,15 @@
-"""Cron's rules, as crontab(5) reads them, by APScheduler's triggers.
+"""Cron's rules, as crontab(5) writes them and cron(8) runs them.
 
-APScheduler counts the days of the week from Monday, and takes a day of the month and a day of the
-week as "both"; cron counts from Sunday, and takes them as "either".
+`cronsim` says which minutes of a wall clock a rule matches, and where summer time moves the moments
+of a rule with a fixed time of day. This module says what is wrong with a rule in a sentence, and
+reads the clock for the other rules.
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
+from cronsim import CronSim, CronSimError
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -20,11 +20,28 @@ NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: The fields: a name, its plural, what it may be, and the longest step that is taken.
+FIELDS = (
+    ("minute", "minutes", "0 to 59", 59),
+    ("hour", "hours", "0 to 23", 23),
+    ("day of the month", "days of the month", "1 to 31, or L", 30),
+    ("month", "months", "1 to 12, or jan to dec", 11),
+    ("day of the week", "days of the week", "0 to 7, or sun to sat", 99),
+)
+DAY, WEEKDAY = 2, 4
+#: Shifts of a clock by less than this are summer time; larger ones are corrections: cron(8).
+SHIFT = timedelta(hours=3)
+SOME_MOMENT = datetime(2000, 1, 1)
 
 
 def next_after(rule: str, timezone: str = "UTC") -> Callable[[float], float]:
-    """What says when a rule's next moment after another one is (seconds since the epoch).
+    """A function that returns the first moment of a rule after another moment (both in seconds
+    since the epoch).
+
+    Where summer time begins or ends, the moments are those of Debian's cron(8). A rule with a fixed
+    time of day runs once: right after the gap, where the clock skips its time; the first time,
+    where the clock shows it twice. A rule whose minute or hour begins with `*` runs as the clock
+    shows.
 
     Parameters:
       rule: five fields, or a nickname such as `@daily`.
@@ -35,53 +52,96 @@ def next_after(rule: str, timezone: str = "UTC") -> Callable[[float], float]:
         wrong.
     """
     fields = NICKNAMES.get(rule.strip(), rule).split()
-    if len(fields) != 5:
-        raise ValueError(f"a rule has 5 fields (minute hour day month weekday), {rule!r} has not")
+    if len(fields) != len(FIELDS):
+        raise ValueError(
+            f"a rule has 5 fields (minute hour day month weekday), {rule!r} has {len(fields)}"
+        )
     try:
         zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"there is no time zone {timezone!r}") from None
-    minute, hour, day, month, weekday = fields
-    when = {"minute": minute, "hour": hour, "month": month, "timezone": zone}
-    weekdays = _weekdays(weekday)
-    if day.startswith("*") or weekday.startswith("*"):
-        trigger = CronTrigger(day=day, day_of_week=weekdays, **when)
-    else:
-        trigger = OrTrigger(
-            [CronTrigger(day=day, **when), CronTrigger(day_of_week=weekdays, **when)]
-        )
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"there is no time zone {timezone!r} (write it as the IANA database does, such as "
+            "'Europe/Berlin')"
+        ) from None
+    plain = " ".join(_checked(number, field) for number, field in enumerate(fields))
+    wild = fields[0].startswith("*") or fields[1].startswith("*")
+    candidates = _as_the_clock_shows if wild else _once_a_time_of_day
 
     def after(moment: float) -> float:
-        before = datetime.fromtimestamp(moment, UTC)
-        following = trigger.get_next_fire_time(before, before)
-        if following is None:
-            raise ValueError(f"{rule!r} never comes true")
-        return float(following.timestamp())
+        try:
+            following = candidates(plain, moment, zone)
+            return next(found for found in following if found > moment)
+        except (CronSimError, StopIteration):
+            raise ValueError(f"{rule!r} never comes true") from None
 
     after(datetime.now(UTC).timestamp())
     return after
 
 
-def _weekdays(field: str) -> str:
-    """Cron's days of the week as a list of names."""
-    if field == "*":
-        return field
-    chosen: set[int] = set()
-    for part in field.lower().split(","):
-        days, _, step = part.partition("/")
-        first, _, last = days.partition("-")
-        begin, end = (0, 6) if days == "*" else (_weekday(first), _weekday(last or first))
-        if step and not last and days != "*":
-            end = 6
-        if begin > end:
-            raise ValueError(f"{part!r} are no days of the week, they run backwards")
-        chosen |= {day % 7 for day in range(begin, end + 1, int(step or 1))}
-    return ",".join(DAYS[day] for day in sorted(chosen))
+def _once_a_time_of_day(rule: str, moment: float, zone: ZoneInfo) -> Iterator[float]:
+    """The moments from about another one on. In a repeated hour, cronsim begins with the first."""
+    for found in CronSim(rule, datetime.fromtimestamp(moment, zone)):
+        yield found.timestamp()
 
 
-def _weekday(text: str) -> int:
-    if text in DAYS:
-        return DAYS.index(text)
-    if text.isdecimal() and int(text) <= 7:
-        return int(text)
-    raise ValueError(f"{text!r} is no day of the week (0 to 7, or sun to sat)")
+def _as_the_clock_shows(rule: str, moment: float, zone: ZoneInfo) -> Iterator[float]:
+    """The first moment after another one, alone.
+
+    cronsim gets a clock without a zone: where a zone's shift is no whole hour (Lord Howe, Chatham)
+    or begins within one, it leaves moments out (2.8).
+    """
+    wall = datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
+    again: list[float] = []  # when the clock shows times of the past for the second time
+    for shown in CronSim(rule, wall - SHIFT):
+        first, second = (_moment(shown, zone, fold) for fold in (0, 1))
+        again += [second] if second is not None and second > moment else []
+        if first is not None and first > moment:
+            yield min([first, *again])
+            return
+
+
+def _moment(shown: datetime, zone: ZoneInfo, fold: int) -> float | None:
+    """When a zone's clock shows a time for the first time (fold 0) or the last; None: never."""
+    moment = shown.replace(tzinfo=zone, fold=fold).timestamp()
+    there = datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
+    return moment if there == shown else None
+
+
+def _checked(number: int, field: str) -> str:
+    """A field as cronsim reads it.
+
+    Raises:
+      ValueError: it is none; says which part is wrong.
+    """
+    return ",".join(_checked_part(number, part) for part in field.lower().split(","))
+
+
+def _checked_part(number: int, part: str) -> str:
+    name, plural, allowed, longest = FIELDS[number]
+    if number == DAY and part == "last":
+        return "L"
+    span, slash, step = part.partition("/")
+    first, dash, last = span.partition("-")
+    if _is_field(number, first) and _is_field(number, last) and not _is_field(number, span):
+        raise ValueError(f"{part!r}: the {plural} run backwards (write two parts, with a comma)")
+    if not _is_field(number, span):
+        raise ValueError(f"{part!r} is no {name} ({allowed})")
+    if slash and not (step.isdecimal() and 1 <= int(step) <= longest):
+        raise ValueError(f"{part!r}: a step of {plural} is a number from 1 to {longest}")
+    if slash and dash and _is_field(number, f"{last}-{first}"):
+        return span  # one value: cronsim would count on from it to the end of the field
+    if number == WEEKDAY and slash and not dash and span != "*":
+        return f"{span}-6/{step}"  # Sunday is 0: cronsim would count it as 7, too
+    if not _is_field(number, part):
+        raise ValueError(f"{part!r} is no {name} ({allowed})")
+    return part
+
+
+def _is_field(number: int, text: str) -> bool:
+    fields = ["*"] * len(FIELDS)
+    fields[number] = text or "?"
+    try:
+        CronSim(" ".join(fields), SOME_MOMENT)
+    except CronSimError:
+        return False
+    return True

@@ -1,13 +1,23 @@
-"""The scheduler: what is done every so often, by APScheduler. Several may run at once."""
+"""The scheduler: what is done every so often, by APScheduler. Several may run at once.
+
+APScheduler goes by the machine's clock. `Every` and `go_on_when_the_clock_is_set_back` keep it at
+work when somebody sets that clock.
+"""
 
 import logging
 import signal
+import time
+from datetime import UTC, datetime, timedelta
+from threading import Thread
 
+from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from gifster.cron import next_after
 from gifster.database import db
 from gifster.jobs import Recurring, enqueue_recurring, forget_others, relay
+from gifster.jobs.relay import Clock
 from gifster.settings import Recurring as Setting
 from gifster.settings import Settings
 
@@ -20,19 +30,47 @@ ALWAYS = {"clean_up": Setting(cron="17 * * * *")}
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
+    # No look is too late: on a busy machine APScheduler leaves out what is late by a second.
     scheduler = BlockingScheduler(
-        timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1}
+        timezone="UTC", job_defaults={"max_instances": 1, "misfire_grace_time": None}
     )
     recurring = recurring_jobs(settings)
     with db.connection_context():
         forget_others(recurring)
-    every = {"trigger": "interval", "seconds": LOOK_EVERY_S}
-    scheduler.add_job(relay_outbox, args=[settings.worker.lease_s], **every)
-    scheduler.add_job(look_at_the_clock, args=[recurring], **every)
+    every = Every(LOOK_EVERY_S)
+    scheduler.add_job(relay_outbox, every, args=[settings.worker.lease_s])
+    scheduler.add_job(look_at_the_clock, every, args=[recurring])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
+    Thread(target=go_on_when_the_clock_is_set_back, args=[scheduler], daemon=True).start()
     logger.info("the scheduler is ready")
     scheduler.start()
+
+
+class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """A trigger that fires a number of seconds after it last fired.
+
+    APScheduler's own `interval` lists every time that it left out. After a clock was set forward by
+    years, the list takes minutes and all memory.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        return now + self._interval
+
+
+def go_on_when_the_clock_is_set_back(scheduler: BaseScheduler) -> None:
+    """Make all jobs of a running scheduler due whenever the clock was set back, for ever. Without
+    that they wait until the clock shows the time of before."""
+    clock = Clock()
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        if clock.was_set_back():
+            logger.warning("the clock was set back")
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=datetime.fromtimestamp(time.time(), UTC))
 
 
 def recurring_jobs(settings: Settings) -> dict[str, Recurring]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,10 @@ from gifster.database import db
 from gifster.jobs import Job, Recurring, State
 from gifster.scheduler import recurring_jobs
 from gifster.settings import Settings
+from tests.stack import Stack, eventually
 from tests.test_jobs import queued
+
+ROOT = Path(__file__).parent.parent
 
 
 def moments(rule: str, count: int, timezone: str = "UTC") -> list[str]:
@@ -203,3 +207,98 @@ def test_the_settings_add_recurring_jobs_and_cannot_lose_ours():
     assert (found["digest"].actor, found["digest"].arguments) == ("digest", [7])
     moved = recurring_jobs(Settings(recurring={"clean_up": "0 3 * * *"}))
     assert moved["clean_up"].rule == "0 3 * * *"
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Sets the clock of this process: it stands still at a moment."""
+    return lambda moment: monkeypatch.setattr(time, "time", moment.timestamp)
+
+
+def daily() -> dict[str, Recurring]:
+    return {"digest": Recurring("0 0 * * *", next_after("0 0 * * *"), "send_digest")}
+
+
+def due() -> datetime:
+    [row] = jobs.recurring_jobs()
+    return datetime.fromtimestamp(row.next_at, UTC)
+
+
+def test_a_job_that_ran_is_not_run_again_when_the_clock_is_set_back_a_little(
+    booted: Settings, set_clock: Callable[[datetime], None]
+):
+    set_clock(datetime(2026, 5, 1, 23, 59, tzinfo=UTC))
+    jobs.enqueue_recurring(daily())
+    set_clock(datetime(2026, 5, 2, 0, 5, tzinfo=UTC))
+    assert jobs.enqueue_recurring(daily()) == ["digest"]
+
+    set_clock(datetime(2026, 5, 1, 22, tzinfo=UTC))
+    assert jobs.enqueue_recurring(daily()) == []
+    set_clock(datetime(2026, 5, 2, 0, 1, tzinfo=UTC))
+    assert jobs.enqueue_recurring(daily()) == []
+    assert due() == datetime(2026, 5, 3, tzinfo=UTC)
+
+
+def test_what_a_clock_that_was_years_ahead_has_put_off_counts_from_now(
+    booted: Settings, set_clock: Callable[[datetime], None]
+):
+    # Given a machine that starts with a wrong clock, and a job that is seen there
+    set_clock(datetime(2036, 1, 1, 12, tzinfo=UTC))
+    jobs.enqueue_recurring(daily())
+    assert due() == datetime(2036, 1, 2, tzinfo=UTC)
+
+    # When the clock is set right, I expect its next moment by that
+    set_clock(datetime(2026, 5, 1, 12, tzinfo=UTC))
+    assert jobs.enqueue_recurring(daily()) == []
+    assert due() == datetime(2026, 5, 2, tzinfo=UTC)
+
+    # And no less when it was run under the wrong clock
+    set_clock(datetime(2036, 1, 2, 0, 1, tzinfo=UTC))
+    assert jobs.enqueue_recurring(daily()) == ["digest"]
+    set_clock(datetime(2026, 5, 1, 13, tzinfo=UTC))
+    jobs.enqueue_recurring(daily())
+    assert due() == datetime(2026, 5, 2, tzinfo=UTC)
+
+
+def test_moments_that_the_clock_was_set_over_are_made_up_for_once(
+    booted: Settings, set_clock: Callable[[datetime], None]
+):
+    set_clock(datetime(2026, 5, 1, 12, tzinfo=UTC))
+    jobs.enqueue_recurring(daily())
+
+    set_clock(datetime(2026, 5, 9, 12, tzinfo=UTC))
+
+    assert jobs.enqueue_recurring(daily()) == ["digest"]
+    assert jobs.enqueue_recurring(daily()) == []
+    assert due() == datetime(2026, 5, 10, tzinfo=UTC)
+
+
+WAIT_FOR_THE_RELAY = """
+from gifster import boot, jobs, settings
+from gifster.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue("nobody_knows_it", queue="carrierwave")
+    jobs.Job.update(send_at=1).execute()
+"""
+
+
+@pytest.mark.parametrize("seconds", [-86_400, 10 * 365 * 86_400], ids=["back", "years on"])
+def test_the_scheduler_goes_on_when_the_clock_is_set(
+    new_stack: Callable[..., Stack], tmp_path: Path, seconds: int
+):
+    # Given a scheduler at work
+    offset = tmp_path / "offset"
+    offset.write_text("0")
+    stack = new_stack(PYTHONPATH=str(ROOT / "chaos" / "clock"), CHAOS_CLOCK=str(offset))
+    stack.start("gifster", "scheduler")
+    assert stack.run("python", "-c", WAIT_FOR_THE_RELAY).returncode == 0
+    eventually(lambda: "relayed jobs=1" in stack.log("gifster-scheduler"))
+
+    # When the clock is set, and something waits to be sent
+    offset.write_text(str(seconds))
+    said = len(stack.log("gifster-scheduler"))
+    assert stack.run("python", "-c", WAIT_FOR_THE_RELAY).returncode == 0
+
+    # I expect it to be sent
+    eventually(lambda: "relayed jobs=" in stack.log("gifster-scheduler")[said:])

@@ -1,8 +1,9 @@
 """Recurring jobs: enqueued once at each of their moments, however many processes look after that.
 
 The next moment of each is a row. Whoever finds it past moves it on and enqueues the job, in one
-transaction: another that finds it past at the same time changes nothing. Moments that went by while
-nobody looked are made up for by one job. When the moments are is the caller's affair.
+transaction: another that finds it past at the same time changes nothing. One job makes up for all
+moments that went by while nobody looked, or that the clock was set over. When the moments are is
+the caller's affair.
 """
 
 import logging
@@ -16,6 +17,9 @@ import peewee
 from gifster.jobs.outbox import enqueue, transaction
 
 logger = logging.getLogger("gifster.jobs")
+
+#: A clock that is set back by less does not make what ran run again: cron(8).
+SET_BACK_S = 3 * 3600
 
 
 class RecurringJob(peewee.Model):
@@ -68,7 +72,9 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
                 conflict_target=[RecurringJob.name],
                 preserve=[RecurringJob.rule, RecurringJob.next_at],
             ).execute()
-        elif row.next_at <= now and _enqueue(row, job, now):
+        elif row.next_at > now:
+            _go_by_the_clock_of_now(row, job, now)
+        elif _enqueue(row, job, now):
             enqueued.append(name)
     return enqueued
 
@@ -83,13 +89,31 @@ def recurring_jobs() -> list[RecurringJob]:
     return list(RecurringJob.select().order_by(RecurringJob.next_at, RecurringJob.name))
 
 
+def _go_by_the_clock_of_now(row: RecurringJob, job: Recurring, now: float) -> None:
+    """Move a row's moment to where it belongs, if the clock was set back since it was written. A
+    job that ran shortly before that does not run again."""
+    if row.last_at is not None and now < row.last_at <= now + SET_BACK_S:
+        return
+    next_at = job.next_after(now)
+    if next_at < row.next_at:
+        RecurringJob.update(next_at=next_at).where(_as_read(row)).execute()
+        logger.warning("due sooner name=%s: the clock was set back", row.name)
+
+
 def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
-    mine = (RecurringJob.name == row.name) & (RecurringJob.next_at == row.next_at)
     with transaction(RecurringJob._meta.database):
-        moved = RecurringJob.update(next_at=job.next_after(now), last_at=now).where(mine).execute()
+        moved = (
+            RecurringJob.update(next_at=job.next_after(now), last_at=now)
+            .where(_as_read(row))
+            .execute()
+        )
         if not moved:
             return False
         if enqueue(job.actor, *job.arguments, queue=job.queue, unique=row.name) is None:
             logger.warning("not again yet name=%s: the last one is not done", row.name)
             return False
         return True
+
+
+def _as_read(row: RecurringJob) -> Any:
+    return (RecurringJob.name == row.name) & (RecurringJob.next_at == row.next_at)
