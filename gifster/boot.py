@@ -74,6 +74,9 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
         acl=settings.acl or None,
         encryption=settings.encryption or None,
         kms_key_id=settings.kms_key_id or None,
+        checksums=settings.checksums,
+        addressing=settings.addressing,
+        ca_file=settings.ca_file or None,
     )
 
 

@@ -1,4 +1,5 @@
-"""`gifster doctor`: does everything that Gifster leans on answer? One line each.
+"""`gifster doctor`: does everything that Gifster leans on answer, and do storages keep what they
+are sent? One line each.
 
 No worker, or no scheduler, is no failure where nothing waits for one: they may be about to start.
 """
@@ -8,18 +9,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import peewee
+import urllib3
 
 from gifster import database, jobs, mailers
 from gifster.boot import configure, connect_broker
 from gifster.database import db
 from gifster.jobs import Job
 from gifster.settings import Settings
+from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
+from gifster.uploads.storage.s3 import PART_BYTES
 
 #: How long a job may wait before somebody must be missing (seconds).
 PATIENCE_S = 30.0
+#: A file as small as a thumbnail; S3 takes larger ones in parts, which may go wrong on its own.
+SMALL_BYTES, IN_PARTS_BYTES = 1024, PART_BYTES + 1024
+CONTENT_TYPE = "image/gif"
+FETCH_TIMEOUT_S = 10.0
 
 
 def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
@@ -28,8 +37,8 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
     return [
         ("broker", lambda: jobs.ping(connect_broker(settings))),
         ("database", _database),
-        ("cache", lambda: _round_trip("cache")),
-        ("store", lambda: _round_trip("store")),
+        ("cache", lambda: _keeps_what_it_is_sent("cache")),
+        ("store", lambda: _keeps_what_it_is_sent("store", _fetcher(settings.store.ca_file))),
         ("mail", lambda: mailers.transport(settings.mail).check()),
         ("workers", lambda: _where_the_database_is(lambda: _workers(settings))),
         ("scheduler", lambda: _where_the_database_is(_scheduler)),
@@ -90,18 +99,71 @@ def _scheduler() -> str:
     return "nothing is overdue" if recurring else "none has run yet"
 
 
-def _round_trip(name: str) -> str:
-    """Keep a file in a storage, read it back, and remove it."""
-    content, key = secrets.token_bytes(1024), f"doctor/{secrets.token_hex(8)}"
+Fetch = Callable[[str], urllib3.BaseHTTPResponse]
+
+
+def _keeps_what_it_is_sent(name: str, fetch: Fetch | None = None) -> str:
+    """Keep files in a storage, read them back, fetch one as browsers do, and remove them.
+
+    Parameters:
+      fetch: what gets the answer to a URL; None where browsers do not go.
+    """
     kept = storage(name)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "probe"
-        source.write_bytes(content)
-        kept.upload(source, key, "application/octet-stream")
+    sizes = (SMALL_BYTES, IN_PARTS_BYTES) if isinstance(kept, S3Storage) else (SMALL_BYTES,)
+    fetched = ""
+    for size in sizes:
+        content, key = secrets.token_bytes(size), f"doctor/{secrets.token_hex(8)}.gif"
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe"
+            source.write_bytes(content)
+            kept.upload(source, key, CONTENT_TYPE)
+        try:
+            with kept.open(key) as file:
+                _refuse_difference(content, file.read(), "is read back")
+            if fetch and size == SMALL_BYTES:
+                fetched = _as_browsers_see_it(kept, key, content, fetch)
+        finally:
+            kept.delete(key)
+        if kept.exists(key):
+            raise RuntimeError("what was removed is still there")
+    in_parts = ", also in parts" if len(sizes) > 1 else ""
+    return f"written, read back, {fetched}removed{in_parts}"
+
+
+def _refuse_difference(sent: bytes, found: bytes, how: str) -> None:
+    if sent == found:
+        return
+    if len(sent) != len(found):
+        what = f"{len(sent):,} bytes were written, {len(found):,} are there"
+    else:
+        pairs = enumerate(zip(sent, found, strict=True), 1)
+        what = f"byte {next(at for at, (a, b) in pairs if a != b):,} is the first that differs"
+    raise RuntimeError(f"what was written is not what {how}: {what}")
+
+
+def _fetcher(ca_file: str) -> Fetch:
+    pool = urllib3.PoolManager(ca_certs=ca_file or None, timeout=FETCH_TIMEOUT_S)
+    once = urllib3.Retry(connect=0, read=0, redirect=3)
+    return lambda url: pool.request("GET", url, retries=once)
+
+
+def _as_browsers_see_it(kept: Storage, key: str, content: bytes, fetch: Fetch) -> str:
+    """Whether a file's URL leads to it. A server that cannot be reached from here is no failure:
+    browsers may be elsewhere."""
+    parts = urlsplit(kept.url(key))
+    if not parts.netloc:
+        return ""
+    origin = f"{parts.scheme}://{parts.netloc}"  # the rest of it may be a signature
     try:
-        with kept.open(key) as file:
-            if file.read() != content:
-                raise RuntimeError("what was written is not what is read back")
-    finally:
-        kept.delete(key)
-    return "written, read back, removed"
+        answer = fetch(parts.geturl())
+    except urllib3.exceptions.HTTPError as error:
+        return f"not fetched from {origin} ({getattr(error, 'reason', None) or error}), "
+    if answer.status != 200:
+        raise RuntimeError(
+            f"{origin} answers {answer.status} to the URL of a file that is there (are base_url, "
+            "prefix and the rights on the bucket as they should be?)"
+        )
+    _refuse_difference(content, answer.data, f"{origin} serves")
+    if (served := answer.headers.get("Content-Type")) != CONTENT_TYPE:
+        raise RuntimeError(f"{origin} serves {served} for what was written as {CONTENT_TYPE}")
+    return f"fetched from {origin}, "

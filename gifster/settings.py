@@ -146,6 +146,12 @@ class Storage(Section):
     acl: str = ""
     encryption: str = Field("", pattern=r"^$|^AES256$|^aws:kms$")
     kms_key_id: str = ""
+    #: A CRC32 with each upload. "auto": at Amazon's; many other servers do not know its framing.
+    checksums: Literal["auto", "when_supported", "when_required"] = "auto"
+    #: Where the bucket's name goes. "auto": into the path, except at Amazon's.
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    #: The certificates (PEM) that the server's is signed by, where no public authority's is.
+    ca_file: str = ""
 
     @model_validator(mode="after")
     def _has_a_bucket(self) -> "Storage":

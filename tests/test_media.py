@@ -2,6 +2,8 @@
 
 import pytest
 
+from gifster.api.middleware import _origins
+from gifster.settings import Store
 from tests import images
 from tests.stack import Stack
 
@@ -80,3 +82,14 @@ def test_a_missing_file_is_not_remembered_for_ever(stack: Stack):
 
     assert answer.status_code == 404
     assert "immutable" not in answer.headers.get("cache-control", "")
+
+
+@pytest.mark.parametrize(
+    ("addressing", "origin"),
+    [("auto", "https://s3.example.org:9000"), ("virtual", "https://gifs.s3.example.org:9000")],
+)
+def test_pages_may_show_images_from_where_the_bucket_is(addressing: str, origin: str):
+    store = Store(kind="s3", bucket="gifs", endpoint_url="https://s3.example.org:9000",
+                  addressing=addressing)  # fmt: skip
+
+    assert _origins(store) == [origin]

@@ -52,7 +52,10 @@ class Headers:
 
 def _origins(store: Storage) -> list[str]:
     """Where else than here a browser fetches images from."""
-    urls = [url for url in (store.base_url, store.endpoint_url) if url.startswith("http")]
+    endpoint_url = store.endpoint_url
+    if store.addressing == "virtual":
+        endpoint_url = endpoint_url.replace("://", f"://{store.bucket}.")
+    urls = [url for url in (store.base_url, endpoint_url) if url.startswith("http")]
     if store.kind == "s3" and not urls:
         region = store.region or "*"
         urls = [f"https://{store.bucket}.s3.{region}.amazonaws.com",

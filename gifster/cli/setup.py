@@ -4,6 +4,7 @@ import sys
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gifster.cli.root import Refused, cli, settings_here
@@ -35,10 +36,10 @@ def doctor() -> None:
     failed = False
     for name, check in checks(settings_here()):
         try:
-            table.add_row(name, "[green]ok[/green]", check())
+            table.add_row(name, "[green]ok[/green]", escape(check()))
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             failed = True
-            table.add_row(name, "[red]FAILS[/red]", str(error) or type(error).__name__)
+            table.add_row(name, "[red]FAILS[/red]", escape(str(error) or type(error).__name__))
     Console(width=200 if not sys.stdout.isatty() else None).print(table)
     sys.exit(1 if failed else 0)
 

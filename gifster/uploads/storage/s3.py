@@ -1,14 +1,15 @@
 """A bucket of S3, or of any server that speaks its language, as a storage.
 
 Files larger than 8 MiB go up in parts. Whatever the server or the network does wrong is tried again
-with growing pauses (botocore's standard mode), and then is a `StorageUnavailable`. boto3 is loaded
-with the first request.
+with growing pauses (botocore's standard mode), and then is a `StorageUnavailable`. How servers that
+are not Amazon's are spoken to is in `s3_client`; boto3 is loaded with the first request.
 """
 
 import io
+import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -19,9 +20,12 @@ from gifster.uploads.storage.base import (
     check_key,
     is_key,
 )
+from gifster.uploads.storage.s3_client import Addressing, Checksums, Connection, is_amazon
 
 PART_BYTES = 8 * 1024 * 1024
 READ_BYTES = 256 * 1024
+#: How a body begins that is framed as aws-chunked: the length of its first piece.
+_FRAMING = re.compile(rb"[0-9a-f]{1,8}(;chunk-signature=[0-9a-f]*)?\r\n", re.IGNORECASE)
 
 
 class S3Storage:
@@ -30,7 +34,8 @@ class S3Storage:
     Parameters:
       bucket: its name.
       prefix: what all keys begin with there, such as `cache/`.
-      endpoint_url: the server; None is Amazon's, of that region.
+      endpoint_url: the server; None is Amazon's, of that region. To be sure that another server
+        keeps what it is sent, `upload()` asks it for the file's size.
       access_key_id, secret_access_key: None leaves it to boto3's own search (roles, profiles).
       base_url: what comes before a key in `url()`, for public buckets and CDNs, such as
         `https://cdn.example.org`. Without one, URLs are signed.
@@ -39,6 +44,14 @@ class S3Storage:
       acl: such as `public-read`; None sends none, as buckets with owner enforcement want it.
       encryption: server-side encryption, `AES256` or `aws:kms`; None is the bucket's own default.
       kms_key_id: the key for `aws:kms`; None is the account's own.
+      checksums: whether uploads carry a CRC32 beside the signature, over https as a trailer in
+        `aws-chunked` framing: `when_supported`, or only `when_required` by the operation. `auto` is
+        the latter for servers that are not Amazon's, as many do not know the framing, and boto3's
+        own default for Amazon's.
+      addressing: where the bucket's name goes: `path` or `virtual` (`bucket.host`). `auto` is
+        `path` where there is an `endpoint_url`, else boto3's own choice.
+      ca_file: the certificates (PEM) that the server's must be signed by, instead of the public
+        authorities'; None leaves it to boto3 (`AWS_CA_BUNDLE`).
       timeout_s: how long one attempt may wait for an answer (seconds).
       attempts: how often a request is made before it counts as failed.
     """
@@ -58,18 +71,25 @@ class S3Storage:
         acl: str | None = None,
         encryption: str | None = None,
         kms_key_id: str | None = None,
+        checksums: Checksums = "auto",
+        addressing: Addressing = "auto",
+        ca_file: str | Path | None = None,
         timeout_s: float = 20.0,
         attempts: int = 4,
     ) -> None:
         self.bucket, self.prefix = bucket, prefix
         self.base_url, self.expires_s = base_url.rstrip("/"), expires_s
-        self._connection = {
-            "endpoint_url": endpoint_url or None,
-            "region_name": region or None,
-            "aws_access_key_id": access_key_id or None,
-            "aws_secret_access_key": secret_access_key or None,
-        }
-        self._timeout_s, self._attempts = timeout_s, attempts
+        self._connection = Connection(
+            endpoint_url=endpoint_url or None,
+            region=region or None,
+            access_key_id=access_key_id or None,
+            secret_access_key=secret_access_key or None,
+            checksums=checksums,
+            addressing=addressing,
+            ca_file=Path(ca_file) if ca_file else None,
+            timeout_s=timeout_s,
+            attempts=attempts,
+        )
         extra = {
             "CacheControl": cache_control,
             "ACL": acl,
@@ -94,6 +114,31 @@ class S3Storage:
                 ExtraArgs={"ContentType": content_type, **self._extra},
                 Config=transfer,
             )
+        if not is_amazon(self._connected().meta.endpoint_url):
+            self._check(key, source.stat().st_size)
+
+    def _check(self, key: str, size: int) -> None:
+        """Compare the size of what a server keeps of an upload, and have it delete what is wrong.
+
+        Amazon's servers compare a checksum. Others, and proxies before them, are known to keep the
+        framing with the file, or to cut it.
+        """
+        where = {"Bucket": self.bucket, "Key": self._name(key)}
+        kept, why = 0, "something on the way changes files"
+        with suppress(FileNotFoundError), self._translated(key):
+            kept = self._connected().head_object(**where)["ContentLength"]
+            if kept == size:
+                return
+            if kept > size:
+                begin = self._connected().get_object(**where, Range="bytes=0-127")["Body"].read()
+                if _FRAMING.match(begin):
+                    why = "it keeps the framing of aws-chunked with the file, so set "
+                    why += 'checksums = "when_required"'
+            self._connected().delete_object(**where)
+        raise StorageUnavailable(
+            f"S3 bucket {self.bucket!r}: the server was sent {size:,} bytes of {key} and keeps "
+            f"{kept:,} ({why})"
+        )
 
     def open(self, key: str) -> BinaryIO:
         with self._translated(key):
@@ -178,32 +223,13 @@ class S3Storage:
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    self._client = self._connect()
+                    self._client = self._connection.client()
         return self._client
-
-    def _connect(self) -> Any:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-
-        config = Config(
-            signature_version="s3v4",
-            connect_timeout=min(self._timeout_s, 5),
-            read_timeout=self._timeout_s,
-            retries={"mode": "standard", "total_max_attempts": self._attempts},
-            max_pool_connections=32,
-            # Servers other than Amazon's are seldom reachable as bucket.host.
-            s3={"addressing_style": "path"} if self._connection["endpoint_url"] else None,
-        )
-        try:
-            return boto3.session.Session().client("s3", config=config, **self._connection)
-        except (BotoCoreError, ValueError) as error:
-            raise StorageUnavailable(f"S3 cannot be used: {error}") from error
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
         try:
             yield
@@ -212,6 +238,11 @@ class S3Storage:
             if code in ("404", "NoSuchKey", "NotFound"):
                 raise FileNotFoundError(key) from None
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+        except SSLError as error:
+            raise StorageUnavailable(
+                f"S3 bucket {self.bucket!r}: {error} (is the server's certificate signed by an "
+                "authority of your own? then set ca_file)"
+            ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
 

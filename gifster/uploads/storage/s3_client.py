@@ -1,0 +1,107 @@
+"""The client for an S3 server: Amazon's own, or another one that speaks its language.
+
+Other servers get what every S3 server understands: no checksums beyond the signature's, and the
+bucket in the path. boto3 is loaded with the first client.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from gifster.uploads.storage.base import StorageUnavailable
+
+Checksums = Literal["auto", "when_supported", "when_required"]
+Addressing = Literal["auto", "path", "virtual"]
+
+#: What comes before the partition's domain in the names of Amazon's endpoints: s3.eu-central-1,
+#: s3-fips.dualstack.us-east-1, bucket.vpce-1a2b.s3.us-east-1.vpce. A load balancer or a machine
+#: in Amazon's domain is somebody's own server.
+_AMAZON = re.compile(r"(.+\.)?s3[a-z0-9-]*(\.dualstack)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Which server, how to sign, and how to speak to it; the parameters are `S3Storage`'s."""
+
+    endpoint_url: str | None
+    region: str | None
+    access_key_id: str | None
+    secret_access_key: str | None
+    checksums: Checksums
+    addressing: Addressing
+    ca_file: Path | None
+    timeout_s: float
+    attempts: int
+
+    def client(self) -> Any:
+        """A client of boto3. Opens no connection.
+
+        Raises:
+          StorageUnavailable: boto3 cannot use what it was given.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        if self.ca_file and not self.ca_file.is_file():
+            raise StorageUnavailable(f"S3 cannot be used: ca_file {self.ca_file} is no file")
+        try:
+            made = self._client(self.endpoint_url)
+            if not self.endpoint_url and not is_amazon(made.meta.endpoint_url):
+                # AWS_ENDPOINT_URL, or a profile, names another server.
+                made = self._client(made.meta.endpoint_url)
+        except (BotoCoreError, ValueError) as error:
+            raise StorageUnavailable(f"S3 cannot be used: {error}") from error
+        return made
+
+    def _client(self, endpoint_url: str | None) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        checksums: str | None = self.checksums
+        if checksums == "auto":  # None leaves it to boto3, and to AWS_REQUEST_CHECKSUM_CALCULATION
+            checksums = None if is_amazon(endpoint_url) else "when_required"
+        addressing: str = self.addressing
+        if addressing == "auto" and endpoint_url:
+            # Servers other than Amazon's are seldom reachable as bucket.host.
+            addressing = "path"
+        config = Config(
+            signature_version="s3v4",
+            connect_timeout=min(self.timeout_s, 5),
+            read_timeout=self.timeout_s,
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
+            max_pool_connections=32,
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+            s3=None if addressing == "auto" else {"addressing_style": addressing},
+        )
+        return boto3.session.Session().client(
+            "s3",
+            config=config,
+            endpoint_url=endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            verify=str(self.ca_file) if self.ca_file else None,
+        )
+
+
+@cache
+def is_amazon(endpoint_url: str | None) -> bool:
+    """Whether an endpoint is Amazon's own, in any of its partitions; None is.
+
+    The domains are those that botocore knows. An endpoint that is taken for another server's works
+    all the same: only the additional checksums are left out.
+    """
+    from botocore.session import get_session
+
+    if not endpoint_url:
+        return True
+    host = urlsplit(endpoint_url).hostname or ""
+    for partition in get_session().get_data("partitions")["partitions"]:
+        for suffix in {partition["outputs"][key] for key in ("dnsSuffix", "dualStackDnsSuffix")}:
+            name = host.removesuffix(f".{suffix}")
+            if name != host and _AMAZON.fullmatch(name):
+                return True
+    return False
