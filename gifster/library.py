@@ -187,6 +187,11 @@ def get_gif(gif_id: str) -> Gif:
     return gif
 
 
+def get_gifs(gif_ids: Sequence[str]) -> list[Gif]:
+    """Those of these GIFs that exist, in any order."""
+    return list(Gif.select().where(Gif.id.in_(gif_ids)))
+
+
 def gif_to_change(gif_id: str, user: User | None) -> Gif:
     """The GIF of that id, for somebody who is going to change it.
 

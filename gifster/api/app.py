@@ -10,7 +10,7 @@ from gifster.api import health, jobs, pages, problems
 from gifster.api.context import Context
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
-from gifster.api.live import Events
+from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin
 from gifster.api.openapi import OpenApi
@@ -36,8 +36,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     app.add_static_route(STATIC, STATIC_FOLDER.as_posix())
     if settings.store.kind == "local":
         app.add_static_route(MEDIA, settings.store.root.absolute().as_posix())
-    events = Events(context)
-    app.add_middleware(events)
+    watch = Watch(context)
+    app.add_middleware(watch)
     gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
     for path, resource, suffix in [
         ("/healthz", health.Health(), ""),
@@ -56,7 +56,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/api/stats", jobs.Stats(context), ""),
         ("/metrics", Metrics(context), ""),
         ("/openapi.json", OpenApi(), ""),
-        ("/events", events, ""),
+        ("/events", Events(watch), ""),
+        ("/cards", Cards(context, watch), ""),
         ("/", gallery, ""),
         ("/gifs", gallery, "upload"),
         ("/gifs/{gif_id}", gif_page, ""),

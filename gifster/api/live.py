@@ -1,4 +1,5 @@
-"""Live pages: `/events?gif=…&gif=…` tells a page when its GIFs change state (server-sent events).
+"""Live pages: a page says which GIFs it shows, and in what state; `POST /cards` answers with those
+that are no longer so. `GET /events?gif=…&gif=…` tells programs the same (server-sent events).
 
 One look at the database each half second serves all pages of this process, and there is none
 while no page is waiting for anything.
@@ -6,9 +7,11 @@ while no page is waiting for anything.
 
 import asyncio
 import logging
+import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import peewee
@@ -16,7 +19,9 @@ from falcon.asgi import SSEvent
 
 from gifster import library
 from gifster.api.context import Context
-from gifster.api.problems import Problem
+from gifster.api.problems import LATER, Problem
+from gifster.api.receive import json_object
+from gifster.api.representation import gifs_json
 
 logger = logging.getLogger("gifster.api")
 
@@ -24,7 +29,141 @@ INTERVAL_S = 0.5
 PING_S = 15
 #: A stream ends by then; the browser opens a new one by itself if it still waits for something.
 LIFETIME_S = 300
+#: How many GIFs a request may name, and how long one for cards may wait for a change.
 MAX_GIFS = 100
+MAX_HOLD_S = 20
+#: Databases limit the parameters of a query (SQLite 32,766; PostgreSQL 65,535).
+AT_ONCE = 500
+ID = re.compile(r"[\w-]{1,40}", re.ASCII)
+
+#: The state and the SHA-256 of the stored image; None for a GIF that is gone, or has no image yet.
+Known = tuple[str | None, str | None]
+
+
+def known(gif_ids: Sequence[str]) -> dict[str, Known]:
+    """What is known of any number of GIFs, each of which may be gone, or have an impossible id."""
+    found: dict[str, Known] = dict.fromkeys(gif_ids, (None, None))
+    # PostgreSQL refuses a query with a zero byte, and nobody else's answer may depend on that.
+    possible = [gif_id for gif_id in found if ID.fullmatch(gif_id)]
+    for some in peewee.chunked(possible, AT_ONCE):
+        found |= library.states(list(some))
+    return found
+
+
+class Watch:
+    """The looks at the database that all requests of this process share."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.stopping = False
+        self._known: dict[str, Known] = {}
+        self._waiting: list[Sequence[str]] = []
+        self._looked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def process_startup(self, scope: Any, event: Any) -> None:
+        """End all waiting on SIGTERM: the server waits for open requests, and streams never end.
+
+        The server has set the loop's own handler, which a Python handler leaves at work.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    @contextmanager
+    def over(self, gif_ids: Sequence[str]) -> Iterator[None]:
+        """Have each look take in these GIFs."""
+        self._waiting.append(gif_ids)
+        try:
+            yield
+        finally:
+            self._waiting.remove(gif_ids)
+
+    async def look(self) -> dict[str, Known]:
+        """What the next look finds, of the GIFs that it takes in; nothing if it fails, or takes
+        more than `PING_S` seconds."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._look())
+        try:
+            async with asyncio.timeout(PING_S):
+                await self._looked.wait()
+        except TimeoutError:
+            return {}
+        return self._known
+
+    async def _look(self) -> None:
+        try:
+            while self._waiting:
+                gif_ids = sorted({gif_id for some in self._waiting for gif_id in some})
+                try:
+                    self._known = await self.context.run(known, gif_ids)
+                except peewee.PeeweeException as error:
+                    self._known = {}
+                    logger.warning("the states cannot be read: %s", error)
+                looked, self._looked = self._looked, asyncio.Event()
+                looked.set()
+                await asyncio.sleep(INTERVAL_S)
+        finally:
+            self._task = None
+
+
+class Cards:
+    """`POST {"shown": {id: [state, image]}, "wait_s": …}`, what a page shows: the answer has the
+    cards of the GIFs that differ, `{"cards": {id: HTML}}`, null for those that are gone.
+
+    If none differs, the answer waits up to so many seconds until one does. The image is its
+    SHA-256. The page that asks this again and again misses nothing, whatever became of an answer.
+    """
+
+    def __init__(self, context: Context, watch: Watch) -> None:
+        self.context = context
+        self.watch = watch
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        shown, wait_s = _shown(await json_object(self.context, req))
+        changed = await self._changed(shown, wait_s)
+        resp.media = {"cards": await self.context.run(self._cards, changed)}
+
+    async def _changed(self, shown: dict[str, Known], wait_s: float) -> list[str]:
+        until = time.monotonic() + wait_s
+        with self.watch.over(list(shown)):
+            while True:
+                found = await self.watch.look()
+                if not found:
+                    raise Problem(
+                        503, "states_unavailable", "The states cannot be read now.", headers=LATER
+                    )
+                if not found.keys() >= shown.keys():
+                    continue  # that look had begun before
+                changed = [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
+                if changed or self.watch.stopping or time.monotonic() >= until:
+                    return changed
+
+    def _cards(self, gif_ids: list[str]) -> dict[str, str | None]:
+        card = self.context.templates.get_template("card.html")
+        gifs = gifs_json(library.get_gifs(gif_ids))
+        return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
+
+
+def _shown(document: dict[str, Any]) -> tuple[dict[str, Known], float]:
+    """What a page shows, with None for what is empty, and how long it would wait (seconds)."""
+    shown, wait_s = document.get("shown"), document.get("wait_s", 0)
+    if not isinstance(shown, dict) or not 1 <= len(shown) <= MAX_GIFS:
+        raise Problem(422, "field_invalid", f"shown must name 1 to {MAX_GIFS} GIFs.")
+    if not all(_is_pair(one) for one in shown.values()):
+        raise Problem(422, "field_invalid", "shown must give each GIF as [state, image].")
+    if not isinstance(wait_s, int | float) or not 0 <= wait_s <= MAX_HOLD_S:
+        raise Problem(422, "field_invalid", f"wait_s must be 0 to {MAX_HOLD_S} seconds.")
+    pairs = {gif_id: (state or None, image or None) for gif_id, (state, image) in shown.items()}
+    return pairs, float(wait_s)
+
+
+def _is_pair(value: object) -> bool:
+    match value:
+        case [None | str(), None | str()]:
+            return True
+    return False
 
 
 class Events:
@@ -32,23 +171,8 @@ class Events:
     change. The state is null for a GIF that is gone; the image is its SHA-256, null before it is
     stored."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self._waiting: list[list[str]] = []
-        self._states: dict[str, tuple[str | None, str | None]] = {}
-        self._looked = asyncio.Condition()
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = False
-
-    async def process_startup(self, scope: Any, event: Any) -> None:
-        """End all streams on SIGTERM: the server waits for open requests, and these never end.
-
-        The server has set the loop's own handler, which a Python handler leaves at work.
-        """
-        signal.signal(signal.SIGTERM, self._stop)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self._stopping = True
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
 
     async def on_get(self, req: Any, resp: Any) -> None:
         ids = req.get_param_as_list("gif") or []
@@ -58,40 +182,19 @@ class Events:
         resp.sse = self._stream(ids)
 
     async def _stream(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
-        seen: dict[str, tuple[str | None, str | None]] = {}
+        seen: dict[str, Known] = {}
         quiet_since = started = time.monotonic()
-        self._waiting.append(ids)
-        if self._task is None:
-            self._task = asyncio.create_task(self._look())
-        try:
-            while not self._stopping and time.monotonic() - started < LIFETIME_S:
-                async with self._looked:
-                    await self._looked.wait()
+        with self.watch.over(ids):
+            while not self.watch.stopping and time.monotonic() - started < LIFETIME_S:
+                found = await self.watch.look()
                 for gif_id in ids:
-                    if gif_id not in self._states:
+                    if gif_id not in found:
                         continue
-                    now = state, image = self._states[gif_id]
+                    now = state, image = found[gif_id]
                     if seen.get(gif_id) != now:
                         seen[gif_id], quiet_since = now, time.monotonic()
                         told = {"id": gif_id, "state": state, "image": image}
                         yield SSEvent(event="gif", json=told)
-                if time.monotonic() - quiet_since > PING_S:
+                if time.monotonic() - quiet_since >= PING_S:
                     quiet_since = time.monotonic()
                     yield None
-        finally:
-            self._waiting.remove(ids)
-
-    async def _look(self) -> None:
-        try:
-            while self._waiting:
-                ids = sorted({gif_id for waiting in self._waiting for gif_id in waiting})
-                try:
-                    found = await self.context.run(library.states, ids)
-                    self._states = {gif_id: found.get(gif_id, (None, None)) for gif_id in ids}
-                except peewee.PeeweeException as error:
-                    logger.warning("the states cannot be read: %s", error)
-                async with self._looked:
-                    self._looked.notify_all()
-                await asyncio.sleep(INTERVAL_S)
-        finally:
-            self._task = None

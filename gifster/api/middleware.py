@@ -46,8 +46,10 @@ class Headers:
             resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
             resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
             resp.set_header("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-            if not req.path.startswith(STATIC + "/"):
-                resp.set_header("Cache-Control", "no-store")
+            # Static files are asked for again each time (304), so that no page of a new release
+            # runs the script of the old one.
+            static = req.path.startswith(STATIC + "/")
+            resp.set_header("Cache-Control", "no-cache" if static else "no-store")
 
 
 def _origins(store: Storage) -> list[str]:

@@ -74,6 +74,8 @@ class Gallery(Page):
             tag=tag,
             next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
             max_bytes=self.context.settings.uploads.max_bytes,
+            max_tags=library.MAX_TAGS,
+            max_tag=library.MAX_TAG,
             form=form or UploadForm(),
             kept=form.keep() if form is not None else "",
             refusal=refusal,

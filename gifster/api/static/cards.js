@@ -1,0 +1,112 @@
+// Live states: as long as a GIF on the page is not done, the page tells the server what it shows, and gets
+// the cards of the GIFs that are in another state by now. So what it shows follows from the last answer
+// alone: an answer that was lost, or a change that nobody told, is made good by the next.
+import { prepare } from "./films.js";
+import { answerTo, follow, put, said } from "./follow.js";
+
+const AT_ONCE = 100; // that the server takes
+const HOLD_S = 5; // the server answers by then, if nothing changes
+const PAUSE_MS = 250;
+const SUM_UP_MS = 2000;
+
+const uploading = () => document.querySelector("#uploads[aria-busy=true]") !== null;
+const waits = (element) => ["", "queued", "processing"].includes(element.dataset.state);
+
+async function look(signal, afresh) {
+  const all = [...document.querySelectorAll("[data-gif]")];
+  const asked = afresh ? all : all.filter(waits);
+  const patient = asked.length <= AT_ONCE && !afresh && !uploading();
+  for (let at = 0; at < asked.length; at += AT_ONCE) {
+    const some = asked.slice(at, at + AT_ONCE);
+    const cards = await (patient ? held : atOnce)((wait_s) => cardsUnlike(some, wait_s, signal));
+    for (const [id, html] of Object.entries(cards)) await show(id, html, signal);
+  }
+  return [...document.querySelectorAll("[data-gif]")].some(waits) ? PAUSE_MS : Infinity;
+}
+
+// One of a browser's tabs waits for the server's answer at a time, and the others ask now and then: over
+// HTTP/1.1 it has six connections to a server for all of them. Without TLS it knows no locks, and none waits.
+let holding = false;
+
+const atOnce = (ask) => ask(0);
+
+async function held(ask) {
+  const holds = async (lock) => {
+    holding = Boolean(lock);
+    try { return await ask(lock ? HOLD_S : 0); } finally { holding = false; }
+  };
+  return navigator.locks ? navigator.locks.request("gifster", { ifAvailable: true }, holds) : holds(null);
+}
+
+async function cardsUnlike(elements, wait_s, signal) {
+  const shown = Object.fromEntries(elements.map(({ dataset }) => [dataset.gif, [dataset.state, dataset.image]]));
+  const headers = { "Content-Type": "application/json" };
+  const answer = await answerTo("/cards", { method: "POST", body: JSON.stringify({ shown, wait_s }), headers, signal });
+  return (await answer.json()).cards;
+}
+
+async function show(id, html, signal) {
+  for (const element of document.querySelectorAll(`[data-gif="${CSS.escape(id)}"]`)) {
+    if ("page" in element.dataset) {
+      await showPage(signal);
+    } else if (html === null) {
+      remove(element);
+    } else {
+      const holder = document.createElement("template");
+      holder.innerHTML = html.trim();
+      const fresh = holder.content.firstElementChild;
+      put(fresh, element);
+      tell(fresh);
+    }
+  }
+}
+
+function remove(card) {
+  const next = card.nextElementSibling ?? card.previousElementSibling;
+  const focused = card.contains(document.activeElement);
+  card.remove();
+  if (focused) (next?.querySelector("h3 a") ?? document.getElementById("main")).focus({ preventScroll: true });
+}
+
+// The page of a GIF, fetched rather than reloaded: without an answer, the old one stays.
+async function showPage(signal) {
+  const answer = await answerTo(location.href, { signal, headers: { Accept: "text/html" } }, [404]);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("main");
+  if (!fresh) throw new Error("that was no page of ours");
+  put(fresh, document.getElementById("main"));
+  document.title = page.title;
+  prepare(fresh);
+  const whole = fresh.querySelector("[data-page]");
+  if (whole) tell(whole);
+}
+
+// What has come to its end, in one sentence for all of the last two seconds.
+let ended = [], timer = null;
+
+function tell(element) {
+  if (waits(element)) return;
+  const title = element.querySelector("h1, h3").textContent;
+  const reason = element.querySelector(".failed")?.textContent;
+  ended.push({ failed: Boolean(reason), text: reason ? `“${title}” failed: ${reason}` : `“${title}” is ready.` });
+  timer ??= setTimeout(() => {
+    const failed = ended.filter((one) => one.failed).length, ready = ended.length - failed;
+    said("told", ended.length === 1 ? ended[0].text : `${ready} GIFs are ready.` + (failed ? ` ${failed} failed.` : ""));
+    ended = [];
+    timer = null;
+  }, SUM_UP_MS);
+}
+
+const wake = follow(look);
+
+/** Add the card of a GIF that the server has just accepted; the next look completes it. */
+export function appear({ id, title }) {
+  const card = document.getElementById("new-card").content.firstElementChild.cloneNode(true);
+  card.dataset.gif = id;
+  card.dataset.state = "";
+  card.querySelectorAll("a").forEach((link) => { link.href = `/gifs/${id}`; });
+  card.querySelector("h3 a").textContent = title;
+  document.getElementById("nothing")?.remove();
+  document.getElementById("gallery").prepend(card);
+  wake({ now: holding });
+}

@@ -1,0 +1,88 @@
+// Following: a page asks the server again and again, with one request at a time, so that no answer
+// overtakes another. Whatever goes wrong with a request, the next one makes good.
+
+const SLOWEST_MS = 15_000;
+// After that a connection is taken for dead, as after a laptop's sleep: the server holds no request for as long.
+const PATIENCE_MS = 20_000;
+const LOST = "Gifster does not answer. This page may be out of date; it keeps trying.";
+const SIGNED_OUT = "You are not signed in any more. Sign in and reload this page: it may be out of date.";
+
+/**
+ * Call `look(signal, afresh)` for ever, while the page can be seen. It returns how many milliseconds to
+ * wait until the next time, Infinity for until the returned function is called (`now`: even while a look is
+ * under way); it throws if there was no answer. `afresh`: nothing was heard for a while, so anything that the
+ * page shows may be out of date.
+ *
+ * A hidden page has no request open: a browser has six connections to a server over HTTP/1.1, for all its tabs.
+ */
+export function follow(look) {
+  let request = new AbortController(), afresh = false, failures = 0;
+  let wake = () => {};
+  const pause = (ms) => new Promise((resolve) => {
+    wake = resolve;
+    if (ms < Infinity) setTimeout(resolve, ms);
+  });
+
+  async function once() {
+    const stale = afresh || failures > 0;
+    afresh = false;
+    const own = request = new AbortController();
+    const patience = setTimeout(() => own.abort(), PATIENCE_MS);
+    try {
+      const next = await look(own.signal, stale);
+      failures = 0;
+      said("lost", "");
+      return next;
+    } catch (error) {
+      afresh ||= stale;
+      if (own.signal.reason === "away") return 0;
+      failures += 1;
+      if (failures > 1) said("lost", error.signedOut ? SIGNED_OUT : LOST);
+      return Math.min(1000 * 2 ** failures, SLOWEST_MS);
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  function back() {
+    afresh = true;
+    request.abort("away");
+    wake();
+  }
+
+  document.addEventListener("visibilitychange", () => document.hidden ? request.abort("away") : back());
+  addEventListener("pageshow", (event) => { if (event.persisted) back(); });
+  addEventListener("online", back);
+  (async () => {
+    for (;;) await pause(document.hidden ? Infinity : await once());
+  })();
+  return ({ now = false } = {}) => {
+    if (now) request.abort("away");
+    wake();
+  };
+}
+
+/** The answer to a request; it throws unless that was a success, or one of the `expected` statuses. */
+export async function answerTo(url, options, expected = []) {
+  const answer = await fetch(url, options);
+  if (answer.ok || expected.includes(answer.status)) return answer;
+  throw Object.assign(new Error(`${url}: ${answer.status}`), { signedOut: [401, 403].includes(answer.status) });
+}
+
+/** Put something into the place of something else, with the focus where it was. */
+export function put(fresh, old) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
+  const alike = (within) => [...within.querySelectorAll("a, button, summary")].filter(
+    (element) => kind(element) === kind(focused));
+  const place = focused && alike(old).indexOf(focused);
+  old.replaceWith(fresh);
+  if (!focused) return;
+  (focused === old ? fresh : alike(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
+}
+
+/** Write a sentence into one of the page's places for them, where a screen reader finds it. */
+export function said(where, sentence) {
+  const place = document.getElementById(where);
+  if (place.textContent !== sentence) place.textContent = sentence;
+}

@@ -1,0 +1,206 @@
+// Uploads: files wait in a queue, from which a few go to the server at a time. Each that is on its way has a
+// row with a bar; one that was refused keeps its row, with the reason, until somebody dismisses it.
+// If the server cannot be reached or wants us to wait, the queue waits and goes on by itself.
+import { appear } from "./cards.js";
+import { said } from "./follow.js";
+
+const AT_ONCE = 3;
+const LONGEST_WAIT_S = 600;
+// What comes with these is not stored, and will be taken another time.
+const LATER = [429, 502, 503];
+// The same file gets the same answer.
+const FOR_GOOD = [413, 415, 422];
+const GONE = "The file cannot be read any more. Choose it again.";
+const CUT = "The connection was lost. Nothing was stored.";
+const UNSURE = "The connection was lost before the answer came. Look whether the GIF is there before you try again.";
+
+const form = document.getElementById("upload");
+const byId = (id) => document.getElementById(id);
+const queue = [];
+let running = 0, chosen = 0, accepted = 0, failures = 0, heldUntil = 0, timer = null;
+
+function add(files, fields) {
+  if (!running && !queue.length) chosen = accepted = 0;
+  chosen += files.length;
+  queue.push(...files.map((file) => ({ file, fields })));
+  goOn();
+}
+
+function goOn() {
+  clearTimeout(timer);
+  const wait = heldUntil - Date.now();
+  if (wait > 0) timer = setTimeout(goOn, wait);
+  else while (running < AT_ONCE && queue.length) begin(queue.shift());
+  showSum();
+}
+
+async function begin(upload) {
+  running += 1;
+  upload.row ??= newRow(upload.file);
+  const answer = await sent(upload);
+  running -= 1;
+  const wait = waitAfter(answer);
+  if (answer.status === 202) {
+    failures = 0;
+    accepted += 1;
+    upload.row.remove();
+    appear(answer);
+  } else if (wait && !answer.unsure) {
+    queue.unshift(upload);
+    note(upload.row, `${answer.detail} Trying again by itself.`);
+  } else {
+    refuse(upload, answer);
+  }
+  if (wait) heldUntil = Math.max(heldUntil, Date.now() + 1000 * wait);
+  goOn();
+}
+
+// For how long the whole queue waits (seconds), 0 if the next file may go.
+function waitAfter({ status, local, retryAfter }) {
+  if (local || (status && !LATER.includes(status))) return 0;
+  failures += 1;
+  const wait = retryAfter || Math.min(2 ** Math.ceil(failures / AT_ONCE), 30);
+  return wait <= LONGEST_WAIT_S ? wait : 0;
+}
+
+async function sent({ file, fields, row }) {
+  const limit = Number(form.image.dataset.maxBytes);
+  if (file.size > limit) return { status: 413, local: true, detail: `The file is larger than ${limit / 1048576} MiB.` };
+  try {
+    const reader = file.stream().getReader();
+    await reader.read();
+    reader.cancel();
+  } catch {
+    return { status: 0, local: true, detail: GONE };
+  }
+  const body = new FormData();
+  Object.entries(fields).forEach(([key, value]) => body.append(key, value));
+  body.append("image", file);
+  const bar = row.querySelector("progress");
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    let whole = false;
+    request.upload.addEventListener("progress", (event) => { bar.value = event.loaded / event.total; });
+    request.upload.addEventListener("load", () => { whole = true; });
+    request.addEventListener("loadend", () => {
+      const { status } = request, unsure = whole && !status;
+      let told = {};
+      try { told = JSON.parse(request.responseText); } catch { /* a proxy's page, or none */ }
+      const reason = status ? `The server answered with ${status}.` : unsure ? UNSURE : CUT;
+      const retryAfter = Number(status && request.getResponseHeader("Retry-After"));
+      resolve({ detail: reason, ...told, status, unsure, retryAfter });
+    });
+    request.open("POST", "/api/gifs");
+    request.send(body);
+  });
+}
+
+function newRow(file) {
+  const row = document.createElement("li");
+  const name = document.createElement("span");
+  name.textContent = name.title = file.name;
+  const bar = document.createElement("progress");
+  bar.max = 1;
+  bar.value = 0;
+  bar.setAttribute("aria-label", `Uploading ${file.name}`);
+  row.append(name, bar);
+  byId("progress").append(row);
+  return row;
+}
+
+function note(row, text) {
+  row.querySelector("p")?.remove();
+  const place = document.createElement("p");
+  place.className = "state";
+  place.textContent = text;
+  row.append(place);
+  return place;
+}
+
+function refuse(upload, { status, local, detail }) {
+  const reason = note(upload.row, detail);
+  reason.classList.add("failed");
+  reason.setAttribute("role", "alert");
+  upload.row.querySelector("progress").hidden = true;
+  upload.row.classList.add("refused");
+  if (!local && !FOR_GOOD.includes(status)) {
+    upload.row.append(button("Try again", upload.file.name, () => {
+      leave(upload.row);
+      queue.push({ file: upload.file, fields: upload.fields });
+      heldUntil = 0;
+      goOn();
+    }));
+  }
+  upload.row.append(button("Dismiss", upload.file.name, () => leave(upload.row)));
+}
+
+function button(label, name, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "plain";
+  made.textContent = label;
+  made.setAttribute("aria-label", `${label}: ${name}`);
+  made.addEventListener("click", act);
+  return made;
+}
+
+// Take a refused row away; the focus goes to the next.
+function leave(row) {
+  const next = row.nextElementSibling ?? row.previousElementSibling;
+  row.remove();
+  (next?.querySelector("button") ?? form.image).focus();
+  showSum();
+}
+
+const stay = (event) => event.preventDefault();
+
+function showSum() {
+  const busy = running + queue.length > 0;
+  const text = `${accepted} of ${chosen} files uploaded`;
+  byId("uploads").setAttribute("aria-busy", String(busy));
+  byId("sum").hidden = !busy || chosen < 2;
+  byId("sum").querySelector("span").textContent = text;
+  byId("sum").querySelector("progress").max = chosen || 1;
+  byId("sum").querySelector("progress").value = accepted;
+  byId("dismiss").hidden = document.querySelectorAll("#progress .refused").length < 2;
+  if (busy) addEventListener("beforeunload", stay);
+  else removeEventListener("beforeunload", stay);
+  if (!busy && chosen > 1) said("told", `${text}.`);
+}
+
+function tagsAreFine() {
+  const { tags } = form.elements;
+  const names = new Set(tags.value.split(",").map((tag) => tag.trim().toLowerCase()).filter(Boolean));
+  const { maxTags, maxTag } = tags.dataset;
+  const long = [...names].some((name) => name.length > Number(maxTag));
+  tags.setCustomValidity(
+    names.size > Number(maxTags) ? `Give at most ${maxTags} tags.` : long ? `A tag has at most ${maxTag} characters.` : "");
+  return tags.reportValidity();
+}
+
+function upload(files) {
+  if (!tagsAreFine()) return;
+  add(files, { title: files.length === 1 ? form.elements.title.value : "", tags: form.elements.tags.value });
+  form.reset();
+}
+
+const drop = form.querySelector(".drop");
+form.image.multiple = true;
+form.elements.tags.addEventListener("input", (event) => event.target.setCustomValidity(""));
+form.addEventListener("submit", (event) => {
+  // A form that was refused has its file on the server already: it goes as it is.
+  if (!form.image.files.length) return;
+  event.preventDefault();
+  upload([...form.image.files]);
+});
+["dragover", "dragleave", "drop"].forEach((kind) => drop.addEventListener(kind, (event) => {
+  event.preventDefault();
+  drop.classList.toggle("over", kind === "dragover");
+  if (kind === "drop" && event.dataTransfer.files.length) upload([...event.dataTransfer.files]);
+}));
+byId("dismiss").addEventListener("click", () => {
+  document.querySelectorAll("#progress .refused").forEach((row) => row.remove());
+  form.image.focus();
+  showSum();
+});
+addEventListener("online", () => { heldUntil = 0; goOn(); });
