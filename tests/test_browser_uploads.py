@@ -145,6 +145,27 @@ def test_a_file_that_is_gone_is_told_from_a_lost_connection(
     context.close()
 
 
+def test_an_upload_that_moves_no_more_is_given_up(chromium: Any, stack: Stack):
+    # Given a connection that has died without a word
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.clock.install()
+    page.goto("/")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/gifs", hold, times=1)
+    choose(page, payload("Still.gif", images.gif()))
+    eventually(lambda: page.evaluate("1") and held)
+
+    page.clock.fast_forward(125_000)
+
+    page.locator("#progress li").get_by_text("The connection was lost").wait_for()
+    context.close()
+
+
 def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
     page = open_page()
     held: list[Any] = []

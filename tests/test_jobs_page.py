@@ -307,3 +307,31 @@ def test_it_is_no_wider_than_its_window(signed_in, enqueue, width: int):
         page.get_by_role("link", name=name).click()
         page.locator(f"a[aria-current]:has-text('{name}')").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_the_list_of_a_state_follows(signed_in, enqueue):
+    page = signed_in()
+    page.goto("/jobs?state=dead")
+    page.evaluate("window.notReloaded = true")
+
+    enqueue(("charge", ["order 10"], {}))
+
+    page.get_by_role("row", name=re.compile("order 10")).wait_for()
+    assert page.evaluate("window.notReloaded") is True
+
+
+def test_a_page_that_may_not_follow_any_more_says_so(chromium: Any, stack: Stack):
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/login")
+    page.get_by_label("E-mail address").fill(ADMIN)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("heading", name="Queues").wait_for()
+
+    # When I sign out in another tab
+    context.clear_cookies()
+
+    page.get_by_text("You are not signed in any more.").wait_for()
+    context.close()

@@ -35,7 +35,7 @@ async function held(ask) {
     holding = Boolean(lock);
     try { return await ask(lock ? HOLD_S : 0); } finally { holding = false; }
   };
-  return navigator.locks ? navigator.locks.request("gifster", { ifAvailable: true }, holds) : holds(null);
+  return navigator.locks ? navigator.locks.request("gifster-cards", { ifAvailable: true }, holds) : holds(null);
 }
 
 async function cardsUnlike(elements, wait_s, signal) {
@@ -90,8 +90,8 @@ function tell(element) {
   const reason = element.querySelector(".failed")?.textContent;
   ended.push({ failed: Boolean(reason), text: reason ? `“${title}” failed: ${reason}` : `“${title}” is ready.` });
   timer ??= setTimeout(() => {
-    const failed = ended.filter((one) => one.failed).length, ready = ended.length - failed;
-    said("told", ended.length === 1 ? ended[0].text : `${ready} GIFs are ready.` + (failed ? ` ${failed} failed.` : ""));
+    const failed = ended.filter((one) => one.failed).length;
+    said("told", ended.length === 1 ? ended[0].text : `GIFs ready: ${ended.length - failed}, failed: ${failed}.`);
     ended = [];
     timer = null;
   }, SUM_UP_MS);

@@ -37,6 +37,7 @@ export function follow(look) {
       afresh ||= stale;
       if (own.signal.reason === "away") return 0;
       failures += 1;
+      console.debug(error);
       if (failures > 1) said("lost", error.signedOut ? SIGNED_OUT : LOST);
       return Math.min(1000 * 2 ** failures, SLOWEST_MS);
     } finally {

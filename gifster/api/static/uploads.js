@@ -5,7 +5,8 @@ import { appear } from "./cards.js";
 import { said } from "./follow.js";
 
 const AT_ONCE = 3;
-const LONGEST_WAIT_S = 600;
+// A connection that moves nothing for so long is dead, as after a laptop's sleep. The server takes less to answer.
+const STALL_MS = 120_000;
 // What comes with these is not stored, and will be taken another time.
 const LATER = [429, 502, 503];
 // The same file gets the same answer.
@@ -37,6 +38,7 @@ function goOn() {
 async function begin(upload) {
   running += 1;
   upload.row ??= newRow(upload.file);
+  upload.row.querySelector("p")?.remove();
   const answer = await sent(upload);
   running -= 1;
   const wait = waitAfter(answer);
@@ -59,8 +61,7 @@ async function begin(upload) {
 function waitAfter({ status, local, retryAfter }) {
   if (local || (status && !LATER.includes(status))) return 0;
   failures += 1;
-  const wait = retryAfter || Math.min(2 ** Math.ceil(failures / AT_ONCE), 30);
-  return wait <= LONGEST_WAIT_S ? wait : 0;
+  return retryAfter || Math.min(2 ** Math.ceil(failures / AT_ONCE), 30);
 }
 
 async function sent({ file, fields, row }) {
@@ -79,10 +80,18 @@ async function sent({ file, fields, row }) {
   const bar = row.querySelector("progress");
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
-    let whole = false;
-    request.upload.addEventListener("progress", (event) => { bar.value = event.loaded / event.total; });
+    let whole = false, stall;
+    const moves = () => {
+      clearTimeout(stall);
+      stall = setTimeout(() => request.abort(), STALL_MS);
+    };
+    request.upload.addEventListener("progress", (event) => {
+      bar.value = event.loaded / event.total;
+      moves();
+    });
     request.upload.addEventListener("load", () => { whole = true; });
     request.addEventListener("loadend", () => {
+      clearTimeout(stall);
       const { status } = request, unsure = whole && !status;
       let told = {};
       try { told = JSON.parse(request.responseText); } catch { /* a proxy's page, or none */ }
@@ -92,6 +101,7 @@ async function sent({ file, fields, row }) {
     });
     request.open("POST", "/api/gifs");
     request.send(body);
+    moves();
   });
 }
 
