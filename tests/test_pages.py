@@ -30,6 +30,15 @@ def test_every_answer_has_security_headers(stack: Stack, path: str):
     assert "camera=()" in headers["permissions-policy"]
 
 
+def test_a_script_is_asked_for_again_each_time(stack: Stack):
+    first = stack.client.get("/static/gifster.js")
+    assert first.headers["cache-control"] == "no-cache"
+
+    again = stack.client.get("/static/gifster.js", headers={"If-None-Match": first.headers["etag"]})
+
+    assert again.status_code == 304
+
+
 def test_pages_have_no_inline_script_or_style(stack: Stack):
     gif_id = stack.finished(stack.upload(images.gif(), tags="a").json()["id"])["id"]
     for path in ("/", f"/gifs/{gif_id}", "/signup", "/login"):

@@ -32,7 +32,7 @@ LIFETIME_S = 300
 #: How many GIFs a request may name, and how long one for cards may wait for a change.
 MAX_GIFS = 100
 MAX_HOLD_S = 20
-#: Databases limit the parameters of a query (SQLite 32,766; PostgreSQL 65,535).
+#: Databases limit the parameters of a query (PostgreSQL 65,535; SQLite 32,766, if not told more).
 AT_ONCE = 500
 ID = re.compile(r"[\w-]{1,40}", re.ASCII)
 

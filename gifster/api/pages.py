@@ -1,5 +1,5 @@
-"""The pages: plain forms and plain HTML, which work without JavaScript. `static/gifster.js` adds
-progress bars, several files at once, and cards that change by themselves."""
+"""The pages: plain forms and plain HTML, which work without JavaScript. The scripts in
+`static/` add progress bars, several files at once, and cards that change by themselves (`live`)."""
 
 from typing import Any
 from urllib.parse import urlencode
