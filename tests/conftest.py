@@ -183,10 +183,18 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]
         yield server
 
 
-@pytest.fixture(params=["folders and SQLite", "S3 and PostgreSQL"])
+PLATFORMS = ["folders and SQLite", "S3 and PostgreSQL"]
+
+
+@pytest.fixture(params=PLATFORMS)
 def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Platform:
     """What an application of a stranger's stands on: each kind of storage and database."""
-    if request.param == "folders and SQLite":
+    return new_platform(request.param, request, tmp_path)
+
+
+def new_platform(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Platform:
+    """A platform of one of the two kinds."""
+    if kind == PLATFORMS[0]:
         return Platform(f"sqlite:///{tmp_path}/var/gifster.db", None)
     server = request.getfixturevalue("postgresql_server")
     return Platform(new_postgresql(server, tmp_path.name), request.getfixturevalue("s3_server"))

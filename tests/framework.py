@@ -75,6 +75,9 @@ class Application:
         database.bind(TABLES)
         self.cache: Storage
         self.store: Storage
+        #: More storages, by name.
+        self.also: dict[str, Storage] = {}
+        self._s3 = s3
         if s3 is None:
             self.cache_folder, self.store_folder = folder / "cache", folder / "store"
             self.cache = LocalStorage(self.cache_folder)
@@ -93,8 +96,14 @@ class Application:
 
     def configure(self, **options: Any) -> None:
         """Set the framework's options, as the application does at its start."""
-        storages = {"cache": self.cache, "store": self.store}
+        storages = {"cache": self.cache, "store": self.store, **self.also}
         configure(storages, **{"secret": "a secret of the tests"} | options)
+
+    def within_store(self, below: str = "") -> Storage:
+        """The store once more, or what is below a folder of it."""
+        if self._s3 is None:
+            return LocalStorage(self.store_folder / below)
+        return self._s3.storage(self.store_folder.name, prefix=f"{below}/" if below else "")
 
     def _declare_actors(self) -> None:
         from gifster.uploads import actors

@@ -23,36 +23,55 @@ if TYPE_CHECKING:
 @cli.command()
 @click.option("--repair", is_flag=True, help="Remove what is abandoned, enqueue what is stuck.")
 @click.option(
+    "--force",
+    is_flag=True,
+    help="With --repair: also remove more than 100 files that are more than a tenth of a storage's.",
+)
+@click.option(
     "--older-than",
     type=click.IntRange(0),
     default=3600,
     show_default=True,
     help="Leave files alone that are younger (seconds): uploads may be under way.",
 )
-def fsck(repair: bool, older_than: int) -> None:
+def fsck(repair: bool, force: bool, older_than: int) -> None:
     """Compare the files with the database, and list what does not fit.
 
-    The scheduler has the same done every hour, with --repair.
+    It removes only what Gifster wrote and nothing names. It says which other files it left alone,
+    and why: files of others, and files of which it could not tell. It removes nothing from a
+    storage in which it would remove more than 100 files and more than one in ten; --force does. The
+    scheduler has the same done every hour, with --repair and without --force.
+
+    The exit code is 0 if everything fits, or was mended; 1 if something is left to be done or
+    could not be read; 2 if the options make no sense. Files of others do not count.
     """
     from gifster.uploads.sweep import sweep
 
+    if force and not repair:
+        raise click.UsageError("--force needs --repair: without it nothing is removed")
     settings = settings_here()
     if repair:
         connect_our_broker(settings)
     with open_database(settings):
-        found = sweep(repair=repair, min_age_s=older_than)
-    mended = " (mended)" if repair else ""
-    for kind, meaning in (
-        ("abandoned", f"in the cache, and nothing waits for it{mended}"),
-        ("orphans", f"stored, and no row names it{mended}"),
-        ("stuck", f"waits, and no job is about it{mended}"),
-        ("missing", "a row names it, and it is not there"),
+        found = sweep(repair=repair, min_age_s=older_than, force=force)
+    for kind, meaning, mends in (
+        ("abandoned", "in the cache, and nothing waits for it", True),
+        ("orphans", "stored, and no row names it", True),
+        ("stuck", "waits, and no job is about it", True),
+        ("missing", "a row names it, and it is not there", False),
     ):
         for item in getattr(found, kind):
-            click.echo(f"{kind:<10} {item}  {meaning}")
+            held = found.held_back(item.partition(":")[0])
+            mended = " (mended)" if repair and mends and not held else ""
+            click.echo(f"{kind:<10} {item}  {meaning}{mended}")
+    for left in found.left_alone:
+        click.echo(f"left alone {left}")
     counts = found.counts()
-    click.echo(", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    sys.exit(1 if (counts["missing"] if repair else sum(counts.values())) else 0)
+    always = ("abandoned", "orphans", "missing", "stuck")
+    said = [kind for kind, count in counts.items() if count or kind in always]
+    click.echo(", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in said))
+    to_do = ("missing", "held_back", "unread") + (() if repair else always)
+    sys.exit(1 if any(counts[kind] for kind in to_do) else 0)
 
 
 @cli.group()

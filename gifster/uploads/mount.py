@@ -27,7 +27,8 @@ U = TypeVar("U", bound=Uploader)
 
 COMPANIONS = ("tmp", "processing", "state", "error")
 
-_models: dict[str, Any] = {}
+#: All models with mounted columns, in the order of their definition. Several may have one table.
+_models: dict[Any, None] = {}
 
 
 class _MountAccessor(peewee.FieldAccessor):
@@ -65,7 +66,7 @@ class Mount(peewee.Field, Generic[U]):
         super().bind(model, name, set_attribute)
         if set_attribute:
             teach_saving(model)
-            _models[model._meta.table_name] = model
+            _models[model] = None
             self._add_attributes(model)
 
     def _add_attributes(self, model: Any) -> None:
@@ -260,26 +261,33 @@ def mounts_of(model: Any) -> list[Mount[Any]]:
 
 
 def mount_named(table: str, column: str) -> Mount[Any]:
-    """The mounted column of that name.
+    """The mounted column of that name; of several, the one whose rows are beside the outbox, and
+    that was defined last.
 
     Raises:
       LookupError: this process knows none; says what to do.
     """
-    found = {mount.name: mount for mount in mounts_of(_models[table])} if table in _models else {}
-    if column not in found:
+    found = [
+        mount
+        for model in sorted(mounted_models(), key=is_beside_outbox)
+        if model._meta.table_name == table
+        for mount in mounts_of(model)
+        if mount.name == column
+    ]
+    if not found:
         raise LookupError(
             f"no model with an uploader has the column {table}.{column}: "
             "import its module where the actors are imported"
         )
-    return found[column]
+    return found[-1]
 
 
 def mounted_models() -> list[Any]:
-    """The models that have mounted columns, and a table in the outbox's database."""
-    return [
-        model
-        for model in _models.values()
-        if model._meta.database is not None
-        and real_database(model._meta.database) is real_database(Job._meta.database)
-        and model.table_exists()
-    ]
+    """The models that have mounted columns, as far as this process has imported them."""
+    return list(_models)
+
+
+def is_beside_outbox(model: Any) -> bool:
+    """Whether a model's rows are in the database of the outbox."""
+    database = real_database(model._meta.database)
+    return database is not None and database is real_database(Job._meta.database)

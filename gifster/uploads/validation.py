@@ -30,6 +30,9 @@ class Limits:
     cache = "cache"
     #: What their keys begin with there.
     cache_dir = ""
+    #: What all its stored keys begin with, and those of no other uploader; only for the sweep, and
+    #: needed only where `store_dir()` needs more of a record than its primary key (see `sweep`).
+    store_prefix: str | None = None
     #: Content types taken, told by the content and never by the name; None takes any. A content
     #: that shows no type is `application/octet-stream`.
     allow_types: Collection[str] | None = frozenset(IMAGE_EXTENSIONS)

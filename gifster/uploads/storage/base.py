@@ -59,10 +59,18 @@ class Storage(Protocol):
 
 @runtime_checkable
 class Listing(Protocol):
-    """A storage that can say what it keeps."""
+    """A storage that can say what it keeps.
+
+    One that several objects may stand for, or that may lie within another one, also has a
+    `place`: a text that is the same for all of them, and with which the place of what is within it
+    begins. It and a key are the full name of a file.
+    """
 
     def walk(self) -> Iterator[tuple[str, float]]:
-        """All keys, and when each was last written (seconds since the epoch)."""
+        """All keys, in any order, and when each was last written (seconds since the epoch).
+
+        Raises an error where it cannot list all of them: what is not listed counts as not there.
+        """
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         """The names of files whose writer died, and last wrote before that moment.

@@ -8,6 +8,7 @@ Without fsync (`durable=False`) that holds for the crash of a process, not for t
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import shutil
 import time
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gifster.uploads.storage.base import check_key, is_key
+
+#: What `LocalWriter` calls a file until it is complete.
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 class LocalStorage:
@@ -57,13 +61,28 @@ class LocalStorage:
         path.unlink(missing_ok=True)
         _remove_empty_folders(path.parent, self.root)
 
+    @property
+    def place(self) -> str:
+        """What the folder is really called, with a slash at its end."""
+        return f"{self.root.resolve().as_posix().rstrip('/')}/"
+
     def walk(self) -> Iterator[tuple[str, float]]:
-        """All keys, and when each was last written (seconds since the epoch)."""
-        for path in self._files():
-            key = path.relative_to(self.root).as_posix()
+        """All keys, and when each was last written (seconds since the epoch).
+
+        Linked folders are not walked through. A folder that may not be read is an `OSError`.
+        """
+        for entry in self._entries(self.root):
+            key = self._key(entry)
             if is_key(key):
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    yield key, path.stat().st_mtime
+                with suppress(FileNotFoundError):  # deleted meanwhile, or a link that leads nowhere
+                    if not entry.is_dir():
+                        yield key, entry.stat().st_mtime
+
+    def links(self) -> Iterator[tuple[str, str]]:
+        """The symbolic links below the folder, as relative paths, and what each leads to."""
+        for entry in self._entries(self.root):
+            if entry.is_symlink():
+                yield self._key(entry), Path(entry.path).resolve().as_posix()
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         """Files whose writer died, and last wrote before that moment.
@@ -71,18 +90,32 @@ class LocalStorage:
         Parameters:
           remove: whether they go.
         """
-        for path in self._files():
-            if path.name.startswith(".") and path.name.endswith(".tmp"):
+        for entry in self._entries(self.root):
+            if _HALF_WRITTEN.fullmatch(entry.name) and not entry.is_symlink():
                 with suppress(FileNotFoundError):
-                    if path.stat().st_mtime < before:
-                        yield path.relative_to(self.root).as_posix()
+                    if entry.stat().st_mtime < before:
+                        yield self._key(entry)
                         if remove:
+                            path = Path(entry.path)
                             path.unlink()
                             _remove_empty_folders(path.parent, self.root)
 
-    def _files(self) -> Iterator[Path]:
-        for folder, _, names in os.walk(self.root):
-            yield from (Path(folder, name) for name in names)
+    def _entries(self, folder: Path | str) -> Iterator[os.DirEntry[str]]:
+        """What is no folder, one after the other: a folder may have a million entries."""
+        try:
+            entries = os.scandir(folder)
+        except FileNotFoundError:  # nothing was ever stored, or it was removed meanwhile
+            return
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if is_key(entry.name):  # not `lost+found`, which nobody may read
+                        yield from self._entries(entry.path)
+                else:
+                    yield entry
+
+    def _key(self, entry: os.DirEntry[str]) -> str:
+        return Path(entry.path).relative_to(self.root).as_posix()
 
     def url(self, key: str, expires_s: int | None = None) -> str:
         url = f"{self.base_url}/{check_key(key)}"

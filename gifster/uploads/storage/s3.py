@@ -8,7 +8,7 @@ are not Amazon's are spoken to is in `s3_client`; boto3 is loaded with the first
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -168,6 +168,11 @@ class S3Storage:
         )
         return signed
 
+    @property
+    def place(self) -> str:
+        """The bucket and what the keys begin with there, whichever way it is reached."""
+        return f"s3:{self.bucket}/{self.prefix}"
+
     def walk(self) -> Iterator[tuple[str, float]]:
         pages = self._connected().get_paginator("list_objects_v2")
         with self._translated(self.prefix):
@@ -177,12 +182,21 @@ class S3Storage:
                     if is_key(key):
                         yield key, item["LastModified"].timestamp()
 
-    def half_written(self, before: float, remove: bool) -> Iterator[str]:
-        """Uploads in parts that were never completed: a bucket keeps, and bills, their parts."""
+    def half_written(
+        self, before: float, remove: bool, ours: Callable[[str], bool] = is_key
+    ) -> Iterator[str]:
+        """Uploads in parts that were never completed: a bucket keeps, and bills, their parts.
+
+        Parameters:
+          before: only those that began before that moment.
+          remove: whether they go.
+          ours: of which keys, for a bucket that others write into, too.
+        """
         client = self._connected()
         with self._translated(self.prefix):
             for item in self._unfinished():
-                if item["Initiated"].timestamp() < before:
+                mine = ours(item["Key"].removeprefix(self.prefix))
+                if mine and item["Initiated"].timestamp() < before:
                     where = {"Key": item["Key"], "UploadId": item["UploadId"]}
                     if remove:
                         client.abort_multipart_upload(Bucket=self.bucket, **where)

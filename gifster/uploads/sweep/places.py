@@ -1,0 +1,55 @@
+"""The storages, told apart by where they really keep their files: two names can mean one folder,
+and one folder can be within another."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gifster.uploads.storage.base import Listing, Storage
+
+
+@dataclass
+class Place:
+    """Where one storage keeps files, or several that are the same."""
+
+    number: int
+    #: The first of the storages, and its name.
+    name: str
+    storage: Storage
+    #: With a key, the full name of a file.
+    prefix: str
+    #: How many files there are; None where that could not be found out.
+    files: int | None = None
+
+    @property
+    def listing(self) -> Listing | None:
+        """The storage, if it can be listed."""
+        return self.storage if isinstance(self.storage, Listing) else None
+
+    def key(self, name: str) -> str:
+        """The key of a full name."""
+        return name[len(self.prefix) :]
+
+
+class Places:
+    """All that `configure()` named."""
+
+    def __init__(self, storages: Mapping[str, Storage]) -> None:
+        self.names = list(storages)
+        self._of: dict[str, Place] = {}
+        found: dict[str, Place] = {}
+        for name, storage in storages.items():
+            prefix = getattr(storage, "place", None) or f"{type(storage).__name__} {id(storage)}:"
+            place = Place(len(found), name, storage, prefix)
+            self._of[name] = found.setdefault(prefix, place)
+        self._all = list(found.values())
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._all)
+
+    def of(self, name: str) -> Place | None:
+        """The place of a storage, by its name."""
+        return self._of.get(name)
+
+    def numbered(self, name: str) -> tuple[int, Place] | None:
+        """The number of a storage's name, and its place."""
+        return (self.names.index(name), self._of[name]) if name in self._of else None

@@ -1,0 +1,227 @@
+"""What the database says of files: the rows of the models, the jobs, and tables without a model.
+
+Everything is read past the models, column by column, in pieces: a `select()` of the application's
+own hides no row, and one row that makes no sense ends nothing but the reading of its table.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import peewee
+
+from gifster.jobs import Job
+from gifster.uploads.rows import real_database
+from gifster.uploads.storage.base import is_key
+from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
+from gifster.uploads.stored import StoredFile
+from gifster.uploads.sweep.ledger import Ledger
+from gifster.uploads.sweep.owners import Owner, bare_record
+from gifster.uploads.sweep.places import Places
+
+logger = logging.getLogger("gifster.uploads")
+
+BATCH = 500
+_KEY_IN_JSON = re.compile(r'"(?:key|source)":\s?"([^"\\]+)"')
+_TEXT = re.compile("text|char|json|clob|^$", re.IGNORECASE)
+
+
+class NotRead(Exception):
+    """A table could not be read whole; says why."""
+
+
+class Rows:
+    """Reads the rows of one model into the ledger.
+
+    Parameters:
+      owners: its mounted columns, with their numbers.
+    """
+
+    def __init__(self, owners: dict[int, Owner], places: Places, ledger: Ledger) -> None:
+        self._owners, self._places, self._ledger = owners, places, ledger
+        self._model = next(iter(owners.values())).mount.model
+
+    def read(self) -> None:
+        """Read all of them.
+
+        Raises:
+          NotRead: that is not possible. What was read is in the ledger.
+        """
+        pk = self._model._meta.primary_key
+        if not isinstance(pk, peewee.Field):
+            raise NotRead("the model has no single primary key")
+        fields: list[Any] = [pk]
+        says_something: Any = peewee.SQL("1 = 0")
+        for owner in self._owners.values():
+            tmp, state = (owner.mount.companion(name) for name in ("tmp", "state"))
+            fields += [owner.mount, *filter(None, (tmp, state))]
+            for column in filter(None, (owner.mount, tmp)):
+                says_something |= column.is_null(False)
+        unreadable = []
+        try:
+            query = peewee.ModelSelect(self._model, fields).where(says_something)
+            for row in streamed(self._model._meta.database, *query.sql()):
+                try:
+                    self._note(row[0], dict(zip(fields[1:], row[1:], strict=True)))
+                except Exception as error:  # noqa: BLE001 said below
+                    unreadable.append(f"{row[0]}: {error!r}")
+                    del unreadable[3:]
+        except Exception as error:
+            raise NotRead(str(error).strip() or repr(error)) from error
+        if unreadable:
+            rows = "; ".join(f"{self._model._meta.table_name} {row}" for row in unreadable)
+            raise NotRead(f"these rows cannot be read: {rows}")
+
+    def _note(self, pk: Any, values: dict[Any, Any]) -> None:
+        read = {field.name: field.python_value(value) for field, value in values.items()}
+        record = bare_record(self._model, read)
+        for number, owner in self._owners.items():
+            failed = read.get(f"{owner.mount.name}_state") == "failed"
+            for stored in owner.mount.stored_files(record):
+                self._stored(number, owner, pk, stored, failed)
+            for cached in owner.mount.pending(record):
+                self._named(cached.storage, cached.key)
+                self._ledger.add("folders", folder_of(cached.key))
+                if not failed:
+                    self._ledger.add_waiting(number, pk, cached.key)
+
+    def _stored(self, number: int, owner: Owner, pk: Any, stored: StoredFile, failed: bool) -> None:
+        for storage, key in stored.files:
+            owner.named.add(storage)
+            self._named(storage, key)
+        if stored.unprocessed:
+            note_folder(self._ledger, stored.key)
+            if not failed:
+                self._ledger.add_waiting(number, pk, stored.key)
+
+    def _named(self, storage: str, key: str) -> None:
+        at = self._places.numbered(storage)
+        if at is None:
+            self._ledger.add("keys", key)
+        else:
+            number, place = at
+            self._ledger.add("named", number, place.prefix + key)
+
+
+def note_folder(ledger: Ledger, key: str) -> None:
+    """Note that files may come to be stored beside that of a key, or for it."""
+    stored = store_dir_and_folder(key)
+    if stored is not None:
+        ledger.add("folders", stored[1])
+    elif cache_dir(key) is not None:
+        ledger.add("folders", folder_of(key))
+
+
+def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
+    """Note what the jobs name, those that are dead among them.
+
+    Parameters:
+      known: the tables and mounted columns that this process knows.
+
+    Returns:
+      some tables and columns that jobs are about and that it does not know.
+
+    Raises:
+      NotRead: they cannot be read.
+    """
+    unknown: set[str] = set()
+    try:
+        query = peewee.ModelSelect(Job, [Job.arguments])
+        for (text,) in streamed(Job._meta.database, *query.sql()):
+            arguments = Job.arguments.python_value(text)
+            for word in _texts(arguments):
+                if is_key(word):
+                    ledger.add("said", word)
+                    note_folder(ledger, word)
+            about = _column(arguments)
+            if about is not None and about not in known and len(unknown) < 3:
+                unknown.add(".".join(about))
+    except Exception as error:
+        raise NotRead(str(error).strip() or repr(error)) from error
+    return sorted(unknown)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _column(arguments: list[Any]) -> tuple[str, str] | None:
+    """Which mounted column a job is about; None if it is none of the framework's."""
+    match arguments:
+        case [str(table), _, str(column), str(key), *_] if (
+            cache_dir(key) is not None or store_dir_and_folder(key) is not None
+        ):
+            return table, column
+        case [str(table), _, str(column), [[str(), str()], *_]]:
+            return table, column
+    return None
+
+
+def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
+    """Note the keys that the outbox's database has in columns that have not been read: those of
+    models that were not imported, of an earlier or a later release, or of nobody knows whom."""
+    database = real_database(Job._meta.database)
+    read = {
+        (owner.table, field.column_name)
+        for owner in known
+        for field in (owner.mount, owner.mount.companion("tmp"))
+        if field is not None
+    }
+    for table in database.get_tables():
+        if table == Job._meta.table_name:
+            continue
+        columns = [
+            column.name
+            for column in database.get_columns(table)
+            if (table, column.name) not in read and _TEXT.search(column.data_type or "")
+        ]
+        try:
+            for name in columns:
+                _read_column(ledger, database, table, name)
+        except Exception as error:  # noqa: BLE001 a virtual table, or one that is not for us
+            logger.debug("not looked into table=%s reason=%r", table, str(error))
+
+
+def _read_column(ledger: Ledger, database: Any, table: str, column: str) -> None:
+    name, of = _quoted(column), _quoted(table)
+    sql = f"SELECT {name} FROM {of} WHERE CAST({name} AS TEXT) LIKE '%\"key\"%'"  # noqa: S608
+    for (value,) in streamed(database, sql):
+        for key in _KEY_IN_JSON.findall(str(value)):
+            ledger.add("keys", key)
+            note_folder(ledger, key)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def streamed(database: Any, sql: str, values: Any = ()) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, of which only some are in memory at a time.
+
+    A query that fails ends no transaction around it, as it would with PostgreSQL.
+    """
+    database = real_database(database)
+    with guarded(database):
+        if isinstance(database, peewee.PostgresqlDatabase):
+            with database.connection().cursor(name="gifster_sweep") as cursor:
+                cursor.itersize = BATCH
+                cursor.execute(sql, values or None)
+                yield from cursor
+            return
+        cursor = database.execute_sql(sql, values or None)
+        while rows := cursor.fetchmany(BATCH):
+            yield from rows
+
+
+def guarded(database: Any) -> AbstractContextManager[Any]:
+    """What fails in the `with` block is undone by itself, in a savepoint if need be."""
+    if database.in_transaction() or isinstance(database, peewee.PostgresqlDatabase):
+        guard: AbstractContextManager[Any] = database.atomic()
+        return guard
+    return nullcontext()

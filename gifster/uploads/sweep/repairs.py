@@ -1,0 +1,110 @@
+"""What a sweep does about what it has found, and the brake that keeps it from doing too much."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from gifster.uploads.storage.base import Listing
+from gifster.uploads.storage.shapes import is_made_here
+from gifster.uploads.sweep.findings import Findings, Why
+from gifster.uploads.sweep.judging import Judgement
+from gifster.uploads.sweep.places import Place
+from gifster.uploads.sweep.reading import guarded
+
+#: More files than this, and more than one in so many, are not deleted unless that is forced.
+BRAKE_FILES, BRAKE_ONE_IN = 100, 10
+
+
+class Repairs:
+    """Lists what was found, and mends it if that is wanted.
+
+    Parameters:
+      repair, force: as for `sweep()`.
+    """
+
+    def __init__(self, judgement: Judgement, *, repair: bool, force: bool) -> None:
+        self._judgement, self._ledger = judgement, judgement.ledger
+        self._found: Findings = judgement.found
+        self._repair, self._force = repair, force
+
+    def files(self, place: Place) -> None:
+        """All that concerns one storage."""
+        if place.files is None or place.listing is None:
+            return
+        try:
+            held = self._suspects(place)
+            self._missing(place)
+            for key in self._half_written(place.listing, remove=self._repair and not held):
+                self._found.abandoned.append(f"{place.name}:{key}")
+        except Exception as error:  # noqa: BLE001 a storage may be anybody's
+            self._found.leave(place.name, Why.UNREAD, str(error))
+
+    def _suspects(self, place: Place) -> bool:
+        """List them, and delete them.
+
+        Returns:
+          whether the brake held.
+        """
+        held = False
+        keys = []
+        for name, cached in self._ledger.suspects(place.number):
+            if self._judgement.may_go(place, name):
+                key = place.key(name)
+                keys.append(key)
+                found = self._found.abandoned if cached else self._found.orphans
+                found.append(f"{place.name}:{key}")
+        many = len(keys) > BRAKE_FILES and len(keys) * BRAKE_ONE_IN > (place.files or 0)
+        if many and not self._force:
+            held = True
+            reason = (
+                f"these are {len(keys)} of the storage's {place.files} files, which is more than "
+                f"{BRAKE_FILES} and more than one in {BRAKE_ONE_IN}: look whether that can be "
+                "right, and sweep with force"
+            )
+            for key in keys:
+                self._found.leave(place.name, Why.BRAKE, reason, key)
+        elif self._repair:
+            for key in keys:
+                try:
+                    place.storage.delete(key)
+                except Exception as error:  # noqa: BLE001 a storage may be anybody's
+                    reason = f"could not be deleted: {error}"
+                    self._found.leave(place.name, Why.UNREAD, reason, key)
+        return held
+
+    def _missing(self, place: Place) -> None:
+        names = self._judgement.places.names
+        for number, storage in enumerate(names):
+            if self._judgement.places.of(storage) is place:
+                for name in self._ledger.missing(number, place.number):
+                    key = place.key(name)
+                    if not place.storage.exists(key):  # not just stored since the listing
+                        self._found.missing.append(f"{storage}:{key}")
+
+    def _half_written(self, storage: Listing, *, remove: bool) -> Iterator[str]:
+        options: dict[str, Any] = {}
+        if "ours" in inspect.signature(storage.half_written).parameters:
+            options["ours"] = is_made_here
+        yield from storage.half_written(self._judgement.before, remove, **options)
+
+    def stuck(self) -> None:
+        """Uploads that wait, and that no job is about."""
+        for number, pk, key in self._ledger.stuck():
+            mount = self._judgement.owners[number].mount
+            primary_key = mount.model._meta.primary_key
+            with guarded(mount.model._meta.database):
+                # As a job will look for it: one that `select()` hides, it would not find.
+                record = mount.model.get_or_none(primary_key == primary_key.python_value(pk))
+            upload = None if record is None else _waiting(mount, record, key)
+            if upload is not None:
+                self._found.stuck.append(f"{record._meta.table_name} {record._pk} {mount.name}")
+                if self._repair and mount.background is not None:
+                    mount.background.enqueue(mount.uploader_of(record, upload), upload)
+
+
+def _waiting(mount: Any, record: Any, key: str) -> Any:
+    """What of a record still waits under that key."""
+    if getattr(record, f"{mount.name}_state", None) == "failed":
+        return None
+    unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
+    return next((i for i in [*mount.pending(record), *unprocessed] if i.key == key), None)
