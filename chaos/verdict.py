@@ -18,7 +18,9 @@ _JOB_LINE = re.compile(
     r".* (?P<what>start|done|fail|skip) .* job=(?P<job>\w+) ",
     re.MULTILINE,
 )
-_COUNT = re.compile(r"(\d+) (abandoned|orphans|missing|stuck)")
+_COUNT = re.compile(r"(\d+) (abandoned|orphans|missing|stuck|left alone|held back|unread)")
+#: Files that should have gone.
+_LEFT = ("abandoned", "orphans", "left alone", "unread")
 
 
 @dataclass
@@ -109,7 +111,7 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
         wrong=len(wrong),
         double_mails=sum(1 for count in mails.values() if count > 1),
         missing_mails=len(promises.signed_up - set(mails)),
-        orphans=counts.get("abandoned", 0) + counts.get("orphans", 0),
+        orphans=sum(counts.get(kind, 0) for kind in _LEFT),
         recovery_s=longest_recovery(site),
         took_s=time.monotonic() - started,
         notes=notes,

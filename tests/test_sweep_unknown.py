@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -840,6 +841,31 @@ def test_an_abandoned_cache_has_the_brake_too_and_half_written_files_stay_with_i
     assert len(application.cached) == 102
     assert found.counts()["held_back"] == 101
     assert len(sweep_old(force=True).abandoned) == 102
+    assert application.cached == []
+
+
+def test_a_cache_is_cleared_whatever_its_share_where_the_store_is_sound(
+    application: Application, many: MemoryStorage
+):
+    # Given a store whose files rows name, and a hundred forms that were never sent again
+    made = person()
+    application.work()
+    stored = Person.get_by_id(made.id).avatar.stored
+    Person.delete().execute()
+    many.files.clear()
+    for number in range(100):
+        key = f"person/avatar/{number}/{FOLDER}/original.gif"
+        many.files[key], many._written[key] = b"", 0
+        text = json.dumps(replace(stored, key=key, versions={}).dump())
+        application.database.execute_sql(
+            f"INSERT INTO person (name, avatar, avatar_processing) VALUES ('Ann', '{text}', '0')"
+        )
+    for number in range(101):
+        keep(application.cache, f"ab/ab{number:030x}", b"")
+
+    found = sweep_old()
+
+    assert (len(found.abandoned), found.orphans, found.left_alone) == (101, [], [])
     assert application.cached == []
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--force",
     is_flag=True,
-    help="With --repair: also remove more than 100 files that are more than a tenth of a storage's.",
+    help="With --repair: also where that is more than 100 files and a tenth of a storage.",
 )
 @click.option(
     "--older-than",

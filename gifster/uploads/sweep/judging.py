@@ -123,9 +123,10 @@ class Judgement:
                 any_found |= self._judge(place, name)
         if any_found:
             read_elsewhere(self.ledger, [o for o in self.owners if o.unread == ""])
-        self.ledger.flush()
+            places = list(self.places)
+            self.ledger.drop_suspects(lambda number, name: self._may_go(places[number], name))
 
-    def may_go(self, place: Place, name: str) -> bool:
+    def _may_go(self, place: Place, name: str) -> bool:
         """Whether nothing but rows, of which that is known, names a file or may come to."""
         key = place.key(name)
         stored = store_dir_and_folder(key)
@@ -136,7 +137,7 @@ class Judgement:
         )
 
     def _judge(self, place: Place, name: str) -> bool:
-        if not self.may_go(place, name):
+        if not self._may_go(place, name):
             return False
         key = place.key(name)
         beginning, stored = cache_dir(key), store_dir_and_folder(key)

@@ -8,7 +8,7 @@ storage's names a row calls it.
 
 import pickle
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 BATCH = 1000
@@ -136,6 +136,29 @@ class Ledger:
             "(SELECT 1 FROM said WHERE said.text = waiting.key)"
         ):
             yield mount, pickle.loads(pk), key  # noqa: S301 written above
+
+    def drop_suspects(self, may_go: Callable[[int, str], bool]) -> None:
+        """Forget those of which it turned out that they are in use."""
+        self.flush()
+        for row, place, name in self._db.execute("SELECT rowid, place, name FROM suspects"):
+            if not may_go(place, name):
+                self._db.execute("DELETE FROM suspects WHERE rowid = ?", (row,))
+
+    def count_suspects(self, place: int | None = None) -> tuple[int, int]:
+        """How many stored and how many cached files may go, of one place or of all."""
+        query = "SELECT COALESCE(SUM(NOT cached), 0), COALESCE(SUM(cached), 0) FROM suspects"
+        here = " WHERE place = ?1 OR ?1 IS NULL"
+        stored, cached = self._db.execute(query + here, (place,)).fetchone()
+        return stored, cached
+
+    def count_named(self) -> int:
+        """How many files there are that rows name."""
+        query = (
+            "SELECT COUNT(*) FROM listed WHERE EXISTS "
+            "(SELECT 1 FROM named WHERE named.name = listed.name)"
+        )
+        count: int = self._db.execute(query).fetchone()[0]
+        return count
 
     def suspects(self, place: int) -> Iterator[tuple[str, bool]]:
         """The full names of what may go, sorted, and whether it is a cached file."""

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from gifster.uploads.storage.base import Listing
@@ -45,17 +46,13 @@ class Repairs:
         Returns:
           whether the brake held.
         """
-        held = False
         keys = []
         for name, cached in self._ledger.suspects(place.number):
-            if self._judgement.may_go(place, name):
-                key = place.key(name)
-                keys.append(key)
-                found = self._found.abandoned if cached else self._found.orphans
-                found.append(f"{place.name}:{key}")
-        many = len(keys) > BRAKE_FILES and len(keys) * BRAKE_ONE_IN > (place.files or 0)
-        if many and not self._force:
-            held = True
+            key = place.key(name)
+            keys.append(key)
+            (self._found.abandoned if cached else self._found.orphans).append(f"{place.name}:{key}")
+        held = not self._force and self._is_too_much(place)
+        if held:
             reason = (
                 f"these are {len(keys)} of the storage's {place.files} files, which is more than "
                 f"{BRAKE_FILES} and more than one in {BRAKE_ONE_IN}: look whether that can be "
@@ -71,6 +68,21 @@ class Repairs:
                     reason = f"could not be deleted: {error}"
                     self._found.leave(place.name, Why.UNREAD, reason, key)
         return held
+
+    def _is_too_much(self, place: Place) -> bool:
+        """Whether the brake holds. A cache may well have nothing but what was abandoned, of forms
+        that were never sent again, say: it holds there unless the stores show that the database is
+        the right one."""
+        stored, cached = self._ledger.count_suspects(place.number)
+        files = place.files or 0
+        if _is_much(stored, files):
+            return True
+        return _is_much(stored + cached, files) and not self._is_right_database
+
+    @cached_property
+    def _is_right_database(self) -> bool:
+        named, orphans = self._ledger.count_named(), self._ledger.count_suspects()[0]
+        return named >= BRAKE_FILES and orphans * BRAKE_ONE_IN <= named
 
     def _missing(self, place: Place) -> None:
         names = self._judgement.places.names
@@ -100,6 +112,10 @@ class Repairs:
                 self._found.stuck.append(f"{record._meta.table_name} {record._pk} {mount.name}")
                 if self._repair and mount.background is not None:
                     mount.background.enqueue(mount.uploader_of(record, upload), upload)
+
+
+def _is_much(some: int, files: int) -> bool:
+    return some > BRAKE_FILES and some * BRAKE_ONE_IN > files
 
 
 def _waiting(mount: Any, record: Any, key: str) -> Any:
