@@ -12,10 +12,10 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gifster.uploads.storage.base import check_key, is_key
 
@@ -66,23 +66,24 @@ class LocalStorage:
         """What the folder is really called, with a slash at its end."""
         return f"{self.root.resolve().as_posix().rstrip('/')}/"
 
-    def walk(self) -> Iterator[tuple[str, float]]:
+    def walk(
+        self, on_link: Callable[[str, str], object] = lambda link, target: None
+    ) -> Iterator[tuple[str, float]]:
         """All keys, and when each was last written (seconds since the epoch).
 
         Linked folders are not walked through. A folder that may not be read is an `OSError`.
+
+        Parameters:
+          on_link: is told of each symbolic link, by its relative path, and what it leads to.
         """
-        for entry in self._entries(self.root):
+        for entry in self._entries():
             key = self._key(entry)
+            if entry.is_symlink():
+                on_link(key, Path(entry.path).resolve().as_posix())
             if is_key(key):
                 with suppress(FileNotFoundError):  # deleted meanwhile, or a link that leads nowhere
                     if not entry.is_dir():
                         yield key, entry.stat().st_mtime
-
-    def links(self) -> Iterator[tuple[str, str]]:
-        """The symbolic links below the folder, as relative paths, and what each leads to."""
-        for entry in self._entries(self.root):
-            if entry.is_symlink():
-                yield self._key(entry), Path(entry.path).resolve().as_posix()
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         """Files whose writer died, and last wrote before that moment.
@@ -90,7 +91,7 @@ class LocalStorage:
         Parameters:
           remove: whether they go.
         """
-        for entry in self._entries(self.root):
+        for entry in self._entries():
             if _HALF_WRITTEN.fullmatch(entry.name) and not entry.is_symlink():
                 with suppress(FileNotFoundError):
                     if entry.stat().st_mtime < before:
@@ -100,22 +101,31 @@ class LocalStorage:
                             path.unlink()
                             _remove_empty_folders(path.parent, self.root)
 
-    def _entries(self, folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
         """What is no folder, one after the other: a folder may have a million entries."""
+        folders: list[Any] = []
+
+        def enter(folder: Path | str) -> None:
+            with suppress(FileNotFoundError):  # nothing was stored yet, or it was removed meanwhile
+                folders.append(os.scandir(folder))
+
         try:
-            entries = os.scandir(folder)
-        except FileNotFoundError:  # nothing was ever stored, or it was removed meanwhile
-            return
-        with entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if is_key(entry.name):  # not `lost+found`, which nobody may read
-                        yield from self._entries(entry.path)
+            enter(self.root)
+            while folders:
+                for entry in folders[-1]:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield entry
+                    elif is_key(entry.name):  # not `lost+found`, which nobody may read
+                        enter(entry.path)
+                        break
                 else:
-                    yield entry
+                    folders.pop().close()
+        finally:
+            for folder in folders:
+                folder.close()
 
     def _key(self, entry: os.DirEntry[str]) -> str:
-        return Path(entry.path).relative_to(self.root).as_posix()
+        return entry.path[len(str(self.root)) :].lstrip("/")
 
     def url(self, key: str, expires_s: int | None = None) -> str:
         url = f"{self.base_url}/{check_key(key)}"

@@ -1,5 +1,6 @@
 """Which of the files that no row names may go, and why the others may not."""
 
+from functools import partial
 from typing import Any
 
 from gifster.uploads.config import config
@@ -9,7 +10,7 @@ from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner
-from gifster.uploads.sweep.places import Place, Places
+from gifster.uploads.sweep.places import Place, Places, taken
 from gifster.uploads.sweep.reading import NotRead, Rows, guarded, read_elsewhere, read_jobs
 
 IMPORT = "import the modules of all models before the sweep"
@@ -42,17 +43,20 @@ class Judgement:
                 self.found.leave(place.name, Why.UNKNOWN, reason)
                 continue
             try:
+                options = taken(place.listing.walk, on_link=partial(self._note_link, place))
+                files = place.listing.walk(**options)
                 place.files = self.ledger.add_listing(
-                    place.number, place.prefix, place.listing.walk(), self.before
+                    place.number, place.prefix, files, self.before
                 )
-                for link, target in getattr(place.storage, "links", tuple)():
-                    self._linked.append(target)
-                    reason = "a symbolic link; what it leads to is not looked at"
-                    self.found.leave(place.name, Why.FOREIGN, reason, link)
             except Exception as error:  # noqa: BLE001 a storage may be anybody's
                 self.ledger.forget_listing(place.number)
                 place.files = None
                 self.found.leave(place.name, Why.UNREAD, f"{error}; nothing is known of its files")
+
+    def _note_link(self, place: Place, link: str, target: str) -> None:
+        self._linked.append(target)
+        reason = "a symbolic link; what it leads to is not looked at, and stays"
+        self.found.leave(place.name, Why.FOREIGN, reason, link)
 
     def read_database(self) -> None:
         """Note what rows and jobs name."""

@@ -1,8 +1,10 @@
 """The storages, told apart by where they really keep their files: two names can mean one folder,
 and one folder can be within another."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gifster.uploads.storage.base import Listing, Storage
 
@@ -53,3 +55,9 @@ class Places:
     def numbered(self, name: str) -> tuple[int, Place] | None:
         """The number of a storage's name, and its place."""
         return (self.names.index(name), self._of[name]) if name in self._of else None
+
+
+def taken(method: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of some options that a storage's method has: a storage may have fewer than ours."""
+    known = inspect.signature(method).parameters
+    return {name: value for name, value in options.items() if name in known}

@@ -1,6 +1,5 @@
 """What a sweep does about what it has found, and the brake that keeps it from doing too much."""
 
-import inspect
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -9,7 +8,7 @@ from gifster.uploads.storage.base import Listing
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
-from gifster.uploads.sweep.places import Place
+from gifster.uploads.sweep.places import Place, taken
 from gifster.uploads.sweep.reading import guarded
 
 #: More files than this, and more than one in so many, are not deleted unless that is forced.
@@ -94,9 +93,7 @@ class Repairs:
                         self._found.missing.append(f"{storage}:{key}")
 
     def _half_written(self, storage: Listing, *, remove: bool) -> Iterator[str]:
-        options: dict[str, Any] = {}
-        if "ours" in inspect.signature(storage.half_written).parameters:
-            options["ours"] = is_made_here
+        options = taken(storage.half_written, ours=is_made_here)
         yield from storage.half_written(self._judgement.before, remove, **options)
 
     def stuck(self) -> None:
