@@ -1,5 +1,6 @@
 """What crashes leave behind is found and mended, and nothing else is touched."""
 
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from gifster.uploads.storage.spool import WORK_PREFIX
 from gifster.uploads.sweep import Findings
 from tests import images
 from tests.framework import Application, AvatarUploader, Company, Person
-from tests.stack import Stack, files_below
+from tests.stack import Stack, eventually, files_below
 
 GIF = images.gif((80, 60))
 NOTHING = Findings()
@@ -142,22 +143,63 @@ def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     clean = stack.run("gifster", "fsck", "--older-than", "0")
     assert (clean.returncode, clean.stdout) == (0, "0 abandoned, 0 orphans, 0 missing, 0 stuck\n")
 
-    # Given a stray file in the store, and one that somebody has removed
-    stray = stack.var / "store" / "stray.gif"
+    # Given a stray file in the store, one of somebody else's, and one that somebody has removed
+    stray = stack.var / "store" / "gifs" / "nobody" / "0123456789abcdef" / "small.gif"
+    stray.parent.mkdir(parents=True)
     stray.write_bytes(b"GIF89a")
+    other = stack.var / "store" / "stray.gif"
+    other.write_bytes(b"GIF89a")
     [thumb] = [f for f in files_below(stack.var / "store") if f.endswith("thumb.gif")]
     (stack.var / "store" / thumb).unlink()
 
     found = stack.run("gifster", "fsck", "--older-than", "0")
     assert found.returncode == 1
-    assert "orphans    store:stray.gif" in found.stdout
+    assert "orphans    store:gifs/nobody/0123456789abcdef/small.gif" in found.stdout
+    assert "left alone store: 1 file, such as stray.gif: not a key" in found.stdout
+    assert ", 1 left alone" in found.stdout.splitlines()[-1]
     assert f"missing    store:gifs/{done['id']}/" in found.stdout
     assert stray.exists()
 
     mended = stack.run("gifster", "fsck", "--repair", "--older-than", "0")
     assert mended.returncode == 1  # what is missing cannot be mended
+    assert "small.gif  stored, and no row names it (mended)" in mended.stdout
     assert not stray.exists()
-    assert stack.run("gifster", "fsck", "--older-than", "0").stdout.count("store:") == 1
+    assert other.exists()
+    again = stack.run("gifster", "fsck", "--older-than", "0").stdout
+    assert [line[:10] for line in again.splitlines()[:-1]] == ["missing   ", "left alone"]
+
+
+def test_fsck_removes_many_files_by_force_only(new_stack: Callable[..., Stack]):
+    # Given more stored files that no row names than a sweep should remove unasked
+    stack = new_stack()
+    for number in range(101):
+        stray = stack.var / "store" / "gifs" / str(number) / "0123456789abcdef" / "thumb.gif"
+        stray.parent.mkdir(parents=True)
+        stray.write_bytes(b"GIF89a")
+
+    held = stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+    assert held.returncode == 1
+    assert "(mended)" not in held.stdout
+    assert "101 of the storage's 101 files" in held.stdout
+    assert held.stdout.splitlines()[-1].endswith("101 held back")
+    assert len(files_below(stack.var / "store")) == 101
+
+    # And the scheduler's sweep says so, in the log and in /metrics
+    stack.start_worker()
+    stack.start_web()
+    for name in files_below(stack.var / "store"):
+        os.utime(stack.var / "store" / name, (0, 0))
+    assert stack.run("python", "-c", SWEEP_NOW).returncode == 0
+    eventually(lambda: "[ERROR] swept abandoned=0 orphans=101" in worker_log(stack))
+    assert "[ERROR] sweep left alone store: 101 files" in worker_log(stack)
+    assert "held_back=101" in worker_log(stack)
+    assert 'findings{kind="held_back"} 101.0' in stack.client.get("/metrics").text
+
+    assert stack.run("gifster", "fsck", "--force").returncode == 2
+    forced = stack.run("gifster", "fsck", "--repair", "--force", "--older-than", "0")
+    assert forced.returncode == 0
+    assert forced.stdout.count("(mended)") == 101
+    assert files_below(stack.var / "store") == []
 
 
 def test_fsck_sends_what_is_stuck_to_our_broker(new_stack: Callable[..., Stack]):
@@ -196,8 +238,6 @@ def test_a_file_stored_while_the_sweep_looks_is_not_missing(
 
 
 def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Stack]):
-    from tests.stack import eventually
-
     stack = new_stack()
     stack.start_worker()
     script = """
@@ -216,6 +256,16 @@ for _ in range(3):
 
     eventually(lambda: "swept abandoned=0 orphans=0 missing=0 stuck=0" in worker_log(stack))
     assert worker_log(stack).count(" start actor=clean_up") == 1
+
+
+#: What the scheduler has done every hour.
+SWEEP_NOW = """
+from gifster import boot, jobs, settings
+from gifster.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue("clean_up", unique="clean_up")
+"""
 
 
 def worker_log(stack: Stack) -> str:

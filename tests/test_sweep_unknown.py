@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from gifster.uploads import (
     Uploader,
     mount,
     mount_uploader,
+    process_in_background,
     store_in_background,
     sweep,
     version,
@@ -285,6 +288,37 @@ def test_a_cache_folder_of_an_unknown_uploader_is_left_alone(application: Applic
     assert why(found) == {Why.UNKNOWN}
 
 
+def test_a_cron_line_without_the_models_deletes_nothing(application: Application, tmp_path: Path):
+    # Given the guide's cron line, less the import of the models, in a process of its own
+    person()
+    application.work()
+    person()
+    Job.delete().execute()
+    before = application.cached, application.stored
+    script = f"""
+import peewee
+from gifster import jobs, uploads
+db = peewee.SqliteDatabase({str(application.database.database)!r})
+jobs.Job.bind(db)
+uploads.configure({{
+    "cache": uploads.LocalStorage({str(application.cache_folder)!r}),
+    "store": uploads.LocalStorage({str(application.store_folder)!r}),
+}})
+found = uploads.sweep(repair=True, min_age_s=-60, force=True)
+print(found.counts()["left_alone"], *found.left_alone, sep="\\n")
+"""
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert (application.cached, application.stored) == before
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "3"
+    assert any(line.startswith("cache: 1 file, such as") for line in lines)
+    assert any(line.startswith("store: 2 files, such as person/avatar/") for line in lines)
+
+
 # What cannot be read.
 
 
@@ -351,6 +385,49 @@ def test_a_table_that_is_not_migrated_stops_nobody_else(application: Application
     assert found.counts()["unread"] == 1
     assert "sweep_early" in reasons(found)
     assert "sweep_never" in reasons(found)
+
+
+@on_both
+def test_a_process_from_before_a_table_was_renamed_deletes_nothing(application: Application):
+    # Given a stored file, and one that has failed, whose dead job somebody dropped
+    person()
+    application.work()
+    person()
+    Job.delete().execute()
+    before = application.cached, application.stored
+    application.database.execute_sql("ALTER TABLE person RENAME TO people")
+
+    found = sweep_old()
+
+    assert (application.cached, application.stored) == before
+    assert (found.orphans, found.abandoned) == ([], [])
+    assert found.counts()["unread"] == 0
+
+
+def test_without_an_outbox_nothing_is_deleted(application: Application):
+    person()
+    orphan(application)
+    before = application.cached, application.stored
+    application.database.execute_sql("DROP TABLE outbox")
+
+    found = sweep_old()
+
+    assert (application.cached, application.stored) == before
+    assert found.stuck == []
+    assert "outbox" in reasons(found)
+
+
+def test_a_job_that_cannot_be_read_stops_nothing_and_names_its_files(application: Application):
+    person()
+    mine = orphan(application)
+    text = str(Job.select(Job.arguments).tuples().get()[0]).replace("'", '"')
+    application.database.execute_sql(f"UPDATE outbox SET arguments = '{text} {{'")
+
+    found = sweep_old()
+
+    assert found.orphans == [f"store:{mine}"]
+    assert len(application.cached) == 1
+    assert found.stuck == []
 
 
 def test_an_uploader_whose_store_dir_raises_stops_nobody_else(application: Application):
@@ -540,6 +617,42 @@ def test_files_that_a_dead_job_would_store_again_are_left(application: Applicati
     assert sweep_old().orphans == []
     Job.delete().execute()
     assert sweep_old().orphans == [f"store:{half}"]
+
+
+def test_files_that_a_stuck_upload_has_made_so_far_are_left(application: Application):
+    # Given an upload whose versions a worker has still to make, and whose job is gone
+    @process_in_background("photo")
+    class Post(Base):
+        photo = mount_uploader(AvatarUploader)
+
+        class Meta:
+            table_name = "sweep_photo"
+
+    application.create_tables(Post)
+    post = Post()
+    post.photo = GIF
+    post.save()
+    folder = post.photo.folder(post.photo.stored)
+    keep(application.store, f"{folder}/made/thumb.gif", GIF)
+    Job.delete().execute()
+
+    found = sweep_old()
+
+    assert found == Findings(stuck=[f"sweep_photo {post.id} photo"])
+    application.work()
+    assert Post.get_by_id(post.id).photo.url("thumb")
+
+
+def test_a_stuck_row_that_cannot_be_loaded_stops_nobody_else(application: Application):
+    made = person()
+    Job.delete().execute()
+    mine = orphan(application, Company, "logo")
+    application.database.execute_sql("ALTER TABLE person DROP COLUMN name")
+
+    found = sweep_old()
+
+    assert (found.orphans, found.stuck) == ([f"store:{mine}"], [])
+    assert f"person {made.id} cannot be loaded" in reasons(found)
 
 
 def test_names_of_storages_that_were_not_configured_count_everywhere(application: Application):

@@ -35,6 +35,11 @@ class Judgement:
         #: The full names of what symbolic links lead to.
         self._linked: list[str] = []
 
+    @property
+    def jobs_unread(self) -> bool:
+        """Whether nothing is known of what jobs are about."""
+        return bool(self._all_closed)
+
     def list_storages(self) -> None:
         """Note what there is."""
         for place in self.places:

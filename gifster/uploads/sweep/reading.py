@@ -130,7 +130,7 @@ def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
     try:
         query = peewee.ModelSelect(Job, [Job.arguments])
         for (text,) in streamed(Job._meta.database, *query.sql()):
-            arguments = Job.arguments.python_value(text)
+            arguments = _arguments(text)
             for word in _texts(arguments):
                 if is_key(word):
                     ledger.add("said", word)
@@ -141,6 +141,15 @@ def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
     except Exception as error:
         raise NotRead(str(error).strip() or repr(error)) from error
     return sorted(unknown)
+
+
+def _arguments(text: str) -> list[Any]:
+    """A job's arguments; of what nobody can decode, all that may be a key."""
+    try:
+        arguments: list[Any] = Job.arguments.python_value(text)
+    except Exception:  # noqa: BLE001 an encoder may raise what it likes
+        return re.findall(r'"([^"\\]+)"', text)
+    return arguments
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -190,9 +199,10 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
 
 def _read_column(ledger: Ledger, database: Any, table: str, column: str) -> None:
     name, of = _quoted(column), _quoted(table)
-    sql = f"SELECT {name} FROM {of} WHERE CAST({name} AS TEXT) LIKE '%\"key\"%'"  # noqa: S608
+    text = f"CAST({name} AS TEXT)"
+    sql = f"SELECT {text} FROM {of} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
     for (value,) in streamed(database, sql):
-        for key in _KEY_IN_JSON.findall(str(value)):
+        for key in _KEY_IN_JSON.findall(value):
             ledger.add("keys", key)
             note_folder(ledger, key)
 

@@ -98,15 +98,18 @@ class Repairs:
 
     def stuck(self) -> None:
         """Uploads that wait, and that no job is about."""
+        if self._judgement.jobs_unread:
+            return
         for number, pk, key in self._ledger.stuck():
             mount = self._judgement.owners[number].mount
-            primary_key = mount.model._meta.primary_key
-            with guarded(mount.model._meta.database):
-                # As a job will look for it: one that `select()` hides, it would not find.
-                record = mount.model.get_or_none(primary_key == primary_key.python_value(pk))
-            upload = None if record is None else _waiting(mount, record, key)
+            table = mount.model._meta.table_name
+            try:
+                record, upload = _still_waiting(mount, pk, key)
+            except Exception as error:  # noqa: BLE001 a column that is not migrated, say
+                self._found.leave(table, Why.UNREAD, f"{table} {pk} cannot be loaded: {error}")
+                continue
             if upload is not None:
-                self._found.stuck.append(f"{record._meta.table_name} {record._pk} {mount.name}")
+                self._found.stuck.append(f"{table} {record._pk} {mount.name}")
                 if self._repair and mount.background is not None:
                     mount.background.enqueue(mount.uploader_of(record, upload), upload)
 
@@ -115,9 +118,14 @@ def _is_much(some: int, files: int) -> bool:
     return some > BRAKE_FILES and some * BRAKE_ONE_IN > files
 
 
-def _waiting(mount: Any, record: Any, key: str) -> Any:
-    """What of a record still waits under that key."""
-    if getattr(record, f"{mount.name}_state", None) == "failed":
-        return None
+def _still_waiting(mount: Any, pk: Any, key: str) -> tuple[Any, Any]:
+    """A record as a job will find it, without those that `select()` hides; and what of it still
+    waits under that key, if anything does."""
+    primary_key = mount.model._meta.primary_key
+    with guarded(mount.model._meta.database):
+        record = mount.model.get_or_none(primary_key == primary_key.python_value(pk))
+    if record is None or getattr(record, f"{mount.name}_state", None) == "failed":
+        return record, None
     unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
-    return next((i for i in [*mount.pending(record), *unprocessed] if i.key == key), None)
+    items = [*mount.pending(record), *unprocessed]
+    return record, next((item for item in items if item.key == key), None)
