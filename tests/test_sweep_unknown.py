@@ -115,7 +115,9 @@ def test_a_process_that_has_imported_no_model_deletes_nothing(
     assert (found.orphans, found.abandoned, found.stuck) == ([], [], [])
     assert why(found) == {Why.UNKNOWN}
     assert "import" in reasons(found)
-    assert found.counts()["left_alone"] == 4  # all but the one that waits: its job names it
+    assert (
+        found.counts(all_kinds=True)["left_alone"] == 4
+    )  # all but the one that waits: its job names it
 
 
 def test_files_of_a_model_that_was_not_imported_are_left_alone(
@@ -133,7 +135,7 @@ def test_files_of_a_model_that_was_not_imported_are_left_alone(
     assert found.orphans == [f"store:{mine}"]
     assert application.stored == [key for key in before if key != mine]
     assert why(found) == {Why.UNKNOWN}
-    assert found.counts()["left_alone"] == 3  # the logo, its version, and the orphan
+    assert found.counts(all_kinds=True)["left_alone"] == 3  # the logo, its version, and the orphan
     assert other in application.stored
 
 
@@ -263,7 +265,7 @@ def test_files_of_others_in_the_same_place_are_left_alone(application: Applicati
     assert {(item.where, item.why) for item in found.left_alone} >= {
         ("store", Why.FOREIGN), ("cache", Why.FOREIGN), ("store", Why.UNKNOWN),
     }  # fmt: skip
-    assert found.counts()["left_alone"] == 2 * len(others)
+    assert found.counts(all_kinds=True)["left_alone"] == 2 * len(others)
 
 
 def test_cache_files_in_the_store_and_the_other_way_round_are_left_alone(application: Application):
@@ -338,7 +340,7 @@ def test_a_row_that_cannot_be_read_keeps_its_models_files_and_nobody_elses(
     assert found.orphans == [f"store:{other}"]
     assert application.stored == [key for key in before if key != other]
     assert mine in application.stored
-    assert found.counts()["unread"] == 1
+    assert found.counts(all_kinds=True)["unread"] == 1
     assert f"person {made.id}" in reasons(found)
 
 
@@ -382,7 +384,7 @@ def test_a_table_that_is_not_migrated_stops_nobody_else(application: Application
 
     assert found.orphans == [f"store:{other}"]
     assert set(left) < set(application.stored)
-    assert found.counts()["unread"] == 1
+    assert found.counts(all_kinds=True)["unread"] == 1
     assert "sweep_early" in reasons(found)
     assert "sweep_never" in reasons(found)
 
@@ -401,7 +403,7 @@ def test_a_process_from_before_a_table_was_renamed_deletes_nothing(application: 
 
     assert (application.cached, application.stored) == before
     assert (found.orphans, found.abandoned) == ([], [])
-    assert found.counts()["unread"] == 0
+    assert found.counts(all_kinds=True)["unread"] == 0
 
 
 def test_without_an_outbox_nothing_is_deleted(application: Application):
@@ -545,7 +547,7 @@ def test_a_storage_that_cannot_be_listed_stops_nobody_else(application: Applicat
 
     assert found.orphans == [f"store:{mine}"]
     assert found.missing == []
-    assert found.counts()["unread"] == 1
+    assert found.counts(all_kinds=True)["unread"] == 1
     assert "archive: the server does not answer" in reasons(found)
     assert Person.get_by_id(made.id).avatar.stored is not None
 
@@ -569,7 +571,7 @@ def test_a_folder_that_may_not_be_read_is_a_storage_that_cannot_be_listed(
 
     found = sweep_old()
 
-    assert found.counts()["unread"] == 1
+    assert found.counts(all_kinds=True)["unread"] == 1
     assert "Permission denied" in reasons(found)
 
 
@@ -862,7 +864,7 @@ def test_what_cannot_be_deleted_now_is_said(
 
     assert found.orphans == [f"store:{mine}"]
     assert "Read-only file system" in reasons(found)
-    assert found.counts()["unread"] == 1
+    assert found.counts(all_kinds=True)["unread"] == 1
 
 
 # Symbolic links.
@@ -918,7 +920,7 @@ def test_more_than_a_hundred_files_and_a_tenth_are_deleted_by_force_only(
     # I expect nothing to be done in that storage, and all the rest
     assert (len(found.orphans), len(many.files)) == (101, 101)
     assert (found.abandoned, application.cached) == ([f"cache:{cached.key}"], [])
-    assert found.counts()["held_back"] == 101
+    assert found.counts(all_kinds=True)["held_back"] == 101
     assert why(found) == {Why.BRAKE}
     assert "101 of the storage's 101 files" in reasons(found)
     assert "force" in reasons(found)
@@ -936,7 +938,7 @@ def test_a_hundred_files_or_a_tenth_are_not_too_many(application: Application, m
 
     fill(many, 110)
     fill(many, 990, "another/%d")
-    assert sweep_old().counts()["held_back"] == 0
+    assert sweep_old().counts(all_kinds=True)["held_back"] == 0
     assert len(many.files) == 990
 
 
@@ -952,7 +954,7 @@ def test_an_abandoned_cache_has_the_brake_too_and_half_written_files_stay_with_i
 
     assert len(found.abandoned) == 102
     assert len(application.cached) == 102
-    assert found.counts()["held_back"] == 101
+    assert found.counts(all_kinds=True)["held_back"] == 101
     assert len(sweep_old(force=True).abandoned) == 102
     assert application.cached == []
 

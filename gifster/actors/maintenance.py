@@ -17,7 +17,7 @@ _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 def clean_up() -> None:
     """Remove what crashes have left behind, and sessions that are over."""
     found = sweep(repair=True)
-    counts = found.counts()
+    counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
     ended = accounts.forget_expired_tokens()
     for left in found.left_alone:

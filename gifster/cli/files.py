@@ -67,11 +67,9 @@ def fsck(repair: bool, force: bool, older_than: int) -> None:
     for left in found.left_alone:
         click.echo(f"left alone {left}")
     counts = found.counts()
-    always = ("abandoned", "orphans", "missing", "stuck")
-    said = [kind for kind, count in counts.items() if count or kind in always]
-    click.echo(", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in said))
-    to_do = ("missing", "held_back", "unread") + (() if repair else always)
-    sys.exit(1 if any(counts[kind] for kind in to_do) else 0)
+    click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items()))
+    no_fault = {"left_alone", *(("abandoned", "orphans", "stuck") if repair else ())}
+    sys.exit(1 if any(count for kind, count in counts.items() if kind not in no_fault) else 0)
 
 
 @cli.group()

@@ -53,18 +53,25 @@ class Findings:
     #: What the sweep did not touch, one entry for each place and reason.
     left_alone: list[LeftAlone] = field(default_factory=list)
 
-    def counts(self) -> dict[str, int]:
-        """How many of each: files and rows, then `left_alone` (files), `held_back` (files, by the
-        brake), and `unread` (tables and storages)."""
+    def counts(self, *, all_kinds: bool = False) -> dict[str, int]:
+        """How many of each: `abandoned`, `orphans`, `missing`, `stuck`; and where there are any,
+        `left_alone` (files), `held_back` (files, by the brake), `unread` (tables and storages).
+
+        Parameters:
+          all_kinds: also those three where there are none.
+        """
         lists = [part.name for part in fields(self) if part.name != "left_alone"]
         kept = {False: 0, True: 0}
         for item in self.left_alone:
             kept[item.why is Why.BRAKE] += item.count
-        return {
-            **{name: len(getattr(self, name)) for name in lists},
+        others = {
             "left_alone": kept[False],
             "held_back": kept[True],
             "unread": len({item.where for item in self.left_alone if item.why is Why.UNREAD}),
+        }
+        return {
+            **{name: len(getattr(self, name)) for name in lists},
+            **{name: count for name, count in others.items() if count or all_kinds},
         }
 
     def held_back(self, storage: str) -> bool:

@@ -98,7 +98,8 @@ class Judgement:
     def _read_model(self, model: Any, owners: dict[int, Owner]) -> None:
         table, hides_cache, unread = model._meta.table_name, True, ""
         if not is_beside_outbox(model):
-            unread = f"the table {table} is in another database than the outbox"
+            # What waits for it is named by its jobs, which are in our outbox all the same.
+            unread, hides_cache = f"the table {table} is in another database than the outbox", False
         else:
             try:
                 Rows(owners, self.places, self.ledger).read()
