@@ -115,9 +115,8 @@ def test_a_process_that_has_imported_no_model_deletes_nothing(
     assert (found.orphans, found.abandoned, found.stuck) == ([], [], [])
     assert why(found) == {Why.UNKNOWN}
     assert "import" in reasons(found)
-    assert (
-        found.counts(all_kinds=True)["left_alone"] == 4
-    )  # all but the one that waits: its job names it
+    # All but the one that waits: its job names it
+    assert found.counts(all_kinds=True)["left_alone"] == 4
 
 
 def test_files_of_a_model_that_was_not_imported_are_left_alone(
