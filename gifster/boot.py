@@ -114,6 +114,7 @@ def connect_broker(settings: Settings) -> dramatiq.Broker:
         lease_s=settings.worker.lease_s,
         shares=shares,
         max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,
+        namespace=settings.broker.namespace,
     )
 
 

@@ -7,9 +7,12 @@ work when somebody sets that clock.
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
+import peewee
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -87,9 +90,21 @@ def recurring_jobs(settings: Settings) -> dict[str, Recurring]:
     }
 
 
+@contextmanager
+def connected(task: str) -> Iterator[None]:
+    """A connection to the database for one round of a task. A database that is away or locked is
+    one line in the log: the next round comes soon."""
+    try:
+        with db.connection_context():
+            yield
+    except peewee.PeeweeException as error:
+        reason = " ".join(str(error).split())
+        logger.warning("%s: not now, again in %d s: %s", task, LOOK_EVERY_S, reason)
+
+
 def look_at_the_clock(recurring: dict[str, Recurring]) -> None:
     """Enqueue the recurring jobs that are due."""
-    with db.connection_context():
+    with connected("recurring jobs"):
         for name in enqueue_recurring(recurring):
             logger.info("enqueued recurring=%s", name)
 
@@ -97,5 +112,5 @@ def look_at_the_clock(recurring: dict[str, Recurring]) -> None:
 def relay_outbox(lease_s: float) -> None:
     """Send the jobs that are still in the outbox when they should not be, and those whose moment
     has come."""
-    with db.connection_context():
+    with connected("relay"):
         relay(lease_s)

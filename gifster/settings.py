@@ -23,6 +23,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "GIFSTER_"
+#: What Dramatiq's own keys in Redis begin with.
+NAMESPACE = "dramatiq"
 PROFILE = f"{PREFIX}PROFILE"
 #: The supervisor's mark on what it has started: its process id.
 SUPERVISED = f"{PREFIX}SUPERVISED"
@@ -85,6 +87,16 @@ class Database(Section):
 
 class Broker(Section):
     url: str = Field("", pattern=r"^$|^(redis|rediss|unix|amqp|amqps)://")
+    #: What the keys in Redis begin with: applications on one Redis database need one each.
+    namespace: str = Field(NAMESPACE, pattern=r"^[A-Za-z0-9_.:-]+$", max_length=64)
+
+    @model_validator(mode="after")
+    def _can_have_it(self) -> "Broker":
+        if self.url.startswith("amqp") and self.namespace != NAMESPACE:
+            raise ValueError(
+                "RabbitMQ has no namespace: name a virtual host in broker.url, amqp://host/name"
+            )
+        return self
 
 
 class Queue(Section):

@@ -16,7 +16,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from gifster.models import User
-from gifster.settings import Network, Settings
+from gifster.settings import NAMESPACE, Network, Settings
 
 #: What Redis has to answer, and how long it is left alone when it did not (seconds).
 ANSWER_S = 0.5
@@ -49,7 +49,9 @@ class RateLimits:
         self._log_in = parse(settings.limits.log_in)
         self._upload = parse(settings.limits.upload)
         self._own = Limiter(MemoryStorage())
-        self._shared = self._own if broker_url.startswith("amqp") else _in_redis(broker_url)
+        in_redis = not broker_url.startswith("amqp")
+        namespace = settings.broker.namespace
+        self._shared = _in_redis(broker_url, namespace) if in_redis else self._own
         self._away_until = 0.0
 
     def sign_up(self, req: Any) -> None:
@@ -103,11 +105,12 @@ class RateLimits:
         return client_network(req.access_route, self._proxies)
 
 
-def _in_redis(url: str) -> Limiter:
+def _in_redis(url: str, namespace: str) -> Limiter:
     pool = redis.ConnectionPool.from_url(
         url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
     )
-    return Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix="gifster:limits"))
+    prefix = f"{'gifster' if namespace == NAMESPACE else namespace}:limits"
+    return Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))
 
 
 def client_network(route: list[str], proxies: list[Network]) -> str:

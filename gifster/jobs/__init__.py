@@ -12,6 +12,7 @@ what there is to see: `presence` (who is there, what is paused), `states` (which
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
 from gifster.jobs.dead import NoSuchJob, drop, retry
+from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.outbox import Job, enqueue, transaction
 from gifster.jobs.presence import (
     NoSuchWorker,
@@ -37,7 +38,7 @@ from gifster.jobs.tally import DAY_S, HOUR_S, MINUTE_S, Span, Tally, history, to
 from gifster.jobs.turns import Share
 
 #: All tables: `database.bind(jobs.TABLES)`, `database.create_tables(jobs.TABLES)`.
-TABLES = [Job, Worker, PausedQueue, Tally, RecurringJob]
+TABLES = [Job, OutboxIdentity, Worker, PausedQueue, Tally, RecurringJob]
 
 __all__ = [
     "DAY_S",
@@ -48,6 +49,7 @@ __all__ = [
     "Job",
     "NoSuchJob",
     "NoSuchWorker",
+    "OutboxIdentity",
     "PausedQueue",
     "QueueStats",
     "Recurring",

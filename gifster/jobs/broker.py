@@ -4,20 +4,24 @@
 client is loaded where the URL says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import dramatiq
 import redis
-from dramatiq.errors import BrokerError
 from dramatiq.middleware import Middleware, default_middleware
 
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
+from gifster.jobs.outbox import identity
 from gifster.jobs.presence import Presence
 from gifster.jobs.redis_broker import RedisBroker
+from gifster.jobs.sending import BrokerUnavailable, ping, send_many
 from gifster.jobs.turns import Share
+
+__all__ = ["NAMESPACE", "BrokerUnavailable", "connect", "ping", "send_many"]
 
 SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: How long a command waits for the broker (seconds). A dead broker must not hold up an upload:
@@ -27,18 +31,21 @@ TIMEOUT_S = 3.0
 #: taken for dead, and what it had fetched and not begun goes back to its queue. Each consumer polls
 #: at least once a second; a message that comes twice is skipped for its lease.
 MIN_HEARTBEAT_TIMEOUT_S = 5.0
+#: What Dramatiq's keys in Redis begin with, unless it is told otherwise.
+NAMESPACE = "dramatiq"
+#: A scan for keys takes others for patterns.
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
-class BrokerUnavailable(Exception):
-    """The broker did not answer."""
-
-
-def connect(
+def connect(  # noqa: PLR0913 options, each with a default
     url: str,
     middleware: Sequence[Middleware] = (),
     lease_s: float = LEASE_S,
     shares: Mapping[str, Share] | None = None,
     max_memory_bytes: int | None = None,
+    *,
+    namespace: str = NAMESPACE,
+    max_priority: int | None = None,
 ) -> dramatiq.Broker:
     """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
 
@@ -50,13 +57,19 @@ def connect(
       shares: what each queue gets of the threads of a worker process.
       max_memory_bytes: a worker process that has more in memory finishes the jobs that it has, and
         is started anew.
+      namespace: what all keys in Redis begin with, and the channel that wakes workers up. All
+        processes of an application have the same; each application on one Redis database needs
+        its own, of letters, digits and `_ . : -`. On RabbitMQ name a virtual host in the URL.
+      max_priority: RabbitMQ's `x-max-priority` of all queues, 1 to 255, as Dramatiq's broker takes
+        it: messages sent with the option `broker_priority` come first, the highest number first.
+        A queue that was made with another one, or with none, must be deleted before.
 
     Raises:
-      ValueError: the URL's scheme is none of these.
+      ValueError: the URL's scheme is none of these, the namespace cannot be one, or an option is
+        not this broker's; says what to do.
     """
     scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES:
-        raise ValueError(f"broker URL {scheme}://…: known are {', '.join(SCHEMES)}")
+    _check(scheme, namespace, max_priority)
     # Dramatiq runs the `after_` hooks in reverse: OutboxRows, standing before Retries, learns
     # whether Retries gave the message up, and the connection closes after everything else.
     rows = OutboxRows(lease_s)
@@ -70,11 +83,27 @@ def connect(
         *middleware,
     ]
     if scheme.startswith("amqp"):
-        broker = _rabbitmq(url, shares=shares, middleware=every)
+        broker = _rabbitmq(url, max_priority=max_priority, shares=shares, middleware=every)
     else:
-        broker = _redis(url, lease_s, shares=shares, middleware=every)
+        broker = _redis(url, lease_s, namespace=namespace, shares=shares, middleware=every)
     dramatiq.set_broker(broker)
     return broker
+
+
+def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
+    if scheme not in SCHEMES:
+        raise ValueError(f"broker URL {scheme}://…: known are {', '.join(SCHEMES)}")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(f"namespace {namespace!r}: letters, digits and _ . : - make one")
+    if scheme.startswith("amqp") and namespace != NAMESPACE:
+        raise ValueError(
+            f"namespace {namespace!r}: RabbitMQ has virtual hosts for that; name one in the URL, "
+            "amqp://host/name"
+        )
+    if not scheme.startswith("amqp") and max_priority is not None:
+        raise ValueError(
+            f"max_priority={max_priority}: only RabbitMQ has it; on Redis give actors a priority"
+        )
 
 
 def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
@@ -82,7 +111,7 @@ def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
         url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
     )
     timeout_ms = round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000)
-    return RedisBroker(client=client, heartbeat_timeout=timeout_ms, **options)
+    return RedisBroker(client=client, heartbeat_timeout=timeout_ms, identity=identity, **options)
 
 
 def _rabbitmq(url: str, **options: Any) -> dramatiq.Broker:
@@ -92,52 +121,4 @@ def _rabbitmq(url: str, **options: Any) -> dramatiq.Broker:
     timeouts = f"socket_timeout={TIMEOUT_S}&blocked_connection_timeout={TIMEOUT_S}"
     if "socket_timeout" not in query:
         url += f"{'&' if query else '?'}{timeouts}"
-    return RabbitmqBroker(url=url, **options)
-
-
-def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
-    """Send many jobs without an outbox, some hundred in a round trip:
-    `send_many(resize.message(n) for n in numbers)`. One that is sent is not taken back if a later
-    one cannot be.
-
-    Returns:
-      how many were sent.
-
-    Raises:
-      BrokerUnavailable: the broker did not answer; says why.
-    """
-    broker = dramatiq.get_broker()
-    try:
-        if isinstance(broker, RedisBroker):
-            return broker.enqueue_many(messages)
-        return len([broker.enqueue(message) for message in messages])
-    except (redis.RedisError, BrokerError) as error:
-        raise BrokerUnavailable(str(error)) from error
-
-
-def ping(broker: dramatiq.Broker) -> str:
-    """Ask the broker for a sign of life.
-
-    Returns:
-      `PONG`.
-
-    Raises:
-      BrokerUnavailable: there was no answer; says why.
-    """
-    try:
-        if isinstance(broker, RedisBroker):
-            broker.client.ping()
-        else:
-            _open_a_channel(broker)
-    except Exception as error:
-        raise BrokerUnavailable(str(error) or type(error).__name__) from error
-    return "PONG"
-
-
-def _open_a_channel(broker: Any) -> None:
-    """RabbitMQ has no ping; an answer to the opening of a channel is as good."""
-    try:
-        broker.connection.channel().close()
-    except Exception:  # noqa: BLE001 it has timed out, as idle connections do
-        del broker.connection  # the next one opens another
-        broker.connection.channel().close()
+    return RabbitmqBroker(url=url, identity=identity, **options)

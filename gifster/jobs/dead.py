@@ -36,8 +36,9 @@ def drop(job_id: str) -> Job:
     Raises:
       NoSuchJob
     """
-    job: Job | None = Job.get_or_none(Job.id == job_id, Job.failed_at.is_null(False))
-    if job is None:
+    dead = (Job.id == job_id) & Job.failed_at.is_null(False)
+    job: Job | None = Job.get_or_none(dead)
+    # One that is retried in this moment is dead no more.
+    if job is None or not Job.delete().where(dead).execute():
         raise NoSuchJob(f"there is no dead job {job_id}")
-    job.delete_instance()
     return job

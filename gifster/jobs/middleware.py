@@ -14,6 +14,7 @@ from dramatiq.middleware import Middleware, SkipMessage
 from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
+from gifster.jobs.sending import send_each
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -209,9 +210,10 @@ class OutboxRows(Middleware):
         database = Job._meta.database
         if database is not None:
             with database.connection_context():
-                for job in self._leases.give_back():
+                jobs = self._leases.give_back()
+                for job in jobs:
                     logger.warning("handed back job=%s actor=%s", job.id, job.actor)
-                    job.send()
+                send_each([job.message() for job in jobs])  # else the relay does
 
     def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException

@@ -20,8 +20,9 @@ from typing import Any
 
 import dramatiq
 import peewee
-from dramatiq.errors import BrokerError
-from redis import RedisError
+
+from gifster.jobs.identity import identity_of
+from gifster.jobs.sending import send_each
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -29,15 +30,30 @@ logger = logging.getLogger("gifster.jobs")
 RESEND_AFTER_S = 60.0
 
 
+class UnreadableArguments(ValueError):
+    """A job's arguments are not what `enqueue()` writes; says why."""
+
+
+class Unreadable(list[Any]):
+    """Stands for arguments that cannot be read: a list of their text, and the reason."""
+
+    def __init__(self, text: str, why: Exception) -> None:
+        super().__init__([text])
+        self.why = f"the arguments of the job cannot be read: {why!r}"
+
+
 class ArgumentsField(peewee.TextField):
-    """A job's positional arguments, in Dramatiq's own encoding (JSON)."""
+    """A job's positional arguments, in Dramatiq's own encoding (JSON). A row in which they cannot
+    be read has an `Unreadable`: it must not keep anybody from reading the others."""
 
     def db_value(self, value: list[Any]) -> str:
         return dramatiq.get_encoder().encode({"args": value}).decode()
 
     def python_value(self, value: str) -> list[Any]:
-        arguments: list[Any] = dramatiq.get_encoder().decode(value.encode())["args"]
-        return arguments
+        try:
+            return list(dramatiq.get_encoder().decode(value.encode())["args"])
+        except Exception as error:  # noqa: BLE001 an encoder of the application's raises anything
+            return Unreadable(str(value), error)
 
 
 class Job(peewee.Model):
@@ -73,27 +89,44 @@ class Job(peewee.Model):
         table_name = "outbox"
 
     def message(self) -> dramatiq.Message[Any]:
-        """The Dramatiq message for this job. Its actor need not be known in this process."""
+        """The Dramatiq message for this job. Its actor need not be known in this process.
+
+        Raises:
+          UnreadableArguments
+        """
+        if isinstance(self.arguments, Unreadable):
+            raise UnreadableArguments(self.arguments.why)
+        whose = identity()
         return dramatiq.Message(
             queue_name=self.queue,
             actor_name=self.actor,
             args=tuple(self.arguments),
             kwargs={},
-            options={"outbox_id": self.id, "retries": self.attempts},
+            options={
+                "outbox_id": self.id,
+                "retries": self.attempts,
+                **({} if whose is None else {"outbox": whose}),
+            },
         )
 
     def send(self) -> bool:
         """Send the job to the broker now.
 
         Returns:
-          False if the broker could not take it; that is logged, not raised.
+          False if it could not be sent; that is logged, not raised.
         """
         try:
-            dramatiq.get_broker().enqueue(self.message())
-        except (RedisError, BrokerError) as error:
+            (error,) = send_each([self.message()])
+        except UnreadableArguments as unreadable:
+            error = unreadable
+        if error is not None:
             logger.warning("deferred job=%s actor=%s reason=%r", self.id, self.actor, str(error))
-            return False
-        return True
+        return error is None
+
+
+def identity() -> str | None:
+    """The name of this application's outbox (see `identity.py`); None if it has none."""
+    return identity_of(Job._meta.database)
 
 
 def enqueue(
@@ -136,9 +169,13 @@ def enqueue(
         if unique is not None:
             # A dead one is in nobody's way, and about to be done after all.
             Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
-            if Job.select().where(Job.id == unique).exists():
+            # In one statement: of two that look first, both would find none, and both insert.
+            new = Job.insert(**job.__data__)
+            new = new.on_conflict(action="nothing", conflict_target=[Job.id])
+            if not new.as_rowcount().execute():
                 return None
-        job.save(force_insert=True)
+        else:
+            job.save(force_insert=True)
         if not later:
             Job._meta.database.after_commit(lambda: _send_now(job))
     return job

@@ -4,7 +4,7 @@ RabbitMQ pushes messages to its consumers, so nobody needs to be woken up. These
 its turn (`turns.py`), as those of `redis_broker.py` do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pika
@@ -12,6 +12,7 @@ from dramatiq.brokers import rabbitmq
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
+from gifster.jobs.others import Others
 from gifster.jobs.turns import InTurn, Share, Turns, add_turns
 
 
@@ -20,11 +21,18 @@ class RabbitmqBroker(rabbitmq.RabbitmqBroker):
 
     Parameters:
       shares: by queue.
+      identity: tells the name of our outbox (see `others.py`).
       options: as Dramatiq's own broker.
     """
 
-    def __init__(self, shares: Mapping[str, Share] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        shares: Mapping[str, Share] | None = None,
+        identity: Callable[[], str | None] = lambda: None,
+        **options: Any,
+    ) -> None:
         super().__init__(confirm_delivery=True, **options)
+        self.others = Others(identity)
         self.turns: Turns | None = None
         add_turns(self, shares or {})
 
@@ -53,7 +61,7 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
             self.turns.wait_while_held(self.queue_name, self._timeout_s)
             return None
         if self._in_hand is None:
-            self._in_hand = self._received()
+            self._in_hand = self._received_of_ours()
         if self._in_hand is None:
             self.turns.leave(self.queue_name)
             return None
@@ -65,6 +73,22 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
 
     def _received(self) -> Any:
         return super().__next__()  # type: ignore[no-untyped-call]
+
+    def _received_of_ours(self) -> Any:
+        """What has come, unless it is another application's, which gets it back."""
+        message = self._received()
+        if message is None or not self.broker.others.owns(message):
+            return message
+        kept = self.broker.others.put_back(self.broker, message._message)
+        self.known_tags.discard(message._tag)
+        try:
+            if kept:
+                self.channel.basic_ack(message._tag)  # of this copy only
+            else:
+                self.channel.basic_nack(message._tag, requeue=False)
+        except pika.exceptions.AMQPError as error:
+            raise ConnectionClosed(error) from None
+        return None
 
     def _give_back(self) -> None:
         """Put what has come and was not begun back into the queue, and let nothing more come until

@@ -8,15 +8,19 @@ the caller's affair.
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
 
+from gifster.jobs.complaint import Complaint
 from gifster.jobs.outbox import enqueue, transaction
 
 logger = logging.getLogger("gifster.jobs")
+#: By name: what cannot be enqueued.
+_complaints: defaultdict[str, Complaint] = defaultdict(lambda: Complaint(logger))
 
 #: A clock that is set back by less does not make what ran run again: cron(8).
 SET_BACK_S = 3 * 3600
@@ -66,17 +70,30 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
     rows = {row.name: row for row in RecurringJob.select()}
     enqueued = []
     for name, job in recurring.items():
-        row = rows.get(name)
-        if row is None or row.rule != job.rule:
-            RecurringJob.insert(name=name, rule=job.rule, next_at=job.next_after(now)).on_conflict(
-                conflict_target=[RecurringJob.name],
-                preserve=[RecurringJob.rule, RecurringJob.next_at],
-            ).execute()
-        elif row.next_at > now:
-            _go_by_the_clock_of_now(row, job, now)
-        elif _enqueue(row, job, now):
-            enqueued.append(name)
+        try:
+            if _look_at(name, job, rows.get(name), now):
+                enqueued.append(name)
+        except peewee.PeeweeException:
+            raise
+        except Exception as error:  # noqa: BLE001 a rule that fails stops no other
+            _complaints[name].say(f"not enqueued name={name} rule={job.rule!r}: {error!r}")
+        else:
+            _complaints[name].over()
     return enqueued
+
+
+def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) -> bool:
+    """Whether a job was enqueued; a new one, or one with another rule, gets its next moment."""
+    if row is not None and row.rule == job.rule:
+        if row.next_at <= now:
+            return _enqueue(row, job, now)
+        _go_by_the_clock_of_now(row, job, now)
+        return False
+    RecurringJob.insert(name=name, rule=job.rule, next_at=job.next_after(now)).on_conflict(
+        conflict_target=[RecurringJob.name],
+        preserve=[RecurringJob.rule, RecurringJob.next_at],
+    ).execute()
+    return False
 
 
 def forget_others(names: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dramatiq
@@ -24,6 +24,7 @@ from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.acks import Acks
 from gifster.jobs.hooks import QuickHooks
+from gifster.jobs.others import Others
 from gifster.jobs.turns import InTurn, Share, Turns, add_turns
 
 logger = logging.getLogger("gifster.jobs")
@@ -54,11 +55,18 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
 
     Parameters:
       shares: by queue.
+      identity: tells the name of our outbox (see `others.py`).
       options: as Dramatiq's own broker.
     """
 
-    def __init__(self, shares: Mapping[str, Share] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        shares: Mapping[str, Share] | None = None,
+        identity: Callable[[], str | None] = lambda: None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.others = Others(identity)
         self.turns: Turns | None = None
         self._channel = f"{self.namespace}:wake-up"
         self.wake_up = WakeUp(self.client, self._channel)
@@ -92,19 +100,50 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
         count = 0
         waiting = iter(messages)
         while batch := list(itertools.islice(waiting, BATCH)):
-            batch = [
-                message.copy(options={"redis_message_id": str(uuid.uuid4())}) for message in batch
-            ]
-            pipeline = self.client.pipeline(transaction=False)
-            for message in batch:
+            for error in self._enqueue_batch(batch):
+                if error is not None:
+                    raise error
+            count += len(batch)
+        return count
+
+    def enqueue_each(self, messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
+        """As `enqueue_many()`, but one that cannot be enqueued stops none but itself. A server that
+        does not answer is asked once.
+
+        Returns:
+          for each message None, or why it was not enqueued.
+        """
+        outcomes: list[Exception | None] = []
+        for start in range(0, len(messages), BATCH):
+            outcomes += self._enqueue_batch(messages[start : start + BATCH])
+            if isinstance(outcomes[-1], redis.ConnectionError | redis.TimeoutError):
+                break
+        return outcomes + outcomes[-1:] * (len(messages) - len(outcomes))
+
+    def _enqueue_batch(self, batch: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = [None] * len(batch)
+        pipeline = self.client.pipeline(transaction=False)
+        sent: dict[int, dramatiq.Message[Any]] = {}
+        for number, original in enumerate(batch):
+            message = original.copy(options={"redis_message_id": str(uuid.uuid4())})
+            try:
                 self.emit_before("enqueue", message, None)
                 message_id = message.options["redis_message_id"]
                 self._put(message.queue_name, message_id, message.encode(), pipeline)
-            pipeline.execute()
-            for message in batch:
+            except Exception as error:  # noqa: BLE001 a hook's, or what goes into no JSON
+                outcomes[number] = error
+            else:
+                sent[number] = message
+        try:
+            answers = pipeline.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            answers = [error] * len(sent)
+        for (number, message), answer in zip(sent.items(), answers, strict=True):
+            if isinstance(answer, Exception):
+                outcomes[number] = answer
+            else:
                 self.emit_after("enqueue", message, None)
-            count += len(batch)
-        return count
+        return outcomes
 
     def do_enqueue(self, queue: str, message_id: str, data: bytes) -> None:
         """Put a message into a queue, and wake up who waits for it, in one round trip."""
@@ -229,13 +268,15 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         self._more = True
         self._pause_s = FIRST_PAUSE_S
         self._fetched: list[tuple[int, int, Any]] = []
+        #: What has come and is another application's.
+        self._not_ours: list[dramatiq.Message[Any]] = []
         self._numbers = itertools.count()
         delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
         self.turns = None if delayed else broker.turns
 
     @property
     def outstanding_message_count(self) -> int:
-        return len(self.queued_message_ids) + len(self._fetched)
+        return len(self.queued_message_ids) + len(self._fetched) + len(self._not_ours)
 
     def __next__(self) -> Any:
         if self.turns is not None and self.turns.held(self.queue_name):
@@ -275,11 +316,32 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         fetched = self.broker.do_fetch(self.queue_name, room)
         for data in fetched:
             if data is not None:
-                message = dramatiq.Message.decode(data)
-                item = (self._priority(message), next(self._numbers), message)
-                heapq.heappush(self._fetched, item)
+                self._keep(data)
         self._more = len(fetched) == room
         self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
+        self._put_back_others()
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            message = dramatiq.Message.decode(data)
+        except dramatiq.DecodeError:  # it stays with this worker, and keeps nobody else up
+            logger.exception("a message that cannot be read queue=%s", self.queue_name)
+            return
+        if self.turns is not None and self.broker.others.owns(message):
+            self._not_ours.append(message)
+        else:
+            item = (self._priority(message), next(self._numbers), message)
+            heapq.heappush(self._fetched, item)
+
+    def _put_back_others(self) -> None:
+        while self._not_ours:
+            message = self._not_ours[-1]
+            message_id = message.options["redis_message_id"]
+            if self.broker.others.put_back(self.broker, message):
+                self.broker.acks.add(self.queue_name, message_id)  # of this copy only
+            else:
+                self.broker.do_nack(self.queue_name, message_id)
+            self._not_ours.pop()
 
     def _priority(self, message: dramatiq.Message[Any]) -> int:
         actor = self.broker.actors.get(message.actor_name)
@@ -305,7 +367,8 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
             logger.warning("not acknowledged: what was done last may be done again")
 
     def _give_back(self) -> None:
-        fetched, self._fetched = [message for _, _, message in self._fetched], []
+        fetched = [message for _, _, message in self._fetched] + self._not_ours
+        self._fetched, self._not_ours = [], []
         if self.turns is not None:
             self.turns.leave(self.queue_name)
         if not fetched:

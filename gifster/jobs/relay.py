@@ -2,52 +2,173 @@
 
 Those are the jobs of commits after which the broker was away or the process died, those that a
 broker lost, and those whose worker died, so that their lease ran out. The scheduler calls it every
-few seconds. Running it twice at once is safe: a job's second copy finds the row leased or gone, and
-is skipped.
+few seconds. Running it twice at once is safe: each job is claimed by one of them, and a job's
+second copy finds the row leased or gone, and is skipped.
+
+A batch is claimed in one short transaction and sent outside it, in one round trip where the broker
+can; what could not be sent is put back. Nothing is written while rows are being read: on SQLite
+that fails at once if another process has written meanwhile, whatever the busy timeout.
 """
 
 import logging
 import time
+from dataclasses import dataclass
+from typing import Any
 
-import dramatiq
+import peewee
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
+from gifster.jobs.complaint import Complaint
 from gifster.jobs.lease import LEASE_S
-from gifster.jobs.outbox import RESEND_AFTER_S, Job
+from gifster.jobs.outbox import RESEND_AFTER_S, Job, UnreadableArguments, identity, transaction
+from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
 
 logger = logging.getLogger("gifster.jobs")
 
-BATCH = 500
+#: How many jobs are claimed at a time, and for how long a call goes on claiming (seconds).
+BATCH, ROUND_S = 500, 1.0
+#: After so many sendings the pause before the next one no longer doubles.
+MOST_DOUBLINGS = 10
 #: What a clock may be wrong without being set (seconds).
 CLOCK_SLACK_S = 5.0
 
+_broker_is_away = Complaint(logger)
+
 
 def relay(lease_s: float = LEASE_S) -> int:
-    """Send the jobs that are due, oldest first, until the broker refuses one.
+    """Send the jobs that are due, oldest first, until the broker takes none. Of a large backlog a
+    part is left to the next call. Call it outside of any transaction.
 
     Parameters:
       lease_s: how long the workers' leases hold (seconds).
 
     Returns:
       how many were sent.
+
+    Raises:
+      peewee.PeeweeException: the database's; what had been claimed is due again in a minute.
     """
+    broker = current_broker()
+    if broker is None:
+        return 0
     _after_the_clock_was_set_back(lease_s)
-    broker = dramatiq.get_broker()
-    if isinstance(broker, RedisBroker):
-        _send_all_to_an_empty(broker)
-    sent = 0
-    due = Job.select().where(Job.send_at <= time.time(), Job.failed_at.is_null())
-    for job in due.order_by(Job.send_at).limit(BATCH):
-        if not _claim(job):
-            continue
-        if not job.send():
-            Job.update(send_at=job.send_at).where(Job.id == job.id).execute()
-            break
-        sent += 1
+    sent, stop_at = 0, time.monotonic() + ROUND_S
+    try:
+        if isinstance(broker, RedisBroker):
+            _send_all_to_an_empty(broker)
+        until = time.time()
+        if Job.select().where(_due(until)).exists():
+            ping(broker)  # while it is away, nothing is claimed and put back every few seconds
+            while (batch := _claim(until)).jobs:
+                outcome = _send(batch)
+                sent += outcome.sent
+                if outcome.away is not None:
+                    raise outcome.away
+                if time.monotonic() > stop_at:
+                    break
+    except BrokerUnavailable as error:
+        _broker_is_away.say(f"the relay waits for the broker, which does not answer: {error}")
+    else:
+        _broker_is_away.over("the broker answers the relay again")
     if sent:
         logger.info("relayed jobs=%d", sent)
     return sent
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Jobs as they were when they were claimed, and when they are due again unless that is
+    changed (seconds since the epoch)."""
+
+    jobs: list[Job]
+    due_again: float
+
+    def change(self, jobs: list[Job], **columns: Any) -> None:
+        """Change the rows of some of them, unless others have them in hand by now."""
+        if jobs:
+            ours = (Job.send_at == self.due_again) & Job.leased_by.is_null()
+            _update(ours & Job.id.in_([job.id for job in jobs]), **columns)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    sent: int
+    away: BrokerUnavailable | None
+
+
+def _due(until: float) -> Any:
+    return (Job.send_at <= until) & Job.failed_at.is_null()
+
+
+def _claim(until: float) -> _Batch:
+    """Take due jobs for this sending: other relays, and workers that find a lease run out, no
+    longer have them. Should we die before they are sent, they are due again in a minute."""
+    with transaction(Job._meta.database):
+        query = Job.select().where(_due(until)).order_by(Job.send_at, Job.created_at)
+        jobs = list(_skip_locked(query.limit(BATCH)))
+        again = time.time() + RESEND_AFTER_S
+        if jobs:
+            Job.update(
+                send_at=again,
+                sendings=Job.sendings + 1,
+                deaths=peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1),
+                leased_by=None,
+            ).where(Job.id.in_([job.id for job in jobs])).execute()
+    for job in jobs:
+        if job.leased_by is not None:
+            died = "a worker died job=%s actor=%s worker=%s"
+            logger.warning(died, job.id, job.actor, job.leased_by)
+    return _Batch(jobs, again)
+
+
+def _send(batch: _Batch) -> _Outcome:
+    """Send what has been claimed, and put back what could not be sent."""
+    messages = []
+    for job in batch.jobs:
+        try:
+            messages.append((job, job.message()))
+        except UnreadableArguments as error:
+            logger.warning("given up job=%s actor=%s: %s", job.id, job.actor, error)
+            batch.change([job], failed_at=time.time(), error=repr(error))
+    outcomes = send_each([message for _, message in messages])
+    sent, unsent, away = [], [], None
+    for (job, _), outcome in zip(messages, outcomes, strict=True):
+        if outcome is None:
+            sent.append(job)
+        elif isinstance(outcome, BrokerUnavailable):
+            unsent.append(job)
+            away = outcome
+        else:  # this one alone: it is tried again in a minute, and meanwhile the row says why
+            logger.warning("deferred job=%s actor=%s reason=%r", job.id, job.actor, str(outcome))
+            why = f"{type(outcome).__name__}({str(outcome)!r})"
+            batch.change([job], error=why, sendings=Job.sendings - 1)
+    batch.change([job for job in sent if job.sendings], send_at=_next_sending(batch))
+    # They come in their old order, before all that was not claimed.
+    batch.change(unsent, send_at=batch.jobs[0].send_at, sendings=Job.sendings - 1)
+    return _Outcome(len(sent), away)
+
+
+def _next_sending(batch: _Batch) -> peewee.Case:
+    """When a job that has been sent is sent again, if its row is still there: a minute after the
+    first time, then after two, four, and so on."""
+    now = batch.due_again - RESEND_AFTER_S
+    moments = [(n + 1, now + RESEND_AFTER_S * 2**n) for n in range(MOST_DOUBLINGS)]
+    return peewee.Case(Job.sendings, moments, now + RESEND_AFTER_S * 2**MOST_DOUBLINGS)
+
+
+def _update(which: Any, **columns: Any) -> int:
+    """Change rows, and say how many. If there are none, nothing is locked."""
+    if not Job.select().where(which).exists():
+        return 0
+    these = Job.id.in_(_skip_locked(Job.select(Job.id).where(which)))
+    return int(Job.update(**columns).where(these).execute())
+
+
+def _skip_locked(query: Any) -> Any:
+    """Leave out rows that another transaction has in hand, where the database can say which: so
+    the relay waits for nobody's rows, and takes part in no deadlock."""
+    return query.for_update(skip_locked=True) if Job._meta.database.for_update else query
 
 
 class Clock:
@@ -71,7 +192,7 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
     died is not waited for."""
     now = time.time()
     too_long = Job.leased_by.is_null(False) & (Job.send_at > now + lease_s + CLOCK_SLACK_S)
-    shortened = Job.update(send_at=now + lease_s).where(too_long).execute()
+    shortened = _update(too_long, send_at=now + lease_s)
     if _clock.was_set_back():
         _make_due("the clock was set back")
     elif shortened:
@@ -80,31 +201,21 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
 
 def _send_all_to_an_empty(broker: RedisBroker) -> None:
     """A broker that has lost our mark has lost everything else, too: it is new, or came back
-    without its data. So nothing that it had needs to be waited for."""
-    mark = f"{broker.namespace}:outbox"
+    without its data. So nothing that it had needs to be waited for. The mark is this outbox's own:
+    the relay of another application, which may come first, speaks for its own jobs only."""
+    whose = identity()
+    mark = f"{broker.namespace}:outbox" + (f":{whose}" if whose else "")
     try:
         if not broker.client.exists(mark):
-            _make_due("the broker was empty")
+            _make_due("the broker has nothing of this outbox")
             broker.client.set(mark, int(time.time()))
     except redis.RedisError as error:
-        logger.debug("the broker cannot be asked: %s", error)
+        raise BrokerUnavailable(str(error)) from error
 
 
 def _make_due(why: str) -> None:
     now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
-    if Job.update(send_at=now).where(waiting, Job.due_at.is_null() | ~scheduled).execute():
+    if _update(waiting & (Job.due_at.is_null() | ~scheduled), send_at=now):
         logger.warning("%s: all that waits is sent again", why)
-
-
-def _claim(job: Job) -> bool:
-    """Take a due job for this sending; False if another relay, or a worker, was quicker."""
-    if job.leased_by is not None:
-        logger.warning("a worker died job=%s actor=%s worker=%s", job.id, job.actor, job.leased_by)
-    again = time.time() + RESEND_AFTER_S * 2 ** min(job.sendings, 10)
-    unchanged = (Job.id == job.id) & (Job.send_at == job.send_at)
-    columns = {"send_at": again, "sendings": Job.sendings + 1}
-    if job.leased_by is not None:
-        columns |= {"leased_by": None, "deaths": Job.deaths + 1}
-    return bool(Job.update(**columns).where(unchanged).execute())

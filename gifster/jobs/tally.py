@@ -116,7 +116,8 @@ def history(span_s: int, count: int) -> list[Span]:
 
 def totals() -> Iterator[Tally]:
     """What each actor has done since the beginning."""
-    yield from Tally.select().where(Tally.span_s == TOTAL).order_by(Tally.queue, Tally.actor)
+    query = Tally.select().where(Tally.span_s == TOTAL).order_by(Tally.queue, Tally.actor)
+    return iter(list(query))  # read before the caller writes anything, who then could not on SQLite
 
 
 def forget_old() -> None:

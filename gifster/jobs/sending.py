@@ -1,0 +1,149 @@
+"""Sending messages to the process's broker, and what became of each.
+
+Some brokers take many in a round trip. One that is away is asked once, not once a message; a
+message that cannot be sent stops no other. A process without a broker is told so at once: Dramatiq
+would make a RabbitMQ broker of its own, and wait for it.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dramatiq
+import dramatiq.broker
+import redis
+from dramatiq.brokers.redis import RedisBroker as AnyRedisBroker
+from dramatiq.errors import BrokerError
+
+from gifster.jobs.complaint import Complaint
+from gifster.jobs.redis_broker import RedisBroker
+
+logger = logging.getLogger("gifster.jobs")
+
+_NONE = (
+    "no broker is set in this process: jobs wait in the outbox until a process that has one relays "
+    "them. Call jobs.connect(url) when the process starts, before actors are declared"
+)
+_complaint = Complaint(logger)
+
+
+class BrokerUnavailable(Exception):
+    """The broker did not answer, or there is none."""
+
+
+def current_broker() -> dramatiq.Broker | None:
+    """The process's broker; None if nobody has set one, which is logged once."""
+    broker = dramatiq.broker.global_broker
+    if broker is None or _is_dramatiqs_own(broker):
+        _complaint.say(_NONE)
+        return None
+    _complaint.over()
+    return broker
+
+
+def _is_dramatiqs_own(broker: Any) -> bool:
+    """Whether Dramatiq made it, as an actor was declared before a broker was set. It is RabbitMQ on
+    this machine, five attempts to connect, six times over: a commit would wait 16 seconds."""
+    kind = type(broker)
+    if (kind.__module__, kind.__name__) != ("dramatiq.brokers.rabbitmq", "RabbitmqBroker"):
+        return False
+    its = broker.parameters
+    if isinstance(its, list):
+        return False
+    address = (its.host, its.port, its.connection_attempts, its.heartbeat)
+    return address == ("127.0.0.1", 5672, 5, 5) and its.blocked_connection_timeout == 30
+
+
+def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
+    """Send messages, many in a round trip where the broker can.
+
+    Returns:
+      for each None, or why it was not sent: `BrokerUnavailable` if the broker takes none now, and
+      anything else if it does not take this one.
+    """
+    broker = current_broker()
+    if broker is None:
+        return [BrokerUnavailable("no broker is set")] * len(messages)
+    if len(messages) > 1 and isinstance(broker, RedisBroker):
+        return [None if e is None else _away(e) or e for e in broker.enqueue_each(messages)]
+    outcomes: list[Exception | None] = []
+    for message in messages:
+        outcomes.append(_send(broker, message))
+        if isinstance(outcomes[-1], BrokerUnavailable):
+            break
+    return outcomes + outcomes[-1:] * (len(messages) - len(outcomes))
+
+
+def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception | None:
+    try:
+        broker.enqueue(message)
+    except Exception as error:  # noqa: BLE001 whatever it is, the others go on
+        if isinstance(error, BrokerError) and hasattr(broker, "connection"):
+            return _unless_it_answers(broker, error)
+        return _away(error) or error
+    return None
+
+
+def _away(error: Exception) -> BrokerUnavailable | None:
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return BrokerUnavailable(str(error))
+    return None
+
+
+def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
+    """RabbitMQ closes the connection over one bad queue, too: ask whether it is there."""
+    try:
+        ping(broker)
+    except BrokerUnavailable:
+        return BrokerUnavailable(str(error))
+    return error
+
+
+def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
+    """Send many jobs without an outbox, some hundred in a round trip:
+    `send_many(resize.message(n) for n in numbers)`. One that is sent is not taken back if a later
+    one cannot be.
+
+    Returns:
+      how many were sent.
+
+    Raises:
+      BrokerUnavailable: the broker did not answer; says why.
+    """
+    broker = current_broker()
+    if broker is None:
+        raise BrokerUnavailable("no broker is set: call jobs.connect(url) first")
+    try:
+        if isinstance(broker, RedisBroker):
+            return broker.enqueue_many(messages)
+        return len([broker.enqueue(message) for message in messages])
+    except (redis.RedisError, BrokerError) as error:
+        raise BrokerUnavailable(str(error)) from error
+
+
+def ping(broker: dramatiq.Broker) -> str:
+    """Ask the broker for a sign of life.
+
+    Returns:
+      `PONG`.
+
+    Raises:
+      BrokerUnavailable: there was no answer; says why.
+    """
+    try:
+        if isinstance(broker, AnyRedisBroker):
+            broker.client.ping()
+        else:
+            _open_a_channel(broker)
+    except Exception as error:
+        raise BrokerUnavailable(str(error) or type(error).__name__) from error
+    return "PONG"
+
+
+def _open_a_channel(broker: Any) -> None:
+    """RabbitMQ has no ping; an answer to the opening of a channel is as good."""
+    try:
+        broker.connection.channel().close()
+    except Exception:  # noqa: BLE001 it has timed out, as idle connections do
+        del broker.connection  # the next one opens another
+        broker.connection.channel().close()
