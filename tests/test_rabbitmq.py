@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dramatiq
+import peewee
 import pytest
 
 from gifster import database, jobs
@@ -124,6 +125,83 @@ def test_without_it_a_job_waits_for_the_relay(application: None):
     dramatiq.set_broker(good)
     assert jobs.relay() == 1
     assert good.get_queue_message_counts("default")[0] == 1
+
+
+def test_a_queue_that_it_refuses_stops_no_other(application: None):
+    # Given a queue that is there with other options, in the way of the oldest job
+    broker = dramatiq.get_broker()
+    broker.channel.queue_declare("other-options", durable=True)
+    bad = Job.create(actor="a", queue="other-options", arguments=[], send_at=1)
+    for _ in range(3):
+        Job.create(actor="a", queue="default", arguments=[], send_at=2)
+
+    assert jobs.relay() == 3
+
+    assert broker.get_queue_message_counts("default")[0] == 3
+    assert "PRECONDITION_FAILED" in Job.get_by_id(bad.id).error
+    assert Job.get_by_id(bad.id).send_at > time.time() + 50
+    broker.channel.queue_delete("other-options")
+
+
+def test_a_job_of_another_application_is_put_back_for_it(
+    rabbitmq: str, application: None, worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("gifster.jobs.others.FIRST_PAUSE_MS", 50)
+    monkeypatch.setattr("gifster.jobs.others.MAX_PAUSE_MS", 100)
+    ours, done = Job._meta.database, []
+    # Given a job of an application that has the same queues, and other actors
+    theirs = peewee.SqliteDatabase(tmp_path / "theirs.db")
+    theirs.bind(jobs.TABLES)
+    theirs.create_tables(jobs.TABLES)
+    jobs.enqueue("work_there", "bob")
+    message = Job.get().message()
+    ours.bind(jobs.TABLES)
+
+    # When a worker of ours does one of its own
+    declare(done.append)
+    first = worker()
+    jobs.enqueue("work_default", "ann")
+    eventually(lambda: done == ["ann"])
+    broker = dramatiq.get_broker()
+    others = broker.others
+    eventually(lambda: others._warned == {message.options["outbox"]})
+    first.stop()
+
+    # I expect the other's to be still there, and its owner's worker to do it
+    counts = broker.get_queue_message_counts("default")
+    assert (counts[0] + counts[1], counts[2]) == (1, 0)
+    theirs.bind(jobs.TABLES)
+    jobs.connect(rabbitmq)
+
+    @dramatiq.actor(queue_name="default")
+    def work_there(name: str) -> None:
+        done.append(name)
+
+    worker()
+    eventually(lambda: done == ["ann", "bob"])
+    eventually(lambda: not Job.select().exists())
+    ours.bind(jobs.TABLES)
+
+
+def test_messages_of_a_higher_priority_come_first(rabbitmq: str, application: None, worker):
+    # Given a queue with priorities, and messages of each before a worker comes
+    broker = jobs.connect(rabbitmq, max_priority=5)
+    done: list[str] = []
+
+    @dramatiq.actor(queue_name="urgent")
+    def note(name: str) -> None:
+        done.append(name)
+
+    for priority in (0, 5, 2, 5):
+        note.send_with_options(args=(str(priority),), broker_priority=priority)
+    eventually(lambda: broker.get_queue_message_counts("urgent")[0] == 4)
+
+    one = dramatiq.Worker(broker, queues={"urgent"}, worker_threads=1)
+    one.start()
+    eventually(lambda: len(done) == 4)
+    one.stop()
+
+    assert done == ["5", "5", "2", "0"]
 
 
 def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, application: None, worker):

@@ -249,7 +249,7 @@ def test_a_message_that_a_hook_refuses_stops_no_other(marked: Settings):
 
 def test_what_a_worker_has_in_hand_is_left_to_it(marked: Settings):
     # Given a row that another transaction holds, where rows can be held
-    (held, free) = backlog(2)
+    held, _ = backlog(2)
     if not db.obj.for_update:
         pytest.skip("SQLite locks no rows")
     begun, over = threading.Event(), threading.Event()

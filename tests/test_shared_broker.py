@@ -229,7 +229,7 @@ def test_the_namespace_is_a_setting(
     assert connect_broker(load()).namespace == "mine"
 
     monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://host")
-    with pytest.raises(SettingsError, match="broker: .*virtual host"):
+    with pytest.raises(SettingsError, match=r"broker: .*virtual host"):
         load()
 
 

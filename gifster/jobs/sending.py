@@ -78,7 +78,7 @@ def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception 
     try:
         broker.enqueue(message)
     except Exception as error:  # noqa: BLE001 whatever it is, the others go on
-        if isinstance(error, BrokerError) and hasattr(broker, "connection"):
+        if isinstance(error, BrokerError) and hasattr(type(broker), "connection"):
             return _unless_it_answers(broker, error)
         return _away(error) or error
     return None
