@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint audit format bench bench-queues bench-images chaos decoders hostile demo constraints clean
+.PHONY: help dev test lint audit format bench bench-queues bench-relay bench-images chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -40,6 +40,9 @@ bench: $(VENV)/.dev ## Measure speed and memory on this machine
 
 bench-queues: $(VENV)/.dev ## Measure the queues beside Dramatiq, and Sidekiq where it is installed
 	$(BIN)/python -m bench.queues
+
+bench-relay: $(VENV)/.dev ## Measure the relay over a backlog while others write
+	$(BIN)/python -m bench.relay
 
 bench-images: $(VENV)/.dev ## Measure animated GIFs beside gifsicle, where it is installed (ARGS="--with ImageMagick")
 	$(BIN)/python -m bench.images $(ARGS)

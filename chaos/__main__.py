@@ -28,7 +28,7 @@ def row(verdict: Verdict) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--uploads", type=int, default=2000, help="in all (default 2000)")
+    parser.add_argument("--uploads", type=int, default=2400, help="in all (default 2400)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")

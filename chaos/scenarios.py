@@ -5,6 +5,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ import psutil
 from chaos.proxy import FaultProxy
 from chaos.site import Site
 from chaos.stream import Promises, Stream
-from chaos.verdict import Verdict, judge
+from chaos.verdict import Verdict, judge, settle
 from tests import s3
 from tests.stack import eventually
 
@@ -26,6 +27,9 @@ from tests.stack import eventually
 STREAM_S = 150.0
 #: How long S3 is dead at first (seconds).
 DEAD_S = 30.0
+#: Over a backlog of at most so many uploads processes are killed for at least so long; and how long
+#: it may take to work that off, beside what keeps the database busy (seconds).
+MOST_BACKLOG, BACKLOG_S, WORKED_OFF_S = 600, 20.0, 300.0
 ROLES = {"web": 1, "worker": 2, "scheduler": 1}
 
 Scenario = Callable[[Path, int, int], Verdict]
@@ -234,6 +238,63 @@ def clock(folder: Path, uploads: int, seed: int) -> Verdict:
     return verdict
 
 
+def backlog(folder: Path, uploads: int, seed: int) -> Verdict:
+    """Uploads without broker, workers and scheduler, most of them; then all are started over the
+    backlog, while two others write into the database all the time. Workers and schedulers are
+    killed, one every 1 to 3 seconds."""
+    chance = random.Random(seed)
+    uploads = min(uploads, MOST_BACKLOG)
+    site = Site(folder, {"web": 1})
+    started = time.monotonic()
+    try:
+        site.start()
+        site.kill_valkey()
+        first = Stream(site, uploads * 4 // 5, seed, per_s=60.0).run()
+        site.start_valkey()
+        site.add({"worker": 2, "scheduler": 2})
+        with _busy(folder / "var" / "gifster.db"):
+            rest = Stream(site, uploads - len(first.accepted), seed + 1, per_s=10.0)
+            with ThreadPoolExecutor(1) as client:
+                sent = client.submit(rest.run)
+                roles = ["worker", "scheduler"]
+                until = time.monotonic() + BACKLOG_S
+                while time.monotonic() < until or not sent.done():
+                    time.sleep(chance.uniform(1, 3))
+                    site.kill(roles[0], chance.choice)
+                    site.blows += 1
+                    roles.append(roles.pop(0))
+                promises = first.joined(sent.result())
+            settle(site, promises, WORKED_OFF_S)
+            verdict = judge("restarted over a backlog, busy database", site, promises, started)
+            verdict.recovery_s = None  # what is sent again stands behind the backlog
+            return verdict
+    finally:
+        site.stop()
+
+
+WRITER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+connection.execute("CREATE TABLE IF NOT EXISTS noise (text TEXT)")
+while True:
+    connection.execute("INSERT INTO noise (text) VALUES ('…')")
+    time.sleep(0.001)
+"""
+
+
+@contextmanager
+def _busy(database: Path) -> Iterator[None]:
+    """Two processes that insert a row every millisecond."""
+    command = [sys.executable, "-c", WRITER, str(database)]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+
+
 SCENARIOS: dict[str, tuple[Scenario, float]] = {
     # name: the scenario, and its share of all uploads
     "kills": (kills, 0.4),
@@ -243,6 +304,7 @@ SCENARIOS: dict[str, tuple[Scenario, float]] = {
     "storage": (storage, 0.1),
     "full": (full, 0.1),
     "clock": (clock, 0.1),
+    "backlog": (backlog, 0.2),
 }
 
 __all__ = ["SCENARIOS", "NotHere", "Scenario"]

@@ -81,6 +81,18 @@ class Site:
         self._keeper.start()
         eventually(self.stack.answers, within=30)
 
+    def add(self, roles: dict[str, int]) -> None:
+        """Fill more roles, and keep these alive, too."""
+        more = [
+            Process(role, f"{role}-{number}")
+            for role, count in roles.items()
+            for number in range(count)
+        ]
+        with self._lock:
+            self.processes += more
+            for process in more:
+                self._start(process)
+
     def stop(self) -> None:
         """Stop everything."""
         self._over.set()

@@ -37,6 +37,18 @@ class Promises:
     unanswered: int = 0
     refused: list[str] = field(default_factory=list)
 
+    def joined(self, later: "Promises") -> "Promises":
+        """These and those of a later stream."""
+        return Promises(
+            self.accepted | later.accepted,
+            self.replaced | later.replaced,
+            self.unsure | later.unsure,
+            self.deleted | later.deleted,
+            self.signed_up | later.signed_up,
+            self.unanswered + later.unanswered,
+            self.refused + later.refused,
+        )
+
 
 class Stream:
     """Sends uploads until so many have been accepted.
