@@ -267,14 +267,43 @@ def test_it_is_made_in_nobodys_transaction_and_breaks_none(booted: Settings):
     assert OutboxIdentity.table_exists()
 
 
-def test_a_database_that_takes_no_name_is_served_as_before(tmp_path: Path, broker_url: str):
+def test_a_database_that_takes_no_name_is_served_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     # Given an outbox alone, in a database that can be read and no more
     path = tmp_path / "app.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")
     database = peewee.SqliteDatabase(f"file:{path}?mode=ro", uri=True)
     assert identity_of(database) is None
-    assert identity_of(database) is None
+
+    # I expect it to get one when it does
+    monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0)
+    database.init(f"file:{path}", uri=True)
+    assert identity_of(database)
+
+
+def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
+    two: tuple[Application, Application],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # Given a worker that was started while the database could not be asked
+    first, _ = two
+    monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0.3)
+    first.enqueue("ann")
+    worker = first.worker()
+    worker.stop()
+    first.enqueue("ben")
+    known = {first.database: (str(first.database.database), None, time.monotonic() + 0.3)}
+    monkeypatch.setattr("gifster.jobs.identity._known", known)
+    worker = first.worker()
+
+    eventually(lambda: sorted(first.done) == ["ann", "ben"] and not first.left())
+
+    worker.stop()
+    assert "does not tell whether they are ours" in caplog.text
+    assert "another application" not in caplog.text
 
 
 # No broker.
@@ -311,6 +340,7 @@ def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
     # I expect it to be said once what to do, and nobody to have tried to connect
     assert caplog.text.count("no broker is set in this process") == 1
     assert "jobs.connect(url)" in caplog.text
+    assert "deferred" not in caplog.text
     assert without_one() is before
     assert not getattr(before, "connections", None)
     assert {job.sendings for job in Job.select()} == {0}

@@ -17,8 +17,8 @@ import peewee
 
 logger = logging.getLogger("gifster.jobs")
 
-#: How long a database that has no name and takes none is left alone (seconds).
-ASK_AGAIN_S = 60.0
+#: How long a database that told no name is not asked again (seconds).
+ASK_AGAIN_S = 5.0
 
 
 class OutboxIdentity(peewee.Model):
@@ -40,25 +40,26 @@ def identity_of(database: peewee.Database | peewee.DatabaseProxy | None) -> str 
     migration has.
 
     Returns:
-      None if there is no database, or if it has no name and one cannot be made now.
+      None if there is no database, if it cannot be asked, or if it has no name and takes none.
     """
     real: Any = database.obj if isinstance(database, peewee.DatabaseProxy) else database
-    return None if real is None else _identity_of(real)
-
-
-def _identity_of(database: peewee.Database) -> str | None:
-    known = _known.get(database)
-    if known is not None and known[0] == str(database.database):
+    if real is None:
+        return None
+    known = _known.get(real)
+    if known is not None and known[0] == str(real.database):
         _, name, asked_at = known
         if name is not None or time.monotonic() < asked_at + ASK_AGAIN_S:
             return name
-    with _connected(database):
-        name = _read(database)
-        if name is None and not database.in_transaction():
-            name = _make(database)
-        elif name is None:
-            return None  # the transaction is somebody's, who wants no table made in it
-    _known[database] = (str(database.database), name, time.monotonic())
+    try:
+        with _connected(real):
+            name = _read(real)
+            if name is None and real.in_transaction():
+                return None  # it is somebody's, who wants no table made in it
+            name = name or _make(real)
+    except Exception as error:  # noqa: BLE001 a message without a name is better than none
+        logger.warning("the name of the outbox cannot be told: %s", error)
+        name = None
+    _known[real] = (str(real.database), name, time.monotonic())
     return name
 
 
@@ -72,7 +73,7 @@ def _read(database: peewee.Database) -> str | None:
         with database.atomic():  # without the table the caller's own transaction would be over
             query = OutboxIdentity.select(OutboxIdentity.name).where(OutboxIdentity.id == 1)
             rows = list(query.tuples().execute(database))
-    except peewee.PeeweeException:
+    except peewee.DatabaseError:
         return None
     return str(rows[0][0]) if rows else None
 
@@ -81,7 +82,10 @@ def _make(database: peewee.Database) -> str | None:
     try:
         peewee.SchemaManager(OutboxIdentity, database).create_table(safe=True)
         row = OutboxIdentity.insert(id=1, name=secrets.token_hex(8))
-        row.on_conflict_ignore().execute(database)
-    except peewee.PeeweeException as error:
-        logger.info("the outbox has no name yet, and none can be made: %s", error)
-    return _read(database)  # another process's, if that was quicker
+        row.on_conflict(action="nothing", conflict_target=[OutboxIdentity.id]).execute(database)
+    except peewee.DatabaseError:
+        name = _read(database)  # two made the table at once, and the other was quicker
+        if name is None:
+            raise
+        return name
+    return _read(database)

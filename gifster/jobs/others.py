@@ -13,6 +13,8 @@ from typing import Any
 
 import dramatiq
 
+from gifster.jobs.complaint import Complaint
+
 logger = logging.getLogger("gifster.jobs")
 
 #: The first pause before a message comes again, and the longest (ms).
@@ -34,11 +36,15 @@ class Others:
     def __init__(self, identity: Callable[[], str | None]) -> None:
         self._identity = identity
         self._warned: set[str] = set()
+        self._cannot_tell = Complaint(logger)
 
     def owns(self, message: dramatiq.Message[Any]) -> bool:
         """Whether a message is of another outbox than ours."""
         whose = message.options.get(WHOSE)
-        return whose is not None and whose != self._identity()
+        if whose is None or whose != self._identity():
+            return whose is not None
+        self._cannot_tell.over()
+        return False
 
     def put_back(self, broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> bool:
         """Send a copy that comes again later; the message itself is the caller's business.
@@ -61,7 +67,13 @@ class Others:
         return True
 
     def _warn(self, queue: str, whose: str) -> None:
-        if whose not in self._warned:
+        ours = self._identity()
+        if ours is None:
+            self._cannot_tell.say(
+                f"queue {queue}: jobs are put back, as the database of the outbox does not tell "
+                "whether they are ours"
+            )
+        elif whose not in self._warned:
             self._warned.add(whose)
             logger.warning(
                 "queue %s has jobs of another outbox (%s, ours is %s): another application uses "
@@ -70,5 +82,5 @@ class Others:
                 "broker.namespace; with RabbitMQ a virtual host",
                 queue,
                 whose,
-                self._identity(),
+                ours,
             )

@@ -22,7 +22,7 @@ import dramatiq
 import peewee
 
 from gifster.jobs.identity import identity_of
-from gifster.jobs.sending import send_each
+from gifster.jobs.sending import NoBroker, send_each
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -119,7 +119,7 @@ class Job(peewee.Model):
             (error,) = send_each([self.message()])
         except UnreadableArguments as unreadable:
             error = unreadable
-        if error is not None:
+        if error is not None and not isinstance(error, NoBroker):
             logger.warning("deferred job=%s actor=%s reason=%r", self.id, self.actor, str(error))
         return error is None
 

@@ -31,6 +31,10 @@ class BrokerUnavailable(Exception):
     """The broker did not answer, or there is none."""
 
 
+class NoBroker(BrokerUnavailable):
+    """This process has no broker, which has been logged."""
+
+
 def current_broker() -> dramatiq.Broker | None:
     """The process's broker; None if nobody has set one, which is logged once."""
     broker = dramatiq.broker.global_broker
@@ -63,7 +67,7 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
     """
     broker = current_broker()
     if broker is None:
-        return [BrokerUnavailable("no broker is set")] * len(messages)
+        return [NoBroker("no broker is set")] * len(messages)
     if len(messages) > 1 and isinstance(broker, RedisBroker):
         return [None if e is None else _away(e) or e for e in broker.enqueue_each(messages)]
     outcomes: list[Exception | None] = []
@@ -112,7 +116,7 @@ def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
     """
     broker = current_broker()
     if broker is None:
-        raise BrokerUnavailable("no broker is set: call jobs.connect(url) first")
+        raise NoBroker("no broker is set: call jobs.connect(url) first")
     try:
         if isinstance(broker, RedisBroker):
             return broker.enqueue_many(messages)
