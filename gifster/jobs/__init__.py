@@ -1,13 +1,15 @@
 """The work half: Dramatiq with what a Sidekiq user takes for granted, and an outbox.
 
 Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
-`outbox` (a job as a row, written in the transaction of the data it is about), `recurring` (jobs
-that come again and again), `broker` (a URL becomes a Dramatiq broker), `redis_broker` (workers are
-woken up at once), `rabbitmq_broker`, `turns` (queues share threads by weight), `middleware` (what
-every job gets: logs, a database connection, the end of its outbox row), `lease` (who has a job in
-hand), `relay` (sends what the moment after the commit could not, and what a worker died over). Then
-what there is to see: `presence` (who is there, what is paused), `states` (which jobs there are),
-`dead` (what was given up), `stats` (how the queues are doing), `tally` (what was done).
+`outbox` (a job as a row, written in the transaction of the data it is about), `identity` (whose
+outbox that is), `recurring` (jobs that come again and again), `broker` (a URL becomes a Dramatiq
+broker), `sending` (to it, one or many), `redis_broker` (workers are woken up at once),
+`rabbitmq_broker`, `others` (messages of another application), `turns` (queues share threads by
+weight), `middleware` (what every job gets: logs, a database connection, the end of its outbox row),
+`lease` (who has a job in hand), `relay` (sends what the moment after the commit could not, and what
+a worker died over). Then what there is to see: `presence` (who is there, what is paused), `states`
+(which jobs there are), `dead` (what was given up), `stats` (how the queues are doing), `tally` (what
+was done).
 """
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
