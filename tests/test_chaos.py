@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from chaos import scenarios
 from chaos.hostile import attack
 from chaos.scenarios import SCENARIOS
 
 
-@pytest.mark.parametrize("name", ["kills", "broker"])
-def test_nothing_is_lost_done_twice_or_left_behind(tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", ["kills", "broker", "backlog"])
+def test_nothing_is_lost_done_twice_or_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setattr(scenarios, "BACKLOG_S", 4.0)
     scenario, _ = SCENARIOS[name]
 
     verdict = scenario(tmp_path / name, 60, 3)
