@@ -8,8 +8,8 @@ broker), `sending` (to it, one or many), `redis_broker` (workers are woken up at
 weight), `middleware` (what every job gets: logs, a database connection, the end of its outbox row),
 `lease` (who has a job in hand), `relay` (sends what the moment after the commit could not, and what
 a worker died over). Then what there is to see: `presence` (who is there, what is paused), `states`
-(which jobs there are), `dead` (what was given up), `stats` (how the queues are doing), `tally` (what
-was done).
+(which jobs there are), `dead` (what was given up), `stats` (how the queues are doing), `tally`
+(what was done).
 """
 
 from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
