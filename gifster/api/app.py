@@ -12,7 +12,7 @@ from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin
+from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin, ShortHeaders
 from gifster.api.openapi import OpenApi
 from gifster.api.users import Users
 from gifster.boot import MEDIA, boot, log_to_stderr
@@ -26,7 +26,13 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     """The ASGI application. The process must have been booted."""
     context = Context(settings)
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
-        middleware=[RequestMetrics(), Headers(settings.store), FixedFiles(), SameOrigin()]
+        middleware=[
+            RequestMetrics(),
+            Headers(settings.store),
+            ShortHeaders(),
+            FixedFiles(),
+            SameOrigin(),
+        ]
     )
     app.resp_options.static_media_types = {
         **app.resp_options.static_media_types,

@@ -2,21 +2,28 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 import jinja2
 
 from gifster.api.limits import RateLimits
+from gifster.api.memory import Memory
 from gifster.boot import broker_url
 from gifster.database import db
 from gifster.library import Quota
 from gifster.settings import Settings
 from gifster.uploads import placeholder
+from gifster.uploads.imaging.probe import EXAMINED_AT_ONCE
 
 #: How many fetch at once, and how many may at most, with those that wait.
 FETCHES, MAX_FETCHES = 4, 32
+#: The same for files that are checked in processes of their own, a tenth of a second each.
+CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
+#: For how long they wait (seconds): so everybody has an answer within a minute.
+WAIT_S = 30.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +42,7 @@ class Context:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.memory = Memory()
         self.limits = RateLimits(settings, broker_url(settings))
         limits = settings.limits
         #: What a user may have in all.
@@ -48,43 +56,81 @@ class Context:
         )
         self.templates.filters["blurred"] = placeholder
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
-        # Other people's servers may be slow: they hold no thread that anybody else waits for.
-        self._fetching = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetching")
-        self._fetches = 0
+        # However many uploads come in, they hold no thread that answers others.
+        self._writing = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="writing")
+        # Other people's servers may be slow, and other people's files: neither do they.
+        self._fetching = _Queue(FETCHES, MAX_FETCHES, "fetching")
+        self._checking = _Queue(CHECKS, MAX_CHECKS, "checking")
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that blocks in a thread, with a database connection around it."""
-        return await self._in_thread(functools.partial(_connected, work, *args, **kwargs))
+        return await _in_thread(self._threads, functools.partial(_connected, work, *args, **kwargs))
 
     async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same without a database connection: for files."""
-        return await self._in_thread(functools.partial(work, *args, **kwargs))
+        """The same without a database connection."""
+        return await _in_thread(self._threads, functools.partial(work, *args, **kwargs))
+
+    async def write(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for pieces of uploads."""
+        return await _in_thread(self._writing, functools.partial(work, *args, **kwargs))
 
     async def fetch(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same for what other people's servers have a part in.
 
         Raises:
-          TooBusy: too many such requests wait already.
+          TooBusy: too many such requests wait already, or this one did for too long.
         """
-        if self._fetches >= MAX_FETCHES:
-            raise TooBusy
-        self._fetches += 1
-        try:
-            return await self._in_thread(functools.partial(work, *args, **kwargs), self._fetching)
-        finally:
-            self._fetches -= 1
+        async with self._fetching.place("Too many URLs are being fetched now.") as threads:
+            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-    async def _in_thread(
-        self, work: Callable[[], R], threads: ThreadPoolExecutor | None = None
-    ) -> R:
-        # A thread cannot be stopped. If the request is (its client has gone), wait for the thread
-        # all the same: whoever cleans up after the request must know what was done.
-        future = asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
+    async def check(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for checking files that take long to check.
+
+        Raises:
+          TooBusy: too many such files wait already, or this one did for too long.
+        """
+        refusal = "Too many files of very many parts are being checked now."
+        async with self._checking.place(refusal) as threads:
+            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+
+
+class _Queue:
+    """Threads of which there are few, and those that wait for them."""
+
+    def __init__(self, threads: int, most: int, name: str) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._free = asyncio.Semaphore(threads)
+        self._most, self._here = most, 0
+
+    @asynccontextmanager
+    async def place(self, refusal: str) -> AsyncIterator[ThreadPoolExecutor]:
+        """Wait until a thread is free. Raises `TooBusy` where that takes too long."""
+        if self._here >= self._most:
+            raise TooBusy(refusal)
+        self._here += 1
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise TooBusy(refusal) from None
+            try:
+                yield self._threads
+            finally:
+                self._free.release()
+        finally:
+            self._here -= 1
+
+
+async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:
+    # A thread cannot be stopped. If the request is (its client has gone), wait for the thread all
+    # the same: whoever cleans up after the request must know what was done.
+    future = asyncio.get_running_loop().run_in_executor(threads, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

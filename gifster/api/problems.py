@@ -18,10 +18,14 @@ from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
+from gifster.uploads.imaging.apart import ProcessLost
 
 logger = logging.getLogger("gifster.api")
 
 LATER = {"Retry-After": "30"}
+
+#: A longer header is refused (see `middleware`), and is not read for the answer either (bytes).
+MOST_ACCEPT = 2_048
 
 #: The most special class first.
 STATUSES: list[tuple[type[Exception], int]] = [
@@ -86,7 +90,11 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
         )
 
     async def busy(req: Any, resp: Any, error: Exception, params: Any) -> None:
-        raise Problem(503, "too_busy", "Too many URLs are being fetched now.", headers=LATER)
+        raise Problem(503, "too_busy", str(error), headers=LATER)
+
+    async def lost(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        logger.error("check lost method=%s path=%s error=%s", req.method, req.path, error)
+        raise Problem(503, "check_interrupted", "The file could not be checked now.", headers=LATER)
 
     async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
@@ -99,6 +107,7 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
     app.add_error_handler(OSError, full)
     app.add_error_handler(StorageUnavailable, unavailable)
     app.add_error_handler(TooBusy, busy)
+    app.add_error_handler(ProcessLost, lost)
     app.add_error_handler(falcon.HTTPError, _pass_on)
     app.add_error_handler(MultipartParseError, malformed_form)
     app.add_error_handler(UploadError, known)
@@ -140,7 +149,7 @@ def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> No
 
 def wants_page(req: Any) -> bool:
     """Whether the client is a browser that is going to show the answer."""
-    if req.path.startswith("/api/"):
+    if req.path.startswith("/api/") or len(req.get_header("Accept", default="")) > MOST_ACCEPT:
         return False
     return bool(req.client_prefers(["application/problem+json", "text/html"]) == "text/html")
 

@@ -19,6 +19,7 @@ from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
 from gifster.api.context import Context
+from gifster.api.memory import trim
 from gifster.api.problems import Problem
 from gifster.models import ImageUploader
 from gifster.settings import Web
@@ -28,11 +29,16 @@ from gifster.uploads.sources import cache_id, take_in_again, take_in_part
 
 #: What the fields beside the file, and the multipart framing, may take (bytes).
 SMALL_BYTES = 64 * 1024
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
+#: A body may come in so many pieces of any size; in more, if they have so many bytes on average.
+#: Each costs some 0.1 ms, and a body may be made of millions of one byte (RFC 9112, 7.1).
+FREE_PIECES, PIECE_BYTES = 10_000, 64
 
 _options = MultipartParseOptions()
 _options.max_body_part_buffer_size = SMALL_BYTES
 _options.max_body_part_count = 32
+#: Read in a time that grows with the square of it (see `middleware.ShortHeaders`).
+_options.max_body_part_headers_size = 4096
 
 
 @dataclass
@@ -47,14 +53,11 @@ class UploadForm:
         return self.fields.get(name, [""])[0]
 
     def require_image(self) -> CachedFile:
-        """The file, or the one that a form had when it was refused (in a thread).
+        """The file.
 
         Raises:
           Problem: there was none.
-          UploadError: the one of before is not there any more.
         """
-        if self.cached is None and self.first("image_cache"):
-            self.cached = take_in_again(ImageUploader, self.first("image_cache"))
         if self.cached is None:
             raise Problem(422, "image_missing", "Send the file in the multipart field `image`.")
         return self.cached
@@ -76,7 +79,8 @@ class UploadForm:
 
 @asynccontextmanager
 async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
-    """Receive a multipart form with a file in the field `image`.
+    """Receive a multipart form with a file in the field `image`; or, in `image_cache`, what stands
+    for the file that the form had when it was refused.
 
     The file is removed at the end of the `async with` block, unless it was `handed_over()`.
 
@@ -92,6 +96,7 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
     if (req.content_length or 0) > limit:
         ImageUploader.check_bytes(req.content_length)
     form = UploadForm()
+    context.memory.taken()
     try:
         body = BufferedReader(guarded(req.stream, context.settings.web, limit), READ_BYTES)
         handler = MultipartFormHandler(_options)
@@ -106,10 +111,16 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
                 # If it is not the image that was cut but the whole body, going on says so.
                 await anext(iterator, None)
                 raise
+        if form.cached is None and form.first("image_cache"):
+            form.cached = await context.check(
+                take_in_again, ImageUploader, form.first("image_cache")
+            )
         yield form
     finally:
         if form.cached is not None:
-            await context.run_unconnected(form.cached.delete)
+            await context.write(form.cached.delete)
+        if context.memory.given_back():
+            await context.write(trim)
 
 
 async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
@@ -120,7 +131,7 @@ async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
     if name == "image" and filename is not None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
-        form.cached = await take_in_part(ImageUploader, part, context.run_unconnected)
+        form.cached = await take_in_part(ImageUploader, part, context.write, context.check)
     elif name and filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")
@@ -134,10 +145,11 @@ async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[byt
 
     Raises:
       Problem: 408 for a body that stalls for `body_stall_s` seconds, or that after that time
-        averages less than `body_min_bytes_per_s`; 413 for one of more than `max_bytes`.
+        averages less than `body_min_bytes_per_s`; 413 for one of more than `max_bytes`; 400 for one
+        that comes in far too many pieces.
     """
     started = time.monotonic()
-    received = 0
+    received = pieces = 0
     chunks = aiter(stream)
     while True:
         try:
@@ -147,9 +159,11 @@ async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[byt
             return
         except TimeoutError:
             raise Problem(408, "body_stalled", "The upload stood still for too long.") from None
-        received += len(chunk)
+        received, pieces = received + len(chunk), pieces + 1
         if received > max_bytes:
             raise Problem(413, "too_large", "The body is larger than is taken here.")
+        if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:
+            raise Problem(400, "body_in_crumbs", "The body comes in too many small pieces.")
         elapsed = time.monotonic() - started
         if elapsed > limits.body_stall_s and received < elapsed * limits.body_min_bytes_per_s:
             raise Problem(408, "body_too_slow", "The upload was too slow.")

@@ -31,6 +31,7 @@ def web() -> None:
     """Run the web server."""
     from granian import Granian
     from granian.constants import Interfaces
+    from granian.http import HTTP1Settings
 
     settings = settings_here()
     end_with_supervisor()
@@ -48,6 +49,9 @@ def web() -> None:
         backpressure=4000,
         respawn_failed_workers=True,
         workers_kill_timeout=10,
+        # Quick ones are as much memory each as is read before it is wanted. More than this makes
+        # none of them quicker, and requests beside them wait longer.
+        http1_settings=HTTP1Settings(max_buffer_size=32 * 1024),
     ).serve()
 
 

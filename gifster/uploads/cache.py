@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
 from gifster.uploads.errors import CacheFileChanged, CacheFileMissing
-from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, probe
+from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glance
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
@@ -31,7 +31,7 @@ from gifster.uploads.validation import Limits
 
 logger = logging.getLogger("gifster.uploads")
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -184,19 +184,35 @@ class CacheWriter:
         self._file.write(piece)
 
     def finish(self) -> CachedFile:
-        """Check the file as a whole, and make it durable.
+        """Check the file as a whole, and make it durable. What has very many parts is checked in a
+        process of its own, and may have to wait for that.
 
         Raises:
           UploadError: it is empty, damaged, or over a limit. Call `abort()` then.
+          ProcessLost: the process was ended from outside.
         """
+        return self.finish_quickly() or self.finish_slowly()
+
+    def finish_quickly(self) -> CachedFile | None:
+        """The same, unless the file has very many parts. Then it returns None, and
+        `finish_slowly()` is to be called where waiting keeps nobody else from anything."""
         self._rules.check_complete(self.bytes, self._head)
         if self._file is None:
             raise ValueError("nothing was written")
         self._file.flush()
-        info = probe(self._file.path, self._rules.max_frames)
+        info = glance(self._file.path, self._rules.max_frames)
+        return None if info is None else self._commit(self._file, info)
+
+    def finish_slowly(self) -> CachedFile:
+        """The rest of `finish()`, after `finish_quickly()` has done nothing."""
+        if self._file is None:
+            raise ValueError("nothing was written")
+        return self._commit(self._file, examine(self._file.path, self._rules.max_frames))
+
+    def _commit(self, file: Writer, info: ImageInfo) -> CachedFile:
         self._rules.check_info(info)
         self._committing = True
-        self._file.commit(info.content_type)
+        file.commit(info.content_type)
         cached = CachedFile(
             self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
         )

@@ -52,6 +52,12 @@ class Truncated(Unreadable):
     code = "truncated"
 
 
+class TooComplex(Unreadable):
+    """The file has more parts (blocks, chunks, segments, boxes) than any picture needs."""
+
+    code = "too_complex"
+
+
 class TooManyPixels(UploadError):
     """A frame, or all frames together, have more pixels than the uploader takes."""
 

@@ -13,13 +13,13 @@ checked on the way.
 import base64
 import binascii
 import io
+import re
 import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote_to_bytes
 
 import itsdangerous
 
@@ -32,6 +32,9 @@ from gifster.uploads.validation import Limits
 
 #: How long a cache id is good (seconds): the sweep leaves what is in the cache for an hour.
 CACHE_ID_S = 3600
+#: Escapes in a URI, as many as stand together. `urllib` takes them one by one, and has each in
+#: memory: 150 MB of them would be gigabytes.
+_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
 #: What has been taken in of a form's parts, which can be read only once.
@@ -117,13 +120,18 @@ def _take_in(rules: type[Limits], source: IO[bytes], filename: str) -> CachedFil
 
 
 async def take_in_part(
-    rules: type[Limits], part: Any, run: Callable[..., Awaitable[Any]]
+    rules: type[Limits],
+    part: Any,
+    run: Callable[..., Awaitable[Any]],
+    run_slowly: Callable[..., Awaitable[Any]] | None = None,
 ) -> CachedFile | None:
     """Take a part of a multipart form into the cache, on an event loop.
 
     Parameters:
       part: with a `filename`, and a `stream` to iterate over asynchronously (Falcon's ASGI part).
       run: awaits a blocking function's result, as `asyncio.to_thread` does.
+      run_slowly: the same for the check of a file of very many parts, which may wait for others of
+        its kind: with threads of its own, nobody waits for them. By default it is `run`.
 
     Returns:
       None for a form's file field in which no file was chosen.
@@ -141,13 +149,17 @@ async def take_in_part(
             gathered += chunk
             if len(gathered) >= PIECE_BYTES:
                 writer = writer or CacheWriter(rules, part.filename)
-                await run(writer.write, bytes(gathered))
-                gathered.clear()
+                piece, gathered = gathered, bytearray()
+                await run(writer.write, piece)
+                del piece  # before the next one is gathered
         if writer is None and not gathered:
             return None
         writer = writer or CacheWriter(rules, part.filename)
-        await run(writer.write, bytes(gathered))
-        cached = await run(writer.finish)
+        await run(writer.write, gathered)
+        gathered = bytearray()
+        cached = await run(writer.finish_quickly)
+        if cached is None:
+            cached = await (run_slowly or run)(writer.finish_slowly)
     finally:
         if cached is None and writer is not None:
             await run(writer.abort)
@@ -160,13 +172,17 @@ def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
     if not head.startswith("data:") or not comma:
         raise DataUriInvalid("This is no data URI.")
     rules.check_bytes(len(data) * 3 // 4 - 2 if head.endswith(";base64") else len(data) // 3)
-    content = unquote_to_bytes(data)
+    content = _ESCAPES.sub(_unescaped, data.encode())
     if not head.endswith(";base64"):
         return content
     try:
         return base64.b64decode(content, validate=True)
     except binascii.Error:
         raise DataUriInvalid("The data URI is not base64.") from None
+
+
+def _unescaped(escapes: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escapes[0].replace(b"%", b"").decode())
 
 
 def cache_id(cached: CachedFile) -> str:

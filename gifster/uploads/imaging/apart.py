@@ -30,21 +30,29 @@ from gifster.uploads.errors import Unreadable
 
 class Limits(NamedTuple):
     """What one piece of work may take: memory of its own, which with the program's makes 300 MB;
-    address space, which comes to more; space for a file (bytes); CPU and wall-clock time (s)."""
+    address space, which comes to more; space for a file (bytes); CPU and wall-clock time (s). And
+    how much the web server and other jobs come first (see nice(2))."""
 
     memory_bytes: int = 264 * 2**20
     address_bytes: int = 2**30
     disk_bytes: int = 2**31
     cpu_s: int = 120
     wall_s: int = 300
+    nice: int = 10
 
 
 LIMITS = Limits()
-#: How much the web server and other jobs come first (see nice(2)).
-NICE = 10
 #: How a process ends that was made to crash.
 _CRASHED = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 _LENGTH = struct.Struct("!I")
+
+
+class OutOfTime(Unreadable):
+    """It took more time than it may."""
+
+
+class ProcessLost(RuntimeError):
+    """The process was ended from outside, or could not be started. It is no fault of the file."""
 
 
 class _Item(NamedTuple):
@@ -76,7 +84,7 @@ def run_apart(
 
     Raises:
       Unreadable: it took too much memory or time, or its process crashed.
-      RuntimeError: its process was ended from outside, or could not be started.
+      ProcessLost: its process was ended from outside, or could not be started.
       whatever the function raises.
     """
     mine, theirs = socket.socketpair()
@@ -86,14 +94,14 @@ def run_apart(
         while isinstance(told := _message(answers), _Item):
             yield told.content
     if told is None:
-        raise RuntimeError("the process for images was ended from outside")
+        raise ProcessLost("the process for images was ended from outside")
     if told.signal in (signal.SIGXCPU, signal.SIGALRM):
         most = limits.cpu_s if told.signal == signal.SIGXCPU else limits.wall_s
-        raise Unreadable(f"The image took more than {most} seconds to be decoded.")
+        raise OutOfTime(f"The image took more than {most} seconds to be decoded.")
     if told.signal in _CRASHED:
         raise Unreadable("The image is damaged: it crashes the decoder.")
     if told.signal:
-        raise RuntimeError(f"the process for images was ended by signal {told.signal}")
+        raise ProcessLost(f"the process for images was ended by signal {told.signal}")
     if isinstance(told.error, MemoryError):
         raise Unreadable("The image takes too much memory to be decoded.") from told.error
     if isinstance(told.error, OSError) and told.error.errno == errno.EFBIG:
@@ -233,7 +241,7 @@ def _attend(content: bytes, answer: int) -> NoReturn:
 
 def _work(content: bytes, writing: int) -> NoReturn:
     limits, function, arguments = pickle.loads(content)  # noqa: S301 our own
-    os.nice(NICE)
+    os.nice(limits.nice)
     for limit, most in (
         (resource.RLIMIT_DATA, limits.memory_bytes),
         (resource.RLIMIT_AS, limits.address_bytes),

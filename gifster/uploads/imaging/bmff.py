@@ -3,17 +3,21 @@
 Read without decoding anything: sizes, and of sequences the number of pictures and their times.
 """
 
+import sys
+from array import array
 from collections.abc import Iterator
+from operator import mul
 from typing import NamedTuple
 
 from gifster.uploads.errors import Truncated, Unreadable
-from gifster.uploads.imaging.reader import Reader
+from gifster.uploads.imaging.reader import PART_STEPS, Reader
 
 #: Boxes that have boxes in them, and how many bytes come before these.
 _FOLDERS = {
     b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
 }  # fmt: skip
 _MOST_BOXES, _MOST_BYTES = 10_000, 1_000_000
+_BOX_STEPS = 2 * PART_STEPS
 
 
 class Facts(NamedTuple):
@@ -46,11 +50,10 @@ def read(reader: Reader) -> Facts:
     Raises:
       Truncated: it ends in the middle.
       Unreadable: its structure is wrong.
+      StepsSpent: it has more boxes and entries than the reader has steps.
     """
-    end = reader.file.seek(0, 2)
-    reader.file.seek(0)
     sizes, turned, scale, frames, ticks = [(0, 0)], False, 1, 0, 0
-    for box in _boxes(reader, 0, end):
+    for box in _boxes(reader):
         content = box.content
         if box.kind == b"ispe":
             sizes.append((_number(content, 4), _number(content, 8)))
@@ -62,23 +65,24 @@ def read(reader: Reader) -> Facts:
         elif box.kind == b"mdhd" and box.track == 1:
             scale = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
-            for at in range(8, len(content) - 7, 8):
-                count, delta = _number(content, at), _number(content, at + 4)
-                frames, ticks = frames + count, ticks + count * delta
+            counts, deltas = _pairs(content[8:])
+            reader.step(len(counts))
+            frames, ticks = frames + sum(counts), ticks + sum(map(mul, counts, deltas))
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     if turned:
         width, height = height, width
     return Facts(width, height, frames, 1000 * ticks // scale)
 
 
-def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
+def _boxes(reader: Reader) -> Iterator[_Box]:
     """All boxes that are no folders, with what is in them where that is not much."""
-    open_until, track, count = [end], 0, 0
-    at = start
+    end = reader.size
+    open_until, track, count, at = [end], 0, 0, 0
     while at < end:
         while open_until[-1] <= at and len(open_until) > 1:
             open_until.pop()
-        reader.file.seek(at)
+        reader.step(_BOX_STEPS)
+        reader.go_to(at)
         head = reader.take(8)
         size, kind, length = _number(head, 0), head[4:8], 8
         if size == 1:
@@ -103,3 +107,11 @@ def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
 
 def _number(content: bytes, at: int) -> int:
     return int.from_bytes(content[at : at + 4], "big")
+
+
+def _pairs(content: bytes) -> tuple["array[int]", "array[int]"]:
+    """The first and the second ones of pairs of numbers of 32 bits."""
+    numbers = array("I", content[: len(content) // 8 * 8])
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers[::2], numbers[1::2]

@@ -34,10 +34,14 @@ class GifFrame(NamedTuple):
 class GifBlocks:
     """Reads the blocks of a GIF, frame by frame, and skips the pixels.
 
+    It ends, as it does in Chromium, with the trailer, with the file, or with a byte that begins no
+    block, be it a NUL (tried in version 156).
+
     Raises, when made or iterated over:
       Truncated: it ends in the middle.
       Unreadable: its structure is wrong before its first frame. What follows the last frame is
         nobody's business.
+      StepsSpent: it has more blocks than the reader has steps.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -50,7 +54,9 @@ class GifBlocks:
 
     def __iter__(self) -> Iterator[GifFrame]:
         reader, control, frames = self._reader, b"\0\0\0\0", 0
-        while block := reader.file.read(1):
+        while reader.tell() < reader.size:
+            reader.step()
+            block = reader.take(1)
             if block == b"\x2c":
                 yield self._frame(control)
                 control, frames = b"\0\0\0\0", frames + 1
@@ -64,13 +70,11 @@ class GifBlocks:
                     if len(data) >= 3 and data[0] == 1:
                         self.loop = _word(data, 1)
                 if data:
-                    self._skip_sub_blocks()
-            elif block == b"\x3b":  # 27: trailer
+                    reader.skip_sub_blocks()
+            elif block == b"\x3b" or frames > 0:  # 27: trailer
                 break
-            elif block != b"\x00":
-                if frames == 0:
-                    raise Unreadable("The GIF is damaged before its first picture.")
-                break
+            else:
+                raise Unreadable("The GIF is damaged before its first picture.")
 
     def _frame(self, control: bytes) -> GifFrame:
         """20: image descriptor, color table, LZW code size, data."""
@@ -80,8 +84,8 @@ class GifBlocks:
             raise Unreadable("The GIF is damaged: a frame in it is larger than the picture.")
         palette = self._color_table(descriptor[8]) or self._palette
         bits = self._reader.take(1)[0]
-        start = self._reader.file.tell()
-        self._skip_sub_blocks()
+        start = self._reader.tell()
+        self._reader.skip_sub_blocks()
         return GifFrame(
             (left, top, left + width, top + height),
             interlaced=bool(descriptor[8] & 0x40),
@@ -90,7 +94,7 @@ class GifBlocks:
             disposal=control[0] >> 2 & 7,
             delay_ms=10 * _word(control, 1),
             bits=bits,
-            data=(start, self._reader.file.tell()),
+            data=(start, self._reader.tell()),
         )
 
     def _color_table(self, packed: int) -> bytes:
@@ -98,10 +102,6 @@ class GifBlocks:
 
     def _sub_block(self) -> bytes:
         return self._reader.take(self._reader.take(1)[0])
-
-    def _skip_sub_blocks(self) -> None:
-        while size := self._reader.take(1)[0]:
-            self._reader.take(size)
 
 
 def _word(data: bytes, at: int) -> int:

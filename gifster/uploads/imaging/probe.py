@@ -1,32 +1,47 @@
 """What an image says about itself, read from its structure without decoding a pixel.
 
 `sniff()` names the type from the first bytes; `probe()` walks the whole file, so that one that
-ends in the middle is noticed while the person who sent it is still there. Sources: GIF89a
-specification; PNG (Third Edition) with APNG; WebP container (RFC 9649); JPEG (ITU T.81). AVIF and
-MP4 are read by `bmff`.
+ends in the middle is noticed while the person who sent it is still there. Each type has a module
+that walks its parts: `gif_blocks`, `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`. The steps
+that a walk may take are bounded (decision 26).
 """
 
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import filetype
-import PIL.ExifTags
 import PIL.Image
 
-from gifster.uploads.errors import TooManyPixels, Truncated, Unreadable
-from gifster.uploads.imaging import bmff
+from gifster.uploads.errors import TooComplex, TooManyPixels, Unreadable
+from gifster.uploads.imaging import bmff, jpeg_segments, png_chunks, webp_chunks
+from gifster.uploads.imaging.apart import Limits, OutOfTime, run_apart
 from gifster.uploads.imaging.delays import Timeline
 from gifster.uploads.imaging.gif_blocks import GifBlocks
-from gifster.uploads.imaging.reader import BUFFER_BYTES, Reader
+from gifster.uploads.imaging.reader import Reader, StepsSpent
 
 #: How many bytes `sniff()` wants to see.
 SNIFF_BYTES = 512
 #: What a file is called whose content shows no type.
 UNKNOWN_TYPE = "application/octet-stream"
-_MOST_EXIF = 65_536
+#: How many steps (see `reader`) `glance()` takes: so many, and another one for so many bytes. GIFs
+#: have sub-blocks of 255 bytes. A step takes as long as hashing 135 bytes does.
+QUICK_STEPS, QUICK_BYTES_A_STEP = 100_000, 192
+#: How many `examine()` takes: a tenth of a second. It is a bound for those that wait.
+MOST_STEPS = 1_000_000
+#: What its process may take. The steps end long before; this is for what nobody has thought of.
+#: Somebody waits for it, so it comes before decoders.
+EXAMINING = Limits(cpu_s=5, wall_s=20, nice=0)
+EXAMINED_AT_ONCE = 2
+_examined_at_once = threading.BoundedSemaphore(EXAMINED_AT_ONCE)
+_TOO_COMPLEX = "The file has millions of parts, more than any picture needs. Save it anew."
+#: Pillow refuses to open what has more pixels, to be safe from what takes all memory.
+_MOST_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+_CHECKED_BY_PILLOW = {"image/jpeg", "image/webp"}
 #: What Pillow's decoders raise where a file is damaged.
 DAMAGE = (
     ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
@@ -96,7 +111,7 @@ def sniff(head: bytes) -> str:
 
 
 def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
-    """Read the facts of a file.
+    """Read the facts of a file: here, or, if it has very many parts, in a process of its own.
 
     Parameters:
       max_frames: from how many on it need not be read to its end.
@@ -105,19 +120,58 @@ def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
       TooManyFrames: it has more.
       Unreadable: it is an image, and its structure is wrong.
       Truncated: it is an image that ends in the middle.
-      TooManyPixels: it has so many that Pillow refuses to say more.
+      TooManyPixels: it has more than Pillow decodes at all.
+      TooComplex: it has more parts than any picture needs.
+      ProcessLost: the process was ended from outside, or could not be started.
     """
-    with path.open("rb", buffering=BUFFER_BYTES) as file:
+    info = glance(path, max_frames)
+    return examine(path, max_frames) if info is None else info
+
+
+def glance(path: Path, max_frames: int | None = None) -> ImageInfo | None:
+    """What `probe()` does, as far as that costs no more than hashing the file; None if it would."""
+    try:
+        return _walked(path, max_frames, QUICK_STEPS + path.stat().st_size // QUICK_BYTES_A_STEP)
+    except StepsSpent:
+        return None
+
+
+def examine(path: Path, max_frames: int | None = None) -> ImageInfo:
+    """What `probe()` does with a file of very many parts, in a process of its own. It may have to
+    wait: there are never more than `EXAMINED_AT_ONCE`."""
+    with _examined_at_once:
+        examining = run_apart(walk_whole, path, max_frames, limits=EXAMINING)
+        try:
+            while True:
+                next(examining)
+        except StopIteration as end:
+            info: ImageInfo = end.value
+            return info
+        except OutOfTime:
+            raise TooComplex(_TOO_COMPLEX) from None
+
+
+def walk_whole(path: Path, max_frames: int | None) -> ImageInfo:
+    """What `examine()` does, in this process."""
+    try:
+        return _walked(path, max_frames, MOST_STEPS)
+    except StepsSpent:
+        raise TooComplex(_TOO_COMPLEX) from None
+
+
+def _walked(path: Path, max_frames: int | None, steps: int) -> ImageInfo:
+    with path.open("rb", buffering=0) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
-        size = file.seek(0, 2)
-        file.seek(0)
+        reader = Reader(cast("BinaryIO", file), steps)
         walk = _WALKERS.get(content_type)
         info = ImageInfo(content_type, 0, 0, frames=0)
         if walk is not None:
-            info = walk(Reader(file), Timeline(max_frames))
+            info = walk(reader, Timeline(max_frames))
     if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image has no picture in it.")
-    return replace(info, bytes=size)
+    if info.content_type in _CHECKED_BY_PILLOW and info.width * info.height > _MOST_PIXELS:
+        raise TooManyPixels("The image has more pixels than can be decoded.")
+    return replace(info, bytes=reader.size)
 
 
 def _probe_gif(reader: Reader, timeline: Timeline) -> ImageInfo:
@@ -135,53 +189,12 @@ def _probe_gif(reader: Reader, timeline: Timeline) -> ImageInfo:
 
 
 def _probe_png(reader: Reader, timeline: Timeline) -> ImageInfo:
-    reader.take(8)
-    width = height = 0
-    frames, loop, exif = 1, None, b""
-    first = True
-    while True:
-        size, kind = int.from_bytes(reader.take(4), "big"), reader.take(4)
-        if first != (kind == b"IHDR"):
-            raise Unreadable("The PNG is damaged.")
-        first = False
-        if kind == b"eXIf" and size <= _MOST_EXIF:
-            exif = reader.take(size)
-        elif kind in (b"IHDR", b"acTL", b"fcTL"):
-            if not 8 <= size <= 64:
-                raise Unreadable("The PNG is damaged.")
-            data = reader.take(size)
-            if kind == b"IHDR":
-                width, height = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-            elif kind == b"acTL":
-                frames, loop = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-            else:
-                parts, of = int.from_bytes(data[20:22], "big"), int.from_bytes(data[22:24], "big")
-                timeline.add(1000 * parts / (of or 100))
-        else:
-            reader.skip(size)
-        reader.take(4)  # the chunk's CRC
-        if kind == b"IEND":
-            width, height = _turned(width, height, exif)
-            return ImageInfo("image/png", width, height, frames, timeline.duration_ms, loop)
+    width, height, frames, loop = png_chunks.read(reader, timeline)
+    return ImageInfo("image/png", width, height, frames, timeline.duration_ms, loop)
 
 
 def _probe_webp(reader: Reader, timeline: Timeline) -> ImageInfo:
-    left = int.from_bytes(reader.take(12)[4:8], "little") - 4
-    loop = None
-    while left >= 8:
-        kind, size = reader.take(4), int.from_bytes(reader.take(4), "little")
-        padded = size + size % 2
-        left -= 8 + padded
-        if kind in (b"ANIM", b"ANMF") and size >= 6:
-            data = reader.take(min(size, 16))
-            if kind == b"ANIM":
-                loop = int.from_bytes(data[4:6], "little")
-            else:
-                timeline.add(int.from_bytes(data[12:15], "little"))
-            padded -= len(data)
-        # Writers differ on whether the last chunk's padding byte is there.
-        reader.skip(padded if left >= 8 else padded - size % 2)
-    width, height = _size_by_pillow(reader, "WEBP")
+    width, height, loop = webp_chunks.read(reader, timeline)
     frames = max(timeline.frames, 1)
     return ImageInfo("image/webp", width, height, frames, timeline.duration_ms, loop)
 
@@ -205,37 +218,7 @@ def _probe_mp4(reader: Reader, _: Timeline) -> ImageInfo:
 
 
 def _probe_jpeg(reader: Reader, _: Timeline) -> ImageInfo:
-    width, height = _size_by_pillow(reader, "JPEG")
-    reader.file.seek(0)
-    end, tail = False, b""
-    while piece := reader.file.read(BUFFER_BYTES):
-        end = end or b"\xff\xd9" in tail + piece  # end of image
-        tail = piece[-1:]
-    if not end:
-        raise Truncated("The file is incomplete: it ends in the middle of the image.")
-    return ImageInfo("image/jpeg", width, height)
-
-
-def _size_by_pillow(reader: Reader, format: str) -> tuple[int, int]:
-    reader.file.seek(0)
-    try:
-        with PIL.Image.open(reader.file, formats=[format]) as image:
-            return _turned(*image.size, image.info.get("exif", b""))
-    except PIL.Image.DecompressionBombError as error:
-        raise TooManyPixels("The image has more pixels than can be decoded.") from error
-    except DAMAGE as error:
-        raise Unreadable("The image is damaged.") from error
-
-
-def _turned(width: int, height: int, exif: bytes) -> tuple[int, int]:
-    """The size of a picture that is turned as EXIF says."""
-    tags = PIL.Image.Exif()
-    try:
-        tags.load(exif)
-        lies = tags.get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    except DAMAGE:
-        lies = False
-    return (height, width) if lies else (width, height)
+    return ImageInfo("image/jpeg", *jpeg_segments.read(reader))
 
 
 _WALKERS: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
