@@ -4,7 +4,8 @@ multipart bodies, and bytes that are no HTTP.
 
 Nothing may be answered with a 500, no process may die, what was accepted must be ready or failed in
 the end with nothing left behind, and the memory of the web process must stay where it was after the
-first quarter. Exit status 1 otherwise.
+first quarter. Large bodies that are nothing but structure follow, many at once (`crowd`), beside
+which others must be served. Exit status 1 otherwise.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from rich.progress import Progress
 from rich.table import Table
 from schemathesis.generation import GenerationMode
 
+from chaos import crowd
 from chaos.damage import mutate
 from chaos.site import Site
 from chaos.stream import Promises
@@ -259,26 +261,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000, help="at least (default 10000)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=["requests", "crowds"], help="a part of it")
     parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="gifster-hostile-"))
     started = time.monotonic()
+    console, fine = Console(width=120, highlight=False), True
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("requests", total=options.requests)
-        outcome = attack(folder / "site", options.requests, options.seed,
-                         lambda done: progress.advance(task, done))  # fmt: skip
-    show(outcome)
+        if options.only != "crowds":
+            task = progress.add_task("requests", total=options.requests)
+            outcome = attack(folder / "site", options.requests, options.seed,
+                             lambda done: progress.advance(task, done))  # fmt: skip
+            show(outcome, console)
+            fine = outcome.stood and outcome.answers.growth < GROWTH_BYTES
+        if options.only != "requests":
+            task = progress.add_task("crowds", total=len(crowd.PLAN))
+            crowds = crowd.attack(folder / "crowds", lambda done: progress.advance(task, done))
+            crowd.show(crowds, console)
+            fine = fine and all(each.stood for each in crowds)
     print(f"seed {options.seed}, {time.monotonic() - started:.0f} s")
     if options.keep:
         print(f"logs: {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if outcome.stood and outcome.answers.growth < GROWTH_BYTES else 1
+    return 0 if fine else 1
 
 
-def show(outcome: Outcome) -> None:
+def show(outcome: Outcome, console: Console) -> None:
     """Print it."""
-    answers, console = outcome.answers, Console(width=110, highlight=False)
+    answers = outcome.answers
     table = Table("requests", "sent", "answers", box=None, pad_edge=False)
     for kind, counts in answers.by_kind.items():
         spread = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))

@@ -90,7 +90,10 @@ def run_apart(
     mine, theirs = socket.socketpair()
     with mine, mine.makefile("rb") as answers:
         with theirs:
-            _servers.one().send(pickle.dumps((limits, function, arguments)), theirs)
+            try:
+                _servers.one().send(pickle.dumps((limits, function, arguments)), theirs)
+            except OSError as error:
+                raise ProcessLost(f"no process for images could be started: {error}") from error
         while isinstance(told := _message(answers), _Item):
             yield told.content
     if told is None:

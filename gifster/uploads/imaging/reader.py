@@ -83,14 +83,16 @@ class Reader:
         Returns:
           whether there is one.
         """
-        while self._has_more():
+        while self.tell() + len(what) <= self.size:
+            if self._at + len(what) > len(self._window):
+                self._fill(len(what))
             at = self._window.find(what, self._at)
             if at >= 0:
                 self._at = at
                 return True
             # It may have begun at the end of the window.
-            rest = max(self.tell() + 1, self._start + len(self._window) - len(what) + 1)
-            self.go_to(min(rest, self.size))
+            self._at = max(self._at, len(self._window) - len(what)) + 1
+        self.go_to(self.size)
         return False
 
     def skip_all(self, pattern: "re.Pattern[bytes]") -> None:

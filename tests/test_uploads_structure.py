@@ -1,0 +1,227 @@
+"""Files that are nothing but structure: reading them ends, whatever the bytes; and what is read of
+good ones stays what it was."""
+
+import io
+import time
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from chaos import bodies
+from gifster.uploads.errors import TooComplex, Truncated, UploadError
+from gifster.uploads.imaging import probe as probing
+from gifster.uploads.imaging.apart import Limits
+from gifster.uploads.imaging.gif_blocks import GifBlocks
+from gifster.uploads.imaging.probe import examine, glance, probe, walk_whole
+from gifster.uploads.imaging.reader import WINDOW_BYTES, Reader, StepsSpent
+from tests import images
+
+MB = 1_000_000
+ACCEPTED, MANY_PARTS = "", "too_complex"
+#: What becomes of each, and with what code.
+CODES = {
+    "GIF, zeros": "unreadable",
+    "GIF, a frame and zeros": ACCEPTED,
+    "GIF, empty comments": MANY_PARTS,
+    "GIF, comments of one byte": MANY_PARTS,
+    "GIF, an extension without an end": MANY_PARTS,
+    "GIF, a frame of sub-blocks of one byte": MANY_PARTS,
+    "GIF, frames without data": "too_many_frames",
+    "GIF, control extensions": MANY_PARTS,
+    "GIF, loop counts": MANY_PARTS,
+    "PNG, empty chunks": MANY_PARTS,
+    "PNG, empty data": MANY_PARTS,
+    "PNG, animation controls": MANY_PARTS,
+    "PNG, EXIF again and again": ACCEPTED,
+    "JPEG, empty segments": MANY_PARTS,
+    "JPEG, fill bytes": ACCEPTED,
+    "JPEG, restart markers": MANY_PARTS,
+    "JPEG, garbage between markers": MANY_PARTS,
+    "JPEG, empty Photoshop resources": ACCEPTED,
+    "JPEG, EXIF again and again": ACCEPTED,
+    "JPEG, no end of image": "truncated",
+    "WebP, empty chunks": MANY_PARTS,
+    "WebP, frames without data": "unreadable",
+    "WebP, animation controls": MANY_PARTS,
+    "WebP, EXIF again and again": "unreadable",
+    "AVIF, empty boxes": "unreadable",
+    "AVIF, boxes in boxes": "unreadable",
+    "AVIF, boxes of no size": "truncated",
+    "AVIF, boxes of 64 bits": "unreadable",
+    "AVIF, sizes": "unreadable",
+    "AVIF, times": MANY_PARTS,
+    "MP4, empty boxes": "unreadable",
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("name", bodies.BODIES)
+def test_reading_ends_when_the_steps_are_spent(
+    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a file of more parts than there are steps, which are few here
+    source.write_bytes(bodies.of(name, 4 * MB))
+    monkeypatch.setattr(probing, "QUICK_STEPS", 2_000)
+    monkeypatch.setattr(probing, "MOST_STEPS", 300_000)
+    # … and a Pillow that reads nothing: it has no such bounds
+    monkeypatch.setattr(PIL.Image, "open", None)
+
+    try:
+        code = ACCEPTED if walk_whole(source, 5_000).bytes == source.stat().st_size else "?"
+    except UploadError as error:
+        code = error.code
+
+    assert code == CODES[name]
+    if code == MANY_PARTS:
+        assert glance(source, 5_000) is None
+
+
+@pytest.mark.parametrize("name", [name for name, code in CODES.items() if code == MANY_PARTS])
+def test_12_mb_of_parts_are_too_many(name: str, source: Path):
+    # … for the bounds that hold. A web process reads no more of them than hashing would take
+    source.write_bytes(bodies.of(name, 12 * MB))
+
+    assert glance(source, 5_000) is None
+    with pytest.raises(TooComplex):
+        walk_whole(source, 5_000)
+
+
+def test_a_real_gif_of_50_mb_is_read_at_once(source: Path):
+    # Given what encoders write: 200,000 sub-blocks of 255 bytes
+    source.write_bytes(bodies.good_gif(50 * MB))
+
+    info = glance(source, 5_000)
+
+    assert info is not None
+    assert info.frames > 40
+
+
+def test_a_picture_of_many_small_parts_is_read_in_a_process_of_its_own(source: Path):
+    # Given a GIF whose sub-blocks have one byte each, as browsers show it
+    whole = images.noisy_gif((700, 500), 1)
+    [frame] = GifBlocks(Reader(io.BytesIO(whole)))
+    start, end = frame.data
+    data, at = bytearray(), start
+    while size := whole[at]:
+        data += b"".join(bytes([1, byte]) for byte in whole[at + 1 : at + 1 + size])
+        at += 1 + size
+    source.write_bytes(whole[:start] + data + b"\0" + whole[end:])
+    assert glance(source) is None
+
+    assert (probe(source).width, probe(source).frames) == (700, 1)
+
+
+def spin(*_: object) -> None:
+    while True:
+        pass
+
+
+def hang(*_: object) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("work", [spin, hang])
+def test_what_takes_too_long_is_too_complex(
+    work: object, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source.write_bytes(images.gif())
+    monkeypatch.setattr(probing, "walk_whole", work)
+    monkeypatch.setattr(probing, "EXAMINING", Limits(cpu_s=1, wall_s=2))
+
+    with pytest.raises(TooComplex):
+        examine(source)
+
+
+#: What Chromium 156 shows of four frames, with this between the second and the third.
+BETWEEN = [
+    (b"\0", 2),
+    (b"\0" * 300, 2),
+    (b"\xff", 2),
+    (b";", 2),
+    (b"\x21\xfe\0", 4),
+    (b"\x21\xfe\0" * 300, 4),
+    (b"\x21\xfe" + b"\1a" * 1000 + b"\0", 4),
+    (b"\x21\x77\3abc\0", 4),
+]
+
+
+@pytest.mark.parametrize(("between", "frames"), BETWEEN)
+def test_a_gif_ends_where_it_ends_in_a_browser(source: Path, between: bytes, frames: int):
+    content = images.gif((60, 40), [50] * 4)
+    ends = [frame.data[1] for frame in GifBlocks(Reader(io.BytesIO(content)))]
+    source.write_bytes(content[: ends[1]] + between + content[ends[1] :])
+
+    assert probe(source).frames == frames
+
+
+def test_a_jpeg_that_is_cut_off_is_truncated_though_its_thumbnail_is_whole(source: Path):
+    content = images.still("JPEG")
+    segment = b"Exif\0\0" + images.still("JPEG", (32, 32))
+    content = (
+        content[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + content[2:]
+    )
+    source.write_bytes(content)
+    assert probe(source).width == 300
+    source.write_bytes(content[:-2])
+
+    with pytest.raises(Truncated):
+        probe(source)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_size_is_that_of_the_turned_picture(
+    source: Path, format: str, order: str, orientation: int
+):
+    exif = PIL.Image.Exif()
+    exif.endian = order
+    exif[0x010F], exif[0x0112] = "a camera", orientation
+    PIL.Image.new("RGB", (33, 44)).save(source, format, exif=exif.tobytes())
+
+    lies = orientation in (5, 6, 7, 8)
+
+    assert (probe(source).width, probe(source).height) == ((44, 33) if lies else (33, 44))
+
+
+def test_a_reader_reads_over_the_edges_of_its_windows():
+    content = bytes(range(256)) * (WINDOW_BYTES // 100)
+    reader = Reader(io.BytesIO(content))
+    places = [0, 1, WINDOW_BYTES - 1, WINDOW_BYTES, 2 * WINDOW_BYTES - 3, len(content) - 8]
+
+    for at in [*places, *reversed(places)]:
+        reader.go_to(at)
+        assert reader.take(8) == content[at : at + 8]
+        assert reader.tell() == at + 8
+    reader.go_to(len(content))
+    with pytest.raises(Truncated):
+        reader.take(1)
+    with pytest.raises(Truncated):
+        reader.go_to(len(content) + 1)
+
+
+@pytest.mark.parametrize("at", [5, WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES - 1])
+def test_a_reader_finds_what_lies_over_the_edge_of_a_window(at: int):
+    reader = Reader(io.BytesIO(bytes(at) + b"\xff\xd9" + bytes(9)))
+
+    assert reader.find(b"\xff\xd9")
+    assert reader.tell() == at
+    reader.skip(1)
+    assert not reader.find(b"\xff\xd9")
+
+
+def test_a_reader_passes_over_sub_blocks():
+    blocks = b"".join(bytes([size]) + bytes(size) for size in [255, 1, 90] * 1_000)
+    reader = Reader(io.BytesIO(blocks + b"\0;"), most_steps=3_100)
+
+    reader.skip_sub_blocks()
+
+    assert reader.take(1) == b";"
+    reader = Reader(io.BytesIO(blocks + b"\0;"), most_steps=2_000)
+    with pytest.raises(StepsSpent):
+        reader.skip_sub_blocks()
