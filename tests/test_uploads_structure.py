@@ -173,6 +173,16 @@ def test_a_jpeg_that_is_cut_off_is_truncated_though_its_thumbnail_is_whole(sourc
         probe(source)
 
 
+@pytest.mark.parametrize("counted", [0, 1])
+def test_the_padding_behind_a_webp_may_be_missing(source: Path, counted: int):
+    # Given a last chunk of an odd size, whose padding byte is counted, or not, and is not there
+    content = images.animated("WEBP", [40, 60]) + b"XMP \3\0\0\0xml"
+    size = len(content) - 8 + counted
+    source.write_bytes(content[:4] + size.to_bytes(4, "little") + content[8:])
+
+    assert probe(source).frames == 2
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(10))

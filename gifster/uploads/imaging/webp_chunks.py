@@ -67,16 +67,13 @@ class _Walk:
     def facts(self) -> Facts:
         while (chunk := self._next(self._end)) is not None:
             self._look_at(chunk)
-            self._reader.go_to(min(chunk.next, self._end))
+            self._leave(chunk, self._end)
         if self._canvas is None or not self._has_picture:
             raise Unreadable("The image is damaged.")
         return Facts(*orientation.upright_size(*self._canvas, self._exif or b""), self._loop)
 
     def _next(self, end: int) -> _Chunk | None:
-        """The head of the chunk here, if there is one before the end.
-
-        Writers differ on whether the padding byte of the last one is there.
-        """
+        """The head of the chunk here, if there is one before the end."""
         at = self._reader.tell()
         if end - at < _HEAD.size:
             return None
@@ -88,6 +85,12 @@ class _Walk:
             self._reader.go_to(start + size)
             raise Unreadable("The image is damaged.")
         return _Chunk(kind, size, start, start + size + size % 2)
+
+    def _leave(self, chunk: _Chunk, end: int) -> None:
+        """Go to where the next chunk is. Writers differ on whether the padding byte of the last one
+        is there."""
+        self._reader.go_to(chunk.start + chunk.size)
+        self._reader.go_to(min(chunk.next, end, self._reader.size))
 
     def _look_at(self, chunk: _Chunk) -> None:
         first = self._canvas is None
@@ -138,7 +141,7 @@ class _Walk:
                 self._size(part)
                 self._has_picture = True
                 break
-            self._reader.go_to(min(part.next, end))
+            self._leave(part, end)
 
     def _size(self, chunk: _Chunk) -> tuple[int, int]:
         """What the head of a picture's data says (RFC 6386, 9.1; RFC 9649, 3.4)."""
