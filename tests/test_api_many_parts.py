@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import psutil
@@ -45,7 +45,8 @@ def many_waiting(web: Stack, checker: psutil.Process) -> Iterator[list[Future[ht
             eventually(lambda: len(complete_files(web)) == MANY_UPLOADS)
             yield uploads
         finally:
-            os.kill(checker.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # one that was killed may be gone
+                os.kill(checker.pid, signal.SIGCONT)
 
 
 def complete_files(web: Stack) -> list[str]:

@@ -148,9 +148,9 @@ def test_files_of_a_model_in_a_second_database_are_left_alone(
         logo = mount_uploader(LogoUploader)
 
         class Meta:
-            database = elsewhere
             table_name = "sweep_poster"
 
+    Poster.bind(elsewhere)
     keep(application.store, f"sweep_poster/logo/1/{FOLDER}/original.gif", GIF)
     mine = orphan(application)
 
@@ -171,9 +171,9 @@ def test_of_two_models_with_one_table_name_both_are_known(application: Applicati
         avatar = mount_uploader(LogoUploader)
 
         class Meta:
-            database = peewee.SqliteDatabase(tmp_path / "second.db")
             table_name = "person"
 
+    Other.bind(peewee.SqliteDatabase(tmp_path / "second.db"))
     assert sweep_old().orphans == []
     assert mount.mount_named("person", "avatar").model is Person
     assert application.stored == before
@@ -236,9 +236,11 @@ def test_rows_that_select_hides_keep_their_files(application: Application):
     found = sweep_old()
 
     assert (application.cached, application.stored) == before
-    # And no job is made for a row that the job would not find
-    assert found.stuck == []
+    # And what waits is stored, though its row is hidden
+    assert len(found.stuck) == 1
     assert found.left_alone == []
+    application.work()
+    assert (len(application.cached), len(application.stored)) == (0, 4)
 
 
 def test_files_of_others_in_the_same_place_are_left_alone(application: Application):
@@ -433,8 +435,12 @@ def test_a_job_that_cannot_be_read_stops_nothing_and_names_its_files(application
 
 def test_an_uploader_whose_store_dir_raises_stops_nobody_else(application: Application):
     class ByOwner(Backgrounder, Uploader):
+        broken = False
+
         def store_dir(self) -> str:
-            return f"scans/{self.record.owner['name']}/{self.record.id}"
+            if self.broken:
+                raise KeyError("owner")
+            return f"scans/{self.record.owner}/{self.record.id}"
 
     @store_in_background("scan")
     class Scan(Base):
@@ -452,6 +458,7 @@ def test_an_uploader_whose_store_dir_raises_stops_nobody_else(application: Appli
     lost = f"scans/Ann/7/{FOLDER}/original.gif"
     keep(application.store, lost, GIF)
     mine = orphan(application)
+    ByOwner.broken = True
 
     found = sweep_old()
 

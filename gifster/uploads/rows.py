@@ -42,6 +42,12 @@ def check_model(model: Any) -> None:
             f"{model.__name__} has uploads, and no primary key of one column: add one "
             "(id = AutoField()), and make what was the key a unique index"
         )
+    # What a proxy stands for may still be changed.
+    if not isinstance(model._meta.database, peewee.DatabaseProxy):
+        _check_databases(model)
+
+
+def _check_databases(model: Any) -> None:
     theirs, ours = (real_database(m._meta.database) for m in (model, Job))
     if theirs is not None and ours is not None and theirs is not ours:
         raise TypeError(
@@ -53,7 +59,7 @@ def check_model(model: Any) -> None:
 
 def check_outbox(model: Any) -> None:
     """Raises `TypeError` unless a model and the outbox are in one database now."""
-    check_model(model)
+    _check_databases(model)
     if real_database(Job._meta.database) is None:
         raise TypeError(
             f"{model.__name__} has uploads, and the outbox has no database: bind it to the "

@@ -32,8 +32,7 @@ class Owner:
         self.mount = mount
         self.table: str = mount.model._meta.table_name
         #: The names of the storages that its files go to, and of those that its rows name.
-        declared = {version.storage for version in versions_of(mount.uploader).values()}
-        self.declared: set[str] = {mount.uploader.storage, *filter(None, declared)}
+        self.declared: set[str] = {mount.uploader.storage, *_storages_of_versions(mount.uploader)}
         self.named: set[str] = set()
         #: Why its rows are not known; empty if all of them have been read.
         self.unread = "has not been read"
@@ -66,6 +65,13 @@ class Owner:
 
     def __str__(self) -> str:
         return f"{self.table}.{self.mount.name}"
+
+
+def _storages_of_versions(uploader: type) -> set[str]:
+    try:
+        return {version.storage for version in versions_of(uploader).values() if version.storage}
+    except TypeError:  # an uploader that cannot work stops nobody else's sweep
+        return set()
 
 
 def own_dirs(mount: Mount[Any]) -> re.Pattern[str]:

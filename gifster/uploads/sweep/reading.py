@@ -13,6 +13,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs import Job
+from gifster.jobs.outbox import Unreadable
 from gifster.uploads.rows import real_database
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
@@ -145,9 +146,8 @@ def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
 
 def _arguments(text: str) -> list[Any]:
     """A job's arguments; of what nobody can decode, all that may be a key."""
-    try:
-        arguments: list[Any] = Job.arguments.python_value(text)
-    except Exception:  # noqa: BLE001 an encoder may raise what it likes
+    arguments: list[Any] = Job.arguments.python_value(text)
+    if isinstance(arguments, Unreadable):
         return re.findall(r'"([^"\\]+)"', text)
     return arguments
 

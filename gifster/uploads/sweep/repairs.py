@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from gifster.uploads.rows import select
 from gifster.uploads.storage.base import Listing
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.sweep.findings import Findings, Why
@@ -100,9 +101,13 @@ class Repairs:
         """Uploads that wait, and that no job is about."""
         if self._judgement.jobs_unread:
             return
+        seen = set()
         for number, pk, key in self._ledger.stuck():
             mount = self._judgement.owners[number].mount
             table = mount.model._meta.table_name
+            if (table, mount.name, key) in seen:  # two models of one table
+                continue
+            seen.add((table, mount.name, key))
             try:
                 record, upload = _still_waiting(mount, pk, key)
             except Exception as error:  # noqa: BLE001 a column that is not migrated, say
@@ -119,11 +124,12 @@ def _is_much(some: int, files: int) -> bool:
 
 
 def _still_waiting(mount: Any, pk: Any, key: str) -> tuple[Any, Any]:
-    """A record as a job will find it, without those that `select()` hides; and what of it still
-    waits under that key, if anything does."""
+    """A record as a job will find it, and what of it still waits under that key, if anything
+    does."""
     primary_key = mount.model._meta.primary_key
     with guarded(mount.model._meta.database):
-        record = mount.model.get_or_none(primary_key == primary_key.python_value(pk))
+        found = select(mount.model).where(primary_key == primary_key.python_value(pk))
+        record = found.get_or_none()
     if record is None or getattr(record, f"{mount.name}_state", None) == "failed":
         return record, None
     unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
