@@ -107,3 +107,21 @@ def test_a_waiting_upload_is_not_inserted_twice(application: Application):
 
     with pytest.raises(TypeError, match=r"Person\.avatar cannot be written by a query"):
         Person.insert_many(Person.select(Person.name, Person.avatar_tmp).dicts()).execute()
+
+
+@BOTH
+def test_queries_can_be_looked_at_before_they_run(
+    application: Application, model: Any, column: str
+):
+    model.insert([{"name": "Ann"}, {"name": "Bob", column: None}]).execute()
+    many = [
+        model.insert_many([{"name": "Cid"}]),
+        model.insert_many([("Dan",)], fields=[model.name]),
+    ]
+    for query in many:
+        query.sql()
+        query.execute()
+    assert sorted(one.name for one in model.select()) == ["Ann", "Bob", "Cid", "Dan"]
+
+    with pytest.raises(TypeError, match=r"cannot be written by a query"):
+        model.insert([{"name": "Eve", column: ONE}])

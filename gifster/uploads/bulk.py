@@ -61,7 +61,10 @@ def teach(model: Any) -> None:
 
     def insert_checked(cls: Any, data: Any = None, /, **values: Any) -> Any:
         if not _saving.get():
-            _check(cls, cls._normalize_data(data, values))
+            row = cls._normalize_data(data, values)
+            if not isinstance(row, Mapping):  # Peewee takes several here, too
+                return insert.__func__(cls, _checked(cls, row, ()))
+            _check(cls, row)
         return insert.__func__(cls, data, **values)
 
     def insert_many_checked(cls: Any, rows: Iterable[Any], fields: Any = None) -> Any:
@@ -69,7 +72,7 @@ def teach(model: Any) -> None:
 
     def insert_from_checked(cls: Any, query: Any, fields: Iterable[Any]) -> Any:
         fields = list(fields)
-        _check(cls, dict.fromkeys(fields, query))
+        _check(cls, dict.fromkeys(fields, True))
         return insert_from.__func__(cls, query, fields)
 
     model.bulk_create = classmethod(bulk_create_with_uploads)
@@ -79,8 +82,18 @@ def teach(model: Any) -> None:
     model.insert_from = classmethod(insert_from_checked)
 
 
-def _checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Iterator[Any]:
-    """The rows, each looked at before Peewee takes it."""
+def _checked(model: Any, rows: Any, fields: Iterable[Any]) -> Any:
+    """The rows, looked at: at once if they are all there, else each before Peewee takes it."""
+    if not isinstance(rows, (list, tuple)):
+        return _each_checked(model, rows, fields)
+    for _ in _each_checked(model, rows, fields):
+        pass
+    return rows
+
+
+def _each_checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Iterator[Any]:
+    given, auto = list(fields), model._meta.auto_increment
+    fields = given or [f for f in model._meta.sorted_fields if not (auto and f.primary_key)]
     for row in rows:
         _check(model, row if isinstance(row, Mapping) else dict(zip(fields, row, strict=False)))
         yield row
