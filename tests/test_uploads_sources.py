@@ -131,6 +131,20 @@ def test_a_part_is_received_on_an_event_loop(application: Application, size: tup
     assert cached.bytes == len(content)
 
 
+def test_each_uploader_checks_a_part_by_its_own_rules(application: Application):
+    class Small(AvatarUploader):
+        max_bytes = 10
+
+    async def take(rules: type[AvatarUploader], part: Part) -> Any:
+        return await take_in_part(rules, part, asyncio.to_thread)
+
+    part = Part(GIF, "a.gif")
+    first = asyncio.run(take(AvatarUploader, part))
+    assert asyncio.run(take(AvatarUploader, part)) is first
+    with pytest.raises(errors.TooLarge):
+        asyncio.run(take(Small, part))
+
+
 def test_a_file_field_in_which_nothing_was_chosen_is_nothing(application: Application):
     assert asyncio.run(take_in_part(AvatarUploader, Part(b"", ""), asyncio.to_thread)) is None
     with pytest.raises(errors.EmptyFile):

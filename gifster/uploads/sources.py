@@ -37,8 +37,8 @@ CACHE_ID_S = 3600
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
-#: What has been taken in of a form's parts, which can be read only once.
-_parts: MutableMapping[Any, CachedFile] = weakref.WeakKeyDictionary()
+#: What has been taken in of a form's parts, which can be read only once, and by whose rules.
+_parts: MutableMapping[Any, tuple[type[Limits], CachedFile]] = weakref.WeakKeyDictionary()
 
 
 def take_in(rules: type[Limits], source: Any, filename: str = "") -> CachedFile:
@@ -83,23 +83,26 @@ def _take_in_form_part(rules: type[Limits], part: Any, filename: str) -> CachedF
     """A transaction that is run again assigns the same part again, which may have been read."""
     if _is_seekable(part.stream):
         return _take_in(rules, part.stream, filename)
-    if (before := _taken_before(part)) is not None:
+    if (before := _taken_before(rules, part)) is not None:
         return before
     cached = _take_in(rules, part.stream, filename)
-    _remember(part, cached)
+    _remember(rules, part, cached)
     return cached
 
 
-def _taken_before(part: Any) -> CachedFile | None:
+def _taken_before(rules: type[Limits], part: Any) -> CachedFile | None:
     try:
-        return _parts.get(part)
+        before = _parts.get(part)
     except TypeError:
         return None
+    if before is None or before[0] is rules:
+        return None if before is None else before[1]
+    return _copy(rules, before[1], "")
 
 
-def _remember(part: Any, cached: CachedFile) -> None:
+def _remember(rules: type[Limits], part: Any, cached: CachedFile) -> None:
     with suppress(TypeError):  # nothing that can be remembered
-        _parts[part] = cached
+        _parts[part] = rules, cached
 
 
 def _is_seekable(source: Any) -> bool:
@@ -139,7 +142,8 @@ async def take_in_part(
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
     """
-    if (before := _taken_before(part)) is not None:
+    before: CachedFile | None = await run(_taken_before, rules, part)
+    if before is not None:
         return before
     writer = CacheWriter(rules, part.filename) if part.filename else None
     cached: CachedFile | None = None
@@ -163,7 +167,7 @@ async def take_in_part(
     finally:
         if cached is None and writer is not None:
             await run(writer.abort)
-    _remember(part, cached)
+    _remember(rules, part, cached)
     return cached
 
 
