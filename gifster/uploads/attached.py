@@ -1,8 +1,9 @@
 """What a record has in hand for its mounted columns: what was assigned and not saved yet, and the
 saves whose transaction has not ended.
 
-It lies on the record and holds no uploader, so that a record that nobody has in hand any more is
-gone at once, with what it held.
+It lies on the record and holds no uploader of a column, so that a record that nobody has in hand
+any more is gone at once, with what it held. It does hold a list's uploaders: such a record is gone
+when Python has collected it.
 """
 
 import threading
@@ -48,6 +49,8 @@ class Attached:
         self._slots: dict[str, Slot] = {}
         #: The uploaders of the columns, as long as somebody holds one.
         self.uploaders: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        #: Their attributes, which another uploader of the same column goes on with.
+        self.states: dict[str, dict[str, Any]] = {}
         #: The lists of the list-valued columns.
         self.lists: dict[str, Any] = {}
         #: Saves whose transaction has not ended, as far as is known; the oldest first.
@@ -70,10 +73,7 @@ class Attached:
         """
         waits = not real_database(record._meta.database).in_transaction()
         if not self._lock.acquire(blocking=waits):
-            raise RuntimeError(
-                f"another thread is saving this {type(record).__name__}: load the record in each "
-                "thread that changes it"
-            )
+            raise in_another_thread(record)
         try:
             yield
         finally:
@@ -99,6 +99,21 @@ class Attached:
         if lists or any(slot.assigned or slot.removing for slot in self._slots.values()):
             raise TypeError("a record with a change to its uploads must be saved to be pickled")
         return type(None), ()
+
+
+def in_another_thread(record: Any) -> RuntimeError:
+    """What is wrong with a save that would have to wait for another thread."""
+    return RuntimeError(
+        f"another thread is saving this {type(record).__name__}: load the record in each thread "
+        "that changes it"
+    )
+
+
+def undecide(record: Any, column: str) -> None:
+    """Nothing is decided about a column any more. Loading a row comes here for each that is null:
+    most records never have anything in hand."""
+    if _NAME in record.__dict__:
+        attached(record).slot(column).clear()
 
 
 _making = threading.Lock()

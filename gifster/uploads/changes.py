@@ -27,8 +27,8 @@ class Incoming:
 
     def __init__(self, uploader: Uploader, assigned: CachedFile) -> None:
         self.uploader, self.assigned = uploader, assigned
-        #: The same, with its place in a list.
-        self.cached = assigned
+        #: The same as the row has it: with its place in a list, and with no claim on the file.
+        self.cached = replace(assigned)
         self.background = uploader.background
         self.stored: StoredFile | None = None
         self.job: Job | None = None
@@ -98,6 +98,8 @@ class Change:
         self.record, self.mount = record, mount
         #: Of the row before, in the transaction: its columns by name; None if there was none.
         self.before: dict[str, Any] | None = None
+        #: The same when the save was through; None as long as it is not.
+        self.after: dict[str, Any] | None = None
         self._in_hand = {name: record.__dict__["__data__"].get(name) for name in mount.columns}
         self._decided = self._decisions()
         self.incoming = [
@@ -141,6 +143,7 @@ class Change:
 
     def taken(self) -> None:
         """What was decided is done. What another thread has decided meanwhile is not."""
+        self._remember()
         slot, (assigned, removing) = attached(self.record).slot(self.mount.name), self._decided
         if slot.assigned is assigned:
             slot.assigned = None
@@ -155,6 +158,9 @@ class Change:
         if slot.assigned is None and not slot.removing:
             slot.assigned, slot.removing = self._decided
             self.record._dirty.add(self.mount.name)
+
+    def _remember(self) -> None:
+        self.after = {name: self.record.__data__.get(name) for name in self.mount.columns}
 
     def _decisions(self) -> Any:
         slot = attached(self.record).slot(self.mount.name)
@@ -175,9 +181,15 @@ class Change:
 
     def is_as_before(self, row: Any) -> bool:
         """Whether a row is as it was before."""
-        if self.before is None:
-            return False
-        return all(row.__data__.get(n) == self.before.get(n) for n in self.mount.columns)
+        return self._is(row, self.before)
+
+    def is_as_after(self, row: Any) -> bool:
+        """Whether a row is as the save left it."""
+        return self._is(row, self.after)
+
+    def _is(self, row: Any, columns: dict[str, Any] | None) -> bool:
+        names = self.mount.columns
+        return columns is not None and all(row.__data__.get(n) == columns.get(n) for n in names)
 
     def undo(self) -> None:
         """After a rollback: take away what was stored."""
@@ -248,6 +260,7 @@ class ListChange(Change):
         self._write_columns()
 
     def taken(self) -> None:
+        self._remember()
         self.mount.of(self.record).taken({incoming.assigned.key for incoming in self.incoming})
 
     def restore(self) -> None:

@@ -48,7 +48,7 @@ class Attachment:
 
     def record(self) -> Any:
         """The record as it is now, or None."""
-        return row_of(self._named())
+        return row_of(self.model, self.pk)
 
     def overtaken(self, record: Any) -> None:
         """Say that there is nothing to do any more.

@@ -13,9 +13,9 @@ def select(model: Any, *fields: Any) -> Any:
     return peewee.Model.select.__func__(model, *fields)  # type: ignore[attr-defined]
 
 
-def row_of(record: Any) -> Any:
-    """The row of a record as it is now; None if there is none."""
-    return select(type(record)).where(record._pk_expr()).get_or_none()
+def row_of(model: Any, pk: Any) -> Any:
+    """The row of that primary key as it is now; None if there is none."""
+    return select(model).where(model._meta.primary_key == pk).get_or_none()
 
 
 def locked_row(record: Any) -> Any:

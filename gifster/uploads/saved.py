@@ -7,11 +7,12 @@ behind it failed.
 """
 
 import logging
+import threading
 import weakref
 from typing import Any
 
 from gifster.jobs import Job
-from gifster.uploads.attached import attached
+from gifster.uploads.attached import attached, in_another_thread
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.changes import Change
 from gifster.uploads.rows import real_database, row_of
@@ -21,41 +22,63 @@ logger = logging.getLogger("gifster.uploads")
 
 
 class Saved:
-    """One save of a record.
+    """One save of a record, or its deletion after a save.
 
     Parameters:
       changes: what it did to mounted columns.
       creating: whether it was to make the row.
+      deleting: whether it removed the row.
     """
 
-    def __init__(self, record: Any, changes: list[Change], *, creating: bool) -> None:
-        self.record, self.changes, self._creating = record, changes, creating
+    def __init__(
+        self, record: Any, changes: list[Change], *, creating: bool = False, deleting: bool = False
+    ) -> None:
+        self.record, self.changes = record, changes
+        self._creating, self._deleting = creating, deleting
         self._pk, self._dirty = record._pk, set(record._dirty)
+        #: Of the row that it wrote. The record may have come to stand for another since.
+        self.pk = record._pk
 
-    def is_undone(self, *, rolled_back: bool) -> bool | None:
-        """Whether the row does not have it.
+    def taken(self) -> None:
+        """`save()` is through: what was decided is done."""
+        self.pk = self.record._pk
+        for change in self.changes:
+            change.taken()
 
-        Parameters:
-          rolled_back: a transaction around it was. Otherwise it goes on, or was committed.
-
-        Returns:
-          None where that cannot be told: somebody else has changed the row since.
+    def row(self) -> Any:
+        """The row that it wrote, as it is now; None if there is none.
 
         Raises:
           PeeweeException: the database cannot be asked.
         """
-        row = None if self.record._pk is None else row_of(self.record)
+        return None if self.pk is None else row_of(type(self.record), self.pk)
+
+    def is_undone(self, row: Any, *, rolled_back: bool) -> bool | None:
+        """Whether the row does not have it.
+
+        Parameters:
+          row: as it is now.
+          rolled_back: a transaction around it was. Otherwise it goes on, or was committed.
+
+        Returns:
+          None where that cannot be told of it alone: the row has been changed since.
+
+        Raises:
+          PeeweeException: the database cannot be asked.
+        """
+        if self._deleting:
+            return row is not None or (None if rolled_back else False)
         if row is None:
             return True
-        if any(change.is_named(row) for change in self.changes):
+        if not self.changes or any(change.is_named(row) for change in self.changes):
             return False
         jobs = [job.id for change in self.changes for job in change.jobs]
         if jobs:  # in the same transaction, and not sent before the outcome is known
             return not Job.select().where(Job.id.in_(jobs)).exists()
-        if all(change.is_as_before(row) for change in self.changes):
-            return bool(self.changes)
-        if not any(change.incoming for change in self.changes):
-            return False
+        is_before = all(change.is_as_before(row) for change in self.changes)
+        is_after = all(change.is_as_after(row) for change in self.changes)
+        if is_before is not is_after:
+            return is_before
         # Of a row that was to be made: another has the id now.
         return True if rolled_back or self._creating else None
 
@@ -69,7 +92,7 @@ class Saved:
         for change in self.changes:
             change.undo()
             change.restore()
-        if self._creating and self._pk is None:
+        if self._creating and self._pk is None and self.record._pk == self.pk:
             self.record.__data__.pop(self.record._meta.primary_key.name, None)
         self.record._dirty |= self._dirty
 
@@ -84,6 +107,8 @@ class Outcome:
     throws it away."""
 
     def __init__(self, record: Any) -> None:
+        #: Whose transaction it is.
+        self.thread = threading.get_ident()
         self._record = [record]
         self._forgotten = weakref.finalize(self, _end, self._record, rolled_back=True)
         self._forgotten.atexit = False
@@ -93,13 +118,21 @@ class Outcome:
         _end(self._record, rolled_back=False)
 
 
-def follow(record: Any) -> None:
-    """See what becomes of the saves of a record in the transaction that there is."""
+def follow(record: Any) -> bool:
+    """See what becomes of the saves of a record in the transaction that there is.
+
+    Returns:
+      False if nobody will tell: within `manual_commit()`.
+    """
     hand = attached(record)
     if hand.outcome is None or hand.outcome() is None:
         outcome = Outcome(record)
+        try:
+            real_database(record._meta.database).after_commit(outcome)
+        except ValueError:
+            return False
         hand.outcome = weakref.ref(outcome)
-        real_database(record._meta.database).after_commit(outcome)
+    return True
 
 
 def settle(record: Any) -> None:
@@ -107,18 +140,25 @@ def settle(record: Any) -> None:
 
     Raises:
       PeeweeException: the database cannot be asked.
+      RuntimeError: another thread's transaction has saved it, and has not ended.
     """
     hand = attached(record)
-    if not hand.open:
-        return
-    if hand.outcome is None or hand.outcome() is None:
-        _settle_all(record, ended=True, rolled_back=True)  # a connection that was lost
-    else:
-        _settle_all(record, ended=False, rolled_back=False)
+    outcome = None if hand.outcome is None else hand.outcome()
+    if outcome is not None and outcome.thread != threading.get_ident():
+        raise in_another_thread(record)
+    if hand.open:
+        # Nobody told how it ended: the connection was lost, or could not be asked.
+        ended = outcome is None
+        _remove_forgotten(_settle_all(record, ended=ended, rolled_back=ended))
 
 
 def _end(box: list[Any], *, rolled_back: bool) -> None:
     record = box.pop()
+    hand = attached(record)
+    hand.outcome = None
+    if not rolled_back and not any(saved.changes for saved in hand.open):
+        hand.open = []  # no upload's: not worth a query
+        return
     if real_database(record._meta.database).is_closed():
         return  # the connection was lost, with or without the commit: the next save will ask
     try:
@@ -127,25 +167,25 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
         # Peewee would take it for a failure of the commit. The next save asks again.
         logger.exception("not known whether it was saved: %s %s", type(record).__name__, record._pk)
         return
-    # What nobody can save again is not left behind.
-    del record
-    for reference, upload in cached:
-        if reference() is None:
-            _remove(upload)
+    del record, hand
+    _remove_forgotten(cached)
 
 
-def _settle_all(
-    record: Any, *, ended: bool, rolled_back: bool
-) -> list[tuple[weakref.ref[CachedFile], CachedFile]]:
-    """Returns the uploads that are to be saved again, each weakly, and as a copy that says where it
-    is."""
+#: Uploads that are to be saved again: each weakly, and a copy that says where it is.
+_Undone = list[tuple[weakref.ref[CachedFile], CachedFile]]
+
+
+def _settle_all(record: Any, *, ended: bool, rolled_back: bool) -> _Undone:
     hand = attached(record)
-    going_on, undone = [], []
-    for saved in reversed(hand.open):
-        is_undone = saved.is_undone(rolled_back=rolled_back)
+    undone: list[CachedFile] = []
+    going_on = []
+    verdicts = _verdicts(hand.open, rolled_back=rolled_back)
+    for saved, is_undone in reversed(list(zip(hand.open, verdicts, strict=True))):
         if is_undone:
             saved.undo()
-            undone += [incoming for change in saved.changes for incoming in change.incoming]
+            undone += [
+                incoming.assigned for change in saved.changes for incoming in change.incoming
+            ]
         elif not ended:
             going_on.append(saved)
         elif is_undone is None:
@@ -153,14 +193,32 @@ def _settle_all(
         else:
             saved.committed()
     hand.open = going_on[::-1]
-    return [
-        (weakref.ref(incoming.assigned), CachedFile(**incoming.assigned.__getstate__()))
-        for incoming in undone
-    ]
+    return [(weakref.ref(upload), CachedFile(**upload.__getstate__())) for upload in undone]
 
 
-def _remove(upload: CachedFile) -> None:
-    try:
-        upload.delete()
-    except (OSError, StorageUnavailable, LookupError) as error:  # the sweep will find it
-        logger.warning("left in the cache key=%s reason=%r", upload.key, str(error))
+def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
+    """Which of the saves are undone, the oldest first.
+
+    Each was found to be there before the next was begun. So what came before one that is there was
+    not undone, only replaced perhaps; and what came after one that is undone was undone with it.
+    """
+    verdicts: list[bool | None] = []
+    row: Any = None
+    for number, saved in enumerate(saves):
+        if number == 0 or saved.pk != saves[number - 1].pk:
+            row = saved.row()
+        verdicts.append(saved.is_undone(row, rolled_back=rolled_back))
+    there = len(verdicts) - verdicts[::-1].index(False) if False in verdicts else 0
+    rest = verdicts[there:]
+    unclear = rest.index(True) if True in rest else len(rest)
+    return [False] * there + [None] * unclear + [True] * (len(rest) - unclear)
+
+
+def _remove_forgotten(undone: _Undone) -> None:
+    """What nobody can save again is not left behind."""
+    for reference, upload in undone:
+        if reference() is None:
+            try:
+                upload.delete()
+            except (OSError, StorageUnavailable, LookupError) as error:  # the sweep will find it
+                logger.warning("left in the cache key=%s reason=%r", upload.key, str(error))

@@ -8,6 +8,7 @@ a rollback takes back is assigned again (`saved.py`).
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import peewee
@@ -28,19 +29,22 @@ def teach_saving(model: Any) -> None:
     save, delete_instance, validate = model.save, model.delete_instance, model.validate_model
 
     def save_with_uploads(
-        record: Any, force_insert: bool = False, only: Iterable[Any] | None = None
+        record: Any, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
     ) -> Any:
         with attached(record).saving(record):
-            return _save(record, force_insert, only, save)
+            return _save(record, force_insert, only, partial(save, record, **options))
 
     def delete_with_uploads(record: Any, *arguments: Any, **options: Any) -> Any:
         with transaction(record._meta.database):
             row = locked_row(record)
+            deleting = Saved(record, [], deleting=True)
             deleted = delete_instance(record, *arguments, **options)
             # A model that only marks its rows as deleted keeps their files.
             if row is not None and locked_row(record) is None:
                 for mount in bulk.mounts_of(row):
                     _change(row, mount).let_go(mount.stored_files(row))
+                if attached(record).open:
+                    attached(record).open.append(deleting)
         return deleted
 
     def validate_model(cls: Any) -> None:
@@ -67,21 +71,35 @@ def _save(
         hands_off = {name for mount in mounts for name in mount.columns}
         hands_off |= {field.name for field in record._meta.get_primary_keys()}
         only = [name for name in wanted if name not in hands_off]
-        only += [name for mount in changed for name in mount.columns]
+        only += _columns(changed)
         if not only:
             return 0
     elif only is not None:
-        only = wanted + [name for mount in changed for name in mount.columns]
+        only = wanted + _columns(changed)
+    result = _write(record, changed, creating, lambda: save(force_insert=force_insert, only=only))
+    # The model's own save(), or a signal's receiver, may have assigned something on the way.
+    late = [mount for mount in mounts if mount.name in wanted and mount.of(record).changed]
+    if late:
+        for mount in late:
+            mount.prepare(record, creating=False)
+        _write(record, late, False, lambda: peewee.Model.save(record, only=_columns(late)))
+    return result
+
+
+def _write(record: Any, changed: list[Any], creating: bool, save_row: Callable[[], Any]) -> Any:
+    """Write a row and what was decided about these columns."""
     changes = [_change(record, mount) for mount in changed]
     saved = Saved(record, changes, creating=creating)
-    followed = (changes or creating) and real_database(record._meta.database).in_transaction()
-    if followed:
-        follow(record)  # before the jobs, so that it knows the outcome before these are sent
+    within = (changes or creating) and real_database(record._meta.database).in_transaction()
+    # Before the jobs, so that it knows the outcome before these are sent.
+    followed = within and follow(record)
     if changes:
         check_outbox(type(record))
-        result = _save_changes(saved, creating, lambda: _save_row(save, record, force_insert, only))
+        result = _write_changes(saved, creating, save_row)
     else:
-        result = _save_row(save, record, force_insert, only)
+        with bulk.saving():
+            result = save_row()
+    saved.taken()
     if followed:
         attached(record).open.append(saved)
     else:
@@ -89,7 +107,7 @@ def _save(
     return result
 
 
-def _save_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) -> Any:
+def _write_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) -> Any:
     record, changes = saved.record, saved.changes
     with ExitStack() as resources:
         for change in changes:
@@ -100,35 +118,36 @@ def _save_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) -> 
                 before = None if creating else _present_row(record).__data__
                 for change in changes:
                     change.write(before)
-                result = save_row()
+                with bulk.saving():
+                    result = save_row()
                 for change in changes:
                     change.written()
         except BaseException:
             _failed(saved)
             raise
-    for change in changes:
-        change.taken()
     return result
-
-
-def _save_row(save: Callable[..., Any], record: Any, *arguments: Any) -> Any:
-    with bulk.saving():
-        return save(record, *arguments)
 
 
 def _failed(saved: Saved) -> None:
     """A `save()` has raised: what was assigned stays, to be saved again, unless the commit went
     through and what failed came after it."""
+    saved.pk = saved.record._pk
     try:
-        undone = saved.is_undone(rolled_back=True)
+        undone = saved.is_undone(saved.row(), rolled_back=True)
     except peewee.PeeweeException:
-        return  # the connection was lost, perhaps after the commit: the sweep will see
+        # The connection was lost, perhaps after the commit: the next save asks.
+        saved.taken()
+        attached(saved.record).open.append(saved)
+        return
     if undone:
         saved.undo()
     else:
-        for change in saved.changes:
-            change.taken()
+        saved.taken()
         saved.committed()
+
+
+def _columns(mounts: list[Any]) -> list[str]:
+    return [name for mount in mounts for name in mount.columns]
 
 
 def _change(record: Any, mount: Any) -> Change:
