@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import peewee
 
 from gifster.jobs import Job
-from gifster.uploads.attached import attached
+from gifster.uploads.attached import attached, undecide
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.rows import real_database
@@ -97,10 +97,12 @@ class Mount(peewee.Field, Generic[U]):
 
     def of(self, record: Any) -> Any:
         """The uploader of a record's column."""
-        uploaders = attached(record).uploaders
-        found = uploaders.get(self.name)
+        hand = attached(record)
+        found = hand.uploaders.get(self.name)
         if found is None:
-            found = uploaders[self.name] = self.uploader(record, self)
+            found = self.uploader(record, self)
+            found.__dict__ = hand.states.setdefault(self.name, found.__dict__)
+            hand.uploaders[self.name] = found
         return found
 
     def set(self, record: Any, value: Any) -> None:
@@ -111,14 +113,15 @@ class Mount(peewee.Field, Generic[U]):
             return  # it is itself
         if first and isinstance(value, StoredFile) and value.is_from_row():
             record.__data__[self.name] = value
+            # Peewee clears this when it has loaded a row: what stays was said by somebody.
+            record._dirty.add(self.name)
         elif value is not None and value != record.__data__.get(self.name):
             self.of(record).assign(value)
         elif value is None and (self.stored_files(record) or self.pending(record)) and not first:
             self.of(record).remove()
         else:
             record.__data__[self.name] = value
-            attached(record).slot(self.name).clear()
-            # Peewee clears this when it has loaded a row: what stays was said by somebody.
+            undecide(record, self.name)
             (record._dirty.add if value is None else record._dirty.discard)(self.name)
 
     def has_files(self, record: Any) -> bool:
@@ -130,8 +133,9 @@ class Mount(peewee.Field, Generic[U]):
         shall. What was assigned to the record that this one was copied from is copied, and so is
         what a new row would share with another."""
         uploader = self.of(record)
-        if not creating and self.name in record._dirty and not uploader.changed:
-            uploader.remove()  # set to None without having been loaded
+        if not creating and not uploader.changed and self._is_set_unloaded(record):
+            stored = self.stored_files(record)
+            uploader.assign(stored[0]) if stored else uploader.remove()
         assigned = uploader.assigned
         if assigned is not None:
             if not assigned.claim(uploader.slot):
@@ -139,6 +143,13 @@ class Mount(peewee.Field, Generic[U]):
         elif creating and not uploader.removing:
             for item in (self.pending(record) or self.stored_files(record))[:1]:
                 uploader.assign(item)
+
+    def _is_set_unloaded(self, record: Any) -> bool:
+        """Whether the column was set in a record that was loaded without it. In a record that was
+        not loaded but made of a row's values (`User(**row)`), these say nothing: the row may have
+        got an upload since."""
+        made = record._meta.primary_key.name in record._dirty
+        return self.name in record._dirty and not made
 
     def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
         """The uploader of one file of a record."""

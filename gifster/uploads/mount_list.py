@@ -210,8 +210,9 @@ class MountList(Mount[U]):
 
     def prepare(self, record: Any, *, creating: bool) -> None:
         files = self.of(record)
-        if not creating and self.name in record._dirty and not files.changed:
-            files.clear()  # emptied without having been loaded
+        if not creating and not files.changed and self._is_set_unloaded(record):
+            files.clear()
+            files.extend(self.stored_files(record))
             files.knows_all = True
         if files.changed or creating:
             files.take_copies(creating=creating)

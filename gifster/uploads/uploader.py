@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 class Uploader(Limits):
     """Rules for one kind of file. Subclass it and change what differs."""
 
+    # Not in `__dict__`, which the record keeps (`attached.py`): it would hold itself.
+    __slots__ = ("record",)
+
     #: The name of the storage (given to `configure()`) where files stay.
     storage = "store"
 
