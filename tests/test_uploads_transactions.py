@@ -360,3 +360,87 @@ def test_records_are_not_kept_when_the_transaction_has_ended(
         assert [reference() for reference in made] == [None, None]
     finally:
         gc.enable()
+
+
+# Transactions that PostgreSQL gives up.
+
+
+def in_two_threads(application: Application, prepare: Any) -> str:
+    """Run two transactions at once, each again when it fails.
+
+    Parameters:
+      prepare: gives the two steps of a transaction, between which each waits for the other.
+
+    Returns:
+      what failed.
+    """
+    if isinstance(application.database, peewee.SqliteDatabase):
+        pytest.skip("it has one writer at a time")
+    failures: list[str] = []
+    both = threading.Barrier(2)
+
+    def attempts(number: int) -> None:
+        with application.database.connection_context():
+            first, second = prepare(number)
+            for attempt in range(5):
+                try:
+                    with atomic():
+                        first()
+                        if attempt == 0:
+                            both.wait(20)
+                        second()
+                except peewee.OperationalError as error:
+                    failures.append(str(error))
+                else:
+                    return
+            raise AssertionError(failures)
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(attempts, number) for number in range(2)]:
+            done.result()
+    return "".join(failures)
+
+
+@BOTH
+def test_a_deadlock_loses_no_upload(application: Application, model: Any, column: str):
+    ids = [model.create(name=name, **{column: ONE})._pk for name in ("Ann", "Bob")]
+    application.work()
+
+    def prepare(number: int) -> Any:
+        records = [model.get_by_id(pk) for pk in (ids if number else reversed(ids))]
+        for record in records:
+            setattr(record, column, [TWO, THREE][number])
+        return [record.save for record in records]
+
+    assert "deadlock" in in_two_threads(application, prepare)
+    application.work()
+
+    records = [model.get_by_id(pk) for pk in ids]
+    # who was given up was the last
+    assert width(records[0], column) == width(records[1], column) != 80
+    assert is_clean(application, *(getattr(record, column) for record in records))
+
+
+@BOTH
+def test_a_serialization_failure_loses_no_upload(application: Application, model: Any, column: str):
+    pk = model.create(name="Ann", **{column: ONE})._pk
+    application.work()
+
+    def prepare(number: int) -> Any:
+        file = [TWO, THREE][number]
+        old, new = model.get_by_id(pk), model(name="new", **{column: file})
+        setattr(old, column, file)
+
+        def first() -> None:
+            application.database.execute_sql("set transaction isolation level serializable")
+            new.save()
+
+        return first, old.save
+
+    assert "serialize" in in_two_threads(application, prepare)
+    application.work()
+
+    new = list(model.select().where(model.name == "new"))
+    assert sorted(width(record, column) for record in new) == [90, 100]
+    assert width(model.get_by_id(pk), column) in {90, 100}
+    assert is_clean(application, *(getattr(record, column) for record in model.select()))
