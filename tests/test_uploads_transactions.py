@@ -13,7 +13,7 @@ from gifster.uploads import CacheListField, mount_uploader, mount_uploaders, sto
 from gifster.uploads.attached import attached
 from tests import images
 from tests.framework import Application, AvatarUploader, Base, Company, LogoUploader
-from tests.test_uploads_rollback import BOTH, atomic, fail, fresh, is_clean, width
+from tests.test_uploads_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width
 
 ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
 
@@ -274,6 +274,32 @@ def test_a_callback_that_saves_the_record_again(application: Application, model:
         application.database.after_commit(again)
     application.work()
 
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_a_failed_callback_whose_traceback_is_kept(
+    application: Application, model: Any, column: str
+):
+    def broken() -> None:
+        raise RolledBack
+
+    record = model(name="Ann", **{column: ONE})
+    with pytest.raises((RolledBack, peewee.OperationalError)) as kept, atomic():
+        application.database.after_commit(broken)
+        record.save()
+    # The commit has happened all the same
+    setattr(record, column, TWO)
+    fail(record.save)
+    record.save()
+    application.work()
+    del kept
+    gc.collect()
+    record.save()
+    application.work()
+
+    assert model.select().count() == 1
     assert width(record, column) == 90
     assert is_clean(application, getattr(fresh(record), column))
 

@@ -33,6 +33,11 @@ def real_database(database: Any) -> Any:
     return database.obj if isinstance(database, peewee.DatabaseProxy) else database
 
 
+def outermost_transaction(database: Any) -> Any:
+    """The transaction around all others that this thread has begun; None if there is none."""
+    return next(iter(real_database(database)._state.transactions), None)
+
+
 def check_model(model: Any) -> None:
     """Raises `TypeError` unless uploads can be kept safely on a model, as far as is known when the
     model is set up; says what to do."""

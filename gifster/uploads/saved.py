@@ -15,7 +15,7 @@ from gifster.jobs import Job
 from gifster.uploads.attached import attached, in_another_thread
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.changes import Change
-from gifster.uploads.rows import real_database, row_of
+from gifster.uploads.rows import outermost_transaction, real_database, row_of
 from gifster.uploads.storage.base import StorageUnavailable
 
 logger = logging.getLogger("gifster.uploads")
@@ -107,8 +107,9 @@ class Outcome:
     throws it away."""
 
     def __init__(self, record: Any) -> None:
-        #: Whose transaction it is.
+        #: Whose transaction it is, and which.
         self.thread = threading.get_ident()
+        self._transaction = outermost_transaction(record._meta.database)
         self._record = [record]
         self._forgotten = weakref.finalize(self, _end, self._record, rolled_back=True)
         self._forgotten.atexit = False
@@ -117,6 +118,22 @@ class Outcome:
         self._forgotten.detach()
         _end(self._record, rolled_back=False)
 
+    def is_over(self, record: Any) -> bool:
+        """Whether the transaction has ended, although nobody has said so: a callback before this
+        one failed, and somebody keeps its traceback. It will say nothing then any more."""
+        present = outermost_transaction(record._meta.database)
+        over = self.thread == threading.get_ident() and self._transaction is not present
+        if over:
+            self._forgotten.detach()
+        return over
+
+
+def _outcome(record: Any) -> Outcome | None:
+    """What is going to tell how the transaction ends in which the record was saved."""
+    hand = attached(record)
+    outcome = None if hand.outcome is None else hand.outcome()
+    return None if outcome is None or outcome.is_over(record) else outcome
+
 
 def follow(record: Any) -> bool:
     """See what becomes of the saves of a record in the transaction that there is.
@@ -124,14 +141,13 @@ def follow(record: Any) -> bool:
     Returns:
       False if nobody will tell: within `manual_commit()`.
     """
-    hand = attached(record)
-    if hand.outcome is None or hand.outcome() is None:
+    if _outcome(record) is None:
         outcome = Outcome(record)
         try:
             real_database(record._meta.database).after_commit(outcome)
         except ValueError:
             return False
-        hand.outcome = weakref.ref(outcome)
+        attached(record).outcome = weakref.ref(outcome)
     return True
 
 
@@ -142,11 +158,10 @@ def settle(record: Any) -> None:
       PeeweeException: the database cannot be asked.
       RuntimeError: another thread's transaction has saved it, and has not ended.
     """
-    hand = attached(record)
-    outcome = None if hand.outcome is None else hand.outcome()
+    outcome = _outcome(record)
     if outcome is not None and outcome.thread != threading.get_ident():
         raise in_another_thread(record)
-    if hand.open:
+    if attached(record).open:
         # Nobody told how it ended: the connection was lost, or could not be asked.
         ended = outcome is None
         _remove_forgotten(_settle_all(record, ended=ended, rolled_back=ended))
