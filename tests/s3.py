@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trustme
@@ -32,6 +33,7 @@ class S3Server:
     def __init__(self, root: Path, port: int, ca_file: Path | None = None) -> None:
         self.root, self.port, self.ca_file = root, port, ca_file
         self.url = f"{'https' if ca_file else 'http'}://127.0.0.1:{port}"
+        self._client: Any = None
 
     def storage(self, bucket: str = BUCKET, **options: object) -> S3Storage:
         """A storage in a bucket, which is made if it is not there."""
@@ -44,6 +46,9 @@ class S3Server:
             secret_access_key=SECRET,
             **options,
         )
+        # Making a client takes longer than most tests.
+        if not options.keys() & {"checksums", "addressing", "attempts", "timeout_s"}:
+            made._client = self._client = self._client or made._connected()
         # Not as a folder: the server would not notice for minutes.
         client = made._connected()
         with suppress(client.exceptions.BucketAlreadyExists):

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from tests import images
+from tests.conftest import PLATFORMS
 from tests.framework import Application, Company, Person
 from tests.test_uploads_rollback import BOTH, fresh, is_clean, width
+
+#: What a database or a storage has no part in.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60))
 

@@ -22,7 +22,7 @@ from gifster.uploads.testing import assert_enqueued
 from tests import images
 from tests.framework import Application, AvatarUploader, Base, Person
 
-ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60))
+ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
 ID = uuid.UUID("0c1b2f3e-0000-4000-8000-00000000abcd")
 
 
@@ -49,7 +49,7 @@ KEYS: dict[str, tuple[peewee.Field, list[Any]]] = {
     "bytes": (peewee.BlobField(primary_key=True), [b"\x00\xff/.."]),
     "a text": (
         peewee.CharField(primary_key=True),
-        ["ann@example.org", "my cat", "Zoë", "..", ".a", "a/../b", "", "x" * 200, "日本", "7"],
+        ["ann@example.org", "Zoë", "..", "a/../b", "", "x" * 200, "7"],
     ),
     "a type of the application's": (
         Moment(primary_key=True),

@@ -17,8 +17,12 @@ from gifster.uploads import (
     store_in_background,
 )
 from tests import images
+from tests.conftest import PLATFORMS
 from tests.framework import Application, AvatarUploader, Base, LogoUploader, Person, db
 from tests.test_uploads_rollback import BOTH, fresh, is_clean, width
+
+#: What a database or a storage has no part in.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 ONE, TWO = (images.gif(size=(width, 60)) for width in (80, 90))
 WAYS = pytest.mark.parametrize("uploader", [LogoUploader, AvatarUploader])

@@ -188,7 +188,8 @@ def test_many_saves_ask_once_each_how_they_stand(
     )
 
     def selects() -> int:
-        return sum(sql.startswith("SELECT") for sql in asked)
+        queries = [sql for sql in asked if sql.startswith("SELECT")]
+        return sum("outbox_identity" not in sql for sql in queries)  # which is asked once for all
 
     # Records without an upload cost nothing
     with atomic():
