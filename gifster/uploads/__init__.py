@@ -19,7 +19,8 @@ It knows Peewee, its storages and `gifster.jobs`; nothing of any application. Fr
 `storage/` keeps files under keys; `cache` is where an upload waits, `sources` and `remote` bring it
 there; `imaging/` reads and resizes; `versions` declares what is made of an upload, `processing`
 makes it; `uploader` holds the rules for one kind of file; `mount` puts an uploader on a model's
-column (`mount_list` several files), `saving` is what that does to `save()`, by `changes`;
+column (`mount_list` several files), `attached` is what a record has in hand there; `saving` is what
+that does to `save()`, by `changes`, `saved` how its transaction ends, `bulk` what writes many rows;
 `backgrounder` leaves the slow half to a worker, which has it as an actor (`actors`) that does a
 `promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at start.
 """
