@@ -189,6 +189,14 @@ def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack
     place = "image => JSON.stringify(image.getBoundingClientRect())"
     picture = page.get_by_role("img", name="Later")
     assert blurred.evaluate(place) == picture.evaluate(place)
+
+    # And so on its own page, whatever its ratio is
+    page.goto(page.locator("article a").first.get_attribute("href"))
+    place = (
+        "image => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+    )
+    blurred, picture = page.locator(".whole img.blurred"), page.locator(".whole picture img")
+    eventually(lambda: blurred.evaluate(place) == picture.evaluate(place))
     context.close()
 
 

@@ -83,8 +83,11 @@ def test_queries_take_no_files(
         lambda: model.replace(name="Bob", **{column: file}),
         lambda: model.insert_from(model.select(model.name, field), [model.name, column]),
     ]
-    if what != "stored":
-        queries.append(lambda: model.update(**{column: file}))
+    queries += [
+        lambda: model.update(**{column: file}),
+        lambda: model.update({field: getattr(fresh(ann), column)}),
+        lambda: model.set_by_id(ann.id, {column: file}),
+    ]
     for query in queries:
         with pytest.raises(TypeError, match=rf"{model.__name__}\.{column} cannot be .* save\(\)"):
             query().execute()

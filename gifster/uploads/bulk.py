@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from peewee import Field
+from peewee import Field, Node
 
 from gifster.jobs import transaction
 
@@ -16,7 +16,7 @@ _saving: ContextVar[bool] = ContextVar("gifster_uploads_saving", default=False)
 
 @contextmanager
 def saving() -> Iterator[None]:
-    """Within the block, `save()` writes a row, and may write what it likes."""
+    """Within the block the framework writes a row, and may write what it likes."""
     token = _saving.set(True)
     try:
         yield
@@ -28,6 +28,7 @@ def teach(model: Any) -> None:
     """Wrap the class methods of a model that write rows past `save()`."""
     bulk_create, bulk_update = model.bulk_create, model.bulk_update
     insert, insert_many, insert_from = model.insert, model.insert_many, model.insert_from
+    update = model.update
 
     def bulk_create_with_uploads(
         cls: Any, model_list: Iterable[Any], batch_size: int | None = None
@@ -67,6 +68,12 @@ def teach(model: Any) -> None:
             _check(cls, row)
         return insert.__func__(cls, data, **values)
 
+    def update_checked(cls: Any, data: Any = None, /, **values: Any) -> Any:
+        if not _saving.get():
+            changes = cls._normalize_data(data, values)
+            _check(cls, {f: v for f, v in changes.items() if not isinstance(v, Node)})
+        return update.__func__(cls, data, **values)
+
     def insert_many_checked(cls: Any, rows: Iterable[Any], fields: Any = None) -> Any:
         return insert_many.__func__(cls, _checked(cls, rows, fields or ()), fields)
 
@@ -78,6 +85,7 @@ def teach(model: Any) -> None:
     model.bulk_create = classmethod(bulk_create_with_uploads)
     model.bulk_update = classmethod(bulk_update_with_uploads)
     model.insert = classmethod(insert_checked)
+    model.update = classmethod(update_checked)
     model.insert_many = classmethod(insert_many_checked)
     model.insert_from = classmethod(insert_from_checked)
 
@@ -100,7 +108,7 @@ def _each_checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Ite
 
 
 def _check(model: Any, row: Mapping[Any, Any]) -> None:
-    """Raises `TypeError` if a row that is to be inserted has a file."""
+    """Raises `TypeError` if what is to be written has a file."""
     files = {
         name: mount
         for mount in mounts_of(model)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import Job
+from gifster.uploads import bulk
 from gifster.uploads.attached import attached
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.processing import ProcessedFile
@@ -213,7 +214,8 @@ class Change:
 
     def _write_columns(self) -> None:
         values = {name: self.record.__data__.get(name) for name in self.mount.columns}
-        type(self.record).update(**values).where(self.record._pk_expr()).execute()
+        with bulk.saving():
+            type(self.record).update(**values).where(self.record._pk_expr()).execute()
         self.record._dirty -= set(values)
 
 

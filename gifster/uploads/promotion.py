@@ -14,6 +14,7 @@ import logging
 from typing import Any
 
 from gifster.jobs import transaction
+from gifster.uploads import bulk
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
 from gifster.uploads.errors import UploadError
@@ -72,7 +73,8 @@ class Attachment:
         """Write columns of the row."""
         if columns:
             is_it = self.model._meta.primary_key == self.pk
-            self.model.update(**columns).where(is_it).execute()
+            with bulk.saving():
+                self.model.update(**columns).where(is_it).execute()
 
     def delete_unnamed(self, stored: StoredFile) -> bool:
         """Delete the files that were stored in vain.
