@@ -17,7 +17,7 @@ from gifster.uploads import (
     sweep,
 )
 from gifster.uploads.storage.base import is_key
-from gifster.uploads.testing import assert_enqueued
+from gifster.uploads.testing import assert_enqueued, keep
 from tests import images
 from tests.framework import Application, AvatarUploader, Base, Person
 
@@ -43,9 +43,10 @@ KEYS: dict[str, tuple[peewee.Field, list[Any]]] = {
         peewee.DateTimeField(primary_key=True),
         [datetime.datetime(2026, 3, 29, 2, 30), datetime.datetime(2026, 3, 29, 2, 30, 1, 5)],
     ),
+    "a time": (peewee.TimeField(primary_key=True), [datetime.time(0, 5), datetime.time(13, 30)]),
     "a decimal": (peewee.DecimalField(primary_key=True), [Decimal("1.50000"), Decimal("-2.5")]),
     "a number": (peewee.BigIntegerField(primary_key=True), [-5, 0, 2**60]),
-    "bytes": (peewee.BlobField(primary_key=True), [b"\x00\xff/.."]),
+    "bytes": (peewee.BlobField(primary_key=True), [b"\x00\xff/..", b"a"]),
     "a text": (
         peewee.CharField(primary_key=True),
         ["ann@example.org", "Zoë", "..", "a/../b", "", "x" * 200, "7"],
@@ -94,7 +95,11 @@ def test_any_key_of_one_column_works(application: Application, kind: str):
         row.save()
         row.now.recreate_versions()
     Job.delete().where(Job.actor == "store_asset").execute()
-    assert len(sweep(repair=True, min_age_s=-60).stuck) == len(keys)
+    # And what no row names goes
+    for record in made:
+        keep(application.store, f"{record.avatar.store_dir()}/0123456789abcdef/original.png", ONE)
+    found = sweep(repair=True, min_age_s=-60)
+    assert len(found.stuck) == len(found.orphans) == len(keys)
     application.work()
     for row in Keyed.select():
         assert row.avatar.stored.width == row.now.stored.width == 90

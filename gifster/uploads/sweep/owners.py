@@ -8,7 +8,7 @@ key: what is the same for all of them must be there, what differs may be anythin
 import re
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
 from typing import Any
@@ -169,14 +169,20 @@ def sample_keys(field: Any) -> list[Any]:
 
 
 _TEXTS: list[Any] = [letter * 12 for letter in "abcd"]
+# Four of each kind: a key that cannot stand in a storage key ends with a hash, and of two hashes
+# one in 16 ends as the other does. No place has one digit in all four.
+_MOMENTS = [datetime(int(d * 4), *rest) for d, rest in zip(_DIGITS, [
+    (11, 11, 11, 11, 11, 111111), (2, 22, 22, 22, 22, 222222),
+    (3, 3, 3, 33, 33, 333333), (4, 4, 4, 44, 44, 444444),
+], strict=True)]  # fmt: skip
 _SAMPLES: dict[Any, list[Any]] = {
     peewee.IntegerField: [int(d * 10) for d in _DIGITS],
     peewee.UUIDField: [uuid.UUID(d * 32) for d in _DIGITS],
     peewee.BinaryUUIDField: [uuid.UUID(d * 32) for d in _DIGITS],
-    peewee.DateTimeField: [datetime(1111, 1, 11, 1, 11, 1, 111111),
-                           datetime(2222, 2, 22, 2, 22, 2, 222222)],
-    peewee.DateField: [date(1111, 1, 11), date(2222, 2, 22)],
-    peewee.TimeField: [time(1, 11, 1, 111111), time(2, 22, 2, 222222)],
+    peewee.BlobField: [bytes.fromhex(d * 24) for d in _DIGITS],
+    peewee.DateTimeField: _MOMENTS,
+    peewee.DateField: [moment.date() for moment in _MOMENTS],
+    peewee.TimeField: [moment.time() for moment in _MOMENTS],
     peewee.DecimalField: [Decimal(f"{d * 4}.{d * 2}") for d in _DIGITS],
     peewee.FloatField: [float(f"{d * 4}.{d * 2}") for d in _DIGITS],
-}  # fmt: skip
+}
