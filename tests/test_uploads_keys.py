@@ -8,6 +8,7 @@ from typing import Any
 import peewee
 import pytest
 
+from gifster import database
 from gifster.jobs import Job
 from gifster.uploads import (
     CacheField,
@@ -19,6 +20,7 @@ from gifster.uploads import (
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.testing import assert_enqueued, keep
 from tests import images
+from tests.conftest import PLATFORMS
 from tests.framework import Application, AvatarUploader, Base, Person
 
 ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
@@ -106,6 +108,21 @@ def test_any_key_of_one_column_works(application: Application, kind: str):
         row.delete_instance()
     application.work()
     assert application.cached == application.stored == []
+
+
+@pytest.fixture
+def psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver that Peewee takes unless it is told otherwise, as other applications have it."""
+    pytest.importorskip("psycopg2")
+    ours = database.PooledPostgresqlDatabase
+    theirs = lambda *a, **options: ours(*a, **options | {"prefer_psycopg3": False})  # noqa: E731
+    monkeypatch.setattr(database, "PooledPostgresqlDatabase", theirs)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+@pytest.mark.parametrize("kind", ["a UUID", "bytes"])
+def test_any_key_works_with_peewees_own_driver(psycopg2: None, application: Application, kind: str):
+    test_any_key_of_one_column_works(application, kind)
 
 
 def test_keys_that_differ_have_folders_that_differ(application: Application):

@@ -80,6 +80,7 @@ class Ledger:
 
     def add_waiting(self, mount: int, pk: Any, key: str) -> None:
         """Note that a row waits for an upload. `pk`: as the database's driver gave it."""
+        pk = bytes(pk) if isinstance(pk, memoryview) else pk  # as psycopg2 gives bytes
         self.add("waiting", mount, pickle.dumps(pk), key)
 
     def flush(self) -> None:

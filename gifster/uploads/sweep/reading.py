@@ -219,7 +219,9 @@ def streamed(database: Any, sql: str, values: Any = ()) -> Iterator[tuple[Any, .
     database = real_database(database)
     with guarded(database):
         if isinstance(database, peewee.PostgresqlDatabase):
-            with database.connection().cursor(name="gifster_sweep") as cursor:
+            # psycopg2, which Peewee prefers, knows of no transaction that Peewee has begun, and
+            # refuses a cursor that is not to outlive it.
+            with database.connection().cursor(name="gifster_sweep", withhold=True) as cursor:
                 cursor.itersize = BATCH
                 cursor.execute(sql, values or None)
                 yield from cursor
