@@ -49,7 +49,8 @@ def teach(model: Any) -> None:
         transaction."""
         records = list(model_list)
         chosen = [cls._meta.combined[f] if isinstance(f, str) else f for f in fields]
-        mounts = [mount for mount in mounts_of(cls) if mount in chosen]
+        names = {field.name for field in chosen}  # a field's == makes an expression
+        mounts = [mount for mount in mounts_of(cls) if mount.name in names]
         uploads = {name for mount in mounts_of(cls) for name in mount.columns}
         plain = [field for field in chosen if field.name not in uploads]
         changed = [r for r in records if any(mount.of(r).changed for mount in mounts)]
@@ -70,8 +71,9 @@ def teach(model: Any) -> None:
 
     def update_checked(cls: Any, data: Any = None, /, **values: Any) -> Any:
         if not _saving.get():
-            changes = cls._normalize_data(data, values)
-            _check(cls, {f: v for f, v in changes.items() if not isinstance(v, Node)})
+            for field, value in cls._normalize_data(data, values).items():
+                if hasattr(field, "past_the_uploader") and value and not isinstance(value, Node):
+                    raise field.past_the_uploader()
         return update.__func__(cls, data, **values)
 
     def insert_many_checked(cls: Any, rows: Iterable[Any], fields: Any = None) -> Any:
@@ -108,7 +110,7 @@ def _each_checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Ite
 
 
 def _check(model: Any, row: Mapping[Any, Any]) -> None:
-    """Raises `TypeError` if what is to be written has a file."""
+    """Raises `TypeError` if a row that is to be inserted has a file."""
     files = {
         name: mount
         for mount in mounts_of(model)
