@@ -19,7 +19,7 @@ from gifster.uploads import keys
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config
 from gifster.uploads.fields import CacheField, CacheListField
-from gifster.uploads.mount import mounts_of
+from gifster.uploads.rows import mounts_of
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.uploader import Uploader
 

@@ -10,6 +10,7 @@ from typing import Any
 from peewee import Field, Node
 
 from gifster.jobs import transaction
+from gifster.uploads.rows import mounts_of
 
 _saving: ContextVar[bool] = ContextVar("gifster_uploads_saving", default=False)
 
@@ -66,7 +67,7 @@ def teach(model: Any) -> None:
             row = cls._normalize_data(data, values)
             if not isinstance(row, Mapping):  # Peewee takes several here, too
                 return insert.__func__(cls, _checked(cls, row, ()))
-            _check(cls, row)
+            _check(cls, row, _files_of(cls))
         return insert.__func__(cls, data, **values)
 
     def update_checked(cls: Any, data: Any = None, /, **values: Any) -> Any:
@@ -81,7 +82,7 @@ def teach(model: Any) -> None:
 
     def insert_from_checked(cls: Any, query: Any, fields: Iterable[Any]) -> Any:
         fields = list(fields)
-        _check(cls, dict.fromkeys(fields, True))
+        _check(cls, dict.fromkeys(fields, True), _files_of(cls))
         return insert_from.__func__(cls, query, fields)
 
     model.bulk_create = classmethod(bulk_create_with_uploads)
@@ -102,27 +103,27 @@ def _checked(model: Any, rows: Any, fields: Iterable[Any]) -> Any:
 
 
 def _each_checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Iterator[Any]:
-    given, auto = list(fields), model._meta.auto_increment
+    given, auto, files = list(fields), model._meta.auto_increment, _files_of(model)
     fields = given or [f for f in model._meta.sorted_fields if not (auto and f.primary_key)]
     for row in rows:
-        _check(model, row if isinstance(row, Mapping) else dict(zip(fields, row, strict=False)))
+        named = row if isinstance(row, Mapping) else dict(zip(fields, row, strict=False))
+        _check(model, named, files)
         yield row
 
 
-def _check(model: Any, row: Mapping[Any, Any]) -> None:
-    """Raises `TypeError` if a row that is to be inserted has a file."""
-    files = {
+def _files_of(model: Any) -> dict[str, Any]:
+    """The names of the fields that name files, with their mounted columns."""
+    return {
         name: mount
         for mount in mounts_of(model)
         for name in (mount.name, f"{mount.name}_tmp")
         if name in mount.columns
     }
+
+
+def _check(model: Any, row: Mapping[Any, Any], files: Mapping[str, Any]) -> None:
+    """Raises `TypeError` if a row that is to be inserted has a file."""
     for key, value in row.items():
         field = key if isinstance(key, Field) else model._meta.combined.get(key)
         if field is not None and field.name in files and value:
             raise files[field.name].past_the_uploader()
-
-
-def mounts_of(model: Any) -> list[Any]:
-    """The mounted columns of a model, or of a record's model."""
-    return [field for field in model._meta.sorted_fields if hasattr(field, "stored_files")]

@@ -15,7 +15,7 @@ from gifster.jobs import Job
 from gifster.uploads.attached import attached, undecide
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.fields import UploadFailure
-from gifster.uploads.rows import real_database
+from gifster.uploads.rows import mounts_of, real_database
 from gifster.uploads.saving import teach_saving
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.uploader import Uploader
@@ -266,11 +266,6 @@ def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:
     return Mount(uploader, **options)
 
 
-def mounts_of(model: Any) -> list[Mount[Any]]:
-    """The mounted columns of a model."""
-    return [field for field in model._meta.sorted_fields if isinstance(field, Mount)]
-
-
 def mount_named(table: str, column: str) -> Mount[Any]:
     """The mounted column of that name; of several, the one whose rows are beside the outbox, and
     that was defined last.
@@ -278,7 +273,7 @@ def mount_named(table: str, column: str) -> Mount[Any]:
     Raises:
       LookupError: this process knows none; says what to do.
     """
-    found = [
+    found: list[Mount[Any]] = [
         mount
         for model in sorted(mounted_models(), key=is_beside_outbox)
         if model._meta.table_name == table

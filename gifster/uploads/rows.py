@@ -1,4 +1,4 @@
-"""Rows and databases, as saving and the workers need them."""
+"""Models, rows and databases, as saving and the workers need them."""
 
 from typing import Any
 
@@ -26,6 +26,11 @@ def locked_row(record: Any) -> Any:
     query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
     return (query.for_update() if locks else query).get_or_none()
+
+
+def mounts_of(model: Any) -> list[Any]:
+    """The mounted columns of a model, or of a record's model."""
+    return [field for field in model._meta.sorted_fields if hasattr(field, "stored_files")]
 
 
 def real_database(database: Any) -> Any:

@@ -17,7 +17,7 @@ from gifster.jobs import transaction
 from gifster.uploads import bulk
 from gifster.uploads.attached import attached
 from gifster.uploads.changes import Change, ListChange
-from gifster.uploads.rows import check_model, check_outbox, locked_row, real_database
+from gifster.uploads.rows import check_model, check_outbox, locked_row, mounts_of, real_database
 from gifster.uploads.saved import Saved, follow, settle
 
 
@@ -41,7 +41,7 @@ def teach_saving(model: Any) -> None:
             deleted = delete_instance(record, *arguments, **options)
             # A model that only marks its rows as deleted keeps their files.
             if row is not None and locked_row(record) is None:
-                for mount in bulk.mounts_of(row):
+                for mount in mounts_of(row):
                     _change(row, mount).let_go(mount.stored_files(row))
                 if attached(record).open:
                     attached(record).open.append(deleting)
@@ -60,7 +60,7 @@ def _save(
     record: Any, force_insert: bool, only: Iterable[Any] | None, save: Callable[..., Any]
 ) -> Any:
     settle(record)
-    mounts = bulk.mounts_of(record)
+    mounts = mounts_of(record)
     creating = force_insert or record._pk is None
     wanted = _names(record, only)
     for mount in mounts:
@@ -169,7 +169,7 @@ def _names(record: Any, only: Iterable[Any] | None) -> list[str]:
         fields = [f if isinstance(f, peewee.Field) else record._meta.combined[f] for f in only]
         return [field.name for field in fields]
     if record._meta.only_save_dirty:
-        attached_columns = [mount.name for mount in bulk.mounts_of(record)]
+        attached_columns = [mount.name for mount in mounts_of(record)]
         dirty = [name for name in record.dirty_field_names if name not in attached_columns]
         return [*attached_columns, *dirty]
     return [field.name for field in record._meta.sorted_fields]

@@ -83,25 +83,27 @@ def _take_in_form_part(rules: type[Limits], part: Any, filename: str) -> CachedF
     """A transaction that is run again assigns the same part again, which may have been read."""
     if _is_seekable(part.stream):
         return _take_in(rules, part.stream, filename)
-    if (before := _taken_before(rules, part)) is not None:
-        return before
+    if _was_taken(part):
+        return _taken_before(rules, part)
     cached = _take_in(rules, part.stream, filename)
     _remember(rules, part, cached)
     return cached
 
 
-def _taken_before(rules: type[Limits], part: Any) -> CachedFile | None:
+def _was_taken(part: Any) -> bool:
     try:
-        before = _parts.get(part)
-    except TypeError:
-        return None
-    if before is None or before[0] is rules:
-        return None if before is None else before[1]
-    return _copy(rules, before[1], "")
+        return part in _parts
+    except TypeError:  # nothing that could be remembered
+        return False
+
+
+def _taken_before(rules: type[Limits], part: Any) -> CachedFile:
+    by, cached = _parts[part]
+    return cached if by is rules else _copy(rules, cached, "")
 
 
 def _remember(rules: type[Limits], part: Any, cached: CachedFile) -> None:
-    with suppress(TypeError):  # nothing that can be remembered
+    with suppress(TypeError):
         _parts[part] = rules, cached
 
 
@@ -142,8 +144,8 @@ async def take_in_part(
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
     """
-    before: CachedFile | None = await run(_taken_before, rules, part)
-    if before is not None:
+    if _was_taken(part):
+        before: CachedFile = await run(_taken_before, rules, part)
         return before
     writer = CacheWriter(rules, part.filename) if part.filename else None
     cached: CachedFile | None = None

@@ -201,7 +201,7 @@ class Uploader(Limits):
     def remove(self) -> None:
         """Let the file go when the record is saved."""
         self.slot.assigned, self.slot.removing = None, True
-        self._is_dirty()
+        self._mark_dirty()
 
     @property
     def changed(self) -> bool:
@@ -252,9 +252,9 @@ class Uploader(Limits):
             cached.delete()
             raise
         self.slot.assigned, self.slot.removing = cached, False
-        self._is_dirty()
+        self._mark_dirty()
 
-    def _is_dirty(self) -> None:
+    def _mark_dirty(self) -> None:
         """So that `save(only=record.dirty_fields)` saves it."""
         self.record._dirty.add(self.mount.name)
 
