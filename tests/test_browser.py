@@ -197,6 +197,10 @@ def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack
     )
     blurred, picture = page.locator(".whole img.blurred"), page.locator(".whole picture img")
     eventually(lambda: blurred.evaluate(place) == picture.evaluate(place))
+    # under the picture
+    on_top = """image => { const { x, y, width, height } = image.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) === image; }"""
+    assert picture.evaluate(on_top)
     context.close()
 
 
