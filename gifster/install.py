@@ -31,7 +31,9 @@ Run by playhouse.migrations:
     python -m playhouse.migrations --help
 """
 
-from peewee import BooleanField, CharField, DoubleField, IntegerField, Model, TextField
+from peewee import BooleanField, TextField
+
+from gifster import jobs
 
 COLUMNS = {{
 {columns}
@@ -39,29 +41,8 @@ COLUMNS = {{
 
 
 def up(migrator, db):
-    class Outbox(Model):
-        id = CharField(32, primary_key=True)
-        actor = CharField()
-        queue = CharField()
-        arguments = TextField()
-        created_at = DoubleField()
-        send_at = DoubleField(index=True)
-        due_at = DoubleField(null=True)
-        leased_by = CharField(null=True)
-        thread = CharField(null=True)
-        started_at = DoubleField(null=True)
-        deaths = IntegerField(default=0)
-        attempts = IntegerField(default=0)
-        sendings = IntegerField(default=0)
-        error = TextField(null=True)
-        traceback = TextField(null=True)
-        failed_at = DoubleField(null=True)
-
-        class Meta:
-            database = db
-            table_name = "outbox"
-
-    db.create_tables([Outbox], safe=True)
+    # An outbox that an earlier release made gets the columns that it lacks.
+    jobs.create_tables(db, [jobs.Job, jobs.OutboxIdentity])
     for name, field in COLUMNS.items():
         migrator.migrate(migrator.add_column("{table}", name, field))
 

@@ -171,6 +171,32 @@ class Finding(BaseModel):
     found_at: Any = MomentField(default=now)
 
 
+class DamagedFile(BaseModel):
+    """A stored file whose content is not what was stored (see `gifster.file_checks`)."""
+
+    storage = peewee.CharField()
+    key = peewee.CharField(512)
+    reason = peewee.TextField()
+    found_at: Any = MomentField(default=now)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("storage", "key")
+
+
+class FileCheck(BaseModel):
+    """Where the nightly check of a column's stored files has come to: the last row, as JSON."""
+
+    column = peewee.CharField(primary_key=True)
+    position = peewee.TextField(null=True)
+
+
+class WriteProbe(BaseModel):
+    """What readiness writes to see whether the database takes it (see `database.check_write`)."""
+
+    id = peewee.IntegerField(primary_key=True)
+    content = peewee.BlobField()
+
+
 class Tag(BaseModel):
     name = peewee.CharField(50, unique=True)
 

@@ -34,13 +34,11 @@ from gifster.jobs.recurring import (
     recurring_jobs,
 )
 from gifster.jobs.relay import relay
+from gifster.jobs.schema import TABLES, create_tables
 from gifster.jobs.states import State, find, state_of
 from gifster.jobs.stats import QueueStats, stats
 from gifster.jobs.tally import DAY_S, HOUR_S, MINUTE_S, Span, Tally, history, totals
 from gifster.jobs.turns import Share
-
-#: All tables: `database.bind(jobs.TABLES)`, `database.create_tables(jobs.TABLES)`.
-TABLES = [Job, OutboxIdentity, Worker, PausedQueue, Tally, RecurringJob]
 
 __all__ = [
     "DAY_S",
@@ -62,6 +60,7 @@ __all__ = [
     "Tally",
     "Worker",
     "connect",
+    "create_tables",
     "drop",
     "enqueue",
     "enqueue_recurring",
