@@ -13,6 +13,8 @@ from playhouse.db_url import parse as parse_url
 from playhouse.migrations import Runner
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 
+from gifster.faults import is_database_error
+
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
@@ -87,8 +89,11 @@ def migrate() -> list[str]:
     """
     try:
         return _migrate(_current())
-    except peewee.DatabaseError as error:
-        raise DatabaseUnavailable(f"the database cannot be used: {str(error).strip()}") from error
+    except Exception as error:
+        if not is_database_error(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise DatabaseUnavailable(f"the database cannot be used: {reason}") from error
 
 
 def _migrate(database: peewee.Database) -> list[str]:

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import peewee
 import urllib3
 
-from gifster import database, jobs, mailers
+from gifster import database, jobs, mailers, readiness
 from gifster.boot import configure, connect_broker
 from gifster.database import db
+from gifster.faults import fault_of, is_database_error
 from gifster.jobs import Job
 from gifster.settings import Settings
 from gifster.uploads import S3Storage, Storage
@@ -25,6 +26,8 @@ from gifster.uploads.storage.s3 import PART_BYTES
 
 #: How long a job may wait before somebody must be missing (seconds).
 PATIENCE_S = 30.0
+#: How many faults of a damaged file are shown.
+SHOWN_FAULTS = 3
 #: A file as small as a thumbnail; S3 takes larger ones in parts, which may go wrong on its own.
 SMALL_BYTES, IN_PARTS_BYTES = 1024, PART_BYTES + 1024
 CONTENT_TYPE = "image/gif"
@@ -46,9 +49,39 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
 
 
 def _database() -> str:
-    if pending := database.pending_migrations():
+    """Whether the database is migrated, takes a write, and, a file of SQLite's, is sound."""
+    try:
+        pending = database.pending_migrations()
+        with db.connection_context():
+            read = _sqlite_file() if isinstance(db.obj, peewee.SqliteDatabase) else ""
+            if not pending:
+                readiness.check_write()
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        raise RuntimeError(f"the database {fault} ({' '.join(str(error).split())})") from error
+    if pending:
         raise RuntimeError(f"not migrated: {', '.join(pending)} (run `gifster migrate`)")
-    return type(db.obj).__name__.removeprefix("Pooled").removesuffix("Database")
+    kind = type(db.obj).__name__.removeprefix("Pooled").removesuffix("Database")
+    return f"{kind} takes a write{read}"
+
+
+def _sqlite_file() -> str:
+    """Read the whole file as SQLite does. It leaves out only whether the indexes say what the
+    tables do, which takes several times as long (https://sqlite.org/pragma.html#pragma_quick_check).
+    """
+    began = time.monotonic()
+    rows = [str(row[0]) for row in db.execute_sql(f"PRAGMA quick_check({SHOWN_FAULTS})").fetchall()]
+    if rows != ["ok"]:
+        raise RuntimeError(
+            f"the database is damaged: {'; '.join(rows)}. Stop Gifster, and restore a backup, or "
+            "save what can be read with `sqlite3 FILE .recover`"
+        )
+    pages, size = (db.execute_sql(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "page_size"))
+    return (
+        f", {pages * size / 1e6:,.1f} MB read without a fault in {time.monotonic() - began:.1f} s"
+    )
 
 
 def _workers(settings: Settings) -> str:
@@ -77,10 +110,12 @@ def _where_the_database_is(check: Callable[[], str]) -> str:
     try:
         if database.pending_migrations():
             return "not known, without the database"
-    except peewee.DatabaseError:
+        with db.connection_context():
+            return check()
+    except Exception as error:
+        if not is_database_error(error):
+            raise
         return "not known, without the database"
-    with db.connection_context():
-        return check()
 
 
 def _scheduler() -> str:

@@ -84,15 +84,21 @@ def add_gif(
     Raises:
       Invalid: the title or a tag is too long; nothing has been written.
       Denied: the quota is used up; nothing has been written.
+      Conflict: the user was deleted at the same moment; nothing has been written.
     """
     names = _tag_names(tags)
     title = _title(title) or _title_from(cached.filename)
     gif = Gif(title=title, user=user, bytes=cached.bytes, sha256=cached.sha256)
     gif.image = cached
-    with transaction(db):
-        check_quota(user, quota, gifs=1, bytes=cached.bytes)
-        gif.save(force_insert=True)
-        _set_tags(gif, names)
+    try:
+        with transaction(db):
+            check_quota(user, quota, gifs=1, bytes=cached.bytes)
+            gif.save(force_insert=True)
+            _set_tags(gif, names)
+    except peewee.IntegrityError:
+        if user is not None and User.get_or_none(User.id == user.id) is None:
+            raise Conflict("account_gone", "Your account has just been deleted.") from None
+        raise
     return gif
 
 
@@ -149,7 +155,7 @@ def edit_gif(
 
     Raises:
       Invalid: the title is empty or too long, or a tag is too long.
-      NotFound, Denied: as `gif_to_change()`.
+      NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
     gif = gif_to_change(gif_id, user)
     names = None if tags is None else _tag_names(tags)
@@ -158,6 +164,9 @@ def edit_gif(
         if not gif.title:
             raise Invalid("title_missing", "A GIF needs a title.")
     with transaction(db):
+        # Two changes of one GIF go one after the other, and none after it has been deleted.
+        if locked_row(gif) is None:
+            raise _not_found(gif_id)
         if title is not None:
             gif.save(only=[Gif.title])
         if names is not None:
@@ -319,9 +328,17 @@ def _tag_names(tags: Iterable[str]) -> list[str]:
 
 
 def _set_tags(gif: Gif, names: list[str]) -> None:
-    for name in names:
-        Tag.insert(name=name).on_conflict_ignore().execute()
-        GifTag.insert(gif=gif, tag=Tag.get(Tag.name == name)).on_conflict_ignore().execute()
+    if not names:
+        return
+    # In alphabetical order everywhere, so that no two transactions wait for each other.
+    Tag.insert_many([{"name": name} for name in names]).on_conflict_ignore().execute()
+    found: Any = Tag.select(Tag.id).where(Tag.name.in_(names))
+    if db.obj.for_update:
+        found = found.for_update("FOR KEY SHARE")  # none may be deleted before it is named
+    rows = [{"gif": gif, "tag": tag_id} for (tag_id,) in found.tuples()]
+    if len(rows) < len(names):
+        raise Conflict("conflict", "A tag has just been deleted. Try again.")
+    GifTag.insert_many(rows).on_conflict_ignore().execute()
 
 
 def _tagged(condition: peewee.Expression) -> peewee.Query:

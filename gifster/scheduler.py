@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
-import peewee
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from gifster.cron import next_after
 from gifster.database import db
+from gifster.faults import is_database_error
 from gifster.jobs import Recurring, enqueue_recurring, forget_others, relay
 from gifster.jobs.relay import Clock
 from gifster.settings import Recurring as Setting
@@ -97,7 +97,9 @@ def connected(task: str) -> Iterator[None]:
     try:
         with db.connection_context():
             yield
-    except peewee.PeeweeException as error:
+    except Exception as error:
+        if not is_database_error(error):
+            raise
         reason = " ".join(str(error).split())
         logger.warning("%s: not now, again in %d s: %s", task, LOOK_EVERY_S, reason)
 

@@ -14,6 +14,7 @@ from gifster.api.memory import Memory
 from gifster.boot import broker_url
 from gifster.database import db
 from gifster.library import Quota
+from gifster.readiness import Readiness
 from gifster.settings import Settings
 from gifster.uploads import placeholder
 from gifster.uploads.imaging.probe import EXAMINED_AT_ONCE
@@ -43,6 +44,7 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.memory = Memory()
+        self.readiness = Readiness()
         self.limits = RateLimits(settings, broker_url(settings))
         limits = settings.limits
         #: What a user may have in all.

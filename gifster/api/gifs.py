@@ -11,7 +11,7 @@ from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm, json_object, upload_form
 from gifster.api.representation import gifs_json, whole_json
-from gifster.library import LibraryError, Quota
+from gifster.library import Quota
 from gifster.models import Gif, ImageUploader, User
 from gifster.uploads.remote import fetch
 
@@ -76,7 +76,7 @@ class Gifs:
                 user=user,
                 quota=self.context.quota,
             )
-        except LibraryError:
+        except Exception:  # not a client that has gone: the row may be there
             await self.context.run_unconnected(cached.delete)
             raise
 

@@ -22,6 +22,7 @@ from gifster.api.context import Context
 from gifster.api.problems import LATER, Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import gifs_json
+from gifster.faults import is_database_error
 
 logger = logging.getLogger("gifster.api")
 
@@ -98,7 +99,9 @@ class Watch:
                 gif_ids = sorted({gif_id for some in self._waiting for gif_id in some})
                 try:
                     self._known = await self.context.run(known, gif_ids)
-                except peewee.PeeweeException as error:
+                except Exception as error:
+                    if not is_database_error(error):
+                        raise
                     self._known = {}
                     logger.warning("the states cannot be read: %s", error)
                 looked, self._looked = self._looked, asyncio.Event()

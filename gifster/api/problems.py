@@ -11,18 +11,31 @@ from typing import Any
 
 import falcon
 import falcon.asgi
+import peewee
 from falcon.media.multipart import MultipartParseError
 
 from gifster import library
 from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
+from gifster.faults import Fault, fault_of
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 from gifster.uploads.imaging.apart import ProcessLost
 
 logger = logging.getLogger("gifster.api")
 
-LATER = {"Retry-After": "30"}
+LATER, SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
+
+_UNAVAILABLE = (503, "database_unavailable", "The library cannot be read or written now.", LATER)
+#: What a client gets for a database error that is no fault of the application's.
+DATABASE: dict[Fault, tuple[int, str, str, dict[str, str]]] = {
+    Fault.FULL: (507, "storage_full", "There is no room left here.", {}),
+    Fault.BUSY: (503, "database_busy", "Too much is going on here. Try again.", SOON),
+    Fault.CONFLICT: (409, "conflict", "Somebody else changed that just now. Try again.", {}),
+    Fault.READ_ONLY: _UNAVAILABLE,
+    Fault.DAMAGED: _UNAVAILABLE,
+    Fault.AWAY: _UNAVAILABLE,
+}
 
 #: A longer header is refused (see `middleware`), and is not read for the answer either (bytes).
 MOST_ACCEPT = 2_048
@@ -96,7 +109,19 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
         logger.error("check lost method=%s path=%s error=%s", req.method, req.path, error)
         raise Problem(503, "check_interrupted", "The file could not be checked now.", headers=LATER)
 
+    async def gone(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        raise Problem(404, "not_found", "That has just been deleted.")
+
     async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
+        fault = fault_of(error)
+        if fault is not None:
+            context.readiness.refused(fault)
+            reason = " ".join(str(error).split())
+            logger.error(
+                "database %s path=%r reason=%r: it %s", req.method, req.path, reason, fault
+            )
+            status, code, detail, headers = DATABASE[fault]
+            raise Problem(status, code, detail, headers=headers) from error
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
         raise Problem(500, "internal_error", "Something went wrong here. It has been noted.")
 
@@ -105,6 +130,7 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
 
     app.add_error_handler(Exception, unknown)
     app.add_error_handler(OSError, full)
+    app.add_error_handler(peewee.DoesNotExist, gone)
     app.add_error_handler(StorageUnavailable, unavailable)
     app.add_error_handler(TooBusy, busy)
     app.add_error_handler(ProcessLost, lost)

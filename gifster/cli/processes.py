@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from gifster.cli.root import Refused, cli, connect_our_broker, end_with_supervisor, settings_here
+from gifster.cli.root import (
+    Refused,
+    cli,
+    connect_our_broker,
+    end_with_supervisor,
+    refused_by_the_database,
+    settings_here,
+)
 from gifster.settings import COUNTED_IN
 
 
@@ -113,4 +120,5 @@ def scheduler() -> None:
     configure(settings)
     connect_our_broker(settings)
     end_with_supervisor()
-    gifster_scheduler.run(settings)
+    with refused_by_the_database():
+        gifster_scheduler.run(settings)

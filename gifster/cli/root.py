@@ -53,17 +53,27 @@ def connect_our_broker(settings: Settings) -> None:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[None]:
     """A connection to the database, for a command."""
-    import peewee
-
     from gifster.boot import configure
     from gifster.database import db
 
     configure(settings)
+    with refused_by_the_database(), db.connection_context():
+        yield
+
+
+@contextmanager
+def refused_by_the_database() -> Iterator[None]:
+    """Say in a line what is wrong with the database, where something is."""
+    from gifster.faults import fault_of, is_database_error
+
     try:
-        with db.connection_context():
-            yield
-    except peewee.DatabaseError as error:
-        raise Refused(f"the database cannot be used: {error} (gifster doctor)") from None
+        yield
+    except Exception as error:
+        if not is_database_error(error):
+            raise
+        fault, reason = fault_of(error), " ".join(str(error).split())
+        said = f"the database {fault} ({reason})" if fault else reason
+        raise Refused(f"the database cannot be used: {said} (gifster doctor)") from None
 
 
 def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:

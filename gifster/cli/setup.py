@@ -29,7 +29,10 @@ def migrate() -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Check the broker, the database, the storages, the mail, the workers and the scheduler."""
+    """Check the broker, the database, the storages, the mail, the workers and the scheduler.
+
+    It reads a SQLite file from its beginning to its end: that takes some seconds for each gigabyte.
+    """
     from gifster.doctor import checks
 
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -3,7 +3,7 @@ the reason, until somebody retries or drops them."""
 
 import time
 
-from gifster.jobs.outbox import Job
+from gifster.jobs.outbox import Job, transaction
 
 
 class NoSuchJob(LookupError):
@@ -23,8 +23,10 @@ def retry(job_id: str) -> Job:
     # In one statement each: a worker may be about to take one that is due.
     for state, changes in ((dead, as_new), (~dead & (Job.due_at > now), {})):
         mine = (Job.id == job_id) & Job.leased_by.is_null() & state
-        if Job.update(due_at=None, send_at=now, **changes).where(mine).execute():
-            job: Job = Job.get_by_id(job_id)
+        with transaction(Job._meta.database):  # the relay may send it, and a worker do it, at once
+            updated = Job.update(due_at=None, send_at=now, **changes).where(mine).execute()
+            job: Job | None = Job.get_by_id(job_id) if updated else None
+        if job is not None:
             job.send()
             return job
     raise NoSuchJob(f"there is no job {job_id} that is dead or waits for later")

@@ -213,6 +213,37 @@ def transaction(database: peewee.Database | peewee.DatabaseProxy) -> AbstractCon
     """
     if isinstance(database, peewee.DatabaseProxy):
         database = database.obj
-    if isinstance(database, peewee.SqliteDatabase) and not database.in_transaction():
-        return database.atomic("IMMEDIATE")
-    return database.atomic()
+    if database.in_transaction():
+        return _Savepoint(database)
+    immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
+    return _Transaction(database, *immediate)
+
+
+class _Transaction(peewee._transaction):
+    """Peewee's transaction, which ends in order when the database has ended it already.
+
+    SQLite ends it by itself if its disk is full, and so does a server that goes away. The error
+    that led here is raised then, not the one of the second attempt to roll back. And the callbacks
+    of the commit are forgotten: else the next transaction of this thread would call them.
+    """
+
+    def rollback(self, begin: bool = True) -> None:
+        try:
+            super().rollback(begin)
+        except peewee.PeeweeException as error:
+            self.db._clear_commit_callbacks()
+            if begin:
+                raise
+            logger.debug("rolled back already: %s", error)
+
+
+class _Savepoint(peewee._savepoint):
+    """The same for a savepoint, which goes with its transaction."""
+
+    def rollback(self, begin: bool = True) -> None:
+        try:
+            super().rollback(begin)
+        except peewee.PeeweeException as error:
+            if begin:
+                raise
+            logger.debug("rolled back already: %s", error)

@@ -1,0 +1,102 @@
+"""What a database error means, whichever driver raised it: the disk is full, another transaction
+was quicker, the server is away.
+
+Peewee wraps most errors of the drivers, but not those of reading rows. SQLite ends a transaction by
+itself when its disk is full, and whatever tries to roll it back afterwards raises another error. So
+the chain of errors is searched for the one that says most.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from enum import StrEnum
+
+import peewee
+from playhouse.pool import MaxConnectionsExceeded
+
+
+class Fault(StrEnum):
+    """What is wrong. The values are for people, after "the database"."""
+
+    FULL = "has no room left on its disk"
+    READ_ONLY = "is read-only"
+    DAMAGED = "is damaged; run `gifster doctor`"
+    BUSY = "is locked, or has no connection free"
+    AWAY = "cannot be reached, read or written"
+    #: A constraint does not hold, because of what another transaction did.
+    CONFLICT = "was changed by somebody else at the same moment"
+
+
+#: SQLite's primary result codes (https://sqlite.org/rescode.html).
+_SQLITE = {
+    sqlite3.SQLITE_FULL: Fault.FULL,
+    sqlite3.SQLITE_READONLY: Fault.READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: Fault.DAMAGED,
+    sqlite3.SQLITE_NOTADB: Fault.DAMAGED,
+    sqlite3.SQLITE_BUSY: Fault.BUSY,
+    sqlite3.SQLITE_LOCKED: Fault.BUSY,
+    sqlite3.SQLITE_CANTOPEN: Fault.AWAY,
+    sqlite3.SQLITE_IOERR: Fault.AWAY,
+    sqlite3.SQLITE_PERM: Fault.AWAY,
+    sqlite3.SQLITE_NOMEM: Fault.AWAY,
+    sqlite3.SQLITE_CONSTRAINT: Fault.CONFLICT,
+}
+#: PostgreSQL's codes, or what they begin with, the longest first
+#: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_POSTGRESQL = {
+    "53100": Fault.FULL,
+    "53300": Fault.BUSY,  # too many connections
+    "25006": Fault.READ_ONLY,
+    "40001": Fault.BUSY,  # serialization failure
+    "40P01": Fault.BUSY,  # deadlock
+    "55P03": Fault.BUSY,  # lock timeout
+    "57014": Fault.BUSY,  # statement timeout
+    "57P": Fault.AWAY,  # shut down, or not started yet
+    "XX001": Fault.DAMAGED,
+    "XX002": Fault.DAMAGED,
+    "08": Fault.AWAY,
+    "23": Fault.CONFLICT,
+    "53": Fault.AWAY,
+    "58": Fault.AWAY,  # input and output
+}
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Whether an error comes from Peewee, from its pool, or from a driver."""
+    kinds = (peewee.PeeweeException, sqlite3.Error, MaxConnectionsExceeded)
+    return isinstance(error, kinds) or hasattr(error, "sqlstate") or hasattr(error, "pgcode")
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """What a database error means; None for what is none, and for one that only a fault in the
+    application can cause."""
+    if not is_database_error(error):
+        return None
+    return next(filter(None, map(_fault, _chain(error))), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or after."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _fault(error: BaseException) -> Fault | None:
+    if isinstance(error, MaxConnectionsExceeded):
+        return Fault.BUSY
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the index of the log cannot grow
+            return Fault.FULL
+        return _SQLITE.get(code & 0xFF)
+    if not (hasattr(error, "sqlstate") or hasattr(error, "pgcode")):
+        return None
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if code is None:
+        # The drivers raise these themselves, when there is no connection, or none any more.
+        lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")
+        return Fault.AWAY if lost else None
+    return next((fault for start, fault in _POSTGRESQL.items() if code.startswith(start)), None)

@@ -1,0 +1,190 @@
+"""Changes of the same thing at the same moment, on each database: every one is done, or refused
+with an answer that says why. None is a server error."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster import accounts, jobs, library
+from gifster.api.problems import DATABASE
+from gifster.database import db
+from gifster.faults import Fault, fault_of
+from gifster.library import LibraryError
+from gifster.models import Gif, GifTag, ImageUploader, Tag, User
+from gifster.settings import Settings
+from gifster.uploads.cache import CachedFile, CacheWriter
+from tests import images
+
+SMALL = images.gif((20, 10))
+
+
+def cached() -> CachedFile:
+    writer = CacheWriter(ImageUploader, "a.gif")
+    writer.write(SMALL)
+    return writer.finish()
+
+
+def outcome(work: Callable[[], Any]) -> str:
+    """What a client would get: `done`, or the code of an error that is not ours."""
+    try:
+        with db.connection_context():
+            work()
+    except LibraryError as error:
+        return error.code
+    except peewee.DoesNotExist:
+        return "not_found"
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        return DATABASE[fault][1]
+    return "done"
+
+
+def at_once(*works: Callable[[], Any]) -> list[str]:
+    """Start all of them at the same moment."""
+    start = Barrier(len(works))
+
+    def run(work: Callable[[], Any]) -> str:
+        start.wait()
+        return outcome(work)
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(run, works))
+
+
+ROUNDS = 10
+
+
+def test_tags_that_are_changed_while_their_gif_is_deleted(booted: Settings):
+    seen: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        gif = library.add_gif(cached(), tags=["old"])
+        edit = lambda tags: lambda: library.edit_gif(gif.id, None, tags=tags)  # noqa: B023, E731
+        seen.update(
+            at_once(
+                edit(list("abcdefgh")),
+                edit(list("hgfedcba")),
+                lambda: library.delete_gif(gif.id, None),  # noqa: B023
+                lambda: library.edit_gif(gif.id, None, title="new"),  # noqa: B023
+            )
+        )
+
+    assert set(seen) <= {"done", "gif_not_found"}, seen
+    assert GifTag.select().count() == Gif.select().count() == 0
+
+
+def test_tags_that_are_changed_twice_are_those_of_one_change(booted: Settings):
+    for _ in range(ROUNDS):
+        gif = library.add_gif(cached())
+        some, others = list("abcdef"), list("fedxyz")
+        said = at_once(
+            *(lambda t=tags: library.edit_gif(gif.id, None, tags=t) for tags in (some, others) * 2)  # noqa: B023
+        )
+
+        assert said == ["done"] * 4
+        assert library.tags_of([gif])[gif.id] in (some, sorted(others))
+
+
+def test_a_tag_that_is_deleted_while_it_is_given(booted: Settings):
+    gif = library.add_gif(cached())
+    seen: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        seen.update(
+            at_once(
+                lambda: library.edit_gif(gif.id, None, tags=["cats", "dogs"]),
+                lambda: Tag.delete().where(Tag.name == "cats").execute(),
+                lambda: library.add_gif(cached(), tags=["dogs", "cats"]),
+            )
+        )
+
+    assert set(seen) <= {"done", "conflict"}, seen
+
+
+def test_an_image_that_is_replaced_while_its_gif_is_deleted(booted: Settings):
+    seen: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        gif = library.add_gif(cached())
+        seen.update(
+            at_once(
+                lambda: library.replace_image(gif.id, None, cached()),  # noqa: B023
+                lambda: library.replace_image(gif.id, None, cached()),  # noqa: B023
+                lambda: library.delete_gif(gif.id, None),  # noqa: B023
+                lambda: library.delete_gif(gif.id, None),  # noqa: B023
+            )
+        )
+
+    assert set(seen) <= {"done", "gif_not_found"}, seen
+    assert Gif.select().count() == 0
+
+
+def test_one_address_that_signs_up_twice(booted: Settings):
+    for number in range(3):
+        said = at_once(*[lambda n=number: accounts.sign_up(f"a{n}@example.org", "12345678")] * 4)
+        assert sorted(said) == ["done", "email_taken", "email_taken", "email_taken"]
+
+
+@pytest.mark.parametrize("quota", [None, library.Quota(1000, 10**9)])
+def test_a_user_who_is_deleted_while_uploading(booted: Settings, quota: library.Quota | None):
+    seen: Counter[str] = Counter()
+    for number in range(ROUNDS):
+        user = User.create(email=f"b{number}@example.org", name="b", password_hash="x")
+        seen.update(
+            at_once(
+                lambda: library.add_gif(cached(), user=user, tags=["a"], quota=quota),  # noqa: B023
+                lambda: User.delete_by_id(user.id),  # noqa: B023
+                lambda: accounts.issue_token(user),  # noqa: B023
+            )
+        )
+
+    assert set(seen) <= {"done", "account_gone", "conflict"}, seen
+    assert User.select().where(User.email.startswith("b")).count() == 0
+
+
+def test_a_deadlock_is_a_reason_to_try_again(booted: Settings):
+    if isinstance(db.obj, peewee.SqliteDatabase):
+        pytest.skip("it has one writer at a time")
+    for name in "ab":
+        Tag.create(name=name)
+    both = Barrier(2)
+
+    def rename(first: str, second: str) -> None:
+        with jobs.transaction(db):
+            Tag.update(name=Tag.name).where(Tag.name == first).execute()
+            both.wait()
+            Tag.update(name=Tag.name).where(Tag.name == second).execute()
+
+    said = at_once(lambda: rename("a", "b"), lambda: rename("b", "a"))
+
+    assert sorted(said) == ["database_busy", "done"]
+    assert DATABASE[Fault.BUSY][0] == 503
+
+
+def test_jobs_that_are_retried_dropped_and_done_at_once(booted: Settings):
+    seen: Counter[str] = Counter()
+    for number in range(ROUNDS):
+        job = jobs.Job.create(
+            id=f"dead{number}", actor="a", arguments=[], queue="q", send_at=0, failed_at=1.0
+        )
+
+        def tried(work: Callable[[str], Any], job_id: str = job.id) -> None:
+            try:
+                work(job_id)
+            except jobs.NoSuchJob:
+                raise library.NotFound("job_not_found", "") from None
+
+        seen.update(
+            at_once(
+                lambda: tried(jobs.retry),
+                lambda: tried(jobs.retry),
+                lambda: tried(jobs.drop),
+                lambda: jobs.Job.delete().where(jobs.Job.failed_at.is_null()).execute(),
+            )
+        )
+
+    assert set(seen) <= {"done", "job_not_found"}, seen
