@@ -332,10 +332,10 @@ def _set_tags(gif: Gif, names: list[str]) -> None:
         return
     # In alphabetical order everywhere, so that no two transactions wait for each other.
     Tag.insert_many([{"name": name} for name in names]).on_conflict_ignore().execute()
-    found: Any = Tag.select(Tag.id).where(Tag.name.in_(names))
+    found: Any = Tag.select().where(Tag.name.in_(names))
     if db.obj.for_update:
         found = found.for_update("FOR KEY SHARE")  # none may be deleted before it is named
-    rows = [{"gif": gif, "tag": tag_id} for (tag_id,) in found.tuples()]
+    rows = [{"gif": gif, "tag": tag} for tag in found]
     if len(rows) < len(names):
         raise Conflict("conflict", "A tag has just been deleted. Try again.")
     GifTag.insert_many(rows).on_conflict_ignore().execute()

@@ -174,6 +174,8 @@ class Finding(BaseModel):
 class DamagedFile(BaseModel):
     """A stored file whose content is not what was stored (see `gifster.file_checks`)."""
 
+    gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
+    gif_id: str
     storage = peewee.CharField()
     key = peewee.CharField(512)
     reason = peewee.TextField()

@@ -187,6 +187,8 @@ class Uploads(Section):
     max_total_pixels: int = Field(2_000_000_000, ge=1)
     max_frames: int = Field(5_000, ge=1)
     max_duration_s: int = Field(3_600, ge=1)
+    #: In how many days every stored file is read once, and compared with its SHA-256. 0: never.
+    deep_check_days: int = Field(30, ge=0)
     #: Signs cache ids. Empty: one that is made once and kept in var/secret.
     secret: str = ""
     private_remotes: bool = False

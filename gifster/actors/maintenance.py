@@ -4,24 +4,33 @@ import logging
 
 import dramatiq
 
-from gifster import accounts, library
-from gifster.actors import setup  # noqa: F401
+from gifster import accounts, file_checks, library
+from gifster.actors.setup import settings
+from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
 
 logger = logging.getLogger("gifster.maintenance")
 
+_WORRYING = ("missing", "damaged", "unread")
 _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 
 
 @dramatiq.actor(queue_name="default", max_retries=3)
 def clean_up() -> None:
-    """Remove what crashes have left behind, and sessions that are over."""
+    """Remove what crashes have left behind, and sessions that are over. Read a share of the stored
+    files, to see whether they are what was stored."""
     found = sweep(repair=True)
+    if settings.uploads.deep_check_days:
+        try:
+            file_checks.check_share(settings.uploads.deep_check_days)
+        except (OSError, StorageUnavailable) as error:
+            found.leave("stored files", Why.UNREAD, f"their content could not be checked: {error}")
+    found.damaged += [f"{file.storage}:{file.key}" for file in file_checks.damaged()]
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
     ended = accounts.forget_expired_tokens()
     for left in found.left_alone:
         logger.log(_LEVELS.get(left.why, logging.INFO), "sweep left alone %s", left)
-    log = logger.warning if counts["missing"] or counts["unread"] else logger.info
+    log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
     log = logger.error if counts["held_back"] else log
     log("swept %s expired_tokens=%d", " ".join(f"{k}={v}" for k, v in counts.items()), ended)

@@ -137,8 +137,9 @@ def _findings() -> Iterator[Any]:
     found = GaugeMetricFamily(
         "gifster_sweep_findings",
         "What the last sweep found; `missing` are files that a row names and that are gone, "
-        "`held_back` those that it did not remove because they are too many, `left_alone` those "
-        "that are not known to be Gifster's, `unread` tables and storages that could not be read.",
+        "`damaged` those that are not what was stored, `held_back` those that it did not remove "
+        "because they are too many, `left_alone` those that are not known to be Gifster's, "
+        "`unread` tables and storages that could not be read.",
         labels=["kind"],
     )
     when = GaugeMetricFamily("gifster_sweep_timestamp_seconds", "When the last sweep ended.")

@@ -241,6 +241,9 @@ def _operation(
     located: bool = False,
     **more: Any,
 ) -> Json:
+    if problems:  # it has to do with the database
+        writes = body is not None or bool({201, 202, 204} & set(answers))
+        problems = tuple(sorted({*problems, 503, *((409, 507) if writes else ())}))
     responses: Json = {str(status): {"$ref": f"#/components/responses/Problem{status}"}
                        for status in problems}  # fmt: skip
     for status, schema in answers.items():

@@ -18,6 +18,7 @@ from gifster.cli.root import (
 
 if TYPE_CHECKING:
     from gifster.jobs import Job
+    from gifster.uploads.sweep import Findings
 
 
 @cli.command()
@@ -34,13 +35,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Leave files alone that are younger (seconds): uploads may be under way.",
 )
-def fsck(repair: bool, force: bool, older_than: int) -> None:
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also read every stored file. With --repair: make damaged and missing versions again.",
+)
+def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
     """Compare the files with the database, and list what does not fit.
 
     It removes only what Gifster wrote and nothing names. It says which other files it left alone,
     and why: files of others, and files of which it could not tell. It removes nothing from a
     storage in which it would remove more than 100 files and more than one in ten; --force does. The
     scheduler has the same done every hour, with --repair and without --force.
+
+    --deep reads every stored file, and compares its size and its SHA-256 with those of what was
+    stored. It never removes a damaged original: restore it from a backup.
 
     The exit code is 0 if everything fits, or was mended; 1 if something is left to be done or
     could not be read; 2 if the options make no sense. Files of others do not count.
@@ -54,6 +63,8 @@ def fsck(repair: bool, force: bool, older_than: int) -> None:
         connect_our_broker(settings)
     with open_database(settings):
         found = sweep(repair=repair, min_age_s=older_than, force=force)
+        if deep:
+            _read_files(found, repair)
     for kind, meaning, mends in (
         ("abandoned", "in the cache, and nothing waits for it", True),
         ("orphans", "stored, and no row names it", True),
@@ -64,12 +75,36 @@ def fsck(repair: bool, force: bool, older_than: int) -> None:
             held = found.held_back(item.partition(":")[0])
             mended = " (mended)" if repair and mends and not held else ""
             click.echo(f"{kind:<10} {item}  {meaning}{mended}")
+    for item in found.damaged:
+        click.echo(f"{'damaged':<10} {item}")
     for left in found.left_alone:
         click.echo(f"left alone {left}")
     counts = found.counts()
     click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items()))
     no_fault = {"left_alone", *(("abandoned", "orphans", "stuck") if repair else ())}
     sys.exit(1 if any(count for kind, count in counts.items() if kind not in no_fault) else 0)
+
+
+def _read_files(found: "Findings", repair: bool) -> None:
+    """Read all stored files; with `repair`, have bad versions made again."""
+    from gifster import file_checks
+    from gifster.models import Gif
+    from gifster.uploads import StorageUnavailable
+    from gifster.uploads.sweep import Why
+
+    total = Gif.select().where(Gif.image.is_null(False)).count()
+    try:
+        for gif, bad in progress("reading", file_checks.check_all(), total):
+            jobs = file_checks.recreate(gif, bad) if repair and bad else 0
+            for file in bad:
+                if not file.missing:
+                    made = jobs and file.version is not None
+                    what = f"the version {file.version}" if file.version else "the original"
+                    again = "; a worker makes it again" if made else ""
+                    line = f"{file.storage}:{file.key}  {what}: {file.reason}{again}"
+                    found.damaged.append(line)
+    except (OSError, StorageUnavailable) as error:
+        found.leave("stored files", Why.UNREAD, f"their content could not be read: {error}")
 
 
 @cli.group()

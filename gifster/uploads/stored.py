@@ -12,7 +12,8 @@ Files = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One stored version: where, and its size in bytes and pixels."""
+    """One stored version: where, and its size in bytes and pixels. `sha256` is empty for one that
+    an earlier release stored."""
 
     storage: str
     key: str
@@ -20,6 +21,7 @@ class StoredVersion:
     bytes: int
     width: int
     height: int
+    sha256: str = ""
 
     def url(self, expires_s: int | None = None) -> str:
         """Where a browser finds it; see `Storage.url`."""

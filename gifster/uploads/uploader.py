@@ -314,6 +314,7 @@ class Uploader(Limits):
                 bytes=file.bytes,
                 width=file.info.width,
                 height=file.info.height,
+                sha256=file.sha256,
             )
         if len({(version.storage, version.key) for version in versions.values()}) < len(files):
             raise ValueError(f"{type(self).__name__}.filename() gives two files the same name")

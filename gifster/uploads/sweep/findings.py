@@ -50,21 +50,25 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     #: Rows that wait for an upload which no job is going to store.
     stuck: list[str] = field(default_factory=list)
+    #: Files that are there and are not what was stored. Only who reads them knows (`contents.py`).
+    damaged: list[str] = field(default_factory=list)
     #: What the sweep did not touch, one entry for each place and reason.
     left_alone: list[LeftAlone] = field(default_factory=list)
 
     def counts(self, *, all_kinds: bool = False) -> dict[str, int]:
         """How many of each: `abandoned`, `orphans`, `missing`, `stuck`; and where there are any,
-        `left_alone` (files), `held_back` (files, by the brake), `unread` (tables and storages).
+        `damaged` (files), `left_alone` (files), `held_back` (files, by the brake), `unread` (tables
+        and storages).
 
         Parameters:
-          all_kinds: also those three where there are none.
+          all_kinds: also those four where there are none.
         """
-        lists = [part.name for part in fields(self) if part.name != "left_alone"]
+        lists = [p.name for p in fields(self) if p.name not in ("damaged", "left_alone")]
         kept = {False: 0, True: 0}
         for item in self.left_alone:
             kept[item.why is Why.BRAKE] += item.count
         others = {
+            "damaged": len(self.damaged),
             "left_alone": kept[False],
             "held_back": kept[True],
             "unread": len({item.where for item in self.left_alone if item.why is Why.UNREAD}),
