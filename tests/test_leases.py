@@ -199,7 +199,7 @@ def test_a_retry_that_begins_at_once_is_in_its_own_workers_hands(
     # Given another worker that takes the retry as soon as it is sent
     other = worker()
     taken = []
-    retry = AtTheRetry(lambda: taken.append(other.take(Job.get().id)))
+    retry = AtTheRetry(lambda: taken.append(bool(other.take(Job.get().id))))
     dramatiq.get_broker().add_middleware(retry)
 
     # When the first try ends after that

@@ -15,7 +15,7 @@ _WORRYING = ("missing", "damaged", "unread")
 _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 
 
-@dramatiq.actor(queue_name="default", max_retries=3)
+@dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
     """Remove what crashes have left behind, and sessions that are over. Read a share of the stored
     files, to see whether they are what was stored."""

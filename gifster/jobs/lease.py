@@ -26,15 +26,18 @@ logger = logging.getLogger("gifster.jobs")
 #: How long a lease holds (seconds). With the relay's rounds and a worker's polling, a job is in
 #: other hands within 15 s of its worker's death.
 LEASE_S = 10.0
+#: What a row says of the work itself.
+_WORK = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
 #: A job that has killed so many workers is not tried again.
 MAX_DEATHS = 3
 
 
 class WorkersDied(Exception):
-    """A job has killed too many workers in a row."""
+    """A job has killed too many workers in a row. `job`: its row."""
 
-    def __init__(self, deaths: int) -> None:
-        super().__init__(f"{deaths} workers died over it")
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"{job.deaths} workers died over it")
+        self.job = job
 
 
 class Leases:
@@ -54,20 +57,26 @@ class Leases:
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
 
-    def take(self, job_id: str) -> bool:
+    def take(self, job_id: str, actor: str | None = None) -> Job | None:
         """Lease a job.
 
+        Parameters:
+          job_id: the row's.
+          actor: who is about to do it; the job of another actor is not taken.
+
         Returns:
-          False if it is not to be done: it is done already, given up, or in another worker's hands.
+          the row, as far as it says what is to be done; None if it is not to be done: it is done
+          already, given up, another actor's, or in another worker's hands.
 
         Raises:
           WorkersDied: it is to be given up now.
         """
         with self._lock:
             if job_id in self._held:
-                return False  # though its lease ran out: a machine that slept has renewed nothing
+                return None  # though its lease ran out: a machine that slept has renewed nothing
         now = time.time()
         free = Job.leased_by.is_null() | (Job.send_at <= now)
+        its = (Job.id == job_id) if actor is None else (Job.actor == actor)
         taken = (
             Job.update(
                 leased_by=self.worker,
@@ -77,27 +86,27 @@ class Leases:
                 # Whoever leased it and did not come back has died over it.
                 deaths=peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1),
             )
-            .where(Job.id == job_id, Job.failed_at.is_null(), free)
+            .where(Job.id == job_id, Job.failed_at.is_null(), free & its)
             .execute()
         )
-        if not taken:
-            return False
-        deaths = Job.select(Job.deaths).where(Job.id == job_id).scalar() or 0
-        if deaths >= MAX_DEATHS:
-            raise WorkersDied(deaths)
+        job = Job.select(*_WORK).where(Job.id == job_id).get_or_none() if taken else None
+        if job is None:
+            return None
+        if job.deaths >= MAX_DEATHS:
+            raise WorkersDied(job)
         with self._lock:
-            if deaths and self._suspect is not None:
+            if job.deaths and self._suspect is not None:
                 Job.update(leased_by=None, send_at=now + self.renew_s).where(
                     Job.id == job_id
                 ).execute()
-                return False
-            if deaths:
+                return None
+            if job.deaths:
                 self._suspect = job_id
             self._held[job_id] = now
             if self._renewing is None:
                 self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
                 self._renewing.start()
-        return True
+        return job
 
     def forget(self, job_id: str) -> None:
         """Stop renewing a lease; the row is the caller's business."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import dramatiq
 from dramatiq.errors import ActorNotFound, RateLimitExceeded
-from dramatiq.middleware import Middleware, SkipMessage
+from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
 from gifster.jobs.lease import Leases, WorkersDied
+from gifster.jobs.obedience import OUTBOX_ONLY, Refused, obey, row_named_by, why_not_taken
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
 from gifster.jobs.sending import send_each
@@ -98,13 +99,18 @@ class DatabaseConnection(Middleware):
             database.close()
 
 
+class OutboxUnavailable(MiddlewareError):
+    """The outbox did not say what a message is about: the job is tried again later."""
+
+
 class OutboxRows(Middleware):
-    """Ties a message to its row in the outbox.
+    """Ties a message to its row in the outbox, which says what is done (see `obedience.py`).
 
     The row is leased while the job runs. A message whose row is gone, or in another worker's hands,
-    is skipped. The row goes when the job is done. When the retries have run out, or too many
-    workers died over it, it stays, with the reason, and the actor's `on_dead` option, a callable
-    taking the exception and the job's arguments, is called: so the data can say so, too.
+    is skipped, and so is one without a row if the actor has the option `outbox_only`. The row goes
+    when the job is done. When the retries have run out, or too many workers died over it, it stays,
+    with the reason, and the actor's `on_dead` option, a callable taking the exception and the job's
+    arguments, is called: so the data can say so, too.
     """
 
     def __init__(self, lease_s: float) -> None:
@@ -120,22 +126,40 @@ class OutboxRows(Middleware):
 
     @property
     def actor_options(self) -> set[str]:
-        return {"on_dead"}
+        return {"on_dead", OUTBOX_ONLY}
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         self._leases = Leases(self._lease_s)  # this process's own, after the fork
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        job_id = message.options.get("outbox_id")
+        # Only a MiddlewareError keeps the actor from being called, whatever goes wrong here.
+        try:
+            self._take(broker, message)
+        except Refused as error:
+            logger.warning("%s", error)
+            raise SkipMessage(str(error)) from None
+        except MiddlewareError:
+            raise
+        except Exception as error:
+            raise OutboxUnavailable(f"the outbox cannot be asked: {error!r}") from error
+
+    def _take(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        """Lease the row of a message, and have the message say what the row says."""
+        job_id = row_named_by(broker, message)
         if job_id is None:
             return
         try:
-            if not self._leases.take(job_id):
-                raise SkipMessage(f"job {job_id} is done, or in other hands")
+            job = self._leases.take(job_id, message.actor_name)
         except WorkersDied as error:
+            obey(broker, message, error.job)
             self._give_up(broker, message, error)
             raise SkipMessage(str(error)) from None
+        if job is None:
+            if (why := why_not_taken(message, job_id)) is not None:
+                raise Refused(message, why)
+            raise SkipMessage(f"job {job_id} is done, or in other hands")
         self._thread.job_id = job_id
+        obey(broker, message, job)
 
     def before_enqueue(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
@@ -168,8 +192,8 @@ class OutboxRows(Middleware):
             self._forget(job_id)
             Job.delete().where(row).execute()
         elif message.failed:
-            self._forget(job_id)
-            self._give_up(broker, message, exception)
+            if self._forget(job_id):  # else nobody knows whether it is this message's
+                self._give_up(broker, message, exception)
         else:
             Job.update(**_why(exception)).where(row).execute()
             self._let_go(job_id)
@@ -203,7 +227,8 @@ class OutboxRows(Middleware):
         if job_id is not None and isinstance(why, ActorNotFound):
             # A worker of another version may know it: the relay sends it again, later each time.
             with Job._meta.database.connection_context():
-                Job.update(**_why(why)).where(Job.id == job_id).execute()
+                its = (Job.id == job_id) & (Job.actor == message.actor_name)
+                Job.update(**_why(why)).where(its).execute()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period: others need not wait for the leases.

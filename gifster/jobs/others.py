@@ -52,7 +52,8 @@ class Others:
         Returns:
           False if that has been done often enough.
         """
-        whose, times = str(message.options[WHOSE]), int(message.options.get(TIMES, 0))
+        whose, times = str(message.options[WHOSE]), message.options.get(TIMES)
+        times = max(times, 0) if isinstance(times, int) else 0
         self._warn(message.queue_name, whose)
         if times >= MOST_TIMES:
             logger.warning(

@@ -4,6 +4,7 @@ RabbitMQ pushes messages to its consumers, so nobody needs to be woken up. These
 its turn (`turns.py`), as those of `redis_broker.py` do.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,11 @@ from dramatiq.brokers import rabbitmq
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
+from gifster.jobs.malformed import malformed
 from gifster.jobs.others import Others
 from gifster.jobs.turns import InTurn, Share, Turns, add_turns
+
+logger = logging.getLogger("gifster.jobs")
 
 
 class RabbitmqBroker(rabbitmq.RabbitmqBroker):
@@ -72,7 +76,15 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
         return message
 
     def _received(self) -> Any:
-        return super().__next__()  # type: ignore[no-untyped-call]
+        message = super().__next__()  # type: ignore[no-untyped-call]
+        if message is None:
+            return None
+        if (why := malformed(message._message, self.queue_name)) is None:
+            return message
+        logger.error("a malformed message queue=%s: %s", self.queue_name, why)
+        self.known_tags.discard(message._tag)
+        self._nack(message._tag)  # type: ignore[no-untyped-call]
+        return None
 
     def _received_of_ours(self) -> Any:
         """What has come, unless it is another application's, which gets it back."""

@@ -24,6 +24,7 @@ from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.acks import Acks
 from gifster.jobs.hooks import QuickHooks
+from gifster.jobs.malformed import malformed
 from gifster.jobs.others import Others
 from gifster.jobs.turns import InTurn, Share, Turns, add_turns
 
@@ -251,7 +252,9 @@ class WakeUp:
                     for event in list(self._events.values()):
                         event.set()  # whatever came while nobody listened
                 elif message["type"] == "message":
-                    self._events[message["data"].decode()].set()
+                    event = self._events.get(message["data"].decode(errors="replace"))
+                    if event is not None:
+                        event.set()
 
 
 class Consumer(InTurn, dramatiq_redis._RedisConsumer):
@@ -326,6 +329,9 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
             message = dramatiq.Message.decode(data)
         except dramatiq.DecodeError:  # it stays with this worker, and keeps nobody else up
             logger.exception("a message that cannot be read queue=%s", self.queue_name)
+            return
+        if (why := malformed(message, self.queue_name, known_by="redis_message_id")) is not None:
+            logger.error("a malformed message queue=%s: %s", self.queue_name, why)
             return
         if self.turns is not None and self.broker.others.owns(message):
             self._not_ours.append(message)

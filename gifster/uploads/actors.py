@@ -46,7 +46,8 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
     The function is handed a `Promotion`, and calls its `promote()`.
 
     Parameters:
-      options: as for `dramatiq.actor`; what is left out is as in the framework's own.
+      options: as for `dramatiq.actor`; what is left out is as in the framework's own. Its jobs
+        come through the outbox only (`gifster.jobs`); `outbox_only=False` lets `send()` through.
     """
 
     def declare(work: Callable[[Promotion], None]) -> Actor:
@@ -89,9 +90,10 @@ def _declare(
     on_dead: Callable[..., None],
 ) -> Actor:
     function.__name__, function.__doc__ = work.__name__, work.__doc__
+    outbox_only = options.pop("outbox_only", True)
     actor: Actor = dramatiq.actor(function, **_DEFAULTS | options)
-    # Not at the declaration: the broker of somebody's tests may be one that does not know it.
-    actor.options["on_dead"] = on_dead
+    # Not at the declaration: the broker of somebody's tests may be one that does not know them.
+    actor.options.update(on_dead=on_dead, outbox_only=outbox_only)
     return actor
 
 
@@ -122,3 +124,7 @@ def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]])
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])
+
+
+for _actor in (recreate_versions, remove_files):
+    _actor.options["outbox_only"] = True
