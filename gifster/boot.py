@@ -4,21 +4,26 @@ Each way in (web, workers, scheduler, command line) calls `boot()` once, before 
 """
 
 import ctypes
+import fcntl
 import logging
 import secrets
-import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import dramatiq
 
 from gifster import database, jobs, uploads
+from gifster.logs import log_in_lines
 from gifster.models import ImageUploader
-from gifster.settings import Settings, Storage
+from gifster.private import close_to_others, keep_private, write_private
+from gifster.settings import PREFIX, Settings, SettingsError, Storage
 from gifster.valkey import embedded_url
 
+logger = logging.getLogger("gifster")
+
 MEDIA = "/media"
+#: A shorter secret is what a power cut has left of one (characters).
+MIN_SECRET = 16
 #: Of glibc's malloc.h: which blocks are given back to the system as soon as they are freed (those
 #: of so many bytes), and how many heaps the threads of a process share.
 M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024
@@ -32,11 +37,18 @@ UPLOAD_LIMITS = (
     "max_frames",
     "max_duration_s",
 )
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def configure(settings: Settings) -> None:
-    """Bind the models to the database, and the framework to its storages. Opens no connection."""
+    """Bind the models to the database, and the framework to its storages. Opens no connection.
+
+    What this process writes from now on only its user can read, unless the settings say otherwise.
+
+    Raises:
+      SettingsError: the installation's secret can be neither read nor made.
+    """
+    keep_private()
+    close_to_others(settings)
     durable = settings.durability == "fsync"
     database.connect(settings.database.url, durable=durable)
     database.db.bind(jobs.TABLES)
@@ -61,7 +73,13 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
     """
     if settings.kind == "local":
         base_url = settings.base_url or base_url
-        return uploads.LocalStorage(settings.root, base_url, durable=durable)
+        return uploads.LocalStorage(
+            settings.root,
+            base_url,
+            durable=durable,
+            permissions=settings.permissions,
+            directory_permissions=settings.directory_permissions,
+        )
     return uploads.S3Storage(
         settings.bucket,
         prefix=settings.prefix,
@@ -81,16 +99,46 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
 
 
 def secret_file(path: Path = Path("var/secret")) -> str:
-    """The secret of an installation that was given none: made once, for its owner's eyes only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        mine.touch(0o600)
-        mine.write_text(secrets.token_urlsafe(32))
-        with suppress(FileExistsError):  # another process was quicker
-            path.hardlink_to(mine)
-        mine.unlink()
-    return path.read_text()
+    """The secret of an installation that was given none: made once, for its owner's eyes only.
+
+    Raises:
+      SettingsError: it can be neither read nor made; says what to do.
+    """
+    try:
+        kept = _kept_secret(path)
+        if kept is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.with_name(f".{path.name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # several processes start at once
+                kept = _kept_secret(path) or _new_secret(path)
+    except OSError as error:
+        raise SettingsError(
+            f"the secret in {path} cannot be kept ({error.strerror}): run this as the user that "
+            f"owns {path.parent}/, or set {PREFIX}UPLOADS__SECRET"
+        ) from None
+    return kept
+
+
+def _kept_secret(path: Path) -> str | None:
+    """The secret that is there; None if there is none, or one that a power cut has emptied."""
+    try:
+        text = path.read_bytes().decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+    secret = text.strip()
+    return text if secret.isascii() and secret.isprintable() and len(secret) >= MIN_SECRET else None
+
+
+def _new_secret(path: Path) -> str:
+    if path.exists():
+        logger.warning(
+            "%s is empty or damaged: a new secret replaces it, and files that forms have kept must "
+            "be chosen once more",
+            path,
+        )
+    secret = secrets.token_urlsafe(32)
+    write_private(path, secret.encode())
+    return secret
 
 
 def broker_url(settings: Settings) -> str:
@@ -120,6 +168,7 @@ def connect_broker(settings: Settings) -> dramatiq.Broker:
 
 def boot(settings: Settings) -> dramatiq.Broker:
     """Make this process ready for work: `configure()` and `connect_broker()`."""
+    log_in_lines()
     _give_memory_back()
     configure(settings)
     return connect_broker(settings)
@@ -133,14 +182,3 @@ def _give_memory_back() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(M_ARENA_MAX, ARENAS)
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-
-
-def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:
-    """One line an event, on standard error.
-
-    Parameters:
-      quiet: loggers of libraries that only report warnings.
-    """
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    for name in quiet:
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ No worker, or no scheduler, is no failure where nothing waits for one: they may 
 """
 
 import secrets
+import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from gifster.boot import configure, connect_broker
 from gifster.database import db
 from gifster.faults import fault_of, is_database_error
 from gifster.jobs import Job
+from gifster.private import open_to_others
 from gifster.settings import Settings
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
@@ -42,10 +44,22 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("database", _database),
         ("cache", lambda: _keeps_what_it_is_sent("cache")),
         ("store", lambda: _keeps_what_it_is_sent("store", _fetcher(settings.store.ca_file))),
+        ("privacy", lambda: _closed(settings)),
         ("mail", lambda: mailers.transport(settings.mail).check()),
         ("workers", lambda: _where_the_database_is(lambda: _workers(settings))),
         ("scheduler", lambda: _where_the_database_is(_scheduler)),
     ]
+
+
+def _closed(settings: Settings) -> str:
+    """Whether other users of this machine can read what is kept here."""
+    found = [str(path) for path in open_to_others(settings)]
+    if found:
+        raise RuntimeError(
+            f"other users of this machine can read {', '.join(found)} (chmod o-rwx "
+            f"{shlex.join(found)}; for a web server that reads the store: store.permissions)"
+        )
+    return "other users of this machine can read nothing of it"
 
 
 def _database() -> str:

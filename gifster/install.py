@@ -6,6 +6,7 @@ there already stays as it is; a second run changes nothing.
 
 import importlib
 import re
+import stat
 import sys
 import tomllib
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+
+from gifster.uploads.storage.local import LocalWriter
 
 SETTINGS = """
 [attachments]                   # gifster.uploads; read by actors.py
@@ -168,7 +171,7 @@ def _settings(path: Path) -> str:
         raise CannotInstall(f"{path.name} is no TOML: {error}") from None
     if "attachments" in document:
         return f"unchanged  {path.name}"
-    path.write_text(text + SETTINGS.lstrip("\n" if not text else ""), "utf-8")
+    _write(path, text + SETTINGS.lstrip("\n" if not text else ""))
     return f"{'extended' if text else 'created'}   {path.name}"
 
 
@@ -181,7 +184,7 @@ def _migration(folder: Path, table: str, wish: Wish) -> str:
     path = folder / f"{max(taken, default=0) + 1:04}_{title}.py"
     columns = "\n".join(f'    "{name}": {field},' for name, field in wish.columns().items())
     folder.mkdir(exist_ok=True)
-    path.write_text(MIGRATION.format(table=table, column=wish.column, columns=columns), "utf-8")
+    _write(path, MIGRATION.format(table=table, column=wish.column, columns=columns))
     return f"created    {folder.name}/{path.name}"
 
 
@@ -197,8 +200,15 @@ def _actors(path: Path, module: str, model: str, may_overwrite: Callable[[Path],
             f"kept       {path.name}, which has other content: import {module} and "
             "gifster.uploads.actors there"
         )
-    path.write_text(wanted, "utf-8")
+    _write(path, wanted)
     return f"{'created ' if present is None else 'replaced'}   {path.name}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step, and keep its mode: a power cut leaves no half of the settings."""
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    with LocalWriter(path, permissions=mode) as writer:
+        writer.write(text.encode())
 
 
 def _advice(wish: Wish, model: str) -> str:

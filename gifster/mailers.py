@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import jinja2
 
 from gifster.models import User
+from gifster.private import write_private
 from gifster.settings import Mail
 
 TIMEOUT_S = 30
@@ -89,9 +90,7 @@ class FileTransport:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / (message["Message-ID"].strip("<>").partition("@")[0] + ".eml")
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(message.as_bytes())
-            temporary.replace(path)
+            write_private(path, message.as_bytes())
         except OSError as error:
             raise NotDelivered(str(error)) from error
 

@@ -141,6 +141,19 @@ def _recurring(value: Any) -> Any:
     return value if isinstance(value, dict | Recurring) else {"cron": value}
 
 
+def _mode(value: Any) -> Any:
+    """An octal number: the text "0640", or TOML's own 0o640. An empty text is None."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value, 8) if value else None
+    except ValueError:
+        raise ValueError('must be an octal number like "0640"') from None
+
+
+Mode = Annotated[int | None, BeforeValidator(_mode), Field(ge=0, le=0o7777)]
+
+
 class Storage(Section):
     """A folder on this machine (`root`), or a bucket (the rest)."""
 
@@ -164,6 +177,17 @@ class Storage(Section):
     addressing: Literal["auto", "path", "virtual"] = "auto"
     #: The certificates (PEM) that the server's is signed by, where no public authority's is.
     ca_file: str = ""
+    #: The modes of files and folders on this machine; None: only our own user can read them.
+    permissions: Mode = None
+    directory_permissions: Mode = None
+
+    @model_validator(mode="after")
+    def _is_ours_to_use(self) -> "Storage":
+        if (self.permissions or 0o600) & 0o600 != 0o600:
+            raise ValueError("permissions must let our own user read and write: 0600 and more")
+        if (self.directory_permissions or 0o700) & 0o700 != 0o700:
+            raise ValueError("directory_permissions must let our own user in: 0700 and more")
+        return self
 
     @model_validator(mode="after")
     def _has_a_bucket(self) -> "Storage":

@@ -6,19 +6,22 @@ in `var/valkey/url`, readable by its owner only: any process started in the same
 """
 
 import importlib.resources
-import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gifster.jobs.parent import end_with_parent
+from gifster.private import keep_private, write_private
 
 FOLDER = Path("var/valkey")
+_URL = re.compile(r"redis://:[\w-]{16,}@127\.0\.0\.1:\d{1,5}/0")
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -40,28 +43,27 @@ def embedded_url() -> str:
     Raises:
       NoEmbeddedBroker: there is none; says what to do.
     """
-    try:
-        return (FOLDER / "url").read_text("ascii").strip()
-    except FileNotFoundError:
-        raise NoEmbeddedBroker(
-            "no broker: broker.url is empty and no embedded Valkey has been started here; "
-            "run `make dev`, or set broker.url (GIFSTER_BROKER__URL=redis://host:6379/0)"
-        ) from None
+    with suppress(FileNotFoundError):
+        url = (FOLDER / "url").read_bytes().decode("ascii", "replace").strip()
+        if _URL.fullmatch(url):  # not what a power cut has left of it
+            return url
+    raise NoEmbeddedBroker(
+        "no broker: broker.url is empty and no embedded Valkey has been started here; "
+        "run `make dev`, or set broker.url (GIFSTER_BROKER__URL=redis://host:6379/0)"
+    )
 
 
 def choose_url() -> str:
     """The URL for the embedded Valkey: the one of last time if its port is free, else a new one."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / "url"
     password, port = secrets.token_urlsafe(24), 0
-    if file.exists():
-        before = urlsplit(file.read_text("ascii").strip())
+    with suppress(NoEmbeddedBroker):
+        before = urlsplit(embedded_url())
         password, port = before.password or password, before.port or port
     if not port or not _is_free(port):
         port = _free_port()
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(url + "\n")
+    write_private(FOLDER / "url", f"{url}\n".encode())
     return url
 
 
@@ -88,14 +90,14 @@ def main() -> int:
     Returns:
       the exit status: Valkey's own if it ended by itself, else 0.
     """
+    keep_private()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
     url = urlsplit(embedded_url())
     config = FOLDER / "valkey.conf"
-    os.umask(0o077)
-    config.write_text(CONFIG.format(port=url.port, password=url.password), "ascii")
+    write_private(config, CONFIG.format(port=url.port, password=url.password).encode("ascii"))
     server = subprocess.Popen([_executable(), config.name], cwd=FOLDER)  # noqa: S603
     while server.poll() is None and not stop.wait(0.2):
         pass

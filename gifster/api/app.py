@@ -15,8 +15,9 @@ from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin, ShortHeaders
 from gifster.api.openapi import OpenApi
 from gifster.api.users import Users
-from gifster.boot import MEDIA, boot, log_to_stderr
+from gifster.boot import MEDIA, boot
 from gifster.jobs.parent import end_with_parent
+from gifster.logs import log_to_stderr
 from gifster.settings import Settings, load
 
 STATIC_FOLDER = Path(__file__).parent / "static"

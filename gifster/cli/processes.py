@@ -113,7 +113,8 @@ def _tell_the_workers(number: int, frame: object) -> None:
 def scheduler() -> None:
     """Run the scheduler: what is done every so often. More than one may run."""
     from gifster import scheduler as gifster_scheduler
-    from gifster.boot import configure, log_to_stderr
+    from gifster.boot import configure
+    from gifster.logs import log_to_stderr
 
     log_to_stderr()
     settings = settings_here()

@@ -25,11 +25,16 @@ class Refused(click.ClickException):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gifster")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Gifster, a self-hosted GIF library.
 
     Settings come from settings.toml in this folder and from GIFSTER_SECTION__KEY variables.
     """
+    from gifster.private import keep_private
+
+    if context.invoked_subcommand != "install":  # which writes files of the application's source
+        keep_private()
 
 
 def settings_here() -> Settings:

@@ -252,9 +252,9 @@ class WakeUp:
                     for event in list(self._events.values()):
                         event.set()  # whatever came while nobody listened
                 elif message["type"] == "message":
-                    event = self._events.get(message["data"].decode(errors="replace"))
-                    if event is not None:
-                        event.set()
+                    told = self._events.get(message["data"].decode(errors="replace"))
+                    if told is not None:
+                        told.set()
 
 
 class Consumer(InTurn, dramatiq_redis._RedisConsumer):

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,14 +33,26 @@ class LocalStorage:
       secret: what URLs that expire are signed with. Whoever serves the files asks `allows()`.
       durable: whether a file is on the disk when it has been written; else it is when the operating
         system thinks fit.
+      permissions: the mode of each file, such as `0o640`, whatever the umask (CarrierWave's
+        `permissions`); None leaves it to the umask.
+      directory_permissions: likewise the mode of `root` and of each folder below it, such as
+        `0o750`. Folders that are there already stay as they are.
     """
 
-    def __init__(
-        self, root: Path | str, base_url: str = "", secret: str = "", *, durable: bool = True
+    def __init__(  # noqa: PLR0913 options, each with a default
+        self,
+        root: Path | str,
+        base_url: str = "",
+        secret: str = "",
+        *,
+        durable: bool = True,
+        permissions: int | None = None,
+        directory_permissions: int | None = None,
     ) -> None:
         self.root = Path(root).absolute()
         self.base_url = base_url.rstrip("/")
         self.durable = durable
+        self.permissions, self.directory_permissions = permissions, directory_permissions
         self._secret = secret.encode()
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
@@ -48,7 +61,12 @@ class LocalStorage:
 
     def create(self, key: str) -> "LocalWriter":
         """A writer for a new file, for content that comes in pieces."""
-        return LocalWriter(self.path(key), self.durable)
+        return LocalWriter(
+            self.path(key),
+            self.durable,
+            permissions=self.permissions,
+            folders=(self.root, self.directory_permissions),
+        )
 
     def open(self, key: str) -> BinaryIO:
         return self.path(key).open("rb")
@@ -153,13 +171,27 @@ class LocalStorage:
 
 class LocalWriter:
     """Writes one file of a `LocalStorage`: it is there when the `with` block ends well, and leaves
-    nothing behind when it does not."""
+    nothing behind when it does not.
 
-    def __init__(self, path: Path, durable: bool = True) -> None:
+    Parameters:
+      path: of the file.
+      durable: whether it is on the disk when it has been committed.
+      permissions: the file's mode; None leaves it to the umask.
+      folders: the mode of the folders that are made for it, and the highest that gets it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        durable: bool = True,
+        *,
+        permissions: int | None = None,
+        folders: tuple[Path, int | None] = (Path("/"), None),
+    ) -> None:
         self._target, self._durable = path, durable
         #: Where the content is until `commit()`.
         self.path = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        self._file = _create_below(self.path, durable)
+        self._file = _create_below(self.path, durable, permissions, folders)
 
     def write(self, piece: bytes) -> None:
         """Append. `piece`: any number of bytes."""
@@ -197,21 +229,35 @@ class LocalWriter:
             self.abort()  # of a committed file there is nothing left to remove
 
 
-def _create_below(path: Path, durable: bool) -> BinaryIO:
+def _create_below(
+    path: Path, durable: bool, permissions: int | None, folders: tuple[Path, int | None]
+) -> BinaryIO:
     """Create a file, and its folders. Another process may remove an empty folder in between."""
     for _ in range(100):
         try:
-            _make_folders(path.parent, durable)
-            return path.open("xb")
+            _make_folders(path.parent, durable, folders)
+            return open(path, "xb", opener=partial(_open_with, permissions))
         except FileNotFoundError:
             continue
     raise FileNotFoundError(path)
 
 
-def _make_folders(folder: Path, durable: bool) -> None:
+def _open_with(permissions: int | None, path: str, flags: int) -> int:
+    """Open a new file that has its mode before it has content."""
+    if permissions is None:
+        return os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, permissions)
+    return descriptor
+
+
+def _make_folders(folder: Path, durable: bool, folders: tuple[Path, int | None]) -> None:
     if not folder.is_dir():
-        _make_folders(folder.parent, durable)
+        _make_folders(folder.parent, durable, folders)
         folder.mkdir(exist_ok=True)
+        highest, permissions = folders
+        if permissions is not None and folder.is_relative_to(highest):
+            folder.chmod(permissions)
         if durable:
             _fsync_folder(folder.parent)
 

@@ -1,0 +1,83 @@
+"""Text from outside, in logs and on terminals: one record is one line, and moves no cursor.
+
+A path, a file name or an error's message may have any character. A line feed would begin a line
+that looks like a record of ours, and an escape sequence can rewrite what the terminal shows.
+"""
+
+import copy
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+#: C0 and C1 controls, DEL; line and paragraph separator; what turns the direction of text around
+#: (Unicode TR 36, 3.6); half of a surrogate pair, which goes into no UTF-8.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+#: What the lines of a traceback begin with, so that none looks like a record.
+_INDENT = "    "
+
+ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+
+
+def escaped(text: str) -> str:
+    """A text without control characters: each is written as in JSON, `\\n` or `\\u001b`."""
+    return _UNPRINTABLE.sub(lambda found: _SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
+
+
+def escaped_lines(text: str) -> str:
+    """A text of several lines, of which each is `escaped()`."""
+    return "\n".join(escaped(line) for line in text.split("\n"))
+
+
+class OneLineFormatter(logging.Formatter):
+    """Formats a record as one line, whatever is in its values. A traceback follows indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        record.exc_text = None  # another formatter's, if there is one
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: ExceptionInfo) -> str:
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(_INDENT + line for line in escaped_lines(text).split("\n"))
+
+
+def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:
+    """One line an event, on standard error.
+
+    Parameters:
+      quiet: loggers of libraries that only report warnings.
+    """
+    logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+    for name in quiet:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    log_in_lines()
+
+
+def log_in_lines() -> None:
+    """Have all handlers that are there now, ours and those of Dramatiq and granian, write each
+    record as one line. Their formats stay."""
+    known = [logging.getLogger(name) for name in ("_granian", "granian.access", "dramatiq")]
+    for handler in {handler for logger in (logging.root, *known) for handler in logger.handlers}:
+        before: Any = handler.formatter or logging.Formatter()
+        if type(before) is logging.Formatter:
+            after = OneLineFormatter(before._fmt, before.datefmt)
+            after._style = before._style
+            handler.setFormatter(after)
