@@ -78,6 +78,6 @@ def log_in_lines() -> None:
     for handler in {handler for logger in (logging.root, *known) for handler in logger.handlers}:
         before: Any = handler.formatter or logging.Formatter()
         if type(before) is logging.Formatter:
-            after = OneLineFormatter(before._fmt, before.datefmt)
+            after = OneLineFormatter(before._fmt, before.datefmt, validate=False)
             after._style = before._style
             handler.setFormatter(after)

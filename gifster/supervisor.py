@@ -25,6 +25,7 @@ import watchfiles
 from gifster import database, jobs
 from gifster.boot import boot
 from gifster.jobs.parent import end_with_parent
+from gifster.logs import escaped
 from gifster.settings import PREFIX, PROFILE, SUPERVISED, Settings, load
 from gifster.valkey import choose_url
 
@@ -137,7 +138,7 @@ class Child:
         for line in stream or ():
             if not self.ready:
                 self.output += line
-            say(line.rstrip(), self.name)
+            say(escaped(line.rstrip()), self.name)
 
 
 def run(port: int | None, *, watch: bool = False) -> None:

@@ -21,7 +21,16 @@ def test_doctor_says_that_all_is_well(new_stack: Callable[..., Stack]):
     lines = [line.split() for line in result.stdout.splitlines()]
     assert [line[:2] for line in lines] == [
         [name, "ok"]
-        for name in ("broker", "database", "cache", "store", "mail", "workers", "scheduler")
+        for name in (
+            "broker",
+            "database",
+            "cache",
+            "store",
+            "privacy",
+            "mail",
+            "workers",
+            "scheduler",
+        )
     ]
     assert lines[0][2] == "PONG"
     assert lines[1][2] == "Sqlite"

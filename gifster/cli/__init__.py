@@ -2,10 +2,8 @@
 
 import sys
 
-import click
-
 from gifster.cli import admins, files, jobs, processes, setup
-from gifster.cli.root import cli
+from gifster.cli.root import cli, say
 from gifster.settings import SettingsError
 
 __all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup"]
@@ -16,5 +14,5 @@ def main() -> None:
     try:
         cli()
     except SettingsError as error:
-        click.echo(f"gifster: {error}", err=True)
+        say(f"gifster: {error}", err=True)
         sys.exit(1)

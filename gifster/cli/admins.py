@@ -2,7 +2,7 @@
 
 import click
 
-from gifster.cli.root import Refused, cli, open_database, settings_here
+from gifster.cli.root import Refused, cli, open_database, say, settings_here
 
 
 @cli.group()
@@ -18,9 +18,9 @@ def admins_list() -> None:
     with open_database(settings_here()):
         people = found()
     for user in people:
-        click.echo(f"{user.email}  {user.name}")
+        say(f"{user.email}  {user.name}")
     if not people:
-        click.echo("no admins: sign up by the page, then gifster admins add ADDRESS")
+        say("no admins: sign up by the page, then gifster admins add ADDRESS")
 
 
 @admins.command("add")
@@ -28,7 +28,7 @@ def admins_list() -> None:
 def admins_add(address: str) -> None:
     """Make the account with that e-mail address an admin."""
     _set(address, True)
-    click.echo(f"{address} is an admin")
+    say(f"{address} is an admin")
 
 
 @admins.command("remove")
@@ -36,7 +36,7 @@ def admins_add(address: str) -> None:
 def admins_remove(address: str) -> None:
     """Make the account with that e-mail address an ordinary one."""
     _set(address, False)
-    click.echo(f"{address} is no admin")
+    say(f"{address} is no admin")
 
 
 def _set(address: str, is_admin: bool) -> None:

@@ -13,6 +13,7 @@ from gifster.cli.root import (
     connect_our_broker,
     open_database,
     progress,
+    say,
     settings_here,
 )
 
@@ -74,13 +75,13 @@ def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
         for item in getattr(found, kind):
             held = found.held_back(item.partition(":")[0])
             mended = " (mended)" if repair and mends and not held else ""
-            click.echo(f"{kind:<10} {item}  {meaning}{mended}")
+            say(f"{kind:<10} {item}  {meaning}{mended}")
     for item in found.damaged:
-        click.echo(f"{'damaged':<10} {item}")
+        say(f"{'damaged':<10} {item}")
     for left in found.left_alone:
-        click.echo(f"left alone {left}")
+        say(f"left alone {left}")
     counts = found.counts()
-    click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items()))
+    say(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items()))
     no_fault = {"left_alone", *(("abandoned", "orphans", "stuck") if repair else ())}
     sys.exit(1 if any(count for kind, count in counts.items() if kind not in no_fault) else 0)
 
@@ -134,10 +135,10 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
             jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
         except LookupError as error:
             raise Refused(str(error)) from None
-        click.echo(f"{len(jobs)} jobs enqueued, {total - len(jobs)} were waiting already")
+        say(f"{len(jobs)} jobs enqueued, {total - len(jobs)} were waiting already")
         dead = [] if no_wait else list(_wait_for(jobs))
     for job in dead:
-        click.echo(f"failed {job.id}: {job.error}", err=True)
+        say(f"failed {job.id}: {job.error}", err=True)
     sys.exit(1 if dead else 0)
 
 
@@ -204,4 +205,4 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     except (CopyDiffers, StorageUnavailable, OSError) as error:
         raise Refused(f"{error}. What has been copied need not be copied again.") from None
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    click.echo(f"{counts}, {len(before)} by earlier runs")
+    say(f"{counts}, {len(before)} by earlier runs")

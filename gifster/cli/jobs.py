@@ -10,7 +10,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gifster.cli.root import Refused, cli, connect_our_broker, open_database, settings_here
+from gifster.cli.root import (
+    Refused,
+    cli,
+    connect_our_broker,
+    open_database,
+    say,
+    say_lines,
+    settings_here,
+)
+from gifster.logs import escaped
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
@@ -81,9 +90,9 @@ def jobs_show(job_id: str) -> None:
     }
     for name, value in facts.items():
         if value:
-            click.echo(f"{name:<11} {value}")
+            say(f"{name:<11} {value}")
     if job.traceback:
-        click.echo(f"\n{job.traceback.rstrip()}")
+        say_lines(f"\n{job.traceback.rstrip()}")
 
 
 @jobs.command("retry")
@@ -119,7 +128,7 @@ def _each_job(
         try:
             for job_id in ids or [job.id for job in find(State.DEAD)]:
                 change(job_id)
-                click.echo(f"{done} {job_id}")
+                say(f"{done} {job_id}")
         except NoSuchJob as error:
             raise Refused(str(error)) from None
 
@@ -153,7 +162,7 @@ def jobs_queues(as_json: bool) -> None:
 def jobs_pause(queue: str) -> None:
     """Have the jobs of a queue wait; those that run go on."""
     _set_paused(queue, True)
-    click.echo(f"paused {queue}: within two seconds no worker begins a job of it")
+    say(f"paused {queue}: within two seconds no worker begins a job of it")
 
 
 @jobs.command("resume")
@@ -161,7 +170,7 @@ def jobs_pause(queue: str) -> None:
 def jobs_resume(queue: str) -> None:
     """Have the jobs of a paused queue done again."""
     _set_paused(queue, False)
-    click.echo(f"resumed {queue}")
+    say(f"resumed {queue}")
 
 
 def _set_paused(queue: str, paused: bool) -> None:
@@ -222,7 +231,7 @@ def _tell(worker: str, *, quiet: bool) -> None:
             jobs.quiet(worker, quiet=quiet)
         except jobs.NoSuchWorker as error:
             raise Refused(str(error)) from None
-    click.echo(f"told {worker}: {'it finishes what it has' if quiet else 'it takes jobs again'}")
+    say(f"told {worker}: {'it finishes what it has' if quiet else 'it takes jobs again'}")
 
 
 def _moment(at: float | None) -> str:
@@ -233,15 +242,15 @@ def _moment(at: float | None) -> str:
 
 def _print(columns: list[str], rows: list[list[str]], otherwise: str) -> None:
     if not rows:
-        click.echo(otherwise)
+        say(otherwise)
         return
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escaped, row))
     # What jobs say of themselves is no markup.
     width = 200 if not sys.stdout.isatty() else None
     Console(width=width, markup=False, highlight=False).print(table)
 
 
 def _print_json(things: list[dict[str, Any]]) -> None:
-    click.echo(json.dumps(things, ensure_ascii=False, indent=2))
+    say_lines(json.dumps(things, ensure_ascii=False, indent=2))

@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
+from gifster.logs import escaped, escaped_lines
 from gifster.settings import SUPERVISED, Settings, SettingsError, load
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class Refused(click.ClickException):
     """A command that cannot be carried out: its message, and exit status 1."""
 
     def show(self, file: object = None) -> None:
-        click.echo(f"gifster: {self.message}", err=True)
+        say(f"gifster: {self.message}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +36,16 @@ def cli(context: click.Context) -> None:
 
     if context.invoked_subcommand != "install":  # which writes files of the application's source
         keep_private()
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line, with control characters escaped: names of files and errors may have any."""
+    click.echo(escaped(line), err=err)
+
+
+def say_lines(text: str) -> None:
+    """Print several lines, likewise."""
+    click.echo(escaped_lines(text))
 
 
 def settings_here() -> Settings:

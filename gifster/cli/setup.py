@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gifster.cli.root import Refused, cli, settings_here
+from gifster.cli.root import Refused, cli, say, settings_here
+from gifster.logs import escaped
 
 
 @cli.command()
@@ -22,9 +23,9 @@ def migrate() -> None:
     except database.DatabaseUnavailable as error:
         raise Refused(str(error)) from None
     for name in applied:
-        click.echo(f"applied {name}")
+        say(f"applied {name}")
     if not applied:
-        click.echo("the schema is up to date")
+        say("the schema is up to date")
 
 
 @cli.command()
@@ -39,10 +40,12 @@ def doctor() -> None:
     failed = False
     for name, check in checks(settings_here()):
         try:
-            table.add_row(name, "[green]ok[/green]", escape(check()))
+            table.add_row(name, "[green]ok[/green]", escape(escaped(check())))
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             failed = True
-            table.add_row(name, "[red]FAILS[/red]", escape(str(error) or type(error).__name__))
+            table.add_row(
+                name, "[red]FAILS[/red]", escape(escaped(str(error) or type(error).__name__))
+            )
     Console(width=200 if not sys.stdout.isatty() else None).print(table)
     sys.exit(1 if failed else 0)
 
