@@ -20,7 +20,7 @@ def test_the_procfile_and_the_units_start_the_same():
 
     started = set()
     for unit in UNITS:
-        parser = configparser.ConfigParser(interpolation=None)
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.optionxform = str
         parser.read(unit)
         program, command = parser["Service"]["ExecStart"].split()
