@@ -47,6 +47,8 @@ PROFILES: dict[str, Any] = {
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 RecurringName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
+#: Of HTTP (RFC 9110, 5.1), as far as proxies use them.
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", max_length=64)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -79,6 +81,10 @@ class Web(Section):
     body_stall_s: float = Field(30, gt=0)
     body_min_bytes_per_s: int = Field(500, ge=0)
     trusted_proxies: list[Network] = []
+    #: Which headers of these proxies count: for the client's address, scheme and host.
+    client_address_header: HeaderName = "X-Forwarded-For"
+    client_scheme_header: HeaderName = "X-Forwarded-Proto"
+    client_host_header: HeaderName = "Host"
 
 
 class Database(Section):
@@ -233,10 +239,14 @@ class Limits(Section):
     enabled: bool = True
     #: Of one address.
     sign_up: Rate = "10/hour"
-    #: Of one address, and for one account.
+    #: Of one address; and of one browser that has logged in before, for its account.
     log_in: Rate = "20/15 minutes"
+    #: For one account, of one address; and of all that are no such browser.
+    log_in_account: Rate = "10/15 minutes"
+    log_in_account_everywhere: Rate = "100/hour"
     #: Of one address, and of one user.
     upload: Rate = "600/hour"
+    edit: Rate = "1200/hour"
     gifs_per_user: int = Field(10_000, ge=1)
     bytes_per_user: int = Field(5 * 1024**3, ge=1)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from gifster import accounts, library
 from gifster.api.context import Context
+from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
 from gifster.models import User
@@ -20,8 +21,8 @@ async def current_user(context: Context, req: Any) -> User | None:
     if hasattr(req.context, "user"):
         user: User | None = req.context.user
         return user
-    scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
-    if scheme.lower() == "bearer":
+    kind, _, token = (req.get_header("Authorization") or "").partition(" ")
+    if kind.lower() == "bearer":
         user = await context.run(accounts.user_for_token, token.strip())
         if user is None:
             raise Problem(401, "token_invalid", "The token is wrong, expired or revoked.")
@@ -93,7 +94,7 @@ async def start_session(context: Context, req: Any, resp: Any, user: User) -> No
         path="/",
         http_only=True,
         same_site="Lax",
-        secure=req.forwarded_scheme == "https",
+        secure=scheme(req, context.settings.web) == "https",
     )
 
 

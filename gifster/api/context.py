@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import jinja2
 
+from gifster.api.devices import Devices
 from gifster.api.limits import RateLimits
 from gifster.api.memory import Memory
 from gifster.boot import broker_url
@@ -17,6 +18,7 @@ from gifster.library import Quota
 from gifster.readiness import Readiness
 from gifster.settings import Settings
 from gifster.uploads import placeholder
+from gifster.uploads.config import config
 from gifster.uploads.imaging.probe import EXAMINED_AT_ONCE
 
 #: How many fetch at once, and how many may at most, with those that wait.
@@ -46,6 +48,7 @@ class Context:
         self.memory = Memory()
         self.readiness = Readiness()
         self.limits = RateLimits(settings, broker_url(settings))
+        self.devices = Devices(config.secret, settings.web)
         limits = settings.limits
         #: What a user may have in all.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None

@@ -95,6 +95,7 @@ class OneGif:
 
     async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
         user = await require_writer(self.context, req)
+        await self.context.run_unconnected(self.context.limits.edit, req, user)
         changes = await json_object(self.context, req)
         title, tags = _title_and_tags(changes)
         gif = await self.context.run(library.edit_gif, gif_id, user, title=title, tags=tags)

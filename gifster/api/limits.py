@@ -1,13 +1,14 @@
 """Rate limits, by address and by user or account.
 
-The counters are in Redis, where all web processes share them. While it is away, or where the broker
-is another, each process counts for itself: an upload does not wait for a broker.
+Addresses, users, accounts and browsers have separate keys, so that an account that is called like
+an address is not counted as one. The counters are in Redis, where all web processes share them.
+While it is away, or where the broker is another, each process counts for itself: an upload does not
+wait for a broker.
 """
 
 import math
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import redis
@@ -15,14 +16,18 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from gifster.api.devices import account_key
+from gifster.api.forwarded import client_address, client_network
 from gifster.models import User
-from gifster.settings import NAMESPACE, Network, Settings
+from gifster.settings import NAMESPACE, Settings
 
 #: What Redis has to answer, and how long it is left alone when it did not (seconds).
 ANSWER_S = 0.5
 AWAY_S = 10.0
 
 Limiter = SlidingWindowCounterRateLimiter
+#: A limit, and the parts of the key that is counted.
+Count = tuple[Any, ...]
 
 
 class RateLimited(Exception):
@@ -43,16 +48,23 @@ class RateLimits:
     """
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
-        self._on = settings.limits.enabled
-        self._proxies = settings.web.trusted_proxies
-        self._sign_up = parse(settings.limits.sign_up)
-        self._log_in = parse(settings.limits.log_in)
-        self._upload = parse(settings.limits.upload)
+        limits = settings.limits
+        self._on, self._web = limits.enabled, settings.web
+        self._sign_up = parse(limits.sign_up)
+        self._log_in = parse(limits.log_in)
+        self._log_in_account = parse(limits.log_in_account)
+        self._log_in_everywhere = parse(limits.log_in_account_everywhere)
+        self._upload, self._edit = parse(limits.upload), parse(limits.edit)
         self._own = Limiter(MemoryStorage())
         in_redis = not broker_url.startswith("amqp")
         namespace = settings.broker.namespace
         self._shared = _in_redis(broker_url, namespace) if in_redis else self._own
         self._away_until = 0.0
+
+    def address(self, req: Any) -> str:
+        """What a request is counted by: the IPv4 address of its client, or the /64 network of its
+        IPv6 address. Does not block."""
+        return client_network(client_address(req, self._web))
 
     def sign_up(self, req: Any) -> None:
         """Count a sign-up.
@@ -60,21 +72,36 @@ class RateLimits:
         Raises:
           RateLimited: too many from this address.
         """
-        self._count(self._sign_up, "sign-ups", ("sign_up", self._address(req)))
+        self._count("sign-ups", (self._sign_up, "sign_up", self._here(req)))
 
-    def log_in(self, req: Any, email: str) -> None:
+    def log_in(self, req: Any, email: str, device: str | None = None) -> None:
         """Count an attempt to log in, whether it will succeed or not.
 
-        Raises:
-          RateLimited: too many from this address, or for this account.
-        """
-        here, account = ("log_in", self._address(req)), ("log_in", _account(email))
-        self._count(self._log_in, "attempts to log in", here, account)
+        Parameters:
+          device: the browser, if it has logged in to the account before (`devices`). It has
+            attempts of its own, and only then shares those of everybody.
 
-    def logged_in(self, email: str) -> None:
-        """Forget the attempts for an account, as the last one was good."""
-        if self._on:
-            self._ask(lambda limiter: limiter.clear(self._log_in, "log_in", _account(email)))
+        Raises:
+          RateLimited: too many from this address, for this account from this address, or for this
+            account from everywhere.
+        """
+        if device is not None and self._hit(self._log_in, "log_in", f"device:{device}"):
+            return
+        here, account = self._here(req), f"account:{account_key(email)}"
+        self._count(
+            "attempts to log in",
+            (self._log_in, "log_in", here),
+            (self._log_in_account, "log_in", account, here),
+            (self._log_in_everywhere, "log_in", account),
+        )
+
+    def logged_in(self, req: Any, email: str, device: str | None = None) -> None:
+        """Forget the attempts for an account by this browser, or from this address, as the last one
+        was good. Those of others, and those for other accounts, stay counted."""
+        account = f"account:{account_key(email)}"
+        self._clear(self._log_in_account, "log_in", account, self._here(req))
+        if device is not None:
+            self._clear(self._log_in, "log_in", f"device:{device}")
 
     def upload(self, req: Any, user: User | None) -> None:
         """Count an upload.
@@ -82,16 +109,39 @@ class RateLimits:
         Raises:
           RateLimited: too many from this address, or by this user.
         """
-        by = [] if user is None else [("upload", user.id)]
-        self._count(self._upload, "uploads", ("upload", self._address(req)), *by)
+        self._count("uploads", *self._of_both(self._upload, "upload", req, user))
 
-    def _count(self, limit: RateLimitItem, what: str, *keys: tuple[str, str]) -> None:
-        for key in keys if self._on else ():
-            if not self._ask(lambda limiter, key=key: limiter.hit(limit, *key)):
+    def edit(self, req: Any, user: User | None) -> None:
+        """Count a change of a title or of tags.
+
+        Raises:
+          RateLimited: too many from this address, or by this user.
+        """
+        self._count("changes", *self._of_both(self._edit, "edit", req, user))
+
+    def _here(self, req: Any) -> str:
+        return f"address:{self.address(req)}"
+
+    def _of_both(self, limit: RateLimitItem, what: str, req: Any, user: User | None) -> list[Count]:
+        by_user: list[Count] = [] if user is None else [(limit, what, f"user:{user.id}")]
+        return [(limit, what, self._here(req)), *by_user]
+
+    def _count(self, what: str, *counts: Count) -> None:
+        for limit, *key in counts:
+            if not self._hit(limit, *key):
                 resets_at = self._ask(
-                    lambda limiter, key=key: limiter.get_window_stats(limit, *key).reset_time
+                    lambda limiter, limit=limit, key=key: (
+                        limiter.get_window_stats(limit, *key).reset_time
+                    )
                 )
                 raise RateLimited(what, max(1, math.ceil(resets_at - time.time())))
+
+    def _hit(self, limit: RateLimitItem, *key: str) -> bool:
+        return not self._on or bool(self._ask(lambda limiter: limiter.hit(limit, *key)))
+
+    def _clear(self, limit: RateLimitItem, *key: str) -> None:
+        if self._on:
+            self._ask(lambda limiter: limiter.clear(limit, *key))
 
     def _ask(self, question: Callable[..., Any]) -> Any:
         if time.monotonic() >= self._away_until:
@@ -101,9 +151,6 @@ class RateLimits:
                 self._away_until = time.monotonic() + AWAY_S
         return question(self._own)
 
-    def _address(self, req: Any) -> str:
-        return client_network(req.access_route, self._proxies)
-
 
 def _in_redis(url: str, namespace: str) -> Limiter:
     pool = redis.ConnectionPool.from_url(
@@ -111,31 +158,3 @@ def _in_redis(url: str, namespace: str) -> Limiter:
     )
     prefix = f"{'gifster' if namespace == NAMESPACE else namespace}:limits"
     return Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))
-
-
-def client_network(route: list[str], proxies: list[Network]) -> str:
-    """Whose request it is: an IPv4 address, or the /64 network of an IPv6 one, which is what one
-    person has.
-
-    Parameters:
-      route: the addresses that a request has come by, the nearest last. Only what proxies of ours
-        have said is believed.
-      proxies: where those are.
-    """
-    client = "unknown"
-    for text in reversed(route):
-        try:
-            address: IPv4Address | IPv6Address = ip_address(text)
-        except ValueError:
-            break
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        v6 = isinstance(address, IPv6Address)
-        client = str(IPv6Network((int(address), 64), strict=False)) if v6 else str(address)
-        if not any(address in network for network in proxies):
-            break
-    return client
-
-
-def _account(email: str) -> str:
-    return email.strip().lower()[:254]

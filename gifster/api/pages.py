@@ -153,6 +153,7 @@ class AccountForm(Page):
             await self.render(req, resp, self.template, values=values, error=error)
             return
         await start_session(self.context, req, resp, user)
+        self.context.devices.remember(req, resp, user.email)
         _see(resp, "/")
 
 
@@ -175,9 +176,10 @@ class LogIn(AccountForm):
 
     def submit(self, req: Any, values: dict[str, str]) -> User:
         email = values.get("email", "")
-        self.context.limits.log_in(req, email)
+        device = self.context.devices.known(req, email)
+        self.context.limits.log_in(req, email, device)
         user = accounts.log_in(email, values.get("password", ""))
-        self.context.limits.logged_in(email)
+        self.context.limits.logged_in(req, email, device)
         return user
 
 

@@ -1,0 +1,61 @@
+"""Browsers in which somebody has logged in, by a signed cookie that outlives the session.
+
+Strangers who try passwords use up the attempts for an account. The person still gets in with a
+browser that has logged in before: it has attempts of its own. The protocol is OWASP's "device
+cookies" (Slow Down Online Guessing Attacks with Device Cookies).
+"""
+
+import hashlib
+import secrets
+from typing import Any
+
+import itsdangerous
+
+from gifster.api import forwarded
+from gifster.settings import Web
+
+COOKIE = "gifster_device"
+AGE_S = 365 * 86_400
+
+
+def account_key(email: str) -> str:
+    """What attempts for an account are counted by. Any text is an account, also one that nobody
+    has: who asks learns nothing."""
+    text = email.strip().lower()[:254]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Devices:
+    """Gives out device cookies, and reads them.
+
+    Parameters:
+      secret: signs them. All web processes need the same.
+      web: says which proxies tell the scheme.
+    """
+
+    def __init__(self, secret: str, web: Web) -> None:
+        self._signer = itsdangerous.URLSafeTimedSerializer(secret, salt="gifster.api.devices")
+        self._web = web
+
+    def remember(self, req: Any, resp: Any, email: str) -> None:
+        """Let the browser be known for an account from now on."""
+        value = self._signer.dumps([account_key(email), secrets.token_hex(8)])
+        resp.set_cookie(
+            COOKIE,
+            value if isinstance(value, str) else value.decode(),
+            max_age=AGE_S,
+            path="/login",
+            http_only=True,
+            same_site="Lax",
+            secure=forwarded.scheme(req, self._web) == "https",
+        )
+
+    def known(self, req: Any, email: str) -> str | None:
+        """The name of the browser, if it has logged in to this account before."""
+        for text in (req.get_cookie_values(COOKIE) or [])[:1]:
+            try:
+                account, name = self._signer.loads(text, max_age=AGE_S)
+            except (itsdangerous.BadData, ValueError, TypeError):
+                return None
+            return str(name) if account == account_key(email) else None
+        return None

@@ -1,0 +1,143 @@
+"""Whose request it is, and what scheme and host the client used, also behind proxies.
+
+A header counts only if the request comes from one of `web.trusted_proxies`, and only the header
+that the settings name: a proxy overwrites or extends that one, and passes on whatever else a client
+has sent. Falcon's `access_route`, `remote_addr` and `forwarded_*` believe every client: nothing in
+Gifster uses them.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from gifster.settings import Web
+
+#: Of a header, only so much of the end is read (characters). Our own proxies write there.
+MOST = 1_024
+#: What a client is called of which nothing is known.
+UNKNOWN = "unknown"
+
+Address = IPv4Address | IPv6Address
+
+# RFC 7239, 4. A value without quotes may also have the colons and brackets of addresses, which many
+# proxies do not quote. No part can match in two ways, so that garbage costs no time.
+_PAIR = r"""[\w!#$%&'*+.^`|~-]++=(?:[^\s",;=\\]++|"(?:[^"\\]|\\.)*+")[ \t]*+"""
+_ELEMENT = re.compile(rf"[ \t]*+(?:{_PAIR})?+(?:;[ \t]*+(?:{_PAIR})?+)*+", re.ASCII)
+_NAMED = re.compile(
+    r"""([\w!#$%&'*+.^`|~-]++)=(?:([^\s",;=\\]++)|"((?:[^"\\]|\\.)*+)")""", re.ASCII
+)
+_HOST = re.compile(r"[A-Za-z0-9._~%-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+def client_address(req: Any, web: Web) -> str:
+    """The IP address of the client.
+
+    It is that of the connection, unless this belongs to a trusted proxy. Then it is the nearest
+    address of `web.client_address_header` that belongs to no trusted proxy. If a proxy names no
+    address (`unknown`, an obfuscated identifier, garbage), its own address is returned: RFC 7239
+    lets an identifier be a new one for each request, which would be a way around the limits.
+
+    Returns:
+      the address; `unknown` if the connection has none.
+    """
+    address, _ = _client(req, web)
+    return UNKNOWN if address is None else str(address)
+
+
+def client_network(address: str) -> str:
+    """What a client is counted by: its IPv4 address, or the /64 network of its IPv6 address, since
+    one person has all of that."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed), 64), strict=False))
+    return str(parsed)
+
+
+def scheme(req: Any, web: Web) -> str:
+    """The scheme that the client used: `http` or `https`. A trusted proxy says so in
+    `web.client_scheme_header`."""
+    said = _said(req, web, web.client_scheme_header, "proto").lower()
+    return said if said in ("http", "https") else str(req.scheme)
+
+
+def host(req: Any, web: Web) -> str:
+    """The host that the client used, with its port if that was sent. A trusted proxy says so in
+    `web.client_host_header`; by default it passes the `Host` of the client."""
+    said = ""
+    if web.client_host_header.lower() != "host":
+        said = _said(req, web, web.client_host_header, "host")
+    return said if _HOST.fullmatch(said) else str(req.netloc)
+
+
+def _client(req: Any, web: Web) -> tuple[Address | None, int]:
+    """The address, and through how many trusted proxies the request has come."""
+    peer = (req.scope.get("client") or ("",))[0]
+    address = _parsed(str(peer))
+    if address is None or not _is_trusted(address, web):
+        return address, 0
+    proxies = 1
+    for proxies, node in enumerate(_values(req, web.client_address_header, "for"), 1):  # noqa: B007
+        before = _parsed(node)
+        if before is None:
+            break
+        address = before
+        if not _is_trusted(address, web):
+            break
+    return address, proxies
+
+
+def _is_trusted(address: Address, web: Web) -> bool:
+    return any(address in network for network in web.trusted_proxies)
+
+
+def _said(req: Any, web: Web, header: str, parameter: str) -> str:
+    """What the proxy that met the client says; empty where none does. A proxy further in that
+    overwrites the header leaves one value, which counts."""
+    _, proxies = _client(req, web)
+    values = list(_values(req, header, parameter)) if proxies else []
+    return values[min(proxies, len(values)) - 1] if values else ""
+
+
+def _values(req: Any, header: str, parameter: str) -> Iterator[str]:
+    """The values of a header, the nearest proxy's first. Of `Forwarded` those of a parameter, which
+    are empty where an element lacks it."""
+    text = (req.get_header(header) or "")[-MOST:]
+    if header.lower() == "forwarded":
+        for element in _elements(text):
+            yield element.get(parameter, "")
+    else:
+        yield from filter(None, (part.strip() for part in reversed(text.split(","))))
+
+
+def _elements(text: str) -> Iterator[dict[str, str]]:
+    """The elements of a `Forwarded`, the last one first. Read from the end, a quote that a client
+    has opened does not swallow what a proxy has added."""
+    comma = end = len(text)
+    while comma >= 0:
+        comma = text.rfind(",", 0, comma)
+        if _ELEMENT.fullmatch(text, comma + 1, end):
+            pairs = _NAMED.findall(text, comma + 1, end)
+            if pairs:
+                yield {
+                    name.lower(): plain or re.sub(r"\\(.)", r"\1", quoted)
+                    for name, plain, quoted in pairs
+                }
+            end = comma
+
+
+def _parsed(node: str) -> Address | None:
+    """The address of a node, which may have a port, brackets and quotes (RFC 7239, 6)."""
+    node = node.strip().strip('"')
+    if node.startswith("["):
+        node = node[1:].partition("]")[0]
+    elif node.count(":") == 1:
+        node = node.partition(":")[0]
+    try:
+        address = ip_address(node)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
