@@ -38,11 +38,18 @@ class Background:
     #: The actor's queue; None is the one that `configure()` named.
     queue: str | None
 
-    def enqueue(self, uploader: Uploader, upload: CachedFile | StoredFile) -> Job | None:
-        """Have an upload taken care of, once the current transaction has committed."""
+    def enqueue(
+        self, uploader: Uploader, upload: CachedFile | StoredFile, unique: str | None = None
+    ) -> Job | None:
+        """Have an upload taken care of, once the current transaction has committed.
+
+        Parameters:
+          unique: as for `jobs.enqueue()`.
+        """
         table, pk = uploader.record._meta.table_name, keys.to_job(uploader.record)
         arguments = (table, pk, uploader.mount.name, upload.key)
-        return enqueue(self.actor, *arguments, queue=self.queue or config.queue)
+        queue = self.queue or config.queue
+        return enqueue(self.actor, *arguments, queue=queue, unique=unique)
 
 
 class Backgrounder(Uploader):

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 import unicodedata
 import weakref
 from collections.abc import Iterator
@@ -49,6 +50,11 @@ class CachedFile:
 
     #: Gives who has the file in hand, as long as no row names it. None: a row may name it.
     _holder: ClassVar[Any] = None
+    #: By whose rules the file was checked when it came, and when that was (seconds since the epoch).
+    #: None of a file that came in another way than by a `CacheWriter`, or that a row names.
+    _checked: ClassVar[tuple[type[Limits], float] | None] = None
+    #: Whether others may get at the file, by a cache id that hands it on (see `sources`).
+    _shared: ClassVar[bool] = False
 
     def claim(self, holder: Any) -> bool:
         """Have a file that just came into the cache: one holder has it, until the holder is gone.
@@ -72,9 +78,32 @@ class CachedFile:
         """
         object.__setattr__(self, "_holder", None if to_row else _nobody)
 
+    @property
+    def checked(self) -> tuple[type[Limits], float] | None:
+        """By whose rules the file was checked when it came, and when (seconds since the epoch), if
+        that is known of this object."""
+        return self._checked
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a cache id was given out that hands this very file on."""
+        return self._shared
+
+    def came(self, rules: type[Limits], at: float) -> "CachedFile":
+        """The same, as one that has just come, and that the next `claim()` gets."""
+        object.__setattr__(self, "_checked", (rules, at))
+        self.release()
+        return self
+
+    def share(self) -> "CachedFile":
+        """The same, as one that others may get at. From now on nobody deletes the file but the job
+        of the row that gets it, or the sweep."""
+        object.__setattr__(self, "_shared", True)
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the object has no claim on the file."""
-        return {name: value for name, value in self.__dict__.items() if name != "_holder"}
+        return {name: value for name, value in self.__dict__.items() if name[0] != "_"}
 
     def exists(self) -> bool:
         """Whether the file is (still) there."""
@@ -83,6 +112,11 @@ class CachedFile:
     def delete(self) -> None:
         """Remove the file; no error where it is gone already."""
         storage(self.storage).delete(self.key)
+
+    def discard(self) -> None:
+        """Remove the file, which is of no use to its holder, unless it `is_shared`."""
+        if not self._shared:
+            self.delete()
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
@@ -216,8 +250,7 @@ class CacheWriter:
         cached = CachedFile(
             self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
         )
-        cached.release()
-        return cached
+        return cached.came(self._rules, time.time())
 
     def abort(self) -> None:
         """Leave nothing behind, finished or not."""

@@ -5,6 +5,7 @@ happens while the row is locked. Nothing is removed before the transaction has c
 it wrote in vain is removed when it has not.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from gifster.jobs import Job
 from gifster.uploads import bulk
 from gifster.uploads.attached import attached
 from gifster.uploads.cache import CachedFile
+from gifster.uploads.errors import CacheFileMissing, CacheFileTaken
 from gifster.uploads.processing import ProcessedFile
 from gifster.uploads.storage.base import StorageUnavailable, check_key
 from gifster.uploads.stored import StoredFile, delete_files
@@ -76,8 +78,25 @@ class Incoming:
         else:
             # A worker could only fail at a key that is none, again and again.
             check_key(self.uploader.folder(self.cached))
-        if self.background is not None:
+        if self.deferred and self.assigned.is_shared:
+            self._take_shared()
+        elif self.background is not None:
             self.job = self.background.enqueue(self.uploader, self.stored or self.cached)
+
+    def _take_shared(self) -> None:
+        """Enqueue the job of a file that others may have by the same cache id.
+
+        The outbox holds one job of a name at a time, so the file belongs to one row. That job
+        removes the file before it leaves the outbox: if the name is free and the file is there,
+        nobody has had it.
+        """
+        name = hashlib.sha256(f"{self.cached.storage} {self.cached.key}".encode()).hexdigest()[:32]
+        if self.background is not None and not Job.select().where(Job.id == name).exists():
+            self.job = self.background.enqueue(self.uploader, self.cached, unique=name)
+        if self.job is None:
+            raise CacheFileTaken("This upload has been used already: choose the file again.")
+        if not self.cached.exists():
+            raise CacheFileMissing("There is no such upload: choose the file again.")
 
     def undo(self) -> None:
         """After a rollback. What was assigned stays, to be saved again."""
@@ -89,7 +108,7 @@ class Incoming:
         """After the commit. A cached file that waits for a worker is left to it."""
         self.assigned.release(to_row=True)
         if self.stored is not None:
-            _quietly(self.cached.delete)
+            _quietly(self.assigned.discard)
 
 
 class Change:

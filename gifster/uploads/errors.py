@@ -100,6 +100,12 @@ class CacheIdInvalid(UploadError):
     code = "cache_id_invalid"
 
 
+class CacheFileTaken(UploadError):
+    """The cached file that a cache id stands for belongs to another record by now."""
+
+    code = "cache_file_taken"
+
+
 class DataUriInvalid(UploadError):
     """A text that was to be a data URI, and is none."""
 

@@ -152,7 +152,7 @@ class UploaderList(Sequence[U]):
         except BaseException:
             for uploader in self._uploaders:
                 if uploader.assigned is not None and uploader not in before:
-                    uploader.assigned.delete()
+                    uploader.assigned.discard()
             self._uploaders = before
             raise
         self.changed = True

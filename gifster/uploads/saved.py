@@ -72,9 +72,11 @@ class Saved:
             return True
         if not self.changes or any(change.is_named(row) for change in self.changes):
             return False
-        jobs = [job.id for change in self.changes for job in change.jobs]
+        jobs = {job.id: job.arguments for change in self.changes for job in change.jobs}
         if jobs:  # in the same transaction, and not sent before the outcome is known
-            return not Job.select().where(Job.id.in_(jobs)).exists()
+            there = Job.select().where(Job.id.in_(list(jobs)))
+            # Another record's job may have the name by now, if both were to get one cached file.
+            return not any(job.arguments == jobs[job.id] for job in there)
         is_before = all(change.is_as_before(row) for change in self.changes)
         is_after = all(change.is_as_after(row) for change in self.changes)
         if is_before is not is_after:
@@ -199,7 +201,10 @@ def _settle_all(record: Any, *, ended: bool, rolled_back: bool) -> _Undone:
         if is_undone:
             saved.undo()
             undone += [
-                incoming.assigned for change in saved.changes for incoming in change.incoming
+                incoming.assigned
+                for change in saved.changes
+                for incoming in change.incoming
+                if not incoming.assigned.is_shared
             ]
         elif not ended:
             going_on.append(saved)

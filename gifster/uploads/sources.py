@@ -14,6 +14,7 @@ import base64
 import binascii
 import io
 import re
+import time
 import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -32,6 +33,9 @@ from gifster.uploads.validation import Limits
 
 #: How long a cache id is good (seconds): the sweep leaves what is in the cache for an hour.
 CACHE_ID_S = 3600
+#: How old a file may be that is handed on (seconds). Whoever gets it has ten minutes to save it
+#: before the sweep would take it for abandoned.
+HAND_ON_S = 3000
 #: Escapes in a URI, as many as stand together. `urllib` takes them one by one, and has each in
 #: memory: 150 MB of them would be gigabytes.
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
@@ -191,28 +195,64 @@ def _unescaped(escapes: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escapes[0].replace(b"%", b"").decode())
 
 
-def cache_id(cached: CachedFile) -> str:
-    """A text that stands for a cached file and can go through a client's hands: it is signed."""
-    return _sign(cached.storage, cached.key, cached.filename)
+def cache_id(cached: CachedFile, owner: str = "") -> str:
+    """A text that stands for a cached file and can go through a client's hands: it is signed.
+
+    Parameters:
+      owner: whom the text is for, such as a user's id. Only `take_in_again()` for the same owner
+        takes it, and gets the file itself. A text for nobody (empty) is good for whoever has it,
+        and each use makes a copy.
+    """
+    if not owner or cached.checked is None:
+        return _sign(owner, cached.storage, cached.key, cached.filename)
+    rules, at = cached.checked
+    cached.share()
+    facts = {"rules": _name(rules), "at": at, "file": cached.dump()}
+    return _sign(owner, cached.storage, cached.key, cached.filename, facts)
 
 
-def take_in_again(rules: type[Limits], text: str) -> CachedFile:
-    """Take in the file that a cache id stands for: as a copy, so that the id can be used twice.
+def take_in_again(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
+    """The file that a cache id stands for: itself if the id has an owner, else a copy.
+
+    Several requests may get the same file by an id with an owner. The first that saves it in a
+    record has it; the others get a `CacheFileTaken` from `save()`.
+
+    Parameters:
+      owner: who sends the id.
 
     Raises:
-      CacheIdInvalid: it was not given out here, or too long ago.
+      CacheIdInvalid: it was not given out here, too long ago, or to another owner.
       CacheFileMissing: the file is not there.
       UploadError: the uploader does not take it.
     """
     try:
-        name, key, filename = _signer().loads(text, max_age=CACHE_ID_S)
+        name, key, filename, *facts = _signer(owner).loads(text, max_age=CACHE_ID_S)
     except (itsdangerous.BadData, ValueError):
         raise CacheIdInvalid("This upload has expired: choose the file again.") from None
     try:
+        handed_on = _hand_on(rules, *facts) if facts else None
+        if handed_on is not None:
+            return handed_on
         with storage(name).open(key) as file:
             return _take_in(rules, file, filename)
     except FileNotFoundError:
         raise CacheFileMissing("There is no such upload: choose the file again.") from None
+
+
+def _hand_on(rules: type[Limits], facts: dict[str, Any]) -> CachedFile | None:
+    """The file itself; None if other rules checked it, or if the sweep may soon take it."""
+    if facts["rules"] != _name(rules) or time.time() - facts["at"] > HAND_ON_S:
+        return None
+    cached = CachedFile.load(facts["file"])
+    rules.check_bytes(cached.bytes)  # the limits may have changed since
+    rules.check_info(cached.info)
+    if not cached.exists():
+        raise FileNotFoundError(cached.key)
+    return cached.came(rules, facts["at"]).share()
+
+
+def _name(rules: type[Limits]) -> str:
+    return f"{rules.__module__}.{rules.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -224,7 +264,12 @@ class DirectUpload:
 
 
 def presign(
-    rules: type[Limits], filename: str, size: int, content_type: str, expires_s: int = 900
+    rules: type[Limits],
+    filename: str,
+    size: int,
+    content_type: str,
+    expires_s: int = 900,
+    owner: str = "",
 ) -> DirectUpload:
     """Let a client write one file directly into the cache (S3), to be assigned by its cache id.
 
@@ -232,6 +277,8 @@ def presign(
       filename, size, content_type: what the client says of the file (bytes). The storage takes no
         other size or type; the content is checked when it is assigned.
       expires_s: for how long the request may be made (seconds).
+      owner: whom the cache id is for; see `cache_id()`. A direct upload is always copied: whoever
+        has the request can write over it.
 
     Raises:
       UploadError: the uploader would not take such a file.
@@ -244,15 +291,16 @@ def presign(
     if not isinstance(kept, Presigning):
         raise TypeError(f"the cache {rules.cache!r} takes no direct uploads: it is no S3Storage")
     request = kept.presign(key, size, content_type, expires_s)
-    return DirectUpload(request, _sign(rules.cache, key, filename))
+    return DirectUpload(request, _sign(owner, rules.cache, key, filename))
 
 
-def _sign(storage_name: str, key: str, filename: str) -> str:
-    text = _signer().dumps([storage_name, key, filename])
+def _sign(owner: str, *parts: Any) -> str:
+    text = _signer(owner).dumps(parts)
     return text.decode() if isinstance(text, bytes) else text
 
 
-def _signer() -> itsdangerous.URLSafeTimedSerializer:
+def _signer(owner: str) -> itsdangerous.URLSafeTimedSerializer:
     if not config.secret:
         raise LookupError("cache ids are signed: call gifster.uploads.configure(…, secret=…)")
-    return itsdangerous.URLSafeTimedSerializer(config.secret, salt="gifster.uploads.cache")
+    salt = f"gifster.uploads.cache:{owner}" if owner else "gifster.uploads.cache"
+    return itsdangerous.URLSafeTimedSerializer(config.secret, salt=salt)

@@ -71,6 +71,12 @@ class Uploader(Limits):
         """What `url()` says while there is no such file."""
         return None
 
+    def cache_owner(self) -> str:
+        """Whom the cache ids of this record are for, such as the id of the person who has signed
+        in. Nobody else's are taken, and the file is handed on instead of copied. By default they
+        are for whoever has them."""
+        return ""
+
     def before_cache(self, filename: str) -> None:
         """Before an assigned source is read. An `UploadError` refuses it."""
 
@@ -191,12 +197,12 @@ class Uploader(Limits):
           UploadError: there is none, or the uploader does not take it.
         """
         self.before_cache("")
-        self._take(take_in_again(type(self), text))
+        self._take(take_in_again(type(self), text, self.cache_owner()))
 
     @property
     def cache_id(self) -> str | None:
         """For a form's hidden field: stands for what was assigned, if the form is shown again."""
-        return None if self.assigned is None else cache_id(self.assigned)
+        return None if self.assigned is None else cache_id(self.assigned, self.cache_owner())
 
     def remove(self) -> None:
         """Let the file go when the record is saved."""
@@ -249,7 +255,7 @@ class Uploader(Limits):
         try:
             self.after_cache(cached)
         except BaseException:
-            cached.delete()
+            cached.discard()
             raise
         self.slot.assigned, self.slot.removing = cached, False
         self._mark_dirty()
