@@ -17,7 +17,7 @@ from peewee import SQL, fn
 
 from gifster.database import db
 from gifster.jobs import transaction
-from gifster.models import Finding, Gif, GifTag, Tag, User
+from gifster.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.uploads import CachedFile
 from gifster.uploads.rows import locked_row
 
@@ -25,6 +25,8 @@ MAX_TITLE = 200
 MAX_TAG = 50
 MAX_TAGS = 20
 MAX_LIMIT = 100
+#: PostgreSQL's name for the lock of the quota that people who have not signed in share.
+NOBODYS_QUOTA = 713706
 
 
 class LibraryError(Exception):
@@ -57,8 +59,8 @@ class Denied(LibraryError):
 
 @dataclass(frozen=True)
 class Quota:
-    """How many GIFs a user may have, and of how many bytes as they were uploaded. People who have
-    not signed in share one."""
+    """How many GIFs a user may have, and of how many bytes as they were uploaded, with the files
+    that refused forms keep. People who have not signed in share one."""
 
     gifs: int
     bytes: int
@@ -92,6 +94,8 @@ def add_gif(
     gif.image = cached
     try:
         with transaction(db):
+            lock_quota(user, quota)
+            _no_longer_kept(cached)
             check_quota(user, quota, gifs=1, bytes=cached.bytes)
             gif.save(force_insert=True)
             _set_tags(gif, names)
@@ -112,19 +116,35 @@ def replace_image(
       Denied: the quota of the GIF's owner is used up.
     """
     gif = gif_to_change(gif_id, user)
-    owner, more = user if gif.user_id else None, cached.bytes - gif.bytes
+    owner = gif.user if gif.user_id else None
     gif.image, gif.bytes, gif.sha256 = cached, cached.bytes, cached.sha256
     try:
         with transaction(db):
-            check_quota(owner, quota, bytes=more)
+            lock_quota(owner, quota)
+            _no_longer_kept(cached)
+            present = locked_row(gif)  # another replacement may have come first
+            if present is not None:
+                check_quota(owner, quota, bytes=cached.bytes - present.bytes)
             gif.save()
     except peewee.DoesNotExist:
         raise _not_found(gif_id) from None
     return gif
 
 
+def lock_quota(user: User | None, quota: Quota | None) -> None:
+    """Let nobody else use up what a user may have, until the end of the transaction: uploads at
+    once are counted one after the other. SQLite has one writer at a time anyway."""
+    if quota is None:
+        return
+    if user is not None:
+        locked_row(user)
+    elif isinstance(db.obj, peewee.PostgresqlDatabase):
+        db.execute_sql(f"SELECT pg_advisory_xact_lock({NOBODYS_QUOTA})")
+
+
 def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes: int = 0) -> None:
-    """See whether a user may have some more, until the end of the transaction if there is one.
+    """See whether a user may have some more now. After `lock_quota()` the answer holds until the
+    end of the transaction.
 
     Parameters:
       gifs, bytes: how much more.
@@ -134,10 +154,10 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
     """
     if quota is None:
         return
-    if user is not None and db.in_transaction():
-        locked_row(user)  # two uploads at once are counted one after the other
     has = Gif.select(fn.COUNT(SQL("*")), fn.COALESCE(fn.SUM(Gif.bytes), 0)).where(Gif.user == user)
     number, size = (int(value) for value in has.scalar(as_tuple=True))
+    keeps = KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0))
+    size += int(keeps.where(KeptUpload.user == user).scalar())
     if gifs > 0 and number + gifs > quota.gifs:
         raise Denied("quota_exceeded", f"{quota.gifs:,} GIFs is all there is room for here.")
     if bytes > 0 and size + bytes > quota.bytes:
@@ -146,6 +166,12 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
             f"{quota.bytes / 1e6:,.1f} MB is all there is room for here; {size / 1e6:,.1f} MB are "
             "used. Delete something first.",
         )
+
+
+def _no_longer_kept(cached: CachedFile) -> None:
+    """A file that a refused form kept is a GIF's from now on."""
+    if cached.is_shared:
+        KeptUpload.delete().where(KeptUpload.key == cached.key).execute()
 
 
 def edit_gif(

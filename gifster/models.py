@@ -145,6 +145,16 @@ class Gif(BaseModel):
         )
 
 
+class KeptUpload(BaseModel):
+    """A file in the cache that a refused form keeps, for the form to be sent again."""
+
+    key = peewee.CharField(512, primary_key=True)
+    storage = peewee.CharField()
+    user = peewee.ForeignKeyField(User, null=True, on_delete="CASCADE")
+    bytes = peewee.BigIntegerField()
+    kept_at: Any = MomentField(default=now, index=True)
+
+
 class Likeness(BaseModel):
     """One of four quarters of the perceptual hash of a GIF's pictures."""
 

@@ -13,7 +13,8 @@ from gifster.settings import Settings
 
 MODELS = [
     models.User, models.Token, models.Gif, models.Likeness, models.Tag, models.GifTag,
-    models.Finding, models.DamagedFile, models.FileCheck, models.WriteProbe, *TABLES,
+    models.Finding, models.DamagedFile, models.FileCheck, models.WriteProbe, models.KeptUpload,
+    *TABLES,
 ]  # fmt: skip
 
 ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]

@@ -1,5 +1,6 @@
 """Rate limits and quotas: too often is a 429 that says when to come again, too much a 403."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +9,7 @@ import pytest
 
 from gifster import accounts, library
 from gifster.api.limits import RateLimited, RateLimits
-from gifster.database import db
-from gifster.models import Gif, ImageUploader, User
+from gifster.models import ImageUploader, User
 from gifster.settings import Limits, Settings
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
@@ -229,6 +229,63 @@ def test_a_cookie_is_secure_if_the_proxy_says_https_and_not_if_the_client_does(w
     assert "secure" in cookie("203.0.113.66", **{"X-Forwarded-Proto": "https"}).lower()
 
 
+PAGE = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
+TOO_MANY_TAGS = ",".join(f"tag{number}" for number in range(21))
+
+
+def send_form(web: Stack, headers: dict[str, str], kept: str = "", tags: str = TOO_MANY_TAGS):
+    file = ("", b"") if kept else ("a.gif", GIF)
+    fields = {"tags": tags, "image_cache": kept}
+    return web.client.post("/gifs", files={"image": file}, data=fields, headers=PAGE | headers)
+
+
+def kept_of(answer) -> str:
+    return re.search(r'name="image_cache" value="([^"]+)"', answer.text)[1]
+
+
+@pytest.mark.parametrize("who", ["a user", "nobody"])
+def test_a_form_sent_again_and_again_takes_the_place_of_one_file(web: Stack, who: str):
+    address = "192.0.2.50" if who == "nobody" else "192.0.2.51"
+    headers = from_(address) | (sign_up(web, address) if who == "a user" else {})
+    before = files_below(web.var / "cache")
+
+    answer = send_form(web, headers)
+    for _ in range(2):
+        answer = send_form(web, headers, kept_of(answer))
+        assert answer.status_code == 422
+    assert len(files_below(web.var / "cache")) == len(before) + 1
+    accepted = send_form(web, headers, kept_of(answer), "cats")
+
+    assert accepted.status_code == 303
+    assert len(files_below(web.var / "cache")) == len(before) + 1
+
+
+def test_nobody_elses_kept_file_is_taken(web: Stack):
+    ann = from_("192.0.2.70") | sign_up(web, "192.0.2.70")
+    ben = from_("192.0.2.71") | sign_up(web, "192.0.2.71")
+    of_ann, of_nobody = kept_of(send_form(web, ann)), kept_of(send_form(web, from_("192.0.2.72")))
+
+    for kept, headers in [
+        (of_ann, ben),
+        (of_ann, from_("192.0.2.70")),
+        (of_nobody, ben),
+        (of_nobody, from_("192.0.2.73")),
+    ]:
+        answer = send_form(web, headers | {"Accept": "*/*"}, kept, "cats")
+        assert refused(answer, "cache_id_invalid", 422)
+    assert send_form(web, from_("192.0.2.72"), of_nobody, "cats").status_code == 303
+
+
+def test_a_form_that_comes_twice_makes_one_gif(web: Stack):
+    headers = from_("192.0.2.75") | sign_up(web, "192.0.2.75")
+    kept = kept_of(send_form(web, headers))
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda _: send_form(web, headers, kept, "cats"), range(2)))
+
+    assert sorted(answer.status_code for answer in answers) == [303, 422]
+
+
 def test_changes_are_limited(web: Stack):
     headers = from_("203.0.113.67") | sign_up(web, "203.0.113.67")
     gif_id = upload(web, headers).json()["id"]
@@ -296,24 +353,6 @@ def cached() -> CachedFile:
     writer = CacheWriter(ImageUploader, "a.gif")
     writer.write(GIF)
     return writer.finish()
-
-
-def test_uploads_at_once_cannot_share_the_last_place(booted: Settings):
-    ann = accounts.sign_up("ann@example.org", "correct horse")
-    quota = library.Quota(gifs=3, bytes=10**9)
-    files = [cached() for _ in range(8)]
-
-    def add(file: CachedFile) -> bool:
-        with db.connection_context():
-            try:
-                library.add_gif(file, user=ann, quota=quota)
-            except library.Denied:
-                return False
-            return True
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(add, files)) == 3
-    assert Gif.select().where(Gif.user == ann).count() == 3
 
 
 @pytest.mark.parametrize("owner", ["ann", "nobody"])

@@ -3,18 +3,20 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gifster import accounts, library
+from gifster import accounts, kept, library
 from gifster.database import db
 from gifster.jobs import transaction
-from gifster.models import Gif, ImageUploader, User
+from gifster.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.settings import Settings
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.rows import locked_row
+from gifster.uploads.sources import cache_id, take_in_again
 from tests import images
 from tests.stack import eventually
 
@@ -100,3 +102,67 @@ def test_a_replacement_counts_for_the_owner(booted: Settings, monkeypatch: pytes
     quota = library.Quota(gifs=9, bytes=len(LARGE) - 1)
     assert tried(library.replace_image, gif.id, admin, files[0], quota)
     assert not tried(library.replace_image, gif.id, admin, cached(LARGE), quota)
+
+
+# The files that refused forms keep.
+
+
+def again(file: CachedFile) -> CachedFile:
+    """The file of a form that is sent again."""
+    return take_in_again(ImageUploader, cache_id(file, "somebody"), "somebody")
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
+    user, quota = someone(who), library.Quota(gifs=9, bytes=2 * len(GIF) + 10)
+    first = cached()
+    kept.keep(first, user, quota)
+    kept.keep(first, user, quota)  # refused once more
+    kept.keep(cached(), user, quota)
+
+    assert not tried(kept.keep, cached(), user, quota)
+    assert not tried(library.add_gif, cached(), user=user, quota=quota)
+    gif = library.add_gif(again(first), user=user, quota=quota)
+    assert not tried(library.add_gif, cached(), user=user, quota=quota)
+    library.delete_gif(gif.id, user)
+    assert tried(library.add_gif, cached(), user=user, quota=quota)
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_forms_refused_at_once_cannot_share_the_last_place(booted: Settings, who: str):
+    user, quota = someone(who), library.Quota(gifs=9, bytes=3 * len(GIF))
+    files = [cached() for _ in range(12)]
+    ready = threading.Barrier(12)
+
+    def keep(file: CachedFile) -> bool:
+        ready.wait()
+        return tried(kept.keep, file, user, quota)
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(keep, files)) == 3
+
+
+def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
+    quota = library.Quota(gifs=1, bytes=10**9)
+    library.add_gif(cached(), quota=quota)
+    file = cached()
+    kept.keep(file, None, quota)
+
+    assert not tried(library.add_gif, again(file), quota=quota)
+    assert KeptUpload.select().count() == 1
+    ours = Gif.get()
+    library.replace_image(ours.id, None, again(file), quota)
+    assert KeptUpload.select().count() == 0
+
+
+def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
+    old, young = cached(), cached()
+    for file in (old, young):
+        kept.keep(file, None, None)
+    hour_ago = now() - kept.MOST_AGE - timedelta(seconds=1)
+    KeptUpload.update(kept_at=hour_ago).where(KeptUpload.key == old.key).execute()
+
+    assert kept.forget_expired() == 1
+
+    assert (old.exists(), young.exists()) == (False, True)
+    assert [row.key for row in KeptUpload.select()] == [young.key]

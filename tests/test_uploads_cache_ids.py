@@ -1,6 +1,6 @@
 """Cache ids that are for somebody: nobody else's are taken, and the file is handed on, not copied.
-Whoever saves it first has it, whatever fails or comes twice. `test_uploads_sources.py` has those for
-nobody."""
+Whoever saves it first has it, whatever fails or comes twice. `test_uploads_sources.py` has those
+for nobody."""
 
 import gc
 import threading

@@ -4,7 +4,7 @@ import logging
 
 import dramatiq
 
-from gifster import accounts, file_checks, library
+from gifster import accounts, file_checks, kept, library
 from gifster.actors.setup import settings
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
@@ -17,8 +17,9 @@ _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
-    """Remove what crashes have left behind, and sessions that are over. Read a share of the stored
-    files, to see whether they are what was stored."""
+    """Remove what crashes have left behind, files of forms that nobody sent again, and sessions
+    that are over. Read a share of the stored files, to see whether they are what was stored."""
+    forgotten = kept.forget_expired()
     found = sweep(repair=True)
     if settings.uploads.deep_check_days:
         try:
@@ -33,4 +34,5 @@ def clean_up() -> None:
         logger.log(_LEVELS.get(left.why, logging.INFO), "sweep left alone %s", left)
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
     log = logger.error if counts["held_back"] else log
-    log("swept %s expired_tokens=%d", " ".join(f"{k}={v}" for k, v in counts.items()), ended)
+    swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
+    log("swept %s expired_kept=%d expired_tokens=%d", swept, forgotten, ended)

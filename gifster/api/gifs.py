@@ -57,7 +57,7 @@ class Gifs:
             gif = await self._fetch(await json_object(self.context, req), user)
             await _answer(self.context, resp, gif, falcon.HTTP_202)
             return
-        async with upload_form(self.context, req) as form:
+        async with upload_form(self.context, req, user) as form:
             gif = await self.context.run(accept_upload, form, user, self.context.quota)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
 
@@ -120,7 +120,7 @@ class GifImage:
         # Before the body is read.
         await self.context.run_unconnected(self.context.limits.upload, req, user)
         await self.context.run(library.gif_to_change, gif_id, user)
-        async with upload_form(self.context, req) as form:
+        async with upload_form(self.context, req, user) as form:
 
             def work() -> Gif:
                 cached = form.require_image()

@@ -55,6 +55,7 @@ class Gallery(Page):
         req: Any,
         resp: Any,
         form: UploadForm | None = None,
+        kept: str = "",
         refusal: LibraryError | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
@@ -77,13 +78,13 @@ class Gallery(Page):
             max_tags=library.MAX_TAGS,
             max_tag=library.MAX_TAG,
             form=form or UploadForm(),
-            kept=form.keep() if form is not None else "",
+            kept=kept,
             refusal=refusal,
         )
 
     async def on_post_upload(self, req: Any, resp: Any) -> None:
         user = await require_uploader(self.context, req)
-        async with upload_form(self.context, req) as form:
+        async with upload_form(self.context, req, user) as form:
             try:
                 gif = await self.context.run(accept_upload, form, user, self.context.quota)
             except (library.Invalid, library.Denied) as error:
@@ -91,7 +92,8 @@ class Gallery(Page):
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
                     raise
                 resp.status = problem_for(error).status
-                await self._show(req, resp, form, error)
+                kept = await self.context.run(form.keep, user, self.context.quota)
+                await self._show(req, resp, form, kept, error)
                 return
         raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
 

@@ -18,10 +18,12 @@ from falcon.asgi.multipart import MultipartForm
 from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
+from gifster import kept, library
 from gifster.api.context import Context
 from gifster.api.memory import trim
 from gifster.api.problems import Problem
-from gifster.models import ImageUploader
+from gifster.library import Quota
+from gifster.models import ImageUploader, User
 from gifster.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
@@ -47,6 +49,8 @@ class UploadForm:
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     cached: CachedFile | None = None
+    #: Whom the cache id of the file is for: a user, or the address of somebody without an account.
+    owner: str = ""
 
     def first(self, name: str) -> str:
         """The first value of a field, or an empty text."""
@@ -62,15 +66,22 @@ class UploadForm:
             raise Problem(422, "image_missing", "Send the file in the multipart field `image`.")
         return self.cached
 
-    def keep(self) -> str:
-        """Leave the file in the cache, for the form to be sent again.
+    def keep(self, user: User | None, quota: Quota | None) -> str:
+        """Leave the file in the cache, for the form to be sent again (in a thread).
 
         Returns:
-          the value of the form's hidden field `image_cache`.
+          the value of the form's hidden field `image_cache`; empty if there is no file, or if the
+          user's quota has no room for it.
         """
-        kept = cache_id(self.cached) if self.cached is not None else ""
+        if self.cached is None:
+            return ""
+        try:
+            kept.keep(self.cached, user, quota)
+        except library.Denied:
+            return ""
+        text = cache_id(self.cached, self.owner)
         self.cached = None
-        return kept
+        return text
 
     def handed_over(self) -> None:
         """Called in the thread that has committed the row: the file is the row's from now on."""
@@ -78,11 +89,15 @@ class UploadForm:
 
 
 @asynccontextmanager
-async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
+async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIterator[UploadForm]:
     """Receive a multipart form with a file in the field `image`; or, in `image_cache`, what stands
     for the file that the form had when it was refused.
 
-    The file is removed at the end of the `async with` block, unless it was `handed_over()`.
+    The file is removed at the end of the `async with` block, unless it was `handed_over()`. A file
+    that `image_cache` stands for stays until it is used, or too old.
+
+    Parameters:
+      user: who sends it. The hidden field of somebody else's form is refused.
 
     Raises:
       Problem, MultipartParseError, UploadError: the body is not acceptable.
@@ -95,7 +110,8 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
     limit = ImageUploader.max_bytes + SMALL_BYTES
     if (req.content_length or 0) > limit:
         ImageUploader.check_bytes(req.content_length)
-    form = UploadForm()
+    address = context.limits.address(req)
+    form = UploadForm(owner=f"address:{address}" if user is None else f"user:{user.id}")
     context.memory.taken()
     try:
         body = BufferedReader(guarded(req.stream, context.settings.web, limit), READ_BYTES)
@@ -113,12 +129,12 @@ async def upload_form(context: Context, req: Any) -> AsyncIterator[UploadForm]:
                 raise
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
-                take_in_again, ImageUploader, form.first("image_cache")
+                take_in_again, ImageUploader, form.first("image_cache"), form.owner
             )
         yield form
     finally:
         if form.cached is not None:
-            await context.write(form.cached.delete)
+            await context.write(form.cached.discard)
         if context.memory.given_back():
             await context.write(trim)
 

@@ -50,8 +50,8 @@ class CachedFile:
 
     #: Gives who has the file in hand, as long as no row names it. None: a row may name it.
     _holder: ClassVar[Any] = None
-    #: By whose rules the file was checked when it came, and when that was (seconds since the epoch).
-    #: None of a file that came in another way than by a `CacheWriter`, or that a row names.
+    #: By whose rules the file was checked when it came, and when (seconds since the epoch). None of
+    #: a file that came in another way than by a `CacheWriter`, or that a row names.
     _checked: ClassVar[tuple[type[Limits], float] | None] = None
     #: Whether others may get at the file, by a cache id that hands it on (see `sources`).
     _shared: ClassVar[bool] = False

@@ -263,7 +263,7 @@ class DirectUpload:
     cache_id: str
 
 
-def presign(
+def presign(  # noqa: PLR0913, PLR0917
     rules: type[Limits],
     filename: str,
     size: int,
