@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gifster.hosts import host_entry, public_url
+
 PREFIX = "GIFSTER_"
 #: What Dramatiq's own keys in Redis begin with.
 NAMESPACE = "dramatiq"
@@ -63,6 +65,8 @@ def _rate(text: str) -> str:
 
 
 Rate = Annotated[str, AfterValidator(_rate)]
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+HostEntry = Annotated[str, AfterValidator(host_entry)]
 
 
 class SettingsError(Exception):
@@ -85,6 +89,10 @@ class Web(Section):
     client_address_header: HeaderName = "X-Forwarded-For"
     client_scheme_header: HeaderName = "X-Forwarded-Proto"
     client_host_header: HeaderName = "Host"
+    #: The address that people use, scheme and host. Empty: not known.
+    public_url: PublicUrl = ""
+    #: Further hosts to answer for.
+    hosts: list[HostEntry] = []
 
 
 class Database(Section):

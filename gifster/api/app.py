@@ -9,10 +9,11 @@ import falcon.asgi
 from gifster.api import health, jobs, pages, problems
 from gifster.api.context import Context
 from gifster.api.gifs import GifImage, Gifs, OneGif
+from gifster.api.hosts import Hosts, SameOrigin
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import STATIC, FixedFiles, Headers, SameOrigin, ShortHeaders
+from gifster.api.middleware import STATIC, FixedFiles, Headers, ShortHeaders
 from gifster.api.openapi import OpenApi
 from gifster.api.users import Users
 from gifster.boot import MEDIA, boot
@@ -31,8 +32,9 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
             RequestMetrics(),
             Headers(settings.store),
             ShortHeaders(),
+            Hosts(settings.web),
             FixedFiles(),
-            SameOrigin(),
+            SameOrigin(settings.web),
         ]
     )
     app.resp_options.static_media_types = {

@@ -85,7 +85,7 @@ def _sign_in_first() -> Problem:
 
 async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:
     """Give the browser a session cookie."""
-    days = context.settings.auth.session_days
+    web, days = context.settings.web, context.settings.auth.session_days
     secret = await context.run(accounts.issue_token, user, days)
     resp.set_cookie(
         COOKIE,
@@ -94,7 +94,7 @@ async def start_session(context: Context, req: Any, resp: Any, user: User) -> No
         path="/",
         http_only=True,
         same_site="Lax",
-        secure=scheme(req, context.settings.web) == "https",
+        secure="https" in (scheme(req, web), web.public_url.partition(":")[0]),
     )
 
 

@@ -1,4 +1,5 @@
-"""What every request meets: headers for browsers, the methods of fixed files, foreign forms."""
+"""What every request meets: headers for browsers, and the methods of fixed files. Hosts and foreign
+forms are in `hosts`."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,24 +94,3 @@ class FixedFiles:
         fixed = req.path.startswith((MEDIA + "/", STATIC + "/"))
         if fixed and req.method not in SAFE_METHODS:
             raise falcon.HTTPMethodNotAllowed(sorted(SAFE_METHODS))
-
-
-class SameOrigin:
-    """Refuses what a page of another site makes a browser send, with our cookie on it.
-
-    Browsers say where a request comes from (`Sec-Fetch-Site`, Fetch Metadata; older ones `Origin`);
-    programs say nothing, and carry no cookie. So no token is needed in forms.
-    """
-
-    async def process_request(self, req: Any, resp: Any) -> None:
-        if req.method in SAFE_METHODS:
-            return
-        site = req.get_header("Sec-Fetch-Site")
-        origin = req.get_header("Origin")
-        foreign = (
-            site not in ("same-origin", "none")
-            if site is not None
-            else origin is not None and urlsplit(origin).netloc != req.get_header("Host")
-        )
-        if foreign:
-            raise Problem(403, "cross_site", "That was sent by a page of another site.")

@@ -1,0 +1,145 @@
+"""Names of hosts as HTTP and URLs write them, and which of them are ours.
+
+A stranger can make a name of theirs lead here (DNS rebinding): a browser then takes the stranger's
+page and this server for one site. The guard is a list of names, as Django's `ALLOWED_HOSTS`.
+Addresses and names without a dot need no entry: strangers have no say over where those lead.
+"""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+
+LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST = re.compile(
+    rf"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>{LABEL}(\.{LABEL})*)\.?)(:(?P<port>[0-9]{{0,5}}))?"
+)
+LONGEST_NAME = 253
+PORTS = {"http": 80, "https": 443}
+
+
+def parse_host(text: str) -> tuple[str, int | None]:
+    """The name or address, in lower case and without a dot at its end; the port, or None.
+
+    Parameters:
+      text: `uri-host [":" port]` (RFC 9110, 7.2), with an IPv6 address in brackets.
+
+    Raises:
+      ValueError: the text is malformed, or has user information or a zone.
+    """
+    found = HOST.fullmatch(text)
+    if found is None or len(found["v6"] or found["name"]) > LONGEST_NAME:
+        raise ValueError(f"{text[:100]!r} is not a host")
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and port > 65_535:
+        raise ValueError(f"{port} is not the port of a host")
+    if found["v6"] is None:
+        return found["name"].lower(), port
+    try:
+        return str(ipaddress.IPv6Address(found["v6"])), port
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is not the address of a host") from None
+
+
+def parse_origin(text: str) -> tuple[str, str, int]:
+    """The scheme, host and port of a web page's origin (RFC 6454, 7).
+
+    Raises:
+      ValueError: the text is malformed, or no web page's origin (`null`).
+    """
+    scheme, _, rest = text.partition("://")
+    if scheme not in PORTS:
+        raise ValueError(f"{text[:100]!r} is not the origin of a web page")
+    try:
+        host, port = parse_host(rest)
+    except ValueError as error:
+        raise ValueError(f"{text[:100]!r} is not an origin: {error}") from None
+    return scheme, host, port or PORTS[scheme]
+
+
+def public_url(text: str) -> str:
+    """The setting `web.public_url` as browsers write the origin of a page: in lower case and ASCII,
+    without a default port, and without a slash at the end.
+
+    Raises:
+      ValueError: it is neither empty nor such an address.
+    """
+    if not text:
+        return ""
+    scheme, _, rest = text.lower().removesuffix("/").partition("://")
+    try:
+        scheme, host, port = parse_origin(f"{scheme}://{_in_ascii(rest)}")
+    except ValueError:
+        raise ValueError("must be like https://gifs.example.org, without a path") from None
+    written = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{written}" + ("" if port == PORTS[scheme] else f":{port}")
+
+
+def host_entry(text: str) -> str:
+    """An entry of the setting `web.hosts`, in lower case and ASCII.
+
+    Raises:
+      ValueError: it is no name, no name with a dot before it, no address, no network and no star.
+    """
+    try:
+        return str(ipaddress.ip_network(text.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        name, port = parse_host(_in_ascii(text.removeprefix(".")))
+    except ValueError:
+        name, port = "", None
+    if text == "*" or (name and port is None and not text.endswith(":")):
+        return text if text == "*" else f".{name}" if text.startswith(".") else name
+    raise ValueError(
+        "must be names like gifs.example.org, .example.org (with all names below it), addresses, "
+        'networks like 10.0.0.0/8, or "*"'
+    )
+
+
+def _in_ascii(host: str) -> str:
+    """Browsers send names of other scripts in Punycode (RFC 5891)."""
+    return host if host.isascii() else host.encode("idna").decode("ascii")
+
+
+class HostRules:
+    """Which hosts are ours.
+
+    Parameters:
+      url: the public address of this installation, as `public_url()` gives it; empty if it is not
+        known.
+      entries: more hosts, as `host_entry()` gives them.
+    """
+
+    def __init__(self, url: str, entries: Sequence[str]) -> None:
+        self._public = bool(url)
+        self._all = "*" in entries
+        self._networks = []
+        self._names = {parse_origin(url)[1]} if url else _names_of_this_machine()
+        self._suffixes = (".localhost", *(entry for entry in entries if entry.startswith(".")))
+        for entry in entries:
+            try:
+                self._networks.append(ipaddress.ip_network(entry))
+            except ValueError:
+                self._names.add(entry.removeprefix("."))
+
+    def allow(self, host: str) -> bool:
+        """Whether a host, as `parse_host()` gives it, is ours."""
+        if self._all or host in self._names or host.endswith(self._suffixes):
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # No public DNS has a name without a dot: localhost, a container, a machine at home.
+            return "." not in host
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        # Where the public name is known, addresses are for the operator's own: probes, scrapers and
+        # proxies that pass their own Host.
+        inside = not self._public or not address.is_global
+        return inside or any(address in network for network in self._networks)
+
+
+def _names_of_this_machine() -> set[str]:
+    name = socket.gethostname().lower()
+    return {name, f"{name.partition('.')[0]}.local"}
