@@ -1,12 +1,11 @@
-"""What the application does with people: signing up, the one welcome mail, logging in, tokens.
+"""What the application does with people: signing up, the one welcome mail, logging in. Sessions and
+tokens are in `tokens`.
 
 Like `library.py`: plain synchronous functions, with a database connection around them.
 """
 
-import hashlib
 import logging
 import secrets
-from datetime import timedelta
 
 import argon2
 import peewee
@@ -15,7 +14,21 @@ from gifster.database import db
 from gifster.jobs import enqueue, transaction
 from gifster.library import Conflict, Denied, Invalid, NotFound
 from gifster.mailers import NotDelivered, Transport, WelcomeMailer
-from gifster.models import Token, User, now
+from gifster.models import User, now
+from gifster.tokens import forget_expired_tokens, issue_token, revoke_token, user_for_token
+
+__all__ = [
+    "admins",
+    "deliver_welcome",
+    "find_user",
+    "forget_expired_tokens",
+    "issue_token",
+    "log_in",
+    "revoke_token",
+    "set_admin",
+    "sign_up",
+    "user_for_token",
+]
 
 logger = logging.getLogger("gifster.accounts")
 
@@ -103,62 +116,30 @@ def log_in(email: str, password: str) -> User:
     return user
 
 
+def find_user(email: str) -> User:
+    """The user with that address.
+
+    Raises:
+      NotFound: there is no account with it.
+    """
+    user: User | None = User.get_or_none(User.email == email.strip().lower())
+    if user is None:
+        raise NotFound("account_not_found", f"There is no account with the address {email}.")
+    return user
+
+
 def set_admin(email: str, is_admin: bool = True) -> User:
     """Make somebody an admin, or no admin any more.
 
     Raises:
       NotFound: there is no account with that address.
     """
-    mine = User.email == email.strip().lower()
-    if not User.update(is_admin=is_admin).where(mine).execute():
-        raise NotFound("account_not_found", f"There is no account with the address {email}.")
-    user: User = User.get(mine)
+    user = find_user(email)
+    User.update(is_admin=is_admin).where(User.id == user.id).execute()
+    user.is_admin = is_admin
     return user
 
 
 def admins() -> list[User]:
     """The admins, by address."""
     return list(User.select().where(User.is_admin).order_by(User.email))
-
-
-def issue_token(user: User, days: int | None = None) -> str:
-    """A new secret that stands for the user: a browser's session, or a program's token.
-
-    Parameters:
-      days: how long it holds; None for until it is revoked.
-
-    Returns:
-      the secret. It is not kept anywhere, so it cannot be shown again.
-    """
-    secret = secrets.token_urlsafe(32)
-    expires_at = None if days is None else now() + timedelta(days=days)
-    Token.create(digest=_digest(secret), user=user, expires_at=expires_at)
-    return secret
-
-
-def user_for_token(secret: str) -> User | None:
-    """The user that a secret stands for, if it still does."""
-    token = (
-        Token.select(Token, User)
-        .join(User)
-        .where(
-            Token.digest == _digest(secret),
-            Token.expires_at.is_null() | (Token.expires_at > now()),
-        )
-        .get_or_none()
-    )
-    return None if token is None else token.user
-
-
-def revoke_token(secret: str) -> None:
-    """Make a secret worthless."""
-    Token.delete().where(Token.digest == _digest(secret)).execute()
-
-
-def forget_expired_tokens() -> int:
-    """Delete the tokens that hold no longer. Returns how many."""
-    return int(Token.delete().where(Token.expires_at <= now()).execute())
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
@@ -55,6 +56,17 @@ class Conflict(LibraryError):
 
 class Denied(LibraryError):
     """The person may not do that."""
+
+
+class Reach(Enum):
+    """Which GIFs somebody may change."""
+
+    #: Their own. Those without an owner belong to people who have not signed in.
+    OWN = "own"
+    #: Also those without an owner, where anybody may write.
+    OWNERLESS = "ownerless"
+    #: All: an admin.
+    ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,11 @@ def add_gif(
 
 
 def replace_image(
-    gif_id: str, user: User | None, cached: CachedFile, quota: Quota | None = None
+    gif_id: str,
+    user: User | None,
+    cached: CachedFile,
+    quota: Quota | None = None,
+    reach: Reach = Reach.OWN,
 ) -> Gif:
     """Give a GIF another image. The present one stays until the new one is stored.
 
@@ -115,8 +131,8 @@ def replace_image(
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
       Denied: the quota of the GIF's owner is used up.
     """
-    gif = gif_to_change(gif_id, user)
-    owner = gif.user if gif.user_id else None
+    gif = gif_to_change(gif_id, user, reach)
+    owner = User.get_or_none(User.id == gif.user_id)
     gif.image, gif.bytes, gif.sha256 = cached, cached.bytes, cached.sha256
     try:
         with transaction(db):
@@ -175,7 +191,12 @@ def _no_longer_kept(cached: CachedFile) -> None:
 
 
 def edit_gif(
-    gif_id: str, user: User | None, *, title: str | None = None, tags: Iterable[str] | None = None
+    gif_id: str,
+    user: User | None,
+    *,
+    title: str | None = None,
+    tags: Iterable[str] | None = None,
+    reach: Reach = Reach.OWN,
 ) -> Gif:
     """Change the title or the tags; None leaves them as they are.
 
@@ -183,7 +204,7 @@ def edit_gif(
       Invalid: the title is empty or too long, or a tag is too long.
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
-    gif = gif_to_change(gif_id, user)
+    gif = gif_to_change(gif_id, user, reach)
     names = None if tags is None else _tag_names(tags)
     if title is not None:
         gif.title = _title(title)
@@ -201,13 +222,13 @@ def edit_gif(
     return gif
 
 
-def delete_gif(gif_id: str, user: User | None) -> None:
+def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None:
     """Delete a GIF. Its files go as soon as a worker comes to it.
 
     Raises:
       NotFound, Denied: as `gif_to_change()`.
     """
-    gif_to_change(gif_id, user).delete_instance()
+    gif_to_change(gif_id, user, reach).delete_instance()
 
 
 def get_gif(gif_id: str) -> Gif:
@@ -227,19 +248,24 @@ def get_gifs(gif_ids: Sequence[str]) -> list[Gif]:
     return list(Gif.select().where(Gif.id.in_(gif_ids)))
 
 
-def gif_to_change(gif_id: str, user: User | None) -> Gif:
+def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
     """The GIF of that id, for somebody who is going to change it.
 
-    One with an owner is changed by its owner only; one without, by whoever may write.
+    Parameters:
+      user: who; None is somebody who has not signed in, and may write all the same.
+      reach: which GIFs they may change.
 
     Raises:
       NotFound: there is none.
-      Denied: it is somebody else's.
+      Denied: it is somebody else's (`not_yours`), or nobody's (`no_owner`).
     """
     gif = get_gif(gif_id)
-    if gif.user_id is not None and (user is None or user.id != gif.user_id):
-        raise Denied("not_yours", "This GIF belongs to somebody else.")
-    return gif
+    own = gif.user_id == (None if user is None else user.id)
+    if own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS):
+        return gif
+    if gif.user_id is None:
+        raise Denied("no_owner", "This GIF has no owner, so only an admin may change it.")
+    raise Denied("not_yours", "This GIF belongs to somebody else.")
 
 
 def check_limit(limit: int) -> None:

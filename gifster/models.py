@@ -70,11 +70,20 @@ class User(BaseModel):
 
 
 class Token(BaseModel):
-    """A session of a browser, or a token of a program. Only the SHA-256 of the secret is kept."""
+    """A session of a browser, or a token of a program; see `tokens`. Only the SHA-256 of the secret
+    is kept."""
 
     digest = peewee.CharField(64, primary_key=True)
+    #: By which its user names it; no secret.
+    id = peewee.CharField(12, unique=True, default=new_id)
     user = peewee.ForeignKeyField(User, backref="tokens", on_delete="CASCADE")
+    kind = peewee.CharField(8, default="token")
+    name = peewee.CharField(100, default="")
+    scope = peewee.CharField(8, default="admin")
     created_at: Any = MomentField(default=now)
+    #: To the hour.
+    last_used_at: Any = MomentField(null=True)
+    #: None: it holds until it is revoked.
     expires_at: Any = MomentField(null=True)
 
 

@@ -240,7 +240,9 @@ class Mail(Section):
 
 class Auth(Section):
     anonymous_uploads: bool = False
-    session_days: int = Field(30, ge=1)
+    session_days: int = Field(30, ge=1, le=3_650)
+    #: Of tokens that are made without a word about their end.
+    token_days: int = Field(365, ge=1, le=3_650)
 
 
 class Limits(Section):

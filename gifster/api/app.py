@@ -15,6 +15,7 @@ from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import STATIC, FixedFiles, Headers, ShortHeaders
 from gifster.api.openapi import OpenApi
+from gifster.api.tokens import OneToken, Tokens
 from gifster.api.users import Users
 from gifster.boot import MEDIA, boot
 from gifster.jobs.parent import end_with_parent
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     watch = Watch(context)
     app.add_middleware(watch)
     gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
+    log_out = pages.LogOut(context)
     for path, resource, suffix in [
         ("/healthz", health.Health(), ""),
         ("/readyz", health.Readiness(context), ""),
@@ -55,6 +57,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/users", Users(context), ""),
+        ("/api/tokens", Tokens(context), ""),
+        ("/api/tokens/{token_id}", OneToken(context), ""),
         ("/api/jobs", jobs.Jobs(context), ""),
         ("/api/jobs/{job_id}", jobs.OneJob(context), ""),
         ("/api/jobs/{job_id}/retry", jobs.OneJob(context), "retry"),
@@ -74,7 +78,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ("/gifs/{gif_id}/delete", gif_page, "delete"),
         ("/signup", pages.SignUp(context), ""),
         ("/login", pages.LogIn(context), ""),
-        ("/logout", pages.LogOut(context), ""),
+        ("/logout", log_out, ""),
+        ("/logout/everywhere", log_out, "everywhere"),
         ("/jobs", JobsPage(context), ""),
     ]:
         _answer_head(resource, suffix)

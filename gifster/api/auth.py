@@ -1,55 +1,125 @@
-"""Who is asking: a session cookie or an API token, both looked up by `accounts`."""
+"""Who is asking, and what they may: by a session cookie or an API token (see `tokens`)."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from gifster import accounts, library
+from gifster import library, tokens
 from gifster.api.context import Context
 from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
-from gifster.models import User
+from gifster.library import Reach
+from gifster.models import Token, User
+from gifster.tokens import Kind, Scope
 
 COOKIE = "gifster_session"
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Somebody who may write: None for people who have not signed in; and which GIFs they may
+    change."""
+
+    user: User | None
+    reach: Reach
+
+
+async def current_token(context: Context, req: Any) -> Token | None:
+    """The token or session of the request, with its user. A token goes before a session.
+
+    Raises:
+      Problem: 401 for a token that stands for nobody (any more).
+    """
+    if hasattr(req.context, "token"):
+        token: Token | None = req.context.token
+        return token
+    scheme, _, secret = (req.get_header("Authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        token = await context.run(tokens.find_token, secret.strip(), Kind.TOKEN)
+        if token is None:
+            raise Problem(
+                401,
+                "token_invalid",
+                "The token is wrong, expired or revoked.",
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            )
+    else:
+        cookies = req.get_cookie_values(COOKIE)
+        token = await context.run(tokens.find_token, cookies[0], Kind.SESSION) if cookies else None
+    req.context.token = token
+    return token
 
 
 async def current_user(context: Context, req: Any) -> User | None:
     """The user that the request's token or session stands for.
 
     Raises:
-      Problem: 401 for a token that stands for nobody (any more).
+      Problem: 401, as `current_token()`.
     """
-    if hasattr(req.context, "user"):
-        user: User | None = req.context.user
-        return user
-    kind, _, token = (req.get_header("Authorization") or "").partition(" ")
-    if kind.lower() == "bearer":
-        user = await context.run(accounts.user_for_token, token.strip())
-        if user is None:
-            raise Problem(401, "token_invalid", "The token is wrong, expired or revoked.")
-    else:
-        cookies = req.get_cookie_values(COOKIE)
-        user = await context.run(accounts.user_for_token, cookies[0]) if cookies else None
-    req.context.user = user
-    return user
+    token = await current_token(context, req)
+    return None if token is None else token.user
+
+
+async def require_token(context: Context, req: Any, needed: Scope) -> Token:
+    """The token or session of somebody who is signed in.
+
+    Raises:
+      Problem: 401 for somebody who has to sign in first; 403 for a token of a lesser scope.
+    """
+    token = await current_token(context, req)
+    if token is None:
+        raise _sign_in_first()
+    require_scope(token, needed)
+    return token
+
+
+def require_scope(token: Token, needed: Scope) -> None:
+    """Raises `Problem` (403) for a token of a lesser scope (RFC 6750, 3.1)."""
+    if not Scope(token.scope).covers(needed):
+        raise Problem(
+            403,
+            "scope_insufficient",
+            f"The token has the scope {token.scope!r}, and this needs {needed.value!r}.",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
+        )
 
 
 async def require_writer(context: Context, req: Any) -> User | None:
     """The user, who may write; None where anonymous people may.
 
     Raises:
-      Problem: 401 for somebody who has to sign in first.
+      Problem: 401 for somebody who has to sign in first; 403 for a token that only reads.
     """
-    user = await current_user(context, req)
-    if user is None and not context.settings.auth.anonymous_uploads:
-        raise _sign_in_first()
-    return user
+    token = await current_token(context, req)
+    if token is None and context.settings.auth.anonymous_uploads:
+        return None
+    return (await require_token(context, req, Scope.WRITE)).user
+
+
+async def require_editor(context: Context, req: Any) -> Editor:
+    """Who may write, and which GIFs they may change.
+
+    Raises:
+      Problem: as `require_writer()`.
+    """
+    user = await require_writer(context, req)
+    return Editor(user, await reach_of(context, req))
+
+
+async def reach_of(context: Context, req: Any) -> Reach:
+    """Which GIFs whoever asks may change, if they may write at all. What others have is for admins,
+    and for no token of theirs that has not the scope."""
+    token = await current_token(context, req)
+    if token is not None and token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN):
+        return Reach.ALL
+    return Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
 
 
 async def require_uploader(context: Context, req: Any) -> User | None:
     """The user, who may add a GIF now. Asked before the body is read.
 
     Raises:
-      Problem: 401, as `require_writer()`.
+      Problem: as `require_writer()`.
       RateLimited: too many uploads of late.
       Denied: the quota is used up.
     """
@@ -64,11 +134,10 @@ async def require_admin(context: Context, req: Any) -> User:
     """The user, who is an admin.
 
     Raises:
-      Problem: 401 for somebody who has to sign in first, 403 for somebody who is no admin.
+      Problem: 401 for somebody who has to sign in first; 403 for a token without the scope `admin`,
+        and for somebody who is no admin.
     """
-    user = await current_user(context, req)
-    if user is None:
-        raise _sign_in_first()
+    user: User = (await require_token(context, req, Scope.ADMIN)).user
     if not user.is_admin:
         raise Problem(403, "admins_only", "This is for admins (gifster admins add ADDRESS).")
     return user
@@ -84,12 +153,18 @@ def _sign_in_first() -> Problem:
 
 
 async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:
-    """Give the browser a session cookie."""
+    """Give the browser a session cookie, in place of the session that it may have."""
     web, days = context.settings.web, context.settings.auth.session_days
-    secret = await context.run(accounts.issue_token, user, days)
+    before = req.get_cookie_values(COOKIE) or []
+
+    def work() -> str:
+        for secret in before:
+            tokens.revoke_token(secret)
+        return tokens.start_session(user, days)
+
     resp.set_cookie(
         COOKIE,
-        secret,
+        await context.run(work),
         max_age=days * 86_400,
         path="/",
         http_only=True,
@@ -99,7 +174,12 @@ async def start_session(context: Context, req: Any, resp: Any, user: User) -> No
 
 
 async def end_session(context: Context, req: Any, resp: Any) -> None:
-    """Make the browser's session cookie worthless, and take it back."""
+    """Make the browser's session worthless, and take its cookie back."""
     for secret in req.get_cookie_values(COOKIE) or []:
-        await context.run(accounts.revoke_token, secret)
+        await context.run(tokens.revoke_token, secret)
+    forget_session(resp)
+
+
+def forget_session(resp: Any) -> None:
+    """Take the browser's session cookie back."""
     resp.unset_cookie(COOKIE, path="/", same_site="Lax")

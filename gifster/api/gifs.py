@@ -6,7 +6,7 @@ from typing import Any
 import falcon
 
 from gifster import library
-from gifster.api.auth import require_uploader, require_writer
+from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm, json_object, upload_form
@@ -94,17 +94,19 @@ class OneGif:
         resp.media = await self.context.run(work)
 
     async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
-        user = await require_writer(self.context, req)
-        await self.context.run_unconnected(self.context.limits.edit, req, user)
+        editor = await require_editor(self.context, req)
+        await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
         changes = await json_object(self.context, req)
         title, tags = _title_and_tags(changes)
-        gif = await self.context.run(library.edit_gif, gif_id, user, title=title, tags=tags)
+        gif = await self.context.run(
+            library.edit_gif, gif_id, editor.user, title=title, tags=tags, reach=editor.reach
+        )
         await _answer(self.context, resp, gif, falcon.HTTP_200)
 
     async def on_delete(self, req: Any, resp: Any, gif_id: str) -> None:
-        user = await require_writer(self.context, req)
+        editor = await require_editor(self.context, req)
 
-        await self.context.run(library.delete_gif, gif_id, user)
+        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
         resp.status = falcon.HTTP_204
 
 
@@ -115,16 +117,18 @@ class GifImage:
         self.context = context
 
     async def on_put(self, req: Any, resp: Any, gif_id: str) -> None:
-        user = await require_writer(self.context, req)
+        editor = await require_editor(self.context, req)
 
         # Before the body is read.
-        await self.context.run_unconnected(self.context.limits.upload, req, user)
-        await self.context.run(library.gif_to_change, gif_id, user)
-        async with upload_form(self.context, req, user) as form:
+        await self.context.run_unconnected(self.context.limits.upload, req, editor.user)
+        await self.context.run(library.gif_to_change, gif_id, editor.user, editor.reach)
+        async with upload_form(self.context, req, editor.user) as form:
 
             def work() -> Gif:
                 cached = form.require_image()
-                gif = library.replace_image(gif_id, user, cached, self.context.quota)
+                gif = library.replace_image(
+                    gif_id, editor.user, cached, self.context.quota, editor.reach
+                )
                 form.handed_over()
                 return gif
 

@@ -6,7 +6,7 @@ The tests make requests from it, and hold the answers against it.
 from importlib.metadata import version
 from typing import Any
 
-from gifster import accounts, library, overview
+from gifster import accounts, library, overview, tokens
 from gifster.jobs import State
 from gifster.models import ImageUploader
 
@@ -15,7 +15,8 @@ Json = dict[str, Any]
 PROBLEMS = {
     400: "The request cannot be read, or asks for what makes no sense.",
     401: "Nobody is signed in, or the token is wrong, expired or revoked.",
-    403: "It belongs to somebody else, the quota is used up, or another site's page sent it.",
+    403: "It belongs to somebody else or to nobody, the token's scope is too narrow, the quota is "
+    "used up, or another site's page sent it.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
     409: "Somebody was there first.",
@@ -65,7 +66,12 @@ def document() -> Json:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The `token` that POST /api/users gave out.",
+                    "description": (
+                        "A `token` that POST /api/users or POST /api/tokens gave out. Its scope "
+                        "says what it may do: `read` looks, `write` also adds and changes GIFs, "
+                        "`admin` also manages tokens and, if its user is an admin, jobs and the "
+                        "GIFs of others."
+                    ),
                 }
             },
         },
@@ -159,6 +165,7 @@ def _paths() -> Json:
                 }}}, security=[],
             ),
         },
+        **_paths_of_tokens(),
         **_paths_of_jobs(),
         "/healthz": {"get": _operation("health", "Whether this process answers",
                                        {200: _ref("Health")})},
@@ -167,6 +174,46 @@ def _paths() -> Json:
         "/metrics": {"get": _operation("metrics", "Counts, in Prometheus's text format",
                                        {200: None})},
         "/openapi.json": {"get": _operation("openapi", "This document", {200: {"type": "object"}})},
+    }  # fmt: skip
+
+
+def _paths_of_tokens() -> Json:
+    """For people who are signed in, or have a token."""
+    name = {"type": "string", "minLength": 1, "maxLength": tokens.MAX_NAME}
+    days = {
+        "type": ["integer", "null"], "minimum": 1, "maximum": tokens.MAX_DAYS,
+        "description": "null: it holds until it is revoked. Left out: auth.token_days.",
+    }  # fmt: skip
+    return {
+        "/api/tokens": {
+            "get": _signed_in("listTokens", "One's own sessions and tokens, the newest first",
+                           {200: _list_of("Token")}, 401, 403),
+            "post": _signed_in(
+                "createToken", "Make a token; its secret is shown this once (scope admin)",
+                {201: _ref("NewToken")}, 400, 401, 403, 408, 413, 415, 422,
+                body={"application/json": {"schema": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": name,
+                        "scope": {"enum": list(tokens.Scope), "default": tokens.Scope.WRITE},
+                        "expires_in_days": days,
+                    },
+                    "additionalProperties": False,
+                }}},
+            ),
+            "delete": _signed_in(
+                "logOutEverywhere",
+                "End all one's own sessions, and revoke all tokens (scope admin)",
+                {200: _object(revoked={"type": "integer", "minimum": 0})}, 401, 403,
+            ),
+        },
+        "/api/tokens/{token_id}": _with("token_id") | {
+            "delete": _signed_in(
+                "revokeToken", "Revoke a token, or end a session (scope admin, or itself)",
+                {204: None}, 401, 403, 404,
+            ),
+        },
     }  # fmt: skip
 
 
@@ -212,8 +259,12 @@ def _paths_of_jobs() -> Json:
     }  # fmt: skip
 
 
-def _admins(*arguments: Any, **more: Any) -> Json:
+def _signed_in(*arguments: Any, **more: Any) -> Json:
     return _operation(*arguments, security=[{"token": []}], **more)
+
+
+def _admins(*arguments: Any, **more: Any) -> Json:
+    return _signed_in(*arguments, **more)
 
 
 def _with(parameter: str) -> Json:
@@ -321,6 +372,8 @@ def _schemas() -> Json:
         "GifList": _list_of("Gif"),
         **_schemas_of_jobs(),
         "NewUser": _object(id=text, name=text, email=text, token=text),
+        "Token": _object(**_token()),
+        "NewToken": _object(**_token(), token={**text, "description": "The secret."}),
         "Health": _object(status={"const": "ok"}),
         "Readiness": _object(
             status={"enum": ["ok", "unavailable"]},
@@ -334,6 +387,20 @@ def _schemas() -> Json:
             code={"type": "string", "pattern": "^[a-z_]+$"},
         ),
     }  # fmt: skip
+
+
+def _token() -> Json:
+    text, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
+    return {
+        "id": text,
+        "kind": {"enum": list(tokens.Kind), "description": "A browser's, or a program's."},
+        "name": {**text, "description": "Empty for a session."},
+        "scope": {"enum": list(tokens.Scope)},
+        "created_at": moment,
+        "last_used_at": {**_or_null(moment), "description": "To the hour."},
+        "expires_at": _or_null(moment),
+        "current": {"type": "boolean", "description": "Whether it is what asks."},
+    }
 
 
 def _schemas_of_jobs() -> Json:

@@ -6,12 +6,15 @@ from urllib.parse import urlencode
 
 import falcon
 
-from gifster import accounts, alike, library
+from gifster import accounts, alike, library, tokens
 from gifster.api.auth import (
+    current_token,
     current_user,
     end_session,
+    reach_of,
+    require_editor,
+    require_scope,
     require_uploader,
-    require_writer,
     start_session,
 )
 from gifster.api.context import Context
@@ -22,6 +25,7 @@ from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.api.representation import gifs_json
 from gifster.library import LibraryError
 from gifster.models import User
+from gifster.tokens import Scope
 
 PAGE_SIZE = 30
 
@@ -111,8 +115,9 @@ class GifPage(Page):
 
         gif, similar = await self.context.run(work)
         user = await current_user(self.context, req)
+        reach = await reach_of(self.context, req)
         try:
-            await self.context.run(library.gif_to_change, gif_id, user)
+            await self.context.run(library.gif_to_change, gif_id, user, reach)
             may_change = self.may_write(user)
         except library.Denied:
             may_change = False
@@ -123,8 +128,8 @@ class GifPage(Page):
         await self.render(req, resp, "card.html", gif=gif)
 
     async def on_post_delete(self, req: Any, resp: Any, gif_id: str) -> None:
-        user = await require_writer(self.context, req)
-        await self.context.run(library.delete_gif, gif_id, user)
+        editor = await require_editor(self.context, req)
+        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
         raise falcon.HTTPSeeOther("/")
 
 
@@ -186,11 +191,23 @@ class LogIn(AccountForm):
 
 
 class LogOut(Page):
-    """`/logout`."""
+    """`/logout`, and `/logout/everywhere`, which ends all sessions and tokens of the user."""
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        if await current_user(self.context, req) is None:
+            raise falcon.HTTPSeeOther("/login")
+        await self.render(req, resp, "logout.html")
 
     async def on_post(self, req: Any, resp: Any) -> None:
         await end_session(self.context, req, resp)
         _see(resp, "/")
+
+    async def on_post_everywhere(self, req: Any, resp: Any) -> None:
+        token = await current_token(self.context, req)
+        if token is not None:
+            require_scope(token, Scope.ADMIN)
+            await self.context.run(tokens.log_out_everywhere, token.user)
+        await self.on_post(req, resp)
 
 
 def _see(resp: Any, location: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gifster import alike, library
-from gifster.models import Gif, User, rfc3339
+from gifster.models import Gif, Token, User, rfc3339
 
 
 def gif_json(gif: Gif, tags: list[str], same_as: str | None) -> dict[str, Any]:
@@ -61,3 +61,18 @@ def whole_json(gif: Gif) -> dict[str, Any]:
 def user_json(user: User) -> dict[str, Any]:
     """A user, as the user may see it."""
     return {"id": user.id, "name": user.name, "email": user.email}
+
+
+def token_json(token: Token, current: Token) -> dict[str, Any]:
+    """A session or a token, as its user may see it. `current`: the one that asks."""
+    used_at, expires_at = token.last_used_at, token.expires_at
+    return {
+        "id": token.id,
+        "kind": token.kind,
+        "name": token.name,
+        "scope": token.scope,
+        "created_at": rfc3339(token.created_at),
+        "last_used_at": used_at and rfc3339(used_at),
+        "expires_at": expires_at and rfc3339(expires_at),
+        "current": token.id == current.id,
+    }

@@ -4,12 +4,13 @@ from typing import Any
 
 import falcon
 
-from gifster import accounts
+from gifster import accounts, tokens
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import user_json
 from gifster.models import User
+from gifster.tokens import Scope
 
 
 class Users:
@@ -27,7 +28,9 @@ class Users:
         def work() -> tuple[User, str]:
             self.context.limits.sign_up(req)
             user = accounts.sign_up(**values)
-            return user, accounts.issue_token(user)
+            # Without a browser it is all that the account has, to make narrower ones with, too.
+            days = self.context.settings.auth.token_days
+            return user, tokens.create_token(user, "sign-up", Scope.ADMIN, days)[1]
 
         user, token = await self.context.run(work)
         resp.status = falcon.HTTP_201

@@ -2,11 +2,13 @@
 
 import sys
 
-from gifster.cli import admins, files, jobs, processes, setup
+import click
+
+from gifster.cli import admins, files, jobs, processes, setup, users
 from gifster.cli.root import cli, say
 from gifster.settings import SettingsError
 
-__all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup"]
+__all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup", "users"]
 
 
 def main() -> None:

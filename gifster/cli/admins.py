@@ -29,6 +29,11 @@ def admins_add(address: str) -> None:
     """Make the account with that e-mail address an admin."""
     _set(address, True)
     say(f"{address} is an admin")
+    if number := _full_tokens(address):
+        say(
+            f"{number} API tokens of theirs have the scope admin, and may now do what admins may: "
+            f"see gifster tokens list {address}"
+        )
 
 
 @admins.command("remove")
@@ -37,6 +42,15 @@ def admins_remove(address: str) -> None:
     """Make the account with that e-mail address an ordinary one."""
     _set(address, False)
     say(f"{address} is no admin")
+
+
+def _full_tokens(address: str) -> int:
+    from gifster import accounts
+    from gifster.tokens import Kind, Scope, tokens_of
+
+    with open_database(settings_here()):
+        found = tokens_of(accounts.find_user(address))
+    return sum(token.kind == Kind.TOKEN and token.scope == Scope.ADMIN for token in found)
 
 
 def _set(address: str, is_admin: bool) -> None:

@@ -1,0 +1,101 @@
+"""Accounts and their tokens, for whoever runs the server: `users log-out`, `tokens list`, `add`,
+`revoke`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gifster.cli.root import Refused, cli, open_database, settings_here
+
+
+@cli.group()
+def users() -> None:
+    """Look after people's accounts."""
+
+
+@users.command("log-out")
+@click.argument("address")
+def users_log_out(address: str) -> None:
+    """End all sessions of the account with that address, and revoke all its tokens."""
+    from gifster import accounts, tokens
+
+    with _account_errors():
+        revoked = tokens.log_out_everywhere(accounts.find_user(address))
+    click.echo(f"logged out {address}: {revoked} sessions and tokens")
+
+
+@cli.group()
+def tokens() -> None:
+    """Give out, list and revoke API tokens."""
+
+
+@tokens.command("list")
+@click.argument("address")
+def tokens_list(address: str) -> None:
+    """List the sessions and tokens of the account with that address."""
+    from gifster import accounts
+    from gifster.tokens import tokens_of
+
+    with _account_errors():
+        found = tokens_of(accounts.find_user(address))
+    columns = ["id", "kind", "name", "scope", "created", "last used", "expires"]
+    table = Table(*columns, box=None, pad_edge=False)
+    for token in found:
+        moments = (token.created_at, token.last_used_at, token.expires_at)
+        table.add_row(token.id, token.kind, token.name, token.scope, *map(_day, moments))
+    if found:
+        Console(width=160, markup=False, highlight=False).print(table)
+    else:
+        click.echo("no sessions, no tokens")
+
+
+@tokens.command("add")
+@click.argument("address")
+@click.option("--name", required=True, help="What the token is for.")
+@click.option("--scope", type=click.Choice(["read", "write", "admin"]), default="write",
+              show_default=True)  # fmt: skip
+@click.option("--days", type=click.IntRange(1, 3650), help="How long it holds.")
+@click.option("--no-end", is_flag=True, help="It holds until it is revoked.")
+def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
+    """Make a token for the account with that address, and print it: it is shown this once."""
+    from gifster import accounts
+    from gifster.tokens import create_token
+
+    if days is not None and no_end:
+        raise click.UsageError("choose --days or --no-end")
+    if days is None and not no_end:
+        days = settings_here().auth.token_days
+    with _account_errors():
+        _, secret = create_token(accounts.find_user(address), name, scope, days)
+    click.echo(secret)
+
+
+@tokens.command("revoke")
+@click.argument("token_id", metavar="ID")
+def tokens_revoke(token_id: str) -> None:
+    """Revoke a token, or end a session, by its id (gifster tokens list ADDRESS)."""
+    from gifster.tokens import revoke
+
+    with _account_errors():
+        revoke(token_id)
+    click.echo(f"revoked {token_id}")
+
+
+@contextmanager
+def _account_errors() -> Iterator[None]:
+    """A connection to the database; what cannot be done is said in one line."""
+    from gifster.library import LibraryError
+
+    with open_database(settings_here()):
+        try:
+            yield
+        except LibraryError as error:
+            raise Refused(str(error)) from None
+
+
+def _day(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
