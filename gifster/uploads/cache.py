@@ -28,11 +28,14 @@ from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glanc
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
+from gifster.uploads.text import LONGEST, is_visible, one_line
 from gifster.uploads.validation import Limits
 
 logger = logging.getLogger("gifster.uploads")
 
 PIECE_BYTES = 128 * 1024
+#: The longest name that is kept of a file (characters).
+MAX_FILENAME = 255
 
 
 @dataclass(frozen=True)
@@ -281,14 +284,24 @@ def safe_name(filename: str) -> str:
 
 
 def clean_filename(name: str) -> str:
-    """A client's file name as a label: no folders, no control characters, at most 255 characters.
+    """A client's file name as a label: no folders, one line without control characters or overrides
+    of direction (see `text.one_line`), at most 255 characters, and something to see.
 
     Letters of all scripts stay. It is shown to people; it never becomes a path.
     """
     name = os.path.basename(name.replace("\\", "/"))
-    name = "".join(c for c in name if c.isprintable()).strip(" .")
-    if len(name) > 255:
-        stem, dot, extension = name.rpartition(".")
-        keep = dot + extension if stem and len(extension) <= 10 else ""
-        name = name[: 255 - len(keep)] + keep
-    return name or "upload"
+    name = one_line(_shortened(name, LONGEST)).strip(" .")
+    name = _shortened(name, MAX_FILENAME).strip(" .")
+    stem, dot, extension = name.rpartition(".")
+    if dot and not is_visible(stem):
+        name = f"upload.{extension}"
+    return name if is_visible(name) else "upload"
+
+
+def _shortened(name: str, most: int) -> str:
+    """A file name of at most so many characters, which keeps a short extension."""
+    if len(name) <= most:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    keep = dot + extension if stem and len(extension) <= 10 else ""
+    return name[: most - len(keep)] + keep

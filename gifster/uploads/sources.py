@@ -39,6 +39,7 @@ HAND_ON_S = 3000
 #: Escapes in a URI, as many as stand together. `urllib` takes them one by one, and has each in
 #: memory: 150 MB of them would be gigabytes.
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_FORM_ESCAPES = re.compile("%(?:22|0[AaDd])")
 
 
 #: What has been taken in of a form's parts, which can be read only once, and by whose rules.
@@ -68,7 +69,7 @@ def take_in(rules: type[Limits], source: Any, filename: str = "") -> CachedFile:
     if isinstance(source, (CachedFile, StoredFile)):
         return _copy(rules, source, filename)
     if hasattr(source, "stream") and hasattr(source, "filename"):
-        return _take_in_form_part(rules, source, filename or source.filename or "")
+        return _take_in_form_part(rules, source, filename or form_filename(source))
     if hasattr(source, "read"):
         name = getattr(source, "name", "")
         return _take_in(rules, source, filename or (name if isinstance(name, str) else ""))
@@ -92,6 +93,14 @@ def _take_in_form_part(rules: type[Limits], part: Any, filename: str) -> CachedF
     cached = _take_in(rules, part.stream, filename)
     _remember(rules, part, cached)
     return cached
+
+
+def form_filename(part: Any) -> str:
+    """The name of a form part's file. Browsers write a quotation mark as `%22` and line ends as
+    `%0D` and `%0A`, and a per cent sign as it is (WHATWG HTML, "multipart form data"); so only
+    these three are decoded."""
+    name = part.filename or ""
+    return _FORM_ESCAPES.sub(lambda escape: chr(int(escape[0][1:], 16)), name)
 
 
 def _was_taken(part: Any) -> bool:
@@ -151,20 +160,20 @@ async def take_in_part(
     if _was_taken(part):
         before: CachedFile = await run(_taken_before, rules, part)
         return before
-    writer = CacheWriter(rules, part.filename) if part.filename else None
+    writer = CacheWriter(rules, form_filename(part)) if part.filename else None
     cached: CachedFile | None = None
     gathered = bytearray()
     try:
         async for chunk in part.stream:
             gathered += chunk
             if len(gathered) >= PIECE_BYTES:
-                writer = writer or CacheWriter(rules, part.filename)
+                writer = writer or CacheWriter(rules, form_filename(part))
                 piece, gathered = gathered, bytearray()
                 await run(writer.write, piece)
                 del piece  # before the next one is gathered
         if writer is None and not gathered:
             return None
-        writer = writer or CacheWriter(rules, part.filename)
+        writer = writer or CacheWriter(rules, form_filename(part))
         await run(writer.write, gathered)
         gathered = bytearray()
         cached = await run(writer.finish_quickly)
