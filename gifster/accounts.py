@@ -6,13 +6,15 @@ Like `library.py`: plain synchronous functions, with a database connection aroun
 
 import logging
 import secrets
+from contextlib import suppress
 
 import argon2
 import peewee
 
+from gifster import addresses, texts
 from gifster.database import db
+from gifster.errors import Conflict, Denied, Invalid, NotFound
 from gifster.jobs import enqueue, transaction
-from gifster.library import Conflict, Denied, Invalid, NotFound
 from gifster.mailers import NotDelivered, Transport, WelcomeMailer
 from gifster.models import User, now
 from gifster.tokens import forget_expired_tokens, issue_token, revoke_token, user_for_token
@@ -32,46 +34,51 @@ __all__ = [
 
 logger = logging.getLogger("gifster.accounts")
 
-MIN_PASSWORD = 8
-MAX_PASSWORD = 1000
-
 # OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. More memory would let a
 # dozen people who log in at once take a gigabyte.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _nobody = _hasher.hash(secrets.token_hex())
 
 
-def sign_up(email: str, password: str, name: str = "") -> User:
+def sign_up(email: str, password: str, name: str = "", *, in_house: bool = False) -> User:
     """Make an account, and have the welcome mail sent.
 
     Parameters:
-      email: at most 254 characters; kept in lower case.
-      password: 8 to 1,000 characters; only its Argon2id hash is kept.
+      email: kept as `addresses.canonical()` has it.
+      password: 8 to 1,000 characters; only the Argon2id hash of `texts.password()` is kept.
       name: at most 100 characters; by default what is before the address's @.
+      in_house: whether addresses are taken that only lead somewhere in this network.
 
     Raises:
       Invalid: one of them does not do; says which.
       Conflict: there is an account with that address.
     """
-    email, name = email.strip().lower(), " ".join(name.split())
-    local, at, domain = email.partition("@")
-    if not (local and at and domain) or len(email) > 254 or not email.isprintable() or " " in email:
-        raise Invalid("email_invalid", "That is no e-mail address.")
-    if len(name) > 100 or not name.isprintable():
-        raise Invalid("name_invalid", "A name has at most 100 characters, all printable.")
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+    address = addresses.canonical(email, in_house=in_house)
+    name = texts.person(name) or address.partition("@")[0]
+    if not texts.MIN_PASSWORD <= len(password) <= texts.MAX_PASSWORD:
         raise Invalid(
-            "password_invalid", f"A password has {MIN_PASSWORD} to {MAX_PASSWORD:,} characters."
+            "password_invalid",
+            f"A password has {texts.MIN_PASSWORD} to {texts.MAX_PASSWORD:,} characters.",
         )
+    taken = "There is an account with that address already."
+    if _account(email) is not None:
+        raise Conflict("email_taken", taken)
     try:
         with transaction(db):
             user = User.create(
-                email=email, name=name or local[:100], password_hash=_hasher.hash(password)
+                email=address, name=name, password_hash=_hasher.hash(texts.password(password))
             )
             enqueue("send_welcome_email", user.id)
     except peewee.IntegrityError:
-        raise Conflict("email_taken", "There is an account with that address already.") from None
+        raise Conflict("email_taken", taken) from None
     return user
+
+
+def _account(email: str) -> User | None:
+    """The account of an address, however it is spelt: the one that has it as typed comes first."""
+    spellings = addresses.spellings(email)
+    found = {user.email: user for user in User.select().where(User.email.in_(spellings))}
+    return next((found[spelling] for spelling in spellings if spelling in found), None)
 
 
 def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
@@ -106,12 +113,8 @@ def log_in(email: str, password: str) -> User:
     Raises:
       Denied: there is none; does not say whether the address is known.
     """
-    user = User.get_or_none(User.email == email.strip().lower())
-    try:
-        _hasher.verify(user.password_hash if user else _nobody, password[:MAX_PASSWORD])
-    except argon2.exceptions.VerificationError:
-        user = None
-    if user is None:
+    user = _account(email)
+    if not _is_password(user.password_hash if user else _nobody, password) or user is None:
         raise Denied("login_failed", "The address or the password is wrong.")
     return user
 
@@ -122,10 +125,19 @@ def find_user(email: str) -> User:
     Raises:
       NotFound: there is no account with it.
     """
-    user: User | None = User.get_or_none(User.email == email.strip().lower())
+    user = _account(email)
     if user is None:
         raise NotFound("account_not_found", f"There is no account with the address {email}.")
     return user
+
+
+def _is_password(kept: str, password: str) -> bool:
+    password = password[: texts.MAX_PASSWORD]
+    # Earlier releases kept the hash of what was typed, whatever its normalization.
+    for one in dict.fromkeys([texts.password(password), password]):
+        with suppress(argon2.exceptions.VerificationError):
+            return _hasher.verify(kept, one)
+    return False
 
 
 def set_admin(email: str, is_admin: bool = True) -> User:

@@ -7,55 +7,33 @@ They are synchronous, know nothing of HTTP, and expect a database connection aro
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePath
 from typing import Any
 
 import peewee
 from peewee import SQL, fn
 
+from gifster import texts
 from gifster.database import db
+from gifster.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.jobs import transaction
 from gifster.models import Finding, Gif, GifTag, KeptUpload, Tag, User
+from gifster.texts import GIF_ID
 from gifster.uploads import CachedFile
 from gifster.uploads.rows import locked_row
 
-MAX_TITLE = 200
-MAX_TAG = 50
-MAX_TAGS = 20
 MAX_LIMIT = 100
+#: What a database's largest integer can hold.
+_MAX_MOMENT = 2**63 - 1
+_CURSOR = re.compile(rf"([0-9]{{1,19}})\.({GIF_ID.pattern})")
 #: PostgreSQL's name for the lock of the quota that people who have not signed in share.
 NOBODYS_QUOTA = 713706
 
-
-class LibraryError(Exception):
-    """Something that was asked for cannot be done. `code` is stable; the message is for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class BadQuery(LibraryError):
-    """A list was asked for in a way that makes no sense."""
-
-
-class NotFound(LibraryError):
-    """There is no such thing."""
-
-
-class Invalid(LibraryError):
-    """What was given does not do."""
-
-
-class Conflict(LibraryError):
-    """Somebody was there first."""
-
-
-class Denied(LibraryError):
-    """The person may not do that."""
+#: Defined elsewhere, and found here.
+__all__ = ["BadQuery", "Conflict", "Denied", "Invalid", "LibraryError", "NotFound"]
 
 
 class Reach(Enum):
@@ -90,18 +68,20 @@ def add_gif(
 
     Parameters:
       cached: the upload, complete in the cache. It belongs to the row from then on.
-      title: at most 200 characters; by default the file's name without its extension.
-      tags: at most 20, of at most 50 characters each.
+      title: at most `texts.MAX_TITLE` characters; by default the file's name without its
+        extension.
+      tags: at most `texts.MAX_TAGS`, of at most `texts.MAX_TAG` characters each.
       user: whose it is.
       quota: what the user may have; None is no end.
 
     Raises:
-      Invalid: the title or a tag is too long; nothing has been written.
+      Invalid: the title or a tag is too long, or has control characters; nothing has been
+        written.
       Denied: the quota is used up; nothing has been written.
       Conflict: the user was deleted at the same moment; nothing has been written.
     """
-    names = _tag_names(tags)
-    title = _title(title) or _title_from(cached.filename)
+    names = texts.tag_names(tags)
+    title = texts.title(title) or texts.title_from(cached.filename)
     gif = Gif(title=title, user=user, bytes=cached.bytes, sha256=cached.sha256)
     gif.image = cached
     try:
@@ -201,13 +181,13 @@ def edit_gif(
     """Change the title or the tags; None leaves them as they are.
 
     Raises:
-      Invalid: the title is empty or too long, or a tag is too long.
+      Invalid: the title is empty or too long, or a tag is too long, or one has control characters.
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
     gif = gif_to_change(gif_id, user, reach)
-    names = None if tags is None else _tag_names(tags)
+    names = None if tags is None else texts.tag_names(tags)
     if title is not None:
-        gif.title = _title(title)
+        gif.title = texts.title(title)
         if not gif.title:
             raise Invalid("title_missing", "A GIF needs a title.")
     with transaction(db):
@@ -237,7 +217,8 @@ def get_gif(gif_id: str) -> Gif:
     Raises:
       NotFound: there is none.
     """
-    gif: Gif | None = Gif.get_or_none(Gif.id == gif_id)
+    possible = GIF_ID.fullmatch(gif_id)
+    gif: Gif | None = Gif.get_or_none(Gif.id == gif_id) if possible else None
     if gif is None:
         raise _not_found(gif_id)
     return gif
@@ -245,7 +226,8 @@ def get_gif(gif_id: str) -> Gif:
 
 def get_gifs(gif_ids: Sequence[str]) -> list[Gif]:
     """Those of these GIFs that exist, in any order."""
-    return list(Gif.select().where(Gif.id.in_(gif_ids)))
+    possible = [gif_id for gif_id in gif_ids if GIF_ID.fullmatch(gif_id)]
+    return list(Gif.select().where(Gif.id.in_(possible)))
 
 
 def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
@@ -280,7 +262,7 @@ def list_gifs(
     """GIFs, newest first.
 
     Parameters:
-      q: a part of the title or of a tag, in any case.
+      q: a part of the title or of a tag, in any case; at most `texts.MAX_QUERY` characters.
       tag: a whole tag.
       cursor: what the last call returned, to go on from there.
       limit: how many at most, 1 to 100.
@@ -289,9 +271,11 @@ def list_gifs(
       the GIFs, and the cursor of the next page, None on the last.
 
     Raises:
-      BadQuery: the limit or the cursor is none.
+      BadQuery: the limit or the cursor is invalid, or `q` or `tag` is too long or has control
+        characters.
     """
     check_limit(limit)
+    q, tag = texts.query(q), texts.asked_tag(tag)
     query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
     if cursor:
         created_at, gif_id = _read_cursor(cursor)
@@ -301,7 +285,7 @@ def list_gifs(
     if q:
         query = query.where(Gif.title.contains(q) | Gif.id.in_(_tagged(Tag.name.contains(q))))
     if tag:
-        query = query.where(Gif.id.in_(_tagged(Tag.name == tag.lower())))
+        query = query.where(Gif.id.in_(_tagged(Tag.name == tag)))
     gifs = list(query)
     if len(gifs) <= limit:
         return gifs, None
@@ -350,33 +334,8 @@ def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
     return found
 
 
-def split_tags(text: str) -> list[str]:
-    """Tags from a form's field, where commas part them."""
-    return [tag.strip() for tag in text.split(",") if tag.strip()]
-
-
 def _not_found(gif_id: str) -> NotFound:
     return NotFound("gif_not_found", f"There is no GIF {gif_id[:40]}.")
-
-
-def _title(title: str) -> str:
-    title = " ".join(title.split())
-    if len(title) > MAX_TITLE:
-        raise Invalid("title_too_long", f"A title has at most {MAX_TITLE} characters.")
-    return title
-
-
-def _title_from(filename: str) -> str:
-    return " ".join(PurePath(filename).stem.split())[:MAX_TITLE] or "Untitled"
-
-
-def _tag_names(tags: Iterable[str]) -> list[str]:
-    names = sorted({" ".join(tag.lower().split()) for tag in tags} - {""})
-    if len(names) > MAX_TAGS:
-        raise Invalid("too_many_tags", f"A GIF has at most {MAX_TAGS} tags.")
-    if any(len(name) > MAX_TAG for name in names):
-        raise Invalid("tag_too_long", f"A tag has at most {MAX_TAG} characters.")
-    return names
 
 
 def _set_tags(gif: Gif, names: list[str]) -> None:
@@ -403,8 +362,11 @@ def _write_cursor(created_at: int, gif_id: str) -> str:
 
 def _read_cursor(cursor: str) -> tuple[int, str]:
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        created_at, _, gif_id = text.partition(".")
-        return int(created_at), gif_id
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise BadQuery("cursor_invalid", "The cursor is none that this library gave out.") from None
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None or int(found[1]) > _MAX_MOMENT:
+        raise BadQuery("cursor_invalid", "cursor must be `next` of the page before.")
+    return int(found[1]), found[2]

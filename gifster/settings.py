@@ -44,7 +44,10 @@ SECRETS = [
 ]
 #: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
 PROFILES: dict[str, Any] = {
-    "development": {"auth": {"anonymous_uploads": True}, "limits": {"enabled": False}}
+    "development": {
+        "auth": {"anonymous_uploads": True, "in_house_emails": True},
+        "limits": {"enabled": False},
+    }
 }
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
@@ -243,6 +246,8 @@ class Auth(Section):
     session_days: int = Field(30, ge=1, le=3_650)
     #: Of tokens that are made without a word about their end.
     token_days: int = Field(365, ge=1, le=3_650)
+    #: Whether accounts may have addresses that lead nowhere outside of one network.
+    in_house_emails: bool = False
 
 
 class Limits(Section):

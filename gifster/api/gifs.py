@@ -5,7 +5,7 @@ from typing import Any
 
 import falcon
 
-from gifster import library
+from gifster import library, texts
 from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
@@ -15,10 +15,13 @@ from gifster.library import Quota
 from gifster.models import Gif, ImageUploader, User
 from gifster.uploads.remote import fetch
 
+#: What every server can be asked for (RFC 9110, 4.1).
+MAX_URL = 8_000
+
 
 def accept_upload(form: UploadForm, user: User | None, quota: Quota | None) -> Gif:
     """Make a GIF of a received form (in a thread)."""
-    tags = [tag for field in form.fields.get("tags", []) for tag in library.split_tags(field)]
+    tags = [tag for field in form.fields.get("tags", []) for tag in texts.split_tags(field)]
     cached, title = form.require_image(), form.first("title")
     gif = library.add_gif(cached, title=title, tags=tags, user=user, quota=quota)
     form.handed_over()
@@ -65,6 +68,8 @@ class Gifs:
         url = document.pop("remote_image_url", None)
         if not isinstance(url, str):
             raise Problem(422, "image_missing", "Send the URL of an image as remote_image_url.")
+        if len(url) > MAX_URL:
+            raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
         title, tags = _title_and_tags(document)
         cached = await self.context.fetch(fetch, ImageUploader, url)
         try:

@@ -6,7 +6,8 @@ The tests make requests from it, and hold the answers against it.
 from importlib.metadata import version
 from typing import Any
 
-from gifster import accounts, library, overview, tokens
+from gifster import addresses, library, overview, texts, tokens
+from gifster.api.gifs import MAX_URL
 from gifster.jobs import State
 from gifster.models import ImageUploader
 
@@ -59,7 +60,11 @@ def document() -> Json:
                     "name": "gif_id",
                     "in": "path",
                     "required": True,
-                    "schema": {"type": "string", "minLength": 1, "examples": ["7TzWk3Bq9nYd"]},
+                    "schema": {
+                        "type": "string",
+                        "pattern": f"^{texts.GIF_ID.pattern}$",
+                        "examples": ["7TzWk3Bq9nYd"],
+                    },
                 }
             },
             "securitySchemes": {
@@ -98,6 +103,7 @@ def _paths() -> Json:
                 "properties": {
                     "remote_image_url": {
                         "type": "string",
+                        "maxLength": MAX_URL,
                         "description": "An http or https URL of a public host.",
                     },
                     "title": _or_null(_title()),
@@ -113,8 +119,8 @@ def _paths() -> Json:
             "get": _operation(
                 "listGifs", "A page of GIFs, newest first", {200: _ref("GifList")}, 400,
                 parameters=[
-                    _query("q", {"type": "string"}, "A part of the title or of a tag."),
-                    _query("tag", {"type": "string"}, "A whole tag."),
+                    _query("q", _text(texts.MAX_QUERY), "A part of the title or of a tag."),
+                    _query("tag", _text(texts.MAX_TAG), "A whole tag."),
                     _query("cursor", {"type": "string"}, "`next` of the page before."),
                     _query("limit", {"type": "integer", "minimum": 1,
                                      "maximum": library.MAX_LIMIT, "default": 30}, "How many."),
@@ -157,10 +163,10 @@ def _paths() -> Json:
                     "type": "object",
                     "required": ["email", "password"],
                     "properties": {
-                        "email": {"type": "string", "maxLength": 254},
-                        "password": {"type": "string", "minLength": accounts.MIN_PASSWORD,
-                                     "maxLength": accounts.MAX_PASSWORD},
-                        "name": {"type": "string", "maxLength": 100},
+                        "email": {"type": "string", "maxLength": addresses.MAX_ADDRESS},
+                        "password": {"type": "string", "minLength": texts.MIN_PASSWORD,
+                                     "maxLength": texts.MAX_PASSWORD},
+                        "name": {"type": "string", "maxLength": texts.MAX_NAME},
                     },
                 }}}, security=[],
             ),
@@ -460,15 +466,19 @@ def _query(name: str, schema: Json, description: str, *, required: bool = False)
     }
 
 
+def _text(most: int) -> Json:
+    return {"type": "string", "maxLength": most, "description": "Without control characters."}
+
+
 def _title() -> Json:
-    return {"type": "string", "maxLength": library.MAX_TITLE}
+    return _text(texts.MAX_TITLE)
 
 
 def _tags() -> Json:
     return {
         "type": "array",
-        "items": {"type": "string", "maxLength": library.MAX_TAG},
-        "maxItems": library.MAX_TAGS,
+        "items": _text(texts.MAX_TAG),
+        "maxItems": texts.MAX_TAGS,
     }
 
 

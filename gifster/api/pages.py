@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import falcon
 
-from gifster import accounts, alike, library, tokens
+from gifster import accounts, addresses, alike, library, texts, tokens
 from gifster.api.auth import (
     current_token,
     current_user,
@@ -79,8 +79,8 @@ class Gallery(Page):
             tag=tag,
             next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
             max_bytes=self.context.settings.uploads.max_bytes,
-            max_tags=library.MAX_TAGS,
-            max_tag=library.MAX_TAG,
+            max_tags=texts.MAX_TAGS,
+            max_tag=texts.MAX_TAG,
             form=form or UploadForm(),
             kept=kept,
             refusal=refusal,
@@ -172,7 +172,10 @@ class SignUp(AccountForm):
     def submit(self, req: Any, values: dict[str, str]) -> User:
         self.context.limits.sign_up(req)
         return accounts.sign_up(
-            values.get("email", ""), values.get("password", ""), values.get("name", "")
+            values.get("email", ""),
+            values.get("password", ""),
+            values.get("name", ""),
+            in_house=self.context.settings.auth.in_house_emails,
         )
 
 
@@ -183,10 +186,12 @@ class LogIn(AccountForm):
 
     def submit(self, req: Any, values: dict[str, str]) -> User:
         email = values.get("email", "")
-        device = self.context.devices.known(req, email)
-        self.context.limits.log_in(req, email, device)
+        # However the address is spelt, the attempts are counted for one account.
+        account = (addresses.spellings(email) or [""])[-1]
+        device = self.context.devices.known(req, account)
+        self.context.limits.log_in(req, account, device)
         user = accounts.log_in(email, values.get("password", ""))
-        self.context.limits.logged_in(req, email, device)
+        self.context.limits.logged_in(req, account, device)
         return user
 
 

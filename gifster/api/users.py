@@ -27,7 +27,7 @@ class Users:
 
         def work() -> tuple[User, str]:
             self.context.limits.sign_up(req)
-            user = accounts.sign_up(**values)
+            user = accounts.sign_up(**values, in_house=self.context.settings.auth.in_house_emails)
             # Without a browser it is all that the account has, to make narrower ones with, too.
             days = self.context.settings.auth.token_days
             return user, tokens.create_token(user, "sign-up", Scope.ADMIN, days)[1]

@@ -2,8 +2,6 @@
 
 import sys
 
-import click
-
 from gifster.cli import admins, files, jobs, processes, setup, users
 from gifster.cli.root import cli, say
 from gifster.settings import SettingsError
