@@ -23,7 +23,7 @@ NAMES = {
     "spaces that hide an extension": ("cat.gif" + "\u00a0" * 80 + ".exe.gif", "cat.gif .exe"),
     "special spaces": ("my\u3000cat\u2028.gif", "my cat"),
     "an emoji of several": ("👩\u200d👩\u200d👧.gif", "👩\u200d👩\u200d👧"),
-    "Persian": ("می\u200cخواهم.gif", "می\u200cخواهم"),
+    "Persian": ("می\u200cروم.gif", "می\u200cروم"),
     "nothing that can be seen": ("\u3164\u200b.gif", "upload"),
     "NFD": ("Katzenu\u0308bung.gif", "Katzenübung"),
 }

@@ -17,6 +17,7 @@ from gifster.api.middleware import STATIC, FixedFiles, Headers, ShortHeaders
 from gifster.api.openapi import OpenApi
 from gifster.api.tokens import OneToken, Tokens
 from gifster.api.users import Users
+from gifster.api.wellformed import WellFormed
 from gifster.boot import MEDIA, boot
 from gifster.jobs.parent import end_with_parent
 from gifster.logs import log_to_stderr
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
             Hosts(settings.web),
             FixedFiles(),
             SameOrigin(settings.web),
+            WellFormed(),
         ]
     )
     app.resp_options.static_media_types = {

@@ -5,7 +5,6 @@ leaves half done is removed, also when the client just goes away.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from gifster import kept, library
 from gifster.api.context import Context
 from gifster.api.memory import trim
 from gifster.api.problems import Problem
+from gifster.api.wellformed import parsed_json, require_text
 from gifster.library import Quota
 from gifster.models import ImageUploader, User
 from gifster.settings import Web
@@ -153,6 +153,7 @@ async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
             text = (await part.get_data()).decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(400, "not_utf8", f"The field {name!r} is not UTF-8.") from None
+        require_text(name, text)
         form.fields.setdefault(name, []).append(text)
 
 
@@ -203,14 +204,12 @@ async def json_object(context: Context, req: Any) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-      Problem: 415 for another content type, 400 for no JSON, 422 for no object.
+      Problem: 415 for another content type, 400 for no JSON or a text that is none, 422 for no
+        object.
     """
     if falcon.parse_header(req.content_type or "")[0] != "application/json":
         raise Problem(415, "content_type_unsupported", "Send application/json.")
-    try:
-        document = json.loads(await small_body(context, req))
-    except (ValueError, RecursionError):
-        raise Problem(400, "json_malformed", "The body is not JSON.") from None
+    document = parsed_json(await small_body(context, req))
     if not isinstance(document, dict):
         raise Problem(422, "json_not_object", "The body must be a JSON object.")
     return document
@@ -220,7 +219,7 @@ async def url_form(context: Context, req: Any) -> dict[str, str]:
     """A page's form without files; of a repeated field the first value.
 
     Raises:
-      Problem: 415, 400.
+      Problem: 415, 400; also for a text that is none.
     """
     if falcon.parse_header(req.content_type or "")[0] != "application/x-www-form-urlencoded":
         raise Problem(415, "content_type_unsupported", "Send the form as a browser does.")
@@ -228,4 +227,5 @@ async def url_form(context: Context, req: Any) -> dict[str, str]:
         fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
     except ValueError:
         raise Problem(400, "form_malformed", "The form cannot be read.") from None
+    require_text(*fields, *(value for values in fields.values() for value in values))
     return {name: values[0] for name, values in fields.items()}

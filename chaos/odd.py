@@ -1,0 +1,411 @@
+"""Odd texts in every place that a client can fill: NUL, lone surrogates, bytes that are no UTF-8,
+numbers that no column holds, JSON of 10,000 levels.
+
+The places come from `/openapi.json` and from the forms of the pages, so a new parameter is attacked
+without anybody adding it here. `Odd.requests()` gives each text in each place; nothing may be
+answered with a 5xx or a traceback.
+"""
+
+import base64
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from typing import Any, TypeVar
+from urllib.parse import quote, quote_from_bytes
+
+import httpx
+
+from gifster.api.openapi import document
+
+BOUNDARY = "----odd"
+#: How long an answer may take, and the wait of an event stream that never ends (seconds).
+TIMEOUT_S = 30
+
+
+def cursor_of(text: str) -> str:
+    """A cursor of a list, as the library writes them."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+Text = str | bytes
+T = TypeVar("T")
+
+TEXTS: dict[str, Text] = {
+    "a NUL": "a\0b",
+    "only a NUL": "\0",
+    "a lone surrogate": "a\ud800b" * 4,
+    "surrogates the wrong way round": "\udc00\ud800",
+    "an overlong slash": b"\xc0\xaf",
+    "half a character": b"a\xe2\x82",
+    "Latin-1": b"caf\xe9",
+    "UTF-16": "ab".encode("utf-16"),
+    "50,000 letters": "a" * 50_000,
+    "50,000 percent signs": "%" * 50_000,
+    "20,000 combining marks": "a" + "\u0301\u0316" * 10_000,
+    "all control characters": "".join(map(chr, [*range(1, 32), *range(127, 160)])),
+    "line breaks": "a\r\nX-Odd: b\r\n\r\n\u2028\u2029\x85",
+    "bidi controls": "gif.\u202efdp.exe\u2066\u2069\u200f",
+    "nothing that can be seen": "\u200b\u2060\ufeff\u3164\u2800\u00ad",
+    "noncharacters": "\ufffe\uffff\U0010ffff\ufdd0",
+    "tag characters": "\U000e0041\U000e0042",
+    "spaces of all kinds": "\u00a0\u3000\u2003\t \u1680",
+    "nothing": "",
+    "2^63": "9223372036854775808",
+    "2^64": "18446744073709551616",
+    "-1": "-1",
+    "5,000 digits": "9" * 5_000,
+    "1e400": "1e400",
+    "a number with Arabic digits": "١٢",
+    "a number with an underscore": "1_0",
+    "a number with spaces": " 1 ",
+    "SQL and patterns": "'\";--%_\\[\\",
+    "markup": "<script>{{7*7}}${7*7}%s%n</script>",
+    "paths": "../../..\\..\\etc/passwd",
+    "letters that change their length in lower case": "İ" * 200,
+    "a cursor of 2^63": cursor_of(f"{2**63}.a"),
+    "a cursor of 5,000 digits": cursor_of("9" * 5_000 + ".a"),
+    "a cursor with a NUL": cursor_of("1.a\0"),
+    "a cursor of nothing": cursor_of("."),
+    "an Origin that is no URL": "http://[::1",
+    "a header of quotes and commas": '"\\;,=" ' * 40,
+}
+
+#: What has been answered with a 500 more than once.
+WORST = ["a NUL", "a lone surrogate", "50,000 letters", "a cursor of 2^63", "a list with a NUL"]
+
+#: What stands where a JSON value is expected. It need not be JSON.
+VALUES = {
+    "null": "null",
+    "true": "true",
+    "an object": '{"a": ["b"]}',
+    "a list of no texts": '["a", 1, null, ["b"]]',
+    "a list with a NUL": '["a\\u0000"]',
+    "a list with a lone surrogate": '["\\ud800"]',
+    "an object with a NUL for a name": '{"\\u0000": ["\\u0000", "\\u0000"]}',
+    "1e400": "1e400",
+    "-1e400": "-1e400",
+    "NaN": "NaN",
+    "Infinity": "Infinity",
+    "5,000 digits": "9" * 5_000,
+    "10,000 levels": "[" * 10_000 + "]" * 10_000,
+    "10,000 levels of objects": '{"a":' * 10_000,
+    "2^63": str(2**63),
+    "an unfinished text": '"\\u12',
+}
+
+#: Whole bodies.
+BODIES: dict[str, bytes] = {
+    "a byte order mark": b'\xef\xbb\xbf{"title": "a"}',
+    "UTF-16": '{"title": "a"}'.encode("utf-16"),
+    "UTF-32": '{"title": "a"}'.encode("utf-32"),
+    "a surrogate as bytes": b'{"title": "\xed\xa0\x80"}',
+    "one name twice": b'{"title": "a", "title": ["b"]}',
+    "a NUL for a name": b'{"\\u0000": "a"}',
+    "10,000 levels": b"[" * 10_000,
+    "nothing": b"",
+    "a NUL": b"\0",
+}
+
+KINDS = [
+    "application/json; charset=utf-7", "application/json; charset=\"", "APPLICATION/JSON",
+    "application/x-www-form-urlencoded; charset=none", "multipart/form-data; boundary=",
+    "multipart/form-data; boundary=\xff", "multipart/form-data", "/", ";", "a" * 400,
+]  # fmt: skip
+
+#: Headers that somebody reads: we, the framework or the server.
+HEADERS = [
+    "Accept", "Authorization", "Content-Type", "Cookie", "Forwarded", "Host", "If-Modified-Since",
+    "If-None-Match", "Origin", "Range", "Referer", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+]  # fmt: skip
+
+#: Queries of pages that no form has.
+QUERIES = {
+    "/": ["q", "tag", "cursor"],
+    "/jobs": ["state", "cursor", "span", "done"],
+    "/events": ["gif"],
+}
+FORM_PAGES = ["/", "/signup", "/login", "/jobs"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request with one odd thing in it; `place` and `text` say which."""
+
+    place: str
+    text: str
+    method: str
+    path: str
+    headers: dict[str, bytes] = field(default_factory=dict)
+    body: bytes = b""
+
+    def send(self, client: httpx.Client) -> tuple[int, str]:
+        """The status and the text of the answer; 0 if the server hung up, or our own client would
+        not send that. Of an endless stream only the status is read."""
+        headers = [(name, value) for name, value in self.headers.items()]
+        try:
+            with client.stream(
+                self.method, self.path, content=self.body, headers=headers
+            ) as answer:
+                stream = answer.headers.get("content-type", "").startswith("text/event-stream")
+                return answer.status_code, "" if stream else answer.read().decode(errors="replace")
+        except (httpx.TransportError, httpx.InvalidURL):
+            return 0, ""
+
+
+class Odd:
+    """All odd requests to one Gifster.
+
+    Parameters:
+      client: for its pages.
+      gif_id: a GIF that is there.
+      image: an image that is accepted.
+      admin: the headers of an admin, who reaches most.
+      others: in each place not every text, but the worst and so many of the others, which change
+        from place to place. None: all of them.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        gif_id: str,
+        image: bytes,
+        admin: dict[str, str],
+        others: int | None = None,
+    ) -> None:
+        self._client, self._image, self._others = client, image, others
+        self._turn = {id(of): itertools.cycle(of) for of in (TEXTS, VALUES)}
+        self._admin = {name: value.encode() for name, value in admin.items()}
+        self._number = itertools.count()
+        self._ids = {"gif_id": gif_id, "queue": "default", "job_id": "0" * 32, "worker_id": "a:1:b"}
+
+    def requests(self) -> Iterator[Request]:
+        """Each text in each place."""
+        for request in itertools.chain(
+            self._operations(), self._forms(), self._queries(), self._headers(), self._bodies()
+        ):
+            yield replace(request, headers=self._admin | request.headers)
+
+    def _some(self, of: dict[str, T]) -> list[tuple[str, T]]:
+        """The texts or values for one place."""
+        if self._others is None:
+            return list(of.items())
+        others = itertools.islice(self._turn[id(of)], self._others)
+        names = dict.fromkeys([*(name for name in WORST if name in of), *others])
+        return [(name, of[name]) for name in names]
+
+    def _operations(self) -> Iterator[Request]:
+        described = document()
+        for path, item in described["paths"].items():
+            of_all = item.get("parameters", [])
+            for method, operation in item.items():
+                if method == "parameters":
+                    continue
+                where = f"{method.upper()} {path}"
+                for parameter in [*of_all, *operation.get("parameters", [])]:
+                    yield from self._parameter(where, _resolved(described, parameter))
+                contents = operation.get("requestBody", {}).get("content", {})
+                for kind, content in contents.items():
+                    names = list(_resolved(described, content["schema"])["properties"])
+                    for name in names:
+                        yield from self._field(where, kind, name, names)
+
+    def _parameter(self, where: str, parameter: dict[str, Any]) -> Iterator[Request]:
+        method, _, path = where.partition(" ")
+        name = parameter["name"]
+        for text, value in self._some(TEXTS):
+            place = f"{where} {parameter['in']} {name}"
+            if parameter["in"] == "path":
+                changed = self._path(path, **{name: _escaped(value)})
+                kind, body = _json({"quiet" if name == "worker_id" else "paused": False})
+                yield Request(place, text, method, changed, kind, body)
+            else:
+                yield Request(place, text, method, f"{path}?{name}={_escaped(value)}")
+
+    def _field(self, where: str, kind: str, name: str, names: list[str]) -> Iterator[Request]:
+        method, _, path = where.partition(" ")
+        path, place = self._path(path), f"{where} {kind} {name}"
+        if kind == "application/json":
+            for text, value in self._some(TEXTS):
+                yield Request(place, text, method, path, *self._json_with(names, name, value))
+            for text, raw in self._some(VALUES):
+                yield Request(place, text, method, path, *self._json_raw(names, name, raw))
+        else:
+            for text, value in self._some(TEXTS):
+                yield from self._parts(place, text, method, path, name, value)
+
+    def _forms(self) -> Iterator[Request]:
+        headers = {name: value.decode() for name, value in self._admin.items()}
+        pages = [*FORM_PAGES, f"/gifs/{self._ids['gif_id']}"]
+        found = _Forms()
+        for page in pages:
+            found.feed(self._client.get(page, headers=headers).text)
+        for (method, action, multipart), fields in found.forms.items():
+            for name in fields:
+                place = f"form {method} {action} {name}"
+                for text, value in self._some(TEXTS):
+                    if multipart:
+                        yield from self._parts(place, text, method, action, name, value)
+                        continue
+                    others = {other: self._good(other) for other in fields} | {name: value}
+                    form = "&".join(f"{key}={_escaped(each)}" for key, each in others.items())
+                    if method == "GET":
+                        yield Request(place, text, method, f"{action}?{form}")
+                    else:
+                        kind = {"Content-Type": b"application/x-www-form-urlencoded"}
+                        yield Request(place, text, method, action, kind, form.encode())
+
+    def _parts(
+        self, place: str, text: str, method: str, path: str, name: str, value: Text
+    ) -> Iterator[Request]:
+        """The text as a field's value, its name and its type; and as the file's name."""
+        kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}".encode()}
+        odd, image = _bytes(value), self._image
+        file = _part(b'name="image"; filename="a.gif"', image)
+        ways = {
+            "value": _part(f'name="{name}"'.encode(), odd) + file,
+            "name": _part(b'name="' + odd + b'"', b"a") + file,
+            "type": _part(f'name="{name}"'.encode(), b"a", odd) + file,
+        }
+        if name == "image":
+            star = b"name=\"image\"; filename*=UTF-8''" + _escaped(value).encode()
+            charset = b'name="image"; filename*=' + odd + b"''a.gif"
+            ways |= {
+                "filename": _part(b'name="image"; filename="' + odd + b'.gif"', image),
+                "filename*": _part(star, image),
+                "charset of filename*": _part(charset, image),
+            }
+        for way, body in ways.items():
+            whole = body + f"--{BOUNDARY}--\r\n".encode()
+            yield Request(f"{place} ({way})", text, method, path, kind, whole)
+
+    def _queries(self) -> Iterator[Request]:
+        for path, names in QUERIES.items():
+            for name in names:
+                for text, value in self._some(TEXTS):
+                    yield Request(f"{path} {name}", text, "GET", f"{path}?{name}={_escaped(value)}")
+                    odd = f"{path}?{_escaped(value)}=a&{name}=a&{name}=b"
+                    yield Request(f"{path} name", text, "GET", odd)
+        kind = _json({})[0]
+        for text, raw in self._some(VALUES):
+            for whole in ('{"shown": %s}', '{"shown": {"a": %s}}', '{"shown": {"a": [null, %s]}}',
+                          '{"shown": {"a": ["a", "b"]}, "wait_s": %s}'):  # fmt: skip
+                body = whole.replace("%s", raw).encode()
+                yield Request("POST /cards", text, "POST", "/cards", kind, body)
+        for text, value in self._some(TEXTS):
+            if isinstance(value, str):
+                _, body = _json({"shown": {value: ["ready", value]}, "wait_s": 0})
+                yield Request("POST /cards shown", text, "POST", "/cards", kind, body)
+
+    def _headers(self) -> Iterator[Request]:
+        login = b"email=odd%40example.org&password=none"
+        form = {"Content-Type": b"application/x-www-form-urlencoded"}
+        for name in HEADERS:
+            for text, value in self._some(TEXTS):
+                for prefix in _PREFIXES.get(name, [b""]):
+                    odd = {name: prefix + _bytes(value)}
+                    yield Request(f"header {name}", text, "GET", "/api/gifs", odd)
+                    yield Request(f"header {name}", text, "POST", "/logout", form | odd, login)
+
+    def _bodies(self) -> Iterator[Request]:
+        kind = _json({})[0]
+        path = self._path("/api/gifs/{gif_id}")
+        for text, body in BODIES.items():
+            yield Request("JSON body", text, "PATCH", path, kind, body)
+        for odd in KINDS:
+            head = {"Content-Type": odd.encode("latin-1")}
+            for method, to in [("PATCH", path), ("POST", "/api/gifs"), ("POST", "/login")]:
+                yield Request("Content-Type", odd, method, to, head, b'{"title": "a"}')
+
+    def _path(self, path: str, **given: str) -> str:
+        return path.format(**(self._ids | given))
+
+    def _good(self, name: str) -> Any:
+        """What belongs into a field, so that only the odd one is refused."""
+        return {
+            "email": f"odd{next(self._number)}@example.org", "password": "short", "tags": ["a"],
+            "remote_image_url": "http://localhost/a.gif", "paused": False, "quiet": False,
+        }.get(name, "a")  # fmt: skip
+
+    def _json_with(
+        self, names: list[str], name: str, value: Text
+    ) -> tuple[dict[str, bytes], bytes]:
+        if isinstance(value, bytes):
+            head, body = self._json_raw(names, name, '"@"')
+            return head, body.replace(b'"@"', b'"' + value + b'"')
+        return self._json_raw(names, name, json.dumps(value))
+
+    def _json_raw(self, names: list[str], name: str, raw: str) -> tuple[dict[str, bytes], bytes]:
+        head, body = _json({each: self._good(each) for each in names} | {name: "@here@"})
+        return head, body.replace(b'"@here@"', raw.encode("utf-8", "surrogatepass"))
+
+
+#: What must stand before the odd text, so that anybody reads it.
+_PREFIXES = {
+    "Authorization": [b"Bearer ", b"Basic ", b""],
+    "Cookie": [b"gifster_session=", b'gifster_session="\\000', b""],
+    "Range": [b"bytes=", b""],
+    "Forwarded": [b"for=", b""],
+}
+
+
+class _Forms(HTMLParser):
+    """Collects the forms of pages: method, action, whether multipart, and their fields' names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: dict[tuple[str, str, bool], dict[str, None]] = {}
+        self._fields: dict[str, None] = {}
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag == "form":
+            multipart = given.get("enctype") == "multipart/form-data"
+            key = ((given.get("method") or "get").upper(), given.get("action") or "/", multipart)
+            self._fields = self.forms.setdefault(key, {})
+        elif tag in ("input", "button", "select", "textarea") and (name := given.get("name")):
+            self._fields[name] = None
+
+
+def _resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    found = described
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def _bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def _escaped(text: Any) -> str:
+    if isinstance(text, (str, bytes)):
+        return quote_from_bytes(_bytes(text), safe="")
+    return quote(str(text), safe="")
+
+
+def _json(document: dict[str, Any]) -> tuple[dict[str, bytes], bytes]:
+    return {"Content-Type": b"application/json"}, json.dumps(document).encode()
+
+
+def _part(disposition: bytes, content: bytes, kind: bytes = b"") -> bytes:
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; ".encode() + disposition
+    return head + (b"\r\nContent-Type: " + kind if kind else b"") + b"\r\n\r\n" + content + b"\r\n"
+
+
+def send_some(
+    client: httpx.Client,
+    requests: Iterator[Request],
+    number: int,
+    note: Callable[[int, str, str], None],
+) -> None:
+    """Send the next so many, and tell `note` the status, the text of the answer, and what it was
+    the answer to."""
+    for request in itertools.islice(requests, number):
+        status, answer = request.send(client)
+        note(status, answer, f"{request.place}: {request.text}")
