@@ -1,6 +1,7 @@
 """`python -m chaos.hostile [--requests N] [--seed S]`: malformed and hostile requests, thousands of
 them, against a running Gifster: made from `/openapi.json` by schemathesis, mutated images, mutated
-multipart bodies, and bytes that are no HTTP.
+multipart bodies, odd texts in every place that a client can fill (`odd`), and bytes that are no
+HTTP.
 
 Nothing may be answered with a 500, no process may die, what was accepted must be ready or failed in
 the end with nothing left behind, and the memory of the web process must stay where it was after the
@@ -32,7 +33,7 @@ from rich.progress import Progress
 from rich.table import Table
 from schemathesis.generation import GenerationMode
 
-from chaos import crowd
+from chaos import crowd, odd
 from chaos.damage import mutate
 from chaos.site import Site
 from chaos.stream import Promises
@@ -46,7 +47,8 @@ GROWTH_BYTES = 12 * MB
 LIMIT_BYTES = 300_000
 BOUNDARY = "----hostile"
 #: Of 20 requests, how many are of which kind.
-SHARES = {"from /openapi.json": 8, "mutated images": 7, "mutated multiparts": 4, "no HTTP": 1}
+SHARES = {"from /openapi.json": 7, "mutated images": 6, "mutated multiparts": 3, "odd texts": 3,
+          "no HTTP": 1}  # fmt: skip
 
 
 @dataclass
@@ -102,6 +104,9 @@ class Attack:
             for operation in schema.get_all_operations()
             for mode in GenerationMode
         ]
+        self._odd = odd.again_and_again(
+            self._client, self._ids[0], self._sources[1], site.stack.admin()
+        )
         self._web = web_process(site)
 
     def run(self, requests: int, step: Callable[[int], None]) -> Answers:
@@ -110,6 +115,7 @@ class Attack:
             "from /openapi.json": self._described,
             "mutated images": self._images,
             "mutated multiparts": self._multiparts,
+            "odd texts": self._odd_texts,
             "no HTTP": self._no_http,
         }
         size = 20 * len(self._operations)
@@ -170,6 +176,10 @@ class Attack:
                      ("PUT", f"/api/gifs/{self._chance.choice(self._ids)}/image")])  # fmt: skip
                 answer = self._send(method, path, body, kind)
                 self._noted(counts, answer)
+
+    def _odd_texts(self, counts: Counter[str], number: int) -> None:
+        odd.send_some(self._client, self._odd, number,
+                      lambda status, text, of: self._note(counts, status, [of], text))  # fmt: skip
 
     def _no_http(self, counts: Counter[str], number: int) -> None:
         request = (

@@ -8,6 +8,7 @@ import email_validator
 from email_validator import EmailNotValidError, validate_email
 
 from gifster.errors import Invalid
+from gifster.uploads.text import is_text
 
 #: RFC 5321, 4.5.3.1.3, less the angle brackets (erratum 1690 to RFC 3696).
 MAX_ADDRESS = 254
@@ -51,7 +52,7 @@ def spellings(text: str) -> list[str]:
     lower case; as `canonical()` has it; and with its domain in Unicode, as earlier releases kept
     it. Empty if it cannot be one."""
     typed = text.strip().lower()
-    if len(typed) > MAX_ADDRESS:
+    if len(typed) > MAX_ADDRESS or not is_text(typed):
         return []
     found = [typed]
     try:

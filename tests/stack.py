@@ -124,6 +124,13 @@ class Stack:
             "/api/gifs", files={"image": (filename, content, "image/gif")}, data=fields
         )
 
+    def admin(self, email: str = "admin@example.org") -> dict[str, str]:
+        """The headers of a new admin."""
+        body = {"email": email, "password": "correct horse"}
+        token = self.client.post("/api/users", json=body).json()["token"]
+        assert self.run("gifster", "admins", "add", email).returncode == 0
+        return {"Authorization": f"Bearer {token}"}
+
     def gif(self, gif_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/gifs/{gif_id}").json()
 

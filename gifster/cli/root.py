@@ -17,6 +17,23 @@ from gifster.settings import SUPERVISED, Settings, SettingsError, load
 T = TypeVar("T")
 
 
+class Text(click.ParamType):
+    """An argument that is text. The system hands over bytes that are no UTF-8 as half surrogate
+    pairs, which no database takes."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from gifster.uploads.text import has_controls, is_text
+
+        if not is_text(value) or has_controls(value):
+            self.fail(f"{value!r} has characters that are no text.", param, ctx)
+        return value
+
+
+TEXT = Text()
+
+
 class Refused(click.ClickException):
     """A command that cannot be carried out: its message, and exit status 1."""
 
