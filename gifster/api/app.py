@@ -8,6 +8,7 @@ import falcon.asgi
 
 from gifster.api import health, jobs, pages, problems
 from gifster.api.context import Context
+from gifster.api.files import RECEIVE, Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.hosts import Hosts, SameOrigin
 from gifster.api.jobs_page import JobsPage
@@ -24,6 +25,8 @@ from gifster.logs import log_to_stderr
 from gifster.settings import Settings, load
 
 STATIC_FOLDER = Path(__file__).parent / "static"
+#: What a file of the store is shown as. SVG is not among them: it can have scripts.
+SHOWN = ("image/gif", "image/png", "image/jpeg", "image/webp", "image/avif", "video/")
 
 
 def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
@@ -45,9 +48,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         ".webp": "image/webp",
     }
     problems.install(app, context)
-    app.add_static_route(STATIC, STATIC_FOLDER.as_posix())
-    if settings.store.kind == "local":
-        app.add_static_route(MEDIA, settings.store.root.absolute().as_posix())
+    _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware(watch)
     gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
@@ -89,6 +90,16 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     return app
 
 
+def _serve_files(app: falcon.asgi.App[Any, Any], context: Context) -> None:
+    settings = context.settings
+    # Some installers make a package of symbolic links.
+    static = Files(f"{STATIC}/", STATIC_FOLDER, context.read, follow_links=True)
+    app.add_sink(static, f"{STATIC}/")
+    if settings.store.kind == "local":
+        root = settings.store.root.absolute()
+        app.add_sink(Files(f"{MEDIA}/", root, context.read, types=SHOWN), f"{MEDIA}/")
+
+
 def _answer_head(resource: object, suffix: str) -> None:
     """Whatever answers GET answers HEAD (RFC 9110, 9.1); Falcon leaves the body out."""
     end = f"_{suffix}" if suffix else ""
@@ -111,7 +122,9 @@ def _adapted(app: falcon.asgi.App[Any, Any]) -> Callable[..., Awaitable[None]]:
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
-        await app(scope, _at_once(receive) if scope["type"] == "http" else receive, send)
+        if scope["type"] == "http":
+            receive = scope[RECEIVE] = _at_once(receive)
+        await app(scope, receive, send)
 
     return serve
 

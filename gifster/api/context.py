@@ -63,6 +63,8 @@ class Context:
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         # However many uploads come in, they hold no thread that answers others.
         self._writing = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="writing")
+        # Nor do downloads, however slow the disk is.
+        self._reading = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="reading")
         # Other people's servers may be slow, and other people's files: neither do they.
         self._fetching = _Queue(FETCHES, MAX_FETCHES, "fetching")
         self._checking = _Queue(CHECKS, MAX_CHECKS, "checking")
@@ -78,6 +80,10 @@ class Context:
     async def write(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same for pieces of uploads."""
         return await _in_thread(self._writing, functools.partial(work, *args, **kwargs))
+
+    async def read(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for pieces of files that are served."""
+        return await _in_thread(self._reading, functools.partial(work, *args, **kwargs))
 
     async def fetch(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same for what other people's servers have a part in.

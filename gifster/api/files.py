@@ -1,0 +1,178 @@
+"""Files by their path: `/media` from the store's folder, `/static` from the package.
+
+A file is served if its path is one that a storage key may be, no symbolic link is on the way to it,
+and it is a regular file. Reading has threads of its own, and takes one piece at a time: neither a
+slow disk nor a slow client holds up other requests.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path, PurePath
+from typing import Any
+
+import falcon
+
+from gifster.api.conditional import Validators
+from gifster.api.problems import Problem
+from gifster.uploads.storage.base import StorageUnavailable, is_key
+
+Read = Callable[..., Awaitable[Any]]
+
+#: A content of at most so many bytes is sent at once, a longer one in pieces. The server has about
+#: four of them in memory for a client that is slow to take them.
+WHOLE_BYTES, PIECE_BYTES = 64 * 1024, 32 * 1024
+METHODS = "GET, HEAD, OPTIONS"
+UNKNOWN = "application/octet-stream"
+#: Where a request's scope has what tells that the client has gone.
+RECEIVE = "gifster.receive"
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+#: The path leads nowhere, or to a link, a socket or a device.
+_NOT_FOUND = {
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG, errno.ENXIO,
+    errno.ENODEV,
+}  # fmt: skip
+
+
+class Files:
+    """A sink: answers all paths with one prefix.
+
+    Parameters:
+      prefix: of the paths, `/media/`.
+      folder: where the files are. It may be a symbolic link itself.
+      read: awaits a blocking function's result in a thread.
+      follow_links: whether symbolic links below the folder are followed.
+      types: what the content types begin with that are served as such. The others become
+        `application/octet-stream`. Empty: all are served as such.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        folder: Path,
+        read: Read,
+        *,
+        follow_links: bool = False,
+        types: tuple[str, ...] = (),
+    ) -> None:
+        self._prefix, self._folder, self._read = prefix, folder, read
+        self._follow_links, self._types = follow_links, types
+
+    async def __call__(self, req: Any, resp: Any, **_: Any) -> None:
+        if req.method == "OPTIONS":
+            resp.set_header("Allow", METHODS)
+            return
+        key = req.path.removeprefix(self._prefix)
+        if not is_key(key):
+            raise falcon.HTTPNotFound
+        await self._read(self._answer, req, resp, key)
+
+    def _answer(self, req: Any, resp: Any, key: str) -> None:
+        """All that is to be done before the first piece is sent, in one trip to a thread."""
+        file = _open(self._folder, key, self._follow_links)
+        try:
+            size, first = self._head(req, resp, key, os.fstat(file.fileno()))
+            if req.method == "HEAD" or resp.status_code == 304:
+                return
+            if size <= WHOLE_BYTES:
+                resp.data = os.pread(file.fileno(), size, first)
+            else:
+                resp.stream = _Stream(file, first, size, self._read, req.scope)
+        finally:
+            if resp.stream is None:
+                file.close()
+
+    def _head(self, req: Any, resp: Any, key: str, found: os.stat_result) -> tuple[int, int]:
+        """Set status and headers. Returns the size of the content, and where it begins (bytes)."""
+        modified = datetime.fromtimestamp(int(found.st_mtime), UTC)
+        validators = Validators(f'"{found.st_mtime_ns:x}-{found.st_size:x}"', modified)
+        status, size, first = validators.status_for(req), found.st_size, 0
+        if status == 412:
+            raise Problem(412, "precondition_failed", "The file is not the one that you mean.")
+        if status == 200 and (part := validators.range_for(req, size)):
+            first, last = part
+            status, resp.content_range = 206, (first, last, size)
+            size = last - first + 1
+        resp.status = status
+        resp.etag, resp.last_modified = validators.etag, modified
+        resp.accept_ranges = "bytes"
+        if status != 304:
+            resp.content_type = self._type(key, resp.options.static_media_types)
+            resp.content_length = size
+        return size, first
+
+    def _type(self, key: str, known: dict[str, str]) -> str:
+        name = known.get(PurePath(key).suffix.lower(), UNKNOWN)
+        return name if not self._types or name.startswith(self._types) else UNKNOWN
+
+
+def _open(folder: Path, key: str, follow_links: bool) -> FileIO:
+    """Open a regular file below a folder, segment by segment: nobody can swap a link in between.
+
+    Raises:
+      HTTPNotFound: there is none.
+      StorageUnavailable: it cannot be opened.
+    """
+    *folders, name = key.split("/")
+    flags = 0 if follow_links else os.O_NOFOLLOW
+    try:
+        at = os.open(folder, _FOLDER)
+        try:
+            for segment in folders:
+                below = os.open(segment, _FOLDER | flags, dir_fd=at)
+                os.close(at)
+                at = below
+            file = os.open(name, _FILE | flags, dir_fd=at)
+        finally:
+            os.close(at)
+    except OSError as error:
+        if error.errno in _NOT_FOUND:
+            raise falcon.HTTPNotFound from None
+        raise StorageUnavailable(f"{key}: {error.strerror}") from error
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return FileIO(file)
+    os.close(file)
+    raise falcon.HTTPNotFound
+
+
+class _Stream:
+    """The content of an answer, piece by piece, until the client has it or has gone.
+
+    The server silently drops what is sent to a client that has gone (ASGI 2.3). Without a look at
+    the connection, the whole file would be read for a client that asked and left.
+    """
+
+    def __init__(self, file: FileIO, first: int, size: int, read: Read, scope: Any) -> None:
+        self._file, self._at, self._left = file, first, size
+        self._read, self._receive = read, scope.get(RECEIVE)
+        self._gone: asyncio.Task[None] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._receive is not None:
+            self._gone = asyncio.create_task(_disconnected(self._receive))
+        while self._left and not (self._gone is not None and self._gone.done()):
+            size = min(self._left, PIECE_BYTES)
+            piece = await self._read(os.pread, self._file.fileno(), size, self._at)
+            if not piece:  # the file has become shorter
+                return
+            self._at, self._left = self._at + len(piece), self._left - len(piece)
+            yield piece
+
+    async def close(self) -> None:
+        """Called by Falcon, however the answer ended."""
+        self._file.close()
+        if self._gone is not None:
+            self._gone.cancel()
+
+
+async def _disconnected(receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    """Returns when the client has gone. A body, which nobody asked for, is thrown away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
