@@ -130,6 +130,7 @@ def test_https_is_checked_against_the_name(
 
     with serving(sends(GIF), server_of("localhost")) as url:
         assert fetched(url).avatar.assigned.bytes == len(GIF)
+        assert fetched(url.replace("localhost", "localhost.")).avatar.assigned
     with serving(sends(GIF), server_of("example.org")) as url:
         with pytest.raises(errors.RemoteFailed, match="localhost"):
             fetched(url)

@@ -3,109 +3,116 @@
 Every address of the host is looked up first, and all must be public; the connection then goes to
 the address that was checked, not to the name, which could mean another one a moment later ("DNS
 rebinding"). Each redirect is a new URL and is checked the same way. Proxies of the environment are
-not used. The content is streamed into the cache under the uploader's limits.
+not used. The content is streamed into the cache under the uploader's limits. Whoever asks is told
+only what a web server in public said; what else went wrong is in the log.
 """
 
 import http.client
 import ipaddress
+import logging
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from gifster.uploads.addresses import is_public as _public
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.config import config
-from gifster.uploads.errors import RemoteAddressRefused, RemoteFailed, RemoteUrlInvalid
+from gifster.uploads.errors import RemoteAddressRefused, RemoteFailed
+from gifster.uploads.remote_url import RemoteUrl, parse
 from gifster.uploads.validation import Limits
 
+logger = logging.getLogger("gifster.uploads")
+
 MAX_REDIRECTS = 5
+#: Answers before the answer (1xx).
+MAX_INTERIM = 20
 #: What a server has to connect and between two pieces, and for the whole file (seconds).
 STALL_S = 10.0
 TOTAL_S = 60.0
 
 HEADERS = {"User-Agent": "gifster-uploads", "Accept": "*/*", "Accept-Encoding": "identity"}
 
-#: What may stand in a request's target as it is; a per cent sign is taken for an escape.
-_SAFE = "/%:@!$&'()*+,;=~?"
 _REDIRECTS = {301, 302, 303, 307, 308}
-#: IPv6 addresses in it contain an IPv4 address (RFC 6052).
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: What some servers send although they are asked not to (RFC 9110, 8.4.1).
+_CODINGS = {"gzip", "x-gzip", "deflate"}
+#: For zlib: a stream with the head of gzip or of zlib, whichever it has.
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 def fetch(rules: type[Limits], url: str) -> CachedFile:
     """Take the file that a URL leads to into the cache.
 
     Raises:
-      RemoteUrlInvalid: it is no http or https URL of a host.
-      RemoteAddressRefused: the host's address, or that of a redirect, is not public.
+      RemoteUrlInvalid: it is no http or https URL of a host, or that of a redirect is none.
+      RemoteAddressRefused: the host, or that of a redirect, is not one of the public internet.
       RemoteFailed: the server did not answer, not in time, or not with a file.
       UploadError: the uploader does not take the file; nothing is left behind.
     """
     deadline = time.monotonic() + TOTAL_S
+    place = parse(url)
     for _ in range(MAX_REDIRECTS + 1):
-        parts = _parse(url)
-        with _request(parts, deadline) as answer:
-            location = answer.headers.get("Location")
+        with _request(place, deadline) as answer:
+            location = (answer.headers.get("Location") or "").strip()
             if answer.status not in _REDIRECTS or not location:
-                return _receive(rules, parts, answer, deadline)
-        url = urljoin(url, location)
+                return _receive(rules, place, answer, deadline)
+        place = place.follow(location)
     raise RemoteFailed(f"The URL redirects more than {MAX_REDIRECTS} times.")
 
 
-def _parse(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url.strip())
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        valid = valid and not parts.username and not parts.password
-    except ValueError:
-        valid = False
-    if not valid:
-        raise RemoteUrlInvalid("The URL must be one of a public host, with http or https.")
-    return parts
+class _Answer(http.client.HTTPResponse):
+    """Passes over all answers before the answer (RFC 9110, 15.2); `http.client` stops at a 103."""
+
+    def begin(self) -> None:
+        for _ in range(MAX_INTERIM):
+            super().begin()
+            if not 100 <= self.status < 200 or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                break
+            self.headers = self.msg = None  # type: ignore[assignment]
+        else:
+            raise http.client.HTTPException(f"more than {MAX_INTERIM} interim answers")
+        if not 200 <= self.status < 600:
+            raise http.client.UnknownProtocol(str(self.status))
+        coding = self.headers.get("Transfer-Encoding", "chunked")
+        if coding.strip().lower() != "chunked":
+            raise http.client.UnknownTransferEncoding(coding)
 
 
 @contextmanager
-def _request(parts: SplitResult, deadline: float) -> Iterator[urllib3.HTTPResponse]:
-    host = parts.hostname or ""
-    address = _address(host, parts.port or (443 if parts.scheme == "https" else 80))
+def _request(place: RemoteUrl, deadline: float) -> Iterator[urllib3.HTTPResponse]:
+    host, address = place.host, _address(place.host, place.port)
     connection: HTTPConnection
-    if parts.scheme == "https":
+    if place.scheme == "https":
+        # A name in a certificate has no dot at its end, nor has one in the handshake (RFC 6066, 3).
+        name = host.rstrip(".")
         connection = HTTPSConnection(
-            address, parts.port, timeout=STALL_S, server_hostname=host, assert_hostname=host
+            address, place.port, timeout=STALL_S, server_hostname=name, assert_hostname=name
         )
     else:
-        connection = HTTPConnection(address, parts.port, timeout=STALL_S)
+        connection = HTTPConnection(address, place.port, timeout=STALL_S)
+    connection.response_class = _Answer
     # Each wait has its own limit, but a server could send a byte before each is over.
     opened: list[Any] = []
     left_s = max(0.0, deadline - time.monotonic())
     watchdog = threading.Timer(left_s, _cut, [connection, opened])
     watchdog.start()
     try:
-        with _translated(parts):
+        with _told(place, "the server did not answer as a web server does"):
             connection.connect()
             opened.append(connection.sock)  # an answer may take the socket over
-            connection.request("GET", _target(parts), headers={"Host": parts.netloc, **HEADERS},
+            connection.request("GET", place.target, headers={"Host": place.authority, **HEADERS},
                                preload_content=False, decode_content=False)  # fmt: skip
             answer = connection.getresponse()
         yield answer
     finally:
         watchdog.cancel()
         connection.close()
-
-
-def _target(parts: SplitResult) -> str:
-    return quote(parts.path or "/", safe=_SAFE) + (
-        f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
-    )
 
 
 def _cut(connection: HTTPConnection, opened: list[Any]) -> None:
@@ -115,16 +122,20 @@ def _cut(connection: HTTPConnection, opened: list[Any]) -> None:
 
 
 def _receive(
-    rules: type[Limits], parts: SplitResult, answer: urllib3.HTTPResponse, deadline: float
+    rules: type[Limits], place: RemoteUrl, answer: urllib3.HTTPResponse, deadline: float
 ) -> CachedFile:
-    if answer.status != 200:
-        raise RemoteFailed(f"{parts.hostname} answered with status {answer.status}.")
+    if answer.status != http.HTTPStatus.OK:
+        raise RemoteFailed(f"{place.host} answered with status {answer.status}.")
     length = answer.headers.get("Content-Length", "")
     if length.isascii() and length.isdigit():
-        rules.check_bytes(int(length))
-    writer = CacheWriter(rules, unquote(PurePosixPath(parts.path).name))
+        rules.check_bytes(int(length[:20]))
+    pieces = _pieces(place, answer, deadline)
+    if coding := _coding(place, answer):
+        logger.info("fetch coded host=%s coding=%s", place.host, coding)
+        pieces = _decoded(rules, place, pieces)
+    writer = CacheWriter(rules, place.filename)
     try:
-        while piece := _read(parts, answer, deadline):
+        for piece in pieces:
             writer.write(piece)
         return writer.finish()
     except BaseException:
@@ -132,42 +143,89 @@ def _receive(
         raise
 
 
-def _read(parts: SplitResult, answer: urllib3.HTTPResponse, deadline: float) -> bytes:
-    with _translated(parts):
-        piece = answer.read(PIECE_BYTES, decode_content=False)
-    if time.monotonic() >= deadline:  # what looks like the end may be our own cut
-        raise RemoteFailed(f"{parts.hostname} took longer than {TOTAL_S:g} seconds.")
-    return piece
+def _coding(place: RemoteUrl, answer: urllib3.HTTPResponse) -> str | None:
+    """What the content is compressed with, if it is."""
+    field = answer.headers.get("Content-Encoding", "").lower()
+    codings = {name.strip() for name in field.split(",")} - {"", "identity"}
+    if not codings:
+        return None
+    if field.strip() not in _CODINGS:
+        raise RemoteFailed(
+            f"{place.host} sent the file compressed, and not with gzip alone: {field[:40]!a}."
+        )
+    return field.strip()
+
+
+def _pieces(place: RemoteUrl, answer: urllib3.HTTPResponse, deadline: float) -> Iterator[bytes]:
+    while True:
+        with _told(place, "the server did not send all of the file"):
+            piece = answer.read(PIECE_BYTES, decode_content=False)
+        if time.monotonic() >= deadline:  # what looks like the end may be our own cut
+            raise RemoteFailed(f"{place.host} took longer than {TOTAL_S:g} seconds.")
+        if not piece:
+            return
+        yield piece
+
+
+def _decoded(rules: type[Limits], place: RemoteUrl, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of a compressed file, in pieces that are no larger than others. Both what comes
+    and what it becomes count against the uploader's limit. What follows the end is ignored."""
+    received, inflater = 0, zlib.decompressobj(_GZIP_OR_ZLIB)
+    for piece in pieces:
+        left = piece
+        received += len(piece)
+        rules.check_bytes(received)
+        while left and not inflater.eof:
+            with _told(place, "the server compressed the file wrongly"):
+                content = inflater.decompress(left, PIECE_BYTES)
+            yield content
+            left = inflater.unconsumed_tail
+    while not inflater.eof:
+        with _told(place, "the server did not send all of the file"):
+            content = inflater.decompress(b"", PIECE_BYTES)
+            if not content:
+                raise EOFError
+        yield content
 
 
 @contextmanager
-def _translated(parts: SplitResult) -> Iterator[None]:
+def _told(place: RemoteUrl, what: str) -> Iterator[None]:
+    """Tell whoever asked `what` went wrong, and only the log why: a stranger could find out by that
+    which ports of a host are open."""
     try:
         yield
-    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = type(error).__name__
-        raise RemoteFailed(f"{parts.hostname} did not send the file ({reason}).") from error
+    except (
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        OSError,
+        ValueError,
+        EOFError,
+        zlib.error,
+    ) as error:
+        logger.info("fetch failed host=%s reason=%s", place.authority, ascii(error)[:300])
+        raise RemoteFailed(f"Nothing could be fetched from {place.host}: {what}.") from error
 
 
 def _address(host: str, port: int) -> str:
-    """The address to connect to."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise RemoteFailed(f"There is no host {host[:100]}.") from None
-    addresses = [ipaddress.ip_address(entry[4][0]) for entry in found]
-    if not config.private_remotes and not all(_public(address) for address in addresses):
-        raise RemoteAddressRefused("The URL leads to an address that is not public.")
+    """The address to connect to.
+
+    A name that does not exist and one that is known in a private network only are told alike: else
+    a stranger could find out the names of that network.
+    """
+    addresses = _look_up(host, port)
+    if config.private_remotes:
+        if not addresses:
+            raise RemoteFailed(f"There is no host {host[:100]}.")
+    elif not addresses or not all(_public(address) for address in addresses):
+        found = ",".join(str(address) for address in addresses)
+        logger.info("fetch refused host=%s addresses=%s", host, found)
+        raise RemoteAddressRefused("The URL's host cannot be found on the public internet.")
     return str(addresses[0])
 
 
-def _public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or [None])[0]
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return _public(inner)
-        if address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+def _look_up(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [ipaddress.ip_address(entry[4][0]) for entry in found]
