@@ -85,6 +85,7 @@ class Web(Section):
     port: int = Field(8000, ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64)
     threads: int = Field(16, ge=1, le=256)
+    head_timeout_s: float = Field(10, ge=0.1, le=3600)
     body_stall_s: float = Field(30, gt=0)
     body_min_bytes_per_s: int = Field(500, ge=0)
     trusted_proxies: list[Network] = []

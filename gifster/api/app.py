@@ -1,20 +1,20 @@
 """The application put together, every route in one place; `build()` is what the server calls."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import falcon.asgi
 
 from gifster.api import health, jobs, pages, problems
+from gifster.api.adapter import Application, adapted
 from gifster.api.context import Context
-from gifster.api.files import RECEIVE, Files
+from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.hosts import Hosts, SameOrigin
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import STATIC, FixedFiles, Headers, ShortHeaders
+from gifster.api.middleware import STATIC, FixedFiles, Headers
 from gifster.api.openapi import OpenApi
 from gifster.api.tokens import OneToken, Tokens
 from gifster.api.users import Users
@@ -36,7 +36,6 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
         middleware=[
             RequestMetrics(),
             Headers(settings.store),
-            ShortHeaders(),
             Hosts(settings.web),
             FixedFiles(),
             SameOrigin(settings.web),
@@ -107,38 +106,10 @@ def _answer_head(resource: object, suffix: str) -> None:
         setattr(resource, f"on_head{end}", get)
 
 
-def build() -> Callable[..., Awaitable[None]]:
+def build() -> Application:
     """The application of one web process, from settings and environment alone."""
     log_to_stderr()
     settings = load()
     boot(settings)
     end_with_parent()
-    return _adapted(create_app(settings))
-
-
-def _adapted(app: falcon.asgi.App[Any, Any]) -> Callable[..., Awaitable[None]]:
-    """The application with two differences between granian and Falcon smoothed out."""
-
-    async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
-            scope["http_version"] = "1.0"
-        if scope["type"] == "http":
-            receive = scope[RECEIVE] = _at_once(receive)
-        await app(scope, receive, send)
-
-    return serve
-
-
-def _at_once(receive: Any) -> Any:
-    """Falcon waits for the first piece of a body before it does anything. A body that never begins
-    would be out of reach of `receive.guarded()`, so we begin it, with nothing."""
-    begun = False
-
-    async def receive_at_once() -> Any:
-        nonlocal begun
-        if begun:
-            return await receive()
-        begun = True
-        return {"type": "http.request", "body": b"", "more_body": True}
-
-    return receive_at_once
+    return adapted(create_app(settings), settings.web.body_stall_s)

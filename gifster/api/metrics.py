@@ -44,10 +44,19 @@ class RequestMetrics:
         req.context.began = time.perf_counter()
 
     async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
-        method = req.method if req.method in METHODS else "other"
+        method = _method(req.method)
         route = req.uri_template or "other"
         _requests.labels(method, route, str(resp.status_code)).inc()
         _seconds.labels(method, route).observe(time.perf_counter() - req.context.began)
+
+
+def count_refused(method: str, status: int) -> None:
+    """Count a request that no route has seen, as its head was too long."""
+    _requests.labels(_method(method), "other", str(status)).inc()
+
+
+def _method(name: str) -> str:
+    return name if name in METHODS else "other"
 
 
 class Metrics:

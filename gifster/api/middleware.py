@@ -6,15 +6,11 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from gifster.api.problems import MOST_ACCEPT, Problem
 from gifster.boot import MEDIA
 from gifster.settings import Storage
 
 STATIC = "/static"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-
-#: In bytes. Cookies of other applications at the same host come, too.
-LONGEST_HEADERS = {"Accept": MOST_ACCEPT, "Content-Type": 512, "Cookie": 8_192}
 
 PAGE_POLICY = (
     "default-src 'none'; img-src 'self' data:{media}; media-src 'self'{media}; "
@@ -23,14 +19,6 @@ PAGE_POLICY = (
 )
 #: Whatever somebody managed to upload: it is shown as what it is, and nothing in it runs.
 MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-
-
-class TooLongHeader(Problem):
-    """431 (RFC 6585, 5)."""
-
-    def __init__(self, name: str, most: int) -> None:
-        detail = f"The header {name} is longer than the {most} bytes that are taken here."
-        super().__init__(431, "header_too_long", detail)
 
 
 class Headers:
@@ -75,16 +63,6 @@ def _origins(store: Storage) -> list[str]:
         urls = [f"https://{store.bucket}.s3.{region}.amazonaws.com",
                 f"https://{store.bucket}.s3.amazonaws.com"]  # fmt: skip
     return [f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls]
-
-
-class ShortHeaders:
-    """Refuses headers that are read in a time that grows with the square of their length: 30 kB of
-    quotes and semicolons would keep everybody else waiting for half a second and more."""
-
-    async def process_request(self, req: Any, resp: Any) -> None:
-        for name, most in LONGEST_HEADERS.items():
-            if len(req.get_header(name, default="")) > most:
-                raise TooLongHeader(name, most)
 
 
 class FixedFiles:

@@ -37,7 +37,7 @@ DATABASE: dict[Fault, tuple[int, str, str, dict[str, str]]] = {
     Fault.AWAY: _UNAVAILABLE,
 }
 
-#: A longer header is refused (see `middleware`), and is not read for the answer either (bytes).
+#: A longer header is refused (see `heads`), and is not read for the answer either (bytes).
 MOST_ACCEPT = 2_048
 
 #: The most special class first.

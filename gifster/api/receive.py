@@ -39,7 +39,7 @@ FREE_PIECES, PIECE_BYTES = 10_000, 64
 _options = MultipartParseOptions()
 _options.max_body_part_buffer_size = SMALL_BYTES
 _options.max_body_part_count = 32
-#: Read in a time that grows with the square of it (see `middleware.ShortHeaders`).
+#: Read in a time that grows with the square of it (see `heads`).
 _options.max_body_part_headers_size = 4096
 
 

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -18,6 +20,12 @@ from gifster.cli.root import (
     settings_here,
 )
 from gifster.settings import COUNTED_IN
+
+#: More open files than this help no process of ours.
+MOST_FILES = 65_536
+#: How many of them a web process needs beside its connections: databases, modules, logs.
+OWN_FILES = 256
+MOST_CONNECTIONS = 4_000
 
 
 @cli.command()
@@ -37,7 +45,7 @@ def dev(port: int | None, watch: bool) -> None:
 def web() -> None:
     """Run the web server."""
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
     settings = settings_here()
@@ -51,15 +59,41 @@ def web() -> None:
         port=settings.web.port,
         workers=settings.web.workers,
         websockets=False,
-        # Slow uploads are many open requests that cost next to nothing.
         backlog=4096,
-        backpressure=4000,
+        # How many connections a process has open. Slow uploads are many that cost next to nothing.
+        backpressure=_connections(_allow_many_files()),
         respawn_failed_workers=True,
         workers_kill_timeout=10,
-        # Quick ones are as much memory each as is read before it is wanted. More than this makes
-        # none of them quicker, and requests beside them wait longer.
-        http1_settings=HTTP1Settings(max_buffer_size=32 * 1024),
+        # In its other mode granian looks first whether a client speaks HTTP/2, and waits for ever
+        # for one that says nothing.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.web.head_timeout_s * 1000),
+            # Quick uploads are as much memory each as is read before it is wanted. More than this
+            # makes none of them quicker, and requests beside them wait longer.
+            max_buffer_size=32 * 1024,
+        ),
     ).serve()
+
+
+def _allow_many_files() -> int:
+    """Raise the soft limit of open files, which is 1,024 on most systems, to the hard one.
+
+    Returns:
+      how many files a process may have open from now on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if 0 <= soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has a lower limit than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return soft if soft >= 0 else MOST_FILES
+
+
+def _connections(files: int) -> int:
+    """How many connections a process takes that may have so many files open: an upload has two."""
+    return max(16, min(MOST_CONNECTIONS, (files - OWN_FILES) // 2))
 
 
 def _count_together(folder: Path) -> None:
