@@ -263,6 +263,8 @@ class Limits(Section):
     #: Of one address, and of one user.
     upload: Rate = "600/hour"
     edit: Rate = "1200/hour"
+    #: Event streams and waiting pages of one address at a time, in each web process.
+    waiting: int = Field(50, ge=1)
     gifs_per_user: int = Field(10_000, ge=1)
     bytes_per_user: int = Field(5 * 1024**3, ge=1)
 

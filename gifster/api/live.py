@@ -1,8 +1,8 @@
 """Live pages: a page says which GIFs it shows, and in what state; `POST /cards` answers with those
 that are no longer so. `GET /events?gif=…&gif=…` tells programs the same (server-sent events).
 
-One look at the database each half second serves all pages of this process, and there is none
-while no page is waiting for anything.
+One look at the database each half second serves all that wait in this process, and there is none
+while nobody does. How many may wait is limited (`places`).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import logging
 import re
 import signal
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from falcon.asgi import SSEvent
 
 from gifster import library
 from gifster.api.context import Context
+from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import gifs_json
@@ -35,6 +37,8 @@ MAX_GIFS = 100
 MAX_HOLD_S = 20
 #: Databases limit the parameters of a query (PostgreSQL 65,535; SQLite 32,766, if not told more).
 AT_ONCE = 500
+#: When a stream that found no place may come again, and a page that did may ask again (seconds).
+STREAM_AGAIN_S, PAGE_AGAIN_S = 30, 5
 ID = re.compile(r"[\w-]{1,40}", re.ASCII)
 
 #: The state and the SHA-256 of the stored image; None for a GIF that is gone, or has no image yet.
@@ -57,6 +61,8 @@ class Watch:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.stopping = False
+        limits = context.settings.limits
+        self.places = Places(limits.waiting if limits.enabled else None)
         self._known: dict[str, Known] = {}
         self._waiting: list[Sequence[str]] = []
         self._looked = asyncio.Event()
@@ -115,8 +121,10 @@ class Cards:
     """`POST {"shown": {id: [state, image]}, "wait_s": …}`, what a page shows: the answer has the
     cards of the GIFs that differ, `{"cards": {id: HTML}}`, null for those that are gone.
 
-    If none differs, the answer waits up to so many seconds until one does. The image is its
-    SHA-256. The page that asks this again and again misses nothing, whatever became of an answer.
+    If none differs, the answer waits up to so many seconds until one does. Where too many requests
+    wait already, it comes at once, and its `Retry-After` says when to ask again (seconds). The
+    image is its SHA-256. The page that asks this again and again misses nothing, whatever became of
+    an answer.
     """
 
     def __init__(self, context: Context, watch: Watch) -> None:
@@ -125,8 +133,29 @@ class Cards:
 
     async def on_post(self, req: Any, resp: Any) -> None:
         shown, wait_s = _shown(await json_object(self.context, req))
-        changed = await self._changed(shown, wait_s)
+        place = None
+        if wait_s:
+            try:
+                place = self.watch.places.take(self.context.limits.address(req), shown)
+            except NoPlace:
+                resp.set_header("Retry-After", str(PAGE_AGAIN_S))
+        if place is None:
+            changed = await self._changed_now(shown)
+        else:
+            try:
+                changed = await self._changed(shown, wait_s)
+            finally:
+                place.leave()
         resp.media = {"cards": await self.context.run(self._cards, changed)}
+
+    async def _changed_now(self, shown: dict[str, Known]) -> list[str]:
+        """A look of its own: those that do not wait would make the one for all others larger."""
+        try:
+            found = await self.context.run(known, list(shown))
+        except peewee.PeeweeException as error:
+            logger.warning("the states cannot be read: %s", error)
+            raise _unavailable() from None
+        return [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
 
     async def _changed(self, shown: dict[str, Known], wait_s: float) -> list[str]:
         until = time.monotonic() + wait_s
@@ -134,9 +163,7 @@ class Cards:
             while True:
                 found = await self.watch.look()
                 if not found:
-                    raise Problem(
-                        503, "states_unavailable", "The states cannot be read now.", headers=LATER
-                    )
+                    raise _unavailable()
                 if not found.keys() >= shown.keys():
                     continue  # that look had begun before
                 changed = [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
@@ -147,6 +174,10 @@ class Cards:
         card = self.context.templates.get_template("card.html")
         gifs = gifs_json(library.get_gifs(gif_ids))
         return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
+
+
+def _unavailable() -> Problem:
+    return Problem(503, "states_unavailable", "The states cannot be read now.", headers=LATER)
 
 
 def _shown(document: dict[str, Any]) -> tuple[dict[str, Known], float]:
@@ -172,7 +203,8 @@ def _is_pair(value: object) -> bool:
 class Events:
     """`GET` a stream of `{"id": …, "state": …, "image": …}`, first the present states, then each
     change. The state is null for a GIF that is gone; the image is its SHA-256, null before it is
-    stored."""
+    stored. Where too many requests wait already it is a 429, and `Retry-After` says when to come
+    again (seconds)."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -181,10 +213,23 @@ class Events:
         ids = req.get_param_as_list("gif") or []
         if not 1 <= len(ids) <= MAX_GIFS:
             raise Problem(400, "gif_missing", f"Name 1 to {MAX_GIFS} GIFs: /events?gif=ID")
+        try:
+            place = self.watch.places.take(self.watch.context.limits.address(req), ids)
+        except NoPlace as error:
+            wait = {"Retry-After": str(STREAM_AGAIN_S)}
+            raise Problem(429, "too_many_streams", str(error), headers=wait) from None
         resp.set_header("X-Accel-Buffering", "no")
-        resp.sse = self._stream(ids)
+        resp.sse = stream = self._stream(ids, place)
+        weakref.finalize(stream, place.leave)  # one that is never begun comes to no `finally`
 
-    async def _stream(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
+    async def _stream(self, ids: list[str], place: Place) -> AsyncIterator[SSEvent | None]:
+        try:
+            async for event in self._events(ids):
+                yield event
+        finally:
+            place.leave()
+
+    async def _events(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
         seen: dict[str, Known] = {}
         quiet_since = started = time.monotonic()
         with self.watch.over(ids):

@@ -6,7 +6,7 @@ import { answerTo, follow, put, said } from "./follow.js";
 
 const AT_ONCE = 100; // that the server takes
 const HOLD_S = 5; // the server answers by then, if nothing changes
-const PAUSE_MS = 250;
+const PAUSE_MS = 250, UNHELD_PAUSE_MS = 1000; // after an answer that the server held until then, or did not
 const SUM_UP_MS = 2000;
 
 const uploading = () => document.querySelector("#uploads[aria-busy=true]") !== null;
@@ -21,8 +21,11 @@ async function look(signal, afresh) {
     const cards = await (patient ? held : atOnce)((wait_s) => cardsUnlike(some, wait_s, signal));
     for (const [id, html] of Object.entries(cards)) await show(id, html, signal);
   }
-  return [...document.querySelectorAll("[data-gif]")].some(waits) ? PAUSE_MS : Infinity;
+  return [...document.querySelectorAll("[data-gif]")].some(waits) ? pause : Infinity;
 }
+
+// Until the next look. Where too many pages wait already, the server says that it shall be later.
+let pause = PAUSE_MS;
 
 // One of a browser's tabs waits for the server's answer at a time, and the others ask now and then: over
 // HTTP/1.1 it has six connections to a server for all of them. Without TLS it knows no locks, and none waits.
@@ -42,6 +45,7 @@ async function cardsUnlike(elements, wait_s, signal) {
   const shown = Object.fromEntries(elements.map(({ dataset }) => [dataset.gif, [dataset.state, dataset.image]]));
   const headers = { "Content-Type": "application/json" };
   const answer = await answerTo("/cards", { method: "POST", body: JSON.stringify({ shown, wait_s }), headers, signal });
+  pause = Math.max(wait_s ? PAUSE_MS : UNHELD_PAUSE_MS, 1000 * Number(answer.headers.get("Retry-After")));
   return (await answer.json()).cards;
 }
 
