@@ -158,7 +158,7 @@ def test_the_server_ends_when_who_asked_dies_while_asking():
     server = apart._Server()
     mine, theirs = socket.socketpair()
     with mine, theirs:
-        socket.send_fds(server._socket, [apart._LENGTH.pack(100)], [theirs.fileno()])
+        socket.send_fds(server._socket, [apart.LENGTH.pack(100)], [theirs.fileno()])
         server._socket.sendall(bytes(50))
 
     server._socket.close()

@@ -3,11 +3,11 @@
 A decoder that hangs, explodes or crashes then costs that process and nothing else, and several
 files are worked on at once, which Python's threads would not.
 
-Starting Python takes longer than most pictures do. So each process that asks keeps one server,
-which has imported what it needs and forks a child for each piece of work (multiprocessing's fork
-server would import the application's main module). The child tells what it has ready, over a socket
-of its own. Between it and the server stands another, which waits for it and tells how it ended.
-When who asked dies, the server ends.
+Starting Python takes longer than most pictures do. So each process that asks keeps one server
+(`apart_server.py`), which has imported what it needs and forks for each piece of work
+(multiprocessing's fork server would import the application's main module). The server is told the
+work over one socket, and the work has a socket of its own for its answers. Whoever asks waits with
+a limit, whichever of these processes stands still.
 """
 
 import atexit
@@ -15,36 +15,35 @@ import contextlib
 import errno
 import os
 import pickle
-import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any
 
 from gifster.uploads.errors import Unreadable
+from gifster.uploads.imaging.apart_server import end_group
+from gifster.uploads.imaging.messages import (
+    LENGTH,
+    Begun,
+    Done,
+    Inbox,
+    Item,
+    Limits,
+    Patience,
+)
 
-
-class Limits(NamedTuple):
-    """What one piece of work may take: memory of its own, which with the program's makes 300 MB;
-    address space, which comes to more; space for a file (bytes); CPU and wall-clock time (s). And
-    how much the web server and other jobs come first (see nice(2))."""
-
-    memory_bytes: int = 264 * 2**20
-    address_bytes: int = 2**30
-    disk_bytes: int = 2**31
-    cpu_s: int = 120
-    wall_s: int = 300
-    nice: int = 10
-
+__all__ = ["LIMITS", "Limits", "OutOfTime", "ProcessLost", "run_apart"]
 
 LIMITS = Limits()
+#: How long the server may take to begin; a new one has Python to start before (seconds).
+START_S = 20.0
+#: How much longer than the work's own time its answer is waited for (seconds).
+GRACE_S = 5.0
 #: How a process ends that was made to crash.
 _CRASHED = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
-_LENGTH = struct.Struct("!I")
 
 
 class OutOfTime(Unreadable):
@@ -52,21 +51,8 @@ class OutOfTime(Unreadable):
 
 
 class ProcessLost(RuntimeError):
-    """The process was ended from outside, or could not be started. It is no fault of the file."""
-
-
-class _Item(NamedTuple):
-    """Something that a piece of work has ready before its end."""
-
-    content: Any
-
-
-class _Done(NamedTuple):
-    """How a piece of work ended: what it returned or raised, unless a signal ended it."""
-
-    result: Any = None
-    error: BaseException | None = None
-    signal: int = 0
+    """The process was ended from outside, was stopped, or could not be started. It is no fault of
+    the file."""
 
 
 def run_apart(
@@ -74,64 +60,73 @@ def run_apart(
 ) -> Generator[Any, None, Any]:
     """Call a function in a process of its own, with limits. To be used with `yield from`.
 
+    The answer comes within `limits.wall_s` seconds and a little (`START_S`, `GRACE_S`), in which
+    the caller waits. The time between two waits is the caller's own.
+
     Parameters:
       function: of a module that imports nothing of an application. It may be a generator.
       arguments: what it is called with; like what it yields and returns, they must be picklable.
 
     Returns:
       a generator that yields, as soon as it is there, what the function yields, and returns what it
-      returns. Closing it ends the process, when that next has something to tell.
+      returns. Closing it ends the process.
 
     Raises:
       Unreadable: it took too much memory or time, or its process crashed.
-      ProcessLost: its process was ended from outside, or could not be started.
+      ProcessLost: its process was ended from outside, was stopped, or could not be started.
       whatever the function raises.
     """
+    done = yield from _answers(pickle.dumps((limits, function, arguments)), limits)
+    if done.out_of_time and done.stopped:
+        raise ProcessLost("the process for images was stopped until its time was over")
+    if done.out_of_time or done.signal == signal.SIGXCPU:
+        most = limits.wall_s if done.out_of_time else limits.cpu_s
+        raise OutOfTime(f"The image took more than {most} seconds to be decoded.")
+    if done.signal in _CRASHED:
+        raise Unreadable("The image is damaged: it crashes the decoder.")
+    if done.signal:
+        raise ProcessLost(f"the process for images was ended by signal {done.signal}")
+    if isinstance(done.error, MemoryError):
+        raise Unreadable("The image takes too much memory to be decoded.") from done.error
+    if isinstance(done.error, OSError) and done.error.errno == errno.EFBIG:
+        raise Unreadable("The image takes too much space to be decoded.") from done.error
+    if done.error is not None:
+        raise done.error
+    return done.result
+
+
+def _answers(request: bytes, limits: Limits) -> Generator[Any, None, Done]:
+    """Yield what the work has ready, and return how it ended; leave no process of it behind."""
     mine, theirs = socket.socketpair()
-    with mine, mine.makefile("rb") as answers:
+    with mine:
         with theirs:
             try:
-                _servers.one().send(pickle.dumps((limits, function, arguments)), theirs)
+                server = _servers.one()
+                server.send(request, theirs)
             except OSError as error:
                 raise ProcessLost(f"no process for images could be started: {error}") from error
-        while isinstance(told := _message(answers), _Item):
-            yield told.content
-    if told is None:
-        raise ProcessLost("the process for images was ended from outside")
-    if told.signal in (signal.SIGXCPU, signal.SIGALRM):
-        most = limits.cpu_s if told.signal == signal.SIGXCPU else limits.wall_s
-        raise OutOfTime(f"The image took more than {most} seconds to be decoded.")
-    if told.signal in _CRASHED:
-        raise Unreadable("The image is damaged: it crashes the decoder.")
-    if told.signal:
-        raise ProcessLost(f"the process for images was ended by signal {told.signal}")
-    if isinstance(told.error, MemoryError):
-        raise Unreadable("The image takes too much memory to be decoded.") from told.error
-    if isinstance(told.error, OSError) and told.error.errno == errno.EFBIG:
-        raise Unreadable("The image takes too much space to be decoded.") from told.error
-    if told.error is not None:
-        raise told.error
-    return told.result
-
-
-def _message(file: BinaryIO) -> _Item | _Done | None:
-    """The next message, or None if there is none."""
-    content = _content(file)
-    return None if content is None else pickle.loads(content)  # noqa: S301 our own
-
-
-def _content(file: BinaryIO) -> bytes | None:
-    head = file.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    content = file.read(length)
-    return content if len(content) == length else None
-
-
-def _tell(file: BinaryIO, content: bytes) -> None:
-    file.write(_LENGTH.pack(len(content)) + content)
-    file.flush()
+        inbox, group = Inbox(mine.fileno()), 0
+        patience = Patience(START_S)
+        try:
+            while not inbox.ended:
+                message = inbox.take(patience)
+                told = pickle.loads(message) if message is not None else None  # noqa: S301 our own
+                if isinstance(told, Begun):
+                    if not group:  # it is told twice, by server and attendant
+                        group, patience = told.group, Patience(limits.wall_s + GRACE_S)
+                elif isinstance(told, Item):
+                    yield told.content
+                elif isinstance(told, Done):
+                    group = 0
+                    return told
+                elif patience.is_over:
+                    if not group:
+                        server.kill()
+                    raise ProcessLost("the process for images stands still")
+            raise ProcessLost("the process for images was ended from outside")
+        finally:
+            if group:
+                end_group(group)
 
 
 class _Server:
@@ -141,14 +136,15 @@ class _Server:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(START_S)  # a server that is stopped reads nothing
         path = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        code = f"from {__name__} import serve; serve({theirs.fileno()})"
+        code = f"from {__name__}_server import serve; serve({theirs.fileno()})"
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 ourselves
                 [sys.executable, "-P", "-c", code],  # -P: only what we have, too
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for who asked
+                start_new_session=True,  # a Ctrl-C is for whoever asked
                 env=os.environ | {"PYTHONPATH": path},
             )
 
@@ -158,15 +154,31 @@ class _Server:
         return self.pid == os.getpid() and self._process.poll() is None
 
     def send(self, content: bytes, answer: socket.socket) -> None:
-        """Have something done, and the answer written to a socket."""
-        with self._lock:
-            socket.send_fds(self._socket, [_LENGTH.pack(len(content))], [answer.fileno()])
-            self._socket.sendall(content)
+        """Have something done, and the answer written to a socket.
+
+        Raises:
+          OSError: the server cannot be told. It is ended, as it may have read one half.
+        """
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [LENGTH.pack(len(content))], [answer.fileno()])
+                self._socket.sendall(content)
+        except OSError:
+            self.kill()
+            raise
 
     def stop(self) -> None:
-        """End it; what it has begun is finished."""
+        """End it, and what it has begun."""
         self._socket.close()
         if self.pid == os.getpid():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, also if it is stopped. What it has begun goes on."""
+        if self.pid == os.getpid() and self._process.poll() is None:
+            end_group(self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
 
@@ -180,6 +192,7 @@ class _Servers:
         atexit.register(self._stop)
 
     def one(self) -> _Server:
+        """The server; a new one if there is none that lives."""
         with self._lock:
             if self._running is None or not self._running.is_there:
                 self._running = _Server()
@@ -191,87 +204,3 @@ class _Servers:
 
 
 _servers = _Servers()
-
-
-def serve(number: int) -> None:
-    """The server: forks a child for each request that comes on a socket, until that is closed."""
-    from gifster.uploads import imaging  # noqa: PLC0415 so that the children have it
-
-    imaging.load()
-
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    with socket.socket(fileno=number) as requests:
-        while True:
-            head, fds, _, _ = socket.recv_fds(requests, _LENGTH.size, 1)
-            if not fds:
-                return
-            content = bytearray()
-            (length,) = _LENGTH.unpack(head)
-            while len(content) < length:
-                piece = requests.recv(length - len(content))
-                if not piece:
-                    return  # who asked died while asking
-                content += piece
-            if os.fork() == 0:
-                requests.close()
-                _attend(bytes(content), fds[0])
-            os.close(fds[0])
-
-
-def _attend(content: bytes, answer: int) -> NoReturn:
-    """Have one piece of work done by a child, pass on what it tells, and tell how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        os.close(answer)
-        _work(content, writing)
-    os.close(writing)
-    try:
-        with os.fdopen(answer, "wb") as file:
-            with os.fdopen(reading, "rb") as pipe:
-                while (told := _content(pipe)) is not None:
-                    _tell(file, told)
-            _, status = os.waitpid(child, 0)
-            if os.WIFSIGNALED(status):
-                _tell(file, pickle.dumps(_Done(signal=os.WTERMSIG(status))))
-    except BrokenPipeError:  # nobody listens any more
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    os._exit(0)
-
-
-def _work(content: bytes, writing: int) -> NoReturn:
-    limits, function, arguments = pickle.loads(content)  # noqa: S301 our own
-    os.nice(limits.nice)
-    for limit, most in (
-        (resource.RLIMIT_DATA, limits.memory_bytes),
-        (resource.RLIMIT_AS, limits.address_bytes),
-        (resource.RLIMIT_FSIZE, limits.disk_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with contextlib.suppress(ValueError, OSError):  # not every system has each
-            hard = most + 5 if limit == resource.RLIMIT_CPU else most  # SIGXCPU, then SIGKILL
-            resource.setrlimit(limit, (most, hard))
-    signal.alarm(limits.wall_s)
-    with os.fdopen(writing, "wb") as pipe:
-        try:
-            done = _Done(_drained(function(*arguments), pipe))
-        except BaseException as error:  # noqa: BLE001 it is raised where it was asked for
-            done = _Done(error=error)
-        _tell(pipe, pickle.dumps(done))
-    os._exit(0)
-
-
-def _drained(result: Any, pipe: BinaryIO) -> Any:
-    """Tell what a generator yields; what it returns, or what was no generator."""
-    if not isinstance(result, Generator):
-        return result
-    while True:
-        try:
-            item = next(result)
-        except StopIteration as end:
-            return end.value
-        _tell(pipe, pickle.dumps(_Item(item)))
