@@ -14,6 +14,7 @@ import pytest
 
 from chaos import bodies
 from gifster.api import context
+from gifster.api.fair_queue import FairQueue
 from gifster.api.memory import MANY, Memory, trim
 from tests import images
 from tests.stack import Stack, eventually, files_below
@@ -84,15 +85,14 @@ def test_uploads_whose_check_is_killed_may_come_again(web: Stack):
     eventually(lambda: complete_files(web) == [])
 
 
-def test_who_waits_for_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(context, "WAIT_S", 0.01)
+def test_who_waits_for_too_long_is_told_to_come_again():
     free = threading.Event()
 
     async def crowd() -> list[object]:
-        queue = context._Queue(1, 3, "test")
+        queue = FairQueue(1, 3, "test")
 
         async def come() -> None:
-            async with queue.place("Full.") as threads:
+            async with queue.place("Full.", "somebody", 0.01) as threads:
                 await context._in_thread(threads, free.wait)
 
         first = asyncio.create_task(come())

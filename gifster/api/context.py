@@ -2,14 +2,14 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jinja2
 
 from gifster.api.devices import Devices
+from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.limits import RateLimits
 from gifster.api.memory import Memory
 from gifster.boot import broker_url
@@ -21,7 +21,10 @@ from gifster.uploads import placeholder
 from gifster.uploads.config import config
 from gifster.uploads.imaging.probe import EXAMINED_AT_ONCE
 
-#: How many fetch at once, and how many may at most, with those that wait.
+__all__ = ["Context", "TooBusy"]
+
+#: How many fetch at once, and how many may at most, with those that wait. One client has half of
+#: the threads at most.
 FETCHES, MAX_FETCHES = 4, 32
 #: The same for files that are checked in processes of their own, a tenth of a second each.
 CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
@@ -30,10 +33,6 @@ WAIT_S = 30.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class TooBusy(Exception):
-    """There is no room for another request of this kind now."""
 
 
 class Context:
@@ -66,8 +65,8 @@ class Context:
         # Nor do downloads, however slow the disk is.
         self._reading = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="reading")
         # Other people's servers may be slow, and other people's files: neither do they.
-        self._fetching = _Queue(FETCHES, MAX_FETCHES, "fetching")
-        self._checking = _Queue(CHECKS, MAX_CHECKS, "checking")
+        self._fetching = FairQueue(FETCHES, MAX_FETCHES, "fetching")
+        self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking")
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that blocks in a thread, with a database connection around it."""
@@ -85,52 +84,36 @@ class Context:
         """The same for pieces of files that are served."""
         return await _in_thread(self._reading, functools.partial(work, *args, **kwargs))
 
-    async def fetch(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same for what other people's servers have a part in.
+    async def fetch(self, req: Any, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for what other people's servers have a part in. Clients take turns.
+
+        Parameters:
+          req: the request, which says whose turn it takes.
 
         Raises:
           TooBusy: too many such requests wait already, or this one did for too long.
         """
-        async with self._fetching.place("Too many URLs are being fetched now.") as threads:
+        refusal = "Too many URLs are being fetched now."
+        async with self._fetching.place(refusal, self._client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-    async def check(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same for checking files that take long to check.
+    async def check(self, req: Any, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for checking files that take long to check. Clients take turns.
+
+        Parameters:
+          req: the request, which says whose turn it takes.
 
         Raises:
           TooBusy: too many such files wait already, or this one did for too long.
         """
         refusal = "Too many files of very many parts are being checked now."
-        async with self._checking.place(refusal) as threads:
+        async with self._checking.place(refusal, self._client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-
-class _Queue:
-    """Threads of which there are few, and those that wait for them."""
-
-    def __init__(self, threads: int, most: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._free = asyncio.Semaphore(threads)
-        self._most, self._here = most, 0
-
-    @asynccontextmanager
-    async def place(self, refusal: str) -> AsyncIterator[ThreadPoolExecutor]:
-        """Wait until a thread is free. Raises `TooBusy` where that takes too long."""
-        if self._here >= self._most:
-            raise TooBusy(refusal)
-        self._here += 1
-        try:
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    await self._free.acquire()
-            except TimeoutError:
-                raise TooBusy(refusal) from None
-            try:
-                yield self._threads
-            finally:
-                self._free.release()
-        finally:
-            self._here -= 1
+    def _client(self, req: Any) -> str:
+        """Who takes turns: the user, or the address of somebody who is not signed in."""
+        user = getattr(req.context, "user", None)
+        return f"user {user.id}" if user is not None else f"address {self.limits.address(req)}"
 
 
 async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:

@@ -57,21 +57,21 @@ class Gifs:
     async def on_post(self, req: Any, resp: Any) -> None:
         user = await require_uploader(self.context, req)
         if falcon.parse_header(req.content_type or "")[0] == "application/json":
-            gif = await self._fetch(await json_object(self.context, req), user)
+            gif = await self._fetch(req, await json_object(self.context, req), user)
             await _answer(self.context, resp, gif, falcon.HTTP_202)
             return
         async with upload_form(self.context, req, user) as form:
             gif = await self.context.run(accept_upload, form, user, self.context.quota)
         await _answer(self.context, resp, gif, falcon.HTTP_202)
 
-    async def _fetch(self, document: dict[str, Any], user: User | None) -> Gif:
+    async def _fetch(self, req: Any, document: dict[str, Any], user: User | None) -> Gif:
         url = document.pop("remote_image_url", None)
         if not isinstance(url, str):
             raise Problem(422, "image_missing", "Send the URL of an image as remote_image_url.")
         if len(url) > MAX_URL:
             raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
         title, tags = _title_and_tags(document)
-        cached = await self.context.fetch(fetch, ImageUploader, url)
+        cached = await self.context.fetch(req, fetch, ImageUploader, url)
         try:
             return await self.context.run(
                 library.add_gif,

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -122,14 +123,14 @@ async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIte
         iterator = aiter(parts)
         async for part in iterator:
             try:
-                await _take_part(context, form, part)
+                await _take_part(context, req, form, part)
             except Truncated:
                 # If it is not the image that was cut but the whole body, going on says so.
                 await anext(iterator, None)
                 raise
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
-                take_in_again, ImageUploader, form.first("image_cache"), form.owner
+                req, take_in_again, ImageUploader, form.first("image_cache"), form.owner
             )
         yield form
     finally:
@@ -139,7 +140,7 @@ async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIte
             await context.write(trim)
 
 
-async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
+async def _take_part(context: Context, req: Any, form: UploadForm, part: Any) -> None:
     try:
         name, filename = part.name, part.filename
     except UnicodeDecodeError:
@@ -147,7 +148,8 @@ async def _take_part(context: Context, form: UploadForm, part: Any) -> None:
     if name == "image" and filename is not None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
-        form.cached = await take_in_part(ImageUploader, part, context.write, context.check)
+        check = partial(context.check, req)
+        form.cached = await take_in_part(ImageUploader, part, context.write, check)
     elif name and filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")
