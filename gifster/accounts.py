@@ -99,8 +99,9 @@ def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
     if not User.update(welcome_claimed_at=now()).where(unclaimed).execute():
         logger.info("welcome mail of user=%s is in hand already", user_id)
         return
+    mail = WelcomeMailer.welcome_email(user, sender)
     try:
-        transport.deliver(WelcomeMailer.welcome_email(user, sender))
+        transport.deliver(mail)
     except NotDelivered:
         User.update(welcome_claimed_at=None).where(mine).execute()
         raise

@@ -32,6 +32,10 @@ class NotDelivered(Exception):
     """The mail was certainly not taken over by the mail server: sending it again is safe."""
 
 
+class NoAddress(ValueError):
+    """There can be no mail for this: trying again changes nothing."""
+
+
 class Transport(Protocol):
     """A way to deliver mail."""
 
@@ -51,8 +55,15 @@ class WelcomeMailer:
 
     @staticmethod
     def welcome_email(user: User, sender: str) -> EmailMessage:
-        """The mail that a new user gets."""
-        return _render("welcome", to=user.email, sender=sender, key=f"welcome.{user.id}", user=user)
+        """The mail that a new user gets.
+
+        Raises:
+          NoAddress: the account's address is none.
+        """
+        # The name is the first line's, which becomes a header: it must stay in that line.
+        shown = {"name": " ".join(user.name.split()), "email": user.email}
+        key = f"welcome.{user.id}"
+        return _render("welcome", to=user.email, sender=sender, key=key, user=shown)
 
 
 def _render(template: str, *, to: str, sender: str, key: str, **values: object) -> EmailMessage:
@@ -61,7 +72,7 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
     message = EmailMessage(policy=SMTP)
     message["Subject"] = subject.strip()
     message["From"] = sender
-    message["To"] = to
+    _address_to(message, to)
     message["Date"] = formatdate()
     # The same mail has the same id, so that a receiver could tell a second copy.
     domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
@@ -71,6 +82,21 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
         _templates.get_template(f"{template}.html").render(values), subtype="html"
     )
     return message
+
+
+def _address_to(message: EmailMessage, to: str) -> None:
+    """Address a mail to one address. A text with commas would be several.
+
+    Raises:
+      NoAddress
+    """
+    try:
+        message["To"] = to
+    except ValueError as error:
+        raise NoAddress(f"no mail can be sent to {to!r}: {error}") from None
+    found = message["To"].addresses
+    if len(found) != 1 or found[0].addr_spec != to or not found[0].domain:
+        raise NoAddress(f"no mail can be sent to {to!r}: that is not one e-mail address")
 
 
 def transport(settings: Mail) -> Transport:

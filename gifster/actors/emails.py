@@ -4,10 +4,16 @@ import dramatiq
 
 from gifster import accounts
 from gifster.actors.setup import settings
-from gifster.mailers import transport
+from gifster.mailers import NoAddress, transport
 
 
-@dramatiq.actor(queue_name="default", max_retries=12, min_backoff=1_000, max_backoff=300_000)
+@dramatiq.actor(
+    queue_name="default",
+    max_retries=12,
+    min_backoff=1_000,
+    max_backoff=300_000,
+    throws=NoAddress,
+)
 def send_welcome_email(user_id: str) -> None:
     """Send the one welcome mail of a user."""
     accounts.deliver_welcome(user_id, transport(settings.mail), settings.mail.sender)

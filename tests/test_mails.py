@@ -1,0 +1,38 @@
+"""Mails: what people have typed is text in them, and neither a header nor markup."""
+
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+
+from gifster.mailers import NoAddress, WelcomeMailer
+from gifster.models import User
+
+SENDER = "Gifster <g@example.org>"
+
+
+def test_a_name_is_text_in_the_html_and_one_line_in_the_subject():
+    user = User(id="a", email="ann@example.org", name="<b>Ann</b>\r\nBcc: eve@example.org")
+
+    sent = WelcomeMailer.welcome_email(user, SENDER).as_bytes()
+
+    read = message_from_bytes(sent, policy=default)
+    assert read["Subject"] == "Welcome to Gifster, <b>Ann</b> Bcc: eve@example.org"
+    assert read["Bcc"] is None
+    html = read.get_body(("html",)).get_content()
+    assert "&lt;b&gt;Ann&lt;/b&gt;" in html
+    assert "<b>" not in html
+
+
+@pytest.mark.parametrize(
+    "address", ["a@b,c@d", "foo<bar@baz.org>", "a@b\nBcc: eve@example.org", "", "ann", "a@b>"]
+)
+def test_what_is_not_one_address_gets_no_mail(address: str):
+    with pytest.raises(NoAddress, match="no mail can be sent to"):
+        WelcomeMailer.welcome_email(User(id="a", email=address, name="Ann"), SENDER)
+
+
+def test_addresses_with_odd_characters_get_theirs():
+    for address in ("o'neil+gifs@example.org", '"a b"@example.org', "zoë@exämple.org"):
+        user = User(id="a", email=address, name="Zoë")
+        assert WelcomeMailer.welcome_email(user, SENDER)["To"].addresses[0].addr_spec == address
