@@ -147,7 +147,7 @@ class RateLimits:
         if time.monotonic() >= self._away_until:
             try:
                 return question(self._shared)
-            except redis.RedisError:
+            except (redis.RedisError, ArithmeticError, ValueError):  # away, or no numbers there
                 self._away_until = time.monotonic() + AWAY_S
         return question(self._own)
 

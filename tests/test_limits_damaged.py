@@ -1,0 +1,30 @@
+"""Counters in Redis that somebody has written over: a request is counted all the same."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+
+from gifster.api.limits import RateLimits
+from gifster.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"many", b"\xff", b"9" * 400, b"-5", b"1e999", b"nan", ["list"]]
+)
+def test_a_counter_that_is_no_number_is_no_error(broker_url: str, value: Any):
+    limits = RateLimits(Settings(), broker_url)
+    client = redis.Redis.from_url(broker_url)
+    request: Any = SimpleNamespace(access_route=["192.0.2.1"], remote_addr="192.0.2.1")
+    limits.sign_up(request)
+    keys = client.keys("*limits*")
+    assert keys
+    for key in keys:
+        client.delete(key)
+        if isinstance(value, list):
+            client.rpush(key, *value)
+        else:
+            client.set(key, value)
+
+    limits.sign_up(request)
