@@ -146,7 +146,8 @@ class Odd:
         for page in pages:
             found.feed(self._client.get(page, headers=headers).text)
         for (method, action, multipart), fields in found.forms.items():
-            for name in fields:
+            # The page has the hidden field only after a refusal.
+            for name in [*fields, "image_cache"] if multipart else fields:
                 place = f"form {method} {action} {name}"
                 for text, value in self._some(TEXTS):
                     if multipart:

@@ -13,6 +13,8 @@ from gifster.cli import cli
 from gifster.library import BadQuery, Conflict, Denied, Invalid, NotFound
 from gifster.models import Gif, GifTag, ImageUploader, Tag, User
 from gifster.settings import Settings
+from gifster.uploads.errors import DataUriInvalid, RemoteUrlInvalid
+from gifster.uploads.remote import fetch
 from gifster.uploads.sources import take_in
 from tests import images
 from tests.stack import Stack
@@ -189,6 +191,14 @@ def test_arguments_that_are_no_text_are_refused(booted: Settings):
 
         assert result.exit_code == 2, command
         assert "characters that are no text" in result.output
+
+
+def test_urls_that_are_no_text_lead_nowhere():
+    for url in ("http://a\0b/", "http://a.b/\ud800", "http://[::1"):
+        with pytest.raises(RemoteUrlInvalid):
+            fetch(ImageUploader, url)
+    with pytest.raises(DataUriInvalid):
+        take_in(ImageUploader, "data:,\ud800")
 
 
 #: By HTTP.

@@ -144,7 +144,7 @@ class GifImage:
 def _title_and_tags(document: dict[str, Any]) -> tuple[str | None, list[str] | None]:
     title, tags = document.get("title"), document.get("tags")
     if unknown := set(document) - {"title", "tags"}:
-        raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0]!r}.")
+        raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0][:40]!r}.")
     if title is not None and not isinstance(title, str):
         raise Problem(422, "title_invalid", "title must be a text.")
     if tags is not None and not (

@@ -2,7 +2,7 @@
 
 import click
 
-from gifster.cli.root import TEXT, Refused, cli, open_database, say, settings_here
+from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
 
 
 @cli.group()
@@ -24,7 +24,7 @@ def admins_list() -> None:
 
 
 @admins.command("add")
-@click.argument("address", type=TEXT)
+@click.argument("address", type=text)
 def admins_add(address: str) -> None:
     """Make the account with that e-mail address an admin."""
     _set(address, True)
@@ -37,7 +37,7 @@ def admins_add(address: str) -> None:
 
 
 @admins.command("remove")
-@click.argument("address", type=TEXT)
+@click.argument("address", type=text)
 def admins_remove(address: str) -> None:
     """Make the account with that e-mail address an ordinary one."""
     _set(address, False)

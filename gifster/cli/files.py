@@ -8,7 +8,6 @@ import click
 from rich.console import Console
 
 from gifster.cli.root import (
-    TEXT,
     Refused,
     cli,
     connect_our_broker,
@@ -16,6 +15,7 @@ from gifster.cli.root import (
     progress,
     say,
     settings_here,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def versions() -> None:
 
 
 @versions.command("recreate")
-@click.argument("ids", nargs=-1, type=TEXT)
+@click.argument("ids", nargs=-1, type=text)
 @click.option("--only", multiple=True, metavar="VERSION", help="Only this version (repeatable).")
 @click.option("--no-wait", is_flag=True, help="Enqueue the jobs, and do not wait for them.")
 def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool) -> None:

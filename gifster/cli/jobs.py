@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gifster.cli.root import (
-    TEXT,
     Refused,
     cli,
     connect_our_broker,
@@ -19,6 +18,7 @@ from gifster.cli.root import (
     say,
     say_lines,
     settings_here,
+    text,
 )
 from gifster.logs import escaped
 
@@ -66,7 +66,7 @@ def jobs_list(only_dead: bool, as_json: bool) -> None:
 
 
 @jobs.command("show")
-@click.argument("job_id", metavar="ID", type=TEXT)
+@click.argument("job_id", metavar="ID", type=text)
 def jobs_show(job_id: str) -> None:
     """Show all that is known of a job, with the traceback of its last failure."""
     from gifster.jobs import Job, state_of
@@ -97,7 +97,7 @@ def jobs_show(job_id: str) -> None:
 
 
 @jobs.command("retry")
-@click.argument("ids", nargs=-1, type=TEXT)
+@click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
     """Have dead jobs done after all, by their ids; or now what waits for later."""
@@ -107,7 +107,7 @@ def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
 
 
 @jobs.command("drop")
-@click.argument("ids", nargs=-1, type=TEXT)
+@click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
     """Forget dead jobs, by their ids."""
@@ -159,7 +159,7 @@ def jobs_queues(as_json: bool) -> None:
 
 
 @jobs.command("pause")
-@click.argument("queue", type=TEXT)
+@click.argument("queue", type=text)
 def jobs_pause(queue: str) -> None:
     """Have the jobs of a queue wait; those that run go on."""
     _set_paused(queue, True)
@@ -167,7 +167,7 @@ def jobs_pause(queue: str) -> None:
 
 
 @jobs.command("resume")
-@click.argument("queue", type=TEXT)
+@click.argument("queue", type=text)
 def jobs_resume(queue: str) -> None:
     """Have the jobs of a paused queue done again."""
     _set_paused(queue, False)
@@ -211,14 +211,14 @@ def jobs_workers(as_json: bool) -> None:
 
 
 @jobs.command("quiet")
-@click.argument("worker", type=TEXT)
+@click.argument("worker", type=text)
 def jobs_quiet(worker: str) -> None:
     """Have a worker process take no new jobs (gifster jobs workers lists them)."""
     _tell(worker, quiet=True)
 
 
 @jobs.command("wake")
-@click.argument("worker", type=TEXT)
+@click.argument("worker", type=text)
 def jobs_wake(worker: str) -> None:
     """Have a quiet worker process take jobs again."""
     _tell(worker, quiet=False)

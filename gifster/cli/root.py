@@ -17,28 +17,21 @@ from gifster.settings import SUPERVISED, Settings, SettingsError, load
 T = TypeVar("T")
 
 
-class Text(click.ParamType):
-    """An argument that is text. The system hands over bytes that are no UTF-8 as half surrogate
-    pairs, which no database takes."""
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from gifster.uploads.text import has_controls, is_text
-
-        if not is_text(value) or has_controls(value):
-            self.fail(f"{value!r} has characters that are no text.", param, ctx)
-        return value
-
-
-TEXT = Text()
-
-
 class Refused(click.ClickException):
     """A command that cannot be carried out: its message, and exit status 1."""
 
     def show(self, file: object = None) -> None:
         say(f"gifster: {self.message}", err=True)
+
+
+def text(argument: str) -> str:
+    """The type of arguments that are text. The system hands over bytes that are no UTF-8 as lone
+    surrogates, which no database takes."""
+    from gifster.uploads.text import has_controls, is_text
+
+    if not is_text(argument) or has_controls(argument):
+        raise click.BadParameter(f"{argument!r} has characters that are no text.")
+    return argument
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

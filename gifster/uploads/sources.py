@@ -29,6 +29,7 @@ from gifster.uploads.config import config, storage
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid, DataUriInvalid
 from gifster.uploads.storage.base import PresignedUpload, Presigning
 from gifster.uploads.stored import StoredFile
+from gifster.uploads.text import is_text
 from gifster.uploads.validation import Limits
 
 #: How long a cache id is good (seconds): the sweep leaves what is in the cache for an hour.
@@ -188,7 +189,7 @@ async def take_in_part(
 
 def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
     head, comma, data = uri.partition(",")
-    if not head.startswith("data:") or not comma:
+    if not head.startswith("data:") or not comma or not is_text(data):
         raise DataUriInvalid("This is no data URI.")
     rules.check_bytes(len(data) * 3 // 4 - 2 if head.endswith(";base64") else len(data) // 3)
     content = _ESCAPES.sub(_unescaped, data.encode())
