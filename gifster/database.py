@@ -18,6 +18,12 @@ from gifster.faults import is_database_error
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
+#: How long PostgreSQL lets a statement take, and a transaction in which nothing happens: of a
+#: process that is stopped in the middle, whose rows others wait for (seconds). Migrations may take
+#: longer.
+STATEMENT_S, IDLE_IN_TRANSACTION_S = 300, 300
+#: How long a connection waits for a PostgreSQL server's machine that has gone silent (seconds).
+SILENT_S = 30
 
 db = peewee.DatabaseProxy()
 
@@ -60,8 +66,16 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
 
 def _postgresql(url: str, durable: bool) -> peewee.Database:
     options: dict[str, Any] = parse_url(url)
-    if not durable:
-        options["options"] = f"{options.get('options', '')} -c synchronous_commit=off".strip()
+    # What the URL says itself comes later, and counts.
+    server = [
+        f"-c statement_timeout={STATEMENT_S}s",
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s",
+        *([] if durable else ["-c synchronous_commit=off"]),
+        options.get("options", ""),
+    ]
+    options["options"] = " ".join(server).strip()
+    silent = {"keepalives_idle": SILENT_S, "keepalives_interval": 5, "keepalives_count": 3}
+    options = silent | {"tcp_user_timeout": SILENT_S * 1000} | options
     database: peewee.Database = PooledPostgresqlDatabase(
         options.pop("database"),
         prefer_psycopg3=True,
@@ -104,6 +118,7 @@ def _migrate(database: peewee.Database) -> list[str]:
                 return list(runner.up())
         with database.atomic():
             # An arbitrary number of our own, held until the transaction ends.
+            database.execute_sql("SET LOCAL statement_timeout = 0")
             database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
             return list(runner.up())
 

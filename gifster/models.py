@@ -96,6 +96,9 @@ class ImageUploader(Backgrounder, Uploader):
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
 
+    def fair_by(self) -> str:
+        return self.record.user_id or "anonymous"
+
     def after_store(self, stored: StoredFile) -> None:
         Likeness.delete().where(Likeness.gif == self.record).execute()
         rows = [{"gif": self.record, "quarter": quarter} for quarter in quarters(stored.dhash)]

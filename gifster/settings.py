@@ -123,6 +123,8 @@ class Queue(Section):
 
     weight: int = Field(1, ge=1, le=1000)
     max: int | None = Field(None, ge=1, le=64)
+    #: How many of these threads one user's jobs get at most; None: all but one.
+    user_max: int | None = Field(None, ge=1, le=64)
 
 
 def _queue(value: Any) -> Any:
@@ -134,6 +136,8 @@ class Worker(Section):
     threads: int = Field(4, ge=1, le=64)
     lease_s: float = Field(10, ge=1, le=3600)
     grace_s: float = Field(8, ge=0, le=3600)
+    #: How many of one user's jobs are with the broker at once; the others wait in the outbox.
+    max_jobs_per_user: int = Field(16, ge=1, le=10_000)
     #: What a process may have in memory before it is started anew, between jobs. 0: no limit.
     max_memory_mb: int = Field(0, ge=0)
 

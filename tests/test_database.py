@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
@@ -10,6 +11,7 @@ from gifster import database, models
 from gifster.database import db
 from gifster.jobs import TABLES
 from gifster.settings import Settings
+from tests.conftest import new_postgresql
 
 MODELS = [
     models.User, models.Token, models.Gif, models.Likeness, models.Tag, models.GifTag,
@@ -130,3 +132,42 @@ def test_a_transaction_that_writes_does_not_fail_when_another_was_quicker(booted
 
     # I expect none to fail, and none to be lost
     assert models.Tag.get_by_id(1).name == "count" + "." * 40
+
+
+def test_a_process_that_stands_still_in_a_transaction_holds_up_nobody_for_ever(
+    postgresql_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a transaction that has locked a row, of a process in which nothing happens any more
+    monkeypatch.setattr(database, "IDLE_IN_TRANSACTION_S", 1)
+    url = new_postgresql(postgresql_server, tmp_path.name)
+    database.connect(url)
+    with db.connection_context():
+        db.execute_sql("CREATE TABLE held (n INTEGER)")
+        db.execute_sql("INSERT INTO held VALUES (1)")
+    still = database.connect(url)
+    still.connect()
+    still.begin()
+    still.execute_sql("UPDATE held SET n = 2")
+
+    # Who waits for the row gets it
+    other = database.connect(url)
+    with other.connection_context():
+        other.execute_sql("SET statement_timeout = '20s'")
+        other.execute_sql("UPDATE held SET n = 3")
+    still.close_all()
+    other.close_all()
+
+
+def test_a_statement_has_a_limit_and_a_url_may_say_another(postgresql_server: Any, tmp_path: Path):
+    url = new_postgresql(postgresql_server, tmp_path.name)
+
+    def limit(url: str) -> str:
+        connected = database.connect(url)
+        with connected.connection_context():
+            (found,) = connected.execute_sql("SHOW statement_timeout").fetchone()
+        connected.close_all()
+        return found
+
+    assert limit(url) == "5min"
+    mark = "&" if "?" in url else "?"
+    assert limit(f"{url}{mark}options=-c%20statement_timeout%3D7s") == "7s"

@@ -291,3 +291,30 @@ def test_uploads_are_stored_and_one_of_a_killed_worker_too(
     stack.start_worker()
     assert stack.finished(gif_id, within=40)["state"] == "ready"
     assert stack.run("gifster", "jobs", "list").stdout.strip() == "no jobs: everything is done"
+
+
+def test_one_group_leaves_a_thread_to_the_others(application: None, worker):
+    # Given more slow jobs of a group than there are threads
+    began, gate = [], threading.Semaphore(0)
+
+    def work(name: str) -> None:
+        began.append(name)
+        if name == "ann":
+            gate.acquire(timeout=20)
+
+    declare(work)
+    dramatiq.get_broker().max_per_group = 3
+    for _ in range(8):
+        jobs.enqueue("work_default", "ann", group="ann")
+    worker()
+    eventually(lambda: began == ["ann"])
+
+    # When somebody else comes
+    for _ in range(3):
+        jobs.enqueue("work_default", "bob", group="bob")
+
+    eventually(lambda: began.count("bob") == 3)
+    assert began.count("ann") == 1
+    for _ in range(8):
+        gate.release()
+    eventually(lambda: began.count("ann") == 8 and not Job.select().exists())

@@ -9,7 +9,7 @@ import pytest
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
 from gifster.uploads.promotion import Promotion
 from tests import images
-from tests.framework import Application, Base, Company, LogoUploader, Person
+from tests.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 
 ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60), durations=[70] * 3)
 
@@ -386,3 +386,21 @@ def test_what_store_in_background_needs_is_said_by_name(application: Application
 def test_a_job_for_an_unknown_model_says_what_to_do(application: Application):
     with pytest.raises(LookupError, match="import its module"):
         Promotion("nobody", 1, "avatar", "ab/cd")
+
+
+def test_the_jobs_of_an_upload_are_of_the_group_that_its_uploader_names(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    def fair_by(self: AvatarUploader) -> str:
+        return f"the uploads of {self.record.name}"
+
+    monkeypatch.setattr(AvatarUploader, "fair_by", fair_by)
+    person = person_with(ONE)
+    assert [job.group for job in application.jobs()] == ["the uploads of Ann"]
+    application.work()
+
+    person.delete_instance()
+
+    assert [(job.actor, job.group) for job in application.jobs()] == [
+        ("remove_files", "the uploads of Ann")
+    ]

@@ -15,7 +15,7 @@ from dramatiq.middleware import Middleware, default_middleware
 
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog, OutboxRows
-from gifster.jobs.outbox import identity
+from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.presence import Presence
 from gifster.jobs.redis_broker import RedisBroker
 from gifster.jobs.sending import BrokerUnavailable, ping, send_many
@@ -46,6 +46,7 @@ def connect(  # noqa: PLR0913 options, each with a default
     *,
     namespace: str = NAMESPACE,
     max_priority: int | None = None,
+    max_per_group: int = MAX_PER_GROUP,
 ) -> dramatiq.Broker:
     """Make a Dramatiq broker and make it the process's own (`dramatiq.set_broker`).
 
@@ -63,6 +64,9 @@ def connect(  # noqa: PLR0913 options, each with a default
       max_priority: RabbitMQ's `x-max-priority` of all queues, 1 to 255, as Dramatiq's broker takes
         it: messages sent with the option `broker_priority` come first, the highest number first.
         A queue that was made with another one, or with none, must be deleted before.
+      max_per_group: how many jobs of one group are with the broker at once; the others wait in the
+        outbox (see `groups.py`). One group cannot have more threads than that, of all processes
+        together.
 
     Raises:
       ValueError: the URL's scheme is none of these, the namespace cannot be one, or an option is
@@ -86,6 +90,7 @@ def connect(  # noqa: PLR0913 options, each with a default
         broker = _rabbitmq(url, max_priority=max_priority, shares=shares, middleware=every)
     else:
         broker = _redis(url, lease_s, namespace=namespace, shares=shares, middleware=every)
+    broker.max_per_group = max_per_group  # type: ignore[attr-defined]
     dramatiq.set_broker(broker)
     return broker
 

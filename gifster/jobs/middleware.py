@@ -11,11 +11,13 @@ import dramatiq
 from dramatiq.errors import ActorNotFound, RateLimitExceeded
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
+from gifster.jobs.groups import release
 from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.obedience import OUTBOX_ONLY, Refused, obey, row_named_by, why_not_taken
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
 from gifster.jobs.sending import send_each
+from gifster.jobs.turns import group_of
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -197,6 +199,7 @@ class OutboxRows(Middleware):
         else:
             Job.update(**_why(exception)).where(row).execute()
             self._let_go(job_id)
+        _release(message)
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # Also skipped by another middleware, as by Dramatiq's AgeLimit, when it was leased already.
@@ -207,6 +210,7 @@ class OutboxRows(Middleware):
             self._give_up(broker, message, SkipMessage("skipped: it is not to be done any more"))
         else:
             Job.delete().where(Job.id == job_id).execute()
+        _release(message)
 
     def _let_go(self, job_id: str, **columns: Any) -> None:
         """End this thread's lease, if it holds it still."""
@@ -248,6 +252,13 @@ class OutboxRows(Middleware):
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
         if on_dead is not None:
             on_dead(exception, *message.args)
+
+
+def _release(message: MessageProxy) -> None:
+    """A job is out of the way: let the next one of its group go."""
+    group = group_of(message)
+    if group is not None:
+        release(group)
 
 
 def _why(exception: BaseException) -> dict[str, str]:

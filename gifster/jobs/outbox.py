@@ -19,15 +19,20 @@ from datetime import datetime
 from typing import Any
 
 import dramatiq
+import dramatiq.broker
 import peewee
 
 from gifster.jobs.identity import identity_of
 from gifster.jobs.sending import NoBroker, send_each
+from gifster.jobs.turns import GROUP
 
 logger = logging.getLogger("gifster.jobs")
 
 #: When the relay sends a job again whose row is still there (seconds); doubles with each sending.
 RESEND_AFTER_S = 60.0
+
+#: How many jobs of a group are with the broker at once, unless `connect()` is told otherwise.
+MAX_PER_GROUP = 16
 
 
 class UnreadableArguments(ValueError):
@@ -77,6 +82,10 @@ class Job(peewee.Model):
     #: How often it has failed. It counts across all sendings: after a worker's or a broker's death
     #: the retries go on where they were.
     attempts = peewee.IntegerField(default=0)
+    #: Whose it is, where jobs are shared out fairly among several (see `groups.py`); and whether it
+    #: waits here until fewer of that group are with the broker.
+    group = peewee.CharField(null=True, column_name="group_key")
+    held = peewee.BooleanField(default=False)
     #: How often the relay has sent it.
     sendings = peewee.IntegerField(default=0)
     #: The last exception, where it came from, and when the retries ran out (null while there is
@@ -106,6 +115,7 @@ class Job(peewee.Model):
                 "outbox_id": self.id,
                 "retries": self.attempts,
                 **({} if whose is None else {"outbox": whose}),
+                **({} if self.group is None else {GROUP: self.group}),
             },
         )
 
@@ -124,18 +134,23 @@ class Job(peewee.Model):
         return error is None
 
 
+# Jobs without a group are not in it, and pay nothing for it.
+Job.add_index(Job.group, Job.held, where=Job.group.is_null(False), name="outbox_group")
+
+
 def identity() -> str | None:
     """The name of this application's outbox (see `identity.py`); None if it has none."""
     return identity_of(Job._meta.database)
 
 
-def enqueue(
+def enqueue(  # noqa: PLR0913 options, each with a default
     actor: str,
     *arguments: Any,
     queue: str = "default",
     unique: str | None = None,
     at: datetime | float | None = None,
     in_s: float | None = None,
+    group: str | None = None,
 ) -> Job | None:
     """Write a job into the outbox; it is sent when the current transaction has committed, or at a
     later moment.
@@ -148,6 +163,8 @@ def enqueue(
       at: not before this moment (an aware datetime, or seconds since the epoch); the relay sends it
         then, a second or two late (Sidekiq's `perform_at`).
       in_s: likewise, so many seconds from now (`perform_in`).
+      group: whose job it is, a text of at most 255 characters. Groups share the threads fairly: one
+        with many jobs does not hold up the others (see `groups.py`).
 
     Returns:
       the job; None if there is one of that key already, which is left as it is.
@@ -163,9 +180,11 @@ def enqueue(
         arguments=list(arguments),
         send_at=due_at if later else now + RESEND_AFTER_S,
         due_at=due_at if later else None,
+        group=group,
         **({} if unique is None else {"id": unique}),
     )
     with transaction(Job._meta.database):
+        job.held = group is not None and not later and room_of(group) <= 0
         if unique is not None:
             # A dead one is in nobody's way, and about to be done after all.
             Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
@@ -176,9 +195,22 @@ def enqueue(
                 return None
         else:
             job.save(force_insert=True)
-        if not later:
-            Job._meta.database.after_commit(lambda: _send_now(job))
+        if not later and not job.held:
+            Job._meta.database.after_commit(lambda: send_now(job))
     return job
+
+
+def room_of(group: str) -> int:
+    """How many more jobs of a group may go to the broker now. Those that wait for their moment or
+    their next attempt do not count."""
+    active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= time.time()))
+    sent = Job.select().where((Job.group == group) & ~Job.held & active)
+    return most_of_group() - int(sent.count())
+
+
+def most_of_group() -> int:
+    """How many jobs of a group may be with the broker at once, as `connect()` was told."""
+    return int(getattr(dramatiq.broker.global_broker, "max_per_group", MAX_PER_GROUP))
 
 
 def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
@@ -194,7 +226,8 @@ def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
     return at.timestamp()
 
 
-def _send_now(job: Job) -> None:
+def send_now(job: Job) -> None:
+    """Send a job that was committed; if that cannot be, have the relay do it soon."""
     # Peewee rolls back and raises if a callback does, although the commit has happened: whatever
     # goes wrong here must not look like a failure of what was committed. The relay is there.
     try:

@@ -13,9 +13,13 @@ from dramatiq.brokers import rabbitmq
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
+from gifster.jobs.fetched import Fetched
 from gifster.jobs.malformed import malformed
 from gifster.jobs.others import Others
-from gifster.jobs.turns import InTurn, Share, Turns, add_turns
+from gifster.jobs.turns import InTurn, Share, Turns, add_turns, group_of
+
+#: How long to listen for more messages while those in hand let others by (seconds).
+LISTEN_S = 0.02
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -53,9 +57,10 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
     ) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
         self._timeout_s = timeout / 1000
-        self._in_hand: Any = None
         delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
         self.turns = None if delayed else broker.turns
+        #: One that waits for its turn, and others before it whose group lets others by.
+        self._in_hand = Fetched(queue_name, self.turns)
 
     def __next__(self) -> Any:
         if self.turns is None:
@@ -64,16 +69,30 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
             self._give_back()
             self.turns.wait_while_held(self.queue_name, self._timeout_s)
             return None
-        if self._in_hand is None:
-            self._in_hand = self._received_of_ours()
-        if self._in_hand is None:
+        if not self._in_hand.any_may_begin:
+            self._receive_another()
+        if not self._in_hand.any_may_begin:
             self.turns.leave(self.queue_name)
             return None
         if not self.turns.take(self.queue_name, self._timeout_s):
             self._talk()
             return None
-        message, self._in_hand = self._in_hand, None
+        message = self._in_hand.pop()
+        group = group_of(message)
+        if group is not None:
+            self.turns.begin(self.queue_name, group)
         return message
+
+    def _receive_another(self) -> None:
+        if self._in_hand:
+            # A job that ends may let one of these begin: do not wait for a message for long.
+            self._talk(LISTEN_S)
+            if not self.channel.get_waiting_message_count():
+                return
+        message = self._received_of_ours()
+        if message is not None:
+            actor = self.broker.actors.get(message.actor_name)
+            self._in_hand.add(message, 0 if actor is None else int(actor.priority))
 
     def _received(self) -> Any:
         message = super().__next__()  # type: ignore[no-untyped-call]
@@ -107,8 +126,7 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
         we ask again: the next `_received()` does."""
         self.turns.leave(self.queue_name)  # type: ignore[union-attr]
         try:
-            if self._in_hand is not None:
-                message, self._in_hand = self._in_hand, None
+            for message in self._in_hand.clear():
                 self.known_tags.discard(message._tag)
                 self.channel.basic_nack(message._tag, requeue=True)
             self.channel.cancel()
@@ -119,10 +137,10 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
         except (pika.exceptions.AMQPError, AssertionError) as error:
             raise ConnectionClosed(error) from None
 
-    def _talk(self) -> None:
+    def _talk(self, listen_s: float = 0) -> None:
         """Send the acknowledgements that wait, and the heartbeats."""
         try:
-            self.connection.process_data_events(0)
+            self.connection.process_data_events(listen_s)
         except pika.exceptions.AMQPError as error:
             raise ConnectionClosed(error) from None
 

@@ -5,7 +5,6 @@ everything they have fetched to one work queue. These are told by the enqueue (R
 the same round trip), and hand over what has its turn (`turns.py`). Dramatiq's worker is untouched.
 """
 
-import heapq
 import itertools
 import logging
 import os
@@ -23,10 +22,11 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.acks import Acks
+from gifster.jobs.fetched import Fetched
 from gifster.jobs.hooks import QuickHooks
 from gifster.jobs.malformed import malformed
 from gifster.jobs.others import Others
-from gifster.jobs.turns import InTurn, Share, Turns, add_turns
+from gifster.jobs.turns import InTurn, Share, Turns, add_turns, group_of
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -36,6 +36,8 @@ LOOK_EVERY_S = 2.5
 #: How long a consumer that cannot be told waits at most (seconds), and the first pause of those
 #: that double.
 MAX_PAUSE_S, FIRST_PAUSE_S = 1.0, 0.02
+#: How much later than others a process looks that has jobs, and none that may begin (seconds).
+LET_OTHERS_S = 0.005
 RECONNECT_S = 2.0
 #: How long a consumer that ends waits for its last acknowledgements (seconds).
 CLOSE_S = 5.0
@@ -270,12 +272,13 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         #: Whether there may be more than there was room for.
         self._more = True
         self._pause_s = FIRST_PAUSE_S
-        self._fetched: list[tuple[int, int, Any]] = []
         #: What has come and is another application's.
         self._not_ours: list[dramatiq.Message[Any]] = []
-        self._numbers = itertools.count()
         delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
         self.turns = None if delayed else broker.turns
+        self._fetched = Fetched(queue_name, self.turns)
+        #: Whether nothing more can begin before something ends.
+        self._stuck = False
 
     @property
     def outstanding_message_count(self) -> int:
@@ -287,7 +290,7 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
             self.turns.wait_while_held(self.queue_name, self._timeout_s)
             return None
         self._look()
-        if not self._fetched:
+        if not self._fetched.any_may_begin:
             if self.turns is not None:
                 self.turns.leave(self.queue_name)
             self._wait()
@@ -296,26 +299,33 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
             if not self.turns.take(self.queue_name, self._timeout_s):
                 return None
             self._look()  # something of higher priority may have come meanwhile
-        _, _, message = heapq.heappop(self._fetched)
+        message = self._fetched.pop()
+        group = group_of(message)
+        if group is not None and self.turns is not None:
+            self.turns.begin(self.queue_name, group)
         self.queued_message_ids.add(message.message_id)
         return dramatiq.broker.MessageProxy(message)
 
     def _look(self) -> None:
         """Fetch what there is room for, if there may be something."""
-        if self.outstanding_message_count >= self.prefetch:
+        if self._room <= 0:
             return
         since = time.monotonic() - self._looked_at
         every = LOOK_EVERY_S if self.broker.wake_up.listening else self._pause_s
-        if self._told.is_set() or (not self._fetched and (self._more or since >= every)):
+        if self._told.is_set() or (
+            (self._more or since >= every) and not self._fetched.any_may_begin
+        ):
             try:
                 self._fetch()
+                while self._more and self._fetched.aside and self._room > 0:
+                    self._fetch()
             except redis.ConnectionError as error:
                 raise ConnectionClosed(error) from None
 
     def _fetch(self) -> None:
         self._told.clear()  # before looking: what comes from now on sets it again
         self._looked_at = time.monotonic()
-        room = self.prefetch - self.outstanding_message_count
+        room = self._room
         fetched = self.broker.do_fetch(self.queue_name, room)
         for data in fetched:
             if data is not None:
@@ -336,8 +346,7 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         if self.turns is not None and self.broker.others.owns(message):
             self._not_ours.append(message)
         else:
-            item = (self._priority(message), next(self._numbers), message)
-            heapq.heappush(self._fetched, item)
+            self._fetched.add(message, self._priority(message))
 
     def _put_back_others(self) -> None:
         while self._not_ours:
@@ -353,18 +362,33 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
         actor = self.broker.actors.get(message.actor_name)
         return 0 if actor is None else int(actor.priority)
 
+    @property
+    def _room(self) -> int:
+        """How many more to fetch."""
+        return int(self.prefetch) - self.outstanding_message_count + self._fetched.aside
+
     def _wait(self) -> None:
-        if self.outstanding_message_count >= self.prefetch:
+        if self._room <= 0:
             time.sleep(FIRST_PAUSE_S)
             return
         listening = self.broker.wake_up.listening
-        self._told.wait(self._timeout_s if listening else self._pause_s)
+        self._stuck = bool(self._fetched)
+        if not self._fetched.any_may_begin:  # or something has ended just now
+            self._told.wait(self._timeout_s if listening else self._pause_s)
+        if self._stuck:
+            time.sleep(LET_OTHERS_S)
+        self._stuck = False
 
     def ack(self, message: Any) -> None:
         """Have the broker told that a message is done."""
         self.queued_message_ids.discard(message.message_id)
         self.broker.acks.add(self.queue_name, message.options["redis_message_id"])
-        self._give_thread_back()
+        self._give_thread_back(message)
+
+    def _give_thread_back(self, message: Any) -> None:
+        super()._give_thread_back(message)
+        if self._stuck:
+            self._told.set()
 
     def close(self) -> None:
         """Give back what has been fetched and not begun, and tell what is done."""
@@ -373,8 +397,8 @@ class Consumer(InTurn, dramatiq_redis._RedisConsumer):
             logger.warning("not acknowledged: what was done last may be done again")
 
     def _give_back(self) -> None:
-        fetched = [message for _, _, message in self._fetched] + self._not_ours
-        self._fetched, self._not_ours = [], []
+        fetched = self._fetched.clear() + self._not_ours
+        self._not_ours = []
         if self.turns is not None:
             self.turns.leave(self.queue_name)
         if not fetched:

@@ -20,6 +20,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 
 from gifster.jobs.complaint import Complaint
+from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, UnreadableArguments, identity, transaction
 from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
@@ -67,6 +68,7 @@ def relay(lease_s: float = LEASE_S) -> int:
                     raise outcome.away
                 if time.monotonic() > stop_at:
                     break
+        sent += release_all()
     except BrokerUnavailable as error:
         _broker_is_away.say(f"the relay waits for the broker, which does not answer: {error}")
     else:
@@ -98,7 +100,8 @@ class _Outcome:
 
 
 def _due(until: float) -> Any:
-    return (Job.send_at <= until) & Job.failed_at.is_null()
+    # What is held goes when there is room for its group: `release_all()`.
+    return (Job.send_at <= until) & Job.failed_at.is_null() & ~Job.held
 
 
 def _claim(until: float) -> _Batch:

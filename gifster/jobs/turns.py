@@ -18,14 +18,25 @@ import dramatiq
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
+#: The option of a message that names its group.
+GROUP = "group"
+
 
 @dataclass(frozen=True)
 class Share:
     """What a queue gets of the threads: its weight among the queues that have jobs, and at most how
-    many threads at a time (None: all)."""
+    many threads at a time (None: all); and how many of these the jobs of one group get (None: all
+    but one, which is there for the others)."""
 
     weight: int = 1
     max: int | None = None
+    group_max: int | None = None
+
+
+def group_of(message: Any) -> str | None:
+    """The group of a message; None if it has none."""
+    group = message.options.get(GROUP)
+    return None if group is None else str(group)
 
 
 class Turns:
@@ -41,6 +52,8 @@ class Turns:
         self._changed = threading.Condition()
         self._passes: dict[str, float] = {}
         self._running: Counter[str] = Counter()
+        #: By queue and group. Only a queue's own consumer begins jobs, so room that it sees stays.
+        self._in_groups: Counter[tuple[str, str]] = Counter()
         #: The queues that have jobs. One stays in the race while it fetches more, or between two of
         #: its jobs: would it drop out, the others would have its turns.
         self._racing: set[str] = set()
@@ -66,6 +79,20 @@ class Turns:
                 self._changed.notify_all()
             return True
 
+    def begin(self, queue: str, group: str) -> None:
+        """Count the thread that was just taken for a group."""
+        with self._changed:
+            self._in_groups[queue, group] += 1
+
+    def running_in_group(self, queue: str, group: str | None) -> int:
+        """How many threads a group has; 0 for no group."""
+        return 0 if group is None else self._in_groups.get((queue, group), 0)
+
+    def group_has_room(self, queue: str, group: str | None) -> bool:
+        """Whether a group has fewer threads than it may have. Without a group there is room."""
+        running = self.running_in_group(queue, group)
+        return running == 0 or running < self._most_of_group(queue)
+
     @property
     def running(self) -> int:
         """How many threads are taken."""
@@ -86,10 +113,14 @@ class Turns:
         with self._changed:
             self._changed.wait_for(lambda: not self.held(queue), timeout_s)
 
-    def done(self, queue: str) -> None:
+    def done(self, queue: str, group: str | None = None) -> None:
         """Give the thread back."""
         with self._changed:
             self._running[queue] -= 1
+            if group is not None:
+                self._in_groups[queue, group] -= 1
+                if self._in_groups[queue, group] <= 0:
+                    del self._in_groups[queue, group]
             self._changed.notify_all()
 
     def leave(self, queue: str) -> None:
@@ -114,6 +145,12 @@ class Turns:
     def _has_room(self, queue: str) -> bool:
         limit = self._share(queue).max
         return not self.held(queue) and (limit is None or self._running[queue] < limit)
+
+    def _most_of_group(self, queue: str) -> int:
+        share = self._share(queue)
+        if share.group_max is not None:
+            return share.group_max
+        return min(self._threads, share.max or self._threads) - 1
 
     def _share(self, queue: str) -> Share:
         return self._shares.get(queue, Share())
@@ -156,10 +193,10 @@ class InTurn:
         except ConnectionClosed:
             raise  # it is tried again by the same thread, which is not free yet
         except BaseException:
-            self._give_thread_back()
+            self._give_thread_back(message)
             raise
-        self._give_thread_back()
+        self._give_thread_back(message)
 
-    def _give_thread_back(self) -> None:
+    def _give_thread_back(self, message: Any) -> None:
         if self.turns is not None:
-            self.turns.done(self.queue_name)
+            self.turns.done(self.queue_name, group_of(message))

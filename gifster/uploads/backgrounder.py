@@ -49,7 +49,7 @@ class Background:
         table, pk = uploader.record._meta.table_name, keys.to_job(uploader.record)
         arguments = (table, pk, uploader.mount.name, upload.key)
         queue = self.queue or config.queue
-        return enqueue(self.actor, *arguments, queue=queue, unique=unique)
+        return enqueue(self.actor, *arguments, queue=queue, unique=unique, group=uploader.fair_by())
 
 
 class Backgrounder(Uploader):

@@ -24,8 +24,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from gifster.uploads.addresses import is_public as _public
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.config import config
-from gifster.uploads.errors import RemoteAddressRefused, RemoteFailed
+from gifster.uploads.errors import RemoteAddressRefused, RemoteFailed, RemoteUrlInvalid
 from gifster.uploads.remote_url import RemoteUrl, parse
+from gifster.uploads.text import has_controls
 from gifster.uploads.validation import Limits
 
 logger = logging.getLogger("gifster.uploads")
@@ -56,6 +57,8 @@ def fetch(rules: type[Limits], url: str) -> CachedFile:
       UploadError: the uploader does not take the file; nothing is left behind.
     """
     deadline = time.monotonic() + TOTAL_S
+    if has_controls(url):
+        raise RemoteUrlInvalid("The URL has control characters.")
     place = parse(url)
     for _ in range(MAX_REDIRECTS + 1):
         with _request(place, deadline) as answer:

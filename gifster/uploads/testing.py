@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import dramatiq
 
 from gifster.jobs import Job
+from gifster.jobs.groups import release
 from gifster.uploads.keys import to_job
 from gifster.uploads.storage.base import Listing, Storage, check_key
 
@@ -73,12 +74,19 @@ def inline_jobs() -> Iterator[None]:
     """Within the block, do each job as soon as the transaction that enqueued it has committed
     (`Sidekiq::Testing.inline!`). The first exception of a job is raised at the end of the block."""
     errors: list[Exception] = []
+    performing = False
 
     def perform(job: Job) -> bool:
+        nonlocal performing
+        outer, performing = performing, True
         try:
             _perform(job)
+            while not outer and job.group is not None and release(job.group):
+                pass  # those of its group that had to wait
         except Exception as error:  # noqa: BLE001 raised below
             errors.append(error)
+        finally:
+            performing = outer
         return True
 
     send, Job.send = Job.send, perform  # type: ignore[assignment,method-assign]

@@ -219,6 +219,12 @@ class Uploader(Limits):
         """How the assigned file is left to a worker; see `Backgrounder`."""
         return None
 
+    def fair_by(self) -> str | None:
+        """Whose the jobs of this upload are, such as a user's id: with many jobs one user does not
+        hold up the others (`group` of `jobs.enqueue()`). Override it; None leaves them in one line.
+        """
+        return None
+
     def recreate_versions(self, *names: str) -> Job | None:
         """Have versions made again from the stored original, by a worker.
 
@@ -246,6 +252,7 @@ class Uploader(Limits):
             secrets.token_hex(4),
             queue=config.queue,
             unique=hashlib.sha256(repr((where, sorted(names))).encode()).hexdigest()[:32],
+            group="recreate_versions",  # a whole library of them does not hold up new uploads
         )
 
     def _take(self, cached: CachedFile) -> None:
@@ -276,7 +283,7 @@ class Uploader(Limits):
         """
         if files:
             where = (self.record._meta.table_name, keys.to_job(self.record), self.mount.name)
-            enqueue("remove_files", *where, files, queue=config.queue)
+            enqueue("remove_files", *where, files, queue=config.queue, group=self.fair_by())
 
     # Making and storing the files: what `saving` and the workers call.
 
