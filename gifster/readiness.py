@@ -4,6 +4,7 @@ Only a write that is committed tells. One that is rolled back never leaves SQLit
 PostgreSQL's, and succeeds on a full disk.
 """
 
+import logging
 import os
 import time
 from threading import Lock
@@ -14,6 +15,8 @@ from gifster.faults import Fault, fault_of
 from gifster.jobs import transaction
 from gifster.models import WriteProbe
 
+logger = logging.getLogger("gifster.readiness")
+
 #: About what the row, the job and the indexes of an upload take, so that a disk on which no upload
 #: fits takes no probe either (bytes).
 PROBE_BYTES = 32 * 1024
@@ -21,6 +24,8 @@ PROBE_BYTES = 32 * 1024
 GOOD_FOR_S, BAD_FOR_S = 10.0, 1.0
 #: For how long after a request that the database refused it counts as not ready (seconds).
 REFUSED_FOR_S = 15.0
+#: For how long a request waits for the first answer of all (seconds), and what it gets without.
+FIRST_WITHIN_S, NOT_KNOWN = 2.0, "not known yet"
 
 
 class NotReady(Exception):
@@ -63,8 +68,8 @@ class Readiness:
     """The answers of `check()`, each of which holds for a while. For any number of threads."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._answer = ""
+        self._checking = Lock()
+        self._answer = NOT_KNOWN
         self._holds_until = 0.0
         self._refused: tuple[float, Fault] | None = None
 
@@ -79,13 +84,20 @@ class Readiness:
         refused = self._refused
         if refused is not None and time.monotonic() < refused[0] + REFUSED_FOR_S:
             return f"the database {refused[1]}"
-        with self._lock:
-            if time.monotonic() >= self._holds_until:
-                try:
-                    check()
-                    self._answer = ""
-                except NotReady as error:
-                    self._answer = str(error)
-                holds = BAD_FOR_S if self._answer else GOOD_FOR_S
-                self._holds_until = time.monotonic() + holds
-            return self._answer
+        # A check may wait for a lock. The others go by the answer before, and hold no thread.
+        if self._checking.acquire(timeout=FIRST_WITHIN_S if self._answer == NOT_KNOWN else 0):
+            try:
+                if time.monotonic() >= self._holds_until:
+                    self._look()
+            finally:
+                self._checking.release()
+        return self._answer
+
+    def _look(self) -> None:
+        try:
+            check()
+            self._answer = ""
+        except NotReady as error:
+            self._answer = str(error)
+            logger.warning("not ready: %s reason=%r", error, str(error.__cause__ or ""))
+        self._holds_until = time.monotonic() + (BAD_FOR_S if self._answer else GOOD_FOR_S)

@@ -14,8 +14,8 @@ import pytest
 from gifster import jobs
 from gifster.database import db
 from gifster.faults import Fault, fault_of
-from gifster.models import Tag
-from gifster.readiness import NotReady, check
+from gifster.models import Tag, WriteProbe
+from gifster.readiness import NotReady, Readiness, check
 from gifster.settings import Settings
 from tests import images
 from tests.stack import Stack, eventually
@@ -118,7 +118,7 @@ def test_what_a_full_disk_ended_is_not_done_by_the_next_transaction(booted: Sett
     assert jobs.Job.select().count() == 0
 
 
-def test_a_locked_database_is_busy(booted: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_a_locked_database_is_busy(booted: Settings):
     if isinstance(db.obj, peewee.SqliteDatabase):
         db.execute_sql("PRAGMA busy_timeout = 10")
         other = sqlite3.connect(db.obj.database, isolation_level=None)
@@ -143,6 +143,23 @@ def test_a_read_only_database_is_not_ready(booted: Settings):
 
     with pytest.raises(NotReady, match="the database is read-only"):
         check()
+
+
+def test_an_answer_holds_for_a_while(booted: Settings):
+    # Given a database that is ready, as somebody was told
+    readiness = Readiness()
+    assert readiness.answer() == ""
+    written = WriteProbe.get().content
+
+    # When others ask, I expect no more writes
+    assert {readiness.answer() for _ in range(100)} == {""}
+    assert WriteProbe.get().content == written
+
+    # And a request that finds no room to be remembered
+    readiness.refused(Fault.BUSY)
+    assert readiness.answer() == ""
+    readiness.refused(Fault.FULL)
+    assert readiness.answer() == "the database has no room left on its disk"
 
 
 def test_a_server_that_ends_the_connection_or_has_none_left_is_not_a_fault_of_ours(

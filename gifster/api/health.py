@@ -1,6 +1,5 @@
 """`/healthz`: this process answers. `/readyz`: it can do its work."""
 
-import logging
 from typing import Any
 
 import dramatiq
@@ -8,8 +7,6 @@ import falcon
 
 from gifster import jobs
 from gifster.api.context import Context
-
-logger = logging.getLogger("gifster.api")
 
 
 class Health:
@@ -29,8 +26,6 @@ class Readiness:
 
     async def on_get(self, req: Any, resp: Any) -> None:
         database, broker = await self.context.run_unconnected(self._checks)
-        if database:
-            logger.warning("not ready: %s", database)
         resp.status = falcon.HTTP_503 if database else falcon.HTTP_200
         resp.media = {
             "status": "unavailable" if database else "ok",
