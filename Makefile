@@ -53,7 +53,7 @@ chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of upl
 decoders: $(VENV)/.dev ## Give the image engine bombs, and thousands of damaged images (ARGS="--seed 2")
 	@$(BIN)/python -m chaos.decoders $(ARGS)
 
-hostile: $(VENV)/.dev ## Send ten thousand malformed and hostile requests (ARGS="--seed 2")
+hostile: $(VENV)/.dev ## Send ten thousand hostile requests, and attack connections, on both databases (ARGS="--seed 2")
 	@$(BIN)/python -m chaos.hostile $(ARGS)
 
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)

@@ -5,17 +5,13 @@ HTTP.
 
 Nothing may be answered with a 500, no process may die, what was accepted must be ready or failed in
 the end with nothing left behind, and the memory of the web process must stay where it was after the
-first quarter. Large bodies that are nothing but structure follow, many at once (`crowd`), beside
-which others must be served. Exit status 1 otherwise.
+first quarter. `hostile_run` does this on each database, and attacks on connections (`wire`) and
+crowds of large bodies (`crowd`) besides.
 """
 
-import argparse
 import random
-import shutil
 import socket
 import sys
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,12 +24,9 @@ import hypothesis.errors
 import psutil
 import schemathesis
 from hypothesis import strategies
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 from schemathesis.generation import GenerationMode
 
-from chaos import crowd, odd
+from chaos import odd
 from chaos.damage import mutate
 from chaos.site import Site
 from chaos.stream import Promises
@@ -242,12 +235,17 @@ class Outcome:
 
 
 def attack(
-    folder: Path, requests: int, seed: int, step: Callable[[int], None] = lambda done: None
+    folder: Path,
+    requests: int,
+    seed: int,
+    step: Callable[[int], None] = lambda done: None,
+    database_url: str = "sqlite:///var/gifster.db",
 ) -> Outcome:
     """Start a Gifster, send it at least so many requests, and see what is left."""
     site = Site(
         folder,
         {"web": 1, "worker": 1, "scheduler": 1},
+        GIFSTER_DATABASE__URL=database_url,
         GIFSTER_UPLOADS__MAX_BYTES=str(LIMIT_BYTES),
         GIFSTER_UPLOADS__MAX_PIXELS="1000000",
     )
@@ -267,54 +265,7 @@ def attack(
     return Outcome(answers, died, states, left)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000, help="at least (default 10000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=["requests", "crowds"], help="a part of it")
-    parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="gifster-hostile-"))
-    started = time.monotonic()
-    console, fine = Console(width=120, highlight=False), True
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        if options.only != "crowds":
-            task = progress.add_task("requests", total=options.requests)
-            outcome = attack(folder / "site", options.requests, options.seed,
-                             lambda done: progress.advance(task, done))  # fmt: skip
-            show(outcome, console)
-            fine = outcome.stood and outcome.answers.growth < GROWTH_BYTES
-        if options.only != "requests":
-            task = progress.add_task("crowds", total=len(crowd.PLAN))
-            crowds = crowd.attack(folder / "crowds", lambda done: progress.advance(task, done))
-            crowd.show(crowds, console)
-            fine = fine and all(each.stood for each in crowds)
-    print(f"seed {options.seed}, {time.monotonic() - started:.0f} s")
-    if options.keep:
-        print(f"logs: {folder}")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0 if fine else 1
-
-
-def show(outcome: Outcome, console: Console) -> None:
-    """Print it."""
-    answers = outcome.answers
-    table = Table("requests", "sent", "answers", box=None, pad_edge=False)
-    for kind, counts in answers.by_kind.items():
-        spread = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
-        table.add_row(kind, f"{counts.total():,}", spread)
-    console.print(table)
-    accepted = ", ".join(f"{count:,} {state}" for state, count in sorted(outcome.states.items()))
-    steps = answers.memory[:: max(1, len(answers.memory) // 12)]
-    console.print(
-        f"{answers.total:,} requests, {len(answers.wrong)} answers of 5xx or with a traceback, "
-        f"{outcome.died} processes died, {outcome.left} left behind; accepted: {accepted}\n"
-        f"web process over time, MB: {', '.join(f'{size / MB:.0f}' for size in steps)}"
-    )
-    for wrong in answers.wrong[:10]:
-        console.print(wrong, style="red")
-
-
 if __name__ == "__main__":
+    from chaos.hostile_run import main
+
     sys.exit(main())

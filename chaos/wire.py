@@ -1,0 +1,261 @@
+"""What is done to connections rather than to requests: heads of all lengths, heads that never end,
+clients that say nothing or do not read, event streams by the thousand.
+
+Beside all of them somebody asks for the library, and must have an answer within the time that
+`Siege` says; the web process may grow by so much.
+"""
+
+import contextlib
+import http.client
+import itertools
+import resource
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from chaos.site import Site
+from gifster.settings import Web
+
+MB = 1_000_000
+MOST_GROWTH = 150 * MB
+#: What a request beside it may take (s): while heads are read; while connections are given up.
+QUICK_S, PATIENT_S = 1.0, Web().head_timeout_s + 5
+#: How many files this process may not use for connections.
+OWN_FILES = 300
+HEADERS = [
+    "Accept", "Accept-Language", "Authorization", "Content-Type", "Content-Length", "Cookie",
+    "Expect", "Forwarded", "Host", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
+    "Origin", "Range", "Referer", "Sec-Fetch-Site", "Transfer-Encoding", "User-Agent",
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Of-Nobody",
+]  # fmt: skip
+FILLERS = ['a/b;"' + ";" * 50, "a=b;", 'for="', "1.2.3.4,", '"a",', '\\"', "bytes=1-,", "a "]
+LENGTHS = [2_000, 8_000, 30_000, 400_000]
+TARGETS = ["GET /nope", "GET /api/gifs", "POST /api/gifs", "POST /login"]
+
+
+@dataclass
+class Siege:
+    """What became of so many connections: the answers by status, the slowest of the requests beside
+    them (s), how slow it may be (s), and by how much the web process grew (bytes)."""
+
+    kind: str
+    limit_s: float
+    count: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    slowest_s: float = 0
+    growth: int = 0
+
+    @property
+    def stood(self) -> bool:
+        """Whether all was as it must be."""
+        broken = any(status.startswith("5") for status in self.answers)
+        return not broken and self.slowest_s <= self.limit_s and self.growth <= MOST_GROWTH
+
+
+class Wire:
+    """The attacks on the connections of one web server.
+
+    Parameters:
+      port: of the web server.
+      web: its process that answers requests.
+      scale: how large they are, 1 for the whole.
+    """
+
+    def __init__(self, port: int, web: psutil.Process, scale: float = 1) -> None:
+        self._port, self._web, self._scale = port, web, scale
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self._most = most - OWN_FILES
+
+    def long_heads(self) -> Siege:
+        """Each header of each length, full of what parsers split at; many headers; long targets."""
+        with self._beside("long heads", QUICK_S) as siege:
+            step = max(1, round(1 / self._scale))
+            for head in itertools.islice(_long_heads(), 0, None, step):
+                siege.answers[self._status(head)] += 1
+                siege.count += 1
+        return siege
+
+    def open_heads(self) -> Siege:
+        """More connections than the server takes at a time, none with a whole head."""
+        starts = [
+            b"",
+            b"G",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ]
+        with self._beside("open heads", PATIENT_S) as siege, ExitStack() as opened:
+            self._open(opened, siege, 4_300, lambda number: starts[number % len(starts)])
+        return siege
+
+    def unread(self) -> Siege:
+        """Clients that ask again and again, and read nothing."""
+        asked = b"GET /api/gifs HTTP/1.1\r\nHost: a\r\n\r\n" * 300
+        with self._beside("unread answers", QUICK_S) as siege, ExitStack() as opened:
+            self._open(opened, siege, 300, lambda number: asked)
+        return siege
+
+    def streams(self, addresses: int) -> Siege:
+        """Event streams of a hundred GIFs each, from so many addresses."""
+        kind = "event streams, " + ("one address" if addresses == 1 else f"{addresses} addresses")
+
+        def stream(number: int) -> bytes:
+            names = "&".join(f"gif=s{number}g{of}" for of in range(100))
+            address = f"10.0.{number % addresses // 250}.{number % addresses % 250}"
+            head = f"GET /events?{names} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n\r\n"
+            return head.encode()
+
+        with self._beside(kind, QUICK_S) as siege, ExitStack() as opened:
+            self._open(opened, siege, 2_600, stream)
+        return siege
+
+    # How.
+
+    @contextmanager
+    def _beside(self, kind: str, limit_s: float) -> Iterator[Siege]:
+        """Ask for the library meanwhile, and see how the web process grows."""
+        siege, over, before = Siege(kind, limit_s), threading.Event(), self._web.memory_info().rss
+
+        def ask() -> None:
+            while not over.is_set():
+                siege.slowest_s = max(siege.slowest_s, self._look(limit_s))
+                siege.growth = max(siege.growth, self._web.memory_info().rss - before)
+                over.wait(0.02)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield siege
+        finally:
+            over.set()
+            asking.join()
+
+    def _look(self, limit_s: float) -> float:
+        started = time.monotonic()
+        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2 * limit_s)
+        with contextlib.closing(client), suppress(OSError, http.client.HTTPException):
+            client.request("GET", "/api/gifs", headers={"X-Forwarded-For": "192.0.2.1"})
+            if client.getresponse().read():
+                return time.monotonic() - started
+        return 2 * limit_s
+
+    def _status(self, head: bytes) -> str:
+        """What a request is answered with; the server may hang up at any moment."""
+        answer = b""
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", self._port), 10) as connection,
+        ):
+            with suppress(OSError):
+                connection.sendall(head)
+            answer = connection.recv(65_536)
+        return answer[9:12].decode() or "closed"
+
+    def _open(
+        self, opened: ExitStack, siege: Siege, count: int, sent: Callable[[int], bytes]
+    ) -> None:
+        """Open so many connections, send something on each, and keep them for a while."""
+        siege.count = min(max(1, round(count * self._scale)), self._most)
+        watch = opened.enter_context(selectors.DefaultSelector())
+        for number in range(siege.count):
+            connection = opened.enter_context(socket.socket())
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.connect(("127.0.0.1", self._port))
+            watch.register(connection, selectors.EVENT_WRITE, sent(number))
+        until = time.monotonic() + max(3, PATIENT_S * min(1, self._scale))
+        quiet = siege.kind in ("open heads", "unread answers")
+        while time.monotonic() < until and watch.get_map():
+            for key, _ in watch.select(0.1):
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                try:
+                    if key.data is not None:
+                        connection.send(key.data or b"")
+                        if quiet and key.data != b"":
+                            watch.unregister(connection)
+                        else:
+                            watch.modify(connection, selectors.EVENT_READ, None)
+                        continue
+                    status = connection.recv(65_536)[9:12].decode(errors="replace") or "closed"
+                except OSError:
+                    status = "closed"
+                siege.answers[status] += 1
+                watch.unregister(connection)
+        if missing := siege.count - siege.answers.total():
+            siege.answers["open"] += missing
+
+
+def _long_heads() -> Iterator[bytes]:
+    for target, name, filler, length in itertools.product(TARGETS, HEADERS, FILLERS, LENGTHS):
+        value = (filler * (length // len(filler) + 1))[:length]
+        host = "" if name == "Host" else "Host: a\r\n"
+        yield f"{target} HTTP/1.1\r\n{host}{name}: {value}\r\nConnection: close\r\n\r\n".encode()
+    for count, length in [(90, 90), (99, 300), (1_000, 20), (20_000, 20)]:
+        many = "".join(f"X-{number}: {'a' * length}\r\n" for number in range(count))
+        yield f"GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n".encode()
+    for filler, length in itertools.product(
+        ["a", "%41", "a=b&", "/", "?"], [8_000, 30_000, 400_000]
+    ):
+        path = (filler * (length // len(filler) + 1))[:length]
+        yield f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        yield f"GET /api/gifs?{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    # Of which a process must remember nothing
+    for number in range(128):
+        kind = f'a/{number};"' + ";" * 400_000
+        yield f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n\r\n".encode()
+
+
+def attack(
+    folder: Path,
+    database_url: str,
+    scale: float = 1,
+    step: Callable[[int], None] = lambda done: None,
+) -> list[Siege]:
+    """Do all this to a web server of its own, and tell `step` when each has been."""
+    site, sieges = Site(
+        folder, {"web": 1},
+        GIFSTER_DATABASE__URL=database_url, GIFSTER_LIMITS__ENABLED="true",
+        GIFSTER_WEB__TRUSTED_PROXIES='["127.0.0.0/8"]',
+    ), []  # fmt: skip
+    try:
+        site.start()
+        [web] = psutil.Process(site.processes[0].popen.pid).children()
+        wire = Wire(site.stack.port, web, scale)
+        for each in (
+            lambda: wire.streams(260), wire.long_heads, wire.open_heads, wire.unread,
+            lambda: wire.streams(1),
+        ):  # fmt: skip
+            sieges.append(each())
+            step(1)
+    finally:
+        site.stop()
+    return sieges
+
+
+#: How many sieges there are.
+COUNT = 5
+
+
+def show(name: str, sieges: list[Siege], console: Console) -> None:
+    """Print what became of the connections on one database."""
+    names = [f"connections, {name}", "sent", "answers", "slowest GET beside, ms", "grew, MB"]
+    table = Table(*names, box=None, pad_edge=False)
+    for siege in sieges:
+        table.add_row(
+            siege.kind, f"{siege.count:,}",
+            ", ".join(f"{number:,} {status}" for status, number in sorted(siege.answers.items())),
+            f"{1000 * siege.slowest_s:,.0f}", f"{siege.growth / MB:.0f}",
+            style="" if siege.stood else "red",
+        )  # fmt: skip
+    console.print(table)
