@@ -8,6 +8,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
+
+from peewee import SQL, fn
 
 from gifster.database import db
 from gifster.jobs import transaction
@@ -27,23 +30,39 @@ def check_share(days: int) -> int:
       how many were looked at.
     """
     until = time.monotonic() + MOST_S
+    known = _check_damaged(until - MOST_S / 2)
     total = Gif.select().where(Gif.image.is_null(False)).count()
     share = math.ceil(total / (days * SWEEPS_A_DAY))
     check = FileCheck.get_or_none(FileCheck.column == COLUMN)
     after = json.loads(check.position) if check is not None and check.position else None
-    known = {row.gif_id for row in DamagedFile.select()}
-    looked = 0
-    for gif in Gif.select().where(Gif.id.in_(sorted(known))):
-        check_gif(gif)
-    position = None
+    looked, position = 0, None
     for gif in records(Gif.image, after, at_most=share):
         if gif.id not in known:
             check_gif(gif)
         looked, position = looked + 1, gif.id
         if time.monotonic() > until:
             break
-    # The end begins again with the first.
-    _go_on_after(position if looked == share or time.monotonic() > until else None)
+    else:
+        if looked < share:  # that was the end: the next share begins with the first
+            position = None
+    _go_on_after(position)
+    return looked
+
+
+def _check_damaged(until: float) -> set[str]:
+    """Look again at the GIFs with damaged files, the latest finds first. Returns their ids."""
+    noted: Any = DamagedFile.select(DamagedFile.gif, fn.MAX(DamagedFile.found_at)).group_by(
+        DamagedFile.gif
+    )
+    ids = [gif_id for gif_id, _ in noted.order_by(SQL("2").desc()).tuples()]
+    looked = set()
+    for gif_id in ids:
+        gif = Gif.get_or_none(Gif.id == gif_id)
+        if gif is not None:
+            check_gif(gif)
+        looked.add(gif_id)
+        if time.monotonic() > until:
+            break
     return looked
 
 
