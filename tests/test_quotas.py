@@ -17,8 +17,9 @@ from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.rows import locked_row
 from gifster.uploads.sources import cache_id, take_in_again
+from gifster.uploads.testing import run_jobs
 from tests import images
-from tests.stack import eventually
+from tests.stack import eventually, files_below
 
 GIF = images.gif()
 LARGE = images.gif(size=(300, 200))
@@ -166,3 +167,18 @@ def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
 
     assert (old.exists(), young.exists()) == (False, True)
     assert [row.key for row in KeptUpload.select()] == [young.key]
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_replacements_that_wait_take_the_place_of_one(booted: Settings, who: str):
+    # Given no worker, and a GIF whose image is replaced again and again
+    user, quota = someone(who), library.Quota(gifs=9, bytes=len(GIF))
+    gif = library.add_gif(cached(), user=user, quota=quota)
+    for _ in range(4):
+        library.replace_image(gif.id, user, cached(), quota)
+
+    assert len(files_below(booted.cache.root)) == 1
+    # The last one is stored, and the jobs of the others find nothing to do
+    run_jobs()
+    gif = library.get_gif(gif.id)
+    assert (gif.image_state, files_below(booted.cache.root)) == ("ready", [])

@@ -135,7 +135,7 @@ def _paths() -> Json:
             "get": _operation("getGif", "One GIF", {200: _ref("WholeGif")}, 404),
             "patch": _operation(
                 "editGif", "Change title or tags", {200: _ref("WholeGif")},
-                400, 401, 403, 404, 408, 413, 415, 422, body={"application/json": {"schema": {
+                400, 401, 403, 404, 408, 413, 415, 422, 429, body={"application/json": {"schema": {
                     "type": "object",
                     "properties": {"title": _or_null(_title() | {"minLength": 1}),
                                    "tags": _or_null(_tags())},
