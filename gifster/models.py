@@ -75,7 +75,7 @@ class Token(BaseModel):
 
     digest = peewee.CharField(64, primary_key=True)
     #: By which its user names it; no secret.
-    id = peewee.CharField(12, unique=True, default=new_id)
+    id = peewee.CharField(12, index=True, default=new_id)
     user = peewee.ForeignKeyField(User, backref="tokens", on_delete="CASCADE")
     kind = peewee.CharField(8, default="token")
     name = peewee.CharField(100, default="")

@@ -7,13 +7,14 @@ from datetime import timedelta
 import peewee
 import pytest
 
-from gifster import accounts, database, tokens
+from gifster import accounts, database, library, tokens
 from gifster.database import db
-from gifster.library import Denied, NotFound
-from gifster.models import Token, User, now
+from gifster.library import Denied, NotFound, Quota, Reach
+from gifster.models import Gif, Token, User, now
 from gifster.settings import Settings
 from gifster.tokens import Kind, Scope
 from tests.test_database import ALL
+from tests.test_limits import cached
 
 
 @pytest.fixture
@@ -149,3 +150,19 @@ def test_no_secret_finds_a_token_that_it_should_not(ann: User):
     for wrong in ("", "\0", "nobody", "\ud800"):
         with pytest.raises(NotFound):
             tokens.revoke(wrong, ann)
+
+
+def test_what_an_admin_replaces_counts_for_its_owner(ann: User):
+    # Given Ann with a small GIF and one that fills her quota, and an admin who has none
+    admin = accounts.sign_up("admin@example.org", "correct horse")
+    gif, other = library.add_gif(cached(), user=ann), library.add_gif(cached(), user=ann)
+    Gif.update(bytes=1).where(Gif.id == gif.id).execute()
+
+    # When the admin gives her small GIF a large image
+    with pytest.raises(Denied) as refusal:
+        library.replace_image(gif.id, admin, cached(), Quota(9, other.bytes + 9), Reach.ALL)
+    library.replace_image(gif.id, admin, cached(), Quota(9, 2 * other.bytes), Reach.ALL)
+
+    # I expect it to count as hers, and to stay hers
+    assert refusal.value.code == "quota_exceeded"
+    assert Gif.get_by_id(gif.id).user == ann
