@@ -173,7 +173,7 @@ def _mode(value: Any) -> Any:
         raise ValueError('must be an octal number like "0640"') from None
 
 
-Mode = Annotated[int | None, BeforeValidator(_mode), Field(ge=0, le=0o7777)]
+Mode = Annotated[Annotated[int, Field(ge=0, le=0o7777)] | None, BeforeValidator(_mode)]
 
 
 class Storage(Section):

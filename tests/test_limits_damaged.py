@@ -1,12 +1,13 @@
 """Counters in Redis that somebody has written over: a request is counted all the same."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
-from gifster.api.limits import RateLimits
+from gifster.api.limits import RateLimited, RateLimits
 from gifster.settings import Settings
 
 
@@ -27,4 +28,5 @@ def test_a_counter_that_is_no_number_is_no_error(broker_url: str, value: Any):
         else:
             client.set(key, value)
 
-    limits.sign_up(request)
+    with suppress(RateLimited):  # of a very large number that is right
+        limits.sign_up(request)
