@@ -9,7 +9,16 @@ from gifster import library, texts
 from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
-from gifster.api.receive import UploadForm, json_object, upload_form
+from gifster.api.receive import (
+    JSON,
+    MERGE_PATCH,
+    MULTIPART,
+    UploadForm,
+    json_object,
+    media_type,
+    require_media_type,
+    upload_form,
+)
 from gifster.api.representation import gifs_json, whole_json
 from gifster.library import Quota
 from gifster.models import Gif, ImageUploader, User
@@ -17,6 +26,8 @@ from gifster.uploads.remote import fetch
 
 #: What every server can be asked for (RFC 9110, 4.1).
 MAX_URL = 8_000
+#: What a null in a merge patch makes of a field (RFC 7396); in other JSON it changes nothing.
+_REMOVED: dict[str, Any] = {"title": "", "tags": []}
 
 
 def accept_upload(form: UploadForm, user: User | None, quota: Quota | None) -> Gif:
@@ -56,7 +67,8 @@ class Gifs:
 
     async def on_post(self, req: Any, resp: Any) -> None:
         user = await require_uploader(self.context, req)
-        if falcon.parse_header(req.content_type or "")[0] == "application/json":
+        require_media_type(req, MULTIPART, JSON)
+        if media_type(req) == JSON:
             gif = await self._fetch(req, await json_object(self.context, req), user)
             await _answer(self.context, resp, gif, falcon.HTTP_202)
             return
@@ -101,7 +113,10 @@ class OneGif:
     async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
-        changes = await json_object(self.context, req)
+        changes = await json_object(self.context, req, MERGE_PATCH)
+        if media_type(req) == MERGE_PATCH:
+            changes = {name: _REMOVED.get(name) if value is None else value
+                       for name, value in changes.items()}  # fmt: skip
         title, tags = _title_and_tags(changes)
         gif = await self.context.run(
             library.edit_gif, gif_id, editor.user, title=title, tags=tags, reach=editor.reach

@@ -219,6 +219,7 @@ class Events:
         except NoPlace as error:
             wait = {"Retry-After": str(STREAM_AGAIN_S)}
             raise Problem(429, "too_many_streams", str(error), headers=wait) from None
+        resp.content_type = "text/event-stream"  # for HEAD; Falcon sends it with the stream itself
         resp.set_header("X-Accel-Buffering", "no")
         resp.sse = stream = self._stream(ids, place, req.scope)
         weakref.finalize(stream, place.leave)  # one that is never begun comes to no `finally`

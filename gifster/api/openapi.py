@@ -135,12 +135,7 @@ def _paths() -> Json:
             "get": _operation("getGif", "One GIF", {200: _ref("WholeGif")}, 404),
             "patch": _operation(
                 "editGif", "Change title or tags", {200: _ref("WholeGif")},
-                400, 401, 403, 404, 408, 413, 415, 422, 429, body={"application/json": {"schema": {
-                    "type": "object",
-                    "properties": {"title": _or_null(_title() | {"minLength": 1}),
-                                   "tags": _or_null(_tags())},
-                    "additionalProperties": False,
-                }}},
+                400, 401, 403, 404, 408, 413, 415, 422, 429, body=_changes(),
             ),
             "delete": _operation(
                 "deleteGif", "Delete a GIF and its files", {204: None}, 401, 403, 404,
@@ -287,6 +282,22 @@ def _flag(name: str) -> Json:
 
 def _list_of(name: str) -> Json:
     return _object(items={"type": "array", "items": _ref(name)}, next={"type": ["string", "null"]})
+
+
+def _changes() -> dict[str, Any]:
+    """A null leaves the field as it is; in a merge patch it removes the tags."""
+
+    def of(title: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "schema": {
+                "type": "object",
+                "properties": {"title": title, "tags": _or_null(_tags())},
+                "additionalProperties": False,
+            }
+        }
+
+    title = _title() | {"minLength": 1}
+    return {"application/json": of(_or_null(title)), "application/merge-patch+json": of(title)}
 
 
 def _operation(

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-import falcon
 from falcon.asgi.multipart import MultipartForm
 from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
@@ -29,6 +28,9 @@ from gifster.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
 from gifster.uploads.sources import cache_id, take_in_again, take_in_part
+
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+MULTIPART = "multipart/form-data"
 
 #: What the fields beside the file, and the multipart framing, may take (bytes).
 SMALL_BYTES = 64 * 1024
@@ -103,11 +105,7 @@ async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIte
     Raises:
       Problem, MultipartParseError, UploadError: the body is not acceptable.
     """
-    kind, _ = falcon.parse_header(req.content_type or "")
-    if kind != "multipart/form-data":
-        raise Problem(
-            415, "content_type_unsupported", "Send multipart/form-data with a field `image`."
-        )
+    require_media_type(req, MULTIPART, hint=" with a field `image`")
     limit = ImageUploader.max_bytes + SMALL_BYTES
     if (req.content_length or 0) > limit:
         ImageUploader.check_bytes(req.content_length)
@@ -189,6 +187,29 @@ async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[byt
         yield chunk
 
 
+def media_type(req: Any) -> str:
+    """A body's type, in lower case and without parameters (RFC 9110, 8.3.1); "" if it has none."""
+    return str(req.content_type or "").partition(";")[0].strip().lower()
+
+
+def require_media_type(req: Any, *taken: str, hint: str = "") -> None:
+    """Refuse a body of another media type than those that are taken.
+
+    Parameters:
+      hint: what else the body must be, for people.
+
+    Raises:
+      Problem: 415, which names those that are taken; for a PATCH also in `Accept-Patch` (RFC 5789).
+    """
+    sent = media_type(req)
+    if sent in taken:
+        return
+    said = f"The body is {sent[:100]!a}" if sent else "The body has no Content-Type"
+    detail = f"{said}. Send {' or '.join(taken)}{hint}."
+    headers = {"Accept-Patch": ", ".join(taken)} if req.method == "PATCH" else None
+    raise Problem(415, "content_type_unsupported", detail, headers=headers)
+
+
 async def small_body(context: Context, req: Any) -> bytes:
     """A body of at most 64 KiB.
 
@@ -202,15 +223,17 @@ async def small_body(context: Context, req: Any) -> bytes:
     )
 
 
-async def json_object(context: Context, req: Any) -> dict[str, Any]:
+async def json_object(context: Context, req: Any, *also: str) -> dict[str, Any]:
     """A JSON object.
+
+    Parameters:
+      also: media types that are taken besides `application/json`.
 
     Raises:
       Problem: 415 for another content type, 400 for no JSON or a text that is none, 422 for no
         object.
     """
-    if falcon.parse_header(req.content_type or "")[0] != "application/json":
-        raise Problem(415, "content_type_unsupported", "Send application/json.")
+    require_media_type(req, JSON, *also)
     document = parsed_json(await small_body(context, req))
     if not isinstance(document, dict):
         raise Problem(422, "json_not_object", "The body must be a JSON object.")
@@ -223,8 +246,7 @@ async def url_form(context: Context, req: Any) -> dict[str, str]:
     Raises:
       Problem: 415, 400; also for a text that is none.
     """
-    if falcon.parse_header(req.content_type or "")[0] != "application/x-www-form-urlencoded":
-        raise Problem(415, "content_type_unsupported", "Send the form as a browser does.")
+    require_media_type(req, "application/x-www-form-urlencoded")
     try:
         fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
     except ValueError:
