@@ -20,7 +20,7 @@ from tests import images
 from tests.stack import Stack, eventually, free_port
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
-NGINX, OPENSSL = shutil.which("nginx"), shutil.which("openssl")
+NGINX, OPENSSL, CADDY = map(shutil.which, ("nginx", "openssl", "caddy"))
 HOST = "gifs.example.org"
 
 WEB = {
@@ -165,6 +165,53 @@ def test_half_open_heads_keep_nobody_waiting(proxy: httpx.Client):
 
         # I expect Gifster to know nothing of them
         assert get(proxy, "/api/gifs", timeout=5).status_code == 200
+
+
+@pytest.fixture
+def caddy(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of Caddy, as it is configured in `deploy/`, without TLS and with a port of its
+    own."""
+    if CADDY is None:
+        pytest.skip("no caddy is installed (on Debian: apt install caddy)")
+    port, text = free_port(), (DEPLOY / "Caddyfile").read_text()
+    for old, new in [
+        ("gifs.example.org {", f"http://127.0.0.1:{port} {{"),
+        ("127.0.0.1:8000", f"127.0.0.1:{web.port}"),
+        ("{\n\tservers", "{\n\tadmin off\n\tservers"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "Caddyfile").write_text(text)
+    process = subprocess.Popen(
+        [CADDY, "run", "--config", "Caddyfile", "--adapter", "caddyfile"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+        stderr=(tmp_path / "log").open("wb"),
+    )
+    try:
+        eventually(lambda: process.poll() is None and listens(port))
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_caddy_does_too(caddy: httpx.Client):
+    form = {"email": "eve@example.org", "password": "correct horse", "name": "Eve"}
+    origin = str(caddy.base_url).rstrip("/")
+
+    # There is no such account, but the form is ours
+    assert (
+        "That was sent by a page of another site"
+        not in caddy.post("/login", data=form, headers={"Origin": origin}).text
+    )
+    foreign = caddy.post("/login", data=form, headers={"Origin": "https://evil.example"})
+    assert "That was sent by a page of another site" in foreign.text
+    answer = caddy.post("/api/gifs", files={"image": ("a.gif", images.gif(), "image/gif")})
+    assert answer.status_code == 202
+    with caddy.stream("GET", "/events?gif=nope") as stream:
+        assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
 
 
 def test_an_address_has_so_many_connections(tmp_path: Path):
