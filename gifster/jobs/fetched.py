@@ -53,7 +53,7 @@ class Fetched:
     @property
     def any_may_begin(self) -> bool:
         """Whether one of them may have a thread when there is one."""
-        return any(map(self._may_begin, self._heaps))
+        return None in self._heaps or any(map(self._may_begin, self._heaps))
 
     def pop(self) -> Any:
         """Take the next one that may begin. There must be one."""

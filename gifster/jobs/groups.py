@@ -12,7 +12,15 @@ from typing import Any
 
 from peewee import SQL, Case, fn
 
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, most_of_group, room_of, send_now, transaction
+from gifster.jobs.outbox import (
+    RESEND_AFTER_S,
+    Job,
+    is_held,
+    most_of_group,
+    room_of,
+    send_now,
+    transaction,
+)
 
 #: How many groups `release_all()` sees to in a call.
 MOST_GROUPS = 200
@@ -24,7 +32,7 @@ def release(group: str) -> int:
     Returns:
       how many there were.
     """
-    held = (Job.group == group) & Job.held
+    held = (Job.group == group) & is_held(True)
     if not Job.select().where(held).exists():
         return 0
     with transaction(Job._meta.database):
@@ -56,7 +64,7 @@ def release_all() -> int:
 
 
 def _groups_with_room() -> list[str]:
-    if not Job.select().where(Job.group.is_null(False) & Job.held).exists():
+    if not Job.select().where(Job.group.is_null(False) & is_held(True)).exists():
         return []
     later = Job.due_at > time.time()
     away = Job.held | Job.failed_at.is_null(False) | later

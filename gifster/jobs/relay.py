@@ -22,7 +22,14 @@ from dramatiq.brokers.redis import RedisBroker
 from gifster.jobs.complaint import Complaint
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, UnreadableArguments, identity, transaction
+from gifster.jobs.outbox import (
+    RESEND_AFTER_S,
+    Job,
+    UnreadableArguments,
+    identity,
+    is_held,
+    transaction,
+)
 from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
 
 logger = logging.getLogger("gifster.jobs")
@@ -101,7 +108,7 @@ class _Outcome:
 
 def _due(until: float) -> Any:
     # What is held goes when there is room for its group: `release_all()`.
-    return (Job.send_at <= until) & Job.failed_at.is_null() & ~Job.held
+    return (Job.send_at <= until) & Job.failed_at.is_null() & is_held(False)
 
 
 def _claim(until: float) -> _Batch:
