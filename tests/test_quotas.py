@@ -90,19 +90,20 @@ def test_a_replacement_is_measured_by_what_is_there_when_its_turn_comes(
     assert sum(gif.bytes for gif in Gif.select()) == 2 * len(GIF)
 
 
-def test_a_replacement_counts_for_the_owner(booted: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_a_replacement_counts_for_the_owner(booted: Settings):
     ann, admin = someone("ann"), accounts.sign_up("admin@example.org", "correct horse")
     gif = library.add_gif(cached(), user=ann)
     files = [cached(), cached(LARGE)]
-    # Whoever may change others' GIFs
-    monkeypatch.setattr(library, "gif_to_change", lambda gif_id, user: library.get_gif(gif_id))
     library.add_gif(cached(LARGE), user=admin)
 
+    def tried_by_admin(file: CachedFile, quota: library.Quota) -> bool:
+        return tried(library.replace_image, gif.id, admin, file, quota, library.Reach.ALL)
+
     quota = library.Quota(gifs=9, bytes=len(LARGE) + len(GIF))
-    assert tried(library.replace_image, gif.id, admin, files[1], quota)
+    assert tried_by_admin(files[1], quota)
     quota = library.Quota(gifs=9, bytes=len(LARGE) - 1)
-    assert tried(library.replace_image, gif.id, admin, files[0], quota)
-    assert not tried(library.replace_image, gif.id, admin, cached(LARGE), quota)
+    assert tried_by_admin(files[0], quota)
+    assert not tried_by_admin(cached(LARGE), quota)
 
 
 # The files that refused forms keep.
