@@ -7,7 +7,6 @@ They are synchronous, know nothing of HTTP, and expect a database connection aro
 
 import base64
 import binascii
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,8 @@ from gifster.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, No
 from gifster.jobs import transaction
 from gifster.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.texts import GIF_ID
-from gifster.uploads import CachedFile, StorageUnavailable
+from gifster.uploads import CachedFile
 from gifster.uploads.rows import locked_row
-
-logger = logging.getLogger("gifster.library")
 
 MAX_LIMIT = 100
 #: What a database's largest integer can hold.
@@ -127,18 +124,7 @@ def replace_image(
             gif.save()
     except peewee.DoesNotExist:
         raise _not_found(gif_id) from None
-    if present is not None and present.image_tmp is not None:
-        _drop_overtaken(present.image_tmp)
     return gif
-
-
-def _drop_overtaken(cached: CachedFile) -> None:
-    """Remove an upload that waited and has been replaced. Its job would, too; but until a worker
-    comes to it, somebody could fill the disk with replacements that count as one."""
-    try:
-        cached.delete()
-    except (OSError, StorageUnavailable) as error:
-        logger.warning("left for its job key=%s reason=%r", cached.key, str(error))
 
 
 def lock_quota(user: User | None, quota: Quota | None) -> None:

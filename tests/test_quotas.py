@@ -10,16 +10,15 @@ import pytest
 
 from gifster import accounts, kept, library
 from gifster.database import db
-from gifster.jobs import Job, transaction
+from gifster.jobs import transaction
 from gifster.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.settings import Settings
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
-from gifster.uploads.promotion import Promotion
 from gifster.uploads.rows import locked_row
 from gifster.uploads.sources import cache_id, take_in_again
 from tests import images
-from tests.stack import eventually, files_below
+from tests.stack import eventually
 
 GIF = images.gif()
 LARGE = images.gif(size=(300, 200))
@@ -168,19 +167,3 @@ def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
 
     assert (old.exists(), young.exists()) == (False, True)
     assert [row.key for row in KeptUpload.select()] == [young.key]
-
-
-@pytest.mark.parametrize("who", ["ann", "nobody"])
-def test_replacements_that_wait_take_the_place_of_one(booted: Settings, who: str):
-    # Given no worker, and a GIF whose image is replaced again and again
-    user, quota = someone(who), library.Quota(gifs=9, bytes=len(GIF))
-    gif = library.add_gif(cached(), user=user, quota=quota)
-    for _ in range(4):
-        library.replace_image(gif.id, user, cached(), quota)
-
-    assert len(files_below(booted.cache.root)) == 1
-    # The last one is stored, and the jobs of the others find nothing to do
-    for job in Job.select().where(Job.actor == "store_asset").order_by(Job.created_at.desc()):
-        Promotion(*job.arguments).promote()
-    gif = library.get_gif(gif.id)
-    assert (gif.image_state, files_below(booted.cache.root)) == ("ready", [])
