@@ -193,7 +193,7 @@ def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
 def test_tags_that_would_be_refused_are_found_before_any_upload(open_page: Callable[..., Any]):
     page = open_page()
     sent: list[str] = []
-    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    page.on("request", lambda request: request.url.endswith("/gifs") and sent.append(request.url))
     tags = page.get_by_label("Tags", exact=True)
 
     for wrong, reason in (

@@ -17,7 +17,7 @@ from gifster.settings import Settings
 def test_a_counter_that_is_no_number_is_no_error(broker_url: str, value: Any):
     limits = RateLimits(Settings(), broker_url)
     client = redis.Redis.from_url(broker_url)
-    request: Any = SimpleNamespace(access_route=["192.0.2.1"], remote_addr="192.0.2.1")
+    request: Any = SimpleNamespace(scope={"client": ("192.0.2.1", 5555), "headers": []})
     limits.sign_up(request)
     keys = client.keys("*limits*")
     assert keys

@@ -112,8 +112,8 @@ class Context:
 
     def _client(self, req: Any) -> str:
         """Who takes turns: the user, or the address of somebody who is not signed in."""
-        user = getattr(req.context, "user", None)
-        return f"user {user.id}" if user is not None else f"address {self.limits.address(req)}"
+        token = getattr(req.context, "token", None)
+        return f"user {token.user_id}" if token else f"address {self.limits.address(req)}"
 
 
 async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gifster.cli.root import Refused, cli, open_database, settings_here
+from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
 
 
 @cli.group()
@@ -18,14 +18,14 @@ def users() -> None:
 
 
 @users.command("log-out")
-@click.argument("address")
+@click.argument("address", type=text)
 def users_log_out(address: str) -> None:
     """End all sessions of the account with that address, and revoke all its tokens."""
     from gifster import accounts, tokens
 
     with _account_errors():
         revoked = tokens.log_out_everywhere(accounts.find_user(address))
-    click.echo(f"logged out {address}: {revoked} sessions and tokens")
+    say(f"logged out {address}: {revoked} sessions and tokens")
 
 
 @cli.group()
@@ -34,7 +34,7 @@ def tokens() -> None:
 
 
 @tokens.command("list")
-@click.argument("address")
+@click.argument("address", type=text)
 def tokens_list(address: str) -> None:
     """List the sessions and tokens of the account with that address."""
     from gifster import accounts
@@ -50,12 +50,12 @@ def tokens_list(address: str) -> None:
     if found:
         Console(width=160, markup=False, highlight=False).print(table)
     else:
-        click.echo("no sessions, no tokens")
+        say("no sessions, no tokens")
 
 
 @tokens.command("add")
-@click.argument("address")
-@click.option("--name", required=True, help="What the token is for.")
+@click.argument("address", type=text)
+@click.option("--name", type=text, required=True, help="What the token is for.")
 @click.option("--scope", type=click.Choice(["read", "write", "admin"]), default="write",
               show_default=True)  # fmt: skip
 @click.option("--days", type=click.IntRange(1, 3650), help="How long it holds.")
@@ -71,18 +71,18 @@ def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bo
         days = settings_here().auth.token_days
     with _account_errors():
         _, secret = create_token(accounts.find_user(address), name, scope, days)
-    click.echo(secret)
+    say(secret)
 
 
 @tokens.command("revoke")
-@click.argument("token_id", metavar="ID")
+@click.argument("token_id", type=text, metavar="ID")
 def tokens_revoke(token_id: str) -> None:
     """Revoke a token, or end a session, by its id (gifster tokens list ADDRESS)."""
     from gifster.tokens import revoke
 
     with _account_errors():
         revoke(token_id)
-    click.echo(f"revoked {token_id}")
+    say(f"revoked {token_id}")
 
 
 @contextmanager

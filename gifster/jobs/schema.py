@@ -55,11 +55,10 @@ def _add_columns(database: peewee.Database, model: Any) -> list[str]:
         database.execute_sql(
             f'ALTER TABLE "{table}" ADD COLUMN "{field.column_name}" {kind}{default}'
         )
-        if field.index:
-            database.execute_sql(
-                f'CREATE INDEX IF NOT EXISTS "{table}_{field.column_name}" '
-                f'ON "{table}" ("{field.column_name}")'
-            )
+    new = {field.name for field in missing}
+    for index in model._meta.fields_to_index():
+        if new & {part.name for part in index._expressions}:
+            database.execute(index.safe(True))
     return [field.column_name for field in missing]
 
 
