@@ -23,7 +23,7 @@ from gifster.boot import boot
 from gifster.database import db
 from gifster.uploads import mount
 from tests import images, s3
-from tests.stack import Stack, free_port, new_broker_url
+from tests.stack import DATABASES, Stack, free_port, new_broker_url
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def _no_tables_of_another_test() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(free_port(), data_dir=tmp_path_factory.mktemp("valkey")) as server:
+    folder = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(free_port(), data_dir=folder, databases=DATABASES) as server:
         yield server
 
 

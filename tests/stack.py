@@ -165,7 +165,9 @@ class Stack:
             process.wait()
 
 
-_broker_databases = iter(range(1, 16))
+#: How many databases the tests' Valkey has: each stack gets one of its own.
+DATABASES = 256
+_broker_databases = iter(range(1, DATABASES))
 
 
 def new_broker_url(server: ValkeyServer) -> str:

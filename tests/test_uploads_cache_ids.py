@@ -53,7 +53,7 @@ class Post(Base):
 
 
 @store_in_background("photos")
-class Album(Base):
+class Pages(Base):
     owner = peewee.CharField(default="ann")
     photos = mount_uploaders(OwnUploader)
     photos_tmp = CacheListField()
@@ -66,7 +66,7 @@ class Badge(Base):
 
 @pytest.fixture
 def app(application: Application) -> Application:
-    application.create_tables(Post, Album, Badge)
+    application.create_tables(Post, Pages, Badge)
     return application
 
 
@@ -253,10 +253,10 @@ def test_the_same_request_may_show_the_form_and_save_after_all(app: Application)
 
 
 def test_a_list_has_it_as_well(app: Application):
-    album = Album()
-    album.photos.append(GIF)
-    text = album.photos[0].cache_id
-    first, second = Album(), Album()
+    pages = Pages()
+    pages.photos.append(GIF)
+    text = pages.photos[0].cache_id
+    first, second = Pages(), Pages()
     first.photos.append_cache_id(text)
     second.photos.append_cache_id(text)
 
@@ -265,7 +265,7 @@ def test_a_list_has_it_as_well(app: Application):
         second.save()
     app.work()
 
-    assert [bool(photo) for photo in Album.get_by_id(first.id).photos] == [True]
+    assert [bool(photo) for photo in Pages.get_by_id(first.id).photos] == [True]
 
 
 def test_what_is_stored_at_once_takes_it_from_nobody(app: Application):
