@@ -64,3 +64,11 @@ def spellings(text: str) -> list[str]:
     except (Invalid, EmailNotValidError):
         return found
     return list(dict.fromkeys([*found, ascii_one, f"{local}@{unicode_domain}"]))
+
+
+def account_of(text: str) -> str:
+    """One text for all spellings of an account's address, for counting; empty if it is none."""
+    try:
+        return canonical(text, in_house=True)
+    except Invalid:
+        return (spellings(text) or [""])[0]

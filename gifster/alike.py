@@ -23,7 +23,7 @@ def same_as(gifs: Sequence[Gif]) -> dict[str, str]:
         .order_by(oldest.created_at, oldest.id)
         .limit(1)
     )
-    ids = [gif.id for gif in gifs if gif.sha256]
+    ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
     rows: Any = Gif.select(Gif.id, first).where(Gif.id.in_(ids)).tuples()
     return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
 

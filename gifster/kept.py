@@ -6,12 +6,13 @@ then) or an hour old.
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from gifster import library
 from gifster.database import db
 from gifster.jobs import transaction
 from gifster.library import Quota
-from gifster.models import KeptUpload, User, now
+from gifster.models import Gif, KeptUpload, User, now
 from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.config import storage
 
@@ -38,12 +39,20 @@ def keep(cached: CachedFile, user: User | None, quota: Quota | None) -> None:
 
 
 def forget_expired() -> int:
-    """Delete the kept files that are too old to be used. Returns how many."""
+    """Delete the kept files that are too old to be used. Returns how many.
+
+    A form that was accepted and came again has kept a file that is a GIF's: that one stays.
+    """
     late = KeptUpload.kept_at < now() - MOST_AGE
-    forgotten = 0
-    for kept in list(KeptUpload.select().where(late)):
+    forgotten, expired = 0, list(KeptUpload.select().where(late))
+    tmp: Any = Gif.image_tmp
+    waiting = Gif.select(tmp).where(tmp.is_null(False)) if expired else []
+    waited_for = {gif.image_tmp.key for gif in waiting if gif.image_tmp}
+    for kept in expired:
         if KeptUpload.delete().where(KeptUpload.key == kept.key).execute():
             forgotten += 1
+            if kept.key in waited_for:
+                continue
             try:
                 storage(kept.storage).delete(kept.key)
             except (OSError, StorageUnavailable) as error:  # the sweep will find it

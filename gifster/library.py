@@ -113,7 +113,7 @@ def replace_image(
     """
     gif = gif_to_change(gif_id, user, reach)
     owner = User.get_or_none(User.id == gif.user_id)
-    gif.image, gif.bytes, gif.sha256 = cached, cached.bytes, cached.sha256
+    gif.image = cached
     try:
         with transaction(db):
             lock_quota(owner, quota)
@@ -121,6 +121,12 @@ def replace_image(
             present = locked_row(gif)  # another replacement may have come first
             if present is not None:
                 check_quota(owner, quota, bytes=cached.bytes - present.bytes)
+                # Should this one turn out to be damaged, the present image stays.
+                gif.bytes, gif.sha256 = cached.bytes, cached.sha256
+                stored = present.image.stored
+                if stored is not None:
+                    there = stored.bytes if present.image_tmp else present.bytes
+                    gif.bytes = max(cached.bytes, there)
             gif.save()
     except peewee.DoesNotExist:
         raise _not_found(gif_id) from None

@@ -100,6 +100,9 @@ class ImageUploader(Backgrounder, Uploader):
         return self.record.user_id or "anonymous"
 
     def after_store(self, stored: StoredFile) -> None:
+        if self.cached is not None:
+            upload = {Gif.bytes: self.cached.bytes, Gif.sha256: self.cached.sha256}
+            Gif.update(upload).where(Gif.id == self.record.id).execute()
         Likeness.delete().where(Likeness.gif == self.record).execute()
         rows = [{"gif": self.record, "quarter": quarter} for quarter in quarters(stored.dhash)]
         if rows:
@@ -139,7 +142,8 @@ class Gif(BaseModel):
     user_id: str | None
     title = peewee.CharField(200)
     created_at: Any = MomentField(default=now, index=True)
-    #: Of the upload, as it came.
+    #: Of the upload, as it came. While a replacement waits, and when it has failed, the larger of
+    #: both sizes; the hash is that of the replacement.
     bytes = peewee.BigIntegerField(default=0)
     sha256 = peewee.CharField(64, null=True)
     image = mount_uploader(ImageUploader)

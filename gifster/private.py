@@ -21,7 +21,7 @@ logger = logging.getLogger("gifster")
 VAR = Path("var")
 #: What the umask takes from others and from the group.
 UMASK = 0o077
-OTHERS = stat.S_IRWXO
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 READABLE, ENTERABLE = stat.S_IROTH, stat.S_IXOTH
 
 

@@ -5,10 +5,12 @@ A key that does not exist, or a value that does not fit, is refused by name.
 """
 
 import ipaddress
+import json
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from gifster.hosts import host_entry, public_url
 
@@ -89,10 +92,9 @@ class Web(Section):
     body_stall_s: float = Field(30, gt=0)
     body_min_bytes_per_s: int = Field(500, ge=0)
     trusted_proxies: list[Network] = []
-    #: Which headers of these proxies count: for the client's address, scheme and host.
+    #: Which headers of these proxies count: for the client's address and scheme.
     client_address_header: HeaderName = "X-Forwarded-For"
     client_scheme_header: HeaderName = "X-Forwarded-Proto"
-    client_host_header: HeaderName = "Host"
     #: The address that people use, scheme and host. Empty: not known.
     public_url: PublicUrl = ""
     #: Further hosts to answer for.
@@ -337,6 +339,8 @@ def load(path: Path = Path("settings.toml")) -> Settings:
     _refuse_unknown_sections()
     try:
         return Settings(**document)
+    except UnreadableVariable as error:
+        raise SettingsError(_unreadable(error)) from None
     except ValidationError as error:
         lines = []
         for found in error.errors(include_url=False):
@@ -349,6 +353,27 @@ def load(path: Path = Path("settings.toml")) -> Settings:
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both_tables = {k for k in changes if isinstance(base.get(k), dict)}
     return base | {k: _merge(base[k], v) if k in both_tables else v for k, v in changes.items()}
+
+
+def _unreadable(error: UnreadableVariable) -> str:
+    """Which variable is not the JSON that lists and tables are written in."""
+    section = re.search(r'field "(\w+)"', str(error))
+    start = f"{PREFIX}{section[1].upper()}" if section else PREFIX
+    names = [name for name in os.environ if name.upper().startswith(start) and not _is_plain(name)]
+    where = ", ".join(names) or start
+    return f'wrong settings: {where}: lists and tables are JSON, such as ["10.0.0.1"]'
+
+
+def _is_plain(name: str) -> bool:
+    """Whether the variable's key is one text or number, or its value JSON."""
+    section, *keys = name.removeprefix(PREFIX).lower().split("__")
+    model: Any = Settings.model_fields[section].annotation
+    fields = getattr(model, "model_fields", {})
+    kind = get_origin(fields[keys[0]].annotation) if keys and keys[0] in fields else dict
+    try:
+        return kind not in (list, dict) or json.loads(os.environ[name]) is not None
+    except ValueError:
+        return False
 
 
 def _refuse_unknown_sections() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import peewee
 
+from gifster import texts
 from gifster.database import db
 from gifster.jobs import transaction
 from gifster.library import Denied, Invalid, NotFound
@@ -93,9 +94,9 @@ def create_token(
       Invalid: one of them is wrong; says which.
       Denied: the user has 100 tokens already, or what asks was revoked meanwhile.
     """
-    name = " ".join(name.split())
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise Invalid("name_invalid", f"A token's name has 1 to {MAX_NAME} printable characters.")
+    name = texts.person(name)
+    if not name:
+        raise Invalid("name_invalid", "A token needs a name, by which you know it again.")
     if scope not in set(Scope):
         raise Invalid("scope_invalid", f"scope must be one of {', '.join(Scope)}.")
     if days is not None and not 1 <= days <= MAX_DAYS:

@@ -43,6 +43,14 @@ def upload(stack: Stack, **headers: str) -> httpx.Response:
     return stack.client.post("/gifs", files={"image": GIF}, headers=headers)
 
 
+def test_a_refused_host_is_told_a_setting_with_which_log_ins_work(web: Stack):
+    # Given somebody who opens http://nas.lan:8000 on another machine of the network
+    answer = web.client.get("/api/gifs", headers={"Host": "nas.lan:8000"})
+
+    # I expect the hint to be that address, and not https without a port, whose forms are refused
+    assert "GIFSTER_WEB__PUBLIC_URL=http://nas.lan:8000)" in answer.json()["detail"]
+
+
 def test_a_page_whose_name_leads_here_reaches_nothing(web: Stack):
     # Given a page on evil.example, whose DNS now says 127.0.0.1: for the browser it is one site
     rebound = {"Host": "evil.example", "Origin": "http://evil.example"}

@@ -452,3 +452,26 @@ def test_the_command_line_gives_lists_and_revokes_tokens(
     assert web.run("gifster", "tokens", "revoke", token_id).returncode == 0
     assert refused(ann.ask("GET", "/api/tokens", token=secret), 401, "token_invalid")
     assert web.run("gifster", "tokens", "revoke", token_id).returncode == 1
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/gifs/zzzzzzzzzzzz", "/?cursor=xx"])
+def test_a_page_of_an_error_does_not_offer_signing_in_to_who_has(
+    web: Stack, person: Callable[[str], Person], path: str
+):
+    headers = cookie(person("ann").sign_in()) | {"Accept": "text/html"}
+
+    answer = web.client.get(path, headers=headers)
+
+    assert answer.status_code in (400, 404)
+    assert "Sign up" not in answer.text
+
+
+def test_the_page_of_a_refused_upload_says_who_is_signed_in(
+    web: Stack, person: Callable[[str], Person]
+):
+    headers = cookie(person("ann").sign_in()) | {"Accept": "text/html"}
+
+    answer = web.client.post("/gifs", files={"image": ("x.gif", b"hello")}, headers=headers)
+
+    assert answer.status_code == 415
+    assert "Sign out" in answer.text

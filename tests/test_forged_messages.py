@@ -241,3 +241,30 @@ def test_gifsters_own_jobs_come_through_the_outbox_only(tmp_path: Path, broker_u
     )
     stack = Stack(tmp_path, broker_url)
     assert stack.run("python", "-c", code).stdout.strip() == "['send_welcome_email']"
+
+
+def test_forged_messages_for_later_take_no_thread(application: Application):
+    for number in range(2):  # as many as the worker has threads
+        forged = message("greet", "ann", eta=4e12)
+        forged["message_id"] = forged["options"]["redis_message_id"] = f"forged{number}"
+        application.put(json.dumps(forged).encode(), f"forged{number}")
+    application.worker.start()
+    eventually(lambda: application.client.llen("dramatiq:default") == 0)
+
+    jobs.enqueue("greet", "bob")
+
+    eventually(lambda: "bob" in application.done)
+
+
+def test_a_message_whose_name_is_no_text_keeps_no_acknowledgement_up(application: Application):
+    forged = message("greet", "ann")
+    forged["options"]["redis_message_id"] = "\ud800"
+    application.put(json.dumps(forged).encode())
+    application.worker.start()
+    eventually(lambda: application.client.llen("dramatiq:default") == 0)
+
+    for number in range(5):
+        jobs.enqueue("greet", number)
+
+    eventually(lambda: len([name for name in application.done if name != "ann"]) == 5)
+    eventually(lambda: application.client.hlen("dramatiq:default.msgs") <= 1)

@@ -16,6 +16,7 @@ from gifster import jobs
 from gifster.jobs import Job, Share
 from gifster.jobs.fetched import Fetched
 from gifster.jobs.groups import release, release_all
+from gifster.jobs.relay import relay
 from gifster.jobs.turns import Turns
 from gifster.uploads.testing import inline_jobs
 from tests.stack import eventually
@@ -190,7 +191,7 @@ def test_a_job_that_is_given_up_lets_the_next_one_go(log: Log, worker):
         jobs.enqueue("nobody", group="ann")  # an actor that is not known
     Job.update(failed_at=time.time()).where(~Job.held).execute()
 
-    assert release("ann") == 4
+    assert release("ann", "default") == 4
 
 
 def test_inline_jobs_are_all_done_also_in_one_transaction(log: Log, database):
@@ -246,3 +247,25 @@ def test_a_higher_priority_comes_first_whoever_has_fewer_threads():
         fetched.add(message, priority)
 
     assert [fetched.pop().actor_name for _ in range(5)] == ["4", "2", "3", "1", "5"]
+
+
+def test_a_paused_queue_holds_up_no_other_queue_of_the_same_group(log: Log):
+    for number in range(6):
+        jobs.enqueue("convert", number, queue="videos", group="ann")
+
+    assert not jobs.enqueue("resize", 1, queue="images", group="ann").held
+
+
+def test_jobs_for_one_moment_keep_to_the_room_of_their_group(log: Log):
+    # Given more jobs of a group for one moment than it may have with the broker
+    for number in range(20):
+        jobs.enqueue("work", number, group="ann", in_s=3600)
+    Job.update(due_at=1.0, send_at=1.0).execute()
+
+    # When it has come
+    relay()
+    relay()
+
+    # I expect as many to be sent as there is room for, the oldest first
+    sent = [job.arguments for job in Job.select().order_by(Job.created_at) if not job.held]
+    assert sent == [[number] for number in range(6)]

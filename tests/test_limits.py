@@ -371,3 +371,25 @@ def test_a_quota_counts_bytes_and_a_replacement_the_difference(booted: Settings,
 
     assert refusal.value.code == "quota_exceeded"
     assert library.add_gif(cached(), user=user, quota=quota).bytes == len(GIF)
+
+
+def test_a_browser_is_known_however_an_international_address_is_spelt(web: Stack):
+    ascii_one, name = "ann@xn--exmple-cua.de", "ann@exämple.de"
+    body = {"email": name, "password": "correct horse"}
+    headers = {"X-Forwarded-For": "203.0.113.1"}
+    assert web.client.post("/api/users", json=body, headers=headers).status_code == 201
+
+    def log_in(address: str, email: str, password: str = "wrong horse", cookie: str = ""):
+        headers = {"X-Forwarded-For": address} | ({"Cookie": cookie} if cookie else {})
+        web.client.cookies.clear()
+        form = {"email": email, "password": password}
+        answer = web.client.post("/login", data=form, headers=headers)
+        web.client.cookies.clear()
+        return answer
+
+    answer = log_in("203.0.113.1", ascii_one, "correct horse")
+    known = f"gifster_device={answer.cookies['gifster_device']}"
+    codes = [log_in("203.0.113.2", e).status_code for e in (ascii_one, name, ascii_one, name)]
+    assert codes == [403, 403, 429, 429]  # one account
+    answer = log_in("203.0.113.2", ascii_one, "correct horse", known)
+    assert answer.status_code == 303

@@ -76,10 +76,10 @@ def test_what_an_earlier_release_left_open_is_closed(here: Path, caplog: pytest.
 
     modes = {p.name: mode(p) for p in (here / "var").iterdir() if not p.name.startswith(".")}
     assert modes == {
-        "gifster.db": 0o640,
-        "gifster.db-wal": 0o640,
-        "secret": 0o640,
-        "mail": 0o750,
+        "gifster.db": 0o600,
+        "gifster.db-wal": 0o600,
+        "secret": 0o600,
+        "mail": 0o700,
         "store": 0o755,  # a web server may read it
     }
     assert caplog.text.count("closed to other users of this machine: var/") == 4

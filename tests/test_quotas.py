@@ -18,7 +18,7 @@ from gifster.uploads.cache import CacheWriter
 from gifster.uploads.rows import locked_row
 from gifster.uploads.sources import cache_id, take_in_again
 from tests import images
-from tests.stack import eventually
+from tests.stack import Stack, eventually
 
 GIF = images.gif()
 LARGE = images.gif(size=(300, 200))
@@ -167,3 +167,50 @@ def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
 
     assert (old.exists(), young.exists()) == (False, True)
     assert [row.key for row in KeptUpload.select()] == [young.key]
+
+
+def test_a_kept_file_that_is_a_gifs_by_now_is_not_thrown_away(booted: Settings):
+    # Given a form that was refused, sent again and accepted, and (Back) sent and refused once more
+    ann = accounts.sign_up("ann@example.org", "correct horse")
+    first = cached()
+    kept.keep(first, ann, None)
+    text = cache_id(first, "ann")
+    gif = library.add_gif(take_in_again(ImageUploader, text, "ann"), user=ann)
+    kept.keep(take_in_again(ImageUploader, text, "ann"), ann, None)
+
+    # When the GIF still waits an hour later
+    KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()
+    assert kept.forget_expired() == 1
+
+    image = Gif.get_by_id(gif.id).image_tmp
+    assert image.exists()
+
+
+def test_a_replacement_that_fails_frees_nothing(new_stack: Callable[..., Stack]):
+    # Given a GIF that fills most of the quota
+    stack = new_stack(
+        GIFSTER_LIMITS__ENABLED="true", GIFSTER_LIMITS__BYTES_PER_USER=str(len(LARGE) + 5_000)
+    )
+    stack.start_worker()
+    stack.start_web()
+    gif_id = stack.upload(LARGE).json()["id"]
+    assert stack.finished(gif_id)["state"] == "ready"
+
+    # When a replacement of it cannot be decoded
+    files = {"image": ("b.gif", broken(), "image/gif")}
+    assert stack.client.put(f"/api/gifs/{gif_id}/image", files=files).status_code == 202
+    assert stack.finished(gif_id)["state"] == "failed"
+    assert stack.gif(gif_id)["image"]["bytes"] == len(LARGE)
+
+    # Then there is no room for another large one
+    assert stack.upload(LARGE).status_code == 403
+
+
+def broken() -> bytes:
+    """A GIF that is taken in, and cannot be decoded: the codes of its frame lead nowhere."""
+    small = bytearray(images.gif(size=(60, 40), durations=[50]))
+    start = small.index(b"\x2c", 800) if b"\x2c" in small[800:] else small.index(b"\x2c")
+    start += 12
+    for at in range(start, start + 40):
+        small[at] = 0xFF
+    return bytes(small)

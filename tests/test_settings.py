@@ -94,6 +94,9 @@ def test_a_wrong_file_is_refused_by_name(text: str, message: str):
         ("GIFSTER_WEB__PROT", "1", "web.prot: no such key"),
         ("GIFSTER_WBE__PORT", "1", "GIFSTER_WBE__PORT: no such setting"),
         ("GIFSTER_PORT", "1", "GIFSTER_PORT: no such setting"),
+        ("GIFSTER_WEB__TRUSTED_PROXIES", "127.0.0.1", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
+        ("GIFSTER_WEB__TRUSTED_PROXIES", "[127.0.0.1]", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
+        ("GIFSTER_WEB__HOSTS", "old.example.org", "GIFSTER_WEB__HOSTS: .*JSON"),
         ("GIFSTER_PROFILE", "productoin", "there is no such profile .known: development"),
     ],
 )

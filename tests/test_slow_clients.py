@@ -147,3 +147,29 @@ def test_http_1_0_is_answered(web: Stack, connection: socket.socket):
     connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
 
     assert b" 200 " in read_answer(connection)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "broken chunks"])
+def test_a_body_that_is_cut_off_does_nothing(web: Stack, framing: str):
+    # Given a sign-up whose connection breaks in the middle of the password
+    email = f"{framing.replace(' ', '')}@example.org"
+    cut = f"email={email}&password=correct+hor".encode()
+    ends = {
+        "length": b"Content-Length: %d\r\n\r\n%s" % (len(cut) + 2, cut),
+        "chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(cut), cut),
+        "broken chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\nzz\r\n" % (len(cut), cut),
+    }
+    head = (
+        b"POST /signup HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
+        connection.sendall(head + ends[framing])
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(4096)
+
+    # I expect that there is no account with half a password
+    form = {"email": email, "password": "correct hor"}
+    answer = web.client.post("/login", data=form)
+    web.client.cookies.clear()
+    assert answer.status_code == 403

@@ -25,7 +25,10 @@ class Terminals:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+        self.environment = os.environ | {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",  # into a file Python would keep what it says
+        }
         self.open: list[subprocess.Popen[bytes]] = []
 
     def run(self, commands: str) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 from gifster import library, tokens
 from gifster.api.context import Context
-from gifster.api.forwarded import scheme
+from gifster.api.forwarded import is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
 from gifster.library import Reach
-from gifster.models import Token, User
+from gifster.models import ImageUploader, Token, User
 from gifster.tokens import Kind, Scope
 
 COOKIE = "gifster_session"
@@ -121,11 +121,13 @@ async def require_uploader(context: Context, req: Any) -> User | None:
     Raises:
       Problem: as `require_writer()`.
       RateLimited: too many uploads of late.
+      TooLarge: the body is larger than any upload may be.
       Denied: the quota is used up.
     """
     user = await require_writer(context, req)
     await context.run_unconnected(context.limits.upload, req, user)
     about = max(0, (req.content_length or 0) - SMALL_BYTES)
+    ImageUploader.check_bytes(about)
     await context.run(library.check_quota, user, context.quota, gifs=1, bytes=about)
     return user
 
@@ -154,7 +156,7 @@ def _sign_in_first() -> Problem:
 
 async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:
     """Give the browser a session cookie, in place of the session that it may have."""
-    web, days = context.settings.web, context.settings.auth.session_days
+    days = context.settings.auth.session_days
     before = req.get_cookie_values(COOKIE) or []
 
     def work() -> str:
@@ -169,7 +171,7 @@ async def start_session(context: Context, req: Any, resp: Any, user: User) -> No
         path="/",
         http_only=True,
         same_site="Lax",
-        secure="https" in (scheme(req, web), web.public_url.partition(":")[0]),
+        secure=is_https(req, context.settings.web),
     )
 
 

@@ -47,7 +47,7 @@ class Devices:
             path="/login",
             http_only=True,
             same_site="Lax",
-            secure=forwarded.scheme(req, self._web) == "https",
+            secure=forwarded.is_https(req, self._web),
         )
 
     def known(self, req: Any, email: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Whose request it is, and what scheme and host the client used, also behind proxies.
+"""Whose request it is, and what scheme the client used, also behind proxies.
 
 A header counts only if the request comes from one of `web.trusted_proxies`, and only the header
 that the settings name: a proxy overwrites or extends that one, and passes on whatever else a client
@@ -27,7 +27,6 @@ _ELEMENT = re.compile(rf"[ \t]*+(?:{_PAIR})?+(?:;[ \t]*+(?:{_PAIR})?+)*+", re.AS
 _NAMED = re.compile(
     r"""([\w!#$%&'*+.^`|~-]++)=(?:([^\s",;=\\]++)|"((?:[^"\\]|\\.)*+)")""", re.ASCII
 )
-_HOST = re.compile(r"[A-Za-z0-9._~%-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
 def client_address(req: Any, web: Web) -> str:
@@ -64,13 +63,9 @@ def scheme(req: Any, web: Web) -> str:
     return said if said in ("http", "https") else str(req.scheme)
 
 
-def host(req: Any, web: Web) -> str:
-    """The host that the client used, with its port if that was sent. A trusted proxy says so in
-    `web.client_host_header`; by default it passes the `Host` of the client."""
-    said = ""
-    if web.client_host_header.lower() != "host":
-        said = _said(req, web, web.client_host_header, "host")
-    return said if _HOST.fullmatch(said) else str(req.netloc)
+def is_https(req: Any, web: Web) -> bool:
+    """Whether cookies can be `Secure`: the client used https, or people do by `web.public_url`."""
+    return "https" in (scheme(req, web), web.public_url.partition(":")[0])
 
 
 def _client(req: Any, web: Web) -> tuple[Address | None, int]:

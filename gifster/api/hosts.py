@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
 from gifster.hosts import PORTS, HostRules, parse_host, parse_origin
 from gifster.settings import Web
@@ -20,7 +21,7 @@ class Hosts:
     """
 
     def __init__(self, web: Web) -> None:
-        self._rules = HostRules(web.public_url, web.hosts)
+        self._rules, self._web = HostRules(web.public_url, web.hosts), web
 
     async def process_request(self, req: Any, resp: Any) -> None:
         """Refuse a request for a host that is not ours.
@@ -42,12 +43,13 @@ class Hosts:
         except ValueError as error:
             raise Problem(400, "host_invalid", f"The Host header is malformed: {error}.") from None
         if not self._rules.allow(host):
+            used = f"{scheme(req, self._web)}://{sent[0].decode('latin1')}"
             raise Problem(
                 421,
                 "host_not_allowed",
                 f"Gifster does not answer for the host {host!r}. If that is yours, set "
                 "web.public_url to the address that people use "
-                f"(GIFSTER_WEB__PUBLIC_URL=https://{host}), or add the host to web.hosts.",
+                f"(such as GIFSTER_WEB__PUBLIC_URL={used}), or add the host to web.hosts.",
             )
 
 
@@ -76,7 +78,22 @@ class SameOrigin:
         site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
         ours = site in ("same-origin", "none") if site else not origin or self._is_ours(req, origin)
         if not ours:
-            raise Problem(403, "cross_site", "A page of another site sent this.")
+            raise Problem(403, "cross_site", self._refusal(req, origin or ""))
+
+    def _refusal(self, req: Any, origin: str) -> str:
+        try:
+            _, host, _ = parse_origin(origin)
+            near = host in (self._public and self._public[1], parse_host(req.host)[0])
+        except ValueError:
+            near = False
+        if self._public is None or not near:
+            return "A page of another site sent this."
+        scheme, host, port = self._public
+        public = f"{scheme}://{host}" + (f":{port}" if port != PORTS[scheme] else "")
+        return (
+            f"The page has the address {origin}, and the address of this library is {public}. "
+            "Open the library there, or set web.public_url to the address that people use."
+        )
 
     def _is_ours(self, req: Any, origin: str) -> bool:
         try:

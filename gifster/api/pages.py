@@ -160,7 +160,7 @@ class AccountForm(Page):
             await self.render(req, resp, self.template, values=values, error=error)
             return
         await start_session(self.context, req, resp, user)
-        self.context.devices.remember(req, resp, user.email)
+        self.context.devices.remember(req, resp, addresses.account_of(user.email))
         _see(resp, "/")
 
 
@@ -187,7 +187,7 @@ class LogIn(AccountForm):
     def submit(self, req: Any, values: dict[str, str]) -> User:
         email = values.get("email", "")
         # However the address is spelt, the attempts are counted for one account.
-        account = (addresses.spellings(email) or [""])[-1]
+        account = addresses.account_of(email)
         device = self.context.devices.known(req, account)
         self.context.limits.log_in(req, account, device)
         user = accounts.log_in(email, values.get("password", ""))

@@ -167,7 +167,9 @@ def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> No
         resp.set_header("Connection", "close")
     if wants_page(req):
         resp.content_type = falcon.MEDIA_HTML
-        resp.text = context.templates.get_template("error.html").render(problem=problem, user=None)
+        token = getattr(req.context, "token", None)
+        page = context.templates.get_template("error.html")
+        resp.text = page.render(problem=problem, user=token.user if token else None)
     else:
         resp.text = json.dumps(problem, ensure_ascii=False)
         resp.content_type = "application/problem+json"

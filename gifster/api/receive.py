@@ -18,6 +18,7 @@ from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
 from gifster import kept, library
+from gifster.api.adapter import GONE
 from gifster.api.context import Context
 from gifster.api.memory import trim
 from gifster.api.problems import Problem
@@ -214,13 +215,16 @@ async def small_body(context: Context, req: Any) -> bytes:
     """A body of at most 64 KiB.
 
     Raises:
-      Problem: 413, 408.
+      Problem: 413, 408; 400 for one that its client has not sent to its end (RFC 9112, 8).
     """
     if (req.content_length or 0) > SMALL_BYTES:
         raise Problem(413, "too_large", "The body is larger than is taken here.")
-    return b"".join(
+    body = b"".join(
         [chunk async for chunk in guarded(req.stream, context.settings.web, SMALL_BYTES)]
     )
+    if GONE in req.scope or len(body) < (req.content_length or 0):
+        raise Problem(400, "body_incomplete", "The body ends before its end.")
+    return body
 
 
 async def json_object(context: Context, req: Any, *also: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from gifster.cli.root import (
     refused_by_the_database,
     settings_here,
 )
-from gifster.settings import COUNTED_IN
+from gifster.settings import COUNTED_IN, Settings
 
 #: More open files than this help no process of ours.
 MOST_FILES = 65_536
@@ -49,6 +50,8 @@ def web() -> None:
     from granian.http import HTTP1Settings
 
     settings = settings_here()
+    _check_address(settings.web.host, settings.web.port)
+    _check_broker(settings)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
     Granian(
@@ -74,6 +77,33 @@ def web() -> None:
             max_buffer_size=32 * 1024,
         ),
     ).serve()
+
+
+def _check_broker(settings: Settings) -> None:
+    from gifster.boot import broker_url
+    from gifster.valkey import NoEmbeddedBroker
+
+    try:
+        broker_url(settings)
+    except NoEmbeddedBroker as error:
+        raise Refused(str(error)) from None
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raises `Refused` if the web server cannot listen there. Another `gifster web` can share the
+    port, and then the two share the connections."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "SO_REUSEPORT"):
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise Refused(
+            f"the address {host}:{port} cannot be used ({error.strerror}): choose another one "
+            "(GIFSTER_WEB__HOST, GIFSTER_WEB__PORT)"
+        ) from None
 
 
 def _allow_many_files() -> int:

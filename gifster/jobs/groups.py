@@ -26,17 +26,17 @@ from gifster.jobs.outbox import (
 MOST_GROUPS = 200
 
 
-def release(group: str) -> int:
-    """Send jobs of a group that are held, oldest first, as far as there is room.
+def release(group: str, queue: str) -> int:
+    """Send jobs of a group that are held for a queue, oldest first, as far as there is room.
 
     Returns:
       how many there were.
     """
-    held = (Job.group == group) & is_held(True)
+    held = (Job.group == group) & (Job.queue == queue) & is_held(True)
     if not Job.select().where(held).exists():
         return 0
     with transaction(Job._meta.database):
-        room = room_of(group)
+        room = room_of(group, queue)
         if room <= 0:
             return 0
         query = Job.select().where(held).order_by(Job.created_at, Job.id).limit(room)
@@ -60,23 +60,23 @@ def release_all() -> int:
     Returns:
       how many jobs were sent.
     """
-    return sum(release(group) for group in _groups_with_room())
+    return sum(release(group, queue) for group, queue in _groups_with_room())
 
 
-def _groups_with_room() -> list[str]:
+def _groups_with_room() -> list[tuple[str, str]]:
     if not Job.select().where(Job.group.is_null(False) & is_held(True)).exists():
         return []
     later = Job.due_at > time.time()
     away = Job.held | Job.failed_at.is_null(False) | later
     query: Any = (
-        Job.select(Job.group, fn.SUM(Case(None, [(Job.held, 1)], 0)).alias("held_jobs"))
+        Job.select(Job.group, Job.queue, fn.SUM(Case(None, [(Job.held, 1)], 0)).alias("held_jobs"))
         .where(Job.group.is_null(False))
-        .group_by(Job.group)
+        .group_by(Job.group, Job.queue)
         .having(
             (fn.SUM(Case(None, [(Job.held, 1)], 0)) > 0)
             & (fn.SUM(Case(None, [(away, 0)], 1)) < most_of_group())
         )
-        .order_by(SQL("2").desc())
+        .order_by(SQL("3").desc())
         .limit(MOST_GROUPS)
     )
-    return [group for group, _ in query.tuples()]
+    return [(group, queue) for group, queue, _ in query.tuples()]

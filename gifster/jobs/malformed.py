@@ -4,9 +4,11 @@ One that names another queue ends the thread that has done it; one without an id
 consumer. Consumers leave them out.
 """
 
+import math
 from typing import Any
 
 import dramatiq
+from dramatiq.common import q_name
 
 _KINDS = {"actor_name": str, "message_id": str, "kwargs": dict, "options": dict}
 #: What a line of the log has of a wrong value (characters).
@@ -28,6 +30,25 @@ def malformed(message: dramatiq.Message[Any], queue: str, known_by: str = "") ->
             return f"{name} is no {kind.__name__}: {value!r}"[:_SHOWN]
     if message.queue_name != queue:
         return f"it says that it is of the queue {message.queue_name!r}"[:_SHOWN]
-    if known_by and not isinstance(value := message.options.get(known_by), str):
+    odd = _odd_name(message, known_by) if known_by else None
+    return odd or _odd_moment(message, queue)
+
+
+def _odd_name(message: dramatiq.Message[Any], known_by: str) -> str | None:
+    value = message.options.get(known_by)
+    if not isinstance(value, str):
         return f"its {known_by} is no str: {value!r}"[:_SHOWN]
+    if not value.isascii():  # ours are; and half of a surrogate pair cannot be sent
+        return f"its {known_by} is not ASCII: {value!a}"[:_SHOWN]
+    return None
+
+
+def _odd_moment(message: dramatiq.Message[Any], queue: str) -> str | None:
+    if "eta" not in message.options:
+        return None
+    if q_name(queue) == queue:
+        return "it is for later, and not in the queue of those"  # it would keep its thread
+    eta = message.options["eta"]
+    if not isinstance(eta, int | float) or not math.isfinite(eta):
+        return f"its eta is no moment: {eta!r}"[:_SHOWN]
     return None

@@ -258,7 +258,7 @@ def _release(message: MessageProxy) -> None:
     """A job is out of the way: let the next one of its group go."""
     group = group_of(message)
     if group is not None:
-        release(group)
+        release(group, message.queue_name)
 
 
 def _why(exception: BaseException) -> dict[str, str]:

@@ -184,7 +184,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
         **({} if unique is None else {"id": unique}),
     )
     with transaction(Job._meta.database):
-        job.held = group is not None and not later and room_of(group) <= 0
+        job.held = group is not None and not later and room_of(group, queue) <= 0
         if unique is not None:
             # A dead one is in nobody's way, and about to be done after all.
             Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
@@ -205,11 +205,12 @@ def is_held(held: bool) -> Any:
     return Job.held == held
 
 
-def room_of(group: str) -> int:
-    """How many more jobs of a group may go to the broker now. Those that wait for their moment or
-    their next attempt do not count."""
+def room_of(group: str, queue: str) -> int:
+    """How many more jobs of a group may go to a queue now: a paused queue holds up no other. Jobs
+    that wait for their moment or their next attempt do not count."""
     active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= time.time()))
-    sent = Job.select().where((Job.group == group) & is_held(False) & active)
+    its = (Job.group == group) & (Job.queue == queue)
+    sent = Job.select().where(its & is_held(False) & active)
     return most_of_group() - int(sent.count())
 
 

@@ -66,6 +66,9 @@ def relay(lease_s: float = LEASE_S) -> int:
         if isinstance(broker, RedisBroker):
             _send_all_to_an_empty(broker)
         until = time.time()
+        # Jobs of a group that were for later go as its others do: in `release_all()`.
+        now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)
+        _update(now_due & Job.leased_by.is_null(), held=True, due_at=None)
         if Job.select().where(_due(until)).exists():
             ping(broker)  # while it is away, nothing is claimed and put back every few seconds
             while (batch := _claim(until)).jobs:

@@ -81,7 +81,7 @@ def inline_jobs() -> Iterator[None]:
         outer, performing = performing, True
         try:
             _perform(job)
-            while not outer and job.group is not None and release(job.group):
+            while not outer and job.group is not None and release(job.group, job.queue):
                 pass  # those of its group that had to wait
         except Exception as error:  # noqa: BLE001 raised below
             errors.append(error)
