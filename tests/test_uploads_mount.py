@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gifster.uploads import StoredFile, errors, mount_uploader
+from gifster.uploads import errors, mount_uploader
 from tests import images
 from tests.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 from tests.stack import BIN
@@ -143,11 +143,3 @@ def test_what_is_refused_leaves_nothing(
 
     assert application.cached == []
     assert not person.avatar.changed
-
-
-def test_what_a_later_release_has_written_can_be_read():
-    version = {"key": "t", "content_type": "image/gif", "bytes": 1, "width": 1, "height": 1}
-    file = {"storage": "s", "filename": "a", "sha256": "", "frames": 1, "duration_ms": 0} | version
-    later = file | {"loop": None, "new": 1, "versions": {"t": version | {"new": 1}}}
-
-    assert StoredFile.load(later).versions["t"].key == "t"

@@ -80,7 +80,14 @@ def check(scope: dict[str, Any]) -> None:
         if size > MOST_OF[name]:
             title = name.decode().title()
             detail = f"The header {title} has {size:,} bytes; at most {MOST_OF[name]:,} are taken."
-            raise Refusal(431, "header_too_long", f"{detail} Send a shorter one.")
+            advice = (
+                "Delete the cookies of this site" if name == b"cookie" else "Send a shorter one"
+            )
+            raise Refusal(431, "header_too_long", f"{detail} {advice}.")
     if total > MOST_HEADERS:
         detail = f"The headers have {total:,} bytes; at most {MOST_HEADERS:,} are taken."
-        raise Refusal(431, "headers_too_long", f"{detail} Send fewer, or shorter ones.")
+        raise Refusal(
+            431,
+            "headers_too_long",
+            f"{detail} Send fewer; in a browser, delete the cookies of this site.",
+        )

@@ -28,7 +28,6 @@ from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glanc
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
-from gifster.uploads.stored import known_fields
 from gifster.uploads.text import LONGEST, is_visible, one_line
 from gifster.uploads.validation import Limits
 
@@ -150,9 +149,8 @@ class CachedFile:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "CachedFile":
-        """The reverse of `dump()`; also of what earlier releases have written, and later ones."""
-        info = ImageInfo(**known_fields(ImageInfo, data["info"]))
-        return cls(**known_fields(cls, data) | {"info": info})
+        """The reverse of `dump()`."""
+        return cls(**data | {"info": ImageInfo(**data["info"])})
 
 
 def _nobody() -> None:

@@ -1,7 +1,7 @@
 """A stored upload: what the mounted column keeps of it, as JSON."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
@@ -86,18 +86,13 @@ class StoredFile:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "StoredFile":
-        """The reverse of `dump()`; also of what earlier releases have written, and later ones."""
+        """The reverse of `dump()`; also of what earlier releases have written. What a later one has
+        written cannot be read: it may name files that this one would take for nobody's."""
         versions = {
-            name: StoredVersion(**{"storage": data["storage"]} | known_fields(StoredVersion, item))
+            name: StoredVersion(**{"storage": data["storage"]} | item)
             for name, item in data["versions"].items()
         }
-        return cls(**known_fields(cls, data) | {"versions": versions})
-
-
-def known_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """What a dataclass takes of a dict: a later release may have written more."""
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}
+        return cls(**data | {"versions": versions})
 
 
 def delete_files(files: Iterable[tuple[str, str]]) -> None:
