@@ -39,9 +39,10 @@ from rich.table import Table
 
 from bench.likeness import likeness, moments, pictures
 from bench.plot import Measure, bars
-from gifster.uploads import UploadError, imaging
-from gifster.uploads.imaging.probe import probe
-from gifster.uploads.imaging.recipe import Image
+from gifster import imaging
+from gifster.imaging.errors import ImagingError
+from gifster.imaging.probe import probe
+from gifster.imaging.recipe import Image
 
 ROUNDS = 3
 HEAVY_BYTES = 50_000
@@ -200,7 +201,7 @@ def _sources(folder: Path, otherwise: Path) -> list[Path]:
 def _moves(path: Path) -> bool:
     try:
         return probe(path).frames > 1
-    except UploadError:
+    except ImagingError:
         return False
 
 

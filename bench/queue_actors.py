@@ -10,7 +10,7 @@ from dramatiq.brokers.redis import RedisBroker as StockBroker
 
 from gifster import jobs
 from gifster.jobs import Share
-from gifster.jobs.redis_broker import RedisBroker
+from gifster.jobs.brokers.redis import RedisBroker
 
 SHARES = {"default": Share(5), "carrierwave": Share(3)}
 

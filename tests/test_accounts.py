@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from gifster import accounts, jobs, mailers
-from gifster.database import db
-from gifster.models import Token, User
-from gifster.settings import Mail, Settings
+from gifster import jobs
+from gifster.app import accounts, mailers
+from gifster.app.database import db
+from gifster.app.models import Token, User
+from gifster.app.settings import Mail, Settings
 from tests import images
 from tests.stack import Stack, eventually, free_port
 

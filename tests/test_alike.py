@@ -7,7 +7,7 @@ from typing import Any
 
 import PIL.Image
 
-from gifster.models import quarters
+from gifster.app.models import quarters
 from gifster.uploads import placeholder
 from tests import images
 from tests.stack import Stack

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gifster import settings
-from gifster.hosts import HostRules, parse_host, parse_origin
-from gifster.settings import SettingsError, Web
+from gifster.app import settings
+from gifster.app.hosts import HostRules, parse_host, parse_origin
+from gifster.app.settings import SettingsError, Web
 from tests import images
 from tests.stack import Stack, free_port
 

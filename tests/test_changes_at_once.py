@@ -10,13 +10,14 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster import accounts, jobs, library
+from gifster import jobs
 from gifster.api.problems import DATABASE
-from gifster.database import db
-from gifster.faults import Fault, fault_of
-from gifster.library import LibraryError
-from gifster.models import Gif, GifTag, ImageUploader, Tag, User
-from gifster.settings import Settings
+from gifster.app import accounts, library
+from gifster.app.database import db
+from gifster.app.faults import Fault, fault_of
+from gifster.app.library import LibraryError
+from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
+from gifster.app.settings import Settings
 from gifster.uploads.cache import CachedFile, CacheWriter
 from tests import images
 

@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from chaos.odd_texts import cursor_of
-from gifster import accounts, jobs, library
+from gifster import jobs
+from gifster.app import accounts, library
+from gifster.app.library import BadQuery, Conflict, Denied, Invalid, NotFound
+from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
+from gifster.app.settings import Settings
 from gifster.cli import cli
-from gifster.library import BadQuery, Conflict, Denied, Invalid, NotFound
-from gifster.models import Gif, GifTag, ImageUploader, Tag, User
-from gifster.settings import Settings
 from gifster.uploads.errors import DataUriInvalid, RemoteUrlInvalid
 from gifster.uploads.remote import fetch
 from gifster.uploads.sources import take_in

@@ -37,8 +37,9 @@ def test_doctor_says_that_all_is_well(new_stack: Callable[..., Stack]):
 
 
 ENQUEUE = """
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue("nobody_knows_it", queue="carrierwave")

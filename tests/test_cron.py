@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gifster.cron import next_after
+from gifster.app.cron import next_after
 from tests import cron8
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster import database, models
-from gifster.database import db
+from gifster.app import database, models
+from gifster.app.database import db
+from gifster.app.settings import Settings
 from gifster.jobs import TABLES
-from gifster.settings import Settings
 from tests.conftest import new_postgresql
 
 MODELS = [

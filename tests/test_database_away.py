@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from gifster import jobs
-from gifster.database import db
-from gifster.faults import Fault, fault_of
-from gifster.models import Tag, WriteProbe
-from gifster.readiness import NotReady, Readiness, check
-from gifster.settings import Settings
+from gifster.app.database import db
+from gifster.app.faults import Fault, fault_of
+from gifster.app.models import Tag, WriteProbe
+from gifster.app.readiness import NotReady, Readiness, check
+from gifster.app.settings import Settings
 from tests import images
 from tests.stack import Stack, eventually
 

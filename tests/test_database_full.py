@@ -13,9 +13,10 @@ import peewee
 import psycopg
 import pytest
 
-from gifster import database, jobs, readiness
-from gifster.database import db
-from gifster.models import Tag
+from gifster import jobs
+from gifster.app import database, readiness
+from gifster.app.database import db
+from gifster.app.models import Tag
 from tests import images
 from tests.stack import Stack, files_below
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gifster import settings
+from gifster.app import settings
 from tests import images
 from tests.stack import BIN, eventually, files_below, free_port
 from tests.test_jobs import alive

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gifster import settings
-from gifster.doctor import checks
+from gifster.app import settings
+from gifster.cli.doctor import checks
 from tests import plain_s3
 from tests.plain_s3 import PlainS3
 from tests.stack import Stack

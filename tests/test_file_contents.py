@@ -6,9 +6,9 @@ from collections.abc import Callable
 import dramatiq
 import pytest
 
-from gifster import file_checks, library
-from gifster.models import DamagedFile, FileCheck, Gif, ImageUploader
-from gifster.settings import Settings
+from gifster.app import file_checks, library
+from gifster.app.models import DamagedFile, FileCheck, Gif, ImageUploader
+from gifster.app.settings import Settings
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.config import storage
 from gifster.uploads.sweep.contents import damaged_files, records, recreate_damaged

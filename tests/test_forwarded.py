@@ -6,7 +6,7 @@ from falcon.asgi import Request
 from falcon.testing import create_scope
 
 from gifster.api.forwarded import client_address, client_network, scheme
-from gifster.settings import Settings, Web
+from gifster.app.settings import Settings, Web
 
 PROXY = "10.0.0.1"
 SECRET_PLACES = ["unknown", "_hidden", "_SEVKISEK:1", "", "a lie", "999.1.1.1", "1.2.3", "[1:", '"']

@@ -10,10 +10,10 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.database import db
+from gifster.app.database import db
+from gifster.app.settings import Settings
 from gifster.jobs import Job
 from gifster.jobs.lease import LEASE_S, Leases
-from gifster.settings import Settings
 from tests import images
 from tests.stack import Stack, eventually, files_below
 

@@ -14,10 +14,10 @@ from dramatiq.brokers.stub import StubBroker
 
 from gifster import jobs
 from gifster.jobs import Job, Share
-from gifster.jobs.fetched import Fetched
+from gifster.jobs.brokers.fair import Turns
+from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.groups import release, release_all
 from gifster.jobs.relay import relay
-from gifster.jobs.turns import Turns
 from gifster.uploads.testing import inline_jobs
 from tests.stack import eventually
 

@@ -32,8 +32,9 @@ def hold(name):
 """
 ENQUEUE = """
 import json, sys
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     for actor, arguments, options in json.loads(sys.argv[1]):

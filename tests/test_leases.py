@@ -12,9 +12,9 @@ import pytest
 from dramatiq.middleware import Middleware
 
 from gifster import jobs
+from gifster.app.settings import Settings
 from gifster.jobs import Job, State
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
-from gifster.settings import Settings
 from tests import images
 from tests.stack import Stack, eventually, files_below
 from tests.test_jobs import children
@@ -278,8 +278,9 @@ def start_worker(stack: Stack):
 
 def enqueue(stack: Stack, actor: str, *arguments: str) -> None:
     script = f"""
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue({actor!r}, *{arguments!r})

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gifster import accounts, library
 from gifster.api.limits import RateLimited, RateLimits
-from gifster.models import ImageUploader, User
-from gifster.settings import Limits, Settings
+from gifster.app import accounts, library
+from gifster.app.models import ImageUploader, User
+from gifster.app.settings import Limits, Settings
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
 from tests import images

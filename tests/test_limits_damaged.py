@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from gifster.api.limits import RateLimited, RateLimits
-from gifster.settings import Settings
+from gifster.app.settings import Settings
 
 
 @pytest.mark.parametrize(

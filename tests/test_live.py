@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gifster import library
 from gifster.api import live
-from gifster.models import Gif, ImageUploader
+from gifster.app import library
+from gifster.app.models import Gif, ImageUploader
 from gifster.uploads.sources import take_in
 from tests import images
 from tests.stack import Stack, eventually

@@ -12,15 +12,15 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 
+from gifster.app.database import db
+from gifster.app.logs import OneLineFormatter, escaped, log_in_lines
 from gifster.cli import cli
-from gifster.database import db
+from gifster.cli.supervisor import Child
 from gifster.jobs import Job
-from gifster.logs import OneLineFormatter, escaped, log_in_lines
-from gifster.supervisor import Child
 from tests.stack import Stack, eventually
 
 ESC = "\x1b[2J\x1b]0;owned\x07"
-FORGED = "2030-01-01 00:00:00,000 ERROR gifster.accounts forged"
+FORGED = "2030-01-01 00:00:00,000 ERROR gifster.app.accounts forged"
 NASTY = f"a\n{FORGED}\r{ESC}\x9b31m\u2028\u202ecod\udcff"
 
 
@@ -181,7 +181,7 @@ def test_the_doctor_shows_no_escape_sequences(
     def check(transport: object) -> str:
         raise RuntimeError(f"550 {ESC} [red]no")
 
-    monkeypatch.setattr("gifster.mailers.FileTransport.check", check)
+    monkeypatch.setattr("gifster.app.mailers.FileTransport.check", check)
 
     output = run("doctor")
 

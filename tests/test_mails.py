@@ -5,8 +5,8 @@ from email.policy import default
 
 import pytest
 
-from gifster.mailers import NoAddress, WelcomeMailer
-from gifster.models import User
+from gifster.app.mailers import NoAddress, WelcomeMailer
+from gifster.app.models import User
 
 SENDER = "Gifster <g@example.org>"
 

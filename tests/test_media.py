@@ -3,7 +3,7 @@
 import pytest
 
 from gifster.api.middleware import _origins
-from gifster.settings import Store
+from gifster.app.settings import Store
 from tests import images
 from tests.stack import Stack
 

@@ -82,8 +82,9 @@ def test_requests_are_counted_by_all_processes_of_a_web_server(new_stack: Callab
 
 #: What the scheduler does every hour.
 SWEEP = """
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue("clean_up", unique="clean_up")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from playhouse.migrations import Runner
 
-from gifster import database, jobs, library, settings
-from gifster.boot import boot
-from gifster.database import db
-from gifster.models import Gif, ImageUploader
+from gifster import jobs
+from gifster.app import database, library, settings
+from gifster.app.boot import boot
+from gifster.app.database import db
+from gifster.app.models import Gif, ImageUploader
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.testing import run_jobs
 from tests.test_database import shape

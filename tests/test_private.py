@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from gifster import settings
-from gifster.boot import configure, secret_file
-from gifster.doctor import checks
-from gifster.settings import SettingsError
-from gifster.valkey import NoEmbeddedBroker, choose_url, embedded_url
+from gifster.app import settings
+from gifster.app.boot import configure, secret_file
+from gifster.app.settings import SettingsError
+from gifster.app.valkey import NoEmbeddedBroker, choose_url, embedded_url
+from gifster.cli.doctor import checks
 from tests.stack import BIN, Stack, eventually
 
 
@@ -158,7 +158,7 @@ def test_a_secret_that_is_there_stays(here: Path):
 def test_processes_that_start_at_once_have_one_secret(here: Path):
     (here / "var").mkdir()
     (here / "var/secret").touch()
-    code = "from gifster.boot import secret_file; print(secret_file())"
+    code = "from gifster.app.boot import secret_file; print(secret_file())"
     command = [sys.executable, "-c", code]
 
     started = [subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE) for _ in range(6)]
@@ -201,7 +201,7 @@ def test_an_address_of_valkey_that_was_cut_off_is_chosen_anew(here: Path, conten
 def test_the_embedded_valkey_wants_its_password(here: Path):
     url = choose_url()
     (here / "var/valkey/valkey.conf").touch(0o644)  # as an earlier release might have left it
-    process = subprocess.Popen([BIN / "python", "-m", "gifster.valkey"], cwd=here)
+    process = subprocess.Popen([BIN / "python", "-m", "gifster.app.valkey"], cwd=here)
     try:
         client = redis.Redis.from_url(url)
         eventually(lambda: _pongs(client))
@@ -225,7 +225,7 @@ def _pongs(client: redis.Redis) -> bool:
 def test_a_mail_is_whole_and_its_readers_own(here: Path):
     from email.message import EmailMessage
 
-    from gifster.mailers import FileTransport
+    from gifster.app.mailers import FileTransport
 
     message = EmailMessage()
     message["Message-ID"] = "<welcome.1@example.org>"

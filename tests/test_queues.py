@@ -12,7 +12,7 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import Share
-from gifster.jobs.turns import Turns
+from gifster.jobs.brokers.fair import Turns
 from tests.stack import eventually
 
 SHARES = {"default": Share(5), "carrierwave": Share(3)}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gifster import accounts, kept, library
-from gifster.database import db
+from gifster.app import accounts, kept_uploads, library
+from gifster.app.database import db
+from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
+from gifster.app.settings import Settings
 from gifster.jobs import transaction
-from gifster.models import Gif, ImageUploader, KeptUpload, User, now
-from gifster.settings import Settings
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
 from gifster.uploads.rows import locked_row
@@ -117,11 +117,11 @@ def again(file: CachedFile) -> CachedFile:
 def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
     user, quota = someone(who), library.Quota(gifs=9, bytes=2 * len(GIF) + 10)
     first = cached()
-    kept.keep(first, user, quota)
-    kept.keep(first, user, quota)  # refused once more
-    kept.keep(cached(), user, quota)
+    kept_uploads.keep(first, user, quota)
+    kept_uploads.keep(first, user, quota)  # refused once more
+    kept_uploads.keep(cached(), user, quota)
 
-    assert not tried(kept.keep, cached(), user, quota)
+    assert not tried(kept_uploads.keep, cached(), user, quota)
     assert not tried(library.add_gif, cached(), user=user, quota=quota)
     gif = library.add_gif(again(first), user=user, quota=quota)
     assert not tried(library.add_gif, cached(), user=user, quota=quota)
@@ -137,7 +137,7 @@ def test_forms_refused_at_once_cannot_share_the_last_place(booted: Settings, who
 
     def keep(file: CachedFile) -> bool:
         ready.wait()
-        return tried(kept.keep, file, user, quota)
+        return tried(kept_uploads.keep, file, user, quota)
 
     with ThreadPoolExecutor(12) as threads:
         assert sum(threads.map(keep, files)) == 3
@@ -147,7 +147,7 @@ def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
     quota = library.Quota(gifs=1, bytes=10**9)
     library.add_gif(cached(), quota=quota)
     file = cached()
-    kept.keep(file, None, quota)
+    kept_uploads.keep(file, None, quota)
 
     assert not tried(library.add_gif, again(file), quota=quota)
     assert KeptUpload.select().count() == 1
@@ -159,11 +159,11 @@ def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
 def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
     old, young = cached(), cached()
     for file in (old, young):
-        kept.keep(file, None, None)
-    hour_ago = now() - kept.MOST_AGE - timedelta(seconds=1)
+        kept_uploads.keep(file, None, None)
+    hour_ago = now() - kept_uploads.MOST_AGE - timedelta(seconds=1)
     KeptUpload.update(kept_at=hour_ago).where(KeptUpload.key == old.key).execute()
 
-    assert kept.forget_expired() == 1
+    assert kept_uploads.forget_expired() == 1
 
     assert (old.exists(), young.exists()) == (False, True)
     assert [row.key for row in KeptUpload.select()] == [young.key]
@@ -173,14 +173,14 @@ def test_a_kept_file_that_is_a_gifs_by_now_is_not_thrown_away(booted: Settings):
     # Given a form that was refused, sent again and accepted, and (Back) sent and refused once more
     ann = accounts.sign_up("ann@example.org", "correct horse")
     first = cached()
-    kept.keep(first, ann, None)
+    kept_uploads.keep(first, ann, None)
     text = cache_id(first, "ann")
     gif = library.add_gif(take_in_again(ImageUploader, text, "ann"), user=ann)
-    kept.keep(take_in_again(ImageUploader, text, "ann"), ann, None)
+    kept_uploads.keep(take_in_again(ImageUploader, text, "ann"), ann, None)
 
     # When the GIF still waits an hour later
     KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()
-    assert kept.forget_expired() == 1
+    assert kept_uploads.forget_expired() == 1
 
     image = Gif.get_by_id(gif.id).image_tmp
     assert image.exists()

@@ -16,11 +16,12 @@ import dramatiq
 import peewee
 import pytest
 
-from gifster import database, jobs
-from gifster.boot import boot
-from gifster.database import db
+from gifster import jobs
+from gifster.app import database
+from gifster.app.boot import boot
+from gifster.app.database import db
+from gifster.app.settings import load
 from gifster.jobs import Job, Share, State
-from gifster.settings import load
 from tests import images
 from tests.stack import Stack, eventually, free_port
 from tests.test_jobs import children
@@ -76,7 +77,7 @@ def application(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """This process as one of Gifster's, with empty queues."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIFSTER_BROKER__URL", rabbitmq)
-    monkeypatch.setattr("gifster.jobs.presence.LOOK_S", 0.2)
+    monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
     broker = boot(load())
     database.migrate()
     for queue in ("default", "carrierwave"):
@@ -146,8 +147,8 @@ def test_a_queue_that_it_refuses_stops_no_other(application: None):
 def test_a_job_of_another_application_is_put_back_for_it(
     rabbitmq: str, application: None, worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr("gifster.jobs.others.FIRST_PAUSE_MS", 50)
-    monkeypatch.setattr("gifster.jobs.others.MAX_PAUSE_MS", 100)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.FIRST_PAUSE_MS", 50)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MAX_PAUSE_MS", 100)
     ours, done = Job._meta.database, []
     # Given a job of an application that has the same queues, and other actors
     theirs = peewee.SqliteDatabase(tmp_path / "theirs.db")

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gifster import jobs
-from gifster.cron import next_after
-from gifster.database import db
+from gifster.app.cron import next_after
+from gifster.app.database import db
+from gifster.app.settings import Settings
 from gifster.jobs import Job, Recurring, State
 from gifster.scheduler import recurring_jobs
-from gifster.settings import Settings
 from tests.stack import Stack, eventually
 from tests.test_jobs import queued
 
@@ -274,8 +274,9 @@ def test_moments_that_the_clock_was_set_over_are_made_up_for_once(
 
 
 WAIT_FOR_THE_RELAY = """
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue("nobody_knows_it", queue="carrierwave")

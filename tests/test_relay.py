@@ -15,10 +15,11 @@ import psycopg
 import pytest
 import redis
 
-from gifster import database, jobs, scheduler
-from gifster.database import db
+from gifster import jobs, scheduler
+from gifster.app import database
+from gifster.app.database import db
+from gifster.app.settings import Settings
 from gifster.jobs import Job, RecurringJob, State, Tally
-from gifster.settings import Settings
 from tests.stack import eventually
 
 #: The package has the function under the same name.

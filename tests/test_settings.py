@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gifster.settings import Queue, Settings, SettingsError, load
+from gifster.app.settings import Queue, Settings, SettingsError, load
 
 ROOT = Path(__file__).parent.parent
 

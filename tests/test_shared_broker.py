@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from gifster import jobs
+from gifster.app.settings import Settings, SettingsError, load
 from gifster.jobs import Job, OutboxIdentity
 from gifster.jobs.identity import identity_of
-from gifster.settings import Settings, SettingsError, load
 from tests.stack import eventually
 
 
@@ -68,8 +68,8 @@ def in_the_broker(client: redis.Redis) -> int:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gifster.jobs.others.FIRST_PAUSE_MS", 50)
-    monkeypatch.setattr("gifster.jobs.others.MAX_PAUSE_MS", 100)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.FIRST_PAUSE_MS", 50)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MAX_PAUSE_MS", 100)
 
 
 def test_a_job_of_another_application_is_put_back_for_it(
@@ -132,7 +132,7 @@ def test_what_nobody_owns_ends_as_a_dead_letter(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    monkeypatch.setattr("gifster.jobs.others.MOST_TIMES", 2)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MOST_TIMES", 2)
     first, second = two
     job_id = second.enqueue("bob")
     worker = first.worker()
@@ -223,7 +223,7 @@ def test_what_a_broker_cannot_have_is_refused(url: str, options: dict[str, objec
 def test_the_namespace_is_a_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: Settings
 ):
-    from gifster.boot import connect_broker
+    from gifster.app.boot import connect_broker
 
     monkeypatch.setenv("GIFSTER_BROKER__NAMESPACE", "mine")
     assert connect_broker(load()).namespace == "mine"

@@ -241,8 +241,9 @@ def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Sta
     stack = new_stack()
     stack.start_worker()
     script = """
-from gifster import boot, jobs, scheduler, settings
-from gifster.database import db
+from gifster import jobs, scheduler
+from gifster.app import boot, settings
+from gifster.app.database import db
 loaded = settings.load()
 boot.boot(loaded)
 for _ in range(3):  # three schedulers, of which none has looked yet
@@ -260,8 +261,9 @@ for _ in range(3):
 
 #: What the scheduler has done every hour.
 SWEEP_NOW = """
-from gifster import boot, jobs, settings
-from gifster.database import db
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
 boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue("clean_up", unique="clean_up")

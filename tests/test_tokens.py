@@ -7,12 +7,12 @@ from datetime import timedelta
 import peewee
 import pytest
 
-from gifster import accounts, database, library, tokens
-from gifster.database import db
-from gifster.library import Denied, NotFound, Quota, Reach
-from gifster.models import Gif, Token, User, now
-from gifster.settings import Settings
-from gifster.tokens import Kind, Scope
+from gifster.app import accounts, database, library, tokens
+from gifster.app.database import db
+from gifster.app.library import Denied, NotFound, Quota, Reach
+from gifster.app.models import Gif, Token, User, now
+from gifster.app.settings import Settings
+from gifster.app.tokens import Kind, Scope
 from tests.test_database import ALL
 from tests.test_limits import cached
 

@@ -15,15 +15,15 @@ from typing import Any
 import psutil
 import pytest
 
-from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging import apart
-from gifster.uploads.imaging.apart import Limits
+from gifster.imaging import sandbox
+from gifster.imaging.errors import Unreadable
+from gifster.imaging.sandbox import Limits
 from tests.stack import eventually
 
 
 def run_apart(*arguments: Any, **options: Any) -> Any:
     """What comes of it, when it is done."""
-    generator = apart.run_apart(*arguments, **options)
+    generator = sandbox.run_apart(*arguments, **options)
     while True:
         try:
             next(generator)
@@ -82,8 +82,8 @@ def test_it_is_done_elsewhere_and_with_less_priority():
 @pytest.mark.parametrize(
     ("work", "limits", "reason"),
     [
-        (crash, apart.LIMITS, "crashes the decoder"),
-        (explode, apart.LIMITS, "too much memory"),
+        (crash, sandbox.LIMITS, "crashes the decoder"),
+        (explode, sandbox.LIMITS, "too much memory"),
         (fill_the_disk, Limits(disk_bytes=2**20), "too much space"),
         (spin, Limits(cpu_s=1), "more than 1 seconds"),
         (hang, Limits(wall_s=1), "more than 1 seconds"),
@@ -118,7 +118,7 @@ def test_several_are_worked_on_at_once(tmp_path: Path):
 
 def test_a_server_that_was_killed_is_started_anew():
     run_apart(answer, 1)
-    server = apart._servers.one()._process
+    server = sandbox._servers.one()._process
     server.kill()
     server.wait(10)
 
@@ -130,7 +130,7 @@ def test_nothing_is_imported_from_where_it_happens_to_be(
 ):
     (tmp_path / "PIL.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(apart, "_servers", apart._Servers())
+    monkeypatch.setattr(sandbox, "_servers", sandbox._Servers())
 
     assert run_apart(answer, 1)[0] == 1
 
@@ -138,8 +138,8 @@ def test_nothing_is_imported_from_where_it_happens_to_be(
 def test_nothing_stays_when_who_asked_is_killed():
     # Given a process in the middle of asking
     source = (
-        "from gifster.uploads.imaging import apart; from tests.test_uploads_apart import *\n"
-        "run_apart(answer, 1); print(apart._servers.one()._process.pid, flush=True)\n"
+        "from gifster.imaging import apart; from tests.test_uploads_apart import *\n"
+        "run_apart(answer, 1); print(sandbox._servers.one()._process.pid, flush=True)\n"
         "run_apart(hang, limits=Limits(wall_s=3))"
     )
     asking = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
@@ -155,10 +155,10 @@ def test_nothing_stays_when_who_asked_is_killed():
 
 def test_the_server_ends_when_who_asked_dies_while_asking():
     # Given the head of a request, and half of what it says would follow
-    server = apart._Server()
+    server = sandbox._Server()
     mine, theirs = socket.socketpair()
     with mine, theirs:
-        socket.send_fds(server._socket, [apart.LENGTH.pack(100)], [theirs.fileno()])
+        socket.send_fds(server._socket, [sandbox.LENGTH.pack(100)], [theirs.fileno()])
         server._socket.sendall(bytes(50))
 
     server._socket.close()

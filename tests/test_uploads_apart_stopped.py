@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gifster.uploads.imaging import apart
-from gifster.uploads.imaging.apart import Limits, ProcessLost
+from gifster.imaging import sandbox
+from gifster.imaging.sandbox import Limits, ProcessLost
 from tests.stack import eventually
 from tests.test_uploads_apart import answer, hang, run_apart
 
@@ -23,26 +23,26 @@ Asked = Callable[..., Future[object]]
 
 @pytest.fixture(autouse=True)
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "GRACE_S", 1.0)
+    monkeypatch.setattr(sandbox, "GRACE_S", 1.0)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """The server has a second to begin, until this is called."""
     with monkeypatch.context() as patch:
-        patch.setattr(apart, "START_S", 1.0)
+        patch.setattr(sandbox, "START_S", 1.0)
         yield patch.undo
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
     """A server of the test's own, whose processes are all gone afterwards."""
-    monkeypatch.setattr(apart, "_servers", apart._Servers())
+    monkeypatch.setattr(sandbox, "_servers", sandbox._Servers())
     run_apart(answer, 1)
-    found = psutil.Process(apart._servers.one()._process.pid)
+    found = psutil.Process(sandbox._servers.one()._process.pid)
     eventually(lambda: found.children() == [])
     yield found
-    apart._servers._stop()
+    sandbox._servers._stop()
 
 
 @pytest.fixture
@@ -127,13 +127,13 @@ def test_a_server_that_is_stopped_is_replaced(server, ask, stop, impatient):
 
     impatient()
     assert run_apart(answer, 3)[0] == 3
-    assert apart._servers.one()._process.pid != server.pid
+    assert sandbox._servers.one()._process.pid != server.pid
     eventually(lambda: all_gone([server]), within=5)
 
 
 def test_a_server_whose_socket_is_full_is_replaced(server, ask, stop, impatient):
     stop(server)
-    theirs = apart._servers.one()._socket
+    theirs = sandbox._servers.one()._socket
     theirs.setblocking(False)
     with suppress(BlockingIOError):
         while True:
@@ -171,7 +171,7 @@ def wait_for(path: Path) -> str:
 def test_a_stopped_server_does_not_outlive_who_asked(server, stop):
     stop(server)
 
-    apart._servers._stop()
+    sandbox._servers._stop()
 
     assert all_gone([server])
 
@@ -180,20 +180,20 @@ def test_stopped_work_does_not_outlive_the_end_of_who_asked(server, ask, stop):
     # Given work whose two processes are stopped
     mine, theirs = socket.socketpair()
     with theirs:
-        apart._servers.one().send(apart.pickle.dumps((Limits(), hang, ())), theirs)
+        sandbox._servers.one().send(sandbox.pickle.dumps((Limits(), hang, ())), theirs)
     work = family(server)
     for process in work:
         stop(process)
 
     # When who asked is gone, as its end of the server's socket is
-    apart._servers.one()._socket.close()
+    sandbox._servers.one()._socket.close()
     mine.close()
 
     eventually(lambda: all_gone([server, *work]), within=5)
 
 
 def test_who_asks_no_longer_ends_the_process(server):
-    generator = apart.run_apart(tell_and_hang)
+    generator = sandbox.run_apart(tell_and_hang)
     assert next(generator) == "ready"
     work = family(server)
     os.kill(work[1].pid, signal.SIGSTOP)

@@ -14,11 +14,11 @@ import PIL.ImageDraw
 import pytest
 from PIL import ImageChops, ImageStat
 
-from gifster.uploads import imaging
-from gifster.uploads.errors import Truncated, Unreadable
-from gifster.uploads.imaging import Image, mp4
-from gifster.uploads.imaging.looks import Looks
-from gifster.uploads.imaging.probe import probe
+from gifster import imaging
+from gifster.imaging import Image, mp4
+from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.fingerprint import Looks
+from gifster.imaging.probe import probe
 from tests import images
 
 DELAYS = [30, 50, 990, 20, 400]

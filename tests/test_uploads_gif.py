@@ -12,12 +12,12 @@ import PIL.ImageDraw
 import pytest
 from PIL import ImageChops, ImageStat
 
+from gifster.imaging import animation, make, parts
+from gifster.imaging.errors import Unreadable
+from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.probe import probe
+from gifster.imaging.reader import Reader
 from gifster.uploads import Image
-from gifster.uploads.errors import Unreadable
-from gifster.uploads.imaging import animation, make, parts
-from gifster.uploads.imaging.gif_blocks import GifBlocks
-from gifster.uploads.imaging.probe import probe
-from gifster.uploads.imaging.reader import Reader
 from tests import images
 
 SIZE, HALF = (200, 140), (100, 70)

@@ -8,10 +8,10 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from gifster.uploads.errors import TooManyFrames, Unreadable
-from gifster.uploads.imaging import Image, ImageInfo
-from gifster.uploads.imaging.probe import UNKNOWN_TYPE, probe, sniff
-from gifster.uploads.imaging.recipe import Plan
+from gifster.imaging import Image, ImageInfo
+from gifster.imaging.errors import TooManyFrames, Unreadable
+from gifster.imaging.probe import UNKNOWN_TYPE, probe, sniff
+from gifster.imaging.recipe import Plan
 from tests import images
 
 DELAYS = [30, 50, 70, 110, 40, 990, 20, 10]

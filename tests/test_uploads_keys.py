@@ -8,7 +8,7 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster import database
+from gifster.app import database
 from gifster.jobs import Job
 from gifster.uploads import (
     CacheField,

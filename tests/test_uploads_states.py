@@ -22,9 +22,9 @@ from dramatiq.brokers.stub import StubBroker
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gifster import jobs
+from gifster import imaging, jobs
 from gifster.jobs import Job
-from gifster.uploads import Image, UploadError, imaging, version
+from gifster.uploads import Image, UploadError, version
 from gifster.uploads.sweep import sweep
 from tests import images
 from tests.fate import Crashed, Database, Fate, Folder

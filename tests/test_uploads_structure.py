@@ -9,12 +9,12 @@ import PIL.Image
 import pytest
 
 from chaos import bodies
-from gifster.uploads.errors import TooComplex, Truncated, UploadError
-from gifster.uploads.imaging import probe as probing
-from gifster.uploads.imaging.apart import Limits
-from gifster.uploads.imaging.gif_blocks import GifBlocks
-from gifster.uploads.imaging.probe import examine, glance, probe, walk_whole
-from gifster.uploads.imaging.reader import WINDOW_BYTES, Reader, StepsSpent
+from gifster.imaging import probe as probing
+from gifster.imaging.errors import ImagingError, TooComplex, Truncated
+from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.probe import examine, glance, probe, walk_whole
+from gifster.imaging.reader import WINDOW_BYTES, Reader, StepsSpent
+from gifster.imaging.sandbox import Limits
 from tests import images
 
 MB = 1_000_000
@@ -73,7 +73,7 @@ def test_reading_ends_when_the_steps_are_spent(
 
     try:
         code = ACCEPTED if walk_whole(source, 5_000).bytes == source.stat().st_size else "?"
-    except UploadError as error:
+    except ImagingError as error:
         code = error.code
 
     assert code == CODES[name]

@@ -11,9 +11,9 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.database import db
+from gifster.app.database import db
+from gifster.app.settings import Settings
 from gifster.jobs import Job, State, Worker
-from gifster.settings import Settings
 from tests.stack import Stack, eventually
 from tests.test_jobs import children
 
@@ -41,7 +41,7 @@ def worker(
     booted: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., dramatiq.Worker]]:
     """Starts a worker of two threads in this process, which looks often what it is told."""
-    monkeypatch.setattr("gifster.jobs.presence.LOOK_S", 0.2)
+    monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
     workers: list[dramatiq.Worker] = []
 
     def start() -> dramatiq.Worker:
@@ -188,8 +188,8 @@ def stack(new_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> S
     for name, value in made.environment.items():
         if name.startswith("GIFSTER_"):
             monkeypatch.setenv(name, value)
-    from gifster.boot import boot
-    from gifster.settings import load
+    from gifster.app.boot import boot
+    from gifster.app.settings import load
 
     boot(load())
     return made

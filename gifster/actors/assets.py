@@ -1,7 +1,7 @@
 """Background work on uploads: the framework's own actors, with our models loaded for them."""
 
-from gifster import models  # noqa: F401
 from gifster.actors import setup  # noqa: F401
+from gifster.app import models  # noqa: F401
 from gifster.uploads.actors import process_asset, recreate_versions, remove_files, store_asset
 
 __all__ = ["process_asset", "recreate_versions", "remove_files", "store_asset"]

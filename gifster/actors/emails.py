@@ -2,9 +2,9 @@
 
 import dramatiq
 
-from gifster import accounts
 from gifster.actors.setup import settings
-from gifster.mailers import NoAddress, transport
+from gifster.app import accounts
+from gifster.app.mailers import NoAddress, transport
 
 
 @dramatiq.actor(

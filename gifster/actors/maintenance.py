@@ -4,8 +4,8 @@ import logging
 
 import dramatiq
 
-from gifster import accounts, file_checks, kept, library
 from gifster.actors.setup import settings
+from gifster.app import accounts, file_checks, kept_uploads, library
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
 
@@ -19,7 +19,7 @@ _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 def clean_up() -> None:
     """Remove what crashes have left behind, files of forms that nobody sent again, and sessions
     that are over. Read a share of the stored files, to see whether they are what was stored."""
-    forgotten = kept.forget_expired()
+    forgotten = kept_uploads.forget_expired()
     found = sweep(repair=True)
     if settings.uploads.deep_check_days:
         try:

@@ -2,9 +2,9 @@
 
 import sys
 
-from gifster.boot import boot
-from gifster.settings import SettingsError, load
-from gifster.valkey import NoEmbeddedBroker
+from gifster.app.boot import boot
+from gifster.app.settings import SettingsError, load
+from gifster.app.valkey import NoEmbeddedBroker
 
 try:
     settings = load()

@@ -19,10 +19,10 @@ from gifster.api.openapi import OpenApi
 from gifster.api.tokens import OneToken, Tokens
 from gifster.api.users import Users
 from gifster.api.wellformed import WellFormed
-from gifster.boot import MEDIA, boot
+from gifster.app.boot import MEDIA, boot
+from gifster.app.logs import log_to_stderr
+from gifster.app.settings import Settings, load
 from gifster.jobs.parent import end_with_parent
-from gifster.logs import log_to_stderr
-from gifster.settings import Settings, load
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 #: What a file of the store is shown as. SVG is not among them: it can have scripts.

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gifster import library, tokens
 from gifster.api.context import Context
 from gifster.api.forwarded import is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
-from gifster.library import Reach
-from gifster.models import ImageUploader, Token, User
-from gifster.tokens import Kind, Scope
+from gifster.app import library, tokens
+from gifster.app.library import Reach
+from gifster.app.models import ImageUploader, Token, User
+from gifster.app.tokens import Kind, Scope
 
 COOKIE = "gifster_session"
 

@@ -12,14 +12,14 @@ from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.limits import RateLimits
 from gifster.api.memory import Memory
-from gifster.boot import broker_url
-from gifster.database import db
-from gifster.library import Quota
-from gifster.readiness import Readiness
-from gifster.settings import Settings
+from gifster.app.boot import broker_url
+from gifster.app.database import db
+from gifster.app.library import Quota
+from gifster.app.readiness import Readiness
+from gifster.app.settings import Settings
+from gifster.imaging.probe import EXAMINED_AT_ONCE
 from gifster.uploads import placeholder
 from gifster.uploads.config import config
-from gifster.uploads.imaging.probe import EXAMINED_AT_ONCE
 
 __all__ = ["Context", "TooBusy"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import itsdangerous
 
 from gifster.api import forwarded
-from gifster.settings import Web
+from gifster.app.settings import Web
 
 COOKIE = "gifster_device"
 AGE_S = 365 * 86_400

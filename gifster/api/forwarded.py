@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from gifster.settings import Web
+from gifster.app.settings import Web
 
 #: Of a header, only so much of the end is read (characters). Our own proxies write there.
 MOST = 1_024

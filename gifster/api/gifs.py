@@ -5,7 +5,6 @@ from typing import Any
 
 import falcon
 
-from gifster import library, texts
 from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
@@ -20,8 +19,9 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.representation import gifs_json, whole_json
-from gifster.library import Quota
-from gifster.models import Gif, ImageUploader, User
+from gifster.app import library, texts
+from gifster.app.library import Quota
+from gifster.app.models import Gif, ImageUploader, User
 from gifster.uploads.remote import fetch
 
 #: What every server can be asked for (RFC 9110, 4.1).

@@ -5,8 +5,8 @@ from typing import Any
 
 from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
-from gifster.hosts import PORTS, HostRules, parse_host, parse_origin
-from gifster.settings import Web
+from gifster.app.hosts import PORTS, HostRules, parse_host, parse_origin
+from gifster.app.settings import Web
 
 #: Probes call by whatever address they know, and learn only whether the process works.
 PROBES = {"/healthz", "/readyz"}

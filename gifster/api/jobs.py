@@ -4,13 +4,14 @@ from typing import Any
 
 import falcon
 
-from gifster import jobs, overview
+from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.context import Context
 from gifster.api.gifs import asked_limit
 from gifster.api.problems import Problem
 from gifster.api.receive import json_object
-from gifster.library import NotFound
+from gifster.app import jobs_admin
+from gifster.app.library import NotFound
 
 
 class AdminResource:
@@ -40,8 +41,8 @@ class Jobs(AdminResource):
         limit = asked_limit(req)
 
         def work() -> dict[str, Any]:
-            found, following = overview.page_of(state, cursor, limit)
-            return {"items": [overview.job_json(job) for job in found], "next": following}
+            found, following = jobs_admin.page_of(state, cursor, limit)
+            return {"items": [jobs_admin.job_json(job) for job in found], "next": following}
 
         resp.media = await self.context.run(work)
 
@@ -51,16 +52,16 @@ class OneJob(AdminResource):
 
     async def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         await require_admin(self.context, req)
-        resp.media = overview.job_json(await self.context.run(overview.get_job, job_id))
+        resp.media = jobs_admin.job_json(await self.context.run(jobs_admin.get_job, job_id))
 
     async def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
         await require_admin(self.context, req)
-        await self.context.run(overview.drop, job_id)
+        await self.context.run(jobs_admin.drop, job_id)
         resp.status = falcon.HTTP_204
 
     async def on_post_retry(self, req: Any, resp: Any, job_id: str) -> None:
         await require_admin(self.context, req)
-        resp.media = overview.job_json(await self.context.run(overview.retry, job_id))
+        resp.media = jobs_admin.job_json(await self.context.run(jobs_admin.retry, job_id))
 
 
 class Queues(AdminResource):
@@ -68,8 +69,8 @@ class Queues(AdminResource):
 
     async def on_get(self, req: Any, resp: Any) -> None:
         await require_admin(self.context, req)
-        found = await self.context.run(overview.queues, self.context.settings)
-        resp.media = {"items": [overview.queue_json(queue) for queue in found], "next": None}
+        found = await self.context.run(jobs_admin.queues, self.context.settings)
+        resp.media = {"items": [jobs_admin.queue_json(queue) for queue in found], "next": None}
 
 
 class OneQueue(AdminResource):
@@ -79,8 +80,8 @@ class OneQueue(AdminResource):
         await require_admin(self.context, req)
         paused = await self.flag(req, "paused")
         settings = self.context.settings
-        resp.media = overview.queue_json(
-            await self.context.run(overview.set_paused, settings, queue, paused)
+        resp.media = jobs_admin.queue_json(
+            await self.context.run(jobs_admin.set_paused, settings, queue, paused)
         )
 
 
@@ -101,11 +102,11 @@ class OneWorker(AdminResource):
         quiet = await self.flag(req, "quiet")
 
         def work() -> dict[str, Any]:
-            overview.set_quiet(worker_id, quiet)
+            jobs_admin.set_quiet(worker_id, quiet)
             worker = jobs.Worker.get_or_none(jobs.Worker.id == worker_id)
             if worker is None:  # it has ended in between
                 raise NotFound("worker_not_found", f"There is no worker {worker_id}.")
-            return overview.worker_json(worker, overview.busy()[worker_id])
+            return jobs_admin.worker_json(worker, jobs_admin.busy()[worker_id])
 
         resp.media = await self.context.run(work)
 
@@ -116,9 +117,9 @@ class Stats(AdminResource):
     async def on_get(self, req: Any, resp: Any) -> None:
         await require_admin(self.context, req)
         span = req.get_param("span") or "hour"
-        resp.media = await self.context.run(overview.stats_json, span)
+        resp.media = await self.context.run(jobs_admin.stats_json, span)
 
 
 def _workers() -> list[dict[str, Any]]:
-    busy = overview.busy()
-    return [overview.worker_json(worker, busy[worker.id]) for worker in jobs.workers()]
+    busy = jobs_admin.busy()
+    return [jobs_admin.worker_json(worker, busy[worker.id]) for worker in jobs.workers()]

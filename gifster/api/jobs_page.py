@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 
 import falcon
 
-from gifster import jobs, overview
+from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.pages import Page
 from gifster.api.problems import Problem
 from gifster.api.receive import url_form
+from gifster.app import jobs_admin
 from gifster.jobs import Span, State
 
 #: How many jobs of a state the page shows, and the page of that state.
@@ -56,12 +57,12 @@ class JobsPage(Page):
         span = req.get_param("span") or "hour"
 
         def work() -> dict[str, Any]:
-            history = overview.history(span)
+            history = jobs_admin.history(span)
             return {
-                "queues": overview.queues(self.context.settings),
+                "queues": jobs_admin.queues(self.context.settings),
                 "workers": jobs.workers(),
-                "busy": overview.busy(),
-                "lists": {state: overview.page_of(state, "", FEW) for state in TITLES},
+                "busy": jobs_admin.busy(),
+                "lists": {state: jobs_admin.page_of(state, "", FEW) for state in TITLES},
                 "recurring": jobs.recurring_jobs(),
                 "history": history,
                 "bars": _bars(history, FORMATS[span]),
@@ -73,7 +74,7 @@ class JobsPage(Page):
 
     async def _one_state(self, req: Any, resp: Any, text: str) -> None:
         cursor = req.get_param("cursor") or ""
-        found, following = await self.context.run(overview.page_of, text, cursor, MANY)
+        found, following = await self.context.run(jobs_admin.page_of, text, cursor, MANY)
         more = urlencode({"state": text, "cursor": following}) if following else None
         await self._show(req, resp, "jobs_list.html", state=State(text), jobs=found, more=more)
 
@@ -87,7 +88,7 @@ class JobsPage(Page):
             width=WIDTH,
             height=HEIGHT,
             now=time.time(),
-            moment=overview.moment,
+            moment=jobs_admin.moment,
             ago=ago,
             dumps=lambda value: json.dumps(value, ensure_ascii=False),
             said=DONE.get(done, "") if done else "",
@@ -100,14 +101,14 @@ class JobsPage(Page):
         do, of = form.get("do", ""), form.get("of", "")
         settings = self.context.settings
         acts: dict[str, Callable[[], Any]] = {
-            "retry": lambda: overview.retry(of),
-            "delete": lambda: overview.drop(of),
-            "retry_all": lambda: overview.all_dead(jobs.retry),
-            "delete_all": lambda: overview.all_dead(jobs.drop),
-            "pause": lambda: overview.set_paused(settings, of, True),
-            "resume": lambda: overview.set_paused(settings, of, False),
-            "quiet": lambda: overview.set_quiet(of, True),
-            "wake": lambda: overview.set_quiet(of, False),
+            "retry": lambda: jobs_admin.retry(of),
+            "delete": lambda: jobs_admin.drop(of),
+            "retry_all": lambda: jobs_admin.all_dead(jobs.retry),
+            "delete_all": lambda: jobs_admin.all_dead(jobs.drop),
+            "pause": lambda: jobs_admin.set_paused(settings, of, True),
+            "resume": lambda: jobs_admin.set_paused(settings, of, False),
+            "quiet": lambda: jobs_admin.set_quiet(of, True),
+            "wake": lambda: jobs_admin.set_quiet(of, False),
         }
         if do not in acts:
             raise Problem(422, "field_invalid", f"do must be one of {', '.join(acts)}.")

@@ -18,8 +18,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from gifster.api.devices import account_key
 from gifster.api.forwarded import client_address, client_network
-from gifster.models import User
-from gifster.settings import NAMESPACE, Settings
+from gifster.app.models import User
+from gifster.app.settings import NAMESPACE, Settings
 
 #: What Redis has to answer, and how long it is left alone when it did not (seconds).
 ANSWER_S = 0.5

@@ -18,14 +18,14 @@ from typing import Any
 import peewee
 from falcon.asgi import SSEvent
 
-from gifster import library
 from gifster.api.adapter import GONE
 from gifster.api.context import Context
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import gifs_json
-from gifster.faults import is_database_error
+from gifster.app import library
+from gifster.app.faults import is_database_error
 
 logger = logging.getLogger("gifster.api")
 

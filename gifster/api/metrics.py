@@ -17,10 +17,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from gifster import jobs, library
+from gifster import jobs
 from gifster.api.context import Context
+from gifster.app import library
+from gifster.app.settings import COUNTED_IN
 from gifster.jobs import State
-from gifster.settings import COUNTED_IN
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from gifster.boot import MEDIA
-from gifster.settings import Storage
+from gifster.app.boot import MEDIA
+from gifster.app.settings import Storage
 
 STATIC = "/static"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}

@@ -6,10 +6,10 @@ The tests make requests from it, and hold the answers against it.
 from importlib.metadata import version
 from typing import Any
 
-from gifster import addresses, library, overview, texts, tokens
 from gifster.api.gifs import MAX_URL
+from gifster.app import addresses, jobs_admin, library, texts, tokens
+from gifster.app.models import ImageUploader
 from gifster.jobs import State
-from gifster.models import ImageUploader
 
 Json = dict[str, Any]
 
@@ -254,7 +254,7 @@ def _paths_of_jobs() -> Json:
         },
         "/api/stats": {"get": _admins(
             "jobStats", "What was done, and what recurs", {200: _ref("Stats")}, 400, *refused,
-            parameters=[_query("span", {"enum": list(overview.HISTORIES), "default": "hour"},
+            parameters=[_query("span", {"enum": list(jobs_admin.HISTORIES), "default": "hour"},
                                "How far back the history goes.")],
         )},
     }  # fmt: skip

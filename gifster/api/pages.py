@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 import falcon
 
-from gifster import accounts, addresses, alike, library, texts, tokens
 from gifster.api.auth import (
     current_token,
     current_user,
@@ -23,9 +22,10 @@ from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.api.representation import gifs_json
-from gifster.library import LibraryError
-from gifster.models import User
-from gifster.tokens import Scope
+from gifster.app import accounts, addresses, library, near_duplicates, texts, tokens
+from gifster.app.library import LibraryError
+from gifster.app.models import User
+from gifster.app.tokens import Scope
 
 PAGE_SIZE = 30
 
@@ -111,7 +111,7 @@ class GifPage(Page):
     async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
         def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
             gif = library.get_gif(gif_id)
-            return gifs_json([gif])[0], gifs_json(alike.looking_like(gif))
+            return gifs_json([gif])[0], gifs_json(near_duplicates.looking_like(gif))
 
         gif, similar = await self.context.run(work)
         user = await current_user(self.context, req)

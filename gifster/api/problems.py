@@ -14,13 +14,13 @@ import falcon.asgi
 import peewee
 from falcon.media.multipart import MultipartParseError
 
-from gifster import library
 from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
-from gifster.faults import Fault, fault_of
+from gifster.app import library
+from gifster.app.faults import Fault, fault_of
+from gifster.imaging.sandbox import ProcessLost
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
-from gifster.uploads.imaging.apart import ProcessLost
 
 logger = logging.getLogger("gifster.api")
 

@@ -17,15 +17,15 @@ from falcon.asgi.multipart import MultipartForm
 from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
-from gifster import kept, library
 from gifster.api.adapter import GONE
 from gifster.api.context import Context
 from gifster.api.memory import trim
 from gifster.api.problems import Problem
 from gifster.api.wellformed import parsed_json, require_text
-from gifster.library import Quota
-from gifster.models import ImageUploader, User
-from gifster.settings import Web
+from gifster.app import kept_uploads, library
+from gifster.app.library import Quota
+from gifster.app.models import ImageUploader, User
+from gifster.app.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
 from gifster.uploads.sources import cache_id, take_in_again, take_in_part
@@ -80,7 +80,7 @@ class UploadForm:
         if self.cached is None:
             return ""
         try:
-            kept.keep(self.cached, user, quota)
+            kept_uploads.keep(self.cached, user, quota)
         except library.Denied:
             return ""
         text = cache_id(self.cached, self.owner)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gifster import alike, library
-from gifster.models import Gif, Token, User, rfc3339
+from gifster.app import library, near_duplicates
+from gifster.app.models import Gif, Token, User, rfc3339
 
 
 def gif_json(gif: Gif, tags: list[str], same_as: str | None) -> dict[str, Any]:
@@ -49,13 +49,15 @@ def gif_json(gif: Gif, tags: list[str], same_as: str | None) -> dict[str, Any]:
 
 def gifs_json(gifs: Sequence[Gif]) -> list[dict[str, Any]]:
     """Several GIFs, with one look for all their tags, and one for what was there before."""
-    tags, same = library.tags_of(gifs), alike.same_as(gifs)
+    tags, same = library.tags_of(gifs), near_duplicates.same_as(gifs)
     return [gif_json(gif, tags[gif.id], same.get(gif.id)) for gif in gifs]
 
 
 def whole_json(gif: Gif) -> dict[str, Any]:
     """One GIF, and the ids of those that look like it."""
-    return gifs_json([gif])[0] | {"similar": [other.id for other in alike.looking_like(gif)]}
+    return gifs_json([gif])[0] | {
+        "similar": [other.id for other in near_duplicates.looking_like(gif)]
+    }
 
 
 def user_json(user: User) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from typing import Any
 
 import falcon
 
-from gifster import tokens
 from gifster.api.auth import COOKIE, forget_session, require_token
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import token_json
-from gifster.models import Token
-from gifster.tokens import Scope
+from gifster.app import tokens
+from gifster.app.models import Token
+from gifster.app.tokens import Scope
 
 FIELDS = {"name", "scope", "expires_in_days"}
 

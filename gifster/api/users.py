@@ -4,13 +4,13 @@ from typing import Any
 
 import falcon
 
-from gifster import accounts, tokens
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import json_object
 from gifster.api.representation import user_json
-from gifster.models import User
-from gifster.tokens import Scope
+from gifster.app import accounts, tokens
+from gifster.app.models import User
+from gifster.app.tokens import Scope
 
 
 class Users:

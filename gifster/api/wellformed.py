@@ -1,6 +1,6 @@
 """Every text of a request is text before anybody works with it: no NUL, which PostgreSQL refuses,
 and no lone surrogates, which no UTF-8 holds. JSON, forms, queries, paths and cookies all come
-through here; what a text may say beyond that is for `gifster/texts.py`.
+through here; what a text may say beyond that is for `gifster/app/texts.py`.
 """
 
 import json

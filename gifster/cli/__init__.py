@@ -2,9 +2,9 @@
 
 import sys
 
+from gifster.app.settings import SettingsError
 from gifster.cli import admins, files, jobs, processes, setup, users
 from gifster.cli.root import cli, say
-from gifster.settings import SettingsError
 
 __all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup", "users"]
 

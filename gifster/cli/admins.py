@@ -13,7 +13,7 @@ def admins() -> None:
 @admins.command("list")
 def admins_list() -> None:
     """List the admins."""
-    from gifster.accounts import admins as found
+    from gifster.app.accounts import admins as found
 
     with open_database(settings_here()):
         people = found()
@@ -45,8 +45,8 @@ def admins_remove(address: str) -> None:
 
 
 def _full_tokens(address: str) -> int:
-    from gifster import accounts
-    from gifster.tokens import Kind, Scope, tokens_of
+    from gifster.app import accounts
+    from gifster.app.tokens import Kind, Scope, tokens_of
 
     with open_database(settings_here()):
         found = tokens_of(accounts.find_user(address))
@@ -54,8 +54,8 @@ def _full_tokens(address: str) -> int:
 
 
 def _set(address: str, is_admin: bool) -> None:
-    from gifster import accounts
-    from gifster.library import NotFound
+    from gifster.app import accounts
+    from gifster.app.library import NotFound
 
     with open_database(settings_here()):
         try:

@@ -89,8 +89,8 @@ def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
 
 def _read_files(found: "Findings", repair: bool) -> None:
     """Read all stored files; with `repair`, have bad versions made again."""
-    from gifster import file_checks
-    from gifster.models import Gif
+    from gifster.app import file_checks
+    from gifster.app.models import Gif
     from gifster.uploads import StorageUnavailable
     from gifster.uploads.sweep import Why
 
@@ -123,7 +123,7 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
 
     Needs running workers. Interrupted, the jobs go on; it can be run again at any time.
     """
-    from gifster.models import Gif
+    from gifster.app.models import Gif
     from gifster.uploads import recreate_all
 
     settings = settings_here()
@@ -182,7 +182,7 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     """
     from pathlib import Path
 
-    from gifster.boot import storage as storage_for
+    from gifster.app.boot import storage as storage_for
     from gifster.uploads import StorageUnavailable
     from gifster.uploads.storage.base import Listing
     from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled

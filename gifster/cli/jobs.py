@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from gifster.app.logs import escaped
 from gifster.cli.root import (
     Refused,
     cli,
@@ -20,7 +21,6 @@ from gifster.cli.root import (
     settings_here,
     text,
 )
-from gifster.logs import escaped
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
@@ -39,8 +39,8 @@ def jobs() -> None:
 @as_json
 def jobs_list(only_dead: bool, as_json: bool) -> None:
     """List the jobs that are not done."""
+    from gifster.app.jobs_admin import job_json
     from gifster.jobs import State, find, state_of
-    from gifster.overview import job_json
 
     columns = ["id", "state", "actor", "arguments", "failed", "since", "due", "reason"]
     rows: list[list[str]] = []
@@ -138,8 +138,8 @@ def _each_job(
 @as_json
 def jobs_queues(as_json: bool) -> None:
     """List the queues: how many jobs are in each state, and how long the oldest has waited."""
+    from gifster.app.jobs_admin import queue_json, queues
     from gifster.jobs import State
-    from gifster.overview import queue_json, queues
 
     settings = settings_here()
     with open_database(settings):
@@ -175,13 +175,13 @@ def jobs_resume(queue: str) -> None:
 
 
 def _set_paused(queue: str, paused: bool) -> None:
-    from gifster import overview
-    from gifster.library import NotFound
+    from gifster.app import jobs_admin
+    from gifster.app.library import NotFound
 
     settings = settings_here()
     with open_database(settings):
         try:
-            overview.set_paused(settings, queue, paused)
+            jobs_admin.set_paused(settings, queue, paused)
         except NotFound as error:
             raise Refused(str(error)) from None
 
@@ -190,8 +190,8 @@ def _set_paused(queue: str, paused: bool) -> None:
 @as_json
 def jobs_workers(as_json: bool) -> None:
     """List the worker processes, and what they do."""
+    from gifster.app.jobs_admin import busy, worker_json
     from gifster.jobs import workers
-    from gifster.overview import busy, worker_json
 
     with open_database(settings_here()):
         found, running = workers(), busy()

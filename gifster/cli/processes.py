@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from gifster.app.settings import COUNTED_IN, Settings
 from gifster.cli.root import (
     Refused,
     cli,
@@ -20,7 +21,6 @@ from gifster.cli.root import (
     refused_by_the_database,
     settings_here,
 )
-from gifster.settings import COUNTED_IN, Settings
 
 #: More open files than this help no process of ours.
 MOST_FILES = 65_536
@@ -34,7 +34,7 @@ MOST_CONNECTIONS = 4_000
 @click.option("--watch", is_flag=True, help="Start anew what runs the code when that changes.")
 def dev(port: int | None, watch: bool) -> None:
     """Run everything on this machine: broker, web, workers, scheduler."""
-    from gifster import supervisor
+    from gifster.cli import supervisor
 
     try:
         supervisor.run(port, watch=watch)
@@ -80,8 +80,8 @@ def web() -> None:
 
 
 def _check_broker(settings: Settings) -> None:
-    from gifster.boot import broker_url
-    from gifster.valkey import NoEmbeddedBroker
+    from gifster.app.boot import broker_url
+    from gifster.app.valkey import NoEmbeddedBroker
 
     try:
         broker_url(settings)
@@ -177,8 +177,8 @@ def _tell_the_workers(number: int, frame: object) -> None:
 def scheduler() -> None:
     """Run the scheduler: what is done every so often. More than one may run."""
     from gifster import scheduler as gifster_scheduler
-    from gifster.boot import configure
-    from gifster.logs import log_to_stderr
+    from gifster.app.boot import configure
+    from gifster.app.logs import log_to_stderr
 
     log_to_stderr()
     settings = settings_here()

@@ -11,8 +11,8 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from gifster.logs import escaped, escaped_lines
-from gifster.settings import SUPERVISED, Settings, SettingsError, load
+from gifster.app.logs import escaped, escaped_lines
+from gifster.app.settings import SUPERVISED, Settings, SettingsError, load
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def cli(context: click.Context) -> None:
 
     Settings come from settings.toml in this folder and from GIFSTER_SECTION__KEY variables.
     """
-    from gifster.private import keep_private
+    from gifster.app.private import keep_private
 
     if context.invoked_subcommand != "install":  # which writes files of the application's source
         keep_private()
@@ -67,8 +67,8 @@ def settings_here() -> Settings:
 
 def connect_our_broker(settings: Settings) -> None:
     """Our broker for what a command enqueues; else Dramatiq would take one of its own choice."""
-    from gifster.boot import connect_broker
-    from gifster.valkey import NoEmbeddedBroker
+    from gifster.app.boot import connect_broker
+    from gifster.app.valkey import NoEmbeddedBroker
 
     try:
         connect_broker(settings)
@@ -79,8 +79,8 @@ def connect_our_broker(settings: Settings) -> None:
 @contextmanager
 def open_database(settings: Settings) -> Iterator[None]:
     """A connection to the database, for a command."""
-    from gifster.boot import configure
-    from gifster.database import db
+    from gifster.app.boot import configure
+    from gifster.app.database import db
 
     configure(settings)
     with refused_by_the_database(), db.connection_context():
@@ -90,7 +90,7 @@ def open_database(settings: Settings) -> Iterator[None]:
 @contextmanager
 def refused_by_the_database() -> Iterator[None]:
     """Say in a line what is wrong with the database, where something is."""
-    from gifster.faults import fault_of, is_database_error
+    from gifster.app.faults import fault_of, is_database_error
 
     try:
         yield

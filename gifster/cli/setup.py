@@ -7,15 +7,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gifster.app.logs import escaped
 from gifster.cli.root import Refused, cli, say, settings_here
-from gifster.logs import escaped
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
-    from gifster import database
-    from gifster.boot import configure
+    from gifster.app import database
+    from gifster.app.boot import configure
 
     configure(settings_here())
     try:
@@ -34,7 +34,7 @@ def doctor() -> None:
 
     It reads a SQLite file from its beginning to its end: that takes some seconds for each gigabyte.
     """
-    from gifster.doctor import checks
+    from gifster.cli.doctor import checks
 
     table = Table(box=None, show_header=False, pad_edge=False)
     failed = False
@@ -66,8 +66,8 @@ def install(model: str, column: str, many: bool, process: bool, yes: bool) -> No
     """
     from pathlib import Path
 
-    from gifster.install import CannotInstall, Wish
-    from gifster.install import install as write
+    from gifster.uploads.install import CannotInstall, Wish
+    from gifster.uploads.install import install as write
 
     def may_overwrite(path: Path) -> bool:
         if yes or not sys.stdin.isatty():
@@ -86,7 +86,7 @@ def install(model: str, column: str, many: bool, process: bool, yes: bool) -> No
 @click.option("--count", type=click.IntRange(1, 1000), default=12, show_default=True)
 def demo(port: int | None, count: int) -> None:
     """Make sample GIFs and upload them to the Gifster that runs on this machine."""
-    from gifster.demo import DemoError, run
+    from gifster.cli.demo import DemoError, run
 
     settings = settings_here()
     try:

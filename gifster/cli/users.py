@@ -21,7 +21,7 @@ def users() -> None:
 @click.argument("address", type=text)
 def users_log_out(address: str) -> None:
     """End all sessions of the account with that address, and revoke all its tokens."""
-    from gifster import accounts, tokens
+    from gifster.app import accounts, tokens
 
     with _account_errors():
         revoked = tokens.log_out_everywhere(accounts.find_user(address))
@@ -37,8 +37,8 @@ def tokens() -> None:
 @click.argument("address", type=text)
 def tokens_list(address: str) -> None:
     """List the sessions and tokens of the account with that address."""
-    from gifster import accounts
-    from gifster.tokens import tokens_of
+    from gifster.app import accounts
+    from gifster.app.tokens import tokens_of
 
     with _account_errors():
         found = tokens_of(accounts.find_user(address))
@@ -62,8 +62,8 @@ def tokens_list(address: str) -> None:
 @click.option("--no-end", is_flag=True, help="It holds until it is revoked.")
 def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
     """Make a token for the account with that address, and print it: it is shown this once."""
-    from gifster import accounts
-    from gifster.tokens import create_token
+    from gifster.app import accounts
+    from gifster.app.tokens import create_token
 
     if days is not None and no_end:
         raise click.UsageError("choose --days or --no-end")
@@ -78,7 +78,7 @@ def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bo
 @click.argument("token_id", type=text, metavar="ID")
 def tokens_revoke(token_id: str) -> None:
     """Revoke a token, or end a session, by its id (gifster tokens list ADDRESS)."""
-    from gifster.tokens import revoke
+    from gifster.app.tokens import revoke
 
     with _account_errors():
         revoke(token_id)
@@ -88,7 +88,7 @@ def tokens_revoke(token_id: str) -> None:
 @contextmanager
 def _account_errors() -> Iterator[None]:
     """A connection to the database; what cannot be done is said in one line."""
-    from gifster.library import LibraryError
+    from gifster.app.library import LibraryError
 
     with open_database(settings_here()):
         try:

@@ -12,11 +12,10 @@ a worker died over). Then what there is to see: `presence` (who is there, what i
 (what was done).
 """
 
-from gifster.jobs.broker import BrokerUnavailable, connect, ping, send_many
+from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_many
+from gifster.jobs.brokers.fair import Share
 from gifster.jobs.dead import NoSuchJob, drop, retry
-from gifster.jobs.identity import OutboxIdentity
-from gifster.jobs.outbox import Job, enqueue, transaction
-from gifster.jobs.presence import (
+from gifster.jobs.heartbeat import (
     NoSuchWorker,
     PausedQueue,
     Worker,
@@ -26,6 +25,8 @@ from gifster.jobs.presence import (
     resume,
     workers,
 )
+from gifster.jobs.identity import OutboxIdentity
+from gifster.jobs.outbox import Job, enqueue, transaction
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
@@ -38,7 +39,6 @@ from gifster.jobs.schema import TABLES, create_tables
 from gifster.jobs.states import State, find, state_of
 from gifster.jobs.stats import QueueStats, stats
 from gifster.jobs.tally import DAY_S, HOUR_S, MINUTE_S, Span, Tally, history, totals
-from gifster.jobs.turns import Share
 
 __all__ = [
     "DAY_S",

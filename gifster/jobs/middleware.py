@@ -11,13 +11,13 @@ import dramatiq
 from dramatiq.errors import ActorNotFound, RateLimitExceeded
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
+from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.groups import release
 from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.obedience import OUTBOX_ONLY, Refused, obey, row_named_by, why_not_taken
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.parent import end_with_parent
 from gifster.jobs.sending import send_each
-from gifster.jobs.turns import group_of
 
 logger = logging.getLogger("gifster.jobs")
 

@@ -22,9 +22,9 @@ import dramatiq
 import dramatiq.broker
 import peewee
 
+from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
 from gifster.jobs.sending import NoBroker, send_each
-from gifster.jobs.turns import GROUP
 
 logger = logging.getLogger("gifster.jobs")
 

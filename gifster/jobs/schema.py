@@ -8,9 +8,9 @@ from typing import Any
 
 import peewee
 
+from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.outbox import Job, transaction
-from gifster.jobs.presence import PausedQueue, Worker
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.tally import Tally
 

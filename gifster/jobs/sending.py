@@ -15,8 +15,8 @@ import redis
 from dramatiq.brokers.redis import RedisBroker as AnyRedisBroker
 from dramatiq.errors import BrokerError
 
+from gifster.jobs.brokers.redis import RedisBroker
 from gifster.jobs.complaint import Complaint
-from gifster.jobs.redis_broker import RedisBroker
 
 logger = logging.getLogger("gifster.jobs")
 

@@ -25,6 +25,8 @@ that does to `save()`, by `changes`, `saved` how its transaction ends, `bulk` wh
 `promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at start.
 """
 
+from gifster.imaging.fingerprint import placeholder
+from gifster.imaging.probe import ImageInfo
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
 from gifster.uploads.cache import CachedFile, safe_name
 from gifster.uploads.config import configure
@@ -37,8 +39,6 @@ from gifster.uploads.fields import (
     StateField,
     UploadFailure,
 )
-from gifster.uploads.imaging.looks import placeholder
-from gifster.uploads.imaging.probe import ImageInfo
 from gifster.uploads.mount import mount_uploader
 from gifster.uploads.mount_list import UploaderList, mount_uploaders
 from gifster.uploads.recreate import recreate_all

@@ -22,9 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from gifster.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glance
 from gifster.uploads.config import storage
-from gifster.uploads.errors import CacheFileChanged, CacheFileMissing
-from gifster.uploads.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glance
+from gifster.uploads.errors import (
+    CacheFileChanged,
+    CacheFileMissing,
+    imaging_errors_translated,
+)
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
@@ -237,14 +241,17 @@ class CacheWriter:
         if self._file is None:
             raise ValueError("nothing was written")
         self._file.flush()
-        info = glance(self._file.path, self._rules.max_frames)
+        with imaging_errors_translated():
+            info = glance(self._file.path, self._rules.max_frames)
         return None if info is None else self._commit(self._file, info)
 
     def finish_slowly(self) -> CachedFile:
         """The rest of `finish()`, after `finish_quickly()` has done nothing."""
         if self._file is None:
             raise ValueError("nothing was written")
-        return self._commit(self._file, examine(self._file.path, self._rules.max_frames))
+        with imaging_errors_translated():
+            info = examine(self._file.path, self._rules.max_frames)
+        return self._commit(self._file, info)
 
     def _commit(self, file: Writer, info: ImageInfo) -> CachedFile:
         self._rules.check_info(info)

@@ -1,5 +1,10 @@
 """What can be wrong with an upload. Each error has a stable `code` that programs may rely on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gifster.imaging.errors import ImagingError
+
 
 class UploadError(Exception):
     """An upload that cannot be accepted, or not be processed, however often it is tried.
@@ -128,3 +133,19 @@ class RemoteFailed(UploadError):
     """The server that a URL leads to did not give the file."""
 
     code = "remote_failed"
+
+
+_OF_IMAGING = {
+    error.code: error
+    for error in (UploadError, Unreadable, Truncated, TooComplex, TooManyPixels, TooManyFrames)
+}
+
+
+@contextmanager
+def imaging_errors_translated() -> Iterator[None]:
+    """Raise what `gifster.imaging` finds wrong with a picture as the `UploadError` of the same
+    code."""
+    try:
+        yield
+    except ImagingError as error:
+        raise _OF_IMAGING.get(error.code, UploadError)(str(error)) from error

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gifster.uploads import imaging
-from gifster.uploads.imaging.looks import Looks
-from gifster.uploads.imaging.probe import ImageInfo, probe
-from gifster.uploads.imaging.recipe import Image
+from gifster import imaging
+from gifster.imaging.fingerprint import Looks
+from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.recipe import Image
+from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.storage.spool import WORK_PREFIX
 from gifster.uploads.versions import Version, processes_of, versions_of
 
@@ -144,13 +145,14 @@ class Making:
             self._rendering.close()
 
     def _go_on(self) -> bool:
-        made = next(self._rendering, None) if self._rendering is not None else None
-        if isinstance(made, Looks):
-            self._looks = made
-        elif made is not None:
-            storage = self._versions[made].storage if made in self._versions else None
-            storage = storage or self._uploader.storage
-            self._done[made] = ProcessedFile(made.name, made, probe(made), storage)
+        with imaging_errors_translated():
+            made = next(self._rendering, None) if self._rendering is not None else None
+            if isinstance(made, Looks):
+                self._looks = made
+            elif made is not None:
+                storage = self._versions[made].storage if made in self._versions else None
+                storage = storage or self._uploader.storage
+                self._done[made] = ProcessedFile(made.name, made, probe(made), storage)
         return made is not None
 
     def _is_small_enough(self, file: ProcessedFile) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
 from gifster.uploads.cache import local_copy
-from gifster.uploads.errors import UploadError
-from gifster.uploads.imaging.probe import probe
+from gifster.uploads.errors import UploadError, imaging_errors_translated
 from gifster.uploads.mount import Mount
 from gifster.uploads.promotion import Attachment, failure_of
 from gifster.uploads.stored import StoredFile
@@ -102,7 +102,8 @@ class Recreation(Attachment):
     ) -> None:
         uploader = self.mount.uploader_of(record, stored)
         with local_copy(stored.storage, stored.key) as path:
-            info = probe(path)
+            with imaging_errors_translated():
+                info = probe(path)
             uploader.before_process(info)
             with uploader.process(path, info, steps=steps, versions=names) as making:
                 files = making.all()

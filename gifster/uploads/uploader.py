@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from gifster.imaging.probe import ImageInfo, extension
 from gifster.jobs import Job, enqueue
 from gifster.uploads import keys
 from gifster.uploads.attached import Slot, attached
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import config, storage
-from gifster.uploads.imaging.probe import ImageInfo, extension
 from gifster.uploads.processing import ORIGINAL, Making, ProcessedFile, processed
 from gifster.uploads.remote import fetch
 from gifster.uploads.sources import cache_id, take_in, take_in_again

@@ -5,6 +5,7 @@
 
 from collections.abc import Collection
 
+from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo, sniff
 from gifster.uploads.errors import (
     DimensionsNotAllowed,
     EmptyFile,
@@ -16,7 +17,6 @@ from gifster.uploads.errors import (
     TooSmall,
     TypeNotAllowed,
 )
-from gifster.uploads.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo, sniff
 
 MIB = 1024 * 1024
 MAX_SIDE = 2**31

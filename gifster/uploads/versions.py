@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, overload
 
-from gifster.uploads.imaging.probe import ImageInfo
-from gifster.uploads.imaging.recipe import Image
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.recipe import Image
 
 __all__ = ["Image", "Process", "Version", "process", "processes_of", "version", "versions_of"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gifster.uploads.imaging.probe import SNIFF_BYTES, sniff
+from gifster.imaging.probe import SNIFF_BYTES, sniff
 from gifster.uploads.storage.base import Storage
 from gifster.uploads.storage.spool import WORK_PREFIX
 

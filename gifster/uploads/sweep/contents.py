@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
 from gifster.uploads.config import storage
-from gifster.uploads.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.uploads.rows import row_of, select
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.versions import versions_of

@@ -1,0 +1,74 @@
+"""E-mail addresses: which are accepted, and the one spelling of each that is kept.
+
+The rules are email-validator's: RFC 5321's syntax without quotes, comments, display names and
+address literals; IDNA 2008. Nothing is looked up in the DNS (decision 35).
+"""
+
+import email_validator
+from email_validator import EmailNotValidError, validate_email
+
+from gifster.app.errors import Invalid
+from gifster.uploads.text import is_text
+
+#: RFC 5321, 4.5.3.1.3, less the angle brackets (erratum 1690 to RFC 3696).
+MAX_ADDRESS = 254
+#: Domains that only mean something on one machine or in one network (RFC 6761, RFC 6762). The
+#: library refuses them whatever it is asked; here a setting says.
+_IN_HOUSE = ("local", "localhost", "test")
+for _name in _IN_HOUSE:
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)
+
+
+def canonical(text: str, *, in_house: bool = False) -> str:
+    """An address as it is kept: in lower case, the domain in ASCII (`ann@xn--exmple-cua.de`), so
+    that any mail server takes it.
+
+    Parameters:
+      in_house: whether domains without a dot, `.local` and the like are taken.
+
+    Raises:
+      Invalid: it is no address, or one that this server could not write to; says why.
+    """
+    text = text.strip()
+    if len(text) > MAX_ADDRESS:
+        raise Invalid("email_invalid", f"An e-mail address has at most {MAX_ADDRESS} characters.")
+    try:
+        found = validate_email(
+            text,
+            allow_smtputf8=False,
+            check_deliverability=False,
+            globally_deliverable=not in_house,
+        )
+    except EmailNotValidError as error:
+        raise Invalid("email_invalid", f"That is no e-mail address. {error}") from None
+    domain = found.ascii_domain
+    if not in_house and domain.rpartition(".")[2] in _IN_HOUSE:
+        raise Invalid("email_invalid", f"Mail for {domain} leads nowhere outside of one network.")
+    return f"{found.local_part}@{domain}".lower()
+
+
+def spellings(text: str) -> list[str]:
+    """The addresses under which an account may be kept that somebody means by a text: as typed, in
+    lower case; as `canonical()` has it; and with its domain in Unicode, as earlier releases kept
+    it. Empty if it cannot be one."""
+    typed = text.strip().lower()
+    if len(typed) > MAX_ADDRESS or not is_text(typed):
+        return []
+    found = [typed]
+    try:
+        ascii_one = canonical(text, in_house=True)
+        local = ascii_one.rpartition("@")[0]
+        unicode_domain = validate_email(
+            ascii_one, check_deliverability=False, globally_deliverable=False
+        ).domain
+    except (Invalid, EmailNotValidError):
+        return found
+    return list(dict.fromkeys([*found, ascii_one, f"{local}@{unicode_domain}"]))
+
+
+def account_of(text: str) -> str:
+    """One text for all spellings of an account's address, for counting; empty if it is none."""
+    try:
+        return canonical(text, in_house=True)
+    except Invalid:
+        return (spellings(text) or [""])[0]

@@ -1,0 +1,189 @@
+"""The start of every process: settings, logs, database, storages, broker.
+
+Each way in (web, workers, scheduler, command line) calls `boot()` once, before anything else.
+"""
+
+import ctypes
+import fcntl
+import logging
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import dramatiq
+
+from gifster import jobs, uploads
+from gifster.app import database
+from gifster.app.logs import log_in_lines
+from gifster.app.models import ImageUploader
+from gifster.app.private import close_to_others, keep_private, write_private
+from gifster.app.settings import PREFIX, Settings, SettingsError, Storage
+from gifster.app.valkey import embedded_url
+
+logger = logging.getLogger("gifster")
+
+MEDIA = "/media"
+#: A shorter secret is what a power cut has left of one (characters).
+MIN_SECRET = 16
+#: Of glibc's malloc.h: which blocks are given back to the system as soon as they are freed (those
+#: of so many bytes), and how many heaps the threads of a process share.
+M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024
+M_ARENA_MAX, ARENAS = -8, 2
+#: What the settings say of uploads, and `ImageUploader` too.
+UPLOAD_LIMITS = (
+    "max_bytes",
+    "max_pixels",
+    "max_frame_pixels",
+    "max_total_pixels",
+    "max_frames",
+    "max_duration_s",
+)
+
+
+def configure(settings: Settings) -> None:
+    """Bind the models to the database, and the framework to its storages. Opens no connection.
+
+    What this process writes from now on only its user can read, unless the settings say otherwise.
+
+    Raises:
+      SettingsError: the installation's secret can be neither read nor made.
+    """
+    keep_private()
+    close_to_others(settings)
+    durable = settings.durability == "fsync"
+    database.connect(settings.database.url, durable=durable)
+    database.db.bind(jobs.TABLES)
+    uploads.configure(
+        {
+            "cache": storage(settings.cache, durable=durable),
+            "store": storage(settings.store, MEDIA, durable=durable),
+        },
+        secret=settings.uploads.secret or secret_file(),
+        private_remotes=settings.uploads.private_remotes,
+    )
+    for limit in UPLOAD_LIMITS:
+        setattr(ImageUploader, limit, getattr(settings.uploads, limit))
+
+
+def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> uploads.Storage:
+    """The storage that a section of the settings describes.
+
+    Parameters:
+      base_url: where local files are served, unless the settings say otherwise.
+      durable: whether local files are synced to the disk.
+    """
+    if settings.kind == "local":
+        base_url = settings.base_url or base_url
+        return uploads.LocalStorage(
+            settings.root,
+            base_url,
+            durable=durable,
+            permissions=settings.permissions,
+            directory_permissions=settings.directory_permissions,
+        )
+    return uploads.S3Storage(
+        settings.bucket,
+        prefix=settings.prefix,
+        endpoint_url=settings.endpoint_url,
+        region=settings.region,
+        access_key_id=settings.access_key_id,
+        secret_access_key=settings.secret_access_key,
+        base_url=settings.base_url,
+        expires_s=settings.url_expires_s,
+        acl=settings.acl or None,
+        encryption=settings.encryption or None,
+        kms_key_id=settings.kms_key_id or None,
+        checksums=settings.checksums,
+        addressing=settings.addressing,
+        ca_file=settings.ca_file or None,
+    )
+
+
+def secret_file(path: Path = Path("var/secret")) -> str:
+    """The secret of an installation that was given none: made once, for its owner's eyes only.
+
+    Raises:
+      SettingsError: it can be neither read nor made; says what to do.
+    """
+    try:
+        kept = _kept_secret(path)
+        if kept is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.with_name(f".{path.name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # several processes start at once
+                kept = _kept_secret(path) or _new_secret(path)
+    except OSError as error:
+        raise SettingsError(
+            f"the secret in {path} cannot be kept ({error.strerror}): run this as the user that "
+            f"owns {path.parent}/, or set {PREFIX}UPLOADS__SECRET"
+        ) from None
+    return kept
+
+
+def _kept_secret(path: Path) -> str | None:
+    """The secret that is there; None if there is none, or one that a power cut has emptied."""
+    try:
+        text = path.read_bytes().decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+    secret = text.strip()
+    return text if secret.isascii() and secret.isprintable() and len(secret) >= MIN_SECRET else None
+
+
+def _new_secret(path: Path) -> str:
+    if path.exists():
+        logger.warning(
+            "%s is empty or damaged: a new secret replaces it, and files that forms have kept must "
+            "be chosen once more",
+            path,
+        )
+    secret = secrets.token_urlsafe(32)
+    write_private(path, secret.encode())
+    return secret
+
+
+def broker_url(settings: Settings) -> str:
+    """The broker that the settings name, else the embedded Valkey.
+
+    Raises:
+      NoEmbeddedBroker: `broker.url` is empty and no embedded Valkey has been started here.
+    """
+    return settings.broker.url or embedded_url()
+
+
+def connect_broker(settings: Settings) -> dramatiq.Broker:
+    """Connect to `broker_url()`. Opens no connection yet.
+
+    Raises:
+      NoEmbeddedBroker
+    """
+    shares = {
+        name: jobs.Share(queue.weight, queue.max, queue.user_max)
+        for name, queue in settings.queues.items()
+    }
+    return jobs.connect(
+        broker_url(settings),
+        lease_s=settings.worker.lease_s,
+        shares=shares,
+        max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,
+        namespace=settings.broker.namespace,
+        max_per_group=settings.worker.max_jobs_per_user,
+    )
+
+
+def boot(settings: Settings) -> dramatiq.Broker:
+    """Make this process ready for work: `configure()` and `connect_broker()`."""
+    log_in_lines()
+    _give_memory_back()
+    configure(settings)
+    return connect_broker(settings)
+
+
+def _give_memory_back() -> None:
+    """Keep a process that decodes images from growing for hours. Left alone, glibc raises its
+    threshold with each large block that is freed, and keeps the next ones in up to eight heaps for
+    each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 to 6 with this)."""
+    with suppress(OSError, AttributeError):  # another libc has neither the trouble nor the function
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(M_ARENA_MAX, ARENAS)
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)

@@ -1,0 +1,133 @@
+"""The database: SQLite in WAL mode, or PostgreSQL, by URL; and its migrations.
+
+`db` stands for it in the models before `connect()` says which it is. Connections are pooled;
+work is done within `with db.connection_context():`. What writes uses `gifster.jobs.transaction`.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import peewee
+from playhouse.db_url import parse as parse_url
+from playhouse.migrations import Runner
+from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+
+from gifster.app.faults import is_database_error
+
+#: How long a connection waits for another process's transaction to end (seconds).
+BUSY_TIMEOUT_S = 15
+MAX_CONNECTIONS = 64
+#: How long PostgreSQL lets a statement take, and a transaction in which nothing happens: of a
+#: process that is stopped in the middle, whose rows others wait for (seconds). Migrations may take
+#: longer.
+STATEMENT_S, IDLE_IN_TRANSACTION_S = 300, 300
+#: How long a connection waits for a PostgreSQL server's machine that has gone silent (seconds).
+SILENT_S = 30
+
+db = peewee.DatabaseProxy()
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be used; says why."""
+
+
+def connect(url: str, *, durable: bool = True) -> peewee.Database:
+    """Make `db` stand for a database. No connection is opened yet.
+
+    Parameters:
+      url: `sqlite:///relative/or//absolute/path.db`, or `postgresql://user:password@host/name`.
+      durable: whether a commit is on the disk when it returns. Otherwise the crash of a machine,
+        though not of a process, may undo the last ones.
+    """
+    connected = _postgresql if url.startswith("postgres") else _sqlite
+    db.initialize(connected(url, durable))
+    return _current()
+
+
+def _sqlite(url: str, durable: bool) -> peewee.Database:
+    path = Path(unquote(urlsplit(url).path.removeprefix("/")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database: peewee.Database = PooledSqliteDatabase(
+        path,
+        max_connections=MAX_CONNECTIONS,
+        timeout=BUSY_TIMEOUT_S,
+        # The pool hands a connection to one thread at a time, but not always to the same one.
+        check_same_thread=False,
+        pragmas={
+            "journal_mode": "wal",
+            "synchronous": "full" if durable else "normal",
+            "busy_timeout": BUSY_TIMEOUT_S * 1000,
+            "foreign_keys": 1,
+        },
+    )
+    return database
+
+
+def _postgresql(url: str, durable: bool) -> peewee.Database:
+    options: dict[str, Any] = parse_url(url)
+    # What the URL says itself comes later, and counts.
+    server = [
+        f"-c statement_timeout={STATEMENT_S}s",
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s",
+        *([] if durable else ["-c synchronous_commit=off"]),
+        options.get("options", ""),
+    ]
+    options["options"] = " ".join(server).strip()
+    silent = {"keepalives_idle": SILENT_S, "keepalives_interval": 5, "keepalives_count": 3}
+    options = silent | {"tcp_user_timeout": SILENT_S * 1000} | options
+    database: peewee.Database = PooledPostgresqlDatabase(
+        options.pop("database"),
+        prefer_psycopg3=True,
+        max_connections=MAX_CONNECTIONS,
+        timeout=BUSY_TIMEOUT_S,
+        connect_timeout=5,
+        **options,
+    )
+    return database
+
+
+def _current() -> peewee.Database:
+    database: peewee.Database = db.obj
+    return database
+
+
+def migrate() -> list[str]:
+    """Bring the schema up to date. Two processes may do it at once: one waits for the other.
+
+    Returns:
+      the names of the migrations that were applied.
+
+    Raises:
+      DatabaseUnavailable: it cannot be reached, or not be written.
+    """
+    try:
+        return _migrate(_current())
+    except Exception as error:
+        if not is_database_error(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise DatabaseUnavailable(f"the database cannot be used: {reason}") from error
+
+
+def _migrate(database: peewee.Database) -> list[str]:
+    runner = _runner()
+    with database.connection_context():
+        if isinstance(database, peewee.SqliteDatabase):
+            with database.atomic("EXCLUSIVE"):
+                return list(runner.up())
+        with database.atomic():
+            # An arbitrary number of our own, held until the transaction ends.
+            database.execute_sql("SET LOCAL statement_timeout = 0")
+            database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
+            return list(runner.up())
+
+
+def pending_migrations() -> list[str]:
+    """The names of the migrations that have not been applied."""
+    with db.connection_context():
+        return [step.name for step in _runner().status() if step.path and not step.applied]
+
+
+def _runner() -> Runner:
+    return Runner(db.obj, str(Path(__file__).parent / "migrations"))

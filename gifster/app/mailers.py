@@ -1,0 +1,185 @@
+"""The mails that Gifster sends, and how one is delivered: by SMTP, or as an `.eml` file.
+
+Texts are in `mails/`, a `.txt` and an `.html` for each mail; the text's first line is the subject.
+"""
+
+import os
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, parseaddr
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import jinja2
+
+from gifster.app.models import User
+from gifster.app.private import write_private
+from gifster.app.settings import Mail
+
+TIMEOUT_S = 30
+
+_templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("gifster.app", "mails"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+)
+
+
+class NotDelivered(Exception):
+    """The mail was certainly not taken over by the mail server: sending it again is safe."""
+
+
+class NoAddress(ValueError):
+    """There can be no mail for this: trying again changes nothing."""
+
+
+class Transport(Protocol):
+    """A way to deliver mail."""
+
+    def deliver(self, message: EmailMessage) -> None:
+        """Hand a mail over.
+
+        Raises:
+          NotDelivered: it was certainly not taken; any other exception means that nobody knows.
+        """
+
+    def check(self) -> str:
+        """See whether a mail could be delivered now. Returns a few words for `gifster doctor`."""
+
+
+class WelcomeMailer:
+    """Mails around a new account."""
+
+    @staticmethod
+    def welcome_email(user: User, sender: str) -> EmailMessage:
+        """The mail that a new user gets.
+
+        Raises:
+          NoAddress: the account's address is none.
+        """
+        # The name is the first line's, which becomes a header: it must stay in that line.
+        shown = {"name": " ".join(user.name.split()), "email": user.email}
+        key = f"welcome.{user.id}"
+        return _render("welcome", to=user.email, sender=sender, key=key, user=shown)
+
+
+def _render(template: str, *, to: str, sender: str, key: str, **values: object) -> EmailMessage:
+    text = _templates.get_template(f"{template}.txt").render(values)
+    subject, _, body = text.partition("\n")
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = subject.strip()
+    message["From"] = sender
+    _address_to(message, to)
+    message["Date"] = formatdate()
+    # The same mail has the same id, so that a receiver could tell a second copy.
+    domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
+    message["Message-ID"] = f"<{key}@{domain}>"
+    message.set_content(body.lstrip("\n"))
+    message.add_alternative(
+        _templates.get_template(f"{template}.html").render(values), subtype="html"
+    )
+    return message
+
+
+def _address_to(message: EmailMessage, to: str) -> None:
+    """Address a mail to one address. A text with commas would be several.
+
+    Raises:
+      NoAddress
+    """
+    try:
+        message["To"] = to
+    except ValueError as error:
+        raise NoAddress(f"no mail can be sent to {to!r}: {error}") from None
+    found = message["To"].addresses
+    if len(found) != 1 or found[0].addr_spec != to or not found[0].domain:
+        raise NoAddress(f"no mail can be sent to {to!r}: that is not one e-mail address")
+
+
+def transport(settings: Mail) -> Transport:
+    """The transport that `mail.url` names: `file:folder`, `smtp://user@host:587`, `smtps://…`."""
+    if settings.url.startswith("file:"):
+        return FileTransport(Path(settings.url.removeprefix("file:")))
+    return SmtpTransport(settings.url, settings.password)
+
+
+class FileTransport:
+    """Writes each mail as an `.eml` file, named by its message id, which a mail program opens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def deliver(self, message: EmailMessage) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / (message["Message-ID"].strip("<>").partition("@")[0] + ".eml")
+            write_private(path, message.as_bytes())
+        except OSError as error:
+            raise NotDelivered(str(error)) from error
+
+    def check(self) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise NotDelivered(f"{self.folder} cannot be written")
+        return f"files in {self.folder}"
+
+
+class SmtpTransport:
+    """Talks to a mail server, with STARTTLS where the server offers it."""
+
+    def __init__(self, url: str, password: str) -> None:
+        parts = urlsplit(url)
+        self.tls = parts.scheme == "smtps"
+        self.host = parts.hostname or "localhost"
+        self.port = parts.port or (465 if self.tls else 25)
+        self.user = unquote(parts.username or "")
+        self.password = password or unquote(parts.password or "")
+
+    def deliver(self, message: EmailMessage) -> None:
+        server = self._connect()
+        try:
+            server.send_message(message)
+        except (
+            smtplib.SMTPResponseException,
+            smtplib.SMTPRecipientsRefused,
+            smtplib.SMTPNotSupportedError,
+        ) as error:
+            raise NotDelivered(str(error)) from error  # the server has said no
+        finally:
+            server.close()
+
+    def check(self) -> str:
+        server = self._connect()
+        try:
+            code, reply = server.noop()
+        finally:
+            server.close()
+        if code != 250:
+            raise NotDelivered(f"{code} {reply.decode(errors='replace')}")
+        return f"smtp {self.host}:{self.port}"
+
+    def _connect(self) -> smtplib.SMTP:
+        context = ssl.create_default_context()
+        try:
+            if self.tls:
+                server: smtplib.SMTP = smtplib.SMTP_SSL(
+                    self.host, self.port, timeout=TIMEOUT_S, context=context
+                )
+            else:
+                server = smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_S)
+        except (OSError, smtplib.SMTPException) as error:
+            raise NotDelivered(str(error)) from error
+        try:
+            server.ehlo()
+            if not self.tls and server.has_extn("starttls"):
+                server.starttls(context=context)
+                server.ehlo()
+            if self.user:
+                server.login(self.user, self.password)
+        except (OSError, smtplib.SMTPException) as error:
+            server.close()
+            raise NotDelivered(str(error)) from error
+        return server

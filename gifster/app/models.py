@@ -1,0 +1,237 @@
+"""The tables: users and their tokens, GIFs and their tags."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import peewee
+
+from gifster.app.database import db
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    ErrorField,
+    Image,
+    ImageInfo,
+    ProcessingField,
+    StateField,
+    StoredFile,
+    Uploader,
+    mount_uploader,
+    store_in_background,
+    version,
+)
+
+#: No 0, O, I, l: an id can be read out on the telephone.
+ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def new_id() -> str:
+    """A random id of 12 characters (70 bits): short in a link, and not to be guessed."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(12))
+
+
+class MomentField(peewee.BigIntegerField):
+    """A moment, kept as microseconds since the epoch; in Python an aware `datetime` in UTC."""
+
+    def db_value(self, value: datetime | int | None) -> int | None:
+        return int(value.timestamp() * 1e6) if isinstance(value, datetime) else value
+
+    def python_value(self, value: int | None) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 has it, to the millisecond."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class BaseModel(peewee.Model):
+    class Meta:
+        database = db
+        legacy_table_names = False
+
+
+class User(BaseModel):
+    id = peewee.CharField(12, primary_key=True, default=new_id)
+    email = peewee.CharField(254, unique=True)
+    name = peewee.CharField(100)
+    password_hash = peewee.CharField()
+    #: Whether the page of the jobs is for them.
+    is_admin = peewee.BooleanField(default=False)
+    created_at: Any = MomentField(default=now)
+    #: When a worker took the welcome mail in hand, and when the mail server had it.
+    welcome_claimed_at: Any = MomentField(null=True)
+    welcomed_at: Any = MomentField(null=True)
+
+
+class Token(BaseModel):
+    """A session of a browser, or a token of a program; see `tokens`. Only the SHA-256 of the secret
+    is kept."""
+
+    digest = peewee.CharField(64, primary_key=True)
+    #: By which its user names it; no secret.
+    id = peewee.CharField(12, index=True, default=new_id)
+    user = peewee.ForeignKeyField(User, backref="tokens", on_delete="CASCADE")
+    kind = peewee.CharField(8, default="token")
+    name = peewee.CharField(100, default="")
+    scope = peewee.CharField(8, default="admin")
+    created_at: Any = MomentField(default=now)
+    #: To the hour.
+    last_used_at: Any = MomentField(null=True)
+    #: None: it holds until it is revoked.
+    expires_at: Any = MomentField(null=True)
+
+
+class ImageUploader(Backgrounder, Uploader):
+    storage = "store"
+    allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
+    #: Animations of so many bytes are worth another format.
+    heavy_bytes = 50_000
+
+    def store_dir(self) -> str:
+        return f"gifs/{self.record.id}"
+
+    def fair_by(self) -> str:
+        return self.record.user_id or "anonymous"
+
+    def after_store(self, stored: StoredFile) -> None:
+        if self.cached is not None:
+            upload = {Gif.bytes: self.cached.bytes, Gif.sha256: self.cached.sha256}
+            Gif.update(upload).where(Gif.id == self.record.id).execute()
+        Likeness.delete().where(Likeness.gif == self.record).execute()
+        rows = [{"gif": self.record, "quarter": quarter} for quarter in quarters(stored.dhash)]
+        if rows:
+            Likeness.insert_many(rows).execute()
+
+    def moves(self, info: ImageInfo) -> bool:
+        return info.frames > 1
+
+    def is_heavy(self, info: ImageInfo) -> bool:
+        return info.frames > 1 and info.bytes > self.heavy_bytes
+
+    @version
+    def thumb(self, image: Image) -> Image:
+        return image.fit(220, 220)
+
+    @version(when=moves)
+    def poster(self, image: Image) -> Image:
+        return image.first_frame().fit(480, 480).convert("webp")
+
+    @version(later=True)
+    def preview(self, image: Image) -> Image:
+        return image.fit(480, 480)
+
+    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    def webp(self, image: Image) -> Image:
+        return image.convert("webp")
+
+    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    def mp4(self, image: Image) -> Image:
+        return image.convert("mp4")
+
+
+@store_in_background("image")
+class Gif(BaseModel):
+    id = peewee.CharField(12, primary_key=True, default=new_id)
+    user = peewee.ForeignKeyField(User, null=True, backref="gifs", on_delete="SET NULL")
+    user_id: str | None
+    title = peewee.CharField(200)
+    created_at: Any = MomentField(default=now, index=True)
+    #: Of the upload, as it came. While a replacement waits, and when it has failed, the larger of
+    #: both sizes; the hash is that of the replacement.
+    bytes = peewee.BigIntegerField(default=0)
+    sha256 = peewee.CharField(64, null=True)
+    image = mount_uploader(ImageUploader)
+    image_tmp = CacheField()
+    image_processing = ProcessingField()
+    image_state = StateField()
+    image_error = ErrorField()
+
+    class Meta:
+        indexes = (
+            # What a user has is counted at each upload: from the index alone.
+            (("user", "bytes"), False),
+            # The oldest of those that are the same.
+            (("sha256", "created_at"), False),
+        )
+
+
+class KeptUpload(BaseModel):
+    """A file in the cache that a refused form keeps, for the form to be sent again."""
+
+    key = peewee.CharField(512, primary_key=True)
+    storage = peewee.CharField()
+    user = peewee.ForeignKeyField(User, null=True, on_delete="CASCADE")
+    bytes = peewee.BigIntegerField()
+    kept_at: Any = MomentField(default=now, index=True)
+
+
+class Likeness(BaseModel):
+    """One of four quarters of the perceptual hash of a GIF's pictures."""
+
+    gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
+    #: Which one, and its 16 bits: see `quarters()`.
+    quarter = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("quarter", "gif")
+
+
+def quarters(dhash: str | None) -> list[int]:
+    """The quarters of a hash: two hashes that differ in at most three bits have one in common. None
+    of one that says nothing."""
+    bits = int(dhash or "0", 16)
+    return [at << 16 | bits >> 16 * at & 0xFFFF for at in range(4)] if bits else []
+
+
+class Finding(BaseModel):
+    """How many of a kind the last sweep found (see `gifster.uploads.sweep`)."""
+
+    kind = peewee.CharField(20, primary_key=True)
+    count = peewee.IntegerField()
+    found_at: Any = MomentField(default=now)
+
+
+class DamagedFile(BaseModel):
+    """A stored file whose content is not what was stored (see `gifster.app.file_checks`)."""
+
+    gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
+    gif_id: str
+    storage = peewee.CharField()
+    key = peewee.CharField(512)
+    reason = peewee.TextField()
+    found_at: Any = MomentField(default=now)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("storage", "key")
+
+
+class FileCheck(BaseModel):
+    """Where the nightly check of a column's stored files has come to: the last row, as JSON."""
+
+    column = peewee.CharField(primary_key=True)
+    position = peewee.TextField(null=True)
+
+
+class WriteProbe(BaseModel):
+    """What readiness writes to see whether the database takes it (see `database.check_write`)."""
+
+    id = peewee.IntegerField(primary_key=True)
+    content = peewee.BlobField()
+
+
+class Tag(BaseModel):
+    name = peewee.CharField(50, unique=True)
+
+
+class GifTag(BaseModel):
+    gif = peewee.ForeignKeyField(Gif, backref="gif_tags", on_delete="CASCADE")
+    tag = peewee.ForeignKeyField(Tag, backref="gif_tags", on_delete="CASCADE")
+
+    class Meta:
+        primary_key = peewee.CompositeKey("gif", "tag")

@@ -1,0 +1,84 @@
+"""What Gifster keeps is for its own user's eyes: the modes of its files, and small files that are
+whole after a power cut.
+
+The database, the mails, the cache and the secret are nobody else's business. Stored files may be:
+`store.permissions` in the settings lets a web server read them.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from gifster.app.settings import Settings
+
+logger = logging.getLogger("gifster")
+
+VAR = Path("var")
+#: What the umask takes from others and from the group.
+UMASK = 0o077
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+READABLE, ENTERABLE = stat.S_IROTH, stat.S_IXOTH
+
+
+def keep_private() -> None:
+    """Have this process, and those that it starts, make files that only its user can read."""
+    os.umask(UMASK)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a small file, which only our user can read. After a crash or a power cut the old
+    content is there, or the new one, and never a part.
+
+    Raises:
+      OSError
+    """
+    from gifster.uploads.storage.local import LocalWriter  # noqa: PLC0415 Valkey's keeper is small
+
+    with LocalWriter(path, permissions=0o600) as writer:
+        writer.write(content)
+
+
+def close_to_others(settings: "Settings") -> None:
+    """Take from other users what an earlier release let them read: the database, the secret, the
+    mails, the cache. What belongs to another user is left to the doctor."""
+    for path in _private(settings):
+        try:
+            found = path.stat()
+            if found.st_uid == os.geteuid() and found.st_mode & OTHERS:
+                path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
+                logger.warning("closed to other users of this machine: %s", path)
+        except OSError:
+            continue  # not there, or not ours
+
+
+def open_to_others(settings: "Settings") -> list[Path]:
+    """What other users of this machine can read, and should not."""
+    folders, store = [VAR], settings.store
+    if store.kind == "local" and store.permissions is None:
+        folders.append(store.root)
+    return [path for path in [*folders, *_private(settings)] if _is_open(path)]
+
+
+def _private(settings: "Settings") -> Iterator[Path]:
+    yield from (VAR / name for name in ("secret", "valkey", "metrics", "dev.lock"))
+    if settings.database.url.startswith("sqlite"):
+        database = Path(unquote(urlsplit(settings.database.url).path.removeprefix("/")))
+        yield from (database.with_name(database.name + end) for end in ("", "-wal", "-shm"))
+    if settings.mail.url.startswith("file:"):
+        yield Path(settings.mail.url.removeprefix("file:"))
+    if settings.cache.kind == "local" and settings.cache.permissions is None:
+        yield settings.cache.root
+
+
+def _is_open(path: Path) -> bool:
+    """Whether anybody can read a file, or list a folder: by its own mode, and by its folders'."""
+    try:
+        readable = path.stat().st_mode & READABLE
+        return bool(readable) and all(p.stat().st_mode & ENTERABLE for p in path.absolute().parents)
+    except OSError:
+        return False

@@ -1,0 +1,230 @@
+"""Sessions of browsers and tokens of programs: both are secrets that stand for a user.
+
+A session may do all that its user may. A token may do what its scope says: `read` looks, `write`
+also adds and changes GIFs, `admin` does all that the user may, managing tokens among it. Like
+`accounts`: plain synchronous functions, with a database connection around them.
+"""
+
+import hashlib
+import logging
+import secrets
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import peewee
+
+from gifster.app import texts
+from gifster.app.database import db
+from gifster.app.library import Denied, Invalid, NotFound
+from gifster.app.models import Token, User, now
+from gifster.jobs import transaction
+from gifster.uploads.rows import locked_row
+
+logger = logging.getLogger("gifster.app.tokens")
+
+#: Of one user. A further token is refused; a further session ends the oldest one.
+MAX_TOKENS = 100
+MAX_SESSIONS = 100
+MAX_NAME = 100
+MAX_DAYS = 3_650
+#: `last_used_at` is written no more often: a request that only reads seldom writes.
+USED_EVERY = timedelta(hours=1)
+
+
+class Kind(StrEnum):
+    """What a secret is for. One of a kind does not pass as one of the other."""
+
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105
+
+
+class Scope(StrEnum):
+    """What may be done with a token; each scope has all of those before it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    def covers(self, needed: "Scope") -> bool:
+        """Whether this scope has that one."""
+        scopes = list(Scope)
+        return scopes.index(self) >= scopes.index(needed)
+
+
+def start_session(user: User, days: int) -> str:
+    """A new session.
+
+    Parameters:
+      days: how long it holds.
+
+    Returns:
+      its secret. It is not kept anywhere, so it cannot be shown again.
+    """
+    with transaction(db):
+        _lock(user)
+        _, secret = _issue(user, Kind.SESSION, "", Scope.ADMIN, days)
+        newest = _of(user, Kind.SESSION).limit(MAX_SESSIONS)
+        kept = [token.digest for token in newest]
+        Token.delete().where(
+            Token.user == user, Token.kind == Kind.SESSION, Token.digest.not_in(kept)
+        ).execute()
+    return secret
+
+
+def create_token(
+    user: User,
+    name: str,
+    scope: str = Scope.WRITE,
+    days: int | None = None,
+    by: Token | None = None,
+) -> tuple[Token, str]:
+    """A new token.
+
+    Parameters:
+      name: what the user calls it, 1 to 100 printable characters.
+      scope: one of `Scope`.
+      days: how long it holds, 1 to 3,650; None for until it is revoked.
+      by: the session or token that asks. A new token is no way around its revocation.
+
+    Returns:
+      the token, and its secret. That is not kept anywhere, so it cannot be shown again.
+
+    Raises:
+      Invalid: one of them is wrong; says which.
+      Denied: the user has 100 tokens already, or what asks was revoked meanwhile.
+    """
+    name = texts.person(name)
+    if not name:
+        raise Invalid("name_invalid", "A token needs a name, by which you know it again.")
+    if scope not in set(Scope):
+        raise Invalid("scope_invalid", f"scope must be one of {', '.join(Scope)}.")
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise Invalid(
+            "expires_in_days_invalid", f"A token holds for 1 to {MAX_DAYS:,} days, or without end."
+        )
+    with transaction(db):
+        _lock(user)  # two requests at once cannot share the last place
+        forget_expired_tokens(user)
+        if by is not None and not Token.select().where(Token.digest == by.digest).exists():
+            raise Denied("token_invalid", "The token is expired or revoked.")
+        if _of(user, Kind.TOKEN).count() >= MAX_TOKENS:
+            raise Denied(
+                "too_many_tokens",
+                f"You have {MAX_TOKENS} tokens, and more are not possible. Revoke one first.",
+            )
+        return _issue(user, Kind.TOKEN, name, Scope(scope), days)
+
+
+def issue_token(user: User, days: int | None = None) -> str:
+    """A new token without a name that may do what its user may, as `create_token()`; its secret."""
+    return _issue(user, Kind.TOKEN, "", Scope.ADMIN, days)[1]
+
+
+def find_token(secret: str, kind: Kind) -> Token | None:
+    """The session or token of that secret, with its user, if it still holds; its use is noted."""
+    found: Token | None = (
+        Token.select(Token, User)
+        .join(User)
+        .where(Token.digest == _digest(secret), Token.kind == kind, _holds())
+        .get_or_none()
+    )
+    if found is not None:
+        _note_use(found)
+    return found
+
+
+def user_for_token(secret: str) -> User | None:
+    """The user that a token's secret stands for, if it still does."""
+    token = find_token(secret, Kind.TOKEN)
+    return None if token is None else token.user
+
+
+def tokens_of(user: User) -> list[Token]:
+    """The sessions and tokens of a user that still hold, the newest first."""
+    return list(_of(user))
+
+
+def revoke(token_id: str, user: User | None = None) -> None:
+    """Make a session or a token worthless, by its id.
+
+    Parameters:
+      user: whose it must be; None for anybody's.
+
+    Raises:
+      NotFound: there is none (any more).
+    """
+    query = Token.delete().where(Token.id == token_id)
+    if user is not None:
+        query = query.where(Token.user == user)
+    # Databases refuse queries with characters that no id has.
+    possible = token_id.isascii() and token_id.isalnum()
+    if not possible or not query.execute():
+        raise NotFound("token_not_found", f"There is no token {token_id[:40]!r}.")
+    logger.info("revoked token=%.40r", token_id)
+
+
+def revoke_token(secret: str) -> None:
+    """Make a session or a token worthless, by its secret."""
+    Token.delete().where(Token.digest == _digest(secret)).execute()
+
+
+def log_out_everywhere(user: User) -> int:
+    """Make all sessions and all tokens of a user worthless. Returns how many still held."""
+    with transaction(db):
+        _lock(user)
+        forget_expired_tokens(user)
+        revoked = int(Token.delete().where(Token.user == user).execute())
+    logger.info("logged out everywhere user=%s revoked=%d", user.id, revoked)
+    return revoked
+
+
+def forget_expired_tokens(user: User | None = None) -> int:
+    """Delete the expired sessions and tokens, of one user or of all. Returns how many."""
+    query = Token.delete().where(Token.expires_at <= now())
+    if user is not None:
+        query = query.where(Token.user == user)
+    return int(query.execute())
+
+
+def _issue(user: User, kind: Kind, name: str, scope: Scope, days: int | None) -> tuple[Token, str]:
+    secret = secrets.token_urlsafe(32)
+    expires_at = None if days is None else now() + timedelta(days=days)
+    token = Token.create(
+        digest=_digest(secret),
+        user=user,
+        kind=kind.value,
+        name=name,
+        scope=scope.value,
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+def _lock(user: User) -> None:
+    if locked_row(user) is None:
+        raise NotFound("account_not_found", "There is no such account any more.")
+
+
+def _of(user: User, *kinds: Kind) -> Any:
+    chosen = Token.select().where(Token.user == user, Token.kind.in_(list(kinds or Kind)), _holds())
+    return chosen.order_by(Token.created_at.desc(), Token.id)
+
+
+def _holds() -> Any:
+    return Token.expires_at.is_null() | (Token.expires_at > now())
+
+
+def _note_use(token: Token) -> None:
+    used_at = now()
+    if token.last_used_at is not None and token.last_used_at > used_at - USED_EVERY:
+        return
+    try:
+        Token.update(last_used_at=used_at).where(Token.digest == token.digest).execute()
+    except peewee.DatabaseError as error:
+        # Whoever only reads is answered, though the database cannot be written now.
+        logger.warning("the use of a token is not noted: token=%s error=%s", token.id, error)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

