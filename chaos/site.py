@@ -17,7 +17,8 @@ import httpx
 import redis
 
 from gifster.app.valkey import _executable
-from tests.stack import Stack, eventually, free_port
+from tests.machine import eventually, free_port
+from tests.stack import Stack
 
 COMMANDS = {
     "web": ["gifster", "web"],

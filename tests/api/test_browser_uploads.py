@@ -1,0 +1,211 @@
+"""Uploads from the gallery in a real Chromium: many files, refusals, and connections that break."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests import images
+from tests.api.test_browser import payload
+from tests.machine import eventually
+from tests.stack import Stack
+
+
+def choose(page: Any, *files: Any) -> None:
+    page.get_by_label("Choose a GIF").set_input_files(list(files))
+    page.get_by_role("button", name="Upload").click()
+
+
+def card(page: Any, title: str) -> Any:
+    return page.locator("#gallery article", has_text=title)
+
+
+def test_refusals_stay_until_they_are_dismissed(open_page: Callable[..., Any]):
+    # Given a file that was refused
+    page = open_page()
+    choose(page, payload("poem.gif", b"Hello, a text." * 9))
+    refused = page.locator("#progress li", has_text="poem.gif")
+    refused.get_by_role("alert").wait_for()
+
+    # When others are uploaded after it
+    choose(page, payload("Good.gif", images.gif()), payload("story.gif", b"Hello" * 99))
+    card(page, "Good").wait_for()
+    more = page.locator("#progress li", has_text="story.gif")
+    more.get_by_role("alert").wait_for()
+
+    # I expect it to be there still, until I dismiss it
+    assert "The content of the file is none of" in refused.get_by_role("alert").inner_text()
+    refused.get_by_role("button", name="Dismiss: poem.gif").click()
+    refused.wait_for(state="detached")
+    focused = page.evaluate("document.activeElement.ariaLabel")
+    assert focused == "Dismiss: story.gif"
+    # The same bytes will be refused again: there is no button for that
+    assert more.get_by_role("button").all_inner_texts() == ["Dismiss"]
+
+
+def test_only_a_few_files_are_on_their_way_at_a_time(open_page: Callable[..., Any]):
+    page = open_page()
+    held: list[Any] = []
+    free: list[bool] = []
+    page.route("**/api/gifs", lambda route: route.continue_() if free else held.append(route))
+    choose(page, *[payload(f"One of {number}.gif", images.gif()) for number in range(20)])
+
+    summed = page.locator("#sum")
+    summed.get_by_text("0 of 20 files uploaded").wait_for()
+    eventually(lambda: page.evaluate("1") and len(held) == 3)
+    assert page.locator("#progress li").count() == 3
+    free.append(True)
+    for route in held:
+        route.continue_()
+    eventually(lambda: page.locator("#gallery article", has_text="One of").count() == 20)
+    summed.wait_for(state="hidden")
+    assert page.locator("#told").inner_text() == "20 of 20 files uploaded."
+
+
+def test_a_lost_connection_makes_the_queue_wait(chromium: Any, stack: Stack):
+    # Given a connection that is lost while files go up
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    context.set_offline(True)
+    choose(page, *[payload(f"Kept {number}.gif", images.gif()) for number in range(9)])
+
+    # I expect none to be refused for that
+    page.get_by_text("Trying again by itself.").first.wait_for()
+    assert page.get_by_role("alert").count() == 0
+
+    # And all to go up as soon as it is back
+    context.set_offline(False)
+    eventually(lambda: page.locator("#gallery article", has_text="Kept").count() == 9)
+    assert page.locator("#progress li").count() == 0
+    context.close()
+
+
+def test_a_busy_server_gets_the_time_it_asks_for(chromium: Any, stack: Stack):
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    tries: list[str] = []
+
+    def busy(route: Any) -> None:
+        tries.append(route.request.url)
+        detail = '{"detail": "Too many uploads for now."}'
+        route.fulfill(status=429, headers={"Retry-After": "1"}, body=detail)
+
+    page.route("**/api/gifs", busy, times=2)
+    choose(page, payload("Later.gif", images.gif()))
+
+    page.get_by_text("Too many uploads for now. Trying again by itself.").wait_for()
+    card(page, "Later").wait_for()
+    assert len(tries) == 2
+    context.close()
+
+
+def test_an_upload_whose_answer_was_lost_is_left_to_its_owner(
+    chromium: Any, new_stack: Callable[..., Stack]
+):
+    # Given a server that dies between an upload and its answer
+    stack = new_stack()
+    web = stack.start_web()
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    os.killpg(web.pid, signal.SIGSTOP)
+    choose(page, payload("Unsure.gif", images.gif()))
+    eventually(lambda: page.locator("#progress progress").evaluate("bar => bar.value") == 1)
+    os.killpg(web.pid, signal.SIGKILL)
+    web.wait()
+
+    # I expect the page to claim neither this nor that
+    row = page.locator("#progress li", has_text="Unsure.gif")
+    row.get_by_role("alert", name="").get_by_text("Look whether the GIF is there").wait_for()
+
+    # And to try again when I say so
+    stack.start_web()
+    row.get_by_role("button", name="Try again").click()
+    card(page, "Unsure").wait_for()
+    assert page.locator("#progress li").count() == 0
+    context.close()
+
+
+def test_a_file_that_is_gone_is_told_from_a_lost_connection(
+    chromium: Any, stack: Stack, tmp_path: Path
+):
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    chosen = tmp_path / "Moved.gif"
+    chosen.write_bytes(images.gif())
+    page.get_by_label("Choose a GIF").set_input_files(chosen)
+    chosen.unlink()
+    page.get_by_role("button", name="Upload").click()
+
+    row = page.locator("#progress li", has_text="Moved.gif")
+    row.get_by_text("The file cannot be read any more. Choose it again.").wait_for()
+    context.close()
+
+
+def test_an_upload_that_moves_no_more_is_given_up(chromium: Any, stack: Stack):
+    # Given a connection that has died without a word
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.clock.install()
+    page.goto("/")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/gifs", hold, times=1)
+    choose(page, payload("Still.gif", images.gif()))
+    eventually(lambda: page.evaluate("1") and held)
+
+    page.clock.fast_forward(125_000)
+
+    page.locator("#progress li").get_by_text("The connection was lost").wait_for()
+    context.close()
+
+
+def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
+    page = open_page()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/gifs", hold)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    choose(page, payload("Going.gif", images.gif()))
+    eventually(lambda: page.evaluate("1") and held)
+
+    page.get_by_role("link", name="Sign in").click()
+    eventually(lambda: page.evaluate("1") and asked == ["beforeunload"])
+
+    # And no more once they are there
+    held[0].continue_()
+    card(page, "Going").wait_for()
+    page.get_by_role("link", name="Sign in").click()
+    page.wait_for_url("**/login")
+    assert asked == ["beforeunload"]
+
+
+def test_tags_that_would_be_refused_are_found_before_any_upload(open_page: Callable[..., Any]):
+    page = open_page()
+    sent: list[str] = []
+    page.on("request", lambda request: request.url.endswith("/gifs") and sent.append(request.url))
+    tags = page.get_by_label("Tags", exact=True)
+
+    for wrong, reason in (
+        (", ".join(f"t{number}" for number in range(21)), "Give at most 20 tags."),
+        ("a" * 51, "A tag has at most 50 characters."),
+    ):
+        tags.fill(wrong)
+        choose(page, payload("Tagged.gif", images.gif()))
+        assert tags.evaluate("tags => tags.validationMessage") == reason
+    assert sent == []
+
+    tags.fill("fine")
+    choose(page, payload("Tagged.gif", images.gif()))
+    card(page, "Tagged").wait_for()

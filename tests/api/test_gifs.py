@@ -1,0 +1,181 @@
+"""`/api/gifs`: from the upload to the stored file, with a real web server and a real worker."""
+
+import hashlib
+import re
+
+import pytest
+
+from tests import images
+from tests.machine import eventually, files_below
+from tests.stack import Stack
+
+
+def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack, gif: bytes):
+    # When I upload a GIF
+    answer = stack.upload(gif, "cats.gif", title="Two cats", tags="Cats, monday")
+
+    # I expect it to be accepted, with a place to look
+    assert answer.status_code == 202
+    body = answer.json()
+    assert answer.headers["location"] == f"/api/gifs/{body['id']}"
+    assert body["title"] == "Two cats"
+    assert body["tags"] == ["cats", "monday"]
+    assert body["state"] in ("queued", "processing", "ready")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["created_at"])
+    assert body["error"] is None
+
+    # And then to be stored, whole
+    done = stack.finished(body["id"])
+    assert done["state"] == "ready"
+    assert done["image"] | {"url": ""} == {
+        "url": "",
+        "content_type": "image/gif",
+        "bytes": len(gif),
+        "width": 300,
+        "height": 200,
+        "frames": 6,
+        "duration_ms": 1290,
+        "loop": 3,
+        "sha256": hashlib.sha256(gif).hexdigest(),
+    }
+    assert stack.client.get(done["image"]["url"]).content == gif
+
+    # With a thumbnail that is as animated as its source
+    thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
+    assert images.size(thumb) == (220, 147)
+    assert images.timing(thumb) == images.timing(gif)
+    assert done["versions"]["thumb"]["bytes"] == len(thumb)
+
+    # And nothing left in the cache
+    eventually(lambda: not files_below(stack.var / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (images.still("PNG"), "image/png"),
+        (images.still("JPEG"), "image/jpeg"),
+        (images.still("WEBP"), "image/webp"),
+        (images.still("GIF"), "image/gif"),
+    ],
+    ids=["png", "jpeg", "webp", "gif"],
+)
+def test_stills_of_every_type_get_a_thumbnail(stack: Stack, content: bytes, content_type: str):
+    gif_id = stack.upload(content, "still").json()["id"]
+
+    done = stack.finished(gif_id)
+
+    assert done["state"] == "ready"
+    assert done["image"]["content_type"] == content_type
+    thumb = stack.client.get(done["versions"]["thumb"]["url"])
+    assert thumb.headers["content-type"] == content_type
+    assert images.size(thumb.content) == (220, 147)
+
+
+def test_a_version_that_would_not_shrink_keeps_the_bytes(stack: Stack):
+    small = images.gif(size=(40, 30))
+
+    done = stack.finished(stack.upload(small).json()["id"])
+
+    assert stack.client.get(done["versions"]["thumb"]["url"]).content == small
+
+
+def test_the_title_comes_from_the_file_name_if_none_is_given(stack: Stack, gif: bytes):
+    assert stack.upload(gif, "Grumpy cat.gif").json()["title"] == "Grumpy cat"
+
+
+def test_lists_are_newest_first_and_go_on_at_the_cursor(stack: Stack):
+    ids = [stack.upload(images.gif(), tags="paged").json()["id"] for _ in range(5)]
+
+    pages = []
+    query = {"tag": "paged", "limit": 2}
+    while True:
+        page = stack.client.get("/api/gifs", params=query).json()
+        pages.append([item["id"] for item in page["items"]])
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+
+    assert pages == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
+
+
+def test_a_search_finds_parts_of_titles_and_tags(stack: Stack):
+    by_title = stack.upload(images.gif(), title="A Walrus, dancing").json()["id"]
+    by_tag = stack.upload(images.gif(), tags="walruses").json()["id"]
+    stack.upload(images.gif(), title="100% other")
+
+    def found(**query: str) -> set[str]:
+        return {item["id"] for item in stack.client.get("/api/gifs", params=query).json()["items"]}
+
+    assert found(q="walrus") == {by_title, by_tag}
+    assert found(tag="walruses") == {by_tag}
+    assert found(q="%walrus") == set()
+
+
+def test_title_and_tags_can_be_changed_without_touching_the_image(stack: Stack, gif: bytes):
+    done = stack.finished(stack.upload(gif, tags="old").json()["id"])
+
+    answer = stack.client.patch(f"/api/gifs/{done['id']}", json={"title": "New", "tags": ["new"]})
+
+    assert answer.status_code == 200
+    assert answer.json() == done | {"title": "New", "tags": ["new"]}
+
+
+def test_an_image_can_be_replaced_and_its_old_files_go(stack: Stack, gif: bytes):
+    # Given a stored GIF
+    done = stack.finished(stack.upload(gif).json()["id"])
+    folder = stack.var / "store" / "gifs" / done["id"]
+    before = files_below(folder)
+
+    # When I put another image in its place
+    other = images.gif(size=(500, 100), loop=None)
+    answer = stack.client.put(f"/api/gifs/{done['id']}/image", files={"image": ("b.gif", other)})
+
+    # I expect the old one to stay until the new one is stored
+    assert answer.status_code == 202
+    assert answer.json()["image"] is not None
+    replaced = eventually(
+        lambda: (
+            (now := stack.gif(done["id"]))["state"] == "ready"
+            and now["image"]["width"] == 500
+            and now
+        )
+    )
+    assert replaced["image"]["loop"] is None
+    assert stack.client.get(replaced["image"]["url"]).content == other
+
+    # And then to be gone
+    eventually(lambda: not set(before) & set(files_below(folder)))
+    assert stack.client.get(done["image"]["url"]).status_code == 404
+
+
+def test_a_deleted_gif_leaves_nothing_behind(stack: Stack, gif: bytes):
+    done = stack.finished(stack.upload(gif).json()["id"])
+
+    assert stack.client.delete(f"/api/gifs/{done['id']}").status_code == 204
+
+    assert stack.client.get(f"/api/gifs/{done['id']}").status_code == 404
+    eventually(lambda: not (stack.var / "store" / "gifs" / done["id"]).exists())
+
+
+def test_a_gif_deleted_right_after_its_upload_leaves_nothing_behind(stack: Stack):
+    gif_id = stack.upload(images.noisy_gif((400, 300), 10)).json()["id"]
+
+    stack.client.delete(f"/api/gifs/{gif_id}")
+
+    eventually(lambda: not files_below(stack.var / "cache"))
+    eventually(lambda: not (stack.var / "store" / "gifs" / gif_id).exists())
+
+
+def test_a_damaged_picture_ends_as_failed_with_a_reason(stack: Stack):
+    # Given a GIF whose structure is sound, and whose pixels are not
+    damaged = bytearray(images.still("PNG"))
+    at = damaged.index(b"IDAT") + 8
+    damaged[at : at + 40] = bytes(40)
+
+    done = stack.finished(stack.upload(bytes(damaged), "damaged.png").json()["id"])
+
+    assert done["state"] == "failed"
+    assert done["error"]["code"] == "unreadable"
+    assert done["image"] is None
+    eventually(lambda: not files_below(stack.var / "cache"))

@@ -1,0 +1,180 @@
+"""Pages and programs are told when GIFs change state: cards for pages, server-sent events."""
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from gifster.api import live
+from gifster.app import library
+from gifster.app.models import Gif, ImageUploader
+from gifster.uploads.sources import take_in
+from tests import images
+from tests.machine import eventually
+from tests.stack import Stack
+
+
+def listen(stack: Stack, *ids: str, until: Callable[[list[dict]], bool]) -> list[dict]:
+    events: list[dict] = []
+    with stack.client.stream("GET", "/events", params=[("gif", i) for i in ids]) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+                if until(events):
+                    break
+    return events
+
+
+def test_the_present_state_comes_first(stack: Stack):
+    done = stack.finished(stack.upload(images.gif()).json()["id"])
+
+    events = listen(stack, done["id"], "nope", until=lambda events: len(events) == 2)
+
+    assert {"id": done["id"], "state": "ready", "image": done["image"]["sha256"]} in events
+    assert {"id": "nope", "state": None, "image": None} in events
+
+
+def test_each_change_follows(new_stack: Callable[..., Stack]):
+    # Given an upload that no worker has come to, and a page that waits for it
+    stack = new_stack()
+    stack.start_web()
+    gif_id = stack.upload(images.noisy_gif((900, 700), 45)).json()["id"]
+    seen: list[tuple[str, bool]] = []
+
+    def watch() -> None:
+        def note(events: list[dict]) -> bool:
+            seen[:] = [(event["state"], event["image"] is not None) for event in events]
+            return seen[-1][0] == "ready"
+
+        listen(stack, gif_id, until=note)
+
+    page = threading.Thread(target=watch)
+    page.start()
+    eventually(lambda: seen == [("queued", False)])
+
+    # When a worker comes
+    with stack.held_while_processing(gif_id):
+        eventually(lambda: seen == [("queued", False), ("processing", False)])
+    page.join(30)
+
+    # I expect every state to have been told
+    told = [("queued", False), ("processing", False), ("processing", True), ("ready", True)]
+    assert [one for one in told if one in seen] == seen
+    assert seen[-1] == ("ready", True)
+
+
+def test_open_streams_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    web = stack.start_web()
+    with stack.client.stream("GET", "/events?gif=nope") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+
+        web.terminate()
+        eventually(lambda: web.poll() is not None, within=9)
+
+    assert "refused to gracefully stop" not in stack.log("gifster-web")
+
+
+def waiting_gif() -> Gif:
+    return library.add_gif(take_in(ImageUploader, io.BytesIO(images.gif()), "a.gif"))
+
+
+def ask(stack: Stack, shown: Any, wait_s: Any = 0) -> httpx.Response:
+    return stack.client.post("/cards", json={"shown": shown, "wait_s": wait_s})
+
+
+def test_a_page_gets_the_cards_that_it_does_not_show_yet(stack: Stack):
+    done = stack.finished(stack.upload(images.gif(), title="Shown").json()["id"])
+    gif_id, now = done["id"], ["ready", done["image"]["sha256"]]
+
+    cards = ask(stack, {gif_id: ["queued", ""], "nope": ["queued", ""]}, wait_s=9).json()["cards"]
+    assert cards["nope"] is None
+    assert f'data-gif="{gif_id}" data-state="ready" data-image="{now[1]}"' in cards[gif_id]
+
+    # What it shows already it does not get, nor is it kept waiting for longer than it would
+    assert ask(stack, {gif_id: now, "nope": [None, None]}, wait_s=0).json() == {"cards": {}}
+
+
+def test_an_answer_waits_for_a_change(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_web()
+    gif_id = stack.upload(images.gif()).json()["id"]
+    answers: list[httpx.Response] = []
+    page = threading.Thread(
+        target=lambda: answers.append(ask(stack, {gif_id: ["queued", ""]}, wait_s=20))
+    )
+    page.start()
+
+    stack.start_worker()
+
+    page.join(30)
+    card = answers[0].json()["cards"][gif_id]
+    assert 'data-state="processing"' in card or 'data-state="ready"' in card
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"shown": {}},
+        {"shown": ["a"]},
+        {"shown": {"a": "queued"}},
+        {"shown": {"a": ["queued", 1]}},
+        {"shown": {"a": ["queued", None, None]}},
+        {"shown": {str(number): ["queued", ""] for number in range(101)}},
+        {"shown": {"a": ["queued", ""]}, "wait_s": 21},
+        {"shown": {"a": ["queued", ""]}, "wait_s": -1},
+        {"shown": {"a": ["queued", ""]}, "wait_s": "1"},
+    ],
+)
+def test_what_no_page_would_ask_is_refused(stack: Stack, document: Any):
+    answer = stack.client.post("/cards", json=document)
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "field_invalid"
+
+
+@pytest.mark.parametrize("gif_id", ["\0", "\ud800", "a" * 9999, "%", ""])
+def test_an_impossible_id_is_gone_and_holds_nobody_up(booted: Any, gif_id: str):
+    gif = waiting_gif()
+
+    found = live.known([gif_id, gif.id])
+
+    assert found == {gif_id: (None, None), gif.id: ("queued", None)}
+
+
+def test_a_look_takes_in_any_number_of_gifs(booted: Any):
+    # More than a query may have parameters: 700 pages with 100 cards each
+    gif = waiting_gif()
+
+    found = live.known([gif.id, *(f"gif{number}" for number in range(70_000))])
+
+    assert len(found) == 70_001
+    assert found[gif.id] == ("queued", None)
+
+
+def test_open_requests_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    web = stack.start_web()
+    gif_id = stack.upload(images.gif()).json()["id"]
+    shown = json.dumps({"shown": {gif_id: ["queued", ""]}, "wait_s": 20}).encode()
+    with socket.create_connection(("127.0.0.1", stack.port)) as page:
+        page.sendall(b"POST /cards HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
+        page.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(shown), shown))
+        page.settimeout(1)  # nothing comes: it waits
+        with pytest.raises(TimeoutError):
+            page.recv(1)
+
+        web.terminate()
+
+        # It is killed after ten seconds
+        eventually(lambda: web.poll() is not None, within=9)
+        page.settimeout(9)
+        assert page.recv(9999).endswith(b'{"cards": {}}')

@@ -1,0 +1,241 @@
+"""`deploy/nginx.conf`, in front of a real Gifster: forms, uploads and streams work through it, and
+many half-open heads keep nobody waiting. `deploy/nftables.conf`: the kernel takes it, and
+counts."""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import images
+from tests.machine import eventually, free_port
+from tests.stack import Stack
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+NGINX, OPENSSL, CADDY = map(shutil.which, ("nginx", "openssl", "caddy"))
+HOST = "gifs.example.org"
+PORT = free_port()
+
+WEB = {
+    "GIFSTER_WEB__PUBLIC_URL": f"https://{HOST}:{PORT}",
+    "GIFSTER_LIMITS__ENABLED": "true",
+    "GIFSTER_LIMITS__SIGN_UP": "3/hour",
+    "GIFSTER_LIMITS__WAITING": "3",
+    "GIFSTER_WEB__TRUSTED_PROXIES": '["127.0.0.1"]',
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of nginx, as it is configured in `deploy/`, with ports and paths of its own."""
+    if NGINX is None or OPENSSL is None:
+        pytest.skip("no nginx, or no openssl, is installed (on Debian: apt install nginx openssl)")
+    folder, port = tmp_path_factory.mktemp("nginx"), PORT
+    make = f"{OPENSSL} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    names = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    paths = ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
+    subprocess.run([*make.split(), *names, *paths], check=True, capture_output=True)
+    text = (DEPLOY / "nginx.conf").read_text()
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    for old, new in [
+        ("user www-data;", "daemon off;"),
+        ("worker_processes auto", "worker_processes 1"),
+        ("/run/nginx.pid", f"{folder}/pid"),
+        ("/var/log/nginx", str(folder)),
+        ("http {\n", f"http {{ {temporary}\n"),
+        ("/etc/ssl/gifster", str(folder)),
+        ("127.0.0.1:8000", f"127.0.0.1:{web.port}"),
+        ("listen 80", f"listen 127.0.0.1:{free_port()}"),
+        ("listen 443", f"listen 127.0.0.1:{port}"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "nginx.conf").write_text(text)
+    command = [NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
+    nginx = subprocess.Popen(command)
+    trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
+    client = httpx.Client(
+        base_url=f"https://127.0.0.1:{port}",
+        headers={"Host": f"{HOST}:{port}"},
+        verify=trust,
+        timeout=20,
+    )
+    try:
+        eventually(lambda: nginx.poll() is None and listens(port))
+        yield client
+    finally:
+        client.close()
+        nginx.terminate()
+        nginx.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def get(proxy: httpx.Client, path: str, **options: object) -> httpx.Response:
+    return proxy.get(path, extensions={"sni_hostname": HOST}, **options)
+
+
+def post(proxy: httpx.Client, path: str, **options: object) -> httpx.Response:
+    return proxy.post(path, extensions={"sni_hostname": HOST}, **options)
+
+
+def test_a_form_works_through_the_proxy(proxy: httpx.Client):
+    # As a browser sends it: from the address that is in its bar
+    origin = f"https://{proxy.headers['Host']}"
+    form = {"email": "ann@example.org", "password": "correct horse", "name": "Ann"}
+
+    page = post(proxy, "/signup", data=form, headers={"Origin": origin, "Accept": "text/html"})
+
+    assert page.status_code == 303, page.text
+    assert "secure" in page.headers["Set-Cookie"].lower()
+    foreign = post(proxy, "/signup", data=form, headers={"Origin": "https://evil.example"})
+    assert foreign.status_code == 403
+
+
+def test_what_a_client_says_of_its_address_counts_for_nothing(proxy: httpx.Client):
+    for number in range(4):
+        said = {"X-Forwarded-For": f"192.0.2.{number}", "Forwarded": f"for=192.0.2.{number}"}
+        body = {"email": f"bob{number}@example.org", "password": "correct horse"}
+        answer = post(proxy, "/api/users", json=body, headers=said)
+
+    assert answer.status_code == 429
+
+
+def test_an_upload_works_through_the_proxy(proxy: httpx.Client):
+    answer = post(proxy, "/api/gifs", files={"image": ("a.gif", images.gif(), "image/gif")})
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"].endswith(answer.json()["id"])
+
+
+def test_a_stream_comes_through_at_once(proxy: httpx.Client):
+    url = "/events?gif=nope"
+    with proxy.stream("GET", url, extensions={"sni_hostname": HOST}) as stream:
+        assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
+
+
+def test_long_heads_end_at_the_proxy_or_at_gifster(proxy: httpx.Client):
+    # nginx has a status of its own for them, which it shows as a 400
+    assert get(proxy, "/", headers={"X": "a" * 9_000}).status_code == 400
+    answer = get(proxy, "/", headers={f"X-{number}": "a" * 3_000 for number in range(3)})
+    assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_long")
+
+
+def test_the_metrics_are_not_for_the_world(proxy: httpx.Client):
+    assert get(proxy, "/metrics").status_code == 200  # from here
+    text = (DEPLOY / "nginx.conf").read_text()
+    assert re.search(r"location = /metrics \{\s+allow 127.0.0.1;\s+deny all;", text)
+
+
+def test_another_host_is_not_served(proxy: httpx.Client):
+    address = ("127.0.0.1", proxy.base_url.port)
+    with socket.create_connection(address) as plain, pytest.raises(ssl.SSLError):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="evil.example")
+
+    # Nor where the handshake named the right one
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(proxy, "/", headers={"Host": "evil.example"})
+
+
+def test_half_open_heads_keep_nobody_waiting(proxy: httpx.Client):
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    with ExitStack() as opened:
+        # Given hundreds of connections that say nothing, and some within TLS with half a head
+        for number in range(600):
+            address = ("127.0.0.1", proxy.base_url.port)
+            plain = opened.enter_context(socket.create_connection(address))
+            if number % 20 == 0:
+                half = opened.enter_context(trust.wrap_socket(plain, server_hostname=HOST))
+                half.sendall(b"GET / HTTP/1.1\r\nHost: " + HOST.encode())
+
+        # I expect Gifster to know nothing of them
+        assert get(proxy, "/api/gifs", timeout=5).status_code == 200
+
+
+@pytest.fixture
+def caddy(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of Caddy, as it is configured in `deploy/`, without TLS and with a port of its
+    own."""
+    if CADDY is None:
+        pytest.skip("no caddy is installed (on Debian: apt install caddy)")
+    port, text = free_port(), (DEPLOY / "Caddyfile").read_text()
+    for old, new in [
+        ("gifs.example.org {", f"http://127.0.0.1:{port} {{"),
+        ("127.0.0.1:8000", f"127.0.0.1:{web.port}"),
+        ("{\n\tservers", "{\n\tadmin off\n\tservers"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "Caddyfile").write_text(text)
+    process = subprocess.Popen(
+        [CADDY, "run", "--config", "Caddyfile", "--adapter", "caddyfile"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+        stderr=(tmp_path / "log").open("wb"),
+    )
+    try:
+        eventually(lambda: process.poll() is None and listens(port))
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_caddy_does_too(caddy: httpx.Client):
+    form = {"email": "eve@example.org", "password": "correct horse", "name": "Eve"}
+    origin = str(caddy.base_url).rstrip("/")
+
+    # There is no such account, but the form is ours
+    ours = caddy.post("/login", data=form, headers={"Origin": origin})
+    assert "The address or the password is wrong." in ours.text
+    foreign = caddy.post("/login", data=form, headers={"Origin": "https://evil.example"})
+    assert foreign.json()["code"] == "cross_site"
+    answer = caddy.post("/api/gifs", files={"image": ("a.gif", images.gif(), "image/gif")})
+    assert answer.status_code == 202
+    with caddy.stream("GET", "/events?gif=nope") as stream:
+        assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
+
+
+def test_an_address_has_so_many_connections(tmp_path: Path):
+    # In a network of its own, in which only this test is
+    alone = ["unshare", "--net", "--map-root-user"] if os.geteuid() else ["unshare", "--net"]
+    program = """
+import socket
+server = socket.create_server(("127.0.0.1", 443), backlog=500)
+opened = []
+for number in range(150):
+    client = socket.socket()
+    client.settimeout(1)
+    if client.connect_ex(("127.0.0.1", 443)) == 0:
+        opened.append(client)
+print(len(opened))
+"""
+    (tmp_path / "count.py").write_text(program)
+    rules = f"ip link set lo up && nft -f {DEPLOY / 'nftables.conf'}"
+    if subprocess.run([*alone, "sh", "-c", rules], capture_output=True, check=False).returncode:
+        pytest.skip(
+            "no nft, or no network of its own to try it in (on Debian: apt install nftables)"
+        )
+    script = f"{rules} && {sys.executable} {tmp_path}/count.py"
+    told = subprocess.run([*alone, "sh", "-c", script], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "100"

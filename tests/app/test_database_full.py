@@ -1,0 +1,174 @@
+"""A database whose disk is full, on a real small disk: every write says so, leaves nothing behind,
+and works again when there is room. Reads go on."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import peewee
+import psycopg
+import pytest
+
+from gifster import jobs
+from gifster.app import database, readiness
+from gifster.app.database import db
+from gifster.app.models import Tag
+from tests import images
+from tests.machine import files_below
+from tests.stack import Stack
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A folder on a disk of 24 MB, which every user may look into."""
+    folder = Path(tempfile.mkdtemp(prefix="gifster-small-", dir="/tmp"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def small_database(
+    request: pytest.FixtureRequest, small_disk: Path, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a database on it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{small_disk}/gifster.db"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    folder = small_disk / "tablespace"
+    folder.mkdir(mode=0o700)
+    owner = server.pgdata.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        connection.execute("CREATE DATABASE small TABLESPACE small")
+    yield server.get_uri("small")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("DROP DATABASE small WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")
+
+
+def fill(disk: Path) -> None:
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def admin(stack: Stack) -> httpx.Client:
+    """A signed-in admin, who sends an API token."""
+    account = {"email": "ann@example.org", "password": PASSWORD}
+    token = stack.client.post("/api/users", json=account).json()["token"]
+    assert stack.run("gifster", "admins", "add", "ann@example.org").returncode == 0
+    return httpx.Client(
+        base_url=stack.client.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30
+    )
+
+
+def writes(stack: Stack, ann: httpx.Client, gif_id: str) -> dict[str, Callable[[], Any]]:
+    file = {"image": ("b.gif", images.gif((40, 30)), "image/gif")}
+    json = {"Accept": "application/json"}
+    log_in = {"email": "ann@example.org", "password": PASSWORD}
+    new = {"email": "bob@example.org", "password": PASSWORD}
+    return {
+        "upload": lambda: ann.post("/api/gifs", files=file, data={"tags": "new"}),
+        "page's upload": lambda: ann.post("/gifs", files=file, headers=json),
+        "replacement": lambda: ann.put(f"/api/gifs/{gif_id}/image", files=file),
+        "title": lambda: ann.patch(f"/api/gifs/{gif_id}", json={"title": "b" * 200}),
+        "tags": lambda: ann.patch(f"/api/gifs/{gif_id}", json={"tags": list("abcdefgh")}),
+        "sign-up": lambda: stack.client.post("/api/users", json=new),
+        "page's sign-up": lambda: stack.client.post("/signup", data=new, headers=json),
+        "log-in": lambda: stack.client.post("/login", data=log_in, headers=json),
+        "pause": lambda: ann.post(
+            "/jobs", data={"do": "pause", "of": "default"}, headers=json
+        ),
+        "API's pause": lambda: ann.patch("/api/queues/default", json={"paused": True}),
+        "deletion": lambda: ann.delete(f"/api/gifs/{gif_id}"),
+    }  # fmt: skip
+
+
+def test_only_a_write_that_is_committed_sees_a_full_disk(small_disk: Path):
+    # Given a database on a full disk
+    database.connect(f"sqlite:///{small_disk}/gifster.db")
+    database.migrate()
+    with db.connection_context():
+        readiness.check_write()
+        fill(small_disk)
+
+        # I expect a write that is rolled back to go well
+        with jobs.transaction(db) as transaction:
+            Tag.create(name="cats")
+            transaction.rollback()
+
+        # And one that is committed to fail
+        with pytest.raises(peewee.OperationalError, match="database or disk is full"):
+            readiness.check_write()
+    db.obj.close_all()
+
+
+def test_a_full_disk_of_the_database_is_said_so(
+    new_stack: Callable[..., Stack], small_disk: Path, small_database: str
+):
+    stack = new_stack(GIFSTER_DATABASE__URL=small_database)
+    stack.start_web()
+    ann = admin(stack)
+    gif_id = stack.upload(images.gif((40, 30))).json()["id"]
+    cached = files_below(stack.var / "cache")
+    is_sqlite = small_database.startswith("sqlite")
+
+    # When the disk is full
+    fill(small_disk)
+
+    # I expect writes to say so. PostgreSQL has room in pages that are not full for some of them.
+    answers = {}
+    for name, write in writes(stack, ann, gif_id).items():
+        for _ in range(1 if is_sqlite else 80 if name == "upload" else 1):
+            answers[name] = write()
+            if answers[name].status_code == 507:
+                break
+    statuses = {name: answer.status_code for name, answer in answers.items()}
+    refused = {name for name, status in statuses.items() if status == 507}
+    assert not [name for name, status in statuses.items() if status in (500, 503)], statuses
+    assert "upload" in refused, statuses
+    assert not is_sqlite or refused == set(statuses), statuses
+    for name in refused:
+        assert answers[name].headers["Content-Type"] == "application/problem+json"
+        assert answers[name].json()["code"] == "storage_full"
+    assert "Traceback" not in stack.log("gifster-web")
+
+    # And nothing to be left behind, reads to go on, and readiness to say what is wrong
+    if is_sqlite:
+        assert files_below(stack.var / "cache") == cached
+        assert stack.gif(gif_id)["title"] == "a"
+    assert stack.client.get("/api/gifs").status_code == 200
+    ready = stack.client.get("/readyz")
+    assert (ready.status_code, ready.json()["checks"]["database"]) == (
+        503, "the database has no room left on its disk",
+    )  # fmt: skip
+    doctor = stack.run("gifster", "doctor")
+    assert doctor.returncode == 1
+    assert "no room left on its disk" in " ".join(doctor.stdout.split())
+
+    # When there is room again, everything works
+    (small_disk / "ballast").unlink()
+    statuses = {n: write().status_code for n, write in writes(stack, ann, gif_id).items()}
+    assert all(status in (200, 201, 202, 204, 303, 404, 409) for status in statuses.values()), (
+        statuses
+    )
+    ann.close()

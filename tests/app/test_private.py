@@ -1,0 +1,236 @@
+"""Who may read what Gifster keeps: its own user, and nobody else on the machine. And small files
+that a power cut has emptied."""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from gifster.app import settings
+from gifster.app.boot import configure, secret_file
+from gifster.app.settings import SettingsError
+from gifster.app.valkey import NoEmbeddedBroker, choose_url, embedded_url
+from gifster.cli.doctor import checks
+from tests.machine import BIN, eventually
+from tests.stack import Stack
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def open_below(folder: Path) -> list[str]:
+    """What the group or others may do anything with."""
+    return sorted(
+        str(path.relative_to(folder))
+        for path in [folder, *folder.rglob("*")]
+        if path.lstat().st_mode & 0o077 and not path.is_symlink()
+    )
+
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_all_processes_write_is_their_users_own(new_stack: Callable[..., Stack], gif: bytes):
+    # Given all processes, an upload, and a mail
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    stack.start("gifster", "scheduler")
+    uploaded = stack.upload(gif).json()
+    stack.client.post("/api/users", json={"email": "a@example.org", "password": "correct horse"})
+    stack.finished(uploaded["id"])
+    eventually(lambda: list((stack.var / "mail").glob("*.eml")))
+    assert stack.run("gifster", "doctor").stdout.count(" ok ") > 5
+
+    # I expect no file and no folder that others can read
+    assert (stack.var / "gifster.db").exists()
+    assert (stack.var / "secret").exists()
+    assert list((stack.var / "store").rglob("*.gif"))
+    assert open_below(stack.var) == []
+
+
+def test_what_an_earlier_release_left_open_is_closed(here: Path, caplog: pytest.LogCaptureFixture):
+    for name in ("gifster.db", "gifster.db-wal", "secret"):
+        (here / "var").mkdir(exist_ok=True)
+        (here / "var" / name).write_text("x" * 40)
+    (here / "var" / "mail").mkdir()
+    (here / "var" / "store").mkdir()
+
+    configure(settings.load())
+
+    modes = {p.name: mode(p) for p in (here / "var").iterdir() if not p.name.startswith(".")}
+    assert modes == {
+        "gifster.db": 0o600,
+        "gifster.db-wal": 0o600,
+        "secret": 0o600,
+        "mail": 0o700,
+        "store": 0o755,  # a web server may read it
+    }
+    assert caplog.text.count("closed to other users of this machine: var/") == 4
+
+
+def test_the_doctor_says_what_others_can_read(monkeypatch: pytest.MonkeyPatch):
+    # A folder that others can reach, as pytest's own is not
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.chdir(folder)
+        (Path(folder) / "var" / "store").mkdir(parents=True)
+        privacy = dict(checks(settings.load()))["privacy"]
+
+        with pytest.raises(RuntimeError, match=r"var, var/store .chmod o-rwx var var/store;"):
+            privacy()
+
+        (Path(folder) / "var").chmod(0o711)
+        with pytest.raises(RuntimeError, match="can read var/store"):
+            privacy()
+
+        (Path(folder) / "var").chmod(0o700)
+        assert privacy() == "other users of this machine can read nothing of it"
+
+
+def test_a_web_server_may_read_the_store_if_the_settings_say_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GIFSTER_STORE__PERMISSIONS", "0640")
+    monkeypatch.setenv("GIFSTER_STORE__DIRECTORY_PERMISSIONS", "0750")
+    configure(settings.load())
+    from gifster.uploads.config import storage
+
+    source = here / "source"
+    source.write_bytes(b"content")
+    storage("store").upload(source, "gifs/1/original.gif", "image/gif")
+    storage("cache").upload(source, "1.gif", "image/gif")
+
+    assert mode(here / "var/store/gifs/1/original.gif") == 0o640
+    assert mode(here / "var/store") == mode(here / "var/store/gifs/1") == 0o750
+    assert mode(here / "var") == 0o700
+    assert mode(here / "var/cache/1.gif") == 0o600
+
+
+@pytest.mark.parametrize("value", ["0440", "rw", "99999"])
+def test_modes_that_make_no_sense_are_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, value: str
+):
+    monkeypatch.setenv("GIFSTER_STORE__PERMISSIONS", value)
+
+    with pytest.raises(SettingsError, match="store"):
+        settings.load()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 43, b"abc", b"\xff" * 43])
+def test_a_secret_that_a_power_cut_has_emptied_is_replaced(
+    here: Path, content: bytes, caplog: pytest.LogCaptureFixture
+):
+    file = here / "secret"
+    file.write_bytes(content)
+
+    secret = secret_file(file)
+
+    assert len(secret) >= 32
+    assert secret_file(file) == secret
+    assert mode(file) == 0o600
+    assert "is empty or damaged: a new secret replaces it" in caplog.text
+
+
+def test_a_secret_that_is_there_stays(here: Path):
+    file = here / "secret"
+    file.write_text("of one's own choice\n")
+
+    assert secret_file(file) == "of one's own choice\n"
+
+
+def test_processes_that_start_at_once_have_one_secret(here: Path):
+    (here / "var").mkdir()
+    (here / "var/secret").touch()
+    code = "from gifster.app.boot import secret_file; print(secret_file())"
+    command = [sys.executable, "-c", code]
+
+    started = [subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE) for _ in range(6)]
+
+    assert len({process.communicate()[0] for process in started}) == 1
+
+
+def test_a_secret_that_cannot_be_read_is_told_of(here: Path):
+    (here / "secret").mkdir()  # root may read any file
+
+    with pytest.raises(SettingsError, match="run this as the user that owns"):
+        secret_file(here / "secret")
+
+
+def test_a_form_works_after_the_secret_was_emptied(new_stack: Callable[..., Stack], gif: bytes):
+    stack = new_stack()
+    (stack.var / "secret").write_bytes(b"")
+    stack.start_web()
+
+    files = {"image": ("a.gif", gif, "image/gif")}
+    answer = stack.client.post("/gifs", files=files, data={"title": "x" * 1000})
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("content", [b"", b"redis://:abc", b"\0" * 64, b"\xff\n"])
+def test_an_address_of_valkey_that_was_cut_off_is_chosen_anew(here: Path, content: bytes):
+    (here / "var/valkey").mkdir(parents=True)
+    (here / "var/valkey/url").write_bytes(content)
+
+    with pytest.raises(NoEmbeddedBroker):
+        embedded_url()
+    url = choose_url()
+
+    assert embedded_url() == url
+    assert choose_url() == url
+    assert mode(here / "var/valkey/url") == 0o600
+
+
+def test_the_embedded_valkey_wants_its_password(here: Path):
+    url = choose_url()
+    (here / "var/valkey/valkey.conf").touch(0o644)  # as an earlier release might have left it
+    process = subprocess.Popen([BIN / "python", "-m", "gifster.app.valkey"], cwd=here)
+    try:
+        client = redis.Redis.from_url(url)
+        eventually(lambda: _pongs(client))
+
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=client.connection_pool.connection_kwargs["port"]).ping()
+        assert [name for name in open_below(here / "var/valkey") if name != "."] == []
+        assert b"requirepass" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _pongs(client: redis.Redis) -> bool:
+    try:
+        return client.ping()
+    except redis.RedisError:
+        return False
+
+
+def test_a_mail_is_whole_and_its_readers_own(here: Path):
+    from email.message import EmailMessage
+
+    from gifster.app.mailers import FileTransport
+
+    message = EmailMessage()
+    message["Message-ID"] = "<welcome.1@example.org>"
+    FileTransport(here / "mail").deliver(message)
+
+    assert os.listdir(here / "mail") == ["welcome.1.eml"]
+    assert mode(here / "mail/welcome.1.eml") == 0o600

@@ -1,0 +1,217 @@
+"""What somebody may have in all, when much happens at once. `test_limits.py` has the rest."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gifster.app import accounts, kept_uploads, library
+from gifster.app.database import db
+from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
+from gifster.app.settings import Settings
+from gifster.jobs import transaction
+from gifster.uploads import CachedFile
+from gifster.uploads.cache import CacheWriter
+from gifster.uploads.rows import locked_row
+from gifster.uploads.sources import cache_id, take_in_again
+from tests import images
+from tests.machine import eventually
+from tests.stack import Stack
+
+GIF = images.gif()
+LARGE = images.gif(size=(300, 200))
+
+
+def cached(content: bytes = GIF) -> CachedFile:
+    writer = CacheWriter(ImageUploader, "a.gif")
+    writer.write(content)
+    return writer.finish()
+
+
+def tried(work: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
+    """Whether a thread of a request's was let do something."""
+    with db.connection_context():
+        try:
+            work(*arguments, **options)
+        except library.Denied:
+            return False
+        return True
+
+
+def someone(who: str) -> User | None:
+    return accounts.sign_up("ann@example.org", "correct horse") if who == "ann" else None
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_uploads_at_once_cannot_share_the_last_place(booted: Settings, who: str):
+    user, quota = someone(who), library.Quota(gifs=3, bytes=10**9)
+    files = [cached() for _ in range(12)]
+    ready = threading.Barrier(12)
+
+    def add(file: CachedFile) -> bool:
+        ready.wait()
+        return tried(library.add_gif, file, user=user, quota=quota)
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(add, files)) == 3
+    assert Gif.select().count() == 3
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_a_replacement_is_measured_by_what_is_there_when_its_turn_comes(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch, who: str
+):
+    # Given a large GIF that fills the quota
+    user, quota = someone(who), library.Quota(gifs=9, bytes=len(LARGE))
+    gif = library.add_gif(cached(LARGE), user=user, quota=quota)
+    files = [cached(), cached(LARGE[:-1] + b";"), cached()]
+    has_looked, look = threading.Event(), library.gif_to_change
+
+    def looking(*arguments: Any) -> Gif:
+        found = look(*arguments)
+        has_looked.set()
+        return found
+
+    with ThreadPoolExecutor(1) as threads:
+        # When somebody replaces it by a large one, and is overtaken by a small one and an upload
+        with transaction(db):
+            if user is not None:
+                locked_row(user)
+            library.replace_image(gif.id, user, files[0], quota)
+            monkeypatch.setattr(library, "gif_to_change", looking)
+            second = threads.submit(tried, library.replace_image, gif.id, user, files[1], quota)
+            assert eventually(has_looked.is_set)
+            library.add_gif(files[2], user=user, quota=quota)
+        assert second.result() is False
+
+    assert sum(gif.bytes for gif in Gif.select()) == 2 * len(GIF)
+
+
+def test_a_replacement_counts_for_the_owner(booted: Settings):
+    ann, admin = someone("ann"), accounts.sign_up("admin@example.org", "correct horse")
+    gif = library.add_gif(cached(), user=ann)
+    files = [cached(), cached(LARGE)]
+    library.add_gif(cached(LARGE), user=admin)
+
+    def tried_by_admin(file: CachedFile, quota: library.Quota) -> bool:
+        return tried(library.replace_image, gif.id, admin, file, quota, library.Reach.ALL)
+
+    quota = library.Quota(gifs=9, bytes=len(LARGE) + len(GIF))
+    assert tried_by_admin(files[1], quota)
+    quota = library.Quota(gifs=9, bytes=len(LARGE) - 1)
+    assert tried_by_admin(files[0], quota)
+    assert not tried_by_admin(cached(LARGE), quota)
+
+
+# The files that refused forms keep.
+
+
+def again(file: CachedFile) -> CachedFile:
+    """The file of a form that is sent again."""
+    return take_in_again(ImageUploader, cache_id(file, "somebody"), "somebody")
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
+    user, quota = someone(who), library.Quota(gifs=9, bytes=2 * len(GIF) + 10)
+    first = cached()
+    kept_uploads.keep(first, user, quota)
+    kept_uploads.keep(first, user, quota)  # refused once more
+    kept_uploads.keep(cached(), user, quota)
+
+    assert not tried(kept_uploads.keep, cached(), user, quota)
+    assert not tried(library.add_gif, cached(), user=user, quota=quota)
+    gif = library.add_gif(again(first), user=user, quota=quota)
+    assert not tried(library.add_gif, cached(), user=user, quota=quota)
+    library.delete_gif(gif.id, user)
+    assert tried(library.add_gif, cached(), user=user, quota=quota)
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_forms_refused_at_once_cannot_share_the_last_place(booted: Settings, who: str):
+    user, quota = someone(who), library.Quota(gifs=9, bytes=3 * len(GIF))
+    files = [cached() for _ in range(12)]
+    ready = threading.Barrier(12)
+
+    def keep(file: CachedFile) -> bool:
+        ready.wait()
+        return tried(kept_uploads.keep, file, user, quota)
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(keep, files)) == 3
+
+
+def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
+    quota = library.Quota(gifs=1, bytes=10**9)
+    library.add_gif(cached(), quota=quota)
+    file = cached()
+    kept_uploads.keep(file, None, quota)
+
+    assert not tried(library.add_gif, again(file), quota=quota)
+    assert KeptUpload.select().count() == 1
+    ours = Gif.get()
+    library.replace_image(ours.id, None, again(file), quota)
+    assert KeptUpload.select().count() == 0
+
+
+def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
+    old, young = cached(), cached()
+    for file in (old, young):
+        kept_uploads.keep(file, None, None)
+    hour_ago = now() - kept_uploads.MOST_AGE - timedelta(seconds=1)
+    KeptUpload.update(kept_at=hour_ago).where(KeptUpload.key == old.key).execute()
+
+    assert kept_uploads.forget_expired() == 1
+
+    assert (old.exists(), young.exists()) == (False, True)
+    assert [row.key for row in KeptUpload.select()] == [young.key]
+
+
+def test_a_kept_file_that_is_a_gifs_by_now_is_not_thrown_away(booted: Settings):
+    # Given a form that was refused, sent again and accepted, and (Back) sent and refused once more
+    ann = accounts.sign_up("ann@example.org", "correct horse")
+    first = cached()
+    kept_uploads.keep(first, ann, None)
+    text = cache_id(first, "ann")
+    gif = library.add_gif(take_in_again(ImageUploader, text, "ann"), user=ann)
+    kept_uploads.keep(take_in_again(ImageUploader, text, "ann"), ann, None)
+
+    # When the GIF still waits an hour later
+    KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()
+    assert kept_uploads.forget_expired() == 1
+
+    image = Gif.get_by_id(gif.id).image_tmp
+    assert image.exists()
+
+
+def test_a_replacement_that_fails_frees_nothing(new_stack: Callable[..., Stack]):
+    # Given a GIF that fills most of the quota
+    stack = new_stack(
+        GIFSTER_LIMITS__ENABLED="true", GIFSTER_LIMITS__BYTES_PER_USER=str(len(LARGE) + 5_000)
+    )
+    stack.start_worker()
+    stack.start_web()
+    gif_id = stack.upload(LARGE).json()["id"]
+    assert stack.finished(gif_id)["state"] == "ready"
+
+    # When a replacement of it cannot be decoded
+    files = {"image": ("b.gif", broken(), "image/gif")}
+    assert stack.client.put(f"/api/gifs/{gif_id}/image", files=files).status_code == 202
+    assert stack.finished(gif_id)["state"] == "failed"
+    assert stack.gif(gif_id)["image"]["bytes"] == len(LARGE)
+
+    # Then there is no room for another large one
+    assert stack.upload(LARGE).status_code == 403
+
+
+def broken() -> bytes:
+    """A GIF that is taken in, and cannot be decoded: the codes of its frame lead nowhere."""
+    small = bytearray(images.gif(size=(60, 40), durations=[50]))
+    start = small.index(b"\x2c", 800) if b"\x2c" in small[800:] else small.index(b"\x2c")
+    start += 12
+    for at in range(start, start + 40):
+        small[at] = 0xFF
+    return bytes(small)

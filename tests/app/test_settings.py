@@ -1,0 +1,115 @@
+"""Settings: the file, the environment, the profile; and what is refused, by name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gifster.app.settings import Queue, Settings, SettingsError, load
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text: str) -> None:
+    Path("settings.toml").write_text(text)
+
+
+def test_the_shipped_file_says_what_the_defaults_are():
+    assert load(ROOT / "settings.toml") == load(Path("none.toml")) == Settings()
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch):
+    write("[web]\nport = 1\nhost = '0.0.0.0'\n[queues]\ndefault = 1\nmail = 2")
+    monkeypatch.setenv("GIFSTER_WEB__PORT", "9000")
+    monkeypatch.setenv("GIFSTER_QUEUES__DEFAULT", "9")
+
+    settings = load()
+
+    assert (settings.web.port, settings.web.host) == (9000, "0.0.0.0")
+    assert settings.queues == {"default": Queue(weight=9), "mail": Queue(weight=2)}
+
+
+def test_durability_is_the_one_setting_outside_a_section(monkeypatch: pytest.MonkeyPatch):
+    write('durability = "os"')
+    assert load().durability == "os"
+
+    monkeypatch.setenv("GIFSTER_DURABILITY", "fsync")
+    assert load().durability == "fsync"
+
+    monkeypatch.setenv("GIFSTER_DURABILITY__LEVEL", "3")
+    with pytest.raises(SettingsError, match="GIFSTER_DURABILITY__LEVEL: no such setting"):
+        load()
+
+
+def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.MonkeyPatch):
+    assert load(ROOT / "settings.toml").auth.anonymous_uploads is False
+
+    monkeypatch.setenv("GIFSTER_PROFILE", "development")
+
+    assert load(ROOT / "settings.toml").auth.anonymous_uploads is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[web]\nprot = 1", "web.prot: no such key"),
+        ("[wbe]\nport = 1", "wbe: no such key"),
+        ("[web]\nport = 'a'", "web.port: .*integer"),
+        ("[web]\nport = 70000", "web.port: .*65535"),
+        ("[queues]\ndefault = 0", "queues.default.weight: .*greater than or equal to 1"),
+        ("[queues]\ndefault = -3", "queues.default"),
+        ("[queues]\n'de fault' = 5", "queues.de fault"),
+        ("[queues]\ndefault = 'much'", "queues.default.weight: .*integer"),
+        ("[queues]\ndefault = {wieght = 3}", "queues.default.wieght: no such key"),
+        ("[queues]\ndefault = {weight = 3, max = 0}", "queues.default.max: .*equal to 1"),
+        ("queues = {}", "queues: .*at least 1"),
+        ("[broker]\nurl = 'kafka://x'", "broker.url"),
+        ("[database]\nurl = 'mysql://x'", "database.url"),
+        ("durability = 'hope'", "durability: .*'fsync' or 'os'"),
+        ("[limits]\nupload = 'a lot'", 'limits.upload: .*must be like "10/hour"'),
+        ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies"),
+        ("[store]\nkind = 'ftp'", "store.kind"),
+        ("[recurring]\nclean_up = 'hourly'", "recurring.clean_up: .*5 fields"),
+        ("[recurring]\nx = {cron = '@daily', zone = 'UTC'}", "recurring.x.zone: no such key"),
+        ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),
+        ("[web", "settings.toml: "),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(text: str, message: str):
+    write(text)
+
+    with pytest.raises(SettingsError, match=message):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("GIFSTER_WEB__PORT", "many", "web.port"),
+        ("GIFSTER_WEB__PROT", "1", "web.prot: no such key"),
+        ("GIFSTER_WBE__PORT", "1", "GIFSTER_WBE__PORT: no such setting"),
+        ("GIFSTER_PORT", "1", "GIFSTER_PORT: no such setting"),
+        ("GIFSTER_WEB__TRUSTED_PROXIES", "127.0.0.1", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
+        ("GIFSTER_WEB__TRUSTED_PROXIES", "[127.0.0.1]", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
+        ("GIFSTER_WEB__HOSTS", "old.example.org", "GIFSTER_WEB__HOSTS: .*JSON"),
+        ("GIFSTER_PROFILE", "productoin", "there is no such profile .known: development"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=message):
+        load()
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        load().web.port = 1
+    assert "GIFSTER_WEB__PORT" not in os.environ

@@ -1,0 +1,102 @@
+"""S3 that is away: an upload is refused with a clear word, or accepted, and stored later."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gifster.uploads import S3Storage
+from tests import images, s3
+from tests.machine import eventually, files_below, free_port
+from tests.stack import Stack
+
+
+def settings(section: str, port: int) -> dict[str, str]:
+    return s3.settings(section, "gifs", f"http://127.0.0.1:{port}")
+
+
+def test_an_upload_that_cannot_be_cached_is_refused(new_stack: Callable[..., Stack]):
+    stack = new_stack(**settings("cache", free_port()))
+    stack.start_web()
+
+    refused = stack.upload(images.gif())
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+    assert refused.headers["Retry-After"] == "30"
+    assert stack.client.get("/api/gifs").json()["items"] == []
+    assert files_below(stack.folder / "tmp") == []
+    doctor = stack.run("gifster", "doctor")
+    assert doctor.returncode == 1
+    assert "cache" in doctor.stdout
+    assert "FAILS" in doctor.stdout
+
+
+def test_an_upload_is_stored_when_the_store_is_back(
+    new_stack: Callable[..., Stack], tmp_path: Path
+):
+    # Given a store that is away when an upload is accepted, and when a worker tries
+    port = free_port()
+    stack = new_stack(**settings("store", port))
+    stack.start_web()
+    stack.start_worker()
+    accepted = stack.upload(images.gif())
+    assert accepted.status_code == 202
+    gif_id = accepted.json()["id"]
+    eventually(lambda: " fail actor=store_asset" in stack.log("dramatiq-gifster.actors"))
+    assert stack.gif(gif_id)["state"] in ("queued", "processing")
+
+    # When it comes back
+    (tmp_path / "s3").mkdir()
+    with s3.running(tmp_path / "s3", port) as server:
+        bucket: S3Storage = server.storage("gifs")
+        done = stack.finished(gif_id, within=60)
+
+        assert done["state"] == "ready"
+        assert len(list(bucket.walk())) == 4
+        eventually(lambda: files_below(stack.var / "cache") == [])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 1 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_cache_is_said_so_and_takes_what_fits(
+    new_stack: Callable[..., Stack], small_disk: Path
+):
+    stack = new_stack(GIFSTER_CACHE__ROOT=str(small_disk))
+    stack.start_web()
+
+    refused = stack.upload(images.noisy_gif((1000, 500), 4))
+    assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
+    assert files_below(small_disk) == []
+    assert stack.client.get("/api/gifs").json()["items"] == []
+
+    assert stack.upload(images.gif()).status_code == 202
+
+
+def test_a_full_store_holds_an_upload_up_and_loses_nothing(
+    new_stack: Callable[..., Stack], small_disk: Path
+):
+    stack = new_stack(GIFSTER_STORE__ROOT=str(small_disk))
+    (small_disk / "ballast").write_bytes(bytes(1000 * 1024))
+    stack.start_web()
+    stack.start_worker()
+    gif_id = stack.upload(images.noisy_gif((180, 180), 4)).json()["id"]
+    eventually(lambda: "No space left on device" in stack.log("dramatiq-gifster.actors"))
+    assert files_below(small_disk) == ["ballast"]
+
+    (small_disk / "ballast").unlink()
+
+    assert stack.finished(gif_id, within=60)["state"] == "ready"

@@ -1,0 +1,275 @@
+"""What crashes leave behind is found and mended, and nothing else is touched."""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from gifster.jobs import Job
+from gifster.uploads import sweep
+from gifster.uploads.cache import CacheWriter
+from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.sweep import Findings
+from tests import images
+from tests.machine import eventually, files_below
+from tests.stack import Stack
+from tests.uploads.framework import Application, AvatarUploader, Company, Person
+
+GIF = images.gif((80, 60))
+NOTHING = Findings()
+
+
+def person() -> Person:
+    made = Person(name="Ann")
+    made.avatar = GIF
+    made.save()
+    return made
+
+
+def sweep_old(*, repair: bool = True) -> Findings:
+    """A sweep to which everything that is there is old."""
+    return sweep(repair=repair, min_age_s=-60)
+
+
+def test_a_sound_library_has_nothing_to_find(application: Application):
+    # Given uploads that are stored, waiting, and stored without a worker
+    person()
+    application.work()
+    person()
+    company = Company(name="Acme")
+    company.logo = images.still("PNG", (60, 40))
+    company.save()
+    before = application.cached, application.stored
+
+    assert sweep_old() == NOTHING
+    assert (application.cached, application.stored) == before
+
+
+def test_a_cached_file_without_a_row_goes_when_it_is_old(application: Application):
+    # Given a web process that was killed between the cache and the commit
+    writer = CacheWriter(AvatarUploader, "a.gif")
+    writer.write(GIF)
+    cached = writer.finish()
+    assert sweep(repair=True) == NOTHING
+
+    expected = Findings(abandoned=[f"cache:{cached.key}"])
+    assert sweep_old(repair=False) == expected
+    assert application.cached
+    assert sweep_old() == expected
+    assert application.cached == []
+
+
+def test_a_half_written_file_goes_when_it_is_old(application: Application):
+    # Given a web process that was killed in the middle of an upload
+    writer = CacheWriter(AvatarUploader, "a.gif")
+    writer.write(GIF)
+    assert sweep(repair=True) == NOTHING
+
+    assert len(sweep_old().abandoned) == 1
+    assert application.cached == []
+
+
+def test_a_stored_file_without_a_row_goes_when_it_is_old(application: Application):
+    person()
+    application.work()
+    Person.delete().execute()  # not by delete_instance(): nobody told the framework
+    assert sweep(repair=True) == NOTHING
+
+    assert len(sweep_old().orphans) == 2
+    assert application.stored == []
+
+
+def test_what_a_pending_upload_has_stored_so_far_is_left_alone(application: Application):
+    # Given a worker that was killed after it had stored the files and before it said so
+    made = person()
+    application.deliver(application.jobs()[0])
+    stored = application.stored
+    waiting = {"avatar": None, "avatar_tmp": made.avatar_tmp, "avatar_state": "processing"}
+    Person.update(**waiting).execute()
+    found = sweep_old()
+
+    assert found.orphans == []
+    assert application.stored == stored
+
+
+def test_a_row_whose_file_is_gone_is_reported(application: Application):
+    made = person()
+    application.work()
+    stored = Person.get_by_id(made.id).avatar.stored
+    application.store.delete(stored.key)
+
+    assert sweep(repair=True) == Findings(missing=[f"store:{stored.key}"])
+
+
+def test_an_upload_without_a_job_gets_one(application: Application):
+    made = person()
+    Job.delete().execute()
+
+    assert sweep(repair=False) == Findings(stuck=[f"person {made.id} avatar"])
+    assert application.jobs() == []
+    sweep(repair=True)
+    application.work()
+
+    assert Person.get_by_id(made.id).avatar_state == "ready"
+
+
+def test_an_upload_that_has_failed_is_not_stuck(application: Application):
+    made = person()
+    Job.delete().execute()
+    Person.update(avatar_state="failed").where(Person.id == made.id).execute()
+
+    assert sweep(repair=True) == NOTHING
+
+
+def test_work_folders_of_killed_workers_go_when_they_are_old(application: Application):
+    folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+    (folder / "thumb").write_bytes(b"half")
+    other = Path(tempfile.mkdtemp(prefix="somebody-elses-"))
+    assert sweep(repair=True) == NOTHING
+
+    assert sweep_old() == Findings(abandoned=[f"temporary:{folder.name}"])
+    assert not folder.exists()
+    assert other.exists()
+
+
+def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    done = stack.finished(stack.upload(images.gif()).json()["id"])
+    clean = stack.run("gifster", "fsck", "--older-than", "0")
+    assert (clean.returncode, clean.stdout) == (0, "0 abandoned, 0 orphans, 0 missing, 0 stuck\n")
+
+    # Given a stray file in the store, one of somebody else's, and one that somebody has removed
+    stray = stack.var / "store" / "gifs" / "nobody" / "0123456789abcdef" / "small.gif"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"GIF89a")
+    other = stack.var / "store" / "stray.gif"
+    other.write_bytes(b"GIF89a")
+    [thumb] = [f for f in files_below(stack.var / "store") if f.endswith("thumb.gif")]
+    (stack.var / "store" / thumb).unlink()
+
+    found = stack.run("gifster", "fsck", "--older-than", "0")
+    assert found.returncode == 1
+    assert "orphans    store:gifs/nobody/0123456789abcdef/small.gif" in found.stdout
+    assert "left alone store: 1 file, such as stray.gif: not a key" in found.stdout
+    assert ", 1 left alone" in found.stdout.splitlines()[-1]
+    assert f"missing    store:gifs/{done['id']}/" in found.stdout
+    assert stray.exists()
+
+    mended = stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+    assert mended.returncode == 1  # what is missing cannot be mended
+    assert "small.gif  stored, and no row names it (mended)" in mended.stdout
+    assert not stray.exists()
+    assert other.exists()
+    again = stack.run("gifster", "fsck", "--older-than", "0").stdout
+    assert [line[:10] for line in again.splitlines()[:-1]] == ["missing   ", "left alone"]
+
+
+def test_fsck_removes_many_files_by_force_only(new_stack: Callable[..., Stack]):
+    # Given more stored files that no row names than a sweep should remove unasked
+    stack = new_stack()
+    for number in range(101):
+        stray = stack.var / "store" / "gifs" / str(number) / "0123456789abcdef" / "thumb.gif"
+        stray.parent.mkdir(parents=True)
+        stray.write_bytes(b"GIF89a")
+
+    held = stack.run("gifster", "fsck", "--repair", "--older-than", "0")
+    assert held.returncode == 1
+    assert "(mended)" not in held.stdout
+    assert "101 of the storage's 101 files" in held.stdout
+    assert held.stdout.splitlines()[-1].endswith("101 held back")
+    assert len(files_below(stack.var / "store")) == 101
+
+    # And the scheduler's sweep says so, in the log and in /metrics
+    stack.start_worker()
+    stack.start_web()
+    for name in files_below(stack.var / "store"):
+        os.utime(stack.var / "store" / name, (0, 0))
+    assert stack.run("python", "-c", SWEEP_NOW).returncode == 0
+    eventually(lambda: "[ERROR] swept abandoned=0 orphans=101" in worker_log(stack))
+    assert "[ERROR] sweep left alone store: 101 files" in worker_log(stack)
+    assert "held_back=101" in worker_log(stack)
+    assert 'findings{kind="held_back"} 101.0' in stack.client.get("/metrics").text
+
+    assert stack.run("gifster", "fsck", "--force").returncode == 2
+    forced = stack.run("gifster", "fsck", "--repair", "--force", "--older-than", "0")
+    assert forced.returncode == 0
+    assert forced.stdout.count("(mended)") == 101
+    assert files_below(stack.var / "store") == []
+
+
+def test_fsck_sends_what_is_stuck_to_our_broker(new_stack: Callable[..., Stack]):
+    # Given an upload that waits, and whose job is gone
+    stack = new_stack()
+    stack.start_web()
+    stack.upload(images.gif())
+    with sqlite3.connect(stack.var / "gifster.db") as database:
+        database.execute("DELETE FROM outbox")
+    broker = redis.Redis.from_url(stack.environment["GIFSTER_BROKER__URL"])
+    assert broker.llen("dramatiq:carrierwave") == 1
+
+    mended = stack.run("gifster", "fsck", "--repair")
+
+    assert mended.returncode == 0, mended.stderr
+    assert "1 stuck" in mended.stdout
+    assert broker.llen("dramatiq:carrierwave") == 2
+
+
+def test_a_file_stored_while_the_sweep_looks_is_not_missing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that stores an upload just after the storages were listed
+    made = person()
+    walk = application.store.walk
+
+    def walk_then_store():
+        listed = list(walk())
+        application.work()
+        return iter(listed)
+
+    monkeypatch.setattr(application.store, "walk", walk_then_store)
+
+    assert sweep(repair=True) == NOTHING
+    assert Person.get_by_id(made.id).avatar_state == "ready"
+
+
+def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_worker()
+    script = """
+from gifster import jobs, scheduler
+from gifster.app import boot, settings
+from gifster.app.database import db
+loaded = settings.load()
+boot.boot(loaded)
+for _ in range(3):  # three schedulers, of which none has looked yet
+    scheduler.look_at_the_clock(scheduler.recurring_jobs(loaded))
+with db.connection_context():
+    jobs.RecurringJob.update(next_at=1).execute()
+for _ in range(3):
+    scheduler.look_at_the_clock(scheduler.recurring_jobs(loaded))
+"""
+    assert stack.run("python", "-c", script).returncode == 0
+
+    eventually(lambda: "swept abandoned=0 orphans=0 missing=0 stuck=0" in worker_log(stack))
+    assert worker_log(stack).count(" start actor=clean_up") == 1
+
+
+#: What the scheduler has done every hour.
+SWEEP_NOW = """
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue("clean_up", unique="clean_up")
+"""
+
+
+def worker_log(stack: Stack) -> str:
+    return stack.log("dramatiq-gifster.actors")

@@ -1,0 +1,101 @@
+"""The tutorial, followed as a newcomer would: every block is run, in order, in a fresh folder.
+
+A fence's first word is its language, the second what is done with it: `file=` writes a file,
+`background` is a terminal that stays open, `skip` is not run. A `text` block is what the block
+before it prints; `…` stands for anything.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.machine import BIN, eventually, free_port
+
+TUTORIAL = Path(__file__).parent.parent.parent / "docs" / "tutorial.md"
+FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Terminals:
+    """A newcomer's terminals, all in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",  # into a file Python would keep what it says
+        }
+        self.open: list[subprocess.Popen[bytes]] = []
+
+    def run(self, commands: str) -> str:
+        done = subprocess.run(
+            ["sh", "-ec", commands],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def start(self, command: str) -> None:
+        # Of the workers only the last is kept, as the tutorial says
+        for process in self.open[1:]:
+            self._stop(process)
+        log = (self.folder / f"terminal-{len(self.open)}.log").open("ab")
+        process = subprocess.Popen(
+            f"exec {command}",
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.open.append(process)
+        eventually(lambda: re.search(r"ready for action|PING|[Ss]tarted|running", self.log()))
+
+    def log(self) -> str:
+        return (self.folder / f"terminal-{len(self.open) - 1}.log").read_text()
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+    def close(self) -> None:
+        for process in reversed(self.open):
+            self._stop(process)
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Terminals]:
+    made = Terminals(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_tutorial_works_as_it_is_written(terminals: Terminals):
+    text = TUTORIAL.read_text().replace("6399", str(free_port()))
+    blocks = FENCE.findall(text)
+    assert len(blocks) > 15
+
+    commands, output = "", ""
+    for language, what, content in blocks:
+        if language == "python":
+            (terminals.folder / what.removeprefix("file=")).write_text(content)
+        elif language == "sh" and what == "background":
+            terminals.start(content.strip())
+        elif language == "sh" and not what:
+            commands, output = content, terminals.run(content)
+            assert "Traceback" not in output, output
+        elif language == "text":
+            expected = re.compile(re.escape(content.strip()).replace("…", "[^ ]+"))
+            # What a worker does takes a moment: a newcomer would look again.
+            last = commands.strip().splitlines()[-1]
+            eventually(lambda: expected.search(output) or expected.search(terminals.run(last)))  # noqa: B023

@@ -1,0 +1,153 @@
+"""The `gifster` command: doctor, migrate, demo, and its errors, never with a traceback."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.machine import eventually
+from tests.stack import Stack
+
+
+@pytest.fixture
+def bare(tmp_path: Path, broker_url: str) -> Stack:
+    """A folder in which nothing has been done yet."""
+    return Stack(tmp_path, broker_url)
+
+
+def test_doctor_says_that_all_is_well(new_stack: Callable[..., Stack]):
+    result = new_stack().run("gifster", "doctor")
+
+    assert result.returncode == 0, result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [
+        [name, "ok"]
+        for name in (
+            "broker",
+            "database",
+            "cache",
+            "store",
+            "privacy",
+            "mail",
+            "workers",
+            "scheduler",
+        )
+    ]
+    assert lines[0][2] == "PONG"
+    assert lines[1][2] == "Sqlite"
+
+
+ENQUEUE = """
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue("nobody_knows_it", queue="carrierwave")
+    jobs.Job.update(created_at=1, send_at=1).execute()
+"""
+
+
+def test_doctor_misses_workers_and_a_scheduler_where_something_waits(
+    new_stack: Callable[..., Stack],
+):
+    # Given a job that has waited for long
+    stack = new_stack()
+    assert stack.run("python", "-c", ENQUEUE).returncode == 0
+    result = stack.run("gifster", "doctor")
+    assert result.returncode == 1
+    assert "1 jobs wait in carrierwave" in result.stdout
+    assert "start one: `gifster scheduler`" in result.stdout
+
+    # I expect both to be found when they are there
+    stack.start_worker()
+    stack.start("gifster", "scheduler")
+    checked = eventually(lambda: (r := stack.run("gifster", "doctor")).returncode == 0 and r.stdout)
+    assert "1 running, with 2 threads" in checked
+    assert "nothing is overdue" in checked
+
+    # And a job that no worker knows to be kept, with the reason, for one that does
+    eventually(lambda: "ActorNotFound" in stack.run("gifster", "jobs", "list").stdout)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("GIFSTER_BROKER__URL", "redis://127.0.0.1:1/0", "broker"),
+        ("GIFSTER_BROKER__URL", "", "broker"),
+        ("GIFSTER_DATABASE__URL", "postgresql://nobody@127.0.0.1:1/none", "database"),
+        ("GIFSTER_DATABASE__URL", "sqlite:///other.db", "database"),
+        ("GIFSTER_CACHE__ROOT", "/proc/none", "cache"),
+        ("GIFSTER_STORE__ROOT", "/proc/none", "store"),
+        ("GIFSTER_MAIL__URL", "smtp://127.0.0.1:1", "mail"),
+    ],
+)
+def test_doctor_names_what_fails(
+    new_stack: Callable[..., Stack], variable: str, value: str, name: str
+):
+    stack = new_stack()
+    stack.environment[variable] = value
+
+    result = stack.run("gifster", "doctor")
+
+    assert result.returncode == 1
+    failing = [line.split()[0] for line in result.stdout.splitlines() if "FAILS" in line]
+    assert failing == [name]
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_migrate_can_be_run_again(bare: Stack):
+    assert "applied 0001_first_tables" in bare.run("gifster", "migrate").stdout
+    assert "up to date" in bare.run("gifster", "migrate").stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["web", "worker", "scheduler", "migrate", "doctor", "dev", "demo"]
+)
+def test_wrong_settings_are_a_clear_error_everywhere(bare: Stack, command: str):
+    bare.environment["GIFSTER_WEB__PROT"] = "1"
+
+    result = bare.run("gifster", command)
+
+    assert result.returncode == 1
+    assert "web.prot: no such key" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_workers_without_settings_say_what_to_do(bare: Stack):
+    del bare.environment["GIFSTER_BROKER__URL"]
+
+    result = bare.run("dramatiq", "gifster.actors", "--queues", "default", "carrierwave")
+
+    assert result.returncode != 0
+    assert "run `make dev`, or set broker.url" in result.stdout + result.stderr
+
+
+def test_the_demo_uploads_gifs_that_become_ready(stack: Stack):
+    before = len(stack.client.get("/api/gifs", params={"tag": "demo"}).json()["items"])
+
+    result = stack.run("gifster", "demo", "--count", "4")
+
+    assert result.returncode == 0, result.stderr
+
+    def items() -> list[dict]:
+        return stack.client.get("/api/gifs", params={"tag": "demo"}).json()["items"]
+
+    eventually(lambda: len(items()) == before + 4)
+    eventually(lambda: all(item["state"] == "ready" for item in items()))
+    assert all(item["image"]["frames"] == 24 for item in items())
+
+
+def test_the_demo_says_when_nothing_answers(bare: Stack):
+    result = bare.run("gifster", "demo", "--port", "1")
+
+    assert result.returncode == 1
+    assert "start one with `make dev`" in result.stderr
+
+
+def test_every_command_has_a_help_text(bare: Stack):
+    listed = bare.run("gifster", "--help").stdout.partition("Commands:")[2].splitlines()
+
+    commands = [line.split()[0] for line in listed if line.strip()]
+    assert {"dev", "web", "worker", "scheduler", "migrate", "doctor", "demo"} <= set(commands)
+    assert all(len(line.split()) > 2 for line in listed if line.strip())

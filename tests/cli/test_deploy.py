@@ -1,0 +1,47 @@
+"""`deploy/`: what the units and the Procfile start is there, and systemd takes the units."""
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.machine import BIN
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+UNITS = sorted(DEPLOY.glob("*.service"))
+COMMANDS = {"web", "worker", "scheduler"}
+
+
+def test_the_procfile_and_the_units_start_the_same():
+    lines = [line.split(": ") for line in (DEPLOY / "Procfile").read_text().splitlines()]
+    assert dict(lines) == {c: f"gifster {c}" for c in COMMANDS}
+
+    started = set()
+    for unit in UNITS:
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        parser.optionxform = str
+        parser.read(unit)
+        program, command = parser["Service"]["ExecStart"].split()
+        assert program.endswith("/gifster")
+        assert subprocess.run([BIN / "gifster", command, "--help"], check=False).returncode == 0
+        started.add(command)
+    assert started == COMMANDS
+
+
+def test_systemd_takes_the_units(tmp_path: Path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd is installed")
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    for path in DEPLOY.glob("gifster*"):
+        text = path.read_text().replace("/srv/gifster", str(tmp_path))
+        (tmp_path / path.name).write_text(text.replace("User=gifster", "User=root"))
+
+    paths = [str(path) for path in sorted(tmp_path.glob("gifster*"))]
+    result = subprocess.run(
+        ["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False
+    )
+
+    said = [line for line in result.stderr.splitlines() if "gifster" in line]
+    assert (result.returncode, said) == (0, [])

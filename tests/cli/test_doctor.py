@@ -1,0 +1,88 @@
+"""`gifster doctor` and storages: whether they keep what they are sent, and what it says if not."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gifster.app import settings
+from gifster.cli.doctor import checks
+from tests.stack import Stack
+from tests.uploads import plain_s3
+from tests.uploads.plain_s3 import PlainS3
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PlainS3]:
+    with plain_s3.running(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def check(tmp_path: Path, server: PlainS3, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What the doctor says of a storage that is on the server."""
+    monkeypatch.chdir(tmp_path)
+
+    def checked(name: str = "store", **keys: str) -> str:
+        variables = server.settings(name)
+        variables |= {f"GIFSTER_{name}__{key}".upper(): value for key, value in keys.items()}
+        with monkeypatch.context() as environment:
+            for variable, value in variables.items():
+                environment.setenv(variable, value)
+            return dict(checks(settings.load()))[name]()
+
+    return checked
+
+
+def test_files_are_read_back_and_fetched_as_browsers_do(check: Callable[..., str], server: PlainS3):
+    assert check() == f"written, read back, fetched from {server.url}, removed, also in parts"
+    assert check("cache") == "written, read back, removed, also in parts"
+    assert server.files == {}
+
+
+def test_a_server_that_knows_no_trailers_is_named_with_what_to_set(
+    new_stack: Callable[..., Stack], server: PlainS3
+):
+    stack = new_stack(**server.settings("store"), GIFSTER_STORE__CHECKSUMS="when_supported")
+
+    result = stack.run("gifster", "doctor")
+
+    assert result.returncode == 1
+    said = " ".join(result.stdout.split())
+    assert "store FAILS S3 bucket 'bucket': the server was sent 1,024 bytes of doctor/" in said
+    assert 'the framing of aws-chunked with the file, so set checksums = "when_required"' in said
+    assert server.files == {}
+
+
+def test_damage_is_found_byte_by_byte(check: Callable[..., str], server: PlainS3):
+    server.keeps = lambda body: body[:9] + bytes([body[9] ^ 1]) + body[10:]
+    with pytest.raises(RuntimeError, match="not what is read back: byte 10 is the first that diff"):
+        check()
+
+    # A server that damages only files that come in parts
+    server.keeps = lambda body: body if len(body) == 1024 and not server.parts else body[::-1]
+    with pytest.raises(RuntimeError, match="not what is read back: byte 1 is the first"):
+        check()
+    assert server.files == {}
+
+
+def test_a_type_that_is_lost_on_the_way_is_named(check: Callable[..., str], server: PlainS3):
+    server.serves_as = "text/plain"
+
+    with pytest.raises(RuntimeError, match="serves text/plain for what was written as image/gif"):
+        check()
+
+
+def test_an_address_that_leads_elsewhere_is_an_error_and_one_out_of_reach_is_not(
+    check: Callable[..., str], server: PlainS3
+):
+    with pytest.raises(RuntimeError, match=rf"{server.url} answers 404 to the URL of a file"):
+        check(base_url=f"{server.url}/other")
+
+    assert "not fetched from https://127.0.0.1:1 (" in check(base_url="https://127.0.0.1:1")
+    assert server.files == {}
+
+
+def test_a_file_of_authorities_that_is_not_there_is_named(check: Callable[..., str]):
+    with pytest.raises(Exception, match=r"ca_file other\.pem is no file"):
+        check(ca_file="other.pem")

@@ -1,0 +1,178 @@
+"""`gifster storage copy` and `gifster versions recreate`, against a running Gifster."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gifster.uploads import LocalStorage
+from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
+from gifster.uploads.testing import MemoryStorage, keep
+from tests import images
+from tests.machine import eventually, files_below
+from tests.s3 import S3Server
+from tests.stack import Stack
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in files_below(folder)
+    }
+
+
+def test_a_library_moves_to_s3_while_it_is_in_use(
+    new_stack: Callable[..., Stack], s3_server: S3Server
+):
+    # Given a library on the disk, and a bucket beside it
+    bucket = s3_server.settings("store")
+    stack = new_stack(**bucket | {"GIFSTER_STORE__KIND": "local"})
+    web = stack.start_web()
+    worker = stack.start_worker()
+    ids = [stack.upload(images.gif((300, 200), [40] * n)).json()["id"] for n in (3, 4, 5)]
+    assert all(stack.finished(gif_id)["state"] == "ready" for gif_id in ids)
+
+    # When it is copied, used on, switched over, and copied once more
+    copy = ("gifster", "storage", "copy", "--from", "local", "--to", "s3")
+    first = stack.run(*copy)
+    assert (first.returncode, first.stdout) == (
+        0, "12 copied, 0 there, 0 gone, 0 by earlier runs\n",
+    ), first.stderr  # fmt: skip
+    later = stack.upload(images.gif((300, 200), [40] * 6)).json()["id"]
+    assert stack.finished(later)["state"] == "ready"
+    for process in (web, worker):
+        process.terminate()
+        process.wait(20)
+    stack.environment["GIFSTER_STORE__KIND"] = "s3"
+    stack.start_web()
+    stack.start_worker()
+    second = stack.run(*copy)
+    assert second.stdout == "4 copied, 0 there, 0 gone, 12 by earlier runs\n"
+
+    # Then every file is there, byte for byte, and a browser finds it
+    folder = s3_server.folder(bucket["GIFSTER_STORE__BUCKET"])
+    assert hashes(folder) == hashes(stack.var / "store")
+    for gif_id in [*ids, later]:
+        gif = stack.gif(gif_id)
+        content = httpx.get(gif["image"]["url"]).content
+        assert hashlib.sha256(content).hexdigest() == gif["image"]["sha256"]
+    new = stack.finished(stack.upload(images.gif()).json()["id"])
+    assert httpx.get(new["versions"]["thumb"]["url"]).status_code == 200
+    page = stack.client.get("/")
+    assert s3_server.url in page.headers["Content-Security-Policy"]
+    assert stack.run("gifster", "fsck", "--older-than", "0").stdout.startswith("0 abandoned")
+    assert "store" in stack.run("gifster", "doctor").stdout
+
+    # And a copy without the journal looks at the files themselves
+    (stack.var / "storage-copy-local-s3.done").unlink()
+    assert stack.run(*copy).stdout == "0 copied, 16 there, 0 gone, 0 by earlier runs\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", "s3", "--to", "s3"), "--from and --to are the same"),
+        (("--from", "local", "--to", "s3"), "store.bucket is not set"),
+        (("--from", "local", "--to", "ftp"), "'ftp' is not one of"),
+    ],
+)
+def test_a_copy_that_makes_no_sense_is_refused(
+    new_stack: Callable[..., Stack], arguments: tuple[str, ...], said: str
+):
+    refused = new_stack().run("gifster", "storage", "copy", *arguments)
+
+    assert refused.returncode != 0
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_unreachable_bucket_is_said_in_a_line(new_stack: Callable[..., Stack]):
+    stack = new_stack(
+        GIFSTER_STORE__BUCKET="b", GIFSTER_STORE__ENDPOINT_URL="http://127.0.0.1:9",
+        GIFSTER_STORE__ACCESS_KEY_ID="k", GIFSTER_STORE__SECRET_ACCESS_KEY="s",
+        GIFSTER_STORE__REGION="us-east-1",
+    )  # fmt: skip
+
+    refused = stack.run("gifster", "storage", "copy", "--from", "s3", "--to", "local")
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("gifster: S3 bucket 'b'")
+    assert refused.stderr.count("\n") == 1
+
+
+class Forgetful(MemoryStorage):
+    """Keeps the first copies wrongly."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        super().upload(source, key, content_type)
+        if self.times:
+            self.times -= 1
+            self.files[key] += b"?"
+
+
+def test_a_copy_that_comes_wrong_is_made_again(tmp_path: Path):
+    source = LocalStorage(tmp_path / "store")
+    keep(source, "a.gif", b"content")
+    journal = tmp_path / "journal"
+
+    target = Forgetful(1)
+    assert [copied.outcome for copied in copy_all(source, target, ["a.gif"], journal)] == ["copied"]
+    assert target.files == {"a.gif": b"content"}
+    assert journaled(journal) == {"a.gif"}
+
+    with pytest.raises(CopyDiffers, match=r"a\.gif"):
+        list(copy_all(source, Forgetful(2), ["a.gif"], tmp_path / "other"))
+    assert journaled(tmp_path / "other") == set()
+
+
+def test_a_file_deleted_meanwhile_is_no_error(tmp_path: Path):
+    source = LocalStorage(tmp_path / "store")
+
+    [copied] = copy_all(source, MemoryStorage(), ["a.gif"], tmp_path / "journal")
+
+    assert copied.outcome == "gone"
+    assert journaled(tmp_path / "journal") == set()
+
+
+def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    ids = [stack.upload(images.gif((300, 200))).json()["id"] for _ in range(3)]
+    before = [stack.finished(gif_id)["versions"]["thumb"]["url"] for gif_id in ids]
+
+    one = stack.run("gifster", "versions", "recreate", ids[0], "--only", "thumb")
+    assert (one.returncode, one.stdout) == (0, "1 jobs enqueued, 0 were waiting already\n")
+    every = stack.run("gifster", "versions", "recreate")
+    assert (every.returncode, every.stdout) == (0, "3 jobs enqueued, 0 were waiting already\n")
+
+    after = [stack.gif(gif_id)["versions"]["thumb"]["url"] for gif_id in ids]
+    assert not set(before) & set(after)
+    assert all(stack.client.get(url).status_code == 200 for url in after)
+    eventually(lambda: len(files_below(stack.var / "store")) == 12)
+    unknown = stack.run("gifster", "versions", "recreate", "--only", "huge")
+    assert unknown.returncode == 1
+    assert "ImageUploader has no version 'huge'" in unknown.stderr
+
+
+def test_versions_that_cannot_be_made_are_listed(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    gif_id = stack.upload(images.gif((300, 200))).json()["id"]
+    stack.finished(gif_id)
+    [original] = [f for f in files_below(stack.var / "store") if f.endswith("original.gif")]
+    (stack.var / "store" / original).write_bytes(b"GIF89a, and then no more")
+
+    failed = stack.run("gifster", "versions", "recreate")
+
+    assert failed.returncode == 1
+    assert "The GIF is damaged" in failed.stderr
+    assert stack.gif(gif_id)["state"] == "ready"
+    assert stack.client.get(stack.gif(gif_id)["versions"]["thumb"]["url"]).status_code == 200

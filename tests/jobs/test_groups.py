@@ -1,0 +1,271 @@
+"""Fair shares: one group's many jobs do not hold up another's one."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dramatiq
+import peewee
+import pytest
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from gifster import jobs
+from gifster.jobs import Job, Share
+from gifster.jobs.brokers.fair import Turns
+from gifster.jobs.brokers.fetched import Fetched
+from gifster.jobs.groups import release, release_all
+from gifster.jobs.relay import relay
+from gifster.uploads.testing import inline_jobs
+from tests.machine import eventually
+
+
+class Log:
+    """What began, in order, and what has ended; jobs named "slow" wait for the gate."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.ended: list[str] = []
+        self.gate = threading.Semaphore(0)
+
+    def count(self, name: str) -> int:
+        return self.began.count(name)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[peewee.SqliteDatabase]:
+    made = peewee.SqliteDatabase(
+        tmp_path / "jobs.db", pragmas={"journal_mode": "wal", "synchronous": 0}, timeout=15
+    )
+    with made.bind_ctx(jobs.TABLES):
+        made.create_tables(jobs.TABLES)
+        made.bind(jobs.TABLES)
+        yield made
+    made.close()
+
+
+@pytest.fixture
+def log(broker_url: str, database: peewee.SqliteDatabase) -> Log:
+    log = Log()
+    jobs.connect(broker_url, max_per_group=6)
+    declare(log)
+    return log
+
+
+def declare(log: Log) -> None:
+    @dramatiq.actor(max_retries=0)
+    def work(name: str, slow: bool = False) -> None:
+        log.began.append(name)
+        if slow:
+            log.gate.acquire(timeout=20)
+        log.ended.append(name)
+
+    @dramatiq.actor(max_retries=3, min_backoff=600_000)
+    def fail(name: str) -> None:
+        log.began.append(name)
+        raise RuntimeError(name)
+
+
+@pytest.fixture
+def worker(log: Log) -> Iterator[Callable[..., dramatiq.Worker]]:
+    workers: list[dramatiq.Worker] = []
+
+    def start(threads: int = 4) -> dramatiq.Worker:
+        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=threads)
+        made.start()
+        workers.append(made)
+        return made
+
+    yield start
+    for _ in range(100):
+        log.gate.release()
+    for made in workers:
+        made.stop()
+
+
+def enqueue(name: str, times: int = 1, *, slow: bool = False) -> None:
+    for _ in range(times):
+        jobs.enqueue("work", name, slow, group=name)
+
+
+def waiting(url: str) -> int:
+    return redis.Redis.from_url(url).hlen("dramatiq:default.msgs")
+
+
+def test_a_group_with_many_slow_jobs_leaves_a_thread_to_the_others(log: Log, worker):
+    enqueue("ann", 30, slow=True)
+    worker(threads=4)
+    eventually(lambda: log.count("ann") == 3)
+
+    # When others come, who has many jobs, too, and who has one
+    enqueue("bob", 20)
+    enqueue("cid")
+
+    eventually(lambda: log.count("bob") == 20 and log.count("cid") == 1)
+    assert log.count("ann") == 3
+    # … before the second handful of Ann's, and without her jobs being lost
+    for _ in range(30):
+        log.gate.release()
+    eventually(lambda: log.ended.count("ann") == 30)
+    eventually(lambda: not Job.select().exists())
+
+
+def test_of_many_in_a_row_the_next_free_thread_is_for_who_has_none(log: Log, worker):
+    enqueue("ann", 5, slow=True)
+    enqueue("bob", 5, slow=True)
+    worker(threads=4)
+    eventually(lambda: len(log.began) == 4)
+    before = list(log.began)
+    enqueue("cid", slow=True)
+
+    log.gate.release()
+
+    eventually(lambda: len(log.began) == 5)
+    assert log.began[4] == "cid"
+    assert {before.count("ann"), before.count("bob")} == {2}
+
+
+def test_few_jobs_of_a_group_are_with_the_broker_at_once(log: Log, broker_url: str, worker):
+    enqueue("ann", 30)
+    assert waiting(broker_url) == 6
+    assert Job.select().where(Job.held).count() == 24
+
+    worker(threads=2)
+
+    eventually(lambda: log.ended.count("ann") == 30)
+    eventually(lambda: not Job.select().exists())
+
+
+def test_jobs_without_a_group_all_go(log: Log, broker_url: str):
+    for _ in range(30):
+        jobs.enqueue("work", "somebody")
+
+    assert waiting(broker_url) == 30
+
+
+def test_a_rollback_holds_and_sends_nothing(log: Log, database, broker_url: str):
+    with suppress(RuntimeError), jobs.transaction(database):
+        enqueue("ann", 10)
+        raise RuntimeError
+
+    assert not Job.select().exists()
+    assert waiting(broker_url) == 0
+
+
+def test_the_relay_lets_go_what_nobody_else_does(log: Log, broker_url: str):
+    # Given a worker that died between the end of a job and letting the next one go
+    enqueue("ann", 10)
+    Job.delete().where(~Job.held).execute()
+    assert jobs.relay() == 4
+
+    assert not Job.select().where(Job.held).exists()
+    assert waiting(broker_url) == 10
+    assert release_all() == 0
+
+
+def test_the_relay_sends_no_more_than_there_is_room_for(log: Log, broker_url: str):
+    enqueue("ann", 20)
+    Job.update(send_at=0).execute()
+
+    # When all are due, as after a broker lost its data
+    jobs.relay()
+
+    assert Job.select().where(Job.held).count() == 14
+    assert waiting(broker_url) == 12  # a second copy of each that had been sent
+
+
+def test_jobs_that_wait_for_their_next_attempt_keep_nobody_from_going(log: Log, worker):
+    for _ in range(12):
+        jobs.enqueue("fail", "ann", group="ann")
+    enqueue("ann")
+
+    worker(threads=2)
+
+    eventually(lambda: log.ended == ["ann"])
+
+
+def test_a_job_that_is_given_up_lets_the_next_one_go(log: Log, worker):
+    for _ in range(10):
+        jobs.enqueue("nobody", group="ann")  # an actor that is not known
+    Job.update(failed_at=time.time()).where(~Job.held).execute()
+
+    assert release("ann", "default") == 4
+
+
+def test_inline_jobs_are_all_done_also_in_one_transaction(log: Log, database):
+    with inline_jobs(), jobs.transaction(database):
+        enqueue("ann", 40)
+
+    assert log.ended.count("ann") == 40
+
+
+def test_another_broker_holds_jobs_as_well(database, broker_url: str):
+    # Given Dramatiq's stub broker, with the middleware that outbox rows need
+    middleware = jobs.connect(broker_url).middleware
+    broker = StubBroker(middleware=list(middleware))
+    broker.max_per_group = 6
+    dramatiq.set_broker(broker)
+    broker.emit_after("process_boot")
+    log = Log()
+    declare(log)
+    enqueue("ann", 30)
+    enqueue("bob")
+    made = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
+    made.start()
+    try:
+        eventually(lambda: len(log.ended) == 31)
+    finally:
+        made.stop()
+
+    assert log.began.index("bob") <= 6
+
+
+def test_a_share_may_say_how_many_threads_a_group_has():
+    turns = Turns(8, {"a": Share(), "b": Share(max=3), "c": Share(group_max=2), "d": Share(max=1)})
+
+    def most(queue: str) -> int:
+        had = 0
+        while turns.group_has_room(queue, "ann"):
+            turns.begin(queue, "ann")
+            had += 1
+        return had
+
+    assert [most(queue) for queue in "abcd"] == [7, 2, 2, 1]
+
+
+def test_a_higher_priority_comes_first_whoever_has_fewer_threads():
+    turns = Turns(4, {})
+    fetched = Fetched("q", turns)
+    turns.begin("q", "ann")
+    for name, group, priority in [
+        ("1", "ann", 0), ("2", "bob", 0), ("3", None, 0), ("4", "ann", -1), ("5", "cid", 5),
+    ]:  # fmt: skip
+        options = {} if group is None else {"group": group}
+        message = dramatiq.Message("q", name, (), {}, options)
+        fetched.add(message, priority)
+
+    assert [fetched.pop().actor_name for _ in range(5)] == ["4", "2", "3", "1", "5"]
+
+
+def test_a_paused_queue_holds_up_no_other_queue_of_the_same_group(log: Log):
+    for number in range(6):
+        jobs.enqueue("convert", number, queue="videos", group="ann")
+
+    assert not jobs.enqueue("resize", 1, queue="images", group="ann").held
+
+
+def test_jobs_for_one_moment_keep_to_the_room_of_their_group(log: Log):
+    # Given more jobs of a group for one moment than it may have with the broker
+    for number in range(20):
+        jobs.enqueue("work", number, group="ann", in_s=3600)
+    Job.update(due_at=1.0, send_at=1.0).execute()
+
+    # When it has come
+    relay()
+    relay()
+
+    # I expect as many to be sent as there is room for, the oldest first
+    sent = [job.arguments for job in Job.select().order_by(Job.created_at) if not job.held]
+    assert sent == [[number] for number in range(6)]

@@ -1,0 +1,54 @@
+"""The guide to the jobs, run as it is written: its Python is one module, with real workers."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import dramatiq
+import pytest
+
+from gifster import jobs
+from tests.machine import eventually
+
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "jobs.md"
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_the_guide_works_as_it_is_written(
+    broker_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # Given a module of all that it says, here
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="gifster.jobs")
+    source = "".join(PYTHON.findall(GUIDE.read_text()))
+    assert source.count("redis://127.0.0.1:6379/0") == 1
+    module: dict[str, object] = {}
+    exec(source.replace("redis://127.0.0.1:6379/0", broker_url), module)
+    guide = SimpleNamespace(**module)
+
+    # When a worker does the jobs, and the partner is not to be called for a while
+    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=4)
+    with guide.one_at_a_time.acquire():
+        worker.start()
+        eventually(lambda: "hold actor=call_partner" in caplog.text)
+        assert guide.called == []
+    eventually(lambda: jobs.Job.select().count() == 2 and len(jobs.find(jobs.State.DEAD)) == 1)
+    worker.stop()
+
+    # I expect the later one to wait for tomorrow, and the other to be dead, and known to be
+    (later,) = jobs.find(jobs.State.SCHEDULED)
+    assert later.arguments == ["Bob"]
+    (dead,) = jobs.find(jobs.State.DEAD)
+    assert "Dora cannot be reached" in dead.error
+    assert guide.unlucky == ["Dora"]
+    assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
+    # and each rate-limited one to be done once, none counted as failed
+    assert Counter(guide.called) == Counter(range(12))
+    assert "fail actor=call_partner" not in caplog.text
+    (hour,) = jobs.history(jobs.HOUR_S, 1)
+    assert (hour.done, hour.failed) == (14, 1)
+    guide.db.close()

@@ -1,0 +1,267 @@
+"""The queues of a worker: weights, caps, priorities, and a start without waiting."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dramatiq
+import pytest
+import redis
+
+from gifster import jobs
+from gifster.jobs import Share
+from gifster.jobs.brokers.fair import Turns
+from tests.machine import eventually
+
+SHARES = {"default": Share(5), "carrierwave": Share(3)}
+
+
+class Log:
+    """What was started, in order; and how many at a time."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def job(self, name: str) -> Iterator[None]:
+        with self._lock:
+            self.started.append(name)
+            self.running[name] += 1
+            self.most[name] = max(self.most[name], self.running[name])
+        yield
+        with self._lock:
+            self.running[name] -= 1
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def worker(broker_url: str) -> Iterator[Callable[..., dramatiq.Worker]]:
+    """Starts a worker of so many threads for the queues with these shares."""
+    workers: list[dramatiq.Worker] = []
+
+    def start(threads: int = 2) -> dramatiq.Worker:
+        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=threads)
+        made.start()
+        workers.append(made)
+        return made
+
+    yield start
+    for made in workers:
+        made.stop()
+
+
+def actors(broker_url: str, log: Log, shares: dict[str, Share]) -> dict[str, dramatiq.Actor]:
+    jobs.connect(broker_url, shares=shares)
+
+    def declare(queue: str) -> dramatiq.Actor:
+        @dramatiq.actor(queue_name=queue, actor_name=f"work_{queue}")
+        def work() -> None:
+            with log.job(queue):
+                time.sleep(0.001)
+
+        return work
+
+    return {queue: declare(queue) for queue in shares}
+
+
+def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: Log, worker):
+    # Given a backlog of both queues
+    for actor in actors(broker_url, log, SHARES).values():
+        for _ in range(1000):
+            actor.send()
+
+    worker(threads=4)
+    eventually(lambda: len(log.started) >= 1000, within=30)
+
+    # I expect 5 to 3 in any long run of starts
+    for begin in (0, 200, 600):
+        run = Counter(log.started[begin : begin + 400])
+        assert run["default"] == pytest.approx(250, abs=13), begin
+
+
+def test_what_an_idle_queue_does_not_use_the_other_has(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, SHARES)
+    for _ in range(50):
+        work["carrierwave"].send()
+
+    worker(threads=4)
+
+    eventually(lambda: log.started.count("carrierwave") == 50)
+    assert log.most["carrierwave"] == 4
+
+
+def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, {"default": Share(5), "carrierwave": Share(3, max=1)})
+    for _ in range(100):
+        work["carrierwave"].send()
+    for _ in range(100):
+        work["default"].send()
+
+    worker(threads=4)
+
+    eventually(lambda: len(log.started) == 200, within=30)
+    assert log.most["carrierwave"] == 1
+    assert log.most["default"] >= 3
+
+
+def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, SHARES)
+    client = redis.Redis.from_url(broker_url)
+
+    sent = jobs.send_many(work[queue].message() for _ in range(600) for queue in SHARES)
+
+    assert sent == 1200
+    assert {queue: client.llen(f"dramatiq:{queue}") for queue in SHARES} == dict.fromkeys(
+        SHARES, 600
+    )
+    worker(threads=4)
+    eventually(lambda: len(log.started) == 1200, within=30)
+
+
+def test_many_jobs_for_a_broker_that_is_away_are_an_error(log: Log):
+    work = actors("redis://127.0.0.1:1/0", log, SHARES)
+
+    with pytest.raises(jobs.BrokerUnavailable):
+        jobs.send_many([work["default"].message()])
+
+
+def test_priorities_hold_within_a_queue(broker_url: str, log: Log, worker):
+    jobs.connect(broker_url, shares=SHARES)
+    gate, begun = threading.Event(), threading.Event()
+
+    @dramatiq.actor(priority=10)
+    def later() -> None:
+        log.started.append("later")
+
+    @dramatiq.actor(priority=0)
+    def sooner() -> None:
+        log.started.append("sooner")
+
+    @dramatiq.actor
+    def block() -> None:
+        begun.set()
+        gate.wait(10)
+
+    worker(threads=2)
+    block.send()
+    block.send()
+    assert begun.wait(10)
+    later.send()
+    sooner.send()
+    eventually(lambda: not redis.Redis.from_url(broker_url).llen("dramatiq:default"))
+    gate.set()
+
+    eventually(lambda: len(log.started) == 2)
+    assert log.started == ["sooner", "later"]
+
+
+def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, SHARES)
+    worker(threads=2)
+    broker = dramatiq.get_broker()
+    eventually(lambda: broker.wake_up.listening)
+    client = redis.Redis.from_url(broker_url)
+
+    for number in range(20):
+        work["default"].send()
+        eventually(lambda expected=number + 1: len(log.started) == expected)
+
+    # Three commands for each job: its enqueue, its fetch, its ack; and few for nothing
+    before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    threading.Event().wait(2)
+    asked = client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
+    assert asked <= 10
+
+
+def test_without_the_wake_up_jobs_are_polled_for(broker_url: str, log: Log, worker):
+    work = actors(broker_url, log, SHARES)
+    worker(threads=2)
+    broker = dramatiq.get_broker()
+    eventually(lambda: broker.wake_up.listening)
+
+    broker.wake_up.stop()
+    eventually(lambda: not broker.wake_up.listening)
+    work["default"].send()
+
+    eventually(lambda: log.started == ["default"])
+
+
+def test_a_worker_that_is_stopped_gives_back_what_it_has_fetched(broker_url: str, log: Log, worker):
+    jobs.connect(broker_url, shares=SHARES)
+    gate, begun = threading.Event(), threading.Event()
+
+    @dramatiq.actor
+    def block() -> None:
+        begun.set()
+        gate.wait(10)
+
+    for _ in range(6):
+        block.send()
+    running = worker(threads=1)
+    assert begun.wait(10)
+    stopping = threading.Thread(target=running.stop)
+    stopping.start()
+    gate.set()
+    stopping.join(20)
+
+    client = redis.Redis.from_url(broker_url)
+    waiting = client.llen("dramatiq:default")
+    assert waiting >= 4
+    assert client.hlen("dramatiq:default.msgs") == waiting
+
+
+def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
+    broker_url: str, log: Log, worker
+):
+    # Given messages that a worker has fetched, which then died: it shows no sign of life any more
+    work = actors(broker_url, log, SHARES)
+    for queue in SHARES:
+        work[queue].send()
+    dead = dramatiq.get_broker()
+    for queue in SHARES:
+        assert dead.do_fetch(queue, 8)
+    client = redis.Redis.from_url(broker_url)
+    client.zadd("dramatiq:__heartbeats__", {dead.broker_id: 1})
+
+    # When another one has nothing to do but look for it
+    living = jobs.connect(broker_url, shares=SHARES)
+    for actor in work.values():
+        living.declare_actor(actor)
+    worker(threads=2)
+
+    eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
+
+
+def test_a_queue_that_slept_has_saved_nothing_up():
+    turns = Turns(1, {"a": Share(1), "b": Share(1)})
+    for _ in range(50):
+        assert turns.take("a", 0)
+        turns.done("a")
+
+    took = []
+    for _ in range(20):
+        for queue in ("a", "b"):
+            if turns.take(queue, 0):
+                took.append(queue)
+                turns.done(queue)
+
+    assert abs(took.count("a") - took.count("b")) <= 1
+
+
+def test_nobody_gets_a_thread_that_is_not_there():
+    turns = Turns(2, {})
+
+    assert turns.take("a", 0)
+    assert turns.take("a", 0)
+    assert not turns.take("a", 0.01)
+    turns.done("a")
+    assert turns.take("a", 0)

@@ -1,0 +1,322 @@
+"""RabbitMQ as the broker, by URL: a real server, where Debian's `rabbitmq-server` is installed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dramatiq
+import peewee
+import pytest
+
+from gifster import jobs
+from gifster.app import database
+from gifster.app.boot import boot
+from gifster.app.database import db
+from gifster.app.settings import load
+from gifster.jobs import Job, Share, State
+from tests import images
+from tests.jobs.test_jobs import children
+from tests.machine import eventually, free_port
+from tests.stack import Stack
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+pytestmark = pytest.mark.skipif(
+    not SERVER.exists() or shutil.which("epmd") is None,
+    reason="no RabbitMQ is installed (on Debian: apt install rabbitmq-server)",
+)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server's URL."""
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    port = free_port()
+    environment = os.environ | {
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": f"gifster{port}@localhost",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+    with (folder / "out.log").open("wb") as log:
+        # Erlang's register of names: left to itself the server makes one that stays for ever.
+        names = subprocess.Popen(["epmd"], env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [SERVER], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def answers() -> bool:
+        assert server.poll() is None, (folder / "out.log").read_text()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    eventually(answers, within=60)
+    yield f"amqp://guest:guest@127.0.0.1:{port}"
+    os.killpg(server.pid, signal.SIGKILL)
+    names.kill()
+    server.wait()
+    names.wait()
+
+
+@pytest.fixture
+def application(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as one of Gifster's, with empty queues."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIFSTER_BROKER__URL", rabbitmq)
+    monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
+    broker = boot(load())
+    database.migrate()
+    for queue in ("default", "carrierwave"):
+        broker.declare_queue(queue, ensure=True)
+    broker.flush_all()
+    with db.connection_context():
+        yield
+    db.obj.close_all()
+    broker.close()
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[[], dramatiq.Worker]]:
+    workers: list[dramatiq.Worker] = []
+
+    def start() -> dramatiq.Worker:
+        workers.append(dramatiq.Worker(dramatiq.get_broker(), worker_threads=2))
+        workers[-1].start()
+        return workers[-1]
+
+    yield start
+    for made in workers:
+        made.stop()
+
+
+def declare(work: Callable[[str], None]) -> None:
+    for queue in ("default", "carrierwave"):
+
+        @dramatiq.actor(queue_name=queue, actor_name=f"work_{queue}", max_retries=0)
+        def actor(name: str) -> None:
+            work(name)
+
+
+def test_it_answers_a_ping(rabbitmq: str):
+    assert jobs.ping(jobs.connect(rabbitmq)) == "PONG"
+    with pytest.raises(jobs.BrokerUnavailable):
+        jobs.ping(jobs.connect("amqp://127.0.0.1:1"))
+
+
+def test_without_it_a_job_waits_for_the_relay(application: None):
+    good = dramatiq.get_broker()
+    jobs.connect("amqp://127.0.0.1:1")
+
+    assert jobs.enqueue("work_default", "a").send_at <= time.time() + 61
+    assert jobs.relay() == 0
+    dramatiq.set_broker(good)
+    assert jobs.relay() == 1
+    assert good.get_queue_message_counts("default")[0] == 1
+
+
+def test_a_queue_that_it_refuses_stops_no_other(application: None):
+    # Given a queue that is there with other options, in the way of the oldest job
+    broker = dramatiq.get_broker()
+    broker.channel.queue_declare("other-options", durable=True)
+    bad = Job.create(actor="a", queue="other-options", arguments=[], send_at=1)
+    for _ in range(3):
+        Job.create(actor="a", queue="default", arguments=[], send_at=2)
+
+    assert jobs.relay() == 3
+
+    assert broker.get_queue_message_counts("default")[0] == 3
+    assert "PRECONDITION_FAILED" in Job.get_by_id(bad.id).error
+    assert Job.get_by_id(bad.id).send_at > time.time() + 50
+    broker.channel.queue_delete("other-options")
+
+
+def test_a_job_of_another_application_is_put_back_for_it(
+    rabbitmq: str, application: None, worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.FIRST_PAUSE_MS", 50)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MAX_PAUSE_MS", 100)
+    ours, done = Job._meta.database, []
+    # Given a job of an application that has the same queues, and other actors
+    theirs = peewee.SqliteDatabase(tmp_path / "theirs.db")
+    theirs.bind(jobs.TABLES)
+    theirs.create_tables(jobs.TABLES)
+    jobs.enqueue("work_there", "bob")
+    message = Job.get().message()
+    ours.bind(jobs.TABLES)
+
+    # When a worker of ours does one of its own
+    declare(done.append)
+    first = worker()
+    jobs.enqueue("work_default", "ann")
+    eventually(lambda: done == ["ann"])
+    broker = dramatiq.get_broker()
+    others = broker.others
+    eventually(lambda: others._warned == {message.options["outbox"]})
+    first.stop()
+
+    # I expect the other's to be still there, and its owner's worker to do it
+    counts = broker.get_queue_message_counts("default")
+    assert (counts[0] + counts[1], counts[2]) == (1, 0)
+    theirs.bind(jobs.TABLES)
+    jobs.connect(rabbitmq)
+
+    @dramatiq.actor(queue_name="default")
+    def work_there(name: str) -> None:
+        done.append(name)
+
+    worker()
+    eventually(lambda: done == ["ann", "bob"])
+    eventually(lambda: not Job.select().exists())
+    ours.bind(jobs.TABLES)
+
+
+def test_messages_of_a_higher_priority_come_first(rabbitmq: str, application: None, worker):
+    # Given a queue with priorities, and messages of each before a worker comes
+    broker = jobs.connect(rabbitmq, max_priority=5)
+    done: list[str] = []
+
+    @dramatiq.actor(queue_name="urgent")
+    def note(name: str) -> None:
+        done.append(name)
+
+    for priority in (0, 5, 2, 5):
+        note.send_with_options(args=(str(priority),), broker_priority=priority)
+    eventually(lambda: broker.get_queue_message_counts("urgent")[0] == 4)
+
+    one = dramatiq.Worker(broker, queues={"urgent"}, worker_threads=1)
+    one.start()
+    eventually(lambda: len(done) == 4)
+    one.stop()
+
+    assert done == ["5", "5", "2", "0"]
+
+
+def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, application: None, worker):
+    jobs.connect(rabbitmq, shares={"default": Share(5), "carrierwave": Share(3, max=1)})
+    started: list[str] = []
+    lock, running, most = threading.Lock(), Counter[str](), Counter[str]()
+
+    def work(name: str) -> None:
+        with lock:
+            started.append(name)
+            running[name] += 1
+            most[name] = max(most[name], running[name])
+        time.sleep(0.002)
+        with lock:
+            running[name] -= 1
+
+    declare(work)
+    messages = [
+        dramatiq.get_broker().get_actor(f"work_{queue}").message(queue)
+        for _ in range(400)
+        for queue in ("default", "carrierwave")
+    ]
+    assert jobs.send_many(messages) == 800
+
+    worker()
+
+    eventually(lambda: len(started) >= 500, within=30)
+    assert Counter(started[:400])["default"] == pytest.approx(250, abs=13)
+    assert most["carrierwave"] == 1
+    eventually(lambda: len(started) == 800, within=30)
+
+
+def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(application: None, worker):
+    done: list[str] = []
+    gate = threading.Event()
+
+    def work(name: str) -> None:
+        if name == "hold":
+            gate.wait(20)
+        done.append(name)
+
+    declare(work)
+    jobs.pause("carrierwave")
+    worker()
+    jobs.enqueue("work_carrierwave", "paused", queue="carrierwave")
+    jobs.enqueue("work_default", "free")
+    eventually(lambda: done == ["free"])
+    jobs.resume("carrierwave")
+    eventually(lambda: done == ["free", "paused"])
+
+    # Given one whose threads are taken, and that has more in hand, when it is told to be quiet
+    for name in ("hold", "hold", "a", "b"):
+        jobs.enqueue("work_default", name)
+    eventually(lambda: len(jobs.find(State.RUNNING)) == 2)
+    [row] = jobs.workers()
+    jobs.quiet(row.id)
+
+    # I expect the rest to be back in the queue
+    broker = dramatiq.get_broker()
+    eventually(lambda: broker.get_queue_message_counts("default")[0] == 2)
+    gate.set()
+    eventually(lambda: Job.select().count() == 2)
+    jobs.quiet(row.id, quiet=False)
+    eventually(lambda: not Job.select().exists())
+    assert sorted(done[2:]) == ["a", "b", "hold", "hold"]
+
+
+def test_uploads_are_stored_and_one_of_a_killed_worker_too(
+    rabbitmq: str, new_stack: Callable[..., Stack], application: None
+):
+    # Given a stack on RabbitMQ
+    stack = new_stack(GIFSTER_BROKER__URL=rabbitmq, GIFSTER_WORKER__LEASE_S="2")
+    stack.start_web()
+    stack.start("gifster", "scheduler")
+    main = stack.start_worker()
+    assert stack.finished(stack.upload(images.gif()).json()["id"])["state"] == "ready"
+    checked = stack.run("gifster", "doctor").stdout
+    assert "PONG" in checked
+
+    # When its worker is killed in the middle of an upload
+    gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
+    eventually(lambda: stack.gif(gif_id)["state"] == "processing")
+    for pid in (*children(main.pid), main.pid):
+        os.kill(pid, signal.SIGKILL)
+
+    # I expect another one to do it, once
+    stack.start_worker()
+    assert stack.finished(gif_id, within=40)["state"] == "ready"
+    assert stack.run("gifster", "jobs", "list").stdout.strip() == "no jobs: everything is done"
+
+
+def test_one_group_leaves_a_thread_to_the_others(application: None, worker):
+    # Given more slow jobs of a group than there are threads
+    began, gate = [], threading.Semaphore(0)
+
+    def work(name: str) -> None:
+        began.append(name)
+        if name == "ann":
+            gate.acquire(timeout=20)
+
+    declare(work)
+    dramatiq.get_broker().max_per_group = 3
+    for _ in range(8):
+        jobs.enqueue("work_default", "ann", group="ann")
+    worker()
+    eventually(lambda: began == ["ann"])
+
+    # When somebody else comes
+    for _ in range(3):
+        jobs.enqueue("work_default", "bob", group="bob")
+
+    eventually(lambda: began.count("bob") == 3)
+    assert began.count("ann") == 1
+    for _ in range(8):
+        gate.release()
+    eventually(lambda: began.count("ann") == 8 and not Job.select().exists())

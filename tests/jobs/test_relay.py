@@ -1,0 +1,353 @@
+"""The relay under load: others write, the broker refuses, a row is bad, two relays are at it."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dramatiq
+import peewee
+import psycopg
+import pytest
+import redis
+
+from gifster import jobs, scheduler
+from gifster.app import database
+from gifster.app.database import db
+from gifster.app.settings import Settings
+from gifster.jobs import Job, RecurringJob, State, Tally
+from tests.machine import eventually
+
+#: The package has the function under the same name.
+MODULE = sys.modules["gifster.jobs.relay"]
+
+WRITER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=15, isolation_level=None)
+while True:
+    connection.execute("INSERT INTO noise (text) VALUES ('…')")
+    time.sleep(0.001)
+"""
+
+
+@contextmanager
+def writers(path: Path) -> Iterator[None]:
+    """Two processes that insert a row every millisecond."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE noise (text TEXT)")
+
+    def rows() -> int:
+        return connection.execute("SELECT count(*) FROM noise").fetchone()[0]
+
+    started = [subprocess.Popen([sys.executable, "-c", WRITER, path]) for _ in range(2)]
+    try:
+        eventually(lambda: rows() > 20)
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        connection.close()
+
+
+def a_strangers(path: Path) -> peewee.Database:
+    return peewee.SqliteDatabase(path, pragmas={"journal_mode": "wal"}, timeout=15)
+
+
+def gifsters(path: Path) -> peewee.Database:
+    return database.connect(f"sqlite:///{path}")
+
+
+def backlog(count: int, queue: str = "default") -> list[str]:
+    """Jobs that are due, the oldest first."""
+    now = time.time()
+    with jobs.transaction(Job._meta.database):
+        return [
+            Job.create(actor="work", queue=queue, arguments=[n], send_at=now - count + n).id
+            for n in range(count)
+        ]
+
+
+def client(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(settings.broker.url)
+
+
+def sent(settings: Settings, queue: str = "default") -> list[int]:
+    """The jobs that have come into a queue, by their numbers."""
+    ids = client(settings).lrange(f"dramatiq:{queue}", 0, -1)
+    found = client(settings).hmget(f"dramatiq:{queue}.msgs", ids) if ids else []
+    return [dramatiq.Message.decode(data).args[0] for data in found]
+
+
+@pytest.fixture
+def marked(booted: Settings) -> Settings:
+    """A broker that knows this outbox: it is not taken for one that lost its data."""
+    jobs.relay()
+    return booted
+
+
+@pytest.mark.parametrize("opened", [a_strangers, gifsters])
+def test_a_backlog_is_sent_while_others_write(
+    tmp_path: Path, broker_url: str, opened: Callable[[Path], peewee.Database]
+):
+    # Given 300 jobs that are due, in a database that two processes write into all the time
+    path = tmp_path / "app.db"
+    own = opened(path)
+    own.bind(jobs.TABLES)
+    own.create_tables(jobs.TABLES)
+    jobs.connect(broker_url)
+    backlog(300)
+    with writers(path):
+        assert jobs.relay() == 300
+    assert redis.Redis.from_url(broker_url).llen("dramatiq:default") == 300
+    own.close()
+
+
+def test_two_relays_at_once_send_each_job_once(marked: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MODULE, "BATCH", 25)
+    backlog(300)
+    together, counts = threading.Barrier(3), []
+
+    def run() -> None:
+        with db.connection_context():
+            together.wait(20)
+            while count := jobs.relay():
+                counts.append(count)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert sum(counts) == 300
+    assert sorted(sent(marked)) == list(range(300))
+
+
+def test_a_large_backlog_is_sent_in_its_order(marked: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MODULE, "BATCH", 50)
+    monkeypatch.setattr(MODULE, "ROUND_S", 60)
+    backlog(230)
+
+    assert jobs.relay() == 230
+    assert sent(marked) == list(range(230))
+
+
+def test_what_is_left_of_a_backlog_goes_with_the_next_call(
+    marked: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(MODULE, "BATCH", 50)
+    backlog(120)
+    monkeypatch.setattr(MODULE, "ROUND_S", 1e-9)  # over after each batch
+
+    assert [jobs.relay() for _ in range(4)] == [50, 50, 20, 0]
+
+
+def test_a_broker_that_is_away_costs_the_rows_nothing(
+    marked: Settings, caplog: pytest.LogCaptureFixture
+):
+    good = dramatiq.get_broker()
+    backlog(3)
+    before = list(Job.select().order_by(Job.send_at).dicts())
+    jobs.connect("redis://127.0.0.1:1/0")
+
+    assert [jobs.relay() for _ in range(3)] == [0, 0, 0]
+
+    # I expect nothing to be changed, and one line in the log; another when it is back
+    assert list(Job.select().order_by(Job.send_at).dicts()) == before
+    assert caplog.text.count("the relay waits for the broker") == 1
+    dramatiq.set_broker(good)
+    assert jobs.relay() == 3
+    assert jobs.relay() == 0
+    assert caplog.text.count("the broker answers the relay again") == 1
+
+
+def test_a_broker_that_goes_away_over_a_batch_gets_it_when_it_is_back(
+    marked: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a job over which a worker died, one that was sent three times, and one that is new,
+    # and a broker whose connection breaks as they are sent
+    ids = backlog(3)
+    Job.update(leased_by="killed").where(Job.id == ids[0]).execute()
+    Job.update(sendings=3).where(Job.id == ids[1]).execute()
+
+    def breaks(*arguments: object, **options: object) -> None:
+        raise redis.ConnectionError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.client.Pipeline, "execute", breaks)
+        assert jobs.relay() == 0
+
+    # I expect them to be due as before; a death is counted once
+    assert [Job.get_by_id(i).sendings for i in ids] == [0, 3, 0]
+    assert jobs.relay() == 3
+    assert sent(marked) == [0, 1, 2]
+    assert [Job.get_by_id(i).deaths for i in ids] == [1, 0, 0]
+    # and the pause before the next sending to grow with those that were made
+    now = time.time()
+    pauses = [Job.get_by_id(i).send_at - now for i in ids]
+    assert pauses == [pytest.approx(s, abs=30) for s in (60, 480, 60)]
+
+
+def test_a_queue_that_the_broker_refuses_stops_no_other(
+    marked: Settings, caplog: pytest.LogCaptureFixture
+):
+    # Given a key in the broker that is no queue, in the way of the oldest jobs
+    client(marked).set("dramatiq:broken", "no list")
+    bad, good = backlog(2, "broken"), backlog(3)
+
+    assert jobs.relay() == 3
+
+    assert sent(marked) == [0, 1, 2]
+    assert jobs.relay() == 0
+    row = Job.get_by_id(bad[0])
+    assert "WRONGTYPE" in row.error
+    assert time.time() + 50 < row.send_at < time.time() + 70
+    assert row.sendings == 0
+    assert f"deferred job={bad[0]}" in caplog.text
+    assert Job.get_by_id(good[0]).error is None
+
+
+def test_a_row_that_cannot_be_read_stops_no_other(
+    marked: Settings, caplog: pytest.LogCaptureFixture
+):
+    bad, good = backlog(2)
+    db.execute_sql(f"UPDATE outbox SET arguments = '[1,' WHERE id = '{bad}'")
+
+    assert jobs.relay() == 1
+
+    # I expect it to be given up, with the reason, and to be in nobody's way
+    assert sent(marked) == [1]
+    (dead,) = jobs.find(State.DEAD)
+    assert dead.id == bad
+    assert "cannot be read" in dead.error
+    assert dead.arguments == ["[1,"]
+    jobs.retry(bad)
+    assert "cannot be read" in caplog.text
+    assert jobs.relay() == 0
+    assert [job.id for job in jobs.find(State.WAITING)] == [good]
+    jobs.drop(bad)
+
+
+def test_a_message_that_a_hook_refuses_stops_no_other(marked: Settings):
+    class Refuses(dramatiq.Middleware):
+        def before_enqueue(self, broker: object, message: dramatiq.Message, delay: object) -> None:
+            if message.args == (1,):
+                raise dramatiq.middleware.MiddlewareError("not this one")
+
+    dramatiq.get_broker().add_middleware(Refuses())
+    ids = backlog(3)
+
+    assert jobs.relay() == 2
+
+    assert sent(marked) == [0, 2]
+    assert "not this one" in Job.get_by_id(ids[1]).error
+
+
+def test_what_a_worker_has_in_hand_is_left_to_it(marked: Settings):
+    # Given a row that another transaction holds, where rows can be held
+    held, _ = backlog(2)
+    if not db.obj.for_update:
+        pytest.skip("SQLite locks no rows")
+    begun, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with db.connection_context(), db.atomic():
+            Job.select().where(Job.id == held).for_update().get()
+            begun.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(20)
+    try:
+        assert jobs.relay() == 1
+    finally:
+        over.set()
+        thread.join()
+    assert sent(marked) == [1]
+    assert jobs.relay() == 1
+
+
+def test_of_two_that_enqueue_a_unique_job_at_once_one_does(booted: Settings):
+    # Given a transaction that has enqueued it and has not ended
+    begun, found = threading.Event(), []
+
+    def second() -> None:
+        with db.connection_context():
+            begun.set()
+            found.append(jobs.enqueue("sweep", unique="sweep"))
+
+    other = threading.Thread(target=second)
+    with jobs.transaction(db):
+        first = jobs.enqueue("sweep", unique="sweep")
+        other.start()
+        assert begun.wait(20)
+        if booted.database.url.startswith("postgresql"):
+            eventually(lambda: waiting_for_a_lock(booted.database.url))
+    other.join(30)
+
+    # I expect the other to be told that there is one, and not to fail
+    assert first is not None
+    assert found == [None]
+
+
+def waiting_for_a_lock(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        waiting = "datname = current_database() AND wait_event_type = 'Lock'"
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {waiting}"
+        return connection.execute(query).fetchone()[0]
+
+
+def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, booted: Settings):
+    for actor in ("a", "b"):
+        Tally.create(span_s=0, begin=0, queue="default", actor=actor, done=1)
+
+    for row in jobs.totals():
+        with_another = threading.Thread(target=write_elsewhere)
+        with_another.start()
+        with_another.join()
+        Tally.update(failed=1).where(Tally.actor == row.actor).execute()
+
+    assert Tally.select().where(Tally.failed == 1).count() == 2
+
+
+def write_elsewhere() -> None:
+    with db.connection_context():
+        jobs.pause("elsewhere")
+        jobs.resume("elsewhere")
+
+
+def test_the_scheduler_says_in_a_line_what_keeps_it(
+    booted: Settings, caplog: pytest.LogCaptureFixture
+):
+    # Given a database without its tables, which is as good as one that is locked or away
+    db.drop_tables([Job, RecurringJob])
+
+    scheduler.relay_outbox(10)
+    scheduler.look_at_the_clock({})
+
+    lines = [record for record in caplog.records if record.name == "gifster.scheduler"]
+    assert [line.getMessage().split(":")[0] for line in lines] == ["relay", "recurring jobs"]
+    assert all(line.exc_info is None and "\n" not in line.getMessage() for line in lines)
+
+
+def test_a_recurring_job_whose_rule_fails_stops_no_other(
+    booted: Settings, caplog: pytest.LogCaptureFixture
+):
+    def fails(after: float) -> float:
+        raise OverflowError("no such moment")
+
+    bad = f"bad-{type(db.obj).__name__}"[:32]  # said once in a process
+    every = {
+        bad: jobs.Recurring("never", fails, "work"),
+        "good": jobs.Recurring("always", lambda after: after, "work"),
+    }
+
+    assert jobs.enqueue_recurring(every) == []
+    assert jobs.enqueue_recurring(every) == ["good"]
+    assert caplog.text.count(f"not enqueued name={bad}") == 1

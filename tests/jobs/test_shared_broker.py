@@ -1,0 +1,363 @@
+"""Two applications on one broker, with queues and actors of the same names: neither acknowledges
+what is the other's. And a process that has no broker at all."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dramatiq
+import dramatiq.broker
+import peewee
+import pytest
+import redis
+
+from gifster import jobs
+from gifster.app.settings import Settings, SettingsError, load
+from gifster.jobs import Job, OutboxIdentity
+from gifster.jobs.identity import identity_of
+from tests.machine import eventually
+
+
+class Application:
+    """One with an outbox of its own. `use()` makes this process one of its."""
+
+    def __init__(self, path: Path, broker_url: str, **options: str) -> None:
+        self.database = peewee.SqliteDatabase(path, pragmas={"journal_mode": "wal"}, timeout=15)
+        self.broker_url, self.options = broker_url, options
+        self.done: list[str] = []
+        self.broker = self.use()
+        self.database.create_tables(jobs.TABLES)
+
+    def use(self) -> dramatiq.Broker:
+        self.database.bind(jobs.TABLES)
+        self.broker = jobs.connect(self.broker_url, **self.options)
+        dramatiq.actor(self.done.append, actor_name="greet", queue_name="default")
+        return self.broker
+
+    def enqueue(self, name: str) -> str:
+        self.use()
+        return jobs.enqueue("greet", name).id
+
+    def worker(self) -> dramatiq.Worker:
+        self.use()
+        worker = dramatiq.Worker(self.broker, worker_threads=2, worker_timeout=100)
+        worker.start()
+        return worker
+
+    def left(self) -> list[str]:
+        return [job.id for job in Job.select().execute(self.database)]
+
+
+@pytest.fixture
+def client(broker_url: str) -> redis.Redis:
+    return redis.Redis.from_url(broker_url)
+
+
+@pytest.fixture
+def two(tmp_path: Path, broker_url: str) -> Iterator[tuple[Application, Application]]:
+    pair = tuple(Application(tmp_path / f"{name}.db", broker_url) for name in ("a", "b"))
+    yield pair
+    for application in pair:
+        application.database.close()
+
+
+def in_the_broker(client: redis.Redis) -> int:
+    return client.hlen("dramatiq:default.msgs") + client.hlen("dramatiq:default.DQ.msgs")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.FIRST_PAUSE_MS", 50)
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MAX_PAUSE_MS", 100)
+
+
+def test_a_job_of_another_application_is_put_back_for_it(
+    two: tuple[Application, Application], client: redis.Redis, caplog: pytest.LogCaptureFixture
+):
+    # Given jobs of both in one queue, and a worker of the first
+    first, second = two
+    others = [second.enqueue(name) for name in ("bob", "ben")]
+    first.enqueue("ann")
+    worker = first.worker()
+    eventually(lambda: first.done == ["ann"] and not first.left())
+    put_back = lambda: [  # noqa: E731
+        dramatiq.Message.decode(data).options.get("put_back", 0)
+        for data in client.hvals("dramatiq:default.DQ.msgs")
+    ]
+    eventually(lambda: len(found := put_back()) == 2 and min(found) >= 3)
+
+    # I expect it to have done its own, and to have left the other's in the broker, and in peace
+    assert sorted(second.left()) == sorted(others)
+    assert not client.exists("dramatiq:default.XQ")
+    warnings = [r.getMessage() for r in caplog.records if "another application" in r.getMessage()]
+    assert len(warnings) == 1
+    assert "namespace" in warnings[0]
+    worker.stop()
+    assert in_the_broker(client) == 2
+
+    # When the owner's worker comes
+    worker = second.worker()
+
+    # I expect it to do them, without the relay's help
+    eventually(lambda: sorted(second.done) == ["ben", "bob"] and not second.left())
+    worker.stop()
+    assert first.done == ["ann"]
+    assert in_the_broker(client) == 0
+
+
+def test_a_job_whose_actor_is_not_known_here_is_no_dead_letter(
+    two: tuple[Application, Application], client: redis.Redis
+):
+    first, second = two
+    second.use()
+    jobs.enqueue("only_there", "bob")
+    worker = first.worker()
+
+    eventually(lambda: client.hlen("dramatiq:default.DQ.msgs") == 1)
+
+    assert not client.exists("dramatiq:default.XQ")
+    worker.stop()
+    second.use()
+    dramatiq.actor(second.done.append, actor_name="only_there", queue_name="default")
+    worker = dramatiq.Worker(second.broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    eventually(lambda: second.done == ["bob"])
+    worker.stop()
+
+
+def test_what_nobody_owns_ends_as_a_dead_letter(
+    two: tuple[Application, Application],
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr("gifster.jobs.brokers.foreign.MOST_TIMES", 2)
+    first, second = two
+    job_id = second.enqueue("bob")
+    worker = first.worker()
+
+    eventually(lambda: client.zcard("dramatiq:default.XQ") == 1)
+
+    worker.stop()
+    assert f"nobody's job={job_id}" in caplog.text
+    assert second.left() == [job_id]
+    assert in_the_broker(client) == 0
+
+
+def test_what_is_done_is_acknowledged_at_once_also_if_the_release_before_has_sent_it(
+    two: tuple[Application, Application], client: redis.Redis
+):
+    # Given two copies of a job that is done, and one that was sent without the outbox's name
+    first, _ = two
+    first.use()
+    job = Job.create(actor="greet", queue="default", arguments=["ann"], send_at=0)
+    copies = [job.message(), job.message(), job.message()]
+    del copies[2].options["outbox"]
+    job.delete_instance()
+    kept = Job.create(actor="greet", queue="default", arguments=["cid"], send_at=time.time() + 60)
+    old = kept.message()
+    del old.options["outbox"]
+    jobs.send_many([*copies, old])
+
+    worker = first.worker()
+
+    eventually(lambda: in_the_broker(client) == 0)
+    assert first.done == ["cid"]
+    worker.stop()
+
+
+def test_each_relay_sees_that_the_broker_has_lost_its_jobs(
+    two: tuple[Application, Application], client: redis.Redis
+):
+    for application in two:
+        application.use()
+        jobs.relay()
+        application.enqueue("somebody")
+        assert jobs.relay() == 0
+
+    client.flushdb()
+
+    for application in two:
+        application.use()
+        assert jobs.relay() == 1
+        assert jobs.relay() == 0
+
+
+def test_applications_with_a_namespace_each_never_meet(
+    tmp_path: Path, broker_url: str, client: redis.Redis, caplog: pytest.LogCaptureFixture
+):
+    first = Application(tmp_path / "a.db", broker_url, namespace="one")
+    second = Application(tmp_path / "b.db", broker_url, namespace="two")
+    second.enqueue("bob")
+    first.enqueue("ann")
+    jobs.relay()
+    worker = first.worker()
+    eventually(lambda: first.done == ["ann"] and not first.left())
+    worker.stop()
+
+    assert client.hlen("two:default.msgs") == 1
+    assert "another application" not in caplog.text
+    assert not client.keys("dramatiq:*")
+    # Also what wakes workers up
+    assert first.broker.wake_up._channel == "one:wake-up"
+    worker = second.worker()
+    eventually(lambda: second.done == ["bob"])
+    worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("redis://h", {"namespace": ""}, "namespace ''"),
+        ("redis://h", {"namespace": "a*"}, r"namespace 'a\*': letters, digits"),
+        ("amqp://h", {"namespace": "mine"}, "virtual hosts .* amqp://host/name"),
+        ("redis://h", {"max_priority": 5}, "max_priority=5: only RabbitMQ has it"),
+    ],
+)
+def test_what_a_broker_cannot_have_is_refused(url: str, options: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        jobs.connect(url, **options)
+
+
+def test_the_namespace_is_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: Settings
+):
+    from gifster.app.boot import connect_broker
+
+    monkeypatch.setenv("GIFSTER_BROKER__NAMESPACE", "mine")
+    assert connect_broker(load()).namespace == "mine"
+
+    monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://host")
+    with pytest.raises(SettingsError, match=r"broker: .*virtual host"):
+        load()
+
+
+# Whose an outbox is.
+
+
+def test_an_outbox_has_one_name_for_all_who_open_it(tmp_path: Path):
+    path = tmp_path / "app.db"
+    one = peewee.SqliteDatabase(path)
+    name = identity_of(one)
+    one.close()
+    moved = path.rename(tmp_path / "elsewhere.db")
+
+    other = peewee.SqliteDatabase(moved)
+    assert name
+    assert identity_of(other) == name
+    assert identity_of(peewee.SqliteDatabase(tmp_path / "new.db")) not in (None, name)
+    assert identity_of(None) is None
+    assert other.is_closed()
+
+
+def test_it_is_made_in_nobodys_transaction_and_breaks_none(booted: Settings):
+    database = Job._meta.database
+    database.drop_tables([OutboxIdentity])
+    from gifster.jobs import identity
+
+    identity._known.clear()
+    with jobs.transaction(database):
+        Job.create(actor="greet", queue="default", arguments=[], send_at=0)
+        assert identity_of(database) is None
+        assert Job.select().count() == 1
+    assert not OutboxIdentity.table_exists()
+
+    assert identity_of(database)
+    assert OutboxIdentity.table_exists()
+
+
+def test_a_database_that_takes_no_name_is_served_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an outbox alone, in a database that can be read and no more
+    path = tmp_path / "app.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE other (id INTEGER)")
+    database = peewee.SqliteDatabase(f"file:{path}?mode=ro", uri=True)
+    assert identity_of(database) is None
+
+    # I expect it to get one when it does
+    monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0)
+    database.init(f"file:{path}", uri=True)
+    assert identity_of(database)
+
+
+def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
+    two: tuple[Application, Application],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # Given a worker that was started while the database could not be asked
+    first, _ = two
+    monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0.3)
+    first.enqueue("ann")
+    worker = first.worker()
+    worker.stop()
+    first.enqueue("ben")
+    known = {first.database: (str(first.database.database), None, time.monotonic() + 0.3)}
+    monkeypatch.setattr("gifster.jobs.identity._known", known)
+    worker = first.worker()
+
+    eventually(lambda: sorted(first.done) == ["ann", "ben"] and not first.left())
+
+    worker.stop()
+    assert "does not tell whether they are ours" in caplog.text
+    assert "another application" not in caplog.text
+
+
+# No broker.
+
+
+@pytest.fixture
+def no_broker(booted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gifster.jobs import sending
+
+    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
+    sending._complaint.over()
+
+
+@pytest.fixture(params=["none", "the one that Dramatiq makes"])
+def without_one(
+    request: pytest.FixtureRequest, no_broker: None
+) -> Callable[[], dramatiq.Broker | None]:
+    """A process that has called no `connect()`, and one that has declared actors without."""
+    if request.param != "none":
+        pytest.importorskip("pika")
+        dramatiq.get_broker()
+    return lambda: dramatiq.broker.global_broker
+
+
+def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
+    without_one: Callable[[], dramatiq.Broker | None], caplog: pytest.LogCaptureFixture
+):
+    before = without_one()
+
+    for name in ("ann", "bob"):
+        jobs.enqueue("greet", name)
+    assert jobs.relay() == 0
+
+    # I expect it to be said once what to do, and nobody to have tried to connect
+    assert caplog.text.count("no broker is set in this process") == 1
+    assert "jobs.connect(url)" in caplog.text
+    assert "deferred" not in caplog.text
+    assert without_one() is before
+    assert not getattr(before, "connections", None)
+    assert {job.sendings for job in Job.select()} == {0}
+    assert all(job.send_at <= time.time() for job in Job.select())
+
+    # And a relay that has one to send them
+    with_one = jobs.connect(load().broker.url)
+    assert jobs.relay() == 2
+    with_one.close()
+
+
+def test_without_a_broker_everything_else_says_so_or_waits(
+    without_one: Callable[[], dramatiq.Broker | None],
+):
+    job = jobs.enqueue("greet", "ann")
+    with pytest.raises(jobs.BrokerUnavailable, match=r"no broker is set: call jobs.connect\(url\)"):
+        jobs.send_many([job.message()])
+    Job.update(failed_at=1.0).execute()
+    assert jobs.retry(job.id).id == job.id
+    assert jobs.stats()[0].waiting == 1

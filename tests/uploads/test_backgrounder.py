@@ -1,0 +1,406 @@
+"""`store_in_background`: what happens to an upload, whatever else happens meanwhile."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import peewee
+import pytest
+
+from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
+from gifster.uploads.promotion import Promotion
+from tests import images
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
+
+ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60), durations=[70] * 3)
+
+
+def person_with(content: bytes) -> Person:
+    person = Person(name="Ann")
+    person.avatar = content
+    person.save()
+    return person
+
+
+def fresh(person: Person) -> Person:
+    return Person.get_by_id(person.id)
+
+
+def test_saving_only_caches_and_a_worker_stores(application: Application):
+    # When I assign a file and save
+    person = person_with(ONE)
+
+    # I expect it in the cache, and a job for it
+    assert fresh(person).avatar_state == "queued"
+    assert fresh(person).avatar_processing is True
+    assert len(application.cached) == 1
+    assert application.stored == []
+    assert [job.actor for job in application.jobs()] == ["store_asset"]
+    assert not person.avatar
+
+    # And when a worker has come to it, everything stored and nothing left
+    application.work()
+    done = fresh(person)
+    assert done.avatar_state == "ready"
+    assert done.avatar_processing is False
+    assert done.avatar_tmp is None
+    assert done.avatar.stored.width == 80
+    assert done.avatar.url("thumb").startswith("/files/person/avatar/1/")
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def test_a_rollback_leaves_no_row_and_no_job(application: Application):
+    with pytest.raises(RuntimeError), application_transaction():
+        person_with(ONE)
+        raise RuntimeError
+
+    assert Person.select().count() == 0
+    assert application.jobs() == []
+
+
+@pytest.mark.parametrize("model", [Person, Company])
+def test_a_rollback_leaves_no_file(application: Application, model):
+    column = "avatar" if model is Person else "logo"
+
+    with pytest.raises(RuntimeError), application_transaction():
+        model(**{column: ONE}).save()
+        raise RuntimeError
+
+    assert application.cached == application.stored == []
+
+
+@pytest.mark.parametrize("model", [Person, Company])
+def test_a_savepoint_that_is_rolled_back_leaves_no_file(application: Application, model):
+    column = "avatar" if model is Person else "logo"
+
+    with application_transaction():
+        with pytest.raises(RuntimeError), application_transaction():
+            model(name="lost", **{column: ONE}).save()
+            raise RuntimeError
+        model(name="kept", **{column: TWO}).save()
+    application.work()
+
+    [kept] = model.select()
+    assert getattr(kept, column).stored.width == 90
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def test_what_was_replaced_in_a_rollback_is_still_there(application: Application):
+    company = Company(logo=ONE)
+    company.save()
+    before = application.stored
+
+    with pytest.raises(RuntimeError), application_transaction():
+        company.logo = TWO
+        company.save()
+        raise RuntimeError
+    application.work()
+
+    assert application.stored == before
+    assert Company.get_by_id(company.id).logo.stored.width == 80
+
+
+def test_a_file_changed_between_assigning_and_storing_is_a_visible_failure(
+    application: Application, tmp_path
+):
+    # Given somebody who writes over the cached file: another type, by the same key
+    person = person_with(ONE)
+    (tmp_path / "other").write_bytes(b"<html>")
+    application.cache.upload(tmp_path / "other", person.avatar_tmp.key, "text/html")
+
+    application.work()
+
+    failed = fresh(person)
+    assert (failed.avatar_state, failed.avatar_error.code) == ("failed", "cache_file_changed")
+    assert application.cached == application.stored == []
+
+
+def application_transaction():
+    return Person._meta.database.atomic()
+
+
+def test_saving_for_another_reason_loses_no_pending_upload(application: Application):
+    # Given a record loaded before its upload, and one loaded while it waits
+    before = Person.create(name="Ann")
+    person = fresh(before)
+    person.avatar = ONE
+    person.save()
+    waiting = fresh(before)
+
+    # When both are saved for another reason, before and after the worker
+    before.name = "Bob"
+    before.save()
+    assert fresh(before).avatar_tmp is not None
+    application.work()
+    waiting.name = "Cid"
+    waiting.save()
+
+    # I expect the upload to be there
+    assert fresh(before).name == "Cid"
+    assert fresh(before).avatar.stored.width == 80
+    assert fresh(before).avatar_tmp is None
+
+
+def test_an_upload_replaced_while_it_waits_is_overtaken(application: Application):
+    person = person_with(ONE)
+    person.avatar = TWO
+    person.save()
+
+    application.work()
+
+    assert fresh(person).avatar.stored.width == 90
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def test_an_upload_replaced_while_it_is_processed_is_overtaken(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that is in the middle of storing the first upload
+    person = person_with(ONE)
+    first = application.jobs()[0]
+    at_the_swap, go_on = threading.Event(), threading.Event()
+    swap = Promotion._swap
+
+    def slow_swap(promotion, stored):
+        if promotion.key == first.arguments[3]:
+            at_the_swap.set()
+            assert go_on.wait(20)
+        return swap(promotion, stored)
+
+    monkeypatch.setattr(Promotion, "_swap", slow_swap)
+    with ThreadPoolExecutor(1) as worker:
+        running = worker.submit(in_own_connection, application.deliver, first)
+        assert at_the_swap.wait(20)
+
+        # When another image comes and is stored
+        person.avatar = TWO
+        person.save()
+        application.deliver(application.jobs()[-1])
+        go_on.set()
+        running.result()
+
+    # I expect the newest to win, and nothing of the other to stay
+    application.work()
+    assert fresh(person).avatar.stored.width == 90
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def in_own_connection(work, *arguments):
+    with Person._meta.database.connection_context():
+        return work(*arguments)
+
+
+def test_replacing_a_stored_file_removes_it_after_the_new_one_is_stored(application: Application):
+    person = person_with(ONE)
+    application.work()
+    old = set(application.stored)
+
+    person = fresh(person)
+    person.avatar = TWO
+    person.save()
+    assert fresh(person).avatar.stored.width == 80
+    assert set(application.stored) == old
+
+    application.work()
+    assert fresh(person).avatar.stored.width == 90
+    assert not old & set(application.stored)
+    assert len(application.stored) == 2
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_job_delivered_again_does_nothing(application: Application, times: int):
+    person = person_with(ONE)
+    job = application.jobs()[0]
+
+    for _ in range(times):
+        application.deliver(job)
+
+    assert fresh(person).avatar_state == "ready"
+    assert len(application.stored) == 2
+    assert application.cached == []
+
+
+def test_a_job_delivered_several_times_at_once_stores_one_file(application: Application):
+    person = person_with(ONE)
+    job = application.jobs()[0]
+
+    with ThreadPoolExecutor(4) as workers:
+        copies = [workers.submit(in_own_connection, application.deliver, job) for _ in range(4)]
+        for copy in copies:
+            copy.result()
+
+    done = fresh(person)
+    assert done.avatar_state == "ready"
+    assert sorted(application.stored) == sorted(key for _, key in done.avatar.stored.files)
+    assert all(application.store.exists(key) for _, key in done.avatar.stored.files)
+    assert application.cached == []
+
+
+def test_a_record_deleted_while_its_upload_waits_leaves_nothing(application: Application):
+    person = person_with(ONE)
+    person.delete_instance()
+
+    application.work()
+
+    assert application.cached == []
+    assert application.stored == []
+
+
+def test_a_record_deleted_while_its_upload_is_processed_leaves_nothing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    person = person_with(ONE)
+    swap = Promotion._swap
+
+    def deleted_before(promotion, *arguments):
+        fresh(person).delete_instance()
+        return swap(promotion, *arguments)
+
+    monkeypatch.setattr(Promotion, "_swap", deleted_before)
+    application.work()
+
+    assert application.cached == []
+    assert application.stored == []
+
+
+def test_deleting_a_record_removes_its_files(application: Application):
+    person = person_with(ONE)
+    application.work()
+
+    fresh(person).delete_instance()
+
+    assert len(application.stored) == 2
+    application.work()
+    assert application.stored == []
+
+
+def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):
+    person = person_with(ONE)
+    application.work()
+
+    with pytest.raises(RuntimeError), application_transaction():
+        fresh(person).delete_instance()
+        raise RuntimeError
+
+    application.work()
+    assert len(application.stored) == 2
+
+
+def test_a_file_can_be_removed_by_a_flag(application: Application):
+    person = person_with(ONE)
+    application.work()
+
+    person = fresh(person)
+    person.remove_avatar = True
+    person.save()
+    application.work()
+
+    assert not fresh(person).avatar
+    assert fresh(person).avatar_state is None
+    assert application.stored == []
+
+
+def test_a_lost_cache_file_is_a_visible_failure(application: Application):
+    person = person_with(ONE)
+    fresh(person).avatar_tmp.delete()
+
+    application.work()
+
+    failed = fresh(person)
+    assert failed.avatar_state == "failed"
+    assert failed.avatar_error.code == "cache_file_missing"
+    assert failed.avatar_processing is False
+    assert failed.avatar_tmp is None
+
+
+def test_a_storage_that_is_away_is_no_failure_yet(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a full disk
+    person = person_with(ONE)
+    upload = type(application.store).upload
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(application.store), "upload", full)
+
+    # I expect the job to raise, so that it is tried again
+    with pytest.raises(OSError, match="No space"):
+        application.deliver(application.jobs()[0])
+    assert fresh(person).avatar_tmp is not None
+
+    # And then to do its work
+    monkeypatch.setattr(type(application.store), "upload", upload)
+    application.work()
+    assert fresh(person).avatar_state == "ready"
+
+
+def test_when_the_retries_run_out_the_upload_is_kept_and_marked(application: Application):
+    person = person_with(ONE)
+    job = application.jobs()[0]
+
+    Promotion(*job.arguments).fail(OSError("disk"), give_up=False)
+
+    failed = fresh(person)
+    assert (failed.avatar_state, failed.avatar_error.code) == ("failed", "storing_failed")
+    assert "disk" not in failed.avatar_error.message
+    assert len(application.cached) == 1
+    application.work()
+    assert fresh(person).avatar_state == "ready"
+    assert fresh(person).avatar_error is None
+
+
+def test_a_saved_record_that_is_gone_is_said_so(application: Application):
+    person = person_with(ONE)
+    same = fresh(person)
+    person.delete_instance()
+
+    same.avatar = TWO
+    with pytest.raises(peewee.DoesNotExist):
+        same.save()
+
+
+def test_what_store_in_background_needs_is_said_by_name(application: Application):
+    class Plain(Base):
+        photo = mount_uploader(LogoUploader)
+        photo_tmp = CacheField()
+
+    class NoTmp(Base):
+        class PhotoUploader(Backgrounder, Uploader):
+            pass
+
+        photo = mount_uploader(PhotoUploader)
+
+    with pytest.raises(TypeError, match="must be a subclass of Backgrounder"):
+        store_in_background("photo")(Plain)
+    with pytest.raises(TypeError, match="photo_tmp = CacheField"):
+        store_in_background("photo")(NoTmp)
+    with pytest.raises(TypeError, match=r"NoTmp\.image is no mount_uploader"):
+        store_in_background("image")(NoTmp)
+
+
+def test_a_job_for_an_unknown_model_says_what_to_do(application: Application):
+    with pytest.raises(LookupError, match="import its module"):
+        Promotion("nobody", 1, "avatar", "ab/cd")
+
+
+def test_the_jobs_of_an_upload_are_of_the_group_that_its_uploader_names(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    def fair_by(self: AvatarUploader) -> str:
+        return f"the uploads of {self.record.name}"
+
+    monkeypatch.setattr(AvatarUploader, "fair_by", fair_by)
+    person = person_with(ONE)
+    assert [job.group for job in application.jobs()] == ["the uploads of Ann"]
+    application.work()
+
+    person.delete_instance()
+
+    assert [(job.actor, job.group) for job in application.jobs()] == [
+        ("remove_files", "the uploads of Ann")
+    ]

@@ -1,0 +1,141 @@
+"""What writes many rows at once, and queries, on models with mounted columns."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import images
+from tests.conftest import PLATFORMS
+from tests.uploads.framework import Application, Company, Person
+from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
+
+#: What a database or a storage has no part in.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+
+ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60))
+
+
+@BOTH
+def test_rows_without_uploads_are_written_at_once(
+    application: Application, model: Any, column: str
+):
+    people = [model(name=name) for name in ("Ann", "Bob")]
+    model.bulk_create(people)
+    people = list(model.select())
+    for person in people:
+        person.name += "a"
+    # "All fields", of which the upload is one that nobody has changed
+    assert model.bulk_update(people, [model.name, column], batch_size=1) == 2
+    assert model.bulk_update(people, [column]) == 0
+
+    assert sorted(person.name for person in model.select()) == ["Anna", "Boba"]
+    assert application.jobs() == []
+
+
+@BOTH
+def test_rows_with_uploads_are_written_one_by_one(
+    application: Application, model: Any, column: str
+):
+    ann, bob = model(name="Ann", **{column: ONE}), model(name="Bob")
+    model.bulk_create([ann, bob], batch_size=1)
+    application.work()
+    assert width(ann, column) == 80
+
+    ann, bob = fresh(ann), fresh(bob)
+    setattr(bob, column, TWO)
+    ann.name, bob.name = "Anna", "Boba"
+    assert model.bulk_update([ann, bob], ["name", column]) == 2
+    application.work()
+
+    assert (width(ann, column), width(bob, column)) == (80, 90)
+    assert sorted(person.name for person in model.select()) == ["Anna", "Boba"]
+    assert is_clean(application, *(getattr(person, column) for person in model.select()))
+
+    # And an upload that is not among the fields is left for another time
+    ann = fresh(ann)
+    setattr(ann, column, TWO)
+    assert model.bulk_update([ann], ["name"]) == 1
+    assert getattr(ann, column).assigned is not None
+    assert width(ann, column) == 80
+
+
+@BOTH
+def test_many_uploads_are_one_transaction(application: Application, model: Any, column: str):
+    people = [model(id=n, name="x", **{column: ONE}) for n in (1, 2, 1)]
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        model.bulk_create(people)
+
+    assert model.select().count() == 0
+    assert application.jobs() == application.stored == []
+
+
+@BOTH
+@pytest.mark.parametrize("what", ["path", "bytes", "stored"])
+def test_queries_take_no_files(
+    application: Application, tmp_path: Path, model: Any, column: str, what: str
+):
+    path = tmp_path / "me.gif"
+    path.write_bytes(ONE)
+    ann = model.create(name="Ann", **{column: ONE})
+    application.work()
+    file = {"path": path, "bytes": ONE, "stored": getattr(fresh(ann), column).stored}[what]
+    field = getattr(model, column)
+
+    queries = [
+        lambda: model.insert(name="Bob", **{column: file}),
+        lambda: model.insert({model.name: "Bob", field: file}),
+        lambda: model.insert_many([{"name": "Bob"}, {"name": "Bob", column: file}]),
+        lambda: model.insert_many([("Bob", file)], fields=[model.name, field]),
+        lambda: model.replace(name="Bob", **{column: file}),
+        lambda: model.insert_from(model.select(model.name, field), [model.name, column]),
+    ]
+    queries += [
+        lambda: model.update(**{column: file}),
+        lambda: model.update({field: getattr(fresh(ann), column)}),
+        lambda: model.set_by_id(ann.id, {column: file}),
+    ]
+    for query in queries:
+        with pytest.raises(TypeError, match=rf"{model.__name__}\.{column} cannot be .* save\(\)"):
+            query().execute()
+    assert model.select().count() == 1
+
+
+@BOTH
+def test_queries_without_files_are_as_ever(application: Application, model: Any, column: str):
+    model.insert(name="Ann", **{column: None}).execute()
+    model.insert_many([{"name": "Bob"}, {"name": "Cid", column: None}]).execute()
+    model.insert_many([("Dan",)], fields=[model.name]).execute()
+    if model is Company:  # the other has a column that no query fills
+        model.insert_from(model.select(model.name).where(model.name == "Dan"), ["name"]).execute()
+    model.get_or_create(name="Eve", defaults={column: ONE})
+    application.work()
+
+    names = {one.name for one in model.select()}
+    assert names == {"Ann", "Bob", "Cid", "Dan", "Eve"}
+    assert width(model.get(name="Eve"), column) == 80
+
+
+def test_a_waiting_upload_is_not_inserted_twice(application: Application):
+    Person.create(name="Ann", avatar=ONE)
+
+    with pytest.raises(TypeError, match=r"Person\.avatar cannot be written by a query"):
+        Person.insert_many(Person.select(Person.name, Person.avatar_tmp).dicts()).execute()
+
+
+@BOTH
+def test_queries_can_be_looked_at_before_they_run(
+    application: Application, model: Any, column: str
+):
+    model.insert([{"name": "Ann"}, {"name": "Bob", column: None}]).execute()
+    many = [
+        model.insert_many([{"name": "Cid"}]),
+        model.insert_many([("Dan",)], fields=[model.name]),
+    ]
+    for query in many:
+        query.sql()
+        query.execute()
+    assert sorted(one.name for one in model.select()) == ["Ann", "Bob", "Cid", "Dan"]
+
+    with pytest.raises(TypeError, match=r"cannot be written by a query"):
+        model.insert([{"name": "Eve", column: ONE}])

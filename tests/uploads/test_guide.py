@@ -1,0 +1,70 @@
+"""The Python blocks of docs/uploads.md, run in order in one application."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import dramatiq
+import pytest
+
+from gifster.uploads import mount, safe_name
+from gifster.uploads.testing import run_jobs
+from tests import images
+
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "uploads.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
+    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
+    yield
+    dramatiq.get_broker().close()
+
+
+def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
+    from gifster.uploads import actors
+
+    blocks = BLOCK.findall(GUIDE.read_text("utf-8"))
+    assert len(blocks) > 8
+    names: dict[str, object] = {}
+    for number, block in enumerate(blocks):
+        code = block.replace("redis://127.0.0.1:6379/0", broker_url)
+        exec(compile(code, f"block {number + 1} of {GUIDE.name}", "exec"), names)
+        for actor in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
+            dramatiq.get_broker().declare_actor(getattr(actors, actor))
+        if number > 1:
+            run_jobs()  # what the guide's worker does
+    album = names["Album"].get()
+    assert len(album.photos) == 3
+    assert all(photo.url("small") for photo in album.photos)
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [("My Cat (1).gif", "My-Cat-1"), ("Übergröße.png", "Ubergroe"), ("../../etc/passwd", "passwd"),
+     ("猫.gif", "file"), ("", "upload"), (".gif", "gif"), ("a" * 300, "a" * 100)],
+)  # fmt: skip
+def test_safe_names(filename: str, name: str):
+    assert safe_name(filename) == name
+
+
+FOLDER = GUIDE.parent.parent
+PAGES = [FOLDER / "README.md", *sorted((FOLDER / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_one_heading(page: Path):
+    assert len(set(anchors(page))) == len(anchors(page)), "two headings of one name"
+    for link, anchor in re.findall(r"\]\((?!http)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{link}#{anchor}"

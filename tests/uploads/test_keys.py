@@ -1,0 +1,152 @@
+"""Primary keys of every type that one column can have."""
+
+import datetime
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import (
+    CacheField,
+    StateField,
+    mount_uploader,
+    store_in_background,
+    sweep,
+)
+from gifster.uploads.storage.base import is_key
+from gifster.uploads.testing import assert_enqueued, keep
+from tests import databases, images
+from tests.conftest import PLATFORMS
+from tests.uploads.framework import Application, AvatarUploader, Base, Person
+
+ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
+ID = uuid.UUID("0c1b2f3e-0000-4000-8000-00000000abcd")
+
+
+class Moment(peewee.BigIntegerField):
+    """A key of the application's own type: a datetime, kept as a number."""
+
+    def db_value(self, value: Any) -> Any:
+        return int(value.timestamp()) if isinstance(value, datetime.datetime) else value
+
+    def python_value(self, value: Any) -> Any:
+        return datetime.datetime.fromtimestamp(value, datetime.UTC)
+
+
+KEYS: dict[str, tuple[peewee.Field, list[Any]]] = {
+    "a UUID": (peewee.UUIDField(primary_key=True), [ID]),
+    "a binary UUID": (peewee.BinaryUUIDField(primary_key=True), [ID]),
+    "a date": (peewee.DateField(primary_key=True), [datetime.date(2026, 3, 29)]),
+    "a date and a time": (
+        peewee.DateTimeField(primary_key=True),
+        [datetime.datetime(2026, 3, 29, 2, 30), datetime.datetime(2026, 3, 29, 2, 30, 1, 5)],
+    ),
+    "a time": (peewee.TimeField(primary_key=True), [datetime.time(0, 5), datetime.time(13, 30)]),
+    "a decimal": (peewee.DecimalField(primary_key=True), [Decimal("1.50000"), Decimal("-2.5")]),
+    "a number": (peewee.BigIntegerField(primary_key=True), [-5, 0, 2**60]),
+    "bytes": (peewee.BlobField(primary_key=True), [b"\x00\xff/..", b"a"]),
+    "a text": (
+        peewee.CharField(primary_key=True),
+        ["ann@example.org", "Zoë", "..", "a/../b", "", "x" * 200, "7"],
+    ),
+    "a type of the application's": (
+        Moment(primary_key=True),
+        [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)],
+    ),
+    "another table's key": (peewee.ForeignKeyField(Person, primary_key=True), [None]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_any_key_of_one_column_works(application: Application, kind: str):
+    field, keys = KEYS[kind]
+
+    @store_in_background("avatar")
+    class Keyed(Base):
+        id = field.__class__(Person, primary_key=True) if kind.startswith("another") else field
+        now = mount_uploader(AvatarUploader)
+        avatar = mount_uploader(AvatarUploader)
+        avatar_tmp = CacheField()
+        avatar_state = StateField()
+
+        class Meta:
+            table_name = "keyed_" + "".join(c if c.isalpha() else "_" for c in kind)
+
+    application.create_tables(Keyed)
+    made = []
+    for key in keys:
+        record = Keyed(id=Person.create() if key is None else key, avatar=ONE, now=ONE)
+        record.save(force_insert=True)
+        assert_enqueued("store_asset", record)
+        made.append(record)
+    application.work()
+
+    rows = list(Keyed.select())
+    assert len(rows) == len(keys)
+    for record in made:
+        row = Keyed.get(Keyed.id == record._pk)
+        assert row.avatar_state == "ready"
+        stored = [key for column in (row.avatar, row.now) for _, key in column.stored.files]
+        assert all(is_key(key) and key in application.stored for key in stored)
+        # What is waiting is found by the sweep, and what is replaced goes
+        row.avatar, row.now = TWO, TWO
+        row.save()
+        row.now.recreate_versions()
+    Job.delete().where(Job.actor == "store_asset").execute()
+    # And what no row names goes
+    for record in made:
+        keep(application.store, f"{record.avatar.store_dir()}/0123456789abcdef/original.png", ONE)
+    found = sweep(repair=True, min_age_s=-60)
+    assert len(found.stuck) == len(found.orphans) == len(keys)
+    application.work()
+    for row in Keyed.select():
+        assert row.avatar.stored.width == row.now.stored.width == 90
+        row.delete_instance()
+    application.work()
+    assert application.cached == application.stored == []
+
+
+@pytest.fixture
+def psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver that Peewee takes unless it is told otherwise, as other applications have it."""
+    pytest.importorskip("psycopg2")
+    monkeypatch.setattr(databases, "prefer_psycopg3", False)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+@pytest.mark.parametrize("kind", ["a UUID", "bytes"])
+def test_any_key_works_with_peewees_own_driver(psycopg2: None, application: Application, kind: str):
+    test_any_key_of_one_column_works(application, kind)
+
+
+def test_keys_that_differ_have_folders_that_differ(application: Application):
+    class Named(Base):
+        id = peewee.CharField(primary_key=True)
+        avatar = mount_uploader(AvatarUploader)
+
+    names = ["a@b", "a b", "a-b", "a/b", "ä", "ö", "." * 3, "..", "x" * 150, "x" * 151]
+    folders = {Named(id=name).avatar.store_dir() for name in names}
+    assert len(folders) == len(names)
+    assert all(folder.count("/") == 2 and is_key(folder) for folder in folders)
+    assert Named(id="a-b_1.c").avatar.store_dir() == "named/avatar/a-b_1.c"
+
+
+def test_a_store_dir_that_is_no_key_is_refused_at_once(application: Application):
+    class Careless(AvatarUploader):
+        def store_dir(self) -> str:
+            return f"people/{self.record.name}"
+
+    @store_in_background("avatar")
+    class Careful(Base):
+        name = peewee.CharField()
+        avatar = mount_uploader(Careless)
+        avatar_tmp = CacheField()
+
+    application.create_tables(Careful)
+    with pytest.raises(ValueError, match="not a storage key: 'people/Ann Lee"):
+        Careful.create(name="Ann Lee", avatar=ONE)
+    assert Careful.select().count() == 0
+    assert application.jobs() == []

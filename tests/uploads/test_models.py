@@ -1,0 +1,231 @@
+"""Models as applications have them: with a `save()` of their own, with signals, made of dicts."""
+
+from functools import partial
+from typing import Any
+
+import peewee
+import pytest
+from playhouse import signals
+from playhouse.shortcuts import dict_to_model, model_to_dict
+
+from gifster.uploads import (
+    CacheField,
+    CacheListField,
+    Uploader,
+    mount_uploader,
+    mount_uploaders,
+    store_in_background,
+)
+from tests import images
+from tests.conftest import PLATFORMS
+from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person, db
+from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
+
+#: What a database or a storage has no part in.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+
+ONE, TWO = (images.gif(size=(width, 60)) for width in (80, 90))
+WAYS = pytest.mark.parametrize("uploader", [LogoUploader, AvatarUploader])
+
+
+@store_in_background("photos")
+class Case(Base):
+    photos = mount_uploaders(AvatarUploader)
+    photos_tmp = CacheListField()
+
+
+def in_background(model: Any, uploader: type[Uploader]) -> None:
+    if uploader is AvatarUploader:
+        store_in_background("avatar")(model)
+
+
+# A save() of its own.
+
+
+@WAYS
+def test_what_a_models_own_save_assigns_is_saved(
+    application: Application, uploader: type[Uploader]
+):
+    notified = []
+
+    class Own(Base):
+        name = peewee.CharField(default="")
+        avatar = mount_uploader(uploader)
+        avatar_tmp = CacheField()
+
+        def save(self, notify: bool = True, **options: Any) -> Any:
+            notified.append(notify)
+            if not (self.avatar or self.avatar_tmp or self.avatar.changed):
+                self.avatar = ONE
+            return super().save(**options)
+
+    in_background(Own, uploader)
+    application.create_tables(Own)
+    own = Own.create(name="Ann")
+    own.avatar = TWO
+    other = Own(name="Bob")
+    other.save(notify=False)
+    application.work()
+    assert width(own, "avatar") == width(other, "avatar") == 80
+
+    own.save()
+    application.work()
+    assert width(own, "avatar") == 90
+    assert notified == [True, False, True]
+    assert is_clean(application, fresh(own).avatar, fresh(other).avatar)
+
+
+@WAYS
+def test_what_a_signals_receiver_assigns_is_saved(
+    application: Application, uploader: type[Uploader]
+):
+    class Signalling(signals.Model):
+        key = peewee.CharField(primary_key=True)
+        count = peewee.IntegerField(default=0)
+        avatar = mount_uploader(uploader)
+        avatar_tmp = CacheField()
+
+        class Meta:
+            database = db
+
+    @signals.pre_save(sender=Signalling)
+    def assign(_: Any, instance: Any, created: bool) -> None:
+        if created and not instance.avatar.changed:
+            instance.avatar = ONE
+
+    @signals.post_save(sender=Signalling)
+    def count(_: Any, instance: Any, created: bool) -> None:
+        if created:
+            instance.count += 1
+            instance.save()
+
+    in_background(Signalling, uploader)
+    application.create_tables(Signalling)
+    made = [Signalling.create(key="a"), Signalling.create(key="b", avatar=TWO)]
+    application.work()
+
+    assert [width(one, "avatar") for one in made] == [80, 90]
+    assert [fresh(one).count for one in made] == [1, 1]
+    assert is_clean(application, *(fresh(one).avatar for one in made))
+
+
+def test_hooks_find_what_they_left_on_the_uploader(application: Application):
+    seen = []
+
+    class Noting(Uploader):
+        def after_cache(self, cached: Any) -> None:
+            self.noted = cached.bytes
+
+        def after_store(self, stored: Any) -> None:
+            seen.append(self.noted)
+
+    class Noted(Base):
+        avatar = mount_uploader(Noting)
+
+    application.create_tables(Noted)
+    Noted.create(avatar=ONE)
+
+    assert seen == [len(ONE)]
+
+
+# Made of dicts, and loaded in parts.
+
+
+@BOTH
+@pytest.mark.parametrize("way", ["a row", "a dict of a record"])
+def test_a_record_made_of_a_rows_values_lets_go_of_nothing(
+    application: Application, model: Any, column: str, way: str
+):
+    record = model.create(name="Ann", **{column: ONE})
+
+    def made() -> Any:
+        if way == "a row":
+            return model(**model.select().dicts().get())
+        return dict_to_model(model, model_to_dict(fresh(record)))
+
+    # Given one that is made while the upload waits, and one that is saved when it has come
+    stale = made()
+    first = made()
+    first.name = "Anna"
+    first.save()
+    application.work()
+    assert width(record, column) == 80
+    stale.save()
+    application.work()
+    assert width(record, column) == 80
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+def test_a_list_made_of_a_rows_values_lets_go_of_nothing(application: Application):
+    application.create_tables(Case)
+    case = Case.create(photos=[ONE, TWO])
+    for _ in range(2):
+        Case(**Case.select().dicts().get()).save()
+        application.work()
+        assert [photo.stored.width for photo in fresh(case).photos] == [80, 90]
+    assert is_clean(application, *fresh(case).photos)
+
+
+@BOTH
+def test_a_value_of_a_query_is_copied_into_a_record_loaded_in_parts(
+    application: Application, model: Any, column: str
+):
+    ann, bob = (model.create(name=n, **{column: f}) for n, f in (("Ann", ONE), ("Bob", TWO)))
+    application.work()
+
+    part = model.select(model.id).where(model.name == "Bob").get()
+    setattr(part, column, model.select(getattr(model, column)).where(model.name == "Ann").scalar())
+    part.save()
+    application.work()
+    fresh(ann).delete_instance()
+    application.work()
+
+    assert width(bob, column) == 80
+    assert is_clean(application, getattr(fresh(bob), column))
+
+
+def test_a_list_of_a_query_is_copied_into_a_record_loaded_in_parts(application: Application):
+    application.create_tables(Case)
+    one, two = Case.create(photos=[ONE]), Case.create(photos=[TWO])
+    application.work()
+
+    part = Case.select(Case.id).where(Case.id == two.id).get()
+    part.photos = Case.select(Case.photos).where(Case.id == one.id).scalar()
+    part.save()
+    application.work()
+    fresh(one).delete_instance()
+    application.work()
+
+    assert [photo.stored.width for photo in fresh(two).photos] == [80]
+    assert is_clean(application, *fresh(two).photos)
+
+
+def test_a_record_loaded_in_any_way_lets_go_of_nothing(application: Application):
+    class Pet(Base):
+        owner = peewee.ForeignKeyField(Person, backref="pets")
+
+    application.create_tables(Pet)
+    ann = Person.create(avatar=ONE)
+    application.work()
+    # Given one whose upload waits
+    bob = Person.create(avatar=TWO)
+    for owner in (ann, bob):
+        Pet.create(owner=owner)
+
+    loaded = [
+        *Person.select(),
+        *(pet.owner for pet in Pet.select(Pet, Person).join(Person)),
+        *(pet.owner for pet in Pet.select()),
+        *Person.raw("select * from person"),
+        *peewee.prefetch(Person.select(), Pet.select()),
+        *Person.alias().select(),
+        *Person.select().objects(partial(Person)),
+    ]
+    assert len(loaded) == 14
+    assert not any("_attached" in vars(person) for person in loaded)  # which would be slow
+    for person in loaded:
+        person.save()
+    application.work()
+
+    assert (width(ann, "avatar"), width(bob, "avatar")) == (80, 90)
+    assert is_clean(application, fresh(ann).avatar, fresh(bob).avatar)

@@ -1,0 +1,148 @@
+"""Uploaders without a backgrounder, and what assigning takes and refuses."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gifster.uploads import errors, mount_uploader
+from tests import images
+from tests.machine import BIN
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
+
+LOGO = images.still("PNG", (60, 40))
+
+
+def test_without_a_backgrounder_saving_stores(application: Application):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    company.save()
+
+    saved = Company.get_by_id(company.id)
+    assert saved.logo.stored.width == 60
+    assert saved.logo.url("small") == f"/files/{saved.logo.stored.versions['small'].key}"
+    assert len(application.stored) == 2
+    assert application.cached == []
+    assert company.logo.url() == saved.logo.url()
+
+
+def test_a_failed_save_stores_nothing_and_can_be_tried_again(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    with monkeypatch.context() as patch:
+        patch.setattr(type(application.store), "upload", _fail_at("small"))
+        with pytest.raises(OSError, match="small"):
+            company.save()
+    assert application.stored == []
+    assert Company.select().count() == 0
+
+    company.save(force_insert=True)
+    assert len(application.stored) == 2
+
+
+def _fail_at(name: str):
+    def upload(storage, source: Path, key: str, content_type: str) -> None:
+        if name in key:
+            raise OSError(f"no room for {name}")
+
+    return upload
+
+
+def test_a_plain_save_leaves_the_file_alone(application: Application):
+    company = Company(name="Acme")
+    company.logo = LOGO
+    company.save()
+
+    again = Company.get_by_id(company.id)
+    again.name = "Other"
+    again.save()
+
+    assert Company.get_by_id(company.id).logo.stored == company.logo.stored
+
+
+def test_saving_a_record_that_is_nothing_but_its_file_does_no_harm(application: Application):
+    class Picture(Base):
+        image = mount_uploader(LogoUploader)
+
+    Picture._meta.database.create_tables([Picture])
+    picture = Picture()
+    picture.image = LOGO
+    picture.save()
+
+    assert Picture.get_by_id(picture.id).save() == 0
+    assert Picture.get_by_id(picture.id).image.stored.width == 60
+
+
+def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
+    # Given a user's module
+    module = tmp_path / "user.py"
+    module.write_text(
+        "import tests.uploads.framework as f\n"
+        "reveal_type(f.Person().avatar)\n"
+        "reveal_type(f.Person.avatar)\n"
+        "reveal_type(f.Person().avatar_tmp)\n"
+        "import tests.uploads.test_lists as lists\n"
+        "reveal_type(lists.Trip().photos[0])\n"
+        "reveal_type(lists.Trip().photos_tmp)\n"
+    )
+
+    told = subprocess.run(
+        [str(BIN / "mypy"), "--config-file=", "--cache-dir", str(tmp_path / "cache"), str(module)],
+        cwd=Path(__file__).parent.parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+    assert 'Revealed type is "tests.uploads.framework.AvatarUploader"' in told
+    assert (
+        'Revealed type is "gifster.uploads.mount.Mount[tests.uploads.framework.AvatarUploader]"'
+        in told
+    )
+    assert 'Revealed type is "gifster.uploads.cache.CachedFile | None"' in told
+    assert 'Revealed type is "tests.uploads.test_lists.PhotoUploader"' in told
+    assert 'Revealed type is "list[gifster.uploads.cache.CachedFile]"' in told
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "path"])
+def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: str):
+    path = tmp_path / "me.png"
+    path.write_bytes(LOGO)
+    source = {"bytes": LOGO, "file": io.BytesIO(LOGO), "path": path}[kind]
+
+    person = Person()
+    person.avatar = source
+
+    assert person.avatar.assigned.bytes == len(LOGO)
+    assert person.avatar.assigned.filename == ("me.png" if kind == "path" else "upload")
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", errors.EmptyFile),
+        (b"Hello" * 9, errors.TypeNotAllowed),
+        (LOGO + bytes(1_000_000), errors.TooLarge),
+        (LOGO[:-30], errors.Truncated),
+        (images.huge_header(), errors.TooManyPixels),
+        (images.gif((90, 30), [20] * 21), errors.TooManyFrames),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_refused_leaves_nothing(
+    application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    error: type[errors.UploadError],
+):
+    monkeypatch.setattr(AvatarUploader, "max_frames", 20)
+    person = Person()
+
+    with pytest.raises(error):
+        person.avatar = content
+
+    assert application.cached == []
+    assert not person.avatar.changed

@@ -1,0 +1,354 @@
+"""Transactions that fail and are run again, as every application on PostgreSQL does: what was
+assigned is saved by the second attempt."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import mount_uploaders, store_in_background
+from gifster.uploads.fields import CacheListField
+from gifster.uploads.sources import take_in
+from gifster.uploads.sweep import sweep
+from tests import images
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
+
+ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
+#: How a model's column is called, and whether a worker stores its file.
+BOTH = pytest.mark.parametrize(("model", "column"), [(Person, "avatar"), (Company, "logo")])
+
+
+class RolledBack(Exception):
+    """What a serialization failure or a deadlock is to the application."""
+
+
+def atomic() -> Any:
+    return Person._meta.database.atomic()
+
+
+def fail(*steps: Any) -> None:
+    """Do something in a transaction that fails at its end."""
+    with pytest.raises(RolledBack), atomic():
+        for step in steps:
+            step()
+        raise RolledBack
+
+
+def fresh(record: Any) -> Any:
+    return type(record).get_by_id(record._pk)
+
+
+def width(record: Any, column: str) -> int | None:
+    stored = getattr(fresh(record), column).stored
+    return stored and stored.width
+
+
+def is_clean(application: Application, *columns: Any) -> bool:
+    """Whether the storages have the files of these uploaders, and nothing else."""
+    named = [key for uploader in columns for _, key in uploader.stored.files]
+    return application.cached == [] and application.stored == sorted(named)
+
+
+@BOTH
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_new_record_is_saved_by_the_next_attempt(
+    application: Application, model: Any, column: str, attempts: int
+):
+    record = model(name="Ann", **{column: ONE})
+    for _ in range(attempts):
+        fail(record.save)
+    assert record._pk is None
+    assert not getattr(record, column)
+    assert getattr(record, column).assigned is not None
+
+    with atomic():
+        record.save()
+    application.work()
+
+    assert width(record, column) == 80
+    assert fresh(record).name == "Ann"
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_an_existing_record_is_saved_by_the_next_attempt(
+    application: Application, model: Any, column: str
+):
+    record = model.create(name="Ann", **{column: ONE})
+    application.work()
+    record = fresh(record)
+
+    setattr(record, column, TWO)
+    fail(record.save)
+
+    # The record says what the database says, and what is to be done still
+    row = fresh(record)
+    assert {k: v for k, v in record.__data__.items() if k.startswith(column)} == {
+        k: v for k, v in row.__data__.items() if k.startswith(column)
+    }
+    assert getattr(record, column).stored.width == 80
+    assert getattr(record, column).assigned is not None
+    with atomic():
+        record.save()
+    application.work()
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_a_record_with_a_key_of_its_own_is_inserted_by_the_next_attempt(
+    application: Application, model: Any, column: str
+):
+    record = model(id=77, name="Ann", **{column: ONE})
+    fail(lambda: record.save(force_insert=True))
+
+    with atomic():
+        record.save(force_insert=True)
+    application.work()
+
+    assert width(record, column) == 80
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_a_savepoint_that_is_run_again_in_its_transaction(
+    application: Application, model: Any, column: str
+):
+    new, old = model(name="Ann", **{column: ONE}), model.create(name="Bob")
+    setattr(old, column, TWO)
+
+    with atomic():
+        for _ in range(2):
+            fail(new.save, old.save)
+        with atomic():
+            new.save()
+            old.save()
+    application.work()
+
+    assert (width(new, column), width(old, column)) == (80, 90)
+    assert is_clean(application, getattr(fresh(new), column), getattr(fresh(old), column))
+
+
+@BOTH
+def test_a_savepoint_whose_id_another_row_has_got(
+    application: Application, model: Any, column: str
+):
+    lost = model(name="lost", **{column: ONE})
+    with atomic():
+        fail(lost.save)
+        kept = model.create(name="kept", **{column: TWO})
+    lost.save()
+    application.work()
+
+    assert kept._pk != lost._pk
+    assert (width(kept, column), width(lost, column)) == (90, 80)
+    assert is_clean(application, getattr(fresh(kept), column), getattr(fresh(lost), column))
+
+
+@BOTH
+def test_several_saves_of_one_transaction_are_taken_back_together(
+    application: Application, model: Any, column: str
+):
+    record = model.create(name="Ann")
+
+    def again() -> None:
+        setattr(record, column, TWO)
+        record.save()
+
+    setattr(record, column, ONE)
+    fail(record.save, again)
+    assert getattr(record, column).assigned.bytes == len(TWO)
+    record.save()
+    application.work()
+
+    assert width(record, column) == 90
+
+
+@BOTH
+def test_what_is_assigned_after_the_rollback_wins(
+    application: Application, model: Any, column: str
+):
+    record = model(name="Ann", **{column: ONE})
+    fail(record.save)
+
+    setattr(record, column, TWO)
+    record.save()
+    application.work()
+
+    assert width(record, column) == 90
+
+
+@BOTH
+def test_a_removal_is_done_by_the_next_attempt(application: Application, model: Any, column: str):
+    record = model.create(name="Ann", **{column: ONE})
+    application.work()
+    record = fresh(record)
+    setattr(record, f"remove_{column}", True)
+    fail(record.save)
+    assert width(record, column) == 80
+
+    record.save()
+    application.work()
+
+    assert not getattr(fresh(record), column)
+    assert application.stored == application.cached == []
+
+
+@BOTH
+def test_other_fields_are_saved_by_the_next_attempt_where_only_dirty_ones_are(
+    application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, column: str
+):
+    monkeypatch.setattr(model._meta, "only_save_dirty", True)
+    record = model.create(name="Ann")
+    record.name = "Bob"
+    setattr(record, column, ONE)
+    fail(record.save)
+
+    record.save()
+    application.work()
+
+    assert (fresh(record).name, width(record, column)) == ("Bob", 80)
+
+
+def test_a_list_is_saved_by_the_next_attempt(application: Application):
+    @store_in_background("photos")
+    class Album(Base):
+        photos = mount_uploaders(AvatarUploader)
+        photos_tmp = CacheListField()
+
+    application.create_tables(Album)
+    album = Album(photos=[ONE, TWO])
+    fail(album.save)
+    album.save()
+    application.work()
+
+    album = fresh(album)
+    album.photos = [THREE, album.photos[1]]
+    fail(album.save)
+    assert [photo.stored.width for photo in fresh(album).photos] == [80, 90]
+    album.photos.append(ONE)
+    album.save()
+    application.work()
+
+    assert [photo.stored.width for photo in fresh(album).photos] == [100, 90, 80]
+    assert is_clean(application, *fresh(album).photos)
+
+
+class Form:
+    """A part of a form that can be read once, as a WSGI server hands it over."""
+
+    def __init__(self, content: bytes) -> None:
+        self.filename, self.stream = "me.gif", Unseekable(content)
+
+
+class Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+@pytest.mark.parametrize("kind", ["part", "file", "part with a file"])
+def test_a_source_that_the_first_attempt_has_read(application: Application, kind: str):
+    source: Any = io.BytesIO(ONE) if kind == "file" else Form(ONE)
+    if kind == "part with a file":
+        source.stream = io.BytesIO(ONE)
+    made: list[Person] = []
+
+    def attempt() -> None:
+        made.append(Person(name="Ann", avatar=source))
+        made[-1].save()
+
+    fail(attempt)
+    made.clear()
+    fail(attempt)
+    with atomic():
+        attempt()
+    application.work()
+
+    assert width(made[-1], "avatar") == 80
+
+
+def test_a_cached_file_that_the_first_attempt_has_assigned(application: Application):
+    cached = take_in(AvatarUploader, ONE)
+
+    def attempt() -> Person:
+        return Person.create(avatar=cached)
+
+    fail(attempt)
+    with atomic():
+        person = attempt()
+    application.work()
+
+    assert width(person, "avatar") == 80
+    assert is_clean(application, fresh(person).avatar)
+
+
+@BOTH
+def test_a_callback_that_fails_after_the_commit_loses_nothing(
+    application: Application, model: Any, column: str
+):
+    database = Person._meta.database
+
+    def broken() -> None:
+        raise RolledBack
+
+    # Given a callback of the application, before ours and after ours
+    for first in (True, False):
+        record = model(name="Ann", **{column: ONE})
+        # (on SQLite, Peewee then fails to roll back what is committed)
+        with pytest.raises((RolledBack, peewee.OperationalError)), atomic():
+            if first:
+                database.after_commit(broken)
+            record.save()
+            if not first:
+                database.after_commit(broken)
+
+        # The commit has happened all the same
+        application.work()
+        assert width(record, column) == 80
+        record.save()
+        application.work()
+        assert width(record, column) == 80
+    sweep(repair=True, min_age_s=-60)
+    assert is_clean(application, *(getattr(one, column) for one in model.select()))
+
+
+@BOTH
+def test_a_connection_that_is_lost_before_the_commit(
+    application: Application, model: Any, column: str
+):
+    database = application.database
+    if isinstance(database, peewee.SqliteDatabase):
+        pytest.skip("a file has no connection that is lost")
+    record = model(name="Ann", **{column: ONE})
+
+    def attempts() -> None:
+        database.connect()
+        with pytest.raises(peewee.PeeweeException), atomic():
+            record.save()
+            database.execute_sql("select pg_terminate_backend(pg_backend_pid())")
+        database._state.reset()  # as playhouse's ReconnectMixin does
+        database.connect()
+        record.save()
+        database.close()
+
+    with ThreadPoolExecutor(1) as one_with_a_connection_of_its_own:
+        one_with_a_connection_of_its_own.submit(attempts).result()
+    application.work()
+
+    assert width(record, column) == 80
+
+
+def test_what_nobody_can_save_again_is_not_left_behind(application: Application):
+    fail(lambda: Person(avatar=ONE).save())
+    assert application.cached == []
+
+    person = Person(avatar=ONE)
+    fail(person.save)
+    assert len(application.cached) == 1  # for the next attempt
+    assert Job.select().count() == 0

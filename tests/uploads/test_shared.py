@@ -1,0 +1,466 @@
+"""No two rows share a file: what one record gets from another is copied, as a new upload."""
+
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.uploads import (
+    CacheField,
+    CacheListField,
+    StateField,
+    errors,
+    mount_uploader,
+    mount_uploaders,
+    store_in_background,
+)
+from tests import images
+from tests.conftest import PLATFORMS
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
+from tests.uploads.test_rollback import BOTH, atomic, fresh, is_clean, width
+
+#: What a database or a storage has no part in.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+
+ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
+
+
+@store_in_background("photos")
+class Folder(Base):
+    photos = mount_uploaders(AvatarUploader)
+    photos_tmp = CacheListField()
+    photos_state = StateField()
+
+
+def widths(record: Any) -> list[int]:
+    return [photo.stored.width for photo in fresh(record).photos]
+
+
+def stored(application: Application, model: Any, column: str) -> Any:
+    record = model.create(name="Ann", **{column: ONE})
+    application.work()
+    return fresh(record)
+
+
+WAYS = [
+    lambda a, b, column: setattr(b, column, getattr(a, column)),
+    lambda a, b, column: setattr(b, column, getattr(a, column).stored),
+    lambda a, b, column: getattr(b, column).assign(getattr(a, column).stored),
+]
+
+
+@BOTH
+def test_another_records_file_is_copied(application: Application, model: Any, column: str):
+    one = stored(application, model, column)
+    others = [model(name="Bob") for _ in WAYS] + [fresh(model.create(name="Cid")) for _ in WAYS]
+
+    for other, way in zip(others, [*WAYS, *WAYS], strict=True):
+        way(one, other, column)
+        other.save()
+    application.work()
+    fresh(one).delete_instance()
+    application.work()
+
+    assert [width(other, column) for other in others] == [80] * 6
+    assert is_clean(application, *(getattr(fresh(other), column) for other in others))
+
+
+@BOTH
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("state", ["stored", "waiting", "assigned"])
+def test_a_copied_record_has_a_file_of_its_own(
+    application: Application, model: Any, column: str, way: Any, state: str
+):
+    one = model(name="Ann", **{column: ONE})
+    if state != "assigned":
+        one.save()
+    if state == "stored":
+        application.work()
+        one = fresh(one)
+    pk = one._pk
+    other = way(one)
+
+    other.id = None
+    other.save()
+    copied = fresh(other)
+    if state == "assigned":
+        one.id = None  # which a shallow copy shares with its original
+        one.save()
+        pk = one._pk
+    application.work()
+    first = model.get_by_id(pk)
+    assert width(copied, column) == width(first, column) == 80
+    assert first != copied
+    first.delete_instance()
+    application.work()
+
+    assert width(copied, column) == 80
+    assert is_clean(application, getattr(fresh(copied), column))
+
+
+def test_a_file_that_waits_is_copied(application: Application):
+    one = Person.create(avatar=ONE)
+    by_uploader, by_file = Person(avatar=one.avatar), Person(avatar=one.avatar_tmp)
+    by_uploader.save()
+    by_file.save()
+    application.work()
+
+    assert [width(p, "avatar") for p in (one, by_uploader, by_file)] == [80, 80, 80]
+    assert is_clean(application, *(person.avatar for person in Person.select()))
+
+
+def test_a_list_of_another_record_is_copied(application: Application):
+    application.create_tables(Folder)
+    one = Folder.create(photos=[ONE, TWO])
+    application.work()
+    one = fresh(one)
+
+    copied = copy.deepcopy(one)
+    copied.id = None
+    copied.save()
+    assigned = Folder.create(photos=one.photos)
+    some = Folder(photos=[THREE])
+    some.photos.append(one.photos[1])
+    some.save()
+    same = fresh(one)
+    same.photos = [photo.stored for photo in reversed(same.photos)]
+    same.save()
+    application.work()
+
+    assert widths(copied) == widths(assigned) == [80, 90]
+    assert widths(some) == [100, 90]
+    assert widths(one) == [90, 80]
+    fresh(one).delete_instance()
+    application.work()
+    assert is_clean(application, *(photo for folder in Folder.select() for photo in folder.photos))
+
+
+def test_a_file_that_is_gone_cannot_be_copied(application: Application):
+    one = stored(application, Company, "logo")
+    application.store.delete(one.logo.stored.key)
+
+    with pytest.raises(errors.CacheFileMissing, match="not there any more"):
+        Company().logo = one.logo
+    assert application.cached == []
+
+
+def test_what_is_assigned_to_itself_stays(application: Application):
+    one = stored(application, Person, "avatar")
+    before = one.avatar.stored
+
+    one.avatar = one.avatar
+    one.avatar = one.avatar.stored
+    assert not one.avatar.changed
+    one.save()
+    application.work()
+
+    assert fresh(one).avatar.stored == before
+
+
+def test_a_record_can_be_pickled(application: Application):
+    one = stored(application, Person, "avatar")
+    assert one.avatar
+
+    again = pickle.loads(pickle.dumps(one))
+    assert again.avatar.stored.width == 80
+    again.avatar = TWO
+    with pytest.raises(TypeError, match="must be saved"):
+        pickle.dumps(again)
+    again.save()
+    application.work()
+    assert width(one, "avatar") == 90
+
+
+# What lets go.
+
+
+@BOTH
+def test_none_lets_go_of_what_was_assigned(application: Application, model: Any, column: str):
+    record = stored(application, model, column)
+    setattr(record, column, TWO)
+    setattr(record, column, None)
+    record.save()
+    application.work()
+    assert not getattr(fresh(record), column)
+
+    new = model(name="Bob", **{column: TWO})
+    setattr(new, column, None)
+    new.save()
+    application.work()
+    assert not getattr(fresh(new), column)
+    assert application.stored == []
+
+
+@BOTH
+def test_none_lets_go_of_what_was_not_loaded(application: Application, model: Any, column: str):
+    application.create_tables(Folder)
+    record = stored(application, model, column)
+    folder = Folder.create(photos=[ONE, TWO])
+
+    part = model.select(model.id, model.name).get()
+    assert part.save() == 1
+    setattr(part, column, None)
+    part.save()
+    part = Folder.select(Folder.id).get()
+    part.photos = []
+    part.save()
+    application.work()
+
+    assert not getattr(fresh(record), column)
+    assert list(fresh(folder).photos) == []
+    assert application.stored == application.cached == []
+
+
+@pytest.mark.parametrize("first", ["tmp", "column"])
+def test_none_lets_go_of_an_upload_that_waits(application: Application, first: str):
+    class Backwards(Base):
+        avatar_tmp = CacheField()
+        avatar = mount_uploader(AvatarUploader)
+
+    model = store_in_background("avatar")(Backwards) if first == "tmp" else Person
+    application.create_tables(Backwards)
+    model.create(avatar=ONE)
+
+    # Loading it lets go of nothing, in whatever order its columns come
+    record = model.get()
+    record.save()
+    assert model.get().avatar_tmp is not None
+    record.avatar = None
+    record.save()
+    application.work()
+
+    assert model.get().avatar_tmp is None
+    assert not model.get().avatar
+    assert application.cached == application.stored == []
+
+
+@BOTH
+def test_a_model_that_only_marks_rows_as_deleted_keeps_their_files(
+    application: Application, model: Any, column: str
+):
+    class Soft(Base):
+        name = peewee.CharField(default="")
+        deleted = peewee.BooleanField(default=False)
+        avatar = mount_uploader(AvatarUploader)
+        avatar_tmp = CacheField()
+
+        @classmethod
+        def select(cls, *fields: Any) -> Any:
+            return super().select(*fields).where(~cls.deleted)
+
+        def delete_instance(self, *arguments: Any, **options: Any) -> int:
+            self.deleted = True
+            return self.save()
+
+    store_in_background("avatar")(Soft)
+    application.create_tables(Soft)
+    # Given a row that is hidden while its upload waits, and one that is later
+    hidden, later = Soft.create(avatar=ONE), Soft.create(avatar=TWO)
+    hidden.delete_instance()
+    application.work()
+    later.delete_instance()
+    application.work()
+    assert list(Soft.select()) == []
+
+    rows = list(peewee.Model.select.__func__(Soft).order_by(Soft.id))
+    assert [row.avatar.stored.width for row in rows] == [80, 90]
+    assert is_clean(application, *(row.avatar for row in rows))
+    hidden.avatar = TWO
+    hidden.save()
+    application.work()
+    assert peewee.Model.select.__func__(Soft).order_by(Soft.id)[0].avatar.stored.width == 90
+
+
+# What is saved of a record.
+
+
+@BOTH
+def test_an_upload_is_among_the_dirty_fields(application: Application, model: Any, column: str):
+    record = fresh(model.create(name="Ann"))
+    assert record.save(only=record.dirty_fields) == 0
+    setattr(record, column, ONE)
+
+    record.save(only=record.dirty_fields)
+    assert not record.is_dirty()
+    application.work()
+
+    assert width(record, column) == 80
+
+
+@BOTH
+@pytest.mark.parametrize("by", ["field", "name", "column name"])
+def test_only_the_upload_of_a_new_record_is_saved(
+    application: Application, model: Any, column: str, by: str
+):
+    record = model(name="Ann", **{column: ONE})
+    field = getattr(model, column)
+
+    record.save(only=[{"field": field, "name": field.name, "column name": field.column_name}[by]])
+    application.work()
+
+    assert (fresh(record).name, width(record, column)) == ("", 80)
+
+
+@BOTH
+def test_a_model_that_saves_only_what_is_dirty(
+    application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, column: str
+):
+    monkeypatch.setattr(model._meta, "only_save_dirty", True)
+    record = model(name="Ann", **{column: ONE})
+    record.save()
+    application.work()
+    assert width(record, column) == 80
+
+    record = fresh(record)
+    setattr(record, column, TWO)
+    record.save()
+    application.work()
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+# Where it is kept.
+
+
+def test_a_column_name_of_its_own(application: Application):
+    class Named(Base):
+        avatar = mount_uploader(AvatarUploader, column_name="picture")
+        avatar_tmp = CacheField(column_name="picture_waiting")
+
+    store_in_background("avatar")(Named)
+    application.create_tables(Named)
+    named = Named.create(avatar=ONE)
+    named.avatar = TWO
+    named.save(only=["picture"])
+    application.work()
+
+    assert fresh(named).avatar.stored.width == 90
+
+
+def test_a_second_database_is_refused(application: Application, tmp_path: Path):
+    elsewhere = peewee.SqliteDatabase(tmp_path / "elsewhere.db")
+
+    with pytest.raises(TypeError, match=r"Far has uploads.*another database.*TABLES"):
+
+        class Far(peewee.Model):
+            avatar = mount_uploader(LogoUploader)
+
+            class Meta:
+                database = elsewhere
+
+    class Later(Base):
+        logo = mount_uploader(LogoUploader)
+
+    Later.bind(elsewhere)
+    elsewhere.create_tables([Later])
+    later = Later(logo=ONE)
+    with pytest.raises(TypeError, match="another database"):
+        later.save()
+    assert Later.select().count() == 0
+    Later.bind(application.database)
+
+
+def test_a_composite_key_is_refused(application: Application):
+    with pytest.raises(TypeError, match="no primary key of one column"):
+
+        class Pair(Base):
+            one, two = peewee.IntegerField(), peewee.IntegerField()
+            logo = mount_uploader(LogoUploader)
+
+            class Meta:
+                primary_key = peewee.CompositeKey("one", "two")
+
+    with pytest.raises(TypeError, match="no primary key of one column"):
+
+        class Keyless(Base):
+            logo = mount_uploader(LogoUploader)
+
+            class Meta:
+                primary_key = False
+
+
+# Threads that have one record.
+
+
+def test_threads_that_share_a_list_lose_nothing(application: Application):
+    application.create_tables(Folder)
+    folder = Folder.create()
+    pictures = [images.gif(size=(50 + n, 40)) for n in range(8)]
+    ready = threading.Barrier(4)
+
+    def add(some: list[bytes]) -> None:
+        with application.database.connection_context():
+            ready.wait(20)
+            for picture in some:
+                folder.photos.append(picture)
+                folder.save()
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(add, pictures[n::4]) for n in range(4)]:
+            done.result()
+    application.work()
+
+    assert sorted(widths(folder)) == [50 + n for n in range(8)]
+    assert is_clean(application, *fresh(folder).photos)
+
+
+def test_of_threads_that_share_a_record_the_last_upload_is_saved(application: Application):
+    record = Company.create(name="Ann")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def save_one() -> None:
+        with application.database.connection_context():
+            record.logo = ONE
+            save_slowly(record, begun, go_on)
+
+    def save_two() -> None:
+        with application.database.connection_context():
+            assert begun.wait(20)
+            record.logo = TWO
+            go_on.set()
+            record.save()
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(save_one), threads.submit(save_two)]:
+            done.result()
+    application.work()
+
+    assert width(record, "logo") == 90
+    assert is_clean(application, fresh(record).logo)
+
+
+def save_slowly(record: Any, begun: threading.Event, go_on: threading.Event) -> None:
+    """Save a record, and be in the middle of that until told to go on."""
+    uploader = record.logo
+
+    def wait(_: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    uploader.before_process = wait
+    record.save()
+
+
+def test_a_save_that_would_wait_for_its_own_transaction_is_refused(application: Application):
+    record = Company.create(name="Ann")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def save_one() -> None:
+        with application.database.connection_context():
+            record.logo = ONE
+            save_slowly(record, begun, go_on)
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(save_one)
+        assert begun.wait(20)
+        with pytest.raises(RuntimeError, match="load the record in each"), atomic():
+            record.save()
+        go_on.set()
+        first.result()
+
+    assert width(record, "logo") == 80

@@ -1,0 +1,473 @@
+"""Several saves of one record within a transaction, and the ways that Peewee has to end one."""
+
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.uploads import CacheListField, mount_uploader, mount_uploaders, store_in_background
+from gifster.uploads.attached import attached
+from tests import images
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader
+from tests.uploads.test_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width
+
+ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
+
+
+class Shelf(Base):
+    """Its files are stored when it is saved."""
+
+    photos = mount_uploaders(LogoUploader)
+
+
+@store_in_background("photos")
+class LaterShelf(Base):
+    photos = mount_uploaders(AvatarUploader)
+    photos_tmp = CacheListField()
+
+
+SHELVES = pytest.mark.parametrize("shelf", [Shelf, LaterShelf])
+
+
+def remove(record: Any, column: str) -> None:
+    setattr(record, f"remove_{column}", True)
+    record.save()
+
+
+def widths(record: Any) -> list[int]:
+    return [photo.stored.width for photo in fresh(record).photos]
+
+
+# Several saves.
+
+
+@BOTH
+def test_the_last_of_several_saves_is_what_was_committed(
+    application: Application, model: Any, column: str
+):
+    with atomic():
+        record = model.create(name="Ann", **{column: ONE})
+        setattr(record, column, TWO)
+        record.save()
+    assert record._pk is not None
+    assert not getattr(record, column).changed
+    record.save()
+    application.work()
+
+    assert model.select().count() == 1
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+@pytest.mark.parametrize("given", ["a new row", "a row", "a row and no upload"])
+def test_what_was_removed_stays_removed(
+    application: Application, model: Any, column: str, given: str
+):
+    record = model(name="Ann") if given == "a new row" else model.create(name="Ann")
+    with atomic():
+        if given != "a row and no upload":
+            setattr(record, column, ONE)
+            record.save()
+        remove(record, column)
+    assert record._pk is not None
+    assert not getattr(record, column).changed
+    application.work()
+
+    assert not getattr(fresh(record), column)
+    assert application.stored == application.cached == []
+
+
+@BOTH
+def test_several_saves_of_a_savepoint_are_taken_back_together(
+    application: Application, model: Any, column: str
+):
+    record = model.create(name="Ann", **{column: ONE})
+    application.work()
+    record = fresh(record)
+
+    def again() -> None:
+        setattr(record, column, THREE)
+        record.save()
+
+    with atomic():
+        setattr(record, column, TWO)
+        fail(record.save, again)
+        record.save()
+    application.work()
+
+    assert width(record, column) == 100
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_a_record_that_becomes_another_row_leaves_the_first_its_file(
+    application: Application, model: Any, column: str
+):
+    with atomic():
+        record = model.create(name="Ann", **{column: ONE})
+        first = record._pk
+        record.id = None
+        record.save()
+    application.work()
+
+    rows = [model.get_by_id(pk) for pk in (first, record._pk)]
+    assert [getattr(row, column).stored.width for row in rows] == [80, 80]
+    assert is_clean(application, *(getattr(row, column) for row in rows))
+
+
+@BOTH
+def test_a_row_that_is_made_and_deleted_leaves_nothing(
+    application: Application, model: Any, column: str
+):
+    record = model(name="Ann", **{column: ONE})
+    fail(record.save, record.delete_instance)
+    with atomic():
+        record.save()
+        record.delete_instance()
+    application.work()
+
+    assert application.stored == application.cached == []
+
+
+@SHELVES
+def test_the_last_of_several_saves_of_a_list_is_what_was_committed(
+    application: Application, shelf: Any
+):
+    application.create_tables(shelf)
+    with atomic():
+        record = shelf.create(photos=[ONE])
+        record.photos.append(TWO)
+        record.save()
+        record.photos.remove(record.photos[0])
+        record.save()
+    assert record._pk is not None
+    assert not record.photos.changed
+    application.work()
+
+    assert widths(record) == [90]
+    assert is_clean(application, *fresh(record).photos)
+
+
+@SHELVES
+def test_several_saves_of_a_list_in_a_savepoint_are_taken_back_together(
+    application: Application, shelf: Any
+):
+    application.create_tables(shelf)
+    record = shelf.create(photos=[ONE])
+    application.work()
+    record = fresh(record)
+
+    def again() -> None:
+        record.photos.append(THREE)
+        record.save()
+
+    with atomic():
+        record.photos.append(TWO)
+        fail(record.save, again)
+        record.save()
+    application.work()
+
+    assert widths(record) == [80, 90, 100]
+    assert is_clean(application, *fresh(record).photos)
+
+
+def test_many_saves_ask_once_each_how_they_stand(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    application.create_tables(LaterShelf)
+    execute, asked = application.database.execute_sql, []
+    monkeypatch.setattr(
+        application.database,
+        "execute_sql",
+        lambda sql, *rest: (asked.append(sql), execute(sql, *rest))[1],
+    )
+
+    def selects() -> int:
+        queries = [sql for sql in asked if sql.startswith("SELECT")]
+        return sum("outbox_identity" not in sql for sql in queries)  # which is asked once for all
+
+    # Records without an upload cost nothing
+    with atomic():
+        for _ in range(5):
+            Company.create(name="Ann")
+    assert selects() == 0
+    with atomic():
+        shelf = LaterShelf.create()
+        for _ in range(5):
+            shelf.photos.append(ONE)
+            shelf.save()
+    # each save the row's lock, and what became of those before; and the end
+    assert selects() <= 5 * 2 + 1
+
+
+# How transactions end.
+
+
+@BOTH
+def test_a_session(application: Application, model: Any, column: str):
+    database = application.database
+    record = model(name="Ann", **{column: ONE})
+    database.session_start()
+    record.save()
+    database.session_rollback()
+    assert record._pk is None
+
+    database.session_start()
+    record.save()
+    database.session_commit()
+    application.work()
+
+    assert width(record, column) == 80
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_commits_and_rollbacks_in_the_middle(application: Application, model: Any, column: str):
+    one, two = (model(name="Ann", **{column: ONE}) for _ in range(2))
+    with application.database.transaction() as transaction:
+        one.save()
+        transaction.commit()
+        two.save()
+        transaction.rollback()
+        two.save()
+        transaction.commit()
+        setattr(one, column, TWO)
+        one.save()
+        transaction.rollback()
+    application.work()
+    assert width(one, column) == width(two, column) == 80
+
+    one.save()
+    application.work()
+    assert width(one, column) == 90
+    assert is_clean(application, *(getattr(fresh(record), column) for record in (one, two)))
+
+
+@BOTH
+def test_records_without_uploads_are_saved_in_manual_commit(
+    application: Application, model: Any, column: str
+):
+    with application.database.manual_commit():
+        application.database.begin()
+        model.create(name="Ann")
+        application.database.commit()
+
+    assert model.get().name == "Ann"
+
+
+@BOTH
+def test_a_callback_that_saves_the_record_again(application: Application, model: Any, column: str):
+    record = model(name="Ann", **{column: ONE})
+
+    def again() -> None:
+        with atomic():
+            setattr(record, column, TWO)
+            record.save()
+        assert attached(record).open == []
+
+    with atomic():
+        record.save()
+        application.database.after_commit(again)
+    application.work()
+
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_a_failed_callback_whose_traceback_is_kept(
+    application: Application, model: Any, column: str
+):
+    def broken() -> None:
+        raise RolledBack
+
+    record = model(name="Ann", **{column: ONE})
+    with pytest.raises((RolledBack, peewee.OperationalError)) as kept, atomic():
+        application.database.after_commit(broken)
+        record.save()
+    # The commit has happened all the same
+    setattr(record, column, TWO)
+    fail(record.save)
+    record.save()
+    application.work()
+    del kept
+    gc.collect()
+    record.save()
+    application.work()
+
+    assert model.select().count() == 1
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+def test_a_connection_that_is_lost_within_a_save(application: Application):
+    database = application.database
+    if isinstance(database, peewee.SqliteDatabase):
+        pytest.skip("a file has no connection that is lost")
+    lost: list[bool] = []
+
+    class Losing(LogoUploader):
+        def after_store(self, stored: Any) -> None:
+            if not lost:
+                lost.append(True)
+                database.execute_sql("select pg_terminate_backend(pg_backend_pid())")
+
+    class Own(Base):
+        logo = mount_uploader(Losing)
+
+    application.create_tables(Own)
+    record = Own(logo=ONE)
+
+    def attempts() -> None:
+        database.connect()
+        with pytest.raises(peewee.PeeweeException):
+            record.save()
+        database._state.reset()  # as playhouse's ReconnectMixin does
+        database.connect()
+        record.save()
+        database.close()
+
+    with ThreadPoolExecutor(1) as one_with_a_connection_of_its_own:
+        one_with_a_connection_of_its_own.submit(attempts).result()
+    application.work()
+
+    assert width(record, "logo") == 80
+    assert is_clean(application, fresh(record).logo)
+
+
+@BOTH
+def test_a_thread_does_not_save_what_anothers_transaction_has_saved(
+    application: Application, model: Any, column: str
+):
+    record = model(name="Ann", **{column: ONE})
+    saved, tried = threading.Event(), threading.Event()
+
+    def save_in_a_transaction() -> None:
+        with application.database.connection_context(), atomic():
+            record.save()
+            saved.set()
+            assert tried.wait(20)
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(save_in_a_transaction)
+        assert saved.wait(20)
+        try:
+            with pytest.raises(RuntimeError, match="load the record in each"):
+                record.save()
+        finally:
+            tried.set()
+        first.result()
+    record.save()
+    application.work()
+
+    assert model.select().count() == 1
+    assert width(record, column) == 80
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+@BOTH
+def test_records_are_not_kept_when_the_transaction_has_ended(
+    application: Application, model: Any, column: str
+):
+    made: list[weakref.ref[Any]] = []
+
+    def make() -> None:
+        made.append(weakref.ref(model.create(name="Ann", **{column: ONE})))
+
+    gc.disable()
+    try:
+        with atomic():
+            make()
+        fail(make)
+        assert [reference() for reference in made] == [None, None]
+    finally:
+        gc.enable()
+
+
+# Transactions that PostgreSQL gives up.
+
+
+def in_two_threads(application: Application, prepare: Any) -> str:
+    """Run two transactions at once, each again when it fails.
+
+    Parameters:
+      prepare: gives the two steps of a transaction, between which each waits for the other.
+
+    Returns:
+      what failed.
+    """
+    if isinstance(application.database, peewee.SqliteDatabase):
+        pytest.skip("it has one writer at a time")
+    failures: list[str] = []
+    both = threading.Barrier(2)
+
+    def attempts(number: int) -> None:
+        with application.database.connection_context():
+            first, second = prepare(number)
+            for attempt in range(5):
+                try:
+                    with atomic():
+                        first()
+                        if attempt == 0:
+                            both.wait(20)
+                        second()
+                except peewee.OperationalError as error:
+                    failures.append(str(error))
+                else:
+                    return
+            raise AssertionError(failures)
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(attempts, number) for number in range(2)]:
+            done.result()
+    return "".join(failures)
+
+
+@BOTH
+def test_a_deadlock_loses_no_upload(application: Application, model: Any, column: str):
+    ids = [model.create(name=name, **{column: ONE})._pk for name in ("Ann", "Bob")]
+    application.work()
+
+    def prepare(number: int) -> Any:
+        records = [model.get_by_id(pk) for pk in (ids if number else reversed(ids))]
+        for record in records:
+            setattr(record, column, [TWO, THREE][number])
+        return [record.save for record in records]
+
+    assert "deadlock" in in_two_threads(application, prepare)
+    application.work()
+
+    records = [model.get_by_id(pk) for pk in ids]
+    # who was given up was the last
+    assert width(records[0], column) == width(records[1], column) != 80
+    assert is_clean(application, *(getattr(record, column) for record in records))
+
+
+@BOTH
+def test_a_serialization_failure_loses_no_upload(application: Application, model: Any, column: str):
+    pk = model.create(name="Ann", **{column: ONE})._pk
+    application.work()
+
+    def prepare(number: int) -> Any:
+        file = [TWO, THREE][number]
+        old, new = model.get_by_id(pk), model(name="new", **{column: file})
+        setattr(old, column, file)
+
+        def first() -> None:
+            application.database.execute_sql("set transaction isolation level serializable")
+            new.save()
+
+        return first, old.save
+
+    assert "serialize" in in_two_threads(application, prepare)
+    application.work()
+
+    new = list(model.select().where(model.name == "new"))
+    assert sorted(width(record, column) for record in new) == [90, 100]
+    assert width(model.get_by_id(pk), column) in {90, 100}
+    assert is_clean(application, *(getattr(record, column) for record in model.select()))
