@@ -1,5 +1,6 @@
-"""Gifster: a self-hosted GIF library, its attachment framework and its work half.
+"""Gifster: a self-hosted GIF library, and the three libraries that it is built on.
 
-`gifster.uploads` (attachments for Peewee) and `gifster.jobs` (Dramatiq and an outbox) stand alone;
-everything else here is the application built on them. Start reading at `library.py`.
+`gifster.uploads` (attachments for Peewee), `gifster.imaging` (pictures) and `gifster.jobs`
+(Dramatiq and an outbox) stand alone. `gifster.app` is the application; `api`, `actors`, `cli` and
+`scheduler` are the ways into it. Start reading at `app/library.py`.
 """

@@ -1,7 +1,7 @@
 """What the application does with people: signing up, the one welcome mail, logging in. Sessions and
 tokens are in `tokens`.
 
-Like `library.py`: plain synchronous functions, with a database connection around them.
+Like `app/library.py`: plain synchronous functions, with a database connection around them.
 """
 
 import logging

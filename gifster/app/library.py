@@ -1,5 +1,5 @@
 """What the application does with GIFs, as plain functions; what it does with people is in
-`accounts.py`.
+`app/accounts.py`.
 
 They are synchronous, know nothing of HTTP, and expect a database connection around them
 (`with db.connection_context():`).

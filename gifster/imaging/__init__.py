@@ -1,6 +1,9 @@
-"""Reading and making images. `probe` reads facts without decoding; `recipe` says what is wanted;
-`pillow` makes stills, `animation` everything that moves, both in processes of their own (`apart`);
-`looks` says what an image looks like from afar."""
+"""Reading and making images. It imports nothing of ours, and has `errors` of its own.
+
+`probe` reads facts without decoding; `recipe` says what is wanted; `pillow` makes stills,
+`animation` everything that moves, both in processes of their own (`sandbox`); `fingerprint` says
+what an image looks like from afar.
+"""
 
 import shutil
 from collections.abc import Generator, Iterator, Mapping
@@ -42,7 +45,7 @@ def render(
       made in its format is left out (see `Image.convert`).
 
     Raises:
-      Unreadable: the image cannot be decoded, or not within the limits (see `apart.py`).
+      Unreadable: the image cannot be decoded, or not within the limits (see `sandbox.py`).
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}

@@ -4,7 +4,7 @@ A decoder that hangs, explodes or crashes then costs that process and nothing el
 files are worked on at once, which Python's threads would not.
 
 Starting Python takes longer than most pictures do. So each process that asks keeps one server
-(`apart_server.py`), which has imported what it needs and forks for each piece of work
+(`sandbox_server.py`), which has imported what it needs and forks for each piece of work
 (multiprocessing's fork server would import the application's main module). The server is told the
 work over one socket, and the work has a socket of its own for its answers. Whoever asks waits with
 a limit, whichever of these processes stands still.

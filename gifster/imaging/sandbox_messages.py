@@ -1,4 +1,4 @@
-"""What `apart.py` and its server say to each other, and how long each waits for the other.
+"""What `sandbox.py` and its server say to each other, and how long each waits for the other.
 
 A message is a pickled object with its length before it. Nobody waits for one without a limit: the
 process that is to write it may be stopped, and a stopped process says nothing, not even that its

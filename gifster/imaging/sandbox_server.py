@@ -1,4 +1,4 @@
-"""The server of `apart.py`: forks two processes for each piece of work, and holds them to time.
+"""The server of `sandbox.py`: forks two processes for each piece of work, and holds them to time.
 
 The child does the work, under the system's limits. The attendant passes on what the child tells,
 and ends it when its time is over, also when it is stopped: SIGKILL needs nobody's help. Both are a

@@ -2,12 +2,11 @@
 
 Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
 `outbox` (a job as a row, written in the transaction of the data it is about), `identity` (whose
-outbox that is), `recurring` (jobs that come again and again), `broker` (a URL becomes a Dramatiq
-broker), `sending` (to it, one or many), `redis_broker` (workers are woken up at once),
-`rabbitmq_broker`, `others` (messages of another application), `turns` (queues share threads by
-weight), `middleware` (what every job gets: logs, a database connection, the end of its outbox row),
-`lease` (who has a job in hand), `relay` (sends what the moment after the commit could not, and what
-a worker died over). Then what there is to see: `presence` (who is there, what is paused), `states`
+outbox that is), `groups` (whose jobs wait for others of theirs), `recurring` (jobs that come again
+and again), `sending` (to the broker, one or many), `brokers/` (how workers get them), `middleware`
+(what every job gets: logs, a database connection, the end of its outbox row), `lease` (who has a
+job in hand), `relay` (sends what the moment after the commit could not, and what a worker died
+over). Then what there is to see: `heartbeat` (who is there, what is paused), `states`
 (which jobs there are), `dead` (what was given up), `stats` (how the queues are doing), `tally`
 (what was done).
 """

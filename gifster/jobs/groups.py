@@ -4,7 +4,7 @@ A group is whose the jobs are: a user, a customer. `enqueue(…, group=…)` sen
 while it has fewer than `MAX_PER_GROUP` of that group; the others are held in the outbox, and each
 that is done lets the next one go, to the end of the queue. So however many a group has, few of them
 stand before anybody else's, on every broker, and many groups take turns. What a worker process does
-with those that it has fetched is in `fetched.py`. Decision 31 tells why it is done so.
+with those that it has fetched is in `brokers/fetched.py`. Decision 31 tells why it is done so.
 """
 
 import time

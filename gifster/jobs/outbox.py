@@ -8,7 +8,7 @@ once, and an actor must stand being run twice. The pattern: "transactional outbo
 
 Any application can have the table: `database.bind(jobs.TABLES)`, and
 `database.create_tables(jobs.TABLES)` in a migration. `Job` alone is enough for the outbox; the
-others (`presence.py`, `tally.py`, `recurring.py`) are what the page and the pauses need.
+others (`heartbeat.py`, `tally.py`, `recurring.py`) are what the page and the pauses need.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """How many jobs were done and how many attempts failed: by the minute, the hour, the day, and in
 all.
 
-A worker process counts in memory and adds to the table every `presence.LOOK_S`; one that is killed
+A worker process counts in memory and adds to the table every `heartbeat.LOOK_S`; one that is killed
 takes the counts of its last two seconds with it. (Sidekiq's `Stats::History`, by the day.)
 """
 

@@ -15,9 +15,9 @@
     user.avatar = open("me.gif", "rb")      # streamed into the cache, checked
     user.save()                             # the row and its job, in one transaction
 
-It knows Peewee, its storages and `gifster.jobs`; nothing of any application. From the lowest up:
-`storage/` keeps files under keys; `cache` is where an upload waits, `sources` and `remote` bring it
-there; `imaging/` reads and resizes; `versions` declares what is made of an upload, `processing`
+It knows Peewee, its storages, `gifster.imaging` and `gifster.jobs`; nothing of any application.
+From the lowest up: `storage/` keeps files under keys; `cache` is where an upload waits, `sources`
+and `remote` bring it there; `versions` declares what is made of an upload, `processing`
 makes it; `uploader` holds the rules for one kind of file; `mount` puts an uploader on a model's
 column (`mount_list` several files), `attached` is what a record has in hand there; `saving` is what
 that does to `save()`, by `changes`, `saved` how its transaction ends, `bulk` what writes many rows;

@@ -1,7 +1,7 @@
 """Dramatiq's RabbitMQ broker with weighted queues.
 
 RabbitMQ pushes messages to its consumers, so nobody needs to be woken up. These hand over what has
-its turn (`turns.py`), as those of `redis_broker.py` do.
+its turn (`brokers/fair.py`), as those of `brokers/redis.py` do.
 """
 
 import logging
@@ -29,7 +29,7 @@ class RabbitmqBroker(rabbitmq.RabbitmqBroker):
 
     Parameters:
       shares: by queue.
-      identity: tells the name of our outbox (see `others.py`).
+      identity: tells the name of our outbox (see `brokers/foreign.py`).
       options: as Dramatiq's own broker.
     """
 

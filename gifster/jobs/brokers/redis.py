@@ -2,7 +2,7 @@
 
 Dramatiq's own consumers poll, with a pause that grows to a second while a queue is idle, and hand
 everything they have fetched to one work queue. These are told by the enqueue (Redis's publish, in
-the same round trip), and hand over what has its turn (`turns.py`). Dramatiq's worker is untouched.
+the same round trip), and hand over what has its turn (`fair.py`). Dramatiq's worker is untouched.
 """
 
 import itertools
@@ -58,7 +58,7 @@ class RedisBroker(QuickHooks, dramatiq_redis.RedisBroker):
 
     Parameters:
       shares: by queue.
-      identity: tells the name of our outbox (see `others.py`).
+      identity: tells the name of our outbox (see `brokers/foreign.py`).
       options: as Dramatiq's own broker.
     """
 
