@@ -1,38 +1,60 @@
 """The example in `examples/avatars`, as a stranger would run it."""
 
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
+import pytest
 
 from tests import images
-from tests.machine import eventually, free_port
-from tests.stack import Stack
+from tests.machine import BIN, eventually, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_a_strangers_application_works(tmp_path: Path, broker_url: str):
-    stack = Stack(tmp_path, broker_url)
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Starts commands of the virtual environment, with these variables; they end with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str, **variables: str) -> None:
+        process = subprocess.Popen(
+            [BIN / command[0], *command[1:]],
+            cwd=tmp_path,
+            env=os.environ | {"TMPDIR": str(tmp_path / "tmp")} | variables,
+            stdout=(tmp_path / "example.log").open("ab"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        processes.append(process)
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_strangers_application_works(tmp_path: Path, broker_url: str, start: Callable[..., None]):
     port = free_port()
-    stack.environment |= {
+    variables = {
         "AVATARS_VAR": str(tmp_path / "avatars"),
         "AVATARS_BROKER": broker_url,
         "AVATARS_PORT": str(port),
         "PYTHONPATH": str(ROOT),
     }
-    try:
-        stack.start("python", "-m", "examples.avatars.app")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            eventually(lambda: answers(client))
-            use(client, lambda: stack.start("dramatiq", "examples.avatars.app", "-Q", "carrierwave",
-                                            "-p", "1", "-t", "1"))  # fmt: skip
-    finally:
-        stack.stop()
+    start("python", "-m", "examples.avatars.app", **variables)
+    worker = ("dramatiq", "examples.avatars.app", "-Q", "carrierwave", "-p", "1", "-t", "1")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        eventually(lambda: answers(client))
+        use(client, lambda: start(*worker, **variables))
 
 
-def use(client: httpx.Client, start_worker: Callable[[], Any]) -> None:
+def use(client: httpx.Client, start_worker: Callable[[], None]) -> None:
     assert client.get("/users/ann").json()["avatar"] == "/files/nobody.png"
     refused = client.post("/users/ann", files={"avatar": ("me.gif", b"no image", "image/gif")})
     assert (refused.status_code, refused.json()["title"]) == (422, "type_not_allowed")
