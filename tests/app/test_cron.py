@@ -140,3 +140,64 @@ def test_the_time_zones_come_along_for_machines_that_have_none(tmp_path: Path):
     finally:
         zoneinfo.reset_tzpath()
         ZoneInfo.clear_cache()
+
+
+def from_a_friday(rule: str, count: int, timezone: str = "UTC") -> list[str]:
+    """The first moments of a rule after Friday, 30 October 2026, 12:00 UTC, by its own clock."""
+    after, moment = next_after(rule, timezone), datetime(2026, 10, 30, 12, tzinfo=UTC).timestamp()
+    found = []
+    for _ in range(count):
+        moment = after(moment)
+        found.append(datetime.fromtimestamp(moment, ZoneInfo(timezone)).strftime("%a %d %H:%M"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "first"),
+    [
+        ("*/20 * * * *", ["Fri 30 12:20", "Fri 30 12:40", "Fri 30 13:00"]),
+        ("@daily", ["Sat 31 00:00", "Sun 01 00:00", "Mon 02 00:00"]),
+        ("30 4 * * 1", ["Mon 02 04:30", "Mon 09 04:30", "Mon 16 04:30"]),
+        ("0 0 * * 0", ["Sun 01 00:00", "Sun 08 00:00", "Sun 15 00:00"]),
+        ("0 0 * * 7", ["Sun 01 00:00", "Sun 08 00:00", "Sun 15 00:00"]),
+        ("0 9 * * 1-5", ["Mon 02 09:00", "Tue 03 09:00", "Wed 04 09:00"]),
+        ("0 9 * * sat-sun", None),
+        ("0 9 * * 5-7", ["Sat 31 09:00", "Sun 01 09:00", "Fri 06 09:00"]),
+        ("0 9 * * 0-6/3", ["Sat 31 09:00", "Sun 01 09:00", "Wed 04 09:00"]),
+        # Either of both, as cron has it
+        ("0 0 1 * 1", ["Sun 01 00:00", "Mon 02 00:00", "Mon 09 00:00"]),
+    ],
+)
+def test_rules_mean_what_they_mean_in_a_crontab(rule: str, first: list[str] | None):
+    if first is None:
+        with pytest.raises(ValueError, match="run backwards"):
+            from_a_friday(rule, 1)
+    else:
+        assert from_a_friday(rule, 3) == first
+
+
+def test_a_rule_goes_by_the_clock_of_its_time_zone():
+    # By the clock of Berlin, which changed on 25 October
+    assert from_a_friday("0 7 * * *", 2, "Europe/Berlin") == [
+        "Sat 31 07:00",
+        "Sun 01 07:00",
+    ]
+    after = next_after("0 7 * * *", "Europe/Berlin")
+    first = after(datetime(2026, 10, 24, tzinfo=UTC).timestamp())
+    assert [datetime.fromtimestamp(at, UTC).hour for at in (first, after(first))] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("rule", "timezone", "message"),
+    [
+        ("every day", "UTC", "5 fields"),
+        ("60 * * * *", "UTC", "60"),
+        ("* * * * 8", "UTC", "'8' is no day of the week"),
+        ("* * * * moon", "UTC", "'moon' is no day of the week"),
+        ("0 0 30 2 *", "UTC", "never comes true"),
+        ("* * * * *", "Mars/Olympus", "no time zone 'Mars/Olympus'"),
+    ],
+)
+def test_what_is_no_rule_is_said_so(rule: str, timezone: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        next_after(rule, timezone)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gifster.app.boot import connect_broker
 from gifster.app.settings import Queue, Settings, SettingsError, load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,3 +114,14 @@ def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         load().web.port = 1
     assert "GIFSTER_WEB__PORT" not in os.environ
+
+
+def test_the_namespace_is_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: Settings
+):
+    monkeypatch.setenv("GIFSTER_BROKER__NAMESPACE", "mine")
+    assert connect_broker(load()).namespace == "mine"
+
+    monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://host")
+    with pytest.raises(SettingsError, match=r"broker: .*virtual host"):
+        load()

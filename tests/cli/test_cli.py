@@ -151,3 +151,22 @@ def test_every_command_has_a_help_text(bare: Stack):
     commands = [line.split()[0] for line in listed if line.strip()]
     assert {"dev", "web", "worker", "scheduler", "migrate", "doctor", "demo"} <= set(commands)
     assert all(len(line.split()) > 2 for line in listed if line.strip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["retry", "nope"], "there is no job nope that is dead or waits for later"),
+        (["drop", "nope"], "there is no dead job nope"),
+        (["retry"], "name the jobs by their ids"),
+        (["drop", "a", "--all"], "name the jobs by their ids"),
+    ],
+)
+def test_what_cannot_be_done_with_jobs_is_said(
+    new_stack: Callable[..., Stack], arguments: list[str], message: str
+):
+    result = new_stack().run("gifster", "jobs", *arguments)
+
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

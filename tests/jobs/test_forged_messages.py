@@ -14,7 +14,6 @@ import redis
 from gifster import jobs
 from gifster.jobs import Job
 from tests.machine import eventually
-from tests.stack import Stack
 
 
 class Application:
@@ -232,16 +231,6 @@ def test_a_wake_up_that_is_no_text_ends_no_listening(application: Application):
     eventually(lambda: application.done == ["ann"])
     assert application.broker.wake_up.listening
     assert len(application.broker.wake_up._events) < 10
-
-
-def test_gifsters_own_jobs_come_through_the_outbox_only(tmp_path: Path, broker_url: str):
-    """In a process of its own, as the actors are declared once in a process."""
-    code = (
-        "from gifster.actors import broker\n"
-        "print(sorted(n for n, a in broker.actors.items() if not a.options.get('outbox_only')))"
-    )
-    stack = Stack(tmp_path, broker_url)
-    assert stack.run("python", "-c", code).stdout.strip() == "['send_welcome_email']"
 
 
 def test_forged_messages_for_later_take_no_thread(application: Application):

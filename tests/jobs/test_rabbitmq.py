@@ -1,15 +1,9 @@
 """RabbitMQ as the broker, by URL: a real server, where Debian's `rabbitmq-server` is installed."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import dramatiq
@@ -17,77 +11,21 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.app import database
-from gifster.app.boot import boot
-from gifster.app.database import db
-from gifster.app.settings import load
 from gifster.jobs import Job, Share, State
-from tests import images
-from tests.jobs.test_jobs import children
-from tests.machine import eventually, free_port
-from tests.stack import Stack
-
-SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-pytestmark = pytest.mark.skipif(
-    not SERVER.exists() or shutil.which("epmd") is None,
-    reason="no RabbitMQ is installed (on Debian: apt install rabbitmq-server)",
-)
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server's URL."""
-    folder = tmp_path_factory.mktemp("rabbitmq")
-    port = free_port()
-    environment = os.environ | {
-        "HOME": str(folder),
-        "RABBITMQ_NODENAME": f"gifster{port}@localhost",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
-        "ERL_EPMD_PORT": str(free_port()),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-    }
-    with (folder / "out.log").open("wb") as log:
-        # Erlang's register of names: left to itself the server makes one that stays for ever.
-        names = subprocess.Popen(["epmd"], env=environment, stdout=log, stderr=log)
-        server = subprocess.Popen(
-            [SERVER], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "out.log").read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    eventually(answers, within=60)
-    yield f"amqp://guest:guest@127.0.0.1:{port}"
-    os.killpg(server.pid, signal.SIGKILL)
-    names.kill()
-    server.wait()
-    names.wait()
+from tests.jobs.conftest import Outbox, opened
+from tests.machine import eventually
 
 
 @pytest.fixture
-def application(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as one of Gifster's, with empty queues."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIFSTER_BROKER__URL", rabbitmq)
+def outbox(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+    """This process with an outbox, empty queues, and workers that look often what they are told."""
     monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
-    broker = boot(load())
-    database.migrate()
-    for queue in ("default", "carrierwave"):
-        broker.declare_queue(queue, ensure=True)
-    broker.flush_all()
-    with db.connection_context():
-        yield
-    db.obj.close_all()
-    broker.close()
+    with opened(rabbitmq, f"sqlite:///{tmp_path}/jobs.db") as made:
+        broker = dramatiq.get_broker()
+        for queue in ("default", "carrierwave"):
+            broker.declare_queue(queue, ensure=True)
+        broker.flush_all()
+        yield made
 
 
 @pytest.fixture
@@ -118,7 +56,7 @@ def test_it_answers_a_ping(rabbitmq: str):
         jobs.ping(jobs.connect("amqp://127.0.0.1:1"))
 
 
-def test_without_it_a_job_waits_for_the_relay(application: None):
+def test_without_it_a_job_waits_for_the_relay(outbox: Outbox):
     good = dramatiq.get_broker()
     jobs.connect("amqp://127.0.0.1:1")
 
@@ -129,7 +67,7 @@ def test_without_it_a_job_waits_for_the_relay(application: None):
     assert good.get_queue_message_counts("default")[0] == 1
 
 
-def test_a_queue_that_it_refuses_stops_no_other(application: None):
+def test_a_queue_that_it_refuses_stops_no_other(outbox: Outbox):
     # Given a queue that is there with other options, in the way of the oldest job
     broker = dramatiq.get_broker()
     broker.channel.queue_declare("other-options", durable=True)
@@ -146,11 +84,11 @@ def test_a_queue_that_it_refuses_stops_no_other(application: None):
 
 
 def test_a_job_of_another_application_is_put_back_for_it(
-    rabbitmq: str, application: None, worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rabbitmq: str, outbox: Outbox, worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr("gifster.jobs.brokers.foreign.FIRST_PAUSE_MS", 50)
     monkeypatch.setattr("gifster.jobs.brokers.foreign.MAX_PAUSE_MS", 100)
-    ours, done = Job._meta.database, []
+    ours, done = outbox.database, []
     # Given a job of an application that has the same queues, and other actors
     theirs = peewee.SqliteDatabase(tmp_path / "theirs.db")
     theirs.bind(jobs.TABLES)
@@ -185,7 +123,7 @@ def test_a_job_of_another_application_is_put_back_for_it(
     ours.bind(jobs.TABLES)
 
 
-def test_messages_of_a_higher_priority_come_first(rabbitmq: str, application: None, worker):
+def test_messages_of_a_higher_priority_come_first(rabbitmq: str, outbox: Outbox, worker):
     # Given a queue with priorities, and messages of each before a worker comes
     broker = jobs.connect(rabbitmq, max_priority=5)
     done: list[str] = []
@@ -206,7 +144,7 @@ def test_messages_of_a_higher_priority_come_first(rabbitmq: str, application: No
     assert done == ["5", "5", "2", "0"]
 
 
-def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, application: None, worker):
+def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, outbox: Outbox, worker):
     jobs.connect(rabbitmq, shares={"default": Share(5), "carrierwave": Share(3, max=1)})
     started: list[str] = []
     lock, running, most = threading.Lock(), Counter[str](), Counter[str]()
@@ -236,7 +174,7 @@ def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, applicat
     eventually(lambda: len(started) == 800, within=30)
 
 
-def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(application: None, worker):
+def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(outbox: Outbox, worker):
     done: list[str] = []
     gate = threading.Event()
 
@@ -271,31 +209,7 @@ def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(application: None, w
     assert sorted(done[2:]) == ["a", "b", "hold", "hold"]
 
 
-def test_uploads_are_stored_and_one_of_a_killed_worker_too(
-    rabbitmq: str, new_stack: Callable[..., Stack], application: None
-):
-    # Given a stack on RabbitMQ
-    stack = new_stack(GIFSTER_BROKER__URL=rabbitmq, GIFSTER_WORKER__LEASE_S="2")
-    stack.start_web()
-    stack.start("gifster", "scheduler")
-    main = stack.start_worker()
-    assert stack.finished(stack.upload(images.gif()).json()["id"])["state"] == "ready"
-    checked = stack.run("gifster", "doctor").stdout
-    assert "PONG" in checked
-
-    # When its worker is killed in the middle of an upload
-    gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
-    eventually(lambda: stack.gif(gif_id)["state"] == "processing")
-    for pid in (*children(main.pid), main.pid):
-        os.kill(pid, signal.SIGKILL)
-
-    # I expect another one to do it, once
-    stack.start_worker()
-    assert stack.finished(gif_id, within=40)["state"] == "ready"
-    assert stack.run("gifster", "jobs", "list").stdout.strip() == "no jobs: everything is done"
-
-
-def test_one_group_leaves_a_thread_to_the_others(application: None, worker):
+def test_one_group_leaves_a_thread_to_the_others(outbox: Outbox, worker):
     # Given more slow jobs of a group than there are threads
     began, gate = [], threading.Semaphore(0)
 

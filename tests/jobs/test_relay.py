@@ -1,12 +1,9 @@
 """The relay under load: others write, the broker refuses, a row is bad, two relays are at it."""
 
-import sqlite3
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import dramatiq
@@ -15,51 +12,22 @@ import psycopg
 import pytest
 import redis
 
-from gifster import jobs, scheduler
-from gifster.app import database
-from gifster.app.database import db
-from gifster.app.settings import Settings
-from gifster.jobs import Job, RecurringJob, State, Tally
+from gifster import jobs
+from gifster.jobs import Job, State, Tally
+from tests import databases
+from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
 #: The package has the function under the same name.
 MODULE = sys.modules["gifster.jobs.relay"]
-
-WRITER = """
-import sqlite3, sys, time
-connection = sqlite3.connect(sys.argv[1], timeout=15, isolation_level=None)
-while True:
-    connection.execute("INSERT INTO noise (text) VALUES ('…')")
-    time.sleep(0.001)
-"""
-
-
-@contextmanager
-def writers(path: Path) -> Iterator[None]:
-    """Two processes that insert a row every millisecond."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE noise (text TEXT)")
-
-    def rows() -> int:
-        return connection.execute("SELECT count(*) FROM noise").fetchone()[0]
-
-    started = [subprocess.Popen([sys.executable, "-c", WRITER, path]) for _ in range(2)]
-    try:
-        eventually(lambda: rows() > 20)
-        yield
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-        connection.close()
 
 
 def a_strangers(path: Path) -> peewee.Database:
     return peewee.SqliteDatabase(path, pragmas={"journal_mode": "wal"}, timeout=15)
 
 
-def gifsters(path: Path) -> peewee.Database:
-    return database.connect(f"sqlite:///{path}")
+def pooled(path: Path) -> peewee.Database:
+    return databases.connect(f"sqlite:///{path}")
 
 
 def backlog(count: int, queue: str = "default") -> list[str]:
@@ -72,25 +40,21 @@ def backlog(count: int, queue: str = "default") -> list[str]:
         ]
 
 
-def client(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.broker.url)
-
-
-def sent(settings: Settings, queue: str = "default") -> list[int]:
+def sent(outbox: Outbox, queue: str = "default") -> list[int]:
     """The jobs that have come into a queue, by their numbers."""
-    ids = client(settings).lrange(f"dramatiq:{queue}", 0, -1)
-    found = client(settings).hmget(f"dramatiq:{queue}.msgs", ids) if ids else []
+    ids = outbox.client.lrange(f"dramatiq:{queue}", 0, -1)
+    found = outbox.client.hmget(f"dramatiq:{queue}.msgs", ids) if ids else []
     return [dramatiq.Message.decode(data).args[0] for data in found]
 
 
 @pytest.fixture
-def marked(booted: Settings) -> Settings:
+def marked(outbox: Outbox) -> Outbox:
     """A broker that knows this outbox: it is not taken for one that lost its data."""
     jobs.relay()
-    return booted
+    return outbox
 
 
-@pytest.mark.parametrize("opened", [a_strangers, gifsters])
+@pytest.mark.parametrize("opened", [a_strangers, pooled])
 def test_a_backlog_is_sent_while_others_write(
     tmp_path: Path, broker_url: str, opened: Callable[[Path], peewee.Database]
 ):
@@ -101,19 +65,19 @@ def test_a_backlog_is_sent_while_others_write(
     own.create_tables(jobs.TABLES)
     jobs.connect(broker_url)
     backlog(300)
-    with writers(path):
+    with databases.writers(path):
         assert jobs.relay() == 300
     assert redis.Redis.from_url(broker_url).llen("dramatiq:default") == 300
     own.close()
 
 
-def test_two_relays_at_once_send_each_job_once(marked: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_two_relays_at_once_send_each_job_once(marked: Outbox, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MODULE, "BATCH", 25)
     backlog(300)
     together, counts = threading.Barrier(3), []
 
     def run() -> None:
-        with db.connection_context():
+        with marked.database.connection_context():
             together.wait(20)
             while count := jobs.relay():
                 counts.append(count)
@@ -128,7 +92,7 @@ def test_two_relays_at_once_send_each_job_once(marked: Settings, monkeypatch: py
     assert sorted(sent(marked)) == list(range(300))
 
 
-def test_a_large_backlog_is_sent_in_its_order(marked: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_a_large_backlog_is_sent_in_its_order(marked: Outbox, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MODULE, "BATCH", 50)
     monkeypatch.setattr(MODULE, "ROUND_S", 60)
     backlog(230)
@@ -138,7 +102,7 @@ def test_a_large_backlog_is_sent_in_its_order(marked: Settings, monkeypatch: pyt
 
 
 def test_what_is_left_of_a_backlog_goes_with_the_next_call(
-    marked: Settings, monkeypatch: pytest.MonkeyPatch
+    marked: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(MODULE, "BATCH", 50)
     backlog(120)
@@ -148,7 +112,7 @@ def test_what_is_left_of_a_backlog_goes_with_the_next_call(
 
 
 def test_a_broker_that_is_away_costs_the_rows_nothing(
-    marked: Settings, caplog: pytest.LogCaptureFixture
+    marked: Outbox, caplog: pytest.LogCaptureFixture
 ):
     good = dramatiq.get_broker()
     backlog(3)
@@ -167,7 +131,7 @@ def test_a_broker_that_is_away_costs_the_rows_nothing(
 
 
 def test_a_broker_that_goes_away_over_a_batch_gets_it_when_it_is_back(
-    marked: Settings, monkeypatch: pytest.MonkeyPatch
+    marked: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a job over which a worker died, one that was sent three times, and one that is new,
     # and a broker whose connection breaks as they are sent
@@ -194,10 +158,10 @@ def test_a_broker_that_goes_away_over_a_batch_gets_it_when_it_is_back(
 
 
 def test_a_queue_that_the_broker_refuses_stops_no_other(
-    marked: Settings, caplog: pytest.LogCaptureFixture
+    marked: Outbox, caplog: pytest.LogCaptureFixture
 ):
     # Given a key in the broker that is no queue, in the way of the oldest jobs
-    client(marked).set("dramatiq:broken", "no list")
+    marked.client.set("dramatiq:broken", "no list")
     bad, good = backlog(2, "broken"), backlog(3)
 
     assert jobs.relay() == 3
@@ -212,11 +176,9 @@ def test_a_queue_that_the_broker_refuses_stops_no_other(
     assert Job.get_by_id(good[0]).error is None
 
 
-def test_a_row_that_cannot_be_read_stops_no_other(
-    marked: Settings, caplog: pytest.LogCaptureFixture
-):
+def test_a_row_that_cannot_be_read_stops_no_other(marked: Outbox, caplog: pytest.LogCaptureFixture):
     bad, good = backlog(2)
-    db.execute_sql(f"UPDATE outbox SET arguments = '[1,' WHERE id = '{bad}'")
+    marked.database.execute_sql(f"UPDATE outbox SET arguments = '[1,' WHERE id = '{bad}'")
 
     assert jobs.relay() == 1
 
@@ -233,7 +195,7 @@ def test_a_row_that_cannot_be_read_stops_no_other(
     jobs.drop(bad)
 
 
-def test_a_message_that_a_hook_refuses_stops_no_other(marked: Settings):
+def test_a_message_that_a_hook_refuses_stops_no_other(marked: Outbox):
     class Refuses(dramatiq.Middleware):
         def before_enqueue(self, broker: object, message: dramatiq.Message, delay: object) -> None:
             if message.args == (1,):
@@ -248,15 +210,15 @@ def test_a_message_that_a_hook_refuses_stops_no_other(marked: Settings):
     assert "not this one" in Job.get_by_id(ids[1]).error
 
 
-def test_what_a_worker_has_in_hand_is_left_to_it(marked: Settings):
+def test_what_a_worker_has_in_hand_is_left_to_it(marked: Outbox):
     # Given a row that another transaction holds, where rows can be held
     held, _ = backlog(2)
-    if not db.obj.for_update:
+    if not marked.database.for_update:
         pytest.skip("SQLite locks no rows")
     begun, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with db.connection_context(), db.atomic():
+        with marked.database.connection_context(), marked.database.atomic():
             Job.select().where(Job.id == held).for_update().get()
             begun.set()
             over.wait(20)
@@ -273,22 +235,22 @@ def test_what_a_worker_has_in_hand_is_left_to_it(marked: Settings):
     assert jobs.relay() == 1
 
 
-def test_of_two_that_enqueue_a_unique_job_at_once_one_does(booted: Settings):
+def test_of_two_that_enqueue_a_unique_job_at_once_one_does(outbox: Outbox):
     # Given a transaction that has enqueued it and has not ended
     begun, found = threading.Event(), []
 
     def second() -> None:
-        with db.connection_context():
+        with outbox.database.connection_context():
             begun.set()
             found.append(jobs.enqueue("sweep", unique="sweep"))
 
     other = threading.Thread(target=second)
-    with jobs.transaction(db):
+    with jobs.transaction(outbox.database):
         first = jobs.enqueue("sweep", unique="sweep")
         other.start()
         assert begun.wait(20)
-        if booted.database.url.startswith("postgresql"):
-            eventually(lambda: waiting_for_a_lock(booted.database.url))
+        if outbox.database_url.startswith("postgresql"):
+            eventually(lambda: waiting_for_a_lock(outbox.database_url))
     other.join(30)
 
     # I expect the other to be told that there is one, and not to fail
@@ -303,12 +265,12 @@ def waiting_for_a_lock(url: str) -> int:
         return connection.execute(query).fetchone()[0]
 
 
-def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, booted: Settings):
+def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, outbox: Outbox):
     for actor in ("a", "b"):
         Tally.create(span_s=0, begin=0, queue="default", actor=actor, done=1)
 
     for row in jobs.totals():
-        with_another = threading.Thread(target=write_elsewhere)
+        with_another = threading.Thread(target=write_elsewhere, args=[outbox.database])
         with_another.start()
         with_another.join()
         Tally.update(failed=1).where(Tally.actor == row.actor).execute()
@@ -316,33 +278,19 @@ def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, 
     assert Tally.select().where(Tally.failed == 1).count() == 2
 
 
-def write_elsewhere() -> None:
-    with db.connection_context():
+def write_elsewhere(database: peewee.Database) -> None:
+    with database.connection_context():
         jobs.pause("elsewhere")
         jobs.resume("elsewhere")
 
 
-def test_the_scheduler_says_in_a_line_what_keeps_it(
-    booted: Settings, caplog: pytest.LogCaptureFixture
-):
-    # Given a database without its tables, which is as good as one that is locked or away
-    db.drop_tables([Job, RecurringJob])
-
-    scheduler.relay_outbox(10)
-    scheduler.look_at_the_clock({})
-
-    lines = [record for record in caplog.records if record.name == "gifster.scheduler"]
-    assert [line.getMessage().split(":")[0] for line in lines] == ["relay", "recurring jobs"]
-    assert all(line.exc_info is None and "\n" not in line.getMessage() for line in lines)
-
-
 def test_a_recurring_job_whose_rule_fails_stops_no_other(
-    booted: Settings, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
 ):
     def fails(after: float) -> float:
         raise OverflowError("no such moment")
 
-    bad = f"bad-{type(db.obj).__name__}"[:32]  # said once in a process
+    bad = f"bad-{type(outbox.database).__name__}"[:32]  # said once in a process
     every = {
         bad: jobs.Recurring("never", fails, "work"),
         "good": jobs.Recurring("always", lambda after: after, "work"),

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.app.settings import Settings, SettingsError, load
 from gifster.jobs import Job, OutboxIdentity
 from gifster.jobs.identity import identity_of
+from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
 
@@ -220,19 +220,6 @@ def test_what_a_broker_cannot_have_is_refused(url: str, options: dict[str, objec
         jobs.connect(url, **options)
 
 
-def test_the_namespace_is_a_setting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: Settings
-):
-    from gifster.app.boot import connect_broker
-
-    monkeypatch.setenv("GIFSTER_BROKER__NAMESPACE", "mine")
-    assert connect_broker(load()).namespace == "mine"
-
-    monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://host")
-    with pytest.raises(SettingsError, match=r"broker: .*virtual host"):
-        load()
-
-
 # Whose an outbox is.
 
 
@@ -251,8 +238,8 @@ def test_an_outbox_has_one_name_for_all_who_open_it(tmp_path: Path):
     assert other.is_closed()
 
 
-def test_it_is_made_in_nobodys_transaction_and_breaks_none(booted: Settings):
-    database = Job._meta.database
+def test_it_is_made_in_nobodys_transaction_and_breaks_none(outbox: Outbox):
+    database = outbox.database
     database.drop_tables([OutboxIdentity])
     from gifster.jobs import identity
 
@@ -310,7 +297,7 @@ def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
 
 
 @pytest.fixture
-def no_broker(booted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from gifster.jobs import sending
 
     monkeypatch.setattr(dramatiq.broker, "global_broker", None)
@@ -329,7 +316,9 @@ def without_one(
 
 
 def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
-    without_one: Callable[[], dramatiq.Broker | None], caplog: pytest.LogCaptureFixture
+    outbox: Outbox,
+    without_one: Callable[[], dramatiq.Broker | None],
+    caplog: pytest.LogCaptureFixture,
 ):
     before = without_one()
 
@@ -347,7 +336,7 @@ def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
     assert all(job.send_at <= time.time() for job in Job.select())
 
     # And a relay that has one to send them
-    with_one = jobs.connect(load().broker.url)
+    with_one = jobs.connect(outbox.broker_url)
     assert jobs.relay() == 2
     with_one.close()
 

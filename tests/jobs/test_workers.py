@@ -1,7 +1,6 @@
-"""The worker processes: what they show of themselves, and what they can be told."""
+"""Workers: what they show of themselves, and what they can be told. They run in this process."""
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -11,35 +10,14 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.app.database import db
-from gifster.app.settings import Settings
 from gifster.jobs import Job, State, Worker
-from tests.jobs.test_jobs import children
+from tests.jobs.conftest import Outbox
 from tests.machine import eventually
-from tests.stack import Stack
-
-ACTORS = """
-import time
-from pathlib import Path
-import dramatiq
-from gifster.actors import broker
-
-@dramatiq.actor(max_retries=0)
-def hold(name):
-    Path(f"{name}.begun").touch()
-    while not Path(f"{name}.go").exists():
-        time.sleep(0.01)
-
-@dramatiq.actor(max_retries=0)
-def grow(megabytes):
-    global kept
-    kept = bytearray(megabytes * 2**20)
-"""
 
 
 @pytest.fixture
 def worker(
-    booted: Settings, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., dramatiq.Worker]]:
     """Starts a worker of two threads in this process, which looks often what it is told."""
     monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
@@ -77,7 +55,7 @@ def declare(gate: threading.Event) -> list[str]:
     return begun
 
 
-def test_a_worker_shows_that_it_lives_and_what_it_does(booted: Settings, worker, gate):
+def test_a_worker_shows_that_it_lives_and_what_it_does(outbox: Outbox, worker, gate):
     declare(gate)
     worker()
 
@@ -94,7 +72,7 @@ def test_a_worker_shows_that_it_lives_and_what_it_does(booted: Settings, worker,
     eventually(lambda: not Job.select().exists())
 
 
-def test_one_that_was_stopped_is_gone_with_all_it_counted(booted: Settings, worker, gate):
+def test_one_that_was_stopped_is_gone_with_all_it_counted(outbox: Outbox, worker, gate):
     gate.set()
     declare(gate)
 
@@ -122,7 +100,7 @@ def test_one_that_was_stopped_is_gone_with_all_it_counted(booted: Settings, work
         assert {later.begin - part.begin for part, later in pairwise(spans)} == {span}
 
 
-def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(booted: Settings, worker, gate):
+def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(outbox: Outbox, worker, gate):
     begun = declare(gate)
     gate.set()
     jobs.pause("carrierwave")
@@ -140,7 +118,7 @@ def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(booted: Settings,
     eventually(lambda: len(begun) == 8)
 
 
-def test_what_a_quiet_worker_had_fetched_another_one_does(booted: Settings, worker, gate):
+def test_what_a_quiet_worker_had_fetched_another_one_does(outbox: Outbox, worker, gate):
     # Given a worker whose threads are taken, and that has fetched more
     begun = declare(gate)
     worker()
@@ -164,7 +142,7 @@ def test_what_a_quiet_worker_had_fetched_another_one_does(booted: Settings, work
         jobs.quiet("nobody")
 
 
-def test_a_database_that_is_away_for_a_while_costs_no_count(booted: Settings, worker, gate):
+def test_a_database_that_is_away_for_a_while_costs_no_count(outbox: Outbox, worker, gate):
     gate.set()
     declare(gate)
     worker()
@@ -178,76 +156,3 @@ def test_a_database_that_is_away_for_a_while_costs_no_count(booted: Settings, wo
         table.bind(good)
 
     eventually(lambda: [total.done for total in jobs.totals()] == [1])
-
-
-@pytest.fixture
-def stack(new_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """A stack with those actors."""
-    made = new_stack(PYTHONPATH=".")
-    (made.folder / "work.py").write_text(ACTORS)
-    monkeypatch.chdir(made.folder)
-    for name, value in made.environment.items():
-        if name.startswith("GIFSTER_"):
-            monkeypatch.setenv(name, value)
-    from gifster.app.boot import boot
-    from gifster.app.settings import load
-
-    boot(load())
-    return made
-
-
-def begun(name: str) -> Callable[[], bool]:
-    return lambda: os.path.exists(f"{name}.begun")
-
-
-def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
-    # Given a worker with a job in hand
-    main = stack.start("dramatiq", "work", "--processes", "1", "--threads", "2")
-    with db.connection_context():
-        jobs.enqueue("hold", "first")
-        eventually(begun("first"))
-        [worker] = jobs.workers()
-
-        # When it is told to be quiet, as Sidekiq is
-        os.kill(worker.pid, signal.SIGTSTP)
-        eventually(lambda: jobs.workers()[0].quiet)
-
-        # I expect it to finish, and to begin nothing
-        jobs.enqueue("hold", "second")
-        open("first.go", "w").close()
-        eventually(lambda: Job.select().count() == 1)
-        assert not begun("second")()
-
-        os.kill(worker.pid, signal.SIGCONT)
-        eventually(begun("second"))
-        open("second.go", "w").close()
-        eventually(lambda: not Job.select().exists())
-    main.terminate()
-    assert main.wait(20) == 0
-    with db.connection_context():
-        assert jobs.workers() == []
-
-
-def test_a_worker_that_is_too_large_starts_anew_between_its_jobs(stack: Stack):
-    # Given a worker with a limit, as `gifster worker` runs it, and a job in hand
-    stack.environment["GIFSTER_WORKER__MAX_MEMORY_MB"] = "300"
-    script = "from gifster.cli import main; import work, sys; sys.argv[1:] = ['worker']; main()"
-    main = stack.start("python", "-c", script)
-    with db.connection_context():
-        [first] = eventually(jobs.workers)
-
-        # When it grows beyond it
-        jobs.enqueue("hold", "long")
-        eventually(begun("long"))
-        jobs.enqueue("grow", 400)
-
-        # I expect it to finish what it has, then to be another process of the same parent
-        eventually(lambda: "too large" in stack.log("python--c"))
-        assert children(main.pid) == [first.pid]
-        open("long.go", "w").close()
-        second = eventually(lambda: [w for w in jobs.workers() if w.id != first.id])
-        assert children(main.pid) == [second[0].pid]
-        assert main.poll() is None
-        eventually(lambda: not Job.select().exists())
-    main.terminate()
-    assert main.wait(20) == 0

@@ -1,0 +1,15 @@
+"""The actors of the application, as a worker loads them."""
+
+from pathlib import Path
+
+from tests.stack import Stack
+
+
+def test_gifsters_own_jobs_come_through_the_outbox_only(tmp_path: Path, broker_url: str):
+    """In a process of its own, as the actors are declared once in a process."""
+    code = (
+        "from gifster.actors import broker\n"
+        "print(sorted(n for n, a in broker.actors.items() if not a.options.get('outbox_only')))"
+    )
+    stack = Stack(tmp_path, broker_url)
+    assert stack.run("python", "-c", code).stdout.strip() == "['send_welcome_email']"

@@ -1,0 +1,184 @@
+"""Workers that are killed: their jobs are soon in other hands. A job that kills its workers, or
+fails too often, is given up. All processes are real."""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
+from tests import images
+from tests.machine import children, eventually, files_below
+from tests.stack import Stack
+
+#: Actors of a stranger's, beside the application's own.
+ACTORS = """
+import os, signal, threading
+import dramatiq
+from gifster.actors import broker
+
+@dramatiq.actor(queue_name="default")
+def kill_the_worker():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@dramatiq.actor(queue_name="default")
+def wait_for_ever(name):
+    open(f"begun-{name}-{os.getpid()}", "w").close()
+    threading.Event().wait()
+
+@dramatiq.actor(queue_name="default", max_retries=1, min_backoff=1)
+def always_fail(name):
+    raise RuntimeError(f"no luck, {name}")
+"""
+
+
+@pytest.fixture
+def stack(new_stack: Callable[..., Stack]) -> Stack:
+    """A stack with those actors, short leases, and a scheduler that runs."""
+    stack = new_stack(GIFSTER_WORKER__LEASE_S="1")
+    (stack.folder / "more_actors.py").write_text(ACTORS)
+    stack.start("gifster", "scheduler")
+    return stack
+
+
+def start_worker(stack: Stack):
+    options = "--processes 1 --threads 4 --worker-shutdown-timeout 500 --worker-fork-timeout 2000"
+    queues = ("--queues", "default", "carrierwave")
+    return stack.start("dramatiq", "more_actors", *queues, *options.split())
+
+
+def enqueue(stack: Stack, actor: str, *arguments: str) -> None:
+    script = f"""
+from gifster import jobs
+from gifster.app import boot, settings
+from gifster.app.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    jobs.enqueue({actor!r}, *{arguments!r})
+"""
+    result = stack.run("python", "-c", script)
+    assert result.returncode == 0, result.stderr
+
+
+def begun(stack: Stack) -> list[str]:
+    return [name for name in files_below(stack.folder) if name.startswith("begun-")]
+
+
+def test_a_job_whose_worker_is_killed_is_soon_in_other_hands(stack: Stack):
+    main = start_worker(stack)
+    enqueue(stack, "wait_for_ever", "a")
+    eventually(lambda: len(begun(stack)) == 1)
+
+    [worker] = children(main.pid)
+    os.kill(worker, signal.SIGKILL)
+    start_worker(stack)
+
+    eventually(lambda: len(begun(stack)) == 2)
+
+
+def test_a_job_that_takes_longer_than_its_lease_is_not_done_twice(stack: Stack):
+    # Given a job that goes on for ever, and two workers
+    start_worker(stack)
+    start_worker(stack)
+    enqueue(stack, "wait_for_ever", "a")
+    eventually(lambda: len(begun(stack)) == 1)
+
+    # When its lease has been renewed for three times its length
+    first = lease_ends(stack)
+    eventually(lambda: lease_ends(stack) > first + 3)
+
+    assert len(begun(stack)) == 1
+
+
+def lease_ends(stack: Stack) -> float:
+    with sqlite3.connect(stack.var / "gifster.db") as database:
+        return database.execute("SELECT send_at FROM outbox").fetchone()[0]
+
+
+def test_a_worker_that_is_stopped_hands_back_what_it_cannot_finish(stack: Stack):
+    main = start_worker(stack)
+    enqueue(stack, "wait_for_ever", "a")
+    eventually(lambda: len(begun(stack)) == 1)
+
+    main.terminate()
+    main.wait(20)
+
+    assert "handed back" in stack.log("dramatiq-more_actors")
+    assert "waiting" in stack.run("gifster", "jobs", "list").stdout
+    start_worker(stack)
+    eventually(lambda: len(begun(stack)) == 2)
+
+
+def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: Stack):
+    # Given a job that kills whoever touches it, and uploads beside it. Not while Dramatiq starts:
+    # its main process waits for ever for a child that dies while it says that it is ready.
+    stack.start_web()
+    workers = [start_worker(stack)]
+    eventually(lambda: "ready for action" in stack.log("dramatiq-more_actors"))
+    enqueue(stack, "kill_the_worker")
+    ids = [stack.upload(images.gif()).json()["id"] for _ in range(4)]
+
+    def dead_at_last() -> bool:
+        if workers[-1].poll() is not None:
+            workers.append(start_worker(stack))
+        with sqlite3.connect(stack.var / "gifster.db") as database:
+            (dead,) = database.execute("SELECT count(*) FROM outbox WHERE failed_at > 0").fetchone()
+        return bool(dead)
+
+    eventually(dead_at_last, within=180)
+    assert "WorkersDied" in stack.run("gifster", "jobs", "list", "--dead").stdout
+
+    # I expect the last worker to live on, and everything else to be done; what a killed worker had
+    # fetched and not begun comes back a little later
+    assert all(stack.finished(gif_id, within=90)["state"] == "ready" for gif_id in ids)
+    assert workers[-1].poll() is None
+    listed = stack.run("gifster", "jobs", "list").stdout
+    assert listed.count("dead") == 1
+    assert "kill_the_worker" in listed
+
+
+def test_a_job_whose_retries_run_out_is_kept_until_it_is_retried_or_dropped(stack: Stack):
+    start_worker(stack)
+    enqueue(stack, "always_fail", "ann")
+
+    def dead() -> str:
+        return stack.run("gifster", "jobs", "list", "--dead").stdout
+
+    eventually(lambda: "RuntimeError('no luck, ann')" in dead(), within=30)
+
+    retried = stack.run("gifster", "jobs", "retry", "--all")
+    assert retried.stdout.startswith("sent again ")
+    job_id = retried.stdout.split()[-1]
+    eventually(lambda: job_id in dead(), within=30)
+    assert stack.run("gifster", "jobs", "drop", job_id).stdout == f"dropped {job_id}\n"
+    assert "no dead jobs" in dead()
+
+
+def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callable[..., Stack]):
+    # Given a worker process that is busy with an upload
+    stack = new_stack()
+    stack.start_web()
+    stack.start("gifster", "scheduler")
+    main = stack.start_worker()
+    gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
+    eventually(lambda: stack.gif(gif_id)["state"] == "processing")
+
+    # When it is killed
+    [worker] = children(main.pid)
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: main.poll() is not None)
+
+    # I expect another one to do the job, when the first is found to be dead
+    stack.start_worker()
+    done = eventually(lambda: (gif := stack.gif(gif_id))["state"] == "ready" and gif, within=60)
+    assert sorted(name.rpartition("/")[2] for name in files_below(stack.var / "store")) == [
+        "mp4.mp4",
+        "original.gif",
+        "poster.webp",
+        "preview.gif",
+        "thumb.gif",
+        "webp.webp",
+    ]
+    assert done["image"]["frames"] == 40
+    eventually(lambda: not files_below(stack.var / "cache"))

@@ -1,0 +1,54 @@
+"""What the tests of the jobs share: a process with an outbox, and with nothing of Gifster's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from gifster import jobs
+from tests import databases
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """This process's outbox, and the broker to which its jobs are sent."""
+
+    broker_url: str
+    database_url: str
+    database: Any
+
+    @property
+    def client(self) -> redis.Redis:
+        """What looks into the broker, if that is Redis."""
+        return redis.Redis.from_url(self.broker_url)
+
+    def queued(self, queue: str = "default") -> int:
+        """How many messages wait in a queue."""
+        return self.client.llen(f"dramatiq:{queue}")
+
+
+@contextmanager
+def opened(broker_url: str, database_url: str) -> Iterator[Outbox]:
+    """An outbox in an empty database, with a connection open, until the block ends."""
+    database = databases.connect(database_url)
+    database.bind(jobs.TABLES)
+    broker = jobs.connect(broker_url)
+    with database.connection_context():
+        jobs.create_tables(database)
+        yield Outbox(broker_url, database_url, database)
+    database.close_all()
+    broker.close()
+
+
+@pytest.fixture
+def outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str, database_url: str
+) -> Iterator[Outbox]:
+    """This process with an outbox in a database of each kind, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    with opened(broker_url, database_url) as made:
+        yield made
