@@ -23,8 +23,8 @@ from gifster.uploads.config import config
 
 __all__ = ["Context", "TooBusy"]
 
-#: How many fetch at once, and how many may at most, with those that wait. One client has half of
-#: the threads at most.
+#: How many fetch at once, and how many may at most, with those that wait. One client has at most
+#: half of the threads.
 FETCHES, MAX_FETCHES = 4, 32
 #: The same for files that are checked in processes of their own, a tenth of a second each.
 CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
@@ -66,7 +66,8 @@ class Context:
         self._reading = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="reading")
         # Other people's servers may be slow, and other people's files: neither do they.
         self._fetching = FairQueue(FETCHES, MAX_FETCHES, "fetching")
-        self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking")
+        # A check is soon over: somebody who is alone may have all threads, and clients take turns.
+        self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking", each=CHECKS)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that blocks in a thread, with a database connection around it."""

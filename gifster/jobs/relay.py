@@ -230,5 +230,11 @@ def _make_due(why: str) -> None:
     now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
-    if _update(waiting & (Job.due_at.is_null() | ~scheduled), send_at=now):
+    which = waiting & (Job.due_at.is_null() | ~scheduled)
+    changed = _update(which, send_at=now)
+    # What another transaction had in hand is waited for, row by row: it is said only once.
+    rest: Any = Job.select(Job.id).where(which & (Job.send_at > now)).tuples()
+    for (job_id,) in list(rest):
+        changed += Job.update(send_at=now).where(which & (Job.id == job_id)).execute()
+    if changed:
         logger.warning("%s: all that waits is sent again", why)

@@ -235,6 +235,29 @@ def test_what_a_worker_has_in_hand_is_left_to_it(marked: Outbox):
     assert jobs.relay() == 1
 
 
+def test_a_broker_that_lost_everything_gets_what_another_transaction_holds_too(outbox: Outbox):
+    # Given a broker without our mark, and a waiting row that another transaction holds
+    if not outbox.database.for_update:
+        pytest.skip("SQLite locks no rows")
+    held, _ = (jobs.enqueue("send", number) for number in range(2))
+    outbox.client.flushdb()
+    found: list[int] = []
+
+    def relay() -> None:
+        with outbox.database.connection_context():
+            found.append(jobs.relay())
+
+    thread = threading.Thread(target=relay)
+    with outbox.database.atomic():
+        Job.select().where(Job.id == held.id).for_update().get()
+        thread.start()
+        eventually(lambda: waiting_for_a_lock(outbox.database_url))
+    thread.join(30)
+
+    # I expect it to be waited for, since this is said only once
+    assert found == [2]
+
+
 def test_of_two_that_enqueue_a_unique_job_at_once_one_does(outbox: Outbox):
     # Given a transaction that has enqueued it and has not ended
     begun, found = threading.Event(), []
