@@ -32,7 +32,7 @@ def checker(web: Stack) -> psutil.Process:
     [found] = [
         process
         for process in psutil.Process(web.processes[0].pid).children()[0].children()
-        if "imaging.apart" in " ".join(process.cmdline())
+        if "imaging.sandbox" in " ".join(process.cmdline())
     ]
     return found
 

@@ -138,7 +138,7 @@ def test_nothing_is_imported_from_where_it_happens_to_be(
 def test_nothing_stays_when_who_asked_is_killed():
     # Given a process in the middle of asking
     source = (
-        "from gifster.imaging import apart; from tests.imaging.test_sandbox import *\n"
+        "from gifster.imaging import sandbox; from tests.imaging.test_sandbox import *\n"
         "run_apart(answer, 1); print(sandbox._servers.one()._process.pid, flush=True)\n"
         "run_apart(hang, limits=Limits(wall_s=3))"
     )
