@@ -102,7 +102,8 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
         dev.process.kill()
         dev.process.wait()
     for dev in started:
-        eventually(lambda dev=dev: not dev.processes())
+        # A process has ten seconds to stop in order, and what it has started ten more after that.
+        eventually(lambda dev=dev: not dev.processes(), within=40)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
