@@ -1,11 +1,17 @@
 """Boots a worker process from settings and environment alone, before any actor is declared."""
 
+import multiprocessing
 import sys
 
 from gifster.app.boot import boot
 from gifster.app.settings import SettingsError, load
 from gifster.app.valkey import NoEmbeddedBroker
+from gifster.jobs.parent import end_with_parent
 
+# From here on, and not only once the worker runs: a process that cannot start tells its parent so,
+# and would wait for ever for one that is killed meanwhile.
+if multiprocessing.parent_process() is not None:
+    end_with_parent()
 try:
     settings = load()
     broker = boot(settings)

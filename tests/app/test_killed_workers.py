@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import images
-from tests.machine import children, eventually, files_below
+from tests.machine import alive, children, eventually, files_below
 from tests.stack import Stack
 
 #: Actors of a stranger's, beside the application's own.
@@ -182,3 +182,22 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     ]
     assert done["image"]["frames"] == 40
     eventually(lambda: not files_below(stack.var / "cache"))
+
+
+def test_a_worker_that_is_still_starting_does_not_outlive_its_killed_main_process(
+    new_stack: Callable[..., Stack],
+):
+    # Given a worker process that is loading the actors, and would tell its main process when it is
+    # done
+    stack = new_stack(PYTHONPATH=".")
+    (stack.folder / "slow_actors.py").write_text(
+        "import gifster.actors, time\nopen('begun', 'w').close()\ntime.sleep(300)\n"
+    )
+    main = stack.start("dramatiq", "slow_actors", "--processes", "1")
+    eventually((stack.folder / "begun").exists)
+    family = children(main.pid)
+
+    os.kill(main.pid, signal.SIGKILL)
+    main.wait()
+
+    eventually(lambda: not any(map(alive, family)), within=30)
