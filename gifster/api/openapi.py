@@ -180,7 +180,7 @@ def _paths() -> Json:
 
 def _paths_of_tokens() -> Json:
     """For people who are signed in, or have a token."""
-    name = {"type": "string", "minLength": 1, "maxLength": tokens.MAX_NAME}
+    name = {"type": "string", "minLength": 1, "maxLength": texts.MAX_NAME}
     days = {
         "type": ["integer", "null"], "minimum": 1, "maximum": tokens.MAX_DAYS,
         "description": "null: it holds until it is revoked. Left out: auth.token_days.",

@@ -26,7 +26,6 @@ logger = logging.getLogger("gifster.app.tokens")
 #: Of one user. A further token is refused; a further session ends the oldest one.
 MAX_TOKENS = 100
 MAX_SESSIONS = 100
-MAX_NAME = 100
 MAX_DAYS = 3_650
 #: `last_used_at` is written no more often: a request that only reads seldom writes.
 USED_EVERY = timedelta(hours=1)
@@ -82,7 +81,7 @@ def create_token(
     """A new token.
 
     Parameters:
-      name: what the user calls it, 1 to 100 printable characters.
+      name: what the user calls it, 1 to `texts.MAX_NAME` characters, as people's names.
       scope: one of `Scope`.
       days: how long it holds, 1 to 3,650; None for until it is revoked.
       by: the session or token that asks. A new token is no way around its revocation.

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from gifster.app.settings import COUNTED_IN, Settings
+from gifster.app.settings import COUNTED_IN
 from gifster.cli.root import (
     Refused,
+    check_broker,
     cli,
     connect_our_broker,
     end_with_supervisor,
@@ -51,7 +52,7 @@ def web() -> None:
 
     settings = settings_here()
     _check_address(settings.web.host, settings.web.port)
-    _check_broker(settings)
+    check_broker(settings)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
     Granian(
@@ -77,16 +78,6 @@ def web() -> None:
             max_buffer_size=32 * 1024,
         ),
     ).serve()
-
-
-def _check_broker(settings: Settings) -> None:
-    from gifster.app.boot import broker_url
-    from gifster.app.valkey import NoEmbeddedBroker
-
-    try:
-        broker_url(settings)
-    except NoEmbeddedBroker as error:
-        raise Refused(str(error)) from None
 
 
 def _check_address(host: str, port: int) -> None:

@@ -68,10 +68,18 @@ def settings_here() -> Settings:
 def connect_our_broker(settings: Settings) -> None:
     """Our broker for what a command enqueues; else Dramatiq would take one of its own choice."""
     from gifster.app.boot import connect_broker
+
+    check_broker(settings)
+    connect_broker(settings)
+
+
+def check_broker(settings: Settings) -> None:
+    """Raises `Refused` if no broker is set and none runs here; connects to none."""
+    from gifster.app.boot import broker_url
     from gifster.app.valkey import NoEmbeddedBroker
 
     try:
-        connect_broker(settings)
+        broker_url(settings)
     except NoEmbeddedBroker as error:
         raise Refused(str(error)) from None
 

@@ -1,7 +1,8 @@
 """Messages that decode, and that Dramatiq's worker cannot handle all the same.
 
 One that names another queue ends the thread that has done it; one without an id restarts the
-consumer. Consumers leave them out.
+consumer; one for a later moment in a queue of jobs for now keeps its thread. Consumers leave such
+messages out.
 """
 
 import math
