@@ -35,7 +35,7 @@ class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
 
 
 @uploads.store_in_background("avatar")
-class User(peewee.Model):
+class User(uploads.HasUploads, peewee.Model):
     name = peewee.CharField(primary_key=True)
     avatar = uploads.mount_uploader(AvatarUploader)
     avatar_tmp = uploads.CacheField()

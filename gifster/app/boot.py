@@ -61,8 +61,7 @@ def configure(settings: Settings) -> None:
         secret=settings.uploads.secret or secret_file(),
         private_remotes=settings.uploads.private_remotes,
     )
-    for limit in UPLOAD_LIMITS:
-        setattr(ImageUploader, limit, getattr(settings.uploads, limit))
+    ImageUploader.set_limits(**{name: getattr(settings.uploads, name) for name in UPLOAD_LIMITS})
 
 
 def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> uploads.Storage:

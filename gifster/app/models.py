@@ -11,6 +11,7 @@ from gifster.uploads import (
     Backgrounder,
     CacheField,
     ErrorField,
+    HasUploads,
     Image,
     ImageInfo,
     ProcessingField,
@@ -50,7 +51,7 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class BaseModel(peewee.Model):
+class BaseModel(HasUploads, peewee.Model):
     class Meta:
         database = db
         legacy_table_names = False

@@ -8,7 +8,7 @@
             return image.fit(220, 220)
 
     @store_in_background("avatar")
-    class User(Model):
+    class User(HasUploads, peewee.Model):
         avatar = mount_uploader(AvatarUploader)
         avatar_tmp = CacheField()
 
@@ -17,12 +17,13 @@
 
 It knows Peewee, its storages, `gifster.imaging` and `gifster.jobs`; nothing of any application.
 From the lowest up: `storage/` keeps files under keys; `cache` is where an upload waits, `sources`
-and `remote` bring it there; `versions` declares what is made of an upload, `processing`
-makes it; `uploader` holds the rules for one kind of file; `mount` puts an uploader on a model's
-column (`mount_list` several files), `attached` is what a record has in hand there; `saving` is what
-that does to `save()`, by `changes`, `saved` how its transaction ends, `bulk` what writes many rows;
-`backgrounder` leaves the slow half to a worker, which has it as an actor (`actors`) that does a
-`promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at start.
+and `remote` bring it there, `stored` is what stays; `versions` declares what is made of an upload,
+`processing` makes it. `uploader` holds the rules for one kind of file, `column` its place in a
+table, and `attacher` says what happens to one column of one record. `mount` puts all that on a
+`model`, whose `saving` takes each `incoming` upload through a transaction, and `outcome` sees how
+that ends. `backgrounder` leaves the slow half to a worker, which has it as an actor (`actors`) that
+does a `promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at
+start.
 """
 
 from gifster.imaging.fingerprint import placeholder
@@ -39,8 +40,8 @@ from gifster.uploads.fields import (
     StateField,
     UploadFailure,
 )
-from gifster.uploads.mount import mount_uploader
-from gifster.uploads.mount_list import UploaderList, mount_uploaders
+from gifster.uploads.model import HasUploads
+from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
 from gifster.uploads.sources import presign
 from gifster.uploads.storage.base import Storage, StorageUnavailable
@@ -49,6 +50,7 @@ from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.sweep import sweep
 from gifster.uploads.uploader import Uploader
+from gifster.uploads.uploader_list import UploaderList
 from gifster.uploads.versions import Image, process, version
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "CacheListField",
     "CachedFile",
     "ErrorField",
+    "HasUploads",
     "Image",
     "ImageInfo",
     "LocalStorage",

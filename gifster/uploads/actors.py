@@ -1,8 +1,6 @@
-"""The framework's actors. Import this module where your actors are, after the broker is set and
-`configure()` was called:
+"""The framework's actors. Import this module where your actors are, after the broker is set:
 
     gifster.jobs.connect(url)                 # or dramatiq.set_broker(...)
-    gifster.uploads.configure({...})
     import gifster.uploads.actors
 
 The modules of your models must be imported there, too. An actor of your own, with its queue,
@@ -20,7 +18,7 @@ from typing import Any
 
 import dramatiq
 
-from gifster.uploads.config import config
+from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
 from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
@@ -30,10 +28,9 @@ from gifster.uploads.stored import delete_files
 
 Actor = dramatiq.Actor[Any, Any]
 
-#: Retries, with back-off from a second to five minutes: about half an hour in all.
+#: The queue is the one that `configure()` names. Retries, as many as it says, with back-off from a
+#: second to five minutes: about half an hour in all.
 _DEFAULTS: dict[str, Any] = {
-    "queue_name": config.queue,
-    "max_retries": config.max_retries,
     "min_backoff": 1_000,
     "max_backoff": 300_000,
     "throws": RecordGone,
@@ -57,7 +54,9 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
         def on_dead(error: BaseException, *arguments: Any) -> None:
             Promotion(*arguments).fail(error, give_up=False)
 
-        return _declare(work, store, options, on_dead)
+        actor = _actor(**options)(_named_after(work, store))
+        actor.options["on_dead"] = on_dead
+        return actor
 
     return declare
 
@@ -78,23 +77,38 @@ def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Ac
         def on_dead(error: BaseException, *arguments: Any) -> None:
             Recreation(*arguments).fail(error)
 
-        return _declare(work, process, options, on_dead)
+        actor = _actor(**options)(_named_after(work, process))
+        actor.options["on_dead"] = on_dead
+        return actor
 
     return declare
 
 
-def _declare(
-    work: Callable[..., None],
-    function: Callable[..., None],
-    options: dict[str, Any],
-    on_dead: Callable[..., None],
-) -> Actor:
+def _actor(outbox_only: bool = True, **options: Any) -> Callable[[Callable[..., None]], Actor]:
+    """As `dramatiq.actor`; what the options leave out is as `configure()` says, now and later."""
+
+    def declare(function: Callable[..., None]) -> Actor:
+        configured = {"queue_name": config.queue, "max_retries": config.max_retries}
+        actor: Actor = dramatiq.actor(function, **configured | _DEFAULTS | options)
+        # Not at the declaration: the broker of somebody's tests may be one that does not know it.
+        actor.options["outbox_only"] = outbox_only
+
+        def apply() -> None:
+            if "queue_name" not in options and actor.queue_name != config.queue:
+                actor.queue_name = config.queue
+                actor.broker.declare_queue(config.queue)
+            if "max_retries" not in options:
+                actor.options["max_retries"] = config.max_retries
+
+        follow(apply)
+        return actor
+
+    return declare
+
+
+def _named_after(work: Callable[..., None], function: Callable[..., None]) -> Callable[..., None]:
     function.__name__, function.__doc__ = work.__name__, work.__doc__
-    outbox_only = options.pop("outbox_only", True)
-    actor: Actor = dramatiq.actor(function, **_DEFAULTS | options)
-    # Not at the declaration: the broker of somebody's tests may be one that does not know them.
-    actor.options.update(on_dead=on_dead, outbox_only=outbox_only)
-    return actor
+    return function
 
 
 @store_actor()
@@ -109,7 +123,7 @@ def process_asset(recreation: Recreation) -> None:
     recreation.process_first()
 
 
-@dramatiq.actor(**_DEFAULTS | {"throws": (RecordGone, UploadError)})  # type: ignore[untyped-decorator]
+@_actor(throws=(RecordGone, UploadError))
 def recreate_versions(  # noqa: PLR0913, PLR0917
     table: str, pk: Any, column: str, key: str, names: list[str], revision: str
 ) -> None:
@@ -117,14 +131,10 @@ def recreate_versions(  # noqa: PLR0913, PLR0917
     Recreation(table, pk, column, key).again(names, revision)
 
 
-@dramatiq.actor(**_DEFAULTS)  # type: ignore[untyped-decorator]
+@_actor()
 def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]]) -> None:
     """Remove files that no row names any more."""
     delete_files(files)
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])
-
-
-for _actor in (recreate_versions, remove_files):
-    _actor.options["outbox_only"] = True

@@ -8,48 +8,18 @@ row.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import dramatiq
 import peewee
 
-from gifster.jobs import Job, enqueue
-from gifster.uploads import keys
-from gifster.uploads.cache import CachedFile
-from gifster.uploads.config import config
+from gifster.uploads.background import Actor, Background
+from gifster.uploads.column import UploadColumn, mounts_of
 from gifster.uploads.fields import CacheField, CacheListField
-from gifster.uploads.rows import mounts_of
-from gifster.uploads.stored import StoredFile
 from gifster.uploads.uploader import Uploader
 
 M = TypeVar("M", bound=type[peewee.Model])
 
-ActorOrName = str | dramatiq.Actor[Any, Any]
-
-
-@dataclass(frozen=True)
-class Background:
-    """What is left to a worker, and to which actor."""
-
-    #: Whether storing is; otherwise only making the versions.
-    stores: bool
-    actor: str
-    #: The actor's queue; None is the one that `configure()` named.
-    queue: str | None
-
-    def enqueue(
-        self, uploader: Uploader, upload: CachedFile | StoredFile, unique: str | None = None
-    ) -> Job | None:
-        """Have an upload taken care of, once the current transaction has committed.
-
-        Parameters:
-          unique: as for `jobs.enqueue()`.
-        """
-        table, pk = uploader.record._meta.table_name, keys.to_job(uploader.record)
-        arguments = (table, pk, uploader.mount.name, upload.key)
-        queue = self.queue or config.queue
-        return enqueue(self.actor, *arguments, queue=queue, unique=unique, group=uploader.fair_by())
+ActorOrName = str | Actor
 
 
 class Backgrounder(Uploader):
@@ -90,7 +60,7 @@ def store_in_background(
         needed = CacheListField if mount.many else CacheField
         if not isinstance(mount.companion("tmp"), needed):
             raise TypeError(f"{model.__name__} needs a column {column}_tmp = {needed.__name__}()")
-        mount.background = _background(True, actor, queue)
+        mount.background = Background(True, actor, queue)
         return model
 
     return decorate
@@ -113,13 +83,13 @@ def process_in_background(
     """
 
     def decorate(model: M) -> M:
-        _mount(model, column).background = _background(False, actor, queue)
+        _mount(model, column).background = Background(False, actor, queue)
         return model
 
     return decorate
 
 
-def _mount(model: Any, column: str) -> Any:
+def _mount(model: Any, column: str) -> UploadColumn[Any]:
     mount = next((mount for mount in mounts_of(model) if mount.name == column), None)
     if mount is None:
         raise TypeError(f"{model.__name__}.{column} is no mount_uploader() column")
@@ -129,9 +99,3 @@ def _mount(model: Any, column: str) -> Any:
         raise TypeError(f"{model.__name__}.{column} is left to a worker twice: choose one way")
     setattr(model, f"process_{column}_upload", False)
     return mount
-
-
-def _background(stores: bool, actor: ActorOrName, queue: str | None) -> Background:
-    if isinstance(actor, str):
-        return Background(stores, actor, queue)
-    return Background(stores, actor.actor_name, actor.queue_name)

@@ -1,6 +1,6 @@
 """The framework's options, set once at start with `configure()`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gifster.uploads.storage.base import Storage
@@ -20,6 +20,15 @@ class Config:
 
 config = Config()
 
+#: What else changes with the options, such as the queue of the framework's actors.
+_followers: list[Callable[[], None]] = []
+
+
+def follow(apply: Callable[[], None]) -> None:
+    """Have a function called now, and whenever `configure()` has set other options."""
+    _followers.append(apply)
+    apply()
+
 
 def configure(  # noqa: PLR0913
     storages: Mapping[str, Storage],
@@ -30,8 +39,10 @@ def configure(  # noqa: PLR0913
     secret: str = "",
     private_remotes: bool = False,
 ) -> None:
-    """Set the framework's options. Call it before the first upload, in every process, and before
-    the actors are imported.
+    """Set the framework's options. Call it before the first upload, in every process; before or
+    after the models and the actors are imported.
+
+    The options are those of the process, as Dramatiq's broker is: calling it again replaces them.
 
     Parameters:
       storages: by name. `cache` is where uploads wait for a worker, `store` where they stay,
@@ -48,6 +59,8 @@ def configure(  # noqa: PLR0913
     config.queue, config.max_retries = queue, max_retries
     config.raise_record_gone = raise_record_gone
     config.secret, config.private_remotes = secret, private_remotes
+    for apply in _followers:
+        apply()
 
 
 def storage(name: str) -> Storage:

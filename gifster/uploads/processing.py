@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,32 @@ class ProcessedFile:
     storage: str
     #: How the original looks from afar, if it is an image, and versions of it have been made.
     looks: Looks | None = None
+    #: The hash of its content, in hexadecimal, where that is known already.
+    known_sha256: str = ""
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Its size."""
         return self.path.stat().st_size
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The hash of its content, in hexadecimal."""
+        if self.known_sha256:
+            return self.known_sha256
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def original_of(uploader: Any, path: Path, info: ImageInfo, sha256: str) -> ProcessedFile:
+    """An upload as it came, of which the others are made."""
+    return ProcessedFile(ORIGINAL, path, info, uploader.storage, known_sha256=sha256)
 
 
 @contextmanager
 def processed(
     uploader: Any,
-    source: Path,
-    info: ImageInfo,
+    source: ProcessedFile,
     *,
     steps: bool = True,
     versions: Collection[str] | None = None,
@@ -60,12 +69,12 @@ def processed(
 
     Parameters:
       uploader: whose steps and versions.
-      source, info: the file as it came.
+      source: the upload as it came, from `original_of()`.
       steps: whether the processing steps apply; not to a stored original, which they have made.
       versions: which versions; None means all.
     """
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
-        making = Making(uploader, source, info, Path(folder))
+        making = Making(uploader, source, Path(folder))
         making.plan(steps, versions)
         try:
             yield making
@@ -80,10 +89,10 @@ class Making:
       UploadError: it cannot be processed.
     """
 
-    def __init__(self, uploader: Any, source: Path, info: ImageInfo, folder: Path) -> None:
-        self._uploader, self._source, self._info, self._folder = uploader, source, info, folder
+    def __init__(self, uploader: Any, source: ProcessedFile, folder: Path) -> None:
+        self._uploader, self._source, self._folder = uploader, source, folder
         #: What becomes of the file itself, and where that is then.
-        self._step, self._original = Image(), source
+        self._step, self._original = Image(), source.path
         #: The versions by their paths, those that are later last; and what is made of what.
         self._versions: dict[Path, Version] = {}
         self._recipes: dict[Path, Image] = {}
@@ -93,7 +102,7 @@ class Making:
 
     def plan(self, steps: bool, names: Collection[str] | None) -> None:
         """See what is to be made."""
-        if not self._info.is_image:
+        if not self._source.info.is_image:
             return
         if steps:
             for step in processes_of(type(self._uploader)):
@@ -106,7 +115,7 @@ class Making:
         for version in versions_of(type(self._uploader)).values():
             if version.of not in recipes:
                 continue
-            if version.when is not None and not version.when(self._uploader, self._info):
+            if version.when is not None and not version.when(self._uploader, self._source.info):
                 continue
             recipes[version.name] = version.recipe(self._uploader, recipes[version.of])
             if names is None or version.name in names:
@@ -121,7 +130,7 @@ class Making:
                 if version.smaller_than is not None
             }
             self._rendering = imaging.render(
-                self._source, self._info, self._recipes, self._step, smaller_than
+                self._source.path, self._source.info, self._recipes, self._step, smaller_than
             )
 
     def first(self) -> list[ProcessedFile] | None:
@@ -161,7 +170,6 @@ class Making:
         return other is None or file.bytes < other.bytes
 
     def _files(self, done: Iterable[ProcessedFile]) -> list[ProcessedFile]:
-        original = ProcessedFile(ORIGINAL, self._source, self._info, self._uploader.storage)
-        original = self._done.get(self._original, original)
+        original = self._done.get(self._original, self._source)
         versions = [file for file in done if file.path in self._versions]
         return [*versions, replace(original, looks=self._looks)]

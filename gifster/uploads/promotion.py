@@ -21,8 +21,10 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
+from gifster.uploads.processing import original_of, processed
 from gifster.uploads.rows import locked_row, row_of
 from gifster.uploads.stored import StoredFile, delete_files
+from gifster.uploads.storing import plan, store
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -51,23 +53,19 @@ class Attachment:
         """The record as it is now, or None."""
         return row_of(self.model, self.pk)
 
-    def overtaken(self, record: Any) -> None:
+    def superseded(self, record: Any) -> None:
         """Say that there is nothing to do any more.
 
         Raises:
           RecordGone: because the record is gone, and the framework is to raise then.
         """
-        logger.info("overtaken %s key=%s", self, self.key)
+        logger.info("superseded %s key=%s", self, self.key)
         if record is None and config.raise_record_gone:
             raise RecordGone(f"there is no {self}")
 
     def locked(self) -> Any:
         """The row as it is now, locked until the transaction ends, or None."""
-        return locked_row(self._named())
-
-    def _named(self) -> Any:
-        """A record that has nothing but its primary key."""
-        return self.model(**{self.model._meta.primary_key.name: self.pk})
+        return locked_row(self.model(**{self.model._meta.primary_key.name: self.pk}))
 
     def update(self, columns: dict[str, Any]) -> None:
         """Write columns of the row."""
@@ -100,7 +98,7 @@ class Promotion(Attachment):
     """The storing of one cached upload; `key` is its key in the cache."""
 
     def promote(self) -> None:
-        """Process and store the upload, unless it has been overtaken.
+        """Process and store the upload, unless it has been superseded.
 
         An upload that cannot be processed is marked failed, with the reason. May be called any
         number of times, also at once.
@@ -112,7 +110,7 @@ class Promotion(Attachment):
         cached = self._waiting(record)
         if record is None or cached is None:
             self._drop_cached()
-            self.overtaken(record)
+            self.superseded(record)
             return
         self._mark_processing()
         try:
@@ -126,33 +124,36 @@ class Promotion(Attachment):
         in_vain = not swapped and self.delete_unnamed(stored)
         self._drop_cached()
         if in_vain:
-            self.overtaken(self.record())
+            self.superseded(self.record())
         else:
             logger.info("stored %s key=%s", self, stored.key)
 
     def _store(self, record: Any, cached: CachedFile) -> StoredFile:
         """Process and store; while there is more to be made, show what there is."""
-        uploader = self.mount.uploader_of(record, cached)
+        uploader = self.mount.attacher(record).uploader_of(cached)
         uploader.before_process(cached.info)
         there: set[str] = set()
-        with cached.on_disk() as path, uploader.process(path, cached.info) as making:
+        with (
+            cached.on_disk() as path,
+            processed(uploader, original_of(uploader, path, cached.info, cached.sha256)) as making,
+        ):
             first = None if self.mount.many else making.first()
             if first is not None:
                 uploader.after_process(first)
-                stored: StoredFile = uploader.plan(first, cached)
-                uploader.store(first, stored)
+                stored = plan(uploader, first, cached)
+                store(uploader, first, stored)
                 if not self._swap(stored, done=False):
                     return stored
                 there = {file.name for file in first}
                 logger.info("shown %s key=%s", self, stored.key)
             files = making.all()
             uploader.after_process(files)
-            stored = uploader.plan(files, cached)
-            uploader.store(files, stored, there)
+            stored = plan(uploader, files, cached)
+            store(uploader, files, stored, there)
         return stored
 
     def fail(self, error: BaseException, *, give_up: bool) -> None:
-        """Mark the upload failed, unless it has been overtaken.
+        """Mark the upload failed, unless it has been superseded.
 
         Parameters:
           error: the reason; of one that is not an `UploadError` people are told no details.
@@ -164,20 +165,20 @@ class Promotion(Attachment):
             row = self.locked()
             cached = self._waiting(row)
             if cached is not None:
-                self.update(self.mount.failed_values(row, cached, failure, give_up))
+                attacher = self.mount.attacher(row)
+                self.update(attacher.failed(cached, failure, give_up=give_up))
         if give_up:
             self._drop_cached()
         logger.info("failed %s code=%s", self, failure.code)
 
     def _mark_processing(self) -> None:
-        columns = self.mount.working_values()
-        if columns:
-            with transaction(self.model._meta.database):
-                if self._waiting(self.locked()) is not None:
-                    self.update(columns)
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            if self._waiting(row) is not None:
+                self.update(self.mount.attacher(row).working())
 
     def _swap(self, stored: StoredFile, *, done: bool = True) -> bool:
-        """Have the row name what is stored, unless the upload has been overtaken.
+        """Have the row name what is stored, unless the upload has been superseded.
 
         Parameters:
           done: whether that is all; otherwise the upload goes on waiting.
@@ -187,25 +188,26 @@ class Promotion(Attachment):
             cached = self._waiting(row)
             if cached is None:
                 return False
+            attacher = self.mount.attacher(row)
             if done:
-                columns, replaced = self.mount.stored_values(row, cached, stored)
+                columns, replaced = attacher.promoted(cached, stored)
             else:
                 columns = self.mount.values(stored=stored, error=None)
-                replaced = self.mount.stored_files(row)
+                replaced = attacher.stored_files
             for item in replaced:
-                uploader = self.mount.uploader_of(row, item)
                 if item.key == stored.key:  # the same upload, shown before
-                    uploader.discard([file for file in item.files if file not in stored.files])
+                    attacher.discard(
+                        item, [file for file in item.files if file not in stored.files]
+                    )
                 else:
-                    uploader.let_go(item)
+                    attacher.detach([item])
             self.update(columns)
             if done:
-                self.mount.uploader_of(row, stored).after_store(stored)
+                attacher.uploader_of(stored).after_store(stored)
         return True
 
     def _waiting(self, record: Any) -> CachedFile | None:
-        pending = [] if record is None else self.mount.pending(record)
-        return next((cached for cached in pending if cached.key == self.key), None)
+        return None if record is None else self.mount.attacher(record).waiting(self.key)
 
     def _drop_cached(self) -> None:
         storage(self.mount.uploader.cache).delete(self.key)

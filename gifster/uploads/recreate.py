@@ -15,8 +15,10 @@ from gifster.jobs import Job, transaction
 from gifster.uploads.cache import local_copy
 from gifster.uploads.errors import UploadError, imaging_errors_translated
 from gifster.uploads.mount import Mount
+from gifster.uploads.processing import original_of, processed
 from gifster.uploads.promotion import Attachment, failure_of
 from gifster.uploads.stored import StoredFile
+from gifster.uploads.storing import plan, store
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -40,7 +42,7 @@ def recreate_all(
         record = mount.model.get_or_none(key == pk)
         if record is not None:
             for stored in mount.stored_files(record):
-                yield mount.uploader_of(record, stored).recreate_versions(*names)
+                yield mount.attacher(record).uploader_of(stored).recreate_versions(*names)
 
 
 class Recreation(Attachment):
@@ -56,11 +58,12 @@ class Recreation(Attachment):
         record = self.record()
         stored = self._present(record)
         if stored is None or not stored.unprocessed:
-            self.overtaken(record)
+            self.superseded(record)
             return
         with transaction(self.model._meta.database):
-            if self._present(self.locked()) is not None:
-                self.update(self.mount.working_values())
+            row = self.locked()
+            if self._present(row) is not None:
+                self.update(self.mount.attacher(row).working())
         try:
             self._make(record, stored, steps=True, names=None, revision="made")
         except UploadError as error:
@@ -100,24 +103,29 @@ class Recreation(Attachment):
         names: Collection[str] | None,
         revision: str,
     ) -> None:
-        uploader = self.mount.uploader_of(record, stored)
+        uploader = self.mount.attacher(record).uploader_of(stored)
         with local_copy(stored.storage, stored.key) as path:
             with imaging_errors_translated():
                 info = probe(path)
             uploader.before_process(info)
-            with uploader.process(path, info, steps=steps, versions=names) as making:
+            with processed(
+                uploader,
+                original_of(uploader, path, info, stored.sha256),
+                steps=steps,
+                versions=names,
+            ) as making:
                 files = making.all()
                 uploader.after_process(files)
-                made = uploader.plan(files, stored, revision)
+                made = plan(uploader, files, stored, revision)
                 as_it_was = files[-1].path == path
                 if as_it_was:
                     made = replace(made, storage=stored.storage, key=stored.key)
-                uploader.store(files[:-1] if as_it_was else files, made)
+                store(uploader, files[:-1] if as_it_was else files, made)
         if self._swap(replace(made, unprocessed=False), names, first=steps):
             logger.info("processed %s key=%s versions=%s", self, made.key, ",".join(made.versions))
         else:
             self.delete_unnamed(made)
-            self.overtaken(self.record())
+            self.superseded(self.record())
 
     def _swap(self, made: StoredFile, names: Collection[str] | None, *, first: bool) -> bool:
         with transaction(self.model._meta.database):
@@ -132,11 +140,11 @@ class Recreation(Attachment):
             made = replace(made, position=present.position)
             if not first:
                 made = replace(made, unprocessed=present.unprocessed)
-            columns = self.mount.replaced_values(row, present, made)
+            attacher = self.mount.attacher(row)
+            columns = attacher.recreated(present, made)
             self.update(columns | (self._states(row) if first else {}))
-            uploader = self.mount.uploader_of(row, made)
-            uploader.discard([file for file in present.files if file not in made.files])
-            uploader.after_store(made)
+            attacher.discard(made, [file for file in present.files if file not in made.files])
+            attacher.uploader_of(made).after_store(made)
         return True
 
     def _states(self, row: Any) -> dict[str, Any]:
@@ -149,5 +157,4 @@ class Recreation(Attachment):
         return any(stored.unprocessed and stored.key != self.key for stored in files)
 
     def _present(self, record: Any) -> StoredFile | None:
-        files = [] if record is None else self.mount.stored_files(record)
-        return next((stored for stored in files if stored.key == self.key), None)
+        return None if record is None else self.mount.attacher(record).stored(self.key)

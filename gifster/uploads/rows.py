@@ -28,11 +28,6 @@ def locked_row(record: Any) -> Any:
     return (query.for_update() if locks else query).get_or_none()
 
 
-def mounts_of(model: Any) -> list[Any]:
-    """The mounted columns of a model, or of a record's model."""
-    return [field for field in model._meta.sorted_fields if hasattr(field, "stored_files")]
-
-
 def real_database(database: Any) -> Any:
     """The database itself, where a model names one that is to be set later."""
     return database.obj if isinstance(database, peewee.DatabaseProxy) else database

@@ -1,74 +1,52 @@
-"""What `save()` and `delete_instance()` do on a model with mounted columns.
+"""What `save()` does on a model with mounted columns.
 
 What was assigned is written in one transaction with its job. What was not assigned is left alone: a
 record that was loaded before a worker stored its file, and is saved for another reason, cannot undo
-what the worker did. Files that a row lets go of are removed by a job of the same transaction. What
-a rollback takes back is assigned again (`saved.py`).
+what the worker did. Files that a row detaches are removed by a job of the same transaction. What a
+rollback takes back is assigned again (`outcome.py`).
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import peewee
 
 from gifster.jobs import transaction
 from gifster.uploads import bulk
-from gifster.uploads.attached import attached
-from gifster.uploads.changes import Change, ListChange
-from gifster.uploads.rows import check_model, check_outbox, locked_row, mounts_of, real_database
-from gifster.uploads.saved import Saved, follow, settle
+from gifster.uploads.attacher import Attacher
+from gifster.uploads.changes import Change
+from gifster.uploads.column import mounts_of
+from gifster.uploads.outcome import Saved, follow, settle
+from gifster.uploads.record import uploads_of
+from gifster.uploads.rows import check_outbox, locked_row, real_database
+from gifster.uploads.uploader_list import ListAttacher
 
 
-def teach_saving(model: Any) -> None:
-    """Wrap what writes rows of a model class, once in a line of inheritance."""
-    if getattr(model, "_saves_uploads", False):
-        return
-    model._saves_uploads = True
-    save, delete_instance, validate = model.save, model.delete_instance, model.validate_model
-
-    def save_with_uploads(
-        record: Any, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
-    ) -> Any:
-        with attached(record).saving(record):
-            return _save(record, force_insert, only, partial(save, record, **options))
-
-    def delete_with_uploads(record: Any, *arguments: Any, **options: Any) -> Any:
-        with transaction(record._meta.database):
-            row = locked_row(record)
-            deleting = Saved(record, [], deleting=True)
-            deleted = delete_instance(record, *arguments, **options)
-            # A model that only marks its rows as deleted keeps their files.
-            if row is not None and locked_row(record) is None:
-                for mount in mounts_of(row):
-                    _change(row, mount).let_go(mount.stored_files(row))
-                if attached(record).open:
-                    attached(record).open.append(deleting)
-        return deleted
-
-    def validate_model(cls: Any) -> None:
-        validate()
-        check_model(cls)
-
-    model.save, model.delete_instance = save_with_uploads, delete_with_uploads
-    model.validate_model = classmethod(validate_model)
-    bulk.teach(model)
+def attacher_of(record: Any, mount: Any) -> Attacher[Any]:
+    """The attacher of a record's mounted column."""
+    return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
-def _save(
-    record: Any, force_insert: bool, only: Iterable[Any] | None, save: Callable[..., Any]
+def save(
+    record: Any, force_insert: bool, only: Iterable[Any] | None, save_row: Callable[..., Any]
 ) -> Any:
+    """Save a record, and what was decided about its uploads.
+
+    Parameters:
+      force_insert, only: as for Peewee's `save()`.
+      save_row: what writes the row, with these two.
+    """
     settle(record)
-    mounts = mounts_of(record)
+    attachers = [attacher_of(record, mount) for mount in mounts_of(record)]
     creating = force_insert or record._pk is None
     wanted = _names(record, only)
-    for mount in mounts:
-        if mount.name in wanted:
-            mount.prepare(record, creating=creating)
-    changed = [mount for mount in mounts if mount.name in wanted and mount.of(record).changed]
+    attachers = [attacher for attacher in attachers if attacher.mount.name in wanted]
+    for attacher in attachers:
+        attacher.prepare(creating=creating)
+    changed = [attacher for attacher in attachers if attacher.changed]
     if not creating:
-        hands_off = {name for mount in mounts for name in mount.columns}
+        hands_off = {name for mount in mounts_of(record) for name in mount.columns}
         hands_off |= {field.name for field in record._meta.get_primary_keys()}
         only = [name for name in wanted if name not in hands_off]
         only += _columns(changed)
@@ -76,19 +54,38 @@ def _save(
             return 0
     elif only is not None:
         only = wanted + _columns(changed)
-    result = _write(record, changed, creating, lambda: save(force_insert=force_insert, only=only))
-    # The model's own save(), or a signal's receiver, may have assigned something on the way.
-    late = [mount for mount in mounts if mount.name in wanted and mount.of(record).changed]
+    result = _write(
+        record, changed, creating, lambda: save_row(force_insert=force_insert, only=only)
+    )
+    # A parent's save(), or a signal's receiver, may have assigned something on the way.
+    late = [attacher for attacher in attachers if attacher.changed]
     if late:
-        for mount in late:
-            mount.prepare(record, creating=False)
+        for attacher in late:
+            attacher.prepare(creating=False)
         _write(record, late, False, lambda: peewee.Model.save(record, only=_columns(late)))
     return result
 
 
-def _write(record: Any, changed: list[Any], creating: bool, save_row: Callable[[], Any]) -> Any:
+def delete(record: Any, delete_row: Callable[[], Any]) -> Any:
+    """Delete a record, and detach its files."""
+    with transaction(record._meta.database):
+        row = locked_row(record)
+        deleting = Saved(record, [], deleting=True)
+        deleted = delete_row()
+        # A model that only marks its rows as deleted keeps their files.
+        if row is not None and locked_row(record) is None:
+            for mount in mounts_of(row):
+                attacher_of(row, mount).detach(mount.stored_files(row))
+            if uploads_of(record).open:
+                uploads_of(record).open.append(deleting)
+    return deleted
+
+
+def _write(
+    record: Any, changed: list[Attacher[Any]], creating: bool, save_row: Callable[[], Any]
+) -> Any:
     """Write a row and what was decided about these columns."""
-    changes = [_change(record, mount) for mount in changed]
+    changes = [Change(attacher) for attacher in changed]
     saved = Saved(record, changes, creating=creating)
     within = (changes or creating) and real_database(record._meta.database).in_transaction()
     # Before the jobs, so that it knows the outcome before these are sent.
@@ -101,7 +98,7 @@ def _write(record: Any, changed: list[Any], creating: bool, save_row: Callable[[
             result = save_row()
     saved.taken()
     if followed:
-        attached(record).open.append(saved)
+        uploads_of(record).open.append(saved)
     else:
         saved.committed()
     return result
@@ -137,7 +134,7 @@ def _failed(saved: Saved) -> None:
     except peewee.PeeweeException:
         # The connection was lost, perhaps after the commit: the next save asks.
         saved.taken()
-        attached(saved.record).open.append(saved)
+        uploads_of(saved.record).open.append(saved)
         return
     if undone:
         saved.undo()
@@ -146,12 +143,8 @@ def _failed(saved: Saved) -> None:
         saved.committed()
 
 
-def _columns(mounts: list[Any]) -> list[str]:
-    return [name for mount in mounts for name in mount.columns]
-
-
-def _change(record: Any, mount: Any) -> Change:
-    return (ListChange if mount.many else Change)(record, mount)
+def _columns(attachers: list[Attacher[Any]]) -> list[str]:
+    return [name for attacher in attachers for name in attacher.mount.columns]
 
 
 def _present_row(record: Any) -> Any:

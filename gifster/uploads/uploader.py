@@ -4,49 +4,44 @@ The class says what is taken, where it is kept and what is made of it. An instan
 column of one record, `gif.image` is one; or to one file of a list-valued column, `album.photos[0]`.
 """
 
-import hashlib
-import secrets
-from collections.abc import Collection
-from contextlib import AbstractContextManager
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gifster.imaging.probe import ImageInfo, extension
-from gifster.jobs import Job, enqueue
+from gifster.imaging.probe import ImageInfo
+from gifster.jobs import Job
 from gifster.uploads import keys
-from gifster.uploads.attached import Slot, attached
+from gifster.uploads.background import Background, enqueue_recreation
 from gifster.uploads.cache import CachedFile
-from gifster.uploads.config import config, storage
-from gifster.uploads.processing import ORIGINAL, Making, ProcessedFile, processed
+from gifster.uploads.column import UploadColumn
+from gifster.uploads.processing import ORIGINAL, ProcessedFile
+from gifster.uploads.record import Slot, uploads_of
 from gifster.uploads.remote import fetch
 from gifster.uploads.sources import cache_id, take_in, take_in_again
-from gifster.uploads.stored import Files, StoredFile, StoredVersion
+from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
 from gifster.uploads.versions import versions_of
-
-if TYPE_CHECKING:
-    from gifster.uploads.backgrounder import Background
-    from gifster.uploads.mount import Mount
 
 
 class Uploader(Limits):
     """Rules for one kind of file. Subclass it and change what differs."""
 
-    # Not in `__dict__`, which the record keeps (`attached.py`): it would hold itself.
+    # Not in `__dict__`, which the record keeps (`record.py`): it would hold itself.
     __slots__ = ("record",)
 
     #: The name of the storage (given to `configure()`) where files stay.
     storage = "store"
 
     def __init__(
-        self, record: Any, mount: "Mount[Any]", item: CachedFile | StoredFile | None = None
+        self,
+        record: Any,
+        mount: UploadColumn[Any],
+        item: CachedFile | StoredFile | None = None,
     ) -> None:
         self.record = record
         self.mount = mount
         #: In a list-valued column: which of its files this is.
         self.item = item
         #: What was decided since the record was last saved.
-        self.slot = Slot() if mount.many else attached(record).slot(mount.name)
+        self.slot = Slot() if mount.many else uploads_of(record).slot(mount.name)
 
     # What an uploader may override.
 
@@ -77,6 +72,12 @@ class Uploader(Limits):
         are for whoever has them."""
         return ""
 
+    def fair_by(self) -> str | None:
+        """Whose the jobs of this upload are, such as a user's id: with many jobs one user does not
+        hold up the others (`group` of `jobs.enqueue()`). Override it; None leaves them in one line.
+        """
+        return None
+
     def before_cache(self, filename: str) -> None:
         """Before an assigned source is read. An `UploadError` refuses it."""
 
@@ -102,7 +103,7 @@ class Uploader(Limits):
         """
 
     def before_remove(self, stored: StoredFile) -> None:
-        """In the transaction in which the row lets go of a stored file. An exception undoes it."""
+        """In the transaction in which the row detaches a stored file. An exception undoes it."""
 
     def after_remove(self, files: Files) -> None:
         """In a worker, when such files have been deleted. The record may be gone: it has nothing
@@ -136,6 +137,16 @@ class Uploader(Limits):
         cached: CachedFile | None = self.record.__data__.get(f"{self.mount.name}_tmp")
         return cached
 
+    @property
+    def changed(self) -> bool:
+        """Whether saving the record has something to do here."""
+        return self.assigned is not None or self.removing
+
+    @property
+    def background(self) -> Background | None:
+        """How the assigned file is left to a worker; see `Backgrounder`."""
+        return None
+
     def __bool__(self) -> bool:
         return self.stored is not None
 
@@ -154,6 +165,11 @@ class Uploader(Limits):
             return self.default_url(version)
         file = stored.versions[version] if version is not None else stored
         return file.url(expires_s)
+
+    @property
+    def cache_id(self) -> str | None:
+        """For a form's hidden field: stands for what was assigned, if the form is shown again."""
+        return None if self.assigned is None else cache_id(self.assigned, self.cache_owner())
 
     # What is done with it.
 
@@ -199,31 +215,10 @@ class Uploader(Limits):
         self.before_cache("")
         self._take(take_in_again(type(self), text, self.cache_owner()))
 
-    @property
-    def cache_id(self) -> str | None:
-        """For a form's hidden field: stands for what was assigned, if the form is shown again."""
-        return None if self.assigned is None else cache_id(self.assigned, self.cache_owner())
-
     def remove(self) -> None:
-        """Let the file go when the record is saved."""
+        """Detach the file when the record is saved."""
         self.slot.assigned, self.slot.removing = None, True
         self._mark_dirty()
-
-    @property
-    def changed(self) -> bool:
-        """Whether saving the record has something to do here."""
-        return self.assigned is not None or self.removing
-
-    @property
-    def background(self) -> "Background | None":
-        """How the assigned file is left to a worker; see `Backgrounder`."""
-        return None
-
-    def fair_by(self) -> str | None:
-        """Whose the jobs of this upload are, such as a user's id: with many jobs one user does not
-        hold up the others (`group` of `jobs.enqueue()`). Override it; None leaves them in one line.
-        """
-        return None
 
     def recreate_versions(self, *names: str) -> Job | None:
         """Have versions made again from the stored original, by a worker.
@@ -243,17 +238,7 @@ class Uploader(Limits):
             raise LookupError(f"{type(self).__name__} has no version {sorted(unknown)[0]!r}")
         if self.stored is None:
             return None
-        pk = keys.to_job(self.record)
-        where = (self.record._meta.table_name, pk, self.mount.name, self.stored.key)
-        return enqueue(
-            "recreate_versions",
-            *where,
-            sorted(names),
-            secrets.token_hex(4),
-            queue=config.queue,
-            unique=hashlib.sha256(repr((where, sorted(names))).encode()).hexdigest()[:32],
-            group="recreate_versions",  # a whole library of them does not hold up new uploads
-        )
+        return enqueue_recreation(self.record, self.mount.name, self.stored, names)
 
     def _take(self, cached: CachedFile) -> None:
         if not cached.claim(self.slot):
@@ -270,101 +255,3 @@ class Uploader(Limits):
     def _mark_dirty(self) -> None:
         """So that `save(only=record.dirty_fields)` saves it."""
         self.record._dirty.add(self.mount.name)
-
-    def let_go(self, stored: StoredFile) -> None:
-        """In the transaction in which the row stops naming a stored file."""
-        self.before_remove(stored)
-        self.discard(stored.files)
-
-    def discard(self, files: Files) -> None:
-        """Have stored files removed by a worker, once the current transaction has committed.
-
-        A job, so that it happens exactly if the transaction does, also when that is a savepoint.
-        """
-        if files:
-            where = (self.record._meta.table_name, keys.to_job(self.record), self.mount.name)
-            enqueue("remove_files", *where, files, queue=config.queue, group=self.fair_by())
-
-    # Making and storing the files: what `saving` and the workers call.
-
-    def process(
-        self,
-        source: Path,
-        info: ImageInfo,
-        *,
-        steps: bool = True,
-        versions: Collection[str] | None = None,
-    ) -> AbstractContextManager[Making]:
-        """Make the files to be stored; see `processing.processed`."""
-        return processed(self, source, info, steps=steps, versions=versions)
-
-    def folder(self, upload: CachedFile | StoredFile) -> str:
-        """What the keys of an upload begin with. No other upload has the same."""
-        source = upload.key if isinstance(upload, CachedFile) else upload.source
-        if not source:
-            return str(PurePosixPath(upload.key).parent)  # stored by an earlier release
-        return f"{self.store_dir()}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-
-    def plan(
-        self, files: list[ProcessedFile], upload: CachedFile | StoredFile, revision: str = ""
-    ) -> StoredFile:
-        """What storing the processed files will come to.
-
-        The keys follow from the upload and the revision alone: storing the same once more, after a
-        crash, writes the same ones.
-
-        Raises:
-          ValueError: `filename()` gives two files one name.
-        """
-        folder = f"{self.folder(upload)}/{revision}".rstrip("/")
-        versions = {}
-        for file in files:
-            name = self.filename(None if file.name == ORIGINAL else file.name, upload)
-            versions[file.name] = StoredVersion(
-                storage=file.storage,
-                key=f"{folder}/{name}.{extension(file.info.content_type)}",
-                content_type=file.info.content_type,
-                bytes=file.bytes,
-                width=file.info.width,
-                height=file.info.height,
-                sha256=file.sha256,
-            )
-        if len({(version.storage, version.key) for version in versions.values()}) < len(files):
-            raise ValueError(f"{type(self).__name__}.filename() gives two files the same name")
-        original, file = versions.pop(ORIGINAL), files[-1]
-        looks = file.looks
-        return StoredFile(
-            storage=original.storage,
-            key=original.key,
-            filename=upload.filename,
-            content_type=file.info.content_type,
-            bytes=original.bytes,
-            sha256=file.sha256,
-            width=file.info.width,
-            height=file.info.height,
-            frames=file.info.frames,
-            duration_ms=file.info.duration_ms,
-            loop=file.info.loop,
-            versions=versions,
-            color=None if looks is None else looks.color,
-            thumbhash=None if looks is None else looks.thumbhash,
-            dhash=None if looks is None else looks.dhash,
-            source=upload.key if isinstance(upload, CachedFile) else upload.source,
-            position=upload.position,
-        )
-
-    def store(
-        self, files: list[ProcessedFile], stored: StoredFile, there: Collection[str] = ()
-    ) -> None:
-        """Store the processed files as planned; those that the plan names, no others.
-
-        Parameters:
-          there: the names of files that are stored already.
-        """
-        self.before_store(stored)
-        places = {name: (version.storage, version.key) for name, version in stored.versions.items()}
-        places[ORIGINAL] = (stored.storage, stored.key)
-        for file in files:
-            if file.name in places and file.name not in there:
-                name, key = places[file.name]
-                storage(name).upload(file.path, key, file.info.content_type)

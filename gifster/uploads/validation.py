@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo, sniff
 from gifster.uploads.errors import (
@@ -55,6 +56,21 @@ class Limits:
     #: The range of each side, in pixels, both ends included.
     width_range = (1, MAX_SIDE)
     height_range = (1, MAX_SIDE)
+
+    @classmethod
+    def set_limits(cls, **limits: Any) -> None:
+        """Set limits of this uploader, and of those that inherit them, once the settings are known.
+
+        Parameters:
+          limits: by name, such as `max_bytes`.
+
+        Raises:
+          TypeError: there is no limit of that name.
+        """
+        for name, value in limits.items():
+            if name not in _LIMITS:
+                raise TypeError(f"{cls.__name__} has no limit {name!r}")
+            setattr(cls, name, value)
 
     @classmethod
     def check_name(cls, filename: str) -> None:
@@ -119,6 +135,14 @@ class Limits:
                 f"The animation plays for {info.duration_ms / 1000:.0f} seconds; "
                 f"at most {cls.max_duration_s} are taken."
             )
+
+
+#: The names of the limits.
+_LIMITS = frozenset(
+    name
+    for name, value in vars(Limits).items()
+    if not name.startswith("_") and not isinstance(value, classmethod)
+)
 
 
 def _check_side(word: str, pixels: int, allowed: tuple[int, int]) -> None:

@@ -76,7 +76,7 @@ def test_a_replacement_is_measured_by_what_is_there_when_its_turn_comes(
         return found
 
     with ThreadPoolExecutor(1) as threads:
-        # When somebody replaces it by a large one, and is overtaken by a small one and an upload
+        # When somebody replaces it by a large one, and is superseded by a small one and an upload
         with transaction(db):
             if user is not None:
                 locked_row(user)

@@ -130,7 +130,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
     try:
         assert stack.gif(gif_id)["state"] == "processing"
 
-        # When the upload is overtaken, or taken over by another worker
+        # When the upload is superseded, or taken over by another worker
         if fate == "replaced":
             replace(stack, gif_id)
         elif fate == "deleted":

@@ -1,4 +1,4 @@
-"""Storages and a database in whose reach a process can die, have a full disk, or be overtaken, at
+"""Storages and a database in whose reach a process can die, have a full disk, or be superseded, at
 any step of what it does."""
 
 import errno
@@ -94,7 +94,7 @@ class Folder(LocalStorage):
 
 class Database(peewee.SqliteDatabase):
     """A database whose client can die before and after each statement and each commit, and be
-    overtaken before each transaction."""
+    superseded before each transaction."""
 
     fate: Fate
 

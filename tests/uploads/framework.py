@@ -11,6 +11,7 @@ from gifster.uploads import (
     Backgrounder,
     CacheField,
     ErrorField,
+    HasUploads,
     Image,
     LocalStorage,
     ProcessingField,
@@ -29,7 +30,7 @@ from tests.s3 import S3Server
 db = peewee.DatabaseProxy()
 
 
-class Base(peewee.Model):
+class Base(HasUploads, peewee.Model):
     class Meta:
         database = db
 

@@ -142,7 +142,7 @@ def test_saving_for_another_reason_loses_no_pending_upload(application: Applicat
     assert fresh(before).avatar_tmp is None
 
 
-def test_an_upload_replaced_while_it_waits_is_overtaken(application: Application):
+def test_an_upload_replaced_while_it_waits_is_superseded(application: Application):
     person = person_with(ONE)
     person.avatar = TWO
     person.save()
@@ -154,7 +154,7 @@ def test_an_upload_replaced_while_it_waits_is_overtaken(application: Application
     assert len(application.stored) == 2
 
 
-def test_an_upload_replaced_while_it_is_processed_is_overtaken(
+def test_an_upload_replaced_while_it_is_processed_is_superseded(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a worker that is in the middle of storing the first upload

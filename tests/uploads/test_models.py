@@ -11,6 +11,7 @@ from playhouse.shortcuts import dict_to_model, model_to_dict
 from gifster.uploads import (
     CacheField,
     CacheListField,
+    HasUploads,
     Uploader,
     mount_uploader,
     mount_uploaders,
@@ -79,7 +80,7 @@ def test_what_a_models_own_save_assigns_is_saved(
 def test_what_a_signals_receiver_assigns_is_saved(
     application: Application, uploader: type[Uploader]
 ):
-    class Signalling(signals.Model):
+    class Signalling(HasUploads, signals.Model):
         key = peewee.CharField(primary_key=True)
         count = peewee.IntegerField(default=0)
         avatar = mount_uploader(uploader)
@@ -222,7 +223,7 @@ def test_a_record_loaded_in_any_way_lets_go_of_nothing(application: Application)
         *Person.select().objects(partial(Person)),
     ]
     assert len(loaded) == 14
-    assert not any("_attached" in vars(person) for person in loaded)  # which would be slow
+    assert not any("_uploads" in vars(person) for person in loaded)  # which would be slow
     for person in loaded:
         person.save()
     application.work()

@@ -120,7 +120,7 @@ def test_processing_steps_wait_for_the_worker_too(app: Application):
 
 @pytest.mark.parametrize("moment", ["before", "during"])
 @pytest.mark.parametrize("change", ["replaced", "removed", "deleted"])
-def test_what_is_overtaken_leaves_nothing(
+def test_what_is_superseded_leaves_nothing(
     app: Application, monkeypatch: pytest.MonkeyPatch, moment: str, change: str
 ):
     made = album()
@@ -138,12 +138,12 @@ def test_what_is_overtaken_leaves_nothing(
     else:
         swap = Recreation._swap
 
-        def overtaken_swap(recreation, *arguments, **options):
+        def superseded_swap(recreation, *arguments, **options):
             monkeypatch.setattr(Recreation, "_swap", swap)
             overtake()
             return swap(recreation, *arguments, **options)
 
-        monkeypatch.setattr(Recreation, "_swap", overtaken_swap)
+        monkeypatch.setattr(Recreation, "_swap", superseded_swap)
     app.work()
 
     assert app.cached == []
@@ -198,7 +198,7 @@ def test_the_bypass_does_everything_at_once(app: Application, kind: str):
     assert app.cached == []
 
 
-def test_a_pending_upload_is_overtaken_by_the_bypass(app: Application):
+def test_a_pending_upload_is_superseded_by_the_bypass(app: Application):
     person = Person()
     person.avatar = ONE
     person.save()
@@ -364,7 +364,7 @@ def test_jobs_for_different_versions_undo_nothing_of_each_other(app: Application
     }
 
 
-def test_a_recreation_that_is_delivered_twice_or_overtaken_leaves_nothing(
+def test_a_recreation_that_is_delivered_twice_or_superseded_leaves_nothing(
     app: Application, request: Any
 ):
     made, other = stored_album(app), stored_album(app)

@@ -23,6 +23,7 @@ from gifster.uploads import (
     version,
 )
 from gifster.uploads.fields import ErrorField
+from gifster.uploads.storing import folder
 from gifster.uploads.testing import MemoryStorage, enqueued
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base
@@ -375,5 +376,5 @@ def test_what_an_earlier_release_wrote_can_be_read(application: Application, tmp
 
     [document] = documents.select()
     assert document.file.url("thumb").endswith("/a/b/thumb.gif")
-    assert document.file.folder(document.file.stored) == "a/b"
+    assert folder(document.file, document.file.stored) == "a/b"
     assert isinstance(LocalStorage(tmp_path), LocalStorage)

@@ -13,6 +13,7 @@ import pytest
 from gifster.uploads import (
     CacheField,
     CacheListField,
+    HasUploads,
     StateField,
     errors,
     mount_uploader,
@@ -347,7 +348,7 @@ def test_a_second_database_is_refused(application: Application, tmp_path: Path):
 
     with pytest.raises(TypeError, match=r"Far has uploads.*another database.*TABLES"):
 
-        class Far(peewee.Model):
+        class Far(HasUploads, peewee.Model):
             avatar = mount_uploader(LogoUploader)
 
             class Meta:

@@ -1,8 +1,8 @@
 """The states of an upload, walked through at random by Hypothesis: assigned, replaced, removed and
-deleted, with jobs that are delivered, delivered again, overtaken, and cut off after any step.
+deleted, with jobs that are delivered, delivered again, superseded, and cut off after any step.
 
 A step is one of a storage or the database. A crash is an exception at one of them, after which that
-"process" can neither clean up nor commit any more. Being overtaken is having other things happen
+"process" can neither clean up nor commit any more. Being superseded is having other things happen
 between two steps. What real processes make of it is in `test_chaos.py` and `test_races.py`.
 """
 
@@ -125,7 +125,7 @@ class Uploads(RuleBasedStateMachine):
             person.save()
         except OSError:
             # The file is kept, so that save() can be called again. Here nobody does.
-            Person.avatar.of(person).assigned.delete()
+            Person.avatar.attacher(person).uploader.assigned.delete()
             raise
 
     def _remove(self, person: Any) -> None:
@@ -217,7 +217,7 @@ class Uploads(RuleBasedStateMachine):
             except Crashed:
                 self._reconnect()
             except OSError:
-                # It is tried again, and writes the same files, unless it has been overtaken then.
+                # It is tried again, and writes the same files, unless it has been superseded then.
                 self.fate.untidy = True
 
     @rule(
@@ -230,7 +230,7 @@ class Uploads(RuleBasedStateMachine):
         ),
         stale=st.booleans(),
     )
-    def deliver_and_be_overtaken(
+    def deliver_and_be_superseded(
         self, number: int, newest: bool, damaged: bool, steps: int, what: str, stale: bool
     ) -> None:
         job = self._next_job(number, newest=newest)

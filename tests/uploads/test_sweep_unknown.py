@@ -16,6 +16,7 @@ from gifster.jobs import Job, enqueue
 from gifster.uploads import (
     Backgrounder,
     CacheField,
+    HasUploads,
     Image,
     LocalStorage,
     StateField,
@@ -29,6 +30,7 @@ from gifster.uploads import (
     version,
 )
 from gifster.uploads.sources import take_in
+from gifster.uploads.storing import folder as folder_of
 from gifster.uploads.sweep import Findings, Why
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
@@ -144,7 +146,7 @@ def test_files_of_a_model_in_a_second_database_are_left_alone(
     # Given a model whose rows are elsewhere than the outbox
     elsewhere = peewee.SqliteDatabase(tmp_path / "second.db")
 
-    class Poster(peewee.Model):
+    class Poster(HasUploads, peewee.Model):
         logo = mount_uploader(LogoUploader)
 
         class Meta:
@@ -167,7 +169,7 @@ def test_of_two_models_with_one_table_name_both_are_known(application: Applicati
     application.work()
     before = application.stored
 
-    class Other(peewee.Model):
+    class Other(HasUploads, peewee.Model):
         avatar = mount_uploader(LogoUploader)
 
         class Meta:
@@ -617,7 +619,7 @@ def test_files_that_a_dead_job_would_store_again_are_left(application: Applicati
     made = Person.get_by_id(made.id)
     job = made.avatar.recreate_versions()
     assert job is not None
-    folder = made.avatar.folder(made.avatar.stored)
+    folder = folder_of(made.avatar, made.avatar.stored)
     half = f"{folder}/{job.arguments[-1]}/thumb.gif"
     keep(application.store, half, GIF)
     Job.update(failed_at=time.time()).execute()
@@ -640,7 +642,7 @@ def test_files_that_a_stuck_upload_has_made_so_far_are_left(application: Applica
     post = Post()
     post.photo = GIF
     post.save()
-    folder = post.photo.folder(post.photo.stored)
+    folder = folder_of(post.photo, post.photo.stored)
     keep(application.store, f"{folder}/made/thumb.gif", GIF)
     Job.delete().execute()
 

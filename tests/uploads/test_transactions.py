@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 from gifster.uploads import CacheListField, mount_uploader, mount_uploaders, store_in_background
-from gifster.uploads.attached import attached
+from gifster.uploads.record import uploads_of
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader
 from tests.uploads.test_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width
@@ -268,7 +268,7 @@ def test_a_callback_that_saves_the_record_again(application: Application, model:
         with atomic():
             setattr(record, column, TWO)
             record.save()
-        assert attached(record).open == []
+        assert uploads_of(record).open == []
 
     with atomic():
         record.save()

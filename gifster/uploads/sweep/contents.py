@@ -14,6 +14,7 @@ from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
 from gifster.uploads.config import storage
 from gifster.uploads.rows import row_of, select
+from gifster.uploads.saving import attacher_of
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.versions import versions_of
 
@@ -81,7 +82,7 @@ def recreate_damaged(mount: Any, record: Any, damaged: list[Damaged]) -> list[Jo
         bad = [name for name, version in stored.versions.items() if version.key in keys]
         names = [name for name in bad if name in versions_of(mount.uploader)]
         if names and stored.key not in keys:
-            job = mount.uploader_of(record, stored).recreate_versions(*names)
+            job = attacher_of(record, mount).uploader_of(stored).recreate_versions(*names)
             jobs += [job] if job is not None else []
     return jobs
 

@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Any
 
+from gifster.uploads.column import mounts_of
 from gifster.uploads.config import config
 from gifster.uploads.mount import is_beside_outbox, mounted_models
-from gifster.uploads.rows import mounts_of, real_database
+from gifster.uploads.rows import real_database
 from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger

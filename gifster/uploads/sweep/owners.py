@@ -15,7 +15,7 @@ from typing import Any
 
 import peewee
 
-from gifster.uploads.mount import Mount
+from gifster.uploads.column import UploadColumn
 from gifster.uploads.versions import versions_of
 
 _DIGITS = "1234"
@@ -28,7 +28,7 @@ class Unclear(Exception):
 class Owner:
     """A mounted column, as an owner of files."""
 
-    def __init__(self, mount: Mount[Any]) -> None:
+    def __init__(self, mount: UploadColumn[Any]) -> None:
         self.mount = mount
         self.table: str = mount.model._meta.table_name
         #: The names of the storages that its files go to, and of those that its rows name.
@@ -74,7 +74,7 @@ def _storages_of_versions(uploader: type) -> set[str]:
         return set()
 
 
-def own_dirs(mount: Mount[Any]) -> re.Pattern[str]:
+def own_dirs(mount: UploadColumn[Any]) -> re.Pattern[str]:
     """A pattern of what `store_dir()` returns for the records of a mounted column.
 
     Raises:
@@ -137,7 +137,7 @@ class _Watched(dict[str, Any]):
         raise KeyError(name)
 
 
-def _store_dir(mount: Mount[Any], pk: Any) -> str:
+def _store_dir(mount: UploadColumn[Any], pk: Any) -> str:
     values = _Watched({mount.model._meta.primary_key.name: pk})
     uploader = mount.uploader(bare_record(mount.model, values), mount)
     try:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from gifster.uploads.rows import select
+from gifster.uploads.saving import attacher_of
 from gifster.uploads.storage.base import Listing
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.sweep.findings import Findings, Why
@@ -116,7 +117,8 @@ class Repairs:
             if upload is not None:
                 self._found.stuck.append(f"{table} {record._pk} {mount.name}")
                 if self._repair and mount.background is not None:
-                    mount.background.enqueue(mount.uploader_of(record, upload), upload)
+                    group = attacher_of(record, mount).uploader_of(upload).fair_by()
+                    mount.background.enqueue(record, mount.name, upload, group)
 
 
 def _is_much(some: int, files: int) -> bool:

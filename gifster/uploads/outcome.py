@@ -12,9 +12,9 @@ import weakref
 from typing import Any
 
 from gifster.jobs import Job
-from gifster.uploads.attached import attached, in_another_thread
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.changes import Change
+from gifster.uploads.record import in_another_thread, uploads_of
 from gifster.uploads.rows import outermost_transaction, real_database, row_of
 from gifster.uploads.storage.base import StorageUnavailable
 
@@ -98,7 +98,7 @@ class Saved:
             self.record.__data__.pop(self.record._meta.primary_key.name, None)
         self.record._dirty |= self._dirty
 
-    def overtaken(self) -> None:
+    def superseded(self) -> None:
         """Somebody else has changed the row since: what it stored is not needed any more."""
         for change in self.changes:
             change.undo()
@@ -132,8 +132,8 @@ class Outcome:
 
 def _outcome(record: Any) -> Outcome | None:
     """What is going to tell how the transaction ends in which the record was saved."""
-    hand = attached(record)
-    outcome = None if hand.outcome is None else hand.outcome()
+    memory = uploads_of(record)
+    outcome = None if memory.outcome is None else memory.outcome()
     return None if outcome is None or outcome.is_over(record) else outcome
 
 
@@ -149,7 +149,7 @@ def follow(record: Any) -> bool:
             real_database(record._meta.database).after_commit(outcome)
         except ValueError:
             return False
-        attached(record).outcome = weakref.ref(outcome)
+        uploads_of(record).outcome = weakref.ref(outcome)
     return True
 
 
@@ -163,7 +163,7 @@ def settle(record: Any) -> None:
     outcome = _outcome(record)
     if outcome is not None and outcome.thread != threading.get_ident():
         raise in_another_thread(record)
-    if attached(record).open:
+    if uploads_of(record).open:
         # Nobody told how it ended: the connection was lost, or could not be asked.
         ended = outcome is None
         _remove_forgotten(_settle_all(record, ended=ended, rolled_back=ended))
@@ -171,10 +171,10 @@ def settle(record: Any) -> None:
 
 def _end(box: list[Any], *, rolled_back: bool) -> None:
     record = box.pop()
-    hand = attached(record)
-    hand.outcome = None
-    if not rolled_back and not any(saved.changes for saved in hand.open):
-        hand.open = []  # no upload's: not worth a query
+    memory = uploads_of(record)
+    memory.outcome = None
+    if not rolled_back and not any(saved.changes for saved in memory.open):
+        memory.open = []  # no upload's: not worth a query
         return
     if real_database(record._meta.database).is_closed():
         return  # the connection was lost, with or without the commit: the next save will ask
@@ -184,7 +184,7 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
         # Peewee would take it for a failure of the commit. The next save asks again.
         logger.exception("not known whether it was saved: %s %s", type(record).__name__, record._pk)
         return
-    del record, hand
+    del record, memory
     _remove_forgotten(cached)
 
 
@@ -193,11 +193,11 @@ _Undone = list[tuple[weakref.ref[CachedFile], CachedFile]]
 
 
 def _settle_all(record: Any, *, ended: bool, rolled_back: bool) -> _Undone:
-    hand = attached(record)
+    memory = uploads_of(record)
     undone: list[CachedFile] = []
     going_on = []
-    verdicts = _verdicts(hand.open, rolled_back=rolled_back)
-    for saved, is_undone in reversed(list(zip(hand.open, verdicts, strict=True))):
+    verdicts = _verdicts(memory.open, rolled_back=rolled_back)
+    for saved, is_undone in reversed(list(zip(memory.open, verdicts, strict=True))):
         if is_undone:
             saved.undo()
             undone += [
@@ -209,10 +209,10 @@ def _settle_all(record: Any, *, ended: bool, rolled_back: bool) -> _Undone:
         elif not ended:
             going_on.append(saved)
         elif is_undone is None:
-            saved.overtaken()
+            saved.superseded()
         else:
             saved.committed()
-    hand.open = going_on[::-1]
+    memory.open = going_on[::-1]
     return [(weakref.ref(upload), CachedFile(**upload.__getstate__())) for upload in undone]
 
 

@@ -1,18 +1,18 @@
-"""Mounting a list: an uploader on a column with any number of files.
+"""Several files in one column: `album.photos`, a list of uploaders, and its attacher.
 
-`photos = mount_uploaders(PhotoUploader)` is the column, and `album.photos` a list of uploaders.
 Each file waits, is stored and fails by itself, and has a job of its own.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from gifster.uploads.attached import attached
-from gifster.uploads.cache import CachedFile, dumps
+from gifster.uploads.attacher import Attacher, Values
+from gifster.uploads.cache import CachedFile
+from gifster.uploads.column import UploadColumn
 from gifster.uploads.fields import UploadFailure
-from gifster.uploads.mount import Mount, RemoveFlag
+from gifster.uploads.incoming import Incoming
+from gifster.uploads.record import uploads_of
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.uploader import Uploader
 
@@ -27,7 +27,7 @@ class UploaderList(Sequence[U]):
     end.
     """
 
-    def __init__(self, record: Any, mount: "MountList[U]") -> None:
+    def __init__(self, record: Any, mount: UploadColumn[U]) -> None:
         self.record, self.mount = record, mount
         self._uploaders: list[U] = []
         #: The keys of what was there when the record was loaded.
@@ -79,7 +79,7 @@ class UploaderList(Sequence[U]):
         return copied
 
     def take_copies(self, *, creating: bool) -> None:
-        """Have files of their own for what another record has; see `Mount.prepare`."""
+        """Have files of their own for what another record has; see `Attacher.prepare`."""
         for uploader in self._uploaders:
             assigned = uploader.assigned
             if assigned is not None:
@@ -129,12 +129,12 @@ class UploaderList(Sequence[U]):
             self.append(source)
 
     def remove(self, uploader: U) -> None:
-        """Let one of the files go."""
+        """Detach one of the files."""
         self._uploaders.remove(uploader)
         self.changed = True
 
     def clear(self) -> None:
-        """Let all files go."""
+        """Detach all files."""
         self._uploaders.clear()
         self.changed = True
 
@@ -158,100 +158,125 @@ class UploaderList(Sequence[U]):
         self.changed = True
 
 
-class MountList(Mount[U]):
-    """The column of a list-valued mount. Made by `mount_uploaders()`."""
+class ListAttacher(Attacher[U]):
+    """A list-valued mounted column of one record."""
 
-    many = True
-
-    if TYPE_CHECKING:
-
-        @overload  # type: ignore[override]
-        def __get__(self, instance: None, owner: Any) -> "MountList[U]": ...
-        @overload
-        def __get__(self, instance: object, owner: Any) -> UploaderList[U]: ...
-        def __get__(
-            self, instance: object | None, owner: Any
-        ) -> "MountList[U] | UploaderList[U]": ...
-
-    def _add_attributes(self, model: Any) -> None:
-        setattr(model, f"remove_{self.name}", RemoveFlag(self))
-
-    def db_value(self, value: Any) -> str | None:
-        if isinstance(value, UploaderList) and not value.changed:
-            value = self.stored_files(value.record)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(isinstance(item, StoredFile) for item in value):
-            raise self.past_the_uploader()
-        return dumps([stored.dump() for stored in value]) if value else None
-
-    def python_value(self, value: str | None) -> list[StoredFile]:  # type: ignore[override]
-        loaded = [] if value is None else json.loads(value)
-        return [StoredFile.load(item).from_row() for item in loaded]
-
-    def of(self, record: Any) -> UploaderList[U]:
-        lists = attached(record).lists
-        if self.name not in lists:
-            lists.setdefault(self.name, UploaderList(record, self))
-        files: UploaderList[U] = lists[self.name]
+    @property
+    def files(self) -> UploaderList[U]:
+        """The files, which are the same list as long as the record lives."""
+        lists = uploads_of(self.record).lists
+        if self.mount.name not in lists:
+            lists.setdefault(self.mount.name, UploaderList(self.record, self.mount))
+        files: UploaderList[U] = lists[self.mount.name]
         return files
 
-    def set(self, record: Any, value: Any) -> None:
+    @property
+    def value(self) -> UploaderList[U]:
+        return self.files
+
+    @property
+    def removing(self) -> bool:
+        return False
+
+    def uploader_of(self, item: CachedFile | StoredFile) -> U:
+        return self.mount.uploader(self.record, self.mount, item)
+
+    @property
+    def has_files(self) -> bool:
+        return bool(self.files.changed or len(self.files))
+
+    def set(self, value: Any) -> None:
+        record, name = self.record, self.mount.name
         files = list(value or []) if not isinstance(value, UploaderList) else value
-        first = self.name not in record.__data__
+        first = name not in record.__data__
         if first and all(isinstance(file, StoredFile) and file.is_from_row() for file in files):
-            record.__data__[self.name] = files
-            record._dirty.add(self.name)  # see `Mount.set`
-        elif files is not attached(record).lists.get(self.name):
-            self.of(record).replace(files)
+            record.__data__[name] = files
+            record._dirty.add(name)  # see `Attacher.set`
+        elif files is not uploads_of(record).lists.get(name):
+            self.files.replace(files)
 
-    def has_files(self, record: Any) -> bool:
-        return bool(self.of(record).changed or len(self.of(record)))
+    def remove(self) -> None:
+        self.files.clear()
 
-    def prepare(self, record: Any, *, creating: bool) -> None:
-        files = self.of(record)
-        if not creating and not files.changed and self._is_set_unloaded(record):
+    def decisions(self) -> Any:
+        return self.files.decided()
+
+    def taken(self, decided: Any, arrived: Iterable[Incoming]) -> None:
+        self.files.taken({incoming.assigned.key for incoming in arrived})
+
+    def restore(self, decided: Any) -> None:
+        self.files.restore(decided)
+        self.record._dirty.add(self.mount.name)
+
+    def prepare(self, *, creating: bool) -> None:
+        files = self.files
+        if not creating and not files.changed and self.is_set_unloaded():
             files.clear()
-            files.extend(self.stored_files(record))
+            files.extend(self.stored_files)
             files.knows_all = True
         if files.changed or creating:
             files.take_copies(creating=creating)
 
-    def uploader_of(self, record: Any, item: CachedFile | StoredFile) -> U:
-        return self.uploader(record, self, item)
+    def arriving(self) -> list[Incoming]:
+        return [
+            Incoming(uploader, uploader.assigned)
+            for uploader in self.files
+            if uploader.assigned is not None
+        ]
 
-    def pending(self, record: Any) -> list[CachedFile]:
-        return list(record.__data__.get(f"{self.name}_tmp") or [])
+    def write(self, before: Values | None, arriving: list[Incoming]) -> None:
+        stored: list[StoredFile] = list((before or {}).get(self.mount.name) or [])
+        pending: list[CachedFile] = list((before or {}).get(f"{self.mount.name}_tmp") or [])
+        files = self.files
+        order = {_key(uploader): place for place, uploader in enumerate(files)}
 
-    def stored_files(self, record: Any) -> list[StoredFile]:
-        return list(record.__data__.get(self.name) or [])
+        def keeps(item: CachedFile | StoredFile) -> bool:
+            names = {item.key, getattr(item, "source", item.key)}
+            known = files.knows_all or bool(names & files.known)
+            return not known or bool(names & set(order))
 
-    def working_values(self) -> dict[str, Any]:
+        def placed(item: Any) -> Any:
+            source = getattr(item, "source", item.key)
+            return replace(item, position=order.get(item.key, order.get(source, len(order))))
+
+        self.detach([item for item in stored if not keeps(item)])
+        waiting = [placed(item) for item in pending if keeps(item)]
+        for incoming in arriving:
+            incoming.cached = replace(incoming.cached, position=order[incoming.cached.key])
+            if incoming.deferred:
+                waiting.append(incoming.cached)
+        kept = sorted((placed(item) for item in stored if keeps(item)), key=_position)
+        unfinished = bool(waiting) or any(item.unprocessed for item in kept)
+        state = "queued" if unfinished else "ready" if kept or arriving else None
+        self.put(stored=kept, tmp=waiting, processing=unfinished, state=state, error=None)
+
+    def add(self, stored: StoredFile, *, later: bool) -> None:
+        self.put(stored=sorted([*self.stored_files, stored], key=_position))
+        if later:
+            self.put(processing=True, state="queued")
+
+    def working(self) -> Values:
         # The error may be another file's.
-        return self.values(processing=True, state="processing")
+        return self.mount.values(processing=True, state="processing")
 
-    def stored_values(
-        self, row: Any, cached: CachedFile, stored: StoredFile
-    ) -> tuple[dict[str, Any], list[StoredFile]]:
-        files = [*self.stored_files(row), replace(stored, position=cached.position)]
-        left = [item for item in self.pending(row) if item.key != cached.key]
-        failed = row.__data__.get(f"{self.name}_error") is not None
+    def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
+        files = [*self.stored_files, replace(stored, position=cached.position)]
+        left = [item for item in self.pending if item.key != cached.key]
+        failed = self.record.__data__.get(f"{self.mount.name}_error") is not None
         values = {
-            "stored": sorted(files, key=lambda item: item.position),
+            "stored": sorted(files, key=_position),
             "tmp": left,
             "processing": bool(left),
             "state": "queued" if left else "failed" if failed else "ready",
         }
-        return self.values(**values), []
+        return self.mount.values(**values), []
 
-    def replaced_values(self, row: Any, old: StoredFile, new: StoredFile) -> dict[str, Any]:
-        files = [new if item.key == old.key else item for item in self.stored_files(row)]
-        return self.values(stored=files)
+    def recreated(self, old: StoredFile, new: StoredFile) -> Values:
+        files = [new if item.key == old.key else item for item in self.stored_files]
+        return self.mount.values(stored=files)
 
-    def failed_values(
-        self, row: Any, cached: CachedFile, failure: UploadFailure, give_up: bool
-    ) -> dict[str, Any]:
-        left = [item for item in self.pending(row) if item.key != cached.key or not give_up]
+    def failed(self, cached: CachedFile, failure: UploadFailure, *, give_up: bool) -> Values:
+        left = [item for item in self.pending if item.key != cached.key or not give_up]
         waiting = [item for item in left if item.key != cached.key]
         values = {
             "tmp": left,
@@ -259,14 +284,13 @@ class MountList(Mount[U]):
             "state": "queued" if waiting else "failed",
             "error": failure,
         }
-        return self.values(**values)
+        return self.mount.values(**values)
 
 
-def mount_uploaders(uploader: type[U], **options: Any) -> MountList[U]:
-    """A column with any number of files (CarrierWave's `mount_uploaders :photos, …`).
+def _key(uploader: Uploader) -> str:
+    item = uploader.assigned or uploader.item
+    return item.key if item is not None else ""
 
-    Parameters:
-      uploader: the uploader class, of each file.
-      options: as for any Peewee field.
-    """
-    return MountList(uploader, **options)
+
+def _position(item: CachedFile | StoredFile) -> int:
+    return item.position

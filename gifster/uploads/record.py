@@ -1,24 +1,21 @@
-"""What a record has in hand for its mounted columns: what was assigned and not saved yet, and the
-saves whose transaction has not ended.
+"""What a record holds in memory for its mounted columns: what was assigned and not saved yet, and
+the saves whose transaction has not ended.
 
-It lies on the record and holds no uploader of a column, so that a record that nobody has in hand
-any more is gone at once, with what it held. It does hold a list's uploaders: such a record is gone
-when Python has collected it.
+It lies on the record and holds no uploader of a column, so that a record that nobody uses any more
+is gone at once, with what it held. It does hold a list's uploaders: such a record is gone when
+Python has collected it.
 """
 
 import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gifster.uploads.cache import CachedFile
 from gifster.uploads.rows import real_database
 
-if TYPE_CHECKING:
-    from gifster.uploads.cache import CachedFile
-    from gifster.uploads.saved import Outcome, Saved
-
-_NAME = "_attached"
+_NAME = "_uploads"
 
 
 class Slot:
@@ -27,7 +24,7 @@ class Slot:
     def __init__(self) -> None:
         #: The upload that the next save takes.
         self.assigned: CachedFile | None = None
-        #: Whether the next save lets the file go.
+        #: Whether the next save detaches the file.
         self.removing = False
 
     def clear(self) -> None:
@@ -41,8 +38,8 @@ class Slot:
         return slot
 
 
-class Attached:
-    """What one record has in hand."""
+class RecordUploads:
+    """What one record holds in memory for its mounted columns."""
 
     def __init__(self, record: Any) -> None:
         self._owner = weakref.ref(record)
@@ -53,10 +50,10 @@ class Attached:
         self.states: dict[str, dict[str, Any]] = {}
         #: The lists of the list-valued columns.
         self.lists: dict[str, Any] = {}
-        #: Saves whose transaction has not ended, as far as is known; the oldest first.
-        self.open: list[Saved] = []
-        #: What tells how that transaction ends; dead when it has.
-        self.outcome: weakref.ref[Outcome] | None = None
+        #: Saves whose transaction has not ended, as far as is known, the oldest first; and what
+        #: tells how it ends, weakly. Both are `outcome.py`'s.
+        self.open: list[Any] = []
+        self.outcome: weakref.ref[Any] | None = None
         self._lock = threading.RLock()
 
     def slot(self, column: str) -> Slot:
@@ -79,18 +76,18 @@ class Attached:
         finally:
             self._lock.release()
 
-    def copy(self, record: Any) -> "Attached":
+    def copy(self, record: Any) -> "RecordUploads":
         """The same for a copy of the record, which gets files of its own when it is saved."""
-        attached = Attached(record)
-        attached._slots = {column: slot.copy() for column, slot in self._slots.items()}
-        attached.lists = {column: files.copy(record) for column, files in self.lists.items()}
-        return attached
+        copied = RecordUploads(record)
+        copied._slots = {column: slot.copy() for column, slot in self._slots.items()}
+        copied.lists = {column: files.copy(record) for column, files in self.lists.items()}
+        return copied
 
     def belongs_to(self, record: Any) -> bool:
         """Whether it is that record's, and not that of one that it was copied from."""
         return self._owner() is record
 
-    def __deepcopy__(self, memo: Any) -> "Attached":
+    def __deepcopy__(self, memo: Any) -> "RecordUploads":
         return self  # the copied record makes its own, when it is asked for
 
     def __reduce__(self) -> Any:
@@ -111,22 +108,22 @@ def in_another_thread(record: Any) -> RuntimeError:
 
 def undecide(record: Any, column: str) -> None:
     """Nothing is decided about a column any more. Loading a row comes here for each that is null:
-    most records never have anything in hand."""
+    most records never hold anything."""
     if _NAME in record.__dict__:
-        attached(record).slot(column).clear()
+        uploads_of(record).slot(column).clear()
 
 
 _making = threading.Lock()
 
 
-def attached(record: Any) -> Attached:
-    """What a record has in hand."""
-    found: Attached | None = record.__dict__.get(_NAME)
+def uploads_of(record: Any) -> RecordUploads:
+    """What a record holds in memory for its mounted columns."""
+    found: RecordUploads | None = record.__dict__.get(_NAME)
     if found is None or not found.belongs_to(record):
         with _making:  # one of two threads
             found = record.__dict__.get(_NAME)
             if found is None:
-                found = record.__dict__[_NAME] = Attached(record)
+                found = record.__dict__[_NAME] = RecordUploads(record)
             elif not found.belongs_to(record):
                 found = record.__dict__[_NAME] = found.copy(record)
     return found

@@ -1,0 +1,99 @@
+"""A mounted column and its companions, as the table has them: `image`, `image_tmp`,
+`image_processing`, `image_state`, `image_error`.
+
+The column is a JSON text that describes the stored file, or several of them. What assigning and
+saving do to it is the attacher's (`attacher.py`); `mount.py` puts it on a model.
+"""
+
+import json
+from typing import Any, Generic, TypeVar
+
+import peewee
+
+from gifster.uploads.background import Background
+from gifster.uploads.cache import CachedFile, dumps
+from gifster.uploads.stored import StoredFile
+
+U = TypeVar("U")
+
+COMPANIONS = ("tmp", "processing", "state", "error")
+
+
+class UploadColumn(peewee.Field, Generic[U]):
+    """The column of a mounted uploader."""
+
+    field_type = "TEXT"
+    #: Whether the column has several files.
+    many = False
+
+    def __init__(self, uploader: type[U], **options: Any) -> None:
+        super().__init__(**{"null": True} | options)
+        self.uploader = uploader
+        #: What is left to a worker; set by `store_in_background` and `process_in_background`.
+        self.background: Background | None = None
+
+    # What a row has.
+
+    def stored_files(self, record: Any) -> list[StoredFile]:
+        """The files of a record that are stored."""
+        value = record.__data__.get(self.name)
+        return list(value or []) if self.many else [] if value is None else [value]
+
+    def pending(self, record: Any) -> list[CachedFile]:
+        """The uploads of a record that wait to be stored."""
+        value = record.__data__.get(f"{self.name}_tmp")
+        return list(value or []) if self.many else [] if value is None else [value]
+
+    # The columns.
+
+    def companion(self, suffix: str) -> peewee.Field | None:
+        """The field `<column>_<suffix>`, if the model has it."""
+        found: peewee.Field | None = self.model._meta.fields.get(f"{self.name}_{suffix}")
+        return found
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of this column and of the companions that the model has."""
+        names = [f"{self.name}_{suffix}" for suffix in COMPANIONS if self.companion(suffix)]
+        return [self.name, *names]
+
+    def values(self, **values: Any) -> dict[str, Any]:
+        """Values for this column (`stored`) and its companions, without those that the model
+        lacks."""
+        named = {
+            self.name if suffix == "stored" else f"{self.name}_{suffix}": value
+            for suffix, value in values.items()
+        }
+        return {name: value for name, value in named.items() if name in self.columns}
+
+    # As the database has it.
+
+    def db_value(self, value: Any) -> str | None:
+        if value is None or (self.many and value == []):
+            return None
+        files = value if self.many else [value]
+        if not isinstance(files, list) or not all(isinstance(file, StoredFile) for file in files):
+            raise self.past_the_uploader()
+        if self.many:
+            return dumps([stored.dump() for stored in files])
+        return json.dumps(value.dump(), ensure_ascii=False)
+
+    def python_value(self, value: str | None) -> Any:
+        loaded = None if value is None else json.loads(value)
+        if self.many:
+            return [StoredFile.load(item).from_row() for item in loaded or []]
+        return None if loaded is None else StoredFile.load(loaded).from_row()
+
+    def past_the_uploader(self) -> TypeError:
+        """What is wrong with a query that is given a file."""
+        record, column = self.model.__name__, self.name
+        return TypeError(
+            f"{record}.{column} cannot be written by a query, which goes past its uploader: assign "
+            f"the file to a record and save() it, or use {record}.create({column}=...) or "
+            f"{record}.bulk_create([...])"
+        )
+
+
+def mounts_of(model: Any) -> list[UploadColumn[Any]]:
+    """The mounted columns of a model, or of a record's model."""
+    return [field for field in model._meta.sorted_fields if isinstance(field, UploadColumn)]

@@ -1,0 +1,125 @@
+"""The base class of models with uploads: what it changes of Peewee's `Model`.
+
+    class BaseModel(HasUploads, peewee.Model): ...
+
+Saving and deleting are in `saving.py`, what writes many rows in `bulk.py`.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import peewee
+
+from gifster.jobs import transaction
+from gifster.uploads import bulk, saving
+from gifster.uploads.column import mounts_of
+from gifster.uploads.record import uploads_of
+from gifster.uploads.rows import check_model
+
+if TYPE_CHECKING:
+    _Model = peewee.Model
+else:
+    _Model = object
+
+
+class HasUploads(_Model):
+    """Mixed into a Peewee model, before `peewee.Model`: its records may have uploads.
+
+    What was assigned to a mounted column is saved with the record, in one transaction with its
+    job; files that a row stops naming are removed. A `save()` of your own, in a subclass, may
+    assign uploads and calls `super().save()`. Models without mounted columns are as they were.
+
+    Queries that would have two rows name one file, or that are given what only an uploader can
+    take, raise `TypeError`.
+    """
+
+    def save(
+        self, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
+    ) -> Any:
+        """As Peewee's.
+
+        Raises:
+          UploadError: an upload cannot be taken or processed; nothing is saved.
+          DoesNotExist: the record has an upload to save, and its row is gone.
+          RuntimeError: another thread is saving this record.
+        """
+        save_row = partial(super().save, **options)
+        if not mounts_of(self):
+            return save_row(force_insert=force_insert, only=only)
+        with uploads_of(self).saving(self):
+            return saving.save(self, force_insert, only, save_row)
+
+    def delete_instance(self, *arguments: Any, **options: Any) -> Any:
+        """As Peewee's; the files go, too, unless the row stays."""
+        delete_row = partial(super().delete_instance, *arguments, **options)
+        return saving.delete(self, delete_row) if mounts_of(self) else delete_row()
+
+    @classmethod
+    def validate_model(cls) -> None:
+        """As Peewee's.
+
+        Raises:
+          TypeError: uploads cannot be kept safely on this model; says what to do.
+        """
+        super().validate_model()
+        if mounts_of(cls):
+            check_model(cls)
+
+    @classmethod
+    def bulk_create(cls, model_list: Iterable[Any], batch_size: int | None = None) -> None:
+        """As Peewee's; records with uploads are saved one by one, all in one transaction."""
+        records = list(model_list)
+        if not any(
+            saving.attacher_of(record, mount).has_files
+            for record in records
+            for mount in mounts_of(cls)
+        ):
+            super().bulk_create(records, batch_size)
+            return
+        with transaction(cls._meta.database):
+            for record in records:
+                record.save(force_insert=True)
+
+    @classmethod
+    def bulk_update(
+        cls, model_list: Iterable[Any], fields: Iterable[Any], batch_size: int | None = None
+    ) -> int:
+        """As Peewee's; records with uploads to be saved are saved one by one, all in one
+        transaction."""
+        records = list(model_list)
+        chosen = [cls._meta.combined[f] if isinstance(f, str) else f for f in fields]
+        names = {field.name for field in chosen}  # a field's == makes an expression
+        mounts = [mount for mount in mounts_of(cls) if mount.name in names]
+        uploads = {name for mount in mounts_of(cls) for name in mount.columns}
+        plain = [field for field in chosen if field.name not in uploads]
+        changed = [r for r in records if any(saving.attacher_of(r, m).changed for m in mounts)]
+        others = [record for record in records if all(record is not one for one in changed)]
+        with transaction(cls._meta.database):
+            updated = sum(record.save(only=[*plain, *mounts]) for record in changed)
+            if plain and others:
+                updated += super().bulk_update(others, plain, batch_size)  # type: ignore[no-untyped-call]
+        return int(updated)
+
+    @classmethod
+    def insert(cls, data: Any = None, /, **values: Any) -> Any:
+        """As Peewee's, without files."""
+        return super().insert(bulk.checked_insert(cls, data, values), **values)
+
+    @classmethod
+    def update(cls, data: Any = None, /, **values: Any) -> Any:
+        """As Peewee's, without files."""
+        bulk.check_update(cls, data, values)
+        return super().update(data, **values)
+
+    @classmethod
+    def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:
+        """As Peewee's, without files."""
+        return super().insert_many(bulk.checked(cls, rows, fields or ()), fields)
+
+    @classmethod
+    def insert_from(cls, query: Any, fields: Iterable[Any]) -> Any:
+        """As Peewee's, without files."""
+        fields = list(fields)
+        bulk.check(cls, dict.fromkeys(fields, True))
+        return super().insert_from(query, fields)
