@@ -49,22 +49,3 @@ def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
 )  # fmt: skip
 def test_safe_names(filename: str, name: str):
     assert safe_name(filename) == name
-
-
-FOLDER = GUIDE.parent.parent
-PAGES = [FOLDER / "README.md", *sorted((FOLDER / "docs").rglob("*.md"))]
-
-
-def anchors(page: Path) -> list[str]:
-    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_one_heading(page: Path):
-    assert len(set(anchors(page))) == len(anchors(page)), "two headings of one name"
-    for link, anchor in re.findall(r"\]\((?!http)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
-        target = page.parent / link if link else page
-        assert target.exists(), link
-        assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{link}#{anchor}"

@@ -1,0 +1,51 @@
+"""The documents of the repository: their links lead somewhere, and decisions have one number each."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent
+DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("*.md"))
+ROOMS = ("gifster", "tests", "chaos", "bench", "docs", "examples", "deploy")
+PAGES = sorted([*FOLDER.glob("*.md"), *(p for r in ROOMS for p in (FOLDER / r).rglob("*.md"))])
+#: A decision that code or a document names: `decision 31`, `Decisions 10 and 14`.
+NUMBER = re.compile(r"[Dd]ecisions?\s+\[?(\d+)")
+CODE = [p for room in ROOMS for p in (FOLDER / room).rglob("*.py")]
+
+
+def headings(page: Path) -> list[str]:
+    """The anchors of a page, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(FOLDER))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path):
+    assert len(set(headings(page))) == len(headings(page)), "two headings have the same anchor"
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8"))
+    for link, anchor in links:
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in headings(target), f"{link}#{anchor}"
+
+
+def test_each_decision_has_a_number_of_its_own_which_its_title_repeats():
+    numbers = Counter(page.name[:4] for page in DECISIONS)
+    assert [number for number, count in numbers.items() if count > 1] == []
+    for page in DECISIONS:
+        assert page.read_text("utf-8").startswith(f"# {int(page.name[:4])}. "), page.name
+
+
+def test_every_decision_that_is_named_exists():
+    numbers = {int(page.name[:4]) for page in DECISIONS}
+    for page in [*PAGES, *CODE]:
+        unknown = {int(n) for n in NUMBER.findall(page.read_text("utf-8"))} - numbers
+        assert unknown == set(), named(page)
