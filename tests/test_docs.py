@@ -1,4 +1,4 @@
-"""The documents of the repository: their links lead somewhere, and decisions have one number each."""
+"""The documents of the repository: each link has a target, and each decision its own number."""
 
 import re
 from collections import Counter
