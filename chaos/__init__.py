@@ -1,8 +1,8 @@
-"""`make chaos`: real processes, a stream of uploads, and everything that can go wrong on purpose.
+"""`make chaos`: real processes and a stream of uploads, while everything is made to go wrong.
 
-Each scenario (`scenarios.py`) starts a Gifster of its own (`site.py`), sends it uploads,
-replacements, deletions and sign-ups (`stream.py`), kills or starves what the scenario is about,
-waits until all work is done, and then counts (`verdict.py`): what was accepted and is neither
-stored nor visibly failed, what was done twice, what was left behind. Bounded in time; the seed
-decides what comes when.
+Each scenario (`scenarios.py`) starts its own Gifster (`site.py`), and sends it uploads,
+replacements, deletions and sign-ups (`stream.py`). Meanwhile it kills or starves some components.
+It waits until all work is done, and then counts (`verdict.py`): accepted uploads that are neither
+stored nor visibly failed, things that were done twice, and files that were left behind. Each
+scenario stops by itself. The seed decides what happens when.
 """

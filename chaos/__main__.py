@@ -14,12 +14,12 @@ from rich.console import Console
 from chaos.scenarios import SCENARIOS, NotHere
 from chaos.verdict import Verdict
 
-HEAD = ("what is done to it", "accepted", "stored", "failed", "deleted", "blows", "lost", "wrong",
+HEAD = ("what happens", "accepted", "stored", "failed", "deleted", "blows", "lost", "wrong",
         "double mails", "orphans", "longest recovery, s", "took, s")  # fmt: skip
 
 
 def row(verdict: Verdict) -> list[str]:
-    """One line of the table."""
+    """A row of the table."""
     recovery = "none" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}"
     counts = (verdict.accepted, verdict.stored, verdict.failed, verdict.deleted, verdict.blows,
               verdict.lost, verdict.wrong, verdict.double_mails, verdict.orphans)  # fmt: skip
@@ -28,7 +28,7 @@ def row(verdict: Verdict) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--uploads", type=int, default=2400, help="in all (default 2400)")
+    parser.add_argument("--uploads", type=int, default=2400, help="how many in all (default 2400)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
@@ -57,8 +57,8 @@ def main() -> int:
     print(
         f"\n{total['accepted']:,} accepted = {total['stored']:,} stored"
         f" + {total['failed']:,} failed with a reason + {deleted:,} deleted,"
-        f" {total['lost']:,} lost; {total['unanswered']:,} requests had no answer or a 5xx and were"
-        f" made again; {total['missing_mails']:,} welcome mails not sent; seed {options.seed}"
+        f" {total['lost']:,} lost; {total['unanswered']:,} requests got no answer or a 5xx and were"
+        f" repeated; {total['missing_mails']:,} welcome mails not sent; seed {options.seed}"
     )
     if options.keep:
         print(f"logs: {folder}")

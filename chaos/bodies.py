@@ -1,7 +1,7 @@
-"""Bodies that are nothing but structure: as many parts as fit into them, and hardly a picture.
+"""Bodies that consist of nothing but structure: as many parts as fit, and hardly an image.
 
-Each is of the type that its name says, and takes its reader through millions of steps. `of(name,
-size)` gives one.
+Each has the type that its name says, and takes its reader through millions of steps. `of(name,
+size)` makes one.
 """
 
 import struct
@@ -27,7 +27,7 @@ def box(kind: bytes, data: bytes = b"") -> bytes:
 
 
 def tiff(entries: int, each: int) -> bytes:
-    """EXIF whose entries all say that they are the same bytes."""
+    """EXIF whose entries all point to the same bytes."""
     directory = b"".join(
         struct.pack("<HHII", 0x8000 + number, 7, each, 8) for number in range(entries)
     )
@@ -40,7 +40,7 @@ _FTYP = box(b"ftyp", b"avif\0\0\0\0avifmif1")
 _FTYP_MP4 = box(b"ftyp", b"isom\0\0\0\0isommp42")
 _VP8X = b"VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0"
 _SEGMENT = struct.pack(">H", 65_535)
-#: Resources of Photoshop's without anything in them, as many as a segment takes.
+#: Empty Photoshop resources, as many as fit into a segment.
 _RESOURCES = (b"8BIM\x04\x04\0\0\0\0\0\0" * 5_500)[: 65_533 - 14]
 
 
@@ -49,7 +49,7 @@ def _riff(content: bytes) -> bytes:
 
 
 def _filled(head: bytes, part: bytes, tail: bytes = b"") -> Callable[[int], bytes]:
-    """What makes a body of so many bytes: a head, a part again and again, and a tail."""
+    """A function that makes a body of a given size: a head, a repeated part, and a tail."""
 
     def make(size: int) -> bytes:
         return head + part * ((size - len(head) - len(tail)) // len(part)) + tail
@@ -62,7 +62,7 @@ def _webp(part: bytes) -> Callable[[int], bytes]:
 
 
 def _in_boxes(make: Callable[[int], bytes], *folders: bytes) -> Callable[[int], bytes]:
-    """An AVIF in which that is in boxes in boxes."""
+    """An AVIF with the content inside nested boxes."""
 
     def whole(size: int) -> bytes:
         content = make(size - len(_FTYP) - 8 * len(folders))
@@ -74,7 +74,7 @@ def _in_boxes(make: Callable[[int], bytes], *folders: bytes) -> Callable[[int], 
 
 
 def _nested(size: int) -> bytes:
-    """Boxes that all reach to the end of the file, each in the one before."""
+    """Nested boxes that all reach to the end of the file."""
     count = (size - len(_FTYP)) // 8
     return _FTYP + b"".join(
         struct.pack(">I", 8 * (count - number)) + b"moov" for number in range(count)
@@ -137,12 +137,12 @@ BODIES: dict[str, Callable[[int], bytes]] = {
 
 
 def of(name: str, size: int) -> bytes:
-    """A body of about so many bytes."""
+    """A body of about `size` bytes."""
     return BODIES[name](size)
 
 
 def good_gif(size: int) -> bytes:
-    """A GIF of about so many bytes as encoders write it: sub-blocks of 255 bytes."""
+    """A GIF of about `size` bytes as encoders write it, with sub-blocks of 255 bytes."""
     frame = images.noisy_gif((1_000, 800), 1)
     start = frame.index(b"\x2c", 13 + 768)
     return frame[:start] + frame[start:-1] * max(1, size // (len(frame) - start)) + b"\x3b"

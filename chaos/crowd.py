@@ -1,8 +1,8 @@
-"""Many large uploads at once, and somebody who looks at the library meanwhile.
+"""Many large uploads at once, while another client lists the library.
 
-All bodies must be answered within a minute: accepted, refused with a code, or put off with a 503.
-Beside them `GET /api/gifs` must be quick, the web process may have so much more memory and no more,
-and must give it back; of what was not accepted nothing may be left in the cache.
+All bodies must be answered within a minute: accepted, rejected with a code, or deferred with a 503.
+Meanwhile `GET /api/gifs` must be fast. The web process may grow only by a limited amount, and must
+give the memory back. Rejected bodies must leave nothing in the cache.
 """
 
 import http.client
@@ -26,13 +26,13 @@ from chaos.site import Site
 from tests.machine import eventually, files_below
 
 MB = 1_000_000
-#: What everybody has to be answered in (s); of the requests beside them 95 of 100 (ms).
+#: How long any answer may take (s), and the p95 of the other requests (ms).
 MOST_SECONDS, MOST_P95_MS = 60, 100
-#: How much the web process may grow meanwhile, and what may be left of that (bytes).
+#: How much the web process may grow meanwhile, and how much of that it may keep (bytes).
 MOST_GROWTH, MOST_KEPT = 150 * MB, 75 * MB
-#: How many are sent at once, and of what size (MB).
+#: How many bodies are sent at once, and their size (MB).
 LARGE, SMALL = (16, 45), (160, 5)
-#: Those that cost most are sent in the other size, too; and what is no attack at all.
+#: The most expensive kinds are also sent in the small size. A good GIF is sent for comparison.
 GOOD = "GIF, a good one"
 AS_SMALL = [GOOD, "GIF, loop counts", "JPEG, empty segments", "WebP, animation controls"]
 PLAN = [(kind, LARGE) for kind in [GOOD, *bodies.BODIES]] + [(kind, SMALL) for kind in AS_SMALL]
@@ -45,9 +45,9 @@ _TAIL = b"\r\n--b--\r\n"
 
 @dataclass
 class Crowd:
-    """What became of so many bodies: the answers by status and code, the time of the slowest (s),
-    of the requests beside them the 95th percentile (ms), by how much the web process grew, how much
-    of it was left (bytes), and how many files too many."""
+    """The result of one crowd: answers by status and code, the time of the slowest (s), the p95 of
+    the other requests (ms), how much the web process grew and how much of that it kept (bytes), and
+    how many files were left behind."""
 
     kind: str
     count: int
@@ -61,7 +61,7 @@ class Crowd:
 
     @property
     def stood(self) -> bool:
-        """Whether all was as it must be. Where the good ones are many, requests may wait."""
+        """Whether all requirements were met. Beside many good bodies, requests may wait."""
         quick = self.p95_ms <= MOST_P95_MS or self.count > LARGE[0]
         fine = all(answer[:3] in {"202", "503"} or answer[:1] == "4" for answer in self.answers)
         small = self.growth <= MOST_GROWTH and self.kept <= MOST_KEPT
@@ -69,16 +69,17 @@ class Crowd:
 
 
 def gather(port: int, web: psutil.Process, cache: Path, kind: str, of: tuple[int, int]) -> Crowd:
-    """Send so many bodies of so many MB at once.
+    """Send a crowd of bodies at once.
 
     Parameters:
-      port: of the web server.
-      web: its process that answers requests.
-      cache: the folder of its cache.
+      port: the web server's.
+      web: the process that answers requests.
+      cache: the folder of the cache.
+      kind, of: the kind of the bodies, and how many of which size (MB).
     """
     count, megabytes = of
     before, present = web.memory_info().rss, len(files_below(cache))
-    spawning = multiprocessing.get_context("spawn")  # it shares no lock of Python's with us
+    spawning = multiprocessing.get_context("spawn")  # it does not share our Python lock
     outcomes: Queue[tuple[str, float]] = spawning.Queue()
     ready, go = spawning.Event(), spawning.Event()
     senders = spawning.Process(
@@ -109,7 +110,7 @@ def gather(port: int, web: psutil.Process, cache: Path, kind: str, of: tuple[int
 
 
 def _look(port: int) -> float:
-    """How long a request for the library takes (s)."""
+    """How long a request for the list of GIFs takes (s)."""
     started = time.monotonic()
     with suppress(OSError, http.client.HTTPException):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=MOST_SECONDS)
@@ -138,7 +139,7 @@ def _send_all(
 
 
 def _send(port: int, body: bytes) -> tuple[str, float]:
-    """Send one; the status and the code that it is answered with, and after how long (s)."""
+    """Send one body; returns the status and code of the answer, and how long it took (s)."""
     started, answer = time.monotonic(), b""
     length = len(_HEAD) + len(body) + len(_TAIL)
     head = (
@@ -149,7 +150,7 @@ def _send(port: int, body: bytes) -> tuple[str, float]:
         suppress(OSError),
         socket.create_connection(("127.0.0.1", port), 2 * MOST_SECONDS) as connection,
     ):
-        with suppress(OSError):  # it may have been refused before its end
+        with suppress(OSError):  # the server may reject it before its end
             connection.sendall(head + _HEAD)
             connection.sendall(body)
             connection.sendall(_TAIL)
@@ -161,7 +162,7 @@ def _send(port: int, body: bytes) -> tuple[str, float]:
 
 
 def attack(folder: Path, step: Callable[[int], None] = lambda done: None) -> list[Crowd]:
-    """Send a web server of its own all kinds of bodies, and tell `step` when each has been."""
+    """Send all kinds of bodies to a new web server; call `step` after each kind."""
     site, crowds = Site(folder, {"web": 1}), []
     cache = site.stack.var / "cache"
     try:
@@ -169,7 +170,7 @@ def attack(folder: Path, step: Callable[[int], None] = lambda done: None) -> lis
         for kind, of in PLAN:
             [web] = psutil.Process(site.processes[0].popen.pid).children()
             crowds.append(gather(site.stack.port, web, cache, kind, of))
-            for name in files_below(cache):  # no worker will come to them
+            for name in files_below(cache):  # no worker runs that could store them
                 (cache / name).unlink()
             step(1)
     finally:
@@ -178,7 +179,7 @@ def attack(folder: Path, step: Callable[[int], None] = lambda done: None) -> lis
 
 
 def show(crowds: list[Crowd], console: Console) -> None:
-    """Print them."""
+    """Print the results as a table."""
     names = ["bodies", "sent", "answers", "s", "GET p95, ms", "grew, MB", "kept, MB", "left"]
     table = Table(*names, box=None, pad_edge=False)
     for crowd in crowds:

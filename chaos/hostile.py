@@ -1,12 +1,13 @@
-"""`python -m chaos.hostile [--requests N] [--seed S]`: malformed and hostile requests, thousands of
-them, against a running Gifster: made from `/openapi.json` by schemathesis, mutated images, mutated
-multipart bodies, odd texts in every place that a client can fill (`odd`), and bytes that are no
-HTTP.
+"""`python -m chaos.hostile [--requests N] [--seed S]`: thousands of malformed and hostile requests
+to a running Gifster.
 
-Nothing may be answered with a 500, no process may die, what was accepted must be ready or failed in
-the end with nothing left behind, and the memory of the web process must stay where it was after the
-first quarter. `hostile_run` does this on each database, and attacks on connections (`wire`) and
-crowds of large bodies (`crowd`) besides.
+The requests are generated from `/openapi.json` by schemathesis, mutated images, mutated multipart
+bodies, odd texts in every place that a client can fill (`odd`), and bytes that are not HTTP.
+
+No request may get a 500, and no process may die. Accepted uploads must become ready or failed, with
+nothing left behind. The web process must not grow after the first quarter of the requests.
+`hostile_run` does this on each database, and adds attacks on connections (`wire`) and crowds of
+large bodies (`crowd`).
 """
 
 import random
@@ -35,18 +36,18 @@ from gifster.api.openapi import document
 from tests import images
 
 MB = 1_000_000
-#: How much larger than after its first quarter the web process may become (bytes).
+#: How much the web process may grow after the first quarter of the requests (bytes).
 GROWTH_BYTES = 12 * MB
 LIMIT_BYTES = 300_000
 BOUNDARY = "----hostile"
-#: Of 20 requests, how many are of which kind.
+#: How many of 20 requests are of each kind.
 SHARES = {"from /openapi.json": 7, "mutated images": 6, "mutated multiparts": 3, "odd texts": 3,
           "no HTTP": 1}  # fmt: skip
 
 
 @dataclass
 class Answers:
-    """What came back, and what the web process weighed meanwhile (bytes)."""
+    """The answers, and the memory of the web process meanwhile (bytes)."""
 
     by_kind: dict[str, Counter[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -61,17 +62,17 @@ class Answers:
 
     @property
     def growth(self) -> int:
-        """From the highest of the first quarter to the highest of the last (bytes)."""
+        """The peak of the last quarter less the peak of the first (bytes)."""
         quarter = max(1, len(self.memory) // 4)
         return max(self.memory[-quarter:]) - max(self.memory[:quarter])
 
 
 class Attack:
-    """Sends requests to a site, a round of each kind at a time.
+    """Sends requests to a site, in rounds of each kind.
 
     Parameters:
       site: the Gifster.
-      seed: of the choices.
+      seed: makes the random choices repeatable.
     """
 
     def __init__(self, site: Site, seed: int) -> None:
@@ -103,7 +104,7 @@ class Attack:
         self._web = web_process(site)
 
     def run(self, requests: int, step: Callable[[int], None]) -> Answers:
-        """Send so many requests, and tell `step` how many have been."""
+        """Send this many requests; call `step` with the number of each round."""
         kinds = {
             "from /openapi.json": self._described,
             "mutated images": self._images,
@@ -142,7 +143,9 @@ class Attack:
                 self._note(counts, answer.status_code, answer.headers.get("content-type", [""]),
                            answer.text)  # fmt: skip
 
-            with suppress(hypothesis.errors.Unsatisfiable):  # /healthz has nothing to get wrong
+            with suppress(
+                hypothesis.errors.Unsatisfiable
+            ):  # /healthz has no parameters to get wrong
                 send()
 
     def _images(self, counts: Counter[str], number: int) -> None:
@@ -157,13 +160,13 @@ class Attack:
                 f'{head}title"\r\n\r\nA title\r\n{head}tags"\r\n\r\na,b\r\n{head}image"; '
                 'filename="../../a\\u0000.gif"\r\nContent-Type: image/gif\r\n\r\n'
             ).encode() + self._sources[0] + f"\r\n--{BOUNDARY}--\r\n".encode()  # fmt: skip
-            # Mostly in the headers of the parts, which a change anywhere would seldom meet.
+            # Mutate mostly the headers of the parts: they are a small part of the body.
             cut = self._chance.choice([100, 250, len(whole)])
             body = mutate(whole[:cut], self._chance) + whole[cut:]
             kind = f"multipart/form-data; boundary={BOUNDARY}".encode()
             if self._chance.random() < 0.2:
                 kind = mutate(kind, self._chance).translate(None, b"\r\n\0")
-            with suppress(httpx.LocalProtocolError):  # httpx itself would not send that
+            with suppress(httpx.LocalProtocolError):  # httpx itself refuses to send that
                 method, path = self._chance.choice(
                     [("POST", "/api/gifs"), ("POST", "/gifs"),
                      ("PUT", f"/api/gifs/{self._chance.choice(self._ids)}/image")])  # fmt: skip
@@ -210,26 +213,26 @@ class Attack:
 
 
 def web_process(site: Site) -> psutil.Process:
-    """The process that answers requests; its parent only watches over it."""
+    """The process that answers requests. Its parent only supervises it."""
     [web] = [process for process in site.processes if process.role == "web"]
     return psutil.Process(web.popen.pid).children()[0]
 
 
 @dataclass
 class Outcome:
-    """What an attack has come to."""
+    """The result of an attack."""
 
     answers: Answers
     #: How many processes ended meanwhile.
     died: int
-    #: How many GIFs were accepted, by what became of them.
+    #: How many accepted GIFs are in which state.
     states: Counter[str]
-    #: Files and rows that do not fit together.
+    #: How many files and rows do not match.
     left: int
 
     @property
     def stood(self) -> bool:
-        """Whether nothing went wrong; memory is another question."""
+        """Whether nothing went wrong, apart from memory."""
         settled = set(self.states) <= {"ready", "failed"}
         return settled and not (self.answers.wrong or self.died or self.left)
 
@@ -241,7 +244,7 @@ def attack(
     step: Callable[[int], None] = lambda done: None,
     database_url: str = "sqlite:///var/gifster.db",
 ) -> Outcome:
-    """Start a Gifster, send it at least so many requests, and see what is left."""
+    """Start a Gifster, send it at least this many requests, and check what is left."""
     site = Site(
         folder,
         {"web": 1, "worker": 1, "scheduler": 1},

@@ -1,8 +1,10 @@
-"""The whole of `make hostile`: on SQLite and on PostgreSQL, thousands of hostile requests
-(`hostile`) and attacks on connections (`wire`); then, on SQLite, crowds of large bodies that are
-nothing but structure (`crowd`), whose checking no database has a part in.
+"""All of `make hostile`.
 
-Exit status 1 if anything was not as it must be.
+On SQLite and on PostgreSQL, it sends thousands of hostile requests (`hostile`) and attacks
+connections (`wire`). Then, on SQLite only, it sends crowds of large bodies that consist of nothing
+but structure (`crowd`): checking these does not involve the database.
+
+The exit status is 1 if any requirement was not met.
 """
 
 import argparse
@@ -29,10 +31,13 @@ Steps = Callable[[str, int], Callable[[int], None]]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos.hostile", description=__doc__)
     parser.add_argument(
-        "--requests", type=int, default=5_000, help="at least, on each database (default 5000)"
+        "--requests",
+        type=int,
+        default=5_000,
+        help="at least this many on each database (default 5000)",
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=PARTS, help="a part of it")
+    parser.add_argument("--only", choices=PARTS, help="run only this part")
     parser.add_argument("--databases", nargs="+", choices=list(DATABASES), default=list(DATABASES))
     parser.add_argument("--keep", action="store_true", help="keep the folder, with all logs")
     options = parser.parse_args()
@@ -61,7 +66,7 @@ def main() -> int:
 def _on(
     name: str, folder: Path, options: argparse.Namespace, console: Console, steps: Steps
 ) -> bool:
-    """Attack a Gifster on one database; whether all was as it must be."""
+    """Attack a Gifster on one database; returns whether all requirements were met."""
     fine = True
     try:
         with DATABASES[name]() as url:
@@ -83,7 +88,7 @@ def _on(
 
 
 def show(name: str, outcome: Outcome, console: Console) -> None:
-    """Print what became of the requests on one database."""
+    """Print the results of the requests on one database."""
     answers = outcome.answers
     table = Table(f"requests, {name}", "sent", "answers", box=None, pad_edge=False)
     for kind, counts in answers.by_kind.items():
@@ -93,7 +98,7 @@ def show(name: str, outcome: Outcome, console: Console) -> None:
     accepted = ", ".join(f"{count:,} {state}" for state, count in sorted(outcome.states.items()))
     steps = answers.memory[:: max(1, len(answers.memory) // 12)]
     console.print(
-        f"{answers.total:,} requests, {len(answers.wrong)} answers of 5xx or with a traceback, "
+        f"{answers.total:,} requests, {len(answers.wrong)} answers with a 5xx or a traceback, "
         f"{outcome.died} processes died, {outcome.left} left behind; accepted: {accepted}\n"
         f"web process over time, MB: {', '.join(f'{size / MB:.0f}' for size in steps)}"
     )

@@ -1,9 +1,9 @@
-"""Odd texts in every place that a client can fill: NUL, lone surrogates, bytes that are no UTF-8,
-numbers that no column holds, JSON of 10,000 levels.
+"""Odd texts in every place that a client can fill: NUL, lone surrogates, bytes that are not UTF-8,
+numbers that no column can store, JSON of 10,000 levels.
 
-The places come from `/openapi.json` and from the forms of the pages, so a new parameter is attacked
-without anybody adding it here. `Odd.requests()` gives each text in each place; nothing may be
-answered with a 5xx or a traceback.
+The places come from `/openapi.json` and from the forms of the pages, so nobody has to add a new
+parameter here. `Odd.requests()` yields each text in each place. No answer may be a 5xx or contain a
+traceback.
 """
 
 import itertools
@@ -24,7 +24,7 @@ BOUNDARY = "----odd"
 
 T = TypeVar("T")
 
-#: Queries of pages that no form has.
+#: Query parameters of pages that are in no form.
 QUERIES = {
     "/": ["q", "tag", "cursor"],
     "/jobs": ["state", "cursor", "span", "done"],
@@ -35,7 +35,7 @@ FORM_PAGES = ["/", "/signup", "/login", "/jobs"]
 
 @dataclass(frozen=True)
 class Request:
-    """A request with one odd thing in it; `place` and `text` say which."""
+    """A request with one odd text; `place` and `text` say which, and where."""
 
     place: str
     text: str
@@ -45,8 +45,8 @@ class Request:
     body: bytes = b""
 
     def send(self, client: httpx.Client) -> tuple[int, str]:
-        """The status and the text of the answer; 0 if the server hung up, or our own client would
-        not send that. Of an endless stream only the status is read."""
+        """The status and the text of the answer. The status is 0 if the server closed the
+        connection, or if our own client refuses to send this. Endless streams return no text."""
         headers = [(name, value) for name, value in self.headers.items()]
         try:
             with client.stream(
@@ -62,12 +62,12 @@ class Odd:
     """All odd requests to one Gifster.
 
     Parameters:
-      client: for its pages.
-      gif_id: a GIF that is there.
-      image: an image that is accepted.
-      admin: the headers of an admin, who reaches most.
-      others: in each place not every text, but the worst and so many of the others, which change
-        from place to place. None: all of them.
+      client: a client for its pages.
+      gif_id: an existing GIF.
+      image: a valid image.
+      admin: the headers of an admin, who may use most places.
+      others: how many texts to try in each place besides the worst ones; they change from place
+        to place. None: all texts.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Odd:
         self._ids = {"gif_id": gif_id, "queue": "default", "job_id": "0" * 32, "worker_id": "a:1:b"}
 
     def requests(self) -> Iterator[Request]:
-        """Each text in each place."""
+        """A request for each text in each place."""
         for request in itertools.chain(
             self._operations(), self._forms(), self._queries(), self._headers(), self._bodies()
         ):
@@ -146,7 +146,7 @@ class Odd:
         for page in pages:
             found.feed(self._client.get(page, headers=headers).text)
         for (method, action, multipart), fields in found.forms.items():
-            # The page has the hidden field only after a refusal.
+            # The page has the hidden field only after a rejected form.
             for name in [*fields, "image_cache"] if multipart else fields:
                 place = f"form {method} {action} {name}"
                 for text, value in self._some(TEXTS):
@@ -164,7 +164,7 @@ class Odd:
     def _parts(
         self, place: str, text: str, method: str, path: str, name: str, value: Text
     ) -> Iterator[Request]:
-        """The text as a field's value, its name and its type; and as the file's name."""
+        """The text as the value, name and type of a field, and as the file's name."""
         kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}".encode()}
         odd, image = _bytes(value), self._image
         file = _part(b'name="image"; filename="a.gif"', image)
@@ -203,7 +203,7 @@ class Odd:
                 _, body = _json({"shown": {value: ["ready", value]}, "wait_s": 0})
                 yield Request("POST /cards shown", text, "POST", "/cards", kind, body)
 
-        # What the page has buttons for only while there are such jobs and workers.
+        # The page has these buttons only while such jobs and workers exist.
         head = {"Content-Type": b"application/x-www-form-urlencoded"}
         for do in ("retry", "delete", "pause", "resume", "quiet", "wake"):
             for text, value in self._some(TEXTS):
@@ -234,7 +234,7 @@ class Odd:
         return path.format(**(self._ids | given))
 
     def _good(self, name: str) -> Any:
-        """What belongs into a field, so that only the odd one is refused."""
+        """A valid value for a field, so that only the odd one can be rejected."""
         return {
             "email": f"odd{next(self._number)}@example.org", "password": "short", "tags": ["a"],
             "remote_image_url": "http://localhost/a.gif", "paused": False, "quiet": False,
@@ -253,7 +253,7 @@ class Odd:
         return head, body.replace(b'"@here@"', raw.encode("utf-8", "surrogatepass"))
 
 
-#: What must stand before the odd text, so that anybody reads it.
+#: Prefixes without which nobody would parse the odd text.
 _PREFIXES = {
     "Authorization": [b"Bearer ", b"Basic ", b""],
     "Cookie": [b"gifster_session=", b'gifster_session="\\000', b""],
@@ -263,7 +263,7 @@ _PREFIXES = {
 
 
 class _Forms(HTMLParser):
-    """Collects the forms of pages: method, action, whether multipart, and their fields' names."""
+    """Collects the forms of pages: method, action, whether multipart, and the field names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -315,8 +315,8 @@ def send_some(
     number: int,
     note: Callable[[int, str, str], None],
 ) -> None:
-    """Send the next so many, and tell `note` the status, the text of the answer, and what it was
-    the answer to."""
+    """Send the next `number` requests; call `note` with the status and text of each answer, and
+    with the place and name of the odd text."""
     for request in itertools.islice(requests, number):
         status, answer = request.send(client)
         note(status, answer, f"{request.place}: {request.text}")
@@ -325,7 +325,7 @@ def send_some(
 def again_and_again(
     client: httpx.Client, gif_id: str, image: bytes, admin: dict[str, str]
 ) -> Iterator[Request]:
-    """All odd requests in another order each time, without end."""
+    """All odd requests, repeated endlessly in a new order each time."""
     for seed in itertools.count():
         requests = list(Odd(client, gif_id, image, admin).requests())
         random.Random(seed).shuffle(requests)

@@ -4,7 +4,7 @@ import base64
 
 
 def cursor_of(text: str) -> str:
-    """A cursor of a list, as the library writes them."""
+    """A list's cursor, encoded as the application does."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -20,7 +20,7 @@ TEXTS: dict[str, Text] = {
     "Latin-1": b"caf\xe9",
     "UTF-16": "ab".encode("utf-16"),
     "50,000 letters": "a" * 50_000,
-    "7,000 letters": "a" * 7_000,  # no server refuses a head of 8 kB
+    "7,000 letters": "a" * 7_000,  # no server rejects a head of 8 kB
     "50,000 percent signs": "%" * 50_000,
     "20,000 combining marks": "a" + "\u0301\u0316" * 10_000,
     "all control characters": "".join(map(chr, [*range(1, 32), *range(127, 160)])),
@@ -51,10 +51,10 @@ TEXTS: dict[str, Text] = {
     "a header of quotes and commas": '"\\;,=" ' * 40,
 }
 
-#: What has been answered with a 500 more than once.
+#: Texts that caused a 500 more than once.
 WORST = ["a NUL", "a lone surrogate", "7,000 letters", "a list with a NUL"]
 
-#: What stands where a JSON value is expected. It need not be JSON.
+#: Texts to put where a JSON value is expected. They need not be JSON.
 VALUES = {
     "null": "null",
     "true": "true",
@@ -74,7 +74,7 @@ VALUES = {
     "an unfinished text": '"\\u12',
 }
 
-#: Whole bodies.
+#: Complete bodies.
 BODIES: dict[str, bytes] = {
     "a byte order mark": b'\xef\xbb\xbf{"title": "a"}',
     "UTF-16": '{"title": "a"}'.encode("utf-16"),
@@ -93,7 +93,7 @@ KINDS = [
     "multipart/form-data; boundary=\xff", "multipart/form-data", "/", ";", "a" * 400,
 ]  # fmt: skip
 
-#: Headers that somebody reads: we, the framework or the server.
+#: Headers that we, the framework or the server parse.
 HEADERS = [
     "Accept", "Authorization", "Content-Type", "Cookie", "Forwarded", "Host", "If-Modified-Since",
     "If-None-Match", "Origin", "Range", "Referer", "Sec-Fetch-Mode", "Sec-Fetch-Site",

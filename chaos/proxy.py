@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that misbehaves as it is told."""
+"""A proxy in front of an S3 server, which makes connections fail on request."""
 
 import random
 import socket
@@ -13,9 +13,9 @@ ANSWERS = [
 
 
 class FaultProxy:
-    """Passes TCP on to a port. `fault`: `""`, or of each new connection: `error` (a third get a 500
-    or 503), `slow` (each piece waits), `reset` (a third are cut after some bytes), `dead` (refused
-    by silence)."""
+    """Forwards TCP connections to a port. `fault` says what happens to new connections: `""`
+    (nothing), `error` (a third get a 500 or 503), `slow` (each piece waits), `reset` (a third are
+    reset after some bytes), `dead` (they get no answer)."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.fault = ""
@@ -74,7 +74,7 @@ class FaultProxy:
                     self._hold(source)
                 passed += len(piece)
                 if cut_after is not None and passed > cut_after:
-                    # A reset, not an orderly end
+                    # Reset the connection instead of closing it in order.
                     linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
                     source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     source.close()

@@ -1,4 +1,4 @@
-"""The scenarios. Each is handed a folder, a number of uploads and a seed, and gives a `Verdict`."""
+"""The scenarios. Each takes a folder, a number of uploads and a seed, and returns a `Verdict`."""
 
 import os
 import random
@@ -23,12 +23,12 @@ from chaos.verdict import Verdict, judge, settle
 from tests import s3
 from tests.machine import eventually
 
-#: A scenario's stream is cut after so long (seconds), however far it has come.
+#: A scenario's stream ends after this time (seconds), however far it is.
 STREAM_S = 150.0
-#: How long S3 is dead at first (seconds).
+#: How long S3 is dead at the start (seconds).
 DEAD_S = 30.0
-#: Over a backlog of at most so many uploads processes are killed for at least so long; and how long
-#: it may take to work that off, beside what keeps the database busy (seconds).
+#: The largest backlog (uploads), for how long at least processes are killed over it, and how
+#: long working it off may take beside the busy writers (seconds).
 MOST_BACKLOG, BACKLOG_S, WORKED_OFF_S = 600, 20.0, 300.0
 ROLES = {"web": 1, "worker": 2, "scheduler": 1}
 
@@ -43,7 +43,7 @@ def run(
     trouble: Callable[[threading.Event], None],
     per_s: float = 18.0,
 ) -> Verdict:
-    """Send a stream of uploads to a site while `trouble` does its worst, until the event is set."""
+    """Send a stream of uploads to a site while `trouble` runs, until its event is set."""
     started = time.monotonic()
     try:
         site.start()
@@ -56,14 +56,14 @@ def run(
             promises: Promises = stream.run()
             cut.cancel()
             calm.set()
-            troubled.result()  # a storm that never blew proves nothing
+            troubled.result()  # raises the error if the trouble did not happen
         return judge(name, site, promises, started)
     finally:
         site.stop()
 
 
 def kills(folder: Path, uploads: int, seed: int) -> Verdict:
-    """Worker, web and scheduler killed with -9, one every 1 to 3 seconds; two schedulers."""
+    """Kill worker, web and one of two schedulers with -9, one every 1 to 3 seconds."""
     chance = random.Random(seed)
     site = Site(folder, ROLES | {"scheduler": 2})
 
@@ -78,7 +78,7 @@ def kills(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def broker(folder: Path, uploads: int, seed: int) -> Verdict:
-    """The broker killed every 2 to 4 seconds, down for 1 to 3; half the time it loses its data."""
+    """Kill the broker every 2 to 4 seconds, for 1 to 3 seconds; it loses its data half the time."""
     chance = random.Random(seed)
     site = Site(folder, ROLES)
 
@@ -95,7 +95,7 @@ def broker(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def locked(folder: Path, uploads: int, seed: int) -> Verdict:
-    """SQLite's write lock held by somebody else for 2 to 5 seconds, again and again."""
+    """Repeatedly hold SQLite's write lock for 2 to 5 seconds."""
     chance = random.Random(seed)
     site = Site(folder, ROLES)
 
@@ -112,7 +112,7 @@ def locked(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
-    """PostgreSQL restarted at once (connections cut) every 2 to 4 seconds."""
+    """Restart PostgreSQL every 2 to 4 seconds, at once, with all connections cut."""
     chance = random.Random(seed)
     with postgresql_server() as server:
         server.psql("CREATE DATABASE chaos")
@@ -120,7 +120,7 @@ def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
 
         def trouble(calm: threading.Event) -> None:
             while not calm.wait(chance.uniform(2, 4)):
-                # SIGQUIT is "immediate": all connections end in the middle, nothing is tidied up.
+                # SIGQUIT is "immediate": it cuts all connections, and cleans nothing up.
                 pid = server.get_pid()
                 os.kill(pid, signal.SIGQUIT)
                 eventually(lambda gone=pid: not psutil.pid_exists(gone))
@@ -131,8 +131,8 @@ def postgresql(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def storage(folder: Path, uploads: int, seed: int) -> Verdict:
-    """Store and cache on S3, which is dead for half a minute, then answers 500 and 503, is slow,
-    cuts connections, and is dead for up to 3 seconds; a worker is killed now and then, too."""
+    """Put store and cache on an S3 server that is dead for half a minute, then answers 500 and 503,
+    is slow, resets connections, and is dead for up to 3 seconds. Sometimes kill a worker, too."""
     chance = random.Random(seed)
     folder.mkdir(parents=True)
     (folder / "s3").mkdir()
@@ -163,7 +163,7 @@ def storage(folder: Path, uploads: int, seed: int) -> Verdict:
 
 
 def full(folder: Path, uploads: int, seed: int) -> Verdict:
-    """Cache and store on small disks that somebody else fills to the last byte, and empties."""
+    """Put cache and store on small disks, and repeatedly fill them to the last byte."""
     chance = random.Random(seed)
     with _small_disk(folder / "cache") as cache, _small_disk(folder / "store") as store:
         site = Site(folder / "site", ROLES, GIFSTER_CACHE__ROOT=str(cache),
@@ -206,7 +206,7 @@ def _fill(path: Path) -> None:
 
 
 def clock(folder: Path, uploads: int, seed: int) -> Verdict:
-    """The clock of all our processes set forward and back by up to two hours; workers killed."""
+    """Set the clock of all our processes forward and back by up to two hours; kill workers."""
     chance = random.Random(seed)
     folder.mkdir(parents=True)
     offset = folder / "offset"
@@ -222,14 +222,14 @@ def clock(folder: Path, uploads: int, seed: int) -> Verdict:
             site.blows += 1
 
     verdict = run("clock set by up to 2 h, workers killed", site, uploads, seed, trouble)
-    verdict.recovery_s = None  # the logs are by those clocks
+    verdict.recovery_s = None  # the logs use those clocks
     return verdict
 
 
 def backlog(folder: Path, uploads: int, seed: int) -> Verdict:
-    """Uploads without broker, workers and scheduler, most of them; then all are started over the
-    backlog, while two others write into the database all the time. Workers and schedulers are
-    killed, one every 1 to 3 seconds."""
+    """Send most uploads without broker, workers and scheduler. Then start all of them over this
+    backlog, while two other processes write to the database all the time. Kill workers and
+    schedulers, one every 1 to 3 seconds."""
     chance = random.Random(seed)
     uploads = min(uploads, MOST_BACKLOG)
     site = Site(folder, {"web": 1})
@@ -254,7 +254,7 @@ def backlog(folder: Path, uploads: int, seed: int) -> Verdict:
                 promises = first.joined(sent.result())
             settle(site, promises, WORKED_OFF_S)
             verdict = judge("restarted over a backlog, busy database", site, promises, started)
-            verdict.recovery_s = None  # what is sent again stands behind the backlog
+            verdict.recovery_s = None  # jobs that are sent again wait behind the backlog
             return verdict
     finally:
         site.stop()
@@ -272,7 +272,7 @@ while True:
 
 @contextmanager
 def _busy(database: Path) -> Iterator[None]:
-    """Two processes that insert a row every millisecond."""
+    """Run two processes that each insert a row every millisecond."""
     command = [sys.executable, "-c", WRITER, str(database)]
     writers = [subprocess.Popen(command) for _ in range(2)]
     try:
@@ -284,7 +284,7 @@ def _busy(database: Path) -> Iterator[None]:
 
 
 SCENARIOS: dict[str, tuple[Scenario, float]] = {
-    # name: the scenario, and its share of all uploads
+    # name: the scenario, and its fraction of all uploads
     "kills": (kills, 0.4),
     "broker": (broker, 0.1),
     "locked": (locked, 0.1),

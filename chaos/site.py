@@ -1,5 +1,5 @@
-"""One Gifster under attack: its processes, which come back when they are killed, as under a
-supervisor; and its broker, database and storages, which the scenarios take away."""
+"""One Gifster under attack: its processes, and the broker, database and storages that scenarios
+take away. Killed processes restart, as under a supervisor."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ COMMANDS = {
 
 @dataclass
 class Process:
-    """A role that is to be filled, the process that fills it, and the moments it was killed at."""
+    """A role, the process that currently has it, and the times at which it was killed."""
 
     role: str
     name: str
@@ -38,10 +38,10 @@ class Process:
 
 
 class Site:
-    """A Gifster in a folder of its own.
+    """A Gifster in its own folder.
 
     Parameters:
-      folder: where it works.
+      folder: its working folder.
       roles: how many processes of each role.
       variables: settings, as environment variables.
     """
@@ -64,16 +64,16 @@ class Site:
             for role, count in roles.items()
             for number in range(count)
         ]
-        #: How often something was done to it.
+        #: How often a scenario has done something to it.
         self.blows = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep_alive)
 
-    # Its life.
+    # Starting and stopping.
 
     def start(self) -> None:
-        """Migrate, start everything, and keep it alive."""
+        """Migrate, start all processes, and restart those that die."""
         migrated = self.stack.run("gifster", "migrate")
         if migrated.returncode:
             raise RuntimeError(migrated.stderr)
@@ -83,7 +83,7 @@ class Site:
         eventually(self.stack.answers, within=30)
 
     def add(self, roles: dict[str, int]) -> None:
-        """Fill more roles, and keep these alive, too."""
+        """Start more processes, and restart these, too."""
         more = [
             Process(role, f"{role}-{number}")
             for role, count in roles.items()
@@ -127,10 +127,10 @@ class Site:
                     if process.popen is not None and process.popen.poll() is not None:
                         self._start(process)
 
-    # What scenarios do to it.
+    # For scenarios.
 
     def kill(self, role: str, choose: Callable[[list[Process]], Process]) -> None:
-        """Kill one process of a role, and its children, with -9. It comes back."""
+        """Kill one process of a role, with its children, with -9. It restarts."""
         with self._lock:
             alive = [p for p in self.processes if p.role == role and p.popen is not None]
             process = choose(alive)
@@ -141,7 +141,7 @@ class Site:
                 os.killpg(process.popen.pid, signal.SIGKILL)
 
     def start_valkey(self, *, empty: bool = False) -> None:
-        """Start the broker, with what it had on the disk, or without."""
+        """Start the broker with its data, or empty."""
         data = self.folder / "valkey"
         if empty:
             shutil.rmtree(data, ignore_errors=True)
@@ -167,11 +167,11 @@ class Site:
             self.valkey = None
 
     def log(self, role: str) -> str:
-        """All that the processes of a role have logged."""
+        """The logs of all processes of a role."""
         return "".join(
             path.read_text(errors="replace") for path in sorted(self.folder.glob(f"{role}-*.log"))
         )
 
     def client(self) -> httpx.Client:
-        """A client of its own, for a thread."""
+        """A new client, for use in one thread."""
         return httpx.Client(base_url=f"http://127.0.0.1:{self.stack.port}", timeout=20)

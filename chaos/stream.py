@@ -1,7 +1,7 @@
-"""What clients do meanwhile: uploads, replacements, deletions, sign-ups; and what they were told.
+"""The clients of a scenario: they upload, replace, delete and sign up, and record the answers.
 
-Each client is a thread that goes on until its share is done. A request that gets no answer, or a
-5xx, is made again: what it promised is not known, so only the answers that came are counted.
+Each client is a thread with a fixed number of uploads. It repeats a request that gets no answer or
+a 5xx. Nobody knows what such a request promised, so only real answers count.
 """
 
 import random
@@ -23,22 +23,22 @@ WIDTH, NEW_WIDTH = 260, 300
 
 @dataclass
 class Promises:
-    """What Gifster has answered. Ids of GIFs, and addresses of users."""
+    """What Gifster has promised: ids of GIFs, and addresses of users."""
 
-    #: A 202 for an upload, and when it came (seconds since the epoch).
+    #: Uploads that got a 202, and when (seconds since the epoch).
     accepted: dict[str, float] = field(default_factory=dict)
-    #: A 202 for a replacement; `unsure` had no answer.
+    #: Replacements that got a 202. `unsure`: those that got no answer.
     replaced: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
-    #: A 204 or a 404 for a deletion.
+    #: Deletions that got a 204 or a 404.
     deleted: set[str] = field(default_factory=set)
     signed_up: set[str] = field(default_factory=set)
-    #: How often there was no answer, or one that says to come again.
+    #: How often there was no answer, or a 5xx.
     unanswered: int = 0
     refused: list[str] = field(default_factory=list)
 
     def joined(self, later: "Promises") -> "Promises":
-        """These and those of a later stream."""
+        """These promises, with those of a later stream."""
         return Promises(
             self.accepted | later.accepted,
             self.replaced | later.replaced,
@@ -51,12 +51,12 @@ class Promises:
 
 
 class Stream:
-    """Sends uploads until so many have been accepted.
+    """Sends uploads until enough have been accepted.
 
     Parameters:
       uploads: how many.
-      seed: of the choices.
-      per_s: how many uploads a second at most.
+      seed: makes the random choices repeatable.
+      per_s: at most this many uploads per second.
     """
 
     def __init__(self, site: Site, uploads: int, seed: int, per_s: float) -> None:
@@ -68,7 +68,7 @@ class Stream:
         self.over = threading.Event()
 
     def run(self) -> Promises:
-        """Send everything; returns when the last has its answer, or `over` is set."""
+        """Send everything; returns after the last answer, or when `over` is set."""
         with ThreadPoolExecutor(CLIENTS) as clients:
             for done in [clients.submit(self._client, number) for number in range(CLIENTS)]:
                 done.result()

@@ -1,4 +1,4 @@
-"""After the storm: wait until all work is done, sweep, and count."""
+"""After a scenario: wait until all work is done, sweep, and count."""
 
 import email
 import re
@@ -19,7 +19,7 @@ _JOB_LINE = re.compile(
     re.MULTILINE,
 )
 _COUNT = re.compile(r"(\d+) (abandoned|orphans|missing|stuck|left alone|held back|unread)")
-#: Files that should have gone.
+#: Files that should be gone.
 _LEFT = ("abandoned", "orphans", "left alone", "unread")
 
 
@@ -45,15 +45,15 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """Whether the promise was kept."""
+        """Whether Gifster kept its promise."""
         return not (self.lost or self.wrong or self.double_mails or self.orphans)
 
 
 def settle(site: Site, promises: Promises, within_s: float = SETTLE_S) -> dict[str, dict[str, Any]]:
-    """Wait until no accepted upload is on its way any more.
+    """Wait until all accepted uploads are ready or failed.
 
     Returns:
-      the GIFs that there are, by id.
+      all GIFs, by id.
     """
     deadline = time.monotonic() + within_s
     while True:
@@ -79,7 +79,7 @@ def everything(site: Site) -> dict[str, dict[str, Any]]:
 
 
 def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
-    """Count what has become of what was promised."""
+    """Compare the GIFs with what was promised, and count the differences."""
     gifs = settle(site, promises)
     kept = {i: gif for i, gif in gifs.items() if i in promises.accepted}
     expected = set(promises.accepted) - promises.deleted
@@ -119,17 +119,17 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
 
 
 def fsck(site: Site) -> str:
-    """What `gifster fsck` says of files of any age."""
+    """The output of `gifster fsck` for files of any age."""
     return site.stack.run("gifster", "fsck", "--older-than", "0").stdout
 
 
 def counts_of(swept: str) -> dict[str, int]:
-    """The counts in what `fsck` said, by kind."""
+    """The counts in the output of `fsck`, by kind."""
     return {kind: int(count) for count, kind in _COUNT.findall(swept)}
 
 
 def welcome_mails(folder: Path) -> Counter[str]:
-    """How many welcome mails each address has got."""
+    """How many welcome mails each address got."""
     found: Counter[str] = Counter()
     for path in folder.glob("*.eml"):
         found[str(email.message_from_bytes(path.read_bytes())["To"]).lower()] += 1
@@ -137,7 +137,7 @@ def welcome_mails(folder: Path) -> Counter[str]:
 
 
 def events(site: Site) -> list[tuple[float, int, str, str]]:
-    """What the workers have logged of jobs: when, which process, what, which job."""
+    """The workers' log lines about jobs: time, process, event, job."""
     return sorted(
         (
             datetime.strptime(line["at"], "%Y-%m-%d %H:%M:%S,%f").timestamp(),
@@ -150,8 +150,8 @@ def events(site: Site) -> list[tuple[float, int, str, str]]:
 
 
 def longest_recovery(site: Site) -> float | None:
-    """The longest time from a worker's death to the moment at which another process had its job in
-    hand (seconds); None if none died over a job."""
+    """The longest time from a worker's death until another process had its job (seconds); None if
+    no worker died during a job."""
     log = events(site)
     last_seen = {pid: at for at, pid, _, _ in log}
     found = []
@@ -164,7 +164,7 @@ def longest_recovery(site: Site) -> float | None:
                 in_hand.pop(job, None)
         for job, dead in in_hand.items():
             if last_seen[dead] > killed_at + 0.05:
-                continue  # it lives: another one was killed
+                continue  # this process still lives: another one was killed
             taken = [at for at, pid, _, j in log if j == job and at > killed_at and pid != dead]
             found += [min(taken) - killed_at] if taken else []
     return max(found, default=None)

@@ -1,8 +1,8 @@
-"""What is done to connections rather than to requests: heads of all lengths, heads that never end,
-clients that say nothing or do not read, event streams by the thousand.
+"""Attacks on connections rather than requests: heads of all lengths, heads that never end, clients
+that send nothing or do not read, thousands of event streams.
 
-Beside all of them somebody asks for the library, and must have an answer within the time that
-`Siege` says; the web process may grow by so much.
+Meanwhile another client lists the library. It must get its answers within the time that `Siege`
+states, and the web process may grow only by a limited amount.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from gifster.app.settings import Web
 
 MB = 1_000_000
 MOST_GROWTH = 150 * MB
-#: What a request beside it may take (s): while heads are read; while thousands of requests come at
-#: once; until connections are given up.
+#: How long another request may take (s): while the server reads heads; while thousands of requests
+#: arrive at once; until the server gives connections up.
 QUICK_S, BURST_S, PATIENT_S = 1.0, 3.0, Web().head_timeout_s + 5
-#: How many files this process may not use for connections.
+#: How many open files this process needs besides connections.
 OWN_FILES = 300
 HEADERS = [
     "Accept", "Accept-Language", "Authorization", "Content-Type", "Content-Length", "Cookie",
@@ -46,8 +46,8 @@ TARGETS = ["GET /nope", "GET /api/gifs", "POST /api/gifs", "POST /login"]
 
 @dataclass
 class Siege:
-    """What became of so many connections: the answers by status, what the requests beside them took
-    (s), what they may take (s), and by how much the web process grew (bytes)."""
+    """The result of one attack: the answers by status, how long other requests took and may take
+    (s), and how much the web process grew (bytes)."""
 
     kind: str
     limit_s: float
@@ -66,7 +66,7 @@ class Siege:
 
     @property
     def stood(self) -> bool:
-        """Whether all was as it must be."""
+        """Whether all requirements were met."""
         broken = any(status.startswith("5") for status in self.answers)
         return not broken and self.slowest_s <= self.limit_s and self.growth <= MOST_GROWTH
 
@@ -75,9 +75,9 @@ class Wire:
     """The attacks on the connections of one web server.
 
     Parameters:
-      port: of the web server.
-      web: its process that answers requests.
-      scale: how large they are, 1 for the whole.
+      port: the web server's.
+      web: the process that answers requests.
+      scale: the size of the attacks; 1 is the full size.
     """
 
     def __init__(self, port: int, web: psutil.Process, scale: float = 1) -> None:
@@ -87,7 +87,7 @@ class Wire:
         self._most = most - OWN_FILES
 
     def long_heads(self) -> Siege:
-        """Each header of each length, full of what parsers split at; many headers; long targets."""
+        """Each header in each length, full of separators; many headers; long targets."""
         with self._beside("long heads", QUICK_S) as siege:
             step = max(1, round(1 / self._scale))
             for head in itertools.islice(_long_heads(), 0, None, step):
@@ -96,7 +96,7 @@ class Wire:
         return siege
 
     def open_heads(self) -> Siege:
-        """More connections than the server takes at a time, none with a whole head."""
+        """More connections than the server accepts at a time, none with a complete head."""
         starts = [
             b"",
             b"G",
@@ -108,14 +108,14 @@ class Wire:
         return siege
 
     def unread(self) -> Siege:
-        """Clients that ask again and again, and read nothing."""
+        """Clients that send many requests, and read nothing."""
         asked = b"GET /api/gifs HTTP/1.1\r\nHost: a\r\n\r\n" * 300
         with self._beside("unread answers", BURST_S) as siege, ExitStack() as opened:
             self._open(opened, siege, 300, lambda number: asked)
         return siege
 
     def streams(self, addresses: int) -> Siege:
-        """Event streams of a hundred GIFs each, from so many addresses."""
+        """Event streams of a hundred GIFs each, from this many addresses."""
         kind = "event streams, " + ("one address" if addresses == 1 else f"{addresses} addresses")
 
         def stream(number: int) -> bytes:
@@ -128,11 +128,11 @@ class Wire:
             self._open(opened, siege, 2_600, stream)
         return siege
 
-    # How.
+    # The methods.
 
     @contextmanager
     def _beside(self, kind: str, limit_s: float) -> Iterator[Siege]:
-        """Ask for the library meanwhile, and see how the web process grows."""
+        """List the library meanwhile, and measure how the web process grows."""
         siege, over, before = Siege(kind, limit_s), threading.Event(), self._web.memory_info().rss
 
         def ask() -> None:
@@ -159,7 +159,7 @@ class Wire:
         return 2 * limit_s
 
     def _status(self, head: bytes) -> str:
-        """What a request is answered with; the server may hang up at any moment."""
+        """The status of the answer. The server may close the connection at any time."""
         answer = b""
         with (
             suppress(OSError),
@@ -173,7 +173,7 @@ class Wire:
     def _open(
         self, opened: ExitStack, siege: Siege, count: int, sent: Callable[[int], bytes]
     ) -> None:
-        """Open so many connections, send something on each, and keep them for a while."""
+        """Open this many connections, send something on each, and keep them for a while."""
         siege.count = min(max(1, round(count * self._scale)), self._most)
         watch = opened.enter_context(selectors.DefaultSelector())
         for number in range(siege.count):
@@ -219,7 +219,7 @@ def _long_heads() -> Iterator[bytes]:
         path = (filler * (length // len(filler) + 1))[:length]
         yield f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
         yield f"GET /api/gifs?{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    # Of which a process must remember nothing
+    # The process must remember none of these.
     for number in range(128):
         kind = f'a/{number};"' + ";" * 400_000
         yield f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n\r\n".encode()
@@ -231,7 +231,7 @@ def attack(
     scale: float = 1,
     step: Callable[[int], None] = lambda done: None,
 ) -> list[Siege]:
-    """Do all this to a web server of its own, and tell `step` when each has been."""
+    """Run all attacks on a new web server; call `step` after each."""
     site, sieges = Site(
         folder, {"web": 1},
         GIFSTER_DATABASE__URL=database_url, GIFSTER_LIMITS__ENABLED="true",
@@ -252,12 +252,12 @@ def attack(
     return sieges
 
 
-#: How many sieges there are.
+#: The number of attacks.
 COUNT = 5
 
 
 def show(name: str, sieges: list[Siege], console: Console) -> None:
-    """Print what became of the connections on one database."""
+    """Print the results of the attacks on one database."""
     names = [
         f"connections, {name}",
         "sent",

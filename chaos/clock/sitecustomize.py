@@ -1,6 +1,8 @@
-"""Python imports this at its start where its folder is in PYTHONPATH: `time.time`, and what
-APScheduler takes for now, are then wrong by as many seconds as the file `CHAOS_CLOCK` says. The
-monotonic clock stays right, as it does when a machine's clock is set."""
+"""A wrong clock. Python imports this module at its start if its folder is in PYTHONPATH.
+
+`time.time`, and the current time of APScheduler, are then wrong by the number of seconds in the
+file `CHAOS_CLOCK`. The monotonic clock stays right, as it does when a machine's clock is set.
+"""
 
 import datetime
 import os
