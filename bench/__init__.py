@@ -1,1 +1,1 @@
-"""Measurements, run by hand with `make bench`. Nothing here is a test: no figure fails anything."""
+"""Measurements, run by hand with `make bench`. These are not tests: no result makes them fail."""

@@ -1,7 +1,8 @@
-"""How alike two animations look: SSIM (Wang et al., 2004; windows of 7×7 pixels, brightness) at
-moments spread evenly over the duration, with the source's picture at each moment, resized by
-Lanczos; over white and over black, as both may be what is behind. Delays under 20 ms count as the
-100 ms that browsers show.
+"""The SSIM of two animations (Wang et al., 2004; windows of 7×7 pixels, brightness only).
+
+It compares frames at times spread evenly over the duration with the source's frames at these times,
+resized with Lanczos. It does so over white and over black, because either may be the background.
+Delays under 20 ms count as the 100 ms that browsers show.
 """
 
 import bisect
@@ -16,13 +17,13 @@ MOMENTS, WINDOW = 20, 7
 
 
 def moments(source: Path) -> list[int]:
-    """Moments of an animation (ms from its start)."""
+    """Evenly spread times in an animation (ms from its start)."""
     total = _timeline(source)[1]
     return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
 
 
 def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
-    """What an animation shows at these moments."""
+    """The frames that an animation shows at these times."""
     begins, total = _timeline(path)
     shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
     with PIL.Image.open(path) as image:
@@ -35,7 +36,7 @@ def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
 
 
 def likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
-    """The mean SSIM of pictures and those that they were made from; 1 is the same."""
+    """The mean SSIM of images and their sources; 1 means identical."""
     values = []
     for wanted, picture in zip(reference, made, strict=True):
         for behind in ("white", "black"):
@@ -45,7 +46,7 @@ def likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> f
 
 
 def _timeline(path: Path) -> tuple[list[int], int]:
-    """When each frame is first shown, and how long it takes in all (ms)."""
+    """The start of each frame, and the total duration (ms)."""
     begins, now = [], 0
     with PIL.Image.open(path) as image:
         for frame in PIL.ImageSequence.Iterator(image):
@@ -78,7 +79,7 @@ def _ssim(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _means(values: np.ndarray, window: int) -> np.ndarray:
-    """Of each window of so many pixels squared."""
+    """The mean of each square window."""
     for _ in range(2):
         sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0)
         values = (sums[window:] - sums[:-window]).T / window

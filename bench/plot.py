@@ -1,4 +1,4 @@
-"""Bars as an SVG: for each engine one row, for each thing measured one column."""
+"""A bar chart as SVG, with a row for each engine and a column for each measure."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LEFT, COLUMN, ROW, TOP, GAP = 130, 190, 26, 46, 24
-#: Bars and words can be read on white and on black.
+#: Bars and text are readable on white and on black.
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#777}.name{fill:#888;font-weight:600}"
     ".bar{fill:#9a9aa5}.ours{fill:#7c4dff}"
@@ -14,7 +14,7 @@ STYLE = (
 
 
 class Measure(NamedTuple):
-    """A column: its title, the value of each engine, how it is written, and where bars begin."""
+    """A column: its title, each engine's value, the number format, and where the bars begin."""
 
     title: str
     values: Mapping[str, float]
@@ -23,7 +23,7 @@ class Measure(NamedTuple):
 
 
 def bars(path: Path, title: str, names: Sequence[str], measures: Sequence[Measure]) -> None:
-    """Write the chart; names that begin with "ours" stand out."""
+    """Write the chart. Names that begin with "ours" are highlighted."""
     width = LEFT + len(measures) * (COLUMN + GAP)
     height = TOP + len(names) * ROW + 8
     parts = [
@@ -39,7 +39,7 @@ def bars(path: Path, title: str, names: Sequence[str], measures: Sequence[Measur
         most = max(measure.values.values()) - measure.begin
         for row, name in enumerate(names):
             value, y = measure.values[name], TOP + row * ROW
-            # Room for the number behind the longest.
+            # Leave room for the number after the longest bar.
             length = max(1.0, (value - measure.begin) / most * (COLUMN - 60))
             kind = "bar ours" if name.startswith("ours") else "bar"
             parts += [

@@ -1,8 +1,8 @@
-"""How a folder of a million uploads does beside an empty one: `python -m bench.storage [COUNT]`.
+"""Compares a folder of a million uploads with an empty one: `python -m bench.storage [COUNT]`.
 
-It makes COUNT files (a million by default, in some minutes, all empty) under the keys that uploads
-get, and measures `LocalStorage` before and after: storing 20 kB (two syncs of the disk), opening
-and deleting. Everything is removed at the end.
+It measures `LocalStorage` before and after it makes COUNT empty files under the keys that uploads
+get (by default a million, which takes some minutes). It measures storing 20 kB (two syncs of the
+disk), opening and deleting. It removes everything at the end.
 """
 
 import shutil
@@ -23,7 +23,7 @@ SAMPLES = 300
 
 
 def key(number: int) -> str:
-    """As `Uploader.store_dir()` and `folder()` make them."""
+    """A key as `Uploader.store_dir()` and `folder()` make it."""
     return f"gif/image/{number}/{number:016x}/original.gif"
 
 

@@ -1,10 +1,10 @@
-"""How long a sweep takes, and how much memory, with libraries of different size:
-`python -m bench.sweep [COUNT ...]`, by default 1,000, 20,000 and 200,000 files.
+"""The time and memory of a sweep in libraries of different sizes: `python -m bench.sweep
+[COUNT ...]`, by default 1,000, 20,000 and 200,000 files.
 
-Each library is a folder of COUNT files and a SQLite database in which half as many rows name them,
-but one in a thousand; one row in twenty waits for a job. The sweep runs in a process of its own,
-without repairing; its memory is the most that it had, less what it had before the sweep. Everything
-is removed at the end.
+Each library is a folder of COUNT files and a SQLite database. Half as many rows name the files; one
+row in a thousand is missing, and one in twenty waits for a job. The sweep runs in a separate
+process, without repairing. Its memory is its peak, less the memory before the sweep. The benchmark
+removes everything at the end.
 """
 
 import json
@@ -54,7 +54,7 @@ def connect(folder: Path) -> peewee.SqliteDatabase:
 
 
 def stored(number: int) -> dict[str, Any]:
-    """What a row says of its file, as a worker writes it."""
+    """The value of a row's `image`, as a worker writes it."""
     beginning = f"picture/image/{number}/{number:016x}"
     file = {"storage": "store", "content_type": "image/gif", "bytes": 1, "width": 9, "height": 9}
     thumb = file | {"key": f"{beginning}/thumb.gif"}
@@ -101,7 +101,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def sweep_one(folder: Path) -> None:
-    """In a process of its own: sweep, and print the seconds, the megabytes and what was found."""
+    """Sweep, and print the seconds, the megabytes and the findings. Runs in its own process."""
     connect(folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

@@ -1,9 +1,9 @@
-"""What uploads cost: memory of the web process, and how others fare while they come in, and while
-they are processed.
+"""The cost of uploads: memory of the web process, and the speed of other requests while uploads
+arrive and while they are processed.
 
-Run it with `make bench`. It starts a web server in a temporary folder, on loopback, in the end a
-worker, too, and takes some two minutes. Every figure is from this one run, on whatever else the
-machine does.
+Run it with `make bench`. It starts a web server on loopback in a temporary folder, and at the end a
+worker. It takes some two minutes. All figures come from one run, beside whatever else the machine
+does.
 """
 
 import asyncio
@@ -65,11 +65,11 @@ def _stack(folder: str, durability: str, broker_url: str) -> Stack:
 
 
 def _large_bodies(stack: Stack, pid: int, table: Table) -> None:
-    """The memory of the web process while a large body is refused, and one is accepted."""
+    """The memory of the web process while it rejects a large body, and while it accepts one."""
     gif = images.gif()
     for name, size, status in [
-        ("300 MB body with its length said: refused", 300 * MB, 413),
-        ("300 MB body in chunks: refused at 50 MiB", 300 * MB, 413),
+        ("300 MB body with a stated length: rejected", 300 * MB, 413),
+        ("300 MB body in chunks: rejected at 50 MiB", 300 * MB, 413),
         ("45 MB body: accepted", 45 * MB, 202),
     ]:
         chunked = "chunks" in name
@@ -101,12 +101,12 @@ def _post(stack: Stack, gif: bytes, size: int, *, chunked: bool) -> int:
     try:
         return stack.client.post("/api/gifs", content=body(), headers=headers).status_code
     except httpx.WriteError:
-        return 413  # the answer came, and the connection went, before the body was sent
+        return 413  # the server answered and closed the connection before the end of the body
 
 
 def _accepting(stack: Stack, careless: Stack, table: Table) -> None:
-    """How long an upload takes, from its first byte to its 202: durable and in the database; beside
-    it, in turns, the same with `durability = "os"`."""
+    """How long an upload takes from its first byte to its 202, when it is durable and in the
+    database; alternating with uploads with `durability = "os"`."""
     for size in (100_000, 1_000_000, 5_000_000):
         frames = size // 250_000 or 1
         gif = images.noisy_gif((500, 500 if size > 250_000 else 200), frames)
@@ -129,7 +129,7 @@ def _accepting(stack: Stack, careless: Stack, table: Table) -> None:
 
 
 async def _trickling(stack: Stack, pid: int, table: Table) -> None:
-    """Requests beside a thousand uploads that trickle."""
+    """Measure requests beside a thousand uploads that trickle in."""
     quiet = await _gets(stack, 5)
     stop = asyncio.Event()
     connected = 0
@@ -148,7 +148,7 @@ async def _trickling(stack: Stack, pid: int, table: Table) -> None:
                 continue
         refused = writer.is_closing() or reader.at_eof()
         writer.close()
-        assert not refused, "an upload was refused"
+        assert not refused, "an upload was rejected"
 
     tasks = [asyncio.create_task(trickle()) for _ in range(TRICKLERS)]
     while connected < TRICKLERS:
@@ -165,12 +165,12 @@ async def _trickling(stack: Stack, pid: int, table: Table) -> None:
             f"{statistics.median(times):.1f} ms median, {max(times):.0f} ms at most",
         )
     table.add_row(
-        "those uploads", f"{refused} refused", f"{peak() / MB:+.1f} MB while they trickle"
+        "these uploads", f"{refused} rejected", f"{peak() / MB:+.1f} MB while they trickle"
     )
 
 
 async def _processing(stack: Stack, table: Table) -> None:
-    """Requests while a worker processes ten uploads, and before, when it has nothing to do."""
+    """Measure requests beside an idle worker, and while it processes ten uploads."""
     stack.start("gifster", "scheduler")
     stack.start_worker()
     while any(gif["state"] != "ready" for gif in _listed(stack)):
@@ -222,7 +222,7 @@ def _percentile(values: list[float], percent: int) -> float:
 
 @contextmanager
 def _peak(pid: int) -> Iterator[Callable[[], int]]:
-    """By how many bytes the memory of a process rose at most, looked at every 5 ms."""
+    """The peak growth of a process's memory (bytes), sampled every 5 ms."""
     before = _memory(pid)
     highest = before
     done = threading.Event()
