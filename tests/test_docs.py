@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent
-DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("*.md"))
+DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("[0-9]*.md"))
 ROOMS = ("gifster", "tests", "chaos", "bench", "docs", "examples", "deploy")
 PAGES = sorted([*FOLDER.glob("*.md"), *(p for r in ROOMS for p in (FOLDER / r).rglob("*.md"))])
 #: A decision that code or a document names: `decision 31`, `Decisions 10 and 14`.
 NUMBER = re.compile(r"[Dd]ecisions?\s+\[?(\d+)")
 CODE = [p for room in ROOMS for p in (FOLDER / room).rglob("*.py")]
+
+
+#: A file of our code in a document, such as `jobs/outbox.py`. Guides also name their readers' files.
+FILE = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.py)`")
+ABOUT_CODE = [FOLDER / "docs" / "design.md", FOLDER / "docs" / "operations.md", *DECISIONS]
 
 
 def headings(page: Path) -> list[str]:
@@ -49,3 +54,17 @@ def test_every_decision_that_is_named_exists():
     for page in [*PAGES, *CODE]:
         unknown = {int(n) for n in NUMBER.findall(page.read_text("utf-8"))} - numbers
         assert unknown == set(), named(page)
+
+
+def test_the_list_of_decisions_is_complete():
+    index = (FOLDER / "docs" / "decisions" / "README.md").read_text("utf-8")
+    links = re.findall(r"^- \[(\d+\. .*)\]\((.*)\)$", index, re.MULTILINE)
+    titles = [page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in DECISIONS]
+    listed = [(title, page.name) for title, page in zip(titles, DECISIONS, strict=True)]
+    assert sorted(links, key=lambda link: link[1]) == listed
+
+
+@pytest.mark.parametrize("page", ABOUT_CODE, ids=named)
+def test_the_files_that_a_document_names_exist(page: Path):
+    for name in FILE.findall(page.read_text("utf-8")):
+        assert (FOLDER / name).exists() or (FOLDER / "gifster" / name).exists(), name
