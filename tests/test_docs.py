@@ -15,7 +15,7 @@ NUMBER = re.compile(r"[Dd]ecisions?\s+\[?(\d+)")
 CODE = [p for room in ROOMS for p in (FOLDER / room).rglob("*.py")]
 
 
-#: A file of our code in a document, such as `jobs/outbox.py`. Guides also name their readers' files.
+#: A file of our code, such as `jobs/outbox.py`. Guides also name files of their readers.
 FILE = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.py)`")
 ABOUT_CODE = [FOLDER / "docs" / "design.md", FOLDER / "docs" / "operations.md", *DECISIONS]
 
