@@ -1,9 +1,9 @@
-"""Avatars on users: `gifster.uploads` in an application of somebody else's.
+"""Avatars for the users of a small web application; it needs a Redis or Valkey server.
 
-python -m examples.avatars.app                                     # the web server, port 8300
-dramatiq examples.avatars.app --queues carrierwave                 # a worker
-curl -F avatar=@me.gif http://127.0.0.1:8300/users/ann             # 202
-curl http://127.0.0.1:8300/users/ann                               # its state, and its URLs
+python -m examples.avatars.app                          # the web server, on port 8300
+dramatiq examples.avatars.app --queues carrierwave      # a worker
+curl -F avatar=@me.gif http://127.0.0.1:8300/users/ann  # answers 202
+curl http://127.0.0.1:8300/users/ann                    # shows the state and the URLs
 """
 
 import os
@@ -45,17 +45,17 @@ class User(uploads.HasUploads, peewee.Model):
         database = db
 
 
-import gifster.uploads.actors  # noqa: E402, F401 when the broker is there, and the options are set
+import gifster.uploads.actors  # noqa: E402, F401 after connect() and configure()
 
 
 class Users:
-    def on_get(self, req: Any, resp: Any, name: str) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         with db.connection_context():
             user = User.get_or_none(User.name == name) or User(name=name)
         urls = {"avatar": user.avatar.url(), "thumb": user.avatar.url("thumb")}
         resp.media = {"state": user.avatar_state, **urls}
 
-    def on_post(self, req: Any, resp: Any, name: str) -> None:
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         with db.connection_context():
             User.insert(name=name).on_conflict_ignore().execute()
             user = User.get_by_id(name)
