@@ -72,7 +72,7 @@ class Seen(NamedTuple):
 
 def ours(source: Path, targets: dict[int, Path]) -> None:
     recipes = {target: Image().fit(side, side) for side, target in targets.items()}
-    list(imaging.make(source, probe(source), recipes, Image()))
+    list(imaging.render_unsandboxed(source, probe(source), recipes, Image()))
 
 
 def all_five(source: Path, targets: dict[int, Path]) -> None:
@@ -87,7 +87,11 @@ def all_five(source: Path, targets: dict[int, Path]) -> None:
         recipes |= {webp: large.convert("webp"), mp4: large.convert("mp4")}
     for target in (*recipes, webp, mp4):
         target.unlink(missing_ok=True)
-    list(imaging.make(source, probe(source), recipes, Image(), {webp: preview, mp4: preview}))
+    list(
+        imaging.render_unsandboxed(
+            source, probe(source), recipes, Image(), {webp: preview, mp4: preview}
+        )
+    )
 
 
 def _beside(targets: dict[int, Path], name: str) -> Path:
@@ -157,7 +161,7 @@ def main() -> None:
         for name, (engine, program) in ENGINES.items()
         if (name not in SLOW or name in arguments.more) and (not program or shutil.which(program))
     }
-    imaging.load()  # as the process has from which those for images are forked
+    imaging.preload()  # as the process has from which those for images are forked
     console = Console(width=130)
     with tempfile.TemporaryDirectory() as folder:
         found = _sources(arguments.folder, Path(folder))

@@ -32,7 +32,7 @@ from chaos import damage
 from gifster.imaging import Image
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import SNIFF_BYTES, probe
-from gifster.imaging.sandbox import LIMITS, run_apart
+from gifster.imaging.sandbox import LIMITS, run_sandboxed
 from gifster.uploads import UploadError
 from gifster.uploads.validation import Limits
 from tests import images
@@ -163,7 +163,7 @@ def watched(verdict: Verdict) -> Iterator[None]:
 
 def _server() -> int:
     """The process that starts the decoders: they are in its session."""
-    asking = run_apart(os.getsid, 0)
+    asking = run_sandboxed(os.getsid, 0)
     try:
         next(asking)
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""The tables: users and their tokens, GIFs and their tags."""
+"""The tables: users and tokens; GIFs, their tags and fingerprints; the findings of the sweep."""
 
 import secrets
 from datetime import UTC, datetime
@@ -23,17 +23,17 @@ from gifster.uploads import (
     version,
 )
 
-#: No 0, O, I, l: an id can be read out on the telephone.
+#: Without 0, O, I and l: an id can be read out on the phone.
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def new_id() -> str:
-    """A random id of 12 characters (70 bits): short in a link, and not to be guessed."""
+    """A random id of 12 characters (70 bits): short in a link, and impossible to guess."""
     return "".join(secrets.choice(ALPHABET) for _ in range(12))
 
 
 class MomentField(peewee.BigIntegerField):
-    """A moment, kept as microseconds since the epoch; in Python an aware `datetime` in UTC."""
+    """A moment: an aware `datetime` in UTC, stored as microseconds since the epoch."""
 
     def db_value(self, value: datetime | int | None) -> int | None:
         return int(value.timestamp() * 1e6) if isinstance(value, datetime) else value
@@ -47,7 +47,7 @@ def now() -> datetime:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment in UTC as RFC 3339 has it, to the millisecond."""
+    """A moment in UTC in the format of RFC 3339, with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -62,36 +62,36 @@ class User(BaseModel):
     email = peewee.CharField(254, unique=True)
     name = peewee.CharField(100)
     password_hash = peewee.CharField()
-    #: Whether the page of the jobs is for them.
+    #: Whether they may use the jobs page.
     is_admin = peewee.BooleanField(default=False)
     created_at: Any = MomentField(default=now)
-    #: When a worker took the welcome mail in hand, and when the mail server had it.
+    #: When a worker began to send the welcome mail, and when the mail server accepted it.
     welcome_claimed_at: Any = MomentField(null=True)
     welcomed_at: Any = MomentField(null=True)
 
 
 class Token(BaseModel):
-    """A session of a browser, or a token of a program; see `tokens`. Only the SHA-256 of the secret
-    is kept."""
+    """A browser's session or a program's token (see `tokens`). Of its secret only the SHA-256 is
+    kept."""
 
     digest = peewee.CharField(64, primary_key=True)
-    #: By which its user names it; no secret.
+    #: How its user refers to it; it is not secret.
     id = peewee.CharField(12, index=True, default=new_id)
     user = peewee.ForeignKeyField(User, backref="tokens", on_delete="CASCADE")
     kind = peewee.CharField(8, default="token")
     name = peewee.CharField(100, default="")
     scope = peewee.CharField(8, default="admin")
     created_at: Any = MomentField(default=now)
-    #: To the hour.
+    #: Rounded to the hour.
     last_used_at: Any = MomentField(null=True)
-    #: None: it holds until it is revoked.
+    #: None means that it is valid until it is revoked.
     expires_at: Any = MomentField(null=True)
 
 
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
     allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
-    #: Animations of so many bytes are worth another format.
+    #: Larger animations also get WebP and MP4 versions (bytes).
     heavy_bytes = 50_000
 
     def store_dir(self) -> str:
@@ -104,10 +104,10 @@ class ImageUploader(Backgrounder, Uploader):
         if self.cached is not None:
             upload = {Gif.bytes: self.cached.bytes, Gif.sha256: self.cached.sha256}
             Gif.update(upload).where(Gif.id == self.record.id).execute()
-        Likeness.delete().where(Likeness.gif == self.record).execute()
-        rows = [{"gif": self.record, "quarter": quarter} for quarter in quarters(stored.dhash)]
+        FingerprintPart.delete().where(FingerprintPart.gif == self.record).execute()
+        rows = [{"gif": self.record, "part": part} for part in fingerprint_parts(stored.dhash)]
         if rows:
-            Likeness.insert_many(rows).execute()
+            FingerprintPart.insert_many(rows).execute()
 
     def moves(self, info: ImageInfo) -> bool:
         return info.frames > 1
@@ -143,8 +143,8 @@ class Gif(BaseModel):
     user_id: str | None
     title = peewee.CharField(200)
     created_at: Any = MomentField(default=now, index=True)
-    #: Of the upload, as it came. While a replacement waits, and when it has failed, the larger of
-    #: both sizes; the hash is that of the replacement.
+    #: The size and hash of the original. While a replacement waits, and after it has failed, the
+    #: larger of both sizes, and the replacement's hash.
     bytes = peewee.BigIntegerField(default=0)
     sha256 = peewee.CharField(64, null=True)
     image = mount_uploader(ImageUploader)
@@ -155,15 +155,15 @@ class Gif(BaseModel):
 
     class Meta:
         indexes = (
-            # What a user has is counted at each upload: from the index alone.
+            # Each upload adds up the bytes of its user, from this index alone.
             (("user", "bytes"), False),
-            # The oldest of those that are the same.
+            # Finds the oldest GIF of the same file.
             (("sha256", "created_at"), False),
         )
 
 
 class KeptUpload(BaseModel):
-    """A file in the cache that a refused form keeps, for the form to be sent again."""
+    """A cached file that a rejected form keeps, so that the form can be sent again without it."""
 
     key = peewee.CharField(512, primary_key=True)
     storage = peewee.CharField()
@@ -172,26 +172,30 @@ class KeptUpload(BaseModel):
     kept_at: Any = MomentField(default=now, index=True)
 
 
-class Likeness(BaseModel):
-    """One of four quarters of the perceptual hash of a GIF's pictures."""
+class FingerprintPart(BaseModel):
+    """A quarter of a GIF's difference hash; near duplicates have at least one in common."""
 
     gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
-    #: Which one, and its 16 bits: see `quarters()`.
-    quarter = peewee.IntegerField()
+    #: Which quarter, and its 16 bits: see `fingerprint_parts()`.
+    part = peewee.IntegerField(column_name="quarter")
 
     class Meta:
-        primary_key = peewee.CompositeKey("quarter", "gif")
+        table_name = "likeness"
+        primary_key = peewee.CompositeKey("part", "gif")
 
 
-def quarters(dhash: str | None) -> list[int]:
-    """The quarters of a hash: two hashes that differ in at most three bits have one in common. None
-    of one that says nothing."""
+def fingerprint_parts(dhash: str | None) -> list[int]:
+    """The four quarters of a difference hash, each as its number (0 to 3) and its 16 bits.
+
+    Two hashes that differ in at most three bits share a quarter. A hash of all zeros, of an image
+    with nothing to see, has no parts.
+    """
     bits = int(dhash or "0", 16)
     return [at << 16 | bits >> 16 * at & 0xFFFF for at in range(4)] if bits else []
 
 
 class Finding(BaseModel):
-    """How many of a kind the last sweep found (see `gifster.uploads.sweep`)."""
+    """How many findings of one kind the last sweep had (see `gifster.uploads.sweep`)."""
 
     kind = peewee.CharField(20, primary_key=True)
     count = peewee.IntegerField()
@@ -199,7 +203,7 @@ class Finding(BaseModel):
 
 
 class DamagedFile(BaseModel):
-    """A stored file whose content is not what was stored (see `gifster.app.file_checks`)."""
+    """A stored file whose content has changed since (see `gifster.app.file_checks`)."""
 
     gif = peewee.ForeignKeyField(Gif, on_delete="CASCADE")
     gif_id: str
@@ -213,14 +217,14 @@ class DamagedFile(BaseModel):
 
 
 class FileCheck(BaseModel):
-    """Where the nightly check of a column's stored files has come to: the last row, as JSON."""
+    """How far the nightly check of a column's stored files has come: the last row, as JSON."""
 
     column = peewee.CharField(primary_key=True)
     position = peewee.TextField(null=True)
 
 
 class WriteProbe(BaseModel):
-    """What readiness writes to see whether the database takes it (see `database.check_write`)."""
+    """The row that readiness writes to test the database (see `database.check_write`)."""
 
     id = peewee.IntegerField(primary_key=True)
     content = peewee.BlobField()

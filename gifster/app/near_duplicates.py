@@ -1,21 +1,25 @@
-"""GIFs that are there already: the same file, or one that looks like it."""
+"""Find duplicates of a GIF: the same file, or near duplicates by their fingerprints."""
 
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from gifster.app.models import Gif, Likeness, quarters
+from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 
-#: Of the 64 bits of two perceptual hashes so many may differ. With four, two quarters of 16 bits
-#: need not be equal, and would not be found.
-MOST_BITS = 3
-#: So many that have a quarter in common, the newest, are looked at.
-MOST_CANDIDATES = 500
+#: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
+#: differ in four bits may share no part, and would not be found.
+MAX_BITS = 3
+#: Only the newest GIFs that share a part are compared.
+MAX_CANDIDATES = 500
 
 
 def same_as(gifs: Sequence[Gif]) -> dict[str, str]:
-    """Of each of these GIFs whose upload was there before, byte by byte, the id of the oldest one
-    that has it and did not fail."""
+    """Find GIFs whose file was uploaded before.
+
+    Returns:
+      the ids of such GIFs, each with the id of the oldest GIF that has the same file and has not
+      failed. A GIF that has failed is left out.
+    """
     oldest = Gif.alias()
     first = (
         oldest.select(oldest.id)
@@ -29,26 +33,32 @@ def same_as(gifs: Sequence[Gif]) -> dict[str, str]:
 
 
 def looking_like(gif: Gif, most: int = 12) -> list[Gif]:
-    """GIFs whose pictures look like those of one, in other sizes or formats too; the newest first.
+    """The near duplicates of a GIF, also in other sizes or formats; the newest first.
 
-    Nothing is said of one that has nothing to be seen in it (see `StoredFile.dhash`).
+    Parameters:
+      most: how many to return at most.
+
+    Returns:
+      the GIFs; none for an image with nothing to see (see `StoredFile.dhash`).
     """
     dhash = gif.image.stored and gif.image.stored.dhash
     if not dhash:
         return []
-    shared = Likeness.select(Likeness.gif).where(Likeness.quarter.in_(quarters(dhash)))
+    parts = fingerprint_parts(dhash)
+    sharing = FingerprintPart.select(FingerprintPart.gif).where(FingerprintPart.part.in_(parts))
     candidates = (
         Gif.select()
-        .where(Gif.id.in_(shared) & (Gif.id != gif.id))
+        .where(Gif.id.in_(sharing) & (Gif.id != gif.id))
         .order_by(Gif.created_at.desc())
-        .limit(MOST_CANDIDATES)
+        .limit(MAX_CANDIDATES)
     )
-    # One by one: reading what is stored of 500 takes 40 ms.
-    alike = (other for other in candidates.iterator() if _differ_in(dhash, other) <= MOST_BITS)
-    return list(islice(alike, most))
+    # One at a time: loading the stored files of 500 takes 40 ms.
+    near = (other for other in candidates.iterator() if _distance(dhash, other) <= MAX_BITS)
+    return list(islice(near, most))
 
 
-def _differ_in(dhash: str, other: Gif) -> int:
+def _distance(dhash: str, other: Gif) -> int:
+    """In how many bits the hash of another GIF differs."""
     stored = other.image.stored
     if stored is None or stored.dhash is None:
         return 64

@@ -1,225 +1,145 @@
-"""Animations of any size, made from one decoding of another.
+"""Make animations of any size from one decoding of another.
 
-Most frames of most animations change a part of the picture, those of screen recordings a few
-pixels. So each frame comes with the box that it changed. That part alone is resized, just as it
-would be in the whole. Smaller pictures are made from larger ones, and all that have one size from
-one resizing. `frames` reads; `gif`, `webp`, `avif`, `apng` and `mp4` write.
+Most frames of most animations change a part of the picture; those of screen recordings change a few
+pixels. So `frames` yields each frame with the box that it changes, a `scaler` for each size resizes
+that box alone, and a recording keeps the resulting `patches`. Then `gif`, `webp`, `avif`, `apng`
+and `mp4` encode them, each size from the same recording.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import PIL.Image
-from PIL.Image import Resampling
 
 from gifster.imaging import apng, avif, gif, mp4, webp
-from gifster.imaging.boxes import Box, is_empty
-from gifster.imaging.frames import Frame, frames
+from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.palette import Tiles
-from gifster.imaging.parts import NOTHING, Canvas, Part, Play, Steps
+from gifster.imaging.patches import Recording, Track
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
-from gifster.imaging.recipe import FrameFunction, Plan
+from gifster.imaging.recipe import FrameFunctions, Plan
+from gifster.imaging.scaler import Scaler
 
-#: How far the filter reaches, in pixels of the smaller picture.
-_FILTER, _REACH = Resampling.BICUBIC, 2
-#: What has transparency takes Pillow twice as long. Where it is shrunk to less than half, a
-#: narrower filter costs no likeness.
-_NARROW, _MUCH = Resampling.HAMMING, 2
-#: A version is made from a larger one of at least so many times its width, rather than from the
-#: original.
-_STEP = 1.5
-#: A GIF that has more than so many times its share of the original's bytes is made once more.
-_SHARE = 1.8
+#: The bytes that a GIF may have before it is encoded again, less exactly: so many times the
+#: source's bytes, scaled by the number of pixels.
+_BUDGET_FACTOR = 1.8
 
-#: Is shown each frame, whole, and its number.
-Watcher = Callable[[int, PIL.Image.Image], None]
+#: Gets the number of each frame, and its whole picture.
+FrameCallback = Callable[[int, PIL.Image.Image], None]
 
 
 @dataclass(frozen=True)
 class Output:
-    """An animation to be made: the part and size of it, what is done to each frame, its type (GIF,
-    WebP, AVIF, PNG or MP4), where it goes, and than which target it must be smaller, if any."""
+    """An animation to be made.
+
+    Parameters:
+      plan: the part of the source, and its size.
+      functions: the caller's functions that get each frame.
+      content_type: of GIF, WebP, AVIF, PNG or MP4.
+      target: where to write it.
+      smaller_than: the target that it must be smaller than, if any.
+    """
 
     plan: Plan
-    functions: Sequence[FrameFunction]
+    functions: FrameFunctions
     content_type: str
     target: Path
     smaller_than: Path | None = None
 
 
-def make(
-    source: Path, info: ImageInfo, outputs: Sequence[Output], watch: Watcher
+def encode(
+    source: Path, info: ImageInfo, outputs: Sequence[Output], on_frame: FrameCallback
 ) -> Iterator[Path]:
-    """Make animations of another, in the order in which they are asked for.
+    """Make animations of another, in the order of `outputs`.
 
-    Total duration and loop count stay; identical neighbours become one frame. In a GIF, what is
-    more than half transparent is transparent. What is transparent anywhere is not made as MP4, nor
-    a WebP that bids fair to be larger than the GIF that it must be smaller than.
+    Total duration and loop count stay. Identical neighbouring frames become one. GIF has no partial
+    transparency: pixels that are more than half transparent become transparent. Two outputs may be
+    left out: an MP4 of an animation with transparency, and a WebP that is unlikely to be smaller
+    than the GIF that it must be smaller than.
 
     Parameters:
-      source: the animation, of any type that can be read.
-      info: what `probe()` said about it.
+      source: the animation, in any format that can be read.
+      info: what `probe()` returned for it.
+      on_frame: is called with every frame of the source.
 
     Returns:
-      an iterator over the targets, each as soon as it is complete.
+      an iterator over the targets, each when its file is complete.
 
     Raises:
-      Unreadable: it cannot be decoded.
+      Unreadable: the source cannot be decoded.
     """
     scalers = _scalers(info, outputs)
-    with Steps() as steps:
+    encoder = _Encoder(source, info)
+    with Recording() as recording:
         for number, frame in enumerate(frames(source, info)):
-            watch(number, frame.picture)
-            steps.add(frame.delay_ms, [scaler.part(number, frame) for scaler in scalers])
-        loop = 1 if info.loop is None else info.loop
-        grown: dict[Path | None, list[int]] = {}
+            on_frame(number, frame.picture)
+            recording.add(frame.delay_ms, [scaler.patch(number, frame) for scaler in scalers])
         for output in outputs:
-            number = next(at for at, scaler in enumerate(scalers) if scaler.is_for(output))
-            play = steps.of(number, scalers[number].size)
-            if output.content_type == "image/gif":
-                grown[output.target] = _write_gif(output, play, scalers[number], source, info)
-            elif output.content_type == "image/webp":
-                rival = _rival(output, grown, info)
-                if rival is not None and not webp.promises(play, rival):
-                    continue
-                webp.write(output.target, play, loop)
-            elif output.content_type == "image/png":
-                apng.write(output.target, play, loop)
-            elif output.content_type == "image/avif":
-                avif.write(output.target, play)
-            elif mp4.available() and not play.is_transparent:
-                mp4.write(output.target, play)
-            else:
-                continue
-            yield output.target
+            number = next(
+                number
+                for number, scaler in enumerate(scalers)
+                if scaler.makes(output.plan, output.functions)
+            )
+            track = recording.track(number, scalers[number].size)
+            if encoder.write(output, track, scalers[number]):
+                yield output.target
 
 
-def _write_gif(
-    output: Output, play: Play, scaler: "_Scaler", source: Path, info: ImageInfo
-) -> list[int]:
-    # Those that play once say nothing in a GIF.
-    loop = None if info.loop == 1 and info.content_type != "image/gif" else info.loop
-    budget = scaler.share * source.stat().st_size * _SHARE
-    return gif.write(output.target, play, loop, scaler.tiles, budget)
-
-
-def _rival(
-    output: Output, grown: dict[Path | None, list[int]], info: ImageInfo
-) -> list[int] | None:
-    """How many bytes the GIF that a version must be smaller than has after each frame, if there is
-    such a GIF."""
-    rival = output.smaller_than
-    if rival in grown:
-        return grown[rival]
-    if rival is None or info.content_type != "image/gif" or not rival.exists():
-        return None
-    with rival.open("rb") as file:  # the original itself, which is small enough
-        return [frame.data[1] for frame in GifBlocks(Reader(file))]
-
-
-def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> "list[_Scaler]":
-    """One for each size, the largest first."""
-    made: list[_Scaler] = []
+def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> list[Scaler]:
+    """A scaler for each size, the largest first."""
+    made: list[Scaler] = []
     for output in sorted(outputs, key=lambda output: -output.plan.width * output.plan.height):
-        if not any(scaler.is_for(output) for scaler in made):
-            larger = next((scaler for scaler in reversed(made) if scaler.can_feed(output)), None)
-            made.append(_Scaler(output, info, larger))
+        plan, functions = output.plan, output.functions
+        if not any(scaler.makes(plan, functions) for scaler in made):
+            larger = next((scaler for scaler in reversed(made) if scaler.can_feed(plan)), None)
+            made.append(Scaler(plan, functions, info, larger))
     return made
 
 
-class _Scaler:
-    """Brings what changes to one size.
+class _Encoder:
+    """Writes the outputs of one source, each in its format."""
 
-    Parameters:
-      output: one that has this size.
-      info: of the original.
-      larger: the scaler that it is made from, if not the original.
-    """
+    def __init__(self, source: Path, info: ImageInfo) -> None:
+        self._source, self._info = source, info
+        self._loop = 1 if info.loop is None else info.loop
+        #: The size of each written GIF after each frame (bytes).
+        self._gif_bytes: dict[Path, list[int]] = {}
 
-    def __init__(self, output: Output, info: ImageInfo, larger: "_Scaler | None") -> None:
-        self._plan, self._functions, self._larger = output.plan, output.functions, larger
-        self.size = (output.plan.width, output.plan.height)
-        plan = output.plan
-        crop = (plan.left, plan.top, plan.right, plan.bottom)
-        self._crop: Box = crop if larger is None else (0, 0, *larger.size)
-        #: Its part of the original's pixels.
-        self.share = self.size[0] * self.size[1] / (info.width * info.height)
-        #: What its palette is chosen from, which those made from one another share.
-        self.tiles: Tiles = Tiles(info) if larger is None else larger.tiles
-        #: All of it as it is now, and what the last frame changed.
-        self._canvas, self._last = Canvas(self.size), NOTHING
-        self._feeds = False
-        if larger is not None:
-            larger._feeds = True
-
-    def is_for(self, output: Output) -> bool:
-        """Whether an output has just this size."""
-        return (self._plan, self._functions) == (output.plan, output.functions)
-
-    def can_feed(self, output: Output) -> bool:
-        """Whether another, smaller output can be made from this one."""
-        mine, plan = self._plan, output.plan
-        same = (mine.left, mine.top, mine.right, mine.bottom) == (
-            plan.left, plan.top, plan.right, plan.bottom
-        )  # fmt: skip
-        return same and not self._functions and mine.width >= plan.width * _STEP
-
-    def part(self, number: int, frame: Frame) -> Part:
-        """What a frame changes. The larger scaler has had it before."""
-        if self._larger is None:
-            self._last = self._resized(frame.picture, frame.changed)
+    def write(self, output: Output, track: Track, scaler: Scaler) -> bool:
+        """Write one output, unless it is one of those that are left out (see `encode`)."""
+        target = output.target
+        if output.content_type == "image/gif":
+            self._gif_bytes[target] = self._write_gif(target, track, scaler)
+        elif output.content_type == "image/webp":
+            rival = self._rival_bytes(output)
+            if rival is not None and not webp.is_likely_smaller(track, rival):
+                return False
+            webp.write(target, track, self._loop)
+        elif output.content_type == "image/png":
+            apng.write(target, track, self._loop)
+        elif output.content_type == "image/avif":
+            avif.write(target, track)
+        elif mp4.is_available() and not track.is_transparent:
+            mp4.write(target, track)
         else:
-            changed, canvas = self._larger._last, self._larger._canvas.picture
-            self._last = NOTHING
-            if changed.picture is not None and canvas is not None:
-                self._last = self._resized(canvas, changed.box)
-        self._canvas.paint(self._last)
-        if not self._feeds and self._canvas.picture is not None:
-            self.tiles.take(number, self._canvas.picture)
-        return self._last
+            return False
+        return True
 
-    def _resized(self, picture: PIL.Image.Image, changed: Box) -> Part:
-        left, top, right, bottom = self._crop
-        scale_x, scale_y = (right - left) / self.size[0], (bottom - top) / self.size[1]
-        reach_x, reach_y = _REACH * max(1.0, scale_x), _REACH * max(1.0, scale_y)
-        if is_empty(changed):
-            return NOTHING
-        if self._functions:
-            changed = self._crop  # they may look at all of it
-        box = (
-            max(0, math.floor((changed[0] - reach_x - left) / scale_x)),
-            max(0, math.floor((changed[1] - reach_y - top) / scale_y)),
-            min(self.size[0], math.ceil((changed[2] + reach_x - left) / scale_x)),
-            min(self.size[1], math.ceil((changed[3] + reach_y - top) / scale_y)),
-        )
-        if is_empty(box):
-            return NOTHING  # beside what is cropped
-        exact = (left + box[0] * scale_x, top + box[1] * scale_y,
-                 left + box[2] * scale_x, top + box[3] * scale_y)  # fmt: skip
-        around = (
-            max(left, math.floor(exact[0] - reach_x)),
-            max(top, math.floor(exact[1] - reach_y)),
-            min(right, math.ceil(exact[2] + reach_x)),
-            min(bottom, math.ceil(exact[3] + reach_y)),
-        )
-        whole = around == (0, 0, *picture.size)
-        piece = _without_alpha(picture if whole else picture.crop(around))
-        inner = (exact[0] - around[0], exact[1] - around[1],
-                 min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
-        size = box[2] - box[0], box[3] - box[1]
-        narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _MUCH
-        made = piece.resize(size, _NARROW if narrow else _FILTER, box=inner)
-        for function in self._functions:
-            made = function(made)
-        return Part(made if made.mode in ("RGB", "RGBA") else made.convert("RGBA"), box)
+    def _write_gif(self, target: Path, track: Track, scaler: Scaler) -> list[int]:
+        # A GIF that plays once has no loop count.
+        plays_once = self._info.loop == 1 and self._info.content_type != "image/gif"
+        budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
+        loop = None if plays_once else self._info.loop
+        return gif.write(target, track, loop, scaler.samples, budget)
 
-
-def _without_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """RGB where nothing is transparent: it is quicker to work on."""
-    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
-        return picture.convert("RGB")
-    return picture
+    def _rival_bytes(self, output: Output) -> list[int] | None:
+        """The size after each frame (bytes) of the GIF that an output must be smaller than, if
+        there is such a GIF."""
+        rival = output.smaller_than
+        if rival is None or rival in self._gif_bytes:
+            return None if rival is None else self._gif_bytes[rival]
+        if self._info.content_type != "image/gif" or not rival.exists():
+            return None
+        with rival.open("rb") as file:  # a copy of the source, which is small enough already
+            return [frame.data[1] for frame in GifBlocks(Reader(file))]

@@ -1,35 +1,36 @@
-"""Animated PNG: each frame is the part that changes, compressed as Pillow compresses a PNG.
+"""Write animated PNG: each frame is only the box that changes, compressed by Pillow.
 
-PNG specification (Third Edition, W3C), section 11.3.6. Pillow writes them, too, and has
-all frames in memory then.
+Pillow writes animated PNG too, but keeps all frames in memory. The format: PNG specification (Third
+Edition, W3C), section 11.3.6.
 """
 
 from pathlib import Path
 
 from PIL.PngImagePlugin import getchunks, putchunk
 
-from gifster.imaging.parts import Play
+from gifster.imaging.patches import Track
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_LONGEST = 0xFFFF
-#: A frame stays, and the next replaces what is in its box.
-_NONE, _SOURCE = 0, 0
+_MAX_WORD = 0xFFFF
+#: A frame stays when the next one comes, and replaces the pixels in its box.
+_DISPOSE_NONE, _BLEND_SOURCE = 0, 0
 
 
-def write(target: Path, play: Play, loop: int) -> None:
-    """Write an animated PNG; `loop` is how often it plays, 0 for ever."""
-    mode, delays = "RGBA" if play.is_transparent else "RGB", play.delays_ms
+def write(target: Path, track: Track, loop: int) -> None:
+    """Write an animated PNG that plays `loop` times, or forever if that is 0."""
+    mode, delays = "RGBA" if track.is_transparent else "RGB", track.delays_ms
     sequence = 0
     with target.open("wb") as file:
         file.write(_SIGNATURE)
-        changes = zip(play.changes(), delays, strict=True)
+        changes = zip(track.changes(), delays, strict=True)
         for number, ((picture, box), delay_ms) in enumerate(changes):
             chunks = getchunks(picture.convert(mode))
             if number == 0:
                 putchunk(file, b"IHDR", chunks[0][1])
-                putchunk(file, b"acTL", _words(4, len(delays), loop))
-            place = _words(4, sequence, *picture.size, *box[:2])
-            putchunk(file, b"fcTL", place, _delay(delay_ms), bytes([_NONE, _SOURCE]))
+                putchunk(file, b"acTL", _big_endian(4, len(delays), loop))
+            place = _big_endian(4, sequence, *picture.size, *box[:2])
+            operations = bytes([_DISPOSE_NONE, _BLEND_SOURCE])
+            putchunk(file, b"fcTL", place, _delay(delay_ms), operations)
             sequence += 1
             for kind, data, _ in chunks:
                 if kind != b"IDAT":
@@ -37,16 +38,16 @@ def write(target: Path, play: Play, loop: int) -> None:
                 if number == 0:
                     putchunk(file, kind, data)
                 else:
-                    putchunk(file, b"fdAT", _words(4, sequence), data)
+                    putchunk(file, b"fdAT", _big_endian(4, sequence), data)
                     sequence += 1
         putchunk(file, b"IEND")
 
 
 def _delay(delay_ms: int) -> bytes:
-    """As a fraction of a second: in ms, or less exactly, if it is too long."""
-    parts = next(parts for parts in (1000, 100, 10, 1) if delay_ms * parts <= _LONGEST * 1000)
-    return _words(2, delay_ms * parts // 1000, parts)
+    """A delay as a fraction of a second: in ms, or in a coarser unit if it is too long for that."""
+    units = next(units for units in (1000, 100, 10, 1) if delay_ms * units <= _MAX_WORD * 1000)
+    return _big_endian(2, delay_ms * units // 1000, units)
 
 
-def _words(size: int, *numbers: int) -> bytes:
+def _big_endian(size: int, *numbers: int) -> bytes:
     return b"".join(number.to_bytes(size, "big") for number in numbers)

@@ -1,18 +1,18 @@
-"""Animated AVIF, encoded by libavif, which Pillow has."""
+"""Write animated AVIF by libavif, which comes with Pillow."""
 
 from pathlib import Path
 
-from gifster.imaging.parts import Play
-from gifster.imaging.sequence import Sequence
+from gifster.imaging.frame_sequence import FrameSequence
+from gifster.imaging.patches import Track
 
-#: Of 100; and how quick the encoder is, up to 10: rather that than the fewest bytes.
+#: Quality of 100, speed of 10. A fast encoder matters more than the fewest bytes.
 QUALITY, SPEED = 75, 8
 
 
-def write(target: Path, play: Play) -> None:
-    """Write an animated AVIF, which plays for ever: it cannot say anything else."""
-    mode, delays = "RGBA" if play.is_transparent else "RGB", play.delays_ms
-    frames = (picture.convert(mode) for picture in play.pictures())
-    Sequence(frames, len(delays)).save(
+def write(target: Path, track: Track) -> None:
+    """Write an animated AVIF. It loops forever: the format has no loop count."""
+    mode, delays = "RGBA" if track.is_transparent else "RGB", track.delays_ms
+    frames = (picture.convert(mode) for picture in track.pictures())
+    FrameSequence(frames, len(delays)).save(
         target, "AVIF", save_all=True, duration=delays, quality=QUALITY, speed=SPEED
     )

@@ -1,6 +1,6 @@
-"""The structure of AVIF and MP4 files: boxes in boxes (ISO/IEC 14496-12; HEIF, 23008-12).
+"""Read the structure of AVIF and MP4: boxes in boxes (ISO/IEC 14496-12; HEIF, 23008-12).
 
-Read without decoding anything: sizes, and of sequences the number of pictures and their times.
+It finds the size of the pictures, and the number and the delays of the frames of a sequence.
 """
 
 import sys
@@ -12,17 +12,17 @@ from typing import NamedTuple
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
 
-#: Boxes that have boxes in them, and how many bytes come before these.
-_FOLDERS = {
+#: The boxes that contain boxes, and how many bytes come before these.
+_CONTAINERS = {
     b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
 }  # fmt: skip
-_MOST_BOXES, _MOST_BYTES = 10_000, 1_000_000
+_MAX_BOXES, _MAX_CONTENT_BYTES = 10_000, 1_000_000
 _BOX_STEPS = 2 * PART_STEPS
 
 
 class Facts(NamedTuple):
-    """Width and height of the largest picture as it is to be seen, in pixels; and of a sequence how
-    many pictures it has, and how long they take (ms)."""
+    """Width and height of the largest picture, upright (pixels); and for a sequence the number of
+    frames, and their duration (ms)."""
 
     width: int
     height: int
@@ -37,7 +37,7 @@ class _Box(NamedTuple):
 
 
 def is_avif(head: bytes) -> bool:
-    """Whether a file that begins so says that it is AVIF."""
+    """Whether the first bytes of a file announce AVIF."""
     brands = head[8 : max(16, int.from_bytes(head[:4], "big"))]
     return head[4:8] == b"ftyp" and any(
         brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4)
@@ -48,22 +48,22 @@ def read(reader: Reader) -> Facts:
     """Read the facts of a file.
 
     Raises:
-      Truncated: it ends in the middle.
-      Unreadable: its structure is wrong.
-      StepsSpent: it has more boxes and entries than the reader has steps.
+      Truncated: the file ends in the middle.
+      Unreadable: the structure is wrong.
+      OutOfSteps: there are more boxes and entries than the reader has steps.
     """
-    sizes, turned, scale, frames, ticks = [(0, 0)], False, 1, 0, 0
+    sizes, turned, ticks_a_second, frames, ticks = [(0, 0)], False, 1, 0, 0
     for box in _boxes(reader):
         content = box.content
         if box.kind == b"ispe":
             sizes.append((_number(content, 4), _number(content, 8)))
         elif box.kind == b"tkhd":
-            # The last two numbers, in 65,536ths.
+            # The last two numbers, which are in units of 1/65,536.
             sizes.append((_number(content[-8:], 0) >> 16, _number(content[-8:], 4) >> 16))
         elif box.kind == b"irot":
             turned = bool(content[:1] and content[0] & 1)
         elif box.kind == b"mdhd" and box.track == 1:
-            scale = _number(content, 20 if content[:1] == b"\1" else 12) or 1
+            ticks_a_second = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
             counts, deltas = _pairs(content[8:])
             reader.step(len(counts))
@@ -71,36 +71,36 @@ def read(reader: Reader) -> Facts:
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     if turned:
         width, height = height, width
-    return Facts(width, height, frames, 1000 * ticks // scale)
+    return Facts(width, height, frames, 1000 * ticks // ticks_a_second)
 
 
 def _boxes(reader: Reader) -> Iterator[_Box]:
-    """All boxes that are no folders, with what is in them where that is not much."""
+    """All boxes that contain no boxes; the needed ones with their content."""
     end = reader.size
-    open_until, track, count, at = [end], 0, 0, 0
+    container_ends, track, count, at = [end], 0, 0, 0
     while at < end:
-        while open_until[-1] <= at and len(open_until) > 1:
-            open_until.pop()
+        while container_ends[-1] <= at and len(container_ends) > 1:
+            container_ends.pop()
         reader.step(_BOX_STEPS)
-        reader.go_to(at)
-        head = reader.take(8)
+        reader.seek(at)
+        head = reader.read(8)
         size, kind, length = _number(head, 0), head[4:8], 8
         if size == 1:
-            size, length = int.from_bytes(reader.take(8), "big"), 16
+            size, length = int.from_bytes(reader.read(8), "big"), 16
         elif size == 0:
-            size = open_until[-1] - at
+            size = container_ends[-1] - at
         count += 1
-        if size < length or count > _MOST_BOXES:
+        if size < length or count > _MAX_BOXES:
             raise Unreadable("The file is damaged.")
         if at + size > end:
             raise Truncated("The file is incomplete: it ends in the middle of the image.")
-        if kind in _FOLDERS:
+        if kind in _CONTAINERS:
             track += kind == b"trak"
-            open_until.append(at + size)
-            at += length + _FOLDERS[kind]
+            container_ends.append(at + size)
+            at += length + _CONTAINERS[kind]
         else:
             wanted = kind in (b"ispe", b"tkhd", b"irot", b"mdhd", b"stts")
-            content = reader.take(min(size - length, _MOST_BYTES)) if wanted else b""
+            content = reader.read(min(size - length, _MAX_CONTENT_BYTES)) if wanted else b""
             yield _Box(kind, content, track)
             at += size
 
@@ -110,7 +110,7 @@ def _number(content: bytes, at: int) -> int:
 
 
 def _pairs(content: bytes) -> tuple["array[int]", "array[int]"]:
-    """The first and the second ones of pairs of numbers of 32 bits."""
+    """The first numbers and the second numbers of pairs of 32-bit numbers."""
     numbers = array("I", content[: len(content) // 8 * 8])
     if sys.byteorder == "little":
         numbers.byteswap()

@@ -1,4 +1,4 @@
-"""Boxes: left, top, right and bottom of a part of a picture, in pixels."""
+"""Boxes: the left, top, right and bottom edge of a part of a picture, in pixels."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ Box = tuple[int, int, int, int]
 
 
 def union(one: Box, other: Box | None) -> Box:
+    """The smallest box around both."""
     if other is None:
         return one
     return (
@@ -14,10 +15,10 @@ def union(one: Box, other: Box | None) -> Box:
     )  # fmt: skip
 
 
-def within(box: Box, whole: Box) -> Box:
-    """The part of a box that is in another; one without area if there is none."""
-    left, top = max(box[0], whole[0]), max(box[1], whole[1])
-    return (left, top, max(left, min(box[2], whole[2])), max(top, min(box[3], whole[3])))
+def intersection(one: Box, other: Box) -> Box:
+    """The box that both share; an empty one if they do not overlap."""
+    left, top = max(one[0], other[0]), max(one[1], other[1])
+    return (left, top, max(left, min(one[2], other[2])), max(top, min(one[3], other[3])))
 
 
 def is_empty(box: Box) -> bool:
@@ -26,4 +27,5 @@ def is_empty(box: Box) -> bool:
 
 
 def moved(box: Box, by: Sequence[int]) -> Box:
+    """A box moved right and down by so many pixels."""
     return (box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1])

@@ -1,43 +1,46 @@
-"""For how long the frames of an animation are shown."""
+"""How long the frames of an animation are displayed."""
 
 from gifster.imaging.errors import TooManyFrames
 
-_SHORT_MS, _DEFAULT_MS = 10, 100
+_IGNORED_MS, _DEFAULT_MS = 10, 100
 
 
-def shown_ms(told_ms: float) -> float:
-    """For how long browsers show a frame: one without a delay, or with so short a one, for 100 ms,
-    whatever the format (tried in Chromium, see decision 20)."""
-    return told_ms if told_ms > _SHORT_MS else _DEFAULT_MS
+def displayed_ms(declared_ms: float) -> float:
+    """How long browsers display a frame whose file declares this delay (both in ms).
+
+    Browsers replace delays of up to 10 ms by 100 ms, in every format (tried in Chromium, see
+    decision 20).
+    """
+    return declared_ms if declared_ms > _IGNORED_MS else _DEFAULT_MS
 
 
 class Timeline:
-    """Counts frames, and the time that they are shown.
+    """Counts frames, and adds up their delays.
 
     Parameters:
-      most: how many there may be.
+      max_frames: how many frames there may be; None means any number.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, max_frames: int | None) -> None:
+        self._max_frames = max_frames
         self.frames = 0
-        self._told = self._shown = 0.0
+        self._declared_ms = self._displayed_ms = 0.0
 
-    def add(self, told_ms: float) -> None:
-        """Count a frame that is to be shown for so long.
+    def add(self, declared_ms: float) -> None:
+        """Count a frame with the delay that its file declares (ms).
 
         Raises:
-          TooManyFrames: it is one too many.
+          TooManyFrames: there are more than `max_frames`.
         """
         self.frames += 1
-        if self._most is not None and self.frames > self._most:
+        if self._max_frames is not None and self.frames > self._max_frames:
             raise TooManyFrames(
-                f"The animation has too many frames; at most {self._most} are taken."
+                f"The animation has too many frames: at most {self._max_frames} are allowed."
             )
-        self._told += told_ms
-        self._shown += shown_ms(told_ms)
+        self._declared_ms += declared_ms
+        self._displayed_ms += displayed_ms(declared_ms)
 
     @property
     def duration_ms(self) -> int:
-        """Of all of them; of a single one, which has no other to make room for, as it says."""
-        return round(self._shown if self.frames > 1 else self._told)
+        """The duration of all frames as browsers display them; of a single frame as declared."""
+        return round(self._displayed_ms if self.frames > 1 else self._declared_ms)

@@ -1,40 +1,40 @@
-"""What can be wrong with a picture. Each error has a stable `code` that programs may rely on."""
+"""What can be wrong with an image. Programs may rely on each error's `code`."""
 
 
 class ImagingError(Exception):
-    """A picture that cannot be read or made, however often it is tried.
+    """The image cannot be read or made, however often it is tried.
 
-    The message is one sentence for the person whose picture it is.
+    The message is a sentence for the person who sent the image.
     """
 
     code = "image_refused"
 
 
 class Unreadable(ImagingError):
-    """The content is damaged: it cannot be read as what its first bytes say it is."""
+    """The content is damaged: it does not match the type that its first bytes announce."""
 
     code = "unreadable"
 
 
 class Truncated(Unreadable):
-    """The file ends in the middle."""
+    """The file ends in the middle of the image."""
 
     code = "truncated"
 
 
 class TooComplex(Unreadable):
-    """The file has more parts (blocks, chunks, segments, boxes) than any picture needs."""
+    """The file has more parts (blocks, chunks, segments, boxes) than any image needs."""
 
     code = "too_complex"
 
 
 class TooManyPixels(ImagingError):
-    """A frame has more pixels than the decoder takes."""
+    """A frame has more pixels than the decoder accepts."""
 
     code = "too_many_pixels"
 
 
 class TooManyFrames(ImagingError):
-    """An animation has more frames than the caller takes."""
+    """The animation has more frames than the caller accepts."""
 
     code = "too_many_frames"

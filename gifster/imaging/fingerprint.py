@@ -1,5 +1,9 @@
-"""What an image looks like from afar, in a few bytes: something to show until it has loaded, and
-something by which others like it are found."""
+"""The fingerprint of an image: a few bytes that find near duplicates, and a tiny placeholder.
+
+`Fingerprinter` computes it from a few frames. Two images are near duplicates if their difference
+hashes differ in few bits. `placeholder()` turns the ThumbHash into a blurred picture that a page
+shows until the image has loaded.
+"""
 
 import base64
 import functools
@@ -10,27 +14,31 @@ from itertools import pairwise
 import PIL.Image
 from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
-from gifster.imaging.masks import solid, under
+from gifster.imaging.masks import opaque_mask, pixels_under
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Plan
+from gifster.imaging.renamed import aliases
 
-#: ThumbHash takes at most 100 × 100 pixels; fewer give the same hash in less time.
-SIDE = 64
-COLORS = 8
-#: Of so many frames of an animation, spread over the whole, the mean is hashed: many begin black,
-#: or with the same picture.
-_FRAMES = 8
+#: ThumbHash takes at most 100 × 100 pixels. Fewer give the same hash in less time.
+_MAX_SIDE = 64
+_COLORS = 8
+#: The difference hash is of the mean of so many frames, spread over the whole animation: many
+#: animations begin black, or with the same title.
+_SAMPLED_FRAMES = 8
 
 
 @dataclass(frozen=True)
-class Looks:
-    """The colour that covers most of an image, as `#rrggbb`; its ThumbHash, in base64; and its
-    difference hash, 16 hexadecimal digits, of which two alike images differ in few bits.
+class Fingerprint:
+    """What an image looks like, in a few bytes.
 
-    The ThumbHash is Evan Wallace's (about 25 bytes: the picture blurred, its proportions, its
-    transparency). The dominant colour is the commonest of a palette of eight, of what is not
-    transparent. Both are of the first frame. The difference hash is Neal Krawetz's (dHash, 2013),
-    of the mean of some frames, over white; all zeros say that there is nothing to be seen.
+    Attributes:
+      color: the dominant colour of the first frame, as `#rrggbb`: the commonest of a palette of
+        eight, transparent pixels excluded.
+      thumbhash: Evan Wallace's ThumbHash of the first frame, in base64: about 25 bytes for the
+        blurred picture, its proportions and its transparency.
+      dhash: Neal Krawetz's difference hash (dHash, 2013) of the mean of some frames over white, as
+        16 hexadecimal digits. Near duplicates differ in few bits. It is all zeros if there is
+        nothing to see.
     """
 
     color: str
@@ -40,12 +48,12 @@ class Looks:
 
 @functools.lru_cache(4096)
 def placeholder(thumbhash: str | None) -> str:
-    """A ThumbHash as a data URI of a tiny WebP: the picture, blurred, about 32 pixels wide, to lie
-    where the image is going to be. Empty where there is none, or where it has transparency: it
-    would shine through.
+    """A ThumbHash as a data URI: a tiny WebP, about 32 pixels wide, to show behind the image.
+
+    It is empty for None, and for a ThumbHash with transparency, which would shine through.
 
     Raises:
-      ValueError: that is no ThumbHash in base64.
+      ValueError: this is no ThumbHash in base64.
     """
     if thumbhash is None:
         return ""
@@ -59,38 +67,38 @@ def placeholder(thumbhash: str | None) -> str:
     return "data:image/webp;base64," + base64.b64encode(tiny.getvalue()).decode("ascii")
 
 
-class Glimpses:
-    """Looks at some frames of an image.
+class Fingerprinter:
+    """Computes the fingerprint of an image from its frames.
 
     Parameters:
-      info: what `probe()` said about it.
+      info: what `probe()` returned for it.
       plan: the part of it that counts.
     """
 
     def __init__(self, info: ImageInfo, plan: Plan) -> None:
-        steps = max(1, min(_FRAMES, info.frames) - 1)
-        self._wanted = {round(step * (info.frames - 1) / steps) for step in range(steps + 1)}
-        scale = min(1.0, SIDE / max(plan.width, plan.height))
+        steps = max(1, min(_SAMPLED_FRAMES, info.frames) - 1)
+        self._sampled = {round(step * (info.frames - 1) / steps) for step in range(steps + 1)}
+        scale = min(1.0, _MAX_SIDE / max(plan.width, plan.height))
         width, height = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
-        #: How small it may be to be looked at.
+        #: The smallest size that `add()` needs.
         self.plan = replace(plan, width=width, height=height)
         self._info = info
         self._first: PIL.Image.Image | None = None
-        #: The brightness of 9 × 8 fields, summed over the frames.
-        self._greys = [0] * (9 * 8)
+        #: The brightness of 9 × 8 fields, summed over the sampled frames.
+        self._brightness = [0] * (9 * 8)
 
-    def see(self, number: int, picture: PIL.Image.Image) -> None:
-        """Look at a frame (RGB or RGBA; it may be a smaller one of the same proportions)."""
-        if number not in self._wanted:
+    def add(self, number: int, picture: PIL.Image.Image) -> None:
+        """Take a frame into account: RGB or RGBA, in the source's proportions, of any size."""
+        if number not in self._sampled:
             return
-        small = self._small(picture)
-        self._first = self._first or small
-        white = PIL.Image.new("RGBA", small.size, "white")
-        white.alpha_composite(small)
-        grey = white.convert("L").resize((9, 8), PIL.Image.Resampling.BOX)
-        self._greys = [sum(pair) for pair in zip(self._greys, grey.tobytes(), strict=True)]
+        thumbnail = self._thumbnail(picture)
+        self._first = self._first or thumbnail
+        on_white = PIL.Image.new("RGBA", thumbnail.size, "white")
+        on_white.alpha_composite(thumbnail)
+        fields = on_white.convert("L").resize((9, 8), PIL.Image.Resampling.BOX).tobytes()
+        self._brightness = [sum(pair) for pair in zip(self._brightness, fields, strict=True)]
 
-    def _small(self, picture: PIL.Image.Image) -> PIL.Image.Image:
+    def _thumbnail(self, picture: PIL.Image.Image) -> PIL.Image.Image:
         x, y = picture.width / self._info.width, picture.height / self._info.height
         plan = self.plan.scaled(x, y)
         box = plan.left, plan.top, plan.right, plan.bottom
@@ -98,27 +106,40 @@ class Glimpses:
         resized = picture.resize(size, PIL.Image.Resampling.BOX, box, reducing_gap=2)
         return resized.convert("RGBA")
 
-    def looks(self) -> Looks:
-        """What has been seen; at least one frame must have been."""
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint of the frames that were added.
+
+        Raises:
+          LookupError: no frame was added.
+        """
         if self._first is None:
-            raise LookupError("no frame has been seen")
+            raise LookupError("no frame was added: call add() first")
         thumbhash = rgba_to_thumb_hash(*self._first.size, self._first.tobytes())
         encoded = base64.b64encode(bytes(thumbhash)).decode("ascii")
-        return Looks(_dominant(self._first), encoded, _dhash(self._greys))
+        return Fingerprint(_dominant_color(self._first), encoded, _dhash(self._brightness))
 
 
-def _dominant(image: PIL.Image.Image) -> str:
-    row = under(solid(image), image.convert("RGB"))
-    if row is None:
+def _dominant_color(picture: PIL.Image.Image) -> str:
+    pixels = pixels_under(opaque_mask(picture), picture.convert("RGB"))
+    if pixels is None:
         return "#ffffff"
-    reduced = row.quantize(COLORS, PIL.Image.Quantize.MEDIANCUT)
+    reduced = pixels.quantize(_COLORS, PIL.Image.Quantize.MEDIANCUT)
     counts = reduced.histogram()
     start = 3 * counts.index(max(counts))
     return "#" + bytes((reduced.getpalette() or [])[start : start + 3]).hex()
 
 
-def _dhash(greys: list[int]) -> str:
-    """Of each field whether it is brighter than the one right of it."""
-    rows = [greys[at : at + 9] for at in range(0, len(greys), 9)]
+def _dhash(brightness: list[int]) -> str:
+    """One bit for each field: whether it is brighter than the one to its right."""
+    rows = [brightness[at : at + 9] for at in range(0, len(brightness), 9)]
     bits = [left > right for row in rows for left, right in pairwise(row)]
     return f"{sum(bit << at for at, bit in enumerate(bits)):016x}"
+
+
+__getattr__ = aliases(
+    __name__,
+    {
+        "Looks": "gifster.imaging.Fingerprint",
+        "Glimpses": "gifster.imaging.fingerprint.Fingerprinter",
+    },
+)

@@ -1,4 +1,4 @@
-"""The frames of an animation, composed: the whole picture at each moment, and what is new in it."""
+"""Decode an animation frame by frame: the whole picture, and the box that has changed in it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,21 +9,21 @@ import PIL.ImageSequence
 from PIL import ImageChops
 
 from gifster.imaging import pillow
-from gifster.imaging.boxes import Box, union, within
-from gifster.imaging.delays import shown_ms
+from gifster.imaging.boxes import Box, intersection, union
+from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.gif_blocks import GifBlocks, GifFrame
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
 
-#: Of so many pixels at most two frames are compared: of more they are too much memory.
-_COMPARED_PIXELS = 4_000_000
-#: What becomes of a frame after it was shown: it is cleared, or what was there before comes back.
+#: Larger frames are not compared with one another: that would take too much memory.
+_MAX_COMPARED_PIXELS = 4_000_000
+#: Disposal methods of GIF: after the frame its box is cleared, or gets back its former content.
 _BACKGROUND, _PREVIOUS = 2, 3
 
 
 class Frame(NamedTuple):
-    """The whole picture (RGB or RGBA), what is new in it, and how long it is shown."""
+    """The whole picture (RGB or RGBA), the box that has changed in it, and its delay."""
 
     picture: PIL.Image.Image
     changed: Box
@@ -31,10 +31,13 @@ class Frame(NamedTuple):
 
 
 def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """The frames of an animation, as `probe()` described it.
+    """The frames of an animation. A picture is valid until the next one is asked for.
+
+    Parameters:
+      info: what `probe()` returned for it.
 
     Raises:
-      Unreadable: it cannot be decoded.
+      Unreadable: the animation cannot be decoded.
     """
     if info.content_type == "image/gif":
         return _frames_of_gif(source, info)
@@ -42,43 +45,71 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
 
 
 def _frames_of_gif(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """Composed here, by 23 of the specification: Pillow forgets some of what "restore to previous"
-    means, and copies the whole for each frame."""
-    size, whole = (info.width, info.height), (0, 0, info.width, info.height)
-    canvas, emptied = PIL.Image.new("RGBA", size), None
-    #: A part of the canvas where there is nothing.
-    empty: Box | None = whole
+    """Compose the frames of a GIF (GIF89a, section 23).
+
+    Pillow gets some cases of "restore to previous" wrong, and copies the whole picture for each
+    frame.
+    """
+    whole = (0, 0, info.width, info.height)
+    canvas, cleared = _GifCanvas((info.width, info.height)), None
     with source.open("rb") as structure, source.open("rb") as pixels:
         for number, frame in enumerate(GifBlocks(Reader(structure))):
             pixels.seek(frame.data[0])
             data = pixels.read(frame.data[1] - frame.data[0])
-            drawn = _decoded(frame, data, is_first=number == 0)
-            on_empty = empty is not None and union(empty, frame.box) == empty
-            # What was there before may be nothing.
-            clears = frame.disposal == _BACKGROUND or (frame.disposal == _PREVIOUS and on_empty)
-            if frame.box == whole and (on_empty or drawn.mode == "RGB"):
-                shown = drawn
-            else:
-                shown = canvas.copy() if frame.disposal == _PREVIOUS and not clears else canvas
-                through = drawn if drawn.mode == "RGBA" and not on_empty else None
-                shown.paste(drawn, frame.box[:2], through)
-            changed = whole if number == 0 else within(union(frame.box, emptied), whole)
-            yield Frame(shown, changed, round(shown_ms(frame.delay_ms)))
-            emptied = frame.box if frame.disposal in (_BACKGROUND, _PREVIOUS) else None
-            if clears:
-                if shown is canvas:
-                    canvas = canvas if canvas.mode == "RGBA" else canvas.convert("RGBA")
-                    canvas.paste((0, 0, 0, 0), within(frame.box, whole))
-                elif not on_empty:
-                    canvas = PIL.Image.new("RGBA", size)
-                empty = empty if on_empty else frame.box
-            elif frame.disposal != _PREVIOUS:
-                canvas, empty = shown, None
+            picture = canvas.show(frame, _decoded(frame, data, is_first=number == 0))
+            changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
+            yield Frame(picture, changed, round(displayed_ms(frame.delay_ms)))
+            cleared = frame.box if frame.disposal in (_BACKGROUND, _PREVIOUS) else None
+            canvas.dispose(frame)
+
+
+class _GifCanvas:
+    """The picture on which the frames of a GIF are drawn. It avoids copies where it can."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size, self._whole = size, (0, 0, *size)
+        self._picture = PIL.Image.new("RGBA", size)
+        #: A box in which the canvas is certainly empty.
+        self._empty: Box | None = self._whole
+        #: What is shown until `dispose()`.
+        self._shown = self._picture
+
+    def show(self, frame: GifFrame, drawn: PIL.Image.Image) -> PIL.Image.Image:
+        """Draw a frame, and return the whole picture."""
+        on_empty = self._is_empty_below(frame)
+        if frame.box == self._whole and (on_empty or drawn.mode == "RGB"):
+            self._shown = drawn
+        else:
+            needs_copy = frame.disposal == _PREVIOUS and not on_empty
+            self._shown = self._picture.copy() if needs_copy else self._picture
+            mask = drawn if drawn.mode == "RGBA" and not on_empty else None
+            self._shown.paste(drawn, frame.box[:2], mask)
+        return self._shown
+
+    def dispose(self, frame: GifFrame) -> None:
+        """Do what the frame says becomes of it after it was shown."""
+        on_empty = self._is_empty_below(frame)
+        # The former content of an empty box is empty, too.
+        if frame.disposal == _BACKGROUND or (frame.disposal == _PREVIOUS and on_empty):
+            if self._shown is self._picture:
+                if self._picture.mode != "RGBA":
+                    self._picture = self._picture.convert("RGBA")
+                self._picture.paste((0, 0, 0, 0), intersection(frame.box, self._whole))
+            elif not on_empty:
+                self._picture = PIL.Image.new("RGBA", self._size)
+            self._empty = self._empty if on_empty else frame.box
+        elif frame.disposal != _PREVIOUS:
+            self._picture, self._empty = self._shown, None
+
+    def _is_empty_below(self, frame: GifFrame) -> bool:
+        return self._empty is not None and union(self._empty, frame.box) == self._empty
 
 
 def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image:
-    """The pixels of a frame: RGBA, or RGB where it has no transparent index. Damaged ones are there
-    as far as they can be decoded, as browsers do, unless the animation begins so."""
+    """The pixels of a frame: RGBA, or RGB if it has no transparent index.
+
+    Like browsers, show a damaged frame as far as it can be decoded, unless it is the first.
+    """
     size = frame.box[2] - frame.box[0], frame.box[3] - frame.box[1]
     indices = PIL.Image.new("P", size, frame.transparent or 0)
     try:
@@ -94,24 +125,24 @@ def _decoded(frame: GifFrame, data: bytes, *, is_first: bool) -> PIL.Image.Image
 
 
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """Those of animated PNG, WebP and AVIF."""
+    """The frames of animated PNG, WebP and AVIF."""
     before: PIL.Image.Image | None = None
-    compared = info.width * info.height <= _COMPARED_PIXELS
-    now_ms, told_ms = 0.0, 0
-    with pillow.opened(source, info) as image:
+    compares = info.width * info.height <= _MAX_COMPARED_PIXELS
+    now_ms, rounded_ms = 0.0, 0
+    with pillow.open_image(source, info) as image:
         for frame in PIL.ImageSequence.Iterator(image):
-            frame.load()  # WebP learns the duration only then
-            now_ms += shown_ms(frame.info.get("duration") or 0)
-            delay_ms = round(now_ms) - told_ms
-            told_ms += delay_ms
+            frame.load()  # a WebP frame has no duration before this
+            now_ms += displayed_ms(frame.info.get("duration") or 0)
+            delay_ms = round(now_ms) - rounded_ms
+            rounded_ms += delay_ms
             picture = pillow.upright(frame)
             yield Frame(picture, _changed(picture, before), delay_ms)
-            if compared:
+            if compares:
                 before = picture.copy() if picture is frame else picture
 
 
 def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
-    """The box in which two pictures differ; one without area if they do not."""
+    """The box in which two pictures differ; an empty one if they do not."""
     if before is None or (before.mode, before.size) != (picture.mode, picture.size):
         return (0, 0, *picture.size)
     return ImageChops.difference(picture, before).getbbox(alpha_only=False) or (0, 0, 0, 0)

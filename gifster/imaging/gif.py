@@ -1,8 +1,9 @@
-"""Animated GIFs with as few bytes as nobody sees.
+"""Encode animated GIFs, dropping bytes that make no visible difference.
 
-The palette has as many colours as the picture needs, and pixels that hardly change keep their
-colour. If that is still much for what it shows, there is noise or dithering in it, which costs
-bytes and is not missed: then it is made again, less exact, by as much as it is too much.
+The palette has no more colours than the picture needs (`palette`), and pixels that hardly change
+keep their colour (`gif_writer`). A GIF that is still large for what it shows contains noise or
+dithering, which takes many bytes and is not missed. Such a GIF is encoded again, less exactly the
+more it exceeds its budget.
 """
 
 import math
@@ -12,88 +13,95 @@ from typing import NamedTuple
 
 from gifster.imaging.boxes import Box, union
 from gifster.imaging.gif_writer import GifWriter
-from gifster.imaging.palette import Tiles
-from gifster.imaging.parts import NOTHING, Canvas, Part, Play
+from gifster.imaging.palette import PaletteSamples
+from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Track
 
 
-class _Effort(NamedTuple):
-    """How exact to be: the mean square error that the palette may cost, and the most by which the
-    colour of a pixel may change without being drawn again (both in steps of 0 to 255)."""
+class _Quality(NamedTuple):
+    """How exact the GIF is: the mean square error that the palette may cause, and how much the
+    colour of a pixel may change before it is drawn again (both in steps of 0 to 255)."""
 
     error: float
     tolerance: int
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Effort(7, 3), _Effort(25, 5), _Effort(100, 12)
-#: What is over its budget when so much of it is written is made less exact; what is so before,
-#: rough.
+_EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
+#: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
+#: earlier becomes rough.
 _LATE = 3 / 4
-#: Browsers show what is shorter for ten times as long.
-_SHORTEST_CS = 2
+#: Browsers display shorter frames for ten times as long.
+_MIN_DELAY_CS = 2
 
 
-def write(target: Path, play: Play, loop: int | None, tiles: Tiles, budget: float) -> list[int]:
+def write(
+    target: Path, track: Track, loop: int | None, samples: PaletteSamples, budget: float
+) -> list[int]:
     """Write a GIF.
 
     Parameters:
-      loop: how often it plays, 0 for ever, None for once.
-      tiles: what the palette is chosen from.
-      budget: bytes; with more it is made once more, less exact.
+      loop: how often it plays, 0 for forever, None for once.
+      samples: what the palette is chosen from.
+      budget: a GIF of more bytes is encoded once more, less exactly.
 
     Returns:
-      how many bytes it has after each frame of the play.
+      its size after each frame of the track (bytes).
     """
-    grown = _write(target, play, loop, tiles, _EXACT, budget)
-    if grown[-1] <= budget:
-        return grown
-    effort = _LESS_EXACT if len(grown) > _LATE * len(play) else _ROUGH
-    return _write(target, play, loop, tiles, effort)
+    sizes = _write(target, track, loop, samples, _EXACT, budget)
+    if sizes[-1] <= budget:
+        return sizes
+    quality = _LESS_EXACT if len(sizes) > _LATE * len(track) else _ROUGH
+    return _write(target, track, loop, samples, quality)
 
 
 def _write(  # noqa: PLR0913, PLR0917
     target: Path,
-    play: Play,
+    track: Track,
     loop: int | None,
-    tiles: Tiles,
-    effort: _Effort,
+    samples: PaletteSamples,
+    quality: _Quality,
     budget: float = math.inf,
 ) -> list[int]:
-    """Write it in one way, until it has more bytes than it may."""
-    grown: list[int] = []
+    """Write a GIF in one quality, and stop when it exceeds the budget."""
+    sizes: list[int] = []
     with target.open("wb") as file:
-        writer = GifWriter(file, play.size, tiles.palette(effort.error), effort.tolerance)
+        palette = samples.palette(quality.error)
+        writer = GifWriter(file, track.size, palette, quality.tolerance)
         writer.begin(loop)
-        for part, delay_cs in _in_centiseconds(play):
-            writer.add(part, delay_cs)
-            grown.append(file.tell())
-            if grown[-1] > budget:
+        for patch, delay_cs in _in_centiseconds(track):
+            writer.add(patch, delay_cs)
+            sizes.append(file.tell())
+            if sizes[-1] > budget:
                 break
         else:
             writer.end()
-            grown[-1] = file.tell()
-    return grown
+            sizes[-1] = file.tell()
+    return sizes
 
 
-def _in_centiseconds(play: Play) -> Iterator[tuple[Part, int]]:
-    """The same frames at the times that a GIF can say. What is too short for it comes with the next
-    frame, and is nothing itself."""
-    canvas, hurries = Canvas(play.size), play.shortest_ms < 10 * _SHORTEST_CS
-    held: Box | None = None
-    now_ms, told_cs = 0, 0
-    for number, (part, delay_ms) in enumerate(play):
-        changed = held if part.picture is None else union(part.box, held)
-        if hurries:
-            canvas.paint(part)
+def _in_centiseconds(track: Track) -> Iterator[tuple[Patch, int]]:
+    """The patches with delays that a GIF can express (1/100 s).
+
+    A frame that is too short for a GIF becomes unchanged with a delay of 0, and its patch is merged
+    into the next frame.
+    """
+    canvas, has_short_frames = Canvas(track.size), track.shortest_ms < 10 * _MIN_DELAY_CS
+    #: The box of the patches that are still to be merged into a frame.
+    pending: Box | None = None
+    now_ms, written_cs = 0, 0
+    for number, (patch, delay_ms) in enumerate(track):
+        changed = pending if patch.picture is None else union(patch.box, pending)
+        if has_short_frames:
+            canvas.paint(patch)
         now_ms += delay_ms
-        delay_cs = round(now_ms / 10) - told_cs
-        if delay_cs < _SHORTEST_CS and 0 < number < len(play) - 1:
-            held = changed
-            yield NOTHING, 0
+        delay_cs = round(now_ms / 10) - written_cs
+        if delay_cs < _MIN_DELAY_CS and 0 < number < len(track) - 1:
+            pending = changed
+            yield UNCHANGED, 0
             continue
-        delay_cs = max(delay_cs, _SHORTEST_CS)
-        told_cs += delay_cs
-        if held is None or changed is None:
-            yield part, delay_cs
+        delay_cs = max(delay_cs, _MIN_DELAY_CS)
+        written_cs += delay_cs
+        if pending is None or changed is None:
+            yield patch, delay_cs
         else:
-            yield Part(canvas.whole.crop(changed), changed), delay_cs
-            held = None
+            yield Patch(canvas.whole.crop(changed), changed), delay_cs
+            pending = None

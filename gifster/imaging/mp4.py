@@ -1,4 +1,4 @@
-"""MP4 without sound (H.264, 4:2:0), encoded by x264, which PyAV has."""
+"""Write MP4 without sound (H.264, 4:2:0) by x264, which comes with PyAV."""
 
 import importlib
 import importlib.util
@@ -8,45 +8,44 @@ from typing import Any
 
 import PIL.Image
 
-from gifster.imaging.parts import Play
+from gifster.imaging.patches import Track
 
 _NEAREST = PIL.Image.Resampling.NEAREST
 _TICK = Fraction(1, 1000)
-#: Frames that are made of later ones (`bf`) would save some bytes, and leave open how long the last
-#: one is shown.
+#: No B-frames: they would save some bytes, and leave open how long the last frame is displayed.
 _OPTIONS = {"crf": "24", "preset": "veryfast", "threads": "1", "bf": "0"}
 
 
-def available() -> bool:
-    """Whether PyAV can be loaded."""
+def is_available() -> bool:
+    """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
 
 
-def load() -> None:
-    """Load PyAV. Not before it is needed, as web servers have no use for its 20 MB."""
-    if available():
+def preload() -> None:
+    """Import PyAV if it is installed. It takes 20 MB, which web servers have no use for."""
+    if is_available():
         importlib.import_module("av")
 
 
-def write(target: Path, play: Play) -> None:
-    """Write an MP4, each frame as long as it is shown, the index first, as browsers like it.
+def write(target: Path, track: Track) -> None:
+    """Write an MP4 with the delays of the track, its index first so that browsers can stream it.
 
-    H.264 has no transparency, and even sides: of an odd one a pixel is left out, or one added where
-    it is the only one.
+    H.264 has no transparency and needs even sides. An odd side loses its last pixel; a side of one
+    pixel is doubled.
     """
     import av  # noqa: PLC0415
 
-    width, height = (max(2, side - side % 2) for side in play.size)
-    box = (0, 0, min(width, play.size[0]), min(height, play.size[1]))
+    width, height = (max(2, side - side % 2) for side in track.size)
+    box = (0, 0, min(width, track.size[0]), min(height, track.size[1]))
     with av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as file:
         stream = file.add_stream("libx264", options=_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = _TICK
         now_ms = delay_ms = 0
         packets: list[Any] = []
-        for picture, delay_ms in zip(play.pictures(), play.delays_ms, strict=True):
-            as_it_is = picture.size == (width, height)
-            even = picture if as_it_is else picture.resize((width, height), _NEAREST, box)
+        for picture, delay_ms in zip(track.pictures(), track.delays_ms, strict=True):
+            fits = picture.size == (width, height)
+            even = picture if fits else picture.resize((width, height), _NEAREST, box)
             frame = av.VideoFrame.from_image(even)  # type: ignore[no-untyped-call]
             frame.pts, frame.time_base = now_ms, _TICK
             now_ms += delay_ms
@@ -54,5 +53,5 @@ def write(target: Path, play: Play) -> None:
             file.mux(packets[:-1])
             packets = packets[-1:]
         packets += stream.encode(None)
-        packets[-1].duration = delay_ms  # nothing follows that would tell
+        packets[-1].duration = delay_ms  # no later frame tells when the last one ends
         file.mux(packets)

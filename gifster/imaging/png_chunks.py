@@ -1,5 +1,7 @@
-"""The structure of a PNG, moving or not: chunks, each with its length before it and a check behind
-it (PNG, Third Edition, section 5)."""
+"""Read the structure of a PNG or animated PNG: chunks with a length before and a CRC behind them.
+
+The format: PNG specification (Third Edition, W3C), section 5.
+"""
 
 import struct
 from typing import NamedTuple
@@ -10,12 +12,12 @@ from gifster.imaging.errors import Unreadable
 from gifster.imaging.reader import Reader
 
 _HEAD = struct.Struct(">I4s")
-_MOST_EXIF = 65_536
+_MAX_EXIF_BYTES = 65_536
 
 
 class Facts(NamedTuple):
-    """Width and height as it is to be seen (pixels), the number of frames, and how often they play
-    (0 for ever), None for a still."""
+    """Width and height of the upright picture (pixels), the number of frames, and how often they
+    play (0 for forever, None for a still)."""
 
     width: int
     height: int
@@ -24,13 +26,13 @@ class Facts(NamedTuple):
 
 
 def read(reader: Reader, timeline: Timeline) -> Facts:
-    """Read the facts of a file, and count its frames.
+    """Read the facts of a file, and add its frames to the timeline.
 
     Raises:
-      Truncated: it ends in the middle.
-      Unreadable: its structure is wrong.
-      TooManyFrames: it has more than the timeline takes.
-      StepsSpent: it has more chunks than the reader has steps.
+      Truncated: the file ends in the middle.
+      Unreadable: the structure is wrong.
+      TooManyFrames: there are more frames than the timeline accepts.
+      OutOfSteps: there are more chunks than the reader has steps.
     """
     reader.skip(8)
     width = height = 0
@@ -38,24 +40,24 @@ def read(reader: Reader, timeline: Timeline) -> Facts:
     first, kind = True, b""
     while kind != b"IEND":
         reader.step()
-        size, kind = _HEAD.unpack(reader.take(8))
+        size, kind = _HEAD.unpack(reader.read(8))
         if first != (kind == b"IHDR"):
             raise Unreadable("The PNG is damaged.")
         first = False
-        if kind == b"eXIf" and size <= _MOST_EXIF:
-            exif = reader.take(size)
+        if kind == b"eXIf" and size <= _MAX_EXIF_BYTES:
+            exif = reader.read(size)
         elif kind in (b"IHDR", b"acTL", b"fcTL"):
             if not 8 <= size <= 64:
                 raise Unreadable("The PNG is damaged.")
-            data = reader.take(size)
+            data = reader.read(size)
             if kind == b"IHDR":
                 width, height = struct.unpack_from(">2I", data)
             elif kind == b"acTL":
                 frames, loop = struct.unpack_from(">2I", data)
             else:
-                parts, of = int.from_bytes(data[20:22], "big"), int.from_bytes(data[22:24], "big")
-                timeline.add(1000 * parts / (of or 100))
+                delay, unit = int.from_bytes(data[20:22], "big"), int.from_bytes(data[22:24], "big")
+                timeline.add(1000 * delay / (unit or 100))
         else:
             reader.skip(size)
-        reader.skip(4)  # the chunk's CRC
+        reader.skip(4)  # the CRC
     return Facts(*orientation.upright_size(width, height, exif), frames, loop)

@@ -1,9 +1,9 @@
-"""What an image says about itself, read from its structure without decoding a pixel.
+"""Read the facts of an image from its structure, without decoding a pixel.
 
-`sniff()` names the type from the first bytes; `probe()` walks the whole file, so that one that
-ends in the middle is noticed while the person who sent it is still there. Each type has a module
-that walks its parts: `gif_blocks`, `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`. The steps
-that a walk may take are bounded (decision 26).
+`sniff()` tells the type from the first bytes. `probe()` reads the structure of the whole file, so
+that a truncated upload is refused while its sender is still there. Each format has a module:
+`gif_blocks`, `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`. The number of steps is bounded
+(`reader`, decision 26).
 """
 
 import struct
@@ -21,33 +21,36 @@ from gifster.imaging import bmff, jpeg_segments, png_chunks, webp_chunks
 from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.reader import Reader, StepsSpent
-from gifster.imaging.sandbox import Limits, OutOfTime, run_apart
+from gifster.imaging.reader import OutOfSteps, Reader
+from gifster.imaging.sandbox import Limits, OutOfTime, run_sandboxed
 
-#: How many bytes `sniff()` wants to see.
+#: How many bytes `sniff()` needs.
 SNIFF_BYTES = 512
-#: What a file is called whose content shows no type.
+#: The content type of files whose type is not known.
 UNKNOWN_TYPE = "application/octet-stream"
-#: How many steps (see `reader`) `glance()` takes: so many, and another one for so many bytes. GIFs
-#: have sub-blocks of 255 bytes. A step takes as long as hashing 135 bytes does.
+#: The steps (see `reader`) of `glance()`: so many, and one more for so many bytes. Sub-blocks of a
+#: GIF have 255 bytes. One step takes as long as hashing 135 bytes.
 QUICK_STEPS, QUICK_BYTES_A_STEP = 100_000, 192
-#: How many `examine()` takes: a tenth of a second. It is a bound for those that wait.
-MOST_STEPS = 1_000_000
-#: What its process may take. The steps end long before; this is for what nobody has thought of.
-#: Somebody waits for it, so it comes before decoders.
+#: The steps of `examine()`: a tenth of a second, as others wait for their turn.
+MAX_STEPS = 1_000_000
+#: The limits of its process, in case the steps do not bound it. It is not nice to others, because
+#: a person waits for it.
 EXAMINING = Limits(cpu_s=5, wall_s=20, nice=0)
 EXAMINED_AT_ONCE = 2
 _examined_at_once = threading.BoundedSemaphore(EXAMINED_AT_ONCE)
-_TOO_COMPLEX = "The file has millions of parts, more than any picture needs. Save it anew."
-#: Pillow refuses to open what has more pixels, to be safe from what takes all memory.
-_MOST_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+_TOO_COMPLEX = (
+    "The file has millions of parts, more than any image needs. "
+    "Open it in an image editor and save it again."
+)
+#: Pillow refuses to open larger images, because they may take all memory.
+_MAX_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
 _CHECKED_BY_PILLOW = {"image/jpeg", "image/webp"}
-#: What Pillow's decoders raise where a file is damaged.
-DAMAGE = (
+#: The errors that Pillow's decoders raise for damaged files.
+DECODER_ERRORS = (
     ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
     ValueError, struct.error, zlib.error,
 )  # fmt: skip
-#: The extensions of the types that are read as images.
+#: The types that are read as images, and their file name extensions.
 IMAGE_EXTENSIONS = {
     "image/gif": "gif",
     "image/png": "png",
@@ -59,13 +62,18 @@ IMAGE_EXTENSIONS = {
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Facts of one image. Sizes are in pixels, as it is to be seen: turned as its EXIF orientation
-    says. The duration is that of one pass, in ms, as browsers take it: a frame that has no delay,
-    or one of 10 ms, is shown for 100 ms.
+    """Facts of one image.
 
-    A file of another kind has a content type and a number of bytes, an MP4 its width and height as
-    well, and 0 for everything else. `loop` is how often an animation plays, 0 for ever; None where
-    the file does not say (a still, or a GIF that plays once).
+    A file that is no image has a content type and a size, an MP4 also width and height; all other
+    facts are 0.
+
+    Attributes:
+      width, height: in pixels, of the picture turned upright by its EXIF orientation.
+      duration_ms: the duration of one pass in browsers, which display a frame with a delay of up to
+        10 ms for 100 ms.
+      loop: how often an animation plays, 0 for forever; None if the file does not tell (a still, or
+        a GIF that plays once).
+      bytes: the size of the file.
     """
 
     content_type: str
@@ -78,12 +86,12 @@ class ImageInfo:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image of a type that is read here."""
+        """Whether it is an image in one of the formats that are read here."""
         return self.frames > 0
 
 
 def extension(content_type: str) -> str:
-    """The extension, without a dot, that a file of this type gets."""
+    """The file name extension for a content type, without a dot; `bin` if none is known."""
     if content_type in IMAGE_EXTENSIONS:
         return IMAGE_EXTENSIONS[content_type]
     known = filetype.get_type(mime=content_type) if content_type != UNKNOWN_TYPE else None
@@ -91,9 +99,9 @@ def extension(content_type: str) -> str:
 
 
 def sniff(head: bytes) -> str:
-    """The content type from a file's first `SNIFF_BYTES` bytes; `UNKNOWN_TYPE` if they show none.
+    """The content type of a file from its first `SNIFF_BYTES` bytes; `UNKNOWN_TYPE` if unclear.
 
-    What is no image of ours is told by the `filetype` package.
+    The `filetype` package recognises the types that are not read as images.
     """
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "image/gif"
@@ -106,41 +114,43 @@ def sniff(head: bytes) -> str:
     if bmff.is_avif(head):
         return "image/avif"
     other = filetype.guess_mime(head) or UNKNOWN_TYPE
-    # It takes "GIF90a" for a GIF, too.
+    # It takes even "GIF90a" for a GIF.
     return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
 
 
 def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
-    """Read the facts of a file: here, or, if it has very many parts, in a process of its own.
+    """Read the facts of a file: here, or in a sandboxed process if the file has very many parts.
 
     Parameters:
-      max_frames: from how many on it need not be read to its end.
+      max_frames: how many frames it may have; None means any number.
 
     Raises:
-      TooManyFrames: it has more.
-      Unreadable: it is an image, and its structure is wrong.
+      TooManyFrames: it has more frames. The rest of the file is not read.
+      Unreadable: it is an image, but its structure is wrong.
       Truncated: it is an image that ends in the middle.
-      TooManyPixels: it has more than Pillow decodes at all.
-      TooComplex: it has more parts than any picture needs.
-      ProcessLost: the process was ended from outside, or could not be started.
+      TooManyPixels: it has more pixels than Pillow decodes.
+      TooComplex: it has more parts than any image needs.
+      ProcessLost: the sandboxed process was killed from outside, or could not be started.
     """
     info = glance(path, max_frames)
     return examine(path, max_frames) if info is None else info
 
 
 def glance(path: Path, max_frames: int | None = None) -> ImageInfo | None:
-    """What `probe()` does, as far as that costs no more than hashing the file; None if it would."""
+    """Do what `probe()` does if that takes no longer than hashing the file; else return None."""
     try:
-        return _walked(path, max_frames, QUICK_STEPS + path.stat().st_size // QUICK_BYTES_A_STEP)
-    except StepsSpent:
+        return _probe(path, max_frames, QUICK_STEPS + path.stat().st_size // QUICK_BYTES_A_STEP)
+    except OutOfSteps:
         return None
 
 
 def examine(path: Path, max_frames: int | None = None) -> ImageInfo:
-    """What `probe()` does with a file of very many parts, in a process of its own. It may have to
-    wait: there are never more than `EXAMINED_AT_ONCE`."""
+    """Do what `probe()` does with a file of very many parts, in a sandboxed process.
+
+    At most `EXAMINED_AT_ONCE` files are examined at a time; further callers wait.
+    """
     with _examined_at_once:
-        examining = run_apart(walk_whole, path, max_frames, limits=EXAMINING)
+        examining = run_sandboxed(probe_unsandboxed, path, max_frames, limits=EXAMINING)
         try:
             while True:
                 next(examining)
@@ -151,26 +161,29 @@ def examine(path: Path, max_frames: int | None = None) -> ImageInfo:
             raise TooComplex(_TOO_COMPLEX) from None
 
 
-def walk_whole(path: Path, max_frames: int | None) -> ImageInfo:
-    """What `examine()` does, in this process."""
+def probe_unsandboxed(path: Path, max_frames: int | None) -> ImageInfo:
+    """Do what `examine()` does, in this process."""
     try:
-        return _walked(path, max_frames, MOST_STEPS)
-    except StepsSpent:
+        return _probe(path, max_frames, MAX_STEPS)
+    except OutOfSteps:
         raise TooComplex(_TOO_COMPLEX) from None
 
 
-def _walked(path: Path, max_frames: int | None, steps: int) -> ImageInfo:
+def _probe(path: Path, max_frames: int | None, steps: int) -> ImageInfo:
     with path.open("rb", buffering=0) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
         reader = Reader(cast("BinaryIO", file), steps)
-        walk = _WALKERS.get(content_type)
+        probe_format = _PROBES.get(content_type)
         info = ImageInfo(content_type, 0, 0, frames=0)
-        if walk is not None:
-            info = walk(reader, Timeline(max_frames))
+        if probe_format is not None:
+            info = probe_format(reader, Timeline(max_frames))
     if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
-        raise Unreadable("The image has no picture in it.")
-    if info.content_type in _CHECKED_BY_PILLOW and info.width * info.height > _MOST_PIXELS:
-        raise TooManyPixels("The image has more pixels than can be decoded.")
+        raise Unreadable("The image is damaged: it contains no picture.")
+    if info.content_type in _CHECKED_BY_PILLOW and info.width * info.height > _MAX_PIXELS:
+        raise TooManyPixels(
+            f"The image has {info.width:,} × {info.height:,} pixels, which is more than can be "
+            "decoded. Make it smaller first."
+        )
     return replace(info, bytes=reader.size)
 
 
@@ -221,7 +234,7 @@ def _probe_jpeg(reader: Reader, _: Timeline) -> ImageInfo:
     return ImageInfo("image/jpeg", *jpeg_segments.read(reader))
 
 
-_WALKERS: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
+_PROBES: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
     "image/gif": _probe_gif,
     "image/png": _probe_png,
     "image/webp": _probe_webp,

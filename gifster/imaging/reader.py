@@ -1,7 +1,7 @@
-"""Reading a file's structure, window by window, and counting what that costs.
+"""Read the structure of a file window by window, in a bounded number of steps.
 
-A file may be nothing but structure: millions of parts of a few bytes. So a reader has a number of
-steps, and reading ends when they are spent.
+A hostile file may be nothing but structure: millions of parts of a few bytes each. So every part
+costs steps, and reading ends when the reader runs out of them.
 """
 
 import re
@@ -9,52 +9,52 @@ from typing import BinaryIO
 
 from gifster.imaging.errors import Truncated
 
-#: How much of a file is in memory at once.
+#: How much of a file is in memory at a time.
 WINDOW_BYTES = 64 * 1024
-#: What reading one part costs (a GIF's block, a PNG's chunk, a JPEG's segment, a box), in steps. A
-#: step is what it takes to pass over one sub-block of a GIF, some 75 ns of Python.
+#: The price of one part (a GIF's block, a PNG's chunk, a JPEG's segment, a box), in steps. One step
+#: is the time to skip one sub-block of a GIF, some 75 ns of Python.
 PART_STEPS = 12
 
 
-class StepsSpent(Exception):
-    """The file has more parts than there are steps to read them."""
+class OutOfSteps(Exception):
+    """The file has more parts than the reader has steps for."""
 
 
 class Reader:
-    """Reads exactly so many bytes, or raises `Truncated`.
+    """Reads exactly the bytes that are asked for, or raises `Truncated`.
 
     Parameters:
       file: open for reading, and seekable.
-      most_steps: how many steps there are; None is as many as it takes.
+      max_steps: how many steps there are; None means any number.
     """
 
-    def __init__(self, file: BinaryIO, most_steps: int | None = None) -> None:
+    def __init__(self, file: BinaryIO, max_steps: int | None = None) -> None:
         self._file = file
-        #: How many bytes the file has.
+        #: The size of the file (bytes).
         self.size = file.seek(0, 2)
-        self._counts = most_steps is not None
-        self._left = most_steps or 0
+        self._counts = max_steps is not None
+        self._left = max_steps or 0
         self._window, self._start, self._at = b"", 0, 0
 
     def step(self, count: int = PART_STEPS) -> None:
-        """Count steps.
+        """Spend steps.
 
         Raises:
-          StepsSpent: they are more than there were.
+          OutOfSteps: there were fewer.
         """
         self._left -= count
         if self._left < 0 and self._counts:
-            raise StepsSpent
+            raise OutOfSteps
 
     def tell(self) -> int:
-        """Where the next byte is in the file."""
+        """The offset of the next byte."""
         return self._start + self._at
 
-    def go_to(self, offset: int) -> None:
-        """Go on reading there.
+    def seek(self, offset: int) -> None:
+        """Go to an offset.
 
         Raises:
-          Truncated: the file ends before.
+          Truncated: the file is shorter.
         """
         if offset > self.size:
             raise Truncated("The file is incomplete: it ends in the middle of the image.")
@@ -63,8 +63,8 @@ class Reader:
         else:
             self._window, self._start, self._at = b"", offset, 0
 
-    def take(self, count: int) -> bytes:
-        """The next bytes."""
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes."""
         end = self._at + count
         if end > len(self._window):
             self._fill(count)
@@ -74,29 +74,29 @@ class Reader:
         return data
 
     def skip(self, count: int) -> None:
-        """Pass over the next bytes."""
-        self.go_to(self.tell() + count)
+        """Skip the next `count` bytes."""
+        self.seek(self.tell() + count)
 
-    def find(self, what: bytes) -> bool:
-        """Go to the next place where these bytes are; to the end of the file if there is none.
+    def find(self, wanted: bytes) -> bool:
+        """Go to the next occurrence of some bytes, or to the end of the file.
 
         Returns:
-          whether there is one.
+          whether they occur.
         """
-        while self.tell() + len(what) <= self.size:
-            if self._at + len(what) > len(self._window):
-                self._fill(len(what))
-            at = self._window.find(what, self._at)
+        while self.tell() + len(wanted) <= self.size:
+            if self._at + len(wanted) > len(self._window):
+                self._fill(len(wanted))
+            at = self._window.find(wanted, self._at)
             if at >= 0:
                 self._at = at
                 return True
-            # It may have begun at the end of the window.
-            self._at = max(self._at, len(self._window) - len(what)) + 1
-        self.go_to(self.size)
+            # They may begin at the end of the window.
+            self._at = max(self._at, len(self._window) - len(wanted)) + 1
+        self.seek(self.size)
         return False
 
-    def skip_all(self, pattern: "re.Pattern[bytes]") -> None:
-        """Pass over all bytes that match a pattern of one byte, repeated."""
+    def skip_matching(self, pattern: "re.Pattern[bytes]") -> None:
+        """Skip all bytes that match a pattern: one byte, repeated."""
         while self._has_more():
             found = pattern.match(self._window, self._at)
             if found is None:
@@ -104,7 +104,7 @@ class Reader:
             self._at = found.end()
 
     def _has_more(self) -> bool:
-        """Whether there is a next byte, which is in memory then."""
+        """Whether there is a next byte; if so, load it into the window."""
         if self.tell() >= self.size:
             return False
         if self._at >= len(self._window):
@@ -112,8 +112,8 @@ class Reader:
         return True
 
     def skip_sub_blocks(self) -> None:
-        """Pass over pieces that begin with their length in one byte, and over the empty one that is
-        the last (GIF89a, 15 and 16); a step each."""
+        """Skip sub-blocks, which begin with their length in one byte, including the empty last one
+        (GIF89a, 15 and 16). Each costs a step."""
         left = self._left
         while True:
             window, at = self._window, self._at
@@ -124,7 +124,7 @@ class Reader:
             except IndexError:
                 self._left = left
                 self.step(1)
-                self.go_to(self._start + at)
+                self.seek(self._start + at)
                 self._fill(1)
                 left = self._left
                 continue
@@ -133,12 +133,12 @@ class Reader:
             return
 
     def _fill(self, count: int) -> None:
-        """Have so many bytes from here on in memory, or more."""
+        """Load at least `count` bytes from here on into the window."""
         offset = self.tell()
         if offset + count > self.size:
             raise Truncated("The file is incomplete: it ends in the middle of the image.")
         self._file.seek(offset)
         self._window = self._file.read(max(count, WINDOW_BYTES))
         self._start, self._at = offset, 0
-        if len(self._window) < count:  # it was made shorter meanwhile
+        if len(self._window) < count:  # it was truncated meanwhile
             raise Truncated("The file is incomplete: it ends in the middle of the image.")

@@ -1,12 +1,13 @@
-"""What a version asks for. Calls are recorded, not carried out: the engines do that later."""
+"""Recipes: what a version asks for. A recipe records calls; `rendering` carries them out later."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import PIL.Image
 
-#: What `Image.apply()` takes: a frame in, a frame out.
+#: The functions that `Image.apply()` takes: each gets a frame, and returns one.
 FrameFunction = Callable[[PIL.Image.Image], PIL.Image.Image]
+FrameFunctions = tuple[FrameFunction, ...]
 
 FORMATS = {
     "gif": "image/gif",
@@ -20,7 +21,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recipe comes to for one image, in pixels: a part of it, brought to a size."""
+    """What a recipe means for one image, in pixels: the part to keep, and the size to give it."""
 
     left: int
     top: int
@@ -30,7 +31,7 @@ class Plan:
     height: int
 
     def scaled(self, x: float, y: float) -> "Plan":
-        """The same of an image that is so many times as wide and as high."""
+        """The same part of an image that is `x` times as wide and `y` times as high."""
         return replace(
             self,
             left=(left := int(self.left * x)),
@@ -42,52 +43,61 @@ class Plan:
 
 @dataclass(frozen=True)
 class Image:
-    """The image that a version method is handed, and gives back changed."""
+    """The recipe that a version method gets and returns. Each call returns a new recipe."""
 
     sizes: tuple[tuple[str, int, int], ...] = ()
     content_type: str | None = None
     only_first_frame: bool = False
-    functions: tuple[FrameFunction, ...] = ()
+    functions: FrameFunctions = ()
 
     def fit(self, width: int, height: int) -> "Image":
-        """Shrink to lie within width × height pixels, keeping the proportions. Never enlarges.
+        """Shrink to fit into width × height pixels, keeping the proportions. Never enlarges.
 
         CarrierWave's `resize_to_limit`.
+
+        Raises:
+          ValueError: a side is less than one pixel.
         """
         return self._sized("fit", width, height)
 
     def fill(self, width: int, height: int) -> "Image":
-        """Shrink and cut off what hangs over, the middle staying, to fill width × height pixels.
+        """Shrink and crop around the centre to fill width × height pixels.
 
-        CarrierWave's `resize_to_fill`. Never enlarges: of a smaller image the largest part of these
-        proportions is taken.
+        CarrierWave's `resize_to_fill`. It never enlarges: of a smaller image it keeps the largest
+        part that has these proportions.
+
+        Raises:
+          ValueError: a side is less than one pixel.
         """
         return self._sized("fill", width, height)
 
     def first_frame(self) -> "Image":
-        """Only the first picture of an animation: a poster."""
+        """Keep only the first frame of an animation: a poster."""
         return replace(self, only_first_frame=True)
 
     def convert(self, format: str) -> "Image":
-        """Another format: `gif`, `png`, `jpeg`, `webp` or `mp4`.
+        """Convert to another format: `gif`, `png`, `jpeg`, `webp` or `mp4`.
 
-        Of an animation, JPEG has one frame. MP4 is for animations without transparency: of anything
-        else there is no such version.
+        An animation becomes a still as JPEG. MP4 is for animations without transparency; the
+        version is not made of any other image.
+
+        Raises:
+          ValueError: there is no such format.
         """
         if format not in FORMATS:
-            raise ValueError(f"no format is called {format!r} (known: {', '.join(FORMATS)})")
+            raise ValueError(f"no format is called {format!r}; choose one of {', '.join(FORMATS)}")
         return replace(self, content_type=FORMATS[format])
 
     def apply(self, function: FrameFunction) -> "Image":
-        """Hand each frame, resized, to a function of yours, and take what it returns.
+        """Call a function of yours with each resized frame, and use the frame that it returns.
 
-        It is given a Pillow image of mode RGB or RGBA, and must keep its size. Of an animation it
-        is given all frames, whole, which takes longer than working on what changes.
+        It gets a Pillow image of mode RGB or RGBA, and must keep its size. It gets the whole
+        picture of every frame of an animation, which takes longer than only what changes.
         """
         return replace(self, functions=(*self.functions, function))
 
     def plan(self, width: int, height: int) -> Plan:
-        """What comes of an image of width × height pixels."""
+        """The plan for an image of width × height pixels."""
         left, top, right, bottom = 0.0, 0.0, float(width), float(height)
         now_width, now_height = right, bottom
         for kind, box_width, box_height in self.sizes:
@@ -109,17 +119,20 @@ class Image:
             max(1, round(now_height)),
         )
 
-    def changes(self, width: int, height: int) -> bool:
-        """Whether anything but the format is to be done to an image of that size."""
+    def changes_pixels(self, width: int, height: int) -> bool:
+        """Whether the recipe crops, resizes or otherwise changes the pixels of such an image."""
         same = Plan(0, 0, width, height, width, height)
         return bool(self.functions) or self.plan(width, height) != same
 
     def _sized(self, kind: str, width: int, height: int) -> "Image":
         if width < 1 or height < 1:
-            raise ValueError(f"a box of {width}×{height} pixels holds no image")
+            raise ValueError(
+                f"an image cannot have {width}×{height} pixels: both sides must be at least 1"
+            )
         return replace(self, sizes=(*self.sizes, (kind, width, height)))
 
 
-def _middle(start: float, end: float, keep: float) -> tuple[float, float]:
-    over = max(0.0, (end - start - keep) / 2)
-    return start + over, end - over
+def _middle(start: float, end: float, length: float) -> tuple[float, float]:
+    """The middle part of a range, of a given length."""
+    margin = max(0.0, (end - start - length) / 2)
+    return start + margin, end - margin

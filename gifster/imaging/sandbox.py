@@ -1,13 +1,13 @@
-"""Doing something to a file from a stranger in a process of its own, with limits.
+"""Call a function in a process of its own, with limits: the sandbox for files from strangers.
 
-A decoder that hangs, explodes or crashes then costs that process and nothing else, and several
-files are worked on at once, which Python's threads would not.
+A decoder that hangs, crashes or takes too much memory then costs only its own process. Several
+files are worked on at the same time, too, which Python's threads cannot do.
 
-Starting Python takes longer than most pictures do. So each process that asks keeps one server
-(`sandbox_server.py`), which has imported what it needs and forks for each piece of work
-(multiprocessing's fork server would import the application's main module). The server is told the
-work over one socket, and the work has a socket of its own for its answers. Whoever asks waits with
-a limit, whichever of these processes stands still.
+Starting Python takes longer than most images. So each process that uses the sandbox keeps one
+server (`sandbox_server`), which has everything imported and forks for each call. (multiprocessing's
+fork server would import the application's main module.) The server gets the calls over one socket;
+each call has another socket for its answers (`sandbox_messages`). The caller's waits have timeouts,
+whichever of these processes is stopped or hangs.
 """
 
 import atexit
@@ -24,143 +24,158 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.sandbox_messages import LENGTH, Begun, Done, Inbox, Item, Limits, Patience
-from gifster.imaging.sandbox_server import end_group
+from gifster.imaging.renamed import aliases
+from gifster.imaging.sandbox_messages import (
+    LENGTH_PREFIX,
+    Finished,
+    Inbox,
+    Limits,
+    Started,
+    Timeout,
+    Yielded,
+)
+from gifster.imaging.sandbox_server import kill_group
 
-__all__ = ["LIMITS", "Limits", "OutOfTime", "ProcessLost", "run_apart"]
+__all__ = ["LIMITS", "Limits", "OutOfTime", "ProcessLost", "run_sandboxed"]
 
 LIMITS = Limits()
-#: How long the server may take to begin; a new one has Python to start before (seconds).
+#: How long the server may take to start a call; a new server has to start Python first (seconds).
 START_S = 20.0
-#: How much longer than the work's own time its answer is waited for (seconds).
+#: How long after the call's own time limit the caller still waits for an answer (seconds).
 GRACE_S = 5.0
-#: How a process ends that was made to crash.
+#: The signals of a crash.
 _CRASHED = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 
 
 class OutOfTime(Unreadable):
-    """It took more time than it may."""
+    """The call took longer than its limits allow."""
 
 
 class ProcessLost(RuntimeError):
-    """The process was ended from outside, was stopped, or could not be started. It is no fault of
-    the file."""
+    """The process was killed from outside, was stopped (SIGSTOP), or could not be started.
+
+    It is not the fault of the file.
+    """
 
 
-def run_apart(
+def run_sandboxed(
     function: Callable[..., Any], *arguments: Any, limits: Limits = LIMITS
 ) -> Generator[Any, None, Any]:
-    """Call a function in a process of its own, with limits. To be used with `yield from`.
+    """Call a function in a process of its own, with limits. Use it with `yield from`.
 
-    The answer comes within `limits.wall_s` seconds and a little (`START_S`, `GRACE_S`), in which
-    the caller waits. The time between two waits is the caller's own.
+    The call ends within `limits.wall_s` seconds of waiting, plus `START_S` and `GRACE_S`. Time that
+    the caller spends between two items does not count.
 
     Parameters:
-      function: of a module that imports nothing of an application. It may be a generator.
-      arguments: what it is called with; like what it yields and returns, they must be picklable.
+      function: a function or generator function of a module that imports no application.
+      arguments: its arguments. They must be picklable, like the values that it yields and returns.
+      limits: what the process may use.
 
     Returns:
-      a generator that yields, as soon as it is there, what the function yields, and returns what it
-      returns. Closing it ends the process.
+      a generator that yields each value that the function yields, as soon as it does, and returns
+      the value that the function returns. Closing it kills the process.
 
     Raises:
-      Unreadable: it took too much memory or time, or its process crashed.
-      ProcessLost: its process was ended from outside, was stopped, or could not be started.
-      whatever the function raises.
+      Unreadable: the call took too much memory, disk space or time, or the process crashed.
+      ProcessLost: the process was killed from outside, was stopped, or could not be started.
+      any error that the function raises.
     """
-    done = yield from _answers(pickle.dumps((limits, function, arguments)), limits)
-    if done.out_of_time and done.stopped:
-        raise ProcessLost("the process for images was stopped until its time was over")
-    if done.out_of_time or done.signal == signal.SIGXCPU:
-        most = limits.wall_s if done.out_of_time else limits.cpu_s
-        raise OutOfTime(f"The image took more than {most} seconds to be decoded.")
-    if done.signal in _CRASHED:
+    finished = yield from _exchange(pickle.dumps((limits, function, arguments)), limits)
+    if finished.out_of_time and finished.stopped:
+        raise ProcessLost("the image process was stopped (SIGSTOP) until its time was over")
+    if finished.out_of_time or finished.signal == signal.SIGXCPU:
+        seconds = limits.wall_s if finished.out_of_time else limits.cpu_s
+        raise OutOfTime(f"Decoding the image took more than {seconds} seconds.")
+    if finished.signal in _CRASHED:
         raise Unreadable("The image is damaged: it crashes the decoder.")
-    if done.signal:
-        raise ProcessLost(f"the process for images was ended by signal {done.signal}")
-    if isinstance(done.error, MemoryError):
-        raise Unreadable("The image takes too much memory to be decoded.") from done.error
-    if isinstance(done.error, OSError) and done.error.errno == errno.EFBIG:
-        raise Unreadable("The image takes too much space to be decoded.") from done.error
-    if done.error is not None:
-        raise done.error
-    return done.result
+    if finished.signal:
+        raise ProcessLost(f"the image process was killed by signal {finished.signal}")
+    if isinstance(finished.error, MemoryError):
+        raise Unreadable("Decoding the image takes too much memory.") from finished.error
+    if isinstance(finished.error, OSError) and finished.error.errno == errno.EFBIG:
+        raise Unreadable("Decoding the image takes too much disk space.") from finished.error
+    if finished.error is not None:
+        raise finished.error
+    return finished.result
 
 
-def _answers(request: bytes, limits: Limits) -> Generator[Any, None, Done]:
-    """Yield what the work has ready, and return how it ended; leave no process of it behind."""
+def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:
+    """Yield the values of a call, and return how it ended. No process of it is left behind."""
     mine, theirs = socket.socketpair()
     with mine:
         with theirs:
             try:
-                server = _servers.one()
+                server = _current.server()
                 server.send(request, theirs)
             except OSError as error:
-                raise ProcessLost(f"no process for images could be started: {error}") from error
+                raise ProcessLost(f"no image process could be started: {error}") from error
         inbox, group = Inbox(mine.fileno()), 0
-        patience = Patience(START_S)
+        timeout = Timeout(START_S)
         try:
             while not inbox.ended:
-                message = inbox.take(patience)
-                told = pickle.loads(message) if message is not None else None  # noqa: S301 our own
-                if isinstance(told, Begun):
-                    if not group:  # it is told twice, by server and attendant
-                        group, patience = told.group, Patience(limits.wall_s + GRACE_S)
-                elif isinstance(told, Item):
-                    yield told.content
-                elif isinstance(told, Done):
+                message = inbox.receive(timeout)
+                answer = pickle.loads(message) if message is not None else None  # noqa: S301 our own
+                if isinstance(answer, Started):
+                    if not group:  # it comes twice, from server and monitor
+                        group, timeout = answer.group, Timeout(limits.wall_s + GRACE_S)
+                elif isinstance(answer, Yielded):
+                    yield answer.value
+                elif isinstance(answer, Finished):
                     group = 0
-                    return told
-                elif patience.is_over:
+                    return answer
+                elif timeout.is_over:
                     if not group:
                         server.kill()
-                    raise ProcessLost("the process for images stands still")
-            raise ProcessLost("the process for images was ended from outside")
+                    raise ProcessLost(
+                        f"the image process did not answer for {timeout.seconds:g} seconds"
+                    )
+            raise ProcessLost("the image process was killed from outside")
         finally:
             if group:
-                end_group(group)
+                kill_group(group)
 
 
 class _Server:
-    """The process that forks, and the socket on which it is told to."""
+    """A server process, and the socket over which it gets its calls."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(START_S)  # a server that is stopped reads nothing
+        self._socket.settimeout(START_S)  # a stopped server reads nothing
         path = os.pathsep.join(path or os.getcwd() for path in sys.path)
         code = f"from {__name__}_server import serve; serve({theirs.fileno()})"
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 ourselves
-                [sys.executable, "-P", "-c", code],  # -P: only what we have, too
+                [sys.executable, "-P", "-c", code],  # -P: no module from the working directory
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for whoever asked
+                start_new_session=True,  # a Ctrl-C is for this process
                 env=os.environ | {"PYTHONPATH": path},
             )
 
     @property
-    def is_there(self) -> bool:
-        """Whether it can be used: it lives, and was not left behind by a fork."""
+    def is_usable(self) -> bool:
+        """Whether it runs, and was started by this process rather than before a fork."""
         return self.pid == os.getpid() and self._process.poll() is None
 
     def send(self, content: bytes, answer: socket.socket) -> None:
-        """Have something done, and the answer written to a socket.
+        """Send a call, and the socket for its answers.
 
         Raises:
-          OSError: the server cannot be told. It is ended, as it may have read one half.
+          OSError: the server does not accept it. The server is killed then, as it may have read
+            half of the call.
         """
         try:
             with self._lock:
-                socket.send_fds(self._socket, [LENGTH.pack(len(content))], [answer.fileno()])
+                socket.send_fds(self._socket, [LENGTH_PREFIX.pack(len(content))], [answer.fileno()])
                 self._socket.sendall(content)
         except OSError:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """End it, and what it has begun."""
+        """End the server and all its calls."""
         self._socket.close()
         if self.pid == os.getpid():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -168,25 +183,25 @@ class _Server:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, also if it is stopped. What it has begun goes on."""
+        """Kill the server, even if it is stopped. Its calls go on."""
         if self.pid == os.getpid() and self._process.poll() is None:
-            end_group(self._process.pid)
+            kill_group(self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
 
 
-class _Servers:
-    """The server of this process, started when it is first needed, and again when it has died."""
+class _CurrentServer:
+    """The server of this process, started at the first call, and again after it died."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: _Server | None = None
         atexit.register(self._stop)
 
-    def one(self) -> _Server:
-        """The server; a new one if there is none that lives."""
+    def server(self) -> _Server:
+        """The server; a new one if none is running."""
         with self._lock:
-            if self._running is None or not self._running.is_there:
+            if self._running is None or not self._running.is_usable:
                 self._running = _Server()
             return self._running
 
@@ -195,4 +210,6 @@ class _Servers:
             self._running.stop()
 
 
-_servers = _Servers()
+_current = _CurrentServer()
+
+__getattr__ = aliases(__name__, {"run_apart": "gifster.imaging.sandbox.run_sandboxed"})

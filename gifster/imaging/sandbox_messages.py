@@ -1,8 +1,7 @@
-"""What `sandbox.py` and its server say to each other, and how long each waits for the other.
+"""The messages between `sandbox` and `sandbox_server`, and the timeouts of both.
 
-A message is a pickled object with its length before it. Nobody waits for one without a limit: the
-process that is to write it may be stopped, and a stopped process says nothing, not even that its
-time is over.
+A message is a pickled object with its length before it. Every wait has a timeout, because a process
+that is stopped (SIGSTOP) sends nothing, not even that its time is over.
 """
 
 import os
@@ -12,15 +11,21 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-LENGTH = struct.Struct("!I")
-#: How long one wait lasts at most before the waiter looks around (seconds).
+LENGTH_PREFIX = struct.Struct("!I")
+#: The longest single wait, after which the waiter checks on the other process (seconds).
 TICK_S = 1.0
 
 
 class Limits(NamedTuple):
-    """What one piece of work may take: memory of its own, which with the program's makes 300 MB;
-    address space, which comes to more; space for a file (bytes); CPU and wall-clock time (s). And
-    how much the web server and other jobs come first (see nice(2))."""
+    """What one call in a sandbox may use.
+
+    Attributes:
+      memory_bytes: data; with Python and its libraries the process has 300 MB then.
+      address_bytes: address space, of which a process uses more than memory.
+      disk_bytes: the size of a file that it writes.
+      cpu_s, wall_s: CPU and wall-clock time (seconds).
+      nice: how far it lets other processes go first (see nice(2)).
+    """
 
     memory_bytes: int = 264 * 2**20
     address_bytes: int = 2**30
@@ -30,21 +35,21 @@ class Limits(NamedTuple):
     nice: int = 10
 
 
-class Begun(NamedTuple):
-    """The server has forked a process for the work, which leads a group of this id."""
+class Started(NamedTuple):
+    """The call runs in a process group with this id."""
 
     group: int
 
 
-class Item(NamedTuple):
-    """Something that a piece of work has ready before its end."""
+class Yielded(NamedTuple):
+    """The function is a generator, and has yielded this."""
 
-    content: Any
+    value: Any
 
 
-class Done(NamedTuple):
-    """How a piece of work ended: with a result, an error, a signal, or because its time was over.
-    `stopped` tells that the process was stopped for some of that time."""
+class Finished(NamedTuple):
+    """The call has ended: with a result, an error, a signal or a timeout. `stopped` tells whether
+    the process was stopped (SIGSTOP) for some of that time."""
 
     result: Any = None
     error: BaseException | None = None
@@ -53,26 +58,27 @@ class Done(NamedTuple):
     stopped: bool = False
 
 
-class Patience:
-    """How long somebody waits in all, in seconds of which they were awake.
+class Timeout:
+    """A timeout for several waits together (seconds), which counts only time awake.
 
-    One wait counts for two ticks at most. When the whole machine, container or process stood still,
-    the time of that is nobody's fault and counts for nothing.
+    One wait counts for two ticks at most. So the timeout does not pass while the whole machine,
+    container or process is suspended.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._left = seconds
+        self.seconds = self._left = seconds
 
     @property
     def is_over(self) -> bool:
-        """Whether there is none left."""
+        """Whether the time is over."""
         return self._left <= 0
 
     def wait(self, fd: int) -> bool:
-        """Wait for something to read, for a tick at most.
+        """Wait up to a tick for something to read.
 
         Returns:
-          whether there is something. What is there already is seen even if no patience is left.
+          whether there is something to read. Data that is there already is found even after the
+          time is over.
         """
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -83,47 +89,47 @@ class Patience:
 
 
 class Inbox:
-    """The messages that come from a file descriptor, read as they come."""
+    """Receives messages from a file descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._read = bytearray()
-        #: Whether the other side has closed it, or died.
+        self._received = bytearray()
+        #: Whether the sender has closed it or died.
         self.ended = False
 
-    def take(self, patience: Patience) -> bytes | None:
+    def receive(self, timeout: Timeout) -> bytes | None:
         """The next message, still pickled.
 
         Returns:
-          None if it has not come within a tick, or before the end.
+          None if no message came within a tick, or the sender has ended.
         """
-        message = self._whole()
-        if message is None and not self.ended and patience.wait(self._fd):
+        message = self._complete()
+        if message is None and not self.ended and timeout.wait(self._fd):
             piece = os.read(self._fd, 65536)
-            self._read += piece
+            self._received += piece
             self.ended = not piece
-            message = self._whole()
+            message = self._complete()
         return message
 
-    def _whole(self) -> bytes | None:
-        if len(self._read) < LENGTH.size:
+    def _complete(self) -> bytes | None:
+        if len(self._received) < LENGTH_PREFIX.size:
             return None
-        (length,) = LENGTH.unpack_from(self._read)
-        end = LENGTH.size + length
-        if len(self._read) < end:
+        (length,) = LENGTH_PREFIX.unpack_from(self._received)
+        end = LENGTH_PREFIX.size + length
+        if len(self._received) < end:
             return None
-        message = bytes(self._read[LENGTH.size : end])
-        del self._read[:end]
+        message = bytes(self._received[LENGTH_PREFIX.size : end])
+        del self._received[:end]
         return message
 
 
-def tell(fd: int, message: Any) -> None:
-    """Write a message."""
-    pass_on(fd, pickle.dumps(message))
+def send(fd: int, message: Any) -> None:
+    """Send a message."""
+    send_pickled(fd, pickle.dumps(message))
 
 
-def pass_on(fd: int, content: bytes) -> None:
-    """Write a message that is pickled already."""
-    rest = memoryview(LENGTH.pack(len(content)) + content)
+def send_pickled(fd: int, content: bytes) -> None:
+    """Send a message that is already pickled."""
+    rest = memoryview(LENGTH_PREFIX.pack(len(content)) + content)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -1,4 +1,4 @@
-"""Animated WebP, encoded by libwebp, which Pillow has."""
+"""Write animated WebP by libwebp, which comes with Pillow."""
 
 import io
 from pathlib import Path
@@ -6,36 +6,37 @@ from typing import IO
 
 import PIL.Image
 
-from gifster.imaging.parts import Play
-from gifster.imaging.sequence import Sequence
+from gifster.imaging.frame_sequence import FrameSequence
+from gifster.imaging.patches import Track
 
-#: Of 100; and how much time the encoder takes, of 6.
+#: Quality of 100; the encoder's effort, of 6.
 _QUALITY, _METHOD = 75, 0
-#: So much of an animation, and so many frames at least, tell whether it is worth the time.
-_SAMPLE, _LEAST_FRAMES = 1 / 8, 4
-#: Transparency costs more bytes than colours, as it is kept without loss. So it has four steps.
+#: This part of an animation, and at least so many frames, predict the size of the whole.
+_SAMPLE, _MIN_SAMPLED_FRAMES = 1 / 8, 4
+#: WebP keeps transparency without loss, which costs more bytes than the colours. So alpha is
+#: rounded to multiples of this: four levels.
 _ALPHA_STEP = 85
-_ALPHAS = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
+_ROUNDED_ALPHA = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
 
 
-def promises(play: Play, grown: list[int]) -> bool:
-    """Whether it looks as if the WebP would be smaller than a GIF: from the first frames of both.
+def is_likely_smaller(track: Track, gif_bytes: list[int]) -> bool:
+    """Whether the WebP is likely to be smaller than a GIF, judging by their first frames.
 
     Parameters:
-      grown: the bytes of the GIF after each frame.
+      gif_bytes: the size of the GIF after each frame.
     """
-    count = max(_LEAST_FRAMES, round(len(grown) * _SAMPLE))
-    if count >= len(grown):
+    count = max(_MIN_SAMPLED_FRAMES, round(len(gif_bytes) * _SAMPLE))
+    if count >= len(gif_bytes):
         return True
-    start = io.BytesIO()
-    write(start, play.begin(count), 0)
-    return start.tell() < grown[count - 1]
+    sample = io.BytesIO()
+    write(sample, track.first(count), 0)
+    return sample.tell() < gif_bytes[count - 1]
 
 
-def write(target: Path | IO[bytes], play: Play, loop: int) -> None:
-    """Write an animated WebP; `loop` is how often it plays, 0 for ever."""
-    delays = play.delays_ms
-    sequence = Sequence(map(_with_few_alphas, play.pictures()), len(delays))
+def write(target: Path | IO[bytes], track: Track, loop: int) -> None:
+    """Write an animated WebP that plays `loop` times, or forever if that is 0."""
+    delays = track.delays_ms
+    sequence = FrameSequence(map(_with_rounded_alpha, track.pictures()), len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(
         target, "WEBP", save_all=True, duration=delays, loop=loop,
@@ -43,8 +44,8 @@ def write(target: Path | IO[bytes], play: Play, loop: int) -> None:
     )  # fmt: skip
 
 
-def _with_few_alphas(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _with_rounded_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
     if picture.mode == "RGBA":
         picture = picture.copy()
-        picture.putalpha(picture.getchannel("A").point(_ALPHAS))
+        picture.putalpha(picture.getchannel("A").point(_ROUNDED_ALPHA))
     return picture

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gifster import imaging
-from gifster.imaging.fingerprint import Looks
+from gifster.imaging.fingerprint import Fingerprint
 from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.recipe import Image
 from gifster.uploads.errors import imaging_errors_translated
@@ -34,7 +34,7 @@ class ProcessedFile:
     #: The name of the storage where it stays.
     storage: str
     #: How the original looks from afar, if it is an image, and versions of it have been made.
-    looks: Looks | None = None
+    fingerprint: Fingerprint | None = None
     #: The hash of its content, in hexadecimal, where that is known already.
     known_sha256: str = ""
 
@@ -96,9 +96,9 @@ class Making:
         #: The versions by their paths, those that are later last; and what is made of what.
         self._versions: dict[Path, Version] = {}
         self._recipes: dict[Path, Image] = {}
-        self._looks: Looks | None = None
+        self._fingerprint: Fingerprint | None = None
         self._done: dict[Path, ProcessedFile] = {}
-        self._rendering: Generator[Looks | Path, None, None] | None = None
+        self._rendering: Generator[Fingerprint | Path, None, None] | None = None
 
     def plan(self, steps: bool, names: Collection[str] | None) -> None:
         """See what is to be made."""
@@ -137,7 +137,7 @@ class Making:
         """All files but the versions that are later; None if there is none that is."""
         later = {path for path, version in self._versions.items() if version.later}
         first = set(self._recipes) - later
-        while later and not (first <= set(self._done) and self._looks is not None):
+        while later and not (first <= set(self._done) and self._fingerprint is not None):
             if not self._go_on():
                 return None  # one of the first cannot be made in its format
         return self._files(self._done.values()) if later else None
@@ -156,8 +156,8 @@ class Making:
     def _go_on(self) -> bool:
         with imaging_errors_translated():
             made = next(self._rendering, None) if self._rendering is not None else None
-            if isinstance(made, Looks):
-                self._looks = made
+            if isinstance(made, Fingerprint):
+                self._fingerprint = made
             elif made is not None:
                 storage = self._versions[made].storage if made in self._versions else None
                 storage = storage or self._uploader.storage
@@ -172,4 +172,4 @@ class Making:
     def _files(self, done: Iterable[ProcessedFile]) -> list[ProcessedFile]:
         original = self._done.get(self._original, self._source)
         versions = [file for file in done if file.path in self._versions]
-        return [*versions, replace(original, looks=self._looks)]
+        return [*versions, replace(original, fingerprint=self._fingerprint)]

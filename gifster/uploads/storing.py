@@ -54,7 +54,7 @@ def plan(
     if len({(version.storage, version.key) for version in versions.values()}) < len(files):
         raise ValueError(f"{type(uploader).__name__}.filename() gives two files the same name")
     original, file = versions.pop(ORIGINAL), files[-1]
-    looks = file.looks
+    fingerprint = file.fingerprint
     return StoredFile(
         storage=original.storage,
         key=original.key,
@@ -68,9 +68,9 @@ def plan(
         duration_ms=file.info.duration_ms,
         loop=file.info.loop,
         versions=versions,
-        color=None if looks is None else looks.color,
-        thumbhash=None if looks is None else looks.thumbhash,
-        dhash=None if looks is None else looks.dhash,
+        color=None if fingerprint is None else fingerprint.color,
+        thumbhash=None if fingerprint is None else fingerprint.thumbhash,
+        dhash=None if fingerprint is None else fingerprint.dhash,
         source=upload.key if isinstance(upload, CachedFile) else upload.source,
         position=upload.position,
     )

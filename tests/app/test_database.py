@@ -14,7 +14,7 @@ from gifster.jobs import TABLES
 from tests.conftest import new_postgresql
 
 MODELS = [
-    models.User, models.Token, models.Gif, models.Likeness, models.Tag, models.GifTag,
+    models.User, models.Token, models.Gif, models.FingerprintPart, models.Tag, models.GifTag,
     models.Finding, models.DamagedFile, models.FileCheck, models.WriteProbe, models.KeptUpload,
     *TABLES,
 ]  # fmt: skip
@@ -65,13 +65,13 @@ def test_a_library_of_the_first_release_loses_nothing(database_url: str):
     # When it is brought up to date
     assert database.migrate() == ALL[1:]
 
-    # I expect it to be whole, and to know what each upload weighs and looks like
+    # I expect it to be whole, and to know the size and the fingerprint of each upload
     with db.connection_context():
         known = db.execute_sql("SELECT id, bytes, sha256 FROM gif ORDER BY id").fetchall()
-        looks = db.execute_sql("SELECT gif_id, quarter FROM likeness ORDER BY quarter").fetchall()
+        parts = db.execute_sql("SELECT gif_id, quarter FROM likeness ORDER BY quarter").fetchall()
         tagged = db.execute_sql("SELECT gif_id, tag_id FROM gif_tag").fetchall()
     assert known == [("failed", 0, None), ("stored", 7, "5a"), ("waiting", 9, "9a")]
-    assert looks == [("stored", quarter) for quarter in models.quarters("0001000200030004")]
+    assert parts == [("stored", part) for part in models.fingerprint_parts("0001000200030004")]
     assert tagged == [("stored", 1)]
     db.obj.close_all()
 

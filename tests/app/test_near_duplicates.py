@@ -7,7 +7,7 @@ from typing import Any
 
 import PIL.Image
 
-from gifster.app.models import quarters
+from gifster.app.models import fingerprint_parts
 from gifster.uploads import placeholder
 from tests import images
 from tests.stack import Stack
@@ -103,7 +103,7 @@ def test_hashes_that_differ_in_three_bits_have_a_quarter_in_common():
         other = bits
         for at in chance.sample(range(1, 64), 3):
             other ^= 1 << at
-        assert set(quarters(f"{bits:016x}")) & set(quarters(f"{other:016x}"))
+        assert set(fingerprint_parts(f"{bits:016x}")) & set(fingerprint_parts(f"{other:016x}"))
 
 
 def test_a_placeholder_is_a_small_picture_of_what_has_no_transparency(stack: Stack):

@@ -12,12 +12,11 @@ import PIL.ImageDraw
 import pytest
 from PIL import ImageChops, ImageStat
 
-from gifster.imaging import animation, make, parts
+from gifster.imaging import Image, animation, patches, render_unsandboxed
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.probe import probe
 from gifster.imaging.reader import Reader
-from gifster.uploads import Image
 from tests import images
 
 SIZE, HALF = (200, 140), (100, 70)
@@ -143,7 +142,7 @@ def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest
 
     recipes = {tmp_path / f"{w}": Image().fit(w, h) for w, h in boxes}
     recipes[tmp_path / "webp"] = Image().fit(100, 100).convert("webp")
-    list(make(source, probe(source), recipes, Image()))
+    list(render_unsandboxed(source, probe(source), recipes, Image()))
 
     assert len(decodings) == 1
     for width, _ in boxes:
@@ -153,16 +152,16 @@ def test_all_versions_come_from_one_decoding(tmp_path: Path, monkeypatch: pytest
 
 def test_a_long_animation_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Given one that is longer than what may be kept
-    monkeypatch.setattr(parts, "_HOLD_BYTES", 50_000)
+    monkeypatch.setattr(patches, "_MEMORY_BYTES", 50_000)
     made = drawn(5)
     source, target, other = (tmp_path / name for name in ("source", "target", "other"))
     source.write_bytes(made.content)
 
-    list(make(source, probe(source), {target: Image().fit(*HALF)}, Image()))
+    list(render_unsandboxed(source, probe(source), {target: Image().fit(*HALF)}, Image()))
 
     # I expect it to be the same
     monkeypatch.undo()
-    list(make(source, probe(source), {other: Image().fit(*HALF)}, Image()))
+    list(render_unsandboxed(source, probe(source), {other: Image().fit(*HALF)}, Image()))
     assert target.read_bytes() == other.read_bytes()
 
 
@@ -180,8 +179,8 @@ def test_what_has_many_bytes_for_what_it_shows_is_made_less_exact(
     noisy[0].save(source, "GIF", save_all=True, append_images=noisy[1:], duration=50)
 
     def size(share: float) -> int:
-        monkeypatch.setattr(animation, "_SHARE", share)
-        list(make(source, probe(source), {target: Image().fit(*HALF)}, Image()))
+        monkeypatch.setattr(animation, "_BUDGET_FACTOR", share)
+        list(render_unsandboxed(source, probe(source), {target: Image().fit(*HALF)}, Image()))
         return target.stat().st_size
 
     exact = size(1e9)

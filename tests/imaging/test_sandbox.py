@@ -1,4 +1,4 @@
-"""Work on files of strangers, in processes of their own: what goes wrong there stays there."""
+"""Calls in the sandbox: what goes wrong there stays there."""
 
 import os
 import signal
@@ -21,9 +21,9 @@ from gifster.imaging.sandbox import Limits
 from tests.machine import eventually
 
 
-def run_apart(*arguments: Any, **options: Any) -> Any:
-    """What comes of it, when it is done."""
-    generator = sandbox.run_apart(*arguments, **options)
+def run_sandboxed(*arguments: Any, **options: Any) -> Any:
+    """Call a function in the sandbox, and return its result."""
+    generator = sandbox.run_sandboxed(*arguments, **options)
     while True:
         try:
             next(generator)
@@ -71,8 +71,8 @@ def meet(mine: Path, other: Path) -> None:
         time.sleep(0.01)
 
 
-def test_it_is_done_elsewhere_and_with_less_priority():
-    number, pid, nice = run_apart(answer, 7)
+def test_a_call_runs_in_another_process_with_lower_priority():
+    number, pid, nice = run_sandboxed(answer, 7)
 
     assert number == 7
     assert pid != os.getpid()
@@ -84,81 +84,81 @@ def test_it_is_done_elsewhere_and_with_less_priority():
     [
         (crash, sandbox.LIMITS, "crashes the decoder"),
         (explode, sandbox.LIMITS, "too much memory"),
-        (fill_the_disk, Limits(disk_bytes=2**20), "too much space"),
+        (fill_the_disk, Limits(disk_bytes=2**20), "too much disk space"),
         (spin, Limits(cpu_s=1), "more than 1 seconds"),
         (hang, Limits(wall_s=1), "more than 1 seconds"),
     ],
 )
 def test_a_file_that_goes_over_the_limits_is_unreadable(work, limits: Limits, reason: str):
     with pytest.raises(Unreadable, match=reason):
-        run_apart(work, limits=limits)
+        run_sandboxed(work, limits=limits)
 
-    assert run_apart(answer, 1)[0] == 1
+    assert run_sandboxed(answer, 1)[0] == 1
 
 
-def test_what_is_raised_there_is_raised_here():
+def test_errors_of_the_function_reach_the_caller():
     with pytest.raises(Unreadable, match="because"):
-        run_apart(fail, "because")
+        run_sandboxed(fail, "because")
 
 
-def test_what_others_end_is_not_the_fault_of_the_file():
+def test_a_process_killed_from_outside_is_not_the_fault_of_the_file():
     with pytest.raises(RuntimeError, match="signal 9"):
-        run_apart(be_killed)
+        run_sandboxed(be_killed)
 
 
-def test_several_are_worked_on_at_once(tmp_path: Path):
+def test_several_calls_run_at_once(tmp_path: Path):
     one, other = tmp_path / "one", tmp_path / "other"
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(run_apart, meet, one, other)
-        second = threads.submit(run_apart, meet, other, one)
+        first = threads.submit(run_sandboxed, meet, one, other)
+        second = threads.submit(run_sandboxed, meet, other, one)
 
         first.result(20)
         second.result(20)
 
 
-def test_a_server_that_was_killed_is_started_anew():
-    run_apart(answer, 1)
-    server = sandbox._servers.one()._process
+def test_a_killed_server_is_replaced():
+    run_sandboxed(answer, 1)
+    server = sandbox._current.server()._process
     server.kill()
     server.wait(10)
 
-    assert run_apart(answer, 2)[0] == 2
+    assert run_sandboxed(answer, 2)[0] == 2
 
 
-def test_nothing_is_imported_from_where_it_happens_to_be(
+def test_no_module_of_the_working_directory_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "PIL.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sandbox, "_servers", sandbox._Servers())
+    monkeypatch.setattr(sandbox, "_current", sandbox._CurrentServer())
 
-    assert run_apart(answer, 1)[0] == 1
+    assert run_sandboxed(answer, 1)[0] == 1
 
 
-def test_nothing_stays_when_who_asked_is_killed():
-    # Given a process in the middle of asking
+def test_no_process_stays_when_the_caller_is_killed():
+    # Given a process in the middle of a call
     source = (
         "from gifster.imaging import sandbox; from tests.imaging.test_sandbox import *\n"
-        "run_apart(answer, 1); print(sandbox._servers.one()._process.pid, flush=True)\n"
-        "run_apart(hang, limits=Limits(wall_s=3))"
+        "run_sandboxed(answer, 1); print(sandbox._current.server()._process.pid, flush=True)\n"
+        "run_sandboxed(hang, limits=Limits(wall_s=3))"
     )
-    asking = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
-    server = psutil.Process(int(asking.stdout.readline()))
+    caller = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    server = psutil.Process(int(caller.stdout.readline()))
     eventually(lambda: len(server.children(recursive=True)) == 2)
-    family = [server, *server.children(recursive=True)]
-    asking.kill()
-    asking.wait(10)
+    process_group = [server, *server.children(recursive=True)]
+    caller.kill()
+    caller.wait(10)
 
-    eventually(lambda: not any(process.is_running() for process in family))
-    asking.stdout.close()
+    eventually(lambda: not any(process.is_running() for process in process_group))
+    caller.stdout.close()
 
 
-def test_the_server_ends_when_who_asked_dies_while_asking():
-    # Given the head of a request, and half of what it says would follow
+def test_the_server_exits_when_the_caller_dies_in_the_middle_of_sending():
+    # Given the length of a call, and half of its content
     server = sandbox._Server()
     mine, theirs = socket.socketpair()
     with mine, theirs:
-        socket.send_fds(server._socket, [sandbox.LENGTH.pack(100)], [theirs.fileno()])
+        socket.send_fds(server._socket, [sandbox.LENGTH_PREFIX.pack(100)], [theirs.fileno()])
         server._socket.sendall(bytes(50))
 
     server._socket.close()

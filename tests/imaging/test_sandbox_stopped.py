@@ -1,5 +1,5 @@
-"""Processes for pictures that stand still, stopped by somebody or hung: who asked has an answer all
-the same, nobody is left behind, and the next picture is worked on."""
+"""Sandbox processes that are stopped (SIGSTOP) or hang: the caller gets an answer all the same, no
+process is left behind, and the next call works."""
 
 import os
 import signal
@@ -15,47 +15,46 @@ import pytest
 
 from gifster.imaging import sandbox
 from gifster.imaging.sandbox import Limits, ProcessLost
-from tests.imaging.test_sandbox import answer, hang, run_apart
+from tests.imaging.test_sandbox import answer, hang, run_sandboxed
 from tests.machine import eventually
 
 Asked = Callable[..., Future[object]]
 
 
 @pytest.fixture(autouse=True)
-def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "GRACE_S", 1.0)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """The server has a second to begin, until this is called."""
+def short_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """The server has a second to start a call, until this is called."""
     with monkeypatch.context() as patch:
         patch.setattr(sandbox, "START_S", 1.0)
         yield patch.undo
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
-    """A server of the test's own, whose processes are all gone afterwards."""
-    monkeypatch.setattr(sandbox, "_servers", sandbox._Servers())
-    run_apart(answer, 1)
-    found = psutil.Process(sandbox._servers.one()._process.pid)
+def server() -> psutil.Process:
+    """The server of this process, without any calls. A test that kills it makes the next start
+    another."""
+    run_sandboxed(answer, 1)
+    found = psutil.Process(sandbox._current.server()._process.pid)
     eventually(lambda: found.children() == [])
-    yield found
-    sandbox._servers._stop()
+    return found
 
 
 @pytest.fixture
 def ask() -> Asked:
-    """Asks in a thread, which nobody waits for at the end if it never has an answer."""
+    """Calls in a thread. The test does not wait for it if the call never ends."""
 
     def asked(*arguments: object, **options: object) -> Future[object]:
         future: Future[object] = Future()
 
         def work() -> None:
             try:
-                future.set_result(run_apart(*arguments, **options))
-            except Exception as error:  # noqa: BLE001 it is the answer
+                future.set_result(run_sandboxed(*arguments, **options))
+            except Exception as error:  # noqa: BLE001 the test raises it
                 future.set_exception(error)
 
         threading.Thread(target=work, daemon=True).start()
@@ -64,8 +63,8 @@ def ask() -> Asked:
     return asked
 
 
-def family(server: psutil.Process) -> list[psutil.Process]:
-    """The processes of one piece of work: the one that attends, and its child."""
+def process_group(server: psutil.Process) -> list[psutil.Process]:
+    """The processes of one call: the monitor and its child."""
     return eventually(lambda: len(found := server.children(recursive=True)) == 2 and found)
 
 
@@ -77,7 +76,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 @pytest.fixture
 def stop() -> Iterator[Callable[[psutil.Process], None]]:
-    """Stops processes, until the test is over."""
+    """Stops processes until the test is over."""
     stopped: list[psutil.Process] = []
 
     def stop(process: psutil.Process) -> None:
@@ -90,50 +89,50 @@ def stop() -> Iterator[Callable[[psutil.Process], None]]:
             process.resume()
 
 
-@pytest.mark.parametrize("who", ["child", "attendant", "both"])
-def test_a_process_that_is_stopped_is_no_fault_of_the_file(server, ask, stop, who: str):
+@pytest.mark.parametrize("who", ["child", "monitor", "both"])
+def test_a_process_that_is_stopped_is_not_the_fault_of_the_file(server, ask, stop, who: str):
     asked = ask(hang, limits=Limits(wall_s=1))
-    attendant, child = work = family(server)
-    for process in {"child": [child], "attendant": [attendant], "both": work}[who]:
+    monitor, child = work = process_group(server)
+    for process in {"child": [child], "monitor": [monitor], "both": work}[who]:
         stop(process)
 
     with pytest.raises(ProcessLost):
         asked.result(10)
 
     eventually(lambda: all_gone(work), within=5)
-    assert run_apart(answer, 2)[0] == 2
+    assert run_sandboxed(answer, 2)[0] == 2
 
 
-def test_a_process_that_was_stopped_for_a_while_is_no_fault_of_the_file(server, ask, stop):
+def test_a_process_that_was_stopped_for_a_while_is_not_the_fault_of_the_file(server, ask, stop):
     asked = ask(hang, limits=Limits(wall_s=2))
-    _, child = family(server)
+    _, child = process_group(server)
     stop(child)
     eventually(lambda: child.status() == psutil.STATUS_STOPPED)
-    threading.Event().wait(1.2)  # the attendant looks every second
+    threading.Event().wait(1.2)  # the monitor checks every second
     child.resume()
 
     with pytest.raises(ProcessLost):
         asked.result(10)
 
 
-def test_a_server_that_is_stopped_is_replaced(server, ask, stop, impatient):
+def test_a_server_that_is_stopped_is_replaced(server, ask, stop, short_start):
     stop(server)
 
-    # Two ask it: neither waits for ever
+    # Two callers get an answer
     first, second = ask(answer, 1), ask(answer, 2)
     for asked in (first, second):
         with pytest.raises(ProcessLost):
             asked.result(10)
 
-    impatient()
-    assert run_apart(answer, 3)[0] == 3
-    assert sandbox._servers.one()._process.pid != server.pid
+    short_start()
+    assert run_sandboxed(answer, 3)[0] == 3
+    assert sandbox._current.server()._process.pid != server.pid
     eventually(lambda: all_gone([server]), within=5)
 
 
-def test_a_server_whose_socket_is_full_is_replaced(server, ask, stop, impatient):
+def test_a_server_whose_socket_is_full_is_replaced(server, ask, stop, short_start):
     stop(server)
-    theirs = sandbox._servers.one()._socket
+    theirs = sandbox._current.server()._socket
     theirs.setblocking(False)
     with suppress(BlockingIOError):
         while True:
@@ -143,16 +142,16 @@ def test_a_server_whose_socket_is_full_is_replaced(server, ask, stop, impatient)
     with pytest.raises(ProcessLost):
         ask(answer, 1).result(10)
 
-    impatient()
-    assert run_apart(answer, 2)[0] == 2
+    short_start()
+    assert run_sandboxed(answer, 2)[0] == 2
 
 
-def test_what_others_have_in_hand_goes_on_when_a_server_is_replaced(
-    server, ask, stop, impatient, tmp_path: Path
+def test_running_calls_go_on_when_the_server_is_replaced(
+    server, ask, stop, short_start, tmp_path: Path
 ):
     gate = tmp_path / "gate"
     working = ask(wait_for, gate)
-    family(server)
+    process_group(server)
     stop(server)
     with pytest.raises(ProcessLost):
         ask(answer, 1).result(10)
@@ -168,34 +167,34 @@ def wait_for(path: Path) -> str:
     return "done"
 
 
-def test_a_stopped_server_does_not_outlive_who_asked(server, stop):
+def test_a_stopped_server_does_not_outlive_the_caller(server, stop):
     stop(server)
 
-    sandbox._servers._stop()
+    sandbox._current._stop()
 
     assert all_gone([server])
 
 
-def test_stopped_work_does_not_outlive_the_end_of_who_asked(server, ask, stop):
-    # Given work whose two processes are stopped
+def test_a_stopped_call_does_not_outlive_the_caller(server, ask, stop):
+    # Given a call whose two processes are stopped
     mine, theirs = socket.socketpair()
     with theirs:
-        sandbox._servers.one().send(sandbox.pickle.dumps((Limits(), hang, ())), theirs)
-    work = family(server)
+        sandbox._current.server().send(sandbox.pickle.dumps((Limits(), hang, ())), theirs)
+    work = process_group(server)
     for process in work:
         stop(process)
 
-    # When who asked is gone, as its end of the server's socket is
-    sandbox._servers.one()._socket.close()
+    # When the caller's process ends, which closes its end of the server's socket
+    sandbox._current.server()._socket.close()
     mine.close()
 
     eventually(lambda: all_gone([server, *work]), within=5)
 
 
-def test_who_asks_no_longer_ends_the_process(server):
-    generator = sandbox.run_apart(tell_and_hang)
+def test_closing_the_generator_kills_the_process(server):
+    generator = sandbox.run_sandboxed(tell_and_hang)
     assert next(generator) == "ready"
-    work = family(server)
+    work = process_group(server)
     os.kill(work[1].pid, signal.SIGSTOP)
 
     generator.close()

@@ -12,8 +12,8 @@ from chaos import bodies
 from gifster.imaging import probe as probing
 from gifster.imaging.errors import ImagingError, TooComplex, Truncated
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.probe import examine, glance, probe, walk_whole
-from gifster.imaging.reader import WINDOW_BYTES, Reader, StepsSpent
+from gifster.imaging.probe import examine, glance, probe, probe_unsandboxed
+from gifster.imaging.reader import WINDOW_BYTES, OutOfSteps, Reader
 from gifster.imaging.sandbox import Limits
 from tests import images
 
@@ -67,12 +67,12 @@ def test_reading_ends_when_the_steps_are_spent(
     # Given a file of more parts than there are steps, which are few here
     source.write_bytes(bodies.of(name, 4 * MB))
     monkeypatch.setattr(probing, "QUICK_STEPS", 2_000)
-    monkeypatch.setattr(probing, "MOST_STEPS", 300_000)
+    monkeypatch.setattr(probing, "MAX_STEPS", 300_000)
     # … and a Pillow that reads nothing: it has no such bounds
     monkeypatch.setattr(PIL.Image, "open", None)
 
     try:
-        code = ACCEPTED if walk_whole(source, 5_000).bytes == source.stat().st_size else "?"
+        code = ACCEPTED if probe_unsandboxed(source, 5_000).bytes == source.stat().st_size else "?"
     except ImagingError as error:
         code = error.code
 
@@ -88,7 +88,7 @@ def test_12_mb_of_parts_are_too_many(name: str, source: Path):
 
     assert glance(source, 5_000) is None
     with pytest.raises(TooComplex):
-        walk_whole(source, 5_000)
+        probe_unsandboxed(source, 5_000)
 
 
 def test_a_real_gif_of_50_mb_is_read_at_once(source: Path):
@@ -130,7 +130,7 @@ def test_what_takes_too_long_is_too_complex(
     work: object, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
     source.write_bytes(images.gif())
-    monkeypatch.setattr(probing, "walk_whole", work)
+    monkeypatch.setattr(probing, "probe_unsandboxed", work)
     monkeypatch.setattr(probing, "EXAMINING", Limits(cpu_s=1, wall_s=2))
 
     with pytest.raises(TooComplex):
@@ -205,14 +205,14 @@ def test_a_reader_reads_over_the_edges_of_its_windows():
     places = [0, 1, WINDOW_BYTES - 1, WINDOW_BYTES, 2 * WINDOW_BYTES - 3, len(content) - 8]
 
     for at in [*places, *reversed(places)]:
-        reader.go_to(at)
-        assert reader.take(8) == content[at : at + 8]
+        reader.seek(at)
+        assert reader.read(8) == content[at : at + 8]
         assert reader.tell() == at + 8
-    reader.go_to(len(content))
+    reader.seek(len(content))
     with pytest.raises(Truncated):
-        reader.take(1)
+        reader.read(1)
     with pytest.raises(Truncated):
-        reader.go_to(len(content) + 1)
+        reader.seek(len(content) + 1)
 
 
 @pytest.mark.parametrize("at", [5, WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES - 1])
@@ -227,11 +227,11 @@ def test_a_reader_finds_what_lies_over_the_edge_of_a_window(at: int):
 
 def test_a_reader_passes_over_sub_blocks():
     blocks = b"".join(bytes([size]) + bytes(size) for size in [255, 1, 90] * 1_000)
-    reader = Reader(io.BytesIO(blocks + b"\0;"), most_steps=3_100)
+    reader = Reader(io.BytesIO(blocks + b"\0;"), max_steps=3_100)
 
     reader.skip_sub_blocks()
 
-    assert reader.take(1) == b";"
-    reader = Reader(io.BytesIO(blocks + b"\0;"), most_steps=2_000)
-    with pytest.raises(StepsSpent):
+    assert reader.read(1) == b";"
+    reader = Reader(io.BytesIO(blocks + b"\0;"), max_steps=2_000)
+    with pytest.raises(OutOfSteps):
         reader.skip_sub_blocks()

@@ -22,7 +22,8 @@ from dramatiq.brokers.stub import StubBroker
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gifster import imaging, jobs
+from gifster import jobs
+from gifster.imaging import rendering
 from gifster.jobs import Job
 from gifster.uploads import Image, UploadError, version
 from gifster.uploads.sweep import sweep
@@ -59,7 +60,7 @@ class Uploads(RuleBasedStateMachine):
         dramatiq.set_broker(StubBroker())
         # Thousands of pictures, none of them hostile: no process for each.
         self.patches = [
-            patch.object(imaging, "run_apart", _here),
+            patch.object(rendering, "run_sandboxed", _here),
             patch.object(AvatarUploader, "large", large, create=True),
         ]
         for patched in self.patches:

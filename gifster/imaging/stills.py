@@ -1,0 +1,92 @@
+"""Make still pictures: decode the first frame of an image once, and write each version from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import PIL.Image
+
+from gifster.imaging import avif, pillow
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.recipe import Image, Plan
+
+_OPTIONS = {
+    "JPEG": {"quality": 85},
+    "WEBP": {"quality": 85},
+    "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
+}
+#: A picture is first shrunk roughly, to no less than so many times the size that is wanted.
+_GAP = 3
+#: So many rows of the rough picture are made at a time.
+_BAND_ROWS = 32
+
+
+def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Image:
+    """The first frame of an image, upright (RGB or RGBA), large enough for all these plans.
+
+    If no plan needs all its pixels, it is a smaller picture of the same proportions, and only that
+    takes memory beside the decoder's own.
+
+    Raises:
+      Unreadable: Pillow cannot decode it.
+    """
+    shrink = min(
+        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
+        for plan in plans
+    )
+    with pillow.open_image(source, info) as image:
+        width, height = image.size
+        factor = max(1, int(shrink / _GAP))
+        # Pillow can decode a JPEG at a half, a quarter or an eighth of its size.
+        image.draft(None, (width // factor, height // factor))
+        factor = max(1, factor * image.width // width)
+        return pillow.upright(image if factor == 1 else _reduced(image, factor))
+
+
+def _reduced(image: PIL.Image.Image, factor: int) -> PIL.Image.Image:
+    """An image shrunk by a whole number, band by band: converting it as a whole would take its
+    memory again, for some modes twice."""
+    image.load()
+    mode = "RGBA" if image.has_transparency_data else image.mode
+    mode = mode if mode in ("RGB", "RGBA", "CMYK", "L") else "RGB"
+    small = PIL.Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, small.height, _BAND_ROWS):
+        bottom = min(image.height, (top + _BAND_ROWS) * factor)
+        band = image.crop((0, top * factor, image.width, bottom))
+        small.paste(band.convert(mode).reduce(factor), (0, top))
+    small.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return small
+
+
+def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path) -> None:
+    """Write a still by a recipe, without metadata.
+
+    Parameters:
+      picture: what `decode()` returned.
+      info: what `probe()` returned for the source.
+    """
+    plan = recipe.plan(info.width, info.height)
+    plan = plan.scaled(picture.width / info.width, picture.height / info.height)
+    made = _resized(picture, recipe, plan)
+    format = pillow.FORMATS[recipe.content_type or info.content_type]
+    made = _on_white(made) if format == "JPEG" else made
+    made.info = {}
+    made.save(target, format, **_OPTIONS.get(format, {}))
+
+
+def _resized(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Image:
+    # Not by resize()'s own box: pixels beside it would shine through at the edges.
+    box = (plan.left, plan.top, plan.right, plan.bottom)
+    part = picture if box == (0, 0, *picture.size) else picture.crop(box)
+    made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
+    for function in recipe.functions:
+        made = function(made)
+    return made
+
+
+def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    """An image without transparency, which JPEG does not have."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = PIL.Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.convert("RGBA").getchannel("A"))
+    return white
