@@ -1,4 +1,4 @@
-"""Images that the tests make themselves, and what they say about them."""
+"""Images that the tests make themselves, and the facts of given ones."""
 
 import io
 import random
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
+from PIL import ImageChops, ImageStat
 
 from gifster import imaging
 from gifster.imaging import Image, ImageInfo
@@ -13,7 +14,7 @@ from gifster.imaging.probe import probe
 
 
 def frames(size: tuple[int, int], count: int, *, mode: str = "RGB") -> list[PIL.Image.Image]:
-    """Frames that all differ: a square that wanders over a gradient."""
+    """Frames that all differ: a square that moves over a gradient."""
     made = []
     for index in range(count):
         frame = PIL.Image.linear_gradient("L").resize(size).convert(mode)
@@ -27,7 +28,7 @@ def frames(size: tuple[int, int], count: int, *, mode: str = "RGB") -> list[PIL.
 def gif(
     size: tuple[int, int] = (120, 90), durations: list[int] | None = None, loop: int | None = 0
 ) -> bytes:
-    """An animated GIF. `durations`: of each frame, in ms; `loop`: None writes no loop count."""
+    """An animated GIF with a frame for each of the durations (ms); None writes no loop count."""
     durations = durations or [50] * 4
     made = frames(size, len(durations))
     options = {} if loop is None else {"loop": loop}
@@ -37,7 +38,7 @@ def gif(
 
 
 def noisy_gif(size: tuple[int, int], count: int) -> bytes:
-    """An animated GIF that compresses badly: about a byte a pixel and frame."""
+    """An animated GIF that compresses badly: about one byte for each pixel of each frame."""
     source = random.Random(1)
     made = [
         PIL.Image.frombytes("P", size, source.randbytes(size[0] * size[1])) for _ in range(count)
@@ -58,15 +59,21 @@ def animated(format: str, durations: list[int], size: tuple[int, int] = (300, 20
     )
 
 
+def saved(frames: list[PIL.Image.Image], path: Path, format: str = "GIF") -> Path:
+    """The path of a file with an animation of these frames, of 50 ms each."""
+    frames[0].save(path, format, save_all=True, append_images=frames[1:], duration=50)
+    return path
+
+
 def huge_header(width: int = 65535, height: int = 65535) -> bytes:
-    """A small GIF whose header says that it is huge."""
+    """A small GIF with a header that announces a huge one."""
     made = bytearray(gif())
     made[6:10] = width.to_bytes(2, "little") + height.to_bytes(2, "little")
     return bytes(made)
 
 
 def make(source: Path, recipes: dict[Path, Image], info: ImageInfo | None = None) -> list[Path]:
-    """Have versions made, in a process of their own; returns those that were."""
+    """Make versions in a sandbox. Returns the paths of those that were made."""
     rendering = imaging.render(source, info or probe(source), recipes, Image())
     return [made for made in rendering if isinstance(made, Path)]
 
@@ -77,9 +84,15 @@ def timing(content: bytes) -> tuple[list[int], int | None]:
         durations = []
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
-            image.load()  # WebP learns the duration only then
+            image.load()  # a WebP frame has no duration before this
             durations.append(int(image.info.get("duration") or 0))
         return durations, image.info.get("loop")
+
+
+def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:
+    """The mean difference of two pictures in their worst channel (0 to 255)."""
+    off = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
+    return max(ImageStat.Stat(off).mean)
 
 
 def size(content: bytes) -> tuple[int, int]:

@@ -1,5 +1,4 @@
-"""Files that are nothing but structure: reading them ends, whatever the bytes; and what is read of
-good ones stays what it was."""
+"""Reading the structure of files: it ends for hostile ones, and gets the facts of good ones."""
 
 import io
 import time
@@ -19,7 +18,7 @@ from tests import images
 
 MB = 1_000_000
 ACCEPTED, MANY_PARTS = "", "too_complex"
-#: What becomes of each, and with what code.
+#: The code of the error that each file causes; empty if it is accepted.
 CODES = {
     "GIF, zeros": "unreadable",
     "GIF, a frame and zeros": ACCEPTED,
@@ -61,14 +60,12 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", bodies.BODIES)
-def test_reading_ends_when_the_steps_are_spent(
-    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # Given a file of more parts than there are steps, which are few here
+def test_reading_ends_with_the_steps(name: str, source: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given a file of more parts than there are steps, of which there are few here
     source.write_bytes(bodies.of(name, 4 * MB))
     monkeypatch.setattr(probing, "QUICK_STEPS", 2_000)
     monkeypatch.setattr(probing, "MAX_STEPS", 300_000)
-    # … and a Pillow that reads nothing: it has no such bounds
+    # … and no Pillow, which does not count steps
     monkeypatch.setattr(PIL.Image, "open", None)
 
     try:
@@ -82,8 +79,8 @@ def test_reading_ends_when_the_steps_are_spent(
 
 
 @pytest.mark.parametrize("name", [name for name, code in CODES.items() if code == MANY_PARTS])
-def test_12_mb_of_parts_are_too_many(name: str, source: Path):
-    # … for the bounds that hold. A web process reads no more of them than hashing would take
+def test_12_mb_of_structure_are_too_complex(name: str, source: Path):
+    # Given the real number of steps: a web process reads no longer than hashing would take
     source.write_bytes(bodies.of(name, 12 * MB))
 
     assert glance(source, 5_000) is None
@@ -91,8 +88,8 @@ def test_12_mb_of_parts_are_too_many(name: str, source: Path):
         probe_unsandboxed(source, 5_000)
 
 
-def test_a_real_gif_of_50_mb_is_read_at_once(source: Path):
-    # Given what encoders write: 200,000 sub-blocks of 255 bytes
+def test_an_ordinary_gif_of_50_mb_is_read_without_a_sandbox(source: Path):
+    # Given sub-blocks as encoders write them: 200,000 of 255 bytes
     source.write_bytes(bodies.good_gif(50 * MB))
 
     info = glance(source, 5_000)
@@ -101,8 +98,8 @@ def test_a_real_gif_of_50_mb_is_read_at_once(source: Path):
     assert info.frames > 40
 
 
-def test_a_picture_of_many_small_parts_is_read_in_a_process_of_its_own(source: Path):
-    # Given a GIF whose sub-blocks have one byte each, as browsers show it
+def test_a_gif_of_many_tiny_sub_blocks_is_read_in_a_sandbox(source: Path):
+    # Given a GIF whose sub-blocks have one byte each. Browsers show it
     whole = images.noisy_gif((700, 500), 1)
     [frame] = GifBlocks(Reader(io.BytesIO(whole)))
     start, end = frame.data
@@ -126,7 +123,7 @@ def hang(*_: object) -> None:
 
 
 @pytest.mark.parametrize("work", [spin, hang])
-def test_what_takes_too_long_is_too_complex(
+def test_a_file_that_takes_too_long_to_read_is_too_complex(
     work: object, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
     source.write_bytes(images.gif())
@@ -137,7 +134,7 @@ def test_what_takes_too_long_is_too_complex(
         examine(source)
 
 
-#: What Chromium 156 shows of four frames, with this between the second and the third.
+#: How many of four frames Chromium 156 shows with these bytes between the second and the third.
 BETWEEN = [
     (b"\0", 2),
     (b"\0" * 300, 2),
@@ -151,7 +148,7 @@ BETWEEN = [
 
 
 @pytest.mark.parametrize(("between", "frames"), BETWEEN)
-def test_a_gif_ends_where_it_ends_in_a_browser(source: Path, between: bytes, frames: int):
+def test_a_gif_ends_where_it_ends_in_browsers(source: Path, between: bytes, frames: int):
     content = images.gif((60, 40), [50] * 4)
     ends = [frame.data[1] for frame in GifBlocks(Reader(io.BytesIO(content)))]
     source.write_bytes(content[: ends[1]] + between + content[ends[1] :])
@@ -159,7 +156,7 @@ def test_a_gif_ends_where_it_ends_in_a_browser(source: Path, between: bytes, fra
     assert probe(source).frames == frames
 
 
-def test_a_jpeg_that_is_cut_off_is_truncated_though_its_thumbnail_is_whole(source: Path):
+def test_a_cut_off_jpeg_is_truncated_even_if_its_thumbnail_is_whole(source: Path):
     content = images.still("JPEG")
     segment = b"Exif\0\0" + images.still("JPEG", (32, 32))
     content = (
@@ -174,8 +171,8 @@ def test_a_jpeg_that_is_cut_off_is_truncated_though_its_thumbnail_is_whole(sourc
 
 
 @pytest.mark.parametrize("counted", [0, 1])
-def test_the_padding_behind_a_webp_may_be_missing(source: Path, counted: int):
-    # Given a last chunk of an odd size, whose padding byte is counted, or not, and is not there
+def test_the_last_padding_byte_of_a_webp_may_be_missing(source: Path, counted: int):
+    # Given a last chunk of odd size without its padding byte, which the length counts or not
     content = images.animated("WEBP", [40, 60]) + b"XMP \3\0\0\0xml"
     size = len(content) - 8 + counted
     source.write_bytes(content[:4] + size.to_bytes(4, "little") + content[8:])
@@ -186,7 +183,7 @@ def test_the_padding_behind_a_webp_may_be_missing(source: Path, counted: int):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_the_size_is_that_of_the_turned_picture(
+def test_the_size_is_that_of_the_upright_picture_for_all_orientations(
     source: Path, format: str, order: str, orientation: int
 ):
     exif = PIL.Image.Exif()
@@ -194,12 +191,12 @@ def test_the_size_is_that_of_the_turned_picture(
     exif[0x010F], exif[0x0112] = "a camera", orientation
     PIL.Image.new("RGB", (33, 44)).save(source, format, exif=exif.tobytes())
 
-    lies = orientation in (5, 6, 7, 8)
+    is_sideways = orientation in (5, 6, 7, 8)
 
-    assert (probe(source).width, probe(source).height) == ((44, 33) if lies else (33, 44))
+    assert (probe(source).width, probe(source).height) == ((44, 33) if is_sideways else (33, 44))
 
 
-def test_a_reader_reads_over_the_edges_of_its_windows():
+def test_a_reader_reads_across_its_windows():
     content = bytes(range(256)) * (WINDOW_BYTES // 100)
     reader = Reader(io.BytesIO(content))
     places = [0, 1, WINDOW_BYTES - 1, WINDOW_BYTES, 2 * WINDOW_BYTES - 3, len(content) - 8]
@@ -216,7 +213,7 @@ def test_a_reader_reads_over_the_edges_of_its_windows():
 
 
 @pytest.mark.parametrize("at", [5, WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES - 1])
-def test_a_reader_finds_what_lies_over_the_edge_of_a_window(at: int):
+def test_a_reader_finds_bytes_across_two_windows(at: int):
     reader = Reader(io.BytesIO(bytes(at) + b"\xff\xd9" + bytes(9)))
 
     assert reader.find(b"\xff\xd9")
@@ -225,7 +222,7 @@ def test_a_reader_finds_what_lies_over_the_edge_of_a_window(at: int):
     assert not reader.find(b"\xff\xd9")
 
 
-def test_a_reader_passes_over_sub_blocks():
+def test_a_reader_skips_sub_blocks():
     blocks = b"".join(bytes([size]) + bytes(size) for size in [255, 1, 90] * 1_000)
     reader = Reader(io.BytesIO(blocks + b"\0;"), max_steps=3_100)
 

@@ -1,4 +1,4 @@
-"""Hostile and damaged images: each is refused, or fails, or becomes versions, within the limits.
+"""Hostile and damaged images: each is refused, fails or gets its versions, within the limits.
 A short form of `make decoders`."""
 
 from pathlib import Path
@@ -16,7 +16,7 @@ SEED, MUTATIONS = 7, 150
 
 
 @pytest.mark.parametrize("name", damage.OVER_THE_LIMITS)
-def test_what_is_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp_path: Path):
+def test_an_image_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp_path: Path):
     make, code = damage.OVER_THE_LIMITS[name]
     source = tmp_path / "source"
     source.write_bytes(make())
@@ -28,7 +28,7 @@ def test_what_is_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", [*damage.HEAVY, *damage.BOMBS])
-def test_what_is_heavy_is_made_and_a_bomb_costs_one_process(name: str):
+def test_a_heavy_image_gets_its_versions_and_a_bomb_costs_one_process(name: str):
     verdict = attack(name, [(damage.HEAVY | damage.BOMBS)[name]()])
 
     assert verdict.wrong == []
@@ -36,7 +36,7 @@ def test_what_is_heavy_is_made_and_a_bomb_costs_one_process(name: str):
 
 
 @pytest.mark.parametrize(("kind", "contents"), mutations(MUTATIONS, SEED).items())
-def test_damaged_images_are_refused_or_fail_or_are_shown(kind: str, contents: list[bytes]):
+def test_damaged_images_are_refused_or_fail_or_get_their_versions(kind: str, contents: list[bytes]):
     verdict = attack(kind, contents)
 
     assert verdict.wrong == []

@@ -1,4 +1,4 @@
-"""Probing and resizing: what `probe` says, and that a version moves as its source does."""
+"""The facts that `probe()` returns, and versions that move like their source."""
 
 import contextlib
 import re
@@ -41,36 +41,34 @@ def write(tmp_path: Path):
     ],
     ids=["gif", "gif once", "gif still", "png", "jpeg", "webp", "apng", "animated webp"],
 )
-def test_probe_tells_the_facts_from_the_structure(write, content: bytes, expected: ImageInfo):
+def test_probe_reads_the_facts_from_the_structure(write, content: bytes, expected: ImageInfo):
     assert probe(write(content)) == replace(expected, bytes=len(content))
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
-def test_frames_are_shown_as_long_as_browsers_do(write, format: str):
+def test_durations_are_those_of_browsers(write, format: str):
     content = images.animated(format, [10, 20, 0, 40])
 
     assert probe(write(content)).duration_ms == 260
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
-def test_what_has_too_many_frames_is_not_read_to_its_end(write, format: str):
+def test_an_animation_with_too_many_frames_is_not_read_to_its_end(write, format: str):
     content = images.animated(format, [20] * 9)
 
     with pytest.raises(TooManyFrames, match="at most 3"):
         probe(write(content[: -len(content) // 3]), max_frames=3)
 
 
-@pytest.mark.parametrize(
-    "tail", [b"", b"\0", b"\0\0", b"trailing bytes that are nobody's business"]
-)
-def test_a_gif_may_lack_its_trailer_or_go_on_after_it(write, tail: bytes):
+@pytest.mark.parametrize("tail", [b"", b"\0", b"\0\0", b"any trailing bytes"])
+def test_a_gif_may_lack_its_trailer_or_have_bytes_after_it(write, tail: bytes):
     content = images.gif((30, 20), [40, 60])
 
     assert probe(write(content.removesuffix(b";") + tail)).frames == 2
     assert probe(write(content + tail)).frames == 2
 
 
-def test_what_is_no_image_is_sniffed_as_what_it_is():
+def test_files_that_are_no_images_are_recognised_too():
     assert [sniff(head) for head in (b"", b"GIF", b"GIF90a", b"<svg")] == [UNKNOWN_TYPE] * 4
     assert sniff(b"%PDF-1.7") == "application/pdf"
 
@@ -82,13 +80,13 @@ def test_a_thumbnail_keeps_frames_delays_and_loop(write, tmp_path: Path, loop: i
 
     images.make(source, {target: Image().fit(100, 100)})
 
-    # … as browsers show them: a delay of less than 20 ms is 100
+    # … as browsers display them: 10 ms become 100
     shown = [100 if delay == 10 else delay for delay in DELAYS]
     assert images.timing(target.read_bytes()) == (shown, loop)
     assert images.size(target.read_bytes()) == (100, 75)
 
 
-def test_a_frame_without_delay_gets_the_100_ms_that_browsers_give_it(write, tmp_path: Path):
+def test_a_frame_without_delay_gets_100_ms_as_in_browsers(write, tmp_path: Path):
     content = images.gif((400, 300), [990, 50, 990])
     content = re.sub(rb"(\x21\xf9\x04.)\x63\x00", lambda found: found[1] + b"\0\0", content)
     source, target = write(content), tmp_path / "target"
@@ -111,8 +109,8 @@ def test_other_animations_keep_frames_and_delays(write, tmp_path: Path, format: 
     assert made.loop == 2
 
 
-def test_transparency_stays(write, tmp_path: Path):
-    # Given a GIF of two frames, a disc on nothing
+def test_transparency_is_kept(write, tmp_path: Path):
+    # Given a GIF of two frames: a disc on a transparent background
     frames = []
     for radius in (40, 80):
         frame = PIL.Image.new("RGBA", (300, 300))
@@ -134,8 +132,8 @@ def test_transparency_stays(write, tmp_path: Path):
             assert picture.getpixel((50, 50))[0] > 180
 
 
-def test_a_photograph_is_turned_upright_and_its_metadata_is_left_out(write, tmp_path: Path):
-    # Given a JPEG that says: turn me by 90 degrees; and where it was taken
+def test_a_photograph_is_turned_upright_and_loses_its_metadata(write, tmp_path: Path):
+    # Given a JPEG that must be turned by 90 degrees, and tells where it was taken
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "at home"
@@ -160,7 +158,7 @@ def test_stills_of_every_mode_can_be_resized(write, tmp_path: Path, mode: str):
     assert images.size(target.read_bytes()) == (30, 20)
 
 
-def test_extreme_proportions_keep_a_pixel():
+def test_each_side_keeps_at_least_one_pixel():
     assert Image().fit(220, 220).plan(10_000, 10) == Plan(0, 0, 10_000, 10, 220, 1)
     assert Image().fit(220, 220).plan(100, 100) == Plan(0, 0, 100, 100, 100, 100)
     with pytest.raises(ValueError, match="0×5"):
@@ -168,9 +166,7 @@ def test_extreme_proportions_keep_a_pixel():
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_damaged_pixels_are_unreadable_or_shown_as_far_as_they_go(
-    write, tmp_path: Path, format: str
-):
+def test_damaged_pixels_are_unreadable_or_shown_in_part(write, tmp_path: Path, format: str):
     content = bytearray(images.still(format))
     content[len(content) // 3 : len(content) // 3 + 200] = bytes(200)
     source = write(bytes(content))
@@ -181,8 +177,8 @@ def test_damaged_pixels_are_unreadable_or_shown_as_far_as_they_go(
         assert images.size((tmp_path / "target").read_bytes()) == (100, 67)
 
 
-def test_what_is_no_gif_is_never_read_as_something_else(write, tmp_path: Path):
-    # Given a play list that calls itself a GIF, of which ffmpeg could make a film
+def test_a_file_is_only_decoded_as_its_own_format(write, tmp_path: Path):
+    # Given a playlist posing as a GIF, from which ffmpeg could make a film
     source = write(b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n")
 
     with pytest.raises(Unreadable):

@@ -1,0 +1,72 @@
+"""AVIF, still and animated: it is read, and made."""
+
+import io
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageCms
+import pytest
+
+from gifster.imaging import Image
+from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.probe import probe
+from tests import images
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_avif_is_read(tmp_path: Path, count: int):
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = images.frames((300, 200), count)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], duration=70, speed=10)
+
+    info = probe(source)
+    images.make(source, {target: Image().fit(100, 100).convert("gif")})
+
+    assert (info.content_type, info.width, info.height, info.frames) == (
+        "image/avif", 300, 200, count
+    )  # fmt: skip
+    assert info.duration_ms == (70 * count if count > 1 else 0)
+    assert (probe(target).width, probe(target).frames) == (100, count)
+    with PIL.Image.open(target) as made:
+        assert (
+            images.difference(made, frames[0].resize((100, 67), PIL.Image.Resampling.LANCZOS)) < 6
+        )
+
+
+def test_an_animated_avif_stays_animated(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = images.frames((300, 200), 3)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], duration=70, speed=10)
+
+    images.make(source, {target: Image().fit(100, 100)})
+
+    made = probe(target)
+    assert (made.content_type, made.width, made.frames, made.duration_ms) == (
+        "image/avif", 100, 3, 210
+    )  # fmt: skip
+
+
+def test_the_size_of_a_turned_avif_is_that_of_the_upright_picture(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    images.frames((300, 200), 1)[0].save(source, "AVIF", exif=exif, speed=10)
+
+    images.make(source, {target: Image().fit(100, 100)})
+
+    assert (probe(source).width, probe(source).height) == (200, 300)
+    assert images.size(target.read_bytes()) == (67, 100)
+
+
+def test_a_truncated_or_damaged_avif_is_refused(tmp_path: Path):
+    source = tmp_path / "source"
+    buffer = io.BytesIO()
+    images.frames((300, 200), 1)[0].save(buffer, "AVIF", speed=10)
+    content = buffer.getvalue()
+
+    source.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Truncated):
+        probe(source)
+    source.write_bytes(content.replace(b"ispe", b"nope"))
+    with pytest.raises(Unreadable):
+        probe(source)
