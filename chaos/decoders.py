@@ -1,12 +1,12 @@
-"""`python -m chaos.decoders [--mutations N] [--seed S]`: damaged and hostile images, thousands of
-them, given to the image engine as an upload is: refused by what the file says, or decoded in a
-process of its own, two at a time.
+"""`python -m chaos.decoders [--mutations N] [--seed S]`: give the image engine thousands of damaged
+and hostile images.
 
-Each must end as versions or as an error with a code; the process that starts them must live on;
-no decoder may take more memory or time than it may. Exit status 1 otherwise.
+Each image goes the way of an upload: it is refused for the facts of its file, or decoded in a
+sandbox, two at a time. Each must get its versions or fail with a code, no decoder may exceed its
+memory or time, and the server of the sandboxes must survive. Otherwise the exit status is 1.
 
-The sources are images of each type that are made here, and the GIFs of ../shared/corpus, of at most
-200 kB, where that is.
+The sources are images of each format that are made here, and the GIFs of ../shared/corpus of up to
+200 kB, if that exists.
 """
 
 import argparse
@@ -38,9 +38,9 @@ from gifster.uploads.validation import Limits
 from tests import images
 
 MB = 1_000_000
-#: No decoder may take more, nor be at work for longer (bytes, seconds).
-MOST_MEMORY = 300 * MB
-MOST_SECONDS = LIMITS.wall_s + 10
+#: The memory (bytes) and time (seconds) that a decoder may take.
+MAX_MEMORY = 300 * MB
+MAX_SECONDS = LIMITS.wall_s + 10
 SOURCE_BYTES = 200_000
 RECIPES = [
     ("poster", Image().first_frame().fit(480, 480).convert("webp")),
@@ -54,8 +54,15 @@ CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 
 @dataclass
 class Verdict:
-    """What became of images: how many were `made`, `refused` before they were decoded, `failed`, or
-    `WRONG`, and what was wrong; the most memory of a decoder (bytes), and time of an image (s)."""
+    """What became of the images of one kind.
+
+    Attributes:
+      counts: how many got their versions (`made`), were `refused` before they were decoded,
+        `failed`, or did something `WRONG`.
+      wrong: what was wrong.
+      memory: the peak memory of a decoder (bytes).
+      seconds: the longest time of an image.
+    """
 
     kind: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -66,7 +73,7 @@ class Verdict:
 
 
 def sources() -> dict[str, bytes]:
-    """Good images, by their names."""
+    """Good images by their names."""
     made = {
         "a.gif": images.gif((120, 90), [40] * 5),
         "still.png": images.still("PNG", (120, 90)),
@@ -84,7 +91,7 @@ def sources() -> dict[str, bytes]:
 
 
 def mutations(count: int, seed: int) -> dict[str, list[bytes]]:
-    """So many damaged images, by their damage."""
+    """At least so many damaged images by the kind of damage."""
     chance, good = random.Random(seed), list(sources().values())
     return {
         kind: [harm(chance.choice(good), chance) for _ in range(count // 3 + 1)]
@@ -95,7 +102,7 @@ def mutations(count: int, seed: int) -> dict[str, list[bytes]]:
 
 
 def attack(kind: str, contents: Iterable[bytes], at_once: int = 2) -> Verdict:
-    """Give the engine images, so many at once, and see what becomes of them."""
+    """Give the engine images, `at_once` at a time, and collect what becomes of them."""
     verdict = Verdict(kind)
     with tempfile.TemporaryDirectory() as folder, watched(verdict):
         cases = [(Path(folder) / str(number), made) for number, made in enumerate(contents)]
@@ -104,17 +111,17 @@ def attack(kind: str, contents: Iterable[bytes], at_once: int = 2) -> Verdict:
                 verdict.counts[outcome] += 1
                 verdict.reasons[reason] += 1
                 verdict.seconds = max(verdict.seconds, seconds)
-                if outcome == "WRONG" or seconds > MOST_SECONDS:
+                if outcome == "WRONG" or seconds > MAX_SECONDS:
                     verdict.wrong.append(f"{kind}: {reason} after {seconds:.0f} s")
     if kind in damage.HEAVY and verdict.counts["made"] < verdict.counts.total():
         verdict.wrong.append(f"{kind}: not made")
-    if verdict.memory > MOST_MEMORY:
+    if verdict.memory > MAX_MEMORY:
         verdict.wrong.append(f"{kind}: a decoder took {verdict.memory / MB:.0f} MB")
     return verdict
 
 
 def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
-    """What becomes of one image, why, and after how many seconds."""
+    """What becomes of one image: the outcome, its reason, and the seconds that it took."""
     source, content = case
     source.write_bytes(content)
     started = time.monotonic()
@@ -128,7 +135,7 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
         outcome = "made"
     except (ImagingError, UploadError) as error:
         reason = f"{error.code}: {error}"
-    except Exception as error:  # noqa: BLE001 that is what is looked for
+    except Exception as error:  # noqa: BLE001 exactly these are looked for
         outcome, reason = "WRONG", repr(error)
     for path in source.parent.glob(f"{source.name}*"):
         if path.stem == source.name:
@@ -138,8 +145,8 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
 
 @contextmanager
 def watched(verdict: Verdict) -> Iterator[None]:
-    """Note the most memory that a process below this one has; and whether the one that starts the
-    decoders, which runs from the first image on, lives on."""
+    """Record the peak memory of the processes below this one, and whether the server of the
+    sandboxes survives."""
     ended = threading.Event()
     server = _server()
 
@@ -158,17 +165,17 @@ def watched(verdict: Verdict) -> Iterator[None]:
         ended.set()
         watching.join()
     if _server() != server:
-        verdict.wrong.append(f"{verdict.kind}: the process that starts the decoders died")
+        verdict.wrong.append(f"{verdict.kind}: the server of the sandboxes died")
 
 
 def _server() -> int:
-    """The process that starts the decoders: they are in its session."""
-    asking = run_sandboxed(os.getsid, 0)
+    """The id of the server of the sandboxes, which is the session of its processes."""
+    call = run_sandboxed(os.getsid, 0)
     try:
-        next(asking)
+        next(call)
     except StopIteration as end:
         return end.value
-    raise AssertionError("it yields nothing")
+    raise AssertionError("getsid() is no generator")
 
 
 def main() -> int:
@@ -187,9 +194,9 @@ def main() -> int:
 
 
 def show(verdicts: Iterable[Verdict]) -> None:
-    """Print them."""
+    """Print the verdicts."""
     console = Console(width=120, highlight=False)
-    table = Table("images", "came to", "MB", "s", "most often because", box=None, pad_edge=False)
+    table = Table("images", "outcomes", "MB", "s", "frequent reasons", box=None, pad_edge=False)
     for verdict in verdicts:
         counts = ", ".join(f"{number:,} {name}" for name, number in sorted(verdict.counts.items()))
         reasons = [reason for reason, _ in verdict.reasons.most_common(3) if reason]

@@ -1,8 +1,8 @@
-"""The SSIM of two animations (Wang et al., 2004; windows of 7×7 pixels, brightness only).
+"""How similar two animations look, by SSIM (Wang et al., 2004).
 
-It compares frames at times spread evenly over the duration with the source's frames at these times,
-resized with Lanczos. It does so over white and over black, because either may be the background.
-Delays under 20 ms count as the 100 ms that browsers show.
+Pictures are compared at moments spread evenly over the duration, with the source's picture resized
+by Lanczos, in brightness, by windows of 7×7 pixels. They are laid over white and over black, as
+both may be the background. Delays under 20 ms count as 100 ms, as in browsers.
 """
 
 import bisect
@@ -17,13 +17,13 @@ MOMENTS, WINDOW = 20, 7
 
 
 def moments(source: Path) -> list[int]:
-    """Evenly spread times in an animation (ms from its start)."""
+    """The moments at which an animation is compared (ms from its start)."""
     total = _timeline(source)[1]
     return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
 
 
 def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
-    """The frames that an animation shows at these times."""
+    """The pictures of an animation at these moments."""
     begins, total = _timeline(path)
     shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
     with PIL.Image.open(path) as image:
@@ -35,8 +35,8 @@ def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
     return [kept[number] for number in shown]
 
 
-def likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
-    """The mean SSIM of images and their sources; 1 means identical."""
+def similarity(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> float:
+    """The mean SSIM of pictures and their originals; 1 means identical."""
     values = []
     for wanted, picture in zip(reference, made, strict=True):
         for behind in ("white", "black"):
@@ -46,7 +46,7 @@ def likeness(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) -> f
 
 
 def _timeline(path: Path) -> tuple[list[int], int]:
-    """The start of each frame, and the total duration (ms)."""
+    """When each frame begins, and the duration of all (ms)."""
     begins, now = [], 0
     with PIL.Image.open(path) as image:
         for frame in PIL.ImageSequence.Iterator(image):
@@ -79,7 +79,7 @@ def _ssim(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _means(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of each square window."""
+    """The mean of each window of so many pixels squared."""
     for _ in range(2):
         sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0)
         values = (sums[window:] - sums[:-window]).T / window
