@@ -1,5 +1,9 @@
-"""Images that the tests make themselves, and the facts of given ones."""
+"""Images that the tests make themselves, and the facts of given ones.
 
+Images are kept for the next test: Pillow takes several ms to choose the palette of one frame.
+"""
+
+import functools
 import io
 import random
 from pathlib import Path
@@ -29,14 +33,19 @@ def gif(
     size: tuple[int, int] = (120, 90), durations: list[int] | None = None, loop: int | None = 0
 ) -> bytes:
     """An animated GIF with a frame for each of the durations (ms); None writes no loop count."""
-    durations = durations or [50] * 4
+    return _gif(size, tuple(durations or [50] * 4), loop)
+
+
+@functools.lru_cache(256)
+def _gif(size: tuple[int, int], durations: tuple[int, ...], loop: int | None) -> bytes:
     made = frames(size, len(durations))
     options = {} if loop is None else {"loop": loop}
     return _saved(
-        made[0], "GIF", save_all=True, append_images=made[1:], duration=durations, **options
+        made[0], "GIF", save_all=True, append_images=made[1:], duration=list(durations), **options
     )
 
 
+@functools.lru_cache(2)
 def noisy_gif(size: tuple[int, int], count: int) -> bytes:
     """An animated GIF that compresses badly: about one byte for each pixel of each frame."""
     source = random.Random(1)
@@ -48,14 +57,20 @@ def noisy_gif(size: tuple[int, int], count: int) -> bytes:
     return _saved(made[0], "GIF", save_all=True, append_images=made[1:], duration=50, loop=0)
 
 
+@functools.lru_cache(256)
 def still(format: str, size: tuple[int, int] = (300, 200), mode: str = "RGB") -> bytes:
     return _saved(frames(size, 1, mode=mode)[0], format)
 
 
 def animated(format: str, durations: list[int], size: tuple[int, int] = (300, 200)) -> bytes:
+    return _animated(format, tuple(durations), size)
+
+
+@functools.lru_cache(256)
+def _animated(format: str, durations: tuple[int, ...], size: tuple[int, int]) -> bytes:
     made = frames(size, len(durations), mode="RGBA")
     return _saved(
-        made[0], format, save_all=True, append_images=made[1:], duration=durations, loop=2
+        made[0], format, save_all=True, append_images=made[1:], duration=list(durations), loop=2
     )
 
 

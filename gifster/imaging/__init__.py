@@ -4,12 +4,13 @@
    `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`, all by `reader`), without decoding.
 2. `Image` (`recipe`) records what a version asks for: `Image().fit(220, 220).convert("webp")`.
 3. `render()` (`rendering`) makes all versions of one image, in a sandbox (`sandbox`).
-4. `stills` makes single pictures. `animation` makes animations: it takes `frames`, resizes what
-   changed in each into `patches`, and `gif`, `webp`, `avif`, `apng` and `mp4` encode these.
+4. `stills` makes single pictures. `animation` makes animations: a `scaler` resizes what changes in
+   each of the `frames` into `patches`, and `gif`, `webp`, `avif`, `apng` and `mp4` encode these.
 5. `fingerprint` computes what finds near duplicates, and the placeholder of an image.
-6. `errors` lists what can be wrong with an image.
+6. `errors` lists what can be wrong with an image. The other modules are parts of these.
 
-The package needs Pillow only (MP4 needs PyAV): no database, broker or application.
+The package needs Pillow, filetype and thumbhash, and PyAV for MP4: no database, broker or
+application.
 
 Example::
 

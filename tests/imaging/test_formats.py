@@ -100,7 +100,7 @@ def test_an_mp4_that_cannot_be_made_is_left_out(source: Path, tmp_path: Path, mo
 @pytest.mark.parametrize("loop", [None, 0, 1, 3])
 def test_a_webp_keeps_frames_delays_and_loop(tmp_path: Path, loop: int | None):
     source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(images.gif((400, 300), DELAYS, loop))
+    source.write_bytes(images.gif((200, 150), DELAYS, loop))
 
     images.make(source, {target: Image().fit(100, 100).convert("webp")})
 

@@ -75,7 +75,7 @@ def test_files_that_are_no_images_are_recognised_too():
 
 @pytest.mark.parametrize("loop", [None, 0, 1, 3, 65535])
 def test_a_thumbnail_keeps_frames_delays_and_loop(write, tmp_path: Path, loop: int | None):
-    content = images.gif((400, 300), DELAYS, loop)
+    content = images.gif((200, 150), DELAYS, loop)
     source, target = write(content), tmp_path / "target"
 
     images.make(source, {target: Image().fit(100, 100)})
@@ -87,7 +87,7 @@ def test_a_thumbnail_keeps_frames_delays_and_loop(write, tmp_path: Path, loop: i
 
 
 def test_a_frame_without_delay_gets_100_ms_as_in_browsers(write, tmp_path: Path):
-    content = images.gif((400, 300), [990, 50, 990])
+    content = images.gif((200, 150), [990, 50, 990])
     content = re.sub(rb"(\x21\xf9\x04.)\x63\x00", lambda found: found[1] + b"\0\0", content)
     source, target = write(content), tmp_path / "target"
     assert images.timing(content)[0] == [0, 50, 0]
