@@ -10,7 +10,8 @@ from gifster.imaging.boxes import Box
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.reader import Reader
 
-#: A frame may extend beyond the picture. It may have so many times its pixels, or so many pixels.
+#: A frame may extend beyond the picture: it may have so many times the pixels of the picture, or so
+#: many pixels if the picture is small.
 _MAX_AREA_RATIO, _ALWAYS_ALLOWED_PIXELS = 4, 1_000_000
 
 

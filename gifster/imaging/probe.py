@@ -33,7 +33,7 @@ UNKNOWN_TYPE = "application/octet-stream"
 QUICK_STEPS, QUICK_BYTES_A_STEP = 100_000, 192
 #: The steps of `examine()`: a tenth of a second, as others wait for their turn.
 MAX_STEPS = 1_000_000
-#: The limits of its process, in case the steps do not bound it. It is not nice to others, because
+#: The limits of its process, in case the steps do not bound it. Its priority is not lowered, because
 #: a person waits for it.
 EXAMINING = Limits(cpu_s=5, wall_s=20, nice=0)
 EXAMINED_AT_ONCE = 2
@@ -42,9 +42,10 @@ _TOO_COMPLEX = (
     "The file has millions of parts, more than any image needs. "
     "Open it in an image editor and save it again."
 )
-#: Pillow refuses to open larger images, because they may take all memory.
+#: Pillow refuses to open larger images, because they may take all memory. These types are refused
+#: here already.
 _MAX_PIXELS = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
-_CHECKED_BY_PILLOW = {"image/jpeg", "image/webp"}
+_LIMITED_TYPES = {"image/jpeg", "image/webp"}
 #: The errors that Pillow's decoders raise for damaged files.
 DECODER_ERRORS = (
     ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
@@ -179,7 +180,7 @@ def _probe(path: Path, max_frames: int | None, steps: int) -> ImageInfo:
             info = probe_format(reader, Timeline(max_frames))
     if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image is damaged: it contains no picture.")
-    if info.content_type in _CHECKED_BY_PILLOW and info.width * info.height > _MAX_PIXELS:
+    if info.content_type in _LIMITED_TYPES and info.width * info.height > _MAX_PIXELS:
         raise TooManyPixels(
             f"The image has {info.width:,} × {info.height:,} pixels, which is more than can be "
             "decoded. Make it smaller first."

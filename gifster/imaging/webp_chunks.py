@@ -110,7 +110,7 @@ class _Walk:
             self._exif = self._reader.read(chunk.size) if fits else b""
 
     def _read_header(self, chunk: _Chunk) -> None:
-        """Read the extended file header (section 2.7)."""
+        """Read the extended file header (VP8X)."""
         if chunk.size < 10:
             raise Unreadable("The image is damaged.")
         data = self._reader.read(10)
@@ -130,7 +130,7 @@ class _Walk:
             raise Unreadable("The image is damaged.")
 
     def _read_frame(self, chunk: _Chunk) -> None:
-        """Read a frame of an animation, which has chunks of its own (section 2.7)."""
+        """Read a frame of an animation (ANMF), which has chunks of its own."""
         if chunk.size < 16 or self._loop is None:
             raise Unreadable("The image is damaged.")
         self._timeline.add(_uint24(self._reader.read(16), 12))
