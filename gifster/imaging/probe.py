@@ -33,8 +33,8 @@ UNKNOWN_TYPE = "application/octet-stream"
 QUICK_STEPS, QUICK_BYTES_A_STEP = 100_000, 192
 #: The steps of `examine()`: a tenth of a second, as others wait for their turn.
 MAX_STEPS = 1_000_000
-#: The limits of its process, in case the steps do not bound it. Its priority is not lowered, because
-#: a person waits for it.
+#: The limits of its process, in case the steps do not bound it. Its priority is not lowered: a
+#: person waits for it.
 EXAMINING = Limits(cpu_s=5, wall_s=20, nice=0)
 EXAMINED_AT_ONCE = 2
 _examined_at_once = threading.BoundedSemaphore(EXAMINED_AT_ONCE)
