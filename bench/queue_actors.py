@@ -9,10 +9,10 @@ import redis
 from dramatiq.brokers.redis import RedisBroker as StockBroker
 
 from gifster import jobs
-from gifster.jobs import Share
+from gifster.jobs import QueueWeight
 from gifster.jobs.brokers.redis import RedisBroker
 
-SHARES = {"default": Share(5), "carrierwave": Share(3)}
+WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
 
 no_op: dramatiq.Actor
 when: dramatiq.Actor
@@ -28,8 +28,8 @@ def connect(kind: str, url: str) -> dramatiq.Broker:
             os.environ["BENCH_DATABASE"], pragmas={"journal_mode": "wal"}, timeout=15
         )
         database.bind(jobs.TABLES)
-        return jobs.connect(url, shares=SHARES)
-    broker = RedisBroker(SHARES, client=client) if kind == "ours" else StockBroker(client=client)
+        return jobs.connect(url, weights=WEIGHTS)
+    broker = RedisBroker(WEIGHTS, client=client) if kind == "ours" else StockBroker(client=client)
     dramatiq.set_broker(broker)
     return broker
 
@@ -61,7 +61,7 @@ def declare(broker: dramatiq.Broker) -> None:
         return started
 
     no_op, when, hold = nothing, tell_when, wait
-    noted.update({queue: note(queue) for queue in SHARES})
+    noted.update({queue: note(queue) for queue in WEIGHTS})
 
 
 if "BENCH_URL" in os.environ:

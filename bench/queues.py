@@ -74,7 +74,7 @@ class Python:
         queue_actors.when.send()
 
     def fill(self) -> None:
-        for queue in queue_actors.SHARES:
+        for queue in queue_actors.WEIGHTS:
             for _ in range(BACKLOG):
                 queue_actors.noted[queue].send()
 
@@ -108,7 +108,7 @@ class Sidekiq:
         self._push("TellWhen")
 
     def fill(self) -> None:
-        for queue in queue_actors.SHARES:
+        for queue in queue_actors.WEIGHTS:
             for _ in range(BACKLOG):
                 self._push("Note", queue, queue=queue)
 

@@ -156,14 +156,14 @@ def connect_broker(settings: Settings) -> dramatiq.Broker:
     Raises:
       NoEmbeddedBroker
     """
-    shares = {
-        name: jobs.Share(queue.weight, queue.max, queue.user_max)
+    weights = {
+        name: jobs.QueueWeight(queue.weight, queue.max, queue.user_max)
         for name, queue in settings.queues.items()
     }
     return jobs.connect(
         broker_url(settings),
         lease_s=settings.worker.lease_s,
-        shares=shares,
+        weights=weights,
         max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,
         namespace=settings.broker.namespace,
         max_per_group=settings.worker.max_jobs_per_user,

@@ -1,18 +1,21 @@
 """The work half: Dramatiq with what a Sidekiq user takes for granted, and an outbox.
 
-Knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
-`outbox` (a job as a row, written in the transaction of the data it is about), `identity` (whose
-outbox that is), `groups` (whose jobs wait for others of theirs), `recurring` (jobs that come again
-and again), `sending` (to the broker, one or many), `brokers/` (how workers get them), `middleware`
-(what every job gets: logs, a database connection, the end of its outbox row), `lease` (who has a
-job in hand), `relay` (sends what the moment after the commit could not, and what a worker died
-over). Then what there is to see: `heartbeat` (who is there, what is paused), `states`
-(which jobs there are), `dead` (what was given up), `stats` (how the queues are doing), `tally`
-(what was done).
+It knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
+`outbox` (a job as a row, written in the transaction of its data), `identity` (the name of that
+outbox), `groups` (jobs throttled for the sake of others), `recurring` (jobs that come again and
+again), `sending` (one message to the broker, or many), `brokers/` (how workers get them),
+`middleware` and `outbox_rows` (what every job gets: logs, a database connection, its row), `trust`
+(what a message may make a worker do), `lease` (which worker runs a job) and `relay` (sends the jobs
+of commits that found no broker, and of workers that died). Then what there is to see: `heartbeat`
+(the workers, and the paused queues), `states` (the jobs in each state), `dead` (jobs that were
+given up) and `stats` (the queues now, and what was done).
 """
 
+import warnings
+from typing import Any
+
 from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_many
-from gifster.jobs.brokers.fair import Share
+from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob, drop, retry
 from gifster.jobs.heartbeat import (
     NoSuchWorker,
@@ -25,7 +28,7 @@ from gifster.jobs.heartbeat import (
     workers,
 )
 from gifster.jobs.identity import OutboxIdentity
-from gifster.jobs.outbox import Job, enqueue, transaction
+from gifster.jobs.outbox import Job, NotBound, enqueue, transaction
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
@@ -36,27 +39,37 @@ from gifster.jobs.recurring import (
 from gifster.jobs.relay import relay
 from gifster.jobs.schema import TABLES, create_tables
 from gifster.jobs.states import State, find, state_of
-from gifster.jobs.stats import QueueStats, stats
-from gifster.jobs.tally import DAY_S, HOUR_S, MINUTE_S, Span, Tally, history, totals
+from gifster.jobs.stats import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    ActorStats,
+    QueueStats,
+    Span,
+    history,
+    stats,
+    totals,
+)
 
 __all__ = [
     "DAY_S",
     "HOUR_S",
     "MINUTE_S",
     "TABLES",
+    "ActorStats",
     "BrokerUnavailable",
     "Job",
     "NoSuchJob",
     "NoSuchWorker",
+    "NotBound",
     "OutboxIdentity",
     "PausedQueue",
     "QueueStats",
+    "QueueWeight",
     "Recurring",
     "RecurringJob",
-    "Share",
     "Span",
     "State",
-    "Tally",
     "Worker",
     "connect",
     "create_tables",
@@ -81,3 +94,16 @@ __all__ = [
     "transaction",
     "workers",
 ]
+
+#: Former names, until the next release.
+_RENAMED = {"Share": QueueWeight, "Tally": ActorStats}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(
+        f"jobs.{name} is deprecated: write jobs.{new.__name__}", DeprecationWarning, stacklevel=2
+    )
+    return new

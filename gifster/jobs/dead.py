@@ -1,5 +1,5 @@
-"""The dead: jobs whose retries ran out, or over which too many workers died. They are kept with
-the reason, until somebody retries or drops them."""
+"""Dead jobs: their retries ran out, or too many workers died over them. They are kept, with the
+reason, until somebody retries or drops them."""
 
 import time
 
@@ -7,23 +7,22 @@ from gifster.jobs.outbox import Job, transaction
 
 
 class NoSuchJob(LookupError):
-    """There is no job of that id, or none with which that can be done now."""
+    """There is no job with this id, or its state does not allow this now."""
 
 
 def retry(job_id: str) -> Job:
-    """Have a dead job done after all, as if it were new; or one that waits for its moment or its
-    next attempt now.
+    """Run a dead job again, as if it were new; or run a scheduled or retrying job now.
 
     Raises:
-      NoSuchJob: there is none of that id, or it waits for a worker or is in one's hands.
+      NoSuchJob: there is no job with this id, or it waits for a worker or is running.
     """
     now = time.time()
     dead = Job.failed_at.is_null(False)
     as_new = {"failed_at": None, "deaths": 0, "attempts": 0}
-    # In one statement each: a worker may be about to take one that is due.
+    # One statement for each, because a worker may be about to take a job that is due.
     for state, changes in ((dead, as_new), (~dead & (Job.due_at > now), {})):
         mine = (Job.id == job_id) & Job.leased_by.is_null() & state
-        with transaction(Job._meta.database):  # the relay may send it, and a worker do it, at once
+        with transaction(Job._meta.database):  # the relay and a worker may be as quick
             updated = Job.update(due_at=None, send_at=now, **changes).where(mine).execute()
             job: Job | None = Job.get_by_id(job_id) if updated else None
         if job is not None:
@@ -33,14 +32,14 @@ def retry(job_id: str) -> Job:
 
 
 def drop(job_id: str) -> Job:
-    """Forget a dead job.
+    """Delete a dead job, and return it.
 
     Raises:
       NoSuchJob
     """
     dead = (Job.id == job_id) & Job.failed_at.is_null(False)
     job: Job | None = Job.get_or_none(dead)
-    # One that is retried in this moment is dead no more.
+    # Somebody else may retry it at this moment; then it is no longer dead.
     if job is None or not Job.delete().where(dead).execute():
         raise NoSuchJob(f"there is no dead job {job_id}")
     return job

@@ -1,10 +1,10 @@
-"""Fair shares: the jobs of one group do not hold up those of another.
+"""Groups: the many jobs of one group do not delay the jobs of another.
 
-A group is whose the jobs are: a user, a customer. `enqueue(…, group=…)` sends a job to the broker
-while it has fewer than `MAX_PER_GROUP` of that group; the others are held in the outbox, and each
-that is done lets the next one go, to the end of the queue. So however many a group has, few of them
-stand before anybody else's, on every broker, and many groups take turns. What a worker process does
-with those that it has fetched is in `brokers/fetched.py`. Decision 31 tells why it is done so.
+A group says whose the jobs are: a user's, a customer's. `enqueue(…, group=…)` sends a job while the
+broker has fewer than `MAX_PER_GROUP` of its group. It throttles the others: they stay in the
+outbox, and each job that is done releases the next one, to the end of the queue. So only few jobs
+of a group stand before anybody else's, on every broker, and the groups take turns. The order within
+a worker process is in `brokers/fetched.py`. Decision 31 explains this design.
 """
 
 import time
@@ -22,15 +22,15 @@ from gifster.jobs.outbox import (
     transaction,
 )
 
-#: How many groups `release_all()` sees to in a call.
+#: How many groups one call of `release_all()` handles.
 MOST_GROUPS = 200
 
 
 def release(group: str, queue: str) -> int:
-    """Send jobs of a group that are held for a queue, oldest first, as far as there is room.
+    """Send the throttled jobs of a group and a queue, oldest first, as far as there is room.
 
     Returns:
-      how many there were.
+      how many jobs were released.
     """
     held = (Job.group == group) & (Job.queue == queue) & is_held(True)
     if not Job.select().where(held).exists():
@@ -54,11 +54,10 @@ def release(group: str, queue: str) -> int:
 
 
 def release_all() -> int:
-    """Do so for all groups with room: those whose last job ended with a process that could not let
-    the next one go. For the relay.
+    """Release the jobs of all groups with room. The relay does that for processes that died.
 
     Returns:
-      how many jobs were sent.
+      how many jobs were released.
     """
     return sum(release(group, queue) for group, queue in _groups_with_room())
 
@@ -68,7 +67,7 @@ def _groups_with_room() -> list[tuple[str, str]]:
         return []
     later = Job.due_at > time.time()
     away = Job.held | Job.failed_at.is_null(False) | later
-    query: Any = (
+    query = (
         Job.select(Job.group, Job.queue, fn.SUM(Case(None, [(Job.held, 1)], 0)).alias("held_jobs"))
         .where(Job.group.is_null(False))
         .group_by(Job.group, Job.queue)
@@ -79,4 +78,5 @@ def _groups_with_room() -> list[tuple[str, str]]:
         .order_by(SQL("3").desc())
         .limit(MOST_GROUPS)
     )
-    return [(group, queue) for group, queue, _ in query.tuples()]
+    rows: Any = query.tuples()
+    return [(group, queue) for group, queue, _ in rows]

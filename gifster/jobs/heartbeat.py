@@ -1,11 +1,10 @@
-"""The worker processes: who is there, who takes no new jobs, and which queues are paused.
+"""The worker processes: each shows its heartbeat in a row, and obeys what it reads there.
 
-A worker process has a row while it runs. It shows a sign of life there, and reads there what it is
-told: to be quiet, or which queues are paused. So anybody who has the database can see and tell all
-workers, whatever the broker is. (Sidekiq keeps the same in Redis.)
+The row tells the worker to be quiet, and another table names the paused queues. So anybody with the
+database can see and control all workers, whatever the broker is. (Sidekiq keeps this in Redis.)
 
-A quiet worker finishes its jobs and takes no new ones; what it had fetched goes back to the queue.
-`SIGTSTP` makes it quiet, as in Sidekiq, and `SIGCONT` has it work again.
+A quiet worker finishes its jobs and takes no new ones; the messages that it had fetched go back to
+the queue. `SIGTSTP` makes it quiet, as in Sidekiq, and `SIGCONT` makes it work again.
 """
 
 import itertools
@@ -24,17 +23,21 @@ from typing import Any
 
 import dramatiq
 import peewee
+from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
-from gifster.jobs.middleware import is_held
+from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.fair import FairScheduler
+from gifster.jobs.middleware import is_throttled
 from gifster.jobs.outbox import transaction
-from gifster.jobs.tally import Counts, forget_old
+from gifster.jobs.problem import Problem
+from gifster.jobs.stats import Counts, forget_old
 
 logger = logging.getLogger("gifster.jobs")
 
-#: How often a worker looks what it is told, and shows that it lives (seconds).
+#: How often a worker reads its orders, and writes its heartbeat (seconds).
 LOOK_S, SEEN_S = 2.0, 10.0
-#: One that has not been seen for so long is taken for dead, and for so long forgotten (seconds).
+#: A worker without a heartbeat for so long counts as dead, and for so long is forgotten (seconds).
 DEAD_S, FORGOTTEN_S = 30.0, 600.0
 
 
@@ -46,23 +49,23 @@ class Worker(peewee.Model):
     host = peewee.CharField()
     pid = peewee.IntegerField()
     threads = peewee.IntegerField()
-    #: Their names, parted by spaces.
+    #: Their names, separated by spaces.
     queues = peewee.CharField()
     started_at = peewee.DoubleField()
     seen_at = peewee.DoubleField()
-    #: What it has in memory (resident set size).
+    #: Its resident set size.
     memory_bytes = peewee.BigIntegerField(default=0)
-    #: Whether it shall take no new jobs.
+    #: Whether it is told to take no new jobs.
     quiet = peewee.BooleanField(default=False)
 
     @property
     def alive(self) -> bool:
-        """Whether it has been seen of late."""
+        """Whether its last heartbeat is less than `DEAD_S` old."""
         return bool(time.time() - self.seen_at < DEAD_S)
 
 
 class PausedQueue(peewee.Model):
-    """A queue whose jobs wait."""
+    """A queue of which no worker begins a job."""
 
     queue = peewee.CharField(primary_key=True)
     paused_at = peewee.DoubleField(default=time.time)
@@ -72,42 +75,43 @@ class PausedQueue(peewee.Model):
 
 
 class NoSuchWorker(LookupError):
-    """There is no worker process of that name."""
+    """There is no worker process with this id."""
 
 
 def workers() -> list[Worker]:
-    """The worker processes, by host and process id."""
+    """All worker processes, by host and process id."""
     return list(Worker.select().order_by(Worker.host, Worker.pid))
 
 
 def quiet(worker_id: str, *, quiet: bool = True) -> None:
-    """Have a worker process take no new jobs, or take them again; it does within `LOOK_S`.
+    """Make a worker process quiet, or with `quiet=False` make it work again. It obeys within
+    `LOOK_S`.
 
     Raises:
       NoSuchWorker
     """
     if not Worker.update(quiet=quiet).where(Worker.id == worker_id).execute():
-        raise NoSuchWorker(f"there is no worker {worker_id}")
+        raise NoSuchWorker(f"there is no worker {worker_id}: jobs.workers() lists them")
 
 
 def pause(queue: str) -> None:
-    """Have all workers take no new jobs from a queue; they do within `LOOK_S`. Jobs may come in."""
+    """Pause a queue: within `LOOK_S` no worker begins a job of it. It still takes new jobs."""
     PausedQueue.insert(queue=queue).on_conflict_ignore().execute()
 
 
 def resume(queue: str) -> None:
-    """Have the jobs of a paused queue done again."""
+    """Let workers begin the jobs of a paused queue again."""
     PausedQueue.delete().where(PausedQueue.queue == queue).execute()
 
 
 def paused_queues() -> set[str]:
-    """The names of the queues that are paused."""
+    """The names of the paused queues."""
     return {row.queue for row in PausedQueue.select()}
 
 
 def memory_bytes() -> int:
-    """What this process has in memory: its resident set; where the system does not say, its
-    most."""
+    """The resident set size of this process; where the system does not tell it, the largest so
+    far."""
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -115,12 +119,13 @@ def memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-class Presence(Middleware):
-    """A worker process's row, and its obedience; off where the tables are bound to no database.
+class Heartbeat(Middleware):
+    """Writes the heartbeat of a worker process, and obeys its orders. Where the tables are bound to
+    no database it does nothing.
 
     Parameters:
-      name: the row's id, asked for when the worker starts.
-      max_memory_bytes: a process that has more in memory finishes its jobs and is started anew.
+      name: returns the id of the row; called when the worker starts.
+      max_memory_bytes: a process that uses more finishes its jobs and is restarted.
     """
 
     def __init__(self, name: Callable[[], str], max_memory_bytes: int | None = None) -> None:
@@ -138,14 +143,15 @@ class Presence(Middleware):
         self._too_large = False
         self._over, self._look_now = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._complained = False
+        self._problem = Problem(logger)
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         self._main_process = os.getppid()
         for number, quiet_now in ((signal.SIGTSTP, True), (signal.SIGCONT, False)):
             signal.signal(number, lambda *_, value=quiet_now: self._signal(value))
-        # Dramatiq ends a process at its second SIGHUP, and two that are too large send two.
-        stop: Any = signal.getsignal(signal.SIGHUP)
+        # Dramatiq kills a process at its second SIGHUP, and two processes that are too large send
+        # one each.
+        stop = signal.getsignal(signal.SIGHUP)
         signal.signal(signal.SIGHUP, lambda *arguments: self._stop_once(stop, *arguments))
 
     def _signal(self, value: bool) -> None:
@@ -157,7 +163,7 @@ class Presence(Middleware):
             self._hung_up = True
             stop(*arguments)
 
-    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: Any) -> None:
+    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:
         thread.name = f"worker-{next(self._numbers)}"
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -175,24 +181,24 @@ class Presence(Middleware):
             started_at=now,
             seen_at=now,
         )
-        self._tell_and_be_told(broker, self._row)  # what is paused, before anything is fetched
+        self._beat(broker, self._row)  # read which queues are paused before anything is fetched
         self._thread = threading.Thread(
-            target=self._run, args=(broker, self._row), daemon=True, name="presence"
+            target=self._run, args=(broker, self._row), daemon=True, name="heartbeat"
         )
         self._thread.start()
 
-    def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
+    def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         self._began.at = time.monotonic()
 
     def after_process_message(
         self,
         broker: dramatiq.Broker,
-        message: Any,
+        message: MessageProxy,
         *,
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        if self._row is not None and not is_held(message, exception):
+        if self._row is not None and not is_throttled(message, exception):
             ms = (time.monotonic() - self._began.at) * 1000
             failed = exception is not None
             self._counts.add(message.queue_name, message.actor_name, ms, failed=failed)
@@ -206,15 +212,16 @@ class Presence(Middleware):
             self._look_now.set()
             self._thread.join()
 
-    def _run(self, broker: Any, row: Worker) -> None:
+    def _run(self, broker: dramatiq.Broker, row: Worker) -> None:
         while not self._over.is_set():
             self._look_now.wait(LOOK_S)
             self._look_now.clear()
             if not self._over.is_set():
-                self._tell_and_be_told(broker, row)
-        self._tell_and_be_told(broker, row)  # that we are gone, whatever was under way meanwhile
+                self._beat(broker, row)
+        self._beat(broker, row)  # the last one, which deletes the row
 
-    def _tell_and_be_told(self, broker: Any, row: Worker) -> None:
+    def _beat(self, broker: dramatiq.Broker, row: Worker) -> None:
+        # Whatever goes wrong: without this thread the worker would look dead and obey nobody.
         try:
             with Worker._meta.database.connection_context():
                 self._counts.flush()
@@ -222,44 +229,43 @@ class Presence(Middleware):
                     row.delete_instance()
                 else:
                     self._look(broker, row)
-            self._complained = False
-        except peewee.PeeweeException as error:
-            if not self._complained:
-                logger.warning("a worker cannot show that it lives: %s", error)
-            self._complained = True
+        except Exception as error:  # noqa: BLE001 drivers raise errors that Peewee does not wrap
+            self._problem.report(f"a worker cannot write its heartbeat: {error}")
+        else:
+            self._problem.resolved("the worker's heartbeat is written again")
 
-    def _look(self, broker: Any, row: Worker) -> None:
-        """Read what we are told, do it, and show that we live."""
+    def _look(self, broker: dramatiq.Broker, row: Worker) -> None:
+        """Read the orders, obey them, and write the heartbeat when it is due."""
         told = Worker.select(Worker.quiet).where(Worker.id == row.id).scalar()
         signalled, self._signalled = self._signalled, None
         changed = signalled is not None and signalled != told
         wanted = row.quiet if told is None else bool(told)
         row.quiet = signalled if signalled is not None else wanted
-        turns = getattr(broker, "turns", None)
-        if turns is not None:
-            turns.hold(paused_queues(), everything=row.quiet or self._too_large)
-        self._limit_memory(turns)
+        scheduler = broker.scheduler if isinstance(broker, FairBroker) else None
+        if scheduler is not None:
+            scheduler.pause(paused_queues(), everything=row.quiet or self._too_large)
+            self._limit_memory(scheduler)
         now = time.time()
         if told is not None and not changed and now - row.seen_at < SEEN_S:
             return
         row.seen_at, row.memory_bytes = now, memory_bytes()
         with transaction(Worker._meta.database):
-            if told is None:  # new, or forgotten by the others while the database was away
+            if told is None:  # new, or deleted by another worker while the database was away
                 row.save(force_insert=True)
-            else:  # what it was told meanwhile stays
+            else:  # keep an order that was written in the meantime
                 mine = {"quiet": row.quiet} if changed else {}
                 shown = {"seen_at": now, "memory_bytes": row.memory_bytes, **mine}
                 Worker.update(**shown).where(Worker.id == row.id).execute()
             Worker.delete().where(Worker.seen_at < now - FORGOTTEN_S).execute()
             forget_old()
 
-    def _limit_memory(self, turns: Any) -> None:
+    def _limit_memory(self, scheduler: FairScheduler) -> None:
         limit = self._max_memory_bytes
-        if limit is None or turns is None or self._main_process is None:
+        if limit is None or self._main_process is None:
             return
         if not self._too_large and (has := memory_bytes()) > limit:
             self._too_large = True
-            logger.warning("too large: %d MB of at most %d, starting anew", has >> 20, limit >> 20)
-            turns.hold(set(), everything=True)
-        if self._too_large and not turns.running and not self._hung_up:
-            os.kill(self._main_process, signal.SIGHUP)  # Dramatiq's main process starts all anew
+            logger.warning("too large: %d MB of at most %d, restarting", has >> 20, limit >> 20)
+            scheduler.pause(set(), everything=True)
+        if self._too_large and not scheduler.running and not self._hung_up:
+            os.kill(self._main_process, signal.SIGHUP)  # Dramatiq's main process restarts all

@@ -1,9 +1,9 @@
-"""Whose a job is: the name of an outbox, which its messages carry.
+"""The identity of an outbox: a random name that its messages carry.
 
 Two applications may share a broker and have queues of the same name. A worker then meets messages
-whose row is in the other's database, and must not take them for jobs that are done. So each outbox
-has a random name. It is a row beside the jobs: all processes of an application read the same one,
-by whatever URL they reach the database, and a backup keeps it.
+whose row is in the other application's database, and must not take them for jobs that are done. The
+name is a row beside the jobs: all processes of an application read the same one, whatever URL they
+use for the database, and a backup keeps it.
 """
 
 import logging
@@ -17,12 +17,12 @@ import peewee
 
 logger = logging.getLogger("gifster.jobs")
 
-#: How long a database that told no name is not asked again (seconds).
+#: How long a database that returned no name is not asked again (seconds).
 ASK_AGAIN_S = 5.0
 
 
 class OutboxIdentity(peewee.Model):
-    """The name of this database's outbox, in one row."""
+    """The name of the outbox in this database; one row."""
 
     id = peewee.IntegerField(primary_key=True)
     name = peewee.CharField(32)
@@ -31,16 +31,16 @@ class OutboxIdentity(peewee.Model):
         table_name = "outbox_identity"
 
 
-#: By database: its file or name, what its outbox is called, and when that was asked.
+#: By database: its file or name, the name of its outbox, and when it was asked for that.
 _known: WeakKeyDictionary[peewee.Database, tuple[str, str | None, float]] = WeakKeyDictionary()
 
 
 def identity_of(database: peewee.Database | peewee.DatabaseProxy | None) -> str | None:
-    """The name of a database's outbox. The first who asks makes it, with its table where no
-    migration has.
+    """The name of a database's outbox. The first call makes it, and its table where no migration
+    has.
 
     Returns:
-      None if there is no database, if it cannot be asked, or if it has no name and takes none.
+      None if there is no database, if it does not answer, or if it has no name and takes none.
     """
     real: Any = database.obj if isinstance(database, peewee.DatabaseProxy) else database
     if real is None:
@@ -54,23 +54,23 @@ def identity_of(database: peewee.Database | peewee.DatabaseProxy | None) -> str 
         with _connected(real):
             name = _read(real)
             if name is None and real.in_transaction():
-                return None  # it is somebody's, who wants no table made in it
+                return None  # make no table in the caller's transaction
             name = name or _make(real)
-    except Exception as error:  # noqa: BLE001 a message without a name is better than none
-        logger.warning("the name of the outbox cannot be told: %s", error)
+    except Exception as error:  # noqa: BLE001 a message without a name is better than no message
+        logger.warning("the name of the outbox cannot be read or made: %s", error)
         name = None
     _known[real] = (str(real.database), name, time.monotonic())
     return name
 
 
 def _connected(database: peewee.Database) -> AbstractContextManager[Any]:
-    """A connection for a moment, unless this thread has one."""
+    """A connection for this block, unless the thread has one."""
     return database.connection_context() if database.is_closed() else nullcontext()
 
 
 def _read(database: peewee.Database) -> str | None:
     try:
-        with database.atomic():  # without the table the caller's own transaction would be over
+        with database.atomic():  # a missing table must not end the caller's transaction
             query = OutboxIdentity.select(OutboxIdentity.name).where(OutboxIdentity.id == 1)
             rows = list(query.tuples().execute(database))
     except peewee.DatabaseError:
@@ -84,7 +84,7 @@ def _make(database: peewee.Database) -> str | None:
         row = OutboxIdentity.insert(id=1, name=secrets.token_hex(8))
         row.on_conflict(action="nothing", conflict_target=[OutboxIdentity.id]).execute(database)
     except peewee.DatabaseError:
-        name = _read(database)  # two made the table at once, and the other was quicker
+        name = _read(database)  # another process made the table at the same time
         if name is None:
             raise
         return name

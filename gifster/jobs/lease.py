@@ -1,14 +1,13 @@
-"""Leases: which worker has a job in hand, and since when nobody has heard of it.
+"""Leases: which worker process runs a job, and until when it has to show that it still lives.
 
-A worker that begins a job leases its row in the outbox, and renews the lease while it works. One
-that was killed renews nothing; its lease runs out, the relay sends the job again, and another
-worker takes it. So a lost job comes back after `LEASE_S` and a little, on any broker, and one that
-takes long is not done twice. The lease is two columns of the row: `leased_by`, and `send_at`, which
-is when it runs out.
+A worker that begins a job leases its row in the outbox, and renews the lease while it works. A
+killed worker renews nothing: its lease runs out, the relay sends the job again, and another worker
+takes it. So a lost job comes back shortly after `LEASE_S`, on any broker, and a long job is not
+done twice. The lease is two columns of the row: `leased_by`, and `send_at`, when it runs out.
 
-A job whose worker died may have killed it. After `MAX_DEATHS` it is given up. But a worker process
-has several jobs in hand, and all of them are suspects: so one process never holds two suspects at a
-time, and an innocent job is not seen at the scene again and again.
+A job whose worker died may have killed it, so after `MAX_DEATHS` the job is given up. But a worker
+process runs several jobs at a time, and all of them are suspects. So one process never runs two
+suspects at a time: otherwise an innocent job could be there at every death.
 """
 
 import logging
@@ -20,20 +19,21 @@ import time
 import peewee
 
 from gifster.jobs.outbox import Job
+from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
 
-#: How long a lease holds (seconds). With the relay's rounds and a worker's polling, a job is in
-#: other hands within 15 s of its worker's death.
+#: How long a lease holds (seconds). With the relay's rounds and a worker's polling, another worker
+#: has the job within 15 s of its worker's death.
 LEASE_S = 10.0
-#: What a row says of the work itself.
+#: The columns that describe the work.
 _WORK = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
-#: A job that has killed so many workers is not tried again.
+#: A job over which so many workers died is given up.
 MAX_DEATHS = 3
 
 
 class WorkersDied(Exception):
-    """A job has killed too many workers in a row. `job`: its row."""
+    """Too many workers died over a job. `job`: its row."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"{job.deaths} workers died over it")
@@ -44,36 +44,38 @@ class Leases:
     """The leases of one worker process.
 
     Parameters:
-      lease_s: how long one holds without being renewed (seconds); it is, three times as often.
+      lease_s: how long a lease holds without being renewed (seconds). It is renewed three times as
+        often.
     """
 
     def __init__(self, lease_s: float = LEASE_S) -> None:
         self.lease_s = lease_s
         self.renew_s = lease_s / 3
-        #: The worker's name: host, process id, and what tells it from one that had the id before.
+        #: The worker's name: host, process id, and a random part, as process ids come again.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._held: dict[str, float] = {}
         self._suspect: str | None = None
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
+        self._cannot_renew = Problem(logger)
 
     def take(self, job_id: str, actor: str | None = None) -> Job | None:
         """Lease a job.
 
         Parameters:
-          job_id: the row's.
-          actor: who is about to do it; the job of another actor is not taken.
+          job_id: the id of the row.
+          actor: the actor that is about to run; the job of another actor is not taken.
 
         Returns:
-          the row, as far as it says what is to be done; None if it is not to be done: it is done
-          already, given up, another actor's, or in another worker's hands.
+          the columns of the row that describe the work; None if there is nothing to do, because the
+          job is done, given up, another actor's, or leased by another worker.
 
         Raises:
-          WorkersDied: it is to be given up now.
+          WorkersDied: the job has to be given up now.
         """
         with self._lock:
             if job_id in self._held:
-                return None  # though its lease ran out: a machine that slept has renewed nothing
+                return None  # even if the lease ran out: a machine that slept renewed nothing
         now = time.time()
         free = Job.leased_by.is_null() | (Job.send_at <= now)
         its = (Job.id == job_id) if actor is None else (Job.actor == actor)
@@ -83,7 +85,7 @@ class Leases:
                 thread=threading.current_thread().name,
                 started_at=now,
                 send_at=now + self.lease_s,
-                # Whoever leased it and did not come back has died over it.
+                # A worker that leased it and did not come back has died over it.
                 deaths=peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1),
             )
             .where(Job.id == job_id, Job.failed_at.is_null(), free & its)
@@ -109,17 +111,17 @@ class Leases:
         return job
 
     def forget(self, job_id: str) -> None:
-        """Stop renewing a lease; the row is the caller's business."""
+        """Stop renewing a lease. The caller changes the row."""
         with self._lock:
             self._held.pop(job_id, None)
             if self._suspect == job_id:
                 self._suspect = None
 
     def give_back(self) -> list[Job]:
-        """Let go of all jobs that are still held, as the process is about to end.
+        """End all leases, because the process is about to end.
 
         Returns:
-          the jobs, which can be sent again.
+          the jobs, to be sent again.
         """
         with self._lock:
             held, self._held = list(self._held), {}
@@ -129,7 +131,8 @@ class Leases:
         return jobs
 
     def _renew(self) -> None:
-        """Renew what is held for a while, until nothing is held. Short jobs cost no renewal."""
+        """Renew the leases of jobs that run for a while, until there is none. A short job costs no
+        renewal."""
         while True:
             time.sleep(self.renew_s)
             with self._lock:
@@ -138,10 +141,13 @@ class Leases:
                     return
                 begun_before = time.time() - self.renew_s / 2
                 old = [job_id for job_id, since in self._held.items() if since < begun_before]
+            # Whatever goes wrong: without this thread all long jobs would be done twice.
             try:
                 self._extend(old)
-            except peewee.PeeweeException as error:
-                logger.warning("leases cannot be renewed: %s", error)
+            except Exception as error:  # noqa: BLE001 drivers raise errors that Peewee does not wrap
+                self._cannot_renew.report(f"leases cannot be renewed: {error}")
+            else:
+                self._cannot_renew.resolved("leases are renewed again")
 
     def _extend(self, job_ids: list[str]) -> None:
         if job_ids:

@@ -3,12 +3,12 @@
 `enqueue()` inserts the row and, once the transaction has committed, sends the job to the broker.
 A rollback takes the job with it. If the broker cannot be reached, or the process dies in between,
 the row is still there and the relay (`relay.py`) sends it. When the job has run, `OutboxRows`
-(`middleware.py`) deletes the row; a job whose row is gone is not run again. So a job runs at least
+(`outbox_rows.py`) deletes the row; a job whose row is gone is not run again. So a job runs at least
 once, and an actor must stand being run twice. The pattern: "transactional outbox".
 
 Any application can have the table: `database.bind(jobs.TABLES)`, and
-`database.create_tables(jobs.TABLES)` in a migration. `Job` alone is enough for the outbox; the
-others (`heartbeat.py`, `tally.py`, `recurring.py`) are what the page and the pauses need.
+`jobs.create_tables(database)` in a migration. `Job` alone is enough for the outbox; the pauses, the
+stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, `recurring.py`).
 """
 
 import logging
@@ -28,19 +28,30 @@ from gifster.jobs.sending import NoBroker, send_each
 
 logger = logging.getLogger("gifster.jobs")
 
-#: When the relay sends a job again whose row is still there (seconds); doubles with each sending.
+#: How long after a sending the relay sends a job again whose row is still there (seconds). It
+#: doubles with each sending.
 RESEND_AFTER_S = 60.0
 
-#: How many jobs of a group are with the broker at once, unless `connect()` is told otherwise.
+#: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
 
 
+class NotBound(RuntimeError):
+    """The outbox has no database in this process."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the outbox has no database: call database.bind(gifster.jobs.TABLES) when the process "
+            "starts"
+        )
+
+
 class UnreadableArguments(ValueError):
-    """A job's arguments are not what `enqueue()` writes; says why."""
+    """A job's arguments cannot be read; the message says why."""
 
 
 class Unreadable(list[Any]):
-    """Stands for arguments that cannot be read: a list of their text, and the reason."""
+    """Stands in for arguments that cannot be read: a list of their text, with the reason."""
 
     def __init__(self, text: str, why: Exception) -> None:
         super().__init__([text])
@@ -48,8 +59,8 @@ class Unreadable(list[Any]):
 
 
 class ArgumentsField(peewee.TextField):
-    """A job's positional arguments, in Dramatiq's own encoding (JSON). A row in which they cannot
-    be read has an `Unreadable`: it must not keep anybody from reading the others."""
+    """A job's positional arguments, in Dramatiq's encoding (JSON). A row whose arguments cannot be
+    read gets an `Unreadable`, so that the other rows can be read all the same."""
 
     def db_value(self, value: list[Any]) -> str:
         return dramatiq.get_encoder().encode({"args": value}).decode()
@@ -57,7 +68,7 @@ class ArgumentsField(peewee.TextField):
     def python_value(self, value: str) -> list[Any]:
         try:
             return list(dramatiq.get_encoder().decode(value.encode())["args"])
-        except Exception as error:  # noqa: BLE001 an encoder of the application's raises anything
+        except Exception as error:  # noqa: BLE001 the application's encoder may raise anything
             return Unreadable(str(value), error)
 
 
@@ -69,27 +80,27 @@ class Job(peewee.Model):
     queue = peewee.CharField()
     arguments = ArgumentsField()
     created_at = peewee.DoubleField(default=time.time)
-    #: When the relay sends it, if it is still here; of a leased one, when the lease runs out.
+    #: When the relay sends the job, if the row is still here; while it is leased, when the lease
+    #: runs out.
     send_at = peewee.DoubleField(index=True)
-    #: Not before then: what was enqueued for later, or failed and waits for its next attempt.
+    #: The job runs no earlier: it was enqueued for later, or it failed and waits to be retried.
     due_at = peewee.DoubleField(null=True)
-    #: The worker that has it in hand (see `lease.py`), which of its threads, and since when; and
-    #: how many workers died while they had.
+    #: The worker process that runs the job (see `lease.py`), its thread, and since when; and how
+    #: many workers died while they ran it.
     leased_by = peewee.CharField(null=True)
     thread = peewee.CharField(null=True)
     started_at = peewee.DoubleField(null=True)
     deaths = peewee.IntegerField(default=0)
-    #: How often it has failed. It counts across all sendings: after a worker's or a broker's death
-    #: the retries go on where they were.
+    #: How often the job has failed, over all its sendings: when a worker or the broker dies, the
+    #: retries go on where they were.
     attempts = peewee.IntegerField(default=0)
-    #: Whose it is, where jobs are shared out fairly among several (see `groups.py`); and whether it
-    #: waits here until fewer of that group are with the broker.
+    #: The group of the job (see `groups.py`); and whether the job is throttled: it waits here until
+    #: fewer jobs of its group are with the broker.
     group = peewee.CharField(null=True, column_name="group_key")
     held = peewee.BooleanField(default=False)
-    #: How often the relay has sent it.
+    #: How often the relay has sent the job.
     sendings = peewee.IntegerField(default=0)
-    #: The last exception, where it came from, and when the retries ran out (null while there is
-    #: hope).
+    #: The last exception, its traceback, and when the job was given up (null until then).
     error = peewee.TextField(null=True)
     traceback = peewee.TextField(null=True)
     failed_at = peewee.DoubleField(null=True)
@@ -98,7 +109,7 @@ class Job(peewee.Model):
         table_name = "outbox"
 
     def message(self) -> dramatiq.Message[Any]:
-        """The Dramatiq message for this job. Its actor need not be known in this process.
+        """The Dramatiq message of this job. This process need not know the actor.
 
         Raises:
           UnreadableArguments
@@ -123,7 +134,7 @@ class Job(peewee.Model):
         """Send the job to the broker now.
 
         Returns:
-          False if it could not be sent; that is logged, not raised.
+          False if it could not be sent; the reason is logged, not raised.
         """
         try:
             (error,) = send_each([self.message()])
@@ -134,13 +145,31 @@ class Job(peewee.Model):
         return error is None
 
 
-# Jobs without a group are not in it, and pay nothing for it.
+# Jobs without a group are not in this index, so they cost nothing here.
 Job.add_index(Job.group, Job.held, where=Job.group.is_null(False), name="outbox_group")
 
 
 def identity() -> str | None:
-    """The name of this application's outbox (see `identity.py`); None if it has none."""
+    """The name of this application's outbox (see `identity.py`); None if it has no name."""
     return identity_of(Job._meta.database)
+
+
+def outbox_database() -> peewee.Database:
+    """The database that the outbox is bound to.
+
+    Raises:
+      NotBound
+    """
+    return _real(Job._meta.database)
+
+
+def _real(database: peewee.Database | peewee.DatabaseProxy | None) -> peewee.Database:
+    real: peewee.Database | None = (
+        database.obj if isinstance(database, peewee.DatabaseProxy) else database
+    )
+    if real is None:
+        raise NotBound
+    return real
 
 
 def enqueue(  # noqa: PLR0913 options, each with a default
@@ -152,25 +181,26 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     in_s: float | None = None,
     group: str | None = None,
 ) -> Job | None:
-    """Write a job into the outbox; it is sent when the current transaction has committed, or at a
+    """Write a job into the outbox. It is sent when the current transaction has committed, or at a
     later moment.
 
     Parameters:
-      actor: the name of the Dramatiq actor that will run it.
-      arguments: what the actor is called with; all must go into JSON.
+      actor: the name of the Dramatiq actor that runs the job.
+      arguments: the arguments of the actor; JSON must be able to hold them.
       queue: the queue that the actor listens on.
-      unique: a key of at most 32 characters, of which there is one job at a time.
-      at: not before this moment (an aware datetime, or seconds since the epoch); the relay sends it
-        then, a second or two late (Sidekiq's `perform_at`).
-      in_s: likewise, so many seconds from now (`perform_in`).
-      group: whose job it is, a text of at most 255 characters. Groups share the threads fairly: one
-        with many jobs does not hold up the others (see `groups.py`).
+      unique: a key of at most 32 characters; there is one job with this key at a time.
+      at: the moment before which the job does not run (an aware datetime, or seconds since the
+        epoch). The relay sends it a second or two later (Sidekiq's `perform_at`).
+      in_s: the same, in seconds from now (`perform_in`).
+      group: whose job it is, a text of at most 255 characters. Groups share the threads fairly: a
+        group with many jobs does not delay the others (see `groups.py`).
 
     Returns:
-      the job; None if there is one of that key already, which is left as it is.
+      the job; None if there is a job with this key already, which stays as it is.
 
     Raises:
-      ValueError: both `at` and `in_s`, or a datetime without a time zone.
+      ValueError: `at` and `in_s` are both given, or `at` has no time zone.
+      NotBound: `Job` is bound to no database.
     """
     now, due_at = time.time(), _moment(at, in_s)
     later = due_at is not None and due_at > now
@@ -183,12 +213,13 @@ def enqueue(  # noqa: PLR0913 options, each with a default
         group=group,
         **({} if unique is None else {"id": unique}),
     )
-    with transaction(Job._meta.database):
+    database = outbox_database()
+    with transaction(database):
         job.held = group is not None and not later and room_of(group, queue) <= 0
         if unique is not None:
-            # A dead one is in nobody's way, and about to be done after all.
+            # A dead job with this key stands in nobody's way: this one replaces it.
             Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
-            # In one statement: of two that look first, both would find none, and both insert.
+            # One statement, because two processes that look first both find none and both insert.
             new = Job.insert(**job.__data__)
             new = new.on_conflict(action="nothing", conflict_target=[Job.id])
             if not new.as_rowcount().execute():
@@ -196,18 +227,18 @@ def enqueue(  # noqa: PLR0913 options, each with a default
         else:
             job.save(force_insert=True)
         if not later and not job.held:
-            Job._meta.database.after_commit(lambda: send_now(job))
+            database.after_commit(lambda: send_now(job))
     return job
 
 
 def is_held(held: bool) -> Any:
-    """Whether a job is held, in SQL; as a comparison, for which databases use the index."""
+    """Whether a job is throttled, in SQL: a comparison, because databases use the index for it."""
     return Job.held == held
 
 
 def room_of(group: str, queue: str) -> int:
-    """How many more jobs of a group may go to a queue now: a paused queue holds up no other. Jobs
-    that wait for their moment or their next attempt do not count."""
+    """How many more jobs of a group may go to a queue now. Each queue counts alone, so a paused
+    queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
     active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= time.time()))
     its = (Job.group == group) & (Job.queue == queue)
     sent = Job.select().where(its & is_held(False) & active)
@@ -215,27 +246,29 @@ def room_of(group: str, queue: str) -> int:
 
 
 def most_of_group() -> int:
-    """How many jobs of a group may be with the broker at once, as `connect()` was told."""
+    """How many jobs of a group may be with the broker at once, as `connect()` set it."""
     return int(getattr(dramatiq.broker.global_broker, "max_per_group", MAX_PER_GROUP))
 
 
 def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
     """Seconds since the epoch; None for now."""
     if at is not None and in_s is not None:
-        raise ValueError("at and in_s: one of them")
+        raise ValueError(f"at={at!r} and in_s={in_s!r}: give one of them")
     if in_s is not None:
         return time.time() + in_s
     if not isinstance(at, datetime):
         return at
     if at.tzinfo is None:
-        raise ValueError("at needs a time zone: datetime.now(UTC), or .astimezone()")
+        raise ValueError(
+            f"at={at!r} needs a time zone: take datetime.now(UTC), or call .astimezone()"
+        )
     return at.timestamp()
 
 
 def send_now(job: Job) -> None:
-    """Send a job that was committed; if that cannot be, have the relay do it soon."""
-    # Peewee rolls back and raises if a callback does, although the commit has happened: whatever
-    # goes wrong here must not look like a failure of what was committed. The relay is there.
+    """Send a job that was committed. If it cannot be sent, the relay does that soon."""
+    # When a callback raises, Peewee rolls back and raises, too, although the commit has happened.
+    # What goes wrong here must not look like a failed commit; the relay sends the job.
     try:
         if not job.send():
             Job.update(send_at=time.time()).where(Job.id == job.id).execute()
@@ -243,15 +276,19 @@ def send_now(job: Job) -> None:
         logger.exception("deferred job=%s actor=%s", job.id, job.actor)
 
 
-def transaction(database: peewee.Database | peewee.DatabaseProxy) -> AbstractContextManager[Any]:
+def transaction(
+    database: peewee.Database | peewee.DatabaseProxy | None,
+) -> AbstractContextManager[Any]:
     """A transaction that is going to write.
 
-    On SQLite it takes the write lock at its start: a transaction that reads first and writes later
-    would fail with "database is locked" as soon as another process wrote in between, without
-    waiting for the busy timeout. Within a transaction it is a savepoint.
+    On SQLite it takes the write lock at its start. A transaction that reads first and writes later
+    fails with "database is locked" as soon as another process writes in between, without waiting
+    for the busy timeout. Within a transaction it is a savepoint.
+
+    Raises:
+      NotBound: `database` is None: the model that it was taken from is bound to no database.
     """
-    if isinstance(database, peewee.DatabaseProxy):
-        database = database.obj
+    database = _real(database)
     if database.in_transaction():
         return _Savepoint(database)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
@@ -259,11 +296,11 @@ def transaction(database: peewee.Database | peewee.DatabaseProxy) -> AbstractCon
 
 
 class _Transaction(peewee._transaction):
-    """Peewee's transaction, which ends in order when the database has ended it already.
+    """Peewee's transaction, for a database that may have ended it already.
 
-    SQLite ends it by itself if its disk is full, and so does a server that goes away. The error
-    that led here is raised then, not the one of the second attempt to roll back. And the callbacks
-    of the commit are forgotten: else the next transaction of this thread would call them.
+    SQLite ends a transaction by itself when its disk is full, and so does a server that goes away.
+    Then the caller gets the error that led here, not the error of the second rollback. The
+    callbacks of the commit are dropped, or the next transaction of this thread would call them.
     """
 
     def rollback(self, begin: bool = True) -> None:
@@ -277,7 +314,7 @@ class _Transaction(peewee._transaction):
 
 
 class _Savepoint(peewee._savepoint):
-    """The same for a savepoint, which goes with its transaction."""
+    """The same for a savepoint, which ends with its transaction."""
 
     def rollback(self, begin: bool = True) -> None:
         try:

@@ -1,7 +1,7 @@
-"""A process that must not outlive its parent.
+"""Ends a process when its parent dies.
 
-A parent killed with -9 cannot stop its children; they are handed to another process and work on,
-unseen. Each child looks for that by itself, which works on every Unix and needs no privilege.
+A parent killed with -9 cannot stop its children: they get another parent and go on, unnoticed. So
+each child watches its parent. That works on every Unix and needs no privilege.
 """
 
 import multiprocessing
@@ -11,16 +11,16 @@ import threading
 import time
 
 INTERVAL_S = 0.5
-#: How long the process may take to stop in order (seconds) before it is made to.
+#: How long the process may take to stop by itself before it is killed (seconds).
 GRACE_S = 10.0
 
 
 def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None:
-    """From now on, when this process's parent dies: SIGTERM to ourselves, and SIGKILL if that has
-    not ended us within `grace_s` seconds.
+    """From now on, end this process when its parent dies: by SIGTERM, and `grace_s` seconds later
+    by SIGKILL.
 
     Parameters:
-      parent: its process id, where it is known: it may have died already.
+      parent: its process id, if it is known; the parent may have died already.
     """
     made_by = multiprocessing.parent_process()
     if made_by is not None and not made_by.is_alive():

@@ -1,37 +1,38 @@
-"""Recurring jobs: enqueued once at each of their moments, however many processes look after that.
+"""Recurring jobs: each is enqueued once at each of its moments, however many processes look.
 
-The next moment of each is a row. Whoever finds it past moves it on and enqueues the job, in one
-transaction: another that finds it past at the same time changes nothing. One job makes up for all
-moments that went by while nobody looked, or that the clock was set over. When the moments are is
-the caller's affair.
+The next moment of each job is a row. The process that finds it past moves it on and enqueues the
+job, in one transaction; another process that finds it past at the same time changes nothing. One
+job makes up for all moments that passed while nobody looked, or that the clock skipped. The caller
+decides when the moments are.
 """
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
 
-from gifster.jobs.complaint import Complaint
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.outbox import enqueue, transaction
+from gifster.jobs.per_outbox import PerOutbox
+from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
-#: By name: what cannot be enqueued.
-_complaints: defaultdict[str, Complaint] = defaultdict(lambda: Complaint(logger))
+#: By name: a job that cannot be enqueued.
+_problems: PerOutbox[dict[str, Problem]] = PerOutbox(dict)
 
-#: A clock that is set back by less does not make what ran run again: cron(8).
+#: A clock that is set back by less than this does not repeat a job that ran: cron(8) (seconds).
 SET_BACK_S = 3 * 3600
 
 
 class RecurringJob(peewee.Model):
-    """When a recurring job is due next, and was last (seconds since the epoch)."""
+    """When a recurring job is due next, and when it was enqueued last (seconds since the epoch)."""
 
-    #: Also the job's key (`unique`): there is one at a time.
+    #: Also the job's key (`unique`), so there is one at a time.
     name = peewee.CharField(32, primary_key=True)
-    #: What decides its moments, for people.
+    #: The rule of its moments, for people to read.
     rule = peewee.CharField()
     next_at = peewee.DoubleField()
     last_at = peewee.DoubleField(null=True)
@@ -42,12 +43,12 @@ class RecurringJob(peewee.Model):
 
 @dataclass(frozen=True)
 class Recurring:
-    """A job to be enqueued again and again.
+    """A job that is enqueued again and again.
 
     Parameters:
-      rule: what decides its moments, for people: "17 * * * *".
-      next_after: the first of its moments after another one (seconds since the epoch).
-      actor, arguments, queue: as `enqueue()`.
+      rule: of its moments, for people to read: "17 * * * *".
+      next_after: returns the first of its moments after another one (seconds since the epoch).
+      actor, arguments, queue: as for `enqueue()`.
     """
 
     rule: str
@@ -58,36 +59,42 @@ class Recurring:
 
 
 def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
-    """Enqueue those that are due.
+    """Enqueue the recurring jobs that are due. A job that cannot be enqueued stops no other, and
+    the log says once why.
 
     Parameters:
       recurring: by name.
 
     Returns:
-      the names of those that were. One whose last job has not been done yet is left out this time.
+      the names of the jobs that were enqueued. A job whose last run is not done yet is left out.
+
+    Raises:
+      peewee.PeeweeException, or an error of the database's driver.
     """
     now = time.time()
     rows = {row.name: row for row in RecurringJob.select()}
     enqueued = []
     for name, job in recurring.items():
+        problem = _problems.here.setdefault(name, Problem(logger))
         try:
             if _look_at(name, job, rows.get(name), now):
                 enqueued.append(name)
-        except peewee.PeeweeException:
-            raise
-        except Exception as error:  # noqa: BLE001 a rule that fails stops no other
-            _complaints[name].say(f"not enqueued name={name} rule={job.rule!r}: {error!r}")
+        except Exception as error:
+            if is_database_error(error):
+                raise
+            problem.report(f"not enqueued name={name} rule={job.rule!r}: {error!r}")
         else:
-            _complaints[name].over()
+            problem.resolved()
     return enqueued
 
 
 def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) -> bool:
-    """Whether a job was enqueued; a new one, or one with another rule, gets its next moment."""
+    """Enqueue a job if it is due, and return whether it was. A new job, or one whose rule has
+    changed, gets its next moment."""
     if row is not None and row.rule == job.rule:
         if row.next_at <= now:
             return _enqueue(row, job, now)
-        _go_by_the_clock_of_now(row, job, now)
+        _follow_the_clock_back(row, job, now)
         return False
     RecurringJob.insert(name=name, rule=job.rule, next_at=job.next_after(now)).on_conflict(
         conflict_target=[RecurringJob.name],
@@ -97,18 +104,18 @@ def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) ->
 
 
 def forget_others(names: Mapping[str, Any]) -> None:
-    """Delete the rows of recurring jobs that there are no more; for the start of a scheduler."""
+    """Delete the rows of all recurring jobs but these. A scheduler calls it when it starts."""
     RecurringJob.delete().where(RecurringJob.name.not_in(list(names))).execute()
 
 
 def recurring_jobs() -> list[RecurringJob]:
-    """The recurring jobs, the next one due first."""
+    """The recurring jobs; the one that is due next comes first."""
     return list(RecurringJob.select().order_by(RecurringJob.next_at, RecurringJob.name))
 
 
-def _go_by_the_clock_of_now(row: RecurringJob, job: Recurring, now: float) -> None:
-    """Move a row's moment to where it belongs, if the clock was set back since it was written. A
-    job that ran shortly before that does not run again."""
+def _follow_the_clock_back(row: RecurringJob, job: Recurring, now: float) -> None:
+    """Move a row's moment back, if the clock was set back since the row was written. A job that ran
+    shortly before does not run again."""
     if row.last_at is not None and now < row.last_at <= now + SET_BACK_S:
         return
     next_at = job.next_after(now)
@@ -132,5 +139,5 @@ def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
         return True
 
 
-def _as_read(row: RecurringJob) -> Any:
+def _as_read(row: RecurringJob) -> peewee.Expression:
     return (RecurringJob.name == row.name) & (RecurringJob.next_at == row.next_at)

@@ -1,13 +1,13 @@
-"""The relay: sends jobs whose row is still in the outbox when it should be gone by now.
+"""The relay: it sends jobs whose row is still in the outbox although it should be gone by now.
 
-Those are the jobs of commits after which the broker was away or the process died, those that a
-broker lost, and those whose worker died, so that their lease ran out. The scheduler calls it every
-few seconds. Running it twice at once is safe: each job is claimed by one of them, and a job's
-second copy finds the row leased or gone, and is skipped.
+These are the jobs of commits after which the broker was away or the process died, jobs that a
+broker lost, and jobs whose worker died, so that their lease ran out. The scheduler calls the relay
+every few seconds. Two relays may run at once: one of them claims each job, and a second copy of a
+job finds the row leased or gone, and is skipped.
 
-A batch is claimed in one short transaction and sent outside it, in one round trip where the broker
-can; what could not be sent is put back. Nothing is written while rows are being read: on SQLite
-that fails at once if another process has written meanwhile, whatever the busy timeout.
+The relay claims a batch in one short transaction and sends it after the commit, in one round trip
+where the broker can. It puts back what could not be sent. It writes nothing while it reads rows: on
+SQLite that fails at once, whatever the busy timeout, if another process has written in between.
 """
 
 import logging
@@ -19,7 +19,6 @@ import peewee
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from gifster.jobs.complaint import Complaint
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.outbox import (
@@ -28,8 +27,11 @@ from gifster.jobs.outbox import (
     UnreadableArguments,
     identity,
     is_held,
+    outbox_database,
     transaction,
 )
+from gifster.jobs.per_outbox import PerOutbox
+from gifster.jobs.problem import Problem
 from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
 
 logger = logging.getLogger("gifster.jobs")
@@ -38,25 +40,27 @@ logger = logging.getLogger("gifster.jobs")
 BATCH, ROUND_S = 500, 1.0
 #: After so many sendings the pause before the next one no longer doubles.
 MOST_DOUBLINGS = 10
-#: What a clock may be wrong without being set (seconds).
+#: How far a clock may drift without having been set (seconds).
 CLOCK_SLACK_S = 5.0
 
-_broker_is_away = Complaint(logger)
+_broker_is_away: PerOutbox[Problem] = PerOutbox(lambda: Problem(logger))
 
 
 def relay(lease_s: float = LEASE_S) -> int:
-    """Send the jobs that are due, oldest first, until the broker takes none. Of a large backlog a
-    part is left to the next call. Call it outside of any transaction.
+    """Send the jobs that are due, oldest first, until the broker takes no more. Part of a large
+    backlog is left to the next call. Call it outside of any transaction.
 
     Parameters:
       lease_s: how long the workers' leases hold (seconds).
 
     Returns:
-      how many were sent.
+      how many jobs were sent.
 
     Raises:
-      peewee.PeeweeException: the database's; what had been claimed is due again in a minute.
+      NotBound: `Job` is bound to no database.
+      peewee.PeeweeException: the database failed; claimed jobs are due again in a minute.
     """
+    outbox_database()
     broker = current_broker()
     if broker is None:
         return 0
@@ -66,11 +70,11 @@ def relay(lease_s: float = LEASE_S) -> int:
         if isinstance(broker, RedisBroker):
             _send_all_to_an_empty(broker)
         until = time.time()
-        # Jobs of a group that were for later go as its others do: in `release_all()`.
+        # Jobs of a group that were enqueued for later go as its others do: in `release_all()`.
         now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)
         _update(now_due & Job.leased_by.is_null(), held=True, due_at=None)
         if Job.select().where(_due(until)).exists():
-            ping(broker)  # while it is away, nothing is claimed and put back every few seconds
+            ping(broker)  # while it is away, claim nothing only to put it back
             while (batch := _claim(until)).jobs:
                 outcome = _send(batch)
                 sent += outcome.sent
@@ -80,9 +84,11 @@ def relay(lease_s: float = LEASE_S) -> int:
                     break
         sent += release_all()
     except BrokerUnavailable as error:
-        _broker_is_away.say(f"the relay waits for the broker, which does not answer: {error}")
+        _broker_is_away.here.report(
+            f"the relay waits for the broker, which does not answer: {error}"
+        )
     else:
-        _broker_is_away.over("the broker answers the relay again")
+        _broker_is_away.here.resolved("the broker answers the relay again")
     if sent:
         logger.info("relayed jobs=%d", sent)
     return sent
@@ -90,14 +96,14 @@ def relay(lease_s: float = LEASE_S) -> int:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Jobs as they were when they were claimed, and when they are due again unless that is
-    changed (seconds since the epoch)."""
+    """Jobs as they were when they were claimed, and when they are due again unless `change()`
+    changes that (seconds since the epoch)."""
 
     jobs: list[Job]
     due_again: float
 
     def change(self, jobs: list[Job], **columns: Any) -> None:
-        """Change the rows of some of them, unless others have them in hand by now."""
+        """Change the rows of some of the jobs, except those that somebody else has by now."""
         if jobs:
             ours = (Job.send_at == self.due_again) & Job.leased_by.is_null()
             _update(ours & Job.id.in_([job.id for job in jobs]), **columns)
@@ -110,13 +116,13 @@ class _Outcome:
 
 
 def _due(until: float) -> Any:
-    # What is held goes when there is room for its group: `release_all()`.
+    # Throttled jobs go when there is room for their group: in `release_all()`.
     return (Job.send_at <= until) & Job.failed_at.is_null() & is_held(False)
 
 
 def _claim(until: float) -> _Batch:
-    """Take due jobs for this sending: other relays, and workers that find a lease run out, no
-    longer have them. Should we die before they are sent, they are due again in a minute."""
+    """Take due jobs for this sending, away from other relays and from workers whose lease ran out.
+    If this process dies before it sends them, they are due again in a minute."""
     with transaction(Job._meta.database):
         query = Job.select().where(_due(until)).order_by(Job.send_at, Job.created_at)
         jobs = list(_skip_locked(query.limit(BATCH)))
@@ -136,7 +142,7 @@ def _claim(until: float) -> _Batch:
 
 
 def _send(batch: _Batch) -> _Outcome:
-    """Send what has been claimed, and put back what could not be sent."""
+    """Send the claimed jobs, and put back those that could not be sent."""
     messages = []
     for job in batch.jobs:
         try:
@@ -152,26 +158,26 @@ def _send(batch: _Batch) -> _Outcome:
         elif isinstance(outcome, BrokerUnavailable):
             unsent.append(job)
             away = outcome
-        else:  # this one alone: it is tried again in a minute, and meanwhile the row says why
+        else:  # only this job: it is sent again in a minute, and until then the row says why
             logger.warning("deferred job=%s actor=%s reason=%r", job.id, job.actor, str(outcome))
             why = f"{type(outcome).__name__}({str(outcome)!r})"
             batch.change([job], error=why, sendings=Job.sendings - 1)
     batch.change([job for job in sent if job.sendings], send_at=_next_sending(batch))
-    # They come in their old order, before all that was not claimed.
+    # They keep their order, and come before all jobs that were not claimed.
     batch.change(unsent, send_at=batch.jobs[0].send_at, sendings=Job.sendings - 1)
     return _Outcome(len(sent), away)
 
 
 def _next_sending(batch: _Batch) -> peewee.Case:
-    """When a job that has been sent is sent again, if its row is still there: a minute after the
-    first time, then after two, four, and so on."""
+    """When a sent job is sent again if its row is still there: one minute after the first sending,
+    then after two, four, and so on."""
     now = batch.due_again - RESEND_AFTER_S
     moments = [(n + 1, now + RESEND_AFTER_S * 2**n) for n in range(MOST_DOUBLINGS)]
     return peewee.Case(Job.sendings, moments, now + RESEND_AFTER_S * 2**MOST_DOUBLINGS)
 
 
 def _update(which: Any, **columns: Any) -> int:
-    """Change rows, and say how many. If there are none, nothing is locked."""
+    """Change rows and return how many. If there are none, nothing is locked."""
     if not Job.select().where(which).exists():
         return 0
     these = Job.id.in_(_skip_locked(Job.select(Job.id).where(which)))
@@ -179,43 +185,43 @@ def _update(which: Any, **columns: Any) -> int:
 
 
 def _skip_locked(query: Any) -> Any:
-    """Leave out rows that another transaction has in hand, where the database can say which: so
-    the relay waits for nobody's rows, and takes part in no deadlock."""
+    """Leave out the rows that another transaction has locked, where the database can tell. So the
+    relay waits for nobody, and takes part in no deadlock."""
     return query.for_update(skip_locked=True) if Job._meta.database.for_update else query
 
 
 class Clock:
-    """The machine's clock, which somebody may set back while we run."""
+    """The machine's clock, which somebody may set back while the process runs."""
 
     def __init__(self) -> None:
         self._ahead = time.time() - time.monotonic()
 
     def was_set_back(self) -> bool:
-        """Whether it has been since the last call, by more than `CLOCK_SLACK_S`."""
+        """Whether the clock was set back since the last call, by more than `CLOCK_SLACK_S`."""
         before, self._ahead = self._ahead, time.time() - time.monotonic()
         return self._ahead < before - CLOCK_SLACK_S
 
 
-_clock = Clock()
+_clock: PerOutbox[Clock] = PerOutbox(Clock)
 
 
 def _after_the_clock_was_set_back(lease_s: float) -> None:
-    """What was due under the clock of before would be late by as much as it was set back. What
-    waits is sent again. Leases get what a new one gets: a worker that lives renews it, and one that
-    died is not waited for."""
+    """Send all waiting jobs again if the clock was set back: by their rows they would be late by as
+    much. Shorten each lease to the length of a new one: a living worker renews it, and a dead one
+    is not waited for."""
     now = time.time()
     too_long = Job.leased_by.is_null(False) & (Job.send_at > now + lease_s + CLOCK_SLACK_S)
     shortened = _update(too_long, send_at=now + lease_s)
-    if _clock.was_set_back():
+    if _clock.here.was_set_back():
         _make_due("the clock was set back")
     elif shortened:
-        logger.warning("shortened leases=%d, which ran out too late", shortened)
+        logger.warning("shortened leases=%d, which would have run out too late", shortened)
 
 
 def _send_all_to_an_empty(broker: RedisBroker) -> None:
-    """A broker that has lost our mark has lost everything else, too: it is new, or came back
-    without its data. So nothing that it had needs to be waited for. The mark is this outbox's own:
-    the relay of another application, which may come first, speaks for its own jobs only."""
+    """Send all waiting jobs again if the broker does not have our mark: it is new, or came back
+    without its data. Each outbox has its own mark, because the relay of another application, which
+    may come first, sends its own jobs only."""
     whose = identity()
     mark = f"{broker.namespace}:outbox" + (f":{whose}" if whose else "")
     try:
@@ -232,9 +238,9 @@ def _make_due(why: str) -> None:
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
     which = waiting & (Job.due_at.is_null() | ~scheduled)
     changed = _update(which, send_at=now)
-    # What another transaction had in hand is waited for, row by row: it is said only once.
+    # Wait for the rows that another transaction had locked, one by one: nobody does it later.
     rest: Any = Job.select(Job.id).where(which & (Job.send_at > now)).tuples()
     for (job_id,) in list(rest):
         changed += Job.update(send_at=now).where(which & (Job.id == job_id)).execute()
     if changed:
-        logger.warning("%s: all that waits is sent again", why)
+        logger.warning("%s: all waiting jobs are sent again", why)

@@ -1,4 +1,4 @@
-"""The library's tables, and how a database that an earlier release made them in gets today's.
+"""The library's tables, and the upgrade of a database in which an earlier release made them.
 
 Columns and tables are only ever added, so that workers of two releases can run side by side.
 """
@@ -12,20 +12,27 @@ from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.outbox import Job, transaction
 from gifster.jobs.recurring import RecurringJob
-from gifster.jobs.tally import Tally
+from gifster.jobs.stats import ActorStats
 
 #: All tables: `database.bind(jobs.TABLES)`, `jobs.create_tables(database)`.
-TABLES: list[type[peewee.Model]] = [Job, OutboxIdentity, Worker, PausedQueue, Tally, RecurringJob]
+TABLES: list[type[peewee.Model]] = [
+    Job,
+    OutboxIdentity,
+    Worker,
+    PausedQueue,
+    ActorStats,
+    RecurringJob,
+]
 
 
 def create_tables(
     database: peewee.Database, tables: Sequence[type[peewee.Model]] = TABLES
 ) -> list[str]:
-    """Create the library's tables that are missing, and add the columns that are missing in those
-    of an earlier release. Call it in a migration of yours, and again after an upgrade.
+    """Create the library's tables that are missing, and add the columns that an earlier release
+    did not have. Call it in a migration of yours, and again after an upgrade.
 
     Parameters:
-      tables: which; `[jobs.Job]` alone is enough for the outbox.
+      tables: which tables; `[jobs.Job]` alone is enough for the outbox.
 
     Returns:
       what was added, as `table` or `table.column`.
@@ -50,7 +57,7 @@ def _add_columns(database: peewee.Database, model: Any) -> list[str]:
     for field in missing:
         definition = database.get_sql_context().sql(field.ddl_datatype(database.get_sql_context()))
         kind, _ = definition.query()
-        # Rows that are there already get the default, which every column has that may not be null.
+        # Existing rows get the default; every column that may not be null has one.
         default = "" if field.null else f" NOT NULL DEFAULT {_literal(field)}"
         database.execute_sql(
             f'ALTER TABLE "{table}" ADD COLUMN "{field.column_name}" {kind}{default}'
@@ -69,6 +76,6 @@ def _literal(field: Any) -> str:
     if isinstance(default, int):
         return str(default)
     raise TypeError(
-        f"{field.model._meta.table_name}.{field.column_name} cannot be added to a table that is "
-        "there: it may not be null, and has no number as its default"
+        f"{field.model._meta.table_name}.{field.column_name} cannot be added to an existing "
+        "table: it may not be null, and its default is not a number"
     )

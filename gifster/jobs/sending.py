@@ -1,8 +1,8 @@
-"""Sending messages to the process's broker, and what became of each.
+"""Sends messages to the process's broker, and tells what became of each.
 
-Some brokers take many in a round trip. One that is away is asked once, not once a message; a
-message that cannot be sent stops no other. A process without a broker is told so at once: Dramatiq
-would make a RabbitMQ broker of its own, and wait for it.
+Many messages travel in one round trip where the broker can take them. A broker that is away is
+asked once, not once for each message; a message that cannot be sent stops no other. A process
+without a broker learns that at once: Dramatiq would make a RabbitMQ broker, and wait for it.
 """
 
 import logging
@@ -16,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker as AnyRedisBroker
 from dramatiq.errors import BrokerError
 
 from gifster.jobs.brokers.redis import RedisBroker
-from gifster.jobs.complaint import Complaint
+from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -24,30 +24,32 @@ _NONE = (
     "no broker is set in this process: jobs wait in the outbox until a process that has one relays "
     "them. Call jobs.connect(url) when the process starts, before actors are declared"
 )
-_complaint = Complaint(logger)
+#: Of the process, as its broker is.
+_no_broker = Problem(logger)
 
 
 class BrokerUnavailable(Exception):
-    """The broker did not answer, or there is none."""
+    """The broker did not answer, or this process has none."""
 
 
 class NoBroker(BrokerUnavailable):
-    """This process has no broker, which has been logged."""
+    """This process has no broker; the log says so."""
 
 
 def current_broker() -> dramatiq.Broker | None:
-    """The process's broker; None if nobody has set one, which is logged once."""
+    """The process's broker; None if nobody has set one, which the log says once."""
     broker = dramatiq.broker.global_broker
     if broker is None or _is_dramatiqs_own(broker):
-        _complaint.say(_NONE)
+        _no_broker.report(_NONE)
         return None
-    _complaint.over()
+    _no_broker.resolved()
     return broker
 
 
 def _is_dramatiqs_own(broker: Any) -> bool:
-    """Whether Dramatiq made it, as an actor was declared before a broker was set. It is RabbitMQ on
-    this machine, five attempts to connect, six times over: a commit would wait 16 seconds."""
+    """Whether Dramatiq made the broker, because an actor was declared before one was set. It is a
+    RabbitMQ broker for this machine, and tries six times five connections: a commit would wait 16
+    seconds."""
     kind = type(broker)
     if (kind.__module__, kind.__name__) != ("dramatiq.brokers.rabbitmq", "RabbitmqBroker"):
         return False
@@ -62,8 +64,8 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
     """Send messages, many in a round trip where the broker can.
 
     Returns:
-      for each None, or why it was not sent: `BrokerUnavailable` if the broker takes none now, and
-      anything else if it does not take this one.
+      for each message None, or why it was not sent: `BrokerUnavailable` if the broker takes no
+      message now, any other error if it does not take this one.
     """
     broker = current_broker()
     if broker is None:
@@ -81,7 +83,7 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
 def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception | None:
     try:
         broker.enqueue(message)
-    except Exception as error:  # noqa: BLE001 whatever it is, the others go on
+    except Exception as error:  # noqa: BLE001 whatever it is, the other messages are sent
         if isinstance(error, BrokerError) and hasattr(type(broker), "connection"):
             return _unless_it_answers(broker, error)
         return _away(error) or error
@@ -95,7 +97,8 @@ def _away(error: Exception) -> BrokerUnavailable | None:
 
 
 def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
-    """RabbitMQ closes the connection over one bad queue, too: ask whether it is there."""
+    """The error as it is, or `BrokerUnavailable`. RabbitMQ also closes the connection over one bad
+    queue, so ask whether it answers."""
     try:
         ping(broker)
     except BrokerUnavailable:
@@ -104,15 +107,15 @@ def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
 
 
 def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
-    """Send many jobs without an outbox, some hundred in a round trip:
-    `send_many(resize.message(n) for n in numbers)`. One that is sent is not taken back if a later
-    one cannot be.
+    """Send many jobs without the outbox, several hundred in a round trip:
+    `send_many(resize.message(n) for n in numbers)`. Messages that were sent stay sent if a later
+    one fails.
 
     Returns:
-      how many were sent.
+      how many messages were sent.
 
     Raises:
-      BrokerUnavailable: the broker did not answer; says why.
+      BrokerUnavailable: the broker did not answer, or there is none; says why.
     """
     broker = current_broker()
     if broker is None:
@@ -126,13 +129,13 @@ def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
 
 
 def ping(broker: dramatiq.Broker) -> str:
-    """Ask the broker for a sign of life.
+    """Ask a broker whether it answers.
 
     Returns:
       `PONG`.
 
     Raises:
-      BrokerUnavailable: there was no answer; says why.
+      BrokerUnavailable: it did not answer; says why.
     """
     try:
         if isinstance(broker, AnyRedisBroker):
@@ -145,9 +148,9 @@ def ping(broker: dramatiq.Broker) -> str:
 
 
 def _open_a_channel(broker: Any) -> None:
-    """RabbitMQ has no ping; an answer to the opening of a channel is as good."""
+    """Open a channel, because RabbitMQ has no ping."""
     try:
         broker.connection.channel().close()
-    except Exception:  # noqa: BLE001 it has timed out, as idle connections do
-        del broker.connection  # the next one opens another
+    except Exception:  # noqa: BLE001 the connection has timed out, as idle ones do
+        del broker.connection  # the next access opens another
         broker.connection.channel().close()

@@ -1,4 +1,4 @@
-"""In which state a job is, and which jobs are in one."""
+"""The states of jobs, and the jobs in each."""
 
 import time
 from enum import StrEnum
@@ -9,8 +9,8 @@ from gifster.jobs.outbox import Job
 
 
 class State(StrEnum):
-    """WAITING: for a worker. SCHEDULED: for its moment. RETRYING: it failed, and waits for its next
-    attempt. RUNNING: a worker has it in hand. DEAD: it was given up."""
+    """WAITING for a worker; SCHEDULED for a later moment; RETRYING: failed, and waits for its next
+    attempt; RUNNING in a worker; DEAD: given up."""
 
     WAITING = "waiting"
     SCHEDULED = "scheduled"
@@ -29,7 +29,7 @@ ORDER = {
 
 
 def state_of(job: Job) -> State:
-    """The state of a job, as far as the row says that was read."""
+    """The state of a job, by its row as it was read."""
     if job.failed_at is not None:
         return State.DEAD
     if job.leased_by is not None:
@@ -40,7 +40,7 @@ def state_of(job: Job) -> State:
 
 
 def state_in_sql() -> Case:
-    """The same as an SQL expression."""
+    """The state of a job as an SQL expression."""
     later = Job.due_at > time.time()
     return Case(
         None,
@@ -55,12 +55,12 @@ def state_in_sql() -> Case:
 
 
 def find(state: State, limit: int | None = None, offset: int = 0) -> list[Job]:
-    """The jobs in a state: what comes first in it (the oldest, the next one due, the last to die)
-    stands first.
+    """The jobs in a state. The oldest comes first; of SCHEDULED and RETRYING the one that is due
+    next, of DEAD the one that died last.
 
     Parameters:
-      limit: at most so many; None for all.
-      offset: how many to leave out.
+      limit: the most jobs to return; None for all.
+      offset: how many jobs to leave out.
     """
     query = Job.select().where(_is(state)).order_by(ORDER[state], Job.id)
     return list(query.limit(limit).offset(offset))

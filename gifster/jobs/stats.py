@@ -1,19 +1,34 @@
-"""How the queues are doing, as the outbox knows it."""
+"""Stats: the state of each queue now, and what was done in the past (Sidekiq's `Stats` and
+`Stats::History`).
 
+The state of the queues is read from the outbox. What was done is counted by the worker processes:
+each counts in memory and adds its counts to the table every `heartbeat.LOOK_S`. A killed process
+takes the counts of its last two seconds with it.
+"""
+
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import SQL, fn
+import peewee
+from peewee import EXCLUDED, SQL, fn
 
 from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
 
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+#: The length of the span that never ends.
+TOTAL = 0
+#: By length of span: how many spans are kept.
+KEPT = {MINUTE_S: 120, HOUR_S: 72, DAY_S: 366}
+
 
 @dataclass(frozen=True)
 class QueueStats:
-    """One queue: how many of its jobs are in each state (see `states.State`), and how long the one
-    that waits longest for a worker has (seconds)."""
+    """The state of one queue: the number of its jobs in each state (see `states.State`), and how
+    long the oldest job has waited for a worker (seconds)."""
 
     queue: str
     waiting: int
@@ -24,10 +39,38 @@ class QueueStats:
     oldest_s: float
 
 
+@dataclass(frozen=True)
+class Span:
+    """How many jobs were done and how many attempts failed in a span of time. `begin` is in seconds
+    since the epoch."""
+
+    begin: int
+    done: int = 0
+    failed: int = 0
+
+
+class ActorStats(peewee.Model):
+    """How many jobs of one actor were done, and how many attempts failed, in a span of time.
+    `begin` is in seconds since the epoch."""
+
+    span_s = peewee.IntegerField()
+    begin = peewee.BigIntegerField()
+    queue = peewee.CharField()
+    actor = peewee.CharField()
+    done = peewee.BigIntegerField(default=0)
+    failed = peewee.BigIntegerField(default=0)
+    #: How long all attempts took together, failed ones too.
+    ms = peewee.BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "tally"
+        primary_key = peewee.CompositeKey("span_s", "begin", "queue", "actor")
+
+
 def stats() -> list[QueueStats]:
-    """All queues that have jobs, by name."""
+    """The state of all queues that have jobs, by name."""
     state = state_in_sql()
-    # One that was put off waits since it is due.
+    # A job that was put off has waited since it became due.
     since = fn.MIN(fn.COALESCE(Job.due_at, Job.created_at))
     query = Job.select(Job.queue, state, fn.COUNT(SQL("*")), since)
     rows: list[Any] = list(query.group_by(Job.queue, SQL("2")).tuples())
@@ -41,3 +84,82 @@ def stats() -> list[QueueStats]:
         )
         for queue in sorted({queue for queue, _ in counts})
     ]
+
+
+def history(span_s: int, count: int) -> list[Span]:
+    """The last spans of time, oldest first, including those in which nothing happened.
+
+    Parameters:
+      span_s: the length of each span: `MINUTE_S`, `HOUR_S` or `DAY_S`.
+      count: how many spans.
+    """
+    last = int(time.time()) // span_s * span_s
+    first = last - (count - 1) * span_s
+    query = ActorStats.select(
+        ActorStats.begin, fn.SUM(ActorStats.done), fn.SUM(ActorStats.failed)
+    ).where(ActorStats.span_s == span_s, ActorStats.begin >= first)
+    rows: list[Any] = list(query.group_by(ActorStats.begin).tuples())
+    found = {begin: Span(begin, int(done), int(failed)) for begin, done, failed in rows}
+    return [found.get(begin, Span(begin)) for begin in range(first, last + 1, span_s)]
+
+
+def totals() -> Iterator[ActorStats]:
+    """The stats of each actor since the beginning, by queue and actor."""
+    query = ActorStats.select().where(ActorStats.span_s == TOTAL)
+    # Read at once: on SQLite a caller that writes between two rows would fail.
+    return iter(list(query.order_by(ActorStats.queue, ActorStats.actor)))
+
+
+def forget_old() -> None:
+    """Delete the spans that are older than `KEPT`."""
+    now = int(time.time())
+    for span, kept in KEPT.items():
+        ActorStats.delete().where(
+            ActorStats.span_s == span, ActorStats.begin < now - span * kept
+        ).execute()
+
+
+class Counts:
+    """The attempts of one process that are not in the table yet."""
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[str, str], list[int]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, queue: str, actor: str, ms: float, *, failed: bool) -> None:
+        """Count an attempt."""
+        with self._lock:
+            counted = self._counted.setdefault((queue, actor), [0, 0, 0])
+            counted[1 if failed else 0] += 1
+            counted[2] += round(ms)
+
+    def flush(self) -> None:
+        """Add the counts to the table. If the database raises, they are kept for the next time."""
+        with self._lock:
+            counted, self._counted = self._counted, {}
+        if not counted:
+            return
+        now = int(time.time())
+        rows = [
+            (span, now - now % span if span else 0, queue, actor, *numbers)
+            for span in (TOTAL, *KEPT)
+            # All workers keep the same order, because rows are locked one after the other.
+            for (queue, actor), numbers in sorted(counted.items())
+        ]
+        keys = [ActorStats.span_s, ActorStats.begin, ActorStats.queue, ActorStats.actor]
+        sums = {
+            column: column + EXCLUDED[column.column_name]
+            for column in (ActorStats.done, ActorStats.failed, ActorStats.ms)
+        }
+        insert = ActorStats.insert_many(rows, list(ActorStats._meta.sorted_fields))
+        try:
+            insert.on_conflict(conflict_target=keys, update=sums).execute()
+        except BaseException:
+            self._put_back(counted)
+            raise
+
+    def _put_back(self, counted: dict[tuple[str, str], list[int]]) -> None:
+        with self._lock:
+            for key, numbers in counted.items():
+                present = self._counted.get(key, [0, 0, 0])
+                self._counted[key] = [a + b for a, b in zip(numbers, present, strict=True)]

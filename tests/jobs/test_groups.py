@@ -1,4 +1,4 @@
-"""Fair shares: one group's many jobs do not hold up another's one."""
+"""Fair weights: one group's many jobs do not hold up another's one."""
 
 import threading
 import time
@@ -13,8 +13,8 @@ import redis
 from dramatiq.brokers.stub import StubBroker
 
 from gifster import jobs
-from gifster.jobs import Job, Share
-from gifster.jobs.brokers.fair import Turns
+from gifster.jobs import Job, QueueWeight
+from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.groups import release, release_all
 from gifster.jobs.relay import relay
@@ -222,13 +222,21 @@ def test_another_broker_holds_jobs_as_well(database, broker_url: str):
     assert log.began.index("bob") <= 6
 
 
-def test_a_share_may_say_how_many_threads_a_group_has():
-    turns = Turns(8, {"a": Share(), "b": Share(max=3), "c": Share(group_max=2), "d": Share(max=1)})
+def test_a_weight_may_say_how_many_threads_a_group_has():
+    scheduler = FairScheduler(
+        8,
+        {
+            "a": QueueWeight(),
+            "b": QueueWeight(max=3),
+            "c": QueueWeight(group_max=2),
+            "d": QueueWeight(max=1),
+        },
+    )
 
     def most(queue: str) -> int:
         had = 0
-        while turns.group_has_room(queue, "ann"):
-            turns.begin(queue, "ann")
+        while scheduler.group_has_room(queue, "ann"):
+            scheduler.begin(queue, "ann")
             had += 1
         return had
 
@@ -236,9 +244,9 @@ def test_a_share_may_say_how_many_threads_a_group_has():
 
 
 def test_a_higher_priority_comes_first_whoever_has_fewer_threads():
-    turns = Turns(4, {})
-    fetched = Fetched("q", turns)
-    turns.begin("q", "ann")
+    scheduler = FairScheduler(4, {})
+    fetched = Fetched("q", scheduler)
+    scheduler.begin("q", "ann")
     for name, group, priority in [
         ("1", "ann", 0), ("2", "bob", 0), ("3", None, 0), ("4", "ann", -1), ("5", "cid", 5),
     ]:  # fmt: skip

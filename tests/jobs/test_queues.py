@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.jobs import Share
-from gifster.jobs.brokers.fair import Turns
+from gifster.jobs import QueueWeight
+from gifster.jobs.brokers.fair import FairScheduler
 from tests.machine import eventually
 
-SHARES = {"default": Share(5), "carrierwave": Share(3)}
+WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
 
 
 class Log:
@@ -45,7 +45,7 @@ def log() -> Log:
 
 @pytest.fixture
 def worker(broker_url: str) -> Iterator[Callable[..., dramatiq.Worker]]:
-    """Starts a worker of so many threads for the queues with these shares."""
+    """Starts a worker of so many threads for the queues with these weights."""
     workers: list[dramatiq.Worker] = []
 
     def start(threads: int = 2) -> dramatiq.Worker:
@@ -59,8 +59,8 @@ def worker(broker_url: str) -> Iterator[Callable[..., dramatiq.Worker]]:
         made.stop()
 
 
-def actors(broker_url: str, log: Log, shares: dict[str, Share]) -> dict[str, dramatiq.Actor]:
-    jobs.connect(broker_url, shares=shares)
+def actors(broker_url: str, log: Log, weights: dict[str, QueueWeight]) -> dict[str, dramatiq.Actor]:
+    jobs.connect(broker_url, weights=weights)
 
     def declare(queue: str) -> dramatiq.Actor:
         @dramatiq.actor(queue_name=queue, actor_name=f"work_{queue}")
@@ -70,12 +70,12 @@ def actors(broker_url: str, log: Log, shares: dict[str, Share]) -> dict[str, dra
 
         return work
 
-    return {queue: declare(queue) for queue in shares}
+    return {queue: declare(queue) for queue in weights}
 
 
 def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: Log, worker):
     # Given a backlog of both queues
-    for actor in actors(broker_url, log, SHARES).values():
+    for actor in actors(broker_url, log, WEIGHTS).values():
         for _ in range(1000):
             actor.send()
 
@@ -89,7 +89,7 @@ def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: L
 
 
 def test_what_an_idle_queue_does_not_use_the_other_has(broker_url: str, log: Log, worker):
-    work = actors(broker_url, log, SHARES)
+    work = actors(broker_url, log, WEIGHTS)
     for _ in range(50):
         work["carrierwave"].send()
 
@@ -100,7 +100,9 @@ def test_what_an_idle_queue_does_not_use_the_other_has(broker_url: str, log: Log
 
 
 def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, worker):
-    work = actors(broker_url, log, {"default": Share(5), "carrierwave": Share(3, max=1)})
+    work = actors(
+        broker_url, log, {"default": QueueWeight(5), "carrierwave": QueueWeight(3, max=1)}
+    )
     for _ in range(100):
         work["carrierwave"].send()
     for _ in range(100):
@@ -114,28 +116,28 @@ def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, 
 
 
 def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker):
-    work = actors(broker_url, log, SHARES)
+    work = actors(broker_url, log, WEIGHTS)
     client = redis.Redis.from_url(broker_url)
 
-    sent = jobs.send_many(work[queue].message() for _ in range(600) for queue in SHARES)
+    sent = jobs.send_many(work[queue].message() for _ in range(600) for queue in WEIGHTS)
 
     assert sent == 1200
-    assert {queue: client.llen(f"dramatiq:{queue}") for queue in SHARES} == dict.fromkeys(
-        SHARES, 600
+    assert {queue: client.llen(f"dramatiq:{queue}") for queue in WEIGHTS} == dict.fromkeys(
+        WEIGHTS, 600
     )
     worker(threads=4)
     eventually(lambda: len(log.started) == 1200, within=30)
 
 
 def test_many_jobs_for_a_broker_that_is_away_are_an_error(log: Log):
-    work = actors("redis://127.0.0.1:1/0", log, SHARES)
+    work = actors("redis://127.0.0.1:1/0", log, WEIGHTS)
 
     with pytest.raises(jobs.BrokerUnavailable):
         jobs.send_many([work["default"].message()])
 
 
 def test_priorities_hold_within_a_queue(broker_url: str, log: Log, worker):
-    jobs.connect(broker_url, shares=SHARES)
+    jobs.connect(broker_url, weights=WEIGHTS)
     gate, begun = threading.Event(), threading.Event()
 
     @dramatiq.actor(priority=10)
@@ -165,7 +167,7 @@ def test_priorities_hold_within_a_queue(broker_url: str, log: Log, worker):
 
 
 def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, worker):
-    work = actors(broker_url, log, SHARES)
+    work = actors(broker_url, log, WEIGHTS)
     worker(threads=2)
     broker = dramatiq.get_broker()
     eventually(lambda: broker.wake_up.listening)
@@ -183,7 +185,7 @@ def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, w
 
 
 def test_without_the_wake_up_jobs_are_polled_for(broker_url: str, log: Log, worker):
-    work = actors(broker_url, log, SHARES)
+    work = actors(broker_url, log, WEIGHTS)
     worker(threads=2)
     broker = dramatiq.get_broker()
     eventually(lambda: broker.wake_up.listening)
@@ -196,7 +198,7 @@ def test_without_the_wake_up_jobs_are_polled_for(broker_url: str, log: Log, work
 
 
 def test_a_worker_that_is_stopped_gives_back_what_it_has_fetched(broker_url: str, log: Log, worker):
-    jobs.connect(broker_url, shares=SHARES)
+    jobs.connect(broker_url, weights=WEIGHTS)
     gate, begun = threading.Event(), threading.Event()
 
     @dramatiq.actor
@@ -223,17 +225,17 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     broker_url: str, log: Log, worker
 ):
     # Given messages that a worker has fetched, which then died: it shows no sign of life any more
-    work = actors(broker_url, log, SHARES)
-    for queue in SHARES:
+    work = actors(broker_url, log, WEIGHTS)
+    for queue in WEIGHTS:
         work[queue].send()
     dead = dramatiq.get_broker()
-    for queue in SHARES:
+    for queue in WEIGHTS:
         assert dead.do_fetch(queue, 8)
     client = redis.Redis.from_url(broker_url)
     client.zadd("dramatiq:__heartbeats__", {dead.broker_id: 1})
 
     # When another one has nothing to do but look for it
-    living = jobs.connect(broker_url, shares=SHARES)
+    living = jobs.connect(broker_url, weights=WEIGHTS)
     for actor in work.values():
         living.declare_actor(actor)
     worker(threads=2)
@@ -242,26 +244,26 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
 
 
 def test_a_queue_that_slept_has_saved_nothing_up():
-    turns = Turns(1, {"a": Share(1), "b": Share(1)})
+    scheduler = FairScheduler(1, {"a": QueueWeight(1), "b": QueueWeight(1)})
     for _ in range(50):
-        assert turns.take("a", 0)
-        turns.done("a")
+        assert scheduler.take("a", 0)
+        scheduler.done("a")
 
     took = []
     for _ in range(20):
         for queue in ("a", "b"):
-            if turns.take(queue, 0):
+            if scheduler.take(queue, 0):
                 took.append(queue)
-                turns.done(queue)
+                scheduler.done(queue)
 
     assert abs(took.count("a") - took.count("b")) <= 1
 
 
 def test_nobody_gets_a_thread_that_is_not_there():
-    turns = Turns(2, {})
+    scheduler = FairScheduler(2, {})
 
-    assert turns.take("a", 0)
-    assert turns.take("a", 0)
-    assert not turns.take("a", 0.01)
-    turns.done("a")
-    assert turns.take("a", 0)
+    assert scheduler.take("a", 0)
+    assert scheduler.take("a", 0)
+    assert not scheduler.take("a", 0.01)
+    scheduler.done("a")
+    assert scheduler.take("a", 0)

@@ -11,7 +11,7 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, Share, State
+from gifster.jobs import Job, QueueWeight, State
 from tests.jobs.conftest import Outbox, opened
 from tests.machine import eventually
 
@@ -103,7 +103,7 @@ def test_a_job_of_another_application_is_put_back_for_it(
     jobs.enqueue("work_default", "ann")
     eventually(lambda: done == ["ann"])
     broker = dramatiq.get_broker()
-    others = broker.others
+    others = broker.foreign
     eventually(lambda: others._warned == {message.options["outbox"]})
     first.stop()
 
@@ -145,7 +145,9 @@ def test_messages_of_a_higher_priority_come_first(rabbitmq: str, outbox: Outbox,
 
 
 def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, outbox: Outbox, worker):
-    jobs.connect(rabbitmq, shares={"default": Share(5), "carrierwave": Share(3, max=1)})
+    jobs.connect(
+        rabbitmq, weights={"default": QueueWeight(5), "carrierwave": QueueWeight(3, max=1)}
+    )
     started: list[str] = []
     lock, running, most = threading.Lock(), Counter[str](), Counter[str]()
 

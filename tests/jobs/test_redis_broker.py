@@ -177,9 +177,10 @@ WEIGHTS = """
 import os, time
 import dramatiq, redis
 from gifster import jobs
-from gifster.jobs import Share
+from gifster.jobs import QueueWeight
 
-broker = jobs.connect(os.environ["URL"], shares={"default": Share(5), "carrierwave": Share(3)})
+weights = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
+broker = jobs.connect(os.environ["URL"], weights=weights)
 
 def declare(queue):
     @dramatiq.actor(queue_name=queue, actor_name=queue)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.jobs import Job, State, Tally
+from gifster.jobs import ActorStats, Job, State
 from tests import databases
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
@@ -290,15 +290,15 @@ def waiting_for_a_lock(url: str) -> int:
 
 def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, outbox: Outbox):
     for actor in ("a", "b"):
-        Tally.create(span_s=0, begin=0, queue="default", actor=actor, done=1)
+        ActorStats.create(span_s=0, begin=0, queue="default", actor=actor, done=1)
 
     for row in jobs.totals():
         with_another = threading.Thread(target=write_elsewhere, args=[outbox.database])
         with_another.start()
         with_another.join()
-        Tally.update(failed=1).where(Tally.actor == row.actor).execute()
+        ActorStats.update(failed=1).where(ActorStats.actor == row.actor).execute()
 
-    assert Tally.select().where(Tally.failed == 1).count() == 2
+    assert ActorStats.select().where(ActorStats.failed == 1).count() == 2
 
 
 def write_elsewhere(database: peewee.Database) -> None:

@@ -301,7 +301,7 @@ def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from gifster.jobs import sending
 
     monkeypatch.setattr(dramatiq.broker, "global_broker", None)
-    sending._complaint.over()
+    sending._no_broker.resolved()
 
 
 @pytest.fixture(params=["none", "the one that Dramatiq makes"])

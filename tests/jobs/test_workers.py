@@ -148,11 +148,11 @@ def test_a_database_that_is_away_for_a_while_costs_no_count(outbox: Outbox, work
     worker()
     good = Worker._meta.database
     away = peewee.SqliteDatabase("/nowhere/at/all.db")
-    for table in (Worker, jobs.PausedQueue, jobs.Tally):
+    for table in (Worker, jobs.PausedQueue, jobs.ActorStats):
         table.bind(away)
     jobs.enqueue("hold_default", "a")
     eventually(lambda: not Job.select().exists())
-    for table in (Worker, jobs.PausedQueue, jobs.Tally):
+    for table in (Worker, jobs.PausedQueue, jobs.ActorStats):
         table.bind(good)
 
     eventually(lambda: [total.done for total in jobs.totals()] == [1])

@@ -1,22 +1,24 @@
-"""Acknowledgements, many in one round trip ("group commit").
+"""Acknowledges many messages in one round trip ("group commit").
 
-A worker's threads are done with short jobs faster than each could tell the broker. So they leave it
-to one thread, which takes along all that have come in while its last round trip was under way: no
-job waits for an acknowledgement, and what a killed worker leaves untold is a few ms' worth. Those
-come again, as any may that a worker was killed over; with an outbox row they are not done again.
+The threads of a worker finish short jobs faster than each could tell the broker. So one thread does
+that for all: each round trip takes along the acknowledgements that came in during the last one. No
+job waits for its acknowledgement. A killed worker loses those of its last few ms: their messages
+come again, as any message may whose worker was killed, and jobs with a row are not done again.
 """
 
 import logging
 import threading
 from collections import defaultdict
-from typing import Any
+
+import redis
 
 logger = logging.getLogger("gifster.jobs")
 
 #: How long after one failure the next attempt is made (seconds).
 RETRY_S = 1.0
 
-#: As Dramatiq's own script does for one message: out of what this worker has fetched, and gone.
+#: Does for many messages what Dramatiq's script does for one: removes each from the set that this
+#: worker has fetched, and deletes it.
 _ACK = """
 for i = 1, #ARGV do
     if redis.call("srem", KEYS[1], ARGV[i]) > 0 then
@@ -27,15 +29,15 @@ end
 
 
 class Acks:
-    """What one worker process has done and not told the broker yet.
+    """The acknowledgements of one worker process.
 
     Parameters:
       client: the Redis client.
-      namespace: the broker's.
-      worker_id: what the broker calls this worker.
+      namespace: the prefix of the broker's keys.
+      worker_id: the broker's id of this worker process.
     """
 
-    def __init__(self, client: Any, namespace: str, worker_id: str) -> None:
+    def __init__(self, client: redis.Redis, namespace: str, worker_id: str) -> None:
         self._namespace, self._worker_id = namespace, worker_id
         self._script = client.register_script(_ACK)
         self._changed = threading.Condition()
@@ -44,7 +46,7 @@ class Acks:
         self._thread: threading.Thread | None = None
 
     def add(self, queue: str, message_id: str) -> None:
-        """Have the broker told that a message of a queue is done."""
+        """Acknowledge a message of a queue, soon."""
         with self._changed:
             self._waiting[queue].append(message_id)
             if self._thread is None:
@@ -53,14 +55,14 @@ class Acks:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the broker knows all.
+        """Wait until the broker has all acknowledgements.
 
         Returns:
-          False if it did not take them in time, or cannot be reached.
+          False if that took longer than `timeout_s`, or the broker cannot be reached.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._all_told or self._failing, timeout_s)
-            return self._all_told
+            self._changed.wait_for(lambda: self._all_sent or self._failing, timeout_s)
+            return self._all_sent
 
     def stop(self) -> None:
         """End the thread."""
@@ -69,7 +71,7 @@ class Acks:
             self._changed.notify_all()
 
     @property
-    def _all_told(self) -> bool:
+    def _all_sent(self) -> bool:
         return not self._waiting and not self._sending
 
     def _run(self) -> None:
@@ -83,7 +85,7 @@ class Acks:
             try:
                 self._send(taken)
                 self._failing = False
-            except Exception as error:  # noqa: BLE001 whatever it is, none may be forgotten
+            except Exception as error:  # noqa: BLE001 whatever it is, none may be lost
                 logger.warning(
                     "not acknowledged yet: %d jobs (%r)", sum(map(len, taken.values())), error
                 )

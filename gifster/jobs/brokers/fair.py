@@ -1,10 +1,10 @@
-"""Whose turn it is: the threads of a worker process are shared among its queues by weight.
+"""The fair scheduler: it shares the threads of a worker process among queues, by weight.
 
-Dramatiq puts what its consumers fetch into one work queue, first come, first served. Here a
-consumer hands a job over only when a thread is free and it is its queue's turn, by stride
-scheduling (Waldspurger and Weihl, 1995): each job advances its queue's pass by 1/weight, and the
-lowest pass is next. So `default = 5, carrierwave = 3` is a ratio of 5:3 while both have jobs, as in
-Sidekiq; a queue that has none leaves its share to the others, and saves nothing up.
+Dramatiq puts everything that its consumers fetch into one work queue, first come, first served. Our
+consumers hand a job over only when a thread is free and the queue is next, by stride scheduling
+(Waldspurger and Weihl, 1995): each job advances its queue's pass by 1/weight, and the queue with
+the lowest pass is next. `default = 5, carrierwave = 3` gives 5:3 while both queues have jobs, as in
+Sidekiq. A queue without jobs leaves its threads to the others and saves nothing up.
 """
 
 import threading
@@ -15,56 +15,63 @@ from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
-from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import Middleware
+from dramatiq.broker import MessageProxy
 
-#: The option of a message that names its group.
+AnyMessage = dramatiq.Message[Any] | MessageProxy
+
+#: The message option that names the group.
 GROUP = "group"
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a queue gets of the threads: its weight among the queues that have jobs, and at most how
-    many threads at a time (None: all); and how many of these the jobs of one group get (None: all
-    but one, which is there for the others)."""
+class QueueWeight:
+    """The weight of a queue, and its limits within one worker process.
+
+    Parameters:
+      weight: of the jobs that start while several queues have jobs, the queue's proportion.
+      max: the most threads that the queue may use; None for no limit.
+      group_max: the most threads of these that one group may use; None for all but one, so that one
+        is left for the others.
+    """
 
     weight: int = 1
     max: int | None = None
     group_max: int | None = None
 
 
-def group_of(message: Any) -> str | None:
+def group_of(message: AnyMessage) -> str | None:
     """The group of a message; None if it has none."""
     group = message.options.get(GROUP)
     return None if group is None else str(group)
 
 
-class Turns:
-    """The threads of one worker process.
+class FairScheduler:
+    """Hands the threads of one worker process to its queues.
 
     Parameters:
-      threads: how many there are.
-      shares: by queue; a queue that is not named has a weight of 1.
+      threads: how many threads the process has.
+      weights: by queue; a queue that is missing has a weight of 1 and no limit.
     """
 
-    def __init__(self, threads: int, shares: Mapping[str, Share]) -> None:
-        self._threads, self._shares = threads, shares
+    def __init__(self, threads: int, weights: Mapping[str, QueueWeight]) -> None:
+        self._threads, self._weights = threads, weights
         self._changed = threading.Condition()
         self._passes: dict[str, float] = {}
         self._running: Counter[str] = Counter()
-        #: By queue and group. Only a queue's own consumer begins jobs, so room that it sees stays.
+        #: By queue and group. Only the queue's own consumer adds to it, so a group that has room
+        #: still has room when the consumer acts on that.
         self._in_groups: Counter[tuple[str, str]] = Counter()
-        #: The queues that have jobs. One stays in the race while it fetches more, or between two of
-        #: its jobs: would it drop out, the others would have its turns.
+        #: The queues that have jobs. A queue stays here while it fetches more, and between two of
+        #: its jobs; otherwise the other queues would get its turns.
         self._racing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._quiet = False
 
     def take(self, queue: str, timeout_s: float) -> bool:
-        """Wait for a thread and the queue's turn, and take both.
+        """Wait until a thread is free and the queue is next, then take the thread.
 
         Returns:
-          False if that did not come in time.
+          False if that took longer than `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -74,7 +81,7 @@ class Turns:
                 if left <= 0 or not self._changed.wait(left):
                     return False
             self._running[queue] += 1
-            self._passes[queue] += 1 / self._share(queue).weight
+            self._passes[queue] += 1 / self._weight_of(queue).weight
             if len(self._racing) > 1:
                 self._changed.notify_all()
             return True
@@ -85,11 +92,11 @@ class Turns:
             self._in_groups[queue, group] += 1
 
     def running_in_group(self, queue: str, group: str | None) -> int:
-        """How many threads a group has; 0 for no group."""
+        """How many threads a group uses; 0 for no group."""
         return 0 if group is None else self._in_groups.get((queue, group), 0)
 
     def group_has_room(self, queue: str, group: str | None) -> bool:
-        """Whether a group has fewer threads than it may have. Without a group there is room."""
+        """Whether a group uses fewer threads than it may. Messages without a group have room."""
         running = self.running_in_group(queue, group)
         return running == 0 or running < self._most_of_group(queue)
 
@@ -98,23 +105,23 @@ class Turns:
         """How many threads are taken."""
         return self._running.total()
 
-    def hold(self, paused: Collection[str], *, everything: bool) -> None:
-        """Give no more turns to these queues, or to any, until told otherwise."""
+    def pause(self, queues: Collection[str], *, everything: bool) -> None:
+        """Give no threads to these queues, or to any queue, until the next call."""
         with self._changed:
-            self._paused, self._quiet = frozenset(paused), everything
+            self._paused, self._quiet = frozenset(queues), everything
             self._changed.notify_all()
 
-    def held(self, queue: str) -> bool:
-        """Whether a queue gets no turns now."""
+    def is_paused(self, queue: str) -> bool:
+        """Whether a queue gets no threads now."""
         return self._quiet or queue in self._paused
 
-    def wait_while_held(self, queue: str, timeout_s: float) -> None:
-        """Wait until it gets turns again, but no longer than that."""
+    def wait_while_paused(self, queue: str, timeout_s: float) -> None:
+        """Wait until the queue gets threads again, but no longer than `timeout_s`."""
         with self._changed:
-            self._changed.wait_for(lambda: not self.held(queue), timeout_s)
+            self._changed.wait_for(lambda: not self.is_paused(queue), timeout_s)
 
     def done(self, queue: str, group: str | None = None) -> None:
-        """Give the thread back."""
+        """Give a thread back."""
         with self._changed:
             self._running[queue] -= 1
             if group is not None:
@@ -124,7 +131,7 @@ class Turns:
             self._changed.notify_all()
 
     def leave(self, queue: str) -> None:
-        """Let the others have the queue's turns, as it has no jobs."""
+        """Take the queue out of the race, because it has no jobs."""
         with self._changed:
             if queue in self._racing:
                 self._racing.discard(queue)
@@ -143,60 +150,14 @@ class Turns:
         return min(able, key=lambda queue: (self._passes[queue], queue), default=None)
 
     def _has_room(self, queue: str) -> bool:
-        limit = self._share(queue).max
-        return not self.held(queue) and (limit is None or self._running[queue] < limit)
+        limit = self._weight_of(queue).max
+        return not self.is_paused(queue) and (limit is None or self._running[queue] < limit)
 
     def _most_of_group(self, queue: str) -> int:
-        share = self._share(queue)
-        if share.group_max is not None:
-            return share.group_max
-        return min(self._threads, share.max or self._threads) - 1
+        weight = self._weight_of(queue)
+        if weight.group_max is not None:
+            return weight.group_max
+        return min(self._threads, weight.max or self._threads) - 1
 
-    def _share(self, queue: str) -> Share:
-        return self._shares.get(queue, Share())
-
-
-def add_turns(broker: dramatiq.Broker, shares: Mapping[str, Share]) -> None:
-    """Have a broker know the turns of its worker process as `broker.turns`, before all its other
-    middleware looks for them."""
-    first = type(broker.middleware[0]) if broker.middleware else None
-    broker.add_middleware(_TurnsOfWorker(shares), before=first)
-
-
-class _TurnsOfWorker(Middleware):
-    def __init__(self, shares: Mapping[str, Share]) -> None:
-        self._shares = shares
-
-    def before_worker_boot(self, broker: Any, worker: dramatiq.Worker) -> None:
-        broker.turns = Turns(worker.worker_threads, self._shares)
-
-
-class InTurn:
-    """A consumer that takes a thread for each message that it hands over, and gives it back when
-    the message is done; mixed in before one of Dramatiq's. `turns` is None for one whose messages
-    only wait."""
-
-    turns: Turns | None
-    queue_name: str
-
-    def ack(self, message: Any) -> None:
-        """Done."""
-        self._finish(super().ack, message)  # type: ignore[misc]
-
-    def nack(self, message: Any) -> None:
-        """Given up."""
-        self._finish(super().nack, message)  # type: ignore[misc]
-
-    def _finish(self, finish: Any, message: Any) -> None:
-        try:
-            finish(message)
-        except ConnectionClosed:
-            raise  # it is tried again by the same thread, which is not free yet
-        except BaseException:
-            self._give_thread_back(message)
-            raise
-        self._give_thread_back(message)
-
-    def _give_thread_back(self, message: Any) -> None:
-        if self.turns is not None:
-            self.turns.done(self.queue_name, group_of(message))
+    def _weight_of(self, queue: str) -> QueueWeight:
+        return self._weights.get(queue, QueueWeight())

@@ -1,100 +1,80 @@
 """Dramatiq's RabbitMQ broker with weighted queues.
 
-RabbitMQ pushes messages to its consumers, so nobody needs to be woken up. These hand over what has
-its turn (`brokers/fair.py`), as those of `brokers/redis.py` do.
+RabbitMQ pushes messages to its consumers, so nobody needs to wake them up. They hand a message over
+when the fair scheduler gives it a thread, as the consumers of `redis.py` do.
 """
 
 import logging
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pika
 from dramatiq.brokers import rabbitmq
-from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
-from gifster.jobs.brokers.fair import InTurn, Share, Turns, add_turns, group_of
-from gifster.jobs.brokers.fetched import Fetched
-from gifster.jobs.brokers.foreign import Others
+from gifster.jobs.brokers.base import FairBroker, FairConsumer
 from gifster.jobs.brokers.malformed import malformed
 
-#: How long to listen for more messages while those in hand let others by (seconds).
+#: How long to listen for more messages while the fetched ones may not begin (seconds).
 LISTEN_S = 0.02
 
 logger = logging.getLogger("gifster.jobs")
 
 
-class RabbitmqBroker(rabbitmq.RabbitmqBroker):
-    """A broker whose queues have shares, and which has confirmed what was sent.
+class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
+    """A broker that shares threads by weight, and waits until the server has confirmed what it
+    sends.
 
     Parameters:
-      shares: by queue.
-      identity: tells the name of our outbox (see `brokers/foreign.py`).
-      options: as Dramatiq's own broker.
+      options: as for `FairBroker` and Dramatiq's `RabbitmqBroker`.
     """
 
-    def __init__(
-        self,
-        shares: Mapping[str, Share] | None = None,
-        identity: Callable[[], str | None] = lambda: None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(confirm_delivery=True, **options)
-        self.others = Others(identity)
-        self.turns: Turns | None = None
-        add_turns(self, shares or {})
 
     @property
     def consumer_class(self) -> type["Consumer"]:
         return Consumer
 
 
-class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
-    """Receives the messages of one queue, and hands each over when it is its turn."""
+class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
+    """Consumes one queue; of the messages received, those with a higher priority come first."""
 
     def __init__(
         self, broker: RabbitmqBroker, queue_name: str, prefetch: int, timeout: int
     ) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self._share_threads(broker, queue_name)
         self._timeout_s = timeout / 1000
-        delayed = q_name(queue_name) != queue_name  # its messages only wait, and take no thread
-        self.turns = None if delayed else broker.turns
-        #: One that waits for its turn, and others before it whose group lets others by.
-        self._in_hand = Fetched(queue_name, self.turns)
 
     def __next__(self) -> Any:
-        if self.turns is None:
+        if self.scheduler is None:
             return self._received()
-        if self.turns.held(self.queue_name):
+        if self.scheduler.is_paused(self.queue_name):
             self._give_back()
-            self.turns.wait_while_held(self.queue_name, self._timeout_s)
+            self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
-        if not self._in_hand.any_may_begin:
+        if not self.fetched.any_may_begin:
             self._receive_another()
-        if not self._in_hand.any_may_begin:
-            self.turns.leave(self.queue_name)
+        if not self.fetched.any_may_begin:
+            self.scheduler.leave(self.queue_name)
             return None
-        if not self.turns.take(self.queue_name, self._timeout_s):
+        if not self.scheduler.take(self.queue_name, self._timeout_s):
             self._talk()
             return None
-        message = self._in_hand.pop()
-        group = group_of(message)
-        if group is not None:
-            self.turns.begin(self.queue_name, group)
-        return message
+        return self._begin_next()
 
     def _receive_another(self) -> None:
-        if self._in_hand:
-            # A job that ends may let one of these begin: do not wait for a message for long.
+        if self.fetched:
+            # A job that ends may let one of these begin, so do not wait for a message for long.
             self._talk(LISTEN_S)
             if not self.channel.get_waiting_message_count():
                 return
         message = self._received_of_ours()
         if message is not None:
-            actor = self.broker.actors.get(message.actor_name)
-            self._in_hand.add(message, 0 if actor is None else int(actor.priority))
+            self.fetched.add(message, self.broker.priority_of(message))
 
     def _received(self) -> Any:
+        """The next message, unless none arrives in time, or it is malformed."""
         message = super().__next__()  # type: ignore[no-untyped-call]
         if message is None:
             return None
@@ -106,15 +86,15 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
         return None
 
     def _received_of_ours(self) -> Any:
-        """What has come, unless it is another application's, which gets it back."""
+        """The next message, unless it is foreign; that is put back for its owner."""
         message = self._received()
-        if message is None or not self.broker.others.owns(message):
+        if message is None or not self.broker.foreign.includes(message):
             return message
-        kept = self.broker.others.put_back(self.broker, message._message)
+        kept = self.broker.foreign.put_back(self.broker, message._message)
         self.known_tags.discard(message._tag)
         try:
             if kept:
-                self.channel.basic_ack(message._tag)  # of this copy only
+                self.channel.basic_ack(message._tag)  # this copy only
             else:
                 self.channel.basic_nack(message._tag, requeue=False)
         except pika.exceptions.AMQPError as error:
@@ -122,11 +102,12 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
         return None
 
     def _give_back(self) -> None:
-        """Put what has come and was not begun back into the queue, and let nothing more come until
-        we ask again: the next `_received()` does."""
-        self.turns.leave(self.queue_name)  # type: ignore[union-attr]
+        """Put the messages that have not begun back into the queue, and receive no more until the
+        next `_received()`."""
+        if self.scheduler is not None:
+            self.scheduler.leave(self.queue_name)
         try:
-            for message in self._in_hand.clear():
+            for message in self.fetched.clear():
                 self.known_tags.discard(message._tag)
                 self.channel.basic_nack(message._tag, requeue=True)
             self.channel.cancel()
@@ -138,13 +119,13 @@ class Consumer(InTurn, rabbitmq._RabbitmqConsumer):
             raise ConnectionClosed(error) from None
 
     def _talk(self, listen_s: float = 0) -> None:
-        """Send the acknowledgements that wait, and the heartbeats."""
+        """Send the acknowledgements that wait, and answer heartbeats."""
         try:
             self.connection.process_data_events(listen_s)
         except pika.exceptions.AMQPError as error:
             raise ConnectionClosed(error) from None
 
     def close(self) -> None:
-        if self.turns is not None:
-            self.turns.leave(self.queue_name)
+        if self.scheduler is not None:
+            self.scheduler.leave(self.queue_name)
         super().close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,177 @@
+"""The consumer of the Redis broker: it fetches the messages of one queue, and hands each over when
+the fair scheduler gives it a thread.
+
+Dramatiq's consumer polls, with a pause that grows to a second while the queue is idle. This one
+waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
+"""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import dramatiq
+import redis
+from dramatiq.broker import MessageProxy
+from dramatiq.brokers import redis as dramatiq_redis
+from dramatiq.errors import ConnectionClosed
+
+from gifster.jobs.brokers.base import FairConsumer
+from gifster.jobs.brokers.malformed import malformed
+
+if TYPE_CHECKING:
+    from gifster.jobs.brokers.redis import RedisBroker
+
+logger = logging.getLogger("gifster.jobs")
+
+#: How often a consumer that is woken up looks for messages all the same (seconds). Each look also
+#: tells the broker that the worker lives.
+LOOK_EVERY_S = 2.5
+#: The first pause of a consumer that nobody can wake, and the longest; it doubles (seconds).
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
+#: How much later than others a process looks that has messages, none of which may begin (seconds).
+LET_OTHERS_S = 0.005
+#: How long a consumer that ends waits for its last acknowledgements (seconds).
+CLOSE_S = 5.0
+
+
+class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
+    """Consumes one queue; messages with a higher priority come first."""
+
+    broker: "RedisBroker"
+
+    def __init__(self, broker: "RedisBroker", queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self._share_threads(broker, queue_name)
+        self._timeout_s = timeout / 1000
+        self._told = broker.wake_up.event(queue_name)
+        self._told.set()
+        self._looked_at = 0.0
+        #: Whether the queue may have more messages than there was room for.
+        self._more = True
+        self._pause_s = FIRST_PAUSE_S
+        #: Fetched messages of another application.
+        self._foreign: list[dramatiq.Message[Any]] = []
+        #: Whether no fetched message can begin before another one ends.
+        self._stuck = False
+
+    @property
+    def outstanding_message_count(self) -> int:
+        return len(self.queued_message_ids) + len(self.fetched) + len(self._foreign)
+
+    def __next__(self) -> MessageProxy | None:
+        if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
+            self._give_back()
+            self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
+            return None
+        self._look()
+        if not self.fetched.any_may_begin:
+            if self.scheduler is not None:
+                self.scheduler.leave(self.queue_name)
+            self._wait()
+            return None
+        if self.scheduler is not None:
+            if not self.scheduler.take(self.queue_name, self._timeout_s):
+                return None
+            self._look()  # a message of higher priority may have arrived in the meantime
+        message = self._begin_next()
+        self.queued_message_ids.add(message.message_id)
+        return MessageProxy(message)
+
+    def _look(self) -> None:
+        """Fetch as many messages as there is room for, if there may be any."""
+        if self._room <= 0:
+            return
+        since = time.monotonic() - self._looked_at
+        every = LOOK_EVERY_S if self.broker.wake_up.listening else self._pause_s
+        if self._told.is_set() or (
+            (self._more or since >= every) and not self.fetched.any_may_begin
+        ):
+            try:
+                self._fetch()
+                while self._more and self.fetched.aside and self._room > 0:
+                    self._fetch()
+            except redis.ConnectionError as error:
+                raise ConnectionClosed(error) from None
+
+    def _fetch(self) -> None:
+        self._told.clear()  # first: a message that arrives from now on sets it again
+        self._looked_at = time.monotonic()
+        room = self._room
+        fetched = self.broker.do_fetch(self.queue_name, room)
+        for data in fetched:
+            if data is not None:
+                self._keep(data)
+        self._more = len(fetched) == room
+        self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
+        self._put_back_foreign()
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            message = dramatiq.Message.decode(data)
+        except dramatiq.DecodeError:  # it stays with this worker, and is in nobody's way
+            logger.exception("a message that cannot be read queue=%s", self.queue_name)
+            return
+        if (why := malformed(message, self.queue_name, known_by="redis_message_id")) is not None:
+            logger.error("a malformed message queue=%s: %s", self.queue_name, why)
+            return
+        if self.scheduler is not None and self.broker.foreign.includes(message):
+            self._foreign.append(message)
+        else:
+            self.fetched.add(message, self.broker.priority_of(message))
+
+    def _put_back_foreign(self) -> None:
+        while self._foreign:
+            message = self._foreign[-1]
+            message_id = message.options["redis_message_id"]
+            if self.broker.foreign.put_back(self.broker, message):
+                self.broker.acks.add(self.queue_name, message_id)  # this copy only
+            else:
+                self.broker.do_nack(self.queue_name, message_id)
+            self._foreign.pop()
+
+    @property
+    def _room(self) -> int:
+        """How many more messages to fetch."""
+        return int(self.prefetch) - self.outstanding_message_count + self.fetched.aside
+
+    def _wait(self) -> None:
+        if self._room <= 0:
+            time.sleep(FIRST_PAUSE_S)
+            return
+        listening = self.broker.wake_up.listening
+        self._stuck = bool(self.fetched)
+        if not self.fetched.any_may_begin:  # or a job has ended just now
+            self._told.wait(self._timeout_s if listening else self._pause_s)
+        if self._stuck:
+            time.sleep(LET_OTHERS_S)
+        self._stuck = False
+
+    def ack(self, message: MessageProxy) -> None:
+        """Leave it to `broker.acks` to tell the broker that a message is done."""
+        self.queued_message_ids.discard(message.message_id)
+        self.broker.acks.add(self.queue_name, message.options["redis_message_id"])
+        self._give_thread_back(message)
+
+    def _give_thread_back(self, message: MessageProxy) -> None:
+        super()._give_thread_back(message)
+        if self._stuck:
+            self._told.set()
+
+    def close(self) -> None:
+        """Give back the messages that have not begun, and acknowledge those that are done."""
+        self._give_back()
+        if not self.broker.acks.flush(CLOSE_S):
+            logger.warning("not acknowledged: the last jobs that were done may be done again")
+
+    def _give_back(self) -> None:
+        fetched = self.fetched.clear() + self._foreign
+        self._foreign = []
+        if self.scheduler is not None:
+            self.scheduler.leave(self.queue_name)
+        if not fetched:
+            return
+        self._told.set()  # fetch them again when the queue is no longer paused
+        try:
+            self.requeue(fetched)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            logger.warning("left to the relay: %d fetched messages (%s)", len(fetched), error)

@@ -1,0 +1,193 @@
+"""Ties each message to its row in the outbox, from the lease to the end of the row."""
+
+import logging
+import threading
+import time
+import traceback
+from typing import Any
+
+import dramatiq
+from dramatiq.broker import MessageProxy
+from dramatiq.errors import ActorNotFound
+from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
+
+from gifster.jobs.brokers.fair import group_of
+from gifster.jobs.groups import release
+from gifster.jobs.lease import Leases, WorkersDied
+from gifster.jobs.outbox import RESEND_AFTER_S, Job
+from gifster.jobs.sending import send_each
+from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, why_not_taken
+
+logger = logging.getLogger("gifster.jobs")
+
+#: What a row keeps of a traceback: the innermost frames, and at most so many characters.
+TRACEBACK_FRAMES, TRACEBACK_CHARACTERS = 30, 20_000
+
+
+class OutboxUnavailable(MiddlewareError):
+    """The outbox did not answer, so nobody knows what a message is about: it is retried later."""
+
+
+class OutboxRows(Middleware):
+    """Does what the row of a message says (see `trust.py`), and keeps the row up to date.
+
+    The row is leased while the job runs. A message is skipped if its row is gone or another worker
+    has leased it, or if it has no row and its actor has the option `outbox_only`. When the job is
+    done, its row is deleted. When the retries have run out, or too many workers died over the job,
+    the row stays, with the reason. Then the actor's option `on_dead` is called, with the exception
+    and the job's arguments, so that the application can record it, too.
+
+    Parameters:
+      lease_s: how long a lease holds without being renewed (seconds).
+    """
+
+    def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
+        self._leases = Leases(lease_s)
+        #: `job_id`: the job that this thread has leased.
+        self._thread = threading.local()
+
+    @property
+    def worker(self) -> str:
+        """The name that holds this process's leases."""
+        return self._leases.worker
+
+    @property
+    def actor_options(self) -> set[str]:
+        return {"on_dead", OUTBOX_ONLY}
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        self._leases = Leases(self._lease_s)  # after the fork, with a name of its own
+
+    def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        # Whatever goes wrong here: only a MiddlewareError keeps Dramatiq from calling the actor.
+        try:
+            self._take(broker, message)
+        except Refused as error:
+            logger.warning("%s", error)
+            raise SkipMessage(str(error)) from None
+        except MiddlewareError:
+            raise
+        except Exception as error:
+            raise OutboxUnavailable(f"the outbox cannot be asked: {error!r}") from error
+
+    def _take(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        """Lease the row of a message, and apply it to the message."""
+        job_id = row_named_by(broker, message)
+        if job_id is None:
+            return
+        try:
+            job = self._leases.take(job_id, message.actor_name)
+        except WorkersDied as error:
+            apply_row(broker, message, error.job)
+            self._give_up(broker, message, error)
+            raise SkipMessage(str(error)) from None
+        if job is None:
+            if (why := why_not_taken(message, job_id)) is not None:
+                raise Refused(message, why)
+            raise SkipMessage(f"job {job_id} is done, or another worker has it")
+        self._thread.job_id = job_id
+        apply_row(broker, message, job)
+
+    def before_enqueue(
+        self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
+    ) -> None:
+        job_id = message.options.get("outbox_id")
+        if job_id is not None and delay is not None:
+            # Another worker may take a retry as soon as it is sent, so the lease ends before that.
+            # The retry waits in the broker; the relay must not be quicker.
+            due = time.time() + delay / 1000
+            self._end_lease(
+                job_id,
+                send_at=due + RESEND_AFTER_S,
+                due_at=due,
+                attempts=message.options.get("retries", 0),
+            )
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        job_id = message.options.get("outbox_id")
+        if job_id is None:
+            return
+        row = Job.id == job_id
+        if exception is None:
+            self._forget(job_id)
+            Job.delete().where(row).execute()
+        elif message.failed:
+            if self._forget(job_id):  # without a lease the row may not be this message's
+                self._give_up(broker, message, exception)
+        else:
+            Job.update(**_reason(exception)).where(row).execute()
+            self._end_lease(job_id)
+        _release_group(message)
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        # Another middleware may skip a message that is leased already, as Dramatiq's AgeLimit does.
+        job_id = message.options.get("outbox_id")
+        if job_id is None or not self._forget(job_id):
+            return
+        if message.failed:
+            self._give_up(broker, message, SkipMessage("skipped: another middleware refused it"))
+        else:
+            Job.delete().where(Job.id == job_id).execute()
+        _release_group(message)
+
+    def _end_lease(self, job_id: str, **columns: Any) -> None:
+        """End this thread's lease and change the row, unless the lease is somebody else's now."""
+        if self._forget(job_id):
+            mine = (Job.id == job_id) & (Job.leased_by == self.worker)
+            Job.update(leased_by=None, **columns).where(mine).execute()
+
+    def _forget(self, job_id: str) -> bool:
+        """Stop renewing the lease. Returns whether this thread held it."""
+        if getattr(self._thread, "job_id", None) != job_id:
+            return False
+        self._thread.job_id = None
+        self._leases.forget(job_id)
+        return True
+
+    def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        job_id, why = message.options.get("outbox_id"), message._exception
+        if job_id is not None and isinstance(why, ActorNotFound):
+            # A worker of another release may know it: the relay sends it again, later each time.
+            with Job._meta.database.connection_context():
+                its = (Job.id == job_id) & (Job.actor == message.actor_name)
+                Job.update(**_reason(why)).where(its).execute()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        # Jobs that did not end within the grace period need not wait until their leases run out.
+        database = Job._meta.database
+        if database is not None:
+            with database.connection_context():
+                jobs = self._leases.give_back()
+                for job in jobs:
+                    logger.warning("handed back job=%s actor=%s", job.id, job.actor)
+                send_each([job.message() for job in jobs])  # if that fails, the relay sends them
+
+    def _give_up(
+        self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
+    ) -> None:
+        row = Job.id == message.options.get("outbox_id")
+        Job.update(failed_at=time.time(), leased_by=None, **_reason(exception)).where(row).execute()
+        on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
+        if on_dead is not None:
+            on_dead(exception, *message.args)
+
+
+def _release_group(message: MessageProxy) -> None:
+    """Send the next throttled job of the message's group."""
+    group = group_of(message)
+    if group is not None:
+        release(group, message.queue_name)
+
+
+def _reason(exception: BaseException) -> dict[str, str]:
+    """What a row keeps of an exception."""
+    lines = traceback.format_exception(exception, limit=-TRACEBACK_FRAMES)
+    return {"error": repr(exception), "traceback": "".join(lines)[-TRACEBACK_CHARACTERS:]}

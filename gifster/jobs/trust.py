@@ -1,0 +1,88 @@
+"""What a worker trusts of a message. Anybody who can write to the broker can put messages there.
+
+A message only names a row of the outbox; the row says what is done. An actor with the option
+`outbox_only` does nothing without a row. See decision 34.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dramatiq
+from dramatiq.broker import MessageProxy
+
+from gifster.jobs.outbox import Job, Unreadable
+
+logger = logging.getLogger("gifster.jobs")
+
+#: The actor's option: its jobs come through the outbox only.
+OUTBOX_ONLY = "outbox_only"
+#: The message's option that names the row, and the most characters of a row's id.
+ROW, MOST_CHARACTERS = "outbox_id", 32
+#: How much of a message's arguments a line of the log shows (characters).
+SHOWN = 200
+
+
+class Refused(Exception):
+    """A message that a worker does not act on; says why."""
+
+    def __init__(self, message: MessageProxy, why: str) -> None:
+        super().__init__(f"refused: {why}: {_shown(message)}")
+
+
+def row_named_by(broker: dramatiq.Broker, message: MessageProxy) -> str | None:
+    """The id of the row that a message names; None if it names none and needs none.
+
+    Raises:
+      Refused: the message names no row, but its actor does nothing without one.
+    """
+    job_id = message.options.get(ROW)
+    if isinstance(job_id, str) and 0 < len(job_id) <= MOST_CHARACTERS:
+        return job_id
+    if job_id is None and not _outbox_only(broker, message):
+        return None
+    raise Refused(message, "it names no row of the outbox")
+
+
+def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
+    """Replace a message's arguments and retries by those of its row. Where the actor does nothing
+    without a row, the message's own options are dropped, too.
+
+    Raises:
+      Refused: the arguments of the row cannot be read.
+    """
+    if isinstance(job.arguments, Unreadable):
+        raise Refused(message, job.arguments.why)
+    if message.kwargs or not _equal(message.args, job.arguments):
+        logger.warning("other arguments than its row's, which are taken: %s", _shown(message))
+    options: Mapping[str, Any] = message.options
+    if _outbox_only(broker, message):
+        options = {k: v for k, v in options.items() if k not in broker.actor_options}
+    # `copy()` adds options to those of the original, so empty them first.
+    changed = message._message.copy(args=tuple(job.arguments), kwargs={})
+    changed.options.clear()
+    changed.options.update({**options, "retries": job.attempts})
+    message._message = changed
+
+
+def why_not_taken(message: MessageProxy, job_id: str) -> str | None:
+    """Why a row that could not be leased is not this message's; None if it is, or is gone."""
+    actor = Job.select(Job.actor).where(Job.id == job_id).scalar()
+    if actor is None or actor == message.actor_name:
+        return None
+    return f"its row is for actor={actor!r}"
+
+
+def _outbox_only(broker: dramatiq.Broker, message: MessageProxy) -> bool:
+    actor = broker.actors.get(message.actor_name)
+    return actor is not None and bool(actor.options.get(OUTBOX_ONLY))
+
+
+def _equal(sent: Sequence[Any], kept: list[Any]) -> bool:
+    encode = dramatiq.get_encoder().encode
+    return list(sent) == kept or encode({"args": list(sent)}) == encode({"args": kept})
+
+
+def _shown(message: MessageProxy) -> str:
+    text = f"actor={message.actor_name} job={message.options.get(ROW)} args={message.args!r}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
