@@ -29,7 +29,11 @@ def connect(kind: str, url: str) -> dramatiq.Broker:
         )
         database.bind(jobs.TABLES)
         return jobs.connect(url, weights=WEIGHTS)
-    broker = RedisBroker(WEIGHTS, client=client) if kind == "ours" else StockBroker(client=client)
+    broker = (
+        RedisBroker(weights=WEIGHTS, client=client)
+        if kind == "ours"
+        else StockBroker(client=client)
+    )
     dramatiq.set_broker(broker)
     return broker
 

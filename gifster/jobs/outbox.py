@@ -247,7 +247,7 @@ def room_of(group: str, queue: str) -> int:
 
 def most_of_group() -> int:
     """How many jobs of a group may be with the broker at once, as `connect()` set it."""
-    return int(getattr(dramatiq.broker.global_broker, "max_per_group", MAX_PER_GROUP))
+    return int(getattr(dramatiq.broker.global_broker, "max_per_group", None) or MAX_PER_GROUP)
 
 
 def _moment(at: datetime | float | None, in_s: float | None) -> float | None:

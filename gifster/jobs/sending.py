@@ -39,14 +39,14 @@ class NoBroker(BrokerUnavailable):
 def current_broker() -> dramatiq.Broker | None:
     """The process's broker; None if nobody has set one, which the log says once."""
     broker = dramatiq.broker.global_broker
-    if broker is None or _is_dramatiqs_own(broker):
+    if broker is None or made_by_dramatiq(broker):
         _no_broker.report(_NONE)
         return None
     _no_broker.resolved()
     return broker
 
 
-def _is_dramatiqs_own(broker: Any) -> bool:
+def made_by_dramatiq(broker: Any) -> bool:
     """Whether Dramatiq made the broker, because an actor was declared before one was set. It is a
     RabbitMQ broker for this machine, and tries six times five connections: a commit would wait 16
     seconds."""

@@ -151,8 +151,8 @@ class Counts:
             column: column + EXCLUDED[column.column_name]
             for column in (ActorStats.done, ActorStats.failed, ActorStats.ms)
         }
-        insert = ActorStats.insert_many(rows, list(ActorStats._meta.sorted_fields))
         try:
+            insert = ActorStats.insert_many(rows, list(ActorStats._meta.sorted_fields))
             insert.on_conflict(conflict_target=keys, update=sums).execute()
         except BaseException:
             self._put_back(counted)

@@ -313,12 +313,11 @@ def test_a_recurring_job_whose_rule_fails_stops_no_other(
     def fails(after: float) -> float:
         raise OverflowError("no such moment")
 
-    bad = f"bad-{type(outbox.database).__name__}"[:32]  # said once in a process
     every = {
-        bad: jobs.Recurring("never", fails, "work"),
+        "bad": jobs.Recurring("never", fails, "work"),
         "good": jobs.Recurring("always", lambda after: after, "work"),
     }
 
     assert jobs.enqueue_recurring(every) == []
     assert jobs.enqueue_recurring(every) == ["good"]
-    assert caplog.text.count(f"not enqueued name={bad}") == 1
+    assert caplog.text.count("not enqueued name=bad") == 1

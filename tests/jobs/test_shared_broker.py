@@ -1,9 +1,8 @@
 """Two applications on one broker, with queues and actors of the same names: neither acknowledges
-what is the other's. And a process that has no broker at all."""
+the other's jobs."""
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dramatiq
@@ -13,9 +12,7 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.jobs import Job, OutboxIdentity
-from gifster.jobs.identity import identity_of
-from tests.jobs.conftest import Outbox
+from gifster.jobs import Job
 from tests.machine import eventually
 
 
@@ -220,56 +217,6 @@ def test_what_a_broker_cannot_have_is_refused(url: str, options: dict[str, objec
         jobs.connect(url, **options)
 
 
-# Whose an outbox is.
-
-
-def test_an_outbox_has_one_name_for_all_who_open_it(tmp_path: Path):
-    path = tmp_path / "app.db"
-    one = peewee.SqliteDatabase(path)
-    name = identity_of(one)
-    one.close()
-    moved = path.rename(tmp_path / "elsewhere.db")
-
-    other = peewee.SqliteDatabase(moved)
-    assert name
-    assert identity_of(other) == name
-    assert identity_of(peewee.SqliteDatabase(tmp_path / "new.db")) not in (None, name)
-    assert identity_of(None) is None
-    assert other.is_closed()
-
-
-def test_it_is_made_in_nobodys_transaction_and_breaks_none(outbox: Outbox):
-    database = outbox.database
-    database.drop_tables([OutboxIdentity])
-    from gifster.jobs import identity
-
-    identity._known.clear()
-    with jobs.transaction(database):
-        Job.create(actor="greet", queue="default", arguments=[], send_at=0)
-        assert identity_of(database) is None
-        assert Job.select().count() == 1
-    assert not OutboxIdentity.table_exists()
-
-    assert identity_of(database)
-    assert OutboxIdentity.table_exists()
-
-
-def test_a_database_that_takes_no_name_is_served_as_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # Given an outbox alone, in a database that can be read and no more
-    path = tmp_path / "app.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE other (id INTEGER)")
-    database = peewee.SqliteDatabase(f"file:{path}?mode=ro", uri=True)
-    assert identity_of(database) is None
-
-    # I expect it to get one when it does
-    monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0)
-    database.init(f"file:{path}", uri=True)
-    assert identity_of(database)
-
-
 def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
     two: tuple[Application, Application],
     monkeypatch: pytest.MonkeyPatch,
@@ -291,62 +238,3 @@ def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
     worker.stop()
     assert "does not tell whether they are ours" in caplog.text
     assert "another application" not in caplog.text
-
-
-# No broker.
-
-
-@pytest.fixture
-def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gifster.jobs import sending
-
-    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
-    sending._no_broker.resolved()
-
-
-@pytest.fixture(params=["none", "the one that Dramatiq makes"])
-def without_one(
-    request: pytest.FixtureRequest, no_broker: None
-) -> Callable[[], dramatiq.Broker | None]:
-    """A process that has called no `connect()`, and one that has declared actors without."""
-    if request.param != "none":
-        pytest.importorskip("pika")
-        dramatiq.get_broker()
-    return lambda: dramatiq.broker.global_broker
-
-
-def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
-    outbox: Outbox,
-    without_one: Callable[[], dramatiq.Broker | None],
-    caplog: pytest.LogCaptureFixture,
-):
-    before = without_one()
-
-    for name in ("ann", "bob"):
-        jobs.enqueue("greet", name)
-    assert jobs.relay() == 0
-
-    # I expect it to be said once what to do, and nobody to have tried to connect
-    assert caplog.text.count("no broker is set in this process") == 1
-    assert "jobs.connect(url)" in caplog.text
-    assert "deferred" not in caplog.text
-    assert without_one() is before
-    assert not getattr(before, "connections", None)
-    assert {job.sendings for job in Job.select()} == {0}
-    assert all(job.send_at <= time.time() for job in Job.select())
-
-    # And a relay that has one to send them
-    with_one = jobs.connect(outbox.broker_url)
-    assert jobs.relay() == 2
-    with_one.close()
-
-
-def test_without_a_broker_everything_else_says_so_or_waits(
-    without_one: Callable[[], dramatiq.Broker | None],
-):
-    job = jobs.enqueue("greet", "ann")
-    with pytest.raises(jobs.BrokerUnavailable, match=r"no broker is set: call jobs.connect\(url\)"):
-        jobs.send_many([job.message()])
-    Job.update(failed_at=1.0).execute()
-    assert jobs.retry(job.id).id == job.id
-    assert jobs.stats()[0].waiting == 1

@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dramatiq
+import dramatiq.broker
 import redis
 from dramatiq.middleware import Middleware, default_middleware
 
+from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.brokers.redis import RedisBroker
 from gifster.jobs.heartbeat import Heartbeat
@@ -21,7 +23,7 @@ from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog
 from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
-from gifster.jobs.sending import BrokerUnavailable, ping, send_many
+from gifster.jobs.sending import BrokerUnavailable, made_by_dramatiq, ping, send_many
 
 __all__ = ["NAMESPACE", "BrokerUnavailable", "connect", "ping", "send_many"]
 
@@ -52,8 +54,10 @@ def connect(  # noqa: PLR0913 options, each with a default
     max_priority: int | None = None,
     max_per_group: int = MAX_PER_GROUP,
 ) -> dramatiq.Broker:
-    """Make a Dramatiq broker, and make it the broker of this process (`dramatiq.set_broker`). Call
-    it before actors are declared: they belong to the broker that is set then.
+    """Make a Dramatiq broker, and make it the broker of this process (`dramatiq.set_broker`).
+
+    Actors belong to the broker that is set when they are declared, so call this before. Actors that
+    were declared while no broker was set are taken over.
 
     Parameters:
       url: `redis://`, `rediss://` or `unix://`, as redis-py reads them; `amqp://` or `amqps://`, as
@@ -102,9 +106,20 @@ def connect(  # noqa: PLR0913 options, each with a default
         broker = _rabbitmq(url, max_priority=max_priority, weights=weights, middleware=every)
     else:
         broker = _redis(url, lease_s, namespace=namespace, weights=weights, middleware=every)
-    broker.max_per_group = max_per_group  # type: ignore[attr-defined]
+    broker.max_per_group = max_per_group
+    _adopt_actors(broker)
     dramatiq.set_broker(broker)
     return broker
+
+
+def _adopt_actors(broker: dramatiq.Broker) -> None:
+    """Take over the actors that were declared before any broker was set: Dramatiq has made one for
+    them, which nobody wants. Actors of a broker that somebody set stay with it."""
+    before = dramatiq.broker.global_broker
+    if before is not None and made_by_dramatiq(before):
+        for actor in before.actors.values():
+            actor.broker = broker
+            broker.declare_actor(actor)
 
 
 def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
@@ -123,7 +138,7 @@ def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
         )
 
 
-def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
+def _redis(url: str, lease_s: float, **options: Any) -> FairBroker:
     client = redis.Redis.from_url(
         url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
     )
@@ -131,7 +146,7 @@ def _redis(url: str, lease_s: float, **options: Any) -> dramatiq.Broker:
     return RedisBroker(client=client, heartbeat_timeout=timeout_ms, identity=identity, **options)
 
 
-def _rabbitmq(url: str, **options: Any) -> dramatiq.Broker:
+def _rabbitmq(url: str, **options: Any) -> FairBroker:
     from gifster.jobs.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 see above
 
     query = urlsplit(url).query

@@ -56,16 +56,14 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         return Consumer
 
     def _should_do_maintenance(self, command: str) -> int:
-        """Whether a command also gives back what dead workers had fetched: for each queue one fetch
-        every `LOOK_EVERY_S`. Dramatiq leaves that to chance, which takes minutes on a quiet
-        system."""
-        if command != "fetch":
-            return 0
+        """Whether a command also gives back what dead workers had fetched, and deletes old dead
+        letters: for each queue one fetch every `LOOK_EVERY_S`. Dramatiq leaves that to chance
+        (`maintenance_chance`), which takes minutes on a quiet system."""
         last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
-        due = time.monotonic() - last >= LOOK_EVERY_S * 0.9
-        if due:
+        if command == "fetch" and time.monotonic() - last >= LOOK_EVERY_S * 0.9:
             self._maintained.at = time.monotonic()
-        return int(due)
+            return 1
+        return int(super()._should_do_maintenance(command))
 
     def enqueue_many(self, messages: Iterable[dramatiq.Message[Any]]) -> int:
         """Enqueue messages, `BATCH` of them in a round trip (Sidekiq's `push_bulk`).

@@ -1,0 +1,66 @@
+"""A process that has no broker: commits return at once, and jobs wait for the relay of another."""
+
+import time
+from collections.abc import Callable
+
+import dramatiq
+import dramatiq.broker
+import pytest
+
+from gifster import jobs
+from gifster.jobs import Job, sending
+from tests.jobs.conftest import Outbox
+
+
+@pytest.fixture
+def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
+    sending._no_broker.resolved()
+
+
+@pytest.fixture(params=["none", "the one that Dramatiq makes"])
+def without_one(
+    request: pytest.FixtureRequest, no_broker: None
+) -> Callable[[], dramatiq.Broker | None]:
+    """A process that has called no `connect()`, and one that has declared actors without."""
+    if request.param != "none":
+        pytest.importorskip("pika")
+        dramatiq.get_broker()
+    return lambda: dramatiq.broker.global_broker
+
+
+def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
+    outbox: Outbox,
+    without_one: Callable[[], dramatiq.Broker | None],
+    caplog: pytest.LogCaptureFixture,
+):
+    before = without_one()
+
+    for name in ("ann", "bob"):
+        jobs.enqueue("greet", name)
+    assert jobs.relay() == 0
+
+    # I expect it to be said once what to do, and nobody to have tried to connect
+    assert caplog.text.count("no broker is set in this process") == 1
+    assert "jobs.connect(url)" in caplog.text
+    assert "deferred" not in caplog.text
+    assert without_one() is before
+    assert not getattr(before, "connections", None)
+    assert {job.sendings for job in Job.select()} == {0}
+    assert all(job.send_at <= time.time() for job in Job.select())
+
+    # And a relay that has one to send them
+    with_one = jobs.connect(outbox.broker_url)
+    assert jobs.relay() == 2
+    with_one.close()
+
+
+def test_without_a_broker_everything_else_says_so_or_waits(
+    without_one: Callable[[], dramatiq.Broker | None],
+):
+    job = jobs.enqueue("greet", "ann")
+    with pytest.raises(jobs.BrokerUnavailable, match=r"no broker is set: call jobs.connect\(url\)"):
+        jobs.send_many([job.message()])
+    Job.update(failed_at=1.0).execute()
+    assert jobs.retry(job.id).id == job.id
+    assert jobs.stats()[0].waiting == 1

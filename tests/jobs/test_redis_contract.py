@@ -1,0 +1,120 @@
+"""What everybody may expect of the Redis broker, as of Dramatiq's own."""
+
+from collections.abc import Iterator
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.brokers.redis import MAINTENANCE_SCALE
+
+from gifster import jobs
+from tests.jobs.servers import OnRedis
+from tests.machine import eventually
+
+
+@pytest.fixture
+def on_redis(broker_url: str) -> Iterator[OnRedis]:
+    made = OnRedis(jobs.connect(broker_url), broker_url)
+    yield made
+    made.broker.close()
+
+
+def test_an_acknowledgement_that_finds_no_connection_is_sent_again(
+    on_redis: OnRedis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gifster.jobs.brokers.acks.RETRY_S", 0.01)
+    asked: list[object] = []
+    acknowledge = on_redis.broker.acks._send
+
+    def cut_off_once(taken: dict[str, list[str]]) -> None:
+        asked.append(taken)
+        if len(asked) == 1:
+            raise redis.ConnectionError("cut off")
+        acknowledge(taken)
+
+    monkeypatch.setattr(on_redis.broker.acks, "_send", cut_off_once)
+    done: list[int] = []
+    on_redis.actor(done.append).send(1)
+    worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+
+    # I expect the broker to learn that it is done, and nobody to do it again
+    eventually(lambda: not on_redis.client.exists(f"dramatiq:{on_redis.queue}.msgs"))
+    worker.stop()
+    assert (done, on_redis.waiting(), len(asked)) == ([1], 0, 2)
+
+
+def test_a_rejection_that_finds_no_connection_is_sent_again(
+    on_redis: OnRedis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dramatiq.worker.POST_PROCESS_MESSAGE_RETRY_DELAY_SECS", 0.01)
+    asked: list[str] = []
+    reject = on_redis.broker.do_nack
+
+    def cut_off_once(queue: str, message_id: str) -> None:
+        asked.append(message_id)
+        if len(asked) == 1:
+            raise redis.ConnectionError("cut off")
+        reject(queue, message_id)
+
+    monkeypatch.setattr(on_redis.broker, "do_nack", cut_off_once, raising=False)
+    on_redis.broker.declare_queue(on_redis.queue)
+    on_redis.broker.enqueue(dramatiq.Message(on_redis.queue, "nobody", (), {}, {}))
+    worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+
+    eventually(lambda: on_redis.dead() == 1)
+    worker.stop()
+    assert len(asked) == 2
+
+
+def test_a_rejection_of_an_unknown_message_does_nothing(on_redis: OnRedis):
+    on_redis.broker.declare_queue(on_redis.queue)
+
+    on_redis.broker.do_nack(on_redis.queue, "nobody knows it")
+
+    assert on_redis.dead() == 0
+
+
+def test_the_size_of_a_queue_counts_delayed_and_fetched_messages(on_redis: OnRedis):
+    work = on_redis.actor(print)
+    for _ in range(2):
+        work.send()
+    work.send_with_options(delay=600_000)
+    on_redis.broker.do_fetch(on_redis.queue, 1)
+
+    # Dramatiq counts a fetched message twice
+    assert on_redis.broker.do_qsize(on_redis.queue) == 4
+    assert on_redis.broker.do_qsize(f"{on_redis.queue}.DQ") == 4
+
+
+def test_with_a_maintenance_chance_of_all_any_command_gives_back_what_dead_workers_had(
+    on_redis: OnRedis,
+):
+    # Given more messages than a Lua stack holds, fetched by a worker that has died
+    broker, number = on_redis.broker, 9_000
+    work = on_redis.actor(print)
+    jobs.send_many(work.message() for _ in range(number))
+    while broker.do_fetch(on_redis.queue, 1_000):
+        pass
+    broker.client.zadd("dramatiq:__heartbeats__", {broker.broker_id: 1})
+    broker.broker_id = "another"
+
+    broker.maintenance_chance = MAINTENANCE_SCALE
+    broker.do_qsize(on_redis.queue)
+
+    assert on_redis.waiting() == number
+
+
+def test_maintenance_deletes_old_dead_letters(on_redis: OnRedis):
+    broker = on_redis.broker
+    broker.enqueue(dramatiq.Message(on_redis.queue, "nobody", (), {}, {}))
+    [data] = broker.do_fetch(on_redis.queue, 1)
+    broker.do_nack(on_redis.queue, dramatiq.Message.decode(data).options["redis_message_id"])
+    assert on_redis.dead() == 1
+
+    broker.dead_message_ttl = 0
+    broker.maintenance_chance = MAINTENANCE_SCALE
+    broker.do_qsize(on_redis.queue)
+
+    assert on_redis.dead() == 0
