@@ -1,9 +1,9 @@
 """Queues: ours beside Dramatiq's own Redis broker, and Sidekiq where it is installed, in one run.
 
-Run it with `make bench-queues`. Each figure is from a worker process of its own with eight threads,
-against one Valkey server on loopback; all kinds take turns, and the table has medians of all rounds
-and ratios to Dramatiq's. It takes about nine minutes, of which three are for waiting whether
-Dramatiq does a killed worker's job again.
+Run it with `make bench-queues`. Each figure comes from one worker process with eight threads and
+one Valkey server on loopback. The kinds take turns; the table shows the medians of all rounds and
+the ratios to Dramatiq's. It takes about nine minutes, three of them to see whether Dramatiq runs a
+killed worker's job again.
 """
 
 import json
@@ -36,7 +36,7 @@ NO_OPS = 3_000
 STARTS = 100
 BACKLOG = 1_600
 IDLE_S = 5
-#: How long Dramatiq is given to do a killed worker's job again, and ours, in seconds.
+#: How long to wait until Dramatiq, and ours, run a killed worker's job again (seconds).
 PATIENCE_S, OUR_PATIENCE_S = 180, 60
 SIDEKIQ = shutil.which("sidekiq")
 KINDS = ("ours", "Dramatiq", *(["Sidekiq"] if SIDEKIQ else []))
@@ -67,7 +67,7 @@ class Python:
             queue_actors.no_op.send()
 
     def left(self) -> int:
-        """How many no-op jobs are not done."""
+        """How many no-op jobs are left."""
         return self.client.hlen("dramatiq:default.msgs")
 
     def tell_when(self) -> None:
@@ -87,7 +87,8 @@ class Python:
 
 
 class Sidekiq:
-    """Sidekiq; jobs come from its client where that is measured, else straight into its lists."""
+    """Sidekiq. Its own client enqueues where that is measured; elsewhere jobs go right into its
+    lists."""
 
     def __init__(self, kind: str, url: str) -> None:
         self.kind, self.url = kind, url

@@ -1,9 +1,9 @@
 """How long the relay takes over a backlog while others write: `make bench-relay`, a minute or two.
 
-The outbox has 300 jobs that are due, then 10,000; two processes insert a row each every millisecond
-into the same database: Gifster's SQLite (synced), an application's that opens it with Peewee's
-defaults and WAL, and PostgreSQL where that is installed. The relay is called until nothing is left.
-The table has the median and the longest of the rounds.
+The outbox has 300 jobs that are due, then 10,000. Two processes each insert a row every millisecond
+into the same database: SQLite as Gifster opens it (synced), SQLite with Peewee's defaults and WAL,
+and PostgreSQL where that is installed. The relay is called until nothing is left. The table shows
+the median and the longest of the rounds.
 """
 
 import statistics
@@ -33,7 +33,7 @@ URL = "--write-into"
 
 
 class Noise(peewee.Model):
-    """What the others write."""
+    """The table that the others write into."""
 
     text = peewee.TextField()
 
@@ -64,7 +64,7 @@ def writing(url: str, count: int) -> Iterator[None]:
 
 
 def measure(url: str, client: redis.Redis, count: int, writers: int) -> tuple[float, float]:
-    """How long until all were sent (s), and how many rows a second the others wrote meanwhile."""
+    """How long it took to send all jobs (s), and how many rows a second the others wrote."""
     Job.delete().execute()
     jobs.relay()
     client.delete("dramatiq:default", "dramatiq:default.msgs")
@@ -87,7 +87,7 @@ def measure(url: str, client: redis.Redis, count: int, writers: int) -> tuple[fl
 
 
 def databases(folder: Path) -> Iterator[tuple[str, str, peewee.Database]]:
-    """What it is called, its URL, and the database."""
+    """The name, the URL and the database of each kind."""
     url = f"sqlite:///{folder}/gifster.db"
     yield "SQLite, as Gifster opens it", url, database.connect(url)
     own: Any = peewee.SqliteDatabase(folder / "own.db", pragmas={"journal_mode": "wal"}, timeout=15)

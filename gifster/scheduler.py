@@ -1,7 +1,8 @@
-"""The scheduler: what is done every so often, by APScheduler. Several may run at once.
+"""The scheduler: every two seconds it calls the relay, and enqueues recurring jobs that are due.
+Several schedulers may run at once.
 
-APScheduler goes by the machine's clock. `Every` and `go_on_when_the_clock_is_set_back` keep it at
-work when somebody sets that clock.
+APScheduler goes by the machine's clock. `Every` and `go_on_when_the_clock_is_set_back` keep it
+working when somebody sets that clock.
 """
 
 import logging
@@ -27,13 +28,13 @@ from gifster.jobs.relay import Clock
 logger = logging.getLogger("gifster.scheduler")
 
 LOOK_EVERY_S = 2
-#: What the house cannot do without. The settings may move it.
+#: The recurring jobs that Gifster needs. The settings may move them.
 ALWAYS = {"clean_up": Setting(cron="17 * * * *")}
 
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
-    # No look is too late: on a busy machine APScheduler leaves out what is late by a second.
+    # However late: on a busy machine APScheduler would leave out runs that are a second late.
     scheduler = BlockingScheduler(
         timezone="UTC", job_defaults={"max_instances": 1, "misfire_grace_time": None}
     )
@@ -53,8 +54,8 @@ def run(settings: Settings) -> None:
 class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """A trigger that fires a number of seconds after it last fired.
 
-    APScheduler's own `interval` lists every time that it left out. After a clock was set forward by
-    years, the list takes minutes and all memory.
+    APScheduler's own `interval` lists every run that it missed. After a clock was set forward by
+    years, that list takes minutes and all memory.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -65,8 +66,8 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
 
 def go_on_when_the_clock_is_set_back(scheduler: BaseScheduler) -> None:
-    """Make all jobs of a running scheduler due whenever the clock was set back, for ever. Without
-    that they wait until the clock shows the time of before."""
+    """Whenever the clock is set back, make all jobs of a running scheduler due; never return.
+    Without this they would wait until the clock shows the former time again."""
     clock = Clock()
     while True:
         time.sleep(LOOK_EVERY_S)
@@ -77,7 +78,7 @@ def go_on_when_the_clock_is_set_back(scheduler: BaseScheduler) -> None:
 
 
 def recurring_jobs(settings: Settings) -> dict[str, Recurring]:
-    """The recurring jobs of the settings, and ours, by name."""
+    """The recurring jobs of the settings, and Gifster's own, by name."""
     return {
         name: Recurring(
             rule=job.cron if job.timezone == "UTC" else f"{job.cron} ({job.timezone})",
@@ -92,8 +93,8 @@ def recurring_jobs(settings: Settings) -> dict[str, Recurring]:
 
 @contextmanager
 def connected(task: str) -> Iterator[None]:
-    """A connection to the database for one round of a task. A database that is away or locked is
-    one line in the log: the next round comes soon."""
+    """A connection to the database for one round of a task. If the database is away or locked, the
+    log gets one line, and the next round comes soon."""
     try:
         with db.connection_context():
             yield
@@ -112,7 +113,6 @@ def look_at_the_clock(recurring: dict[str, Recurring]) -> None:
 
 
 def relay_outbox(lease_s: float) -> None:
-    """Send the jobs that are still in the outbox when they should not be, and those whose moment
-    has come."""
+    """Send the jobs that should have left the outbox by now, and those whose moment has come."""
     with connected("relay"):
         relay(lease_s)

@@ -1,6 +1,6 @@
-"""The workers' way in: `dramatiq gifster.actors --queues default carrierwave`.
+"""What a worker process loads: `dramatiq gifster.actors --queues default carrierwave`.
 
-`setup` boots the process and sets the broker; the other modules declare the actors, all thin.
+`setup` boots the process and sets the broker. The other modules declare the actors; all are thin.
 """
 
 from gifster.actors import assets, emails, maintenance

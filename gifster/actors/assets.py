@@ -1,4 +1,4 @@
-"""Background work on uploads: the framework's own actors, with our models loaded for them."""
+"""The background work of uploads: the framework's own actors, for the models loaded here."""
 
 from gifster.actors import setup  # noqa: F401
 from gifster.app import models  # noqa: F401

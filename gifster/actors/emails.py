@@ -1,4 +1,4 @@
-"""Mails, sent from a worker (the seed's `WelcomeEmailWorker`)."""
+"""Mails, sent from a worker."""
 
 import dramatiq
 
@@ -15,5 +15,5 @@ from gifster.app.mailers import NoAddress, transport
     throws=NoAddress,
 )
 def send_welcome_email(user_id: str) -> None:
-    """Send the one welcome mail of a user."""
+    """Send a user the welcome mail, once."""
     accounts.deliver_welcome(user_id, transport(settings.mail), settings.mail.sender)

@@ -1,4 +1,4 @@
-"""What keeps the house clean; the scheduler has it done every so often."""
+"""Cleaning up, which the scheduler enqueues every hour."""
 
 import logging
 
@@ -17,8 +17,8 @@ _LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
-    """Remove what crashes have left behind, files of forms that nobody sent again, and sessions
-    that are over. Read a share of the stored files, to see whether they are what was stored."""
+    """Remove what crashes left behind, the files of forms that nobody sent again, and expired
+    sessions. Read part of the stored files, to check that they are what was stored."""
     forgotten = kept_uploads.forget_expired()
     found = sweep(repair=True)
     if settings.uploads.deep_check_days:

@@ -1,4 +1,4 @@
-"""Boots a worker process from settings and environment alone, before any actor is declared."""
+"""Boots a worker process from the settings and the environment, before any actor is declared."""
 
 import multiprocessing
 import sys
@@ -8,8 +8,8 @@ from gifster.app.settings import SettingsError, load
 from gifster.app.valkey import NoEmbeddedBroker
 from gifster.jobs.parent import end_with_parent
 
-# From here on, and not only once the worker runs: a process that cannot start tells its parent so,
-# and would wait for ever for one that is killed meanwhile.
+# From the start, not only once the worker runs: a process that cannot start tells its parent, and
+# would wait for ever if that is killed in the meantime.
 if multiprocessing.parent_process() is not None:
     end_with_parent()
 try:

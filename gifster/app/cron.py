@@ -1,8 +1,8 @@
-"""Cron's rules, as crontab(5) writes them and cron(8) runs them.
+"""Cron rules, written as in crontab(5) and run as by cron(8).
 
-`cronsim` says which minutes of a wall clock a rule matches, and where summer time moves the moments
-of a rule with a fixed time of day. This module says what is wrong with a rule in a sentence, and
-reads the clock for the other rules.
+`cronsim` finds the minutes of a wall clock that a rule matches, and handles summer time for rules
+with a fixed time of day. This module explains in a sentence what is wrong with a rule, and handles
+summer time for all other rules.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-#: The fields: a name, its plural, what it may be, and the longest step that is taken.
+#: The fields: name, plural, allowed values, and the largest step.
 FIELDS = (
     ("minute", "minutes", "0 to 59", 59),
     ("hour", "hours", "0 to 23", 23),
@@ -45,11 +45,11 @@ def next_after(rule: str, timezone: str = "UTC") -> Callable[[float], float]:
 
     Parameters:
       rule: five fields, or a nickname such as `@daily`.
-      timezone: whose clock it goes by, a name of the IANA database.
+      timezone: the time zone of the clock, by its name in the IANA database.
 
     Raises:
-      ValueError: it is no rule, never comes true, or there is no such time zone; says what is
-        wrong.
+      ValueError: the rule is invalid or never comes true, or there is no such time zone; says what
+        is wrong.
     """
     fields = NICKNAMES.get(rule.strip(), rule).split()
     if len(fields) != len(FIELDS):
@@ -79,19 +79,20 @@ def next_after(rule: str, timezone: str = "UTC") -> Callable[[float], float]:
 
 
 def _once_a_time_of_day(rule: str, moment: float, zone: ZoneInfo) -> Iterator[float]:
-    """The moments from about another one on. In a repeated hour, cronsim begins with the first."""
+    """The moments of a rule, from about another moment on. Of a repeated hour, cronsim takes the
+    first."""
     for found in CronSim(rule, datetime.fromtimestamp(moment, zone)):
         yield found.timestamp()
 
 
 def _as_the_clock_shows(rule: str, moment: float, zone: ZoneInfo) -> Iterator[float]:
-    """The first moment after another one, alone.
+    """The first moment after another one; no more.
 
-    cronsim gets a clock without a zone: where a zone's shift is no whole hour (Lord Howe, Chatham)
-    or begins within one, it leaves moments out (2.8).
+    cronsim gets a clock without a time zone: it misses moments where the shift is not a whole hour
+    (Lord Howe, Chatham) or begins within an hour (cronsim 2.8).
     """
     wall = datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
-    again: list[float] = []  # when the clock shows times of the past for the second time
+    again: list[float] = []  # moments at which the clock shows a past time for the second time
     for shown in CronSim(rule, wall - SHIFT):
         first, second = (_moment(shown, zone, fold) for fold in (0, 1))
         again += [second] if second is not None and second > moment else []
@@ -101,17 +102,18 @@ def _as_the_clock_shows(rule: str, moment: float, zone: ZoneInfo) -> Iterator[fl
 
 
 def _moment(shown: datetime, zone: ZoneInfo, fold: int) -> float | None:
-    """When a zone's clock shows a time for the first time (fold 0) or the last; None: never."""
+    """When a zone's clock shows a time, the first time (fold 0) or the last; None if it never
+    does."""
     moment = shown.replace(tzinfo=zone, fold=fold).timestamp()
     there = datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
     return moment if there == shown else None
 
 
 def _checked(number: int, field: str) -> str:
-    """A field as cronsim reads it.
+    """A field in cronsim's syntax.
 
     Raises:
-      ValueError: it is none; says which part is wrong.
+      ValueError: the field is invalid; says which part is wrong.
     """
     return ",".join(_checked_part(number, part) for part in field.lower().split(","))
 
@@ -125,15 +127,15 @@ def _checked_part(number: int, part: str) -> str:
     if _is_field(number, first) and _is_field(number, last) and not _is_field(number, span):
         raise ValueError(f"{part!r}: the {plural} run backwards (write two parts, with a comma)")
     if not _is_field(number, span):
-        raise ValueError(f"{part!r} is no {name} ({allowed})")
+        raise ValueError(f"{part!r} is not a valid {name} ({allowed})")
     if slash and not (step.isdecimal() and 1 <= int(step) <= longest):
         raise ValueError(f"{part!r}: a step of {plural} is a number from 1 to {longest}")
     if slash and dash and _is_field(number, f"{last}-{first}"):
-        return span  # one value: cronsim would count on from it to the end of the field
+        return span  # one value: cronsim would go on from it to the end of the field
     if number == WEEKDAY and slash and not dash and span != "*":
-        return f"{span}-6/{step}"  # Sunday is 0: cronsim would count it as 7, too
+        return f"{span}-6/{step}"  # Sunday is 0; cronsim would also count it as 7
     if not _is_field(number, part):
-        raise ValueError(f"{part!r} is no {name} ({allowed})")
+        raise ValueError(f"{part!r} is not a valid {name} ({allowed})")
     return part
 
 

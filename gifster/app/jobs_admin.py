@@ -1,6 +1,6 @@
-"""The jobs as people and programs see them: on the page, by HTTP and on the command line.
+"""The jobs as admins and programs see them: on the page, by HTTP and on the command line.
 
-What there is comes from `gifster.jobs`; the settings say which queues there should be.
+`gifster.jobs` knows the jobs; the settings name the queues.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from gifster.app.models import rfc3339
 from gifster.app.settings import Settings
 from gifster.jobs import Job, QueueStats, Span, State, Worker
 
-#: The graphs: how long a span is (seconds), and how many there are.
+#: The graphs, by name: the length of a span (seconds), and how many spans there are.
 HISTORIES = {
     "hour": (jobs.MINUTE_S, 60),
     "day": (jobs.HOUR_S, 24),
@@ -28,7 +28,7 @@ HISTORIES = {
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue of the settings, or one that has jobs all the same."""
+    """A queue that the settings name, or that has jobs or is paused."""
 
     name: str
     weight: int
@@ -38,18 +38,18 @@ class Queue:
 
 
 def queues(settings: Settings) -> list[Queue]:
-    """All queues, those of the settings first."""
+    """All queues; those of the settings come first."""
     stats = {found.queue: found for found in jobs.stats()}
     paused = jobs.paused_queues()
     others = sorted((set(stats) | paused) - set(settings.queues))
     made = []
     for name in [*settings.queues, *others]:
-        share = settings.queues.get(name)
+        of_settings = settings.queues.get(name)
         made.append(
             Queue(
                 name=name,
-                weight=share.weight if share else 1,
-                max=share.max if share else None,
+                weight=of_settings.weight if of_settings else 1,
+                max=of_settings.max if of_settings else None,
                 paused=name in paused,
                 stats=stats.get(name) or QueueStats(name, 0, 0, 0, 0, 0, 0.0),
             )
@@ -58,14 +58,14 @@ def queues(settings: Settings) -> list[Queue]:
 
 
 def page_of(state: str, cursor: str, limit: int) -> tuple[list[Job], str | None]:
-    """Some of the jobs in a state, and the cursor of the next ones, if there are more.
+    """A page of the jobs in a state, and the cursor of the next page, if there is one.
 
     Parameters:
-      cursor: of the page before; empty for the first one.
-      limit: at most so many, 1 to `library.MAX_LIMIT`.
+      cursor: `next` of the page before; empty for the first page.
+      limit: the most jobs on the page, 1 to `library.MAX_LIMIT`.
 
     Raises:
-      BadQuery: there is no such state, the cursor is none, or the limit does not do.
+      BadQuery: the state, the cursor or the limit is invalid.
     """
     if state not in set(State):
         raise BadQuery("state_invalid", f"state must be one of {', '.join(State)}.")
@@ -78,26 +78,26 @@ def page_of(state: str, cursor: str, limit: int) -> tuple[list[Job], str | None]
 
 
 def busy() -> Counter[str]:
-    """How many threads each worker process uses, by its id."""
+    """How many threads each worker process uses now, by its id."""
     leased = Job.select(Job.leased_by, fn.COUNT(Job.id)).where(Job.leased_by.is_null(False))
     rows: list[Any] = list(leased.group_by(Job.leased_by).tuples())
     return Counter(dict(rows))
 
 
 def get_job(job_id: str) -> Job:
-    """A job that is not done.
+    """A job that is not done yet.
 
     Raises:
       NotFound
     """
     job: Job | None = Job.get_or_none(Job.id == job_id)
     if job is None:
-        raise NotFound("job_not_found", "There is no such job: it is done, or never was.")
+        raise NotFound("job_not_found", "There is no such job. It may be done already.")
     return job
 
 
 def retry(job_id: str) -> Job:
-    """Have a dead job done after all, or one that waits for later now.
+    """Run a dead job again, or a scheduled or retrying job now.
 
     Raises:
       NotFound, Conflict
@@ -107,12 +107,12 @@ def retry(job_id: str) -> Job:
         return jobs.retry(job_id)
     except jobs.NoSuchJob:
         raise Conflict(
-            "job_not_idle", "It waits for a worker already, or is in a worker's hands."
+            "job_not_idle", "The job waits for a worker already, or is running."
         ) from None
 
 
 def drop(job_id: str) -> None:
-    """Forget a dead job.
+    """Delete a dead job.
 
     Raises:
       NotFound, Conflict
@@ -132,20 +132,22 @@ def all_dead(do: Callable[[str], Any]) -> None:
 
 
 def set_paused(settings: Settings, queue: str, paused: bool) -> Queue:
-    """Pause a queue, or have its jobs done again.
+    """Pause a queue, or resume it.
 
     Raises:
       NotFound
     """
     known = {found.name: found for found in queues(settings)}
     if queue not in known:
-        raise NotFound("queue_not_found", f"There is no queue {queue}, only {', '.join(known)}.")
+        raise NotFound(
+            "queue_not_found", f"There is no queue {queue}. There are: {', '.join(known)}."
+        )
     (jobs.pause if paused else jobs.resume)(queue)
     return replace(known[queue], paused=paused)
 
 
 def set_quiet(worker_id: str, quiet: bool) -> None:
-    """Have a worker process take no new jobs, or take them again.
+    """Make a worker process quiet, or make it work again.
 
     Raises:
       NotFound
@@ -157,7 +159,7 @@ def set_quiet(worker_id: str, quiet: bool) -> None:
 
 
 def history(name: str) -> list[Span]:
-    """What was done in the last hour, day or month.
+    """The spans of the last hour, day or month.
 
     Raises:
       BadQuery
@@ -168,12 +170,12 @@ def history(name: str) -> list[Span]:
 
 
 def moment(at: float | None) -> str | None:
-    """Seconds since the epoch as `rfc3339()` has them."""
+    """Seconds since the epoch in the format of `rfc3339()`."""
     return None if at is None else rfc3339(datetime.fromtimestamp(at, UTC))
 
 
 def job_json(job: Job) -> dict[str, Any]:
-    """A job, for programs."""
+    """A job as JSON."""
     state = jobs.state_of(job)
     return {
         "id": job.id,
@@ -195,7 +197,7 @@ def job_json(job: Job) -> dict[str, Any]:
 
 
 def queue_json(queue: Queue) -> dict[str, Any]:
-    """A queue, for programs."""
+    """A queue as JSON."""
     counts = {state.value: getattr(queue.stats, state.value) for state in State}
     return {
         "name": queue.name,
@@ -208,7 +210,7 @@ def queue_json(queue: Queue) -> dict[str, Any]:
 
 
 def worker_json(worker: Worker, busy_threads: int) -> dict[str, Any]:
-    """A worker process, for programs."""
+    """A worker process as JSON."""
     return {
         "id": worker.id,
         "host": worker.host,
@@ -225,7 +227,7 @@ def worker_json(worker: Worker, busy_threads: int) -> dict[str, Any]:
 
 
 def stats_json(span: str) -> dict[str, Any]:
-    """What was done in all, and of late, and what recurs, for programs."""
+    """The stats as JSON: the totals, the spans of one graph, and the recurring jobs."""
     done = failed = 0
     for total in jobs.totals():
         done, failed = done + total.done, failed + total.failed

@@ -27,18 +27,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for pro
 
 @cli.group()
 def jobs() -> None:
-    """Look at background jobs, queues and workers, and tell them what to do.
+    """Look at background jobs, queues and workers, and control them.
 
-    A dead job is one whose retries ran out, or over which three workers died. The page /jobs has
-    the same, for admins.
+    A dead job is one whose retries ran out, or over which three workers died. The page /jobs shows
+    the same to admins.
     """
 
 
 @jobs.command("list")
-@click.option("--dead", "only_dead", is_flag=True, help="Only those that were given up.")
+@click.option("--dead", "only_dead", is_flag=True, help="Only dead jobs.")
 @as_json
 def jobs_list(only_dead: bool, as_json: bool) -> None:
-    """List the jobs that are not done."""
+    """List the jobs that are not done yet."""
     from gifster.app.jobs_admin import job_json
     from gifster.jobs import State, find, state_of
 
@@ -68,13 +68,13 @@ def jobs_list(only_dead: bool, as_json: bool) -> None:
 @jobs.command("show")
 @click.argument("job_id", metavar="ID", type=text)
 def jobs_show(job_id: str) -> None:
-    """Show all that is known of a job, with the traceback of its last failure."""
+    """Show everything about a job, with the traceback of its last failure."""
     from gifster.jobs import Job, state_of
 
     with open_database(settings_here()):
         job = Job.get_or_none(Job.id == job_id)
     if job is None:
-        raise Refused(f"there is no job {job_id}: it is done, or never was")
+        raise Refused(f"there is no job {job_id}; it may be done already")
     moments = {
         name: getattr(job, name) for name in ("created_at", "due_at", "started_at", "failed_at")
     }
@@ -85,7 +85,7 @@ def jobs_show(job_id: str) -> None:
         "queue": job.queue,
         "arguments": json.dumps(job.arguments, ensure_ascii=False),
         **{name: _moment(at) for name, at in moments.items() if at},
-        "failed": f"{job.attempts}×, over it died {job.deaths} workers",
+        "failed": f"{job.attempts}×; {job.deaths} workers died over it",
         "worker": f"{job.leased_by} {job.thread}" if job.leased_by else "",
         "reason": job.error or "",
     }
@@ -100,7 +100,7 @@ def jobs_show(job_id: str) -> None:
 @click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
-    """Have dead jobs done after all, by their ids; or now what waits for later."""
+    """Run dead jobs again, by their ids; or run scheduled and retrying jobs now."""
     from gifster.jobs import retry
 
     _each_job(ids, everything, "sent again", retry)
@@ -110,7 +110,7 @@ def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
 @click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
-    """Forget dead jobs, by their ids."""
+    """Delete dead jobs, by their ids."""
     from gifster.jobs import drop
 
     _each_job(ids, everything, "dropped", drop)
@@ -137,7 +137,7 @@ def _each_job(
 @jobs.command("queues")
 @as_json
 def jobs_queues(as_json: bool) -> None:
-    """List the queues: how many jobs are in each state, and how long the oldest has waited."""
+    """List the queues, their jobs in each state, and how long the oldest job has waited."""
     from gifster.app.jobs_admin import queue_json, queues
     from gifster.jobs import State
 
@@ -161,7 +161,7 @@ def jobs_queues(as_json: bool) -> None:
 @jobs.command("pause")
 @click.argument("queue", type=text)
 def jobs_pause(queue: str) -> None:
-    """Have the jobs of a queue wait; those that run go on."""
+    """Pause a queue: its jobs wait, except those that run already."""
     _set_paused(queue, True)
     say(f"paused {queue}: within two seconds no worker begins a job of it")
 
@@ -169,7 +169,7 @@ def jobs_pause(queue: str) -> None:
 @jobs.command("resume")
 @click.argument("queue", type=text)
 def jobs_resume(queue: str) -> None:
-    """Have the jobs of a paused queue done again."""
+    """Resume a paused queue."""
     _set_paused(queue, False)
     say(f"resumed {queue}")
 
@@ -189,7 +189,7 @@ def _set_paused(queue: str, paused: bool) -> None:
 @jobs.command("workers")
 @as_json
 def jobs_workers(as_json: bool) -> None:
-    """List the worker processes, and what they do."""
+    """List the worker processes and their state."""
     from gifster.app.jobs_admin import busy, worker_json
     from gifster.jobs import workers
 
@@ -213,14 +213,14 @@ def jobs_workers(as_json: bool) -> None:
 @jobs.command("quiet")
 @click.argument("worker", type=text)
 def jobs_quiet(worker: str) -> None:
-    """Have a worker process take no new jobs (gifster jobs workers lists them)."""
+    """Make a worker process take no new jobs (gifster jobs workers lists the processes)."""
     _tell(worker, quiet=True)
 
 
 @jobs.command("wake")
 @click.argument("worker", type=text)
 def jobs_wake(worker: str) -> None:
-    """Have a quiet worker process take jobs again."""
+    """Make a quiet worker process take jobs again."""
     _tell(worker, quiet=False)
 
 
@@ -232,7 +232,7 @@ def _tell(worker: str, *, quiet: bool) -> None:
             jobs.quiet(worker, quiet=quiet)
         except jobs.NoSuchWorker as error:
             raise Refused(str(error)) from None
-    say(f"told {worker}: {'it finishes what it has' if quiet else 'it takes jobs again'}")
+    say(f"told {worker}: {'it finishes its jobs' if quiet else 'it takes jobs again'}")
 
 
 def _moment(at: float | None) -> str:
@@ -248,7 +248,7 @@ def _print(columns: list[str], rows: list[list[str]], otherwise: str) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(escaped, row))
-    # What jobs say of themselves is no markup.
+    # Arguments and errors of jobs may look like markup.
     width = 200 if not sys.stdout.isatty() else None
     Console(width=width, markup=False, highlight=False).print(table)
 

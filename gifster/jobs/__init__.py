@@ -1,14 +1,14 @@
 """The work half: Dramatiq with what a Sidekiq user takes for granted, and an outbox.
 
 It knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
-`outbox` (a job as a row, written in the transaction of its data), `identity` (the name of that
-outbox), `groups` (jobs throttled for the sake of others), `recurring` (jobs that come again and
-again), `sending` (one message to the broker, or many), `brokers/` (how workers get them),
-`middleware` and `outbox_rows` (what every job gets: logs, a database connection, its row), `trust`
-(what a message may make a worker do), `lease` (which worker runs a job) and `relay` (sends the jobs
-of commits that found no broker, and of workers that died). Then what there is to see: `heartbeat`
-(the workers, and the paused queues), `states` (the jobs in each state), `dead` (jobs that were
-given up) and `stats` (the queues now, and what was done).
+`outbox` (a job as a row, written in the transaction of its data) and `transactions`, `identity`
+(the name of that outbox), `groups` (jobs throttled for the sake of others), `recurring` (jobs that
+come again and again), `sending` (one message to the broker, or many), `brokers/` (how workers get
+them), `middleware` and `outbox_rows` (what every job gets: logs, a database connection, its row),
+`trust` (what a message may make a worker do), `lease` (which worker runs a job) and `relay` (sends
+the jobs of commits that found no broker, and of workers that died). Then what there is to see:
+`heartbeat` (the workers, and the paused queues), `states` (the jobs in each state), `dead` (jobs
+that were given up) and `stats` (the queues now, and what was done).
 """
 
 import warnings
@@ -28,7 +28,7 @@ from gifster.jobs.heartbeat import (
     workers,
 )
 from gifster.jobs.identity import OutboxIdentity
-from gifster.jobs.outbox import Job, NotBound, enqueue, transaction
+from gifster.jobs.outbox import Job, enqueue
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
@@ -50,6 +50,7 @@ from gifster.jobs.stats import (
     stats,
     totals,
 )
+from gifster.jobs.transactions import NotBound, transaction
 
 __all__ = [
     "DAY_S",

@@ -3,7 +3,8 @@ reason, until somebody retries or drops them."""
 
 import time
 
-from gifster.jobs.outbox import Job, transaction
+from gifster.jobs.outbox import Job
+from gifster.jobs.transactions import transaction
 
 
 class NoSuchJob(LookupError):

@@ -12,15 +12,8 @@ from typing import Any
 
 from peewee import SQL, Case, fn
 
-from gifster.jobs.outbox import (
-    RESEND_AFTER_S,
-    Job,
-    is_held,
-    most_of_group,
-    room_of,
-    send_now,
-    transaction,
-)
+from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, most_of_group, room_of, send_now
+from gifster.jobs.transactions import transaction
 
 #: How many groups one call of `release_all()` handles.
 MOST_GROUPS = 200

@@ -29,9 +29,9 @@ from dramatiq.middleware import Middleware
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.middleware import is_throttled
-from gifster.jobs.outbox import transaction
 from gifster.jobs.problem import Problem
 from gifster.jobs.stats import Counts, forget_old
+from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -139,6 +139,9 @@ class Heartbeat(Middleware):
 
     def _reset(self) -> None:
         self._row: Worker | None = None
+        #: When the heartbeat was written (`time.monotonic()`); the clock may be set.
+        self._written_at = 0.0
+        #: Whether a signal told us to be quiet, or to work again; None once that is in the row.
         self._signalled: bool | None = None
         self._too_large = False
         self._over, self._look_now = threading.Event(), threading.Event()
@@ -237,7 +240,7 @@ class Heartbeat(Middleware):
     def _look(self, broker: dramatiq.Broker, row: Worker) -> None:
         """Read the orders, obey them, and write the heartbeat when it is due."""
         told = Worker.select(Worker.quiet).where(Worker.id == row.id).scalar()
-        signalled, self._signalled = self._signalled, None
+        signalled = self._signalled
         changed = signalled is not None and signalled != told
         wanted = row.quiet if told is None else bool(told)
         row.quiet = signalled if signalled is not None else wanted
@@ -245,12 +248,17 @@ class Heartbeat(Middleware):
         if scheduler is not None:
             scheduler.pause(paused_queues(), everything=row.quiet or self._too_large)
             self._limit_memory(scheduler)
+        recent = time.monotonic() - self._written_at < SEEN_S
+        if told is None or changed or not recent:
+            self._write(row, new=told is None, changed=changed)
+        if self._signalled is signalled:  # no other signal came in the meantime
+            self._signalled = None
+
+    def _write(self, row: Worker, *, new: bool, changed: bool) -> None:
         now = time.time()
-        if told is not None and not changed and now - row.seen_at < SEEN_S:
-            return
         row.seen_at, row.memory_bytes = now, memory_bytes()
         with transaction(Worker._meta.database):
-            if told is None:  # new, or deleted by another worker while the database was away
+            if new:  # or deleted by another worker while the database was away
                 row.save(force_insert=True)
             else:  # keep an order that was written in the meantime
                 mine = {"quiet": row.quiet} if changed else {}
@@ -258,6 +266,7 @@ class Heartbeat(Middleware):
                 Worker.update(**shown).where(Worker.id == row.id).execute()
             Worker.delete().where(Worker.seen_at < now - FORGOTTEN_S).execute()
             forget_old()
+        self._written_at = time.monotonic()
 
     def _limit_memory(self, scheduler: FairScheduler) -> None:
         limit = self._max_memory_bytes

@@ -14,7 +14,6 @@ stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, 
 import logging
 import secrets
 import time
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ import peewee
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
 from gifster.jobs.sending import NoBroker, send_each
+from gifster.jobs.transactions import real_database, transaction
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -34,16 +34,6 @@ RESEND_AFTER_S = 60.0
 
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
-
-
-class NotBound(RuntimeError):
-    """The outbox has no database in this process."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the outbox has no database: call database.bind(gifster.jobs.TABLES) when the process "
-            "starts"
-        )
 
 
 class UnreadableArguments(ValueError):
@@ -160,16 +150,7 @@ def outbox_database() -> peewee.Database:
     Raises:
       NotBound
     """
-    return _real(Job._meta.database)
-
-
-def _real(database: peewee.Database | peewee.DatabaseProxy | None) -> peewee.Database:
-    real: peewee.Database | None = (
-        database.obj if isinstance(database, peewee.DatabaseProxy) else database
-    )
-    if real is None:
-        raise NotBound
-    return real
+    return real_database(Job._meta.database)
 
 
 def enqueue(  # noqa: PLR0913 options, each with a default
@@ -231,7 +212,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     return job
 
 
-def is_held(held: bool) -> Any:
+def is_held(held: bool) -> peewee.Expression:
     """Whether a job is throttled, in SQL: a comparison, because databases use the index for it."""
     return Job.held == held
 
@@ -274,52 +255,3 @@ def send_now(job: Job) -> None:
             Job.update(send_at=time.time()).where(Job.id == job.id).execute()
     except Exception:
         logger.exception("deferred job=%s actor=%s", job.id, job.actor)
-
-
-def transaction(
-    database: peewee.Database | peewee.DatabaseProxy | None,
-) -> AbstractContextManager[Any]:
-    """A transaction that is going to write.
-
-    On SQLite it takes the write lock at its start. A transaction that reads first and writes later
-    fails with "database is locked" as soon as another process writes in between, without waiting
-    for the busy timeout. Within a transaction it is a savepoint.
-
-    Raises:
-      NotBound: `database` is None: the model that it was taken from is bound to no database.
-    """
-    database = _real(database)
-    if database.in_transaction():
-        return _Savepoint(database)
-    immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
-    return _Transaction(database, *immediate)
-
-
-class _Transaction(peewee._transaction):
-    """Peewee's transaction, for a database that may have ended it already.
-
-    SQLite ends a transaction by itself when its disk is full, and so does a server that goes away.
-    Then the caller gets the error that led here, not the error of the second rollback. The
-    callbacks of the commit are dropped, or the next transaction of this thread would call them.
-    """
-
-    def rollback(self, begin: bool = True) -> None:
-        try:
-            super().rollback(begin)
-        except peewee.PeeweeException as error:
-            self.db._clear_commit_callbacks()
-            if begin:
-                raise
-            logger.debug("rolled back already: %s", error)
-
-
-class _Savepoint(peewee._savepoint):
-    """The same for a savepoint, which ends with its transaction."""
-
-    def rollback(self, begin: bool = True) -> None:
-        try:
-            super().rollback(begin)
-        except peewee.PeeweeException as error:
-            if begin:
-                raise
-            logger.debug("rolled back already: %s", error)

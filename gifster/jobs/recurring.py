@@ -8,16 +8,17 @@ decides when the moments are.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
 
 from gifster.jobs.database_errors import is_database_error
-from gifster.jobs.outbox import enqueue, transaction
+from gifster.jobs.outbox import enqueue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
+from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
 #: By name: a job that cannot be enqueued.
@@ -103,7 +104,7 @@ def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) ->
     return False
 
 
-def forget_others(names: Mapping[str, Any]) -> None:
+def forget_others(names: Iterable[str]) -> None:
     """Delete the rows of all recurring jobs but these. A scheduler calls it when it starts."""
     RecurringJob.delete().where(RecurringJob.name.not_in(list(names))).execute()
 

@@ -28,11 +28,11 @@ from gifster.jobs.outbox import (
     identity,
     is_held,
     outbox_database,
-    transaction,
 )
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
+from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -115,7 +115,7 @@ class _Outcome:
     away: BrokerUnavailable | None
 
 
-def _due(until: float) -> Any:
+def _due(until: float) -> peewee.Expression:
     # Throttled jobs go when there is room for their group: in `release_all()`.
     return (Job.send_at <= until) & Job.failed_at.is_null() & is_held(False)
 
@@ -176,7 +176,7 @@ def _next_sending(batch: _Batch) -> peewee.Case:
     return peewee.Case(Job.sendings, moments, now + RESEND_AFTER_S * 2**MOST_DOUBLINGS)
 
 
-def _update(which: Any, **columns: Any) -> int:
+def _update(which: peewee.Expression, **columns: Any) -> int:
     """Change rows and return how many. If there are none, nothing is locked."""
     if not Job.select().where(which).exists():
         return 0

@@ -10,9 +10,10 @@ import peewee
 
 from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.identity import OutboxIdentity
-from gifster.jobs.outbox import Job, transaction
+from gifster.jobs.outbox import Job
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
+from gifster.jobs.transactions import transaction
 
 #: All tables: `database.bind(jobs.TABLES)`, `jobs.create_tables(database)`.
 TABLES: list[type[peewee.Model]] = [

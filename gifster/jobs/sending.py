@@ -46,14 +46,14 @@ def current_broker() -> dramatiq.Broker | None:
     return broker
 
 
-def made_by_dramatiq(broker: Any) -> bool:
+def made_by_dramatiq(broker: dramatiq.Broker) -> bool:
     """Whether Dramatiq made the broker, because an actor was declared before one was set. It is a
     RabbitMQ broker for this machine, and tries six times five connections: a commit would wait 16
     seconds."""
     kind = type(broker)
     if (kind.__module__, kind.__name__) != ("dramatiq.brokers.rabbitmq", "RabbitmqBroker"):
         return False
-    its = broker.parameters
+    its: Any = getattr(broker, "parameters", [])
     if isinstance(its, list):
         return False
     address = (its.host, its.port, its.connection_attempts, its.heartbeat)

@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.stack import Stack
 
 
-def test_gifsters_own_jobs_come_through_the_outbox_only(tmp_path: Path, broker_url: str):
-    """In a process of its own, as the actors are declared once in a process."""
+def test_all_actors_but_one_are_outbox_only(tmp_path: Path, broker_url: str):
+    """Run in its own process, because a process declares the actors once."""
     code = (
         "from gifster.actors import broker\n"
         "print(sorted(n for n, a in broker.actors.items() if not a.options.get('outbox_only')))"

@@ -1,4 +1,4 @@
-"""Cron's rules: when they come true, above all where a clock is changed; and what is no rule."""
+"""Cron rules: their moments, above all where summer time begins and ends; and invalid rules."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,12 +52,12 @@ def moments(rule: str, zone: str, begin: str, count: int) -> list[str]:
          ["12-29 12:00-1000", "12-31 00:00+1400", "12-31 12:00+1400"]),
     ],
 )  # fmt: skip
-def test_where_the_clock_is_changed(rule: str, zone: str, begin: str, expected: list[str]):
+def test_summer_time(rule: str, zone: str, begin: str, expected: list[str]):
     assert moments(rule, zone, begin, len(expected)) == expected
 
 
 @pytest.mark.parametrize("zone", cron8.ZONES)
-def test_every_rule_is_what_a_walk_over_all_minutes_finds(zone: str):
+def test_the_moments_are_those_that_a_walk_over_all_minutes_finds(zone: str):
     for change, minutes in cron8.around(zone, 2025, 2027):
         starts = [*range(change - 3 * 3600, change + 3 * 3600, 1200),
                   *range(minutes[0].moment, minutes[-1].moment, 9 * 3600)]  # fmt: skip
@@ -101,14 +101,14 @@ def test_what_a_rule_may_say(rule: str, expected: list[str]):
     [
         ("* * * *", r"a rule has 5 fields .*'\* \* \* \*' has 4"),
         ("0 0 * * * *", "has 6"),
-        ("60 * * * *", r"'60' is no minute \(0 to 59\)"),
-        ("1,,2 * * * *", r"'' is no minute"),
-        ("* 24 * * *", r"'24' is no hour \(0 to 23\)"),
-        ("* * 0 * *", r"'0' is no day of the month \(1 to 31, or L\)"),
-        ("* * * 13 *", r"'13' is no month \(1 to 12, or jan to dec\)"),
-        ("* * * january *", "'january' is no month"),
-        ("* * * * 1,8", r"'8' is no day of the week \(0 to 7, or sun to sat\)"),
-        ("* * * * 1-", "'1-' is no day of the week"),
+        ("60 * * * *", r"'60' is not a valid minute \(0 to 59\)"),
+        ("1,,2 * * * *", r"'' is not a valid minute"),
+        ("* 24 * * *", r"'24' is not a valid hour \(0 to 23\)"),
+        ("* * 0 * *", r"'0' is not a valid day of the month \(1 to 31, or L\)"),
+        ("* * * 13 *", r"'13' is not a valid month \(1 to 12, or jan to dec\)"),
+        ("* * * january *", "'january' is not a valid month"),
+        ("* * * * 1,8", r"'8' is not a valid day of the week \(0 to 7, or sun to sat\)"),
+        ("* * * * 1-", "'1-' is not a valid day of the week"),
         ("* 22-2 * * *", r"'22-2': the hours run backwards \(write two parts, with a comma\)"),
         ("* * * oct-7 *", "'oct-7': the months run backwards"),
         ("* * * * sat-sun", "'sat-sun': the days of the week run backwards"),
@@ -119,18 +119,18 @@ def test_what_a_rule_may_say(rule: str, expected: list[str]):
         ("0 0 31 4,6,9,11 *", "never comes true"),
     ],
 )
-def test_what_is_wrong_with_a_rule_is_said_in_a_sentence(rule: str, message: str):
+def test_an_invalid_rule_is_explained_in_a_sentence(rule: str, message: str):
     with pytest.raises(ValueError, match=message):
         next_after(rule)
 
 
 @pytest.mark.parametrize("zone", ["", "Europe", "..", "tzdata.zi", "Europe/Berlin\0", "Mars/Base"])
-def test_what_is_no_time_zone_is_said_so(zone: str):
+def test_an_unknown_time_zone_is_explained(zone: str):
     with pytest.raises(ValueError, match=r"there is no time zone .*such as 'Europe/Berlin'"):
         next_after("@daily", zone)
 
 
-def test_the_time_zones_come_along_for_machines_that_have_none(tmp_path: Path):
+def test_time_zones_are_installed_where_the_machine_has_none(tmp_path: Path):
     import zoneinfo
 
     zoneinfo.reset_tzpath([tmp_path])
@@ -192,12 +192,12 @@ def test_a_rule_goes_by_the_clock_of_its_time_zone():
     [
         ("every day", "UTC", "5 fields"),
         ("60 * * * *", "UTC", "60"),
-        ("* * * * 8", "UTC", "'8' is no day of the week"),
-        ("* * * * moon", "UTC", "'moon' is no day of the week"),
+        ("* * * * 8", "UTC", "'8' is not a valid day of the week"),
+        ("* * * * moon", "UTC", "'moon' is not a valid day of the week"),
         ("0 0 30 2 *", "UTC", "never comes true"),
         ("* * * * *", "Mars/Olympus", "no time zone 'Mars/Olympus'"),
     ],
 )
-def test_what_is_no_rule_is_said_so(rule: str, timezone: str, message: str):
+def test_the_settings_name_an_invalid_rule(rule: str, timezone: str, message: str):
     with pytest.raises(ValueError, match=message):
         next_after(rule, timezone)

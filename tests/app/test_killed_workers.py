@@ -1,5 +1,5 @@
-"""Workers that are killed: their jobs are soon in other hands. A job that kills its workers, or
-fails too often, is given up. All processes are real."""
+"""Killed workers: another worker soon runs their jobs. A job that kills its workers, or fails too
+often, is given up. All processes are real."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests import images
 from tests.machine import alive, children, eventually, files_below
 from tests.stack import Stack
 
-#: Actors of a stranger's, beside the application's own.
+#: More actors, beside the application's own.
 ACTORS = """
 import os, signal, threading
 import dramatiq
@@ -65,7 +65,7 @@ def begun(stack: Stack) -> list[str]:
     return [name for name in files_below(stack.folder) if name.startswith("begun-")]
 
 
-def test_a_job_whose_worker_is_killed_is_soon_in_other_hands(stack: Stack):
+def test_another_worker_soon_runs_the_job_of_a_killed_one(stack: Stack):
     main = start_worker(stack)
     enqueue(stack, "wait_for_ever", "a")
     eventually(lambda: len(begun(stack)) == 1)
@@ -96,7 +96,7 @@ def lease_ends(stack: Stack) -> float:
         return database.execute("SELECT send_at FROM outbox").fetchone()[0]
 
 
-def test_a_worker_that_is_stopped_hands_back_what_it_cannot_finish(stack: Stack):
+def test_a_stopped_worker_gives_back_the_jobs_that_it_cannot_finish(stack: Stack):
     main = start_worker(stack)
     enqueue(stack, "wait_for_ever", "a")
     eventually(lambda: len(begun(stack)) == 1)
@@ -111,8 +111,8 @@ def test_a_worker_that_is_stopped_hands_back_what_it_cannot_finish(stack: Stack)
 
 
 def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: Stack):
-    # Given a job that kills whoever touches it, and uploads beside it. Not while Dramatiq starts:
-    # its main process waits for ever for a child that dies while it says that it is ready.
+    # Given a job that kills its worker, and uploads beside it. Not before Dramatiq is ready: its
+    # main process would wait for ever for a child that dies while it reports that.
     stack.start_web()
     workers = [start_worker(stack)]
     eventually(lambda: "ready for action" in stack.log("dramatiq-more_actors"))
@@ -169,7 +169,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     os.kill(worker, signal.SIGKILL)
     eventually(lambda: main.poll() is not None)
 
-    # I expect another one to do the job, when the first is found to be dead
+    # I expect another worker to run the job, when the lease of the first has run out
     stack.start_worker()
     done = eventually(lambda: (gif := stack.gif(gif_id))["state"] == "ready" and gif, within=60)
     assert sorted(name.rpartition("/")[2] for name in files_below(stack.var / "store")) == [
@@ -195,9 +195,9 @@ def test_a_worker_that_is_still_starting_does_not_outlive_its_killed_main_proces
     )
     main = stack.start("dramatiq", "slow_actors", "--processes", "1")
     eventually((stack.folder / "begun").exists)
-    family = children(main.pid)
+    started = children(main.pid)
 
     os.kill(main.pid, signal.SIGKILL)
     main.wait()
 
-    eventually(lambda: not any(map(alive, family)), within=30)
+    eventually(lambda: not any(map(alive, started)), within=30)

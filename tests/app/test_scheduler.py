@@ -35,10 +35,10 @@ def test_the_settings_add_recurring_jobs_and_cannot_lose_ours():
     assert moved["clean_up"].rule == "0 3 * * *"
 
 
-def test_the_scheduler_says_in_a_line_what_keeps_it(
+def test_the_scheduler_logs_one_line_while_the_database_is_away(
     booted: Settings, caplog: pytest.LogCaptureFixture
 ):
-    # Given a database without its tables, which is as good as one that is locked or away
+    # Given a database without its tables, which fails like one that is locked or away
     db.drop_tables([Job, RecurringJob])
 
     scheduler.relay_outbox(10)
@@ -83,7 +83,7 @@ with db.connection_context():
 def test_the_scheduler_goes_on_when_the_clock_is_set(
     new_stack: Callable[..., Stack], tmp_path: Path, seconds: int
 ):
-    # Given a scheduler at work
+    # Given a running scheduler
     offset = tmp_path / "offset"
     offset.write_text("0")
     stack = new_stack(PYTHONPATH=str(ROOT / "chaos" / "clock"), CHAOS_CLOCK=str(offset))
@@ -91,7 +91,7 @@ def test_the_scheduler_goes_on_when_the_clock_is_set(
     assert stack.run("python", "-c", WAIT_FOR_THE_RELAY).returncode == 0
     eventually(lambda: "relayed jobs=1" in stack.log("gifster-scheduler"))
 
-    # When the clock is set, and something waits to be sent
+    # When the clock is set, and a job waits to be sent
     offset.write_text(str(seconds))
     said = len(stack.log("gifster-scheduler"))
     assert stack.run("python", "-c", WAIT_FOR_THE_RELAY).returncode == 0

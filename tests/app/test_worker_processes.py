@@ -35,10 +35,10 @@ def grow(megabytes):
 """
 
 
-def test_a_worker_started_as_sidekiq_users_expect_logs_start_and_done(
+def test_the_plain_dramatiq_command_logs_start_and_done(
     new_stack: Callable[..., Stack],
 ):
-    # Given the very command
+    # Given a worker, started by that command
     stack = new_stack()
     stack.start("dramatiq", "gifster.actors", "--queues", "default", "carrierwave")
     stack.start_web()
@@ -96,18 +96,18 @@ def begun(name: str) -> Callable[[], bool]:
 
 
 def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
-    # Given a worker with a job in hand
+    # Given a worker that runs a job
     main = stack.start("dramatiq", "work", "--processes", "1", "--threads", "2")
     with db.connection_context():
         jobs.enqueue("hold", "first")
         eventually(begun("first"))
         [worker] = jobs.workers()
 
-        # When it is told to be quiet, as Sidekiq is
+        # When a signal tells it to be quiet, as with Sidekiq
         os.kill(worker.pid, signal.SIGTSTP)
         eventually(lambda: jobs.workers()[0].quiet)
 
-        # I expect it to finish, and to begin nothing
+        # I expect it to finish its job, and to begin none
         jobs.enqueue("hold", "second")
         open("first.go", "w").close()
         eventually(lambda: Job.select().count() == 1)
@@ -123,8 +123,8 @@ def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
         assert jobs.workers() == []
 
 
-def test_a_worker_that_is_too_large_starts_anew_between_its_jobs(stack: Stack):
-    # Given a worker with a limit, as `gifster worker` runs it, and a job in hand
+def test_a_worker_that_is_too_large_is_restarted_between_its_jobs(stack: Stack):
+    # Given a worker with a limit, as `gifster worker` runs it, and a running job
     stack.environment["GIFSTER_WORKER__MAX_MEMORY_MB"] = "300"
     script = "from gifster.cli import main; import work, sys; sys.argv[1:] = ['worker']; main()"
     main = stack.start("python", "-c", script)
@@ -136,7 +136,7 @@ def test_a_worker_that_is_too_large_starts_anew_between_its_jobs(stack: Stack):
         eventually(begun("long"))
         jobs.enqueue("grow", 400)
 
-        # I expect it to finish what it has, then to be another process of the same parent
+        # I expect it to finish its jobs, and another process of the same parent to follow
         eventually(lambda: "too large" in stack.log("python--c"))
         assert children(main.pid) == [first.pid]
         open("long.go", "w").close()

@@ -1,4 +1,4 @@
-"""What the tests of the jobs share: a process with an outbox, and with nothing of Gifster's."""
+"""What the tests of the jobs share: a process with an outbox, and nothing of the application."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from gifster import jobs
-from tests import databases
+from tests import databases, rabbitmq
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outbox:
 
     @property
     def client(self) -> redis.Redis:
-        """What looks into the broker, if that is Redis."""
+        """A client of the broker, if that is Redis."""
         return redis.Redis.from_url(self.broker_url)
 
     def queued(self, queue: str = "default") -> int:
@@ -42,6 +42,15 @@ def opened(broker_url: str, database_url: str) -> Iterator[Outbox]:
         yield Outbox(broker_url, database_url, database)
     database.close_all()
     broker.close()
+
+
+@pytest.fixture(scope="session", name="rabbitmq")
+def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server for all these tests: each empties its queues, or has its own."""
+    if not rabbitmq.installed():
+        pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
+    with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
 
 
 @pytest.fixture

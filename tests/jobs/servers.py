@@ -1,4 +1,4 @@
-"""The servers of the brokers' contract: what a test looks at, or does to them."""
+"""The brokers that the contract is tested on, with what a test reads or does on their servers."""
 
 import secrets
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ import redis
 
 
 class Server(ABC):
-    """A broker made by `connect()`, and what its server has of one queue."""
+    """A broker made by `connect()`, and one queue on its server."""
 
     url: str
 

@@ -13,6 +13,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from gifster import jobs
 from gifster.jobs import ActorStats, Job, Worker
 from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.heartbeat import Heartbeat
 from gifster.jobs.lease import Leases
 from gifster.jobs.stats import Counts
 from tests.jobs.conftest import Outbox
@@ -22,7 +23,7 @@ ERRORS = [sqlite3.OperationalError("disk I/O error"), psycopg.OperationalError("
 
 
 class FailsFor:
-    """A function that raises an error a number of times before it does what it did."""
+    """A function that fails a number of times before it works."""
 
     def __init__(self, error: Exception, times: int, function: Callable[..., object]) -> None:
         self.error, self.left, self.function = error, times, function
@@ -82,12 +83,32 @@ def test_a_heartbeat_goes_on_after_an_error_of_the_driver(
     monkeypatch.setattr("gifster.jobs.heartbeat.paused_queues", failing)
     eventually(lambda: not failing.left)
 
-    # I expect the worker to be told all the same
+    # I expect the worker to obey all the same
     [row] = jobs.workers()
     jobs.quiet(row.id)
     eventually(lambda: dramatiq.get_broker().scheduler.is_paused("default"))
     assert caplog.text.count("cannot write its heartbeat") == 1
     assert Worker.get_by_id(row.id).alive
+
+
+def test_a_signal_is_obeyed_after_an_error_of_the_driver(
+    outbox: Outbox,
+    worker: dramatiq.Worker,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given a database that fails just when a signal tells the worker to be quiet
+    failing = FailsFor(error, 2, jobs.paused_queues)
+    [heartbeat] = [m for m in dramatiq.get_broker().middleware if isinstance(m, Heartbeat)]
+    monkeypatch.setattr("gifster.jobs.heartbeat.paused_queues", failing)
+    heartbeat._signal(True)
+
+    eventually(lambda: jobs.workers()[0].quiet)
+
+    # I expect it to stay so
+    assert failing.left == 0
+    eventually(lambda: heartbeat._signalled is None)
+    assert dramatiq.get_broker().scheduler.is_paused("default")
 
 
 def test_counts_are_kept_over_an_error_of_the_driver(

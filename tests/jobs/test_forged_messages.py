@@ -1,5 +1,5 @@
-"""Messages that somebody who can write to the broker has put there: nothing of the outbox is done
-because of them, and no worker stops over them."""
+"""Forged messages, from anybody who can write to the broker: they change nothing in the outbox, and
+stop no worker."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from tests.machine import eventually
 
 
 class Application:
-    """One with an outbox, a worker, and actors that note what they were called with."""
+    """An application with an outbox, a worker, and actors that note their arguments."""
 
     def __init__(self, path: Path, broker_url: str) -> None:
         self.client = redis.Redis.from_url(broker_url)
@@ -41,13 +41,13 @@ class Application:
         self.dead.append(what)
 
     def waiting(self, actor: str, argument: str) -> Job:
-        """A job of which the broker has no message yet."""
+        """A job without a message in the broker."""
         job = Job(actor=actor, queue="default", arguments=[argument], send_at=2e12)
         job.save(force_insert=True)
         return job
 
     def put(self, data: bytes, message_id: str = "forged", queue: str = "default") -> None:
-        """Put a message into a queue, as anybody can who has the broker's password."""
+        """Put a message into a queue, as anybody with the broker's password can."""
         self.client.hset(f"dramatiq:{queue}.msgs", message_id, data)
         self.client.rpush(f"dramatiq:{queue}", message_id)
 
@@ -81,7 +81,7 @@ def application(tmp_path: Path, broker_url: str) -> Iterator[Application]:
 
 @pytest.fixture
 def after(application: Application) -> Callable[[], list[Any]]:
-    """Starts the worker; what it has done when it has done a good job that came last."""
+    """Starts the worker, waits for a good job that comes last, and returns what else was done."""
 
     def work() -> list[Any]:
         application.worker.start()
@@ -93,7 +93,7 @@ def after(application: Application) -> Callable[[], list[Any]]:
     return work
 
 
-def test_a_message_without_a_row_is_not_obeyed_where_the_actor_says_so(
+def test_an_outbox_only_actor_ignores_a_message_without_a_row(
     application: Application,
     after: Callable[[], list[Any]],
     caplog: pytest.LogCaptureFixture,
@@ -113,7 +113,7 @@ def test_a_plain_actor_needs_no_row(application: Application, after: Callable[[]
 
 
 @pytest.mark.parametrize("outbox_id", [None, "", "gone", 7, True, ["a"], {"a": 1}, "x" * 100_000])
-def test_a_message_that_names_no_row_is_not_obeyed(
+def test_an_outbox_only_actor_ignores_a_message_that_names_no_valid_row(
     application: Application, after: Callable[[], list[Any]], outbox_id: Any
 ):
     application.forge("remove", "an original", outbox_id=outbox_id)
@@ -121,7 +121,7 @@ def test_a_message_that_names_no_row_is_not_obeyed(
     assert after() == []
 
 
-def test_what_the_row_says_is_done_whatever_the_message_says(
+def test_the_row_decides_what_is_done_not_the_message(
     application: Application, after: Callable[[], list[Any]], caplog: pytest.LogCaptureFixture
 ):
     job = application.waiting("remove", "what was replaced")
@@ -156,7 +156,7 @@ def test_a_row_is_for_its_own_actor_only(
         {"time_limit": 0},
     ],
 )
-def test_options_of_a_message_do_not_end_a_job(
+def test_options_of_a_forged_message_do_not_end_a_job(
     application: Application, after: Callable[[], list[Any]], options: dict[str, Any]
 ):
     application.broker.get_actor("fail").options["outbox_only"] = True
@@ -170,7 +170,7 @@ def test_options_of_a_message_do_not_end_a_job(
     assert application.dead == []
 
 
-def test_nothing_is_done_while_the_outbox_cannot_be_asked(
+def test_nothing_is_done_while_the_outbox_does_not_answer(
     application: Application, caplog: pytest.LogCaptureFixture
 ):
     job = application.waiting("remove", "what was replaced")
@@ -205,7 +205,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_malformed_message_keeps_no_worker_from_the_next_one(application: Application, what: str):
+def test_a_malformed_message_does_not_stop_a_worker(application: Application, what: str):
     for number in range(4):  # one for each thread, and more
         application.put(MALFORMED[what], f"{number}")
 
@@ -219,7 +219,7 @@ def test_a_malformed_message_keeps_no_worker_from_the_next_one(application: Appl
     eventually(lambda: not application.left())
 
 
-def test_a_wake_up_that_is_no_text_ends_no_listening(application: Application):
+def test_a_wake_up_that_is_not_text_does_not_end_the_listening(application: Application):
     application.worker.start()
     eventually(lambda: application.broker.wake_up.listening)
 
@@ -233,7 +233,7 @@ def test_a_wake_up_that_is_no_text_ends_no_listening(application: Application):
     assert len(application.broker.wake_up._events) < 10
 
 
-def test_forged_messages_for_later_take_no_thread(application: Application):
+def test_forged_delayed_messages_take_no_thread(application: Application):
     for number in range(2):  # as many as the worker has threads
         forged = message("greet", "ann", eta=4e12)
         forged["message_id"] = forged["options"]["redis_message_id"] = f"forged{number}"
@@ -246,7 +246,7 @@ def test_forged_messages_for_later_take_no_thread(application: Application):
     eventually(lambda: "bob" in application.done)
 
 
-def test_a_message_whose_name_is_no_text_keeps_no_acknowledgement_up(application: Application):
+def test_a_message_whose_id_is_not_text_blocks_no_acknowledgement(application: Application):
     forged = message("greet", "ann")
     forged["options"]["redis_message_id"] = "\ud800"
     application.put(json.dumps(forged).encode())

@@ -1,5 +1,5 @@
-"""What is of the process, of a broker, or of an outbox: the order of imports does not matter, and
-two applications in one process do not mix up what was seen of each."""
+"""State of the process, of a broker and of an outbox: the order of imports does not matter, and two
+applications in one process do not mix up their state."""
 
 import logging
 import subprocess
@@ -26,7 +26,7 @@ def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def databases(tmp_path: Path) -> Iterator[list[peewee.Database]]:
-    """Those of two applications, each with an outbox."""
+    """The databases of two applications, each with an outbox."""
     pair = [peewee.SqliteDatabase(tmp_path / f"{name}.db") for name in "ab"]
     for database in pair:
         database.bind(jobs.TABLES)
@@ -92,7 +92,7 @@ def test_without_a_database_the_outbox_says_what_to_do(broker_url: str):
 def test_each_outbox_learns_that_the_clock_was_set_back(
     broker_url: str, databases: list[peewee.Database], monkeypatch: pytest.MonkeyPatch
 ):
-    # Given a job of each, that waits under a clock that is two hours fast
+    # Given a job in each outbox, and a clock that is two hours fast
     right = time.time
     broker = jobs.connect(broker_url)
     monkeypatch.setattr(time, "time", lambda: right() + 7200)

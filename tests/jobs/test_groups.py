@@ -1,4 +1,4 @@
-"""Fair weights: one group's many jobs do not hold up another's one."""
+"""Groups: the many jobs of one group do not delay the jobs of another."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ from tests.machine import eventually
 
 
 class Log:
-    """What began, in order, and what has ended; jobs named "slow" wait for the gate."""
+    """The jobs that began, in order, and those that ended; slow jobs wait for the gate."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -99,20 +99,20 @@ def test_a_group_with_many_slow_jobs_leaves_a_thread_to_the_others(log: Log, wor
     worker(threads=4)
     eventually(lambda: log.count("ann") == 3)
 
-    # When others come, who has many jobs, too, and who has one
+    # When two others come, one with many jobs and one with a single job
     enqueue("bob", 20)
     enqueue("cid")
 
     eventually(lambda: log.count("bob") == 20 and log.count("cid") == 1)
     assert log.count("ann") == 3
-    # … before the second handful of Ann's, and without her jobs being lost
+    # before more of Ann's jobs begin; and none of hers is lost
     for _ in range(30):
         log.gate.release()
     eventually(lambda: log.ended.count("ann") == 30)
     eventually(lambda: not Job.select().exists())
 
 
-def test_of_many_in_a_row_the_next_free_thread_is_for_who_has_none(log: Log, worker):
+def test_the_next_free_thread_goes_to_the_group_that_has_none(log: Log, worker):
     enqueue("ann", 5, slow=True)
     enqueue("bob", 5, slow=True)
     worker(threads=4)
@@ -138,14 +138,14 @@ def test_few_jobs_of_a_group_are_with_the_broker_at_once(log: Log, broker_url: s
     eventually(lambda: not Job.select().exists())
 
 
-def test_jobs_without_a_group_all_go(log: Log, broker_url: str):
+def test_jobs_without_a_group_are_never_throttled(log: Log, broker_url: str):
     for _ in range(30):
         jobs.enqueue("work", "somebody")
 
     assert waiting(broker_url) == 30
 
 
-def test_a_rollback_holds_and_sends_nothing(log: Log, database, broker_url: str):
+def test_a_rollback_throttles_and_sends_nothing(log: Log, database, broker_url: str):
     with suppress(RuntimeError), jobs.transaction(database):
         enqueue("ann", 10)
         raise RuntimeError
@@ -154,8 +154,8 @@ def test_a_rollback_holds_and_sends_nothing(log: Log, database, broker_url: str)
     assert waiting(broker_url) == 0
 
 
-def test_the_relay_lets_go_what_nobody_else_does(log: Log, broker_url: str):
-    # Given a worker that died between the end of a job and letting the next one go
+def test_the_relay_releases_throttled_jobs_that_nobody_else_does(log: Log, broker_url: str):
+    # Given a worker that died between the end of a job and the release of the next one
     enqueue("ann", 10)
     Job.delete().where(~Job.held).execute()
     assert jobs.relay() == 4
@@ -176,7 +176,7 @@ def test_the_relay_sends_no_more_than_there_is_room_for(log: Log, broker_url: st
     assert waiting(broker_url) == 12  # a second copy of each that had been sent
 
 
-def test_jobs_that_wait_for_their_next_attempt_keep_nobody_from_going(log: Log, worker):
+def test_retrying_jobs_do_not_throttle_the_others_of_their_group(log: Log, worker):
     for _ in range(12):
         jobs.enqueue("fail", "ann", group="ann")
     enqueue("ann")
@@ -186,7 +186,7 @@ def test_jobs_that_wait_for_their_next_attempt_keep_nobody_from_going(log: Log, 
     eventually(lambda: log.ended == ["ann"])
 
 
-def test_a_job_that_is_given_up_lets_the_next_one_go(log: Log, worker):
+def test_a_dead_job_makes_room_for_the_next_one(log: Log, worker):
     for _ in range(10):
         jobs.enqueue("nobody", group="ann")  # an actor that is not known
     Job.update(failed_at=time.time()).where(~Job.held).execute()
@@ -194,14 +194,14 @@ def test_a_job_that_is_given_up_lets_the_next_one_go(log: Log, worker):
     assert release("ann", "default") == 4
 
 
-def test_inline_jobs_are_all_done_also_in_one_transaction(log: Log, database):
+def test_inline_jobs_are_all_done_even_in_one_transaction(log: Log, database):
     with inline_jobs(), jobs.transaction(database):
         enqueue("ann", 40)
 
     assert log.ended.count("ann") == 40
 
 
-def test_another_broker_holds_jobs_as_well(database, broker_url: str):
+def test_jobs_are_throttled_on_any_broker(database, broker_url: str):
     # Given Dramatiq's stub broker, with the middleware that outbox rows need
     middleware = jobs.connect(broker_url).middleware
     broker = StubBroker(middleware=list(middleware))
@@ -243,7 +243,7 @@ def test_a_weight_may_say_how_many_threads_a_group_has():
     assert [most(queue) for queue in "abcd"] == [7, 2, 2, 1]
 
 
-def test_a_higher_priority_comes_first_whoever_has_fewer_threads():
+def test_a_higher_priority_beats_a_group_with_fewer_threads():
     scheduler = FairScheduler(4, {})
     fetched = Fetched("q", scheduler)
     scheduler.begin("q", "ann")
@@ -257,14 +257,14 @@ def test_a_higher_priority_comes_first_whoever_has_fewer_threads():
     assert [fetched.pop().actor_name for _ in range(5)] == ["4", "2", "3", "1", "5"]
 
 
-def test_a_paused_queue_holds_up_no_other_queue_of_the_same_group(log: Log):
+def test_a_paused_queue_does_not_throttle_other_queues_of_the_same_group(log: Log):
     for number in range(6):
         jobs.enqueue("convert", number, queue="videos", group="ann")
 
     assert not jobs.enqueue("resize", 1, queue="images", group="ann").held
 
 
-def test_jobs_for_one_moment_keep_to_the_room_of_their_group(log: Log):
+def test_scheduled_jobs_of_one_moment_are_throttled_by_their_group(log: Log):
     # Given more jobs of a group for one moment than it may have with the broker
     for number in range(20):
         jobs.enqueue("work", number, group="ann", in_s=3600)
@@ -274,6 +274,6 @@ def test_jobs_for_one_moment_keep_to_the_room_of_their_group(log: Log):
     relay()
     relay()
 
-    # I expect as many to be sent as there is room for, the oldest first
+    # I expect as many jobs to be sent as there is room for, the oldest first
     sent = [job.arguments for job in Job.select().order_by(Job.created_at) if not job.held]
     assert sent == [[number] for number in range(6)]

@@ -21,7 +21,7 @@ def test_the_guide_works_as_it_is_written(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    # Given a module of all that it says, here
+    # Given a module of all its Python
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", logger="gifster.jobs")
     source = "".join(PYTHON.findall(GUIDE.read_text()))
@@ -30,7 +30,7 @@ def test_the_guide_works_as_it_is_written(
     exec(source.replace("redis://127.0.0.1:6379/0", broker_url), module)
     guide = SimpleNamespace(**module)
 
-    # When a worker does the jobs, and the partner is not to be called for a while
+    # When a worker runs the jobs, while nobody may call the partner
     worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=4)
     with guide.one_at_a_time.acquire():
         worker.start()
@@ -39,14 +39,14 @@ def test_the_guide_works_as_it_is_written(
     eventually(lambda: jobs.Job.select().count() == 2 and len(jobs.find(jobs.State.DEAD)) == 1)
     worker.stop()
 
-    # I expect the later one to wait for tomorrow, and the other to be dead, and known to be
+    # I expect one job to be scheduled for tomorrow, and one to be dead
     (later,) = jobs.find(jobs.State.SCHEDULED)
     assert later.arguments == ["Bob"]
     (dead,) = jobs.find(jobs.State.DEAD)
     assert "Dora cannot be reached" in dead.error
     assert guide.unlucky == ["Dora"]
     assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
-    # and each rate-limited one to be done once, none counted as failed
+    # and each throttled job to be done once and not to count as failed
     assert Counter(guide.called) == Counter(range(12))
     assert "fail actor=call_partner" not in caplog.text
     (hour,) = jobs.history(jobs.HOUR_S, 1)

@@ -12,7 +12,7 @@ from gifster.jobs.identity import identity_of
 from tests.jobs.conftest import Outbox
 
 
-def test_an_outbox_has_one_name_for_all_who_open_it(tmp_path: Path):
+def test_an_outbox_has_one_name_however_it_is_opened(tmp_path: Path):
     path = tmp_path / "app.db"
     one = peewee.SqliteDatabase(path)
     name = identity_of(one)
@@ -27,7 +27,7 @@ def test_an_outbox_has_one_name_for_all_who_open_it(tmp_path: Path):
     assert other.is_closed()
 
 
-def test_it_is_made_in_nobodys_transaction_and_breaks_none(outbox: Outbox):
+def test_the_name_is_not_made_in_a_transaction_of_the_caller(outbox: Outbox):
     database = outbox.database
     database.drop_tables([OutboxIdentity])
     identity._known.clear()
@@ -41,17 +41,17 @@ def test_it_is_made_in_nobodys_transaction_and_breaks_none(outbox: Outbox):
     assert OutboxIdentity.table_exists()
 
 
-def test_a_database_that_takes_no_name_is_served_as_before(
+def test_a_read_only_database_has_no_name_until_it_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    # Given an outbox alone, in a database that can be read and no more
+    # Given a database without an outbox that can only be read
     path = tmp_path / "app.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")
     database = peewee.SqliteDatabase(f"file:{path}?mode=ro", uri=True)
     assert identity_of(database) is None
 
-    # I expect it to get one when it does
+    # I expect it to get a name when it can be written
     monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0)
     database.init(f"file:{path}", uri=True)
     assert identity_of(database)

@@ -75,10 +75,10 @@ def test_a_broker_that_lost_everything_gets_everything_again_at_once(outbox: Out
     assert jobs.relay() == 0
 
 
-def test_after_the_clock_was_set_back_nothing_waits_for_the_time_of_before(
+def test_nothing_waits_for_the_former_time_after_the_clock_was_set_back(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
-    # Given, under a clock that is two hours fast, a job that waits, and one in a worker's hands
+    # Given a clock that is two hours fast, a job that waits, and one that a worker has leased
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + 7200)
     jobs.relay()
@@ -89,7 +89,7 @@ def test_after_the_clock_was_set_back_nothing_waits_for_the_time_of_before(
     # When it is set right
     monkeypatch.setattr(time, "time", right)
 
-    # I expect what waits to be sent again, and the worker's lease to end when a lease does
+    # I expect the waiting job to be sent again, and the lease to end after the usual time
     assert jobs.relay() == 1
     assert Job.get_by_id(waiting.id).sendings == 1
     assert Job.get_by_id(leased.id).send_at <= right() + LEASE_S
@@ -98,7 +98,7 @@ def test_after_the_clock_was_set_back_nothing_waits_for_the_time_of_before(
 
 
 def test_retries_are_counted_however_often_the_broker_loses_the_job(outbox: Outbox):
-    # Given a job that fails, and may be tried three times
+    # Given a job that fails, and may be run three times
     runs = []
 
     @dramatiq.actor(max_retries=2, min_backoff=600_000, max_backoff=600_000)

@@ -1,4 +1,4 @@
-"""Leases: a job in hand is nobody else's, and one whose worker died is soon in other hands."""
+"""Leases: one worker at a time runs a job, and the jobs of a dead worker soon run in another."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from tests.machine import eventually
 
 @pytest.fixture
 def worker() -> Iterator[Callable[..., Leases]]:
-    """Makes workers, as far as leases are concerned."""
+    """Makes the leases of a worker process."""
     made: list[Leases] = []
 
     def make(**options: float) -> Leases:
@@ -42,21 +42,21 @@ def now(job: Job) -> Job:
     return Job.get_by_id(job.id)
 
 
-def test_a_job_is_in_the_hands_of_one_worker(job: Job, worker: Callable[..., Leases]):
+def test_one_worker_at_a_time_leases_a_job(job: Job, worker: Callable[..., Leases]):
     assert worker().take(job.id)
 
     assert not worker().take(job.id)
     assert jobs.relay() == 0
 
 
-def test_a_job_that_is_done_or_dead_is_not_taken(job: Job, worker: Callable[..., Leases]):
+def test_a_done_or_dead_job_cannot_be_leased(job: Job, worker: Callable[..., Leases]):
     Job.update(failed_at=1.0).where(Job.id == job.id).execute()
     assert not worker().take(job.id)
 
     assert not worker().take("gone")
 
 
-def test_a_lease_that_ran_out_is_sent_again_and_taken_by_another(
+def test_a_job_whose_lease_ran_out_is_sent_again_and_taken_by_another_worker(
     job: Job, worker: Callable[..., Leases]
 ):
     worker().take(job.id)
@@ -69,7 +69,7 @@ def test_a_lease_that_ran_out_is_sent_again_and_taken_by_another(
     assert now(job).leased_by == two.worker
 
 
-def test_a_lease_that_ran_out_can_be_taken_before_the_relay_comes(
+def test_a_job_whose_lease_ran_out_can_be_taken_before_the_relay_comes(
     job: Job, worker: Callable[..., Leases]
 ):
     worker().take(job.id)
@@ -101,7 +101,7 @@ def test_a_job_over_which_workers_die_is_given_up(job: Job, worker: Callable[...
         worker().take(job.id)
 
 
-def test_a_process_holds_one_suspect_at_a_time(outbox: Outbox, worker: Callable[..., Leases]):
+def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[..., Leases]):
     # Given two jobs whose worker died, and one that is new
     first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
     new = jobs.enqueue("send_welcome_email", "cid")
@@ -117,7 +117,7 @@ def test_a_process_holds_one_suspect_at_a_time(outbox: Outbox, worker: Callable[
     assert leases.take(second.id)
 
 
-def test_a_worker_that_ends_hands_its_jobs_back(job: Job, worker: Callable[..., Leases]):
+def test_a_worker_that_ends_gives_its_jobs_back(job: Job, worker: Callable[..., Leases]):
     leases = worker()
     leases.take(job.id)
 
@@ -135,7 +135,7 @@ def test_of_a_unique_job_there_is_one_at_a_time(outbox: Outbox):
     assert jobs.enqueue("sweep", unique="sweep") is not None
 
 
-def test_a_dead_unique_job_stands_in_no_new_ones_way(outbox: Outbox):
+def test_a_dead_unique_job_does_not_block_a_new_one(outbox: Outbox):
     jobs.enqueue("sweep", unique="sweep")
     Job.update(failed_at=time.time()).execute()
 
@@ -143,7 +143,7 @@ def test_a_dead_unique_job_stands_in_no_new_ones_way(outbox: Outbox):
     assert Job.get().failed_at is None
 
 
-def test_the_dead_can_be_retried_and_dropped(job: Job, worker: Callable[..., Leases]):
+def test_dead_jobs_can_be_retried_and_dropped(job: Job, worker: Callable[..., Leases]):
     Job.update(failed_at=time.time(), deaths=3, error="OSError()").where(Job.id == job.id).execute()
     assert [dead.id for dead in jobs.find(State.DEAD)] == [job.id]
     assert jobs.find(State.WAITING) == []
@@ -161,11 +161,11 @@ def test_the_dead_can_be_retried_and_dropped(job: Job, worker: Callable[..., Lea
     assert Job.select().count() == 0
 
 
-# The ends of jobs, with a worker in this process.
+# How jobs end, with a worker in this process.
 
 
 class AtTheRetry(Middleware):
-    """Calls a function at the moment at which a retry has been sent."""
+    """Calls a function as soon as a retry has been sent."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -176,7 +176,7 @@ class AtTheRetry(Middleware):
 
 
 def work(function: Callable[[str], None], **options: object) -> Job:
-    """Make an actor of a function, a job of it, and have a worker do that."""
+    """Make a function an actor, enqueue a job for it, and run that in a worker."""
     broker = dramatiq.get_broker()
     dramatiq.actor(function, **options)
     job = jobs.enqueue(function.__name__, "ann")
@@ -187,7 +187,7 @@ def work(function: Callable[[str], None], **options: object) -> Job:
     return job
 
 
-def test_a_retry_that_begins_at_once_is_in_its_own_workers_hands(
+def test_a_retry_that_begins_at_once_keeps_its_own_lease(
     outbox: Outbox, worker: Callable[..., Leases]
 ):
     # Given another worker that takes the retry as soon as it is sent
@@ -202,13 +202,13 @@ def test_a_retry_that_begins_at_once_is_in_its_own_workers_hands(
 
     job = work(fail, min_backoff=0)
 
-    # I expect the retry not to have been refused, and its lease to have been left alone
+    # I expect the retry to have its own lease, and the first try to leave it alone
     assert taken == [True]
     assert now(job).leased_by == other.worker
     assert now(job).deaths == 0
 
 
-def test_a_job_that_is_in_hand_here_is_not_begun_again_here(
+def test_a_running_job_is_not_begun_again_in_the_same_process(
     job: Job, worker: Callable[..., Leases]
 ):
     leases = worker()
@@ -218,7 +218,7 @@ def test_a_job_that_is_in_hand_here_is_not_begun_again_here(
     assert not leases.take(job.id)
 
 
-def test_a_job_that_another_middleware_skips_is_not_held_for_ever(outbox: Outbox):
+def test_a_job_that_another_middleware_skips_is_given_up(outbox: Outbox):
     # Given a job that is too old for Dramatiq's AgeLimit
     began = []
 

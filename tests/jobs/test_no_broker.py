@@ -22,7 +22,7 @@ def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
 def without_one(
     request: pytest.FixtureRequest, no_broker: None
 ) -> Callable[[], dramatiq.Broker | None]:
-    """A process that has called no `connect()`, and one that has declared actors without."""
+    """A process that never called `connect()`, and one that also declared actors."""
     if request.param != "none":
         pytest.importorskip("pika")
         dramatiq.get_broker()
@@ -40,7 +40,7 @@ def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
         jobs.enqueue("greet", name)
     assert jobs.relay() == 0
 
-    # I expect it to be said once what to do, and nobody to have tried to connect
+    # I expect the log to say once what to do, and no attempt to connect
     assert caplog.text.count("no broker is set in this process") == 1
     assert "jobs.connect(url)" in caplog.text
     assert "deferred" not in caplog.text
@@ -49,7 +49,7 @@ def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
     assert {job.sendings for job in Job.select()} == {0}
     assert all(job.send_at <= time.time() for job in Job.select())
 
-    # And a relay that has one to send them
+    # And the relay of a process with a broker to send them
     with_one = jobs.connect(outbox.broker_url)
     assert jobs.relay() == 2
     with_one.close()

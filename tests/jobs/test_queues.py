@@ -19,7 +19,7 @@ WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
 
 
 class Log:
-    """What was started, in order; and how many at a time."""
+    """The jobs that were started, in order, and how many ran at a time."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -88,7 +88,7 @@ def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: L
         assert run["default"] == pytest.approx(250, abs=13), begin
 
 
-def test_what_an_idle_queue_does_not_use_the_other_has(broker_url: str, log: Log, worker):
+def test_a_queue_gets_the_threads_that_an_idle_one_does_not_use(broker_url: str, log: Log, worker):
     work = actors(broker_url, log, WEIGHTS)
     for _ in range(50):
         work["carrierwave"].send()
@@ -129,14 +129,14 @@ def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker
     eventually(lambda: len(log.started) == 1200, within=30)
 
 
-def test_many_jobs_for_a_broker_that_is_away_are_an_error(log: Log):
+def test_sending_many_jobs_to_a_broker_that_is_away_is_an_error(log: Log):
     work = actors("redis://127.0.0.1:1/0", log, WEIGHTS)
 
     with pytest.raises(jobs.BrokerUnavailable):
         jobs.send_many([work["default"].message()])
 
 
-def test_priorities_hold_within_a_queue(broker_url: str, log: Log, worker):
+def test_priorities_count_within_a_queue(broker_url: str, log: Log, worker):
     jobs.connect(broker_url, weights=WEIGHTS)
     gate, begun = threading.Event(), threading.Event()
 
@@ -177,7 +177,7 @@ def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, w
         work["default"].send()
         eventually(lambda expected=number + 1: len(log.started) == expected)
 
-    # Three commands for each job: its enqueue, its fetch, its ack; and few for nothing
+    # Three commands for each job (enqueue, fetch, ack), and few while there is none
     before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
     threading.Event().wait(2)
     asked = client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
@@ -224,7 +224,7 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has_fetched(broker_url: str
 def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     broker_url: str, log: Log, worker
 ):
-    # Given messages that a worker has fetched, which then died: it shows no sign of life any more
+    # Given messages that a worker fetched before it died
     work = actors(broker_url, log, WEIGHTS)
     for queue in WEIGHTS:
         work[queue].send()
@@ -234,7 +234,7 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     client = redis.Redis.from_url(broker_url)
     client.zadd("dramatiq:__heartbeats__", {dead.broker_id: 1})
 
-    # When another one has nothing to do but look for it
+    # When another worker has nothing else to do
     living = jobs.connect(broker_url, weights=WEIGHTS)
     for actor in work.values():
         living.declare_actor(actor)
@@ -243,7 +243,7 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
 
 
-def test_a_queue_that_slept_has_saved_nothing_up():
+def test_an_idle_queue_saves_nothing_up():
     scheduler = FairScheduler(1, {"a": QueueWeight(1), "b": QueueWeight(1)})
     for _ in range(50):
         assert scheduler.take("a", 0)
@@ -259,7 +259,7 @@ def test_a_queue_that_slept_has_saved_nothing_up():
     assert abs(took.count("a") - took.count("b")) <= 1
 
 
-def test_nobody_gets_a_thread_that_is_not_there():
+def test_no_more_threads_are_taken_than_there_are():
     scheduler = FairScheduler(2, {})
 
     assert scheduler.take("a", 0)

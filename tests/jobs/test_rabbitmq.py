@@ -18,7 +18,7 @@ from tests.machine import eventually
 
 @pytest.fixture
 def outbox(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
-    """This process with an outbox, empty queues, and workers that look often what they are told."""
+    """This process with an outbox, empty queues, and workers that read their orders often."""
     monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
     with opened(rabbitmq, f"sqlite:///{tmp_path}/jobs.db") as made:
         broker = dramatiq.get_broker()
@@ -68,7 +68,7 @@ def test_without_it_a_job_waits_for_the_relay(outbox: Outbox):
 
 
 def test_a_queue_that_it_refuses_stops_no_other(outbox: Outbox):
-    # Given a queue that is there with other options, in the way of the oldest job
+    # Given a queue that exists with other options, for which the oldest job is
     broker = dramatiq.get_broker()
     broker.channel.queue_declare("other-options", durable=True)
     bad = Job.create(actor="a", queue="other-options", arguments=[], send_at=1)
@@ -97,7 +97,7 @@ def test_a_job_of_another_application_is_put_back_for_it(
     message = Job.get().message()
     ours.bind(jobs.TABLES)
 
-    # When a worker of ours does one of its own
+    # When a worker of ours runs a job of ours
     declare(done.append)
     first = worker()
     jobs.enqueue("work_default", "ann")
@@ -107,7 +107,7 @@ def test_a_job_of_another_application_is_put_back_for_it(
     eventually(lambda: others._warned == {message.options["outbox"]})
     first.stop()
 
-    # I expect the other's to be still there, and its owner's worker to do it
+    # I expect the other job to be still there, and the worker of its owner to run it
     counts = broker.get_queue_message_counts("default")
     assert (counts[0] + counts[1], counts[2]) == (1, 0)
     theirs.bind(jobs.TABLES)
@@ -194,7 +194,7 @@ def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(outbox: Outbox, work
     jobs.resume("carrierwave")
     eventually(lambda: done == ["free", "paused"])
 
-    # Given one whose threads are taken, and that has more in hand, when it is told to be quiet
+    # Given a worker whose threads are taken, and that has fetched more, when it is told to be quiet
     for name in ("hold", "hold", "a", "b"):
         jobs.enqueue("work_default", name)
     eventually(lambda: len(jobs.find(State.RUNNING)) == 2)

@@ -1,4 +1,4 @@
-"""Jobs for later, and jobs that come again and again."""
+"""Scheduled jobs and recurring jobs."""
 
 import time
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_a_moment_that_has_passed_is_now(outbox: Outbox):
     assert outbox.queued() == 1
 
 
-def test_a_broker_that_lost_everything_does_not_make_it_sooner(outbox: Outbox):
+def test_a_broker_that_lost_everything_does_not_make_a_scheduled_job_earlier(outbox: Outbox):
     jobs.relay()
     jobs.enqueue("send_welcome_email", "ann", in_s=3600)
     outbox.client.flushdb()
@@ -55,12 +55,12 @@ def test_a_broker_that_lost_everything_does_not_make_it_sooner(outbox: Outbox):
 
 
 @pytest.mark.parametrize("when", [{"at": 1.0, "in_s": 1}, {"at": datetime(2030, 1, 1)}])
-def test_a_moment_must_be_one(outbox: Outbox, when: dict):
+def test_an_ambiguous_moment_is_an_error(outbox: Outbox, when: dict):
     with pytest.raises(ValueError, match=r"one of them|time zone"):
         jobs.enqueue("send_welcome_email", "ann", **when)
 
 
-def test_what_waits_for_later_can_be_done_now(outbox: Outbox):
+def test_a_scheduled_job_can_be_run_now(outbox: Outbox):
     job = jobs.enqueue("send_welcome_email", "ann", in_s=3600)
 
     jobs.retry(job.id)
@@ -99,7 +99,7 @@ def test_each_moment_enqueues_one_job_however_many_schedulers_look(outbox: Outbo
     assert row.next_at > time.time() + 3000
 
 
-def test_it_is_not_enqueued_again_while_the_last_one_is_not_done(outbox: Outbox):
+def test_a_recurring_job_is_not_enqueued_while_its_last_run_is_not_done(outbox: Outbox):
     recurring = hourly()
     jobs.enqueue_recurring(recurring)
     for _ in range(2):
@@ -124,7 +124,7 @@ def test_a_changed_rule_counts_from_now_and_a_removed_one_is_forgotten(outbox: O
 
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
-    """Sets the clock of this process: it stands still at a moment."""
+    """Stops the clock of this process at a moment."""
     return lambda moment: monkeypatch.setattr(time, "time", moment.timestamp)
 
 
@@ -156,10 +156,10 @@ def test_a_job_that_ran_is_not_run_again_when_the_clock_is_set_back_a_little(
     assert due() == datetime(2026, 5, 3, tzinfo=UTC)
 
 
-def test_what_a_clock_that_was_years_ahead_has_put_off_counts_from_now(
+def test_a_recurring_job_follows_a_clock_that_was_years_ahead_and_is_set_right(
     outbox: Outbox, set_clock: Callable[[datetime], None]
 ):
-    # Given a machine that starts with a wrong clock, and a job that is seen there
+    # Given a machine that starts with a wrong clock, and a job that was first seen then
     set_clock(datetime(2036, 1, 1, 12, tzinfo=UTC))
     jobs.enqueue_recurring(daily())
     assert due() == datetime(2036, 1, 2, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_what_a_clock_that_was_years_ahead_has_put_off_counts_from_now(
     assert jobs.enqueue_recurring(daily()) == []
     assert due() == datetime(2026, 5, 2, tzinfo=UTC)
 
-    # And no less when it was run under the wrong clock
+    # And the same if the job ran under the wrong clock
     set_clock(datetime(2036, 1, 2, 0, 1, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == ["digest"]
     set_clock(datetime(2026, 5, 1, 13, tzinfo=UTC))
@@ -177,7 +177,7 @@ def test_what_a_clock_that_was_years_ahead_has_put_off_counts_from_now(
     assert due() == datetime(2026, 5, 2, tzinfo=UTC)
 
 
-def test_moments_that_the_clock_was_set_over_are_made_up_for_once(
+def test_one_job_makes_up_for_the_moments_that_the_clock_skipped(
     outbox: Outbox, set_clock: Callable[[datetime], None]
 ):
     set_clock(datetime(2026, 5, 1, 12, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""What makes the Redis broker quick, and what that must not cost."""
+"""The Redis broker is quick, and loses nothing for that."""
 
 import multiprocessing
 import select
@@ -80,7 +80,7 @@ def test_a_forked_process_sends_on_a_connection_of_its_own(
 def test_a_send_that_is_interrupted_leaves_its_answer_to_nobody(
     work: dramatiq.Actor, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
-    # Given a send that a time limit interrupts while it waits for the answer: an error, here
+    # Given a send that a time limit interrupts while its answer, an error, is under way
     work.send(1)
     connection = dramatiq.get_broker()._connection_of_thread()
     client.config_set("maxmemory", 1)
@@ -96,13 +96,13 @@ def test_a_send_that_is_interrupted_leaves_its_answer_to_nobody(
     finally:
         client.config_set("maxmemory", 0)
 
-    # I expect the next one to see its own answer, not that one
+    # I expect the next send to get its own answer
     monkeypatch.undo()
     work.send(3)
     assert queued(client) == 2
 
 
-def test_jobs_that_are_done_are_acknowledged_together(broker_url: str, client: redis.Redis):
+def test_acknowledgements_travel_together(broker_url: str, client: redis.Redis):
     acks = Acks(client, "dramatiq", "me")
     client.sadd("dramatiq:__acks__.me.default", *range(200))
     client.hset("dramatiq:default.msgs", mapping=dict.fromkeys(range(201), "…"))
@@ -134,7 +134,9 @@ def test_acknowledgements_wait_for_a_broker_that_is_away(tmp_path: Path):
         acks.stop()
 
 
-def test_a_worker_that_stops_has_told_what_is_done(work: dramatiq.Actor, client: redis.Redis):
+def test_a_worker_that_stops_has_sent_its_acknowledgements(
+    work: dramatiq.Actor, client: redis.Redis
+):
     for number in range(300):
         work.send(number)
     worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=4)
@@ -142,7 +144,7 @@ def test_a_worker_that_stops_has_told_what_is_done(work: dramatiq.Actor, client:
     eventually(lambda: queued(client) < 300)
     worker.stop()
 
-    # Whatever is not done is in the queue, and nothing else is left
+    # All jobs that are not done are in the queue, and nothing else is left
     assert client.hlen("dramatiq:default.msgs") == queued(client)
 
 
@@ -158,7 +160,7 @@ class Hooks(dramatiq.Middleware):
         self.calls.append("after")
 
 
-def test_middleware_is_asked_as_it_comes_and_goes(
+def test_hooks_follow_middleware_that_is_added_or_removed(
     work: dramatiq.Actor, caplog: pytest.LogCaptureFixture
 ):
     broker, hooks = dramatiq.get_broker(), Hooks()
@@ -218,7 +220,7 @@ def two_processes(tmp_path: Path, broker_url: str) -> Iterator[None]:
 def test_several_processes_keep_the_weights_together(client: redis.Redis):
     eventually(lambda: client.llen("started") >= 1200, within=60)
 
-    # I expect 5 to 3 of all of them, once both processes are at work
+    # I expect a ratio of 5 to 3 over both processes
     started = [entry.decode().split() for entry in client.lrange("started", 0, 1199)]
     assert len({pid for _, pid in started}) == 2
     count = Counter(queue for queue, _ in started[200:1200])

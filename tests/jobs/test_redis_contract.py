@@ -38,7 +38,7 @@ def test_an_acknowledgement_that_finds_no_connection_is_sent_again(
     worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
     worker.start()
 
-    # I expect the broker to learn that it is done, and nobody to do it again
+    # I expect the broker to learn that the job is done, and nobody to run it again
     eventually(lambda: not on_redis.client.exists(f"dramatiq:{on_redis.queue}.msgs"))
     worker.stop()
     assert (done, on_redis.waiting(), len(asked)) == ([1], 0, 2)

@@ -1,4 +1,4 @@
-"""The relay under load: others write, the broker refuses, a row is bad, two relays are at it."""
+"""The relay under load: others write, the broker refuses, a row is bad, two relays run at once."""
 
 import sys
 import threading
@@ -18,7 +18,7 @@ from tests import databases
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
-#: The package has the function under the same name.
+#: In the package, `relay` is the function.
 MODULE = sys.modules["gifster.jobs.relay"]
 
 
@@ -41,7 +41,7 @@ def backlog(count: int, queue: str = "default") -> list[str]:
 
 
 def sent(outbox: Outbox, queue: str = "default") -> list[int]:
-    """The jobs that have come into a queue, by their numbers."""
+    """The numbers of the jobs that are in a queue."""
     ids = outbox.client.lrange(f"dramatiq:{queue}", 0, -1)
     found = outbox.client.hmget(f"dramatiq:{queue}.msgs", ids) if ids else []
     return [dramatiq.Message.decode(data).args[0] for data in found]
@@ -49,7 +49,7 @@ def sent(outbox: Outbox, queue: str = "default") -> list[int]:
 
 @pytest.fixture
 def marked(outbox: Outbox) -> Outbox:
-    """A broker that knows this outbox: it is not taken for one that lost its data."""
+    """A broker with the mark of this outbox, so it does not look as if it had lost its data."""
     jobs.relay()
     return outbox
 
@@ -101,7 +101,7 @@ def test_a_large_backlog_is_sent_in_its_order(marked: Outbox, monkeypatch: pytes
     assert sent(marked) == list(range(230))
 
 
-def test_what_is_left_of_a_backlog_goes_with_the_next_call(
+def test_the_rest_of_a_backlog_is_sent_by_the_next_call(
     marked: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(MODULE, "BATCH", 50)
@@ -111,7 +111,7 @@ def test_what_is_left_of_a_backlog_goes_with_the_next_call(
     assert [jobs.relay() for _ in range(4)] == [50, 50, 20, 0]
 
 
-def test_a_broker_that_is_away_costs_the_rows_nothing(
+def test_a_broker_that_is_away_leaves_the_rows_unchanged(
     marked: Outbox, caplog: pytest.LogCaptureFixture
 ):
     good = dramatiq.get_broker()
@@ -121,7 +121,7 @@ def test_a_broker_that_is_away_costs_the_rows_nothing(
 
     assert [jobs.relay() for _ in range(3)] == [0, 0, 0]
 
-    # I expect nothing to be changed, and one line in the log; another when it is back
+    # I expect no change, one line in the log, and another line when the broker is back
     assert list(Job.select().order_by(Job.send_at).dicts()) == before
     assert caplog.text.count("the relay waits for the broker") == 1
     dramatiq.set_broker(good)
@@ -130,7 +130,7 @@ def test_a_broker_that_is_away_costs_the_rows_nothing(
     assert caplog.text.count("the broker answers the relay again") == 1
 
 
-def test_a_broker_that_goes_away_over_a_batch_gets_it_when_it_is_back(
+def test_a_batch_that_breaks_off_is_sent_when_the_broker_is_back(
     marked: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a job over which a worker died, one that was sent three times, and one that is new,
@@ -160,7 +160,7 @@ def test_a_broker_that_goes_away_over_a_batch_gets_it_when_it_is_back(
 def test_a_queue_that_the_broker_refuses_stops_no_other(
     marked: Outbox, caplog: pytest.LogCaptureFixture
 ):
-    # Given a key in the broker that is no queue, in the way of the oldest jobs
+    # Given a key in the broker that is not a queue, for which the oldest jobs are
     marked.client.set("dramatiq:broken", "no list")
     bad, good = backlog(2, "broken"), backlog(3)
 
@@ -182,7 +182,7 @@ def test_a_row_that_cannot_be_read_stops_no_other(marked: Outbox, caplog: pytest
 
     assert jobs.relay() == 1
 
-    # I expect it to be given up, with the reason, and to be in nobody's way
+    # I expect that job to be given up, with the reason, and to stop no other
     assert sent(marked) == [1]
     (dead,) = jobs.find(State.DEAD)
     assert dead.id == bad
@@ -210,8 +210,8 @@ def test_a_message_that_a_hook_refuses_stops_no_other(marked: Outbox):
     assert "not this one" in Job.get_by_id(ids[1]).error
 
 
-def test_what_a_worker_has_in_hand_is_left_to_it(marked: Outbox):
-    # Given a row that another transaction holds, where rows can be held
+def test_the_relay_leaves_out_rows_that_a_transaction_has_locked(marked: Outbox):
+    # Given a row that another transaction has locked, where rows can be locked
     held, _ = backlog(2)
     if not marked.database.for_update:
         pytest.skip("SQLite locks no rows")
@@ -235,8 +235,8 @@ def test_what_a_worker_has_in_hand_is_left_to_it(marked: Outbox):
     assert jobs.relay() == 1
 
 
-def test_a_broker_that_lost_everything_gets_what_another_transaction_holds_too(outbox: Outbox):
-    # Given a broker without our mark, and a waiting row that another transaction holds
+def test_a_broker_that_lost_everything_gets_locked_rows_too(outbox: Outbox):
+    # Given a broker without our mark, and a waiting row that another transaction has locked
     if not outbox.database.for_update:
         pytest.skip("SQLite locks no rows")
     held, _ = (jobs.enqueue("send", number) for number in range(2))
@@ -254,12 +254,12 @@ def test_a_broker_that_lost_everything_gets_what_another_transaction_holds_too(o
         eventually(lambda: waiting_for_a_lock(outbox.database_url))
     thread.join(30)
 
-    # I expect it to be waited for, since this is said only once
+    # I expect the relay to wait for it, because the broker is found empty only once
     assert found == [2]
 
 
-def test_of_two_that_enqueue_a_unique_job_at_once_one_does(outbox: Outbox):
-    # Given a transaction that has enqueued it and has not ended
+def test_one_of_two_that_enqueue_a_unique_job_at_once_succeeds(outbox: Outbox):
+    # Given a transaction that has enqueued the job and has not ended
     begun, found = threading.Event(), []
 
     def second() -> None:
@@ -276,7 +276,7 @@ def test_of_two_that_enqueue_a_unique_job_at_once_one_does(outbox: Outbox):
             eventually(lambda: waiting_for_a_lock(outbox.database_url))
     other.join(30)
 
-    # I expect the other to be told that there is one, and not to fail
+    # I expect the other to find that there is one already, and not to fail
     assert first is not None
     assert found == [None]
 
@@ -288,7 +288,7 @@ def waiting_for_a_lock(url: str) -> int:
         return connection.execute(query).fetchone()[0]
 
 
-def test_rows_that_are_read_one_by_one_can_be_written_meanwhile(tmp_path: Path, outbox: Outbox):
+def test_the_totals_can_be_changed_while_they_are_read(tmp_path: Path, outbox: Outbox):
     for actor in ("a", "b"):
         ActorStats.create(span_s=0, begin=0, queue="default", actor=actor, done=1)
 

@@ -17,7 +17,7 @@ from tests.machine import eventually
 
 
 class Application:
-    """One with an outbox of its own. `use()` makes this process one of its."""
+    """An application with its own outbox. `use()` makes this process belong to it."""
 
     def __init__(self, path: Path, broker_url: str, **options: str) -> None:
         self.database = peewee.SqliteDatabase(path, pragmas={"journal_mode": "wal"}, timeout=15)
@@ -84,7 +84,7 @@ def test_a_job_of_another_application_is_put_back_for_it(
     ]
     eventually(lambda: len(found := put_back()) == 2 and min(found) >= 3)
 
-    # I expect it to have done its own, and to have left the other's in the broker, and in peace
+    # I expect it to have run its own job, and to have left the others in the broker, unharmed
     assert sorted(second.left()) == sorted(others)
     assert not client.exists("dramatiq:default.XQ")
     warnings = [r.getMessage() for r in caplog.records if "another application" in r.getMessage()]
@@ -96,14 +96,14 @@ def test_a_job_of_another_application_is_put_back_for_it(
     # When the owner's worker comes
     worker = second.worker()
 
-    # I expect it to do them, without the relay's help
+    # I expect it to run them, without help of the relay
     eventually(lambda: sorted(second.done) == ["ben", "bob"] and not second.left())
     worker.stop()
     assert first.done == ["ann"]
     assert in_the_broker(client) == 0
 
 
-def test_a_job_whose_actor_is_not_known_here_is_no_dead_letter(
+def test_a_foreign_job_of_an_unknown_actor_is_not_dead_lettered(
     two: tuple[Application, Application], client: redis.Redis
 ):
     first, second = two
@@ -123,7 +123,7 @@ def test_a_job_whose_actor_is_not_known_here_is_no_dead_letter(
     worker.stop()
 
 
-def test_what_nobody_owns_ends_as_a_dead_letter(
+def test_a_job_that_no_application_owns_becomes_a_dead_letter(
     two: tuple[Application, Application],
     client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -142,7 +142,7 @@ def test_what_nobody_owns_ends_as_a_dead_letter(
     assert in_the_broker(client) == 0
 
 
-def test_what_is_done_is_acknowledged_at_once_also_if_the_release_before_has_sent_it(
+def test_messages_of_done_jobs_are_acknowledged_even_without_the_name_of_the_outbox(
     two: tuple[Application, Application], client: redis.Redis
 ):
     # Given two copies of a job that is done, and one that was sent without the outbox's name
@@ -164,7 +164,7 @@ def test_what_is_done_is_acknowledged_at_once_also_if_the_release_before_has_sen
     worker.stop()
 
 
-def test_each_relay_sees_that_the_broker_has_lost_its_jobs(
+def test_each_relay_notices_that_the_broker_has_lost_its_jobs(
     two: tuple[Application, Application], client: redis.Redis
 ):
     for application in two:
@@ -196,7 +196,7 @@ def test_applications_with_a_namespace_each_never_meet(
     assert client.hlen("two:default.msgs") == 1
     assert "another application" not in caplog.text
     assert not client.keys("dramatiq:*")
-    # Also what wakes workers up
+    # The channel that wakes workers up has the namespace, too
     assert first.broker.wake_up._channel == "one:wake-up"
     worker = second.worker()
     eventually(lambda: second.done == ["bob"])
@@ -212,7 +212,9 @@ def test_applications_with_a_namespace_each_never_meet(
         ("redis://h", {"max_priority": 5}, "max_priority=5: only RabbitMQ has it"),
     ],
 )
-def test_what_a_broker_cannot_have_is_refused(url: str, options: dict[str, object], message: str):
+def test_an_option_that_a_broker_does_not_have_is_refused(
+    url: str, options: dict[str, object], message: str
+):
     with pytest.raises(ValueError, match=message):
         jobs.connect(url, **options)
 
@@ -222,7 +224,7 @@ def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    # Given a worker that was started while the database could not be asked
+    # Given a worker that was started while the database did not answer
     first, _ = two
     monkeypatch.setattr("gifster.jobs.identity.ASK_AGAIN_S", 0.3)
     first.enqueue("ann")

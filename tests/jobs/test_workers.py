@@ -1,4 +1,4 @@
-"""Workers: what they show of themselves, and what they can be told. They run in this process."""
+"""Workers: their heartbeat, and the orders that they obey. They run in this process."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ from tests.machine import eventually
 def worker(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., dramatiq.Worker]]:
-    """Starts a worker of two threads in this process, which looks often what it is told."""
+    """Starts a worker of two threads in this process that reads its orders often."""
     monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
     workers: list[dramatiq.Worker] = []
 
@@ -43,7 +43,7 @@ def gate() -> Iterator[threading.Event]:
 
 
 def declare(gate: threading.Event) -> list[str]:
-    """An actor `hold` on two queues that waits for the gate, and the list of what it was given."""
+    """Declare an actor on each of two queues that waits for the gate; returns their arguments."""
     begun: list[str] = []
     for queue in ("default", "carrierwave"):
 
@@ -55,7 +55,7 @@ def declare(gate: threading.Event) -> list[str]:
     return begun
 
 
-def test_a_worker_shows_that_it_lives_and_what_it_does(outbox: Outbox, worker, gate):
+def test_a_worker_has_a_heartbeat_and_shows_what_it_runs(outbox: Outbox, worker, gate):
     declare(gate)
     worker()
 
@@ -72,7 +72,7 @@ def test_a_worker_shows_that_it_lives_and_what_it_does(outbox: Outbox, worker, g
     eventually(lambda: not Job.select().exists())
 
 
-def test_one_that_was_stopped_is_gone_with_all_it_counted(outbox: Outbox, worker, gate):
+def test_a_stopped_worker_is_gone_and_all_its_jobs_are_counted(outbox: Outbox, worker, gate):
     gate.set()
     declare(gate)
 
@@ -118,7 +118,7 @@ def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(outbox: Outbox, w
     eventually(lambda: len(begun) == 8)
 
 
-def test_what_a_quiet_worker_had_fetched_another_one_does(outbox: Outbox, worker, gate):
+def test_a_quiet_worker_gives_back_what_it_had_fetched(outbox: Outbox, worker, gate):
     # Given a worker whose threads are taken, and that has fetched more
     begun = declare(gate)
     worker()
@@ -130,7 +130,7 @@ def test_what_a_quiet_worker_had_fetched_another_one_does(outbox: Outbox, worker
     [row] = jobs.workers()
     jobs.quiet(row.id)
 
-    # I expect the rest to be back in the queue, and to be done when it is told to work again
+    # I expect the rest to be back in the queue, and to be done when the worker works again
     client = dramatiq.get_broker().client
     eventually(lambda: client.llen("dramatiq:default") == 4)
     gate.set()
@@ -142,7 +142,7 @@ def test_what_a_quiet_worker_had_fetched_another_one_does(outbox: Outbox, worker
         jobs.quiet("nobody")
 
 
-def test_a_database_that_is_away_for_a_while_costs_no_count(outbox: Outbox, worker, gate):
+def test_counts_survive_a_database_that_is_away_for_a_while(outbox: Outbox, worker, gate):
     gate.set()
     declare(gate)
     worker()

@@ -1,0 +1,82 @@
+"""Transactions that are going to write, on any database."""
+
+import logging
+from contextlib import AbstractContextManager
+from typing import Any
+
+import peewee
+
+logger = logging.getLogger("gifster.jobs")
+
+
+class NotBound(RuntimeError):
+    """The outbox has no database in this process."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the outbox has no database: call database.bind(gifster.jobs.TABLES) when the process "
+            "starts"
+        )
+
+
+def real_database(database: peewee.Database | peewee.DatabaseProxy | None) -> peewee.Database:
+    """The database behind a proxy, or the database itself.
+
+    Raises:
+      NotBound: it is None, or the proxy has none.
+    """
+    real: peewee.Database | None = (
+        database.obj if isinstance(database, peewee.DatabaseProxy) else database
+    )
+    if real is None:
+        raise NotBound
+    return real
+
+
+def transaction(
+    database: peewee.Database | peewee.DatabaseProxy | None,
+) -> AbstractContextManager[Any]:
+    """A transaction that is going to write.
+
+    On SQLite it takes the write lock at its start. A transaction that reads first and writes later
+    fails with "database is locked" as soon as another process writes in between, without waiting
+    for the busy timeout. Within a transaction it is a savepoint.
+
+    Raises:
+      NotBound: `database` is None: the model that it was taken from is bound to no database.
+    """
+    database = real_database(database)
+    if database.in_transaction():
+        return _Savepoint(database)
+    immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
+    return _Transaction(database, *immediate)
+
+
+class _Transaction(peewee._transaction):
+    """Peewee's transaction, for a database that may have ended it already.
+
+    SQLite ends a transaction by itself when its disk is full, and so does a server that goes away.
+    Then the caller gets the error that led here, not the error of the second rollback. The
+    callbacks of the commit are dropped, or the next transaction of this thread would call them.
+    """
+
+    def rollback(self, begin: bool = True) -> None:
+        try:
+            super().rollback(begin)
+        except peewee.PeeweeException as error:
+            self.db._clear_commit_callbacks()
+            if begin:
+                raise
+            logger.debug("rolled back already: %s", error)
+
+
+class _Savepoint(peewee._savepoint):
+    """The same for a savepoint, which ends with its transaction."""
+
+    def rollback(self, begin: bool = True) -> None:
+        try:
+            super().rollback(begin)
+        except peewee.PeeweeException as error:
+            if begin:
+                raise
+            logger.debug("rolled back already: %s", error)
