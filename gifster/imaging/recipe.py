@@ -119,7 +119,7 @@ class Image:
             max(1, round(now_height)),
         )
 
-    def changes_pixels(self, width: int, height: int) -> bool:
+    def changes(self, width: int, height: int) -> bool:
         """Whether the recipe crops, resizes or otherwise changes the pixels of such an image."""
         same = Plan(0, 0, width, height, width, height)
         return bool(self.functions) or self.plan(width, height) != same

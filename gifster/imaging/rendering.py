@@ -91,7 +91,7 @@ def render_unsandboxed(
 def _keeps_bytes(source: Path, info: ImageInfo, recipe: Image) -> bool:
     """Whether a version in the source's format is a copy of the source."""
     stops_moving = info.frames > 1 and recipe.only_first_frame
-    changes = recipe.changes_pixels(info.width, info.height) or stops_moving
+    changes = recipe.changes(info.width, info.height) or stops_moving
     return not changes and not pillow.has_metadata(source, info)
 
 
