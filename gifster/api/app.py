@@ -1,24 +1,21 @@
 """The application put together, every route in one place; `build()` is what the server calls."""
 
 from pathlib import Path
-from typing import Any
 
 import falcon.asgi
+from falcon.asgi import Request, Response
 
 from gifster.api import health, jobs, pages, problems
+from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.context import Context
 from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
-from gifster.api.hosts import Hosts, SameOrigin
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import STATIC, FixedFiles, Headers
+from gifster.api.middleware import STATIC, FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.openapi import OpenApi
-from gifster.api.tokens import OneToken, Tokens
-from gifster.api.users import Users
-from gifster.api.wellformed import WellFormed
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
@@ -29,10 +26,10 @@ STATIC_FOLDER = Path(__file__).parent / "static"
 SHOWN = ("image/gif", "image/png", "image/jpeg", "image/webp", "image/avif", "video/")
 
 
-def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
+def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     """The ASGI application. The process must have been booted."""
     context = Context(settings)
-    app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
+    app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             RequestMetrics(),
             Headers(settings.store),
@@ -89,7 +86,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Any, Any]:
     return app
 
 
-def _serve_files(app: falcon.asgi.App[Any, Any], context: Context) -> None:
+def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> None:
     settings = context.settings
     # Some installers make a package of symbolic links.
     static = Files(f"{STATIC}/", STATIC_FOLDER, context.read, follow_links=True)

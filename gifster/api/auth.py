@@ -1,7 +1,8 @@
 """Who is asking, and what they may: by a session cookie or an API token (see `tokens`)."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from falcon.asgi import Request, Response
 
 from gifster.api.context import Context
 from gifster.api.forwarded import is_https
@@ -24,7 +25,7 @@ class Editor:
     reach: Reach
 
 
-async def current_token(context: Context, req: Any) -> Token | None:
+async def current_token(context: Context, req: Request) -> Token | None:
     """The token or session of the request, with its user. A token goes before a session.
 
     Raises:
@@ -50,7 +51,7 @@ async def current_token(context: Context, req: Any) -> Token | None:
     return token
 
 
-async def current_user(context: Context, req: Any) -> User | None:
+async def current_user(context: Context, req: Request) -> User | None:
     """The user that the request's token or session stands for.
 
     Raises:
@@ -60,7 +61,7 @@ async def current_user(context: Context, req: Any) -> User | None:
     return None if token is None else token.user
 
 
-async def require_token(context: Context, req: Any, needed: Scope) -> Token:
+async def require_token(context: Context, req: Request, needed: Scope) -> Token:
     """The token or session of somebody who is signed in.
 
     Raises:
@@ -84,7 +85,7 @@ def require_scope(token: Token, needed: Scope) -> None:
         )
 
 
-async def require_writer(context: Context, req: Any) -> User | None:
+async def require_writer(context: Context, req: Request) -> User | None:
     """The user, who may write; None where anonymous people may.
 
     Raises:
@@ -96,7 +97,7 @@ async def require_writer(context: Context, req: Any) -> User | None:
     return (await require_token(context, req, Scope.WRITE)).user
 
 
-async def require_editor(context: Context, req: Any) -> Editor:
+async def require_editor(context: Context, req: Request) -> Editor:
     """Who may write, and which GIFs they may change.
 
     Raises:
@@ -106,7 +107,7 @@ async def require_editor(context: Context, req: Any) -> Editor:
     return Editor(user, await reach_of(context, req))
 
 
-async def reach_of(context: Context, req: Any) -> Reach:
+async def reach_of(context: Context, req: Request) -> Reach:
     """Which GIFs whoever asks may change, if they may write at all. What others have is for admins,
     and for no token of theirs that has not the scope."""
     token = await current_token(context, req)
@@ -115,7 +116,7 @@ async def reach_of(context: Context, req: Any) -> Reach:
     return Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
 
 
-async def require_uploader(context: Context, req: Any) -> User | None:
+async def require_uploader(context: Context, req: Request) -> User | None:
     """The user, who may add a GIF now. Asked before the body is read.
 
     Raises:
@@ -132,7 +133,7 @@ async def require_uploader(context: Context, req: Any) -> User | None:
     return user
 
 
-async def require_admin(context: Context, req: Any) -> User:
+async def require_admin(context: Context, req: Request) -> User:
     """The user, who is an admin.
 
     Raises:
@@ -154,7 +155,7 @@ def _sign_in_first() -> Problem:
     )
 
 
-async def start_session(context: Context, req: Any, resp: Any, user: User) -> None:
+async def start_session(context: Context, req: Request, resp: Response, user: User) -> None:
     """Give the browser a session cookie, in place of the session that it may have."""
     days = context.settings.auth.session_days
     before = req.get_cookie_values(COOKIE) or []
@@ -175,13 +176,13 @@ async def start_session(context: Context, req: Any, resp: Any, user: User) -> No
     )
 
 
-async def end_session(context: Context, req: Any, resp: Any) -> None:
+async def end_session(context: Context, req: Request, resp: Response) -> None:
     """Make the browser's session worthless, and take its cookie back."""
     for secret in req.get_cookie_values(COOKIE) or []:
         await context.run(tokens.revoke_token, secret)
     forget_session(resp)
 
 
-def forget_session(resp: Any) -> None:
+def forget_session(resp: Response) -> None:
     """Take the browser's session cookie back."""
     resp.unset_cookie(COOKIE, path="/", same_site="Lax")

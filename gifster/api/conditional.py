@@ -7,9 +7,9 @@ an error.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import falcon
+from falcon.asgi import Request
 
 #: One range of bytes. Lists may have empty elements (RFC 9110, 5.6.1); units have no case.
 _RANGE = re.compile(r"bytes=[\s,]*([0-9]{0,30})-([0-9]{0,30})[\s,]*", re.ASCII | re.IGNORECASE)
@@ -27,7 +27,7 @@ class Validators:
     etag: str
     modified: datetime
 
-    def status_for(self, req: Any) -> int:
+    def status_for(self, req: Request) -> int:
         """What the conditions of a `GET` or `HEAD` come to: 200, 304, or 412 (RFC 9110, 13.2.2)."""
         if (tags := req.get_header("If-Match")) is not None:
             if not self._is_among(tags):
@@ -39,7 +39,7 @@ class Validators:
         date = _date(req.get_header("If-Modified-Since"))
         return 304 if date and self.modified <= date else 200
 
-    def range_for(self, req: Any, size: int) -> tuple[int, int] | None:
+    def range_for(self, req: Request, size: int) -> tuple[int, int] | None:
         """The part that a request asks for.
 
         Several ranges are ignored: they are rare, and the answer to many is larger than the file.

@@ -1,17 +1,18 @@
 """What every resource is handed: the settings, the threads for what blocks, the templates."""
 
 import asyncio
+import ctypes
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import jinja2
+from falcon.asgi import Request
 
 from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.limits import RateLimits
-from gifster.api.memory import Memory
 from gifster.app.boot import broker_url
 from gifster.app.database import db
 from gifster.app.library import Quota
@@ -30,6 +31,9 @@ FETCHES, MAX_FETCHES = 4, 32
 CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
 #: For how long they wait (seconds): so everybody has an answer within a minute.
 WAIT_S = 30.0
+
+#: Of fewer uploads at once it is not worth while to give back memory.
+MANY = 16
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,7 +89,9 @@ class Context:
         """The same for pieces of files that are served."""
         return await _in_thread(self._reading, functools.partial(work, *args, **kwargs))
 
-    async def fetch(self, req: Any, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def fetch(
+        self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         """The same for what other people's servers have a part in. Clients take turns.
 
         Parameters:
@@ -98,7 +104,9 @@ class Context:
         async with self._fetching.place(refusal, self._client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-    async def check(self, req: Any, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def check(
+        self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         """The same for checking files that take long to check. Clients take turns.
 
         Parameters:
@@ -111,7 +119,7 @@ class Context:
         async with self._checking.place(refusal, self._client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-    def _client(self, req: Any) -> str:
+    def _client(self, req: Request) -> str:
         """Who takes turns: the user, or the address of somebody who is not signed in."""
         token = getattr(req.context, "token", None)
         return f"user {token.user_id}" if token else f"address {self.limits.address(req)}"
@@ -131,3 +139,32 @@ async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:
 def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     with db.connection_context():
         return work(*args, **kwargs)
+
+
+class Memory:
+    """Tells when the C library should give memory back: after many uploads at once, what they had
+    lies scattered over the heap, and it keeps that for the next ones, which may be a week away. To
+    be used on the event loop."""
+
+    def __init__(self) -> None:
+        self._now = self._most = 0
+
+    def taken(self) -> None:
+        """An upload has begun."""
+        self._now += 1
+        self._most = max(self._most, self._now)
+
+    def given_back(self) -> bool:
+        """An upload has ended: whether it was the last one of many."""
+        self._now -= 1
+        if self._now or self._most < MANY:
+            return False
+        self._most = 0
+        return True
+
+
+def trim() -> None:
+    """Have the C library give back what it keeps, where it can (glibc); some milliseconds."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)

@@ -7,9 +7,9 @@ cookies" (Slow Down Online Guessing Attacks with Device Cookies).
 
 import hashlib
 import secrets
-from typing import Any
 
 import itsdangerous
+from falcon.asgi import Request, Response
 
 from gifster.api import forwarded
 from gifster.app.settings import Web
@@ -37,7 +37,7 @@ class Devices:
         self._signer = itsdangerous.URLSafeTimedSerializer(secret, salt="gifster.api.devices")
         self._web = web
 
-    def remember(self, req: Any, resp: Any, email: str) -> None:
+    def remember(self, req: Request, resp: Response, email: str) -> None:
         """Let the browser be known for an account from now on."""
         value = self._signer.dumps([account_key(email), secrets.token_hex(8)])
         resp.set_cookie(
@@ -50,7 +50,7 @@ class Devices:
             secure=forwarded.is_https(req, self._web),
         )
 
-    def known(self, req: Any, email: str) -> str | None:
+    def known(self, req: Request, email: str) -> str | None:
         """The name of the browser, if it has logged in to this account before."""
         for text in (req.get_cookie_values(COOKIE) or [])[:1]:
             try:

@@ -16,7 +16,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import falcon
+from falcon.asgi import Request, Response
 
+from gifster.api.adapter import RECEIVE, Receive
 from gifster.api.conditional import Validators
 from gifster.api.problems import Problem
 from gifster.uploads.storage.base import StorageUnavailable, is_key
@@ -28,8 +30,6 @@ Read = Callable[..., Awaitable[Any]]
 WHOLE_BYTES, PIECE_BYTES = 64 * 1024, 32 * 1024
 METHODS = "GET, HEAD, OPTIONS"
 UNKNOWN = "application/octet-stream"
-#: Where a request's scope has what tells that the client has gone.
-RECEIVE = "gifster.receive"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 #: Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
@@ -65,7 +65,9 @@ class Files:
         self._prefix, self._folder, self._read = prefix, folder, read
         self._follow_links, self._types = follow_links, types
 
-    async def __call__(self, req: Any, resp: Any, **_: Any) -> None:
+    async def __call__(self, req: Request, resp: Response | None, **_: Any) -> None:
+        if resp is None:
+            raise falcon.HTTPNotFound  # for a WebSocket
         if req.method == "OPTIONS":
             resp.set_header("Allow", METHODS)
             return
@@ -74,7 +76,7 @@ class Files:
             raise falcon.HTTPNotFound
         await self._read(self._answer, req, resp, key)
 
-    def _answer(self, req: Any, resp: Any, key: str) -> None:
+    def _answer(self, req: Request, resp: Response, key: str) -> None:
         """All that is to be done before the first piece is sent, in one trip to a thread."""
         file = _open(self._folder, key, self._follow_links)
         try:
@@ -84,12 +86,14 @@ class Files:
             if size <= WHOLE_BYTES:
                 resp.data = os.pread(file.fileno(), size, first)
             else:
-                resp.stream = _Stream(file, first, size, self._read, req.scope)
+                resp.stream = _Stream(file, first, size, self._read, req.scope.get(RECEIVE))
         finally:
             if resp.stream is None:
                 file.close()
 
-    def _head(self, req: Any, resp: Any, key: str, found: os.stat_result) -> tuple[int, int]:
+    def _head(
+        self, req: Request, resp: Response, key: str, found: os.stat_result
+    ) -> tuple[int, int]:
         """Set status and headers. Returns the size of the content, and where it begins (bytes)."""
         modified = datetime.fromtimestamp(int(found.st_mtime), UTC)
         validators = Validators(f'"{found.st_mtime_ns:x}-{found.st_size:x}"', modified)
@@ -142,28 +146,31 @@ def _open(folder: Path, key: str, follow_links: bool) -> FileIO:
     raise falcon.HTTPNotFound
 
 
-class _Stream:
+class _Stream(AsyncIterator[bytes]):
     """The content of an answer, piece by piece, until the client has it or has gone.
 
     The server silently drops what is sent to a client that has gone (ASGI 2.3). Without a look at
     the connection, the whole file would be read for a client that asked and left.
     """
 
-    def __init__(self, file: FileIO, first: int, size: int, read: Read, scope: Any) -> None:
+    def __init__(
+        self, file: FileIO, first: int, size: int, read: Read, receive: Receive | None
+    ) -> None:
         self._file, self._at, self._left = file, first, size
-        self._read, self._receive = read, scope.get(RECEIVE)
+        self._read, self._receive = read, receive
         self._gone: asyncio.Task[None] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._receive is not None:
+    async def __anext__(self) -> bytes:
+        if self._gone is None and self._receive is not None:
             self._gone = asyncio.create_task(_disconnected(self._receive))
-        while self._left and not (self._gone is not None and self._gone.done()):
-            size = min(self._left, PIECE_BYTES)
-            piece = await self._read(os.pread, self._file.fileno(), size, self._at)
-            if not piece:  # the file has become shorter
-                return
-            self._at, self._left = self._at + len(piece), self._left - len(piece)
-            yield piece
+        if not self._left or (self._gone is not None and self._gone.done()):
+            raise StopAsyncIteration
+        size = min(self._left, PIECE_BYTES)
+        piece: bytes = await self._read(os.pread, self._file.fileno(), size, self._at)
+        if not piece:  # the file has become shorter
+            raise StopAsyncIteration
+        self._at, self._left = self._at + len(piece), self._left - len(piece)
+        return piece
 
     async def close(self) -> None:
         """Called by Falcon, however the answer ended."""
@@ -172,7 +179,7 @@ class _Stream:
             self._gone.cancel()
 
 
-async def _disconnected(receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+async def _disconnected(receive: Receive) -> None:
     """Returns when the client has gone. A body, which nobody asked for, is thrown away."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -9,7 +9,8 @@ Gifster uses them.
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import Any
+
+from falcon.asgi import Request
 
 from gifster.app.settings import Web
 
@@ -29,7 +30,7 @@ _NAMED = re.compile(
 )
 
 
-def client_address(req: Any, web: Web) -> str:
+def client_address(req: Request, web: Web) -> str:
     """The IP address of the client.
 
     It is that of the connection, unless this belongs to a trusted proxy. Then it is the nearest
@@ -56,19 +57,19 @@ def client_network(address: str) -> str:
     return str(parsed)
 
 
-def scheme(req: Any, web: Web) -> str:
+def scheme(req: Request, web: Web) -> str:
     """The scheme that the client used: `http` or `https`. A trusted proxy says so in
     `web.client_scheme_header`."""
     said = _said(req, web, web.client_scheme_header, "proto").lower()
     return said if said in ("http", "https") else str(req.scheme)
 
 
-def is_https(req: Any, web: Web) -> bool:
+def is_https(req: Request, web: Web) -> bool:
     """Whether cookies can be `Secure`: the client used https, or people do by `web.public_url`."""
     return "https" in (scheme(req, web), web.public_url.partition(":")[0])
 
 
-def _client(req: Any, web: Web) -> tuple[Address | None, int]:
+def _client(req: Request, web: Web) -> tuple[Address | None, int]:
     """The address, and through how many trusted proxies the request has come."""
     peer = (req.scope.get("client") or ("",))[0]
     address = _parsed(str(peer))
@@ -89,7 +90,7 @@ def _is_trusted(address: Address, web: Web) -> bool:
     return any(address in network for network in web.trusted_proxies)
 
 
-def _said(req: Any, web: Web, header: str, parameter: str) -> str:
+def _said(req: Request, web: Web, header: str, parameter: str) -> str:
     """What the proxy that met the client says; empty where none does. A proxy further in that
     overwrites the header leaves one value, which counts."""
     _, proxies = _client(req, web)
@@ -97,7 +98,7 @@ def _said(req: Any, web: Web, header: str, parameter: str) -> str:
     return values[min(proxies, len(values)) - 1] if values else ""
 
 
-def _values(req: Any, header: str, parameter: str) -> Iterator[str]:
+def _values(req: Request, header: str, parameter: str) -> Iterator[str]:
     """The values of a header, the nearest proxy's first. Of `Forwarded` those of a parameter, which
     are empty where an element lacks it."""
     text = (req.get_header(header) or "")[-MOST:]

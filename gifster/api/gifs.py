@@ -1,10 +1,16 @@
-"""The HTTP API of GIFs: `/api/gifs`, `/api/gifs/{id}`, `/api/gifs/{id}/image`."""
+"""GIFs by HTTP: `/api/gifs`, `/api/gifs/{id}`, `/api/gifs/{id}/image`; and a GIF as JSON.
 
-import re
-from typing import Any
+An upload's way: `Gifs.on_post` asks `auth` whether this client may upload now, `receive` streams
+the form's file into the cache, `library.add_gif()` commits the row with its job, and the answer is
+202.
+"""
+
+from collections.abc import Sequence
 
 import falcon
+from falcon.asgi import Request, Response
 
+from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
@@ -13,36 +19,92 @@ from gifster.api.receive import (
     MERGE_PATCH,
     MULTIPART,
     UploadForm,
-    json_object,
     media_type,
     require_media_type,
     upload_form,
 )
-from gifster.api.representation import gifs_json, whole_json
-from gifster.app import library, texts
+from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif, json_body, query
+from gifster.app import library, near_duplicates, texts
 from gifster.app.library import Quota
-from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.models import Gif, ImageUploader, User, rfc3339
 from gifster.uploads.remote import fetch
 
-#: What every server can be asked for (RFC 9110, 4.1).
-MAX_URL = 8_000
-#: What a null in a merge patch makes of a field (RFC 7396); in other JSON it changes nothing.
-_REMOVED: dict[str, Any] = {"title": "", "tags": []}
 
-
-def accept_upload(form: UploadForm, user: User | None, quota: Quota | None) -> Gif:
-    """Make a GIF of a received form (in a thread)."""
+def accept_upload(
+    form: UploadForm, user: User | None, quota: Quota | None
+) -> tuple[Gif, list[str]]:
+    """The GIF made of a received form, and its tags (in a thread)."""
     tags = [tag for field in form.fields.get("tags", []) for tag in texts.split_tags(field)]
-    cached, title = form.require_image(), form.first("title")
-    gif = library.add_gif(cached, title=title, tags=tags, user=user, quota=quota)
+    cached, names = form.require_image(), texts.tag_names(tags)
+    gif = library.add_gif(cached, title=form.first("title"), tags=names, user=user, quota=quota)
     form.handed_over()
-    return gif
+    return gif, names
 
 
-def asked_limit(req: Any) -> int:
-    """How many a list is asked for; 0, which none takes, if that is no number."""
-    text = req.get_param("limit", default="30")
-    return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif:
+    """A GIF as JSON.
+
+    Parameters:
+      tags: those of the GIF.
+      duplicate_of: the id of an older GIF that is the same file.
+    """
+    stored, failure = gif.image.stored, gif.image_error
+    image: schemas.Image | None = None
+    placeholder: schemas.Placeholder | None = None
+    versions: dict[str, schemas.Version] = {}
+    if stored is not None:
+        image = {
+            "url": stored.url(),
+            "content_type": stored.content_type,
+            "bytes": stored.bytes,
+            "width": stored.width,
+            "height": stored.height,
+            "frames": stored.frames,
+            "duration_ms": stored.duration_ms,
+            "loop": stored.loop,
+            "sha256": stored.sha256,
+        }
+        versions = {
+            name: {
+                "url": version.url(),
+                "content_type": version.content_type,
+                "bytes": version.bytes,
+                "width": version.width,
+                "height": version.height,
+            }
+            for name, version in stored.versions.items()
+        }
+        placeholder = {"color": stored.color, "thumbhash": stored.thumbhash}
+    return {
+        "id": gif.id,
+        "title": gif.title,
+        "tags": tags,
+        "state": gif.image_state,
+        "created_at": rfc3339(gif.created_at),
+        "image": image,
+        "versions": versions,
+        "placeholder": placeholder,
+        "error": {"code": failure.code, "message": failure.message} if failure else None,
+        "duplicate_of": duplicate_of,
+    }
+
+
+def gifs_json(gifs: Sequence[Gif]) -> list[schemas.Gif]:
+    """GIFs as JSON, with one query for all their tags, and one for their duplicates."""
+    tags, older = library.tags_of(gifs), near_duplicates.oldest_copies(gifs)
+    return [gif_json(gif, tags[gif.id], older.get(gif.id)) for gif in gifs]
+
+
+def whole_json(gif: Gif, tags: list[str] | None = None) -> schemas.WholeGif:
+    """A GIF as JSON, with the ids of its near duplicates.
+
+    Parameters:
+      tags: those of the GIF, if they are known already.
+    """
+    known = library.tags_of([gif])[gif.id] if tags is None else tags
+    older = near_duplicates.oldest_copies([gif]).get(gif.id)
+    similar = [other.id for other in near_duplicates.near_duplicates_of(gif)]
+    return {**gif_json(gif, known, older), "similar": similar}
 
 
 class Gifs:
@@ -51,51 +113,47 @@ class Gifs:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def on_get(self, req: Any, resp: Any) -> None:
-        limit = asked_limit(req)
+    async def on_get(self, req: Request, resp: Response) -> None:
+        asked = query(req, GifQuery)
 
-        def work() -> dict[str, Any]:
-            gifs, following = library.list_gifs(
-                q=req.get_param("q") or "",
-                tag=req.get_param("tag") or "",
-                cursor=req.get_param("cursor") or "",
-                limit=limit,
-            )
+        def work() -> schemas.GifList:
+            gifs, following = library.list_gifs(**asked.model_dump())
             return {"items": gifs_json(gifs), "next": following}
 
         resp.media = await self.context.run(work)
 
-    async def on_post(self, req: Any, resp: Any) -> None:
+    async def on_post(self, req: Request, resp: Response) -> None:
         user = await require_uploader(self.context, req)
         require_media_type(req, MULTIPART, JSON)
         if media_type(req) == JSON:
-            gif = await self._fetch(req, await json_object(self.context, req), user)
-            await _answer(self.context, resp, gif, falcon.HTTP_202)
+            wish = await json_body(self.context, req, FetchGif)
+            _accepted(resp, await self._fetch(req, wish, user))
             return
-        async with upload_form(self.context, req, user) as form:
-            gif = await self.context.run(accept_upload, form, user, self.context.quota)
-        await _answer(self.context, resp, gif, falcon.HTTP_202)
 
-    async def _fetch(self, req: Any, document: dict[str, Any], user: User | None) -> Gif:
-        url = document.pop("remote_image_url", None)
-        if not isinstance(url, str):
-            raise Problem(422, "image_missing", "Send the URL of an image as remote_image_url.")
-        if len(url) > MAX_URL:
+        def work() -> schemas.WholeGif:
+            return whole_json(*accept_upload(form, user, self.context.quota))
+
+        async with upload_form(self.context, req, user) as form:
+            _accepted(resp, await self.context.run(work))
+
+    async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
+        if len(wish.remote_image_url) > MAX_URL:
             raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
-        title, tags = _title_and_tags(document)
-        cached = await self.context.fetch(req, fetch, ImageUploader, url)
+        names = texts.tag_names(wish.tags or [])
+        cached = await self.context.fetch(req, fetch, ImageUploader, wish.remote_image_url)
         try:
-            return await self.context.run(
+            gif = await self.context.run(
                 library.add_gif,
                 cached,
-                title=title or "",
-                tags=tags or [],
+                title=wish.title or "",
+                tags=names,
                 user=user,
                 quota=self.context.quota,
             )
         except Exception:  # not a client that has gone: the row may be there
             await self.context.run_unconnected(cached.delete)
             raise
+        return await self.context.run(whole_json, gif, names)
 
 
 class OneGif:
@@ -104,28 +162,29 @@ class OneGif:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
-        def work() -> dict[str, Any]:
+    async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
+        def work() -> schemas.WholeGif:
             return whole_json(library.get_gif(gif_id))
 
         resp.media = await self.context.run(work)
 
-    async def on_patch(self, req: Any, resp: Any, gif_id: str) -> None:
+    async def on_patch(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
-        changes = await json_object(self.context, req, MERGE_PATCH)
-        if media_type(req) == MERGE_PATCH:
-            changes = {name: _REMOVED.get(name) if value is None else value
-                       for name, value in changes.items()}  # fmt: skip
-        title, tags = _title_and_tags(changes)
-        gif = await self.context.run(
-            library.edit_gif, gif_id, editor.user, title=title, tags=tags, reach=editor.reach
-        )
-        await _answer(self.context, resp, gif, falcon.HTTP_200)
+        model = PatchGif if media_type(req) == MERGE_PATCH else EditGif
+        changes = await json_body(self.context, req, model, MERGE_PATCH)
 
-    async def on_delete(self, req: Any, resp: Any, gif_id: str) -> None:
+        def work() -> schemas.WholeGif:
+            names = None if changes.tags is None else texts.tag_names(changes.tags)
+            gif = library.edit_gif(
+                gif_id, editor.user, title=changes.title, tags=names, reach=editor.reach
+            )
+            return whole_json(gif, names)
+
+        resp.media = await self.context.run(work)
+
+    async def on_delete(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
-
         await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
         resp.status = falcon.HTTP_204
 
@@ -136,41 +195,24 @@ class GifImage:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def on_put(self, req: Any, resp: Any, gif_id: str) -> None:
+    async def on_put(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
-
         # Before the body is read.
         await self.context.run_unconnected(self.context.limits.upload, req, editor.user)
         await self.context.run(library.gif_to_change, gif_id, editor.user, editor.reach)
+
+        def work() -> schemas.WholeGif:
+            cached = form.require_image()
+            quota, reach = self.context.quota, editor.reach
+            gif = library.replace_image(gif_id, editor.user, cached, quota, reach)
+            form.handed_over()
+            return whole_json(gif)
+
         async with upload_form(self.context, req, editor.user) as form:
-
-            def work() -> Gif:
-                cached = form.require_image()
-                gif = library.replace_image(
-                    gif_id, editor.user, cached, self.context.quota, editor.reach
-                )
-                form.handed_over()
-                return gif
-
-            gif = await self.context.run(work)
-        await _answer(self.context, resp, gif, falcon.HTTP_202)
+            _accepted(resp, await self.context.run(work))
 
 
-def _title_and_tags(document: dict[str, Any]) -> tuple[str | None, list[str] | None]:
-    title, tags = document.get("title"), document.get("tags")
-    if unknown := set(document) - {"title", "tags"}:
-        raise Problem(422, "field_unknown", f"There is no field {sorted(unknown)[0][:40]!r}.")
-    if title is not None and not isinstance(title, str):
-        raise Problem(422, "title_invalid", "title must be a text.")
-    if tags is not None and not (
-        isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-    ):
-        raise Problem(422, "tags_invalid", "tags must be a list of texts.")
-    return title, tags
-
-
-async def _answer(context: Context, resp: Any, gif: Gif, status: str) -> None:
-    resp.status = status
-    resp.media = await context.run(whole_json, gif)
-    if status == falcon.HTTP_202:
-        resp.location = f"/api/gifs/{gif.id}"
+def _accepted(resp: Response, gif: schemas.WholeGif) -> None:
+    resp.status = falcon.HTTP_202
+    resp.media = gif
+    resp.location = f"/api/gifs/{gif['id']}"

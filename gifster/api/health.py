@@ -1,9 +1,8 @@
 """`/healthz`: this process answers. `/readyz`: it can do its work."""
 
-from typing import Any
-
 import dramatiq
 import falcon
+from falcon.asgi import Request, Response
 
 from gifster import jobs
 from gifster.api.context import Context
@@ -12,7 +11,7 @@ from gifster.api.context import Context
 class Health:
     """For whoever restarts a process that hangs."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"status": "ok"}
 
 
@@ -24,7 +23,7 @@ class Readiness:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         database, broker = await self.context.run_unconnected(self._checks)
         resp.status = falcon.HTTP_503 if database else falcon.HTTP_200
         resp.media = {

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
 import falcon
+from falcon.asgi import Request, Response
 
 from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.pages import Page
 from gifster.api.problems import Problem
-from gifster.api.receive import url_form
+from gifster.api.requests import url_form
 from gifster.app import jobs_admin
 from gifster.jobs import Span, State
 
@@ -49,14 +49,14 @@ class Bar:
 class JobsPage(Page):
     """`GET` the page, or `?state=…` all jobs of a state; `POST` what one of its buttons says."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
         if state := req.get_param("state"):
             await self._one_state(req, resp, state)
             return
         span = req.get_param("span") or "hour"
 
-        def work() -> dict[str, Any]:
+        def work() -> dict[str, object]:
             history = jobs_admin.history(span)
             return {
                 "queues": jobs_admin.queues(self.context.settings),
@@ -72,13 +72,13 @@ class JobsPage(Page):
         values = await self.context.run(work)
         await self._show(req, resp, "jobs.html", span=span, spans=list(FORMATS), **values)
 
-    async def _one_state(self, req: Any, resp: Any, text: str) -> None:
+    async def _one_state(self, req: Request, resp: Response, text: str) -> None:
         cursor = req.get_param("cursor") or ""
         found, following = await self.context.run(jobs_admin.page_of, text, cursor, MANY)
         more = urlencode({"state": text, "cursor": following}) if following else None
         await self._show(req, resp, "jobs_list.html", state=State(text), jobs=found, more=more)
 
-    async def _show(self, req: Any, resp: Any, template: str, **values: Any) -> None:
+    async def _show(self, req: Request, resp: Response, template: str, **values: object) -> None:
         done = req.get_param("done")
         await self.render(
             req,
@@ -95,12 +95,12 @@ class JobsPage(Page):
             **values,
         )
 
-    async def on_post(self, req: Any, resp: Any) -> None:
+    async def on_post(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
         form = await url_form(self.context, req)
         do, of = form.get("do", ""), form.get("of", "")
         settings = self.context.settings
-        acts: dict[str, Callable[[], Any]] = {
+        acts: dict[str, Callable[[], object]] = {
             "retry": lambda: jobs_admin.retry(of),
             "delete": lambda: jobs_admin.drop(of),
             "retry_all": lambda: jobs_admin.all_dead(jobs.retry),

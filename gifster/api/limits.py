@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from falcon.asgi import Request
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -27,7 +28,7 @@ AWAY_S = 10.0
 
 Limiter = SlidingWindowCounterRateLimiter
 #: A limit, and the parts of the key that is counted.
-Count = tuple[Any, ...]
+Count = tuple[RateLimitItem, *tuple[str, ...]]
 
 
 class RateLimited(Exception):
@@ -61,12 +62,12 @@ class RateLimits:
         self._shared = _in_redis(broker_url, namespace) if in_redis else self._own
         self._away_until = 0.0
 
-    def address(self, req: Any) -> str:
+    def address(self, req: Request) -> str:
         """What a request is counted by: the IPv4 address of its client, or the /64 network of its
         IPv6 address. Does not block."""
         return client_network(client_address(req, self._web))
 
-    def sign_up(self, req: Any) -> None:
+    def sign_up(self, req: Request) -> None:
         """Count a sign-up.
 
         Raises:
@@ -74,7 +75,7 @@ class RateLimits:
         """
         self._count("sign-ups", (self._sign_up, "sign_up", self._here(req)))
 
-    def log_in(self, req: Any, email: str, device: str | None = None) -> None:
+    def log_in(self, req: Request, email: str, device: str | None = None) -> None:
         """Count an attempt to log in, whether it will succeed or not.
 
         Parameters:
@@ -95,7 +96,7 @@ class RateLimits:
             (self._log_in_everywhere, "log_in", account),
         )
 
-    def logged_in(self, req: Any, email: str, device: str | None = None) -> None:
+    def logged_in(self, req: Request, email: str, device: str | None = None) -> None:
         """Forget the attempts for an account by this browser, or from this address, as the last one
         was good. Those of others, and those for other accounts, stay counted."""
         account = f"account:{account_key(email)}"
@@ -103,7 +104,7 @@ class RateLimits:
         if device is not None:
             self._clear(self._log_in, "log_in", f"device:{device}")
 
-    def upload(self, req: Any, user: User | None) -> None:
+    def upload(self, req: Request, user: User | None) -> None:
         """Count an upload.
 
         Raises:
@@ -111,7 +112,7 @@ class RateLimits:
         """
         self._count("uploads", *self._of_both(self._upload, "upload", req, user))
 
-    def edit(self, req: Any, user: User | None) -> None:
+    def edit(self, req: Request, user: User | None) -> None:
         """Count a change of a title or of tags.
 
         Raises:
@@ -119,10 +120,12 @@ class RateLimits:
         """
         self._count("changes", *self._of_both(self._edit, "edit", req, user))
 
-    def _here(self, req: Any) -> str:
+    def _here(self, req: Request) -> str:
         return f"address:{self.address(req)}"
 
-    def _of_both(self, limit: RateLimitItem, what: str, req: Any, user: User | None) -> list[Count]:
+    def _of_both(
+        self, limit: RateLimitItem, what: str, req: Request, user: User | None
+    ) -> list[Count]:
         by_user: list[Count] = [] if user is None else [(limit, what, f"user:{user.id}")]
         return [(limit, what, self._here(req)), *by_user]
 

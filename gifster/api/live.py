@@ -11,19 +11,18 @@ import re
 import signal
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import peewee
-from falcon.asgi import SSEvent
+from falcon.asgi import Request, Response, SSEvent
 
-from gifster.api.adapter import GONE
+from gifster.api.adapter import GONE, Message
 from gifster.api.context import Context
+from gifster.api.gifs import gifs_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
-from gifster.api.receive import json_object
-from gifster.api.representation import gifs_json
+from gifster.api.requests import json_object
 from gifster.app import library
 from gifster.app.faults import is_database_error
 
@@ -69,7 +68,9 @@ class Watch:
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def process_startup(self, scope: Any, event: Any) -> None:
+    async def process_startup(
+        self, scope: Mapping[str, object], event: Mapping[str, object]
+    ) -> None:
         """End all waiting on SIGTERM: the server waits for open requests, and streams never end.
 
         The server has set the loop's own handler, which a Python handler leaves at work.
@@ -132,7 +133,7 @@ class Cards:
         self.context = context
         self.watch = watch
 
-    async def on_post(self, req: Any, resp: Any) -> None:
+    async def on_post(self, req: Request, resp: Response) -> None:
         shown, wait_s = _shown(await json_object(self.context, req))
         place = None
         if wait_s:
@@ -181,7 +182,7 @@ def _unavailable() -> Problem:
     return Problem(503, "states_unavailable", "The states cannot be read now.", headers=LATER)
 
 
-def _shown(document: dict[str, Any]) -> tuple[dict[str, Known], float]:
+def _shown(document: dict[str, object]) -> tuple[dict[str, Known], float]:
     """What a page shows, with None for what is empty, and how long it would wait (seconds)."""
     shown, wait_s = document.get("shown"), document.get("wait_s", 0)
     if not isinstance(shown, dict) or not 1 <= len(shown) <= MAX_GIFS:
@@ -210,7 +211,7 @@ class Events:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         ids = req.get_param_as_list("gif") or []
         if not 1 <= len(ids) <= MAX_GIFS:
             raise Problem(400, "gif_missing", f"Name 1 to {MAX_GIFS} GIFs: /events?gif=ID")
@@ -225,7 +226,7 @@ class Events:
         weakref.finalize(stream, place.leave)  # one that is never begun comes to no `finally`
 
     async def _stream(
-        self, ids: list[str], place: Place, scope: dict[str, Any]
+        self, ids: list[str], place: Place, scope: Message
     ) -> AsyncIterator[SSEvent | None]:
         try:
             seen: dict[str, Known] = {}

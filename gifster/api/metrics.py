@@ -9,11 +9,12 @@ import os
 import time
 from collections import Counter as Counts
 from collections.abc import Iterator
-from typing import Any
 
+from falcon.asgi import Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -41,10 +42,12 @@ _seconds = Histogram(
 class RequestMetrics:
     """Counts requests, and how long their answers took, by route."""
 
-    async def process_request(self, req: Any, resp: Any) -> None:
+    async def process_request(self, req: Request, resp: Response) -> None:
         req.context.began = time.perf_counter()
 
-    async def process_response(self, req: Any, resp: Any, resource: Any, succeeded: bool) -> None:
+    async def process_response(
+        self, req: Request, resp: Response, resource: object, succeeded: bool
+    ) -> None:
         method = _method(req.method)
         route = req.uri_template or "other"
         _requests.labels(method, route, str(resp.status_code)).inc()
@@ -66,7 +69,7 @@ class Metrics:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         resp.data = await self.context.run(_all)
         resp.content_type = CONTENT_TYPE_LATEST
 
@@ -82,21 +85,21 @@ def _all() -> bytes:
 
 
 class _Database(Collector):
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         yield from _gifs()
         yield from _jobs()
         yield from _workers()
         yield from _findings()
 
 
-def _gifs() -> Iterator[Any]:
+def _gifs() -> Iterator[Metric]:
     gifs = GaugeMetricFamily("gifster_gifs", "GIFs, by state.", labels=["state"])
     for state, count in library.count_by_state().items():
         gifs.add_metric([state], count)
     yield gifs
 
 
-def _jobs() -> Iterator[Any]:
+def _jobs() -> Iterator[Metric]:
     queues = GaugeMetricFamily("gifster_jobs", "Jobs that are not done.", labels=["queue", "state"])
     oldest = GaugeMetricFamily(
         "gifster_jobs_oldest_seconds", "How long the oldest has waited.", labels=["queue"]
@@ -123,7 +126,7 @@ def _jobs() -> Iterator[Any]:
     yield from (done, failed, took)
 
 
-def _workers() -> Iterator[Any]:
+def _workers() -> Iterator[Metric]:
     found = jobs.workers()
     states = Counts(
         "gone" if not worker.alive else "quiet" if worker.quiet else "working" for worker in found
@@ -143,7 +146,7 @@ def _workers() -> Iterator[Any]:
     yield from (threads, memory)
 
 
-def _findings() -> Iterator[Any]:
+def _findings() -> Iterator[Metric]:
     found = GaugeMetricFamily(
         "gifster_sweep_findings",
         "What the last sweep found; `missing` are files that a row names and that are gone, "

@@ -1,11 +1,12 @@
 """The pages: plain forms and plain HTML, which work without JavaScript. The scripts in
 `static/` add progress bars, several files at once, and cards that change by themselves (`live`)."""
 
-from typing import Any
 from urllib.parse import urlencode
 
 import falcon
+from falcon.asgi import Request, Response
 
+from gifster.api import schemas
 from gifster.api.auth import (
     current_token,
     current_user,
@@ -17,11 +18,11 @@ from gifster.api.auth import (
     start_session,
 )
 from gifster.api.context import Context
-from gifster.api.gifs import accept_upload
+from gifster.api.gifs import accept_upload, gifs_json
 from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
-from gifster.api.receive import UploadForm, upload_form, url_form
-from gifster.api.representation import gifs_json
+from gifster.api.receive import UploadForm, upload_form
+from gifster.api.requests import url_form
 from gifster.app import accounts, addresses, library, near_duplicates, texts, tokens
 from gifster.app.library import LibraryError
 from gifster.app.models import User
@@ -36,7 +37,7 @@ class Page:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    async def render(self, req: Any, resp: Any, template: str, **values: Any) -> None:
+    async def render(self, req: Request, resp: Response, template: str, **values: object) -> None:
         """Answer with a template, which also knows who is asking."""
         user = await current_user(self.context, req)
         values |= {"user": user, "may_write": self.may_write(user)}
@@ -51,20 +52,20 @@ class Page:
 class Gallery(Page):
     """`/` shows the library and the upload form, which posts to `/gifs`."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         await self._show(req, resp)
 
     async def _show(
         self,
-        req: Any,
-        resp: Any,
+        req: Request,
+        resp: Response,
         form: UploadForm | None = None,
         kept: str = "",
         refusal: LibraryError | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
 
-        def work() -> tuple[list[dict[str, Any]], str | None]:
+        def work() -> tuple[list[schemas.Gif], str | None]:
             cursor = req.get_param("cursor") or ""
             gifs, following = library.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
             return gifs_json(gifs), following
@@ -86,11 +87,11 @@ class Gallery(Page):
             refusal=refusal,
         )
 
-    async def on_post_upload(self, req: Any, resp: Any) -> None:
+    async def on_post_upload(self, req: Request, resp: Response) -> None:
         user = await require_uploader(self.context, req)
         async with upload_form(self.context, req, user) as form:
             try:
-                gif = await self.context.run(accept_upload, form, user, self.context.quota)
+                gif, _ = await self.context.run(accept_upload, form, user, self.context.quota)
             except (library.Invalid, library.Denied) as error:
                 # Only a browser that shows the answer as a page has any use for the file again.
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
@@ -101,33 +102,32 @@ class Gallery(Page):
                 return
         raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
 
-    async def on_get_upload(self, req: Any, resp: Any) -> None:
+    async def on_get_upload(self, req: Request, resp: Response) -> None:
         raise falcon.HTTPSeeOther("/")
 
 
 class GifPage(Page):
     """`/gifs/{id}`, its card for the gallery, and its delete button."""
 
-    async def on_get(self, req: Any, resp: Any, gif_id: str) -> None:
-        def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-            gif = library.get_gif(gif_id)
-            return gifs_json([gif])[0], gifs_json(near_duplicates.looking_like(gif))
-
-        gif, similar = await self.context.run(work)
+    async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
         user = await current_user(self.context, req)
         reach = await reach_of(self.context, req)
-        try:
-            await self.context.run(library.gif_to_change, gif_id, user, reach)
-            may_change = self.may_write(user)
-        except library.Denied:
-            may_change = False
-        await self.render(req, resp, "gif.html", gif=gif, similar=similar, may_change=may_change)
 
-    async def on_get_card(self, req: Any, resp: Any, gif_id: str) -> None:
+        def work() -> dict[str, object]:
+            gif = library.get_gif(gif_id)
+            return {
+                "gif": gifs_json([gif])[0],
+                "similar": gifs_json(near_duplicates.near_duplicates_of(gif)),
+                "may_change": self.may_write(user) and library.may_change(gif, user, reach),
+            }
+
+        await self.render(req, resp, "gif.html", **await self.context.run(work))
+
+    async def on_get_card(self, req: Request, resp: Response, gif_id: str) -> None:
         gif = await self.context.run(lambda: gifs_json([library.get_gif(gif_id)])[0])
         await self.render(req, resp, "card.html", gif=gif)
 
-    async def on_post_delete(self, req: Any, resp: Any, gif_id: str) -> None:
+    async def on_post_delete(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
         await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
         raise falcon.HTTPSeeOther("/")
@@ -138,7 +138,7 @@ class AccountForm(Page):
 
     template: str
 
-    def submit(self, req: Any, values: dict[str, str]) -> User:
+    def submit(self, req: Request, values: dict[str, str]) -> User:
         """Whom the form is for (in a thread).
 
         Raises:
@@ -146,10 +146,10 @@ class AccountForm(Page):
         """
         raise NotImplementedError
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         await self.render(req, resp, self.template, values={}, error=None)
 
-    async def on_post(self, req: Any, resp: Any) -> None:
+    async def on_post(self, req: Request, resp: Response) -> None:
         values = await url_form(self.context, req)
         try:
             user = await self.context.run(self.submit, req, values)
@@ -169,7 +169,7 @@ class SignUp(AccountForm):
 
     template = "signup.html"
 
-    def submit(self, req: Any, values: dict[str, str]) -> User:
+    def submit(self, req: Request, values: dict[str, str]) -> User:
         self.context.limits.sign_up(req)
         return accounts.sign_up(
             values.get("email", ""),
@@ -184,7 +184,7 @@ class LogIn(AccountForm):
 
     template = "login.html"
 
-    def submit(self, req: Any, values: dict[str, str]) -> User:
+    def submit(self, req: Request, values: dict[str, str]) -> User:
         email = values.get("email", "")
         # However the address is spelt, the attempts are counted for one account.
         account = addresses.account_of(email)
@@ -198,16 +198,16 @@ class LogIn(AccountForm):
 class LogOut(Page):
     """`/logout`, and `/logout/everywhere`, which ends all sessions and tokens of the user."""
 
-    async def on_get(self, req: Any, resp: Any) -> None:
+    async def on_get(self, req: Request, resp: Response) -> None:
         if await current_user(self.context, req) is None:
             raise falcon.HTTPSeeOther("/login")
         await self.render(req, resp, "logout.html")
 
-    async def on_post(self, req: Any, resp: Any) -> None:
+    async def on_post(self, req: Request, resp: Response) -> None:
         await end_session(self.context, req, resp)
         _see(resp, "/")
 
-    async def on_post_everywhere(self, req: Any, resp: Any) -> None:
+    async def on_post_everywhere(self, req: Request, resp: Response) -> None:
         token = await current_token(self.context, req)
         if token is not None:
             require_scope(token, Scope.ADMIN)
@@ -215,7 +215,7 @@ class LogOut(Page):
         await self.on_post(req, resp)
 
 
-def _see(resp: Any, location: str) -> None:
+def _see(resp: Response, location: str) -> None:
     # Not a raise of HTTPSeeOther: that would drop the cookie that has been set.
     resp.status = falcon.HTTP_303
     resp.location = location

@@ -7,11 +7,11 @@ import errno
 import http
 import json
 import logging
-from typing import Any
 
 import falcon
 import falcon.asgi
 import peewee
+from falcon.asgi import Request, Response
 from falcon.media.multipart import MultipartParseError
 
 from gifster.api.context import Context, TooBusy
@@ -65,6 +65,10 @@ CODES = {
 }
 
 
+#: Of a path; error handlers have them, and need none.
+Params = dict[str, str]
+
+
 class Problem(falcon.HTTPError):
     """An error answer.
 
@@ -74,45 +78,48 @@ class Problem(falcon.HTTPError):
       detail: a sentence for people.
     """
 
-    def __init__(self, status: int, code: str, detail: str, **options: Any) -> None:
-        super().__init__(
-            status, title=http.HTTPStatus(status).phrase, description=detail, **options
-        )
+    def __init__(
+        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+    ) -> None:
+        title = http.HTTPStatus(status).phrase
+        super().__init__(status, title=title, description=detail, headers=headers)
         self.problem_code = code
 
 
-def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
+def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
     """Make an application answer all errors this way."""
 
-    async def known(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def known(req: Request, resp: Response, error: Exception, params: Params) -> None:
         raise problem_for(error) from error
 
-    async def malformed_form(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def malformed_form(
+        req: Request, resp: Response, error: Exception, params: Params
+    ) -> None:
         raise Problem(400, "multipart_malformed", "The multipart body is malformed or incomplete.")
 
-    async def full(req: Any, resp: Any, error: OSError, params: Any) -> None:
+    async def full(req: Request, resp: Response, error: OSError, params: Params) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             await unknown(req, resp, error, params)
         logger.error("full method=%s path=%s error=%r", req.method, req.path, str(error))
         raise Problem(507, "storage_full", "There is no room left here for the upload.")
 
-    async def unavailable(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def unavailable(req: Request, resp: Response, error: Exception, params: Params) -> None:
         logger.error("storage away method=%s path=%s error=%s", req.method, req.path, error)
         raise Problem(
             503, "storage_unavailable", "The storage cannot be reached now.", headers=LATER
         )
 
-    async def busy(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def busy(req: Request, resp: Response, error: Exception, params: Params) -> None:
         raise Problem(503, "too_busy", str(error), headers=LATER)
 
-    async def lost(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def lost(req: Request, resp: Response, error: Exception, params: Params) -> None:
         logger.error("check lost method=%s path=%s error=%s", req.method, req.path, error)
         raise Problem(503, "check_interrupted", "The file could not be checked now.", headers=LATER)
 
-    async def gone(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def gone(req: Request, resp: Response, error: Exception, params: Params) -> None:
         raise Problem(404, "not_found", "That has just been deleted.")
 
-    async def unknown(req: Any, resp: Any, error: Exception, params: Any) -> None:
+    async def unknown(req: Request, resp: Response, error: Exception, params: Params) -> None:
         fault = fault_of(error)
         if fault is not None:
             context.readiness.refused(fault)
@@ -125,7 +132,7 @@ def install(app: falcon.asgi.App[Any, Any], context: Context) -> None:
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
         raise Problem(500, "internal_error", "Something went wrong here. It has been noted.")
 
-    def serialize(req: Any, resp: Any, error: falcon.HTTPError) -> None:
+    def serialize(req: Request, resp: Response, error: falcon.HTTPError) -> None:
         answer(context, req, resp, error)
 
     app.add_error_handler(Exception, unknown)
@@ -151,7 +158,7 @@ def problem_for(error: Exception) -> Problem:
     return Problem(status, getattr(error, "code", "refused"), str(error))
 
 
-def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> None:
+def answer(context: Context, req: Request, resp: Response, error: falcon.HTTPError) -> None:
     """Write an error into a response: a page for people, else problem+json."""
     problem = {
         "type": "about:blank",
@@ -175,12 +182,12 @@ def answer(context: Context, req: Any, resp: Any, error: falcon.HTTPError) -> No
         resp.content_type = "application/problem+json"
 
 
-def wants_page(req: Any) -> bool:
+def wants_page(req: Request) -> bool:
     """Whether the client is a browser that is going to show the answer."""
     if req.path.startswith("/api/") or len(req.get_header("Accept", default="")) > MOST_ACCEPT:
         return False
     return bool(req.client_prefers(["application/problem+json", "text/html"]) == "text/html")
 
 
-async def _pass_on(req: Any, resp: Any, error: falcon.HTTPError, params: Any) -> None:
+async def _pass_on(req: Request, resp: Response, error: falcon.HTTPError, params: Params) -> None:
     raise error

@@ -6,22 +6,19 @@ leaves half done is removed, also when the client just goes away.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-from urllib.parse import parse_qs
 
-from falcon.asgi.multipart import MultipartForm
+from falcon.asgi import Request
+from falcon.asgi.multipart import BodyPart, MultipartForm
 from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
 from gifster.api.adapter import GONE
-from gifster.api.context import Context
-from gifster.api.memory import trim
+from gifster.api.context import Context, trim
 from gifster.api.problems import Problem
-from gifster.api.wellformed import parsed_json, require_text
 from gifster.app import kept_uploads, library
 from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
@@ -29,6 +26,7 @@ from gifster.app.settings import Web
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
 from gifster.uploads.sources import cache_id, take_in_again, take_in_part
+from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 MULTIPART = "multipart/form-data"
@@ -93,7 +91,9 @@ class UploadForm:
 
 
 @asynccontextmanager
-async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIterator[UploadForm]:
+async def upload_form(
+    context: Context, req: Request, user: User | None
+) -> AsyncIterator[UploadForm]:
     """Receive a multipart form with a file in the field `image`; or, in `image_cache`, what stands
     for the file that the form had when it was refused.
 
@@ -108,8 +108,9 @@ async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIte
     """
     require_media_type(req, MULTIPART, hint=" with a field `image`")
     limit = ImageUploader.max_bytes + SMALL_BYTES
-    if (req.content_length or 0) > limit:
-        ImageUploader.check_bytes(req.content_length)
+    length = req.content_length or 0
+    if length > limit:
+        ImageUploader.check_bytes(length)
     address = context.limits.address(req)
     form = UploadForm(owner=f"address:{address}" if user is None else f"user:{user.id}")
     context.memory.taken()
@@ -139,7 +140,7 @@ async def upload_form(context: Context, req: Any, user: User | None) -> AsyncIte
             await context.write(trim)
 
 
-async def _take_part(context: Context, req: Any, form: UploadForm, part: Any) -> None:
+async def _take_part(context: Context, req: Request, form: UploadForm, part: BodyPart) -> None:
     try:
         name, filename = part.name, part.filename
     except UnicodeDecodeError:
@@ -158,7 +159,9 @@ async def _take_part(context: Context, req: Any, form: UploadForm, part: Any) ->
         form.fields.setdefault(name, []).append(text)
 
 
-async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[bytes]:
+async def guarded(
+    stream: AsyncIterable[bytes], limits: Web, max_bytes: int
+) -> AsyncIterator[bytes]:
     """A body's chunks, as long as they come fast enough and are not too many.
 
     Raises:
@@ -188,12 +191,12 @@ async def guarded(stream: Any, limits: Web, max_bytes: int) -> AsyncIterator[byt
         yield chunk
 
 
-def media_type(req: Any) -> str:
+def media_type(req: Request) -> str:
     """A body's type, in lower case and without parameters (RFC 9110, 8.3.1); "" if it has none."""
     return str(req.content_type or "").partition(";")[0].strip().lower()
 
 
-def require_media_type(req: Any, *taken: str, hint: str = "") -> None:
+def require_media_type(req: Request, *taken: str, hint: str = "") -> None:
     """Refuse a body of another media type than those that are taken.
 
     Parameters:
@@ -211,7 +214,7 @@ def require_media_type(req: Any, *taken: str, hint: str = "") -> None:
     raise Problem(415, "content_type_unsupported", detail, headers=headers)
 
 
-async def small_body(context: Context, req: Any) -> bytes:
+async def small_body(context: Context, req: Request) -> bytes:
     """A body of at most 64 KiB.
 
     Raises:
@@ -227,33 +230,13 @@ async def small_body(context: Context, req: Any) -> bytes:
     return body
 
 
-async def json_object(context: Context, req: Any, *also: str) -> dict[str, Any]:
-    """A JSON object.
-
-    Parameters:
-      also: media types that are taken besides `application/json`.
+def require_text(*texts: str) -> None:
+    """Let only texts through.
 
     Raises:
-      Problem: 415 for another content type, 400 for no JSON or a text that is none, 422 for no
-        object.
+      Problem: 400, one of them has a NUL or a lone surrogate.
     """
-    require_media_type(req, JSON, *also)
-    document = parsed_json(await small_body(context, req))
-    if not isinstance(document, dict):
-        raise Problem(422, "json_not_object", "The body must be a JSON object.")
-    return document
-
-
-async def url_form(context: Context, req: Any) -> dict[str, str]:
-    """A page's form without files; of a repeated field the first value.
-
-    Raises:
-      Problem: 415, 400; also for a text that is none.
-    """
-    require_media_type(req, "application/x-www-form-urlencoded")
-    try:
-        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
-    except ValueError:
-        raise Problem(400, "form_malformed", "The form cannot be read.") from None
-    require_text(*fields, *(value for values in fields.values() for value in values))
-    return {name: values[0] for name, values in fields.items()}
+    if not all(map(is_text, texts)):
+        raise Problem(
+            400, "text_malformed", "A text has a NUL character or half of a surrogate pair."
+        )

@@ -248,12 +248,17 @@ def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> G
       Denied: it is somebody else's (`not_yours`), or nobody's (`no_owner`).
     """
     gif = get_gif(gif_id)
-    own = gif.user_id == (None if user is None else user.id)
-    if own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS):
+    if may_change(gif, user, reach):
         return gif
     if gif.user_id is None:
         raise Denied("no_owner", "This GIF has no owner, so only an admin may change it.")
     raise Denied("not_yours", "This GIF belongs to somebody else.")
+
+
+def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody who may write may change a GIF; the parameters are `gif_to_change()`'s."""
+    own = gif.user_id == (None if user is None else user.id)
+    return own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS)
 
 
 def check_limit(limit: int) -> None:

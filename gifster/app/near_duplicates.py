@@ -13,13 +13,9 @@ MAX_BITS = 3
 MAX_CANDIDATES = 500
 
 
-def same_as(gifs: Sequence[Gif]) -> dict[str, str]:
-    """Find GIFs whose file was uploaded before.
-
-    Returns:
-      the ids of such GIFs, each with the id of the oldest GIF that has the same file and has not
-      failed. A GIF that has failed is left out.
-    """
+def oldest_copies(gifs: Sequence[Gif]) -> dict[str, str]:
+    """The oldest GIF with the same upload, byte by byte, for each of these GIFs that is not the
+    oldest itself. Both are ids. GIFs that failed do not count."""
     oldest = Gif.alias()
     first = (
         oldest.select(oldest.id)
@@ -32,14 +28,13 @@ def same_as(gifs: Sequence[Gif]) -> dict[str, str]:
     return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
 
 
-def looking_like(gif: Gif, most: int = 12) -> list[Gif]:
-    """The near duplicates of a GIF, also in other sizes or formats; the newest first.
+def near_duplicates_of(gif: Gif, most: int = 12) -> list[Gif]:
+    """The near duplicates of a GIF, in other sizes or formats too; the newest first.
+
+    A GIF without any detail has none (see `StoredFile.dhash`).
 
     Parameters:
-      most: how many to return at most.
-
-    Returns:
-      the GIFs; none for an image with nothing to see (see `StoredFile.dhash`).
+      most: how many at most.
     """
     dhash = gif.image.stored and gif.image.stored.dhash
     if not dhash:
@@ -52,13 +47,12 @@ def looking_like(gif: Gif, most: int = 12) -> list[Gif]:
         .order_by(Gif.created_at.desc())
         .limit(MAX_CANDIDATES)
     )
-    # One at a time: loading the stored files of 500 takes 40 ms.
-    near = (other for other in candidates.iterator() if _distance(dhash, other) <= MAX_BITS)
+    # Lazily: reading the stored files of 500 takes 40 ms.
+    near = (other for other in candidates.iterator() if _differing_bits(dhash, other) <= MAX_BITS)
     return list(islice(near, most))
 
 
-def _distance(dhash: str, other: Gif) -> int:
-    """In how many bits the hash of another GIF differs."""
+def _differing_bits(dhash: str, other: Gif) -> int:
     stored = other.image.stored
     if stored is None or stored.dhash is None:
         return 64

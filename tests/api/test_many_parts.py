@@ -14,8 +14,8 @@ import pytest
 
 from chaos import bodies
 from gifster.api import context
+from gifster.api.context import MANY, Memory, trim
 from gifster.api.fair_queue import FairQueue
-from gifster.api.memory import MANY, Memory, trim
 from tests import images
 from tests.machine import eventually, files_below
 from tests.stack import Stack

@@ -1,0 +1,103 @@
+"""People by HTTP: signing up (`/api/users`), and one's own sessions and tokens (`/api/tokens`,
+`/api/tokens/{id}`)."""
+
+import falcon
+from falcon.asgi import Request, Response
+
+from gifster.api import schemas
+from gifster.api.auth import COOKIE, forget_session, require_token
+from gifster.api.context import Context
+from gifster.api.requests import CreateToken, SignUp, json_body
+from gifster.app import accounts, tokens
+from gifster.app.models import Token, rfc3339
+from gifster.app.tokens import Scope
+
+
+class Users:
+    """`POST` makes an account. The answer has an API token, shown this once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        wish = await json_body(self.context, req, SignUp)
+        settings = self.context.settings.auth
+
+        def work() -> schemas.NewUser:
+            self.context.limits.sign_up(req)
+            user = accounts.sign_up(
+                wish.email, wish.password, wish.name, in_house=settings.in_house_emails
+            )
+            # Without a browser the token is all that the account has, also to make narrower ones.
+            _, secret = tokens.create_token(user, "sign-up", Scope.ADMIN, settings.token_days)
+            return {"id": user.id, "name": user.name, "email": user.email, "token": secret}
+
+        resp.media = await self.context.run(work)
+        resp.status = falcon.HTTP_201
+
+
+def token_json(token: Token, current: Token) -> schemas.Token:
+    """A session or a token as JSON. `current`: the one that the request was made with."""
+    used_at, expires_at = token.last_used_at, token.expires_at
+    return {
+        "id": token.id,
+        "kind": token.kind,
+        "name": token.name,
+        "scope": token.scope,
+        "created_at": rfc3339(token.created_at),
+        "last_used_at": used_at and rfc3339(used_at),
+        "expires_at": expires_at and rfc3339(expires_at),
+        "current": token.id == current.id,
+    }
+
+
+class Tokens:
+    """`GET` lists them, `POST` makes a token, `DELETE` logs out everywhere."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        mine = await require_token(self.context, req, Scope.READ)
+        found = await self.context.run(tokens.tokens_of, mine.user)
+        listed: schemas.TokenList = {
+            "items": [token_json(token, mine) for token in found],
+            "next": None,
+        }
+        resp.media = listed
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        mine = await require_token(self.context, req, Scope.ADMIN)
+        wish = await json_body(self.context, req, CreateToken)
+        days = wish.expires_in_days
+        if "expires_in_days" not in wish.model_fields_set:
+            days = self.context.settings.auth.token_days
+        token, secret = await self.context.run(
+            tokens.create_token, mine.user, wish.name, wish.scope, days, by=mine
+        )
+        made: schemas.NewToken = {**token_json(token, mine), "token": secret}
+        resp.media = made
+        resp.status = falcon.HTTP_201
+
+    async def on_delete(self, req: Request, resp: Response) -> None:
+        mine = await require_token(self.context, req, Scope.ADMIN)
+        number = await self.context.run(tokens.log_out_everywhere, mine.user)
+        revoked: schemas.Revoked = {"revoked": number}
+        resp.media = revoked
+        if COOKIE in req.cookies:
+            forget_session(resp)
+
+
+class OneToken:
+    """`DELETE` revokes a token or ends a session. Any token may revoke itself: so one that leaks
+    is made harmless at once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_delete(self, req: Request, resp: Response, token_id: str) -> None:
+        mine: Token = await require_token(self.context, req, Scope.READ)
+        if token_id != mine.id:
+            await require_token(self.context, req, Scope.ADMIN)
+        await self.context.run(tokens.revoke, token_id, mine.user)
+        resp.status = falcon.HTTP_204

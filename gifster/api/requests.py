@@ -1,0 +1,289 @@
+"""The bodies and queries that clients send, each shape written once; `/openapi.json` has them too.
+
+The models refuse unknown fields and fields of the wrong type. The application checks how long a
+text may be and which values it may have, since the command line needs the same; here those limits
+are only told.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, TypeVar
+from urllib.parse import parse_qs
+
+from falcon.asgi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+
+from gifster.api.context import Context
+from gifster.api.problems import Problem
+from gifster.api.receive import JSON, require_media_type, require_text, small_body
+from gifster.api.schemas import told
+from gifster.app import addresses, jobs_admin, library, texts
+from gifster.app.models import ImageUploader
+from gifster.app.tokens import MAX_DAYS, Scope
+from gifster.jobs import State
+
+#: In characters. Every server takes so many (RFC 9110, 4.1).
+MAX_URL = 8_000
+
+TITLE: dict[str, str | int] = {
+    "description": "Without control characters.",
+    "maxLength": texts.MAX_TITLE,
+}
+Title = Annotated[str, told(**TITLE)]
+Tag = Annotated[str, told("Without control characters.", maxLength=texts.MAX_TAG)]
+Tags = Annotated[list[Tag], told(maxItems=texts.MAX_TAGS)]
+File = Annotated[
+    bytes,
+    WithJsonSchema({"type": "string", "format": "binary"}),
+    told(
+        f"At most {ImageUploader.max_bytes:,} bytes of "
+        f"{', '.join(sorted(ImageUploader.allow_types or []))}."
+    ),
+]
+
+
+class Sent(BaseModel):
+    """What clients send."""
+
+
+class Body(Sent):
+    """A JSON object."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    #: The code and the sentence for a field of the wrong type. By default it must be a text.
+    refusals: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+
+class EditGif(Body):
+    """New title or tags. A null leaves the field as it is."""
+
+    refusals = {"tags": ("tags_invalid", "tags must be a list of texts.")}
+    title: Annotated[Title | None, told(minLength=1)] = None
+    tags: Tags | None = None
+
+
+def _null_is(empty: object) -> BeforeValidator:
+    return BeforeValidator(lambda sent: empty if sent is None else sent)
+
+
+class PatchGif(EditGif):
+    """New title or tags, as a merge patch (RFC 7396): a null removes the tags. A title cannot be
+    removed."""
+
+    title: Annotated[
+        Title | None, _null_is(""), WithJsonSchema(TITLE | {"minLength": 1, "type": "string"})
+    ] = None
+    tags: Annotated[Tags | None, _null_is([])] = None
+
+
+class FetchGif(Body):
+    """A GIF to be fetched from a URL."""
+
+    refusals = {
+        "remote_image_url": ("image_missing", "Send the URL of an image as remote_image_url."),
+        **EditGif.refusals,
+    }
+    remote_image_url: Annotated[
+        str, told("An http or https URL of a public host.", maxLength=MAX_URL)
+    ]
+    title: Title | None = None
+    tags: Tags | None = None
+
+
+class UploadGif(Sent):
+    """The form of an upload. `receive` reads it piece by piece."""
+
+    image: File
+    title: Title = ""
+    tags: Annotated[str, told("Tags, separated by commas.")] = ""
+
+
+class ReplaceImage(Sent):
+    """The form of a replacement."""
+
+    image: File
+
+
+class SignUp(Body):
+    """A new account. Other fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"required": ["email", "password"]})
+    email: Annotated[str, told(maxLength=addresses.MAX_ADDRESS)] = ""
+    password: Annotated[str, told(minLength=texts.MIN_PASSWORD, maxLength=texts.MAX_PASSWORD)] = ""
+    name: Annotated[str, told(maxLength=texts.MAX_NAME)] = ""
+
+
+class CreateToken(Body):
+    """A new token."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"]})
+    refusals = {
+        "expires_in_days": (
+            "expires_in_days_invalid",
+            "expires_in_days must be a whole number, or null.",
+        )
+    }
+    name: Annotated[str, told(minLength=1, maxLength=texts.MAX_NAME)] = ""
+    scope: Annotated[str, told(enum=list(Scope))] = Scope.WRITE.value
+    expires_in_days: Annotated[
+        int | None,
+        told(
+            "null: it holds until it is revoked. Left out: auth.token_days.",
+            minimum=1,
+            maximum=MAX_DAYS,
+        ),
+    ] = None
+
+
+class PauseQueue(Body):
+    """Whether a queue is paused."""
+
+    refusals = {"*": ("field_invalid", 'Send {"paused": true} or false.')}
+    paused: bool
+
+
+class QuietWorker(Body):
+    """Whether a worker is quiet."""
+
+    refusals = {"*": ("field_invalid", 'Send {"quiet": true} or false.')}
+    quiet: bool
+
+
+def _number(text: str) -> int:
+    """0, which no list takes, for what is no number of at most three digits."""
+    return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+
+
+class Query(Sent):
+    """The parameters of a list. Texts that are left out are empty."""
+
+    cursor: Annotated[str, told("`next` of the page before.")] = ""
+    limit: Annotated[
+        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=library.MAX_LIMIT)
+    ] = 30
+
+
+class GifQuery(Query):
+    """Which GIFs to list."""
+
+    q: Annotated[str, told("A part of the title or of a tag.", maxLength=texts.MAX_QUERY)] = ""
+    tag: Annotated[str, told("A whole tag.", maxLength=texts.MAX_TAG)] = ""
+
+
+class JobQuery(Query):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["state"]})
+    state: Annotated[str, told("Which ones.", enum=list(State))] = ""
+
+
+class StatsQuery(Sent):
+    """How far back statistics go."""
+
+    span: Annotated[
+        str, told("How far back the history goes.", enum=list(jobs_admin.HISTORIES))
+    ] = "hour"
+
+
+B = TypeVar("B", bound=Body)
+Q = TypeVar("Q", bound=Sent)
+
+
+async def json_body(context: Context, req: Request, model: type[B], *also: str) -> B:
+    """A JSON body as its model has it.
+
+    Parameters:
+      also: media types that are taken besides `application/json`.
+
+    Raises:
+      Problem: as `receive.json_object()`; 422 for a field that is unknown or of the wrong type.
+    """
+    return checked(model, await json_object(context, req, *also))
+
+
+def checked(model: type[B], document: dict[str, object]) -> B:
+    """A JSON object as its model has it.
+
+    Raises:
+      Problem: 422, a field is unknown, missing or of the wrong type.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0])
+    known = model.refusals.get("*") or model.refusals.get(name)
+    if known is not None:
+        code, detail = known
+    elif first["type"] == "extra_forbidden":
+        code, detail = "field_unknown", f"There is no field {name[:40]!r}."
+    else:
+        code, detail = f"{name}_invalid", f"{name} must be a text."
+    raise Problem(422, code, detail)
+
+
+def query(req: Request, model: type[Q]) -> Q:
+    """The parameters of a query as their model has them; of a repeated one the last value."""
+    sent = {name: req.get_param(name) for name in model.model_fields}
+    return model.model_validate({name: text for name, text in sent.items() if text is not None})
+
+
+async def json_object(context: Context, req: Request, *also: str) -> dict[str, object]:
+    """A JSON object.
+
+    Parameters:
+      also: media types that are taken besides `application/json`.
+
+    Raises:
+      Problem: 415 for another content type, 400 for no JSON or a text that is none, 422 for no
+        object.
+    """
+    require_media_type(req, JSON, *also)
+    document = parsed_json(await small_body(context, req))
+    if not isinstance(document, dict):
+        raise Problem(422, "json_not_object", "The body must be a JSON object.")
+    return document
+
+
+async def url_form(context: Context, req: Request) -> dict[str, str]:
+    """A page's form without files; of a repeated field the first value.
+
+    Raises:
+      Problem: 415, 400; also for a text that is none.
+    """
+    require_media_type(req, "application/x-www-form-urlencoded")
+    try:
+        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
+    except ValueError:
+        raise Problem(400, "form_malformed", "The form cannot be read.") from None
+    require_text(*fields, *(value for values in fields.values() for value in values))
+    return {name: values[0] for name, values in fields.items()}
+
+
+def parsed_json(body: bytes) -> object:
+    """A JSON document in UTF-8 (RFC 8259, 8.1), with or without a byte order mark; of a name that
+    is there twice the last value.
+
+    Raises:
+      Problem: 400, it is no JSON, or has a text that is none.
+    """
+    try:
+        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refused)
+    except (ValueError, RecursionError):
+        raise Problem(400, "json_malformed", "The body is not JSON in UTF-8.") from None
+    waiting = [document]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                require_text(text)
+            case list(items):
+                waiting += items
+            case dict(members):
+                require_text(*members)
+                waiting += members.values()
+    return document
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

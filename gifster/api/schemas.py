@@ -1,0 +1,257 @@
+"""The answers of the HTTP API, each shape written once; `requests` has what clients send.
+
+`/openapi.json` is made of both. Answers are `TypedDict`s, which cost nothing at run time: mypy and
+the tests hold the answers against them.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+from typing_extensions import TypedDict  # Pydantic takes Python's own from 3.12 on
+
+from gifster.app.tokens import Kind, Scope
+from gifster.jobs import State
+
+
+def told(description: str | None = None, **schema: Any) -> FieldInfo:
+    """What the document tells of a field, and Pydantic does not check.
+
+    Parameters:
+      description: for people.
+      schema: keywords of JSON Schema.
+    """
+    made: FieldInfo = Field(description=description, json_schema_extra=schema)
+    return made
+
+
+Count = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=0, description="Pixels.")]
+Moment = Annotated[str, told(format="date-time")]
+
+
+class Version(TypedDict):
+    """A version of a GIF, or its original."""
+
+    url: str
+    content_type: str
+    bytes: Count
+    width: Pixels
+    height: Pixels
+
+
+class Image(Version):
+    """The stored original."""
+
+    frames: Count
+    duration_ms: Count
+    loop: Annotated[
+        int | None, Field(description="How often it is played; 0 is for ever, null is once.")
+    ]
+    sha256: Annotated[str, told(pattern="^[0-9a-f]{64}$")]
+
+
+class Placeholder(TypedDict):
+    """What to show until the image comes."""
+
+    color: Annotated[str | None, Field(description="The most frequent colour: #rrggbb.")]
+    thumbhash: Annotated[str | None, Field(description="ThumbHash of the first frame, in base64.")]
+
+
+class Failure(TypedDict):
+    """Why a GIF failed."""
+
+    code: str
+    message: str
+
+
+class Gif(TypedDict):
+    """A GIF in a list."""
+
+    id: str
+    title: str
+    tags: list[str]
+    state: Literal["queued", "processing", "ready", "failed"]
+    created_at: Moment
+    image: Annotated[Image | None, Field(description="null until it is stored.")]
+    versions: dict[str, Version]
+    placeholder: Placeholder | None
+    error: Failure | None
+    duplicate_of: Annotated[
+        str | None, Field(description="The id of an older GIF that is the same file.")
+    ]
+
+
+class WholeGif(Gif):
+    """A GIF by itself."""
+
+    similar: Annotated[list[str], Field(description="The ids of near duplicates.")]
+
+
+class GifList(TypedDict):
+    """A page of GIFs."""
+
+    items: list[Gif]
+    next: str | None
+
+
+class NewUser(TypedDict):
+    """A new account, as its user may see it."""
+
+    id: str
+    name: str
+    email: str
+    token: Annotated[str, Field(description="An API token of the scope `admin`.")]
+
+
+class Token(TypedDict):
+    """A session or a token, as its user may see it."""
+
+    id: str
+    kind: Annotated[str, told("A browser's, or a program's.", enum=list(Kind))]
+    name: Annotated[str, Field(description="Empty for a session.")]
+    scope: Annotated[str, told(enum=list(Scope))]
+    created_at: Moment
+    last_used_at: Annotated[Moment | None, Field(description="To the hour.")]
+    expires_at: Moment | None
+    current: Annotated[bool, Field(description="Whether this request was made with it.")]
+
+
+class NewToken(Token):
+    """A new token with its secret."""
+
+    token: Annotated[str, Field(description="The secret.")]
+
+
+class TokenList(TypedDict):
+    """All sessions and tokens of a user."""
+
+    items: list[Token]
+    next: str | None
+
+
+class Revoked(TypedDict):
+    """How many sessions and tokens ended."""
+
+    revoked: Count
+
+
+class Job(TypedDict):
+    """A job that is not done."""
+
+    id: str
+    state: Annotated[str, told(enum=list(State))]
+    actor: str
+    queue: str
+    arguments: list[Any]
+    created_at: Moment
+    due_at: Moment | None
+    started_at: Moment | None
+    worker: str | None
+    thread: str | None
+    attempts: Count
+    deaths: Count
+    failed_at: Moment | None
+    error: str | None
+    traceback: str | None
+
+
+class JobList(TypedDict):
+    """A page of jobs."""
+
+    items: list[Job]
+    next: str | None
+
+
+class Queue(TypedDict):
+    """A queue, with the number of its jobs in each state."""
+
+    name: str
+    weight: Count
+    max: int | None
+    paused: bool
+    running: Count
+    waiting: Count
+    retrying: Count
+    scheduled: Count
+    dead: Count
+    oldest_s: Annotated[float, Field(description="How long the oldest has waited (seconds).")]
+
+
+class QueueList(TypedDict):
+    """All queues."""
+
+    items: list[Queue]
+    next: str | None
+
+
+class Worker(TypedDict):
+    """A worker process."""
+
+    id: str
+    host: str
+    pid: Count
+    queues: list[str]
+    threads: Count
+    busy: Count
+    memory_bytes: Count
+    started_at: Moment
+    seen_at: Moment
+    alive: bool
+    quiet: bool
+
+
+class WorkerList(TypedDict):
+    """All worker processes."""
+
+    items: list[Worker]
+    next: str | None
+
+
+class Span(TypedDict):
+    """What was done in a minute, an hour or a day."""
+
+    begin: Moment
+    done: Count
+    failed: Count
+
+
+class RecurringJob(TypedDict):
+    """A recurring job."""
+
+    name: str
+    rule: str
+    next_at: Moment
+    last_at: Moment | None
+
+
+class Stats(TypedDict):
+    """How much was done, and what recurs."""
+
+    done: Count
+    failed: Count
+    history: list[Span]
+    recurring: list[RecurringJob]
+
+
+class Health(TypedDict):
+    """This process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(TypedDict):
+    """What this process needs."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
+
+
+class Problem(TypedDict):
+    """An error (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, told(pattern="^[a-z_]+$")]
