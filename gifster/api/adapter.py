@@ -1,9 +1,9 @@
 """What stands between granian, the web server, and Falcon.
 
-It refuses heads that are too long before anything of ours reads them: the time that a parser takes
-grows with the length of a header, in some with its square. Falcon needs a minute for a
-`Content-Type` of 200 kB of semicolons in quotes. The server has limits of its own (32 kB, 99
-headers), but its 431 has no body. It also ends answers that nobody reads, and evens out two
+It refuses heads that are too long before anything reads them. The time that a parser takes grows
+with the length of a header, in some parsers with its square: Falcon needs a minute for a
+`Content-Type` of 200 kB of semicolons in quotes. granian has limits of its own (32 kB, 99 headers),
+but its 431 has no body. The adapter also ends answers that nobody reads, and evens out two
 differences between server and framework.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from gifster.api import schemas
 from gifster.api.metrics import count_refused
 
-#: What the scope of a request has when its client has gone, and what tells so.
+#: Keys of a request's scope: GONE is there once the client has gone; RECEIVE is ASGI's `receive`.
 GONE, RECEIVE = "gifster.gone", "gifster.receive"
 
 #: The parts of ASGI (https://asgi.readthedocs.io/en/latest/specs/main.html).
@@ -31,7 +31,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 MOST_LINE = 8_192
 #: All headers together (bytes), each with its name, its colon and its end of line.
 MOST_HEADERS = 8_192
-#: What Falcon reads slowly gets less (bytes): it would need 40 ms for 8,192 of Content-Type.
+#: Headers that Falcon reads slowly get less (bytes): 8,192 of Content-Type would take it 40 ms.
 MOST_OF = {b"accept": 2_048, b"content-type": 512, b"cookie": MOST_HEADERS}
 _AROUND = len(b": \r\n")
 
@@ -66,7 +66,7 @@ class Refusal(Exception):
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
-            # A body that follows is not read, so the next request would begin in the middle of it.
+            # The body is not read, so the next request on this connection would begin within it.
             (b"connection", b"close"),
         ]
         start = {"type": "http.response.start", "status": self.status, "headers": headers}
@@ -85,7 +85,7 @@ def check_head(scope: Message) -> None:
     path = scope.get("raw_path") or scope["path"].encode()
     line = len(scope["method"]) + len(path) + len(scope["query_string"])
     if line > MOST_LINE:
-        detail = f"The path and the query have {line:,} bytes; at most {MOST_LINE:,} are taken."
+        detail = f"The path and the query have {line:,} bytes; the limit is {MOST_LINE:,}."
         raise Refusal(414, "uri_too_long", f"{detail} Ask for less at once.")
     total, of = 0, dict.fromkeys(MOST_OF, 0)
     for name, value in scope["headers"]:
@@ -95,13 +95,13 @@ def check_head(scope: Message) -> None:
     for name, size in of.items():
         if size > MOST_OF[name]:
             title = name.decode().title()
-            detail = f"The header {title} has {size:,} bytes; at most {MOST_OF[name]:,} are taken."
+            detail = f"The header {title} has {size:,} bytes; the limit is {MOST_OF[name]:,}."
             advice = (
                 "Delete the cookies of this site" if name == b"cookie" else "Send a shorter one"
             )
             raise Refusal(431, "header_too_long", f"{detail} {advice}.")
     if total > MOST_HEADERS:
-        detail = f"The headers have {total:,} bytes; at most {MOST_HEADERS:,} are taken."
+        detail = f"The headers have {total:,} bytes; the limit is {MOST_HEADERS:,}."
         raise Refusal(
             431,
             "headers_too_long",
@@ -110,16 +110,16 @@ def check_head(scope: Message) -> None:
 
 
 class ReaderStalled(Exception):
-    """The client takes no more of the answer."""
+    """The client has stopped reading the answer."""
 
 
 def adapted(app: Application, stall_s: float) -> Application:
     """An application as the server calls it.
 
     Parameters:
-      app: the one that Falcon makes.
-      stall_s: an answer of which the client takes nothing for so long is left (seconds): its file
-        is closed, its stream ends. The server keeps the connection until the client is gone.
+      app: Falcon's.
+      stall_s: after how long without progress an answer is abandoned (seconds): its file is closed,
+        its stream ends. The server keeps the connection until the client has gone.
     """
 
     async def serve(scope: Message, receive: Receive, send: Send) -> None:
@@ -136,15 +136,15 @@ def adapted(app: Application, stall_s: float) -> Application:
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
         receive = scope[RECEIVE] = _watched(scope, _at_once(receive))
-        with suppress(ReaderStalled):  # an answer that is left in the middle makes granian hang up
+        with suppress(ReaderStalled):  # granian hangs up when an answer ends in the middle
             await app(scope, receive, _in_time(send, stall_s))
 
     return serve
 
 
 def _at_once(receive: Receive) -> Receive:
-    """Falcon waits for the first piece of a body before it does anything. A body that never begins
-    would be out of reach of `receive.guarded()`, so we begin it, with nothing."""
+    """Begin each body with an empty piece. Falcon waits for the first piece before it does
+    anything, so a body that never begins would be out of reach of `receive.guarded()`."""
     begun = False
 
     async def receive_at_once() -> Message:
@@ -158,8 +158,8 @@ def _at_once(receive: Receive) -> Receive:
 
 
 def _watched(scope: Message, receive: Receive) -> Receive:
-    """Note in the scope when the client has gone: Falcon would end an event stream only at its next
-    event."""
+    """Note in the scope when the client has gone. Falcon itself ends an event stream only at its
+    next event."""
 
     async def receive_watched() -> Message:
         message = await receive()

@@ -22,7 +22,7 @@ from gifster.app.settings import Settings, load
 from gifster.jobs.parent import end_with_parent
 
 STATIC_FOLDER = Path(__file__).parent / "static"
-#: What a file of the store is shown as. SVG is not among them: it can have scripts.
+#: Types as which browsers may show stored files. SVG is not among them: it can have scripts.
 SHOWN = ("image/gif", "image/png", "image/jpeg", "image/webp", "image/avif", "video/")
 
 
@@ -97,7 +97,7 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> N
 
 
 def _answer_head(resource: object, suffix: str) -> None:
-    """Whatever answers GET answers HEAD (RFC 9110, 9.1); Falcon leaves the body out."""
+    """Every resource that answers GET answers HEAD (RFC 9110, 9.1); Falcon leaves the body out."""
     end = f"_{suffix}" if suffix else ""
     if get := getattr(resource, f"on_get{end}", None):
         setattr(resource, f"on_head{end}", get)

@@ -1,4 +1,5 @@
-"""Who is asking, and what they may: by a session cookie or an API token (see `tokens`)."""
+"""Who sends a request, by session cookie or API token, and what they may do (see
+`app/tokens.py`)."""
 
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ COOKIE = "gifster_session"
 
 @dataclass(frozen=True)
 class Editor:
-    """Somebody who may write: None for people who have not signed in; and which GIFs they may
+    """Somebody who may write (None for people who are not logged in), and which GIFs they may
     change."""
 
     user: User | None
@@ -29,7 +30,7 @@ async def current_token(context: Context, req: Request) -> Token | None:
     """The token or session of the request, with its user. A token goes before a session.
 
     Raises:
-      Problem: 401 for a token that stands for nobody (any more).
+      Problem: 401 for a token that is wrong, expired or revoked.
     """
     if hasattr(req.context, "token"):
         token: Token | None = req.context.token
@@ -62,25 +63,25 @@ async def current_user(context: Context, req: Request) -> User | None:
 
 
 async def require_token(context: Context, req: Request, needed: Scope) -> Token:
-    """The token or session of somebody who is signed in.
+    """The token or session of somebody who is logged in.
 
     Raises:
-      Problem: 401 for somebody who has to sign in first; 403 for a token of a lesser scope.
+      Problem: 401 for somebody who is not; 403 for a token whose scope is too narrow.
     """
     token = await current_token(context, req)
     if token is None:
-        raise _sign_in_first()
+        raise _log_in_first()
     require_scope(token, needed)
     return token
 
 
 def require_scope(token: Token, needed: Scope) -> None:
-    """Raises `Problem` (403) for a token of a lesser scope (RFC 6750, 3.1)."""
+    """Raise `Problem` (403) for a token whose scope is too narrow (RFC 6750, 3.1)."""
     if not Scope(token.scope).covers(needed):
         raise Problem(
             403,
             "scope_insufficient",
-            f"The token has the scope {token.scope!r}, and this needs {needed.value!r}.",
+            f"The token has the scope {token.scope!r}; this request needs {needed.value!r}.",
             headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
         )
 
@@ -89,7 +90,7 @@ async def require_writer(context: Context, req: Request) -> User | None:
     """The user, who may write; None where anonymous people may.
 
     Raises:
-      Problem: 401 for somebody who has to sign in first; 403 for a token that only reads.
+      Problem: 401 for somebody who has to log in first; 403 for a token that only reads.
     """
     token = await current_token(context, req)
     if token is None and context.settings.auth.anonymous_uploads:
@@ -98,7 +99,7 @@ async def require_writer(context: Context, req: Request) -> User | None:
 
 
 async def require_editor(context: Context, req: Request) -> Editor:
-    """Who may write, and which GIFs they may change.
+    """The sender of the request, who may write, and which GIFs they may change.
 
     Raises:
       Problem: as `require_writer()`.
@@ -108,8 +109,8 @@ async def require_editor(context: Context, req: Request) -> Editor:
 
 
 async def reach_of(context: Context, req: Request) -> Reach:
-    """Which GIFs whoever asks may change, if they may write at all. What others have is for admins,
-    and for no token of theirs that has not the scope."""
+    """Which GIFs the sender of a request may change, if they may write at all. Only admins may
+    change the GIFs of others, and only with a session or a token of the scope `admin`."""
     token = await current_token(context, req)
     if token is not None and token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN):
         return Reach.ALL
@@ -117,11 +118,11 @@ async def reach_of(context: Context, req: Request) -> Reach:
 
 
 async def require_uploader(context: Context, req: Request) -> User | None:
-    """The user, who may add a GIF now. Asked before the body is read.
+    """The user, who may add a GIF now. To be called before the body is read.
 
     Raises:
       Problem: as `require_writer()`.
-      RateLimited: too many uploads of late.
+      RateLimited: too many uploads recently.
       TooLarge: the body is larger than any upload may be.
       Denied: the quota is used up.
     """
@@ -137,8 +138,8 @@ async def require_admin(context: Context, req: Request) -> User:
     """The user, who is an admin.
 
     Raises:
-      Problem: 401 for somebody who has to sign in first; 403 for a token without the scope `admin`,
-        and for somebody who is no admin.
+      Problem: 401 for somebody who has to log in first; 403 for a token without the scope `admin`,
+        and for somebody who is not an admin.
     """
     user: User = (await require_token(context, req, Scope.ADMIN)).user
     if not user.is_admin:
@@ -146,17 +147,17 @@ async def require_admin(context: Context, req: Request) -> User:
     return user
 
 
-def _sign_in_first() -> Problem:
+def _log_in_first() -> Problem:
     return Problem(
         401,
         "sign_in_first",
-        "Sign in first, or send an API token (Authorization: Bearer …).",
+        "Log in first, or send an API token (Authorization: Bearer …).",
         headers={"WWW-Authenticate": "Bearer"},
     )
 
 
 async def start_session(context: Context, req: Request, resp: Response, user: User) -> None:
-    """Give the browser a session cookie, in place of the session that it may have."""
+    """Give the browser a new session cookie, and end the session that it may have had."""
     days = context.settings.auth.session_days
     before = req.get_cookie_values(COOKIE) or []
 
@@ -177,12 +178,12 @@ async def start_session(context: Context, req: Request, resp: Response, user: Us
 
 
 async def end_session(context: Context, req: Request, resp: Response) -> None:
-    """Make the browser's session worthless, and take its cookie back."""
+    """End the browser's session, and delete its cookie."""
     for secret in req.get_cookie_values(COOKIE) or []:
         await context.run(tokens.revoke_token, secret)
     forget_session(resp)
 
 
 def forget_session(resp: Response) -> None:
-    """Take the browser's session cookie back."""
+    """Delete the browser's session cookie."""
     resp.unset_cookie(COOKIE, path="/", same_site="Lax")

@@ -1,7 +1,7 @@
-"""Conditions and ranges: what a client has of a file already, and which part it asks for.
+"""Conditional and range requests: whether a client has a file already, and which part it asks for
+(RFC 9110, 13 and 14).
 
-Sections 13 and 14 of RFC 9110. A field that cannot be read is ignored, as the RFC says; it is never
-an error.
+Headers that cannot be read are ignored, as the RFC says; they are never an error.
 """
 
 import re
@@ -17,7 +17,7 @@ _RANGE = re.compile(r"bytes=[\s,]*([0-9]{0,30})-([0-9]{0,30})[\s,]*", re.ASCII |
 
 @dataclass(frozen=True)
 class Validators:
-    """What tells one state of a file from another.
+    """Entity tag and date, which tell one state of a file from another.
 
     Parameters:
       etag: a strong entity tag, with its quotes.
@@ -28,7 +28,8 @@ class Validators:
     modified: datetime
 
     def status_for(self, req: Request) -> int:
-        """What the conditions of a `GET` or `HEAD` come to: 200, 304, or 412 (RFC 9110, 13.2.2)."""
+        """The status that the conditions of a `GET` or `HEAD` lead to: 200, 304 or 412 (RFC 9110,
+        13.2.2)."""
         if (tags := req.get_header("If-Match")) is not None:
             if not self._is_among(tags):
                 return 412
@@ -40,15 +41,16 @@ class Validators:
         return 304 if date and self.modified <= date else 200
 
     def range_for(self, req: Request, size: int) -> tuple[int, int] | None:
-        """The part that a request asks for.
+        """The part of the file that a request asks for.
 
-        Several ranges are ignored: they are rare, and the answer to many is larger than the file.
+        A request for several ranges gets the whole file: such requests are rare, and the answer to
+        many ranges is larger than the file.
 
         Parameters:
           size: of the file (bytes).
 
         Returns:
-          the first and the last byte of it; None for all of it.
+          the first and the last byte; None for the whole file.
 
         Raises:
           HTTPRangeNotSatisfiable: the file has no byte in that part.
@@ -69,7 +71,7 @@ class Validators:
         return first, last
 
     def _is_among(self, tags: str) -> bool:
-        """Ours have no comma in them, so those of others may be torn apart."""
+        """Our tags have no comma, so it does not matter if this tears tags of others apart."""
         return tags.strip() == "*" or self.etag in (tag.strip() for tag in tags.split(","))
 
     def _are_those_of(self, if_range: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What every resource is handed: the settings, the threads for what blocks, the templates."""
+"""The context that every resource gets: settings, templates, and threads for blocking work."""
 
 import asyncio
 import ctypes
@@ -24,15 +24,15 @@ from gifster.uploads.config import config
 
 __all__ = ["Context", "TooBusy"]
 
-#: How many fetch at once, and how many may at most, with those that wait. One client has at most
-#: half of the threads.
+#: How many requests fetch at once, and how many there may be, with those that wait. One client has
+#: at most half of the threads.
 FETCHES, MAX_FETCHES = 4, 32
-#: The same for files that are checked in processes of their own, a tenth of a second each.
+#: The same for checks of files in processes of their own, which take a tenth of a second each.
 CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
-#: For how long they wait (seconds): so everybody has an answer within a minute.
+#: How long they wait at most (seconds), so that everybody has an answer within a minute.
 WAIT_S = 30.0
 
-#: Of fewer uploads at once it is not worth while to give back memory.
+#: After fewer simultaneous uploads it is not worth while to give memory back.
 MANY = 16
 
 P = ParamSpec("P")
@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 
 class Context:
-    """One for each web process.
+    """The context of one web process.
 
     Parameters:
       settings: the application's.
@@ -53,7 +53,7 @@ class Context:
         self.limits = RateLimits(settings, broker_url(settings))
         self.devices = Devices(config.secret, settings.web)
         limits = settings.limits
-        #: What a user may have in all.
+        #: How much a user may have.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
         self.templates = jinja2.Environment(
             loader=jinja2.PackageLoader("gifster.api"),
@@ -64,17 +64,17 @@ class Context:
         )
         self.templates.filters["blurred"] = placeholder
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
-        # However many uploads come in, they hold no thread that answers others.
+        # However many uploads come in, they occupy no thread that answers other requests.
         self._writing = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="writing")
         # Nor do downloads, however slow the disk is.
         self._reading = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="reading")
-        # Other people's servers may be slow, and other people's files: neither do they.
+        # Nor do other people's servers and files, which may be slow.
         self._fetching = FairQueue(FETCHES, MAX_FETCHES, "fetching")
-        # A check is soon over: somebody who is alone may have all threads, and clients take turns.
+        # A check is soon over, so a client that is alone may have all threads.
         self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking", each=CHECKS)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something that blocks in a thread, with a database connection around it."""
+        """Run blocking work in a thread, with a database connection around it."""
         return await _in_thread(self._threads, functools.partial(_connected, work, *args, **kwargs))
 
     async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -92,13 +92,13 @@ class Context:
     async def fetch(
         self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """The same for what other people's servers have a part in. Clients take turns.
+        """The same for work that waits for other people's servers. Clients take turns.
 
         Parameters:
-          req: the request, which says whose turn it takes.
+          req: the request; its client takes a turn.
 
         Raises:
-          TooBusy: too many such requests wait already, or this one did for too long.
+          TooBusy: too many such requests wait already, or this one waited for too long.
         """
         refusal = "Too many URLs are being fetched now."
         async with self._fetching.place(refusal, self._client(req), WAIT_S) as threads:
@@ -107,27 +107,28 @@ class Context:
     async def check(
         self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """The same for checking files that take long to check. Clients take turns.
+        """The same for files that take long to check. Clients take turns.
 
         Parameters:
-          req: the request, which says whose turn it takes.
+          req: the request; its client takes a turn.
 
         Raises:
-          TooBusy: too many such files wait already, or this one did for too long.
+          TooBusy: too many such files wait already, or this one waited for too long.
         """
         refusal = "Too many files of very many parts are being checked now."
         async with self._checking.place(refusal, self._client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
     def _client(self, req: Request) -> str:
-        """Who takes turns: the user, or the address of somebody who is not signed in."""
+        """The client that takes turns: the user, or the address of somebody who is not logged
+        in."""
         token = getattr(req.context, "token", None)
         return f"user {token.user_id}" if token else f"address {self.limits.address(req)}"
 
 
 async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:
-    # A thread cannot be stopped. If the request is (its client has gone), wait for the thread all
-    # the same: whoever cleans up after the request must know what was done.
+    # A thread cannot be stopped. When the request is cancelled because its client has gone, wait
+    # for the thread all the same: the cleanup after the request must know what the thread has done.
     future = asyncio.get_running_loop().run_in_executor(threads, work)
     try:
         return await asyncio.shield(future)
@@ -142,9 +143,9 @@ def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 class Memory:
-    """Tells when the C library should give memory back: after many uploads at once, what they had
-    lies scattered over the heap, and it keeps that for the next ones, which may be a week away. To
-    be used on the event loop."""
+    """Tells when the C library should give memory back. After many simultaneous uploads it keeps
+    their memory, which lies scattered over the heap, for the next ones, which may be a week away.
+    To be used on the event loop."""
 
     def __init__(self) -> None:
         self._now = self._most = 0
@@ -164,7 +165,7 @@ class Memory:
 
 
 def trim() -> None:
-    """Have the C library give back what it keeps, where it can (glibc); some milliseconds."""
+    """Have the C library give memory back, where it can (glibc). Takes some milliseconds."""
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)

@@ -1,8 +1,8 @@
-"""Browsers in which somebody has logged in, by a signed cookie that outlives the session.
+"""Device cookies: signed cookies that outlive the session, for browsers that have logged in before.
 
-Strangers who try passwords use up the attempts for an account. The person still gets in with a
-browser that has logged in before: it has attempts of its own. The protocol is OWASP's "device
-cookies" (Slow Down Online Guessing Attacks with Device Cookies).
+Strangers who guess passwords use up an account's attempts. Its owner can still log in with a known
+browser, which has attempts of its own. The protocol is OWASP's (Slow Down Online Guessing Attacks
+with Device Cookies).
 """
 
 import hashlib
@@ -19,18 +19,18 @@ AGE_S = 365 * 86_400
 
 
 def account_key(email: str) -> str:
-    """What attempts for an account are counted by. Any text is an account, also one that nobody
-    has: who asks learns nothing."""
+    """The key by which attempts for an account are counted. Any text has one, also if there is no
+    such account, so that a stranger learns nothing."""
     text = email.strip().lower()[:254]
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class Devices:
-    """Gives out device cookies, and reads them.
+    """Sets and reads device cookies.
 
     Parameters:
-      secret: signs them. All web processes need the same.
-      web: says which proxies tell the scheme.
+      secret: signs them. All web processes need the same one.
+      web: names the proxies that tell the scheme.
     """
 
     def __init__(self, secret: str, web: Web) -> None:
@@ -38,7 +38,7 @@ class Devices:
         self._web = web
 
     def remember(self, req: Request, resp: Response, email: str) -> None:
-        """Let the browser be known for an account from now on."""
+        """Set the device cookie of a browser that has logged in to an account."""
         value = self._signer.dumps([account_key(email), secrets.token_hex(8)])
         resp.set_cookie(
             COOKIE,
@@ -51,7 +51,7 @@ class Devices:
         )
 
     def known(self, req: Request, email: str) -> str | None:
-        """The name of the browser, if it has logged in to this account before."""
+        """The name of the browser if it has logged in to this account before, else None."""
         for text in (req.get_cookie_values(COOKIE) or [])[:1]:
             try:
                 account, name = self._signer.loads(text, max_age=AGE_S)

@@ -1,9 +1,9 @@
-"""A few threads for work that may take long, and the requests that wait for one.
+"""A few threads for work that may take long, shared fairly by the clients that wait for them.
 
-Somebody who sends forty such requests has two threads at most of four, and a newcomer's request is
-next. When all places are taken, the one who has most of them gives up the last, as in a fair
-queueing router that drops from the longest queue (RFC 7567, section 2.1). `context.py` has one for
-fetching and one for checking.
+A client that sends forty such requests gets at most two of four threads, and a newcomer's request
+is next. When all places are taken, the client with the most of them loses its last one, as a fair
+queueing router drops from the longest queue (RFC 7567, 2.1). `context` has one queue for fetching
+and one for checking.
 """
 
 import asyncio
@@ -18,14 +18,13 @@ class TooBusy(Exception):
 
 
 class FairQueue:
-    """Threads of which there are few, and those that wait for them. All calls come from one event
-    loop.
+    """Threads, and the requests that wait for them. All calls come from one event loop.
 
     Parameters:
       threads: how many there are.
-      most: how many requests may be here at once, with those that wait.
-      name: what the threads are called.
-      each: how many threads one client has at most; by default half of them.
+      most: how many requests may run or wait at once.
+      name: the prefix of the threads' names.
+      each: how many threads one client gets at most; by default half of them.
     """
 
     def __init__(self, threads: int, most: int, name: str, each: int | None = None) -> None:
@@ -33,23 +32,23 @@ class FairQueue:
         self._free, self._most = threads, most
         self._each = max(1, threads // 2) if each is None else each
         self._running: Counter[str] = Counter()
-        #: Those that wait, by client, in the order in which they came; and the clients in the order
-        #: in which they came or had their last turn.
+        #: The waiting requests by client, in the order of their arrival. The clients are in the
+        #: order of their arrival or last turn.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
     async def place(
         self, refusal: str, whose: str, wait_s: float
     ) -> AsyncIterator[ThreadPoolExecutor]:
-        """Wait until it is this request's turn, and have a thread for as long as the block lasts.
+        """Wait for this request's turn, then hold a thread for as long as the block lasts.
 
         Parameters:
-          refusal: what to tell a client that gets no place, in a sentence.
+          refusal: a sentence for a client that gets no place.
           whose: the client.
           wait_s: how long to wait (seconds).
 
         Raises:
-          TooBusy: that takes too long, or all places are taken.
+          TooBusy: the turn did not come in time, or all places are taken.
         """
         if self._running.total() + self._count() >= self._most:
             self._make_room(whose, refusal)
@@ -70,7 +69,7 @@ class FairQueue:
         return sum(map(len, self._waiting.values()))
 
     def _make_room(self, whose: str, refusal: str) -> None:
-        """Send the last request of the client who has most of them away, in favour of one who has
+        """Refuse the last request of the client that has the most, in favour of one that has
         fewer."""
         greediest = max(self._waiting, key=self._had_by, default=whose)
         if self._had_by(greediest) <= self._had_by(whose) + 1:
@@ -83,7 +82,7 @@ class FairQueue:
         return self._running[whose] + len(self._waiting.get(whose, ()))
 
     def _next(self) -> None:
-        """Give free threads to those who have fewest, in turn."""
+        """Give free threads to the clients that have the fewest, in turn."""
         while self._free:
             able = [whose for whose in self._waiting if self._running[whose] < self._each]
             if not able:

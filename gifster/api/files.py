@@ -1,7 +1,7 @@
 """Files by their path: `/media` from the store's folder, `/static` from the package.
 
-A file is served if its path is one that a storage key may be, no symbolic link is on the way to it,
-and it is a regular file. Reading has threads of its own, and takes one piece at a time: neither a
+A file is served if its path could be a storage key, no symbolic link is on the way to it, and it is
+a regular file. Reading has threads of its own, and takes one piece at a time, so that neither a
 slow disk nor a slow client holds up other requests.
 """
 
@@ -25,14 +25,14 @@ from gifster.uploads.storage.base import StorageUnavailable, is_key
 
 Read = Callable[..., Awaitable[Any]]
 
-#: A content of at most so many bytes is sent at once, a longer one in pieces. The server has about
-#: four of them in memory for a client that is slow to take them.
+#: Up to so many bytes are sent at once, more in pieces. For a slow client the server keeps about
+#: four pieces in memory.
 WHOLE_BYTES, PIECE_BYTES = 64 * 1024, 32 * 1024
 METHODS = "GET, HEAD, OPTIONS"
 UNKNOWN = "application/octet-stream"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
+#: Without O_NONBLOCK, opening a FIFO waits for a writer.
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 #: The path leads nowhere, or to a link, a socket or a device.
 _NOT_FOUND = {
@@ -42,15 +42,15 @@ _NOT_FOUND = {
 
 
 class Files:
-    """A sink: answers all paths with one prefix.
+    """A sink that answers all paths with one prefix.
 
     Parameters:
-      prefix: of the paths, `/media/`.
-      folder: where the files are. It may be a symbolic link itself.
-      read: awaits a blocking function's result in a thread.
+      prefix: the paths', such as `/media/`.
+      folder: where the files are. It may itself be a symbolic link.
+      read: awaits the result of a blocking function in a thread.
       follow_links: whether symbolic links below the folder are followed.
-      types: what the content types begin with that are served as such. The others become
-        `application/octet-stream`. Empty: all are served as such.
+      types: the beginnings of the content types that stay. Other types become
+        `application/octet-stream`. Empty: all types stay.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Files:
         await self._read(self._answer, req, resp, key)
 
     def _answer(self, req: Request, resp: Response, key: str) -> None:
-        """All that is to be done before the first piece is sent, in one trip to a thread."""
+        """Everything before the first piece, in one trip to a thread."""
         file = _open(self._folder, key, self._follow_links)
         try:
             size, first = self._head(req, resp, key, os.fstat(file.fileno()))
@@ -99,7 +99,11 @@ class Files:
         validators = Validators(f'"{found.st_mtime_ns:x}-{found.st_size:x}"', modified)
         status, size, first = validators.status_for(req), found.st_size, 0
         if status == 412:
-            raise Problem(412, "precondition_failed", "The file is not the one that you mean.")
+            raise Problem(
+                412,
+                "precondition_failed",
+                "The file has changed: If-Match or If-Unmodified-Since names another one.",
+            )
         if status == 200 and (part := validators.range_for(req, size)):
             first, last = part
             status, resp.content_range = 206, (first, last, size)
@@ -118,10 +122,10 @@ class Files:
 
 
 def _open(folder: Path, key: str, follow_links: bool) -> FileIO:
-    """Open a regular file below a folder, segment by segment: nobody can swap a link in between.
+    """Open a regular file below a folder, segment by segment, so that nobody can swap in a link.
 
     Raises:
-      HTTPNotFound: there is none.
+      HTTPNotFound: there is no such file.
       StorageUnavailable: it cannot be opened.
     """
     *folders, name = key.split("/")
@@ -147,10 +151,10 @@ def _open(folder: Path, key: str, follow_links: bool) -> FileIO:
 
 
 class _Stream(AsyncIterator[bytes]):
-    """The content of an answer, piece by piece, until the client has it or has gone.
+    """The content of an answer, piece by piece, until the client has all of it or has gone.
 
-    The server silently drops what is sent to a client that has gone (ASGI 2.3). Without a look at
-    the connection, the whole file would be read for a client that asked and left.
+    The server silently drops pieces for a client that has gone (ASGI 2.3). Without a look at the
+    connection, the whole file would be read for a client that left at once.
     """
 
     def __init__(
@@ -180,6 +184,6 @@ class _Stream(AsyncIterator[bytes]):
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Returns when the client has gone. A body, which nobody asked for, is thrown away."""
+    """Returns when the client has gone. The request's body is thrown away."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,9 +1,9 @@
-"""Whose request it is, and what scheme the client used, also behind proxies.
+"""The client's address, and the scheme that it used, also behind proxies.
 
 A header counts only if the request comes from one of `web.trusted_proxies`, and only the header
-that the settings name: a proxy overwrites or extends that one, and passes on whatever else a client
-has sent. Falcon's `access_route`, `remote_addr` and `forwarded_*` believe every client: nothing in
-Gifster uses them.
+that the settings name: the proxy overwrites or extends that one, and passes on any other as the
+client sent it. Falcon's `access_route`, `remote_addr` and `forwarded_*` believe every client, so
+Gifster does not use them.
 """
 
 import re
@@ -14,15 +14,15 @@ from falcon.asgi import Request
 
 from gifster.app.settings import Web
 
-#: Of a header, only so much of the end is read (characters). Our own proxies write there.
+#: How much of a header is read, from its end, where our own proxies write (characters).
 MOST = 1_024
-#: What a client is called of which nothing is known.
+#: The address of a client whose connection has none.
 UNKNOWN = "unknown"
 
 Address = IPv4Address | IPv6Address
 
 # RFC 7239, 4. A value without quotes may also have the colons and brackets of addresses, which many
-# proxies do not quote. No part can match in two ways, so that garbage costs no time.
+# proxies do not quote. No part can match in two ways, so garbage costs no time.
 _PAIR = r"""[\w!#$%&'*+.^`|~-]++=(?:[^\s",;=\\]++|"(?:[^"\\]|\\.)*+")[ \t]*+"""
 _ELEMENT = re.compile(rf"[ \t]*+(?:{_PAIR})?+(?:;[ \t]*+(?:{_PAIR})?+)*+", re.ASCII)
 _NAMED = re.compile(
@@ -33,10 +33,10 @@ _NAMED = re.compile(
 def client_address(req: Request, web: Web) -> str:
     """The IP address of the client.
 
-    It is that of the connection, unless this belongs to a trusted proxy. Then it is the nearest
-    address of `web.client_address_header` that belongs to no trusted proxy. If a proxy names no
-    address (`unknown`, an obfuscated identifier, garbage), its own address is returned: RFC 7239
-    lets an identifier be a new one for each request, which would be a way around the limits.
+    It is the connection's, unless that belongs to a trusted proxy. Then it is the nearest address
+    in `web.client_address_header` that belongs to no trusted proxy. If a proxy names no address
+    (`unknown`, an obfuscated identifier, garbage), the proxy's own address is returned: RFC 7239
+    allows a new identifier for each request, which would be a way around the limits.
 
     Returns:
       the address; `unknown` if the connection has none.
@@ -46,8 +46,8 @@ def client_address(req: Request, web: Web) -> str:
 
 
 def client_network(address: str) -> str:
-    """What a client is counted by: its IPv4 address, or the /64 network of its IPv6 address, since
-    one person has all of that."""
+    """The key by which a client is counted: its IPv4 address, or the /64 network of its IPv6
+    address, which belongs to one customer."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -58,19 +58,19 @@ def client_network(address: str) -> str:
 
 
 def scheme(req: Request, web: Web) -> str:
-    """The scheme that the client used: `http` or `https`. A trusted proxy says so in
+    """The scheme that the client used, `http` or `https`. A trusted proxy tells it in
     `web.client_scheme_header`."""
     said = _said(req, web, web.client_scheme_header, "proto").lower()
     return said if said in ("http", "https") else str(req.scheme)
 
 
 def is_https(req: Request, web: Web) -> bool:
-    """Whether cookies can be `Secure`: the client used https, or people do by `web.public_url`."""
+    """Whether cookies can be `Secure`: the client used https, or `web.public_url` has it."""
     return "https" in (scheme(req, web), web.public_url.partition(":")[0])
 
 
 def _client(req: Request, web: Web) -> tuple[Address | None, int]:
-    """The address, and through how many trusted proxies the request has come."""
+    """The client's address, and the number of trusted proxies that the request came through."""
     peer = (req.scope.get("client") or ("",))[0]
     address = _parsed(str(peer))
     if address is None or not _is_trusted(address, web):
@@ -91,16 +91,16 @@ def _is_trusted(address: Address, web: Web) -> bool:
 
 
 def _said(req: Request, web: Web, header: str, parameter: str) -> str:
-    """What the proxy that met the client says; empty where none does. A proxy further in that
-    overwrites the header leaves one value, which counts."""
+    """The value from the proxy that met the client, or an empty text. If a proxy further in has
+    overwritten the header, its one value counts."""
     _, proxies = _client(req, web)
     values = list(_values(req, header, parameter)) if proxies else []
     return values[min(proxies, len(values)) - 1] if values else ""
 
 
 def _values(req: Request, header: str, parameter: str) -> Iterator[str]:
-    """The values of a header, the nearest proxy's first. Of `Forwarded` those of a parameter, which
-    are empty where an element lacks it."""
+    """The values of a header, the nearest proxy's first. For `Forwarded`, the values of a
+    parameter, empty where an element lacks it."""
     text = (req.get_header(header) or "")[-MOST:]
     if header.lower() == "forwarded":
         for element in _elements(text):
@@ -110,8 +110,8 @@ def _values(req: Request, header: str, parameter: str) -> Iterator[str]:
 
 
 def _elements(text: str) -> Iterator[dict[str, str]]:
-    """The elements of a `Forwarded`, the last one first. Read from the end, a quote that a client
-    has opened does not swallow what a proxy has added."""
+    """The elements of a `Forwarded`, the last one first. As they are read from the end, a quote
+    that a client has opened does not swallow elements that a proxy has added."""
     comma = end = len(text)
     while comma >= 0:
         comma = text.rfind(",", 0, comma)

@@ -24,7 +24,7 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif, json_body, query
-from gifster.app import library, near_duplicates, texts
+from gifster.app import library, lists, near_duplicates, texts
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
 from gifster.uploads.remote import fetch
@@ -91,7 +91,7 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
 
 def gifs_json(gifs: Sequence[Gif]) -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, and one for their duplicates."""
-    tags, older = library.tags_of(gifs), near_duplicates.oldest_copies(gifs)
+    tags, older = lists.tags_of(gifs), near_duplicates.oldest_copies(gifs)
     return [gif_json(gif, tags[gif.id], older.get(gif.id)) for gif in gifs]
 
 
@@ -101,7 +101,7 @@ def whole_json(gif: Gif, tags: list[str] | None = None) -> schemas.WholeGif:
     Parameters:
       tags: those of the GIF, if they are known already.
     """
-    known = library.tags_of([gif])[gif.id] if tags is None else tags
+    known = lists.tags_of([gif])[gif.id] if tags is None else tags
     older = near_duplicates.oldest_copies([gif]).get(gif.id)
     similar = [other.id for other in near_duplicates.near_duplicates_of(gif)]
     return {**gif_json(gif, known, older), "similar": similar}
@@ -117,7 +117,7 @@ class Gifs:
         asked = query(req, GifQuery)
 
         def work() -> schemas.GifList:
-            gifs, following = library.list_gifs(**asked.model_dump())
+            gifs, following = lists.list_gifs(**asked.model_dump())
             return {"items": gifs_json(gifs), "next": following}
 
         resp.media = await self.context.run(work)

@@ -9,16 +9,16 @@ from gifster.api.context import Context
 
 
 class Health:
-    """For whoever restarts a process that hangs."""
+    """For supervisors, which restart a process that hangs."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"status": "ok"}
 
 
 class Readiness:
-    """For whoever sends traffic: 503 if the database does not answer, is not migrated, or takes no
-    write. A broker that is away does not make us unready: uploads are still accepted, and their
-    jobs wait in the outbox."""
+    """For load balancers: 503 if the database does not answer, is not migrated, or takes no write.
+    A process without a broker is ready: it still accepts uploads, and their jobs wait in the
+    outbox."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

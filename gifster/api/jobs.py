@@ -12,7 +12,7 @@ from gifster.app.library import NotFound
 
 
 class AdminResource:
-    """What these resources share."""
+    """The base of these resources."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -31,7 +31,8 @@ class Jobs(AdminResource):
 
 
 class OneJob(AdminResource):
-    """`GET` a job; `DELETE` a dead one; `POST …/retry` one that is dead or waits for later."""
+    """`GET` a job; `DELETE` a dead one; `POST …/retry` one that is dead or waits for a later
+    time."""
 
     async def on_get(self, req: Request, resp: Response, job_id: str) -> None:
         await require_admin(self.context, req)
@@ -95,7 +96,7 @@ class OneWorker(AdminResource):
 
 
 class Stats(AdminResource):
-    """`GET` what was done, by `span`, and what recurs."""
+    """`GET` the stats, with a history of `span`, and the recurring jobs."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)

@@ -1,5 +1,5 @@
-"""`/jobs`, for admins: queues, workers, what runs, what waits for later, what was given up, and how
-much was done. Plain forms and plain HTML; with JavaScript the page follows by itself."""
+"""`/jobs`, for admins: queues, workers, jobs by state, recurring jobs and statistics. Plain forms
+and plain HTML; with JavaScript the page updates itself."""
 
 import json
 import time
@@ -19,9 +19,9 @@ from gifster.api.requests import url_form
 from gifster.app import jobs_admin
 from gifster.jobs import Span, State
 
-#: How many jobs of a state the page shows, and the page of that state.
+#: How many jobs of a state `/jobs` shows, and the page of that state.
 FEW, MANY = 10, 50
-#: Of the graph, in pixels of its own.
+#: The graph's size, in pixels of its own.
 WIDTH, HEIGHT = 720, 120
 FORMATS = {"hour": "%H:%M", "day": "%H:00", "month": "%d %b"}
 
@@ -36,7 +36,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of the graph: its place, and how high its two parts are (pixels of the graph)."""
+    """A bar of the graph: its place, and the heights of its two parts (pixels of the graph)."""
 
     x: float
     width: float
@@ -47,7 +47,7 @@ class Bar:
 
 
 class JobsPage(Page):
-    """`GET` the page, or `?state=…` all jobs of a state; `POST` what one of its buttons says."""
+    """`GET` the page, or with `?state=…` all jobs of a state; `POST` the action of a button."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
@@ -91,7 +91,7 @@ class JobsPage(Page):
             moment=jobs_admin.moment,
             ago=ago,
             dumps=lambda value: json.dumps(value, ensure_ascii=False),
-            said=DONE.get(done, "") if done else "",
+            notice=DONE.get(done, "") if done else "",
             **values,
         )
 
@@ -125,14 +125,14 @@ DONE = {
     "retry_all": "All dead jobs were sent to the workers.",
     "delete_all": "All dead jobs were deleted.",
     "pause": "The queue is paused: its jobs wait.",
-    "resume": "The queue's jobs are done again.",
-    "quiet": "The worker finishes what it has, and takes no new jobs.",
+    "resume": "The queue is running again.",
+    "quiet": "The worker finishes its jobs, and takes no new ones.",
     "wake": "The worker takes jobs again.",
 }
 
 
 def ago(seconds: float) -> str:
-    """A length of time for people: `8 s`, `4 min`, `3 h`, `2 d`."""
+    """A duration for people: `8 s`, `4 min`, `3 h`, `2 d`."""
     for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length * 2:
             return f"{seconds / length:.0f} {unit}"

@@ -1,9 +1,8 @@
 """Rate limits, by address and by user or account.
 
-Addresses, users, accounts and browsers have separate keys, so that an account that is called like
-an address is not counted as one. The counters are in Redis, where all web processes share them.
-While it is away, or where the broker is another, each process counts for itself: an upload does not
-wait for a broker.
+Addresses, users, accounts and browsers have separate keys, so that an account named like an address
+is not counted as one. The counters are in Redis, where all web processes share them. Without Redis
+each process counts for itself, so that no upload waits for a broker.
 """
 
 import math
@@ -22,17 +21,17 @@ from gifster.api.forwarded import client_address, client_network
 from gifster.app.models import User
 from gifster.app.settings import NAMESPACE, Settings
 
-#: What Redis has to answer, and how long it is left alone when it did not (seconds).
+#: How soon Redis must answer, and how long it is left alone when it did not (seconds).
 ANSWER_S = 0.5
 AWAY_S = 10.0
 
 Limiter = SlidingWindowCounterRateLimiter
-#: A limit, and the parts of the key that is counted.
+#: A limit, and the parts of the key that it counts.
 Count = tuple[RateLimitItem, *tuple[str, ...]]
 
 
 class RateLimited(Exception):
-    """That was too often. `wait_s`: when to come again (seconds)."""
+    """Too many requests. `wait_s`: when to try again (seconds)."""
 
     def __init__(self, what: str, wait_s: int) -> None:
         wait = f"{wait_s} seconds" if wait_s < 120 else f"{math.ceil(wait_s / 60)} minutes"
@@ -45,7 +44,7 @@ class RateLimits:
 
     Parameters:
       settings: the application's.
-      broker_url: the broker; if it is a Redis, the counters are kept there.
+      broker_url: the broker. If it is Redis, the counters are kept there.
     """
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
@@ -63,8 +62,8 @@ class RateLimits:
         self._away_until = 0.0
 
     def address(self, req: Request) -> str:
-        """What a request is counted by: the IPv4 address of its client, or the /64 network of its
-        IPv6 address. Does not block."""
+        """The key by which a request is counted: the IPv4 address of its client, or the /64 network
+        of its IPv6 address. Does not block."""
         return client_network(client_address(req, self._web))
 
     def sign_up(self, req: Request) -> None:
@@ -80,7 +79,7 @@ class RateLimits:
 
         Parameters:
           device: the browser, if it has logged in to the account before (`devices`). It has
-            attempts of its own, and only then shares those of everybody.
+            attempts of its own, and shares everybody's once those are used up.
 
         Raises:
           RateLimited: too many from this address, for this account from this address, or for this
@@ -97,8 +96,8 @@ class RateLimits:
         )
 
     def logged_in(self, req: Request, email: str, device: str | None = None) -> None:
-        """Forget the attempts for an account by this browser, or from this address, as the last one
-        was good. Those of others, and those for other accounts, stay counted."""
+        """Forget the attempts for an account by this browser or from this address, after one that
+        succeeded. The attempts of others, and for other accounts, stay counted."""
         account = f"account:{account_key(email)}"
         self._clear(self._log_in_account, "log_in", account, self._here(req))
         if device is not None:

@@ -1,8 +1,8 @@
-"""Live pages: a page says which GIFs it shows, and in what state; `POST /cards` answers with those
-that are no longer so. `GET /events?gif=…&gif=…` tells programs the same (server-sent events).
+"""Live pages: a page sends the GIFs that it shows, and their states; `POST /cards` answers with the
+GIFs whose state has changed. `GET /events?gif=…&gif=…` is an event stream (SSE) for programs.
 
-One look at the database each half second serves all that wait in this process, and there is none
-while nobody does. How many may wait is limited (`places`).
+One query each half second serves all waiting requests of this process; while no request waits there
+is no query. The number of waiting requests is limited (`places`).
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from gifster.api.gifs import gifs_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.requests import json_object
-from gifster.app import library
+from gifster.app import lists
 from gifster.app.faults import is_database_error
 
 logger = logging.getLogger("gifster.api")
 
 INTERVAL_S = 0.5
 PING_S = 15
-#: A stream ends by then; the browser opens a new one by itself if it still waits for something.
+#: How long a stream lasts. A browser that still waits opens a new one by itself.
 LIFETIME_S = 300
-#: How many GIFs a request may name, and how long one for cards may wait for a change.
+#: How many GIFs a request may name, and how long a request for cards may wait for a change.
 MAX_GIFS = 100
 MAX_HOLD_S = 20
 #: Databases limit the parameters of a query (PostgreSQL 65,535; SQLite 32,766, if not told more).
 AT_ONCE = 500
-#: When a stream that found no place may come again, and a page that did may ask again (seconds).
+#: When a stream or a page that found no place may try again (seconds).
 STREAM_AGAIN_S, PAGE_AGAIN_S = 30, 5
 ID = re.compile(r"[\w-]{1,40}", re.ASCII)
 
@@ -46,17 +46,17 @@ Known = tuple[str | None, str | None]
 
 
 def known(gif_ids: Sequence[str]) -> dict[str, Known]:
-    """What is known of any number of GIFs, each of which may be gone, or have an impossible id."""
+    """The states of any number of GIFs. Each may be gone, or have an impossible id."""
     found: dict[str, Known] = dict.fromkeys(gif_ids, (None, None))
-    # PostgreSQL refuses a query with a zero byte, and nobody else's answer may depend on that.
+    # PostgreSQL refuses a query with a NUL, which must not spoil the answers to other requests.
     possible = [gif_id for gif_id in found if ID.fullmatch(gif_id)]
     for some in peewee.chunked(possible, AT_ONCE):
-        found |= library.states(list(some))
+        found |= lists.states(list(some))
     return found
 
 
 class Watch:
-    """The looks at the database that all requests of this process share."""
+    """The queries that all waiting requests of this process share."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -71,9 +71,9 @@ class Watch:
     async def process_startup(
         self, scope: Mapping[str, object], event: Mapping[str, object]
     ) -> None:
-        """End all waiting on SIGTERM: the server waits for open requests, and streams never end.
+        """End all waiting on SIGTERM, since the server waits for open requests.
 
-        The server has set the loop's own handler, which a Python handler leaves at work.
+        The server has set a handler of the event loop, which a Python handler leaves in place.
         """
         signal.signal(signal.SIGTERM, self._stop)
 
@@ -82,7 +82,7 @@ class Watch:
 
     @contextmanager
     def over(self, gif_ids: Sequence[str]) -> Iterator[None]:
-        """Have each look take in these GIFs."""
+        """Include these GIFs in each query."""
         self._waiting.append(gif_ids)
         try:
             yield
@@ -90,8 +90,7 @@ class Watch:
             self._waiting.remove(gif_ids)
 
     async def look(self) -> dict[str, Known]:
-        """What the next look finds, of the GIFs that it takes in; nothing if it fails, or takes
-        more than `PING_S` seconds."""
+        """The result of the next query; empty if it fails, or takes more than `PING_S` seconds."""
         if self._task is None:
             self._task = asyncio.create_task(self._look())
         try:
@@ -120,13 +119,13 @@ class Watch:
 
 
 class Cards:
-    """`POST {"shown": {id: [state, image]}, "wait_s": …}`, what a page shows: the answer has the
-    cards of the GIFs that differ, `{"cards": {id: HTML}}`, null for those that are gone.
+    """`POST {"shown": {id: [state, image]}, "wait_s": …}` with the GIFs that a page shows. The
+    answer has the cards of the GIFs that differ, `{"cards": {id: HTML}}`, null for GIFs that are
+    gone.
 
-    If none differs, the answer waits up to so many seconds until one does. Where too many requests
-    wait already, it comes at once, and its `Retry-After` says when to ask again (seconds). The
-    image is its SHA-256. The page that asks this again and again misses nothing, whatever became of
-    an answer.
+    The image is its SHA-256. If no GIF differs, the answer waits up to `wait_s` seconds until one
+    does. While too many requests wait already, it comes at once, and its `Retry-After` says when to
+    ask again (seconds). A page that asks again and again misses nothing, even if an answer is lost.
     """
 
     def __init__(self, context: Context, watch: Watch) -> None:
@@ -151,7 +150,7 @@ class Cards:
         resp.media = {"cards": await self.context.run(self._cards, changed)}
 
     async def _changed_now(self, shown: dict[str, Known]) -> list[str]:
-        """A look of its own: those that do not wait would make the one for all others larger."""
+        """With a query of its own: requests that do not wait would enlarge the shared one."""
         try:
             found = await self.context.run(known, list(shown))
         except peewee.PeeweeException as error:
@@ -167,14 +166,14 @@ class Cards:
                 if not found:
                     raise _unavailable()
                 if not found.keys() >= shown.keys():
-                    continue  # that look had begun before
+                    continue  # that query had begun before
                 changed = [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
                 if changed or self.watch.stopping or time.monotonic() >= until:
                     return changed
 
     def _cards(self, gif_ids: list[str]) -> dict[str, str | None]:
         card = self.context.templates.get_template("card.html")
-        gifs = gifs_json(library.get_gifs(gif_ids))
+        gifs = gifs_json(lists.get_gifs(gif_ids))
         return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
 
 
@@ -183,7 +182,8 @@ def _unavailable() -> Problem:
 
 
 def _shown(document: dict[str, object]) -> tuple[dict[str, Known], float]:
-    """What a page shows, with None for what is empty, and how long it would wait (seconds)."""
+    """The GIFs that a page shows, with None for empty texts, and how long it would wait
+    (seconds)."""
     shown, wait_s = document.get("shown"), document.get("wait_s", 0)
     if not isinstance(shown, dict) or not 1 <= len(shown) <= MAX_GIFS:
         raise Problem(422, "field_invalid", f"shown must name 1 to {MAX_GIFS} GIFs.")
@@ -203,10 +203,10 @@ def _is_pair(value: object) -> bool:
 
 
 class Events:
-    """`GET` a stream of `{"id": …, "state": …, "image": …}`, first the present states, then each
-    change. The state is null for a GIF that is gone; the image is its SHA-256, null before it is
-    stored. Where too many requests wait already it is a 429, and `Retry-After` says when to come
-    again (seconds)."""
+    """`GET` an event stream of `{"id": …, "state": …, "image": …}`: first the present states, then
+    each change. The state is null for a GIF that is gone; the image is its SHA-256, null until it
+    is stored. While too many requests wait already, the answer is 429, and `Retry-After` says when
+    to try again (seconds)."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -223,7 +223,7 @@ class Events:
         resp.content_type = "text/event-stream"  # for HEAD; Falcon sends it with the stream itself
         resp.set_header("X-Accel-Buffering", "no")
         resp.sse = stream = self._stream(ids, place, req.scope)
-        weakref.finalize(stream, place.leave)  # one that is never begun comes to no `finally`
+        weakref.finalize(stream, place.leave)  # a stream that never begins has no `finally`
 
     async def _stream(
         self, ids: list[str], place: Place, scope: Message

@@ -1,8 +1,8 @@
 """`/metrics`, for Prometheus.
 
-GIFs, jobs, queues, workers and what the last sweep found come from the database: they are the same
-whichever web process answers, on whichever machine. Requests are counted by the processes of one
-web server, in files that all of them have open (`prometheus_client`'s multi-process mode).
+GIFs, jobs, queues, workers and the last sweep's findings come from the database, so that every web
+process on every machine gives the same answer. Requests are counted by the processes of one web
+server, in files that they share (`prometheus_client`'s multi-process mode).
 """
 
 import os
@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from gifster import jobs
 from gifster.api.context import Context
-from gifster.app import library
+from gifster.app import library, lists
 from gifster.app.settings import COUNTED_IN
 from gifster.jobs import State
 
@@ -40,7 +40,7 @@ _seconds = Histogram(
 
 
 class RequestMetrics:
-    """Counts requests, and how long their answers took, by route."""
+    """Counts requests, and measures how long their answers take, by route."""
 
     async def process_request(self, req: Request, resp: Response) -> None:
         req.context.began = time.perf_counter()
@@ -55,7 +55,7 @@ class RequestMetrics:
 
 
 def count_refused(method: str, status: int) -> None:
-    """Count a request that no route has seen, as its head was too long."""
+    """Count a request that reached no route, because its head was too long."""
     _requests.labels(_method(method), "other", str(status)).inc()
 
 
@@ -94,7 +94,7 @@ class _Database(Collector):
 
 def _gifs() -> Iterator[Metric]:
     gifs = GaugeMetricFamily("gifster_gifs", "GIFs, by state.", labels=["state"])
-    for state, count in library.count_by_state().items():
+    for state, count in lists.count_by_state().items():
         gifs.add_metric([state], count)
     yield gifs
 

@@ -18,7 +18,7 @@ from gifster.app.settings import Storage, Web
 from gifster.uploads.text import has_controls, is_text
 
 STATIC = "/static"
-#: Probes call by whatever address they know, and learn only whether the process works.
+#: Probes use whatever address they know, and learn only whether the process works.
 PROBES = {"/healthz", "/readyz"}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
@@ -27,15 +27,15 @@ PAGE_POLICY = (
     "style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-#: Whatever somebody managed to upload: it is shown as what it is, and nothing in it runs.
+#: Whatever somebody managed to upload, nothing in it runs.
 MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
 class Headers:
-    """Security and caching headers.
+    """Sets security and caching headers.
 
     Parameters:
-      store: where images are, if not here.
+      store: where images may come from.
     """
 
     def __init__(self, store: Storage) -> None:
@@ -51,21 +51,21 @@ class Headers:
             resp.set_header("Content-Security-Policy", MEDIA_POLICY)
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             if succeeded:
-                # A key names one content for ever: a new image gets new keys.
+                # The content of a key never changes: a new image gets new keys.
                 resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
         else:
             resp.set_header("Content-Security-Policy", self._page_policy)
             resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
             resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
             resp.set_header("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-            # Static files are asked for again each time (304), so that no page of a new release
-            # runs the script of the old one.
+            # Browsers revalidate static files each time (304), so that no page of a new release
+            # runs an old script.
             static = req.path.startswith(STATIC + "/")
             resp.set_header("Cache-Control", "no-cache" if static else "no-store")
 
 
 def _origins(store: Storage) -> list[str]:
-    """Where else than here a browser fetches images from."""
+    """The other origins from which browsers fetch images."""
     endpoint_url = store.endpoint_url
     if store.addressing == "virtual":
         endpoint_url = endpoint_url.replace("://", f"://{store.bucket}.")
@@ -78,7 +78,7 @@ def _origins(store: Storage) -> list[str]:
 
 
 class FixedFiles:
-    """Falcon's static routes answer any method; files are only read."""
+    """Refuses methods that change something for files, whose sinks answer any method."""
 
     async def process_request(self, req: Request, resp: Response) -> None:
         fixed = req.path.startswith((MEDIA + "/", STATIC + "/"))
@@ -87,17 +87,17 @@ class FixedFiles:
 
 
 class Hosts:
-    """Answers requests for our own hosts only.
+    """Refuses requests for hosts that are not ours.
 
     Parameters:
-      web: says which those are.
+      web: names ours.
     """
 
     def __init__(self, web: Web) -> None:
         self._rules, self._web = HostRules(web.public_url, web.hosts), web
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Refuse a request for a host that is not ours.
+        """Check the Host of a request.
 
         Raises:
           Problem: 400 for a Host that is missing, malformed or sent twice (RFC 9112, 3.2); 421 for
@@ -106,11 +106,11 @@ class Hosts:
         if req.path in PROBES:
             return
         sent = [value for name, value in req.scope["headers"] if name == b"host"]
-        # granian has an empty one where none was sent.
+        # granian gives an empty Host for a missing one.
         if not any(sent) and req.scope.get("http_version") == "1.0":
             return  # HTTP/1.0 has no Host, and no browser speaks it
         if len(sent) != 1 or not sent[0]:
-            raise Problem(400, "host_invalid", "Send the host that you want, in one Host header.")
+            raise Problem(400, "host_invalid", "Send exactly one Host header.")
         try:
             host, _ = parse_host(sent[0].decode("latin1"))
         except ValueError as error:
@@ -120,17 +120,17 @@ class Hosts:
             raise Problem(
                 421,
                 "host_not_allowed",
-                f"Gifster does not answer for the host {host!r}. If that is yours, set "
+                f"Gifster does not answer for the host {host!r}. If it is yours, set "
                 "web.public_url to the address that people use "
                 f"(such as GIFSTER_WEB__PUBLIC_URL={used}), or add the host to web.hosts.",
             )
 
 
 class SameOrigin:
-    """Refuses what a page of another site makes a browser send, with our cookie on it.
+    """Refuses changes that a page of another site makes a browser send, with our cookie.
 
-    Browsers say where a request comes from: by `Sec-Fetch-Site` (Fetch Metadata) under https and on
-    localhost, and by `Origin` everywhere. Programs say nothing, and carry no cookie. So forms need
+    Browsers tell where a request comes from: by `Sec-Fetch-Site` (Fetch Metadata) with https and on
+    localhost, and by `Origin` everywhere. Programs tell nothing, and have no cookie. So forms need
     no token.
 
     Parameters:
@@ -141,7 +141,7 @@ class SameOrigin:
         self._public = parse_origin(web.public_url) if web.public_url else None
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Refuse a request that changes something and comes from a page of another site.
+        """Check where a request comes from, unless it only reads.
 
         Raises:
           Problem: 403, `cross_site`.
@@ -160,7 +160,7 @@ class SameOrigin:
         except ValueError:
             near = False
         if self._public is None or not near:
-            return "A page of another site sent this."
+            return "A page of another site sent this request."
         scheme, host, port = self._public
         public = f"{scheme}://{host}" + (f":{port}" if port != PORTS[scheme] else "")
         return (
@@ -181,7 +181,7 @@ class SameOrigin:
 
 
 class WellFormed:
-    """Refuses queries whose texts are none, and finds nothing under paths that cannot be."""
+    """Refuses queries with malformed texts, and answers malformed paths with 404."""
 
     async def process_request(self, req: Request, resp: Response) -> None:
         for name, values in req.params.items():

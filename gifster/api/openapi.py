@@ -1,7 +1,7 @@
-"""`/openapi.json`: the HTTP API in OpenAPI 3.1. The paths are here; what goes in and out is made of
-`requests` and `schemas`.
+"""`/openapi.json`: the HTTP API in OpenAPI 3.1. The paths are here; their requests and answers are
+in `requests` and `schemas`.
 
-The tests make requests from it, and hold the answers against it.
+The tests make requests from the document, and hold the answers against it.
 """
 
 import re
@@ -38,13 +38,13 @@ PROBLEMS = {
     503: "Something that is needed is away or busy; try again.",
     507: "There is no room left.",
 }
-#: What any body may come to, any change of the database, and any request for people with accounts.
+#: The problems of any body, of any change of the database, and of any request that needs a user.
 OF_BODIES, OF_CHANGES, OF_PEOPLE = (400, 408, 413, 415, 422), (409, 507), (401, 403)
 
-#: Who may: somebody who is logged in or has a token; or also anybody, where the settings say so.
-LOGGED_IN: list[Json] = [{"token": []}]
-EDITOR: list[Json] = [*LOGGED_IN, {}]
-NOBODY: list[Json] = []
+#: Who may make a request: users; editors, who are anybody where the settings allow it; anybody.
+USER: list[Json] = [{"token": []}]
+EDITOR: list[Json] = [*USER, {}]
+ANYBODY: list[Json] = []
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Operation:
     """A method of a path.
 
     Parameters:
-      name: what generated clients call it.
+      name: the name in generated clients.
       summary: what it does, in a line.
       answer: the body of a success.
-      problems: the statuses of its errors, beside those that follow from the rest.
-      status: that of a success.
+      problems: the statuses of its errors, beside those that follow from the other parameters.
+      status: the status of a success.
       query: its parameters.
-      bodies: the bodies that it takes, by media type.
-      may: who may.
-      headers: those of a success.
+      bodies: the bodies that it accepts, by media type.
+      may: who may make the request; None where that is not asked.
+      headers: the headers of a success.
     """
 
     name: str
@@ -127,52 +127,52 @@ PATHS = {
     "/api/users": {
         "post": Operation("signUp", "Make an account; the token is shown this once",
                           schemas.NewUser, (403, 429), 201, bodies={JSON: requests.SignUp},
-                          may=NOBODY),
+                          may=ANYBODY),
     },
     "/api/tokens": {
         "get": Operation("listTokens", "One's own sessions and tokens, newest first",
-                         schemas.TokenList, may=LOGGED_IN),
+                         schemas.TokenList, may=USER),
         "post": Operation("createToken", "Make a token; its secret is shown this once "
                           "(scope admin)", schemas.NewToken, (), 201,
-                          bodies={JSON: requests.CreateToken}, may=LOGGED_IN),
+                          bodies={JSON: requests.CreateToken}, may=USER),
         "delete": Operation("logOutEverywhere", "End all one's own sessions, and revoke all tokens "
-                            "(scope admin)", schemas.Revoked, may=LOGGED_IN),
+                            "(scope admin)", schemas.Revoked, may=USER),
     },
     "/api/tokens/{token_id}": {
         "delete": Operation("revokeToken", "Revoke a token, or end a session (scope admin, or "
-                            "itself)", None, (404,), 204, may=LOGGED_IN),
+                            "itself)", None, (404,), 204, may=USER),
     },
     # For admins.
     "/api/jobs": {
         "get": Operation("listJobs", "A page of the jobs in a state, the next one first",
-                         schemas.JobList, (400,), query=requests.JobQuery, may=LOGGED_IN),
+                         schemas.JobList, (400,), query=requests.JobQuery, may=USER),
     },
     "/api/jobs/{job_id}": {
-        "get": Operation("getJob", "One job", schemas.Job, (404,), may=LOGGED_IN),
-        "delete": Operation("deleteJob", "Delete a dead job", None, (404,), 204, may=LOGGED_IN),
+        "get": Operation("getJob", "One job", schemas.Job, (404,), may=USER),
+        "delete": Operation("deleteJob", "Delete a dead job", None, (404,), 204, may=USER),
     },
     "/api/jobs/{job_id}/retry": {
         "post": Operation("retryJob", "Send a dead, failed or scheduled job to the workers now",
-                          schemas.Job, (404,), may=LOGGED_IN),
+                          schemas.Job, (404,), may=USER),
     },
     "/api/queues": {
-        "get": Operation("listQueues", "All queues", schemas.QueueList, may=LOGGED_IN),
+        "get": Operation("listQueues", "All queues", schemas.QueueList, may=USER),
     },
     "/api/queues/{queue}": {
         "patch": Operation("pauseQueue", "Pause or resume a queue", schemas.Queue, (404,),
-                           bodies={JSON: requests.PauseQueue}, may=LOGGED_IN),
+                           bodies={JSON: requests.PauseQueue}, may=USER),
     },
     "/api/workers": {
-        "get": Operation("listWorkers", "All worker processes", schemas.WorkerList, may=LOGGED_IN),
+        "get": Operation("listWorkers", "All worker processes", schemas.WorkerList, may=USER),
     },
     "/api/workers/{worker_id}": {
         "patch": Operation("quietWorker", "Have a worker take no new jobs, or take them again",
                            schemas.Worker, (404,), bodies={JSON: requests.QuietWorker},
-                           may=LOGGED_IN),
+                           may=USER),
     },
     "/api/stats": {
         "get": Operation("jobStats", "How many jobs were done, and the recurring jobs",
-                         schemas.Stats, (400,), query=requests.StatsQuery, may=LOGGED_IN),
+                         schemas.Stats, (400,), query=requests.StatsQuery, may=USER),
     },
     "/healthz": {"get": Operation("health", "Whether this process answers", schemas.Health)},
     "/readyz": {"get": Operation("readiness", "Whether it can do its work", schemas.Readiness)},
@@ -264,8 +264,8 @@ def _resolved(part: Any, named: dict[str, type]) -> Any:
 
 
 class _Schemas(GenerateJsonSchema):
-    """Answers have no fields beside those that are told. Empty defaults say nothing, nor do titles
-    that repeat a name."""
+    """Answers have no other fields. Defaults that are empty, and titles that repeat a name, are
+    left out."""
 
     def typed_dict_schema(self, schema: TypedDictSchema) -> JsonSchemaValue:
         return super().typed_dict_schema(schema) | {"additionalProperties": False}

@@ -1,5 +1,5 @@
-"""The pages: plain forms and plain HTML, which work without JavaScript. The scripts in
-`static/` add progress bars, several files at once, and cards that change by themselves (`live`)."""
+"""The pages: plain forms and plain HTML, which work without JavaScript. The scripts in `static/`
+add progress bars, several files at once, and cards that update themselves (`live`)."""
 
 from urllib.parse import urlencode
 
@@ -23,7 +23,7 @@ from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form
 from gifster.api.requests import url_form
-from gifster.app import accounts, addresses, library, near_duplicates, texts, tokens
+from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
 from gifster.app.library import LibraryError
 from gifster.app.models import User
 from gifster.app.tokens import Scope
@@ -32,20 +32,20 @@ PAGE_SIZE = 30
 
 
 class Page:
-    """What all pages share."""
+    """The base of all pages."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
     async def render(self, req: Request, resp: Response, template: str, **values: object) -> None:
-        """Answer with a template, which also knows who is asking."""
+        """Answer with a template, which also gets the user."""
         user = await current_user(self.context, req)
         values |= {"user": user, "may_write": self.may_write(user)}
         resp.content_type = falcon.MEDIA_HTML
         resp.text = self.context.templates.get_template(template).render(values)
 
     def may_write(self, user: User | None) -> bool:
-        """Whether the upload form is of any use to somebody."""
+        """Whether to show the upload form."""
         return user is not None or self.context.settings.auth.anonymous_uploads
 
 
@@ -67,7 +67,7 @@ class Gallery(Page):
 
         def work() -> tuple[list[schemas.Gif], str | None]:
             cursor = req.get_param("cursor") or ""
-            gifs, following = library.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
+            gifs, following = lists.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
             return gifs_json(gifs), following
 
         gifs, following = await self.context.run(work)
@@ -93,7 +93,7 @@ class Gallery(Page):
             try:
                 gif, _ = await self.context.run(accept_upload, form, user, self.context.quota)
             except (library.Invalid, library.Denied) as error:
-                # Only a browser that shows the answer as a page has any use for the file again.
+                # Only a browser that shows the answer as a page can send the kept file again.
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
                     raise
                 resp.status = problem_for(error).status
@@ -134,15 +134,15 @@ class GifPage(Page):
 
 
 class AccountForm(Page):
-    """A form that ends with a session, or comes back with what is wrong."""
+    """A form that begins a session, or comes back with an error."""
 
     template: str
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
-        """Whom the form is for (in a thread).
+        """The user whose session begins (in a thread).
 
         Raises:
-          LibraryError, RateLimited: what is wrong.
+          LibraryError, RateLimited: the form is refused.
         """
         raise NotImplementedError
 
@@ -186,7 +186,7 @@ class LogIn(AccountForm):
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
         email = values.get("email", "")
-        # However the address is spelt, the attempts are counted for one account.
+        # Attempts are counted for the account, however the address is spelt.
         account = addresses.account_of(email)
         device = self.context.devices.known(req, account)
         self.context.limits.log_in(req, account, device)
@@ -216,6 +216,6 @@ class LogOut(Page):
 
 
 def _see(resp: Response, location: str) -> None:
-    # Not a raise of HTTPSeeOther: that would drop the cookie that has been set.
+    # Raising HTTPSeeOther would drop the cookie that has been set.
     resp.status = falcon.HTTP_303
     resp.location = location

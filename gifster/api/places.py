@@ -1,13 +1,13 @@
-"""Places for requests that wait: event streams, and pages that wait for a change.
+"""Places for waiting requests: event streams, and pages that wait for a change.
 
-A waiting request costs little, but thousands of them, each with its hundred GIFs, keep everybody
-else waiting too. So an address has a number of places, and so has a web process. The limits are
-those of one process.
+A waiting request costs little, but thousands of them with a hundred GIFs each would slow down
+everybody else. So each address has a limited number of places, and so has each web process. Every
+process counts for itself.
 """
 
 from collections.abc import Sized
 
-#: In one web process: how many requests wait, and how many GIFs they name together.
+#: How many requests may wait in one web process, and how many GIFs they may name together.
 MOST_WAITING, MOST_NAMED = 2_000, 10_000
 
 
@@ -16,7 +16,7 @@ class NoPlace(Exception):
 
 
 class Place:
-    """What one waiting request holds until it leaves."""
+    """The place of one waiting request."""
 
     def __init__(self, places: "Places", address: str, named: int) -> None:
         self._places: Places | None = places
@@ -33,7 +33,7 @@ class Places:
     """The places of one web process.
 
     Parameters:
-      of_address: how many requests of one address wait at a time; None for any number.
+      of_address: how many requests of one address may wait at a time; None for any number.
     """
 
     def __init__(self, of_address: int | None) -> None:
@@ -45,17 +45,17 @@ class Places:
         """Take a place.
 
         Parameters:
-          address: whose request it is.
+          address: the client's.
           gif_ids: the GIFs that it waits for.
 
         Raises:
-          NoPlace: there is none for this address, or for anybody.
+          NoPlace: all places are taken, those of this address or those of the process.
         """
         mine = self._by_address.get(address, 0)
         if self._of_address is not None and mine >= self._of_address:
-            raise NoPlace(f"{mine} requests of your address wait for changes already.")
+            raise NoPlace(f"Your address has {mine} requests waiting already.")
         if self._here >= MOST_WAITING or self._named + len(gif_ids) > MOST_NAMED:
-            raise NoPlace("Too many requests wait for changes now.")
+            raise NoPlace("Too many requests are waiting now.")
         self._by_address[address] = mine + 1
         self._here += 1
         self._named += len(gif_ids)

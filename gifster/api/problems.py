@@ -14,6 +14,7 @@ import peewee
 from falcon.asgi import Request, Response
 from falcon.media.multipart import MultipartParseError
 
+from gifster.api import schemas
 from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
 from gifster.app import library
@@ -29,16 +30,13 @@ LATER, SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
 _UNAVAILABLE = (503, "database_unavailable", "The library cannot be read or written now.", LATER)
 #: What a client gets for a database error that is no fault of the application's.
 DATABASE: dict[Fault, tuple[int, str, str, dict[str, str]]] = {
-    Fault.FULL: (507, "storage_full", "There is no room left here.", {}),
-    Fault.BUSY: (503, "database_busy", "Too much is going on here. Try again.", SOON),
-    Fault.CONFLICT: (409, "conflict", "Somebody else changed that just now. Try again.", {}),
+    Fault.FULL: (507, "storage_full", "The server has no room left.", {}),
+    Fault.BUSY: (503, "database_busy", "The server is busy. Try again.", SOON),
+    Fault.CONFLICT: (409, "conflict", "Somebody else has just changed that. Try again.", {}),
     Fault.READ_ONLY: _UNAVAILABLE,
     Fault.DAMAGED: _UNAVAILABLE,
     Fault.AWAY: _UNAVAILABLE,
 }
-
-#: A longer header is refused (see `heads`), and is not read for the answer either (bytes).
-MOST_ACCEPT = 2_048
 
 #: The most special class first.
 STATUSES: list[tuple[type[Exception], int]] = [
@@ -52,20 +50,15 @@ STATUSES: list[tuple[type[Exception], int]] = [
     (library.Invalid, 422),
 ]
 
-#: Codes of Falcon's own errors.
-CODES = {
-    400: "bad_request",
-    401: "sign_in_first",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "body_too_slow",
-    413: "too_large",
-    415: "content_type_unsupported",
-    416: "range_not_satisfiable",
+#: The codes of Falcon's own errors, and what to say where Falcon says nothing.
+FALCON = {
+    400: ("bad_request", "The request cannot be read."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take that method."),
+    416: ("range_not_satisfiable", "The file has no such range."),
 }
 
-
-#: Of a path; error handlers have them, and need none.
+#: The parameters of a path. Error handlers get them, and need none.
 Params = dict[str, str]
 
 
@@ -76,6 +69,7 @@ class Problem(falcon.HTTPError):
       status: the HTTP status.
       code: stable, for programs.
       detail: a sentence for people.
+      headers: more headers of the answer.
     """
 
     def __init__(
@@ -101,7 +95,7 @@ def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             await unknown(req, resp, error, params)
         logger.error("full method=%s path=%s error=%r", req.method, req.path, str(error))
-        raise Problem(507, "storage_full", "There is no room left here for the upload.")
+        raise Problem(507, "storage_full", "The server has no room left for the upload.")
 
     async def unavailable(req: Request, resp: Response, error: Exception, params: Params) -> None:
         logger.error("storage away method=%s path=%s error=%s", req.method, req.path, error)
@@ -130,7 +124,9 @@ def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
             status, code, detail, headers = DATABASE[fault]
             raise Problem(status, code, detail, headers=headers) from error
         logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
-        raise Problem(500, "internal_error", "Something went wrong here. It has been noted.")
+        raise Problem(
+            500, "internal_error", "Something went wrong on the server. It has been logged."
+        )
 
     def serialize(req: Request, resp: Response, error: falcon.HTTPError) -> None:
         answer(context, req, resp, error)
@@ -150,7 +146,7 @@ def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
 
 
 def problem_for(error: Exception) -> Problem:
-    """The problem that an error of the framework or the library is answered with."""
+    """The answer to an error of the framework or the application."""
     if isinstance(error, RateLimited):
         wait = {"Retry-After": str(error.wait_s)}
         return Problem(429, "rate_limited", str(error), headers=wait)
@@ -160,17 +156,18 @@ def problem_for(error: Exception) -> Problem:
 
 def answer(context: Context, req: Request, resp: Response, error: falcon.HTTPError) -> None:
     """Write an error into a response: a page for people, else problem+json."""
-    problem = {
+    code, detail = FALCON.get(error.status_code, ("refused", error.title))
+    problem: schemas.Problem = {
         "type": "about:blank",
-        "title": error.title,
+        "title": http.HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
-        "detail": error.description or error.title,
-        "code": getattr(error, "problem_code", CODES.get(error.status_code, "refused")),
+        "detail": error.description or detail,
+        "code": getattr(error, "problem_code", code),
     }
     has_body = req.content_length or req.get_header("Transfer-Encoding")
     if has_body and req.scope.get("http_version", "1.1").startswith("1"):
-        # What is left of the body is not read, and the server closes the connection. Without a word
-        # of it, a client would send its next request into the void (RFC 9112, 9.6).
+        # The rest of the body is not read, and the server closes the connection. Unless the answer
+        # says so, a client sends its next request in vain (RFC 9112, 9.6).
         resp.set_header("Connection", "close")
     if wants_page(req):
         resp.content_type = falcon.MEDIA_HTML
@@ -184,9 +181,9 @@ def answer(context: Context, req: Request, resp: Response, error: falcon.HTTPErr
 
 def wants_page(req: Request) -> bool:
     """Whether the client is a browser that is going to show the answer."""
-    if req.path.startswith("/api/") or len(req.get_header("Accept", default="")) > MOST_ACCEPT:
+    if req.path.startswith("/api/"):
         return False
-    return bool(req.client_prefers(["application/problem+json", "text/html"]) == "text/html")
+    return req.client_prefers(["application/problem+json", "text/html"]) == "text/html"
 
 
 async def _pass_on(req: Request, resp: Response, error: falcon.HTTPError, params: Params) -> None:

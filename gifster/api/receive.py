@@ -1,7 +1,7 @@
-"""Receiving bodies: an upload streamed into the cache in constant memory, and small forms.
+"""Receiving bodies: uploads, streamed into the cache in constant memory, and small bodies.
 
-A body that stalls, trickles or grows over the limit is cut (408, 413), and whatever a request
-leaves half done is removed, also when the client just goes away.
+A body that stalls, trickles or exceeds the limit is cut off (408, 413). A cached file that no GIF
+is made of is removed, also when the client goes away.
 """
 
 import asyncio
@@ -31,27 +31,27 @@ from gifster.uploads.text import is_text
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 MULTIPART = "multipart/form-data"
 
-#: What the fields beside the file, and the multipart framing, may take (bytes).
+#: How long the fields beside the file, with the multipart framing, may be (bytes).
 SMALL_BYTES = 64 * 1024
 READ_BYTES = 16 * 1024
-#: A body may come in so many pieces of any size; in more, if they have so many bytes on average.
-#: Each costs some 0.1 ms, and a body may be made of millions of one byte (RFC 9112, 7.1).
+#: A body may come in so many pieces of any size; in more if they have so many bytes on average.
+#: Each piece costs some 0.1 ms, and a body can be millions of pieces of one byte (RFC 9112, 7.1).
 FREE_PIECES, PIECE_BYTES = 10_000, 64
 
 _options = MultipartParseOptions()
 _options.max_body_part_buffer_size = SMALL_BYTES
 _options.max_body_part_count = 32
-#: Read in a time that grows with the square of it (see `heads`).
+#: The time to read them grows with the square of their length (see `adapter`).
 _options.max_body_part_headers_size = 4096
 
 
 @dataclass
 class UploadForm:
-    """A received form: its text fields, and the file in the cache, if there was one."""
+    """A received form: its text fields, and its cached file, if it had a file."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     cached: CachedFile | None = None
-    #: Whom the cache id of the file is for: a user, or the address of somebody without an account.
+    #: The user who may use the file's cache id, or the address of somebody without an account.
     owner: str = ""
 
     def first(self, name: str) -> str:
@@ -62,18 +62,17 @@ class UploadForm:
         """The file.
 
         Raises:
-          Problem: there was none.
+          Problem: 422, the form had no file.
         """
         if self.cached is None:
             raise Problem(422, "image_missing", "Send the file in the multipart field `image`.")
         return self.cached
 
     def keep(self, user: User | None, quota: Quota | None) -> str:
-        """Leave the file in the cache, for the form to be sent again (in a thread).
+        """The value of the form's hidden field `image_cache`, with which the form can be sent again
+        without its file, which stays in the cache (in a thread).
 
-        Returns:
-          the value of the form's hidden field `image_cache`; empty if there is no file, or if the
-          user's quota has no room for it.
+        It is empty if there is no file, or if the file exceeds the user's quota.
         """
         if self.cached is None:
             return ""
@@ -86,7 +85,7 @@ class UploadForm:
         return text
 
     def handed_over(self) -> None:
-        """Called in the thread that has committed the row: the file is the row's from now on."""
+        """Called in the thread that has committed the row: the file belongs to it from now on."""
         self.cached = None
 
 
@@ -94,14 +93,14 @@ class UploadForm:
 async def upload_form(
     context: Context, req: Request, user: User | None
 ) -> AsyncIterator[UploadForm]:
-    """Receive a multipart form with a file in the field `image`; or, in `image_cache`, what stands
-    for the file that the form had when it was refused.
+    """Receive a multipart form with a file in the field `image`, or with the cache id of a kept
+    file in `image_cache` (`UploadForm.keep()`).
 
-    The file is removed at the end of the `async with` block, unless it was `handed_over()`. A file
-    that `image_cache` stands for stays until it is used, or too old.
+    The file is removed at the end of the `async with` block, unless it was `handed_over()`. A kept
+    file stays until it is used, or too old.
 
     Parameters:
-      user: who sends it. The hidden field of somebody else's form is refused.
+      user: the sender. Somebody else's `image_cache` is refused.
 
     Raises:
       Problem, MultipartParseError, UploadError: the body is not acceptable.
@@ -125,7 +124,7 @@ async def upload_form(
             try:
                 await _take_part(context, req, form, part)
             except Truncated:
-                # If it is not the image that was cut but the whole body, going on says so.
+                # If the whole body was cut off, not only the image, reading on says so.
                 await anext(iterator, None)
                 raise
         if form.cached is None and form.first("image_cache"):
@@ -166,8 +165,8 @@ async def guarded(
 
     Raises:
       Problem: 408 for a body that stalls for `body_stall_s` seconds, or that after that time
-        averages less than `body_min_bytes_per_s`; 413 for one of more than `max_bytes`; 400 for one
-        that comes in far too many pieces.
+        averages less than `body_min_bytes_per_s`; 413 for a body of more than `max_bytes`; 400 for
+        a body in far too many pieces.
     """
     started = time.monotonic()
     received = pieces = 0
@@ -179,10 +178,10 @@ async def guarded(
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Problem(408, "body_stalled", "The upload stood still for too long.") from None
+            raise Problem(408, "body_stalled", "The upload stalled for too long.") from None
         received, pieces = received + len(chunk), pieces + 1
         if received > max_bytes:
-            raise Problem(413, "too_large", "The body is larger than is taken here.")
+            raise Problem(413, "too_large", f"The body is larger than {max_bytes:,} bytes.")
         if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:
             raise Problem(400, "body_in_crumbs", "The body comes in too many small pieces.")
         elapsed = time.monotonic() - started
@@ -192,18 +191,19 @@ async def guarded(
 
 
 def media_type(req: Request) -> str:
-    """A body's type, in lower case and without parameters (RFC 9110, 8.3.1); "" if it has none."""
+    """A body's media type in lower case, without parameters (RFC 9110, 8.3.1); "" if it has
+    none."""
     return str(req.content_type or "").partition(";")[0].strip().lower()
 
 
 def require_media_type(req: Request, *taken: str, hint: str = "") -> None:
-    """Refuse a body of another media type than those that are taken.
+    """Refuse a body of another media type than those given.
 
     Parameters:
-      hint: what else the body must be, for people.
+      hint: more about the body that is wanted, for people.
 
     Raises:
-      Problem: 415, which names those that are taken; for a PATCH also in `Accept-Patch` (RFC 5789).
+      Problem: 415, with the accepted types; for a PATCH also in `Accept-Patch` (RFC 5789).
     """
     sent = media_type(req)
     if sent in taken:
@@ -218,23 +218,24 @@ async def small_body(context: Context, req: Request) -> bytes:
     """A body of at most 64 KiB.
 
     Raises:
-      Problem: 413, 408; 400 for one that its client has not sent to its end (RFC 9112, 8).
+      Problem: 413, 408; 400 for a body that ends too early (RFC 9112, 8).
     """
     if (req.content_length or 0) > SMALL_BYTES:
-        raise Problem(413, "too_large", "The body is larger than is taken here.")
+        raise Problem(413, "too_large", f"The body is larger than {SMALL_BYTES:,} bytes.")
     body = b"".join(
         [chunk async for chunk in guarded(req.stream, context.settings.web, SMALL_BYTES)]
     )
     if GONE in req.scope or len(body) < (req.content_length or 0):
-        raise Problem(400, "body_incomplete", "The body ends before its end.")
+        raise Problem(400, "body_incomplete", "The body ends too early.")
     return body
 
 
 def require_text(*texts: str) -> None:
-    """Let only texts through.
+    """Refuse text that PostgreSQL or UTF-8 cannot hold. JSON, forms, queries and paths come through
+    here; what a text may say beyond that is decided in `app/texts.py`.
 
     Raises:
-      Problem: 400, one of them has a NUL or a lone surrogate.
+      Problem: 400, one of the texts has a NUL or a lone surrogate.
     """
     if not all(map(is_text, texts)):
         raise Problem(

@@ -1,8 +1,8 @@
 """The bodies and queries that clients send, each shape written once; `/openapi.json` has them too.
 
-The models refuse unknown fields and fields of the wrong type. The application checks how long a
-text may be and which values it may have, since the command line needs the same; here those limits
-are only told.
+The models refuse unknown fields and fields of the wrong type. The application checks the length of
+texts and the range of values, since the command line needs the same; here those limits are only
+documented.
 """
 
 import json
@@ -12,13 +12,20 @@ from typing import Annotated, ClassVar, TypeVar
 from urllib.parse import parse_qs
 
 from falcon.asgi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, jobs_admin, library, texts
+from gifster.app import addresses, jobs_admin, lists, texts
 from gifster.app.models import ImageUploader
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State
@@ -32,7 +39,7 @@ TITLE: dict[str, str | int] = {
 }
 Title = Annotated[str, told(**TITLE)]
 Tag = Annotated[str, told("Without control characters.", maxLength=texts.MAX_TAG)]
-Tags = Annotated[list[Tag], told(maxItems=texts.MAX_TAGS)]
+Tags = Annotated[list[Tag], Field(fail_fast=True, json_schema_extra={"maxItems": texts.MAX_TAGS})]
 File = Annotated[
     bytes,
     WithJsonSchema({"type": "string", "format": "binary"}),
@@ -51,7 +58,8 @@ class Body(Sent):
     """A JSON object."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    #: The code and the sentence for a field of the wrong type. By default it must be a text.
+    #: The code and the sentence for a field of the wrong type; `*` is for whatever is wrong. Fields
+    #: that are not here must be texts.
     refusals: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
 
@@ -151,16 +159,16 @@ class QuietWorker(Body):
 
 
 def _number(text: str) -> int:
-    """0, which no list takes, for what is no number of at most three digits."""
+    """The number, or 0, which no list accepts, for anything but one to three digits."""
     return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
 
 
 class Query(Sent):
     """The parameters of a list. Texts that are left out are empty."""
 
-    cursor: Annotated[str, told("`next` of the page before.")] = ""
+    cursor: Annotated[str, told("`next` of the previous page.")] = ""
     limit: Annotated[
-        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=library.MAX_LIMIT)
+        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
     ] = 30
 
 
@@ -194,7 +202,7 @@ async def json_body(context: Context, req: Request, model: type[B], *also: str) 
     """A JSON body as its model has it.
 
     Parameters:
-      also: media types that are taken besides `application/json`.
+      also: media types that are accepted besides `application/json`.
 
     Raises:
       Problem: as `receive.json_object()`; 422 for a field that is unknown or of the wrong type.
@@ -208,23 +216,25 @@ def checked(model: type[B], document: dict[str, object]) -> B:
     Raises:
       Problem: 422, a field is unknown, missing or of the wrong type.
     """
+    known = {name: value for name, value in document.items() if name in model.model_fields}
     try:
-        return model.model_validate(document)
+        read = model.model_validate(known)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-    name = str(first["loc"][0])
-    known = model.refusals.get("*") or model.refusals.get(name)
-    if known is not None:
-        code, detail = known
-    elif first["type"] == "extra_forbidden":
-        code, detail = "field_unknown", f"There is no field {name[:40]!r}."
-    else:
-        code, detail = f"{name}_invalid", f"{name} must be a text."
-    raise Problem(422, code, detail)
+        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        default = f"{name}_invalid", f"{name} must be a text."
+        code, detail = model.refusals.get("*") or model.refusals.get(name, default)
+        raise Problem(422, code, detail) from None
+    # Pydantic would take 20 ms to complain of all the unknown fields that 64 KiB can hold.
+    if model.model_config["extra"] == "forbid" and len(known) < len(document):
+        name = next(name for name in document if name not in known)
+        default = "field_unknown", f"There is no field {name[:40]!r}."
+        raise Problem(422, *model.refusals.get("*", default))
+    return read
 
 
 def query(req: Request, model: type[Q]) -> Q:
-    """The parameters of a query as their model has them; of a repeated one the last value."""
+    """The parameters of a query as their model has them. If one is repeated, its last value
+    counts."""
     sent = {name: req.get_param(name) for name in model.model_fields}
     return model.model_validate({name: text for name, text in sent.items() if text is not None})
 
@@ -233,11 +243,11 @@ async def json_object(context: Context, req: Request, *also: str) -> dict[str, o
     """A JSON object.
 
     Parameters:
-      also: media types that are taken besides `application/json`.
+      also: media types that are accepted besides `application/json`.
 
     Raises:
-      Problem: 415 for another content type, 400 for no JSON or a text that is none, 422 for no
-        object.
+      Problem: 415 for another media type, 400 for malformed JSON or text, 422 for JSON that is not
+        an object.
     """
     require_media_type(req, JSON, *also)
     document = parsed_json(await small_body(context, req))
@@ -247,10 +257,10 @@ async def json_object(context: Context, req: Request, *also: str) -> dict[str, o
 
 
 async def url_form(context: Context, req: Request) -> dict[str, str]:
-    """A page's form without files; of a repeated field the first value.
+    """The fields of a page's form without files. If a field is repeated, its first value counts.
 
     Raises:
-      Problem: 415, 400; also for a text that is none.
+      Problem: 415 for another media type, 400 for a malformed form or text.
     """
     require_media_type(req, "application/x-www-form-urlencoded")
     try:
@@ -262,11 +272,11 @@ async def url_form(context: Context, req: Request) -> dict[str, str]:
 
 
 def parsed_json(body: bytes) -> object:
-    """A JSON document in UTF-8 (RFC 8259, 8.1), with or without a byte order mark; of a name that
-    is there twice the last value.
+    """A JSON document in UTF-8 (RFC 8259, 8.1), with or without a byte order mark. If a name is
+    repeated, its last value counts.
 
     Raises:
-      Problem: 400, it is no JSON, or has a text that is none.
+      Problem: 400, it is not JSON, or has a malformed text.
     """
     try:
         document = json.loads(body.decode("utf-8-sig"), parse_constant=_refused)

@@ -15,7 +15,7 @@ from gifster.jobs import State
 
 
 def told(description: str | None = None, **schema: Any) -> FieldInfo:
-    """What the document tells of a field, and Pydantic does not check.
+    """Facts about a field for the document, which Pydantic does not check.
 
     Parameters:
       description: for people.
@@ -46,7 +46,7 @@ class Image(Version):
     frames: Count
     duration_ms: Count
     loop: Annotated[
-        int | None, Field(description="How often it is played; 0 is for ever, null is once.")
+        int | None, Field(description="How often it is played; 0 is forever, null is once.")
     ]
     sha256: Annotated[str, told(pattern="^[0-9a-f]{64}$")]
 

@@ -1,6 +1,6 @@
-"""E-mail addresses: which are accepted, and the one spelling of each that is kept.
+"""E-mail addresses: which ones are accepted, and the one spelling of each that is kept.
 
-The rules are email-validator's: RFC 5321's syntax without quotes, comments, display names and
+The rules are email-validator's: the syntax of RFC 5321 without quotes, comments, display names and
 address literals; IDNA 2008. Nothing is looked up in the DNS (decision 35).
 """
 
@@ -12,22 +12,22 @@ from gifster.uploads.text import is_text
 
 #: RFC 5321, 4.5.3.1.3, less the angle brackets (erratum 1690 to RFC 3696).
 MAX_ADDRESS = 254
-#: Domains that only mean something on one machine or in one network (RFC 6761, RFC 6762). The
-#: library refuses them whatever it is asked; here a setting says.
+#: Domains that only mean something on one machine or in one network (RFC 6761, RFC 6762).
+#: email-validator always refuses them; here a setting decides.
 _IN_HOUSE = ("local", "localhost", "test")
 for _name in _IN_HOUSE:
     email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)
 
 
 def canonical(text: str, *, in_house: bool = False) -> str:
-    """An address as it is kept: in lower case, the domain in ASCII (`ann@xn--exmple-cua.de`), so
-    that any mail server takes it.
+    """An address as it is kept: in lower case, the domain in ASCII (`ann@xn--exmple-cua.de`), which
+    any mail server accepts.
 
     Parameters:
-      in_house: whether domains without a dot, `.local` and the like are taken.
+      in_house: whether domains without a dot, `.local` and the like are accepted.
 
     Raises:
-      Invalid: it is no address, or one that this server could not write to; says why.
+      Invalid: it is not an address, or this server could not send mail to it; says why.
     """
     text = text.strip()
     if len(text) > MAX_ADDRESS:
@@ -40,17 +40,19 @@ def canonical(text: str, *, in_house: bool = False) -> str:
             globally_deliverable=not in_house,
         )
     except EmailNotValidError as error:
-        raise Invalid("email_invalid", f"That is no e-mail address. {error}") from None
+        raise Invalid("email_invalid", f"That is not an e-mail address. {error}") from None
     domain = found.ascii_domain
     if not in_house and domain.rpartition(".")[2] in _IN_HOUSE:
-        raise Invalid("email_invalid", f"Mail for {domain} leads nowhere outside of one network.")
+        raise Invalid(
+            "email_invalid", f"{domain} means something in one network only. Use another address."
+        )
     return f"{found.local_part}@{domain}".lower()
 
 
 def spellings(text: str) -> list[str]:
-    """The addresses under which an account may be kept that somebody means by a text: as typed, in
-    lower case; as `canonical()` has it; and with its domain in Unicode, as earlier releases kept
-    it. Empty if it cannot be one."""
+    """The spellings under which an account's address may be kept: as typed, in lower case; as
+    `canonical()` has it; and with its domain in Unicode, as earlier releases kept it. Empty if the
+    text cannot be an address."""
     typed = text.strip().lower()
     if len(typed) > MAX_ADDRESS or not is_text(typed):
         return []
@@ -67,7 +69,8 @@ def spellings(text: str) -> list[str]:
 
 
 def account_of(text: str) -> str:
-    """One text for all spellings of an account's address, for counting; empty if it is none."""
+    """One text for all spellings of an account's address, for counting; empty if it cannot be an
+    address."""
     try:
         return canonical(text, in_house=True)
     except Invalid:

@@ -13,7 +13,8 @@ from typing import Any
 from peewee import fn
 
 from gifster import jobs
-from gifster.app.library import BadQuery, Conflict, NotFound, check_limit
+from gifster.app.library import BadQuery, Conflict, NotFound
+from gifster.app.lists import check_limit
 from gifster.app.models import rfc3339
 from gifster.app.settings import Settings
 from gifster.jobs import Job, QueueStats, Span, State, Worker
@@ -62,7 +63,7 @@ def page_of(state: str, cursor: str, limit: int) -> tuple[list[Job], str | None]
 
     Parameters:
       cursor: `next` of the page before; empty for the first page.
-      limit: the most jobs on the page, 1 to `library.MAX_LIMIT`.
+      limit: the most jobs on the page, 1 to `lists.MAX_LIMIT`.
 
     Raises:
       BadQuery: the state, the cursor or the limit is invalid.

@@ -1,7 +1,7 @@
-"""The files that refused forms keep in the cache, for the form to be sent again.
+"""Cached files of refused forms, kept so that the form can be sent again without them.
 
-Each has a row, and counts for the quota of its user, until it is used (`library` deletes the row
-then) or an hour old.
+Each has a row, and counts for its user's quota, until a GIF is made of it (then `library` deletes
+the row) or it is an hour old.
 """
 
 import logging
@@ -18,18 +18,18 @@ from gifster.uploads.config import storage
 
 logger = logging.getLogger("gifster.app.kept_uploads")
 
-#: The cache id of such a file is handed on for less (see `gifster.uploads.sources`).
+#: The cache id of such a file expires sooner (see `gifster.uploads.sources`).
 MOST_AGE = timedelta(hours=1)
 
 
 def keep(cached: CachedFile, user: User | None, quota: Quota | None) -> None:
-    """Have a cached file count for somebody. One that does so already stays as it is.
+    """Keep a cached file, and count it for its user's quota. Keeping it twice changes nothing.
 
     Parameters:
-      user: whose it is; None is somebody who has not signed in.
+      user: its owner; None for somebody who is not logged in.
 
     Raises:
-      Denied: it is more than the quota has room for.
+      Denied: it exceeds the quota.
     """
     with transaction(db):
         library.lock_quota(user, quota)
@@ -41,17 +41,17 @@ def keep(cached: CachedFile, user: User | None, quota: Quota | None) -> None:
 def forget_expired() -> int:
     """Delete the kept files that are too old to be used. Returns how many.
 
-    A form that was accepted and came again has kept a file that is a GIF's: that one stays.
+    A form that was sent twice may have kept a file that belongs to a GIF: that file stays.
     """
     late = KeptUpload.kept_at < now() - MOST_AGE
     forgotten, expired = 0, list(KeptUpload.select().where(late))
     tmp: Any = Gif.image_tmp
     waiting = Gif.select(tmp).where(tmp.is_null(False)) if expired else []
-    waited_for = {gif.image_tmp.key for gif in waiting if gif.image_tmp}
+    in_use = {gif.image_tmp.key for gif in waiting if gif.image_tmp}
     for kept in expired:
         if KeptUpload.delete().where(KeptUpload.key == kept.key).execute():
             forgotten += 1
-            if kept.key in waited_for:
+            if kept.key in in_use:
                 continue
             try:
                 storage(kept.storage).delete(kept.key)

@@ -1,8 +1,9 @@
-"""The texts that people give: titles, tags, names, passwords, searches; how each is made clean, and
-how long it may be. Whatever way it comes in, it comes through here.
+"""The texts that people give: titles, tags, names, passwords and searches. All of them come through
+here, which cleans them and measures them.
 
-What only programs send (control characters, too much) is refused; what people paste without seeing
-it is mended (decision 35). E-mail addresses are in `addresses.py`.
+Texts that only programs send (with control characters, or far too long) are refused. Characters
+that people paste without seeing them are removed (decision 35). E-mail addresses are in
+`addresses`.
 """
 
 import re
@@ -21,23 +22,23 @@ MAX_NAME = 100
 MAX_QUERY = 200
 MIN_PASSWORD = 8
 MAX_PASSWORD = 1000
-#: More tags than that are not even compared.
+#: A longer list of tags is refused without a look at them.
 _MOST_TAGS = 1_000
 
-#: What `models.new_id()` makes.
+#: The ids that `models.new_id()` makes.
 GIF_ID = re.compile("[0-9A-Za-z]{12}")
 
 _SPACES = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
 def title(text: str) -> str:
-    """A GIF's title, clean; empty if there is nothing to see in it.
+    """A GIF's title, clean; empty if nothing of it is visible.
 
     Raises:
       Invalid: it has control characters, or more than `MAX_TITLE` characters.
     """
     if has_controls(text):
-        raise Invalid("title_invalid", "A title has no control characters.")
+        raise Invalid("title_invalid", "A title cannot have control characters.")
     cleaned = _line(text)
     if cleaned is None or len(cleaned) > MAX_TITLE:
         raise Invalid("title_too_long", f"A title has at most {MAX_TITLE} characters.")
@@ -45,7 +46,7 @@ def title(text: str) -> str:
 
 
 def title_from(filename: str) -> str:
-    """The title of a GIF that was given none. `filename` is clean."""
+    """The title of a GIF that came without one. `filename` is clean."""
     return " ".join(PurePath(filename).stem.split())[:MAX_TITLE] or "Untitled"
 
 
@@ -53,7 +54,7 @@ def tag_names(tags: Iterable[str]) -> list[str]:
     """Tags, clean, in lower case, each once, in alphabetical order.
 
     Raises:
-      Invalid: one has control characters, or more than `MAX_TAG` characters; or they are more than
+      Invalid: one has control characters, or more than `MAX_TAG` characters; or there are more than
         `MAX_TAGS`.
     """
     given = list(tags)
@@ -65,7 +66,7 @@ def tag_names(tags: Iterable[str]) -> list[str]:
 
 def _tag(text: str) -> str:
     if has_controls(text):
-        raise Invalid("tag_invalid", "A tag has no control characters.")
+        raise Invalid("tag_invalid", "A tag cannot have control characters.")
     cleaned = _line(text)
     name = "" if cleaned is None else _folded(cleaned)
     if cleaned is None or len(name) > MAX_TAG:
@@ -78,12 +79,12 @@ def _folded(cleaned: str) -> str:
 
 
 def split_tags(text: str) -> list[str]:
-    """Tags from a form's field, where commas part them."""
+    """The tags of a form's field, where commas separate them."""
     return [tag.strip() for tag in text.split(",") if tag.strip()]
 
 
 def person(text: str) -> str:
-    """A person's name, clean; empty if there is nothing to see in it.
+    """A person's name, clean; empty if nothing of it is visible.
 
     Raises:
       Invalid: it has control characters, or more than `MAX_NAME` characters.
@@ -91,13 +92,14 @@ def person(text: str) -> str:
     cleaned = None if has_controls(text) else _line(text)
     if cleaned is None or len(cleaned) > MAX_NAME:
         raise Invalid(
-            "name_invalid", f"A name has at most {MAX_NAME} characters, none of them for control."
+            "name_invalid",
+            f"A name has at most {MAX_NAME} characters, and no control characters.",
         )
     return cleaned if is_visible(cleaned) else ""
 
 
 def query(text: str) -> str:
-    """What is searched for, clean.
+    """The words of a search, clean.
 
     Raises:
       BadQuery: it has control characters, or more than `MAX_QUERY` characters.
@@ -106,17 +108,17 @@ def query(text: str) -> str:
 
 
 def asked_tag(text: str) -> str:
-    """The tag that GIFs are asked for by, as `tag_names()` has it.
+    """The tag of a search, as `tag_names()` has it.
 
     Raises:
-      BadQuery: no tag has control characters, or more than `MAX_TAG` characters.
+      BadQuery: it has control characters, or more than `MAX_TAG` characters.
     """
     return _folded(_asked("tag", text, MAX_TAG))
 
 
 def _asked(name: str, text: str, most: int) -> str:
     if has_controls(text):
-        raise BadQuery(f"{name}_invalid", f"{name} has no control characters.")
+        raise BadQuery(f"{name}_invalid", f"{name} cannot have control characters.")
     cleaned = _line(text)
     if cleaned is None or len(cleaned) > most:
         raise BadQuery(f"{name}_too_long", f"{name} has at most {most} characters.")
@@ -124,8 +126,8 @@ def _asked(name: str, text: str, most: int) -> str:
 
 
 def password(text: str) -> str:
-    """A password as it is compared: in NFC, with plain spaces (RFC 8265, 4.2.2). So a keyboard that
-    composes an ü and one that has it open the same account. Nothing else is changed.
+    """A password as it is compared: in NFC, with plain spaces (RFC 8265, 4.2.2). So keyboards that
+    send an ü in one or in two characters open the same account. Nothing else is changed.
 
     Parameters:
       text: at most `MAX_PASSWORD` characters.
@@ -134,5 +136,5 @@ def password(text: str) -> str:
 
 
 def _line(text: str) -> str | None:
-    """None for what is too long for anything."""
+    """The text in one line; None if it is too long for any of the limits."""
     return None if len(text) > LONGEST else one_line(text)

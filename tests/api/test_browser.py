@@ -214,7 +214,7 @@ def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: 
     page.get_by_role("button", name="Upload").click()
 
     page.locator("article[data-state=ready]", has_text="Again").wait_for()
-    page.get_by_role("link", name="here already").first.click()
+    page.get_by_role("link", name="in the library already").first.click()
     page.wait_for_url(f"**/gifs/{first['id']}")
     # Its page shows those that look the same
     page.locator(".similar article", has_text="Again").wait_for()
@@ -248,7 +248,7 @@ def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any]
     page = open_page(f"/gifs/{done['id']}")
     assert moves(page.get_by_role("img", name="Mine"))
     assert "300 × 200 pixels" in page.inner_text("dl")
-    assert "6 frames, 0.36 s, for ever" in page.inner_text("dl")
+    assert "6 frames, 0.36 s, forever" in page.inner_text("dl")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
@@ -276,8 +276,8 @@ def test_signing_up_shows_who_is_there(open_page: Callable[..., Any]):
     page.get_by_label("Password").press("Enter")
 
     page.get_by_text("Brow Ser").wait_for()
-    page.get_by_role("button", name="Sign out").click()
-    page.get_by_role("link", name="Sign in").wait_for()
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Log in").wait_for()
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -72,7 +72,7 @@ def test_a_lost_connection_makes_the_queue_wait(chromium: Any, stack: Stack):
     choose(page, *[payload(f"Kept {number}.gif", images.gif()) for number in range(9)])
 
     # I expect none to be refused for that
-    page.get_by_text("Trying again by itself.").first.wait_for()
+    page.get_by_text("Trying again automatically.").first.wait_for()
     assert page.get_by_role("alert").count() == 0
 
     # And all to go up as soon as it is back
@@ -96,7 +96,7 @@ def test_a_busy_server_gets_the_time_it_asks_for(chromium: Any, stack: Stack):
     page.route("**/api/gifs", busy, times=2)
     choose(page, payload("Later.gif", images.gif()))
 
-    page.get_by_text("Too many uploads for now. Trying again by itself.").wait_for()
+    page.get_by_text("Too many uploads for now. Trying again automatically.").wait_for()
     card(page, "Later").wait_for()
     assert len(tries) == 2
     context.close()
@@ -119,7 +119,7 @@ def test_an_upload_whose_answer_was_lost_is_left_to_its_owner(
 
     # I expect the page to claim neither this nor that
     row = page.locator("#progress li", has_text="Unsure.gif")
-    row.get_by_role("alert", name="").get_by_text("Look whether the GIF is there").wait_for()
+    row.get_by_role("alert", name="").get_by_text("Check whether the GIF is there").wait_for()
 
     # And to try again when I say so
     stack.start_web()
@@ -180,13 +180,13 @@ def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
     choose(page, payload("Going.gif", images.gif()))
     eventually(lambda: page.evaluate("1") and held)
 
-    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("link", name="Log in").click()
     eventually(lambda: page.evaluate("1") and asked == ["beforeunload"])
 
     # And no more once they are there
     held[0].continue_()
     card(page, "Going").wait_for()
-    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("link", name="Log in").click()
     page.wait_for_url("**/login")
     assert asked == ["beforeunload"]
 

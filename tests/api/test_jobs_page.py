@@ -227,7 +227,7 @@ def signed_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
         page = open_page("/login", **options)
         page.get_by_label("E-mail address").fill(ADMIN)
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Log in").click()
         page.get_by_role("link", name="Jobs").click()
         page.get_by_role("heading", name="Queues").wait_for()
         return page
@@ -297,7 +297,7 @@ def test_without_javascript_all_of_it_works(stack: Stack, signed_in, enqueue, as
     page.goto("/jobs?state=dead")
     (stack.folder / "order 9").touch()
     page.get_by_role("button", name="Retry charge").click()
-    page.get_by_text("None: all jobs were done").wait_for()
+    page.get_by_text("No jobs have died").wait_for()
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -328,12 +328,12 @@ def test_a_page_that_may_not_follow_any_more_says_so(chromium: Any, stack: Stack
     page.goto("/login")
     page.get_by_label("E-mail address").fill(ADMIN)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Log in").click()
     page.get_by_role("link", name="Jobs").click()
     page.get_by_role("heading", name="Queues").wait_for()
 
-    # When I sign out in another tab
+    # When I log out in another tab
     context.clear_cookies()
 
-    page.get_by_text("You are not signed in any more.").wait_for()
+    page.get_by_text("You are not logged in any more.").wait_for()
     context.close()

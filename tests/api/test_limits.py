@@ -331,7 +331,7 @@ def test_the_page_says_that_a_quota_is_used_up(web: Stack):
 
     assert codes == [202] * 3
     assert page.status_code == 403
-    assert "3 GIFs is all there is room for here." in page.text
+    assert "The quota of 3 GIFs is used up." in page.text
 
 
 @dataclass

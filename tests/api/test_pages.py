@@ -67,7 +67,7 @@ def test_a_search_shows_what_it_found_and_goes_on(stack: Stack):
     [older] = [part.split('"')[0] for part in first.split('href="')[1:] if "cursor=" in part]
 
     assert stack.client.get(older.replace("&amp;", "&")).text.count("<article") == 1
-    assert "Nothing found." in stack.client.get("/", params={"q": "no such thing"}).text
+    assert "No GIFs found." in stack.client.get("/", params={"q": "no such thing"}).text
 
 
 def test_a_refused_form_comes_back_with_its_file(stack: Stack):

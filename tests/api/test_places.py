@@ -26,7 +26,7 @@ def test_an_address_has_so_many_places():
     first = room.take("192.0.2.1", ["a"])
     room.take("192.0.2.1", ["a"])
 
-    with pytest.raises(NoPlace, match="2 requests of your address"):
+    with pytest.raises(NoPlace, match="Your address has 2 requests"):
         room.take("192.0.2.1", ["a"])
     room.take("192.0.2.2", ["a"])
 

@@ -316,7 +316,7 @@ def test_the_page_signs_out_here_or_everywhere(web: Stack, person: Callable[[str
     ann = person("ann")
     here, there = ann.sign_in(), ann.sign_in()
     page = web.client.get("/logout", headers=cookie(here)).text
-    assert "Sign out everywhere" in page
+    assert "Log out everywhere" in page
     assert 'href="/logout"' in web.client.get("/", headers=cookie(here)).text
 
     answer = web.client.post("/logout", headers=cookie(here))
@@ -475,4 +475,4 @@ def test_the_page_of_a_refused_upload_says_who_is_signed_in(
     answer = web.client.post("/gifs", files={"image": ("x.gif", b"hello")}, headers=headers)
 
     assert answer.status_code == 415
-    assert "Sign out" in answer.text
+    assert "Log out" in answer.text

@@ -12,7 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.api.problems import DATABASE
-from gifster.app import accounts, library
+from gifster.app import accounts, library, lists
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
@@ -89,7 +89,7 @@ def test_tags_that_are_changed_twice_are_those_of_one_change(booted: Settings):
         )
 
         assert said == ["done"] * 4
-        assert library.tags_of([gif])[gif.id] in (some, sorted(others))
+        assert lists.tags_of([gif])[gif.id] in (some, sorted(others))
 
 
 def test_a_tag_that_is_deleted_while_it_is_given(booted: Settings):

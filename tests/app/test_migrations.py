@@ -14,7 +14,7 @@ import pytest
 from playhouse.migrations import Runner
 
 from gifster import jobs
-from gifster.app import database, library, settings
+from gifster.app import database, library, lists, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
 from gifster.app.models import Gif, ImageUploader
@@ -154,7 +154,7 @@ def test_a_library_of_the_first_version_works_on(
             ("stored", "waiting", added.id), "ready"
         )
         assert Gif.get_by_id("stored").user.email == "ann@example.org"
-        assert library.tags_of([Gif.get_by_id("stored")]) == {"stored": ["cats"]}
+        assert lists.tags_of([Gif.get_by_id("stored")]) == {"stored": ["cats"]}
         assert jobs.Job.select().count() == 0
     db.obj.close_all()
     broker.close()

@@ -1,12 +1,12 @@
-// Live states: as long as a GIF on the page is not done, the page tells the server what it shows, and gets
-// the cards of the GIFs that are in another state by now. So what it shows follows from the last answer
-// alone: an answer that was lost, or a change that nobody told, is made good by the next.
+// Live states: while a GIF on the page is unfinished, the page sends the server the states that it shows, and
+// gets the cards of the GIFs whose state has changed. Each answer is complete, so a lost answer does no harm:
+// the next one makes up for it.
 import { prepare } from "./films.js";
 import { answerTo, follow, put, said } from "./follow.js";
 
-const AT_ONCE = 100; // that the server takes
-const HOLD_S = 5; // the server answers by then, if nothing changes
-const PAUSE_MS = 250, UNHELD_PAUSE_MS = 1000; // after an answer that the server held until then, or did not
+const AT_ONCE = 100; // the server's limit
+const HOLD_S = 5; // the server answers then if nothing changes
+const PAUSE_MS = 250, UNHELD_PAUSE_MS = 1000; // after an answer that the server held, or did not
 const SUM_UP_MS = 2000;
 
 const uploading = () => document.querySelector("#uploads[aria-busy=true]") !== null;
@@ -24,11 +24,11 @@ async function look(signal, afresh) {
   return [...document.querySelectorAll("[data-gif]")].some(waits) ? pause : Infinity;
 }
 
-// Until the next look. Where too many pages wait already, the server says that it shall be later.
+// How long until the next look. While too many pages wait, the server asks for a longer pause.
 let pause = PAUSE_MS;
 
-// One of a browser's tabs waits for the server's answer at a time, and the others ask now and then: over
-// HTTP/1.1 it has six connections to a server for all of them. Without TLS it knows no locks, and none waits.
+// Only one of a browser's tabs has the server hold its answer; the others ask now and then. Over HTTP/1.1 a
+// browser has six connections to a server for all its tabs. Without TLS it has no locks, and no tab waits.
 let holding = false;
 
 const atOnce = (ask) => ask(0);
@@ -72,12 +72,12 @@ function remove(card) {
   if (focused) (next?.querySelector("h3 a") ?? document.getElementById("main")).focus({ preventScroll: true });
 }
 
-// The page of a GIF, fetched rather than reloaded: without an answer, the old one stays.
+// Fetch the page of a GIF rather than reload it, so that the old one stays if there is no answer.
 async function showPage(signal) {
   const answer = await answerTo(location.href, { signal, headers: { Accept: "text/html" } }, [404]);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("main");
-  if (!fresh) throw new Error("that was no page of ours");
+  if (!fresh) throw new Error("the answer is not a page of ours");
   put(fresh, document.getElementById("main"));
   document.title = page.title;
   prepare(fresh);
@@ -85,7 +85,7 @@ async function showPage(signal) {
   if (whole) tell(whole);
 }
 
-// What has come to its end, in one sentence for all of the last two seconds.
+// The GIFs that finished in the last two seconds, for one sentence about all of them.
 let ended = [], timer = null;
 
 function tell(element) {

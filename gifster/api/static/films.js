@@ -1,4 +1,4 @@
-// Motion: who wants less of it sees posters, each with a button; everybody else sees films play.
+// Motion: people who prefer less of it see posters, each with a button; for everybody else films play.
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-play]");
@@ -9,7 +9,7 @@ document.addEventListener("click", (event) => {
   button.setAttribute("aria-pressed", String(!plays));
 });
 
-/** Play the films within a part of the page, as often as they say; show the picture where no film can be played. */
+/** Play the films within a part of the page as often as each should loop; show pictures where films cannot play. */
 export function prepare(within) {
   within.querySelectorAll("video[data-plays]").forEach((video) => {
     const instead = () => video.replaceWith(...video.children);

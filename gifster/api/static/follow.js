@@ -1,17 +1,17 @@
-// Following: a page asks the server again and again, with one request at a time, so that no answer
-// overtakes another. Whatever goes wrong with a request, the next one makes good.
+// Following: a page asks the server again and again. It has one request at a time, so that answers come in
+// order. If a request fails, the next one makes up for it.
 
 const SLOWEST_MS = 15_000;
-// After that a connection is taken for dead, as after a laptop's sleep: the server holds no request for as long.
+// Then a connection counts as dead, as after a laptop's sleep: the server never holds a request for so long.
 const PATIENCE_MS = 20_000;
 const LOST = "Gifster does not answer. This page may be out of date; it keeps trying.";
-const SIGNED_OUT = "You are not signed in any more. Sign in and reload this page: it may be out of date.";
+const LOGGED_OUT = "You are not logged in any more. Log in and reload this page, which may be out of date.";
 
 /**
- * Call `look(signal, afresh)` for ever, while the page can be seen. It returns how many milliseconds to
- * wait until the next time, Infinity for until the returned function is called (`now`: even while a look is
- * under way); it throws if there was no answer. `afresh`: nothing was heard for a while, so anything that the
- * page shows may be out of date.
+ * Call `look(signal, afresh)` again and again while the page is visible. It returns the pause until the next
+ * call in milliseconds, Infinity to wait for a call of the returned function (`now`: interrupt a look that is
+ * under way); it throws if there was no answer. `afresh`: the server was not heard for a while, so anything on
+ * the page may be out of date.
  *
  * A hidden page has no request open: a browser has six connections to a server over HTTP/1.1, for all its tabs.
  */
@@ -38,7 +38,7 @@ export function follow(look) {
       if (own.signal.reason === "away") return 0;
       failures += 1;
       console.debug(error);
-      if (failures > 1) said("lost", error.signedOut ? SIGNED_OUT : LOST);
+      if (failures > 1) said("lost", error.loggedOut ? LOGGED_OUT : LOST);
       return Math.min(1000 * 2 ** failures, SLOWEST_MS);
     } finally {
       clearTimeout(patience);
@@ -63,26 +63,26 @@ export function follow(look) {
   };
 }
 
-/** The answer to a request; it throws unless that was a success, or one of the `expected` statuses. */
+/** The answer to a request. Throws unless it is a success, or has one of the `expected` statuses. */
 export async function answerTo(url, options, expected = []) {
   const answer = await fetch(url, options);
   if (answer.ok || expected.includes(answer.status)) return answer;
-  throw Object.assign(new Error(`${url}: ${answer.status}`), { signedOut: [401, 403].includes(answer.status) });
+  throw Object.assign(new Error(`${url}: ${answer.status}`), { loggedOut: [401, 403].includes(answer.status) });
 }
 
-/** Put something into the place of something else, with the focus where it was. */
+/** Replace an element, and keep the focus where it was. */
 export function put(fresh, old) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
-  const alike = (within) => [...within.querySelectorAll("a, button, summary")].filter(
+  const similar = (within) => [...within.querySelectorAll("a, button, summary")].filter(
     (element) => kind(element) === kind(focused));
-  const place = focused && alike(old).indexOf(focused);
+  const place = focused && similar(old).indexOf(focused);
   old.replaceWith(fresh);
   if (!focused) return;
-  (focused === old ? fresh : alike(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
+  (focused === old ? fresh : similar(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
 }
 
-/** Write a sentence into one of the page's places for them, where a screen reader finds it. */
+/** Write a sentence into one of the page's live regions, where a screen reader finds it. */
 export function said(where, sentence) {
   const place = document.getElementById(where);
   if (place.textContent !== sentence) place.textContent = sentence;

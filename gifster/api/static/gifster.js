@@ -1,5 +1,5 @@
-// What the pages do beyond plain HTML. Cards that change by themselves are in cards.js; uploads and the page
-// of the jobs have scripts of their own, uploads.js and jobs.js.
+// The pages' script. Cards that update themselves are in cards.js; uploads.js and jobs.js are the scripts of
+// the upload form and of the jobs page.
 import "./cards.js";
 import { prepare } from "./films.js";
 

@@ -1,4 +1,4 @@
-// The page of the jobs follows by itself. What is open stays open, and the focus where it is.
+// The jobs page updates itself. Open details stay open, and the focus stays where it is.
 import { answerTo, follow } from "./follow.js";
 
 const LOOK_MS = 2000;

@@ -1,19 +1,19 @@
-// Uploads: files wait in a queue, from which a few go to the server at a time. Each that is on its way has a
-// row with a bar; one that was refused keeps its row, with the reason, until somebody dismisses it.
-// If the server cannot be reached or wants us to wait, the queue waits and goes on by itself.
+// Uploads: files wait in a queue, and a few go to the server at a time. Each file on its way has a row with a
+// progress bar. A refused file keeps its row, with the reason, until somebody dismisses it. While the server
+// is out of reach or asks for a pause, the queue waits; then it goes on by itself.
 import { appear } from "./cards.js";
 import { said } from "./follow.js";
 
 const AT_ONCE = 3;
-// A connection that moves nothing for so long is dead, as after a laptop's sleep. The server takes less to answer.
+// A connection without progress for so long is dead, as after a laptop's sleep. The server answers sooner.
 const STALL_MS = 120_000;
-// What comes with these is not stored, and will be taken another time.
+// With these statuses nothing was stored, and a later attempt may succeed.
 const LATER = [429, 502, 503];
-// The same file gets the same answer.
+// With these, the same file gets the same answer again.
 const FOR_GOOD = [413, 415, 422];
 const GONE = "The file cannot be read any more. Choose it again.";
 const CUT = "The connection was lost. Nothing was stored.";
-const UNSURE = "The connection was lost before the answer came. Look whether the GIF is there before you try again.";
+const UNSURE = "The connection was lost before the answer came. Check whether the GIF is there before you try again.";
 
 const form = document.getElementById("upload");
 const byId = (id) => document.getElementById(id);
@@ -49,7 +49,7 @@ async function begin(upload) {
     appear(answer);
   } else if (wait && !answer.unsure) {
     queue.unshift(upload);
-    note(upload.row, `${answer.detail} Trying again by itself.`);
+    note(upload.row, `${answer.detail} Trying again automatically.`);
   } else {
     refuse(upload, answer);
   }
@@ -57,7 +57,7 @@ async function begin(upload) {
   goOn();
 }
 
-// For how long the whole queue waits (seconds), 0 if the next file may go.
+// How long the whole queue waits (seconds), 0 if the next file may go.
 function waitAfter({ status, local, retryAfter }) {
   if (local || (status && !LATER.includes(status))) return 0;
   failures += 1;
@@ -94,7 +94,7 @@ async function sent({ file, fields, row }) {
       clearTimeout(stall);
       const { status } = request, unsure = whole && !status;
       let told = {};
-      try { told = JSON.parse(request.responseText); } catch { /* a proxy's page, or none */ }
+      try { told = JSON.parse(request.responseText); } catch { /* a proxy's page, or nothing */ }
       const reason = status ? `The server answered with ${status}.` : unsure ? UNSURE : CUT;
       const retryAfter = Number(status && request.getResponseHeader("Retry-After"));
       resolve({ detail: reason, ...told, status, unsure, retryAfter });
@@ -154,7 +154,7 @@ function button(label, name, act) {
   return made;
 }
 
-// Take a refused row away; the focus goes to the next.
+// Remove the row of a refused file; the focus moves to the next one.
 function leave(row) {
   const next = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
@@ -198,7 +198,7 @@ const drop = form.querySelector(".drop");
 form.image.multiple = true;
 form.elements.tags.addEventListener("input", (event) => event.target.setCustomValidity(""));
 form.addEventListener("submit", (event) => {
-  // A form that was refused has its file on the server already: it goes as it is.
+  // The server has kept the file of a refused form, so the form is sent as it is.
   if (!form.image.files.length) return;
   event.preventDefault();
   upload([...form.image.files]);

@@ -1,0 +1,120 @@
+"""Lists of GIFs: pages, searches, tags, states and counts.
+
+Plain synchronous functions, as in `library`, with a database connection around them.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import peewee
+from peewee import SQL, fn
+
+from gifster.app import texts
+from gifster.app.errors import BadQuery
+from gifster.app.models import Gif, GifTag, Tag
+from gifster.app.texts import GIF_ID
+
+MAX_LIMIT = 100
+#: What a database's largest integer can hold.
+_MAX_MOMENT = 2**63 - 1
+_CURSOR = re.compile(rf"([0-9]{{1,19}})\.({GIF_ID.pattern})")
+
+
+def check_limit(limit: int) -> None:
+    """Raise `BadQuery` unless a list may have so many items."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+
+
+def list_gifs(
+    *, q: str = "", tag: str = "", cursor: str = "", limit: int = 30
+) -> tuple[list[Gif], str | None]:
+    """A page of GIFs, newest first, and the cursor of the next page.
+
+    Parameters:
+      q: a part of the title or of a tag, in any case; at most `texts.MAX_QUERY` characters.
+      tag: a whole tag.
+      cursor: the one that the previous page came with; empty for the first page.
+      limit: how many at most, 1 to 100.
+
+    Returns:
+      the GIFs, and the cursor; it is None on the last page.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid, or `q` or `tag` is too long or has control
+        characters.
+    """
+    check_limit(limit)
+    q, tag = texts.query(q), texts.asked_tag(tag)
+    query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
+    if cursor:
+        created_at, gif_id = _read_cursor(cursor)
+        query = query.where(
+            (Gif.created_at < created_at) | ((Gif.created_at == created_at) & (Gif.id < gif_id))
+        )
+    if q:
+        query = query.where(Gif.title.contains(q) | Gif.id.in_(_tagged(Tag.name.contains(q))))
+    if tag:
+        query = query.where(Gif.id.in_(_tagged(Tag.name == tag)))
+    gifs = list(query)
+    if len(gifs) <= limit:
+        return gifs, None
+    last = gifs[limit - 1]
+    return gifs[:limit], _write_cursor(Gif.created_at.db_value(last.created_at), last.id)
+
+
+def count_by_state() -> dict[str, int]:
+    """How many GIFs there are in each state."""
+    query: Any = Gif.select(Gif.image_state, fn.COUNT(SQL("*"))).group_by(Gif.image_state)
+    return dict(query.tuples())
+
+
+def get_gifs(gif_ids: Sequence[str]) -> list[Gif]:
+    """The GIFs with these ids, in any order. Ids of no GIF are left out."""
+    possible = [gif_id for gif_id in gif_ids if GIF_ID.fullmatch(gif_id)]
+    return list(Gif.select().where(Gif.id.in_(possible)))
+
+
+def states(gif_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """The state of each of these GIFs, and the SHA-256 of its image, None until that is stored. Ids
+    of no GIF are left out."""
+    rows: Any = Gif.select(Gif.id, Gif.image_state, Gif.image).where(Gif.id.in_(gif_ids)).tuples()
+    return {gif_id: (state, stored and stored.sha256) for gif_id, state, stored in rows}
+
+
+def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
+    """The tags of each of these GIFs, in alphabetical order."""
+    found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
+    rows: Any = (
+        GifTag.select(GifTag.gif, Tag.name)
+        .join(Tag)
+        .where(GifTag.gif.in_(list(found)))
+        .order_by(Tag.name)
+        .tuples()
+    )
+    for gif_id, name in rows:
+        found[gif_id].append(name)
+    return found
+
+
+def _tagged(condition: peewee.Expression) -> peewee.Query:
+    return GifTag.select(GifTag.gif).join(Tag).where(condition)
+
+
+def _write_cursor(created_at: int, gif_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_at}.{gif_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None or int(found[1]) > _MAX_MOMENT:
+        raise BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")
+    return int(found[1]), found[2]
