@@ -65,7 +65,7 @@ class Files:
         self._prefix, self._folder, self._read = prefix, folder, read
         self._follow_links, self._types = follow_links, types
 
-    async def __call__(self, req: Request, resp: Response | None, **_: Any) -> None:
+    async def __call__(self, req: Request, resp: Response | None, **_: object) -> None:
         if resp is None:
             raise falcon.HTTPNotFound  # for a WebSocket
         if req.method == "OPTIONS":

@@ -8,7 +8,8 @@ each process counts for itself, so that no upload waits for a broker.
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import redis
 from falcon.asgi import Request
@@ -26,6 +27,7 @@ ANSWER_S = 0.5
 AWAY_S = 10.0
 
 Limiter = SlidingWindowCounterRateLimiter
+R = TypeVar("R")
 #: A limit, and the parts of the key that it counts.
 Count = tuple[RateLimitItem, *tuple[str, ...]]
 
@@ -131,11 +133,7 @@ class RateLimits:
     def _count(self, what: str, *counts: Count) -> None:
         for limit, *key in counts:
             if not self._hit(limit, *key):
-                resets_at = self._ask(
-                    lambda limiter, limit=limit, key=key: (
-                        limiter.get_window_stats(limit, *key).reset_time
-                    )
-                )
+                resets_at = self._ask(partial(_resets_at, limit, key))
                 raise RateLimited(what, max(1, math.ceil(resets_at - time.time())))
 
     def _hit(self, limit: RateLimitItem, *key: str) -> bool:
@@ -145,13 +143,17 @@ class RateLimits:
         if self._on:
             self._ask(lambda limiter: limiter.clear(limit, *key))
 
-    def _ask(self, question: Callable[..., Any]) -> Any:
+    def _ask(self, question: Callable[[Limiter], R]) -> R:
         if time.monotonic() >= self._away_until:
             try:
                 return question(self._shared)
             except (redis.RedisError, ArithmeticError, ValueError):  # away, or no numbers there
                 self._away_until = time.monotonic() + AWAY_S
         return question(self._own)
+
+
+def _resets_at(limit: RateLimitItem, key: list[str], limiter: Limiter) -> float:
+    return limiter.get_window_stats(limit, *key).reset_time
 
 
 def _in_redis(url: str, namespace: str) -> Limiter:

@@ -1,4 +1,5 @@
-"""What is refused: a clear problem+json with a stable code, no row, no file, never a 500."""
+"""Bad requests get a clear problem+json with a stable code. They leave no row and no file, and are
+never a 500."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -94,9 +95,7 @@ def test_bad_uploads_are_refused(web: Stack, body: bytes, status: int, code: str
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
-def test_bad_uploads_are_refused_by_the_page_as_well(
-    web: Stack, body: bytes, status: int, code: str
-):
+def test_bad_uploads_are_refused_by_the_page_too(web: Stack, body: bytes, status: int, code: str):
     answer = web.client.post("/gifs", content=body, headers={**MULTIPART, "Accept": "text/html"})
 
     assert answer.status_code == status
@@ -170,7 +169,7 @@ def test_bad_requests_are_refused(
         assert answer.headers["allow"]
 
 
-def test_a_browser_is_shown_errors_as_pages(web: Stack):
+def test_browsers_get_errors_as_pages(web: Stack):
     answer = web.client.get("/gifs/nope", headers={"Accept": "text/html,*/*;q=0.8"})
 
     assert answer.status_code == 404

@@ -48,7 +48,7 @@ def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[.
 def test_a_card_goes_through_all_states(
     chromium: Any, new_stack: Callable[..., Stack], tmp_path: Path
 ):
-    # Given a page whose upload no worker has come to
+    # Given a page with an upload, and no worker
     stack = new_stack()
     stack.start_web()
     gif_id = stack.upload(images.noisy_gif((900, 700), 45), title="Noise").json()["id"]
@@ -58,10 +58,10 @@ def test_a_card_goes_through_all_states(
     card = page.locator("article")
     assert card.get_by_role("status").inner_text() == "Waiting for a worker…"
 
-    # When a worker comes, I expect the page to follow
+    # When a worker starts, I expect the page to follow
     with stack.held_while_processing(gif_id):
         page.get_by_text("Making the thumbnail…").wait_for()
-    # … which shows the picture before the last of its versions is there
+    # … and to show the picture before its last version is there
     page.get_by_text("Making other sizes…").wait_for()
     assert card.get_by_role("img", name="Noise").is_visible()
     eventually(lambda: card.get_by_role("status").count() == 0)
@@ -69,7 +69,7 @@ def test_a_card_goes_through_all_states(
     context.close()
 
 
-def test_who_wants_less_motion_gets_the_poster(chromium: Any, stack: Stack):
+def test_people_who_prefer_less_motion_see_the_poster(chromium: Any, stack: Stack):
     gif_id = stack.upload(images.gif((300, 200)), title="Still").json()["id"]
     versions = stack.finished(gif_id)["versions"]
     shown = {}
@@ -87,14 +87,14 @@ def test_who_wants_less_motion_gets_the_poster(chromium: Any, stack: Stack):
 
 
 def heavy(stack: Stack, title: str) -> dict[str, Any]:
-    """A GIF of which there is a film."""
+    """A GIF that has a film."""
     uploaded = stack.upload(images.noisy_gif((320, 240), 12), title=title).json()
     done = stack.finished(uploaded["id"])
     assert "mp4" in done["versions"]
     return done
 
 
-def test_a_film_plays_by_itself(open_page: Callable[..., Any], stack: Stack):
+def test_a_film_plays_automatically(open_page: Callable[..., Any], stack: Stack):
     done = heavy(stack, "Film")
 
     film = open_page(f"/gifs/{done['id']}").locator("video")
@@ -103,7 +103,7 @@ def test_a_film_plays_by_itself(open_page: Callable[..., Any], stack: Stack):
     eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
 
 
-def test_a_film_waits_for_who_wants_less_motion(chromium: Any, stack: Stack):
+def test_a_film_waits_if_less_motion_is_preferred(chromium: Any, stack: Stack):
     done = heavy(stack, "Calm")
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
     page = context.new_page()
@@ -116,7 +116,7 @@ def test_a_film_waits_for_who_wants_less_motion(chromium: Any, stack: Stack):
     context.close()
 
 
-def test_a_browser_that_plays_no_film_shows_the_picture(chromium: Any, stack: Stack):
+def test_a_browser_that_cannot_play_films_shows_the_picture(chromium: Any, stack: Stack):
     done = heavy(stack, "Picture")
     context = chromium.new_context(base_url=str(stack.client.base_url))
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
@@ -133,7 +133,7 @@ def test_a_browser_that_plays_no_film_shows_the_picture(chromium: Any, stack: St
     context.close()
 
 
-def test_that_picture_plays_when_asked_to(chromium: Any, stack: Stack):
+def test_that_picture_has_a_play_button(chromium: Any, stack: Stack):
     done = heavy(stack, "Calm picture")
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
@@ -151,7 +151,7 @@ def test_that_picture_plays_when_asked_to(chromium: Any, stack: Stack):
     context.close()
 
 
-def test_a_poster_plays_when_asked_to(chromium: Any, stack: Stack):
+def test_a_poster_has_a_play_button(chromium: Any, stack: Stack):
     gif_id = stack.upload(images.gif((300, 200), [60] * 8), title="Asked").json()["id"]
     versions = stack.finished(gif_id)["versions"]
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
@@ -176,7 +176,7 @@ def test_a_poster_plays_when_asked_to(chromium: Any, stack: Stack):
     context.close()
 
 
-def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack):
+def test_a_blurred_placeholder_is_there_until_the_picture_comes(chromium: Any, stack: Stack):
     stack.finished(stack.upload(images.gif((300, 200)), title="Later").json()["id"])
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
@@ -191,7 +191,7 @@ def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack
     picture = page.get_by_role("img", name="Later")
     assert blurred.evaluate(place) == picture.evaluate(place)
 
-    # And so on its own page, whatever its ratio is
+    # And the same on its own page, whatever its aspect ratio is
     page.goto(page.locator("article a").first.get_attribute("href"))
     place = (
         "image => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
@@ -205,7 +205,9 @@ def test_until_the_picture_comes_it_is_there_blurred(chromium: Any, stack: Stack
     context.close()
 
 
-def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: Stack):
+def test_an_upload_links_to_its_copy_and_its_near_duplicates(
+    open_page: Callable[..., Any], stack: Stack
+):
     content = images.gif((211, 113), [70] * 5)
     first = stack.finished(stack.upload(content, title="First").json()["id"])
     page = open_page()
@@ -216,11 +218,11 @@ def test_what_is_there_already_is_offered(open_page: Callable[..., Any], stack: 
     page.locator("article[data-state=ready]", has_text="Again").wait_for()
     page.get_by_role("link", name="in the library already").first.click()
     page.wait_for_url(f"**/gifs/{first['id']}")
-    # Its page shows those that look the same
+    # Its page shows its near duplicates
     page.locator(".similar article", has_text="Again").wait_for()
 
 
-def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):
+def test_each_of_several_files_gets_a_card(open_page: Callable[..., Any]):
     page = open_page()
 
     page.get_by_label("Choose a GIF").set_input_files(
@@ -232,7 +234,7 @@ def test_several_files_at_once_each_get_a_card(open_page: Callable[..., Any]):
         page.get_by_role("img", name=f"Batch {number}").wait_for()
 
 
-def test_what_is_refused_is_said_beside_its_name(open_page: Callable[..., Any]):
+def test_a_refusal_stands_beside_the_name_of_the_file(open_page: Callable[..., Any]):
     page = open_page()
 
     page.get_by_label("Choose a GIF").set_input_files(payload("notes.gif", b"Hello, a text." * 9))
@@ -267,7 +269,7 @@ def test_everything_works_without_javascript(open_page: Callable[..., Any]):
     page.get_by_role("img", name="Plain").wait_for()
 
 
-def test_signing_up_shows_who_is_there(open_page: Callable[..., Any]):
+def test_the_page_shows_who_is_logged_in_after_a_sign_up(open_page: Callable[..., Any]):
     page = open_page("/signup")
 
     page.get_by_label("E-mail address").fill("browser@example.org")

@@ -34,13 +34,13 @@ def test_refusals_stay_until_they_are_dismissed(open_page: Callable[..., Any]):
     more = page.locator("#progress li", has_text="story.gif")
     more.get_by_role("alert").wait_for()
 
-    # I expect it to be there still, until I dismiss it
+    # I expect its row to stay until I dismiss it
     assert "The content of the file is none of" in refused.get_by_role("alert").inner_text()
     refused.get_by_role("button", name="Dismiss: poem.gif").click()
     refused.wait_for(state="detached")
     focused = page.evaluate("document.activeElement.ariaLabel")
     assert focused == "Dismiss: story.gif"
-    # The same bytes will be refused again: there is no button for that
+    # The same bytes would be refused again, so there is no button to try again
     assert more.get_by_role("button").all_inner_texts() == ["Dismiss"]
 
 
@@ -71,11 +71,11 @@ def test_a_lost_connection_makes_the_queue_wait(chromium: Any, stack: Stack):
     context.set_offline(True)
     choose(page, *[payload(f"Kept {number}.gif", images.gif()) for number in range(9)])
 
-    # I expect none to be refused for that
+    # I expect no file to be refused
     page.get_by_text("Trying again automatically.").first.wait_for()
     assert page.get_by_role("alert").count() == 0
 
-    # And all to go up as soon as it is back
+    # And all files to go up as soon as the connection is back
     context.set_offline(False)
     eventually(lambda: page.locator("#gallery article", has_text="Kept").count() == 9)
     assert page.locator("#progress li").count() == 0
@@ -102,7 +102,7 @@ def test_a_busy_server_gets_the_time_it_asks_for(chromium: Any, stack: Stack):
     context.close()
 
 
-def test_an_upload_whose_answer_was_lost_is_left_to_its_owner(
+def test_a_person_decides_about_an_upload_whose_answer_was_lost(
     chromium: Any, new_stack: Callable[..., Stack]
 ):
     # Given a server that dies between an upload and its answer
@@ -117,11 +117,11 @@ def test_an_upload_whose_answer_was_lost_is_left_to_its_owner(
     os.killpg(web.pid, signal.SIGKILL)
     web.wait()
 
-    # I expect the page to claim neither this nor that
+    # I expect the page to say that it does not know
     row = page.locator("#progress li", has_text="Unsure.gif")
     row.get_by_role("alert", name="").get_by_text("Check whether the GIF is there").wait_for()
 
-    # And to try again when I say so
+    # And to try again when I press the button
     stack.start_web()
     row.get_by_role("button", name="Try again").click()
     card(page, "Unsure").wait_for()
@@ -129,7 +129,7 @@ def test_an_upload_whose_answer_was_lost_is_left_to_its_owner(
     context.close()
 
 
-def test_a_file_that_is_gone_is_told_from_a_lost_connection(
+def test_a_file_that_is_gone_is_not_taken_for_a_lost_connection(
     chromium: Any, stack: Stack, tmp_path: Path
 ):
     context = chromium.new_context(base_url=str(stack.client.base_url))
@@ -146,8 +146,8 @@ def test_a_file_that_is_gone_is_told_from_a_lost_connection(
     context.close()
 
 
-def test_an_upload_that_moves_no_more_is_given_up(chromium: Any, stack: Stack):
-    # Given a connection that has died without a word
+def test_an_upload_without_progress_is_given_up(chromium: Any, stack: Stack):
+    # Given a connection that has died silently
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.clock.install()
@@ -167,7 +167,7 @@ def test_an_upload_that_moves_no_more_is_given_up(chromium: Any, stack: Stack):
     context.close()
 
 
-def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
+def test_leaving_during_uploads_asks_first(open_page: Callable[..., Any]):
     page = open_page()
     held: list[Any] = []
 
@@ -191,7 +191,7 @@ def test_leaving_while_files_go_up_asks_first(open_page: Callable[..., Any]):
     assert asked == ["beforeunload"]
 
 
-def test_tags_that_would_be_refused_are_found_before_any_upload(open_page: Callable[..., Any]):
+def test_bad_tags_are_found_before_any_upload(open_page: Callable[..., Any]):
     page = open_page()
     sent: list[str] = []
     page.on("request", lambda request: request.url.endswith("/gifs") and sent.append(request.url))

@@ -1,4 +1,4 @@
-"""Pages that wait, in a real Chromium: whatever happens meanwhile, none waits for ever."""
+"""Pages that wait, in a real Chromium: whatever happens meanwhile, they do not wait forever."""
 
 import os
 import signal
@@ -60,8 +60,8 @@ def requests_of(page: Any) -> list[str]:
     return made
 
 
-def test_many_cards_all_come_to_their_end(site: Site):
-    # Given 110 files chosen at once, more than a request may name, which no worker comes to
+def test_all_of_many_cards_finish(site: Site):
+    # Given 110 files chosen at once, more than a request may name, and no worker
     page = site.open()
     requests = requests_of(page)
     page.get_by_label("Choose a GIF").set_input_files(
@@ -71,7 +71,7 @@ def test_many_cards_all_come_to_their_end(site: Site):
     waiting = page.locator("article[data-state=queued]")
     eventually(lambda: waiting.count() == 110, within=60)
 
-    # When one comes
+    # When a worker starts
     site.stack.start_worker()
 
     # I expect each card to get its picture, without a reload
@@ -80,7 +80,7 @@ def test_many_cards_all_come_to_their_end(site: Site):
     assert page.locator("#gallery article .blank").count() == 0
     assert page.locator("#gallery .state:not(.same)").count() == 0
     assert page.evaluate("window.notReloaded") is True
-    # … for a request or so each half second, and then none
+    # … with about one request each half second, and then no more
     assert sum("/api/gifs" in request for request in requests) == 110
     asked = sum("/cards" in request for request in requests)
     assert asked < 110
@@ -89,7 +89,7 @@ def test_many_cards_all_come_to_their_end(site: Site):
     assert not any("/events" in request or request.endswith("/card") for request in requests)
 
 
-def test_the_card_of_a_deleted_gif_goes_and_passes_the_focus_on(site: Site):
+def test_the_card_of_a_deleted_gif_passes_the_focus_on(site: Site):
     site.upload("Stays")
     gone = site.upload("Goes")
     page = site.open()
@@ -102,7 +102,7 @@ def test_the_card_of_a_deleted_gif_goes_and_passes_the_focus_on(site: Site):
     assert page.evaluate("document.activeElement.textContent") == "Stays"
 
 
-def test_a_card_that_changes_keeps_the_focus_and_is_told_once(site: Site):
+def test_a_card_that_changes_keeps_the_focus_and_is_announced_once(site: Site):
     gif_id = site.upload("Focused")
     page = site.open()
     page.locator("article h3 a").focus()
@@ -113,22 +113,22 @@ def test_a_card_that_changes_keeps_the_focus_and_is_told_once(site: Site):
     page.locator("#told", has_text="“Focused” is ready.").wait_for(state="attached")
     focused = page.evaluate("[document.activeElement.closest('h3')?.textContent]")
     assert focused == ["Focused"]
-    # A screen reader is told by that alone, however many cards change
+    # A screen reader reads only that, however many cards change
     assert page.locator("article [role=status]:not([aria-live=off])").count() == 0
     site.delete(gif_id)
 
 
-def test_a_page_outlives_the_server_that_it_waits_on(site: Site):
+def test_a_page_survives_a_restart_of_the_server(site: Site):
     # Given a page that waits, and a server that dies
     site.upload("Patient")
     page = site.open()
     site.kill_web()
 
-    # I expect the page to say that it may be wrong, as it is in a moment
+    # I expect the page to say that it may be out of date, as it is in a moment
     lost = page.locator("#lost", has_text="Gifster does not answer.")
     lost.wait_for()
 
-    # And to be right by itself once there is a server again
+    # And to be right again once there is a server
     site.stack.start_worker()
     site.stack.start_web()
     page.get_by_role("img", name="Patient").wait_for()
@@ -136,8 +136,8 @@ def test_a_page_outlives_the_server_that_it_waits_on(site: Site):
     assert page.evaluate("window.notReloaded") is True
 
 
-def test_a_page_comes_back_from_a_sleep(site: Site):
-    # Given a page without a network, as after the sleep of a laptop, while its GIFs change
+def test_a_page_catches_up_after_a_sleep(site: Site):
+    # Given a page without a network, as after a laptop's sleep, while its GIFs change
     asleep, gone = site.upload("Asleep"), site.upload("Gone")
     page = site.open()
     site.context.set_offline(True)
@@ -151,7 +151,7 @@ def test_a_page_comes_back_from_a_sleep(site: Site):
     page.locator("article", has_text="Gone").wait_for(state="detached")
 
 
-def test_a_hidden_tab_asks_for_nothing_and_catches_up(site: Site):
+def test_a_hidden_tab_sends_no_requests_and_catches_up(site: Site):
     # Given a tab that is hidden while all kinds of things happen
     site.stack.start_worker()
     damaged = bytearray(images.still("PNG"))
@@ -175,7 +175,7 @@ def test_a_hidden_tab_asks_for_nothing_and_catches_up(site: Site):
     # When somebody looks at it again
     page.evaluate(HIDE, False)
 
-    # I expect it to show what is so, of those too that had come to an end before
+    # I expect it to show all present states, also of GIFs that had finished before
     page.locator("article", has_text="Gone").wait_for(state="detached")
     page.get_by_role("img", name="Failed").wait_for()
     replaced = page.locator("article", has_text="Replaced")
@@ -183,11 +183,11 @@ def test_a_hidden_tab_asks_for_nothing_and_catches_up(site: Site):
 
 
 def test_many_tabs_leave_room_for_one_more(site: Site):
-    # Given more tabs that wait than a browser has connections for a server
+    # Given more waiting tabs than a browser has connections to one server
     site.upload("Everywhere")
     tabs = [site.open() for _ in range(8)]
 
-    # I expect another page to open all the same, and each tab to come to its end
+    # I expect another page to open all the same, and each tab to finish
     site.open("/login")
     site.stack.start_worker()
     for tab in tabs:
@@ -207,15 +207,15 @@ def test_the_page_of_a_gif_follows_without_a_reload(site: Site):
     assert page.evaluate("window.notReloaded") is True
     assert page.evaluate("document.activeElement.textContent") == "Delete"
 
-    # And it says so when there is nothing to see any more
+    # And it says so when the GIF is gone
     site.delete(gif_id)
     page.evaluate(HIDE, True)
     page.evaluate(HIDE, False)
     page.get_by_role("alert").get_by_text(f"There is no GIF {gif_id}.").wait_for()
 
 
-def test_an_answer_that_never_comes_holds_nothing_up(site: Site):
-    # Given a connection that has died without a word
+def test_an_answer_that_never_comes_does_not_stop_the_page(site: Site):
+    # Given a connection that has died silently
     site.upload("Through")
     page = site.context.new_page()
     page.clock.install()
@@ -232,7 +232,7 @@ def test_an_answer_that_never_comes_holds_nothing_up(site: Site):
     # When its time is over
     page.clock.fast_forward(25_000)
 
-    # I expect the page to ask anew
+    # I expect the page to ask again
     def shown() -> bool:
         page.clock.fast_forward(1000)
         return page.get_by_role("img", name="Through").count() == 1

@@ -1,5 +1,5 @@
-"""Titles, tags, names, searches, addresses and passwords: what is mended, what is refused, and that
-the database of either kind has a clean text whatever way it came in."""
+"""Titles, tags, names, searches, addresses and passwords: which are cleaned and which are refused.
+Both databases get clean texts, whichever way they came in."""
 
 import unicodedata
 
@@ -36,7 +36,7 @@ def test_titles_and_tags_are_kept_as_people_see_them(booted: Settings):
         tags=["Ka\u0308fer", "käfer", "\u3000cat\u200e", "CAT", "\u3164", "c\u200dat"],
     )
 
-    # I expect what they look like, and each tag once
+    # I expect them as people see them, and each tag once
     assert Gif.get_by_id(gif.id).title == f"{FAMILY} cat {PERSIAN}"
     assert lists.tags_of([gif])[gif.id] == ["cat", "käfer"]
 
@@ -45,7 +45,7 @@ def test_titles_and_tags_are_kept_as_people_see_them(booted: Settings):
         assert lists.list_gifs(q=q)[0] == [gif]
     assert lists.list_gifs(tag="KA\u0308FER")[0] == [gif]
 
-    # And nothing left of what has no ink
+    # And nothing to be left of invisible characters
     assert library.edit_gif(gif.id, None, title="\u3164 a").title == "\u3164 a"
     with pytest.raises(Invalid, match="needs a title"):
         library.edit_gif(gif.id, None, title="\u3164\u200b\u2800")
@@ -79,7 +79,7 @@ def test_texts_that_only_programs_send_are_refused(booted: Settings):
     assert Gif.select().count() == Tag.select().count() == GifTag.select().count() == 0
 
 
-def test_lists_and_ids_that_cannot_be_are_told_so(booted: Settings):
+def test_impossible_searches_and_ids_are_refused(booted: Settings):
     for asked, code in [
         ({"q": "a\0"}, "q_invalid"),
         ({"q": "\ud800"}, "q_invalid"),
@@ -122,7 +122,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_is_no_address_is_not_mailed(booted: Settings):
+def test_malformed_addresses_are_refused(booted: Settings):
     for name, address in ADDRESSES.items():
         with pytest.raises(Invalid) as refused:
             accounts.sign_up(address, "correct horse")
@@ -131,7 +131,7 @@ def test_what_is_no_address_is_not_mailed(booted: Settings):
     assert User.select().count() == jobs.Job.select().count() == 0
 
 
-def test_in_house_addresses_are_taken_where_a_setting_says_so(booted: Settings):
+def test_in_house_addresses_are_accepted_if_a_setting_says_so(booted: Settings):
     for address in ("a@intranet", "a@localhost", "a@home.local"):
         assert accounts.sign_up(address, "correct horse", in_house=True).email == address
     with pytest.raises(Invalid):
@@ -185,7 +185,7 @@ def test_a_name_may_have_what_names_have(booted: Settings):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_arguments_that_are_no_text_are_refused(booted: Settings):
+def test_malformed_arguments_are_refused(booted: Settings):
     for command in ("admins add", "admins remove", "jobs show", "jobs retry", "jobs drop",
                     "jobs pause", "jobs resume", "jobs quiet", "versions recreate"):  # fmt: skip
         result = CliRunner().invoke(cli, [*command.split(), "caf\udce9"])
@@ -194,7 +194,7 @@ def test_arguments_that_are_no_text_are_refused(booted: Settings):
         assert "characters that are no text" in result.output
 
 
-def test_urls_that_are_no_text_lead_nowhere():
+def test_malformed_urls_are_refused():
     for url in ("http://a\0b/", "http://a.b/\ud800", "http://[::1"):
         with pytest.raises(RemoteUrlInvalid):
             fetch(ImageUploader, url)
@@ -221,9 +221,7 @@ HTTP = {
 
 
 @pytest.mark.parametrize(("method", "options", "status", "code"), HTTP.values(), ids=HTTP)
-def test_json_is_text_and_numbers_or_refused(
-    web: Stack, method: str, options: dict, status: int, code: str
-):
+def test_malformed_json_is_refused(web: Stack, method: str, options: dict, status: int, code: str):
     answer = web.client.request(
         method, "/api/gifs/nope", headers={"Content-Type": "application/json"}, **options
     )
@@ -247,7 +245,7 @@ PLACES = {
 
 @pytest.mark.parametrize(("method", "path", "options", "status", "code"), PLACES.values(),
                          ids=PLACES)  # fmt: skip
-def test_texts_that_are_none_are_refused_wherever_they_are(
+def test_malformed_texts_are_refused_everywhere(
     web: Stack, method: str, path: str, options: dict, status: int, code: str
 ):
     answer = web.client.request(method, path, **options)

@@ -29,7 +29,7 @@ def post(web: Stack, content_type: str | None, content: bytes) -> httpx.Response
      'Multipart/Form-Data;BOUNDARY="b"', "multipart/form-data;charset=utf-8 ; boundary = b",
      "multipart/form-data ; boundary=b;"],
 )  # fmt: skip
-def test_forms_are_taken_in_any_case(web: Stack, content_type: str):
+def test_forms_are_accepted_in_any_case(web: Stack, content_type: str):
     assert post(web, content_type, form()).status_code == 202
 
 
@@ -38,7 +38,7 @@ def test_forms_are_taken_in_any_case(web: Stack, content_type: str):
     [("Image/GIF", "form-data"), ("image/png; a=b", "Form-Data"), ("", "form-data"),
      ("text/html", "FORM-DATA"), ("nonsense", "form-data")],
 )  # fmt: skip
-def test_of_a_part_the_content_says_what_it_is(web: Stack, part_type: str, disposition: str):
+def test_the_content_of_a_part_decides_its_type(web: Stack, part_type: str, disposition: str):
     answer = post(web, "multipart/form-data; boundary=b", form(part_type, disposition))
 
     assert answer.status_code == 202
@@ -62,8 +62,8 @@ JSON = [
 
 
 @pytest.mark.parametrize("content_type", JSON)
-def test_json_is_taken_in_any_case(web: Stack, content_type: str):
-    # It was read: what is refused is in it
+def test_json_is_accepted_in_any_case(web: Stack, content_type: str):
+    # The body was read: the problem is about its content
     answer = post(web, content_type, b'{"title": "a"}')
 
     assert (answer.status_code, answer.json()["code"]) == (422, "image_missing")
@@ -76,7 +76,7 @@ def test_json_is_taken_in_any_case(web: Stack, content_type: str):
      "multipart/mixed; boundary=b", "multipart/form-data-2; boundary=b", ";", "image/gif",
      "application/json, multipart/form-data; boundary=b", "appl\u0131cation/json"],
 )  # fmt: skip
-def test_others_are_refused_with_what_is_taken(web: Stack, content_type: str | None):
+def test_other_types_are_refused_with_the_accepted_ones(web: Stack, content_type: str | None):
     answer = web.client.post(
         "/api/gifs",
         content=b"{}",
@@ -94,26 +94,26 @@ def patch(web: Stack, gif_id: str, content_type: str, document: Any) -> httpx.Re
 
 
 @pytest.mark.parametrize("content_type", JSON)
-def test_changes_are_taken_as_json(web: Stack, gif_id: str, content_type: str):
+def test_changes_are_accepted_as_json(web: Stack, gif_id: str, content_type: str):
     answer = patch(web, gif_id, content_type, {"title": content_type})
 
     assert (answer.status_code, answer.json()["title"]) == (200, content_type)
 
 
-def test_a_merge_patch_removes_what_is_null(web: Stack, gif_id: str):
+def test_a_null_in_a_merge_patch_removes_the_field(web: Stack, gif_id: str):
     patch(web, gif_id, "application/json", {"title": "A title", "tags": ["a", "b"]})
 
-    # null in JSON has always meant: leave it
+    # A null in JSON leaves the field
     answer = patch(web, gif_id, "application/json", {"title": None, "tags": None})
     assert (answer.json()["title"], answer.json()["tags"]) == ("A title", ["a", "b"])
-    # in a merge patch it means: remove it (RFC 7396)
+    # In a merge patch it removes the field (RFC 7396)
     answer = patch(web, gif_id, "Application/Merge-Patch+JSON", {"tags": None})
     assert (answer.json()["title"], answer.json()["tags"]) == ("A title", [])
     answer = patch(web, gif_id, "application/merge-patch+json", {"title": None})
     assert (answer.status_code, answer.json()["code"]) == (422, "title_missing")
 
 
-def test_other_patches_are_refused_with_those_that_are_taken(web: Stack, gif_id: str):
+def test_other_patches_are_refused_with_the_accepted_ones(web: Stack, gif_id: str):
     answer = patch(web, gif_id, "application/json-patch+json", [])
 
     assert (answer.status_code, answer.json()["code"]) == (415, "content_type_unsupported")
@@ -121,7 +121,7 @@ def test_other_patches_are_refused_with_those_that_are_taken(web: Stack, gif_id:
 
 
 @pytest.mark.parametrize("path", ["/login", "/signup"])
-def test_forms_of_pages_are_taken_in_any_case(web: Stack, path: str):
+def test_forms_of_pages_are_accepted_in_any_case(web: Stack, path: str):
     kind = "Application/X-WWW-Form-URLencoded; charset=UTF-8"
     answer = web.client.post(path, content=b"email=a&password=b", headers={"Content-Type": kind})
 
@@ -135,7 +135,7 @@ PATHS = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/api/gifs", "
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_head_is_answered_as_get_without_the_body(web: Stack, gif_id: str, path: str):
+def test_head_gets_the_answer_of_get_without_the_body(web: Stack, gif_id: str, path: str):
     path = path.format(gif_id)
     with web.client.stream("GET", path, timeout=5) as answer:
         status, kind = answer.status_code, answer.headers.get("content-type")
@@ -146,7 +146,7 @@ def test_head_is_answered_as_get_without_the_body(web: Stack, gif_id: str, path:
     assert answer.content == b""
 
 
-def test_conditions_on_what_has_no_validators_change_nothing(web: Stack, gif_id: str):
+def test_conditions_change_nothing_where_there_are_no_validators(web: Stack, gif_id: str):
     for name in ("If-None-Match", "If-Modified-Since", "Range", "If-Range"):
         for value in ("*", '"a"', "nonsense", "bytes=0-1"):
             answer = web.client.get(f"/api/gifs/{gif_id}", headers={name: value})

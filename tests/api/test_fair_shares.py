@@ -1,4 +1,4 @@
-"""What takes long in the web process is shared among clients: slow URLs, and slow checks."""
+"""Clients share the threads for slow work fairly: slow URLs, and slow checks."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ WEB = {"GIFSTER_UPLOADS__PRIVATE_REMOTES": "true", "GIFSTER_AUTH__ANONYMOUS_UPLO
 
 
 class Slow:
-    """A real server, which answers `/slow` when it is told to, and everything else at once."""
+    """A real server. It answers `/slow` when a test says so, and everything else at once."""
 
     def __init__(self) -> None:
         self.asked, self.open = threading.Semaphore(0), threading.Event()
@@ -51,7 +51,7 @@ def slow() -> Iterator[Slow]:
 
 
 def person(web: Stack, name: str) -> Callable[[str], httpx.Response]:
-    """Somebody who signs up, and then has the library fetch URLs."""
+    """Somebody who signs up, and then uploads by URL."""
     answer = web.client.post(
         "/api/users", json={"email": f"{name}@example.org", "password": "correct horse"}
     )
@@ -61,12 +61,12 @@ def person(web: Stack, name: str) -> Callable[[str], httpx.Response]:
     )
 
 
-def test_a_crowd_of_slow_urls_of_one_user_holds_up_nobody_else(web: Stack, slow: Slow):
+def test_many_slow_urls_of_one_user_delay_nobody_else(web: Stack, slow: Slow):
     ann, bob = person(web, "ann"), person(web, "bob")
     with ThreadPoolExecutor(40) as threads:
         crowd = [threads.submit(ann, f"{slow.url}/slow/{n}") for n in range(40)]
         try:
-            # Given all that may be fetched at once for one user, and the rest waiting or refused
+            # Given one user's fetches: as many as may run at once, and the rest waiting or refused
             assert slow.asked.acquire(timeout=20)
             assert slow.asked.acquire(timeout=20)
             eventually(lambda: sum(future.done() for future in crowd) >= 8)
@@ -83,7 +83,7 @@ def results(futures: list[Future[httpx.Response]]) -> list[httpx.Response]:
 
 
 class Client:
-    """Clients of a queue whose work ends when they are told."""
+    """Clients of a queue, whose work ends when a test says so."""
 
     def __init__(self, queue: FairQueue) -> None:
         self.queue, self.order = queue, []
@@ -121,7 +121,7 @@ def test_clients_take_turns():
     assert asyncio.run(crowd()) == ["ann", "ann", "bob", "cid", "ann", "bob", "ann"]
 
 
-def test_who_has_most_places_gives_one_up_when_all_are_taken():
+def test_the_client_with_most_places_loses_one_when_all_are_taken():
     async def crowd() -> tuple[list[object], list[str]]:
         clients, gate = Client(FairQueue(2, 4, "test")), asyncio.Event()
         anns = [clients.come("ann", stay=gate) for _ in range(4)]
@@ -133,12 +133,12 @@ def test_who_has_most_places_gives_one_up_when_all_are_taken():
 
     outcomes, order = asyncio.run(crowd())
 
-    # Ann's last one is told to come again, and Bob is not
+    # Ann's last request is refused, and Bob's is not
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 3 + [TooBusy, type(None)]
     assert order[:2] == ["ann", "bob"]
 
 
-def test_a_client_that_goes_away_leaves_its_place():
+def test_a_client_that_goes_away_gives_up_its_place():
     async def crowd() -> list[str]:
         clients, gate = Client(FairQueue(1, 3, "test")), asyncio.Event()
         clients.come("ann", stay=gate)

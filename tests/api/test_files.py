@@ -39,7 +39,7 @@ def store(web: Stack) -> Path:
 
 @pytest.fixture(autouse=True)
 def _store(store: Path) -> None:
-    """Every test has it."""
+    """Shared by every test."""
 
 
 def get(web: Stack, **headers: str) -> httpx.Response:
@@ -48,7 +48,7 @@ def get(web: Stack, **headers: str) -> httpx.Response:
 
 
 def raw(web: Stack, path: str) -> bytes:
-    """The answer to a path that no client would send as it is."""
+    """The answer to a path that clients would normalize."""
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -72,7 +72,7 @@ def raw(web: Stack, path: str) -> bytes:
      "/static/", "/static/.", "/static/../app.py", "/static/%2e%2e/app.py", "/static//gifster.js",
      "/static/gifster.js/", "/static/gifster.js%00", f"/static/{'a' * 300}"],
 )  # fmt: skip
-def test_what_is_no_key_is_not_found(web: Stack, store: Path, path: str):
+def test_a_path_that_cannot_be_a_key_is_not_found(web: Stack, store: Path, path: str):
     for name in (".hidden.gif", "gifs/.hidden/a.gif", "gifs/k3V9/.0123456789abcdef.tmp"):
         (store / name).parent.mkdir(exist_ok=True)
         (store / name).write_bytes(CONTENT)
@@ -103,7 +103,7 @@ def test_the_folder_itself_may_be_a_link(web: Stack, store: Path):
         elsewhere.rename(store)
 
 
-def test_what_is_no_regular_file_is_not_found_and_keeps_nobody_waiting(web: Stack, store: Path):
+def test_an_irregular_file_is_not_found_and_delays_nobody(web: Stack, store: Path):
     os.mkfifo(store / "pipe.gif")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(os.path.relpath(store / "socket.gif"))
@@ -127,7 +127,7 @@ def test_nothing_stays_open(web: Stack):
     eventually(lambda: process.num_fds() <= before)
 
 
-def test_a_file_that_may_not_be_read_is_no_missing_one(web: Stack, store: Path):
+def test_an_unreadable_file_is_not_a_missing_one(web: Stack, store: Path):
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
     (store / "denied.gif").write_bytes(CONTENT)
@@ -143,7 +143,7 @@ def test_a_file_that_may_not_be_read_is_no_missing_one(web: Stack, store: Path):
      ("a.svg", "application/octet-stream"), ("a.js", "application/octet-stream"),
      ("a", "application/octet-stream"), ("a.nothing", "application/octet-stream")],
 )  # fmt: skip
-def test_a_browser_is_shown_pictures_and_films_only(
+def test_browsers_show_pictures_and_films_only(
     web: Stack, store: Path, name: str, content_type: str
 ):
     (store / name).write_bytes(CONTENT)
@@ -201,7 +201,7 @@ RANGES = {
 
 
 @pytest.mark.parametrize(("asked", "part"), RANGES.items())
-def test_a_range_is_answered_with_it(web: Stack, asked: str, part: tuple[int, int]):
+def test_a_range_gets_that_part(web: Stack, asked: str, part: tuple[int, int]):
     answer = get(web, Range=asked)
 
     first, last = part
@@ -219,7 +219,7 @@ def test_a_range_is_answered_with_it(web: Stack, asked: str, part: tuple[int, in
      "pages=1-2", "items=0-5", "bytes:0-9", "bytes=0-9;q=1", "bytes=0-1,4-5", "bytes=0-,0-,0-",
      "bytes=" + ",".join(["0-"] * 300), f"bytes={'1' * 3000}-", "="],
 )  # fmt: skip
-def test_what_is_no_single_range_of_bytes_is_ignored(web: Stack, asked: str):
+def test_anything_but_one_range_of_bytes_is_ignored(web: Stack, asked: str):
     answer = web.client.get(URL, headers={"Range": asked.encode("latin-1")})
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
@@ -235,7 +235,7 @@ def test_a_range_without_a_byte_is_refused(web: Stack, asked: str):
     assert answer.json()["code"] == "range_not_satisfiable"
 
 
-def test_head_knows_no_ranges(web: Stack):
+def test_head_ignores_ranges(web: Stack):
     for asked in ("bytes=0-9", f"bytes={SIZE}-", "bytes=abc"):
         answer = web.client.head(URL, headers={"Range": asked})
         assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
@@ -243,7 +243,7 @@ def test_head_knows_no_ranges(web: Stack):
         assert "content-range" not in answer.headers
 
 
-def test_if_range_gives_the_part_of_the_same_file_and_else_all_of_it(web: Stack):
+def test_if_range_gets_the_part_of_the_same_file_and_all_of_another(web: Stack):
     whole = get(web)
     etag, modified = whole.headers["etag"], whole.headers["last-modified"]
 
@@ -252,15 +252,15 @@ def test_if_range_gives_the_part_of_the_same_file_and_else_all_of_it(web: Stack)
     for other in ('"other"', f"W/{etag}", LONG_AGO, "nonsense", etag.strip('"'), f"{etag}, {etag}"):
         answer = get(web, Range="bytes=0-9", If_Range=other)
         assert (answer.status_code, answer.content) == (200, CONTENT)
-    # A range that has no byte is refused only of the file that the client means.
+    # A range without a byte is refused only if If-Range names this file.
     assert get(web, Range="bytes=999999-", If_Range=etag).status_code == 416
     assert get(web, Range="bytes=999999-", If_Range='"other"').status_code == 200
 
 
-# What the client has already
+# Conditions
 
 
-def test_none_match_is_compared_weakly_and_wins_over_the_date(web: Stack):
+def test_if_none_match_compares_weakly_and_overrules_the_date(web: Stack):
     etag = get(web).headers["etag"]
 
     for has in (etag, f"W/{etag}", "*", f'"a", {etag}', f'"a" ,"b",{etag},', f'"a,b", {etag}'):
@@ -275,7 +275,7 @@ def test_none_match_is_compared_weakly_and_wins_over_the_date(web: Stack):
     assert get(web, If_None_Match=etag, If_Modified_Since=LONG_AGO).status_code == 304
 
 
-def test_modified_since_is_any_of_the_three_dates_or_ignored(web: Stack, store: Path):
+def test_if_modified_since_has_one_of_three_formats_or_is_ignored(web: Stack, store: Path):
     os.utime(store / KEY, (784111777.5, 784111777.5))
 
     assert get(web).headers["last-modified"] == "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -298,13 +298,13 @@ def test_a_precondition_that_fails_is_a_412(web: Stack):
     assert get(web, If_Unmodified_Since=modified).status_code == 200
     assert get(web, If_Unmodified_Since="nonsense").status_code == 200
     assert get(web, If_Unmodified_Since=LONG_AGO).status_code == 412
-    # Before what the client has, and before ranges.
+    # If-Match comes before the other conditions, and before ranges.
     assert (
         get(web, If_Match='"other"', If_None_Match="*", Range="bytes=9999999-").status_code == 412
     )
 
 
-def test_a_file_that_is_written_anew_within_a_second_has_another_etag(web: Stack, store: Path):
+def test_a_file_rewritten_within_a_second_has_another_etag(web: Stack, store: Path):
     file = store / "twice.gif"
     etags = set()
     for nanoseconds in (1, 2):
@@ -315,7 +315,7 @@ def test_a_file_that_is_written_anew_within_a_second_has_another_etag(web: Stack
     assert len(etags) == 2
 
 
-# Many, and slow ones
+# Many clients, and slow ones
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def open_files(process: psutil.Process) -> int:
     return sum(file.path.endswith(LARGE) for file in process.open_files())
 
 
-def test_slow_readers_hold_no_thread_and_little_memory(
+def test_slow_readers_occupy_no_thread_and_little_memory(
     web: Stack, slow_readers: list[socket.socket]
 ):
     process = web_process(web)
@@ -357,7 +357,7 @@ def test_slow_readers_hold_no_thread_and_little_memory(
     eventually(lambda: open_files(process) == 0)
 
 
-def test_many_ask_for_parts_at_once(web: Stack):
+def test_many_clients_ask_for_parts_at_once(web: Stack):
     wrong = []
 
     def ask(number: int) -> None:

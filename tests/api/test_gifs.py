@@ -14,7 +14,7 @@ def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack,
     # When I upload a GIF
     answer = stack.upload(gif, "cats.gif", title="Two cats", tags="Cats, monday")
 
-    # I expect it to be accepted, with a place to look
+    # I expect it to be accepted, with its address
     assert answer.status_code == 202
     body = answer.json()
     assert answer.headers["location"] == f"/api/gifs/{body['id']}"
@@ -40,7 +40,7 @@ def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack,
     }
     assert stack.client.get(done["image"]["url"]).content == gif
 
-    # With a thumbnail that is as animated as its source
+    # With a thumbnail that is animated like its source
     thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
     assert images.size(thumb) == (220, 147)
     assert images.timing(thumb) == images.timing(gif)
@@ -84,7 +84,7 @@ def test_the_title_comes_from_the_file_name_if_none_is_given(stack: Stack, gif: 
     assert stack.upload(gif, "Grumpy cat.gif").json()["title"] == "Grumpy cat"
 
 
-def test_lists_are_newest_first_and_go_on_at_the_cursor(stack: Stack):
+def test_lists_are_newest_first_and_continue_at_the_cursor(stack: Stack):
     ids = [stack.upload(images.gif(), tags="paged").json()["id"] for _ in range(5)]
 
     pages = []
@@ -127,7 +127,7 @@ def test_an_image_can_be_replaced_and_its_old_files_go(stack: Stack, gif: bytes)
     folder = stack.var / "store" / "gifs" / done["id"]
     before = files_below(folder)
 
-    # When I put another image in its place
+    # When I replace its image
     other = images.gif(size=(500, 100), loop=None)
     answer = stack.client.put(f"/api/gifs/{done['id']}/image", files={"image": ("b.gif", other)})
 
@@ -144,7 +144,7 @@ def test_an_image_can_be_replaced_and_its_old_files_go(stack: Stack, gif: bytes)
     assert replaced["image"]["loop"] is None
     assert stack.client.get(replaced["image"]["url"]).content == other
 
-    # And then to be gone
+    # And then the old one to be gone
     eventually(lambda: not set(before) & set(files_below(folder)))
     assert stack.client.get(done["image"]["url"]).status_code == 404
 
@@ -168,7 +168,7 @@ def test_a_gif_deleted_right_after_its_upload_leaves_nothing_behind(stack: Stack
 
 
 def test_a_damaged_picture_ends_as_failed_with_a_reason(stack: Stack):
-    # Given a GIF whose structure is sound, and whose pixels are not
+    # Given a GIF whose structure is sound, but whose pixels are damaged
     damaged = bytearray(images.still("PNG"))
     at = damaged.index(b"IDAT") + 8
     damaged[at : at + 40] = bytes(40)

@@ -1,5 +1,5 @@
-"""Heads of requests: long ones are refused before anything reads them; connections on which no
-whole head comes are closed; and nothing is held for clients that do not read."""
+"""Heads of requests: long ones are refused before anything reads them. Connections without a whole
+head are closed, and so are answers to clients that do not read."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: gifster\r\n"
 
 
 def answer_to(scope: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """What a request is answered with: the status and the problem. One that reaches the application
-    gets a 200."""
+    """The status and the problem that a request gets. A request that reaches the application gets a
+    200."""
     messages: list[dict[str, Any]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -92,16 +92,14 @@ def connection(web: Stack) -> Iterator[socket.socket]:
 
 
 def all_of(connection: socket.socket) -> bytes:
-    """What comes until the server closes the connection."""
+    """Everything that comes until the server closes the connection."""
     pieces = []
     while piece := connection.recv(65536):
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def test_what_is_refused_is_a_problem_and_ends_the_connection(
-    web: Stack, connection: socket.socket
-):
+def test_a_refusal_is_a_problem_and_ends_the_connection(web: Stack, connection: socket.socket):
     connection.sendall(HEALTH + b"X: " + b"a" * 9_000 + b"\r\n\r\n" + HEALTH + b"\r\n")
 
     start, _, body = all_of(connection).partition(b"\r\n\r\n")
@@ -109,7 +107,7 @@ def test_what_is_refused_is_a_problem_and_ends_the_connection(
     assert start.startswith(b"HTTP/1.1 431 ")
     assert b"content-type: application/problem+json" in start
     assert json.loads(body)["code"] == "headers_too_long"
-    # and is counted
+    # It is counted
     line = 'gifster_http_requests_total{method="GET",route="other",status="431"} 1.0'
     assert line in web.client.get("/metrics").text
 
@@ -133,8 +131,8 @@ def test_a_connection_without_a_whole_head_is_closed(connection: socket.socket, 
     assert answered.count(b"HTTP/1.1 200 OK") == sent.count(b"\r\n\r\n" + HEALTH)
 
 
-def test_nothing_is_held_for_a_client_that_does_not_read(web: Stack, connection: socket.socket):
-    # Given a stored file that is more than the sockets of both ends take
+def test_nothing_is_kept_for_a_client_that_does_not_read(web: Stack, connection: socket.socket):
+    # Given a stored file that is larger than the socket buffers of both ends
     (web.var / "store").mkdir(exist_ok=True)
     (web.var / "store" / "large").write_bytes(bytes(30_000_000))
     [server] = psutil.Process(web.processes[0].pid).children()
@@ -142,17 +140,17 @@ def test_nothing_is_held_for_a_client_that_does_not_read(web: Stack, connection:
     def open_there() -> bool:
         return any(file.path.endswith("/large") for file in server.open_files())
 
-    # When its client takes nothing of it
+    # When its client reads nothing of it
     connection.sendall(b"GET /media/large HTTP/1.1\r\nHost: gifster\r\n\r\n")
     eventually(open_there)
 
-    # I expect the file to be closed, no more to come than was on its way, and nothing in the log
+    # I expect the file to be closed, no more to come than was on its way, and an empty log
     eventually(lambda: not open_there(), within=10)
     assert len(all_of(connection)) < 30_000_000
     assert "Traceback" not in web.log("gifster-web")
 
 
-def test_an_answer_that_stands_still_is_left():
+def test_an_answer_without_progress_is_abandoned():
     async def application(scope: Any, receive: Any, send: Any) -> None:
         while True:
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
@@ -169,7 +167,7 @@ def test_there_is_room_for_the_files_of_all_connections():
 
 
 def test_the_web_server_raises_its_limit_of_open_files():
-    # Given a shell's limit, which the system allows to raise
+    # Given a shell's limit that may be raised
     code = (
         "import resource as r; hard = min(r.getrlimit(r.RLIMIT_NOFILE)[1], 5000);"
         "r.setrlimit(r.RLIMIT_NOFILE, (200, hard));"

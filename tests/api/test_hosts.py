@@ -1,5 +1,5 @@
-"""Under which names Gifster answers, and which pages may send it forms: DNS rebinding, forged and
-malformed Host headers, proxies that pass their own Host."""
+"""The hosts that Gifster answers for, and the pages that may send it forms: DNS rebinding, forged
+and malformed Host headers, proxies that pass their own Host."""
 
 import socket
 from collections.abc import Iterator
@@ -44,19 +44,19 @@ def upload(stack: Stack, **headers: str) -> httpx.Response:
     return stack.client.post("/gifs", files={"image": GIF}, headers=headers)
 
 
-def test_a_refused_host_is_told_a_setting_with_which_log_ins_work(web: Stack):
+def test_a_refused_host_gets_a_setting_with_which_log_ins_work(web: Stack):
     # Given somebody who opens http://nas.lan:8000 on another machine of the network
     answer = web.client.get("/api/gifs", headers={"Host": "nas.lan:8000"})
 
-    # I expect the hint to be that address, and not https without a port, whose forms are refused
+    # I expect the hint to be that address. With https and no port, forms would be refused
     assert "GIFSTER_WEB__PUBLIC_URL=http://nas.lan:8000)" in answer.json()["detail"]
 
 
-def test_a_page_whose_name_leads_here_reaches_nothing(web: Stack):
+def test_a_page_whose_name_resolves_to_us_reaches_nothing(web: Stack):
     # Given a page on evil.example, whose DNS now says 127.0.0.1: for the browser it is one site
     rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
 
-    # I expect it neither to write nor to read
+    # I expect that it can neither write nor read
     for answer in (
         upload(web, **rebound),
         upload(web, **rebound, **{"Sec-Fetch-Site": "same-origin"}),
@@ -119,7 +119,7 @@ def test_which_hosts_are_ours(public: Stack, host: str, status: int):
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:300]
 
 
-def test_a_host_is_said_once(public: Stack):
+def test_a_request_has_one_host(public: Stack):
     ours, theirs = "Host: gifs.example.org\r\n", "Host: evil.example\r\n"
     for hosts in (ours + theirs, theirs + ours, ours + ours, ""):
         answer = raw(public, f"GET /api/gifs HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n")
@@ -184,7 +184,7 @@ def test_a_session_is_for_https_where_the_public_address_is(public: Stack, web: 
     web.client.cookies.clear()
 
 
-def test_a_host_is_read_as_rfc_3986_has_it():
+def test_a_host_is_read_as_in_rfc_3986():
     assert parse_host("Example.ORG.:80") == ("example.org", 80)
     assert parse_host("[2001:DB8::1]:") == ("2001:db8::1", None)
     for wrong in ("[1.2.3.4]", "[::1%25eth0]", "a b", "a,b", "x" * 254, "a:99999", "a:٣"):

@@ -1,4 +1,5 @@
-"""`/jobs` and its JSON: for admins only; what it shows, what its buttons do; in a real Chromium."""
+"""`/jobs` and its JSON, for admins only: what the page shows and what its buttons do, in a real
+Chromium."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def ask(stack: Stack) -> Callable[..., httpx.Response]:
 
 @pytest.fixture
 def enqueue(stack: Stack) -> Callable[..., list[str]]:
-    """Enqueues jobs, each an actor, its arguments, and options. Gives their ids."""
+    """Enqueues jobs, each with an actor, arguments and options. Returns their ids."""
     import json
 
     def enqueue(*jobs: tuple[str, list[Any], dict[str, Any]]) -> list[str]:
@@ -112,7 +113,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), REQUESTS, ids=[p for _, p, _ in REQUESTS])
-def test_all_of_it_is_for_admins(stack: Stack, ask, method: str, path: str, body: Any):
+def test_jobs_are_for_admins(stack: Stack, ask, method: str, path: str, body: Any):
     of = {"data" if path == "/jobs" else "json": body} if body else {}
 
     nobody = stack.client.request(method, path, **of)
@@ -124,7 +125,7 @@ def test_all_of_it_is_for_admins(stack: Stack, ask, method: str, path: str, body
     assert not any(queue["paused"] for queue in ask("GET", "/api/queues").json()["items"])
 
 
-def test_who_is_an_admin_is_said_on_the_command_line(stack: Stack):
+def test_the_command_line_makes_admins(stack: Stack):
     assert stack.run("gifster", "admins", "list").stdout.split() == [ADMIN, "admin"]
     refused = stack.run("gifster", "admins", "add", "nobody@example.org")
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -138,7 +139,7 @@ def test_who_is_an_admin_is_said_on_the_command_line(stack: Stack):
 
 
 def test_jobs_in_all_states_as_json(stack: Stack, ask, enqueue):
-    # Given a job that dies, one that will be tried again, one for later, and one that runs
+    # Given a dead, a retrying, a scheduled and a running job
     dead, retried, scheduled, running = enqueue(
         ("charge", ["1"], {}),
         ("later", ["1"], {}),
@@ -165,7 +166,7 @@ def test_jobs_in_all_states_as_json(stack: Stack, ask, enqueue):
     assert "LookupError: no order <b>1</b>" in shown
     assert '"go 1"' not in shown
 
-    # I expect what is dead, or waits for later, to be done when it can be
+    # I expect a retry to do the dead and the waiting ones as soon as they can be done
     for order in ("1", "2", "go 1"):
         (stack.folder / order).touch()
     for job_id in (dead, retried, scheduled):
@@ -176,7 +177,7 @@ def test_jobs_in_all_states_as_json(stack: Stack, ask, enqueue):
     assert sum(part["done"] for part in ask("GET", "/api/stats?span=day").json()["history"]) >= 4
 
 
-def test_what_cannot_be_is_said(ask, enqueue, stack: Stack):
+def test_impossible_requests_are_refused(ask, enqueue, stack: Stack):
     [running] = enqueue(("hold", ["go 2"], {"queue": "carrierwave"}))
     eventually(lambda: is_in(ask, "running", running))
 
@@ -220,7 +221,7 @@ def test_a_list_comes_in_pages(ask, enqueue):
 
 
 @pytest.fixture
-def signed_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
+def logged_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
     """Opens the page as the admin."""
 
     def open_it(**options: Any) -> Any:
@@ -235,9 +236,9 @@ def signed_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
     return open_it
 
 
-def test_the_page_follows_and_its_buttons_work(stack: Stack, signed_in, enqueue, ask):
+def test_the_page_updates_itself_and_its_buttons_work(stack: Stack, logged_in, enqueue, ask):
     # Given an open page
-    page = signed_in()
+    page = logged_in()
     page.evaluate("window.notReloaded = true")
 
     # When a job dies, I expect it to appear, with its traceback, as text
@@ -248,7 +249,7 @@ def test_the_page_follows_and_its_buttons_work(stack: Stack, signed_in, enqueue,
     row.get_by_text("Error and traceback").click()
     assert "LookupError: no order <b>order 7</b>" in row.locator("pre").inner_text()
 
-    # And what I have opened to stay open, and the focus to stay, while the page follows
+    # And open details to stay open, and the focus to stay, while the page updates itself
     button = row.get_by_role("button", name="Retry")
     button.focus()
     enqueue(("charge", ["order 8"], {}))
@@ -257,7 +258,7 @@ def test_the_page_follows_and_its_buttons_work(stack: Stack, signed_in, enqueue,
     assert page.evaluate("document.activeElement.id") == f"retry-{job_id}"
     assert page.evaluate("window.notReloaded") is True
 
-    # And the buttons to do what they say
+    # And the buttons to work
     (stack.folder / "order 7").touch()
     page.keyboard.press("Enter")
     page.get_by_role("status").get_by_text("The job was sent to the workers.").wait_for()
@@ -268,8 +269,8 @@ def test_the_page_follows_and_its_buttons_work(stack: Stack, signed_in, enqueue,
     assert ask("GET", "/api/jobs?state=dead").json()["items"] == []
 
 
-def test_without_javascript_all_of_it_works(stack: Stack, signed_in, enqueue, ask):
-    page = signed_in(java_script_enabled=False)
+def test_everything_works_without_javascript(stack: Stack, logged_in, enqueue, ask):
+    page = logged_in(java_script_enabled=False)
     queues, workers = (page.get_by_role("region", name=name) for name in ("Queues", "Workers"))
 
     queues.get_by_role("button", name="Pause carrierwave").click()
@@ -301,9 +302,9 @@ def test_without_javascript_all_of_it_works(stack: Stack, signed_in, enqueue, as
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_is_no_wider_than_its_window(signed_in, enqueue, width: int):
+def test_the_page_is_no_wider_than_its_window(logged_in, enqueue, width: int):
     enqueue(("charge", ["a" * 300], {"in_s": 3600}))
-    page = signed_in(viewport={"width": width, "height": 800})
+    page = logged_in(viewport={"width": width, "height": 800})
 
     for name in ("last hour", "last day", "last month"):
         page.get_by_role("link", name=name).click()
@@ -311,8 +312,8 @@ def test_it_is_no_wider_than_its_window(signed_in, enqueue, width: int):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
-def test_the_list_of_a_state_follows(signed_in, enqueue):
-    page = signed_in()
+def test_the_list_of_a_state_updates_itself(logged_in, enqueue):
+    page = logged_in()
     page.goto("/jobs?state=dead")
     page.evaluate("window.notReloaded = true")
 
@@ -322,7 +323,7 @@ def test_the_list_of_a_state_follows(signed_in, enqueue):
     assert page.evaluate("window.notReloaded") is True
 
 
-def test_a_page_that_may_not_follow_any_more_says_so(chromium: Any, stack: Stack):
+def test_the_page_says_when_its_admin_is_logged_out(chromium: Any, stack: Stack):
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.goto("/login")

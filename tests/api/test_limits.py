@@ -1,4 +1,4 @@
-"""Rate limits and quotas: too often is a 429 that says when to come again, too much a 403."""
+"""Rate limits are a 429 that says when to try again; quotas are a 403."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ WEB = {
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_signed_in(request: pytest.FixtureRequest) -> None:
+def _nobody_is_logged_in(request: pytest.FixtureRequest) -> None:
     if "web" in request.fixturenames:
         request.getfixturevalue("web").client.cookies.clear()
 
@@ -101,7 +101,7 @@ def log_in(web: Stack, address: str, name: str, password: str = "wrong horse", *
 
 
 def device(answer) -> dict[str, str]:
-    """What a browser that has logged in shows from then on."""
+    """The device cookie of a browser that has logged in."""
     return {"Cookie": f"gifster_device={answer.cookies['gifster_device']}"}
 
 
@@ -111,7 +111,7 @@ def test_log_ins_are_limited_by_address(web: Stack):
     codes = [log_in(web, "203.0.113.30", name).status_code for name in names]
 
     assert codes == [403] * 4 + [429]
-    # Somebody's own good one does not let him go on with others' accounts
+    # A success with one's own account does not allow more attempts for other accounts
     sign_up(web, "203.0.113.31")
     mine = ("203.0.113.31", "203.0.113.31@example.org", "correct horse")
     assert log_in(web, *mine).status_code == 303
@@ -125,19 +125,19 @@ def test_an_account_is_limited_more_strictly_at_each_address_until_a_log_in_succ
 
     assert log_in(web, "203.0.113.8", name).status_code == 403
     assert log_in(web, "203.0.113.8", name, "correct horse").status_code == 303
-    # A good one is counted, too, and forgives those of its own address
+    # A success counts, too, and forgives the attempts of its own address
     codes = [log_in(web, "203.0.113.8", name).status_code for _ in range(2)]
     assert codes == [403, 403]
     sign_up(web, "203.0.113.9")
     other = "203.0.113.9@example.org"
     codes = [log_in(web, "203.0.113.10", other).status_code for _ in range(3)]
     assert codes == [403, 403, 429]
-    # The same account elsewhere, and another account here, are not held up
+    # The same account elsewhere, and another account here, are not limited
     assert log_in(web, "203.0.113.11", other).status_code == 403
     assert log_in(web, "203.0.113.10", "third@example.org").status_code == 403
 
 
-def test_strangers_do_not_lock_a_person_out(web: Stack):
+def test_strangers_cannot_lock_a_person_out(web: Stack):
     # Given a person who has logged in with this browser
     sign_up(web, "203.0.113.90")
     name = "203.0.113.90@example.org"
@@ -146,10 +146,10 @@ def test_strangers_do_not_lock_a_person_out(web: Stack):
     # When strangers try passwords, from many addresses
     codes = [log_in(web, f"198.51.100.{100 + n}", name).status_code for n in range(8)]
 
-    # They are held up, and so is somebody who knows the password but was never here
+    # They are limited, and so is somebody who knows the password but was never here
     assert codes == [403] * 5 + [429] * 3
     assert log_in(web, "198.51.100.120", name, "correct horse").status_code == 429
-    # But not the person, from a new address, or from one that strangers have used up
+    # But the person is not, from a new address or from one that strangers have used up
     assert log_in(web, "198.51.100.121", name, "correct horse", **browser).status_code == 303
     spent = "198.51.100.122"
     codes = [log_in(web, spent, f"{n}@example.org").status_code for n in range(5)]
@@ -173,7 +173,7 @@ def test_a_known_browser_is_limited_too_and_is_known_for_its_own_account_only(we
     assert log_in(web, "203.0.113.97", other, **forged).status_code == 429
 
 
-def test_an_address_is_no_account_and_an_account_no_address(web: Stack):
+def test_addresses_and_accounts_are_counted_apart(web: Stack):
     for number in range(6):
         log_in(web, f"198.51.100.{150 + number}", "203.0.113.70")
     codes = [log_in(web, "203.0.113.70", "somebody@example.org").status_code]
@@ -190,7 +190,7 @@ def test_an_address_is_no_account_and_an_account_no_address(web: Stack):
         (4, "X-Forwarded-For", "6.6.6.{}, 192.0.2.4"),
     ],
 )
-def test_a_clients_own_headers_lead_past_no_limit(web: Stack, number: int, name: str, text: str):
+def test_a_clients_own_headers_do_not_evade_limits(web: Stack, number: int, name: str, text: str):
     codes = [
         web.client.post(
             "/api/users", json={}, headers=from_(f"192.0.2.{number}") | {name: text.format(n)}
@@ -202,7 +202,7 @@ def test_a_clients_own_headers_lead_past_no_limit(web: Stack, number: int, name:
 
 
 @pytest.mark.parametrize("value", ['for="1.2.3.4:abc"', "for=[::1", 'for="', "for=\xff"])
-def test_odd_forwarded_headers_are_no_500(web: Stack, value: str):
+def test_odd_forwarded_headers_cause_no_500(web: Stack, value: str):
     headers = {"Forwarded": value.encode("latin1"), "X-Forwarded-For": value.encode("latin1")}
 
     answer = web.client.post("/login", data={"email": "a@b", "password": "x"}, headers=headers)
@@ -210,7 +210,7 @@ def test_odd_forwarded_headers_are_no_500(web: Stack, value: str):
     assert answer.status_code in (403, 429)
 
 
-def test_clients_whose_port_the_proxy_tells_do_not_share_a_limit(web: Stack):
+def test_clients_behind_a_proxy_that_tells_ports_do_not_share_a_limit(web: Stack):
     def sign_up(address: str) -> int:
         return web.client.post("/api/users", json={}, headers=from_(address)).status_code
 
@@ -245,7 +245,7 @@ def kept_of(answer) -> str:
 
 
 @pytest.mark.parametrize("who", ["a user", "nobody"])
-def test_a_form_sent_again_and_again_takes_the_place_of_one_file(web: Stack, who: str):
+def test_a_form_sent_again_and_again_keeps_one_file(web: Stack, who: str):
     address = "192.0.2.50" if who == "nobody" else "192.0.2.51"
     headers = from_(address) | (sign_up(web, address) if who == "a user" else {})
     before = files_below(web.var / "cache")
@@ -261,7 +261,7 @@ def test_a_form_sent_again_and_again_takes_the_place_of_one_file(web: Stack, who
     assert len(files_below(web.var / "cache")) == len(before) + 1
 
 
-def test_nobody_elses_kept_file_is_taken(web: Stack):
+def test_a_kept_file_of_somebody_else_is_refused(web: Stack):
     ann = from_("192.0.2.70") | sign_up(web, "192.0.2.70")
     ben = from_("192.0.2.71") | sign_up(web, "192.0.2.71")
     of_ann, of_nobody = kept_of(send_form(web, ann)), kept_of(send_form(web, from_("192.0.2.72")))
@@ -277,7 +277,7 @@ def test_nobody_elses_kept_file_is_taken(web: Stack):
     assert send_form(web, from_("192.0.2.72"), of_nobody, "cats").status_code == 303
 
 
-def test_a_form_that_comes_twice_makes_one_gif(web: Stack):
+def test_a_form_sent_twice_makes_one_gif(web: Stack):
     headers = from_("192.0.2.75") | sign_up(web, "192.0.2.75")
     kept = kept_of(send_form(web, headers))
 
@@ -299,15 +299,15 @@ def test_changes_are_limited(web: Stack):
     assert refused(tag(4))
 
 
-def test_a_quota_is_refused_before_the_body_is_read_and_nothing_is_left(web: Stack):
+def test_a_full_quota_refuses_an_upload_before_its_body_is_read(web: Stack):
     ben = sign_up(web, "203.0.113.40")
     before = files_below(web.var / "cache")
 
-    # A body that says it is too large is not read at all
+    # A body whose Content-Length is too large is not read at all
     answer = upload(web, from_("203.0.113.41") | ben, bytes(500_000))
     assert refused(answer, "quota_exceeded", 403)
 
-    # One that does not say is refused after it
+    # A body without a Content-Length is refused after it is read
     def chunks():
         head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
         yield head + GIF + bytes(410_000) + b"\r\n--b--\r\n"

@@ -1,4 +1,4 @@
-"""Counters in Redis that somebody has written over: a request is counted all the same."""
+"""Damaged counters in Redis: requests are counted all the same."""
 
 from contextlib import suppress
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from gifster.app.settings import Settings
 @pytest.mark.parametrize(
     "value", [b"", b"many", b"\xff", b"9" * 400, b"-5", b"1e999", b"nan", ["list"]]
 )
-def test_a_counter_that_is_no_number_is_no_error(broker_url: str, value: Any):
+def test_a_counter_that_is_not_a_number_does_no_harm(broker_url: str, value: Any):
     limits = RateLimits(Settings(), broker_url)
     client = redis.Redis.from_url(broker_url)
     request: Any = SimpleNamespace(scope={"client": ("192.0.2.1", 5555), "headers": []})

@@ -1,4 +1,5 @@
-"""Pages and programs are told when GIFs change state: cards for pages, server-sent events."""
+"""Pages and programs learn when GIFs change state: cards for pages, event streams (SSE) for
+programs."""
 
 import io
 import json
@@ -41,7 +42,7 @@ def test_the_present_state_comes_first(stack: Stack):
 
 
 def test_each_change_follows(new_stack: Callable[..., Stack]):
-    # Given an upload that no worker has come to, and a page that waits for it
+    # Given an upload, a page that waits for it, and no worker
     stack = new_stack()
     stack.start_web()
     gif_id = stack.upload(images.noisy_gif((900, 700), 45)).json()["id"]
@@ -58,18 +59,18 @@ def test_each_change_follows(new_stack: Callable[..., Stack]):
     page.start()
     eventually(lambda: seen == [("queued", False)])
 
-    # When a worker comes
+    # When a worker starts
     with stack.held_while_processing(gif_id):
         eventually(lambda: seen == [("queued", False), ("processing", False)])
     page.join(30)
 
-    # I expect every state to have been told
+    # I expect an event for every state
     told = [("queued", False), ("processing", False), ("processing", True), ("ready", True)]
     assert [one for one in told if one in seen] == seen
     assert seen[-1] == ("ready", True)
 
 
-def test_open_streams_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):
+def test_open_streams_do_not_delay_a_stop(new_stack: Callable[..., Stack]):
     stack = new_stack()
     web = stack.start_web()
     with stack.client.stream("GET", "/events?gif=nope") as stream:
@@ -98,7 +99,7 @@ def test_a_page_gets_the_cards_that_it_does_not_show_yet(stack: Stack):
     assert cards["nope"] is None
     assert f'data-gif="{gif_id}" data-state="ready" data-image="{now[1]}"' in cards[gif_id]
 
-    # What it shows already it does not get, nor is it kept waiting for longer than it would
+    # It gets no card that it shows already, and waits no longer than it asked to
     assert ask(stack, {gif_id: now, "nope": [None, None]}, wait_s=0).json() == {"cards": {}}
 
 
@@ -134,7 +135,7 @@ def test_an_answer_waits_for_a_change(new_stack: Callable[..., Stack]):
         {"shown": {"a": ["queued", ""]}, "wait_s": "1"},
     ],
 )
-def test_what_no_page_would_ask_is_refused(stack: Stack, document: Any):
+def test_requests_that_no_page_would_send_are_refused(stack: Stack, document: Any):
     answer = stack.client.post("/cards", json=document)
 
     assert answer.status_code == 422
@@ -142,7 +143,7 @@ def test_what_no_page_would_ask_is_refused(stack: Stack, document: Any):
 
 
 @pytest.mark.parametrize("gif_id", ["\0", "\ud800", "a" * 9999, "%", ""])
-def test_an_impossible_id_is_gone_and_holds_nobody_up(booted: Any, gif_id: str):
+def test_an_impossible_id_is_gone_and_delays_nobody(booted: Any, gif_id: str):
     gif = waiting_gif()
 
     found = live.known([gif_id, gif.id])
@@ -150,8 +151,8 @@ def test_an_impossible_id_is_gone_and_holds_nobody_up(booted: Any, gif_id: str):
     assert found == {gif_id: (None, None), gif.id: ("queued", None)}
 
 
-def test_a_look_takes_in_any_number_of_gifs(booted: Any):
-    # More than a query may have parameters: 700 pages with 100 cards each
+def test_a_query_takes_any_number_of_gifs(booted: Any):
+    # More than the parameters that a query may have: 700 pages with 100 cards each
     gif = waiting_gif()
 
     found = live.known([gif.id, *(f"gif{number}" for number in range(70_000))])
@@ -160,7 +161,7 @@ def test_a_look_takes_in_any_number_of_gifs(booted: Any):
     assert found[gif.id] == ("queued", None)
 
 
-def test_open_requests_do_not_hold_up_a_stop(new_stack: Callable[..., Stack]):
+def test_open_requests_do_not_delay_a_stop(new_stack: Callable[..., Stack]):
     stack = new_stack()
     web = stack.start_web()
     gif_id = stack.upload(images.gif()).json()["id"]

@@ -1,4 +1,4 @@
-"""Uploads that take long to check, and requests that take long to read: nobody else waits."""
+"""Uploads that take long to check, and requests that take long to read, delay nobody else."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ BODY = bodies.of("GIF, a frame of sub-blocks of one byte", 3_000_000)
 
 
 def checker(web: Stack) -> psutil.Process:
-    """The process of the web server that checks what takes long; it starts with the first."""
+    """The web server's process for long checks. It starts with the first one."""
     assert web.upload(BODY).json()["code"] == "too_complex"
     [found] = [
         process
@@ -39,7 +39,7 @@ def checker(web: Stack) -> psutil.Process:
 
 @contextmanager
 def many_waiting(web: Stack, checker: psutil.Process) -> Iterator[list[Future[httpx.Response]]]:
-    """Uploads that have all come in, and none of which is checked until the block ends."""
+    """Uploads that have come in, and are not checked until the block ends."""
     os.kill(checker.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(MANY_UPLOADS) as threads:
         uploads = [threads.submit(web.upload, BODY) for _ in range(MANY_UPLOADS)]
@@ -65,13 +65,13 @@ def test_others_are_served_while_uploads_wait_to_be_checked(web: Stack):
         assert accepted.status_code == 202
         assert not any(upload.done() for upload in uploads)
 
-    # … and then them
+    # … and then the uploads
     assert {upload.result().status_code for upload in uploads} == {422}
     assert {upload.result().json()["code"] for upload in uploads} == {"too_complex"}
     eventually(lambda: len(files_below(web.var / "cache")) == 1)
 
 
-def test_uploads_whose_check_is_killed_may_come_again(web: Stack):
+def test_uploads_whose_check_is_killed_may_be_sent_again(web: Stack):
     checking = checker(web)
     with many_waiting(web, checking) as uploads:
         checking.kill()
@@ -86,7 +86,7 @@ def test_uploads_whose_check_is_killed_may_come_again(web: Stack):
     eventually(lambda: complete_files(web) == [])
 
 
-def test_who_waits_for_too_long_is_told_to_come_again():
+def test_an_upload_that_waits_too_long_is_refused_for_now():
     free = threading.Event()
 
     async def crowd() -> list[object]:

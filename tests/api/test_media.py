@@ -1,4 +1,4 @@
-"""`/media`: what browsers and caches are told about uploaded files."""
+"""`/media`: what browsers and caches learn about uploaded files."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def url(stack: Stack) -> str:
     return stack.finished(stack.upload(images.gif((300, 200))).json()["id"])["image"]["url"]
 
 
-def test_a_file_has_its_type_and_is_kept_for_ever(stack: Stack, url: str):
+def test_a_file_has_its_type_and_is_cached_forever(stack: Stack, url: str):
     answer = stack.client.get(url)
 
     assert answer.status_code == 200
@@ -33,7 +33,7 @@ def test_nothing_in_a_file_can_run(stack: Stack, url: str):
     assert "script" not in policy
 
 
-def test_a_file_that_the_browser_has_is_not_sent_again(stack: Stack, url: str):
+def test_a_cached_file_is_not_sent_again(stack: Stack, url: str):
     etag = stack.client.get(url).headers["etag"]
 
     answer = stack.client.get(url, headers={"If-None-Match": etag})
@@ -47,7 +47,7 @@ def test_a_file_that_the_browser_has_is_not_sent_again(stack: Stack, url: str):
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=10-", 10, None), ("bytes=-10", -10, None), ("bytes=5-5", 5, 5)],
 )
-def test_a_part_of_a_file_can_be_asked_for(
+def test_a_client_can_ask_for_a_part(
     stack: Stack, url: str, asked: str, first: int, last: int | None
 ):
     whole = stack.client.get(url).content
@@ -69,7 +69,7 @@ def test_a_part_beyond_the_end_is_refused(stack: Stack, url: str):
     assert answer.json()["code"] == "range_not_satisfiable"
 
 
-def test_head_says_the_same_without_the_file(stack: Stack, url: str):
+def test_head_gets_the_same_headers_without_the_file(stack: Stack, url: str):
     answer = stack.client.head(url)
 
     assert answer.status_code == 200
@@ -77,7 +77,7 @@ def test_head_says_the_same_without_the_file(stack: Stack, url: str):
     assert answer.content == b""
 
 
-def test_a_missing_file_is_not_remembered_for_ever(stack: Stack):
+def test_a_missing_file_is_not_cached_forever(stack: Stack):
     answer = stack.client.get("/media/gifs/none/none/original.gif")
 
     assert answer.status_code == 404
@@ -88,7 +88,7 @@ def test_a_missing_file_is_not_remembered_for_ever(stack: Stack):
     ("addressing", "origin"),
     [("auto", "https://s3.example.org:9000"), ("virtual", "https://gifs.s3.example.org:9000")],
 )
-def test_pages_may_show_images_from_where_the_bucket_is(addressing: str, origin: str):
+def test_pages_may_show_images_from_the_bucket(addressing: str, origin: str):
     store = Store(kind="s3", bucket="gifs", endpoint_url="https://s3.example.org:9000",
                   addressing=addressing)  # fmt: skip
 

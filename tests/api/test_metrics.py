@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus is told, from a real stack."""
+"""`/metrics`: what Prometheus gets from a real stack."""
 
 from collections.abc import Callable
 
@@ -21,8 +21,8 @@ def metrics(stack: Stack) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_gifs_jobs_and_what_a_sweep_found_are_counted(new_stack: Callable[..., Stack]):
-    # Given two GIFs that wait, as there is no worker
+def test_gifs_jobs_and_findings_of_the_sweep_are_counted(new_stack: Callable[..., Stack]):
+    # Given two GIFs, and no worker
     stack = new_stack()
     stack.start_web()
     assert ("gifster_gifs", "queued") not in metrics(stack)
@@ -46,7 +46,7 @@ def test_gifs_jobs_and_what_a_sweep_found_are_counted(new_stack: Callable[..., S
     assert counted["gifster_sweep_findings", "orphans"] == 0
     assert counted[("gifster_sweep_timestamp_seconds",)] > 1_700_000_000
 
-    # And what was done, and who did it
+    # And the metrics to have the jobs and the worker
     eventually(lambda: metrics(stack).get(("gifster_jobs_done_total", *UPLOADS)) == 2)
     counted = metrics(stack)
     assert counted[("gifster_job_seconds_count", *UPLOADS)] == 2
@@ -60,7 +60,7 @@ UPLOADS = ("store_asset", "carrierwave")
 
 
 def test_requests_are_counted_by_all_processes_of_a_web_server(new_stack: Callable[..., Stack]):
-    # Given a server of two processes, which was there before and left its counts
+    # Given a server of two processes, and the counts of an earlier one
     stack = new_stack(GIFSTER_WEB__WORKERS="2")
     (stack.var / "metrics" / "999999").mkdir(parents=True)
     stack.start_web()
@@ -71,7 +71,7 @@ def test_requests_are_counted_by_all_processes_of_a_web_server(new_stack: Callab
     stack.client.get("/api/gifs/none")
     stack.client.get("/nowhere")
 
-    # I expect any of them to know of all
+    # I expect each of them to know all requests
     for _ in range(4):
         with httpx.Client(base_url=stack.client.base_url) as client:
             text = client.get("/metrics").text

@@ -1,4 +1,4 @@
-"""File names and titles: whatever people call their files, nothing of it becomes a path."""
+"""File names and titles: whatever the name of a file, no part of it becomes a path."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_a_label_is_one_line_of_at_most_255_characters(filename: str, label: str
     ("sent", "name"),
     [("a%22b%22.gif", 'a"b".gif'), ("a%0D%0Ab.gif", "a b.gif"), ("100%25.gif", "100%25.gif")],
 )
-def test_what_browsers_escape_in_a_form_is_decoded_and_nothing_else(sent: str, name: str):
+def test_only_the_escapes_of_browsers_are_decoded(sent: str, name: str):
     class Part:
         filename = sent
 

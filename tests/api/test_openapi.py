@@ -1,4 +1,4 @@
-"""`/openapi.json` is true: requests made from it, good and bad, are answered as it says."""
+"""`/openapi.json` is true: good and bad requests made from it get the answers that it documents."""
 
 import hypothesis
 import pytest
@@ -49,14 +49,14 @@ FOR_ADMINS = ("/api/jobs", "/api/queues", "/api/workers", "/api/stats")
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-def test_answers_are_as_it_says(case: schemathesis.Case, web: Stack, admin: dict[str, str]):
+def test_answers_are_as_documented(case: schemathesis.Case, web: Stack, admin: dict[str, str]):
     form = case.media_type == "multipart/form-data"
     for_admins = case.path.startswith(FOR_ADMINS)
-    # Logging out everywhere is no example to try with the token of the others.
-    signed_in = for_admins or (case.path == "/api/tokens" and case.method != "DELETE")
+    # Logging out everywhere would revoke the token of the other requests.
+    logged_in = for_admins or (case.path == "/api/tokens" and case.method != "DELETE")
     case.call_and_validate(
         base_url=str(web.client.base_url),
-        # The token is put back where it was what had been spoilt.
-        headers=admin if signed_in else None,
-        excluded_checks=BEYOND_FORMS if form or signed_in else BEYOND_SCHEMAS,
+        # In case the bad part of the request was the token, it is put back.
+        headers=admin if logged_in else None,
+        excluded_checks=BEYOND_FORMS if form or logged_in else BEYOND_SCHEMAS,
     )

@@ -1,4 +1,4 @@
-"""What all answers have in common, and what pages say to those who may not write."""
+"""What all answers have in common; searches and refused forms."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.stack import Stack
 
 
 @pytest.mark.parametrize("path", ["/", "/signup", "/login", "/healthz", "/readyz", "/api/gifs"])
-def test_head_is_answered_like_get_without_the_body(stack: Stack, path: str):
+def test_head_gets_the_answer_of_get_without_the_body(stack: Stack, path: str):
     answer = stack.client.head(path)
 
     assert answer.status_code == 200
@@ -30,7 +30,7 @@ def test_every_answer_has_security_headers(stack: Stack, path: str):
     assert "camera=()" in headers["permissions-policy"]
 
 
-def test_a_script_is_asked_for_again_each_time(stack: Stack):
+def test_browsers_revalidate_scripts_each_time(stack: Stack):
     first = stack.client.get("/static/gifster.js")
     assert first.headers["cache-control"] == "no-cache"
 
@@ -57,7 +57,7 @@ def test_health_and_readiness(stack: Stack):
     }
 
 
-def test_a_search_shows_what_it_found_and_goes_on(stack: Stack):
+def test_a_search_shows_its_results_in_pages(stack: Stack):
     for _ in range(31):
         stack.upload(images.gif(), title="Needle", tags="pins")
 
@@ -78,7 +78,7 @@ def test_a_refused_form_comes_back_with_its_file(stack: Stack):
     files = {"image": ("cat.gif", images.gif(), "image/gif")}
     refused = stack.client.post("/gifs", files=files, data=fields, headers=page)
 
-    # I expect it back, with what I typed and a word about why
+    # I expect it back, with my input and the reason
     assert refused.status_code == 422
     assert "at most 20 tags. Your file has been kept." in refused.text
     assert 'value="My cat"' in refused.text
@@ -86,7 +86,7 @@ def test_a_refused_form_comes_back_with_its_file(stack: Stack):
     assert "required" not in refused.text
     kept = re.search(r'name="image_cache" value="([^"]+)"', refused.text)[1]
 
-    # And when I send it again, with the mistake mended, the file is there
+    # And the file to be there when I correct the mistake and send the form again
     accepted = stack.client.post(
         "/gifs",
         files={"image": ("", b"", "application/octet-stream")},

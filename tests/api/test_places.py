@@ -1,4 +1,4 @@
-"""Places for requests that wait: an address has so many, and so has everybody together."""
+"""Places for waiting requests: each address has a number of them, and so has each process."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ WEB = {
 }
 
 
-def test_an_address_has_so_many_places():
+def test_an_address_has_a_number_of_places():
     room = Places(2)
     first = room.take("192.0.2.1", ["a"])
     room.take("192.0.2.1", ["a"])
@@ -30,7 +30,7 @@ def test_an_address_has_so_many_places():
         room.take("192.0.2.1", ["a"])
     room.take("192.0.2.2", ["a"])
 
-    # One that leaves, and says so twice, makes room for one
+    # A request that leaves twice makes room for one
     first.leave()
     first.leave()
     room.take("192.0.2.1", ["a"])
@@ -39,7 +39,9 @@ def test_an_address_has_so_many_places():
 
 
 @pytest.mark.parametrize(("waiting", "named"), [(3, 1_000), (1_000, 3)])
-def test_everybody_together_has_so_many(monkeypatch: pytest.MonkeyPatch, waiting: int, named: int):
+def test_a_process_has_a_number_of_places(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, named: int
+):
     monkeypatch.setattr(places, "MOST_WAITING", waiting)
     monkeypatch.setattr(places, "MOST_NAMED", named)
     room = Places(None)
@@ -54,7 +56,7 @@ def test_everybody_together_has_so_many(monkeypatch: pytest.MonkeyPatch, waiting
 
 @contextmanager
 def stream(web: Stack, address: str) -> Iterator[bytes]:
-    """An open event stream, and what it has begun with."""
+    """An open event stream, and its beginning."""
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
         head = f"GET /events?gif=nope HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n\r\n"
         connection.sendall(head.encode())
@@ -64,7 +66,7 @@ def stream(web: Stack, address: str) -> Iterator[bytes]:
         yield answer
 
 
-def test_an_address_has_so_many_event_streams(web: Stack):
+def test_an_address_has_a_number_of_event_streams(web: Stack):
     with ExitStack() as opened:
         for _ in range(3):
             assert b" 200 OK" in opened.enter_context(stream(web, "192.0.2.1"))
@@ -75,7 +77,7 @@ def test_an_address_has_so_many_event_streams(web: Stack):
         assert b"application/problem+json" in answer
         assert b" 200 OK" in opened.enter_context(stream(web, "192.0.2.2"))
 
-    # Those whose clients have gone leave their places
+    # Streams whose clients have gone give up their places
     def has_room() -> bool:
         with stream(web, "192.0.2.1") as answer:
             return b" 200 OK" in answer
@@ -83,7 +85,7 @@ def test_an_address_has_so_many_event_streams(web: Stack):
     assert eventually(has_room)
 
 
-def test_a_page_that_finds_no_place_has_its_answer_at_once(web: Stack):
+def test_a_page_without_a_place_gets_its_answer_at_once(web: Stack):
     gif_id = web.upload(images.gif()).json()["id"]
     page = {"X-Forwarded-For": "192.0.2.3"}
     shown = {"shown": {gif_id: ["queued", ""]}, "wait_s": 20}
@@ -91,12 +93,12 @@ def test_a_page_that_finds_no_place_has_its_answer_at_once(web: Stack):
         for _ in range(3):
             opened.enter_context(stream(web, "192.0.2.3"))
 
-        # It would wait for a change, as nothing has changed; and nothing will: there is no worker
+        # With a place it would wait for a change, and without a worker nothing changes
         answer = web.client.post("/cards", json=shown, headers=page, timeout=10)
 
         assert (answer.status_code, answer.json()) == (200, {"cards": {}})
         assert answer.headers["Retry-After"] == "5"
-        # What it does not show yet, it is told all the same
+        # It gets the cards that it does not show yet all the same
         shown["shown"] = {gif_id: ["ready", "abc"]}
         cards = web.client.post("/cards", json=shown, headers=page).json()["cards"]
         assert json.dumps(cards).count("data-state") == 1

@@ -97,7 +97,7 @@ def post(proxy: httpx.Client, path: str, **options: object) -> httpx.Response:
 
 
 def test_a_form_works_through_the_proxy(proxy: httpx.Client):
-    # As a browser sends it: from the address that is in its bar
+    # As a browser sends it, with the address of its address bar
     origin = f"https://{proxy.headers['Host']}"
     form = {"email": "ann@example.org", "password": "correct horse", "name": "Ann"}
 
@@ -109,7 +109,7 @@ def test_a_form_works_through_the_proxy(proxy: httpx.Client):
     assert foreign.status_code == 403
 
 
-def test_what_a_client_says_of_its_address_counts_for_nothing(proxy: httpx.Client):
+def test_a_clients_own_address_header_is_ignored(proxy: httpx.Client):
     for number in range(4):
         said = {"X-Forwarded-For": f"192.0.2.{number}", "Forwarded": f"for=192.0.2.{number}"}
         body = {"email": f"bob{number}@example.org", "password": "correct horse"}
@@ -132,13 +132,13 @@ def test_a_stream_comes_through_at_once(proxy: httpx.Client):
 
 
 def test_long_heads_end_at_the_proxy_or_at_gifster(proxy: httpx.Client):
-    # nginx has a status of its own for them, which it shows as a 400
+    # nginx has a status of its own for them, and sends a 400
     assert get(proxy, "/", headers={"X": "a" * 9_000}).status_code == 400
     answer = get(proxy, "/", headers={f"X-{number}": "a" * 3_000 for number in range(3)})
     assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_long")
 
 
-def test_the_metrics_are_not_for_the_world(proxy: httpx.Client):
+def test_the_metrics_are_not_public(proxy: httpx.Client):
     assert get(proxy, "/metrics").status_code == 200  # from here
     text = (DEPLOY / "nginx.conf").read_text()
     assert re.search(r"location = /metrics \{\s+allow 127.0.0.1;\s+deny all;", text)
@@ -149,16 +149,16 @@ def test_another_host_is_not_served(proxy: httpx.Client):
     with socket.create_connection(address) as plain, pytest.raises(ssl.SSLError):
         ssl.create_default_context().wrap_socket(plain, server_hostname="evil.example")
 
-    # Nor where the handshake named the right one
+    # Even if the handshake named ours
     with pytest.raises(httpx.RemoteProtocolError):
         get(proxy, "/", headers={"Host": "evil.example"})
 
 
-def test_half_open_heads_keep_nobody_waiting(proxy: httpx.Client):
+def test_half_open_heads_delay_nobody(proxy: httpx.Client):
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     with ExitStack() as opened:
-        # Given hundreds of connections that say nothing, and some within TLS with half a head
+        # Given hundreds of silent connections, and some with half a head within TLS
         for number in range(600):
             address = ("127.0.0.1", proxy.base_url.port)
             plain = opened.enter_context(socket.create_connection(address))
@@ -166,7 +166,7 @@ def test_half_open_heads_keep_nobody_waiting(proxy: httpx.Client):
                 half = opened.enter_context(trust.wrap_socket(plain, server_hostname=HOST))
                 half.sendall(b"GET / HTTP/1.1\r\nHost: " + HOST.encode())
 
-        # I expect Gifster to know nothing of them
+        # I expect them not to reach Gifster
         assert get(proxy, "/api/gifs", timeout=5).status_code == 200
 
 
@@ -215,7 +215,7 @@ def test_caddy_does_too(caddy: httpx.Client):
         assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
 
 
-def test_an_address_has_so_many_connections(tmp_path: Path):
+def test_an_address_has_a_number_of_connections(tmp_path: Path):
     # In a network of its own, in which only this test is
     alone = ["unshare", "--net", "--map-root-user"] if os.geteuid() else ["unshare", "--net"]
     program = """

@@ -22,7 +22,7 @@ def hold(answer: Any, shape: type) -> Any:
 
 
 def test_gifs_have_their_shape_in_every_state(stack: Stack):
-    # Given an upload, another one of the same file, and a file that is damaged
+    # Given two uploads of the same file
     form = {"title": "Moving", "tags": "b, a"}
     upload = stack.client.post("/api/gifs", data=form, files={"image": images.gif()})
     gif = hold(upload, schemas.WholeGif)

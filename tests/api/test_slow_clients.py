@@ -1,4 +1,5 @@
-"""Bodies that stall, trickle, break off or never end: cut with an answer, nothing left behind."""
+"""Bodies that stall, trickle, break off or never end are cut off with an answer, and leave nothing
+behind."""
 
 import socket
 import threading
@@ -44,8 +45,8 @@ def nothing_left(web: Stack) -> None:
     assert web.client.get("/api/gifs").json()["items"] == []
 
 
-def test_a_stalled_body_is_cut(web: Stack, connection: socket.socket):
-    # Given an upload that stops after 300 kB, which are in the cache by then
+def test_a_stalled_body_is_cut_off(web: Stack, connection: socket.socket):
+    # Given an upload that stops after 300 kB, which are in the cache
     connection.sendall(HEAD % b"Content-Length: 1000000" + PART + GIF[:300_000])
 
     answer = read_answer(connection)
@@ -55,14 +56,14 @@ def test_a_stalled_body_is_cut(web: Stack, connection: socket.socket):
     nothing_left(web)
 
 
-def test_a_stalled_body_that_never_began_is_cut(web: Stack, connection: socket.socket):
+def test_a_body_that_never_begins_is_cut_off(web: Stack, connection: socket.socket):
     connection.sendall(HEAD % b"Content-Length: 1000000")
 
     assert b'"code": "body_stalled"' in read_answer(connection)
     nothing_left(web)
 
 
-def test_a_trickling_body_is_cut(web: Stack, connection: socket.socket):
+def test_a_trickling_body_is_cut_off(web: Stack, connection: socket.socket):
     # Given an upload of a few bytes now and then
     connection.sendall(HEAD % b"Content-Length: 1000000" + PART + GIF[:1000])
     done = threading.Event()
@@ -91,7 +92,7 @@ def test_a_client_that_goes_away_leaves_nothing(web: Stack):
     nothing_left(web)
 
 
-def test_an_endless_chunked_body_is_cut_at_the_limit(web: Stack):
+def test_an_endless_chunked_body_is_cut_off_at_the_limit(web: Stack):
     # Given a body that does not say how long it is
     def endless() -> Iterator[bytes]:
         yield PART + GIF
@@ -130,7 +131,7 @@ def test_others_are_served_while_many_bodies_trickle(web: Stack):
             connection.sendall(HEAD % b"Content-Length: 1000000" + PART + GIF[:2000])
             connections.append(connection)
 
-        # I expect requests to be answered as if they were not there
+        # I expect answers as if they were not there
         assert all(web.client.get("/api/gifs").status_code == 200 for _ in range(20))
         answered = web.upload(images.gif())
         assert answered.status_code == 202
@@ -138,7 +139,7 @@ def test_others_are_served_while_many_bodies_trickle(web: Stack):
     finally:
         for connection in connections:
             connection.close()
-    # The last of them may be begun only now
+    # The last of them may begin only now
     eventually(lambda: len(files_below(web.var / "cache")) <= 1)
     nothing_left(web)
 
@@ -151,7 +152,7 @@ def test_http_1_0_is_answered(web: Stack, connection: socket.socket):
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks", "broken chunks"])
-def test_a_body_that_is_cut_off_does_nothing(web: Stack, framing: str):
+def test_an_incomplete_body_does_nothing(web: Stack, framing: str):
     # Given a sign-up whose connection breaks in the middle of the password
     email = f"{framing.replace(' ', '')}@example.org"
     cut = f"email={email}&password=correct+hor".encode()

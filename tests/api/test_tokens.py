@@ -13,7 +13,7 @@ from tests import images
 from tests.machine import free_port
 from tests.stack import Stack
 
-#: As in production: people sign in to write.
+#: As in production: people log in to write.
 WEB = {"GIFSTER_AUTH__ANONYMOUS_UPLOADS": "false"}
 GIF = images.gif()
 PASSWORD = "correct horse"
@@ -21,7 +21,7 @@ COOKIE = "gifster_session"
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_signed_in(web: Stack) -> None:
+def _nobody_is_logged_in(web: Stack) -> None:
     web.client.cookies.clear()
 
 
@@ -56,7 +56,7 @@ class Person:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def sign_in(self) -> str:
+    def log_in(self) -> str:
         """A new session, as its cookie's value."""
         form = {"email": self.email, "password": PASSWORD}
         answer = httpx.post(f"{self.web.client.base_url}/login", data=form)
@@ -91,7 +91,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> bool:
     return True
 
 
-def signed_in(web: Stack, secret: str) -> bool:
+def logged_in(web: Stack, secret: str) -> bool:
     return 'action="/logout"' in web.client.get("/", headers=cookie(secret)).text
 
 
@@ -198,23 +198,23 @@ def test_only_an_admin_s_admin_token_reaches_the_jobs(person: Callable[[str], Pe
 
     assert refused(ann.ask("GET", "/api/stats", token=writes), 403, "scope_insufficient")
     assert ann.ask("GET", "/api/stats", token=admin).status_code == 200
-    assert ann.web.client.get("/jobs", headers=cookie(ann.sign_in())).status_code == 200
+    assert ann.web.client.get("/jobs", headers=cookie(ann.log_in())).status_code == 200
 
 
 def test_a_token_that_writes_manages_no_tokens_but_revokes_itself(
     person: Callable[[str], Person],
 ):
-    # Given a token for a script, which got into wrong hands
+    # Given a stolen token of a script
     ann = person("ann")
     made, other = ann.new_token(scope="write"), ann.new_token(scope="write")
     stolen = made["token"]
 
-    # I expect it not to make its holder at home here
+    # I expect that it makes no other tokens
     for method, path in [("POST", ""), ("DELETE", ""), ("DELETE", f"/{other['id']}")]:
         answer = ann.ask(method, f"/api/tokens{path}", token=stolen, json={"name": "a"})
         assert refused(answer, 403, "scope_insufficient")
 
-    # But to end itself
+    # But that it can revoke itself
     assert ann.ask("DELETE", f"/api/tokens/{made['id']}", token=stolen).status_code == 204
     assert refused(ann.ask("GET", "/api/tokens", token=stolen), 401, "token_invalid")
 
@@ -235,21 +235,21 @@ def test_a_token_is_revoked_by_its_own_user_only(person: Callable[[str], Person]
 def test_logging_out_everywhere_leaves_nothing(web: Stack, person: Callable[[str], Person]):
     # Given somebody with two browsers and two tokens, and somebody else
     ann, bob = person("ann"), person("bob")
-    browsers = [ann.sign_in(), ann.sign_in()]
+    browsers = [ann.log_in(), ann.log_in()]
     made = ann.new_token(scope="read")["token"]
 
     answer = web.client.delete("/api/tokens", headers=cookie(browsers[0]))
 
     assert (answer.status_code, answer.json()) == (200, {"revoked": 4})
     assert f"{COOKIE}=" in answer.headers["set-cookie"]
-    assert not any(signed_in(web, secret) for secret in browsers)
+    assert not any(logged_in(web, secret) for secret in browsers)
     for token in (ann.token, made):
         assert refused(ann.ask("GET", "/api/tokens", token=token), 401, "token_invalid")
     assert bob.ask("GET", "/api/tokens").status_code == 200
-    assert signed_in(web, ann.sign_in())
+    assert logged_in(web, ann.log_in())
 
 
-def test_tokens_are_for_people_who_are_signed_in(web: Stack, development: Stack):
+def test_tokens_are_for_people_who_are_logged_in(web: Stack, development: Stack):
     for method, path in [("GET", ""), ("POST", ""), ("DELETE", ""), ("DELETE", "/a")]:
         for stack in (web, development):
             answer = stack.client.request(method, f"/api/tokens{path}")
@@ -258,7 +258,7 @@ def test_tokens_are_for_people_who_are_signed_in(web: Stack, development: Stack)
 
 
 def test_a_page_of_another_site_makes_no_token(web: Stack, person: Callable[[str], Person]):
-    headers = cookie(person("ann").sign_in()) | {"Origin": "https://evil.example"}
+    headers = cookie(person("ann").log_in()) | {"Origin": "https://evil.example"}
 
     for method in ("POST", "DELETE"):
         answer = web.client.request(method, "/api/tokens", json={"name": "a"}, headers=headers)
@@ -273,15 +273,15 @@ def test_a_token_is_no_session_and_a_session_is_no_token(
 ):
     ann = person("ann")
 
-    # A token that somebody planted as a cookie signs nobody in
-    assert not signed_in(web, ann.token)
-    answer = web.client.get("/api/tokens", headers=bearer(ann.sign_in()))
+    # A token that somebody planted as a cookie logs nobody in
+    assert not logged_in(web, ann.token)
+    answer = web.client.get("/api/tokens", headers=bearer(ann.log_in()))
     assert refused(answer, 401, "token_invalid")
 
 
-def test_a_token_goes_before_the_cookie(web: Stack, person: Callable[[str], Person]):
+def test_a_token_takes_precedence_over_the_cookie(web: Stack, person: Callable[[str], Person]):
     ann, bob = person("ann"), person("bob")
-    session = cookie(ann.sign_in())
+    session = cookie(ann.log_in())
 
     def kinds(token: str) -> set[str]:
         items = web.client.get("/api/tokens", headers=session | bearer(token)).json()["items"]
@@ -294,11 +294,11 @@ def test_a_token_goes_before_the_cookie(web: Stack, person: Callable[[str], Pers
     assert refused(empty, 401, "token_invalid")
 
 
-def test_signing_in_ends_the_session_that_the_browser_had(
+def test_logging_in_ends_the_session_that_the_browser_had(
     web: Stack, person: Callable[[str], Person]
 ):
     ann, bob = person("ann"), person("bob")
-    first, elsewhere, planted = ann.sign_in(), ann.sign_in(), bob.sign_in()
+    first, elsewhere, planted = ann.log_in(), ann.log_in(), bob.log_in()
 
     form = {"email": ann.email, "password": PASSWORD}
     second = web.client.post("/login", data=form, headers=cookie(first)).cookies[COOKIE]
@@ -306,50 +306,50 @@ def test_signing_in_ends_the_session_that_the_browser_had(
     third = web.client.post("/login", data=form, headers=cookie(planted)).cookies[COOKIE]
     web.client.cookies.clear()
 
-    assert [signed_in(web, secret) for secret in (first, elsewhere, second, third)] == [
+    assert [logged_in(web, secret) for secret in (first, elsewhere, second, third)] == [
         False, True, True, True]  # fmt: skip
     assert len({first, second, third, planted}) == 4
     assert "bob" not in web.client.get("/", headers=cookie(third)).text
 
 
-def test_the_page_signs_out_here_or_everywhere(web: Stack, person: Callable[[str], Person]):
+def test_the_page_logs_out_here_or_everywhere(web: Stack, person: Callable[[str], Person]):
     ann = person("ann")
-    here, there = ann.sign_in(), ann.sign_in()
+    here, there = ann.log_in(), ann.log_in()
     page = web.client.get("/logout", headers=cookie(here)).text
     assert "Log out everywhere" in page
     assert 'href="/logout"' in web.client.get("/", headers=cookie(here)).text
 
     answer = web.client.post("/logout", headers=cookie(here))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    assert [signed_in(web, secret) for secret in (here, there)] == [False, True]
+    assert [logged_in(web, secret) for secret in (here, there)] == [False, True]
     assert ann.ask("GET", "/api/tokens").status_code == 200
 
     web.client.post("/logout/everywhere", headers=cookie(there))
-    assert not signed_in(web, there)
+    assert not logged_in(web, there)
     assert refused(ann.ask("GET", "/api/tokens"), 401, "token_invalid")
 
-    # Nobody is signed out by this who is not signed in
+    # A request without a session logs nobody out
     nobody = web.client.post("/logout/everywhere")
     assert (nobody.status_code, nobody.headers["location"]) == (303, "/")
     assert web.client.get("/logout").headers["location"] == "/login"
 
 
-def test_a_user_who_is_gone_is_nobody(web: Stack, person: Callable[[str], Person]):
+def test_a_deleted_user_is_logged_out(web: Stack, person: Callable[[str], Person]):
     ann = person("ann")
-    path, session = ann.upload(), ann.sign_in()
+    path, session = ann.upload(), ann.log_in()
 
     with sqlite3.connect(web.var / "gifster.db") as database:
         database.execute("PRAGMA foreign_keys = 1")
         database.execute("DELETE FROM user WHERE email = ?", (ann.email,))
 
     assert refused(ann.ask("GET", "/api/tokens"), 401, "token_invalid")
-    assert not signed_in(web, session)
+    assert not logged_in(web, session)
     # And the GIF stays, for admins to look after
     assert web.client.get(path).status_code == 200
     assert refused(person("bob").ask("DELETE", path), 403, "no_owner")
 
 
-# GIFs of others, and of nobody.
+# GIFs of others, and GIFs without an owner.
 
 
 def changes(path: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -364,31 +364,31 @@ def changes(path: str) -> list[tuple[str, str, dict[str, Any]]]:
 def test_a_gif_without_an_owner_is_changed_by_admins_only(
     web: Stack, development: Stack, person: Callable[[str], Person]
 ):
-    # Given a GIF of nobody's, which came when anybody could write
+    # Given a GIF without an owner, from when anybody could write
     path = f"/api/gifs/{development.upload(GIF).json()['id']}"
     bob, ann = person("bob"), person("ann")
     ann.become_admin()
 
-    # I expect somebody with an account not to change it
+    # I expect that somebody with an account cannot change it
     for method, where, options in changes(path):
         assert refused(bob.ask(method, where, **options), 403, "no_owner"), method
     page = path.removeprefix("/api")
-    assert "/delete" not in web.client.get(page, headers=cookie(bob.sign_in())).text
+    assert "/delete" not in web.client.get(page, headers=cookie(bob.log_in())).text
 
-    # Nor an admin's script, whose token is not for that
+    # Nor can an admin's script, whose token has no such scope
     writes = ann.new_token(scope="write")["token"]
     for method, where, options in changes(path):
         assert refused(ann.ask(method, where, token=writes, **options), 403, "no_owner"), method
 
-    # But the admin
-    assert "/delete" in web.client.get(page, headers=cookie(ann.sign_in())).text
+    # But the admin can
+    assert "/delete" in web.client.get(page, headers=cookie(ann.log_in())).text
     for method, where, options in changes(path)[:2]:
         assert ann.ask(method, where, **options).status_code in (200, 202)
     assert web.client.get(path).json()["title"] == "mine now"
     assert ann.ask("DELETE", path).status_code == 204
 
 
-def test_in_development_a_gif_without_an_owner_is_everybody_s(
+def test_in_development_anybody_may_change_a_gif_without_an_owner(
     web: Stack, development: Stack, person: Callable[[str], Person]
 ):
     bob = person("bob")
@@ -399,7 +399,7 @@ def test_in_development_a_gif_without_an_owner_is_everybody_s(
         assert development.client.delete(path, headers=headers).status_code == 204
 
 
-def test_an_admin_may_change_what_is_others(web: Stack, person: Callable[[str], Person]):
+def test_an_admin_may_change_gifs_of_others(web: Stack, person: Callable[[str], Person]):
     # Given a GIF of Bob's, and an admin with a script
     bob, ann = person("bob"), person("ann")
     path = bob.upload()
@@ -420,12 +420,12 @@ def test_an_admin_may_change_what_is_others(web: Stack, person: Callable[[str], 
 
 def test_the_command_line_logs_somebody_out(web: Stack, person: Callable[[str], Person]):
     ann = person("ann")
-    session = ann.sign_in()
+    session = ann.log_in()
 
     done = web.run("gifster", "users", "log-out", ann.email)
 
     assert (done.returncode, done.stdout) == (0, f"logged out {ann.email}: 2 sessions and tokens\n")
-    assert not signed_in(web, session)
+    assert not logged_in(web, session)
     assert refused(ann.ask("GET", "/api/tokens"), 401, "token_invalid")
     nobody = web.run("gifster", "users", "log-out", "nobody@example.org")
     assert nobody.returncode == 1
@@ -456,10 +456,10 @@ def test_the_command_line_gives_lists_and_revokes_tokens(
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/gifs/zzzzzzzzzzzz", "/?cursor=xx"])
-def test_a_page_of_an_error_does_not_offer_signing_in_to_who_has(
+def test_an_error_page_does_not_ask_a_user_to_log_in(
     web: Stack, person: Callable[[str], Person], path: str
 ):
-    headers = cookie(person("ann").sign_in()) | {"Accept": "text/html"}
+    headers = cookie(person("ann").log_in()) | {"Accept": "text/html"}
 
     answer = web.client.get(path, headers=headers)
 
@@ -467,10 +467,10 @@ def test_a_page_of_an_error_does_not_offer_signing_in_to_who_has(
     assert "Sign up" not in answer.text
 
 
-def test_the_page_of_a_refused_upload_says_who_is_signed_in(
+def test_the_page_of_a_refused_upload_says_who_is_logged_in(
     web: Stack, person: Callable[[str], Person]
 ):
-    headers = cookie(person("ann").sign_in()) | {"Accept": "text/html"}
+    headers = cookie(person("ann").log_in()) | {"Accept": "text/html"}
 
     answer = web.client.post("/gifs", files={"image": ("x.gif", b"hello")}, headers=headers)
 

@@ -1,5 +1,5 @@
-"""Changes of the same thing at the same moment, on each database: every one is done, or refused
-with an answer that says why. None is a server error."""
+"""Simultaneous changes of the same thing, on each database. Each succeeds, or is refused with a
+reason; there are no server errors."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def cached() -> CachedFile:
 
 
 def outcome(work: Callable[[], Any]) -> str:
-    """What a client would get: `done`, or the code of an error that is not ours."""
+    """The result for a client: `done`, or the code of an error that is not the server's."""
     try:
         with db.connection_context():
             work()

@@ -1,4 +1,4 @@
-"""GIFs that are there already: the same file, or one that looks like it."""
+"""GIFs that are there already: copies of the same file, and near duplicates."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from tests.stack import Stack
 
 
 def picture(seed: int, size: tuple[int, int] = (300, 200), format: str = "PNG") -> bytes:
-    """A picture that looks like no other, unless the seed is the same."""
+    """A picture without near duplicates, unless the seed is the same."""
     noise = PIL.Image.frombytes("RGB", (6, 5), random.Random(seed).randbytes(90))
     made = io.BytesIO()
     noise.resize(size, PIL.Image.Resampling.BICUBIC).save(made, format)
@@ -25,7 +25,7 @@ def upload(stack: Stack, content: bytes, title: str = "") -> dict[str, Any]:
     return stack.finished(stack.upload(content, title=title).json()["id"])
 
 
-def test_the_same_file_is_found_when_it_comes(stack: Stack):
+def test_a_copy_is_found_at_its_upload(stack: Stack):
     first = upload(stack, picture(1))
 
     again = stack.upload(picture(1)).json()
@@ -33,12 +33,12 @@ def test_the_same_file_is_found_when_it_comes(stack: Stack):
     assert again["duplicate_of"] == first["id"]
     assert stack.gif(again["id"])["duplicate_of"] == first["id"]
     assert stack.gif(first["id"])["duplicate_of"] is None
-    # Once the first is gone, the second is the first
+    # Once the first is gone, the second is the oldest
     stack.client.delete(f"/api/gifs/{first['id']}")
     assert stack.gif(again["id"])["duplicate_of"] is None
 
 
-def test_a_list_says_so_too(stack: Stack):
+def test_lists_name_copies_too(stack: Stack):
     first = upload(stack, picture(2), "Twice")
     again = upload(stack, picture(2), "Twice")
 
@@ -48,7 +48,7 @@ def test_a_list_says_so_too(stack: Stack):
     assert [gif["id"] for gif in listed] == [again["id"], first["id"]]
 
 
-def test_of_what_failed_nothing_is_a_duplicate(stack: Stack):
+def test_a_failed_gif_has_no_copies(stack: Stack):
     damaged = bytearray(images.still("PNG", (31, 17)))
     damaged[60:90] = bytes(30)
     assert upload(stack, bytes(damaged))["state"] == "failed"
@@ -65,7 +65,7 @@ def test_a_new_image_has_other_duplicates(stack: Stack):
     assert replaced["duplicate_of"] == first["id"]
 
 
-def test_pictures_that_look_the_same_are_found_in_other_sizes_and_formats(stack: Stack):
+def test_near_duplicates_are_found_in_other_sizes_and_formats(stack: Stack):
     one = upload(stack, picture(5))
     small = upload(stack, picture(5, (150, 100)))
     jpeg = upload(stack, picture(5, (270, 180), "JPEG"))
@@ -75,7 +75,7 @@ def test_pictures_that_look_the_same_are_found_in_other_sizes_and_formats(stack:
     assert set(stack.gif(jpeg["id"])["similar"]) == {one["id"], small["id"]}
 
 
-def test_what_has_nothing_in_it_looks_like_nothing(stack: Stack):
+def test_a_blank_picture_has_no_near_duplicates(stack: Stack):
     def blank(size: int) -> bytes:
         made = io.BytesIO()
         PIL.Image.new("RGB", (size, size), "navy").save(made, "PNG")
@@ -86,7 +86,7 @@ def test_what_has_nothing_in_it_looks_like_nothing(stack: Stack):
     assert stack.gif(upload(stack, blank(92))["id"])["similar"] == []
 
 
-def test_what_is_deleted_or_replaced_looks_like_nothing_any_more(stack: Stack):
+def test_deleted_and_replaced_images_are_no_near_duplicates_any_more(stack: Stack):
     one, two, three = (upload(stack, picture(7, (200 + n, 150))) for n in range(3))
     stack.client.delete(f"/api/gifs/{two['id']}")
     files = {"image": ("a.png", picture(8), "image/png")}
@@ -106,7 +106,7 @@ def test_hashes_that_differ_in_three_bits_have_a_quarter_in_common():
         assert set(fingerprint_parts(f"{bits:016x}")) & set(fingerprint_parts(f"{other:016x}"))
 
 
-def test_a_placeholder_is_a_small_picture_of_what_has_no_transparency(stack: Stack):
+def test_a_placeholder_is_a_small_picture_without_transparency(stack: Stack):
     clear = io.BytesIO()
     PIL.Image.new("RGBA", (90, 60), (200, 30, 60, 90)).save(clear, "PNG")
 

@@ -1,4 +1,4 @@
-"""What somebody may have in all, when much happens at once. `test_limits.py` has the rest."""
+"""Quotas under simultaneous requests. `api/test_limits.py` has the rest."""
 
 import threading
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def cached(content: bytes = GIF) -> CachedFile:
 
 
 def tried(work: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
-    """Whether a thread of a request's was let do something."""
+    """Whether the quota let the thread of a request do something."""
     with db.connection_context():
         try:
             work(*arguments, **options)
@@ -46,7 +46,7 @@ def someone(who: str) -> User | None:
 
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
-def test_uploads_at_once_cannot_share_the_last_place(booted: Settings, who: str):
+def test_simultaneous_uploads_cannot_share_the_last_place(booted: Settings, who: str):
     user, quota = someone(who), library.Quota(gifs=3, bytes=10**9)
     files = [cached() for _ in range(12)]
     ready = threading.Barrier(12)
@@ -61,7 +61,7 @@ def test_uploads_at_once_cannot_share_the_last_place(booted: Settings, who: str)
 
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
-def test_a_replacement_is_measured_by_what_is_there_when_its_turn_comes(
+def test_a_replacement_is_compared_with_the_image_at_its_turn(
     booted: Settings, monkeypatch: pytest.MonkeyPatch, who: str
 ):
     # Given a large GIF that fills the quota
@@ -76,7 +76,7 @@ def test_a_replacement_is_measured_by_what_is_there_when_its_turn_comes(
         return found
 
     with ThreadPoolExecutor(1) as threads:
-        # When somebody replaces it by a large one, and is superseded by a small one and an upload
+        # When somebody replaces it by a large one, but a small one and an upload come first
         with transaction(db):
             if user is not None:
                 locked_row(user)
@@ -106,11 +106,11 @@ def test_a_replacement_counts_for_the_owner(booted: Settings):
     assert not tried_by_admin(cached(LARGE), quota)
 
 
-# The files that refused forms keep.
+# Kept files of refused forms.
 
 
 def again(file: CachedFile) -> CachedFile:
-    """The file of a form that is sent again."""
+    """The kept file of a form that is sent again."""
     return take_in_again(ImageUploader, cache_id(file, "somebody"), "somebody")
 
 
@@ -131,7 +131,7 @@ def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
 
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
-def test_forms_refused_at_once_cannot_share_the_last_place(booted: Settings, who: str):
+def test_simultaneously_refused_forms_cannot_share_the_last_place(booted: Settings, who: str):
     user, quota = someone(who), library.Quota(gifs=9, bytes=3 * len(GIF))
     files = [cached() for _ in range(12)]
     ready = threading.Barrier(12)
@@ -144,7 +144,7 @@ def test_forms_refused_at_once_cannot_share_the_last_place(booted: Settings, who
         assert sum(threads.map(keep, files)) == 3
 
 
-def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
+def test_a_kept_file_that_is_refused_again_still_counts(booted: Settings):
     quota = library.Quota(gifs=1, bytes=10**9)
     library.add_gif(cached(), quota=quota)
     file = cached()
@@ -157,7 +157,7 @@ def test_a_kept_file_that_is_refused_again_counts_on(booted: Settings):
     assert KeptUpload.select().count() == 0
 
 
-def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
+def test_a_kept_file_is_deleted_when_it_is_too_old(booted: Settings):
     old, young = cached(), cached()
     for file in (old, young):
         kept_uploads.keep(file, None, None)
@@ -170,8 +170,8 @@ def test_a_kept_file_goes_when_it_is_too_old_to_be_used(booted: Settings):
     assert [row.key for row in KeptUpload.select()] == [young.key]
 
 
-def test_a_kept_file_that_is_a_gifs_by_now_is_not_thrown_away(booted: Settings):
-    # Given a form that was refused, sent again and accepted, and (Back) sent and refused once more
+def test_a_kept_file_that_belongs_to_a_gif_stays(booted: Settings):
+    # Given a form that was refused, sent again and accepted, then (Back) sent and refused again
     ann = accounts.sign_up("ann@example.org", "correct horse")
     first = cached()
     kept_uploads.keep(first, ann, None)
@@ -187,7 +187,7 @@ def test_a_kept_file_that_is_a_gifs_by_now_is_not_thrown_away(booted: Settings):
     assert image.exists()
 
 
-def test_a_replacement_that_fails_frees_nothing(new_stack: Callable[..., Stack]):
+def test_a_failed_replacement_frees_no_quota(new_stack: Callable[..., Stack]):
     # Given a GIF that fills most of the quota
     stack = new_stack(
         GIFSTER_LIMITS__ENABLED="true", GIFSTER_LIMITS__BYTES_PER_USER=str(len(LARGE) + 5_000)
@@ -197,7 +197,7 @@ def test_a_replacement_that_fails_frees_nothing(new_stack: Callable[..., Stack])
     gif_id = stack.upload(LARGE).json()["id"]
     assert stack.finished(gif_id)["state"] == "ready"
 
-    # When a replacement of it cannot be decoded
+    # When a replacement cannot be decoded
     files = {"image": ("b.gif", broken(), "image/gif")}
     assert stack.client.put(f"/api/gifs/{gif_id}/image", files=files).status_code == 202
     assert stack.finished(gif_id)["state"] == "failed"
@@ -208,7 +208,7 @@ def test_a_replacement_that_fails_frees_nothing(new_stack: Callable[..., Stack])
 
 
 def broken() -> bytes:
-    """A GIF that is taken in, and cannot be decoded: the codes of its frame lead nowhere."""
+    """A GIF that is accepted but cannot be decoded: the codes of its frame are invalid."""
     small = bytearray(images.gif(size=(60, 40), durations=[50]))
     start = small.index(b"\x2c", 800) if b"\x2c" in small[800:] else small.index(b"\x2c")
     start += 12
