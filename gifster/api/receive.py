@@ -24,8 +24,9 @@ from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
 from gifster.app.settings import Web
 from gifster.uploads import CachedFile
+from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.errors import Truncated
-from gifster.uploads.sources import cache_id, take_in_again, take_in_part
+from gifster.uploads.sources import cache_form_part
 from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -129,7 +130,7 @@ async def upload_form(
                 raise
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
-                req, take_in_again, ImageUploader, form.first("image_cache"), form.owner
+                req, retrieve, ImageUploader, form.first("image_cache"), form.owner
             )
         yield form
     finally:
@@ -148,7 +149,7 @@ async def _take_part(context: Context, req: Request, form: UploadForm, part: Bod
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
         check = partial(context.check, req)
-        form.cached = await take_in_part(ImageUploader, part, context.write, check)
+        form.cached = await cache_form_part(ImageUploader, part, context.write, check)
     elif name and filename is None:
         try:
             text = (await part.get_data()).decode("utf-8")

@@ -29,7 +29,8 @@ start.
 from gifster.imaging.fingerprint import placeholder
 from gifster.imaging.probe import ImageInfo
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
-from gifster.uploads.cache import CachedFile, safe_name
+from gifster.uploads.cache import CachedFile
+from gifster.uploads.cache_ids import presign
 from gifster.uploads.config import configure
 from gifster.uploads.errors import UploadError
 from gifster.uploads.fields import (
@@ -40,10 +41,10 @@ from gifster.uploads.fields import (
     StateField,
     UploadFailure,
 )
+from gifster.uploads.filenames import safe_name
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
-from gifster.uploads.sources import presign
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.s3 import S3Storage

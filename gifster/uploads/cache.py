@@ -1,26 +1,22 @@
 """The cache: where an upload waits, complete, checked and durable, until it is stored.
 
-`CacheWriter` takes an upload piece by piece in constant memory, hashes it, and stops one that is
-too large or of the wrong type as soon as that is known. `CachedFile` names the result. The cache is
-a storage like any other: on S3, web and workers need share no disk.
+`CacheWriter` writes an upload into the cache piece by piece in constant memory, hashes it, and
+stops one that is too large or of the wrong type as soon as that is known. The result is a
+`CachedFile`. The cache is a storage like any other: on S3, web and workers need not share a disk.
 """
 
 import hashlib
 import json
 import logging
-import os
-import re
 import secrets
-import shutil
 import tempfile
 import time
-import unicodedata
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gifster.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glance
 from gifster.uploads.config import storage
@@ -29,17 +25,26 @@ from gifster.uploads.errors import (
     CacheFileMissing,
     imaging_errors_translated,
 )
+from gifster.uploads.filenames import clean_filename
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
-from gifster.uploads.text import LONGEST, is_visible, one_line
 from gifster.uploads.validation import Limits
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 logger = logging.getLogger("gifster.uploads")
 
 PIECE_BYTES = 128 * 1024
-#: The longest name that is kept of a file (characters).
-MAX_FILENAME = 255
+
+
+class _Nobody:
+    pass
+
+
+#: The holder of a file that has just come: a reference to an object that is gone.
+_NOBODY: weakref.ref[object] = weakref.ref(_Nobody())
 
 
 @dataclass(frozen=True)
@@ -55,19 +60,20 @@ class CachedFile:
     info: ImageInfo
     position: int = 0
 
-    #: Gives who has the file in hand, as long as no row names it. None: a row may name it.
-    _holder: ClassVar[Any] = None
-    #: By whose rules the file was checked when it came, and when (seconds since the epoch). None of
-    #: a file that came in another way than by a `CacheWriter`, or that a row names.
+    #: The holder of the file while no row names it. None: a row may name the file.
+    _holder: ClassVar[weakref.ref[object] | None] = None
+    #: The rules that the file was checked by when it came, and the time (seconds since the epoch).
+    #: None for a file that no `CacheWriter` wrote here, or that a row names.
     _checked: ClassVar[tuple[type[Limits], float] | None] = None
-    #: Whether others may get at the file, by a cache id that hands it on (see `sources`).
+    #: Whether a cache id gives others this very file (see `cache_ids`).
     _shared: ClassVar[bool] = False
 
-    def claim(self, holder: Any) -> bool:
-        """Have a file that just came into the cache: one holder has it, until the holder is gone.
+    def claim(self, holder: object) -> bool:
+        """Become the holder of a file that has just come into the cache. A file has one holder at a
+        time, until that object is gone.
 
         Returns:
-          False if it is somebody else's, or a row may name it: it is to be copied then.
+          False if another holder has it, or a row may name it. Then copy the file instead.
         """
         if self._holder is None:
             return False
@@ -78,33 +84,38 @@ class CachedFile:
         return True
 
     def release(self, *, to_row: bool = False) -> None:
-        """Have it no more.
+        """Give the file up.
 
         Parameters:
-          to_row: a row names it from now on; otherwise whoever claims it next has it.
+          to_row: a row names it from now on. Otherwise the next `claim()` gets it.
         """
-        object.__setattr__(self, "_holder", None if to_row else _nobody)
+        object.__setattr__(self, "_holder", None if to_row else _NOBODY)
 
     @property
     def checked(self) -> tuple[type[Limits], float] | None:
-        """By whose rules the file was checked when it came, and when (seconds since the epoch), if
-        that is known of this object."""
+        """The rules that the file was checked by when it came, and the time (seconds since the
+        epoch). None if this object does not know."""
         return self._checked
 
     @property
     def is_shared(self) -> bool:
-        """Whether a cache id was given out that hands this very file on."""
+        """Whether a cache id gives others this very file."""
         return self._shared
 
-    def came(self, rules: type[Limits], at: float) -> "CachedFile":
-        """The same, as one that has just come, and that the next `claim()` gets."""
+    def received(self, rules: type[Limits], at: float) -> "CachedFile":
+        """This file, marked as one that has just come. The next `claim()` gets it.
+
+        Parameters:
+          rules: those that it was checked by.
+          at: the time of that (seconds since the epoch).
+        """
         object.__setattr__(self, "_checked", (rules, at))
         self.release()
         return self
 
     def share(self) -> "CachedFile":
-        """The same, as one that others may get at. From now on nobody deletes the file but the job
-        of the row that gets it, or the sweep."""
+        """This file, marked as shared by a cache id. From now on only the job of the row that gets
+        the file deletes it, or the sweep."""
         object.__setattr__(self, "_shared", True)
         return self
 
@@ -121,7 +132,7 @@ class CachedFile:
         storage(self.storage).delete(self.key)
 
     def discard(self) -> None:
-        """Remove the file, which is of no use to its holder, unless it `is_shared`."""
+        """Remove a file that its holder has no use for, unless it `is_shared`."""
         if not self._shared:
             self.delete()
 
@@ -129,16 +140,17 @@ class CachedFile:
     def on_disk(self) -> Iterator[Path]:
         """The file as a path on this machine, for as long as the `with` block lasts.
 
+        Its content is hashed once more: of a storage elsewhere while it is copied here.
+
         Raises:
           CacheFileMissing: it is gone.
-          CacheFileChanged: it is not what was checked when it came.
+          CacheFileChanged: its content is not the content that was checked when it came.
         """
+        digest = hashlib.sha256()
         try:
-            with local_copy(self.storage, self.key) as path:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                if digest != self.sha256:
-                    raise CacheFileChanged("The uploaded file was changed before it was stored.")
+            with local_copy(self.storage, self.key, digest) as path:
+                if digest.hexdigest() != self.sha256:
+                    raise CacheFileChanged("The uploaded file changed before it was stored.")
                 yield path
         except FileNotFoundError:
             if self.exists():
@@ -157,42 +169,49 @@ class CachedFile:
         return cls(**data | {"info": ImageInfo(**data["info"])})
 
 
-def _nobody() -> None:
-    """The holder of a file that has just come."""
-
-
 def dumps(value: Any) -> str:
     """One canonical JSON text: equal values have equal texts, so a database can compare them."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @contextmanager
-def local_copy(name: str, key: str) -> Iterator[Path]:
+def local_copy(name: str, key: str, digest: "_Hash | None" = None) -> Iterator[Path]:
     """A storage's file as a path on this machine, for as long as the `with` block lasts.
+
+    Parameters:
+      name: the storage's.
+      digest: is updated with the content, before the block begins.
 
     Raises:
       FileNotFoundError: nothing is kept under that key.
     """
     kept = storage(name)
     if isinstance(kept, LocalStorage):
-        yield kept.path(key).resolve(strict=True)
+        path = kept.path(key).resolve(strict=True)
+        if digest is not None:
+            with path.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+        yield path
         return
     with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as copy:
-        with kept.open(key) as file:
-            shutil.copyfileobj(file, copy, PIECE_BYTES)
+        with kept.open(key) as content:
+            while piece := content.read(PIECE_BYTES):
+                copy.write(piece)
+                if digest is not None:
+                    digest.update(piece)
         copy.flush()
         yield Path(copy.name)
 
 
 class CacheWriter:
-    """Takes one upload into the cache of an uploader.
+    """Writes one upload into the cache of an uploader.
 
     Parameters:
-      rules: whose limits hold; an uploader class.
+      rules: the uploader class, whose limits the upload must keep.
       filename: the name that the client gave the file; kept as a label, never used as a path.
 
     Raises:
-      ExtensionNotAllowed: the uploader does not take files of such a name.
+      ExtensionNotAllowed: the uploader does not take files with such a name.
     """
 
     def __init__(self, rules: type[Limits], filename: str) -> None:
@@ -207,11 +226,11 @@ class CacheWriter:
         self._head = b""
 
     def write(self, piece: bytes) -> None:
-        """Append a piece; anything up to some hundred kilobytes.
+        """Append a piece, of up to some hundred kilobytes.
 
         Raises:
-          TooLarge: that made it more than the uploader takes.
-          TypeNotAllowed: its first bytes show a type that the uploader does not take.
+          TooLarge: the file is now larger than the uploader allows.
+          TypeNotAllowed: its first bytes show a type that the uploader does not allow.
         """
         self.bytes += len(piece)
         self._rules.check_bytes(self.bytes)
@@ -225,18 +244,18 @@ class CacheWriter:
         self._file.write(piece)
 
     def finish(self) -> CachedFile:
-        """Check the file as a whole, and make it durable. What has very many parts is checked in a
-        process of its own, and may have to wait for that.
+        """Check the file as a whole, and make it durable. A file with very many parts is checked in
+        a process of its own, and may have to wait for its turn.
 
         Raises:
           UploadError: it is empty, damaged, or over a limit. Call `abort()` then.
-          ProcessLost: the process was ended from outside.
+          ProcessLost: something outside ended that process.
         """
         return self.finish_quickly() or self.finish_slowly()
 
     def finish_quickly(self) -> CachedFile | None:
-        """The same, unless the file has very many parts. Then it returns None, and
-        `finish_slowly()` is to be called where waiting keeps nobody else from anything."""
+        """Do what `finish()` does, unless the file has very many parts. Then return None: call
+        `finish_slowly()`, on a thread that other uploads do not need."""
         self._rules.check_complete(self.bytes, self._head)
         if self._file is None:
             raise ValueError("nothing was written")
@@ -246,7 +265,7 @@ class CacheWriter:
         return None if info is None else self._commit(self._file, info)
 
     def finish_slowly(self) -> CachedFile:
-        """The rest of `finish()`, after `finish_quickly()` has done nothing."""
+        """Do what `finish()` does, after `finish_quickly()` has returned None."""
         if self._file is None:
             raise ValueError("nothing was written")
         with imaging_errors_translated():
@@ -260,7 +279,7 @@ class CacheWriter:
         cached = CachedFile(
             self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
         )
-        return cached.came(self._rules, time.time())
+        return cached.received(self._rules, time.time())
 
     def abort(self) -> None:
         """Leave nothing behind, finished or not."""
@@ -274,41 +293,7 @@ class CacheWriter:
 
 
 def new_key(rules: type[Limits]) -> str:
-    """A key for a new file in the cache, which nobody can guess."""
+    """A key for a new file in the cache. Nobody can guess it."""
     token = secrets.token_hex(16)
     prefix = f"{rules.cache_dir.strip('/')}/" if rules.cache_dir else ""
     return f"{prefix}{token[:2]}/{token}"
-
-
-def safe_name(filename: str) -> str:
-    """A client's file name as a part of a key: its stem in letters, digits, `-` and `_` of ASCII.
-
-    `My Cat (1).gif` becomes `My-Cat-1`; a name of which nothing remains becomes `file`.
-    """
-    stem = PurePosixPath(clean_filename(filename)).stem
-    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9_]+", "-", ascii_only).strip("-")[:100] or "file"
-
-
-def clean_filename(name: str) -> str:
-    """A client's file name as a label: no folders, one line without control characters or overrides
-    of direction (see `text.one_line`), at most 255 characters, and something to see.
-
-    Letters of all scripts stay. It is shown to people; it never becomes a path.
-    """
-    name = os.path.basename(name.replace("\\", "/"))
-    name = one_line(_shortened(name, LONGEST)).strip(" .")
-    name = _shortened(name, MAX_FILENAME).strip(" .")
-    stem, dot, extension = name.rpartition(".")
-    if dot and not is_visible(stem):
-        name = f"upload.{extension}"
-    return name if is_visible(name) else "upload"
-
-
-def _shortened(name: str, most: int) -> str:
-    """A file name of at most so many characters, which keeps a short extension."""
-    if len(name) <= most:
-        return name
-    stem, dot, extension = name.rpartition(".")
-    keep = dot + extension if stem and len(extension) <= 10 else ""
-    return name[: most - len(keep)] + keep

@@ -11,11 +11,12 @@ from gifster.jobs import Job
 from gifster.uploads import keys
 from gifster.uploads.background import Background, enqueue_recreation
 from gifster.uploads.cache import CachedFile
+from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.column import UploadColumn
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.record import Slot, uploads_of
 from gifster.uploads.remote import fetch
-from gifster.uploads.sources import cache_id, take_in, take_in_again
+from gifster.uploads.sources import cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
 from gifster.uploads.versions import versions_of
@@ -192,7 +193,7 @@ class Uploader(Limits):
                 return self.remove()
         if not isinstance(source, CachedFile):
             self.before_cache(filename)
-            source = take_in(type(self), source, filename)
+            source = cache_upload(type(self), source, filename)
         self._take(source)
         return None
 
@@ -213,7 +214,7 @@ class Uploader(Limits):
           UploadError: there is none, or the uploader does not take it.
         """
         self.before_cache("")
-        self._take(take_in_again(type(self), text, self.cache_owner()))
+        self._take(retrieve(type(self), text, self.cache_owner()))
 
     def remove(self) -> None:
         """Detach the file when the record is saved."""
@@ -242,7 +243,7 @@ class Uploader(Limits):
 
     def _take(self, cached: CachedFile) -> None:
         if not cached.claim(self.slot):
-            cached = take_in(type(self), cached)
+            cached = cache_upload(type(self), cached)
             cached.claim(self.slot)
         try:
             self.after_cache(cached)

@@ -16,7 +16,7 @@ from gifster.app.settings import Settings
 from gifster.cli import cli
 from gifster.uploads.errors import DataUriInvalid, RemoteUrlInvalid
 from gifster.uploads.remote import fetch
-from gifster.uploads.sources import take_in
+from gifster.uploads.sources import cache_upload
 from tests import images
 from tests.stack import Stack
 
@@ -26,7 +26,7 @@ MARKS = "a" + "\u0301\u0316" * 10_000
 
 
 def new_gif(**fields: object) -> Gif:
-    return library.add_gif(take_in(ImageUploader, images.gif(), "a name.gif"), **fields)
+    return library.add_gif(cache_upload(ImageUploader, images.gif(), "a name.gif"), **fields)
 
 
 def test_titles_and_tags_are_kept_as_people_see_them(booted: Settings):
@@ -70,7 +70,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_texts_that_only_programs_send_are_refused(booted: Settings):
-    cached = take_in(ImageUploader, images.gif(), "a name.gif")
+    cached = cache_upload(ImageUploader, images.gif(), "a name.gif")
     for name, (fields, code) in REFUSED.items():
         with pytest.raises(Invalid) as refused:
             library.add_gif(cached, **fields)
@@ -199,7 +199,7 @@ def test_malformed_urls_are_refused():
         with pytest.raises(RemoteUrlInvalid):
             fetch(ImageUploader, url)
     with pytest.raises(DataUriInvalid):
-        take_in(ImageUploader, "data:,\ud800")
+        cache_upload(ImageUploader, "data:,\ud800")
 
 
 #: By HTTP.

@@ -14,7 +14,7 @@ import pytest
 from gifster.api import live
 from gifster.app import library
 from gifster.app.models import Gif, ImageUploader
-from gifster.uploads.sources import take_in
+from gifster.uploads.sources import cache_upload
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -84,7 +84,7 @@ def test_open_streams_do_not_delay_a_stop(new_stack: Callable[..., Stack]):
 
 
 def waiting_gif() -> Gif:
-    return library.add_gif(take_in(ImageUploader, io.BytesIO(images.gif()), "a.gif"))
+    return library.add_gif(cache_upload(ImageUploader, io.BytesIO(images.gif()), "a.gif"))
 
 
 def ask(stack: Stack, shown: Any, wait_s: Any = 0) -> httpx.Response:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from gifster.uploads.cache import clean_filename
-from gifster.uploads.sources import form_filename
+from gifster.uploads.filenames import clean_filename, form_filename
 from tests import images
 from tests.machine import files_below
 from tests.stack import Stack

@@ -15,8 +15,8 @@ from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile
 from gifster.uploads.cache import CacheWriter
+from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.rows import locked_row
-from gifster.uploads.sources import cache_id, take_in_again
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -110,8 +110,8 @@ def test_a_replacement_counts_for_the_owner(booted: Settings):
 
 
 def again(file: CachedFile) -> CachedFile:
-    """The kept file of a form that is sent again."""
-    return take_in_again(ImageUploader, cache_id(file, "somebody"), "somebody")
+    """The file of a form that is sent again."""
+    return retrieve(ImageUploader, cache_id(file, "somebody"), "somebody")
 
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
@@ -176,8 +176,8 @@ def test_a_kept_file_that_belongs_to_a_gif_stays(booted: Settings):
     first = cached()
     kept_uploads.keep(first, ann, None)
     text = cache_id(first, "ann")
-    gif = library.add_gif(take_in_again(ImageUploader, text, "ann"), user=ann)
-    kept_uploads.keep(take_in_again(ImageUploader, text, "ann"), ann, None)
+    gif = library.add_gif(retrieve(ImageUploader, text, "ann"), user=ann)
+    kept_uploads.keep(retrieve(ImageUploader, text, "ann"), ann, None)
 
     # When the GIF still waits an hour later
     KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()

@@ -1,324 +1,135 @@
-"""Cache ids that are for somebody: nobody else's are taken, and the file is handed on, not copied.
-Whoever saves it first has it, whatever fails or comes twice. `test_uploads_sources.py` has those
-for nobody."""
-
-import gc
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""Cache ids without an owner: each use copies the file. And files that clients write into the cache
+directly. `test_cache_ids_with_an_owner` has those that give the file itself."""
 
 import httpx
-import peewee
 import pytest
 
-from gifster import jobs
-from gifster.jobs import Job, transaction
-from gifster.uploads import (
-    Backgrounder,
-    CacheField,
-    ErrorField,
-    StateField,
-    errors,
-    mount_uploader,
-    mount_uploaders,
-    store_in_background,
-)
-from gifster.uploads import sources as sources_module
-from gifster.uploads.fields import CacheListField
-from gifster.uploads.sources import presign
-from gifster.uploads.storage.s3 import S3Storage
-from gifster.uploads.uploader import Uploader
+from gifster.uploads import S3Storage, cache_ids, errors, presign
+from gifster.uploads.cache_ids import cache_id
 from tests import images
-from tests.uploads.framework import Application, Base
+from tests.uploads.framework import Application, AvatarUploader, Person
 
-GIF = images.gif()
+GIF = images.gif(size=(80, 60))
 
 
-class OwnUploader(Backgrounder, Uploader):
-    def cache_owner(self) -> str:
-        return self.record.owner
+def test_a_form_shown_again_keeps_its_file(application: Application):
+    # Given a form that was refused for another reason
+    refused = Person()
+    refused.avatar.assign(GIF, "me.gif")
+    hidden_field = refused.avatar_cache
+    assert hidden_field
 
+    # When it is sent again, twice
+    for _ in range(2):
+        person = Person()
+        person.avatar_cache = hidden_field
+        person.save()
+    application.work()
 
-class AtOnceUploader(Uploader):
-    def cache_owner(self) -> str:
-        return self.record.owner
+    people = list(Person.select())
+    assert [person.avatar.stored.filename for person in people] == ["me.gif", "me.gif"]
+    assert people[0].avatar.stored.key != people[1].avatar.stored.key
+    assert len(application.cached) == 1  # the refused form's, which the sweep will remove
 
 
-@store_in_background("photo")
-class Post(Base):
-    owner = peewee.CharField(default="ann")
-    photo = mount_uploader(OwnUploader)
-    photo_tmp = CacheField()
-    photo_state = StateField()
-    photo_error = ErrorField()
+def test_a_newly_chosen_file_wins_over_the_hidden_field(application: Application):
+    refused = Person()
+    refused.avatar = GIF
+    person = Person()
 
+    person.avatar = images.gif(size=(90, 60))
+    person.avatar_cache = refused.avatar_cache
+    person.save()
+    application.work()
 
-@store_in_background("photos")
-class Pages(Base):
-    owner = peewee.CharField(default="ann")
-    photos = mount_uploaders(OwnUploader)
-    photos_tmp = CacheListField()
+    assert Person.get_by_id(person.id).avatar.stored.width == 90
 
 
-class Badge(Base):
-    owner = peewee.CharField(default="ann")
-    photo = mount_uploader(AtOnceUploader)
+def test_an_empty_hidden_field_changes_nothing(application: Application):
+    person = Person()
+    person.avatar_cache = ""
+    person.avatar_cache = None
 
+    assert person.avatar_cache is None
+    assert not person.avatar.changed
 
-@pytest.fixture
-def app(application: Application) -> Application:
-    application.create_tables(Post, Pages, Badge)
-    return application
 
+def test_only_a_text_signed_here_is_a_cache_id(application: Application):
+    waiting = Person()
+    waiting.avatar = GIF
+    waiting.save()
+    good = cache_id(waiting.avatar_tmp)
+    application.configure(secret="another installation's")
+    foreign = cache_id(waiting.avatar_tmp)
+    application.configure()
 
-def kept(content: bytes = GIF, owner: str = "ann") -> str:
-    """The hidden field of a form that was refused."""
-    refused = Post(owner=owner)
-    refused.photo.assign(content, "me.gif")
-    text = refused.photo_cache
-    assert text
-    return text
+    for text in (waiting.avatar_tmp.key, good[:-2], "x" + good, foreign, "..", "ä", "a.b.c"):
+        with pytest.raises(errors.CacheIdInvalid):
+            Person().avatar_cache = text
 
 
-def post(text: str, owner: str = "ann") -> Post:
-    made = Post(owner=owner)
-    made.photo_cache = text
-    return made
+def test_a_cache_id_is_valid_for_an_hour(application: Application, monkeypatch: pytest.MonkeyPatch):
+    person = Person()
+    person.avatar = GIF
+    text = person.avatar_cache
 
+    monkeypatch.setattr(cache_ids, "CACHE_ID_S", -1)
 
-def test_a_form_that_is_refused_again_and_again_keeps_one_file(app: Application):
-    text = kept()
+    with pytest.raises(errors.CacheIdInvalid, match="Choose the file again"):
+        Person().avatar_cache = text
 
-    for _ in range(5):
-        text = post(text).photo_cache
-    assert len(app.cached) == 1
-    made = post(text)
-    made.save()
-    app.work()
 
-    made = Post.get_by_id(made.id)
-    assert (made.photo_state, made.photo.stored.filename) == ("ready", "me.gif")
-    assert app.cached == []
+def test_a_cache_id_of_a_file_that_is_gone_is_refused(application: Application):
+    person = Person()
+    person.avatar = GIF
+    text = person.avatar_cache
+    person.avatar.assigned.delete()
 
+    with pytest.raises(errors.CacheFileMissing, match="Choose the file again"):
+        Person().avatar_cache = text
 
-@pytest.mark.parametrize(("whose", "by"), [("ann", "ben"), ("ann", ""), ("", "ann")])
-def test_nobody_elses_cache_id_is_taken(app: Application, whose: str, by: str):
-    text = kept(owner=whose)
 
-    with pytest.raises(errors.CacheIdInvalid):
-        post(text, by)
+def test_without_a_secret_there_are_no_cache_ids(application: Application):
+    application.configure(secret="")
+    person = Person()
+    person.avatar = GIF
 
+    with pytest.raises(LookupError, match="secret="):
+        _ = person.avatar_cache
 
-def test_the_first_to_save_it_has_it(app: Application):
-    text = kept()
-    first, second = post(text), post(text)
-    first.save()
 
-    for late in (second, post(text)):
-        with pytest.raises(errors.CacheFileTaken, match="choose the file again"):
-            late.save()
-    app.work()
-    with pytest.raises(errors.CacheFileMissing):
-        second.save()
-    with pytest.raises(errors.CacheFileMissing):
-        post(text)
+# A client that writes into the cache directly.
 
-    assert [(p.id, p.photo_state) for p in Post.select()] == [(first.id, "ready")]
 
-
-def test_of_many_at_once_one_has_it_and_keeps_it(app: Application):
-    for _ in range(5):
-        text, ready = kept(), threading.Barrier(6)
-
-        def save(text: str = text, ready: threading.Barrier = ready) -> int | None:
-            with app.database.connection_context():
-                made = post(text)
-                ready.wait()
-                try:
-                    made.save()
-                except errors.CacheFileTaken:
-                    return None
-                return made.id
-
-        with ThreadPoolExecutor(6) as threads:
-            saved = [pk for pk in threads.map(lambda _: save(), range(6)) if pk is not None]
-        gc.collect()  # what the others had in hand
-
-        assert len(saved) == 1
-        assert len(app.cached) == 1
-        app.work()
-        assert Post.get_by_id(saved[0]).photo_state == "ready"
-    assert app.cached == []
-
-
-def test_while_the_first_is_not_committed_the_second_waits_for_how_it_ends(app: Application):
-    # Given two requests with one cache id, of which the first is in its transaction
-    text = kept()
-    first, begun = post(text), threading.Event()
-
-    def save_second() -> int:
-        with app.database.connection_context():
-            second = post(text)
-            begun.set()
-            second.save()
-            return second.id
-
-    with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(ZeroDivisionError), transaction(app.database):
-            first.save()
-            second = threads.submit(save_second)
-            assert begun.wait(20)
-            raise ZeroDivisionError
-
-        # When the first is rolled back, the second has it
-        pk = second.result()
-    del first
-    gc.collect()
-    app.work()
-
-    assert [(p.id, p.photo_state) for p in Post.select()] == [(pk, "ready")]
-
-
-def test_a_rollback_leaves_the_file_to_be_sent_again(app: Application):
-    text = kept()
-
-    with pytest.raises(ZeroDivisionError), transaction(app.database):
-        post(text).save()
-        raise ZeroDivisionError
-    gc.collect()
-    made = post(text)
-    made.save()
-    app.work()
-
-    assert Post.get_by_id(made.id).photo_state == "ready"
-
-
-def test_a_record_that_lost_it_to_another_knows(app: Application):
-    # Given a record whose save was rolled back, and another that has got the file by the time at
-    # which the transaction around both ends
-    text = kept()
-    loser = Post.create()
-    loser.photo_cache = text
-    with transaction(app.database):
-        with transaction(app.database) as savepoint:
-            loser.save()
-            savepoint.rollback()
-        post(text).save()
-
-    with pytest.raises(errors.CacheFileTaken):
-        loser.save()
-    assert loser.photo.assigned is not None
-    app.work()
-    assert Post.get_by_id(loser.id).photo.stored is None
-
-
-def test_a_request_that_died_in_between_leaves_the_file_to_be_sent_again(app: Application):
-    text = kept()
-    post(text)  # and nothing more
-    gc.collect()
-
-    made = post(text)
-    made.save()
-    app.work()
-
-    assert Post.get_by_id(made.id).photo_state == "ready"
-
-
-def test_an_upload_that_was_given_up_keeps_its_file(app: Application):
-    text = kept()
-    made = post(text)
-    made.save()
-    (job,) = app.jobs()
-    Job.update(failed_at=1.0).where(Job.id == job.id).execute()
-
-    with pytest.raises(errors.CacheFileTaken):
-        post(text).save()
-    jobs.retry(job.id)
-    app.work()
-
-    assert Post.get_by_id(made.id).photo_state == "ready"
-
-
-def test_the_same_request_may_show_the_form_and_save_after_all(app: Application):
-    # Given an application that gives out the id, and then saves the record
-    made = Post()
-    made.photo = GIF
-    text = made.photo_cache
-    made.save()
-
-    with pytest.raises(errors.CacheFileTaken):
-        post(text).save()
-    app.work()
-
-    assert Post.get_by_id(made.id).photo_state == "ready"
-
-
-def test_a_list_has_it_as_well(app: Application):
-    pages = Pages()
-    pages.photos.append(GIF)
-    text = pages.photos[0].cache_id
-    first, second = Pages(), Pages()
-    first.photos.append_cache_id(text)
-    second.photos.append_cache_id(text)
-
-    first.save()
-    with pytest.raises(errors.CacheFileTaken):
-        second.save()
-    app.work()
-
-    assert [bool(photo) for photo in Pages.get_by_id(first.id).photos] == [True]
-
-
-def test_what_is_stored_at_once_takes_it_from_nobody(app: Application):
-    badge = Badge()
-    badge.photo = GIF
-    first, second = Badge(), Badge()
-    first.photo_cache = second.photo_cache = badge.photo_cache
-
-    first.save()
-    second.save()
-
-    assert [bool(one.photo) for one in Badge.select()] == [True, True]
-    assert len(app.cached) == 1  # for the sweep
-
-
-def test_other_rules_check_a_copy_of_their_own(app: Application):
-    text = kept()
-    badge = Badge()
-    badge.photo_cache = text
-    badge.save()
-
-    assert badge.photo.stored.filename == "me.gif"
-    assert post(text).photo.assigned is not None
-
-
-def test_limits_that_have_changed_since_hold(app: Application, monkeypatch: pytest.MonkeyPatch):
-    text = kept()
-    monkeypatch.setattr(OwnUploader, "max_bytes", 100)
-
-    with pytest.raises(errors.TooLarge):
-        post(text)
-
-
-def test_what_the_sweep_may_take_soon_is_copied(app: Application, monkeypatch: pytest.MonkeyPatch):
-    text = kept()
-    monkeypatch.setattr(sources_module, "HAND_ON_S", -1)
-
-    made = post(text)
-
-    assert len(app.cached) == 2
-    made.save()
-    app.work()
-    assert Post.get_by_id(made.id).photo_state == "ready"
-
-
-def test_a_direct_upload_is_for_its_owner_and_copied(app: Application):
-    if not isinstance(app.cache, S3Storage):
+def test_a_client_can_write_into_the_cache_directly(application: Application):
+    if not isinstance(application.cache, S3Storage):
+        with pytest.raises(TypeError, match="Use an S3Storage"):
+            presign(AvatarUploader, "me.gif", len(GIF), "image/gif")
         return
-    direct = presign(OwnUploader, "me.gif", len(GIF), "image/gif", owner="ann")
-    request = direct.request
-    httpx.request(request.method, request.url, content=GIF, headers=request.headers)
 
-    with pytest.raises(errors.CacheIdInvalid):
-        post(direct.cache_id, "ben")
-    assert post(direct.cache_id).photo.assigned.key not in direct.request.url
-    assert len(app.cached) == 2
+    # When a client makes the request that it was given, and sends the cache id
+    direct = presign(AvatarUploader, "me.gif", len(GIF), "image/gif")
+    answer = httpx.request(
+        direct.request.method, direct.request.url, content=GIF, headers=direct.request.headers
+    )
+    assert answer.is_success, answer.text
+    person = Person()
+    person.avatar_cache = direct.cache_id
+    person.save()
+    application.work()
+
+    assert Person.get_by_id(person.id).avatar.stored.filename == "me.gif"
+
+    # I expect the content to be checked, whatever the client said about it
+    liar = presign(AvatarUploader, "me.gif", 9000, "image/gif")
+    httpx.put(liar.request.url, content=b"x" * 9000, headers=liar.request.headers)
+    with pytest.raises(errors.TypeNotAllowed):
+        Person().avatar_cache = liar.cache_id
+    never = presign(AvatarUploader, "me.gif", 9000, "image/gif")
+    with pytest.raises(errors.CacheFileMissing):
+        Person().avatar_cache = never.cache_id
+
+
+def test_a_direct_upload_over_the_limit_gets_no_request(application: Application):
+    with pytest.raises(errors.TooLarge):
+        presign(AvatarUploader, "me.gif", 2_000_000, "image/gif")

@@ -11,7 +11,7 @@ import pytest
 from gifster.jobs import Job
 from gifster.uploads import mount_uploaders, store_in_background
 from gifster.uploads.fields import CacheListField
-from gifster.uploads.sources import take_in
+from gifster.uploads.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
@@ -274,7 +274,7 @@ def test_a_source_that_the_first_attempt_has_read(application: Application, kind
 
 
 def test_a_cached_file_that_the_first_attempt_has_assigned(application: Application):
-    cached = take_in(AvatarUploader, ONE)
+    cached = cache_upload(AvatarUploader, ONE)
 
     def attempt() -> Person:
         return Person.create(avatar=cached)

@@ -29,7 +29,7 @@ from gifster.uploads import (
     sweep,
     version,
 )
-from gifster.uploads.sources import take_in
+from gifster.uploads.sources import cache_upload
 from gifster.uploads.storing import folder as folder_of
 from gifster.uploads.sweep import Findings, Why
 from gifster.uploads.testing import MemoryStorage, keep
@@ -107,7 +107,7 @@ def test_a_process_that_has_imported_no_model_deletes_nothing(
     application.work()
     person()
     orphan(application)
-    take_in(AvatarUploader, GIF)
+    cache_upload(AvatarUploader, GIF)
     before = application.cached, application.stored
     known(monkeypatch)
 
@@ -592,11 +592,11 @@ def test_a_cached_file_that_a_job_names_is_in_use(
 ):
     # Given an upload whose model is not known here, and whose job is dead
     company()
-    cached = take_in(AvatarUploader, GIF)
+    cached = cache_upload(AvatarUploader, GIF)
     job = enqueue("store_asset", "album", 7, "cover", cached.key, queue="carrierwave")
     assert job is not None
     Job.update(failed_at=time.time()).execute()
-    other = take_in(AvatarUploader, GIF)
+    other = cache_upload(AvatarUploader, GIF)
 
     found = sweep_old()
 
@@ -706,7 +706,7 @@ def test_a_store_and_a_cache_can_be_one_storage(application: Application):
     person()
     application.work()
     waiting = person()
-    lost = take_in(AvatarUploader, GIF)
+    lost = cache_upload(AvatarUploader, GIF)
     mine = orphan(application)
     before = application.stored
 
@@ -804,7 +804,7 @@ def test_what_a_table_without_a_known_model_names_is_in_use(
     # And an upload that has failed, whose dead job somebody dropped
     Job.delete().execute()
     Comment.update(image_state="failed").where(Comment.id == comment.id).execute()
-    lost, cached = f"pictures/7/{FOLDER}/original.gif", take_in(Shared, GIF)
+    lost, cached = f"pictures/7/{FOLDER}/original.gif", cache_upload(Shared, GIF)
     keep(application.store, lost, GIF)
     before = application.stored
     known(monkeypatch, Post)
@@ -920,7 +920,7 @@ def fill(storage: MemoryStorage, count: int, key: str = f"person/avatar/%d/{FOLD
 def test_more_than_a_hundred_files_and_a_tenth_are_deleted_by_force_only(
     application: Application, many: MemoryStorage
 ):
-    cached = take_in(AvatarUploader, GIF)
+    cached = cache_upload(AvatarUploader, GIF)
     fill(many, 101)
 
     found = sweep_old()

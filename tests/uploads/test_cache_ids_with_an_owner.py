@@ -1,0 +1,324 @@
+"""Cache ids with an owner: only that owner can use them, and they give the file itself, not a copy.
+The first record that is saved with the file gets it, whatever fails or happens twice.
+`test_cache_ids` has those without an owner."""
+
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import peewee
+import pytest
+
+from gifster import jobs
+from gifster.jobs import Job, transaction
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    ErrorField,
+    StateField,
+    cache_ids,
+    errors,
+    mount_uploader,
+    mount_uploaders,
+    store_in_background,
+)
+from gifster.uploads.cache_ids import presign
+from gifster.uploads.fields import CacheListField
+from gifster.uploads.storage.s3 import S3Storage
+from gifster.uploads.uploader import Uploader
+from tests import images
+from tests.uploads.framework import Application, Base
+
+GIF = images.gif()
+
+
+class OwnUploader(Backgrounder, Uploader):
+    def cache_owner(self) -> str:
+        return self.record.owner
+
+
+class AtOnceUploader(Uploader):
+    def cache_owner(self) -> str:
+        return self.record.owner
+
+
+@store_in_background("photo")
+class Post(Base):
+    owner = peewee.CharField(default="ann")
+    photo = mount_uploader(OwnUploader)
+    photo_tmp = CacheField()
+    photo_state = StateField()
+    photo_error = ErrorField()
+
+
+@store_in_background("photos")
+class Pages(Base):
+    owner = peewee.CharField(default="ann")
+    photos = mount_uploaders(OwnUploader)
+    photos_tmp = CacheListField()
+
+
+class Badge(Base):
+    owner = peewee.CharField(default="ann")
+    photo = mount_uploader(AtOnceUploader)
+
+
+@pytest.fixture
+def app(application: Application) -> Application:
+    application.create_tables(Post, Pages, Badge)
+    return application
+
+
+def kept(content: bytes = GIF, owner: str = "ann") -> str:
+    """The hidden field of a form that was refused."""
+    refused = Post(owner=owner)
+    refused.photo.assign(content, "me.gif")
+    text = refused.photo_cache
+    assert text
+    return text
+
+
+def post(text: str, owner: str = "ann") -> Post:
+    made = Post(owner=owner)
+    made.photo_cache = text
+    return made
+
+
+def test_a_form_that_is_refused_again_and_again_keeps_one_file(app: Application):
+    text = kept()
+
+    for _ in range(5):
+        text = post(text).photo_cache
+    assert len(app.cached) == 1
+    made = post(text)
+    made.save()
+    app.work()
+
+    made = Post.get_by_id(made.id)
+    assert (made.photo_state, made.photo.stored.filename) == ("ready", "me.gif")
+    assert app.cached == []
+
+
+@pytest.mark.parametrize(("whose", "by"), [("ann", "ben"), ("ann", ""), ("", "ann")])
+def test_nobody_elses_cache_id_is_taken(app: Application, whose: str, by: str):
+    text = kept(owner=whose)
+
+    with pytest.raises(errors.CacheIdInvalid):
+        post(text, by)
+
+
+def test_the_first_to_save_it_has_it(app: Application):
+    text = kept()
+    first, second = post(text), post(text)
+    first.save()
+
+    for late in (second, post(text)):
+        with pytest.raises(errors.CacheFileTaken, match="choose the file again"):
+            late.save()
+    app.work()
+    with pytest.raises(errors.CacheFileMissing):
+        second.save()
+    with pytest.raises(errors.CacheFileMissing):
+        post(text)
+
+    assert [(p.id, p.photo_state) for p in Post.select()] == [(first.id, "ready")]
+
+
+def test_of_many_at_once_one_has_it_and_keeps_it(app: Application):
+    for _ in range(5):
+        text, ready = kept(), threading.Barrier(6)
+
+        def save(text: str = text, ready: threading.Barrier = ready) -> int | None:
+            with app.database.connection_context():
+                made = post(text)
+                ready.wait()
+                try:
+                    made.save()
+                except errors.CacheFileTaken:
+                    return None
+                return made.id
+
+        with ThreadPoolExecutor(6) as threads:
+            saved = [pk for pk in threads.map(lambda _: save(), range(6)) if pk is not None]
+        gc.collect()  # what the others had in hand
+
+        assert len(saved) == 1
+        assert len(app.cached) == 1
+        app.work()
+        assert Post.get_by_id(saved[0]).photo_state == "ready"
+    assert app.cached == []
+
+
+def test_while_the_first_is_not_committed_the_second_waits_for_how_it_ends(app: Application):
+    # Given two requests with one cache id, of which the first is in its transaction
+    text = kept()
+    first, begun = post(text), threading.Event()
+
+    def save_second() -> int:
+        with app.database.connection_context():
+            second = post(text)
+            begun.set()
+            second.save()
+            return second.id
+
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises(ZeroDivisionError), transaction(app.database):
+            first.save()
+            second = threads.submit(save_second)
+            assert begun.wait(20)
+            raise ZeroDivisionError
+
+        # When the first is rolled back, the second has it
+        pk = second.result()
+    del first
+    gc.collect()
+    app.work()
+
+    assert [(p.id, p.photo_state) for p in Post.select()] == [(pk, "ready")]
+
+
+def test_a_rollback_leaves_the_file_to_be_sent_again(app: Application):
+    text = kept()
+
+    with pytest.raises(ZeroDivisionError), transaction(app.database):
+        post(text).save()
+        raise ZeroDivisionError
+    gc.collect()
+    made = post(text)
+    made.save()
+    app.work()
+
+    assert Post.get_by_id(made.id).photo_state == "ready"
+
+
+def test_a_record_that_lost_it_to_another_knows(app: Application):
+    # Given a record whose save was rolled back, and another that has got the file by the time at
+    # which the transaction around both ends
+    text = kept()
+    loser = Post.create()
+    loser.photo_cache = text
+    with transaction(app.database):
+        with transaction(app.database) as savepoint:
+            loser.save()
+            savepoint.rollback()
+        post(text).save()
+
+    with pytest.raises(errors.CacheFileTaken):
+        loser.save()
+    assert loser.photo.assigned is not None
+    app.work()
+    assert Post.get_by_id(loser.id).photo.stored is None
+
+
+def test_a_request_that_died_in_between_leaves_the_file_to_be_sent_again(app: Application):
+    text = kept()
+    post(text)  # and nothing more
+    gc.collect()
+
+    made = post(text)
+    made.save()
+    app.work()
+
+    assert Post.get_by_id(made.id).photo_state == "ready"
+
+
+def test_an_upload_that_was_given_up_keeps_its_file(app: Application):
+    text = kept()
+    made = post(text)
+    made.save()
+    (job,) = app.jobs()
+    Job.update(failed_at=1.0).where(Job.id == job.id).execute()
+
+    with pytest.raises(errors.CacheFileTaken):
+        post(text).save()
+    jobs.retry(job.id)
+    app.work()
+
+    assert Post.get_by_id(made.id).photo_state == "ready"
+
+
+def test_the_same_request_may_show_the_form_and_save_after_all(app: Application):
+    # Given an application that gives out the id, and then saves the record
+    made = Post()
+    made.photo = GIF
+    text = made.photo_cache
+    made.save()
+
+    with pytest.raises(errors.CacheFileTaken):
+        post(text).save()
+    app.work()
+
+    assert Post.get_by_id(made.id).photo_state == "ready"
+
+
+def test_a_list_has_it_as_well(app: Application):
+    pages = Pages()
+    pages.photos.append(GIF)
+    text = pages.photos[0].cache_id
+    first, second = Pages(), Pages()
+    first.photos.append_cache_id(text)
+    second.photos.append_cache_id(text)
+
+    first.save()
+    with pytest.raises(errors.CacheFileTaken):
+        second.save()
+    app.work()
+
+    assert [bool(photo) for photo in Pages.get_by_id(first.id).photos] == [True]
+
+
+def test_what_is_stored_at_once_takes_it_from_nobody(app: Application):
+    badge = Badge()
+    badge.photo = GIF
+    first, second = Badge(), Badge()
+    first.photo_cache = second.photo_cache = badge.photo_cache
+
+    first.save()
+    second.save()
+
+    assert [bool(one.photo) for one in Badge.select()] == [True, True]
+    assert len(app.cached) == 1  # for the sweep
+
+
+def test_other_rules_check_a_copy_of_their_own(app: Application):
+    text = kept()
+    badge = Badge()
+    badge.photo_cache = text
+    badge.save()
+
+    assert badge.photo.stored.filename == "me.gif"
+    assert post(text).photo.assigned is not None
+
+
+def test_limits_that_have_changed_since_hold(app: Application, monkeypatch: pytest.MonkeyPatch):
+    text = kept()
+    monkeypatch.setattr(OwnUploader, "max_bytes", 100)
+
+    with pytest.raises(errors.TooLarge):
+        post(text)
+
+
+def test_what_the_sweep_may_take_soon_is_copied(app: Application, monkeypatch: pytest.MonkeyPatch):
+    text = kept()
+    monkeypatch.setattr(cache_ids, "SHARED_S", -1)
+
+    made = post(text)
+
+    assert len(app.cached) == 2
+    made.save()
+    app.work()
+    assert Post.get_by_id(made.id).photo_state == "ready"
+
+
+def test_a_direct_upload_is_for_its_owner_and_copied(app: Application):
+    if not isinstance(app.cache, S3Storage):
+        return
+    direct = presign(OwnUploader, "me.gif", len(GIF), "image/gif", owner="ann")
+    request = direct.request
+    httpx.request(request.method, request.url, content=GIF, headers=request.headers)
+
+    with pytest.raises(errors.CacheIdInvalid):
+        post(direct.cache_id, "ben")
+    assert post(direct.cache_id).photo.assigned.key not in direct.request.url
+    assert len(app.cached) == 2
