@@ -37,7 +37,7 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
       OSError
     """
-    from gifster.uploads.storage.local import LocalWriter  # noqa: PLC0415 Valkey's keeper is small
+    from gifster.uploads.storage.local_writer import LocalWriter  # noqa: PLC0415 small
 
     with LocalWriter(path, permissions=0o600) as writer:
         writer.write(content)

@@ -16,7 +16,7 @@ from typing import Any
 
 import peewee
 
-from gifster.uploads.storage.local import LocalWriter
+from gifster.uploads.storage.local_writer import LocalWriter
 
 SETTINGS = """
 [attachments]                   # gifster.uploads; read by actors.py

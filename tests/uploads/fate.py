@@ -10,7 +10,7 @@ from typing import Any
 import peewee
 
 from gifster.uploads import LocalStorage
-from gifster.uploads.storage.local import LocalWriter
+from gifster.uploads.storage.local_writer import LocalWriter
 
 
 class Crashed(BaseException):

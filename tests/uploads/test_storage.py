@@ -73,6 +73,23 @@ class TestLocalStorage(StorageContract):
 
         assert files_below(storage.root) == []
 
+    @pytest.mark.parametrize("copied", [0, 3])
+    def test_a_kernel_that_copies_only_a_part_is_helped(
+        self, storage: LocalStorage, source: Path, monkeypatch: pytest.MonkeyPatch, copied: int
+    ):
+        answers = [copied] if copied else []
+
+        def copy(source: int, target: int, count: int) -> int:
+            if not answers:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return os.write(target, os.read(source, answers.pop()))
+
+        monkeypatch.setattr(os, "copy_file_range", copy, raising=False)
+
+        storage.upload(source, "a.gif", "image/gif")
+
+        assert read(storage, "a.gif") == b"content"
+
     @pytest.mark.parametrize(("durable", "syncs"), [(True, 3), (False, 0)])
     def test_a_file_is_synced_with_its_folders_unless_that_is_not_wanted(
         self, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch,

@@ -1,42 +1,34 @@
-"""A folder on this machine as a storage.
-
-Writes are atomic: a temporary name in the same folder, fsync, rename, fsync of the folder. So a
-crash leaves the old file, the new file, or a `.tmp` file that nobody reads; never half a file.
-Without fsync (`durable=False`) that holds for the crash of a process, not for that of the machine.
-"""
+"""A folder on this machine as a storage. `local_writer` writes its files, each in one step."""
 
 import hashlib
 import hmac
 import os
-import re
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from gifster.uploads.storage.base import check_key, is_key
+from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter
 
-#: What `LocalWriter` calls a file until it is complete.
-_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.tmp")
+if TYPE_CHECKING:
+    from os import _ScandirIterator
 
 
 class LocalStorage:
-    """Keeps files below `root`.
+    """Keeps files below the folder `root`.
 
     Parameters:
-      root: the folder; it is made when the first file comes.
-      base_url: what comes before a key in `url()`: `/media`, or `https://cdn.example.org`.
-      secret: what URLs that expire are signed with. Whoever serves the files asks `allows()`.
-      durable: whether a file is on the disk when it has been written; else it is when the operating
-        system thinks fit.
+      root: the folder. The first upload makes it.
+      base_url: comes before a key in `url()`: `/media`, or `https://cdn.example.org`.
+      secret: signs URLs that expire. The server that serves the files must ask `allows()`.
+      durable: whether a written file is on the disk (fsync) when `upload()` returns. If not, the
+        operating system writes it later.
       permissions: the mode of each file, such as `0o640`, whatever the umask (CarrierWave's
         `permissions`); None leaves it to the umask.
       directory_permissions: likewise the mode of `root` and of each folder below it, such as
-        `0o750`. Folders that are there already stay as they are.
+        `0o750`. Folders that exist already keep theirs.
     """
 
     def __init__(  # noqa: PLR0913 options, each with a default
@@ -57,10 +49,10 @@ class LocalStorage:
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
         with source.open("rb") as reader, self.create(key) as writer:
-            shutil.copyfileobj(reader, writer, 1024 * 1024)
+            writer.append(reader)
 
-    def create(self, key: str) -> "LocalWriter":
-        """A writer for a new file, for content that comes in pieces."""
+    def create(self, key: str) -> LocalWriter:
+        """A writer for a new file whose content comes in pieces."""
         return LocalWriter(
             self.path(key),
             self.durable,
@@ -81,7 +73,7 @@ class LocalStorage:
 
     @property
     def place(self) -> str:
-        """What the folder is really called, with a slash at its end."""
+        """The real path of the folder, links resolved, with a slash at its end."""
         return f"{self.root.resolve().as_posix().rstrip('/')}/"
 
     def walk(
@@ -89,10 +81,13 @@ class LocalStorage:
     ) -> Iterator[tuple[str, float]]:
         """All keys, and when each was last written (seconds since the epoch).
 
-        Linked folders are not walked through. A folder that may not be read is an `OSError`.
+        It does not walk through linked folders.
 
         Parameters:
-          on_link: is told of each symbolic link, by its relative path, and what it leads to.
+          on_link: is called with each symbolic link: its relative path, and the path it leads to.
+
+        Raises:
+          OSError: a folder cannot be read.
         """
         for entry in self._entries():
             key = self._key(entry)
@@ -104,13 +99,14 @@ class LocalStorage:
                         yield key, entry.stat().st_mtime
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
-        """Files whose writer died, and last wrote before that moment.
+        """The keys of files whose writer died.
 
         Parameters:
-          remove: whether they go.
+          before: only files last written before this moment (seconds since the epoch).
+          remove: whether to delete them.
         """
         for entry in self._entries():
-            if _HALF_WRITTEN.fullmatch(entry.name) and not entry.is_symlink():
+            if HALF_WRITTEN.fullmatch(entry.name) and not entry.is_symlink():
                 with suppress(FileNotFoundError):
                     if entry.stat().st_mtime < before:
                         yield self._key(entry)
@@ -120,15 +116,15 @@ class LocalStorage:
                             _remove_empty_folders(path.parent, self.root)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        """What is no folder, one after the other: a folder may have a million entries."""
-        folders: list[Any] = []
+        """All files and links, one after the other: a folder may have a million entries."""
+        folders: list[_ScandirIterator[str]] = []
 
-        def enter(folder: Path | str) -> None:
-            with suppress(FileNotFoundError):  # nothing was stored yet, or it was removed meanwhile
+        def enter(folder: str) -> None:
+            with suppress(FileNotFoundError):  # nothing is stored yet, or it is gone
                 folders.append(os.scandir(folder))
 
         try:
-            enter(self.root)
+            enter(str(self.root))
             while folders:
                 for entry in folders[-1]:
                     if not entry.is_dir(follow_symlinks=False):
@@ -153,7 +149,7 @@ class LocalStorage:
         return f"{url}?expires={expires}&signature={self._signature(key, expires)}"
 
     def allows(self, key: str, expires: str, signature: str) -> bool:
-        """Whether `url()` gave out a URL with these two parameters, and it is still good."""
+        """Whether a URL with these two parameters is one of `url()`, and has not expired."""
         if not is_key(key) or not (expires.isascii() and expires.isdigit() and len(expires) < 16):
             return False
         good = hmac.compare_digest(self._signature(key, int(expires)).encode(), signature.encode())
@@ -161,105 +157,12 @@ class LocalStorage:
 
     def _signature(self, key: str, expires: int) -> str:
         if not self._secret:
-            raise ValueError("URLs that expire need a LocalStorage(…, secret=…)")
+            raise ValueError("URLs that expire are signed: make the LocalStorage with secret=…")
         return hmac.new(self._secret, f"{expires} {key}".encode(), hashlib.sha256).hexdigest()
 
     def path(self, key: str) -> Path:
         """The path on this machine."""
         return self.root / check_key(key)
-
-
-class LocalWriter:
-    """Writes one file of a `LocalStorage`: it is there when the `with` block ends well, and leaves
-    nothing behind when it does not.
-
-    Parameters:
-      path: of the file.
-      durable: whether it is on the disk when it has been committed.
-      permissions: the file's mode; None leaves it to the umask.
-      folders: the mode of the folders that are made for it, and the highest that gets it.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        durable: bool = True,
-        *,
-        permissions: int | None = None,
-        folders: tuple[Path, int | None] = (Path("/"), None),
-    ) -> None:
-        self._target, self._durable = path, durable
-        #: Where the content is until `commit()`.
-        self.path = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        self._file = _create_below(self.path, durable, permissions, folders)
-
-    def write(self, piece: bytes) -> None:
-        """Append. `piece`: any number of bytes."""
-        self._file.write(piece)
-
-    def flush(self) -> None:
-        """Let what has been written be read at `path`."""
-        self._file.flush()
-
-    def commit(self, content_type: str = "") -> None:
-        """Make the file durable, then visible under its name."""
-        self._file.flush()
-        if self._durable:
-            os.fsync(self._file.fileno())
-        self._file.close()
-        self.path.replace(self._target)
-        if self._durable:
-            _fsync_folder(self._target.parent)
-
-    def abort(self) -> None:
-        """Leave nothing behind of what has not been committed."""
-        try:
-            self._file.close()
-        finally:  # closing writes what is buffered, for which a full disk has no room
-            self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> "LocalWriter":
-        return self
-
-    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        try:
-            if exc_type is None:
-                self.commit()
-        finally:
-            self.abort()  # of a committed file there is nothing left to remove
-
-
-def _create_below(
-    path: Path, durable: bool, permissions: int | None, folders: tuple[Path, int | None]
-) -> BinaryIO:
-    """Create a file, and its folders. Another process may remove an empty folder in between."""
-    for _ in range(100):
-        try:
-            _make_folders(path.parent, durable, folders)
-            return open(path, "xb", opener=partial(_open_with, permissions))
-        except FileNotFoundError:
-            continue
-    raise FileNotFoundError(path)
-
-
-def _open_with(permissions: int | None, path: str, flags: int) -> int:
-    """Open a new file that has its mode before it has content."""
-    if permissions is None:
-        return os.open(path, flags, 0o666)
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, permissions)
-    return descriptor
-
-
-def _make_folders(folder: Path, durable: bool, folders: tuple[Path, int | None]) -> None:
-    if not folder.is_dir():
-        _make_folders(folder.parent, durable, folders)
-        folder.mkdir(exist_ok=True)
-        highest, permissions = folders
-        if permissions is not None and folder.is_relative_to(highest):
-            folder.chmod(permissions)
-        if durable:
-            _fsync_folder(folder.parent)
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:
@@ -269,11 +172,3 @@ def _remove_empty_folders(folder: Path, root: Path) -> None:
         except OSError:  # not empty, or gone already
             return
         folder = folder.parent
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""Writes one file of a folder in one step.
+
+A write is atomic: a temporary name in the same folder, fsync, rename, fsync of the folder. A crash
+leaves the old file, the new file, or a `.tmp` file that nobody reads; never half a file. Without
+fsync (`durable=False`) that holds for the crash of a process, not for a crash of the machine.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+#: The name of a file until it is complete.
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.tmp")
+PIECE_BYTES = 1024 * 1024
+#: How much the kernel copies in one call (bytes).
+MOST_AT_ONCE = 1 << 30
+
+
+class LocalWriter:
+    """Writes one file. The file exists once the `with` block has ended without an exception;
+    otherwise nothing is left behind.
+
+    Parameters:
+      path: of the file.
+      durable: whether the file is on the disk (fsync) after `commit()`.
+      permissions: the file's mode; None leaves it to the umask.
+      folders: the highest folder whose mode may be set, and the mode of the folders that are made
+        for the file; None leaves it to the umask.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        durable: bool = True,
+        *,
+        permissions: int | None = None,
+        folders: tuple[Path, int | None] = (Path("/"), None),
+    ) -> None:
+        self._target, self._durable = path, durable
+        #: Where the content is until `commit()`.
+        self.path = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        self._file = _create_below(self.path, durable, permissions, folders)
+
+    def write(self, piece: bytes) -> None:
+        """Append. `piece`: any number of bytes."""
+        self._file.write(piece)
+
+    def append(self, source: BinaryIO) -> None:
+        """Append the rest of an open file. Where the file system shares blocks between files
+        (Btrfs, XFS), nothing is copied."""
+        self._file.flush()
+        if hasattr(os, "copy_file_range"):
+            with suppress(OSError):  # not between these file systems
+                while os.copy_file_range(source.fileno(), self._file.fileno(), MOST_AT_ONCE):
+                    pass
+        shutil.copyfileobj(source, self._file, PIECE_BYTES)  # the rest, which may be all of it
+
+    def flush(self) -> None:
+        """Make the content so far readable at `path`."""
+        self._file.flush()
+
+    def commit(self, content_type: str = "") -> None:
+        """Make the file durable, then visible under its name."""
+        self._file.flush()
+        if self._durable:
+            os.fsync(self._file.fileno())
+        self._file.close()
+        self.path.replace(self._target)
+        if self._durable:
+            _fsync_folder(self._target.parent)
+
+    def abort(self) -> None:
+        """Leave nothing behind, unless the file has been committed."""
+        try:
+            self._file.close()
+        finally:  # closing writes what is buffered, for which a full disk has no room
+            self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "LocalWriter":
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            if exc_type is None:
+                self.commit()
+        finally:
+            self.abort()  # does nothing after a commit
+
+
+def _create_below(
+    path: Path, durable: bool, permissions: int | None, folders: tuple[Path, int | None]
+) -> BinaryIO:
+    """Create a file and its folders. Another process may remove an empty folder meanwhile."""
+    for _ in range(100):
+        try:
+            _make_folders(path.parent, durable, folders)
+            return open(path, "xb", opener=partial(_open_with, permissions))
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(path)
+
+
+def _open_with(permissions: int | None, path: str, flags: int) -> int:
+    """Open a new file, which gets its mode before its content."""
+    if permissions is None:
+        return os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, permissions)
+    return descriptor
+
+
+def _make_folders(folder: Path, durable: bool, folders: tuple[Path, int | None]) -> None:
+    if not folder.is_dir():
+        _make_folders(folder.parent, durable, folders)
+        folder.mkdir(exist_ok=True)
+        highest, permissions = folders
+        if permissions is not None and folder.is_relative_to(highest):
+            folder.chmod(permissions)
+        if durable:
+            _fsync_folder(folder.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
