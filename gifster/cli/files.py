@@ -74,7 +74,7 @@ def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
         ("missing", "a row names it, and it is not there", False),
     ):
         for item in getattr(found, kind):
-            held = found.held_back(item.partition(":")[0])
+            held = found.is_braked(item.partition(":")[0])
             mended = " (mended)" if repair and mends and not held else ""
             say(f"{kind:<10} {item}  {meaning}{mended}")
     for item in found.damaged:

@@ -176,10 +176,8 @@ def mount_named(table: str, column: str) -> Mount[Any]:
     """
     found: list[Mount[Any]] = [
         mount
-        for model in sorted(mounted_models(), key=is_beside_outbox)
-        if model._meta.table_name == table
-        for mount in mounts_of(model)
-        if mount.name == column and isinstance(mount, Mount)
+        for mount in sorted(all_mounts(), key=lambda mount: is_beside_outbox(mount.model))
+        if mount.model._meta.table_name == table and mount.name == column
     ]
     if not found:
         raise LookupError(
@@ -192,6 +190,12 @@ def mount_named(table: str, column: str) -> Mount[Any]:
 def mounted_models() -> list[Any]:
     """The models that have mounted columns, as far as this process has imported them."""
     return list(_models)
+
+
+def all_mounts() -> list[Mount[Any]]:
+    """The mounted columns of these models."""
+    found = [mount for model in mounted_models() for mount in mounts_of(model)]
+    return [mount for mount in found if isinstance(mount, Mount)]
 
 
 def is_beside_outbox(model: Any) -> bool:

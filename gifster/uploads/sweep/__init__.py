@@ -1,16 +1,16 @@
-"""Looking for what should not be there, and for what should: files without a row, rows without a
-file, uploads without a job. Crashes leave these, and nothing else finds them.
+"""The sweep finds what crashes leave behind: files without a row, rows without a file, uploads
+without a job.
 
-It deletes only what it knows: a file that looks like one of the framework's, under the keys of a
-model that this process has imported and whose table it could read whole, and that nothing names.
-All else is left alone, and the findings say why.
+It deletes only files that it knows: a file has a key as the framework makes them, the key belongs
+to a model that this process has imported, the model's table could be read whole, and nothing names
+the file. The sweep leaves every other file alone, and the findings say why.
 
-Safe beside uploads, workers and other sweeps, late or twice: only what is older than `min_age_s` is
-taken for abandoned, and what a job may still come to write is left alone. The storages are listed
-before the database is read, so that a file cannot lose its row in between.
+It is safe beside uploads, workers and other sweeps, however late or often it runs. Only files older
+than `min_age_s` can count as abandoned, and files that a job may still write are left alone. The
+sweep lists the storages before it reads the database, so that no file can lose its row in between.
 
-`places` tells storages apart, `owners` whose a key is; `reading` gathers what the database names,
-`ledger` keeps it on the disk, and `judging` decides.
+`places` tells storages apart, `owners` knows whose a key is, `reading` gathers the keys that the
+database names, `ledger` keeps them on the disk, `judging` decides, and `repairs` deletes.
 """
 
 import os
@@ -33,14 +33,14 @@ MIN_AGE_S = 3600.0
 
 
 def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) -> Findings:
-    """Look at all storages and all models with uploads.
+    """Compare all storages with all models that have uploads.
 
-    Import the modules of your models first: what belongs to others is left alone.
+    Import the modules of your models first: the sweep leaves the files of other models alone.
 
     Parameters:
-      repair: remove what is abandoned or orphaned, and enqueue what is stuck.
-      min_age_s: what is younger (seconds) belongs to a request or a job that is under way.
-      force: also remove more than 100 files that are more than a tenth of a storage's.
+      repair: delete abandoned and orphaned files, and enqueue stuck uploads again.
+      min_age_s: leave younger files alone (seconds): their request or job may be under way.
+      force: delete the files even if they are more than 100 and more than a tenth of a storage.
     """
     before = time.time() - min_age_s
     found = Findings()
@@ -58,7 +58,7 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
 
 
 def _work_folders(before: float, repair: bool) -> Iterator[str]:
-    """Temporary files and folders of processes that were killed."""
+    """Temporary files and folders that killed processes left."""
     for path in Path(tempfile.gettempdir()).glob(f"{WORK_PREFIX}*"):
         try:
             abandoned = path.stat().st_mtime < before and path.stat().st_uid == os.getuid()

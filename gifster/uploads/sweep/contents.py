@@ -1,8 +1,9 @@
-"""Whether stored files still have the content that was stored: each is read whole, and its size and
-SHA-256 are compared with what the row says. Nothing is removed.
+"""Checks that stored files still have the content that was stored.
 
-Of versions that an earlier release stored no SHA-256 is known: of these the size is compared, and
-whether they begin as a file of their type does.
+It reads each file, and compares its size and SHA-256 with the row. It deletes nothing.
+
+Versions that an earlier release stored have no SHA-256. Of these it compares the size and the type
+that the first bytes show.
 """
 
 import hashlib
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import peewee
+
 from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
 from gifster.uploads.config import storage
+from gifster.uploads.mount import Mount
 from gifster.uploads.rows import row_of, select
-from gifster.uploads.saving import attacher_of
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.versions import versions_of
 
@@ -24,8 +27,7 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class Damaged:
-    """A stored file that is not what was stored. `version` is None for an original; of one that is
-    gone altogether `missing` is true."""
+    """A stored file that has changed or is gone (`missing`). `version` is None for an original."""
 
     storage: str
     key: str
@@ -34,12 +36,14 @@ class Damaged:
     missing: bool = False
 
 
-def records(mount: Any, after: Any = None, *, at_most: int | None = None) -> Iterator[Any]:
-    """The records that have something stored in a mounted column, in the order of their keys.
+def records(
+    mount: Mount[Any], after: object = None, *, at_most: int | None = None
+) -> Iterator[Any]:
+    """The records that have a stored file in a mounted column, in the order of their primary keys.
 
     Parameters:
-      after: only those with a larger primary key.
-      at_most: so many.
+      after: only records with a larger primary key.
+      at_most: the largest number of records; None is all.
     """
     key = mount.model._meta.primary_key
     left = at_most
@@ -47,7 +51,7 @@ def records(mount: Any, after: Any = None, *, at_most: int | None = None) -> Ite
         query = select(mount.model).where(mount.is_null(False))
         if after is not None:
             query = query.where(key > after)
-        # In batches that are read whole: a SELECT that stays open would keep SQLite from writing.
+        # Read each batch completely: an open SELECT would keep others from writing to SQLite.
         batch = list(query.order_by(key).limit(BATCH if left is None else min(BATCH, left)))
         yield from batch
         if not batch:
@@ -55,26 +59,26 @@ def records(mount: Any, after: Any = None, *, at_most: int | None = None) -> Ite
         after, left = batch[-1]._pk, None if left is None else left - len(batch)
 
 
-def damaged_files(mount: Any, record: Any) -> list[Damaged]:
-    """Read the stored files of one record, versions too.
+def damaged_files(mount: Mount[Any], record: peewee.Model) -> list[Damaged]:
+    """The stored files of one record that have changed or are gone. Reads all of them.
 
     Raises:
       StorageUnavailable, OSError: the storage cannot be read now.
     """
-    found = [damage for stored in mount.stored_files(record) for damage in _of(stored)]
+    found = [damage for stored in mount.stored_files(record) for damage in _damage_of(stored)]
     if not found:
         return []
-    # It may have been replaced or deleted, with its files, while they were read.
-    row = row_of(type(record), record._pk)
+    # Meanwhile the upload may have been replaced or deleted, with its files.
+    row = row_of(type(record), record.get_id())
     named = set() if row is None else {f for s in mount.stored_files(row) for f in s.files}
     return [damage for damage in found if (damage.storage, damage.key) in named]
 
 
-def recreate_damaged(mount: Any, record: Any, damaged: list[Damaged]) -> list[Job]:
-    """Have damaged and missing versions made again, where the original is whole.
+def recreate_damaged(mount: Mount[Any], record: peewee.Model, damaged: list[Damaged]) -> list[Job]:
+    """Enqueue the making of damaged and missing versions, if the original is sound.
 
     Returns:
-      the jobs. The damaged files go when their successors are stored.
+      the jobs. They delete the damaged files once the new ones are stored.
     """
     jobs = []
     keys = {damage.key: damage for damage in damaged}
@@ -82,12 +86,12 @@ def recreate_damaged(mount: Any, record: Any, damaged: list[Damaged]) -> list[Jo
         bad = [name for name, version in stored.versions.items() if version.key in keys]
         names = [name for name in bad if name in versions_of(mount.uploader)]
         if names and stored.key not in keys:
-            job = attacher_of(record, mount).uploader_of(stored).recreate_versions(*names)
+            job = mount.attacher(record).uploader_of(stored).recreate_versions(*names)
             jobs += [job] if job is not None else []
     return jobs
 
 
-def _of(stored: StoredFile) -> Iterator[Damaged]:
+def _damage_of(stored: StoredFile) -> Iterator[Damaged]:
     files: list[tuple[str | None, StoredFile | StoredVersion]] = [(None, stored)]
     files += stored.versions.items()
     for version, file in files:
@@ -101,7 +105,7 @@ def _of(stored: StoredFile) -> Iterator[Damaged]:
 
 
 def _damage(file: StoredFile | StoredVersion) -> str:
-    """What is wrong with the content of a file; an empty text if nothing is."""
+    """The fault in a file's content; an empty text if there is none."""
     size, digest, head = 0, hashlib.sha256(), b""
     with storage(file.storage).open(file.key) as content:
         while piece := content.read(PIECE_BYTES):

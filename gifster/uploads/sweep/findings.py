@@ -1,4 +1,4 @@
-"""What a sweep reports: what it found, what it left alone, and why."""
+"""What a sweep reports: the files and rows that it found, those it left alone, and why."""
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -7,9 +7,12 @@ EXAMPLES = 3
 
 
 class Why(StrEnum):
-    """Why files were left alone. FOREIGN: their keys are none that the framework makes. UNKNOWN:
-    this process cannot tell whose they are. UNREAD: a table or a storage that would say so could
-    not be read, or not be written. BRAKE: they are too many to be deleted unasked."""
+    """Why the sweep left files alone.
+
+    FOREIGN: the framework does not make such keys. UNKNOWN: this process cannot tell whose they
+    are. UNREAD: a table or a storage could not be read, or a file could not be deleted. BRAKE: they
+    are too many to delete without `force`.
+    """
 
     FOREIGN = "foreign"
     UNKNOWN = "unknown"
@@ -19,10 +22,10 @@ class Why(StrEnum):
 
 @dataclass
 class LeftAlone:
-    """Files that a sweep did not touch, for one reason.
+    """Files that a sweep left alone for one reason.
 
-    `where` is a storage, or the table that could not be read; `count` the number of files (0 where
-    it is not about files, or nobody knows how many), `examples` some of their keys.
+    `where` is a storage, or the table that could not be read. `count` is the number of files (0 if
+    the reason is not about files, or their number is unknown), `examples` are some of their keys.
     """
 
     where: str
@@ -46,31 +49,30 @@ class Findings:
     abandoned: list[str] = field(default_factory=list)
     #: Stored files that no row names.
     orphans: list[str] = field(default_factory=list)
-    #: Files that a row names, and that are not there. Nothing can mend them.
+    #: Files that a row names, and that are gone. Nothing can bring them back.
     missing: list[str] = field(default_factory=list)
-    #: Rows that wait for an upload which no job is going to store.
+    #: Rows with an upload that waits, and that no job is going to store.
     stuck: list[str] = field(default_factory=list)
-    #: Files that are there and are not what was stored. Only who reads them knows (`contents.py`).
+    #: Stored files whose content has changed. A sweep does not read contents: `contents` finds
+    #: these.
     damaged: list[str] = field(default_factory=list)
-    #: What the sweep did not touch, one entry for each place and reason.
+    #: Files that the sweep left alone, one entry for each place and reason.
     left_alone: list[LeftAlone] = field(default_factory=list)
 
     def counts(self, *, all_kinds: bool = False) -> dict[str, int]:
-        """How many of each: `abandoned`, `orphans`, `missing`, `stuck`; and where there are any,
-        `damaged` (files), `left_alone` (files), `held_back` (files, by the brake), `unread` (tables
-        and storages).
+        """The number of findings by kind: `abandoned`, `orphans`, `missing`, `stuck`; and unless
+        they are 0, `damaged` (files), `left_alone` (files), `held_back` (files that the brake
+        kept), `unread` (tables and storages).
 
         Parameters:
-          all_kinds: also those four where there are none.
+          all_kinds: count the last four even if they are 0.
         """
         lists = [p.name for p in fields(self) if p.name not in ("damaged", "left_alone")]
-        kept = {False: 0, True: 0}
-        for item in self.left_alone:
-            kept[item.why is Why.BRAKE] += item.count
+        by_brake = sum(item.count for item in self.left_alone if item.why is Why.BRAKE)
         others = {
             "damaged": len(self.damaged),
-            "left_alone": kept[False],
-            "held_back": kept[True],
+            "left_alone": sum(item.count for item in self.left_alone) - by_brake,
+            "held_back": by_brake,
             "unread": len({item.where for item in self.left_alone if item.why is Why.UNREAD}),
         }
         return {
@@ -78,15 +80,14 @@ class Findings:
             **{name: count for name, count in others.items() if count or all_kinds},
         }
 
-    def held_back(self, storage: str) -> bool:
-        """Whether the brake kept what was found in a storage."""
+    def is_braked(self, storage: str) -> bool:
+        """Whether the brake kept the files found in a storage."""
         return any(i.why is Why.BRAKE and i.where == storage for i in self.left_alone)
 
     def leave(self, where: str, why: Why, reason: str, key: str = "") -> None:
-        """Add a file, or what is not about one file, to what was left alone."""
-        said = (where, why, reason)
+        """Note that a file was left alone, or another fault that is not about one file."""
         for item in self.left_alone:
-            if (item.where, item.why, item.reason) == said:
+            if (item.where, item.why, item.reason) == (where, why, reason):
                 break
         else:
             item = LeftAlone(where, why, reason)

@@ -1,55 +1,58 @@
-"""Which of the files that no row names may go, and why the others may not."""
+"""Decides which of the files without a row may be deleted, and why the others may not."""
 
 from functools import partial
-from typing import Any
+
+import peewee
 
 from gifster.uploads.column import mounts_of
 from gifster.uploads.config import config
-from gifster.uploads.mount import is_beside_outbox, mounted_models
+from gifster.uploads.mount import all_mounts, is_beside_outbox, mounted_models
 from gifster.uploads.rows import real_database
 from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner
-from gifster.uploads.sweep.places import Place, Places, taken
+from gifster.uploads.sweep.places import Place, Places, supported_options
 from gifster.uploads.sweep.reading import NotRead, Rows, guarded, read_elsewhere, read_jobs
 
 IMPORT = "import the modules of all models before the sweep"
 
 
 class Judgement:
-    """The steps of a sweep up to the moment at which something is done.
+    """The steps of a sweep before it deletes anything.
 
     Parameters:
-      ledger: empty.
-      found: gets what is left alone.
-      before: what was written later (seconds since the epoch) is nobody's business yet.
+      ledger: an empty one.
+      found: gets the files that are left alone.
+      before: files last written after this moment (seconds since the epoch) are left alone.
     """
 
     def __init__(self, ledger: Ledger, found: Findings, before: float) -> None:
         self.ledger, self.found, self.before = ledger, found, before
         self.places = Places(config.storages)
-        self.owners = [Owner(mount) for model in mounted_models() for mount in mounts_of(model)]
-        #: Why no cached file, and why no file at all, may go.
-        self._caches_closed = ""
-        self._all_closed = ""
-        #: The full names of what symbolic links lead to.
-        self._linked: list[str] = []
+        self.owners = [Owner(mount) for mount in all_mounts()]
+        #: Why no cached file, and why no file at all, may be deleted; empty if they may.
+        self._caches_kept = ""
+        self._all_kept = ""
+        #: The full names of the targets of symbolic links.
+        self._link_targets: list[str] = []
 
     @property
     def jobs_unread(self) -> bool:
-        """Whether nothing is known of what jobs are about."""
-        return bool(self._all_closed)
+        """Whether the jobs could not be read."""
+        return bool(self._all_kept)
 
     def list_storages(self) -> None:
-        """Note what there is."""
+        """Note the files of all storages."""
         for place in self.places:
             if place.listing is None:
                 reason = "it has no walk(), so it cannot be listed"
                 self.found.leave(place.name, Why.UNKNOWN, reason)
                 continue
             try:
-                options = taken(place.listing.walk, on_link=partial(self._note_link, place))
+                options = supported_options(
+                    place.listing.walk, on_link=partial(self._note_link, place)
+                )
                 files = place.listing.walk(**options)
                 place.files = self.ledger.add_listing(
                     place.number, place.prefix, files, self.before
@@ -57,67 +60,72 @@ class Judgement:
             except Exception as error:  # noqa: BLE001 a storage may be anybody's
                 self.ledger.forget_listing(place.number)
                 place.files = None
-                self.found.leave(place.name, Why.UNREAD, f"{error}; nothing is known of its files")
+                self.found.leave(place.name, Why.UNREAD, f"{error}; its files are unknown")
 
     def _note_link(self, place: Place, link: str, target: str) -> None:
-        self._linked.append(target)
-        reason = "a symbolic link; what it leads to is not looked at, and stays"
+        self._link_targets.append(target)
+        reason = "a symbolic link; its target is not looked at, and stays"
         self.found.leave(place.name, Why.FOREIGN, reason, link)
 
     def read_database(self) -> None:
-        """Note what rows and jobs name."""
-        by_model: dict[Any, dict[int, Owner]] = {}
+        """Note the keys that rows and jobs name."""
+        by_model: dict[type[peewee.Model], dict[int, Owner]] = {}
         for number, owner in enumerate(self.owners):
             by_model.setdefault(owner.mount.model, {})[number] = owner
         for model, owners in by_model.items():
             self._read_model(model, owners)
         known = {(owner.table, owner.mount.name) for owner in self.owners}
         try:
-            strangers = read_jobs(self.ledger, known)
+            unknown = read_jobs(self.ledger, known)
         except NotRead as error:
-            self._all_closed = f"the outbox could not be read: {error}"
+            self._all_kept = f"the outbox could not be read: {error}"
             self.found.leave("outbox", Why.UNREAD, str(error))
-            strangers = []
-        self._see_to_the_caches(strangers)
+            unknown = []
+        self._decide_about_caches(unknown)
         for name in sorted({name for owner in self.owners for name in owner.named}):
             if self.places.of(name) is None:
                 reason = "configure() was given no storage of this name, but rows name it"
                 self.found.leave(name, Why.UNKNOWN, reason)
         self.ledger.sort()
 
-    def _see_to_the_caches(self, strangers: list[str]) -> None:
-        """Leave them alone if a file may wait for a model that is not known, or not read."""
-        if strangers:
-            columns = ", ".join(strangers)
-            self._caches_closed = f"jobs wait for {columns}, which no model here has; {IMPORT}"
+    def _decide_about_caches(self, unknown: list[str]) -> None:
+        """Keep all cached files if one may wait for a model that is unknown, or whose table was not
+        read.
+
+        Parameters:
+          unknown: columns that jobs name, and that no model here has.
+        """
+        if unknown:
+            columns = ", ".join(unknown)
+            self._caches_kept = f"jobs wait for {columns}, which no model here has; {IMPORT}"
         elif not any(owner.unread == "" for owner in self.owners):
-            self._caches_closed = f"this process knows no model with uploads; {IMPORT}"
+            self._caches_kept = f"this process knows no model with uploads; {IMPORT}"
         for owner in self.owners:
             if owner.unread and owner.hides_cache:
-                self._caches_closed = f"{owner} may wait for it: {owner.unread}"
+                self._caches_kept = f"{owner} may wait for it: {owner.unread}"
 
-    def _read_model(self, model: Any, owners: dict[int, Owner]) -> None:
+    def _read_model(self, model: type[peewee.Model], owners: dict[int, Owner]) -> None:
         table, hides_cache, unread = model._meta.table_name, True, ""
         if not is_beside_outbox(model):
-            # What waits for it is named by its jobs, which are in our outbox all the same.
+            # Its jobs are in our outbox all the same, and name its cached files.
             unread, hides_cache = f"the table {table} is in another database than the outbox", False
         else:
             try:
                 Rows(owners, self.places, self.ledger).read()
             except NotRead as reason:
                 unread = f"the table {table} could not be read: {reason}"
-                if not self._is_there(model):
-                    # Nothing is amiss: a model need not have a table everywhere.
+                if not self._has_table(model):
+                    # That is no fault: a model need not have a table everywhere.
                     unread, hides_cache = f"there is no table {table}", False
                 else:
                     self.found.leave(table, Why.UNREAD, str(reason))
         for owner in owners.values():
             owner.unread = unread
             owner.hides_cache = hides_cache and owner.mount.companion("tmp") is not None
-            owner.learn()
+            owner.find_own_dirs()
 
     @staticmethod
-    def _is_there(model: Any) -> bool:
+    def _has_table(model: type[peewee.Model]) -> bool:
         database = real_database(model._meta.database)
         schema, name = model._meta.schema, model._meta.table_name
         with guarded(database):
@@ -125,7 +133,7 @@ class Judgement:
             return database.table_exists(name, schema) or name in views
 
     def find_suspects(self) -> None:
-        """Note which files may go, and say of the others why not."""
+        """Note the files that may be deleted; report why the others may not."""
         any_found = False
         for place in self.places:
             if place.files is None:
@@ -138,44 +146,45 @@ class Judgement:
             self.ledger.drop_suspects(lambda number, name: self._may_go(places[number], name))
 
     def _may_go(self, place: Place, name: str) -> bool:
-        """Whether nothing but rows, of which that is known, names a file or may come to."""
+        """Whether no job, link or unknown table names a file, and no job may still write it."""
         key = place.key(name)
         stored = store_dir_and_folder(key)
         return not (
             self.ledger.is_in_use(key)
             or (stored is not None and self.ledger.is_awaited(stored[1]))
-            or any(name == target or name.startswith(f"{target}/") for target in self._linked)
+            or any(name == target or name.startswith(f"{target}/") for target in self._link_targets)
         )
 
     def _judge(self, place: Place, name: str) -> bool:
+        """Note a file without a row as a suspect, or report why it stays."""
         if not self._may_go(place, name):
             return False
         key = place.key(name)
-        beginning, stored = cache_dir(key), store_dir_and_folder(key)
-        if beginning is not None:
-            why, reason = self._cached(place, beginning)
+        directory, stored = cache_dir(key), store_dir_and_folder(key)
+        if directory is not None:
+            why, reason = self._judge_cached(place, directory)
         elif stored is not None:
-            why, reason = self._stored(place, stored[0])
+            why, reason = self._judge_stored(place, stored[0])
         else:
             why, reason = Why.FOREIGN, "not a key that gifster.uploads makes"
         if why is not None:
             self.found.leave(place.name, why, reason, key)
             return False
-        self.ledger.add("suspects", place.number, name, beginning is not None)
+        self.ledger.add("suspects", place.number, name, directory is not None)
         return True
 
-    def _cached(self, place: Place, beginning: str) -> tuple[Why | None, str]:
-        closed = self._all_closed or self._caches_closed
-        if closed:
-            return Why.UNKNOWN, f"a cached file may wait for a model that is not here: {closed}"
+    def _judge_cached(self, place: Place, directory: str) -> tuple[Why | None, str]:
+        kept = self._all_kept or self._caches_kept
+        if kept:
+            return Why.UNKNOWN, f"a cached file may wait for a model that is not here: {kept}"
         caches = (owner.cache for owner in self.owners)
-        if not any(self.places.of(n) is place and start == beginning for n, start in caches):
+        if not any(self.places.of(name) is place and own == directory for name, own in caches):
             return Why.UNKNOWN, f"no model that this process knows caches uploads there; {IMPORT}"
         return None, ""
 
-    def _stored(self, place: Place, store_dir: str) -> tuple[Why | None, str]:
-        if self._all_closed:
-            return Why.UNKNOWN, self._all_closed
+    def _judge_stored(self, place: Place, store_dir: str) -> tuple[Why | None, str]:
+        if self._all_kept:
+            return Why.UNKNOWN, self._all_kept
         here = [o for o in self.owners if any(self.places.of(n) is place for n in o.storages)]
         owners = [owner for owner in here if owner.may_own(store_dir)]
         unclear = sorted({owner.unclear for owner in here if owner.unclear})

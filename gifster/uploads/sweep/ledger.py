@@ -1,9 +1,10 @@
-"""The sweep's own notes: which files there are, and which are named. A library may have millions,
-so they are on the disk, in a temporary SQLite database that is gone with its connection; whatever
-is compared is sorted there, in a fixed amount of memory.
+"""The sweep's own notes: which files exist, and which of them something names.
 
-Files have full names, `place` of the storage and key, so that it does not matter by which of a
-storage's names a row calls it.
+A library may have millions of files. So the notes are on the disk, in a temporary SQLite database
+that is gone with its connection. It sorts and compares them in a fixed amount of memory.
+
+Files have full names, the storage's `place` and the key, so that it does not matter which of the
+storage's names a row uses.
 """
 
 import pickle
@@ -16,14 +17,14 @@ CACHE_KIB = 8 * 1024
 
 _TABLES = {
     "listed": "place INTEGER, name TEXT, old INTEGER",
-    # By rows, under a storage's number.
+    # Files that rows name, under a storage's number.
     "named": "storage INTEGER, name TEXT",
-    # Keys that are in use in whichever storage, and folders of uploads that may still be written.
+    # Keys in use in any storage, and folders of uploads that a job may still write into.
     "keys": "key TEXT",
     "folders": "folder TEXT",
-    # What the arguments of jobs say.
-    "said": "text TEXT",
-    # What waits for a job: in which mounted column, and in which row.
+    # Keys in the arguments of jobs.
+    "in_jobs": "key TEXT",
+    # Uploads that wait for a job: in which mounted column, and in which row.
     "waiting": "mount INTEGER, pk BLOB, key TEXT",
     "suspects": "place INTEGER, name TEXT, cached INTEGER",
 }
@@ -32,40 +33,40 @@ _INDEXES = {
     "named": "name, storage",
     "keys": "key",
     "folders": "folder",
-    "said": "text",
+    "in_jobs": "key",
 }
 
 
 class Ledger:
-    """Notes of one sweep. `sort()` stands between the writing and the questions."""
+    """The notes of one sweep. Add them, call `sort()`, then ask."""
 
     def __init__(self) -> None:
-        # No name: a file that no other process sees, and that even a crash does not leave.
+        # Without a name, no other process sees the file, and even a crash does not leave it.
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         for table, columns in _TABLES.items():
             self._db.execute(f"CREATE TABLE {table} ({columns})")
         self._db.execute("BEGIN")
-        self._waiting_rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
+        self._unwritten: dict[str, list[tuple[object, ...]]] = {table: [] for table in _TABLES}
 
     def close(self) -> None:
         """Forget everything."""
         self._db.close()
 
-    def add(self, table: str, *row: Any) -> None:
-        """Note one row."""
-        rows = self._waiting_rows[table]
+    def add(self, table: str, *row: object) -> None:
+        """Add a row to a table."""
+        rows = self._unwritten[table]
         rows.append(row)
         if len(rows) >= BATCH:
             self._write(table)
 
     def add_listing(self, place: int, prefix: str, files: Iterable[tuple[str, float]],
                     before: float) -> int:  # fmt: skip
-        """Note what a storage keeps.
+        """Add the files of a place: keys, and when each was last written.
 
         Returns:
-          how many files that are.
+          their number.
         """
         count = 0
         for key, modified_at in files:
@@ -74,29 +75,29 @@ class Ledger:
         return count
 
     def forget_listing(self, place: int) -> None:
-        """Forget a listing that broke off."""
+        """Forget the files of a place whose listing failed half-way."""
         self.flush()
         self._db.execute("DELETE FROM listed WHERE place = ?", (place,))
 
     def add_waiting(self, mount: int, pk: Any, key: str) -> None:
-        """Note that a row waits for an upload. `pk`: as the database's driver gave it."""
+        """Add an upload that waits. `pk`: the row's, as the database's driver returned it."""
         pk = bytes(pk) if isinstance(pk, memoryview) else pk  # as psycopg2 gives bytes
         self.add("waiting", mount, pickle.dumps(pk), key)
 
     def flush(self) -> None:
-        """Have what was added be found."""
-        for table in self._waiting_rows:
+        """Make all added rows visible to the questions."""
+        for table in self._unwritten:
             self._write(table)
 
     def _write(self, table: str) -> None:
-        rows = self._waiting_rows[table]
+        rows = self._unwritten[table]
         if rows:
             marks = ", ".join("?" * len(rows[0]))
             self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 ours
             rows.clear()
 
     def sort(self) -> None:
-        """Be ready for questions. More can be added, and is found after `flush()`."""
+        """Build the indexes. Rows added later are found after `flush()`."""
         self.flush()
         for table, columns in _INDEXES.items():
             self._db.execute(f"CREATE INDEX by_{table} ON {table} ({columns})")
@@ -104,7 +105,7 @@ class Ledger:
     # The questions.
 
     def unnamed(self, place: int) -> Iterator[str]:
-        """The full names of old files that no row names, sorted."""
+        """The full names of old files that no row names, in order."""
         return self._texts(
             "SELECT name FROM listed WHERE place = ? AND old AND NOT EXISTS "
             "(SELECT 1 FROM named WHERE named.name = listed.name) ORDER BY name",
@@ -112,7 +113,7 @@ class Ledger:
         )
 
     def missing(self, storage: int, place: int) -> Iterator[str]:
-        """The full names that rows name, and that are not listed, sorted."""
+        """The full names of files that rows name and the listing lacks, in order."""
         return self._texts(
             "SELECT DISTINCT name FROM named WHERE storage = ? AND NOT EXISTS "
             "(SELECT 1 FROM listed WHERE place = ? AND listed.name = named.name) ORDER BY name",
@@ -121,9 +122,9 @@ class Ledger:
         )
 
     def is_in_use(self, key: str) -> bool:
-        """Whether something but a row of a known model names a key."""
+        """Whether a job, or a row of an unknown model, names a key."""
         return self._any(
-            "SELECT 1 FROM keys WHERE key = ?1 UNION ALL SELECT 1 FROM said WHERE text = ?1", key
+            "SELECT 1 FROM keys WHERE key = ?1 UNION ALL SELECT 1 FROM in_jobs WHERE key = ?1", key
         )
 
     def is_awaited(self, folder: str) -> bool:
@@ -131,29 +132,29 @@ class Ledger:
         return self._any("SELECT 1 FROM folders WHERE folder = ?", folder)
 
     def stuck(self) -> Iterator[tuple[int, Any, str]]:
-        """What waits and no job is about: number of the mounted column, primary key, key."""
+        """Uploads that wait without a job: number of the mounted column, primary key, key."""
         for mount, pk, key in self._db.execute(
             "SELECT mount, pk, key FROM waiting WHERE NOT EXISTS "
-            "(SELECT 1 FROM said WHERE said.text = waiting.key)"
+            "(SELECT 1 FROM in_jobs WHERE in_jobs.key = waiting.key)"
         ):
             yield mount, pickle.loads(pk), key  # noqa: S301 written above
 
     def drop_suspects(self, may_go: Callable[[int, str], bool]) -> None:
-        """Forget those of which it turned out that they are in use."""
+        """Forget the suspects that turned out to be in use."""
         self.flush()
         for row, place, name in self._db.execute("SELECT rowid, place, name FROM suspects"):
             if not may_go(place, name):
                 self._db.execute("DELETE FROM suspects WHERE rowid = ?", (row,))
 
     def count_suspects(self, place: int | None = None) -> tuple[int, int]:
-        """How many stored and how many cached files may go, of one place or of all."""
+        """The number of stored and of cached suspects, of one place or of all."""
         query = "SELECT COALESCE(SUM(NOT cached), 0), COALESCE(SUM(cached), 0) FROM suspects"
         here = " WHERE place = ?1 OR ?1 IS NULL"
         stored, cached = self._db.execute(query + here, (place,)).fetchone()
         return stored, cached
 
     def count_named(self) -> int:
-        """How many files there are that rows name."""
+        """The number of listed files that rows name."""
         query = (
             "SELECT COUNT(*) FROM listed WHERE EXISTS "
             "(SELECT 1 FROM named WHERE named.name = listed.name)"
@@ -162,13 +163,13 @@ class Ledger:
         return count
 
     def suspects(self, place: int) -> Iterator[tuple[str, bool]]:
-        """The full names of what may go, sorted, and whether it is a cached file."""
+        """The full names of the suspects in order, and whether each is a cached file."""
         for name, cached in self._db.execute(
             "SELECT name, cached FROM suspects WHERE place = ? ORDER BY name", (place,)
         ):
             yield name, bool(cached)
 
-    def _texts(self, query: str, *values: Any) -> Iterator[str]:
+    def _texts(self, query: str, *values: int) -> Iterator[str]:
         for (text,) in self._db.execute(query, values):
             yield text
 

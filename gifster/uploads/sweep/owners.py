@@ -1,8 +1,8 @@
-"""Whose a stored file is: each mounted column, with the keys that are its own.
+"""Owners of stored files: each mounted column, with the keys that are its own.
 
-They are worked out from the uploader's `store_dir()`, of records that have nothing but a primary
-key: what is the same for all of them must be there, what differs may be anything. An uploader whose
-`store_dir()` says more than that has to name what is its own, in `store_prefix`.
+The sweep calls the uploader's `store_dir()` for sample records that have nothing but a primary key.
+The parts that are the same for all samples must be in a key; the parts that differ may be anything.
+An uploader whose `store_dir()` needs more than a primary key must name its keys in `store_prefix`.
 """
 
 import re
@@ -11,71 +11,75 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
-from gifster.uploads.column import UploadColumn
+from gifster.uploads.mount import Mount
+from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions import versions_of
+
+M = TypeVar("M", bound=peewee.Model)
 
 _DIGITS = "1234"
 
 
 class Unclear(Exception):
-    """Which keys are an uploader's own cannot be told; says why."""
+    """The sweep cannot tell which keys are an uploader's own; says why."""
 
 
 class Owner:
-    """A mounted column, as an owner of files."""
+    """A mounted column that owns files."""
 
-    def __init__(self, mount: UploadColumn[Any]) -> None:
+    def __init__(self, mount: Mount[Any]) -> None:
         self.mount = mount
         self.table: str = mount.model._meta.table_name
-        #: The names of the storages that its files go to, and of those that its rows name.
+        #: The names of the storages that its uploader stores into, and of those that its rows name.
         self.declared: set[str] = {mount.uploader.storage, *_storages_of_versions(mount.uploader)}
         self.named: set[str] = set()
-        #: Why its rows are not known; empty if all of them have been read.
+        #: Why its rows are unknown; empty once all of them have been read.
         self.unread = "has not been read"
-        #: Whether that hides what the cache keeps.
+        #: Whether those rows may name cached files.
         self.hides_cache = False
+        #: Why its keys are unknown.
         self.unclear = ""
-        self._own: re.Pattern[str] | None = None
+        self._own_dirs: re.Pattern[str] | None = None
 
     @property
     def cache(self) -> tuple[str, str]:
-        """Where its uploads wait: a storage's name, and what the keys begin with there."""
+        """Where its uploads wait: a storage's name, and the beginning of the keys there."""
         folder = self.mount.uploader.cache_dir.strip("/")
         return self.mount.uploader.cache, f"{folder}/" if folder else ""
 
     @property
     def storages(self) -> set[str]:
-        """The names of all storages that its files may be in."""
+        """The names of all storages that may have files of it."""
         return self.declared | self.named
 
-    def learn(self) -> None:
+    def find_own_dirs(self) -> None:
         """Work out which keys are its own."""
         try:
-            self._own = own_dirs(self.mount)
+            self._own_dirs = own_dirs(self.mount)
         except Unclear as reason:
             self.unclear = str(reason)
 
     def may_own(self, store_dir: str) -> bool:
         """Whether it may have stored files with a `store_dir()` like this."""
-        return self._own is not None and self._own.fullmatch(store_dir) is not None
+        return self._own_dirs is not None and self._own_dirs.fullmatch(store_dir) is not None
 
     def __str__(self) -> str:
         return f"{self.table}.{self.mount.name}"
 
 
-def _storages_of_versions(uploader: type) -> set[str]:
+def _storages_of_versions(uploader: type[Uploader]) -> set[str]:
     try:
         return {version.storage for version in versions_of(uploader).values() if version.storage}
-    except TypeError:  # an uploader that cannot work stops nobody else's sweep
+    except TypeError:  # a broken uploader does not stop the sweep of others
         return set()
 
 
-def own_dirs(mount: UploadColumn[Any]) -> re.Pattern[str]:
-    """A pattern of what `store_dir()` returns for the records of a mounted column.
+def own_dirs(mount: Mount[Any]) -> re.Pattern[str]:
+    """A pattern that matches `store_dir()` of every record of a mounted column.
 
     Raises:
       Unclear
@@ -103,16 +107,16 @@ def own_dirs(mount: UploadColumn[Any]) -> re.Pattern[str]:
         raise Unclear(f"{name}.store_dir() says nothing of the primary key{remedy}")
     if all(differ):
         raise Unclear(f"{name}.store_dir() says nothing but the primary key{remedy}")
-    return re.compile("/".join(_alike(segment) for segment in segments))
+    return re.compile("/".join(_pattern(segment) for segment in segments))
 
 
-def _alike(texts: Sequence[str]) -> str:
-    """A pattern of a segment: how all of them begin and end, and anything between."""
+def _pattern(texts: Sequence[str]) -> str:
+    """A pattern of a segment: the beginning and the end that all texts share, anything between."""
     if len(set(texts)) == 1:
         return re.escape(texts[0])
-    begin = _beginning(texts)
-    end = _beginning([text[len(begin) :][::-1] for text in texts])[::-1]
-    return f"{re.escape(begin)}[^/]+{re.escape(end)}"
+    beginning = _beginning(texts)
+    end = _beginning([text[len(beginning) :][::-1] for text in texts])[::-1]
+    return f"{re.escape(beginning)}[^/]+{re.escape(end)}"
 
 
 def _beginning(texts: Sequence[str]) -> str:
@@ -121,45 +125,45 @@ def _beginning(texts: Sequence[str]) -> str:
 
 
 class _Watched(dict[str, Any]):
-    """The values of a record that has only some, which notes what else is asked for."""
+    """The values of a sample record. Notes each other column that somebody reads."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(values)
-        self.asked: list[str] = []
+        self.missed: list[str] = []
 
     def get(self, name: str, default: Any = None) -> Any:
         if name not in self:
-            self.asked.append(name)
+            self.missed.append(name)
         return super().get(name, default)
 
     def __missing__(self, name: str) -> Any:
-        self.asked.append(name)
+        self.missed.append(name)
         raise KeyError(name)
 
 
-def _store_dir(mount: UploadColumn[Any], pk: Any) -> str:
+def _store_dir(mount: Mount[Any], pk: object) -> str:
     values = _Watched({mount.model._meta.primary_key.name: pk})
     uploader = mount.uploader(bare_record(mount.model, values), mount)
     try:
         store_dir: str = uploader.store_dir()
     finally:
-        if values.asked:
-            raise Unclear(f"reads {values.asked[0]}, beside the primary key")
+        if values.missed:
+            raise Unclear(f"reads {values.missed[0]}, beside the primary key")
     return store_dir
 
 
-def bare_record(model: Any, values: dict[str, Any]) -> Any:
-    """A record with these values and no others; no code of the model is run."""
+def bare_record(model: type[M], values: dict[str, Any]) -> M:
+    """A record with these values and no others. No code of the model runs."""
     record = model.__new__(model)
-    record.__data__, record.__rel__, record._dirty = values, {}, set()
+    vars(record).update(__data__=values, __rel__={}, _dirty=set())
     return record
 
 
-def sample_keys(field: Any) -> list[Any]:
-    """Primary keys that have nothing in common.
+def sample_keys(field: object) -> list[Any]:
+    """Four primary keys with nothing in common.
 
     Raises:
-      Unclear: the model has none, or several columns of them.
+      Unclear: the model has no primary key, or one of several columns.
     """
     if not isinstance(field, peewee.Field):
         raise Unclear("cannot be asked: the model has no single primary key")
@@ -169,13 +173,13 @@ def sample_keys(field: Any) -> list[Any]:
 
 
 _TEXTS: list[Any] = [letter * 12 for letter in "abcd"]
-# Four of each kind: a key that cannot stand in a storage key ends with a hash, and of two hashes
-# one in 16 ends as the other does. No place has one digit in all four.
+# Four of each kind. A primary key that cannot stand in a storage key becomes one with a hash at its
+# end, and one hash in 16 ends like another. No two samples have the same digit at the same place.
 _MOMENTS = [datetime(int(d * 4), *rest) for d, rest in zip(_DIGITS, [
     (11, 11, 11, 11, 11, 111111), (2, 22, 22, 22, 22, 222222),
     (3, 3, 3, 33, 33, 333333), (4, 4, 4, 44, 44, 444444),
 ], strict=True)]  # fmt: skip
-_SAMPLES: dict[Any, list[Any]] = {
+_SAMPLES: dict[type[peewee.Field], list[Any]] = {
     peewee.IntegerField: [int(d * 10) for d in _DIGITS],
     peewee.UUIDField: [uuid.UUID(d * 32) for d in _DIGITS],
     peewee.BinaryUUIDField: [uuid.UUID(d * 32) for d in _DIGITS],

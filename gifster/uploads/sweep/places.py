@@ -1,5 +1,5 @@
-"""The storages, told apart by where they really keep their files: two names can mean one folder,
-and one folder can be within another."""
+"""The storages, told apart by where they keep their files: two names can mean one folder, and one
+folder can lie within another."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -11,20 +11,20 @@ from gifster.uploads.storage.base import Listing, Storage
 
 @dataclass
 class Place:
-    """Where one storage keeps files, or several that are the same."""
+    """Where a storage keeps files, under one name or several."""
 
     number: int
-    #: The first of the storages, and its name.
+    #: The first of its names, and the storage of that name.
     name: str
     storage: Storage
-    #: With a key, the full name of a file.
+    #: Together with a key, the full name of a file.
     prefix: str
-    #: How many files there are; None where that could not be found out.
+    #: The number of its files; None if it could not be listed.
     files: int | None = None
 
     @property
     def listing(self) -> Listing | None:
-        """The storage, if it can be listed."""
+        """The storage, if it can list its files."""
         return self.storage if isinstance(self.storage, Listing) else None
 
     def key(self, name: str) -> str:
@@ -33,7 +33,7 @@ class Place:
 
 
 class Places:
-    """All that `configure()` named."""
+    """The places of all storages that `configure()` was given."""
 
     def __init__(self, storages: Mapping[str, Storage]) -> None:
         self.names = list(storages)
@@ -57,7 +57,9 @@ class Places:
         return (self.names.index(name), self._of[name]) if name in self._of else None
 
 
-def taken(method: Callable[..., Any], **options: Any) -> dict[str, Any]:
-    """Those of some options that a storage's method has: a storage may have fewer than ours."""
+def supported_options(
+    method: Callable[..., object], **options: Callable[..., object]
+) -> dict[str, Any]:
+    """Those options that a storage's method has. Our storages have more than the protocol asks."""
     known = inspect.signature(method).parameters
     return {name: value for name, value in options.items() if name in known}

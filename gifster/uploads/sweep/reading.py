@@ -1,12 +1,12 @@
-"""What the database says of files: the rows of the models, the jobs, and tables without a model.
+"""Reads the keys that the database names: in rows of the models, in jobs, and in other tables.
 
-Everything is read past the models, column by column, in pieces: a `select()` of the application's
-own hides no row, and one row that makes no sense ends nothing but the reading of its table.
+It reads columns, not records, in batches. So a `select()` that the application overrides hides no
+row, and a row that makes no sense stops only the reading of its table.
 """
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,7 +30,7 @@ _TEXT = re.compile("text|char|json|clob|^$", re.IGNORECASE)
 
 
 class NotRead(Exception):
-    """A table could not be read whole; says why."""
+    """A table could not be read completely; says why."""
 
 
 class Rows:
@@ -45,28 +45,28 @@ class Rows:
         self._model = next(iter(owners.values())).mount.model
 
     def read(self) -> None:
-        """Read all of them.
+        """Read all rows.
 
         Raises:
-          NotRead: that is not possible. What was read is in the ledger.
+          NotRead: that is not possible. The rows read so far are in the ledger.
         """
         pk = self._model._meta.primary_key
         if not isinstance(pk, peewee.Field):
             raise NotRead("the model has no single primary key")
         fields: list[Any] = [pk]
-        says_something: Any = peewee.SQL("1 = 0")
+        has_upload: Any = peewee.SQL("1 = 0")
         for owner in self._owners.values():
             tmp, state = (owner.mount.companion(name) for name in ("tmp", "state"))
             fields += [owner.mount, *filter(None, (tmp, state))]
             for column in filter(None, (owner.mount, tmp)):
-                says_something |= column.is_null(False)
+                has_upload |= column.is_null(False)
         unreadable = []
         try:
-            query = peewee.ModelSelect(self._model, fields).where(says_something)
+            query = peewee.ModelSelect(self._model, fields).where(has_upload)
             for row in streamed(self._model._meta.database, *query.sql()):
                 try:
                     self._note(row[0], dict(zip(fields[1:], row[1:], strict=True)))
-                except Exception as error:  # noqa: BLE001 said below
+                except Exception as error:  # noqa: BLE001 reported below
                     unreadable.append(f"{row[0]}: {error!r}")
                     del unreadable[3:]
         except Exception as error:
@@ -75,29 +75,31 @@ class Rows:
             rows = "; ".join(f"{self._model._meta.table_name} {row}" for row in unreadable)
             raise NotRead(f"these rows cannot be read: {rows}")
 
-    def _note(self, pk: Any, values: dict[Any, Any]) -> None:
+    def _note(self, pk: object, values: dict[peewee.Field, Any]) -> None:
         read = {field.name: field.python_value(value) for field, value in values.items()}
         record = bare_record(self._model, read)
         for number, owner in self._owners.items():
             failed = read.get(f"{owner.mount.name}_state") == "failed"
             for stored in owner.mount.stored_files(record):
-                self._stored(number, owner, pk, stored, failed)
+                self._note_stored(number, owner, pk, stored, failed)
             for cached in owner.mount.pending(record):
-                self._named(cached.storage, cached.key)
+                self._note_named(cached.storage, cached.key)
                 self._ledger.add("folders", folder_of(cached.key))
                 if not failed:
                     self._ledger.add_waiting(number, pk, cached.key)
 
-    def _stored(self, number: int, owner: Owner, pk: Any, stored: StoredFile, failed: bool) -> None:
+    def _note_stored(
+        self, number: int, owner: Owner, pk: object, stored: StoredFile, failed: bool
+    ) -> None:
         for storage, key in stored.files:
             owner.named.add(storage)
-            self._named(storage, key)
+            self._note_named(storage, key)
         if stored.unprocessed:
             note_folder(self._ledger, stored.key)
             if not failed:
                 self._ledger.add_waiting(number, pk, stored.key)
 
-    def _named(self, storage: str, key: str) -> None:
+    def _note_named(self, storage: str, key: str) -> None:
         at = self._places.numbered(storage)
         if at is None:
             self._ledger.add("keys", key)
@@ -107,7 +109,7 @@ class Rows:
 
 
 def note_folder(ledger: Ledger, key: str) -> None:
-    """Note that files may come to be stored beside that of a key, or for it."""
+    """Note that a job may still store files beside the file of a key, or for it."""
     stored = store_dir_and_folder(key)
     if stored is not None:
         ledger.add("folders", stored[1])
@@ -116,26 +118,26 @@ def note_folder(ledger: Ledger, key: str) -> None:
 
 
 def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
-    """Note what the jobs name, those that are dead among them.
+    """Note the keys that jobs name, dead jobs too.
 
     Parameters:
       known: the tables and mounted columns that this process knows.
 
     Returns:
-      some tables and columns that jobs are about and that it does not know.
+      up to three columns that jobs name and that this process does not know.
 
     Raises:
-      NotRead: they cannot be read.
+      NotRead: the outbox cannot be read.
     """
     unknown: set[str] = set()
     try:
         query = peewee.ModelSelect(Job, [Job.arguments])
         for (text,) in streamed(Job._meta.database, *query.sql()):
             arguments = _arguments(text)
-            for word in _texts(arguments):
-                if is_key(word):
-                    ledger.add("said", word)
-                    note_folder(ledger, word)
+            for value in _texts(arguments):
+                if is_key(value):
+                    ledger.add("in_jobs", value)
+                    note_folder(ledger, value)
             about = _column(arguments)
             if about is not None and about not in known and len(unknown) < 3:
                 unknown.add(".".join(about))
@@ -145,14 +147,14 @@ def read_jobs(ledger: Ledger, known: set[tuple[str, str]]) -> list[str]:
 
 
 def _arguments(text: str) -> list[Any]:
-    """A job's arguments; of what nobody can decode, all that may be a key."""
+    """A job's arguments. If they are no JSON: every quoted text, as it may be a key."""
     arguments: list[Any] = Job.arguments.python_value(text)
     if isinstance(arguments, Unreadable):
         return re.findall(r'"([^"\\]+)"', text)
     return arguments
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, tuple, dict)):
@@ -161,7 +163,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _column(arguments: list[Any]) -> tuple[str, str] | None:
-    """Which mounted column a job is about; None if it is none of the framework's."""
+    """The mounted column that a job is about; None if it is no job of the framework."""
     match arguments:
         case [str(table), _, str(column), str(key), *_] if (
             cache_dir(key) is not None or store_dir_and_folder(key) is not None
@@ -173,8 +175,8 @@ def _column(arguments: list[Any]) -> tuple[str, str] | None:
 
 
 def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
-    """Note the keys that the outbox's database has in columns that have not been read: those of
-    models that were not imported, of an earlier or a later release, or of nobody knows whom."""
+    """Note the keys in all other columns of the outbox's database: of models that this process has
+    not imported, of an earlier or a later release, or of another application."""
     database = real_database(Job._meta.database)
     read = {
         (owner.table, field.column_name)
@@ -193,14 +195,13 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
         try:
             for name in columns:
                 _read_column(ledger, database, table, name)
-        except Exception as error:  # noqa: BLE001 a virtual table, or one that is not for us
-            logger.debug("not looked into table=%s reason=%r", table, str(error))
+        except Exception as error:  # noqa: BLE001 a virtual table, or one that we may not read
+            logger.debug("not read table=%s reason=%r", table, str(error))
 
 
-def _read_column(ledger: Ledger, database: Any, table: str, column: str) -> None:
-    name, of = _quoted(column), _quoted(table)
-    text = f"CAST({name} AS TEXT)"
-    sql = f"SELECT {text} FROM {of} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
+def _read_column(ledger: Ledger, database: peewee.Database, table: str, column: str) -> None:
+    text = f"CAST({_quoted(column)} AS TEXT)"
+    sql = f"SELECT {text} FROM {_quoted(table)} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
     for (value,) in streamed(database, sql):
         for key in _KEY_IN_JSON.findall(value):
             ledger.add("keys", key)
@@ -211,16 +212,18 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def streamed(database: Any, sql: str, values: Any = ()) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, of which only some are in memory at a time.
+def streamed(
+    database: peewee.Database | peewee.DatabaseProxy, sql: str, values: Sequence[object] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, a batch in memory at a time.
 
-    A query that fails ends no transaction around it, as it would with PostgreSQL.
+    A query that fails does not end the transaction around it, as PostgreSQL would.
     """
     database = real_database(database)
     with guarded(database):
         if isinstance(database, peewee.PostgresqlDatabase):
-            # psycopg2, which Peewee prefers, knows of no transaction that Peewee has begun, and
-            # refuses a cursor that is not to outlive it.
+            # psycopg2, which Peewee prefers, does not see the transaction that Peewee has begun. It
+            # refuses a cursor that lasts no longer than a transaction.
             with database.connection().cursor(name="gifster_sweep", withhold=True) as cursor:
                 cursor.itersize = BATCH
                 cursor.execute(sql, values or None)
@@ -231,9 +234,11 @@ def streamed(database: Any, sql: str, values: Any = ()) -> Iterator[tuple[Any, .
             yield from rows
 
 
-def guarded(database: Any) -> AbstractContextManager[Any]:
-    """What fails in the `with` block is undone by itself, in a savepoint if need be."""
+def guarded(
+    database: peewee.Database | peewee.DatabaseProxy,
+) -> AbstractContextManager[object]:
+    """A `with` block in which a failure leaves the transaction around it usable."""
     if database.in_transaction() or isinstance(database, peewee.PostgresqlDatabase):
-        guard: AbstractContextManager[Any] = database.atomic()
+        guard: AbstractContextManager[object] = database.atomic()
         return guard
     return nullcontext()

@@ -1,26 +1,32 @@
-"""What a sweep does about what it has found, and the brake that keeps it from doing too much."""
+"""Deletes the files that a sweep found, unless the brake stops it, and enqueues stuck uploads."""
 
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+import peewee
+
+from gifster.uploads.cache import CachedFile
+from gifster.uploads.mount import Mount
 from gifster.uploads.rows import select
-from gifster.uploads.saving import attacher_of
 from gifster.uploads.storage.base import Listing
 from gifster.uploads.storage.shapes import is_made_here
+from gifster.uploads.stored import StoredFile
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
-from gifster.uploads.sweep.places import Place, taken
+from gifster.uploads.sweep.places import Place, supported_options
 from gifster.uploads.sweep.reading import guarded
 
-#: More files than this, and more than one in so many, are not deleted unless that is forced.
+#: The brake: without `force` a sweep deletes no more files of a storage than this, and no more than
+#: one in so many.
 BRAKE_FILES, BRAKE_ONE_IN = 100, 10
 
 
 class Repairs:
-    """Lists what was found, and mends it if that is wanted.
+    """Reports the findings, and repairs them if asked.
 
     Parameters:
+      judgement: with its suspects found.
       repair, force: as for `sweep()`.
     """
 
@@ -30,34 +36,34 @@ class Repairs:
         self._repair, self._force = repair, force
 
     def files(self, place: Place) -> None:
-        """All that concerns one storage."""
+        """Report and repair the files of one storage."""
         if place.files is None or place.listing is None:
             return
         try:
-            held = self._suspects(place)
+            braked = self._suspects(place)
             self._missing(place)
-            for key in self._half_written(place.listing, remove=self._repair and not held):
+            for key in self._half_written(place.listing, remove=self._repair and not braked):
                 self._found.abandoned.append(f"{place.name}:{key}")
         except Exception as error:  # noqa: BLE001 a storage may be anybody's
             self._found.leave(place.name, Why.UNREAD, str(error))
 
     def _suspects(self, place: Place) -> bool:
-        """List them, and delete them.
+        """Report the suspects, and delete them.
 
         Returns:
-          whether the brake held.
+          whether the brake kept them.
         """
         keys = []
         for name, cached in self._ledger.suspects(place.number):
             key = place.key(name)
             keys.append(key)
             (self._found.abandoned if cached else self._found.orphans).append(f"{place.name}:{key}")
-        held = not self._force and self._is_too_much(place)
-        if held:
+        braked = not self._force and self._is_too_much(place)
+        if braked:
             reason = (
-                f"these are {len(keys)} of the storage's {place.files} files, which is more than "
-                f"{BRAKE_FILES} and more than one in {BRAKE_ONE_IN}: look whether that can be "
-                "right, and sweep with force"
+                f"these are {len(keys)} of the storage's {place.files} files, more than "
+                f"{BRAKE_FILES} and more than one in {BRAKE_ONE_IN}: check that they may go, "
+                "then sweep with force"
             )
             for key in keys:
                 self._found.leave(place.name, Why.BRAKE, reason, key)
@@ -68,12 +74,14 @@ class Repairs:
                 except Exception as error:  # noqa: BLE001 a storage may be anybody's
                     reason = f"could not be deleted: {error}"
                     self._found.leave(place.name, Why.UNREAD, reason, key)
-        return held
+        return braked
 
     def _is_too_much(self, place: Place) -> bool:
-        """Whether the brake holds. A cache may well have nothing but what was abandoned, of forms
-        that were never sent again, say: it holds there unless the stores show that the database is
-        the right one."""
+        """Whether the brake keeps the suspects of a storage.
+
+        A cache often has nothing but abandoned files, of forms that were never sent again. Those do
+        not count once the stores show that this is the right database.
+        """
         stored, cached = self._ledger.count_suspects(place.number)
         files = place.files or 0
         if _is_much(stored, files):
@@ -82,6 +90,7 @@ class Repairs:
 
     @cached_property
     def _is_right_database(self) -> bool:
+        """Whether the database names most of the stored files."""
         named, orphans = self._ledger.count_named(), self._ledger.count_suspects()[0]
         return named >= BRAKE_FILES and orphans * BRAKE_ONE_IN <= named
 
@@ -95,11 +104,11 @@ class Repairs:
                         self._found.missing.append(f"{storage}:{key}")
 
     def _half_written(self, storage: Listing, *, remove: bool) -> Iterator[str]:
-        options = taken(storage.half_written, ours=is_made_here)
+        options = supported_options(storage.half_written, ours=is_made_here)
         yield from storage.half_written(self._judgement.before, remove, **options)
 
     def stuck(self) -> None:
-        """Uploads that wait, and that no job is about."""
+        """Report uploads that wait without a job, and enqueue them."""
         if self._judgement.jobs_unread:
             return
         seen = set()
@@ -110,30 +119,32 @@ class Repairs:
                 continue
             seen.add((table, mount.name, key))
             try:
-                record, upload = _still_waiting(mount, pk, key)
+                waiting = _still_waiting(mount, pk, key)
             except Exception as error:  # noqa: BLE001 a column that is not migrated, say
                 self._found.leave(table, Why.UNREAD, f"{table} {pk} cannot be loaded: {error}")
                 continue
-            if upload is not None:
-                self._found.stuck.append(f"{table} {record._pk} {mount.name}")
+            if waiting is not None:
+                record, upload = waiting
+                self._found.stuck.append(f"{table} {record.get_id()} {mount.name}")
                 if self._repair and mount.background is not None:
-                    group = attacher_of(record, mount).uploader_of(upload).fair_by()
+                    group = mount.attacher(record).uploader_of(upload).fair_by()
                     mount.background.enqueue(record, mount.name, upload, group)
 
 
-def _is_much(some: int, files: int) -> bool:
-    return some > BRAKE_FILES and some * BRAKE_ONE_IN > files
+def _is_much(count: int, files: int) -> bool:
+    return count > BRAKE_FILES and count * BRAKE_ONE_IN > files
 
 
-def _still_waiting(mount: Any, pk: Any, key: str) -> tuple[Any, Any]:
-    """A record as a job will find it, and what of it still waits under that key, if anything
-    does."""
+def _still_waiting(
+    mount: Mount[Any], pk: object, key: str
+) -> tuple[peewee.Model, CachedFile | StoredFile] | None:
+    """A record as a job will find it, and its upload of that key; None if that waits no more."""
     primary_key = mount.model._meta.primary_key
     with guarded(mount.model._meta.database):
         found = select(mount.model).where(primary_key == primary_key.python_value(pk))
         record = found.get_or_none()
     if record is None or getattr(record, f"{mount.name}_state", None) == "failed":
-        return record, None
+        return None
     unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
-    items = [*mount.pending(record), *unprocessed]
-    return record, next((item for item in items if item.key == key), None)
+    uploads: list[CachedFile | StoredFile] = [*mount.pending(record), *unprocessed]
+    return next(((record, upload) for upload in uploads if upload.key == key), None)
