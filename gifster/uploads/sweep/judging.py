@@ -4,9 +4,8 @@ from functools import partial
 
 import peewee
 
-from gifster.uploads.column import mounts_of
 from gifster.uploads.config import config
-from gifster.uploads.mount import all_mounts, is_beside_outbox, mounted_models
+from gifster.uploads.mount import all_mounts, is_beside_outbox
 from gifster.uploads.rows import real_database
 from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why

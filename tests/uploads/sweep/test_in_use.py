@@ -1,0 +1,170 @@
+"""Files that no row of a known model names, and that are in use all the same."""
+
+import time
+
+import pytest
+
+from gifster.jobs import Job, enqueue
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    StateField,
+    Uploader,
+    mount_uploader,
+    process_in_background,
+    store_in_background,
+)
+from gifster.uploads.sources import cache_upload
+from gifster.uploads.storing import folder as folder_of
+from gifster.uploads.sweep import Findings
+from gifster.uploads.testing import keep
+from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person
+from tests.uploads.sweep.scene import (
+    FOLDER,
+    GIF,
+    company,
+    known,
+    on_both,
+    person,
+    reasons,
+    sweep_old,
+)
+
+
+@on_both
+def test_a_cached_file_that_a_job_names_is_in_use(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an upload whose model is not known here, and whose job is dead
+    company()
+    cached = cache_upload(AvatarUploader, GIF)
+    job = enqueue("store_asset", "album", 7, "cover", cached.key, queue="carrierwave")
+    assert job is not None
+    Job.update(failed_at=time.time()).execute()
+    other = cache_upload(AvatarUploader, GIF)
+
+    found = sweep_old()
+
+    # I expect every cached file to stay, as it may wait for such a model
+    assert found.abandoned == []
+    assert application.cached == sorted([cached.key, other.key])
+    assert "album.cover" in reasons(found)
+
+    # When the job is about a known model, I expect only the file that it names to stay
+    Job.update(arguments=["person", 7, "avatar", cached.key]).execute()
+    found = sweep_old()
+    assert found.abandoned == [f"cache:{other.key}"]
+    assert application.cached == [cached.key]
+
+
+def test_files_that_a_dead_job_may_store_again_are_left_alone(application: Application):
+    # Given a worker that was killed more than once while it made versions again
+    made = person()
+    application.work()
+    made = Person.get_by_id(made.id)
+    job = made.avatar.recreate_versions()
+    assert job is not None
+    folder = folder_of(made.avatar, made.avatar.stored)
+    half = f"{folder}/{job.arguments[-1]}/thumb.gif"
+    keep(application.store, half, GIF)
+    Job.update(failed_at=time.time()).execute()
+
+    assert sweep_old().orphans == []
+    Job.delete().execute()
+    assert sweep_old().orphans == [f"store:{half}"]
+
+
+def test_files_that_a_stuck_upload_has_stored_so_far_are_left_alone(application: Application):
+    # Given an upload whose versions are still to be made, and whose job is gone
+    @process_in_background("photo")
+    class Post(Base):
+        photo = mount_uploader(AvatarUploader)
+
+        class Meta:
+            table_name = "sweep_photo"
+
+    application.create_tables(Post)
+    post = Post()
+    post.photo = GIF
+    post.save()
+    folder = folder_of(post.photo, post.photo.stored)
+    keep(application.store, f"{folder}/made/thumb.gif", GIF)
+    Job.delete().execute()
+
+    found = sweep_old()
+
+    assert found == Findings(stuck=[f"sweep_photo {post.id} photo"])
+    application.work()
+    assert Post.get_by_id(post.id).photo.url("thumb")
+
+
+@on_both
+def test_files_that_a_table_without_a_model_names_are_in_use(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an uploader on two models; this process has imported one of them
+    class Shared(Backgrounder, Uploader):
+        def store_dir(self) -> str:
+            return f"pictures/{self.record.id}"
+
+    class Post(Base):
+        image = mount_uploader(Shared)
+
+        class Meta:
+            table_name = "sweep_post"
+
+    @store_in_background("image")
+    class Comment(Base):
+        image = mount_uploader(Shared)
+        image_tmp = CacheField()
+        image_state = StateField()
+
+        class Meta:
+            table_name = "sweep_comment"
+
+    application.create_tables(Post, Comment)
+    post = Post()
+    post.image = GIF
+    post.save()
+    for state in ("ready", "failed"):
+        comment = Comment()
+        comment.image = GIF
+        comment.save()
+        if state == "ready":
+            application.work()
+    # And a failed upload whose dead job somebody dropped
+    Job.delete().execute()
+    Comment.update(image_state="failed").where(Comment.id == comment.id).execute()
+    lost, cached = f"pictures/7/{FOLDER}/original.gif", cache_upload(Shared, GIF)
+    keep(application.store, lost, GIF)
+    before = application.stored
+    known(monkeypatch, Post)
+
+    found = sweep_old()
+
+    assert found.orphans == [f"store:{lost}"]
+    assert found.abandoned == [f"cache:{cached.key}"]
+    assert application.stored == [key for key in before if key != lost]
+    assert application.cached == [comment.image_tmp.key]
+
+
+def test_a_column_that_left_the_model_still_names_its_files(application: Application):
+    made = person()
+    application.work()
+
+    class Renamed(Base):
+        avatar = mount_uploader(LogoUploader)
+
+        class Meta:
+            table_name = "sweep_renamed"
+
+    application.create_tables(Renamed)
+    database = application.database
+    database.execute_sql("ALTER TABLE sweep_renamed ADD COLUMN picture TEXT")
+    database.execute_sql("INSERT INTO sweep_renamed (picture) SELECT avatar FROM person")
+    Person.delete().execute()
+    before = application.stored
+
+    assert made.id
+    assert sweep_old().orphans == []
+    assert application.stored == before

@@ -1,0 +1,149 @@
+"""Storages that share a place, lie within one another, or have another name by now."""
+
+import json
+from pathlib import Path
+
+from gifster.uploads import (
+    Image,
+    Uploader,
+    mount_uploader,
+    version,
+)
+from gifster.uploads.sources import cache_upload
+from gifster.uploads.sweep import Findings
+from gifster.uploads.testing import MemoryStorage, keep
+from tests.uploads.framework import Application, AvatarUploader, Base, Person
+from tests.uploads.sweep.scene import (
+    FOLDER,
+    GIF,
+    on_both,
+    orphan,
+    person,
+    reasons,
+    sweep_old,
+)
+
+
+def test_a_key_under_an_unknown_storage_name_is_in_use_everywhere(application: Application):
+    # Given rows from a time when the store had another name
+    made = person()
+    application.work()
+    stored = Person.get_by_id(made.id).avatar.stored
+    text = json.dumps(stored.dump()).replace('"storage": "store"', '"storage": "disk"')
+    application.database.execute_sql(f"UPDATE person SET avatar = '{text}'")
+    before = application.stored
+
+    found = sweep_old()
+
+    assert found.orphans == []
+    assert application.stored == before
+    assert "disk: configure() was given no storage of this name" in reasons(found)
+
+
+@on_both
+def test_two_names_of_one_place_are_one_storage(application: Application):
+    made = person()
+    application.work()
+    stored = Person.get_by_id(made.id).avatar.stored
+    text = json.dumps(stored.dump()).replace('"storage": "store"', '"storage": "disk"')
+    application.database.execute_sql(f"UPDATE person SET avatar = '{text}'")
+    mine = orphan(application)
+    before = application.stored
+    application.also = {"disk": application.within_store()}
+    application.configure()
+
+    found = sweep_old()
+
+    assert found == Findings(orphans=[f"store:{mine}"])
+    assert application.stored == [key for key in before if key != mine]
+
+
+@on_both
+def test_a_store_and_a_cache_can_be_one_storage(application: Application):
+    application.cache, application.cache_folder = application.store, application.store_folder
+    application.configure()
+    person()
+    application.work()
+    waiting = person()
+    lost = cache_upload(AvatarUploader, GIF)
+    mine = orphan(application)
+    before = application.stored
+
+    found = sweep_old()
+
+    assert sorted(found.orphans + found.abandoned) in (
+        sorted([f"cache:{mine}", f"cache:{lost.key}"]),
+        sorted([f"store:{mine}", f"store:{lost.key}"]),
+    )
+    assert found.abandoned[0].endswith(lost.key)
+    assert set(application.stored) == set(before) - {mine, lost.key}
+    assert waiting.avatar_tmp.key in application.stored
+
+
+@on_both
+def test_a_storage_within_another_keeps_the_files_of_both(application: Application):
+    # Given a cache in a folder of the store, or under a longer prefix of its bucket
+    application.cache = application.within_store("cache")
+    application.configure()
+    person()
+    application.work()
+    waiting = person()
+
+    assert sweep_old() == Findings()
+    assert waiting.avatar_tmp.exists()
+
+
+def test_the_storage_of_a_version_is_swept_too(application: Application, tmp_path: Path):
+    class Split(Uploader):
+        @version(storage="small")
+        def thumb(self, image: Image) -> Image:
+            return image.fit(20, 20)
+
+    class Sheet(Base):
+        sheet = mount_uploader(Split)
+
+        class Meta:
+            table_name = "sweep_sheet"
+
+    small, backup = MemoryStorage(), MemoryStorage()
+    application.also = {"small": small, "backup": backup}
+    application.configure()
+    application.create_tables(Sheet)
+    sheet = Sheet()
+    sheet.sheet = GIF
+    sheet.save()
+    [thumb] = small.files
+    lost = f"sweep_sheet/sheet/9/{FOLDER}/thumb.gif"
+    for storage in (small, backup):
+        keep(storage, lost, GIF)
+        keep(storage, thumb, GIF)
+
+    found = sweep_old()
+
+    # I expect the sweep to leave a storage alone that no uploader stores into, such as a backup
+    assert found.orphans == [f"small:{lost}"]
+    assert list(small.files) == [thumb]
+    assert set(backup.files) == {lost, thumb}
+
+
+def test_links_are_not_followed_and_their_targets_are_in_use(
+    application: Application, tmp_path: Path
+):
+    root = application.store_folder
+    outside = tmp_path / "outside"
+    (outside / "person/avatar/5" / FOLDER).mkdir(parents=True)
+    (outside / "person/avatar/5" / FOLDER / "original.gif").write_bytes(GIF)
+    target, free = orphan(application), f"person/avatar/8/{FOLDER}/original.gif"
+    keep(application.store, free, GIF)
+    (root / "person/avatar/linked").symlink_to(outside / "person/avatar/5")
+    copy = root / f"person/avatar/6/{FOLDER}/original.gif"
+    copy.parent.mkdir(parents=True)
+    copy.symlink_to(root / target)
+
+    found = sweep_old()
+
+    assert f"store:{free}" in found.orphans
+    assert (root / target).exists()
+    assert (outside / "person/avatar/5" / FOLDER / "original.gif").exists()
+    assert (root / "person/avatar/linked").is_symlink()
+    assert "symbolic link" in reasons(found)

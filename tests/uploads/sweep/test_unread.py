@@ -1,0 +1,196 @@
+"""The sweep leaves the files of a row, table, job or storage alone that it cannot read."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import (
+    LocalStorage,
+    StorageUnavailable,
+    mount_uploader,
+)
+from gifster.uploads.testing import MemoryStorage, keep
+from tests.uploads.framework import Application, Base, Company, LogoUploader, Person
+from tests.uploads.sweep.scene import (
+    FOLDER,
+    GIF,
+    company,
+    on_both,
+    orphan,
+    person,
+    reasons,
+    sweep_old,
+)
+
+
+@on_both
+def test_an_unreadable_row_keeps_the_files_of_its_model_only(
+    application: Application,
+):
+    made = person()
+    application.work()
+    company()
+    mine, other = orphan(application), orphan(application, Company, "logo")
+    application.database.execute_sql(f"UPDATE person SET avatar = '{{broken' WHERE id = {made.id}")
+    before = application.stored
+
+    found = sweep_old()
+
+    assert found.orphans == [f"store:{other}"]
+    assert application.stored == [key for key in before if key != other]
+    assert mine in application.stored
+    assert found.counts(all_kinds=True)["unread"] == 1
+    assert f"person {made.id}" in reasons(found)
+
+
+def test_a_row_of_a_newer_release_keeps_the_files_of_its_model(application: Application):
+    made = person()
+    application.work()
+    [text] = application.database.execute_sql("SELECT avatar FROM person").fetchone()
+    newer = json.dumps(json.loads(text) | {"blurhash": "x"})
+    application.database.execute_sql(f"UPDATE person SET avatar = '{newer}' WHERE id = {made.id}")
+    orphan(application)
+    before = application.stored
+
+    assert sweep_old().orphans == []
+    assert application.stored == before
+
+
+@on_both
+def test_a_table_without_its_columns_does_not_stop_the_rest(application: Application):
+    # Given a model whose table lacks a column, and a model without a table
+    class Early(Base):
+        logo = mount_uploader(LogoUploader)
+        banner = mount_uploader(LogoUploader)
+
+        class Meta:
+            table_name = "sweep_early"
+
+    class Never(Base):
+        logo = mount_uploader(LogoUploader)
+
+        class Meta:
+            table_name = "sweep_never"
+
+    application.database.execute_sql("CREATE TABLE sweep_early (id INTEGER, logo TEXT)")
+    left = [orphan(application, Early, "logo"), orphan(application, Never, "logo")]
+    company()
+    other = orphan(application, Company, "logo")
+    # When it is swept in a transaction, which PostgreSQL ends if a SELECT fails
+    with application.database.atomic():
+        found = sweep_old()
+        Company.select().count()
+
+    assert found.orphans == [f"store:{other}"]
+    assert set(left) < set(application.stored)
+    assert found.counts(all_kinds=True)["unread"] == 1
+    assert "sweep_early" in reasons(found)
+    assert "sweep_never" in reasons(found)
+
+
+@on_both
+def test_after_a_table_is_renamed_an_old_process_deletes_nothing(application: Application):
+    # Given a stored file, and a failed upload whose dead job somebody dropped
+    person()
+    application.work()
+    person()
+    Job.delete().execute()
+    before = application.cached, application.stored
+    application.database.execute_sql("ALTER TABLE person RENAME TO people")
+
+    found = sweep_old()
+
+    assert (application.cached, application.stored) == before
+    assert (found.orphans, found.abandoned) == ([], [])
+    assert found.counts(all_kinds=True)["unread"] == 0
+
+
+def test_without_an_outbox_nothing_is_deleted(application: Application):
+    person()
+    orphan(application)
+    before = application.cached, application.stored
+    application.database.execute_sql("DROP TABLE outbox")
+
+    found = sweep_old()
+
+    assert (application.cached, application.stored) == before
+    assert found.stuck == []
+    assert "outbox" in reasons(found)
+
+
+def test_an_unreadable_job_still_names_its_files(application: Application):
+    person()
+    mine = orphan(application)
+    text = str(Job.select(Job.arguments).tuples().get()[0]).replace("'", '"')
+    application.database.execute_sql(f"UPDATE outbox SET arguments = '{text} {{'")
+
+    found = sweep_old()
+
+    assert found.orphans == [f"store:{mine}"]
+    assert len(application.cached) == 1
+    assert found.stuck == []
+
+
+def test_a_stuck_row_that_cannot_be_loaded_does_not_stop_the_rest(application: Application):
+    made = person()
+    Job.delete().execute()
+    mine = orphan(application, Company, "logo")
+    application.database.execute_sql("ALTER TABLE person DROP COLUMN name")
+
+    found = sweep_old()
+
+    assert (found.orphans, found.stuck) == ([f"store:{mine}"], [])
+    assert f"person {made.id} cannot be loaded" in reasons(found)
+
+
+class Away(MemoryStorage):
+    """A storage that fails half-way through its listing."""
+
+    def walk(self) -> Any:
+        yield "a/b.gif", time.time()
+        raise StorageUnavailable("the server does not answer")
+
+
+def test_a_storage_that_cannot_be_listed_does_not_stop_the_rest(application: Application):
+    made = person()
+    application.work()
+    mine = orphan(application)
+    away = Away()
+    application.also = {"archive": away}
+    application.configure()
+
+    found = sweep_old()
+
+    assert found.orphans == [f"store:{mine}"]
+    assert found.missing == []
+    assert found.counts(all_kinds=True)["unread"] == 1
+    assert "archive: the server does not answer" in reasons(found)
+    assert Person.get_by_id(made.id).avatar.stored is not None
+
+
+def test_a_storage_with_an_unreadable_folder_cannot_be_listed(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "closed"
+    files = LocalStorage(folder)
+    keep(files, f"person/avatar/1/{FOLDER}/original.gif", GIF)
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("avatar"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    application.also = {"closed": files}
+    application.configure()
+
+    found = sweep_old()
+
+    assert found.counts(all_kinds=True)["unread"] == 1
+    assert "Permission denied" in reasons(found)
