@@ -1,19 +1,26 @@
-"""Storages: the contract, held by each that there is, and what is special to one."""
+"""Storages: each keeps the contract, and some have more to prove."""
 
 import errno
+import io
 import os
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from gifster.uploads import LocalStorage, S3Storage, StorageUnavailable
-from gifster.uploads.storage.base import Presigning
+from gifster.uploads import LocalStorage, S3Storage, StorageUnavailable, configure
+from gifster.uploads.sources import cache_upload
+from gifster.uploads.storage.base import Presigning, check_key
 from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read
+from tests import images
 from tests.machine import files_below, free_port
 from tests.s3 import S3Server
+from tests.uploads.framework import AvatarUploader
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ class TestLocalStorage(StorageContract):
         assert not storage.allows("a/b.gif", expires, signature[:-1] + "?")
         assert not storage.allows("a/b.gif", "soon", signature)
 
-    def test_an_expired_url_is_good_no_more(self, storage: LocalStorage):
+    def test_an_expired_url_is_refused(self, storage: LocalStorage):
         query = parse_qs(urlsplit(storage.url("a.gif", expires_s=-1)).query)
 
         assert not storage.allows("a.gif", query["expires"][0], query["signature"][0])
@@ -91,7 +98,7 @@ class TestLocalStorage(StorageContract):
         assert read(storage, "a.gif") == b"content"
 
     @pytest.mark.parametrize(("durable", "syncs"), [(True, 3), (False, 0)])
-    def test_a_file_is_synced_with_its_folders_unless_that_is_not_wanted(
+    def test_a_durable_file_is_synced_with_its_folders(
         self, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch,
         durable: bool, syncs: int,
     ):  # fmt: skip
@@ -100,7 +107,7 @@ class TestLocalStorage(StorageContract):
 
         LocalStorage(tmp_path / "files", durable=durable).upload(source, "a.gif", "image/gif")
 
-        assert len(synced) == syncs  # the file, its folder, and the folder that that is new in
+        assert len(synced) == syncs  # the file, its new folder, and the folder of that
         assert (tmp_path / "files" / "a.gif").read_bytes() == source.read_bytes()
 
     def test_without_a_secret_nothing_is_signed(self, tmp_path: Path):
@@ -112,6 +119,52 @@ class TestMemoryStorage(StorageContract):
     @pytest.fixture
     def storage(self) -> MemoryStorage:
         return MemoryStorage()
+
+
+class DatabaseStorage:
+    """A storage of one's own: files in a table of SQLite, each upload a transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._execute("CREATE TABLE files (key TEXT PRIMARY KEY, content BLOB)")
+
+    def _execute(self, sql: str, *values: object) -> list[Any]:
+        with closing(sqlite3.connect(self.path, timeout=30)) as database, database:
+            return database.execute(sql, values).fetchall()
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        sql = "INSERT OR REPLACE INTO files VALUES (?, ?)"
+        self._execute(sql, check_key(key), source.read_bytes())
+
+    def open(self, key: str) -> BinaryIO:
+        for (content,) in self._execute("SELECT content FROM files WHERE key = ?", check_key(key)):
+            return io.BytesIO(content)
+        raise FileNotFoundError(key)
+
+    def exists(self, key: str) -> bool:
+        return bool(self._execute("SELECT 1 FROM files WHERE key = ?", check_key(key)))
+
+    def delete(self, key: str) -> None:
+        self._execute("DELETE FROM files WHERE key = ?", check_key(key))
+
+    def url(self, key: str, expires_s: int | None = None) -> str:
+        if expires_s is not None:
+            raise ValueError("a DatabaseStorage cannot sign URLs")
+        return f"/files/{check_key(key)}"
+
+
+class TestStorageOfOnesOwn(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> DatabaseStorage:
+        return DatabaseStorage(tmp_path / "files.db")
+
+    def test_the_framework_keeps_uploads_in_it(self, storage: DatabaseStorage):
+        configure({"cache": storage})
+
+        cached = cache_upload(AvatarUploader, images.gif(), "me.gif")
+
+        with cached.on_disk() as path:
+            assert path.read_bytes() == images.gif()
 
 
 class TestS3Storage(StorageContract):
@@ -127,7 +180,7 @@ class TestS3Storage(StorageContract):
         assert httpx.get(storage.url("a/b.gif").partition("?")[0]).is_error
         assert httpx.get(storage.url("a/b.gif", expires_s=60) + "0").status_code == 403
 
-    def test_a_client_can_be_let_write_one_file(self, storage: S3Storage):
+    def test_a_client_can_write_one_file(self, storage: S3Storage):
         assert isinstance(storage, Presigning)
         allowed = storage.presign("a/b.gif", 7, "image/gif", expires_s=60)
 
@@ -144,7 +197,7 @@ class TestS3Storage(StorageContract):
         assert headers["content-type"] == "image/gif"
         assert "immutable" in headers["cache-control"]
 
-    def test_uploads_in_parts_that_were_never_completed_go(self, storage: S3Storage):
+    def test_unfinished_multipart_uploads_are_removed(self, storage: S3Storage):
         client = storage._connected()
         client.create_multipart_upload(Bucket=storage.bucket, Key="a.gif")
 
@@ -159,7 +212,7 @@ class TestS3StorageWithAPrefix(StorageContract):
         name = "".join(c for c in tmp_path.name if c.isalnum()).lower()
         return s3_server.storage(f"prefix{name}"[:60], prefix="gifs/")
 
-    def test_what_lies_beside_the_prefix_is_none_of_its_business(self, storage: S3Storage):
+    def test_keys_outside_the_prefix_are_not_listed(self, storage: S3Storage):
         beside = storage._connected()
         beside.put_object(Bucket=storage.bucket, Key="other/a.gif", Body=b"1")
         keep(storage, "a.gif", b"2")
@@ -174,7 +227,7 @@ def test_a_bucket_behind_a_cdn_has_plain_urls(s3_server: S3Server):
     assert "X-Amz-Signature=" in storage.url("a/b.gif", expires_s=60)
 
 
-def test_wrong_keys_to_the_bucket_are_said_so(s3_server: S3Server, source: Path):
+def test_wrong_credentials_are_reported(s3_server: S3Server, source: Path):
     storage = S3Storage("bucket", endpoint_url=s3_server.url, region="us-east-1",
                         access_key_id="test-key", secret_access_key="wrong")  # fmt: skip
 

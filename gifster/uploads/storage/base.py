@@ -1,11 +1,27 @@
-"""What a storage is: any object with these five methods (the idea is Shrine's).
+"""A storage keeps files under keys: any object with these five methods (the idea is Shrine's).
 
-A key is a relative path of safe segments, `gifs/k3V9/ab12/thumb.gif`: letters, digits, `.`, `_`
-and `-`, no segment starting with a dot. Keys are made by the framework, never by a client.
+Write one for a service that has none yet like this:
 
-A storage may do two things more, each a protocol of its own below: list what it keeps, so that
-sweeps and copies see it, and let clients write into it directly. Whoever writes a storage can hold
-it against the contract in `gifster.uploads.testing`.
+1. Write a class with the five methods of `Storage`. It inherits nothing. `MemoryStorage` in
+   `gifster.uploads.testing` is a complete one of 40 lines.
+2. Hold it against the contract, with pytest:
+
+       from gifster.uploads.testing import StorageContract
+
+       class TestMyStorage(StorageContract):
+           @pytest.fixture
+           def storage(self):
+               return MyStorage(...)  # an empty one for each test
+
+3. Give it to the framework: `configure({"cache": LocalStorage(...), "store": MyStorage(...)})`.
+
+A key is a relative path of safe segments, such as `gifs/k3V9/ab12/thumb.gif`: letters, digits, `.`,
+`_` and `-`, at most 512 characters, no segment starting with a dot. The framework makes the keys.
+It never takes one from a client, but a storage checks each key all the same (`check_key()`).
+
+A storage may do two things more, each a protocol of its own: list its files (`Listing`), so that
+sweeps and copies see them, and let clients write into it directly (`Presigning`). The framework
+finds out by the methods that are there.
 """
 
 import re
@@ -18,71 +34,87 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*
 
 
 class StorageUnavailable(Exception):
-    """A storage did not answer, or would not do as it was told. Trying again later may help."""
+    """A storage does not answer, or refuses what it is told. Trying again later may help."""
 
 
 class Storage(Protocol):
     """Keeps files under keys.
 
-    Where a storage cannot be reached, each method raises `StorageUnavailable` or an `OSError`.
+    Many threads, processes and machines use one storage at the same time. No two of them write
+    different content under one key.
+
+    Each method may raise:
+      ValueError: the key is not a key (see `check_key()`).
+      StorageUnavailable, OSError: the storage cannot be used now. Jobs are retried then.
     """
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
-        """Keep a copy of the file `source` under `key`, in place of what was there.
+        """Keep a copy of the file `source` under `key`, and replace the file of that key.
 
-        When it returns, the copy is complete and survives a crash; before, nobody sees it.
+        When it returns, the copy is complete and survives a crash. Until then nobody sees any of
+        it. If it raises, the key has its old file or none.
+
+        Parameters:
+          source: a file on this machine, up to gigabytes. It stays as it is.
+          content_type: for storages that serve their files, such as `image/gif`.
         """
 
     def open(self, key: str) -> BinaryIO:
-        """Open for reading, from the first byte.
+        """A binary file with the content, at its first byte. It needs `read(size)`, `close()` and
+        `with`, and `seek(0)` only if its `seekable()` is true.
 
         Raises:
-          FileNotFoundError: nothing is kept under `key`.
+          FileNotFoundError: there is no file under `key`.
         """
 
     def exists(self, key: str) -> bool:
-        """Whether something is kept under `key`."""
+        """Whether there is a file under `key`."""
 
     def delete(self, key: str) -> None:
-        """Forget what is kept under `key`; no error where nothing is."""
+        """Delete the file under `key`. No error if there is none."""
 
     def url(self, key: str, expires_s: int | None = None) -> str:
-        """Where a browser finds it.
+        """The URL of the file for a browser. The file need not exist.
 
         Parameters:
-          expires_s: the URL is signed, and good for so many seconds; None leaves it to the storage.
+          expires_s: sign the URL, so that it expires after that time (seconds). None leaves both to
+            the storage.
 
         Raises:
-          ValueError: the storage has no way to sign.
+          ValueError: the storage cannot sign URLs.
         """
 
 
 @runtime_checkable
 class Listing(Protocol):
-    """A storage that can say what it keeps.
+    """A storage that can list its files.
 
-    One that several objects may stand for, or that may lie within another one, also has a
-    `place`: a text that is the same for all of them, and with which the place of what is within it
-    begins. It and a key are the full name of a file.
+    It may also have an attribute `place`, a text: storage objects with the same files have the same
+    place, and the place of a storage within another begins with the place of that one. So `place`
+    and a key together name a file, however it is reached. Without it, each object counts as a
+    storage of its own.
     """
 
     def walk(self) -> Iterator[tuple[str, float]]:
-        """All keys, in any order, and when each was last written (seconds since the epoch).
+        """All keys in any order, and when each was last written (seconds since the epoch).
 
-        Raises an error where it cannot list all of them: what is not listed counts as not there.
+        It must raise an error if it cannot list all of them: the sweep takes a file that is not
+        listed for missing.
         """
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
-        """The names of files whose writer died, and last wrote before that moment.
+        """The names of half-written files whose writer died. A storage that leaves none yields
+        nothing.
 
         Parameters:
-          remove: whether they go.
+          before: only files last written before this moment (seconds since the epoch).
+          remove: whether to delete them.
         """
 
 
 @dataclass(frozen=True)
 class PresignedUpload:
-    """What a client needs to write one file directly into a storage (a request to be made)."""
+    """The HTTP request by which a client writes one file directly into a storage."""
 
     method: str
     url: str
@@ -91,26 +123,27 @@ class PresignedUpload:
 
 @runtime_checkable
 class Presigning(Protocol):
-    """A storage that clients can be let write into directly."""
+    """A storage that can let clients write into it directly."""
 
     def presign(self, key: str, size: int, content_type: str, expires_s: int) -> PresignedUpload:
-        """Let whoever has the result write `key` once, within `expires_s` seconds.
+        """A request that writes one file under `key`.
 
         Parameters:
-          size, content_type: of the file (bytes); another one is refused by the storage.
+          size, content_type: of the file (bytes). The storage refuses any other.
+          expires_s: how long the request may be made (seconds).
         """
 
 
 def is_key(key: str) -> bool:
-    """Whether a text is of the form above."""
+    """Whether a text is a key: of the form that the module's docstring describes."""
     return len(key) <= 512 and _KEY.fullmatch(key) is not None
 
 
 def check_key(key: str) -> str:
-    """The key itself.
+    """The key itself, if it is one.
 
     Raises:
-      ValueError: it is not of the form above, so it could lead out of the storage.
+      ValueError: it is not a key, so it could lead out of the storage.
     """
     if not is_key(key):
         raise ValueError(f"not a storage key: {key[:80]!r}")
