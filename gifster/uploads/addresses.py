@@ -1,9 +1,9 @@
-"""Which addresses belong to the public internet.
+"""Tells whether an address belongs to the public internet.
 
-Python's `is_global` follows the registries of its own release, and differs between patch releases.
-This is our own list, after IANA's registries of special-purpose addresses (IPv4 and IPv6, 2025). An
-entry counts as not public even if it is reachable from everywhere: those are services of networks,
-which one's own router may answer.
+Python's `is_global` differs between patch releases, as each follows the registries of its time.
+So this is a list of our own, after IANA's registries of special-purpose addresses (IPv4 and IPv6,
+2025). Every entry counts as not public, even one that the whole internet can reach: those are
+network services, which the local router may answer.
 """
 
 import ipaddress
@@ -45,13 +45,13 @@ _SPECIAL_IPV6 = [
         "3fff::/20",  # RFC 9637: documentation
     )
 ]
-#: An IPv4 address is in the last 32 bits of these, and is where a connection ends: mapped addresses
-#: (RFC 4291, 2.5.5.2), and NAT64 (RFC 6052), by which a host without IPv4 reaches the others.
+#: The last 32 bits of these are the IPv4 address that a connection leads to: mapped addresses (RFC
+#: 4291, 2.5.5.2), and NAT64 (RFC 6052), by which hosts without IPv4 reach those with it.
 _EMBEDDING = [ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96")]
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one that anybody on the internet can reach."""
+    """Whether anybody on the internet can reach an address."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _SPECIAL_IPV4)
     if any(address in network for network in _EMBEDDING):
@@ -62,6 +62,6 @@ def is_public(address: Address) -> bool:
 
 
 def _is_isatap(address: ipaddress.IPv6Address) -> bool:
-    """Such an address may be in any network, and is a tunnel to the IPv4 address at its end (RFC
-    5214, 6.1). Two bits of its interface identifier may have either value."""
+    """Whether an address is a tunnel to the IPv4 address at its end (RFC 5214, 6.1). It may be in
+    any network, and two bits of its interface identifier may have either value."""
     return (int(address) >> 32) & 0xFCFF_FFFF == 0x0000_5EFE

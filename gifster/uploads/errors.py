@@ -1,4 +1,4 @@
-"""What can be wrong with an upload. Each error has a stable `code` that programs may rely on."""
+"""The errors of uploads. Each has a stable `code` for programs, and a sentence for people."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,46 +7,46 @@ from gifster.imaging.errors import ImagingError
 
 
 class UploadError(Exception):
-    """An upload that cannot be accepted, or not be processed, however often it is tried.
+    """An upload that is refused, or cannot be processed, however often it is tried.
 
-    The message is one sentence for the person who uploaded.
+    The message is for the person who uploaded the file: what is wrong, and what to do.
     """
 
     code = "upload_refused"
 
 
 class EmptyFile(UploadError):
-    """There is nothing in the file."""
+    """The file is empty."""
 
     code = "empty_file"
 
 
 class TooLarge(UploadError):
-    """More bytes than the uploader takes."""
+    """The file has more bytes than the uploader allows."""
 
     code = "too_large"
 
 
 class TooSmall(UploadError):
-    """Fewer bytes than the uploader takes."""
+    """The file has fewer bytes than the uploader allows."""
 
     code = "too_small"
 
 
 class TypeNotAllowed(UploadError):
-    """The content, whatever its name says, is of no allowed type."""
+    """The content is not of an allowed type, whatever the file's name says."""
 
     code = "type_not_allowed"
 
 
 class ExtensionNotAllowed(UploadError):
-    """The file's name ends in a way that the uploader does not take."""
+    """The file's name has an extension that the uploader does not allow."""
 
     code = "extension_not_allowed"
 
 
 class Unreadable(UploadError):
-    """The content is damaged: it cannot be read as what its first bytes say it is."""
+    """The content is damaged: it cannot be read as the type that its first bytes show."""
 
     code = "unreadable"
 
@@ -58,79 +58,79 @@ class Truncated(Unreadable):
 
 
 class TooComplex(Unreadable):
-    """The file has more parts (blocks, chunks, segments, boxes) than any picture needs."""
+    """The file has more parts (blocks, chunks, segments, boxes) than any image needs."""
 
     code = "too_complex"
 
 
 class TooManyPixels(UploadError):
-    """A frame, or all frames together, have more pixels than the uploader takes."""
+    """A frame, or all frames together, have more pixels than the uploader allows."""
 
     code = "too_many_pixels"
 
 
 class DimensionsNotAllowed(UploadError):
-    """The image is narrower, wider, lower or higher than the uploader takes."""
+    """The image is narrower, wider, lower or higher than the uploader allows."""
 
     code = "dimensions_not_allowed"
 
 
 class TooManyFrames(UploadError):
-    """An animation has more frames than the uploader takes."""
+    """An animation has more frames than the uploader allows."""
 
     code = "too_many_frames"
 
 
 class TooLong(UploadError):
-    """An animation plays for longer than the uploader takes."""
+    """An animation plays for longer than the uploader allows."""
 
     code = "too_long"
 
 
 class CacheFileMissing(UploadError):
-    """The cached file was gone when it was to be stored."""
+    """The cached file is gone before it could be stored."""
 
     code = "cache_file_missing"
 
 
 class CacheFileChanged(UploadError):
-    """The cached file is not the one that was checked when it came."""
+    """The content of the cached file has changed since it was checked."""
 
     code = "cache_file_changed"
 
 
 class CacheIdInvalid(UploadError):
-    """A cache id that was not given out here, or too long ago."""
+    """A cache id that has expired, is for somebody else, or was not made here."""
 
     code = "cache_id_invalid"
 
 
 class CacheFileTaken(UploadError):
-    """The cached file that a cache id stands for belongs to another record by now."""
+    """Another record has the cached file that a cache id stands for."""
 
     code = "cache_file_taken"
 
 
 class DataUriInvalid(UploadError):
-    """A text that was to be a data URI, and is none."""
+    """A text that is not a valid data URI."""
 
     code = "data_uri_invalid"
 
 
 class RemoteUrlInvalid(UploadError):
-    """A URL that nothing can be fetched from."""
+    """A URL that is malformed, or not one of the web."""
 
     code = "remote_url_invalid"
 
 
 class RemoteAddressRefused(UploadError):
-    """A URL that leads into a network which is none of the public's business."""
+    """A URL that leads into a network that is not public."""
 
     code = "remote_address_refused"
 
 
 class RemoteFailed(UploadError):
-    """The server that a URL leads to did not give the file."""
+    """The server of a URL did not send the file."""
 
     code = "remote_failed"
 
@@ -143,8 +143,7 @@ _OF_IMAGING = {
 
 @contextmanager
 def imaging_errors_translated() -> Iterator[None]:
-    """Raise what `gifster.imaging` finds wrong with a picture as the `UploadError` of the same
-    code."""
+    """Raise each error of `gifster.imaging` as the `UploadError` of the same code."""
     try:
         yield
     except ImagingError as error:

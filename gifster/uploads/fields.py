@@ -1,5 +1,5 @@
-"""The companions of a mounted column, each found by its name: `image_tmp`, `image_processing`,
-`image_state`, `image_error`."""
+"""The columns that accompany a mounted column, found by their names: `image_tmp`,
+`image_processing`, `image_state`, `image_error`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from gifster.uploads.cache import CachedFile, dumps
 
 @dataclass(frozen=True)
 class UploadFailure:
-    """Why an upload failed: a stable code, and a sentence for people."""
+    """Why an upload failed: the `code` of an `UploadError`, and a sentence for people."""
 
     code: str
     message: str
@@ -24,7 +24,7 @@ class _Nullable(peewee.TextField):
 
 
 class CacheField(_Nullable):
-    """The `<column>_tmp` column: the upload that waits to be stored, or null."""
+    """The `<column>_tmp` column: the cached file that waits to be stored, or null."""
 
     if TYPE_CHECKING:
 
@@ -38,7 +38,7 @@ class CacheField(_Nullable):
 
 
 class CacheListField(_Nullable):
-    """The `<column>_tmp` column of a list-valued mount: the uploads that wait to be stored."""
+    """The `<column>_tmp` column of a list-valued mount: the cached files that wait to be stored."""
 
     if TYPE_CHECKING:
 
@@ -52,7 +52,7 @@ class CacheListField(_Nullable):
 
 
 class ProcessingField(peewee.BooleanField):
-    """The optional `<column>_processing` column: true from the enqueueing to the end."""
+    """The optional `<column>_processing` column: true from the enqueueing of the job to its end."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"default": False} | options)

@@ -1,7 +1,7 @@
-"""`gifster install`: what a Peewee application needs to adopt `gifster.uploads`, written into it.
+"""`gifster install`: writes the files that a Peewee application needs to adopt `gifster.uploads`.
 
-A block of settings, a migration for the columns and the outbox, and the workers' module. What is
-there already stays as it is; a second run changes nothing.
+These are a block of settings, a migration for the columns and the outbox, and the workers' module.
+Existing content stays as it is, and a second run changes nothing.
 """
 
 import importlib
@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import peewee
 
@@ -101,13 +100,19 @@ and start a worker: dramatiq actors --queues default carrierwave
 
 
 class CannotInstall(Exception):
-    """What was asked for makes no sense here; says why."""
+    """The command cannot do what it was asked to; says why."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be adopted: the column of a model, `module:Model`; whether it has several files,
-    and whether only processing is left to a worker."""
+    """The column to add uploads to.
+
+    Parameters:
+      model: as `module:Model`.
+      column: its name.
+      many: whether it has several files.
+      process: whether the upload is stored at once, and only its versions are left to a worker.
+    """
 
     model: str
     column: str
@@ -115,7 +120,7 @@ class Wish:
     process: bool = False
 
     def columns(self) -> dict[str, str]:
-        """The table's new columns, and the fields that make them."""
+        """The new columns of the table, and the fields that make them."""
         made = {self.column: "TextField(null=True)"}
         if not self.process:
             made[f"{self.column}_tmp"] = "TextField(null=True)"
@@ -126,19 +131,22 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
     """Write the files.
 
     Parameters:
-      folder: the application's, where its modules are imported from.
-      may_overwrite: is asked before a file is replaced whose content is another.
+      folder: the application's, from which its modules are imported.
+      may_overwrite: asks whether to replace a file that has other content.
 
     Returns:
-      a line for each file, and what is left to do by hand.
+      a line for each file, and the steps that are left to do by hand.
 
     Raises:
-      CannotInstall: the model cannot be imported, or is none, or a name is none.
+      CannotInstall: the model cannot be imported or is not a Peewee model, or the column's name is
+        not an identifier.
     """
     module, _, name = wish.model.partition(":")
     model = _model(folder, module, name)
     if not wish.column.isidentifier():
-        raise CannotInstall(f"{wish.column!r} is no name for a column")
+        raise CannotInstall(
+            f"{wish.column!r} is not a name for a column: use letters, digits and underscores"
+        )
     table = model._meta.table_name
     return [
         _settings(folder / "settings.toml"),
@@ -148,7 +156,7 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
     ]
 
 
-def _model(folder: Path, module: str, name: str) -> Any:
+def _model(folder: Path, module: str, name: str) -> type[peewee.Model]:
     sys.path.insert(0, str(folder))
     try:
         model = getattr(importlib.import_module(module), name)
@@ -159,7 +167,7 @@ def _model(folder: Path, module: str, name: str) -> Any:
     finally:
         sys.path.remove(str(folder))
     if not (isinstance(model, type) and issubclass(model, peewee.Model)):
-        raise CannotInstall(f"{module}:{name} is no Peewee model")
+        raise CannotInstall(f"{module}:{name} is not a Peewee model")
     return model
 
 
@@ -168,7 +176,7 @@ def _settings(path: Path) -> str:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise CannotInstall(f"{path.name} is no TOML: {error}") from None
+        raise CannotInstall(f"{path.name} is not valid TOML: {error}") from None
     if "attachments" in document:
         return f"unchanged  {path.name}"
     _write(path, text + SETTINGS.lstrip("\n" if not text else ""))
@@ -205,7 +213,7 @@ def _actors(path: Path, module: str, model: str, may_overwrite: Callable[[Path],
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file in one step, and keep its mode: a power cut leaves no half of the settings."""
+    """Replace a file in one step, so that a power cut leaves no half of it, and keep its mode."""
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     with LocalWriter(path, permissions=mode) as writer:
         writer.write(text.encode())

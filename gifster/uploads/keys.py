@@ -1,4 +1,4 @@
-"""Primary keys, as jobs and storage keys have them: of any type that one column can have."""
+"""Primary keys of any type, as arguments of jobs and as parts of storage keys."""
 
 import hashlib
 import re
@@ -7,14 +7,14 @@ from typing import Any
 
 import peewee
 
-#: What may stand in a storage key as it is; at most so many characters.
+#: A text that may stand in a storage key as it is, and its greatest length (characters).
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _MOST = 100
 
 
-def to_job(record: Any) -> Any:
-    """A record's primary key as a job's argument, which goes into JSON: a number, or a text."""
-    pk = record._pk
+def to_job(record: peewee.Model) -> int | float | str:
+    """A record's primary key as a job's argument, which becomes JSON: a number or a text."""
+    pk = record.get_id()
     if isinstance(pk, (bytes, bytearray, memoryview)):
         return bytes(pk).hex()
     if isinstance(pk, uuid.UUID):
@@ -23,8 +23,8 @@ def to_job(record: Any) -> Any:
     return value if isinstance(value, (int, float, str)) else str(pk)
 
 
-def from_job(model: Any, value: Any) -> Any:
-    """The primary key that `to_job()` made an argument of."""
+def from_job(model: type[peewee.Model], value: int | float | str) -> Any:
+    """The reverse of `to_job()`: the primary key of an argument."""
     field = _own(model._meta.primary_key)
     if isinstance(value, str) and isinstance(field, peewee.BlobField):
         content = bytes.fromhex(value)
@@ -32,9 +32,9 @@ def from_job(model: Any, value: Any) -> Any:
     return field.python_value(value)
 
 
-def segment(record: Any) -> str:
-    """A record's primary key as one segment of a storage key: as it is, where it has only what may
-    stand there; else what can be read of it, and a hash."""
+def segment(record: peewee.Model) -> str:
+    """A record's primary key as one segment of a storage key. A primary key with other characters
+    than those of storage keys becomes its readable part and a hash."""
     text = str(to_job(record))
     if len(text) <= _MOST and _SAFE.fullmatch(text):
         return text
@@ -42,8 +42,9 @@ def segment(record: Any) -> str:
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:16]}".lstrip("-")
 
 
-def _own(field: Any) -> Any:
-    """The field that says what a foreign key's values are."""
+def _own(field: Any) -> peewee.Field:
+    """The field that a foreign key refers to, or else the field itself."""
     while isinstance(field, peewee.ForeignKeyField):
         field = field.rel_field
-    return field
+    own: peewee.Field = field
+    return own

@@ -1,10 +1,10 @@
-"""Fetching an upload by its URL, without being sent where the public has no business.
+"""Fetches an upload by its URL, from public servers only.
 
-Every address of the host is looked up first, and all must be public; the connection then goes to
-the address that was checked, not to the name, which could mean another one a moment later ("DNS
-rebinding"). Each redirect is a new URL and is checked the same way. Proxies of the environment are
-not used. The content is streamed into the cache under the uploader's limits. Whoever asks is told
-only what a web server in public said; what else went wrong is in the log.
+It looks up all addresses of the host first; all must be public. It then connects to an address that
+it has checked, not to the name, which could mean another address a moment later ("DNS rebinding").
+It checks each redirect in the same way, and does not use the proxies of the environment. The
+content goes straight into the cache, under the uploader's limits. The error messages say only what
+a public web server answered; other reasons go to the log, as they would describe a private network.
 """
 
 import http.client
@@ -32,33 +32,37 @@ from gifster.uploads.validation import Limits
 logger = logging.getLogger("gifster.uploads")
 
 MAX_REDIRECTS = 5
-#: Answers before the answer (1xx).
+#: The number of interim responses (1xx) before the final one.
 MAX_INTERIM = 20
-#: What a server has to connect and between two pieces, and for the whole file (seconds).
+#: How long a server may take to connect and between two pieces, and for the whole file (seconds).
 STALL_S = 10.0
 TOTAL_S = 60.0
 
 HEADERS = {"User-Agent": "gifster-uploads", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 _REDIRECTS = {301, 302, 303, 307, 308}
-#: What some servers send although they are asked not to (RFC 9110, 8.4.1).
+#: Content codings that some servers use although they are asked not to (RFC 9110, 8.4.1).
 _CODINGS = {"gzip", "x-gzip", "deflate"}
-#: For zlib: a stream with the head of gzip or of zlib, whichever it has.
+#: Tells zlib to accept the header of gzip or of zlib.
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 def fetch(rules: type[Limits], url: str) -> CachedFile:
-    """Take the file that a URL leads to into the cache.
+    """Fetch the file of a URL into the cache, and check it.
+
+    Parameters:
+      rules: the uploader class that is to take it.
+      url: `http` or `https`.
 
     Raises:
-      RemoteUrlInvalid: it is no http or https URL of a host, or that of a redirect is none.
-      RemoteAddressRefused: the host, or that of a redirect, is not one of the public internet.
-      RemoteFailed: the server did not answer, not in time, or not with a file.
+      RemoteUrlInvalid: the URL, or one of a redirect, is not an http or https URL of a host.
+      RemoteAddressRefused: the host, or one of a redirect, is not on the public internet.
+      RemoteFailed: the server did not send a file, or not in time.
       UploadError: the uploader does not take the file; nothing is left behind.
     """
     deadline = time.monotonic() + TOTAL_S
     if has_controls(url):
-        raise RemoteUrlInvalid("The URL has control characters.")
+        raise RemoteUrlInvalid("The URL contains control characters. Copy it again.")
     place = parse(url)
     for _ in range(MAX_REDIRECTS + 1):
         with _request(place, deadline) as answer:
@@ -70,7 +74,7 @@ def fetch(rules: type[Limits], url: str) -> CachedFile:
 
 
 class _Answer(http.client.HTTPResponse):
-    """Passes over all answers before the answer (RFC 9110, 15.2); `http.client` stops at a 103."""
+    """Skips all interim responses (RFC 9110, 15.2); `http.client` stops at a 103."""
 
     def begin(self) -> None:
         for _ in range(MAX_INTERIM):
@@ -92,7 +96,7 @@ def _request(place: RemoteUrl, deadline: float) -> Iterator[urllib3.HTTPResponse
     host, address = place.host, _address(place.host, place.port)
     connection: HTTPConnection
     if place.scheme == "https":
-        # A name in a certificate has no dot at its end, nor has one in the handshake (RFC 6066, 3).
+        # Neither certificates nor the handshake (RFC 6066, 3) have a dot at the end of a name.
         name = host.rstrip(".")
         connection = HTTPSConnection(
             address, place.port, timeout=STALL_S, server_hostname=name, assert_hostname=name
@@ -100,15 +104,15 @@ def _request(place: RemoteUrl, deadline: float) -> Iterator[urllib3.HTTPResponse
     else:
         connection = HTTPConnection(address, place.port, timeout=STALL_S)
     connection.response_class = _Answer
-    # Each wait has its own limit, but a server could send a byte before each is over.
+    # Each wait has its own limit, but a server could send one byte within each.
     opened: list[Any] = []
     left_s = max(0.0, deadline - time.monotonic())
     watchdog = threading.Timer(left_s, _cut, [connection, opened])
     watchdog.start()
     try:
-        with _told(place, "the server did not answer as a web server does"):
+        with _reported(place, "the server did not answer like a web server"):
             connection.connect()
-            opened.append(connection.sock)  # an answer may take the socket over
+            opened.append(connection.sock)  # a response may take the socket over
             connection.request("GET", place.target, headers={"Host": place.authority, **HEADERS},
                                preload_content=False, decode_content=False)  # fmt: skip
             answer = connection.getresponse()
@@ -147,23 +151,23 @@ def _receive(
 
 
 def _coding(place: RemoteUrl, answer: urllib3.HTTPResponse) -> str | None:
-    """What the content is compressed with, if it is."""
+    """The content coding, if there is one."""
     field = answer.headers.get("Content-Encoding", "").lower()
     codings = {name.strip() for name in field.split(",")} - {"", "identity"}
     if not codings:
         return None
     if field.strip() not in _CODINGS:
         raise RemoteFailed(
-            f"{place.host} sent the file compressed, and not with gzip alone: {field[:40]!a}."
+            f"{place.host} sent the file with an unsupported compression: {field[:40]!a}."
         )
     return field.strip()
 
 
 def _pieces(place: RemoteUrl, answer: urllib3.HTTPResponse, deadline: float) -> Iterator[bytes]:
     while True:
-        with _told(place, "the server did not send all of the file"):
+        with _reported(place, "the server did not send the whole file"):
             piece = answer.read(PIECE_BYTES, decode_content=False)
-        if time.monotonic() >= deadline:  # what looks like the end may be our own cut
+        if time.monotonic() >= deadline:  # this end may be our own cut
             raise RemoteFailed(f"{place.host} took longer than {TOTAL_S:g} seconds.")
         if not piece:
             return
@@ -171,20 +175,20 @@ def _pieces(place: RemoteUrl, answer: urllib3.HTTPResponse, deadline: float) -> 
 
 
 def _decoded(rules: type[Limits], place: RemoteUrl, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of a compressed file, in pieces that are no larger than others. Both what comes
-    and what it becomes count against the uploader's limit. What follows the end is ignored."""
+    """The content of a compressed file, in pieces of the usual size. The compressed bytes count
+    against the uploader's limit, and so does the content. Bytes after the end are ignored."""
     received, inflater = 0, zlib.decompressobj(_GZIP_OR_ZLIB)
     for piece in pieces:
         left = piece
         received += len(piece)
         rules.check_bytes(received)
         while left and not inflater.eof:
-            with _told(place, "the server compressed the file wrongly"):
+            with _reported(place, "the server compressed the file incorrectly"):
                 content = inflater.decompress(left, PIECE_BYTES)
             yield content
             left = inflater.unconsumed_tail
     while not inflater.eof:
-        with _told(place, "the server did not send all of the file"):
+        with _reported(place, "the server did not send the whole file"):
             content = inflater.decompress(b"", PIECE_BYTES)
             if not content:
                 raise EOFError
@@ -192,8 +196,8 @@ def _decoded(rules: type[Limits], place: RemoteUrl, pieces: Iterator[bytes]) -> 
 
 
 @contextmanager
-def _told(place: RemoteUrl, what: str) -> Iterator[None]:
-    """Tell whoever asked `what` went wrong, and only the log why: a stranger could find out by that
+def _reported(place: RemoteUrl, what: str) -> Iterator[None]:
+    """Tell the client `what` went wrong, and only the log why: the reason would show a stranger
     which ports of a host are open."""
     try:
         yield
@@ -206,19 +210,19 @@ def _told(place: RemoteUrl, what: str) -> Iterator[None]:
         zlib.error,
     ) as error:
         logger.info("fetch failed host=%s reason=%s", place.authority, ascii(error)[:300])
-        raise RemoteFailed(f"Nothing could be fetched from {place.host}: {what}.") from error
+        raise RemoteFailed(f"The file could not be fetched from {place.host}: {what}.") from error
 
 
 def _address(host: str, port: int) -> str:
     """The address to connect to.
 
-    A name that does not exist and one that is known in a private network only are told alike: else
-    a stranger could find out the names of that network.
+    The error is the same for a name that does not exist and for one that only a private network
+    knows. Otherwise a stranger could find out the names of that network.
     """
     addresses = _look_up(host, port)
     if config.private_remotes:
         if not addresses:
-            raise RemoteFailed(f"There is no host {host[:100]}.")
+            raise RemoteFailed(f"There is no host {host[:100]}. Check the URL.")
     elif not addresses or not all(_public(address) for address in addresses):
         found = ",".join(str(address) for address in addresses)
         logger.info("fetch refused host=%s addresses=%s", host, found)

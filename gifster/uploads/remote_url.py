@@ -1,7 +1,7 @@
-"""URLs that a stranger or a server names: read as browsers read them, or refused.
+"""URLs from strangers and servers, read as browsers read them, or refused.
 
-What is connected to and what is sent is made of the parts that are checked here, and never of the
-text that came in.
+The connection and the request are made from the parts checked here, never from the text that came
+in.
 """
 
 import ipaddress
@@ -14,21 +14,21 @@ import idna
 
 from gifster.uploads.errors import RemoteUrlInvalid
 
-#: RFC 9110, 4.1: what is to be supported at least (characters).
+#: The longest URL (characters): the least that RFC 9110, 4.1, recommends to support.
 LONGEST = 8_000
 PORTS = {"http": 80, "https": 443}
-#: Ports above 1023 of other protocols, which no browser opens (Fetch, "port blocking").
+#: Ports above 1023 of other protocols. Browsers do not open them (Fetch, "port blocking").
 OTHER_PORTS = {
     1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669,
     6679, 6697, 10080,
 }  # fmt: skip
-#: What may stand in a request's target as it is; a per cent sign is taken for an escape.
+#: Characters that need no escape in a request's target. A percent sign counts as an escape.
 _SAFE = "/%:@!$&'()*+,;=~?"
-#: A host and a port. Neither a user's name, nor the zone of an IPv6 address (RFC 6874), which means
-#: something on one machine only.
+#: A host and a port, without a user's name, and without the zone of an IPv6 address (RFC 6874),
+#: which has a meaning on one machine only.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@]+))(?::([0-9]*))?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
-#: In octets, with a dot at its end (RFC 1035, 2.3.4).
+#: The longest name of a host, with a dot at its end (octets; RFC 1035, 2.3.4).
 _LONGEST_NAME = 254
 
 
@@ -57,11 +57,11 @@ class RemoteUrl:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def follow(self, location: str) -> "RemoteUrl":
-        """Where a `Location` header leads, relative or absolute.
+        """The URL that a `Location` header leads to, relative or absolute.
 
         Parameters:
-          location: as `http.client` has it: each octet is a character. Servers write UTF-8, and
-            browsers read it so; octets that are none stay as they are.
+          location: as `http.client` returns it, each octet a character. Servers write UTF-8, and
+            browsers read it as such. Other octets stay as they are.
 
         Raises:
           RemoteUrlInvalid
@@ -70,16 +70,18 @@ class RemoteUrl:
             reference = location.encode("latin-1").decode("utf-8", "surrogateescape").strip()
             return parse(urljoin(self.text, reference))
         except ValueError:
-            raise RemoteUrlInvalid("The URL redirects to what is no URL.") from None
+            raise RemoteUrlInvalid("The URL redirects to something that is not a URL.") from None
 
 
 def parse(text: str) -> RemoteUrl:
     """Read a URL.
 
     Raises:
-      RemoteUrlInvalid: it is no http or https URL of a host, or its port is not for the web.
+      RemoteUrlInvalid: it is not an http or https URL of a host, or its port is not for the web.
     """
-    refusal = RemoteUrlInvalid("The URL must be one of a public host, with http or https.")
+    refusal = RemoteUrlInvalid(
+        "The URL must begin with http:// or https:// and name a public host."
+    )
     try:
         parts = urlsplit(text.strip())
         found = _AUTHORITY.fullmatch(parts.netloc)
@@ -101,11 +103,11 @@ def parse(text: str) -> RemoteUrl:
 
 
 def _ascii(name: str) -> str:
-    """A host's name as it is looked up: by IDNA 2008 with the mapping of UTS 46, as browsers do it,
-    and not by Python's codec, which is IDNA 2003 and leads to other hosts.
+    """A host's name for the look-up, by IDNA 2008 with the mapping of UTS 46, as browsers do it.
+    Python's own codec is IDNA 2003, and leads to other hosts.
 
     Raises:
-      ValueError: it is none.
+      ValueError: it is not the name of a host.
     """
     name = name.lower() if name.isascii() else idna.encode(name, uts46=True).decode("ascii")
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
@@ -118,6 +120,6 @@ def _checked(port: int) -> int:
         raise ValueError(port)
     if (port < 1024 and port not in PORTS.values()) or port in OTHER_PORTS:
         raise RemoteUrlInvalid(
-            f"The URL has port {port}, which is not for the web. Use 80, 443, or one above 1023."
+            f"The URL has port {port}, which is not for the web. Use 80, 443, or a port above 1023."
         )
     return port

@@ -1,4 +1,4 @@
-"""A stored upload: what the mounted column keeps of it, as JSON."""
+"""A stored upload: its facts, which the mounted column has as JSON."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
 
-#: Files as storages know them: the name of the storage, and a key.
+#: Stored files: for each the name of its storage, and its key.
 Files = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One stored version: where, and its size in bytes and pixels. `sha256` is empty for one that
-    an earlier release stored."""
+    """One stored version: its place, and its size in bytes and pixels. `sha256` is empty if an
+    earlier release stored it."""
 
     storage: str
     key: str
@@ -24,18 +24,19 @@ class StoredVersion:
     sha256: str = ""
 
     def url(self, expires_s: int | None = None) -> str:
-        """Where a browser finds it; see `Storage.url`."""
+        """The URL for a browser; see `Storage.url`."""
         return storage(self.storage).url(self.key, expires_s)
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A stored upload, its original first. Sizes: bytes, pixels; the duration: ms.
+    """A stored upload: the original's facts, then its versions.
 
-    `filename` is what the client called it. `color` and `thumbhash` are its placeholder, `dhash` is
-    alike for images that look alike (see `imaging.looks`). Of what is no image, all sizes in pixels
-    are 0. `source` is the key that it had in the cache, `position` its place in a list-valued
-    mount; `unprocessed`: a worker has its versions still to make.
+    `bytes`, `width` and `height` (pixels), `frames`, `duration_ms` and `loop` are the original's.
+    Files that are not images have 0 pixels. `filename` is the client's name for the file. `color`
+    and `thumbhash` are its placeholder, and `dhash` is similar for near duplicates (see
+    `imaging.fingerprint`). `source` is the key that the upload had in the cache, `position` its
+    place in a list-valued mount. `unprocessed`: a worker has still to make its versions.
     """
 
     storage: str
@@ -60,23 +61,23 @@ class StoredFile:
     _from_row: ClassVar[bool] = False
 
     def from_row(self) -> "StoredFile":
-        """The same, as the database gives it to the record that it loads."""
+        """This file, marked as one that the database gives to a record being loaded."""
         object.__setattr__(self, "_from_row", True)
         return self
 
     def is_from_row(self) -> bool:
-        """Whether it is on its way from the database to a record; said once."""
+        """Whether it comes from the database; true once, then false."""
         was = self._from_row
         object.__setattr__(self, "_from_row", False)
         return was
 
     def url(self, expires_s: int | None = None) -> str:
-        """Where a browser finds the original; see `Storage.url`."""
+        """The URL of the original for a browser; see `Storage.url`."""
         return storage(self.storage).url(self.key, expires_s)
 
     @property
     def files(self) -> Files:
-        """All its files."""
+        """All its files, the original first."""
         kept = [(version.storage, version.key) for version in self.versions.values()]
         return [(self.storage, self.key), *kept]
 
@@ -86,8 +87,12 @@ class StoredFile:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "StoredFile":
-        """The reverse of `dump()`; also of what earlier releases have written. What a later one has
-        written cannot be read: it may name files that this one would take for nobody's."""
+        """The reverse of `dump()`, also for rows of earlier releases.
+
+        Raises:
+          TypeError: a later release wrote it. It may name files that this one would take for
+            unknown files.
+        """
         versions = {
             name: StoredVersion(**{"storage": data["storage"]} | item)
             for name, item in data["versions"].items()

@@ -1,15 +1,15 @@
-"""Text from outside, made clean: what can be kept at all, and what fits into one line that people
-read (a title, a tag, a person's name, a file name).
+"""Cleans text from outside, so that it can be stored, and for one line that people read: a title, a
+tag, a person's name, a file name.
 
-Needs nothing but Unicode's data. It decides nothing about requests: `is_text` and `has_controls`
-tell, `one_line` mends, and who calls them says what is refused.
+It needs only Unicode's data, and refuses nothing itself: `is_text` and `has_controls` check,
+`one_line` cleans, and the caller decides what to refuse.
 """
 
 import re
 import unicodedata
 
-#: The longest text that `one_line` takes (characters). Unicode's normalization takes a time that
-#: grows with the square of a run of combining marks: 32,000 of them hold a process for 0.8 s.
+#: The longest text for `one_line` (characters). The time of Unicode's normalization grows with the
+#: square of a run of combining marks: 32,000 of them take 0.8 s.
 LONGEST = 2_000
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -17,16 +17,16 @@ _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17)
 )
 _CONTROLS = re.compile(f"[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff{_NONCHARACTERS}]")
-#: White space of any width, and what ends lines.
+#: White space of any width, and line ends.
 _SPACES = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
-#: Unicode's default ignorable code points that change nothing in a line or change what is around
-#: them: soft hyphen, zero width space, embeddings, overrides and isolates, annotations, tags. Marks
-#: of direction (U+200E, U+200F, U+061C) stay: they reach no further than their neighbours.
+#: Unicode's default ignorable code points that change nothing in a line, or that change their
+#: surroundings: soft hyphen, zero width space, embeddings, overrides and isolates, annotations,
+#: tags. Direction marks (U+200E, U+200F, U+061C) stay: they affect only their neighbours.
 _IGNORABLE = (
     "\u00ad\u200b\u202a-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
-#: Tags belong to the flags of England, Scotland, Wales and the like (UTS 51, ED-14a).
+#: The flags of England, Scotland, Wales and the like contain tags (UTS 51, ED-14a).
 _FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]+\U000e007f"
 _FLAG_OR_IGNORABLE = re.compile(f"({_FLAG})|[{_IGNORABLE}]")
 _JOINERS = re.compile("[\u200c\u200d]+")
@@ -40,24 +40,24 @@ _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 
 
 def is_text(text: str) -> bool:
-    """Whether any database and any UTF-8 can hold it: there is no NUL, which PostgreSQL refuses,
-    and no lone surrogate, which is no character."""
+    """Whether a database and UTF-8 can hold the text: it has no NUL, which PostgreSQL refuses, and
+    no lone surrogate, which is not a character."""
     return _NO_TEXT.search(text) is None
 
 
 def has_controls(text: str) -> bool:
-    """Whether there are control characters other than white space, lone surrogates or
-    noncharacters: nobody types or pastes these."""
+    """Whether the text has control characters other than white space, lone surrogates or
+    noncharacters. Nobody types or pastes these."""
     return _CONTROLS.search(text) is not None
 
 
 def one_line(text: str) -> str:
-    """The text as people see it, in one line: in NFC, without control characters, with single
-    plain spaces for white space of any kind, and without what is invisible.
+    """The text as people see it, in one line: in NFC, without control characters and invisible
+    characters, with single plain spaces for white space of any kind.
 
-    Zero width joiners and non-joiners stay where they do something: within emoji, in scripts whose
-    letters join, and beside a virama (after RFC 5892, A.1 and A.2, and UTS 51). Embeddings,
-    overrides and isolates of bidirectional text are removed: they reorder what stands around them.
+    Zero width joiners and non-joiners stay where they have an effect: within emoji, in scripts
+    whose letters join, and beside a virama (after RFC 5892, A.1 and A.2, and UTS 51). Embeddings,
+    overrides and isolates of bidirectional text go: they reorder the text around them.
 
     Parameters:
       text: at most `LONGEST` characters.
@@ -75,13 +75,13 @@ def one_line(text: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """A text without the marks of direction: for what is compared, such as tags."""
+    """The text without direction marks, for comparing texts such as tags."""
     return _DIRECTION_MARKS.sub("", text)
 
 
 def is_visible(text: str) -> bool:
-    """Whether there is anything to see: a letter, a digit, a sign. A name of fillers and joiners
-    is no name."""
+    """Whether the text has anything to see: a letter, a digit, a sign. A name needs more than
+    fillers and joiners."""
     return any(
         unicodedata.category(char)[0] in "LNPS" or unicodedata.category(char) in ("Co", "Cn")
         for char in text
@@ -102,7 +102,7 @@ def _needed_joiner(found: re.Match[str]) -> str:
 
 
 def _base(text: str) -> str:
-    """The last character that is no mark, variation selector or skin tone."""
+    """The last character, not counting marks, variation selectors and skin tones."""
     for char in reversed(text):
         if not unicodedata.category(char).startswith("M") and char not in _SKIN_TONES:
             return char
@@ -110,5 +110,5 @@ def _base(text: str) -> str:
 
 
 def _is_emoji(char: str) -> bool:
-    """Near enough: arrows count as well, and emoji that are newer than Python's Unicode."""
+    """Roughly: arrows count too, and so do emoji that are newer than Python's Unicode."""
     return bool(char) and char > "\x7f" and unicodedata.category(char) in ("So", "Sm", "Cn")

@@ -1,6 +1,6 @@
-"""What an uploader takes: the limits, and the checks that hold them, in the order they can be made.
+"""The limits of an uploader, and the checks for them.
 
-`CacheWriter` calls them while an upload comes in, each as soon as enough of it is there.
+`CacheWriter` calls each check as soon as enough of an upload is there.
 """
 
 from collections.abc import Collection
@@ -25,35 +25,35 @@ _LARGE_WHEN_DECODED = {"image/webp", "image/avif"}
 
 
 class Limits:
-    """The limits of an uploader, which inherits them. Change what differs."""
+    """The limits of an uploader, which inherits from this class. Override those that differ."""
 
     #: The name of the storage where uploads wait.
     cache = "cache"
-    #: What their keys begin with there.
+    #: The folder of their keys there.
     cache_dir = ""
-    #: What all its stored keys begin with, and those of no other uploader; only for the sweep, and
-    #: needed only where `store_dir()` needs more of a record than its primary key (see `sweep`).
+    #: The beginning of all its stored keys, which no other uploader shares. Only the sweep uses it,
+    #: and only if `store_dir()` needs more of a record than its primary key (see `sweep`).
     store_prefix: str | None = None
-    #: Content types taken, told by the content and never by the name; None takes any. A content
-    #: that shows no type is `application/octet-stream`.
+    #: The content types to accept; None accepts any. The content decides, never the name. A file of
+    #: unknown content is `application/octet-stream`.
     allow_types: Collection[str] | None = frozenset(IMAGE_EXTENSIONS)
-    #: Content types refused, also where `allow_types` has them.
+    #: Content types to refuse, even if `allow_types` has them.
     deny_types: Collection[str] = frozenset()
-    #: Extensions that the client's file name may have, in lower case and without the dot; None
-    #: takes any. Only a courtesy to people: the content decides what a file is.
+    #: The extensions that the client's file name may have, in lower case and without the dot; None
+    #: accepts any. This is only a courtesy to people: the content decides what a file is.
     extensions: Collection[str] | None = None
     min_bytes = 1
     max_bytes = 50 * MIB
-    #: Width × height: of a still; of an animation's frame, of WebP and of AVIF, which take several
-    #: times as much memory to decode (this is 4K); and of all frames of an animation together.
-    #: Within these, decoding takes less than 300 MB.
+    #: The limits for width × height: of a still; of a frame of an animation, and of WebP and AVIF,
+    #: which take several times as much memory to decode (this is 4K); and of all frames together.
+    #: Decoding takes less than 300 MB within these limits.
     max_pixels = 40_000_000
     max_frame_pixels = 8_300_000
     max_total_pixels = 2_000_000_000
     max_frames = 5_000
-    #: Of one pass of an animation, in seconds.
+    #: How long an animation may play once (seconds).
     max_duration_s = 3_600
-    #: The range of each side, in pixels, both ends included.
+    #: The least and the greatest width and height (pixels).
     width_range = (1, MAX_SIDE)
     height_range = (1, MAX_SIDE)
 
@@ -84,17 +84,17 @@ class Limits:
     def check_bytes(cls, size: int) -> None:
         """Raises `TooLarge` for a file of more than `max_bytes`."""
         if size > cls.max_bytes:
-            raise TooLarge(f"The file is larger than {_human(cls.max_bytes)}.")
+            raise TooLarge(f"The file is too large. The limit is {_human(cls.max_bytes)}.")
 
     @classmethod
     def check_type(cls, head: bytes) -> None:
         """Raises `TypeNotAllowed` unless a file's first bytes show an allowed type."""
         content_type = sniff(head)
         if content_type in cls.deny_types:
-            raise TypeNotAllowed(f"Files of the type {_name(content_type)} are not taken.")
+            raise TypeNotAllowed(f"Files of type {_name(content_type)} are not accepted.")
         if cls.allow_types is not None and content_type not in cls.allow_types:
             names = ", ".join(sorted(_name(name) for name in cls.allow_types))
-            raise TypeNotAllowed(f"The content of the file is none of: {names}.")
+            raise TypeNotAllowed(f"The file must be one of these types: {names}.")
 
     @classmethod
     def check_complete(cls, size: int, head: bytes) -> None:
@@ -102,7 +102,7 @@ class Limits:
         if size == 0:
             raise EmptyFile("The file is empty.")
         if size < cls.min_bytes:
-            raise TooSmall(f"The file is smaller than {_human(cls.min_bytes)}.")
+            raise TooSmall(f"The file is too small. The least is {_human(cls.min_bytes)}.")
         cls.check_type(head)
 
     @classmethod
@@ -117,23 +117,23 @@ class Limits:
             what = "animation" if moves else f"{_name(info.content_type)} image"
             raise TooManyPixels(
                 f"The {what} is {info.width}×{info.height} pixels; "
-                f"at most {most / 1e6:g} million are taken."
+                f"the limit is {most / 1e6:g} million."
             )
         _check_side("wide", info.width, cls.width_range)
         _check_side("high", info.height, cls.height_range)
         if info.frames > cls.max_frames:
             raise TooManyFrames(
-                f"The animation has {info.frames} frames; at most {cls.max_frames} are taken."
+                f"The animation has {info.frames} frames; the limit is {cls.max_frames}."
             )
         if moves and pixels * info.frames > cls.max_total_pixels:
             raise TooManyPixels(
                 f"The animation has {info.frames} frames of {info.width}×{info.height} pixels; "
-                f"at most {cls.max_total_pixels / 1e6:g} million pixels are taken in all."
+                f"the limit for all of them is {cls.max_total_pixels / 1e6:g} million pixels."
             )
         if info.duration_ms > cls.max_duration_s * 1000:
             raise TooLong(
                 f"The animation plays for {info.duration_ms / 1000:.0f} seconds; "
-                f"at most {cls.max_duration_s} are taken."
+                f"the limit is {cls.max_duration_s}."
             )
 
 
@@ -148,9 +148,9 @@ _LIMITS = frozenset(
 def _check_side(word: str, pixels: int, allowed: tuple[int, int]) -> None:
     least, most = allowed
     if pixels < least:
-        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; at least {least} needed.")
+        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the least is {least}.")
     if pixels > most:
-        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; at most {most} taken.")
+        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the limit is {most}.")
 
 
 def _name(content_type: str) -> str:

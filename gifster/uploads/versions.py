@@ -1,4 +1,4 @@
-"""Versions and processing steps: what is made of an upload."""
+"""Versions and processing steps: an uploader declares the files to make from an upload."""
 
 from collections.abc import Callable
 from typing import Any, overload
@@ -13,7 +13,7 @@ Condition = Callable[[Any, ImageInfo], bool]
 
 
 class Process:
-    """A method of an uploader that says what is done to every upload before it is stored."""
+    """A method of an uploader that changes every upload before it is stored."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.name = recipe, recipe.__name__
@@ -23,8 +23,8 @@ class Process:
 def process(recipe: Recipe) -> Process:
     """Declare a processing step (CarrierWave's `process`).
 
-    It applies to the original before it is stored, and so to all versions. Several follow one
-    another in the order of their declaration:
+    It applies to the original before it is stored, and so to all versions. Several steps apply in
+    the order of their declaration:
 
         @process
         def shrink(self, image: Image) -> Image:
@@ -34,7 +34,7 @@ def process(recipe: Recipe) -> Process:
 
 
 class Version:
-    """A method of an uploader that says how a version is made. Its name is the version's."""
+    """A method of an uploader that makes a version. The version has the method's name."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -75,7 +75,7 @@ def version(  # noqa: PLR0913
 ) -> Version | Callable[[Recipe], Version]:
     """Declare a version of an upload (CarrierWave's `version`).
 
-    The method is handed an `Image`, records what shall be done to it, and returns it:
+    The method gets an `Image`, records what to do with it, and returns it:
 
         @version
         def thumb(self, image: Image) -> Image:
@@ -86,13 +86,15 @@ def version(  # noqa: PLR0913
             return image.first_frame().convert("webp")
 
     Parameters:
-      of: another version, on which this one builds: it is made only where that one is, and its
-        method is handed what that one's returned (CarrierWave's nested versions, `from_version`).
-      when: takes the uploader and the original's facts, and says whether the version is made.
-      storage: the name of the storage where it stays; by default the uploader's.
-      later: with `store_in_background`, the upload is stored and seen before this version is there,
-        as soon as those are that are not later. Its state is `processing` until all are.
-      smaller_than: another version; this one is left out unless it has fewer bytes than that.
+      of: the name of another version to build on. This version is made only if that one is, and its
+        method gets the `Image` that the other method returned (CarrierWave's nested versions,
+        `from_version`).
+      when: a function of the uploader and the original's facts. The version is made if it returns
+        True.
+      storage: the name of the storage for this version; by default the uploader's.
+      later: with `store_in_background`, store and show the upload as soon as all versions without
+        `later` are made. Its state is `processing` until this one is stored, too.
+      smaller_than: the name of another version. This one is left out unless it has fewer bytes.
     """
     if recipe is not None:
         return Version(recipe)
@@ -107,19 +109,19 @@ def processes_of(uploader: type) -> list[Process]:
 
 
 def versions_of(uploader: type) -> dict[str, Version]:
-    """The versions that an uploader class declares or inherits, by name, each after the one that
-    it builds on.
+    """The versions that an uploader class declares or inherits, by name. Each comes after the one
+    that it builds on.
 
     Raises:
-      TypeError: a version builds on one that does not exist, or on itself; or is to be smaller than
-        one that does not exist.
+      TypeError: `of` or `smaller_than` names a version that does not exist, or versions build on
+        one another in a circle.
     """
     declared: dict[str, Version] = _declared(uploader, Version)
     for version in declared.values():
         if version.smaller_than is not None and version.smaller_than not in declared:
             raise TypeError(
-                f"{uploader.__name__}.{version.name} is to be smaller than a version "
-                f"{version.smaller_than!r}, which there is not"
+                f"{uploader.__name__}.{version.name} has smaller_than={version.smaller_than!r}, "
+                "but there is no version of that name"
             )
     ordered: dict[str, Version] = {}
     while len(ordered) < len(declared):
@@ -130,7 +132,10 @@ def versions_of(uploader: type) -> dict[str, Version]:
         }
         if not ready:
             lost = ", ".join(name for name in declared if name not in ordered)
-            raise TypeError(f"{uploader.__name__}: these versions build on none that is: {lost}")
+            raise TypeError(
+                f"{uploader.__name__}: these versions build on a missing version or on themselves: "
+                f"{lost}"
+            )
         ordered |= ready
     return ordered
 

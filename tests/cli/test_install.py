@@ -164,8 +164,8 @@ def test_processing_only_needs_no_cache_column(project: Path):
         (("shop.models:Nobody", "avatar"), "no model shop.models:Nobody here"),
         (("nowhere:User", "avatar"), "no model nowhere:User here"),
         (("User", "avatar"), "name it as package.module:Model"),
-        (("shop.models:db", "avatar"), "shop.models:db is no Peewee model"),
-        (("shop.models:User", "my avatar"), "'my avatar' is no name for a column"),
+        (("shop.models:db", "avatar"), "shop.models:db is not a Peewee model"),
+        (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
     ],
 )
 def test_what_makes_no_sense_is_said_and_writes_nothing(

@@ -1,1 +1,1 @@
-"""Storages: where files are kept, under keys. `base` says what one must do."""
+"""Storages keep files under keys. `base` says what a storage must do, `contract` tests it."""

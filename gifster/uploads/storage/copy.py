@@ -1,8 +1,8 @@
-"""Copying what one storage keeps into another, while the application runs.
+"""Copies the files of one storage into another, while the application runs.
 
-A key names one content for ever, so a key that has been copied and checked is done with. Each copy
-is read back and compared by its SHA-256; the keys that came right are written to a journal, and a
-second run goes on where the first was stopped.
+The content of a key never changes, so each key is copied and checked once: the copy is read back,
+and its SHA-256 compared. The keys that are done go into a journal. A second run leaves them out,
+and so goes on where the first one stopped.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ PIECE_BYTES = 1024 * 1024
 
 
 class CopyDiffers(Exception):
-    """What was read back from the target is not what was written, twice in a row."""
+    """The content read back from the target differs from the source, twice in a row."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What became of one key: `copied`, `there` (it was, with the same content), or `gone` (deleted
-    meanwhile). `bytes` is its size, 0 if it is gone."""
+    """The outcome for one key: `copied`, `there` (the target has the same content already), or
+    `gone` (deleted meanwhile). `bytes` is the file's size, 0 if it is gone."""
 
     key: str
     outcome: str
@@ -35,7 +35,7 @@ class Copied:
 
 
 def journaled(journal: Path) -> set[str]:
-    """The keys that earlier runs have dealt with."""
+    """The keys that earlier runs have copied."""
     return set(journal.read_text("utf-8").splitlines()) if journal.exists() else set()
 
 
@@ -45,15 +45,15 @@ def copy_all(
     """Copy keys from one storage to another.
 
     Parameters:
-      keys: which; those that are in the journal should be left out.
-      journal: a file to which each key is added that came right.
-      threads: how many are copied at once.
+      keys: without those in the journal.
+      journal: a file that gets each key once it is copied.
+      threads: how many files to copy at once.
 
     Returns:
-      an iterator over what became of them, in the order of the keys.
+      an iterator over the outcomes, in the order of the keys.
 
     Raises:
-      CopyDiffers: a copy did not come right. What was copied before stays in the journal.
+      CopyDiffers: a copy differs from its source. The keys copied before stay in the journal.
       StorageUnavailable, OSError: a storage cannot be used.
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def copy_all(
 
 
 def copy_one(source: Storage, target: Storage, key: str) -> Copied:
-    """Copy one key, and check the copy."""
+    """Copy one file, and check the copy."""
     with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as spool:
         digest = hashlib.sha256()
         try:
@@ -89,7 +89,7 @@ def copy_one(source: Storage, target: Storage, key: str) -> Copied:
             target.upload(Path(spool.name), key, content_type)
             if _sha256(target, key) == digest.hexdigest():
                 return Copied(key, "copied", size)
-    raise CopyDiffers(f"{key} is not in the target what it is in the source")
+    raise CopyDiffers(f"the copy of {key} in the target differs from the source")
 
 
 def _sha256(storage: Storage, key: str) -> str | None:

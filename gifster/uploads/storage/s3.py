@@ -1,8 +1,8 @@
-"""A bucket of S3, or of any server that speaks its language, as a storage.
+"""A bucket of S3, or of any server with the same interface, as a storage.
 
-Files larger than 8 MiB go up in parts. Whatever the server or the network does wrong is tried again
-with growing pauses (botocore's standard mode), and then is a `StorageUnavailable`. How servers that
-are not Amazon's are spoken to is in `s3_client`; boto3 is loaded with the first request.
+Files larger than 8 MiB are uploaded in parts. A request that fails is retried with growing pauses
+(botocore's standard mode), and then raises `StorageUnavailable`. `s3_client` knows how servers
+other than Amazon's differ. boto3 is loaded with the first request.
 """
 
 import io
@@ -24,7 +24,7 @@ from gifster.uploads.storage.s3_client import Addressing, Checksums, Connection,
 
 PART_BYTES = 8 * 1024 * 1024
 READ_BYTES = 256 * 1024
-#: How a body begins that is framed as aws-chunked: the length of its first piece.
+#: The beginning of a body in aws-chunked framing: the length of its first piece.
 _FRAMING = re.compile(rb"[0-9a-f]{1,8}(;chunk-signature=[0-9a-f]*)?\r\n", re.IGNORECASE)
 
 
@@ -33,27 +33,27 @@ class S3Storage:
 
     Parameters:
       bucket: its name.
-      prefix: what all keys begin with there, such as `cache/`.
-      endpoint_url: the server; None is Amazon's, of that region. To be sure that another server
-        keeps what it is sent, `upload()` asks it for the file's size.
+      prefix: the beginning of all keys in the bucket, such as `cache/`.
+      endpoint_url: the server; None is Amazon's of that region. `upload()` asks any other server
+        for the file's size, to be sure that it keeps the bytes that it was sent.
       access_key_id, secret_access_key: None leaves it to boto3's own search (roles, profiles).
-      base_url: what comes before a key in `url()`, for public buckets and CDNs, such as
-        `https://cdn.example.org`. Without one, URLs are signed.
-      expires_s: how long a signed URL is good, unless `url()` is told otherwise (seconds).
+      base_url: comes before a key in `url()`, for public buckets and CDNs, such as
+        `https://cdn.example.org`. Without it, URLs are signed.
+      expires_s: how long a signed URL is valid, unless `url()` is told otherwise (seconds).
       cache_control: the header that files are served with.
-      acl: such as `public-read`; None sends none, as buckets with owner enforcement want it.
+      acl: such as `public-read`; None sends none, as buckets with owner enforcement require.
       encryption: server-side encryption, `AES256` or `aws:kms`; None is the bucket's own default.
       kms_key_id: the key for `aws:kms`; None is the account's own.
       checksums: whether uploads carry a CRC32 beside the signature, over https as a trailer in
         `aws-chunked` framing: `when_supported`, or only `when_required` by the operation. `auto` is
-        the latter for servers that are not Amazon's, as many do not know the framing, and boto3's
-        own default for Amazon's.
-      addressing: where the bucket's name goes: `path` or `virtual` (`bucket.host`). `auto` is
-        `path` where there is an `endpoint_url`, else boto3's own choice.
-      ca_file: the certificates (PEM) that the server's must be signed by, instead of the public
-        authorities'; None leaves it to boto3 (`AWS_CA_BUNDLE`).
+        boto3's own default for Amazon, and `when_required` for other servers, as many do not know
+        the framing.
+      addressing: the place of the bucket's name: `path` or `virtual` (`bucket.host`). `auto` is
+        `path` if there is an `endpoint_url`, else boto3's own choice.
+      ca_file: the authorities (PEM) that may sign the server's certificate, instead of the public
+        ones; None leaves it to boto3 (`AWS_CA_BUNDLE`).
       timeout_s: how long one attempt may wait for an answer (seconds).
-      attempts: how often a request is made before it counts as failed.
+      attempts: how often to try a request before it counts as failed.
     """
 
     def __init__(  # noqa: PLR0913
@@ -118,13 +118,13 @@ class S3Storage:
             self._check(key, source.stat().st_size)
 
     def _check(self, key: str, size: int) -> None:
-        """Compare the size of what a server keeps of an upload, and have it delete what is wrong.
+        """Compare the size of an uploaded file with its source's, and delete it if they differ.
 
-        Amazon's servers compare a checksum. Others, and proxies before them, are known to keep the
-        framing with the file, or to cut it.
+        Amazon's servers compare a checksum. Some other servers, and proxies before them, keep the
+        framing in the file, or cut the file.
         """
         where = {"Bucket": self.bucket, "Key": self._name(key)}
-        kept, why = 0, "something on the way changes files"
+        kept, why = 0, "a server or proxy on the way changes files"
         with suppress(FileNotFoundError), self._translated(key):
             kept = self._connected().head_object(**where)["ContentLength"]
             if kept == size:
@@ -132,7 +132,7 @@ class S3Storage:
             if kept > size:
                 begin = self._connected().get_object(**where, Range="bytes=0-127")["Body"].read()
                 if _FRAMING.match(begin):
-                    why = "it keeps the framing of aws-chunked with the file, so set "
+                    why = "it keeps the aws-chunked framing in the file: set "
                     why += 'checksums = "when_required"'
             self._connected().delete_object(**where)
         raise StorageUnavailable(
@@ -170,7 +170,7 @@ class S3Storage:
 
     @property
     def place(self) -> str:
-        """The bucket and what the keys begin with there, whichever way it is reached."""
+        """The bucket and the prefix, whatever the address of the server."""
         return f"s3:{self.bucket}/{self.prefix}"
 
     def walk(self) -> Iterator[tuple[str, float]]:
@@ -185,12 +185,12 @@ class S3Storage:
     def half_written(
         self, before: float, remove: bool, ours: Callable[[str], bool] = is_key
     ) -> Iterator[str]:
-        """Uploads in parts that were never completed: a bucket keeps, and bills, their parts.
+        """Multipart uploads that were never completed. A bucket keeps, and bills, their parts.
 
         Parameters:
-          before: only those that began before that moment.
-          remove: whether they go.
-          ours: of which keys, for a bucket that others write into, too.
+          before: only uploads that began before this moment (seconds since the epoch).
+          remove: whether to delete them.
+          ours: says of a key whether it may be ours, for a bucket that others write into, too.
         """
         client = self._connected()
         with self._translated(self.prefix):
@@ -210,7 +210,7 @@ class S3Storage:
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
                 yield from page.get("Uploads", ())
         except ClientError as error:
-            # Some servers have no such list, and one says so when there is nothing in it.
+            # Some servers have no such list, and one says so if the list is empty.
             if error.response.get("Error", {}).get("Code") not in (
                 "NoSuchUpload",
                 "NotImplemented",
@@ -254,15 +254,15 @@ class S3Storage:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
         except SSLError as error:
             raise StorageUnavailable(
-                f"S3 bucket {self.bucket!r}: {error} (is the server's certificate signed by an "
-                "authority of your own? then set ca_file)"
+                f"S3 bucket {self.bucket!r}: {error} (if an authority of your own signed the "
+                "server's certificate, set ca_file)"
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
 
 
 class _Body(io.RawIOBase):
-    """The body of an answer, its errors in our words."""
+    """The body of a response. Its errors become `StorageUnavailable`."""
 
     def __init__(self, body: Any, key: str) -> None:
         self._body, self._key = body, key
@@ -277,7 +277,9 @@ class _Body(io.RawIOBase):
         try:
             data = self._body.read(len(buffer))
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
-            raise StorageUnavailable(f"reading {self._key} from S3 broke off: {error}") from error
+            raise StorageUnavailable(
+                f"could not read all of {self._key} from S3: {error}"
+            ) from error
         buffer[: len(data)] = data
         return len(data)
 

@@ -1,7 +1,7 @@
-"""The client for an S3 server: Amazon's own, or another one that speaks its language.
+"""The client for an S3 server: Amazon's own, or another one with the same interface.
 
-Other servers get what every S3 server understands: no checksums beyond the signature's, and the
-bucket in the path. boto3 is loaded with the first client.
+Other servers get only what every S3 server understands: no checksums beyond the signature's, and
+the bucket in the path. boto3 is loaded with the first client.
 """
 
 import re
@@ -16,15 +16,15 @@ from gifster.uploads.storage.base import StorageUnavailable
 Checksums = Literal["auto", "when_supported", "when_required"]
 Addressing = Literal["auto", "path", "virtual"]
 
-#: What comes before the partition's domain in the names of Amazon's endpoints: s3.eu-central-1,
-#: s3-fips.dualstack.us-east-1, bucket.vpce-1a2b.s3.us-east-1.vpce. A load balancer or a machine
-#: in Amazon's domain is somebody's own server.
+#: The names of Amazon's endpoints before the partition's domain: s3.eu-central-1,
+#: s3-fips.dualstack.us-east-1, bucket.vpce-1a2b.s3.us-east-1.vpce. A load balancer or a machine in
+#: Amazon's domain is somebody's own server.
 _AMAZON = re.compile(r"(.+\.)?s3[a-z0-9-]*(\.dualstack)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?")
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Which server, how to sign, and how to speak to it; the parameters are `S3Storage`'s."""
+    """The server and how to talk to it; the parameters are those of `S3Storage`."""
 
     endpoint_url: str | None
     region: str | None
@@ -37,15 +37,15 @@ class Connection:
     attempts: int
 
     def client(self) -> Any:
-        """A client of boto3. Opens no connection.
+        """A client of boto3. It opens no connection yet.
 
         Raises:
-          StorageUnavailable: boto3 cannot use what it was given.
+          StorageUnavailable: boto3 cannot use these parameters.
         """
         from botocore.exceptions import BotoCoreError
 
         if self.ca_file and not self.ca_file.is_file():
-            raise StorageUnavailable(f"S3 cannot be used: ca_file {self.ca_file} is no file")
+            raise StorageUnavailable(f"S3 cannot be used: there is no ca_file {self.ca_file}")
         try:
             made = self._client(self.endpoint_url)
             if not self.endpoint_url and not is_amazon(made.meta.endpoint_url):
@@ -64,7 +64,7 @@ class Connection:
             checksums = None if is_amazon(endpoint_url) else "when_required"
         addressing: str = self.addressing
         if addressing == "auto" and endpoint_url:
-            # Servers other than Amazon's are seldom reachable as bucket.host.
+            # Servers other than Amazon's rarely answer to bucket.host.
             addressing = "path"
         config = Config(
             signature_version="s3v4",
@@ -89,10 +89,10 @@ class Connection:
 
 @cache
 def is_amazon(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is Amazon's own, in any of its partitions; None is.
+    """Whether an endpoint is Amazon's own, in any of its partitions. None, the default, is.
 
-    The domains are those that botocore knows. An endpoint that is taken for another server's works
-    all the same: only the additional checksums are left out.
+    It compares with the domains that botocore knows. An endpoint of Amazon's that it does not
+    recognize works all the same, without the additional checksums.
     """
     from botocore.session import get_session
 

@@ -1,9 +1,9 @@
-"""What the keys look like that the framework makes, so that a sweep can tell them from others.
+"""The shape of the framework's keys, by which the sweep tells them from others.
 
-In a cache `[<cache_dir>/]5b/5b…`, a token of 32 hexadecimal digits (`cache.new_key`). In a store
-`<store_dir>/<folder>/[<revision>/]<name>.<extension>` (`Uploader.plan`), where the folder has 16
-digits, which follow from the key that the upload had in the cache; versions that were made again
-are in a revision, `made` or eight digits.
+A key in a cache is `[<cache_dir>/]5b/5b…`, with a token of 32 hexadecimal digits (`cache.new_key`).
+A key in a store is `<store_dir>/<folder>/[<revision>/]<name>.<extension>` (`Uploader.plan`). The
+folder is the beginning of the hash of the upload's key in the cache, 16 hexadecimal digits. The
+revision is for versions that were made again: `made`, or eight digits.
 """
 
 import hashlib
@@ -16,22 +16,22 @@ _STORED = re.compile(
 
 
 def cache_dir(key: str) -> str | None:
-    """What a key of a cache begins with, `""` or `scans/`; None if it is no such key."""
+    """The folder of a key in a cache, `""` or `scans/`; None if it has another shape."""
     match = _CACHED.fullmatch(key)
     return match["dir"] if match else None
 
 
 def store_dir_and_folder(key: str) -> tuple[str, str] | None:
-    """The `store_dir()` of a stored key and the folder of its upload; None if it is no such key."""
+    """The `store_dir()` and the folder of a key in a store; None if it has another shape."""
     match = _STORED.fullmatch(key)
     return (match["dir"], match["folder"]) if match else None
 
 
 def folder_of(cache_key: str) -> str:
-    """The folder that an upload with that key in the cache is stored in."""
+    """The folder in the store of an upload with this key in the cache."""
     return hashlib.sha256(cache_key.encode()).hexdigest()[:16]
 
 
 def is_made_here(key: str) -> bool:
-    """Whether a key looks like one that the framework makes."""
+    """Whether a key has the shape of the framework's keys."""
     return cache_dir(key) is not None or store_dir_and_folder(key) is not None

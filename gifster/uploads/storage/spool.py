@@ -1,4 +1,4 @@
-"""Content that comes in pieces, on its way into a storage that takes whole files only."""
+"""Writes a new file of any storage piece by piece, although most storages take whole files only."""
 
 import tempfile
 from pathlib import Path
@@ -7,26 +7,26 @@ from typing import Protocol
 from gifster.uploads.storage.base import Storage
 from gifster.uploads.storage.local import LocalStorage
 
-#: What the names of temporary files and folders of the framework begin with.
+#: The beginning of the names of the framework's temporary files and folders.
 WORK_PREFIX = "gifster-uploads-"
 
 
 class Writer(Protocol):
-    """Takes the content of one file. `path` is where it lies until `commit()` or `abort()`."""
+    """Writes one file. Its content is at `path` until `commit()` or `abort()`."""
 
     path: Path
 
     def write(self, piece: bytes) -> None:
-        """Append."""
+        """Append a piece, of any length."""
 
     def flush(self) -> None:
-        """Let what has been written be read at `path`."""
+        """Make the content so far readable at `path`."""
 
     def commit(self, content_type: str) -> None:
-        """Have the storage keep it, complete and durable."""
+        """Have the storage keep the file, complete and durable."""
 
     def abort(self) -> None:
-        """Leave nothing behind. Does nothing after `commit()`."""
+        """Leave nothing behind. It does nothing after `commit()`."""
 
 
 def writer(storage: Storage, key: str) -> Writer:
@@ -37,7 +37,7 @@ def writer(storage: Storage, key: str) -> Writer:
 
 
 class Spool:
-    """Gathers the pieces in a temporary file on this machine, and uploads that."""
+    """Gathers the pieces in a temporary file on this machine, and uploads that file."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._storage, self._key = storage, key
