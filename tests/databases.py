@@ -1,5 +1,5 @@
-"""Databases for the tests of the libraries: pooled, and set up as `docs/uploads.md` recommends; and
-others that write into one."""
+"""Databases for the tests of the libraries: pooled, and set up as `docs/uploads.md` recommends, but
+without waiting for the disk. And other processes that write into one."""
 
 import sqlite3
 import subprocess
@@ -16,7 +16,7 @@ from tests.machine import eventually
 _SQLITE: dict[str, Any] = {
     "check_same_thread": False,
     "timeout": 15,
-    "pragmas": {"journal_mode": "wal", "busy_timeout": 15_000, "foreign_keys": 1},
+    "pragmas": {"journal_mode": "wal", "busy_timeout": 15_000, "foreign_keys": 1, "synchronous": 0},
 }
 #: Peewee itself prefers psycopg2.
 prefer_psycopg3 = True

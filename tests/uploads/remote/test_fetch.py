@@ -4,8 +4,6 @@ import http.server
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +11,8 @@ import pytest
 import trustme
 
 from gifster.uploads import errors, remote
-from tests import images
-from tests.conftest import Platform
 from tests.uploads.framework import Application, AvatarUploader, Person
-
-GIF = images.gif(size=(80, 60))
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Platform:
-    return Platform(f"sqlite:///{tmp_path}/gifster.db", None)
-
-
-@pytest.fixture
-def app(application: Application) -> Application:
-    """May fetch from this machine, as no real one should."""
-    application.configure(private_remotes=True)
-    return application
-
-
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
-@contextmanager
-def serving(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A web server that answers every GET so; gives its URL."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer(self)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        scheme = "http" if context is None else "https"
-        yield f"{scheme}://localhost:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def sends(content: bytes, **headers: str) -> Answer:
-    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        for name, value in headers.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.end_headers()
-        request.wfile.write(content)
-
-    return answer
-
-
-def redirects(to: str) -> Answer:
-    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
-        request.send_response(302)
-        request.send_header("Location", to)
-        request.end_headers()
-
-    return answer
-
-
-def fetched(url: str) -> Person:
-    person = Person()
-    person.remote_avatar_url = url
-    return person
+from tests.uploads.remote.servers import GIF, Answer, fetched, redirects, sends, serving
 
 
 def test_a_file_is_fetched_and_stored(app: Application):
@@ -146,7 +75,7 @@ def test_https_is_checked_against_the_name(
     ["", "cat.gif", "/etc/passwd", "file:///etc/passwd", "ftp://example.org/a", "http://",
      "http://[::1", "http://user:secret@example.org/", "data:,x", "http://example.org:99999/"],
 )  # fmt: skip
-def test_what_is_no_url_is_refused(app: Application, url: str):
+def test_a_text_that_is_no_url_is_refused(app: Application, url: str):
     with pytest.raises(errors.RemoteUrlInvalid):
         Person().avatar.assign_remote(url)
 
@@ -224,7 +153,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
         (lambda request: request.connection.close(), errors.RemoteFailed),
     ],
 )
-def test_what_does_not_come_right_leaves_nothing(
+def test_a_fetch_that_fails_leaves_nothing(
     app: Application, answer: Answer, error: type[Exception]
 ):
     with serving(answer) as url, pytest.raises(error):
