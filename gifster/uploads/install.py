@@ -213,7 +213,7 @@ def _actors(path: Path, module: str, model: str, may_overwrite: Callable[[Path],
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a power cut leaves no half of it, and keep its mode."""
+    """Replace a file in one step, so that a power cut leaves no half of a file. Keep its mode."""
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     with LocalWriter(path, permissions=mode) as writer:
         writer.write(text.encode())

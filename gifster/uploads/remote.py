@@ -16,7 +16,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -105,7 +104,7 @@ def _request(place: RemoteUrl, deadline: float) -> Iterator[urllib3.HTTPResponse
         connection = HTTPConnection(address, place.port, timeout=STALL_S)
     connection.response_class = _Answer
     # Each wait has its own limit, but a server could send one byte within each.
-    opened: list[Any] = []
+    opened: list[socket.socket | None] = []
     left_s = max(0.0, deadline - time.monotonic())
     watchdog = threading.Timer(left_s, _cut, [connection, opened])
     watchdog.start()
@@ -122,10 +121,11 @@ def _request(place: RemoteUrl, deadline: float) -> Iterator[urllib3.HTTPResponse
         connection.close()
 
 
-def _cut(connection: HTTPConnection, opened: list[Any]) -> None:
+def _cut(connection: HTTPConnection, opened: list[socket.socket | None]) -> None:
     for sock in opened or [connection.sock]:
-        with suppress(OSError, AttributeError):
-            sock.shutdown(socket.SHUT_RDWR)
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def _receive(

@@ -67,7 +67,7 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
 
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
-      TypeError: the source is none of these.
+      TypeError: the source is something else.
     """
     if isinstance(source, str):
         return cache_stream(rules, io.BytesIO(_from_data_uri(rules, source)), filename)

@@ -1,5 +1,4 @@
-"""Storages and a database in whose reach a process can die, have a full disk, or be superseded, at
-any step of what it does."""
+"""Storages and a database that let a process die, meet a full disk or be superseded at any step."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -14,18 +13,18 @@ from gifster.uploads.storage.local_writer import LocalWriter
 
 
 class Crashed(BaseException):
-    """The process is dead."""
+    """The process has died."""
 
 
 class Fate:
-    """What happens at each step of a process: mostly nothing."""
+    """Decides what happens at each step of a process: mostly nothing."""
 
     def __init__(self) -> None:
         self._steps_left = 0
-        #: Says whether it has happened.
+        #: Returns whether it has happened.
         self._event: Callable[[str], bool] | None = None
         self.dead = False
-        #: Whether something happened that only a sweep can tidy up after.
+        #: Whether something happened that only a sweep can clean up.
         self.untidy = False
 
     def step(self, where: str) -> None:
@@ -43,7 +42,7 @@ class Fate:
 
     @contextmanager
     def after(self, steps: int, event: Callable[[str], bool]) -> Iterator[None]:
-        """Within the block, have something happen, once, after so many steps."""
+        """Within the block, let something happen once, after so many steps."""
         self._steps_left, self._event = steps, event
         try:
             yield
@@ -76,7 +75,7 @@ class Writer(LocalWriter):
 
 
 class Folder(LocalStorage):
-    """A folder in whose reach a process can die."""
+    """A folder that lets a process die."""
 
     def __init__(self, root: Path, base_url: str, fate: Fate) -> None:
         super().__init__(root, base_url)
@@ -93,7 +92,7 @@ class Folder(LocalStorage):
 
 
 class Database(peewee.SqliteDatabase):
-    """A database whose client can die before and after each statement and each commit, and be
+    """A database that lets its client die before and after each statement and each commit, and be
     superseded before each transaction."""
 
     fate: Fate

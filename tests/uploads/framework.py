@@ -96,7 +96,7 @@ class Application:
         self._declare_actors()
 
     def configure(self, **options: Any) -> None:
-        """Set the framework's options, as the application does at its start."""
+        """Set the framework's options, as the application does when it starts."""
         storages = {"cache": self.cache, "store": self.store, **self.also}
         configure(storages, **{"secret": "a secret of the tests"} | options)
 
@@ -127,9 +127,9 @@ class Application:
         return list(Job.select().order_by(Job.created_at))
 
     def deliver(self, job: Job) -> None:
-        """Do what a worker does with a job, and leave the row to the caller."""
+        """Run a job as a worker does, without deleting its outbox row."""
         dramatiq.get_broker().get_actor(job.actor).fn(*job.arguments)
 
     def work(self) -> None:
-        """Do all jobs, and those that they enqueue, until none is left."""
+        """Run all jobs, and those that they enqueue, until none is left."""
         run_jobs()

@@ -1,7 +1,7 @@
-"""A server that speaks as much of S3 as Gifster needs, over TLS, and keeps what it is sent, byte by
-byte: it knows no trailers, so the framing of `aws-chunked` stays in the file.
+"""A server with as much of S3 as Gifster needs, over TLS. It keeps every byte of a body. As it does
+not know trailers, `aws-chunked` framing stays in the file.
 
-HTTP's own framing (RFC 9112, 7.1) is taken off, as any server does. Signatures are not looked at.
+Like any server it removes HTTP's own framing (RFC 9112, 7.1). It does not check signatures.
 """
 
 import hashlib
@@ -103,8 +103,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class PlainS3(ThreadingHTTPServer):
-    """A running server. `files` is what it keeps by `/bucket/key`, content and type; `headers` are
-    those of every PUT."""
+    """A running server. `files` has content and type by `/bucket/key`, `headers` those of every
+    PUT."""
 
     daemon_threads = True
 
@@ -125,7 +125,7 @@ class PlainS3(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.refuses_trailers = False
         self.serves_as = ""
-        #: What becomes of a body: of a server that cuts or changes it, or forgets it (None).
+        #: Returns the bytes to keep of a body. A server may cut or change it, or forget it (None).
         self.keeps: Callable[[bytes], bytes | None] = lambda body: body
 
     def storage(self, **options: object) -> S3Storage:
@@ -145,7 +145,7 @@ class PlainS3(ThreadingHTTPServer):
         return s3.settings(section, s3.BUCKET, self.url) | ca_file
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that does not trust us breaks off: no error of ours."""
+        """A client that does not trust us closes the connection: that is no error here."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Which addresses are public: held against the registries of special addresses at IANA.
+"""Public addresses, compared with IANA's registries of special addresses.
 
-https://www.iana.org/assignments/iana-ipv4-special-registry, …/iana-ipv6-special-registry; and those
-of multicast, of reserved IPv6 space, and of prefixes that were withdrawn.
+https://www.iana.org/assignments/iana-ipv4-special-registry, …/iana-ipv6-special-registry; and the
+registries of multicast, of reserved IPv6 space, and of withdrawn prefixes.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ import pytest
 
 from gifster.uploads import remote
 
-#: Network and the document that made it special.
+#: Networks, and the documents that made them special.
 SPECIAL = {
     "0.0.0.0/8": "RFC 791, this network",
     "10.0.0.0/8": "RFC 1918, private",
@@ -99,7 +99,7 @@ def test_a_private_address_in_another_one_is_not_public(outer: str, inner: str):
     assert not is_public(outer.format(inner))
 
 
-def test_of_addresses_in_others_only_those_of_translators_are_public():
+def test_only_translators_may_contain_a_public_address():
     # NAT64 is how a host without IPv4 reaches all others
     assert is_public("64:ff9b::93.184.216.34")
     assert is_public("::ffff:93.184.216.34")
@@ -108,6 +108,6 @@ def test_of_addresses_in_others_only_those_of_translators_are_public():
     assert not is_public("2606:4700::5efe:93.184.216.34")
 
 
-def test_teredo_is_refused_by_its_client_too():
+def test_teredo_is_never_public():
     # Given the server 93.184.216.34, and the client 127.0.0.1 (stored inverted)
     assert not is_public("2001:0:5db8:d822:0:ffff:80ff:fffe")

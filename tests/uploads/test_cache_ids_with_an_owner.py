@@ -101,14 +101,14 @@ def test_a_form_that_is_refused_again_and_again_keeps_one_file(app: Application)
 
 
 @pytest.mark.parametrize(("whose", "by"), [("ann", "ben"), ("ann", ""), ("", "ann")])
-def test_nobody_elses_cache_id_is_taken(app: Application, whose: str, by: str):
+def test_the_cache_id_of_somebody_else_is_refused(app: Application, whose: str, by: str):
     text = kept(owner=whose)
 
     with pytest.raises(errors.CacheIdInvalid):
         post(text, by)
 
 
-def test_the_first_to_save_it_has_it(app: Application):
+def test_the_first_record_to_be_saved_gets_the_file(app: Application):
     text = kept()
     first, second = post(text), post(text)
     first.save()
@@ -125,7 +125,7 @@ def test_the_first_to_save_it_has_it(app: Application):
     assert [(p.id, p.photo_state) for p in Post.select()] == [(first.id, "ready")]
 
 
-def test_of_many_at_once_one_has_it_and_keeps_it(app: Application):
+def test_one_of_many_at_once_gets_the_file_and_keeps_it(app: Application):
     for _ in range(5):
         text, ready = kept(), threading.Barrier(6)
 
@@ -141,7 +141,7 @@ def test_of_many_at_once_one_has_it_and_keeps_it(app: Application):
 
         with ThreadPoolExecutor(6) as threads:
             saved = [pk for pk in threads.map(lambda _: save(), range(6)) if pk is not None]
-        gc.collect()  # what the others had in hand
+        gc.collect()  # the records of the others, and their claims
 
         assert len(saved) == 1
         assert len(app.cached) == 1
@@ -150,8 +150,8 @@ def test_of_many_at_once_one_has_it_and_keeps_it(app: Application):
     assert app.cached == []
 
 
-def test_while_the_first_is_not_committed_the_second_waits_for_how_it_ends(app: Application):
-    # Given two requests with one cache id, of which the first is in its transaction
+def test_a_second_save_waits_until_the_first_commits_or_rolls_back(app: Application):
+    # Given two requests with one cache id, the first of them in its transaction
     text = kept()
     first, begun = post(text), threading.Event()
 
@@ -169,7 +169,7 @@ def test_while_the_first_is_not_committed_the_second_waits_for_how_it_ends(app: 
             assert begun.wait(20)
             raise ZeroDivisionError
 
-        # When the first is rolled back, the second has it
+        # When the first is rolled back, the second gets the file
         pk = second.result()
     del first
     gc.collect()
@@ -178,7 +178,7 @@ def test_while_the_first_is_not_committed_the_second_waits_for_how_it_ends(app: 
     assert [(p.id, p.photo_state) for p in Post.select()] == [(pk, "ready")]
 
 
-def test_a_rollback_leaves_the_file_to_be_sent_again(app: Application):
+def test_after_a_rollback_the_file_can_be_sent_again(app: Application):
     text = kept()
 
     with pytest.raises(ZeroDivisionError), transaction(app.database):
@@ -192,9 +192,9 @@ def test_a_rollback_leaves_the_file_to_be_sent_again(app: Application):
     assert Post.get_by_id(made.id).photo_state == "ready"
 
 
-def test_a_record_that_lost_it_to_another_knows(app: Application):
-    # Given a record whose save was rolled back, and another that has got the file by the time at
-    # which the transaction around both ends
+def test_a_record_that_lost_its_file_to_another_is_refused(app: Application):
+    # Given a record whose save was rolled back, and another that got the file before the
+    # transaction around both ended
     text = kept()
     loser = Post.create()
     loser.photo_cache = text
@@ -211,9 +211,9 @@ def test_a_record_that_lost_it_to_another_knows(app: Application):
     assert Post.get_by_id(loser.id).photo.stored is None
 
 
-def test_a_request_that_died_in_between_leaves_the_file_to_be_sent_again(app: Application):
+def test_after_a_request_died_the_file_can_be_sent_again(app: Application):
     text = kept()
-    post(text)  # and nothing more
+    post(text)  # and the request dies
     gc.collect()
 
     made = post(text)
@@ -223,7 +223,7 @@ def test_a_request_that_died_in_between_leaves_the_file_to_be_sent_again(app: Ap
     assert Post.get_by_id(made.id).photo_state == "ready"
 
 
-def test_an_upload_that_was_given_up_keeps_its_file(app: Application):
+def test_an_upload_with_a_dead_job_keeps_its_file(app: Application):
     text = kept()
     made = post(text)
     made.save()
@@ -238,8 +238,8 @@ def test_an_upload_that_was_given_up_keeps_its_file(app: Application):
     assert Post.get_by_id(made.id).photo_state == "ready"
 
 
-def test_the_same_request_may_show_the_form_and_save_after_all(app: Application):
-    # Given an application that gives out the id, and then saves the record
+def test_a_request_may_give_the_id_out_and_then_save(app: Application):
+    # Given an application that gives the id out, and then saves the record
     made = Post()
     made.photo = GIF
     text = made.photo_cache
@@ -252,7 +252,7 @@ def test_the_same_request_may_show_the_form_and_save_after_all(app: Application)
     assert Post.get_by_id(made.id).photo_state == "ready"
 
 
-def test_a_list_has_it_as_well(app: Application):
+def test_a_list_gets_the_file_too(app: Application):
     pages = Pages()
     pages.photos.append(GIF)
     text = pages.photos[0].cache_id
@@ -268,7 +268,7 @@ def test_a_list_has_it_as_well(app: Application):
     assert [bool(photo) for photo in Pages.get_by_id(first.id).photos] == [True]
 
 
-def test_what_is_stored_at_once_takes_it_from_nobody(app: Application):
+def test_an_upload_stored_at_once_leaves_the_file_to_others(app: Application):
     badge = Badge()
     badge.photo = GIF
     first, second = Badge(), Badge()
@@ -281,7 +281,7 @@ def test_what_is_stored_at_once_takes_it_from_nobody(app: Application):
     assert len(app.cached) == 1  # for the sweep
 
 
-def test_other_rules_check_a_copy_of_their_own(app: Application):
+def test_another_uploader_checks_a_copy(app: Application):
     text = kept()
     badge = Badge()
     badge.photo_cache = text
@@ -291,7 +291,7 @@ def test_other_rules_check_a_copy_of_their_own(app: Application):
     assert post(text).photo.assigned is not None
 
 
-def test_limits_that_have_changed_since_hold(app: Application, monkeypatch: pytest.MonkeyPatch):
+def test_limits_that_changed_meanwhile_apply(app: Application, monkeypatch: pytest.MonkeyPatch):
     text = kept()
     monkeypatch.setattr(OwnUploader, "max_bytes", 100)
 
@@ -299,7 +299,9 @@ def test_limits_that_have_changed_since_hold(app: Application, monkeypatch: pyte
         post(text)
 
 
-def test_what_the_sweep_may_take_soon_is_copied(app: Application, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_the_sweep_may_remove_soon_is_copied(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
     text = kept()
     monkeypatch.setattr(cache_ids, "SHARED_S", -1)
 

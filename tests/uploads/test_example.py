@@ -1,4 +1,4 @@
-"""The example in `examples/avatars`, as a stranger would run it."""
+"""The example in `examples/avatars` runs as its text says."""
 
 import os
 import signal

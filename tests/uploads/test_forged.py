@@ -23,7 +23,7 @@ def worker(application: Application) -> Any:
     worker.stop()
 
 
-def test_a_removal_that_is_in_no_outbox_removes_nothing(
+def test_a_removal_without_an_outbox_row_removes_nothing(
     application: Application, worker: Any, caplog: pytest.LogCaptureFixture
 ):
     # Given a stored original
@@ -41,7 +41,7 @@ def test_a_removal_that_is_in_no_outbox_removes_nothing(
     assert application.stored == before
 
 
-def test_a_removal_with_the_id_of_another_job_does_that_job(application: Application, worker: Any):
+def test_a_removal_with_the_id_of_another_job_runs_that_job(application: Application, worker: Any):
     person, other = Person.create(avatar=gif()), Person.create(avatar=gif())
     application.work()
     original = Person.get_by_id(person.id).avatar.stored
@@ -61,7 +61,7 @@ def test_a_removal_with_the_id_of_another_job_does_that_job(application: Applica
     assert set(application.stored) == names
 
 
-def test_actors_of_ones_own_say_whether_they_need_a_row(application: Application):
+def test_an_actor_of_ones_own_declares_whether_it_needs_an_outbox_row(application: Application):
     @store_actor(outbox_only=False)
     def store_plainly(promotion: Any) -> None:
         """As before."""

@@ -1,4 +1,4 @@
-"""Primary keys of every type that one column can have."""
+"""Models with a primary key of any type."""
 
 import datetime
 import uuid
@@ -91,12 +91,12 @@ def test_any_key_of_one_column_works(application: Application, kind: str):
         assert row.avatar_state == "ready"
         stored = [key for column in (row.avatar, row.now) for _, key in column.stored.files]
         assert all(is_key(key) and key in application.stored for key in stored)
-        # What is waiting is found by the sweep, and what is replaced goes
+        # When both files are replaced, and the job of one is lost
         row.avatar, row.now = TWO, TWO
         row.save()
         row.now.recreate_versions()
     Job.delete().where(Job.actor == "store_asset").execute()
-    # And what no row names goes
+    # When there is a file that no row names
     for record in made:
         keep(application.store, f"{record.avatar.store_dir()}/0123456789abcdef/original.png", ONE)
     found = sweep(repair=True, min_age_s=-60)
@@ -111,7 +111,7 @@ def test_any_key_of_one_column_works(application: Application, kind: str):
 
 @pytest.fixture
 def psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver that Peewee takes unless it is told otherwise, as other applications have it."""
+    """The driver that Peewee prefers, as other applications may use it."""
     pytest.importorskip("psycopg2")
     monkeypatch.setattr(databases, "prefer_psycopg3", False)
 
@@ -122,7 +122,7 @@ def test_any_key_works_with_peewees_own_driver(psycopg2: None, application: Appl
     test_any_key_of_one_column_works(application, kind)
 
 
-def test_keys_that_differ_have_folders_that_differ(application: Application):
+def test_different_keys_have_different_folders(application: Application):
     class Named(Base):
         id = peewee.CharField(primary_key=True)
         avatar = mount_uploader(AvatarUploader)
@@ -134,7 +134,7 @@ def test_keys_that_differ_have_folders_that_differ(application: Application):
     assert Named(id="a-b_1.c").avatar.store_dir() == "named/avatar/a-b_1.c"
 
 
-def test_a_store_dir_that_is_no_key_is_refused_at_once(application: Application):
+def test_a_bad_store_dir_is_refused_at_once(application: Application):
     class Careless(AvatarUploader):
         def store_dir(self) -> str:
             return f"people/{self.record.name}"

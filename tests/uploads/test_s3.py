@@ -1,5 +1,5 @@
-"""S3 servers that are not Amazon's: they keep what they are sent, and a file that they keep in
-another size is never taken for stored."""
+"""S3 servers other than Amazon's: they keep the bytes that they were sent, and an upload fails if a
+server keeps the file in another size."""
 
 import hashlib
 import os
@@ -34,9 +34,7 @@ def file_of(size: int, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
-def test_a_server_that_knows_no_trailers_keeps_what_was_sent(
-    server: PlainS3, tmp_path: Path, size: int
-):
+def test_a_server_that_knows_no_trailers_keeps_the_file(server: PlainS3, tmp_path: Path, size: int):
     source, storage = file_of(size, tmp_path), server.storage()
 
     storage.upload(source, "a/b.gif", "image/gif")
@@ -50,7 +48,7 @@ def test_a_server_that_knows_no_trailers_keeps_what_was_sent(
         assert not [name for name in headers if "checksum" in name or "trailer" in name]
 
 
-def test_a_server_that_refuses_trailers_is_sent_none(server: PlainS3, tmp_path: Path):
+def test_a_server_that_refuses_trailers_gets_none(server: PlainS3, tmp_path: Path):
     server.refuses_trailers = True
 
     server.storage().upload(file_of(SMALL, tmp_path), "a.gif", "image/gif")
@@ -58,7 +56,7 @@ def test_a_server_that_refuses_trailers_is_sent_none(server: PlainS3, tmp_path: 
     assert list(server.files) == ["/bucket/a.gif"]
 
 
-def test_a_server_that_only_the_environment_names_is_no_less_another(
+def test_a_server_that_the_environment_names_is_not_amazons(
     server: PlainS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
@@ -71,7 +69,7 @@ def test_a_server_that_only_the_environment_names_is_no_less_another(
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_framing_that_a_server_keeps_is_noticed_at_the_first_upload(
+def test_a_server_that_keeps_the_framing_fails_the_first_upload(
     server: PlainS3, tmp_path: Path, size: int
 ):
     storage = server.storage(checksums="when_supported")
@@ -83,9 +81,7 @@ def test_framing_that_a_server_keeps_is_noticed_at_the_first_upload(
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_what_is_kept_in_another_size_is_not_taken_for_stored(
-    server: PlainS3, tmp_path: Path, size: int
-):
+def test_a_server_that_cuts_files_fails_the_upload(server: PlainS3, tmp_path: Path, size: int):
     server.keeps = lambda body: body[:1000]
 
     with pytest.raises(StorageUnavailable, match=rf"sent {size:,} bytes of a\.gif and keeps \d"):
@@ -94,16 +90,14 @@ def test_what_is_kept_in_another_size_is_not_taken_for_stored(
     assert server.files == {}
 
 
-def test_an_upload_that_a_server_forgets_is_not_taken_for_a_missing_file(
-    server: PlainS3, tmp_path: Path
-):
+def test_a_server_that_forgets_a_file_fails_the_upload(server: PlainS3, tmp_path: Path):
     server.keeps = lambda _: None
 
     with pytest.raises(StorageUnavailable, match=r"sent 1,024 bytes of a\.gif and keeps 0"):
         server.storage().upload(file_of(SMALL, tmp_path), "a.gif", "image/gif")
 
 
-def test_a_server_whose_authority_nobody_knows_is_not_trusted(server: PlainS3, tmp_path: Path):
+def test_a_server_with_an_unknown_authority_is_not_trusted(server: PlainS3, tmp_path: Path):
     with pytest.raises(StorageUnavailable, match=r"certificate verify failed.*set ca_file"):
         server.storage(ca_file=None).upload(file_of(SMALL, tmp_path), "a.gif", "image/gif")
     with pytest.raises(StorageUnavailable, match=r"none\.pem"):
@@ -112,7 +106,7 @@ def test_a_server_whose_authority_nobody_knows_is_not_trusted(server: PlainS3, t
     assert server.files == {}
 
 
-def test_a_client_writes_what_it_sends(server: PlainS3):
+def test_a_direct_upload_keeps_the_file(server: PlainS3):
     allowed = server.storage().presign("a.gif", 7, "image/gif", expires_s=60)
     trusting = httpx.Client(verify=ssl.create_default_context(cafile=server.ca_file))
 
@@ -131,7 +125,7 @@ def test_a_client_writes_what_it_sends(server: PlainS3):
         (None, {"addressing": "path"}, "https://s3.eu-central-1.amazonaws.com/bucket/a.gif"),
     ],
 )  # fmt: skip
-def test_where_the_bucket_is_in_an_address(
+def test_the_place_of_the_bucket_in_an_address(
     endpoint_url: str | None, options: dict[str, str], url: str
 ):
     storage = S3Storage("bucket", endpoint_url=endpoint_url, region="eu-central-1",
@@ -208,7 +202,7 @@ class TestS3StorageOverTls(StorageContract):
         return rclone.storage(f"tls{name}"[:60])
 
     @pytest.mark.parametrize("size", [0, SMALL, LARGE])
-    def test_what_is_kept_is_what_was_sent(self, storage: S3Storage, tmp_path: Path, size: int):
+    def test_the_server_keeps_the_file(self, storage: S3Storage, tmp_path: Path, size: int):
         source = file_of(size, tmp_path)
 
         storage.upload(source, "a.gif", "image/gif")

@@ -1,4 +1,4 @@
-"""Where uploads can come from, and that nothing is left behind by one that is refused."""
+"""Every source of an upload can be assigned, and a refused one leaves nothing behind."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ def data_uri(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path", "part", "data URI"])
-def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: str):
+def test_each_kind_of_source_can_be_assigned(application: Application, tmp_path: Path, kind: str):
     path = tmp_path / "me.gif"
     path.write_bytes(GIF)
     source: Any = {
@@ -45,7 +45,7 @@ def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: st
     assert application.cached == []
 
 
-def test_what_is_no_source_is_said_so(application: Application):
+def test_another_object_is_no_source(application: Application):
     with pytest.raises(TypeError, match="an object of type int: assign an open file"):
         Person().avatar = 5
 
@@ -78,7 +78,7 @@ def test_bad_data_uris_are_refused(application: Application, uri: str, error: ty
         ({"height_range": (1, 50)}, errors.DimensionsNotAllowed),
     ],
 )
-def test_what_is_refused_leaves_nothing(
+def test_a_refused_upload_leaves_nothing(
     application: Application, monkeypatch: pytest.MonkeyPatch, changes: Any, error: type[Exception]
 ):
     for name, value in changes.items():
@@ -92,7 +92,7 @@ def test_what_is_refused_leaves_nothing(
     assert not person.avatar.changed
 
 
-def test_the_cache_may_be_a_folder_of_the_storage(
+def test_cache_dir_is_a_folder_in_the_storage(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(AvatarUploader, "cache_dir", "waiting/people")
@@ -143,7 +143,7 @@ def test_each_uploader_checks_a_part_by_its_own_rules(application: Application):
         asyncio.run(take(Small, part))
 
 
-def test_a_file_field_in_which_nothing_was_chosen_is_nothing(application: Application):
+def test_a_file_field_without_a_chosen_file_is_none(application: Application):
     assert asyncio.run(cache_form_part(AvatarUploader, Part(b"", ""), asyncio.to_thread)) is None
     with pytest.raises(errors.EmptyFile):
         asyncio.run(cache_form_part(AvatarUploader, Part(b"", "a.gif"), asyncio.to_thread))

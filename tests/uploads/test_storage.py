@@ -190,7 +190,9 @@ class TestS3Storage(StorageContract):
         assert httpx.put(allowed.url, content=b"content", headers=allowed.headers).is_success
         assert read(storage, "a/b.gif") == b"content"
 
-    def test_files_are_served_with_their_type_and_for_long(self, storage: S3Storage, source: Path):
+    def test_files_are_served_with_their_type_and_a_long_lifetime(
+        self, storage: S3Storage, source: Path
+    ):
         storage.upload(source, "a.gif", "image/gif")
 
         headers = httpx.get(storage.url("a.gif")).headers
@@ -235,7 +237,7 @@ def test_wrong_credentials_are_reported(s3_server: S3Server, source: Path):
         storage.upload(source, "a.gif", "image/gif")
 
 
-def test_a_bucket_that_is_not_there_is_no_missing_file(s3_server: S3Server, source: Path):
+def test_a_missing_bucket_is_not_a_missing_file(s3_server: S3Server, source: Path):
     s3_server.storage("bucket")
     storage = S3Storage("nobucket", endpoint_url=s3_server.url, region="us-east-1",
                         access_key_id="test-key", secret_access_key="test-secret")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Text from outside made clean: what stays, what is mended, what can be seen."""
+"""Cleaning text from outside: what stays, what changes, what can be seen."""
 
 import unicodedata
 
@@ -53,12 +53,12 @@ def test_one_line_is_what_people_see(text: str, line: str):
     "text",
     ["", " ", "\u3164", "\u2800\u2800", "\u200e\u200f", "\u115f\u1160", "\u0301", "\ufe0f"],
 )  # fmt: skip
-def test_what_has_no_ink_is_not_visible(text: str):
+def test_a_text_without_ink_is_not_visible(text: str):
     assert not is_visible(one_line(text))
 
 
 @pytest.mark.parametrize("text", ["a", "猫", "5", "!", "🐈", HEART, "\U0001faff", "\ue000"])
-def test_what_has_ink_is_visible(text: str):
+def test_a_text_with_ink_is_visible(text: str):
     assert is_visible(text)
 
 
@@ -73,7 +73,7 @@ def test_what_has_ink_is_visible(text: str):
         max_size=40,
     )
 )  # fmt: skip
-def test_a_line_is_clean_whatever_it_was(text: str):
+def test_every_text_becomes_a_clean_line(text: str):
     line = one_line(text)
 
     assert is_text(line)
@@ -89,7 +89,7 @@ def test_a_text_that_would_take_long_to_normalize_is_refused():
         one_line("a" + "\u0301\u0316" * LONGEST)
 
 
-def test_texts_that_no_database_holds_are_told():
+def test_a_text_that_no_database_can_hold_is_no_text():
     assert [is_text(text) for text in ("a", "", "a\0", "\ud800", "\udfff", "\U0010ffff")] == [
         True, True, False, False, False, True,
     ]  # fmt: skip

@@ -58,7 +58,7 @@ class LocalWriter:
             with suppress(OSError):  # not between these file systems
                 while os.copy_file_range(source.fileno(), self._file.fileno(), MOST_AT_ONCE):
                     pass
-        shutil.copyfileobj(source, self._file, PIECE_BYTES)  # the rest, which may be all of it
+        shutil.copyfileobj(source, self._file, PIECE_BYTES)  # the rest, or all
 
     def flush(self) -> None:
         """Make the content so far readable at `path`."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
 from gifster.uploads.storage.base import (
@@ -21,6 +21,9 @@ from gifster.uploads.storage.base import (
     is_key,
 )
 from gifster.uploads.storage.s3_client import Addressing, Checksums, Connection, is_amazon
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PART_BYTES = 8 * 1024 * 1024
 READ_BYTES = 256 * 1024
@@ -264,23 +267,23 @@ class S3Storage:
 class _Body(io.RawIOBase):
     """The body of a response. Its errors become `StorageUnavailable`."""
 
-    def __init__(self, body: Any, key: str) -> None:
+    def __init__(self, body: BinaryIO, key: str) -> None:
         self._body, self._key = body, key
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         from botocore.exceptions import BotoCoreError, HTTPClientError
         from urllib3.exceptions import HTTPError
 
         try:
-            data = self._body.read(len(buffer))
+            data = self._body.read(len(memoryview(buffer)))
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
             raise StorageUnavailable(
                 f"could not read all of {self._key} from S3: {error}"
             ) from error
-        buffer[: len(data)] = data
+        memoryview(buffer)[: len(data)] = data
         return len(data)
 
     def close(self) -> None:

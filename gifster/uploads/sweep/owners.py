@@ -53,7 +53,7 @@ class Owner:
 
     @property
     def storages(self) -> set[str]:
-        """The names of all storages that may have files of it."""
+        """The names of all storages that may have its files."""
         return self.declared | self.named
 
     def find_own_dirs(self) -> None:
