@@ -21,6 +21,7 @@ from gifster.uploads.column import UploadColumn
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.incoming import Incoming
 from gifster.uploads.record import undecide, uploads_of
+from gifster.uploads.rows import Record, primary_key
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.uploader import Uploader
 
@@ -33,7 +34,7 @@ Values = dict[str, Any]
 class Attacher(Generic[U]):
     """One mounted column of one record."""
 
-    def __init__(self, record: Any, mount: UploadColumn[U]) -> None:
+    def __init__(self, record: Record, mount: UploadColumn[U]) -> None:
         self.record, self.mount = record, mount
 
     # What the record has.
@@ -151,7 +152,7 @@ class Attacher(Generic[U]):
         """Whether the column was set in a record that was loaded without it. In a record that was
         not loaded but made of a row's values (`User(**row)`), these say nothing: the row may have
         got an upload since."""
-        made = self.record._meta.primary_key.name in self.record._dirty
+        made = primary_key(type(self.record)).name in self.record._dirty
         return self.mount.name in self.record._dirty and not made
 
     def arriving(self) -> list[Incoming]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
+import peewee
 
 from gifster.jobs import Job, enqueue
 from gifster.uploads import keys
@@ -34,7 +35,7 @@ class Background:
 
     def enqueue(
         self,
-        record: Any,
+        record: peewee.Model,
         column: str,
         upload: CachedFile | StoredFile,
         group: str | None,
@@ -54,7 +55,7 @@ class Background:
         return enqueue(name, *arguments, queue=queue, unique=unique, group=group)
 
 
-def enqueue_removal(record: Any, column: str, files: Files, group: str | None) -> None:
+def enqueue_removal(record: peewee.Model, column: str, files: Files, group: str | None) -> None:
     """Have a worker remove stored files, once the current transaction has committed.
 
     This is a job, so that it happens exactly if the transaction commits, also where that is a
@@ -65,7 +66,7 @@ def enqueue_removal(record: Any, column: str, files: Files, group: str | None) -
 
 
 def enqueue_recreation(
-    record: Any, column: str, stored: StoredFile, names: Collection[str]
+    record: peewee.Model, column: str, stored: StoredFile, names: Collection[str]
 ) -> Job | None:
     """Have a worker make versions of a stored file again.
 
@@ -87,6 +88,6 @@ def enqueue_recreation(
     )
 
 
-def _address(record: Any, column: str) -> tuple[str, Any, str]:
+def _address(record: peewee.Model, column: str) -> tuple[str, Any, str]:
     """A record's column, as jobs name it."""
     return record._meta.table_name, keys.to_job(record), column

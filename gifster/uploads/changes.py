@@ -9,6 +9,7 @@ from typing import Any
 
 from gifster.jobs import Job
 from gifster.uploads.attacher import Attacher, Values
+from gifster.uploads.rows import Record
 
 
 class Change:
@@ -63,22 +64,22 @@ class Change:
         """The jobs that it enqueued, in its transaction."""
         return [incoming.job for incoming in self.incoming if incoming.job is not None]
 
-    def is_named(self, row: Any) -> bool:
+    def is_named(self, row: Record) -> bool:
         """Whether a row names what came."""
         named = {cached.key for cached in self.mount.pending(row)}
         for stored in self.mount.stored_files(row):
             named |= {stored.key, stored.source}
         return any(incoming.key in named for incoming in self.incoming)
 
-    def is_as_before(self, row: Any) -> bool:
+    def is_as_before(self, row: Record) -> bool:
         """Whether a row is as it was before."""
         return self._is(row, self.before)
 
-    def is_as_after(self, row: Any) -> bool:
+    def is_as_after(self, row: Record) -> bool:
         """Whether a row is as the save left it."""
         return self._is(row, self.after)
 
-    def _is(self, row: Any, columns: Values | None) -> bool:
+    def _is(self, row: Record, columns: Values | None) -> bool:
         names = self.mount.columns
         return columns is not None and all(row.__data__.get(n) == columns.get(n) for n in names)
 

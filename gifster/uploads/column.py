@@ -34,12 +34,12 @@ class UploadColumn(peewee.Field, Generic[U]):
 
     # What a row has.
 
-    def stored_files(self, record: Any) -> list[StoredFile]:
+    def stored_files(self, record: peewee.Model) -> list[StoredFile]:
         """The files of a record that are stored."""
         value = record.__data__.get(self.name)
         return list(value or []) if self.many else [] if value is None else [value]
 
-    def pending(self, record: Any) -> list[CachedFile]:
+    def pending(self, record: peewee.Model) -> list[CachedFile]:
         """The uploads of a record that wait to be stored."""
         value = record.__data__.get(f"{self.name}_tmp")
         return list(value or []) if self.many else [] if value is None else [value]

@@ -9,16 +9,14 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import peewee
-
 from gifster.jobs import transaction
 from gifster.uploads import bulk, saving
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
-from gifster.uploads.rows import check_model
+from gifster.uploads.rows import Record, check_model
 
 if TYPE_CHECKING:
-    _Model = peewee.Model
+    _Model = Record
 else:
     _Model = object
 

@@ -15,7 +15,7 @@ from gifster.jobs import Job
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.changes import Change
 from gifster.uploads.record import in_another_thread, uploads_of
-from gifster.uploads.rows import outermost_transaction, real_database, row_of
+from gifster.uploads.rows import Record, outermost_transaction, primary_key, real_database, row_of
 from gifster.uploads.storage.base import StorageUnavailable
 
 logger = logging.getLogger("gifster.uploads")
@@ -31,7 +31,12 @@ class Saved:
     """
 
     def __init__(
-        self, record: Any, changes: list[Change], *, creating: bool = False, deleting: bool = False
+        self,
+        record: Record,
+        changes: list[Change],
+        *,
+        creating: bool = False,
+        deleting: bool = False,
     ) -> None:
         self.record, self.changes = record, changes
         self._creating, self._deleting = creating, deleting
@@ -45,7 +50,7 @@ class Saved:
         for change in self.changes:
             change.taken()
 
-    def row(self) -> Any:
+    def row(self) -> Record | None:
         """The row that it wrote, as it is now; None if there is none.
 
         Raises:
@@ -53,7 +58,7 @@ class Saved:
         """
         return None if self.pk is None else row_of(type(self.record), self.pk)
 
-    def is_undone(self, row: Any, *, rolled_back: bool) -> bool | None:
+    def is_undone(self, row: Record | None, *, rolled_back: bool) -> bool | None:
         """Whether the row does not have it.
 
         Parameters:
@@ -95,7 +100,7 @@ class Saved:
             change.undo()
             change.restore()
         if self._creating and self._pk is None and self.record._pk == self.pk:
-            self.record.__data__.pop(self.record._meta.primary_key.name, None)
+            self.record.__data__.pop(primary_key(type(self.record)).name, None)
         self.record._dirty |= self._dirty
 
     def superseded(self) -> None:
@@ -108,7 +113,7 @@ class Outcome:
     """Learns how a transaction ends in which a record was saved: its commit calls it, its rollback
     throws it away."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: Record) -> None:
         #: Whose transaction it is, and which.
         self.thread = threading.get_ident()
         self._transaction = outermost_transaction(record._meta.database)
@@ -120,7 +125,7 @@ class Outcome:
         self._forgotten.detach()
         _end(self._record, rolled_back=False)
 
-    def is_over(self, record: Any) -> bool:
+    def is_over(self, record: Record) -> bool:
         """Whether the transaction has ended, although nobody has said so: a callback before this
         one failed, and somebody keeps its traceback. It will say nothing then any more."""
         present = outermost_transaction(record._meta.database)
@@ -130,14 +135,14 @@ class Outcome:
         return over
 
 
-def _outcome(record: Any) -> Outcome | None:
+def _outcome(record: Record) -> Outcome | None:
     """What is going to tell how the transaction ends in which the record was saved."""
     memory = uploads_of(record)
     outcome = None if memory.outcome is None else memory.outcome()
     return None if outcome is None or outcome.is_over(record) else outcome
 
 
-def follow(record: Any) -> bool:
+def follow(record: Record) -> bool:
     """See what becomes of the saves of a record in the transaction that there is.
 
     Returns:
@@ -153,7 +158,7 @@ def follow(record: Any) -> bool:
     return True
 
 
-def settle(record: Any) -> None:
+def settle(record: Record) -> None:
     """Before another save: undo those of the same record that have been rolled back.
 
     Raises:
@@ -192,7 +197,7 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
 _Undone = list[tuple[weakref.ref[CachedFile], CachedFile]]
 
 
-def _settle_all(record: Any, *, ended: bool, rolled_back: bool) -> _Undone:
+def _settle_all(record: Record, *, ended: bool, rolled_back: bool) -> _Undone:
     memory = uploads_of(record)
     undone: list[CachedFile] = []
     going_on = []
@@ -223,7 +228,7 @@ def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
     not undone, only replaced perhaps; and what came after one that is undone was undone with it.
     """
     verdicts: list[bool | None] = []
-    row: Any = None
+    row: Record | None = None
     for number, saved in enumerate(saves):
         if number == 0 or saved.pk != saves[number - 1].pk:
             row = saved.row()

@@ -13,6 +13,8 @@ waiting, so that a worker that dies then has left nothing behind that another do
 import logging
 from typing import Any
 
+import peewee
+
 from gifster.jobs import transaction
 from gifster.uploads import bulk
 from gifster.uploads.cache import CachedFile
@@ -53,7 +55,7 @@ class Attachment:
         """The record as it is now, or None."""
         return row_of(self.model, self.pk)
 
-    def superseded(self, record: Any) -> None:
+    def superseded(self, record: peewee.Model) -> None:
         """Say that there is nothing to do any more.
 
         Raises:
@@ -128,7 +130,7 @@ class Promotion(Attachment):
         else:
             logger.info("stored %s key=%s", self, stored.key)
 
-    def _store(self, record: Any, cached: CachedFile) -> StoredFile:
+    def _store(self, record: peewee.Model, cached: CachedFile) -> StoredFile:
         """Process and store; while there is more to be made, show what there is."""
         uploader = self.mount.attacher(record).uploader_of(cached)
         uploader.before_process(cached.info)
@@ -206,7 +208,7 @@ class Promotion(Attachment):
                 attacher.uploader_of(stored).after_store(stored)
         return True
 
-    def _waiting(self, record: Any) -> CachedFile | None:
+    def _waiting(self, record: peewee.Model) -> CachedFile | None:
         return None if record is None else self.mount.attacher(record).waiting(self.key)
 
     def _drop_cached(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gifster.uploads.cache import CachedFile
-from gifster.uploads.rows import real_database
+from gifster.uploads.rows import Record, real_database
 
 _NAME = "_uploads"
 
@@ -41,7 +41,7 @@ class Slot:
 class RecordUploads:
     """What one record holds in memory for its mounted columns."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: Record) -> None:
         self._owner = weakref.ref(record)
         self._slots: dict[str, Slot] = {}
         #: The uploaders of the columns, as long as somebody holds one.
@@ -61,7 +61,7 @@ class RecordUploads:
         return self._slots.setdefault(column, Slot())
 
     @contextmanager
-    def saving(self, record: Any) -> Iterator[None]:
+    def saving(self, record: Record) -> Iterator[None]:
         """Let one thread at a time save the record.
 
         Raises:
@@ -76,14 +76,14 @@ class RecordUploads:
         finally:
             self._lock.release()
 
-    def copy(self, record: Any) -> "RecordUploads":
+    def copy(self, record: Record) -> "RecordUploads":
         """The same for a copy of the record, which gets files of its own when it is saved."""
         copied = RecordUploads(record)
         copied._slots = {column: slot.copy() for column, slot in self._slots.items()}
         copied.lists = {column: files.copy(record) for column, files in self.lists.items()}
         return copied
 
-    def belongs_to(self, record: Any) -> bool:
+    def belongs_to(self, record: Record) -> bool:
         """Whether it is that record's, and not that of one that it was copied from."""
         return self._owner() is record
 
@@ -98,7 +98,7 @@ class RecordUploads:
         return type(None), ()
 
 
-def in_another_thread(record: Any) -> RuntimeError:
+def in_another_thread(record: Record) -> RuntimeError:
     """What is wrong with a save that would have to wait for another thread."""
     return RuntimeError(
         f"another thread is saving this {type(record).__name__}: load the record in each thread "
@@ -106,7 +106,7 @@ def in_another_thread(record: Any) -> RuntimeError:
     )
 
 
-def undecide(record: Any, column: str) -> None:
+def undecide(record: Record, column: str) -> None:
     """Nothing is decided about a column any more. Loading a row comes here for each that is null:
     most records never hold anything."""
     if _NAME in record.__dict__:
@@ -116,7 +116,7 @@ def undecide(record: Any, column: str) -> None:
 _making = threading.Lock()
 
 
-def uploads_of(record: Any) -> RecordUploads:
+def uploads_of(record: Record) -> RecordUploads:
     """What a record holds in memory for its mounted columns."""
     found: RecordUploads | None = record.__dict__.get(_NAME)
     if found is None or not found.belongs_to(record):

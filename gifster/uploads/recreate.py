@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+import peewee
+
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
 from gifster.uploads.cache import local_copy
@@ -96,7 +98,7 @@ class Recreation(Attachment):
 
     def _make(
         self,
-        record: Any,
+        record: peewee.Model,
         stored: StoredFile,
         *,
         steps: bool,
@@ -147,14 +149,14 @@ class Recreation(Attachment):
             attacher.uploader_of(made).after_store(made)
         return True
 
-    def _states(self, row: Any) -> dict[str, Any]:
+    def _states(self, row: peewee.Model) -> dict[str, Any]:
         others = self._others_wait(row)
         state = {"processing": others, "state": "processing" if others else "ready"}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
 
-    def _others_wait(self, row: Any) -> bool:
+    def _others_wait(self, row: peewee.Model) -> bool:
         files = self.mount.stored_files(row)
         return any(stored.unprocessed and stored.key != self.key for stored in files)
 
-    def _present(self, record: Any) -> StoredFile | None:
+    def _present(self, record: peewee.Model) -> StoredFile | None:
         return None if record is None else self.mount.attacher(record).stored(self.key)

@@ -1,16 +1,39 @@
 """Models, rows and databases, as saving and the workers need them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
 from gifster.jobs import Job
+
+if TYPE_CHECKING:
+
+    class Record(peewee.Model):
+        """A record, with what we use of it that Peewee does not document."""
+
+        #: The primary key; None if the record has none yet.
+        _pk: Any
+        #: The names of the fields that were set since the record was loaded or saved.
+        _dirty: set[str]
+        DoesNotExist: type[peewee.DoesNotExist]
+
+        def _pk_expr(self) -> Any:
+            """The expression that finds its row."""
+
+else:
+    Record = peewee.Model
 
 
 def select(model: Any, *fields: Any) -> Any:
     """A query of all rows, also of those that the model's own `select()` hides (soft deletion): an
     upload is no less an upload for that."""
     return peewee.Model.select.__func__(model, *fields)  # type: ignore[attr-defined]
+
+
+def primary_key(model: Any) -> peewee.Field:
+    """The primary key, which models with uploads have in one column (see `check_model`)."""
+    found: peewee.Field = model._meta.primary_key
+    return found
 
 
 def row_of(model: Any, pk: Any) -> Any:

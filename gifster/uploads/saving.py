@@ -19,17 +19,17 @@ from gifster.uploads.changes import Change
 from gifster.uploads.column import mounts_of
 from gifster.uploads.outcome import Saved, follow, settle
 from gifster.uploads.record import uploads_of
-from gifster.uploads.rows import check_outbox, locked_row, real_database
+from gifster.uploads.rows import Record, check_outbox, locked_row, real_database
 from gifster.uploads.uploader_list import ListAttacher
 
 
-def attacher_of(record: Any, mount: Any) -> Attacher[Any]:
+def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
     """The attacher of a record's mounted column."""
     return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
 def save(
-    record: Any, force_insert: bool, only: Iterable[Any] | None, save_row: Callable[..., Any]
+    record: Record, force_insert: bool, only: Iterable[Any] | None, save_row: Callable[..., Any]
 ) -> Any:
     """Save a record, and what was decided about its uploads.
 
@@ -66,7 +66,7 @@ def save(
     return result
 
 
-def delete(record: Any, delete_row: Callable[[], Any]) -> Any:
+def delete(record: Record, delete_row: Callable[[], Any]) -> Any:
     """Delete a record, and detach its files."""
     with transaction(record._meta.database):
         row = locked_row(record)
@@ -82,7 +82,7 @@ def delete(record: Any, delete_row: Callable[[], Any]) -> Any:
 
 
 def _write(
-    record: Any, changed: list[Attacher[Any]], creating: bool, save_row: Callable[[], Any]
+    record: Record, changed: list[Attacher[Any]], creating: bool, save_row: Callable[[], Any]
 ) -> Any:
     """Write a row and what was decided about these columns."""
     changes = [Change(attacher) for attacher in changed]
@@ -147,7 +147,7 @@ def _columns(attachers: list[Attacher[Any]]) -> list[str]:
     return [name for attacher in attachers for name in attacher.mount.columns]
 
 
-def _present_row(record: Any) -> Any:
+def _present_row(record: Record) -> Any:
     row = locked_row(record)
     if row is None:
         raise type(record).DoesNotExist(
@@ -157,7 +157,7 @@ def _present_row(record: Any) -> Any:
     return row
 
 
-def _names(record: Any, only: Iterable[Any] | None) -> list[str]:
+def _names(record: Record, only: Iterable[Any] | None) -> list[str]:
     if only is not None:
         fields = [f if isinstance(f, peewee.Field) else record._meta.combined[f] for f in only]
         return [field.name for field in fields]

@@ -13,6 +13,7 @@ from gifster.uploads.column import UploadColumn
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.incoming import Incoming
 from gifster.uploads.record import uploads_of
+from gifster.uploads.rows import Record
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.uploader import Uploader
 
@@ -27,7 +28,7 @@ class UploaderList(Sequence[U]):
     end.
     """
 
-    def __init__(self, record: Any, mount: UploadColumn[U]) -> None:
+    def __init__(self, record: Record, mount: UploadColumn[U]) -> None:
         self.record, self.mount = record, mount
         self._uploaders: list[U] = []
         #: The keys of what was there when the record was loaded.
@@ -67,7 +68,7 @@ class UploaderList(Sequence[U]):
         self._uploaders = [*before, *newer]
         self.changed = True
 
-    def copy(self, record: Any) -> "UploaderList[U]":
+    def copy(self, record: Record) -> "UploaderList[U]":
         """The same for a copy of the record."""
         copied = UploaderList(record, self.mount)
         copied._uploaders = []
