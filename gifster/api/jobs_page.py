@@ -15,7 +15,7 @@ from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.pages import Page
 from gifster.api.problems import Problem
-from gifster.api.requests import url_form
+from gifster.api.receive import url_form
 from gifster.app import jobs_admin
 from gifster.jobs import Span, State
 

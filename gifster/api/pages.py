@@ -21,8 +21,7 @@ from gifster.api.context import Context
 from gifster.api.gifs import accept_upload, gifs_json
 from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
-from gifster.api.receive import UploadForm, upload_form
-from gifster.api.requests import url_form
+from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
 from gifster.app.library import LibraryError
 from gifster.app.models import User

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import parse_qs
 
 from falcon.asgi import Request
 from falcon.asgi.multipart import BodyPart, MultipartForm
@@ -229,6 +230,21 @@ async def small_body(context: Context, req: Request) -> bytes:
     if GONE in req.scope or len(body) < (req.content_length or 0):
         raise Problem(400, "body_incomplete", "The body ends too early.")
     return body
+
+
+async def url_form(context: Context, req: Request) -> dict[str, str]:
+    """The fields of a page's form without files. If a field is repeated, its first value counts.
+
+    Raises:
+      Problem: 415 for another media type, 400 for a malformed form or text.
+    """
+    require_media_type(req, "application/x-www-form-urlencoded")
+    try:
+        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
+    except ValueError:
+        raise Problem(400, "form_malformed", "The form cannot be read.") from None
+    require_text(*fields, *(value for values in fields.values() for value in values))
+    return {name: values[0] for name, values in fields.items()}
 
 
 def require_text(*texts: str) -> None:

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, TypeVar
-from urllib.parse import parse_qs
 
 from falcon.asgi import Request
 from pydantic import (
@@ -17,9 +16,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gifster.api.context import Context
 from gifster.api.problems import Problem
@@ -40,14 +42,20 @@ TITLE: dict[str, str | int] = {
 Title = Annotated[str, told(**TITLE)]
 Tag = Annotated[str, told("Without control characters.", maxLength=texts.MAX_TAG)]
 Tags = Annotated[list[Tag], Field(fail_fast=True, json_schema_extra={"maxItems": texts.MAX_TAGS})]
-File = Annotated[
-    bytes,
-    WithJsonSchema({"type": "string", "format": "binary"}),
-    told(
-        f"At most {ImageUploader.max_bytes:,} bytes of "
-        f"{', '.join(sorted(ImageUploader.allow_types or []))}."
-    ),
-]
+
+
+class _ImageFile:
+    """The schema of an upload, made when the document is, as the limit comes from the settings."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        types = ", ".join(sorted(ImageUploader.allow_types or []))
+        description = f"At most {ImageUploader.max_bytes:,} bytes of {types}."
+        return {"type": "string", "format": "binary", "description": description}
+
+
+File = Annotated[bytes, _ImageFile()]
 
 
 class Sent(BaseModel):
@@ -100,7 +108,7 @@ class FetchGif(Body):
 
 
 class UploadGif(Sent):
-    """The form of an upload. `receive` reads it piece by piece."""
+    """The form of an upload."""
 
     image: File
     title: Title = ""
@@ -254,21 +262,6 @@ async def json_object(context: Context, req: Request, *also: str) -> dict[str, o
     if not isinstance(document, dict):
         raise Problem(422, "json_not_object", "The body must be a JSON object.")
     return document
-
-
-async def url_form(context: Context, req: Request) -> dict[str, str]:
-    """The fields of a page's form without files. If a field is repeated, its first value counts.
-
-    Raises:
-      Problem: 415 for another media type, 400 for a malformed form or text.
-    """
-    require_media_type(req, "application/x-www-form-urlencoded")
-    try:
-        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
-    except ValueError:
-        raise Problem(400, "form_malformed", "The form cannot be read.") from None
-    require_text(*fields, *(value for values in fields.values() for value in values))
-    return {name: values[0] for name, values in fields.items()}
 
 
 def parsed_json(body: bytes) -> object:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from gifster.api import requests, schemas
 from gifster.api.openapi import document
 from gifster.api.problems import Problem
+from gifster.app.models import ImageUploader
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -123,8 +124,14 @@ def test_a_null_leaves_a_field_as_it_is_and_in_a_merge_patch_removes_it():
     assert (removed.title, removed.tags) == ("", [])  # a title cannot be empty: `edit_gif` says so
 
 
-def test_the_document_has_the_limits_of_the_application():
-    components = document()["components"]["schemas"]
+def test_the_document_has_the_limits_of_the_application(monkeypatch: pytest.MonkeyPatch):
+    # Given a limit that the settings have changed
+    monkeypatch.setattr(ImageUploader, "max_bytes", 12_345)
+    components = document.__wrapped__()["components"]["schemas"]
+
+    assert components["UploadGif"]["properties"]["image"]["description"].startswith(
+        "At most 12,345 bytes of image/avif,"
+    )
 
     assert components["PatchGif"]["properties"]["title"]["maxLength"] == 200
     assert components["SignUp"]["required"] == ["email", "password"]
