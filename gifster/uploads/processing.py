@@ -33,7 +33,7 @@ class ProcessedFile:
     info: ImageInfo
     #: The name of the storage where it stays.
     storage: str
-    #: How the original looks from afar, if it is an image, and versions of it have been made.
+    #: The fingerprint of the original, if it is an image, and versions of it have been made.
     fingerprint: Fingerprint | None = None
     #: The hash of its content, in hexadecimal, where that is known already.
     known_sha256: str = ""
