@@ -16,7 +16,12 @@ from gifster import jobs, uploads
 from gifster.app import database
 from gifster.app.logs import log_in_lines
 from gifster.app.models import ImageUploader
-from gifster.app.private import close_to_others, keep_private, write_private
+from gifster.app.private import (
+    close_to_others,
+    keep_private,
+    private_files_in_store,
+    write_private,
+)
 from gifster.app.settings import PREFIX, Settings, SettingsError, Storage
 from gifster.app.valkey import embedded_url
 
@@ -46,9 +51,11 @@ def configure(settings: Settings) -> None:
     What this process writes from now on only its user can read, unless the settings say otherwise.
 
     Raises:
-      SettingsError: the installation's secret can be neither read nor made.
+      SettingsError: the installation's secret can be neither read nor made, or private files are
+        in the store.
     """
     keep_private()
+    secret = check_files(settings)
     close_to_others(settings)
     durable = settings.durability == "fsync"
     database.connect(settings.database.url, durable=durable)
@@ -58,10 +65,26 @@ def configure(settings: Settings) -> None:
             "cache": storage(settings.cache, durable=durable),
             "store": storage(settings.store, MEDIA, durable=durable),
         },
-        secret=settings.uploads.secret or secret_file(),
+        secret=secret,
         private_remotes=settings.uploads.private_remotes,
     )
     ImageUploader.set_limits(**{name: getattr(settings.uploads, name) for name in UPLOAD_LIMITS})
+
+
+def check_files(settings: Settings) -> str:
+    """The secret of this installation, if `/media` serves neither it nor another private file.
+
+    Raises:
+      SettingsError: private files are in the store, or the secret can be neither read nor made.
+    """
+    found = private_files_in_store(settings)
+    if found:
+        raise SettingsError(
+            f"store.root is {str(settings.store.root)!r}, and everybody could download "
+            f"{', '.join(map(str, found))} from it: set store.root to a folder that has only "
+            "stored files, such as var/store"
+        )
+    return settings.uploads.secret or secret_file()
 
 
 def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> uploads.Storage:

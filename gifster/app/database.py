@@ -6,7 +6,6 @@ work is done within `with db.connection_context():`. What writes uses `gifster.j
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import peewee
 from playhouse.db_url import parse as parse_url
@@ -14,6 +13,7 @@ from playhouse.migrations import Runner
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 
 from gifster.app.faults import is_database_error
+from gifster.app.settings.sections import sqlite_file
 
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
@@ -46,7 +46,7 @@ def connect(url: str, *, durable: bool = True) -> peewee.Database:
 
 
 def _sqlite(url: str, durable: bool) -> peewee.Database:
-    path = Path(unquote(urlsplit(url).path.removeprefix("/")))
+    path = sqlite_file(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     database: peewee.Database = PooledSqliteDatabase(
         path,

@@ -1,9 +1,15 @@
-"""What can go wrong with what people ask of the application. The API maps the tree once
-(`api/problems.py`); the command line prints the message."""
+"""What can go wrong: with what people ask of the application, and with the settings.
+
+The API maps the tree of `LibraryError` once (`api/problems.py`); the command line prints messages.
+"""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The message names each wrong key, and says what to do."""
 
 
 class LibraryError(Exception):
-    """Something that was asked for cannot be done. `code` is stable; the message is for people."""
+    """A request cannot be carried out. `code` is stable; the message is for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -11,20 +17,20 @@ class LibraryError(Exception):
 
 
 class BadQuery(LibraryError):
-    """A list was asked for in a way that makes no sense."""
+    """The parameters of a list are invalid."""
 
 
 class NotFound(LibraryError):
-    """There is no such thing."""
+    """What the request names does not exist."""
 
 
 class Invalid(LibraryError):
-    """What was given does not do."""
+    """A value of the request is invalid."""
 
 
 class Conflict(LibraryError):
-    """Somebody was there first."""
+    """Somebody else was first: the address or the place is taken."""
 
 
 class Denied(LibraryError):
-    """The person may not do that."""
+    """The user may not do that."""

@@ -1,8 +1,8 @@
-"""What Gifster keeps is for its own user's eyes: the modes of its files, and small files that are
+"""Keeps Gifster's files private: their modes, the folder that is served, and small files that are
 whole after a power cut.
 
-The database, the mails, the cache and the secret are nobody else's business. Stored files may be:
-`store.permissions` in the settings lets a web server read them.
+The database, the mails, the cache and the secret are for Gifster's own user only, and never in the
+folder that the web server serves. A web server may read stored files: `store.permissions`.
 """
 
 import logging
@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from gifster.app.settings import Settings
@@ -31,8 +30,8 @@ def keep_private() -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a small file, which only our user can read. After a crash or a power cut the old
-    content is there, or the new one, and never a part.
+    """Replace a small file, which only our user can read. After a crash or a power cut it has the
+    old content or the new one, and never a part.
 
     Raises:
       OSError
@@ -44,8 +43,8 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def close_to_others(settings: "Settings") -> None:
-    """Take from other users what an earlier release let them read: the database, the secret, the
-    mails, the cache. What belongs to another user is left to the doctor."""
+    """Close the database, the secret, the mails and the cache to other users of this machine: an
+    earlier release let them read these. The doctor reports files that belong to somebody else."""
     for path in _private(settings):
         try:
             found = path.stat()
@@ -56,8 +55,16 @@ def close_to_others(settings: "Settings") -> None:
             continue  # not there, or not ours
 
 
+def private_files_in_store(settings: "Settings") -> list[Path]:
+    """The private files and folders that lie in the store, whose files anybody may download."""
+    if settings.store.kind != "local":
+        return []
+    store = settings.store.root.resolve()
+    return [path for path in _private(settings) if path.resolve().is_relative_to(store)]
+
+
 def open_to_others(settings: "Settings") -> list[Path]:
-    """What other users of this machine can read, and should not."""
+    """The files and folders that other users of this machine can read, and should not."""
     folders, store = [VAR], settings.store
     if store.kind == "local" and store.permissions is None:
         folders.append(store.root)
@@ -66,8 +73,7 @@ def open_to_others(settings: "Settings") -> list[Path]:
 
 def _private(settings: "Settings") -> Iterator[Path]:
     yield from (VAR / name for name in ("secret", "valkey", "metrics", "dev.lock"))
-    if settings.database.url.startswith("sqlite"):
-        database = Path(unquote(urlsplit(settings.database.url).path.removeprefix("/")))
+    if database := settings.database.file:
         yield from (database.with_name(database.name + end) for end in ("", "-wal", "-shm"))
     if settings.mail.url.startswith("file:"):
         yield Path(settings.mail.url.removeprefix("file:"))

@@ -50,9 +50,12 @@ def web() -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    from gifster.app.boot import check_files
+
     settings = settings_here()
     _check_address(settings.web.host, settings.web.port)
     check_broker(settings)
+    check_files(settings)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
     Granian(

@@ -124,6 +124,51 @@ def test_a_web_server_may_read_the_store_if_the_settings_say_so(
     assert mode(here / "var/cache/1.gif") == 0o600
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "found"),
+    [
+        ("STORE__ROOT", "var", "var/secret, var/valkey, var/metrics, var/dev.lock, var/gifster.db"),
+        ("STORE__ROOT", ".", "var/secret"),
+        ("STORE__ROOT", "var/../var/", "var/gifster.db"),
+        ("STORE__ROOT", "link", "var/gifster.db"),
+        ("STORE__ROOT", "var/mail", "download var/mail from it"),
+        ("STORE__ROOT", "var/cache", "download var/cache from it"),
+        ("DATABASE__URL", "sqlite:///var/store/my.db", "var/store/my.db, var/store/my.db-wal"),
+        ("CACHE__ROOT", "var/store/cache", "download var/store/cache from it"),
+    ],
+)
+def test_a_store_with_private_files_in_it_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, found: str
+):
+    (here / "var").mkdir()
+    (here / "link").symlink_to("var")
+    monkeypatch.setenv(f"GIFSTER_{variable}", value)
+
+    with pytest.raises(SettingsError, match=found):
+        configure(settings.load())
+
+
+def test_only_a_local_store_can_have_private_files(here: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GIFSTER_STORE__ROOT", "var")
+    monkeypatch.setenv("GIFSTER_STORE__KIND", "s3")
+    monkeypatch.setenv("GIFSTER_STORE__BUCKET", "gifs")
+
+    configure(settings.load())
+
+
+def test_no_command_runs_with_private_files_in_the_store(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    stack.environment["GIFSTER_STORE__ROOT"] = "var"
+
+    for command in (["doctor"], ["web"], ["worker"], ["fsck"], ["migrate"]):
+        result = stack.run("gifster", *command)
+
+        assert result.returncode == 1
+        said = result.stdout + result.stderr
+        assert "store.root is 'var', and everybody could download var/secret" in said
+        assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("value", ["0440", "rw", "99999"])
 def test_modes_that_make_no_sense_are_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch, value: str

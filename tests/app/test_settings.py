@@ -79,6 +79,8 @@ def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.Mo
         ("[recurring]\nx = {cron = '@daily', zone = 'UTC'}", "recurring.x.zone: no such key"),
         ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),
         ("[web", "settings.toml: "),
+        ("web = 3", r"web: must be a table .settings.toml has 3"),
+        ("profile = 3", "profile: must be tables"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(text: str, message: str):
@@ -98,6 +100,9 @@ def test_a_wrong_file_is_refused_by_name(text: str, message: str):
         ("GIFSTER_WEB__TRUSTED_PROXIES", "127.0.0.1", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
         ("GIFSTER_WEB__TRUSTED_PROXIES", "[127.0.0.1]", "GIFSTER_WEB__TRUSTED_PROXIES: .*JSON"),
         ("GIFSTER_WEB__HOSTS", "old.example.org", "GIFSTER_WEB__HOSTS: .*JSON"),
+        ("GIFSTER_WEB__PORT", "many", "must be a valid integer .GIFSTER_WEB__PORT has 'many'"),
+        ("GIFSTER_QUEUES__DEFAULT", '{"weight": 0}', "GIFSTER_QUEUES__DEFAULT__WEIGHT has 0"),
+        ("GIFSTER_WEB__PROT", "1", "did you mean web.port. .GIFSTER_WEB__PROT"),
         ("GIFSTER_PROFILE", "productoin", "there is no such profile .known: development"),
     ],
 )
@@ -125,3 +130,38 @@ def test_the_namespace_is_a_setting(
     monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://host")
     with pytest.raises(SettingsError, match=r"broker: .*virtual host"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[database]\nurl = 'mysql://me:hush@host/x'", "settings.toml has 'mysql://me:…@host/x'"),
+        ("[limits]\nupload = 'a lot'", 'limits.upload: must be like "10/hour"'),
+        ("[store]\nkind = 's3'\nacl = 'hush'", 'store: kind is "s3", and no bucket is set'),
+    ],
+)
+def test_an_error_is_in_our_own_words_and_shows_no_password(text: str, message: str):
+    write(text)
+
+    with pytest.raises(SettingsError) as caught:
+        load()
+
+    assert message in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert "Value error" not in str(caught.value)
+
+
+def test_lists_and_tables_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch):
+    write("[queues]\ndefault = {weight = 3, max = 2}")
+    monkeypatch.setenv("GIFSTER_WEB__HOSTS", '["a.example.org"]')
+    monkeypatch.setenv("GIFSTER_QUEUES__DEFAULT__MAX", "1")
+    monkeypatch.setenv("GIFSTER_QUEUES__MAIL", '{"weight": 2}')
+    monkeypatch.setenv("GIFSTER_RECURRING__CLEAN_UP", "17 * * * *")
+    monkeypatch.setenv("GIFSTER_STORE__BUCKET", "123")
+
+    settings = load()
+
+    assert settings.web.hosts == ["a.example.org"]
+    assert settings.queues == {"default": Queue(weight=3, max=1), "mail": Queue(weight=2)}
+    assert settings.recurring["clean_up"].cron == "17 * * * *"
+    assert settings.store.bucket == "123"

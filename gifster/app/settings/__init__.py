@@ -1,0 +1,51 @@
+"""Settings: `settings.toml` and `GIFSTER_*` environment variables as one frozen, typed object.
+
+Only `load()` reads the file and the environment; everything else is handed the result. `sections`
+says what can be set, `values` how such values are written, `loading` and `environment` where they
+come from.
+"""
+
+from gifster.app.errors import SettingsError
+from gifster.app.settings.environment import COUNTED_IN, PREFIX, PROFILE, SUPERVISED
+from gifster.app.settings.loading import load
+from gifster.app.settings.sections import (
+    NAMESPACE,
+    Auth,
+    Broker,
+    Cache,
+    Database,
+    Limits,
+    Mail,
+    Queue,
+    Recurring,
+    Settings,
+    Storage,
+    Store,
+    Uploads,
+    Web,
+    Worker,
+)
+
+__all__ = [
+    "COUNTED_IN",
+    "NAMESPACE",
+    "PREFIX",
+    "PROFILE",
+    "SUPERVISED",
+    "Auth",
+    "Broker",
+    "Cache",
+    "Database",
+    "Limits",
+    "Mail",
+    "Queue",
+    "Recurring",
+    "Settings",
+    "SettingsError",
+    "Storage",
+    "Store",
+    "Uploads",
+    "Web",
+    "Worker",
+    "load",
+]

@@ -1,0 +1,255 @@
+"""What can be set: a class for each section of `settings.toml`, with the default of each key."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gifster.app.settings.values import (
+    BaseUrl,
+    BrokerUrl,
+    DatabaseUrl,
+    Encryption,
+    EndpointUrl,
+    HeaderName,
+    HostEntry,
+    MailUrl,
+    Mode,
+    Namespace,
+    Network,
+    Prefix,
+    PublicUrl,
+    QueueName,
+    Rate,
+    RecurringName,
+)
+
+#: What Dramatiq's own keys in Redis begin with.
+NAMESPACE = "dramatiq"
+#: Settings outside any section.
+ALONE = {"durability"}
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and with no other keys than these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Web(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    threads: int = Field(16, ge=1, le=256)
+    head_timeout_s: float = Field(10, ge=0.1, le=3600)
+    body_stall_s: float = Field(30, gt=0)
+    body_min_bytes_per_s: int = Field(500, ge=0)
+    trusted_proxies: list[Network] = []
+    #: Which headers of these proxies count: for the client's address and scheme.
+    client_address_header: HeaderName = "X-Forwarded-For"
+    client_scheme_header: HeaderName = "X-Forwarded-Proto"
+    #: The address that people use, scheme and host. Empty: not known.
+    public_url: PublicUrl = ""
+    #: Further hosts to answer for.
+    hosts: list[HostEntry] = []
+
+
+def sqlite_file(url: str) -> Path:
+    """The path in `sqlite:///relative/or//absolute/path.db`."""
+    return Path(unquote(urlsplit(url).path.removeprefix("/")))
+
+
+class Database(Section):
+    url: DatabaseUrl = "sqlite:///var/gifster.db"
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; None for PostgreSQL."""
+        return sqlite_file(self.url) if self.url.startswith("sqlite") else None
+
+
+class Broker(Section):
+    url: BrokerUrl = ""
+    #: What the keys in Redis begin with: applications on one Redis database need one each.
+    namespace: Namespace = NAMESPACE
+
+    @model_validator(mode="after")
+    def _check_namespace(self) -> "Broker":
+        if self.url.startswith("amqp") and self.namespace != NAMESPACE:
+            raise ValueError(
+                f"RabbitMQ has no namespaces (broker.namespace is {self.namespace!r}): "
+                "name a virtual host in broker.url instead, amqp://host/name"
+            )
+        return self
+
+
+class Queue(Section):
+    """A queue's weight among the queues that have jobs, and the most threads of a worker process
+    that it gets. In the file, a plain number is a weight."""
+
+    weight: int = Field(1, ge=1, le=1000)
+    max: int | None = Field(None, ge=1, le=64)
+    #: The most of these threads that one user's jobs get; None: all but one.
+    user_max: int | None = Field(None, ge=1, le=64)
+
+
+def _queue(value: Any) -> Any:
+    return value if isinstance(value, dict | Queue) else {"weight": value}
+
+
+class Worker(Section):
+    processes: int = Field(1, ge=1, le=64)
+    threads: int = Field(4, ge=1, le=64)
+    lease_s: float = Field(10, ge=1, le=3600)
+    grace_s: float = Field(8, ge=0, le=3600)
+    #: The most of one user's jobs that the broker has at once; the others wait in the outbox.
+    max_jobs_per_user: int = Field(16, ge=1, le=10_000)
+    #: A process that has more memory is restarted between two jobs. 0: no limit.
+    max_memory_mb: int = Field(0, ge=0)
+
+
+class Recurring(Section):
+    """A recurring job. In the file, a plain text is its cron expression."""
+
+    cron: str
+    actor: str = ""
+    arguments: list[Any] = []
+    queue: str = "default"
+    timezone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _check_cron(self) -> "Recurring":
+        from gifster.app.cron import next_after  # noqa: PLC0415 only where a job recurs
+
+        next_after(self.cron, self.timezone)
+        return self
+
+
+def _recurring(value: Any) -> Any:
+    return value if isinstance(value, dict | Recurring) else {"cron": value}
+
+
+class Storage(Section):
+    """A folder on this machine (`root`), or a bucket (the rest)."""
+
+    kind: Literal["local", "s3"] = "local"
+    root: Path
+    bucket: str = ""
+    prefix: Prefix = ""
+    endpoint_url: EndpointUrl = ""
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    #: What comes before a key in a URL: a CDN, or a public bucket.
+    base_url: BaseUrl = ""
+    url_expires_s: int = Field(3600, ge=1, le=7 * 24 * 3600)
+    acl: str = ""
+    encryption: Encryption = ""
+    kms_key_id: str = ""
+    #: A CRC32 with each upload. "auto": only to Amazon; many other servers do not know its framing.
+    checksums: Literal["auto", "when_supported", "when_required"] = "auto"
+    #: Where a URL has the bucket's name. "auto": in the path, except for Amazon.
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    #: The authorities (PEM) that sign the server's certificate, where no public authority does.
+    ca_file: str = ""
+    #: The modes of files and folders on this machine; None: only our own user can read them.
+    permissions: Mode = None
+    directory_permissions: Mode = None
+
+    @model_validator(mode="after")
+    def _check_modes(self) -> "Storage":
+        if (self.permissions or 0o600) & 0o600 != 0o600:
+            raise ValueError(
+                f"permissions is {self.permissions:04o}: Gifster's own user must be able to read "
+                "and write, so set 0600 or more"
+            )
+        if (self.directory_permissions or 0o700) & 0o700 != 0o700:
+            raise ValueError(
+                f"directory_permissions is {self.directory_permissions:04o}: Gifster's own user "
+                "must be able to enter, so set 0700 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_bucket(self) -> "Storage":
+        if self.kind == "s3" and not self.bucket:
+            raise ValueError('kind is "s3", and no bucket is set: set bucket, or kind = "local"')
+        return self
+
+
+class Cache(Storage):
+    root: Path = Path("var/cache")
+
+
+class Store(Storage):
+    root: Path = Path("var/store")
+
+
+class Uploads(Section):
+    max_bytes: int = Field(50 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(40_000_000, ge=1)
+    max_frame_pixels: int = Field(8_300_000, ge=1)
+    max_total_pixels: int = Field(2_000_000_000, ge=1)
+    max_frames: int = Field(5_000, ge=1)
+    max_duration_s: int = Field(3_600, ge=1)
+    #: Read each stored file once in so many days, and compare its SHA-256. 0: never.
+    deep_check_days: int = Field(30, ge=0)
+    #: Signs cache ids. Empty: Gifster makes one at its first start, and keeps it in var/secret.
+    secret: str = ""
+    private_remotes: bool = False
+
+
+class Mail(Section):
+    url: MailUrl = "file:var/mail"
+    sender: str = "Gifster <gifster@localhost>"
+    password: str = ""
+
+
+class Auth(Section):
+    anonymous_uploads: bool = False
+    session_days: int = Field(30, ge=1, le=3_650)
+    #: How long a token holds that is made without an end (days).
+    token_days: int = Field(365, ge=1, le=3_650)
+    #: Whether accounts may have addresses that only lead somewhere within one network.
+    in_house_emails: bool = False
+
+
+class Limits(Section):
+    enabled: bool = True
+    #: By address.
+    sign_up: Rate = "10/hour"
+    #: By address; and by browser that has logged in before, for its account.
+    log_in: Rate = "20/15 minutes"
+    #: For one account: by address, and for all browsers that have not logged in before.
+    log_in_account: Rate = "10/15 minutes"
+    log_in_account_everywhere: Rate = "100/hour"
+    #: By address, and by user.
+    upload: Rate = "600/hour"
+    edit: Rate = "1200/hour"
+    #: Event streams and waiting pages that one address has open at once, in each web process.
+    waiting: int = Field(50, ge=1)
+    gifs_per_user: int = Field(10_000, ge=1)
+    bytes_per_user: int = Field(5 * 1024**3, ge=1)
+
+
+class Settings(Section):
+    """All settings of one process. Frozen: a change needs a restart."""
+
+    #: An accepted upload is on the disk before the answer ("fsync"), or when the system writes it.
+    durability: Literal["fsync", "os"] = "fsync"
+    web: Web = Web()
+    database: Database = Database()
+    broker: Broker = Broker()
+    worker: Worker = Worker()
+    queues: dict[QueueName, Annotated[Queue, BeforeValidator(_queue)]] = Field(
+        {"default": Queue(weight=5), "carrierwave": Queue(weight=3)}, min_length=1
+    )
+    #: By name. A job without an `actor` runs the actor of that name.
+    recurring: dict[RecurringName, Annotated[Recurring, BeforeValidator(_recurring)]] = {}
+    cache: Cache = Cache()
+    store: Store = Store()
+    uploads: Uploads = Uploads()
+    mail: Mail = Mail()
+    auth: Auth = Auth()
+    limits: Limits = Limits()

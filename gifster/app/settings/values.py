@@ -1,0 +1,110 @@
+"""How the values of settings are written: names, URLs, rates, modes, networks. Each kind says what
+it must be like."""
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gifster.app.hosts import host_entry, public_url
+
+
+def _like(pattern: str, must: str) -> AfterValidator:
+    """Text that matches a pattern from its first character to its last.
+
+    Parameters:
+      must: the error, as it continues after "web.port: must".
+    """
+    compiled = re.compile(pattern, re.DOTALL)
+
+    def check(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            raise ValueError(f"must {must}")
+        return text
+
+    return AfterValidator(check)
+
+
+_NAME = "be lower-case letters, digits, - and _, begin with a letter, and have at most"
+QueueName = Annotated[str, _like(r"[a-z][a-z0-9_-]{0,63}", f"{_NAME} 64 characters")]
+RecurringName = Annotated[str, _like(r"[a-z][a-z0-9_-]{0,31}", f"{_NAME} 32 characters")]
+#: A header of HTTP (RFC 9110, 5.1), as far as proxies use them.
+HeaderName = Annotated[
+    str, _like(r"[A-Za-z0-9-]{1,64}", "be the name of a header, such as X-Forwarded-For")
+]
+Namespace = Annotated[
+    str, _like(r"[A-Za-z0-9_.:-]{1,64}", "be 1 to 64 letters, digits, and the characters _ . : -")
+]
+Prefix = Annotated[
+    str,
+    _like(
+        r"|[A-Za-z0-9_-][A-Za-z0-9._/-]*/",
+        "be empty, or letters, digits and the characters . _ / - with a / at the end",
+    ),
+]
+
+DatabaseUrl = Annotated[
+    str,
+    _like(
+        r"(sqlite|postgresql|postgres)://.*",
+        "begin with sqlite:// or postgresql://, such as sqlite:///var/gifster.db",
+    ),
+]
+BrokerUrl = Annotated[
+    str,
+    _like(
+        r"|(redis|rediss|unix|amqp|amqps)://.*",
+        "be empty, or begin with redis://, rediss://, unix://, amqp:// or amqps://",
+    ),
+]
+MailUrl = Annotated[
+    str,
+    _like(r"(file:|smtp://|smtps://).*", "begin with file:, smtp:// or smtps://"),
+]
+EndpointUrl = Annotated[str, _like(r"|https?://.*", "be empty, or begin with http:// or https://")]
+BaseUrl = Annotated[
+    str, _like(r"|(https?://|/).*", "be empty, or begin with http://, https:// or /")
+]
+Encryption = Annotated[str, _like(r"|AES256|aws:kms", 'be empty, "AES256" or "aws:kms"')]
+
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+HostEntry = Annotated[str, AfterValidator(host_entry)]
+
+
+def _network(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address like 10.0.0.1, or a network like 10.0.0.0/8") from None
+
+
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+
+
+def _rate(text: str) -> str:
+    import limits  # noqa: PLC0415 only where a rate is set: it takes longer than all the rest
+
+    try:
+        limits.parse(text)
+    except ValueError:
+        raise ValueError('must be like "10/hour" or "30/15 minutes"') from None
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+
+
+def _mode(value: Any) -> Any:
+    """An octal number: the text "0640", or TOML's own 0o640. An empty text is None."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value, 8) if value else None
+    except ValueError:
+        raise ValueError('must be an octal number like "0640"') from None
+
+
+Mode = Annotated[Annotated[int, Field(ge=0, le=0o7777)] | None, BeforeValidator(_mode)]
