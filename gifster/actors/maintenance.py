@@ -5,7 +5,7 @@ import logging
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import accounts, file_checks, kept_uploads, library
+from gifster.app import file_checks, kept_uploads, library, tokens
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
 
@@ -29,7 +29,7 @@ def clean_up() -> None:
     found.damaged += [f"{file.storage}:{file.key}" for file in file_checks.damaged()]
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
-    ended = accounts.forget_expired_tokens()
+    ended = tokens.forget_expired_tokens()
     for left in found.left_alone:
         logger.log(_LEVELS.get(left.why, logging.INFO), "sweep left alone %s", left)
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info

@@ -1,12 +1,12 @@
-"""What the application does with people: signing up, the one welcome mail, logging in. Sessions and
-tokens are in `tokens`.
+"""People's accounts: sign up, the one welcome mail, log in, admins. `tokens` has their sessions and
+API tokens.
 
-Like `app/library.py`: plain synchronous functions, with a database connection around them.
+Plain synchronous functions, like those of `library`: call them with a database connection open.
 """
 
 import logging
-import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import argon2
 import peewee
@@ -16,66 +16,96 @@ from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.mailers import NotDelivered, Transport, WelcomeMailer
 from gifster.app.models import User, now
-from gifster.app.tokens import forget_expired_tokens, issue_token, revoke_token, user_for_token
+from gifster.app.tokens import Scope, create_token
 from gifster.jobs import enqueue, transaction
-
-__all__ = [
-    "admins",
-    "deliver_welcome",
-    "find_user",
-    "forget_expired_tokens",
-    "issue_token",
-    "log_in",
-    "revoke_token",
-    "set_admin",
-    "sign_up",
-    "user_for_token",
-]
 
 logger = logging.getLogger("gifster.app.accounts")
 
-# OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. More memory would let a
-# dozen people who log in at once take a gigabyte.
+# OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. With more memory, a dozen
+# people who log in at once could take a gigabyte.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-_nobody = _hasher.hash(secrets.token_hex())
+#: The hash of a random password, with the same parameters: to log in with an unknown address takes
+#: as long as with a known one.
+NOBODY = (
+    "$argon2id$v=19$m=19456,t=2,p=1$2BqrzAaOplE8EWAW0E+VFg"
+    "$IZeWPu+ob8ODgExP80K5D8DQLHqNuihTS+vklFsP54s"
+)
 
 
 def sign_up(email: str, password: str, name: str = "", *, in_house: bool = False) -> User:
     """Make an account, and have the welcome mail sent.
 
     Parameters:
-      email: kept as `addresses.canonical()` has it.
+      email: kept in the form of `addresses.canonical()`.
       password: 8 to 1,000 characters; only the Argon2id hash of `texts.password()` is kept.
-      name: at most 100 characters; by default what is before the address's @.
-      in_house: whether addresses are taken that only lead somewhere in this network.
+      name: at most 100 characters; the part of the address before its @ by default.
+      in_house: whether to accept addresses that only lead somewhere within this network.
 
     Raises:
-      Invalid: one of them does not do; says which.
+      Invalid: one of them is invalid; the code and the message say which.
       Conflict: there is an account with that address.
     """
+    fields = _fields(email, password, name, in_house)
+    with _one_account(), transaction(db):
+        return _create(fields)
+
+
+def sign_up_with_token(
+    email: str, password: str, name: str = "", *, in_house: bool = False, days: int | None = None
+) -> tuple[User, str]:
+    """Make an account as `sign_up()` does, with a token of the scope `admin`: both or neither.
+
+    Parameters:
+      days: how long the token is valid; None for without end.
+
+    Returns:
+      the user, and the secret of the token.
+    """
+    fields = _fields(email, password, name, in_house)
+    with _one_account(), transaction(db):
+        user = _create(fields)
+        return user, create_token(user, "sign-up", Scope.ADMIN, days)[1]
+
+
+def _fields(email: str, password: str, name: str, in_house: bool) -> dict[str, str]:
+    """The checked values of a new account. Hashes the password, outside any transaction."""
     address = addresses.canonical(email, in_house=in_house)
     name = texts.person(name) or address.partition("@")[0]
     if not texts.MIN_PASSWORD <= len(password) <= texts.MAX_PASSWORD:
         raise Invalid(
             "password_invalid",
-            f"A password has {texts.MIN_PASSWORD} to {texts.MAX_PASSWORD:,} characters.",
+            f"The password has {len(password):,} characters. Choose one with "
+            f"{texts.MIN_PASSWORD} to {texts.MAX_PASSWORD:,} characters.",
         )
-    taken = "There is an account with that address already."
     if _account(email) is not None:
-        raise Conflict("email_taken", taken)
-    try:
-        with transaction(db):
-            user = User.create(
-                email=address, name=name, password_hash=_hasher.hash(texts.password(password))
-            )
-            enqueue("send_welcome_email", user.id)
-    except peewee.IntegrityError:
-        raise Conflict("email_taken", taken) from None
+        raise _taken()
+    return {"email": address, "name": name, "password_hash": _hasher.hash(texts.password(password))}
+
+
+def _create(fields: dict[str, str]) -> User:
+    user = User.create(**fields)
+    enqueue("send_welcome_email", user.id)
     return user
 
 
+@contextmanager
+def _one_account() -> Iterator[None]:
+    """Turn the database's refusal of a second account with an address into `Conflict`."""
+    try:
+        yield
+    except peewee.IntegrityError:
+        raise _taken() from None
+
+
+def _taken() -> Conflict:
+    return Conflict(
+        "email_taken",
+        "There is an account with that address already. Log in, or use another address.",
+    )
+
+
 def _account(email: str) -> User | None:
-    """The account of an address, however it is spelt: the one that has it as typed comes first."""
+    """The account with an address, however it is spelt. One that has it as typed comes first."""
     spellings = addresses.spellings(email)
     found = {user.email: user for user in User.select().where(User.email.in_(spellings))}
     return next((found[spelling] for spelling in spellings if spelling in found), None)
@@ -84,9 +114,9 @@ def _account(email: str) -> User | None:
 def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
     """Deliver the welcome mail of a user, at most once however often this is called.
 
-    The user is claimed before the mail server hears of the mail. The claim is given back only if
-    the server certainly has not taken it; when nobody knows (the connection broke after the mail
-    was sent off, the process was killed), the mail is not sent again.
+    It claims the user before it sends the mail, and gives the claim back only if the mail server
+    certainly has not taken the mail. If nobody knows (the connection broke after the mail was sent,
+    the process was killed), the mail is not sent again.
 
     Raises:
       NotDelivered: trying again later is safe.
@@ -97,7 +127,7 @@ def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
     mine = User.id == user_id
     unclaimed = mine & User.welcome_claimed_at.is_null()
     if not User.update(welcome_claimed_at=now()).where(unclaimed).execute():
-        logger.info("welcome mail of user=%s is in hand already", user_id)
+        logger.info("welcome mail of user=%s is sent already, or is being sent", user_id)
         return
     mail = WelcomeMailer.welcome_email(user, sender)
     try:
@@ -112,10 +142,10 @@ def log_in(email: str, password: str) -> User:
     """The user with that address and password.
 
     Raises:
-      Denied: there is none; does not say whether the address is known.
+      Denied: no account has them. It does not say whether the address is known.
     """
     user = _account(email)
-    if not _is_password(user.password_hash if user else _nobody, password) or user is None:
+    if not _is_password(user.password_hash if user else NOBODY, password) or user is None:
         raise Denied("login_failed", "The address or the password is wrong.")
     return user
 
@@ -124,7 +154,7 @@ def find_user(email: str) -> User:
     """The user with that address.
 
     Raises:
-      NotFound: there is no account with it.
+      NotFound: there is no account with that address.
     """
     user = _account(email)
     if user is None:
@@ -134,7 +164,7 @@ def find_user(email: str) -> User:
 
 def _is_password(kept: str, password: str) -> bool:
     password = password[: texts.MAX_PASSWORD]
-    # Earlier releases kept the hash of what was typed, whatever its normalization.
+    # Earlier releases kept the hash of the password as typed, whatever its normalization.
     for one in dict.fromkeys([texts.password(password), password]):
         with suppress(argon2.exceptions.VerificationError):
             return _hasher.verify(kept, one)
@@ -142,7 +172,7 @@ def _is_password(kept: str, password: str) -> bool:
 
 
 def set_admin(email: str, is_admin: bool = True) -> User:
-    """Make somebody an admin, or no admin any more.
+    """Make an account an admin, or an ordinary account.
 
     Raises:
       NotFound: there is no account with that address.

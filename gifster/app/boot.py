@@ -1,6 +1,7 @@
-"""The start of every process: settings, logs, database, storages, broker.
+"""Starts a process: logs, database, storages, broker.
 
-Each way in (web, workers, scheduler, command line) calls `boot()` once, before anything else.
+Web, workers, scheduler and the command line each call `boot()` once, before anything else. What it
+sets belongs to the whole process: two applications in one process would share it.
 """
 
 import ctypes
@@ -28,13 +29,13 @@ from gifster.app.valkey import embedded_url
 logger = logging.getLogger("gifster")
 
 MEDIA = "/media"
-#: A shorter secret is what a power cut has left of one (characters).
+#: A power cut has damaged a secret that is shorter (characters).
 MIN_SECRET = 16
-#: Of glibc's malloc.h: which blocks are given back to the system as soon as they are freed (those
-#: of so many bytes), and how many heaps the threads of a process share.
+#: From glibc's malloc.h. A freed block of at least so many bytes goes back to the system at once;
+#: the threads of a process share so many heaps.
 M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024
 M_ARENA_MAX, ARENAS = -8, 2
-#: What the settings say of uploads, and `ImageUploader` too.
+#: The limits of `ImageUploader` that settings change.
 UPLOAD_LIMITS = (
     "max_bytes",
     "max_pixels",
@@ -48,7 +49,8 @@ UPLOAD_LIMITS = (
 def configure(settings: Settings) -> None:
     """Bind the models to the database, and the framework to its storages. Opens no connection.
 
-    What this process writes from now on only its user can read, unless the settings say otherwise.
+    From now on, only this process's user can read the files that it writes, unless the settings say
+    otherwise.
 
     Raises:
       SettingsError: the installation's secret can be neither read nor made, or private files are
@@ -91,7 +93,7 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
     """The storage that a section of the settings describes.
 
     Parameters:
-      base_url: where local files are served, unless the settings say otherwise.
+      base_url: the URL of local files, unless the settings have one.
       durable: whether local files are synced to the disk.
     """
     if settings.kind == "local":
@@ -122,10 +124,11 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
 
 
 def secret_file(path: Path = Path("var/secret")) -> str:
-    """The secret of an installation that was given none: made once, for its owner's eyes only.
+    """The secret in a file, for an installation without `uploads.secret`. It is made once, and only
+    its owner can read it.
 
     Raises:
-      SettingsError: it can be neither read nor made; says what to do.
+      SettingsError: it can be neither read nor made; the message says what to do.
     """
     try:
         kept = _kept_secret(path)
@@ -136,14 +139,14 @@ def secret_file(path: Path = Path("var/secret")) -> str:
                 kept = _kept_secret(path) or _new_secret(path)
     except OSError as error:
         raise SettingsError(
-            f"the secret in {path} cannot be kept ({error.strerror}): run this as the user that "
-            f"owns {path.parent}/, or set {PREFIX}UPLOADS__SECRET"
+            f"the secret in {path} can be neither read nor made ({error.strerror}): run this as "
+            f"the user that owns {path.parent}/, or set {PREFIX}UPLOADS__SECRET"
         ) from None
     return kept
 
 
 def _kept_secret(path: Path) -> str | None:
-    """The secret that is there; None if there is none, or one that a power cut has emptied."""
+    """The secret in a file; None without one, or if a power cut has emptied or damaged it."""
     try:
         text = path.read_bytes().decode("ascii", "replace")
     except FileNotFoundError:
@@ -155,8 +158,8 @@ def _kept_secret(path: Path) -> str | None:
 def _new_secret(path: Path) -> str:
     if path.exists():
         logger.warning(
-            "%s is empty or damaged: a new secret replaces it, and files that forms have kept must "
-            "be chosen once more",
+            "%s is empty or damaged: a new secret replaces it. People must choose the files of "
+            "unsent forms once more",
             path,
         )
     secret = secrets.token_urlsafe(32)
@@ -165,7 +168,7 @@ def _new_secret(path: Path) -> str:
 
 
 def broker_url(settings: Settings) -> str:
-    """The broker that the settings name, else the embedded Valkey.
+    """The broker's URL: that of the settings, else of the embedded Valkey.
 
     Raises:
       NoEmbeddedBroker: `broker.url` is empty and no embedded Valkey has been started here.
@@ -194,7 +197,7 @@ def connect_broker(settings: Settings) -> dramatiq.Broker:
 
 
 def boot(settings: Settings) -> dramatiq.Broker:
-    """Make this process ready for work: `configure()` and `connect_broker()`."""
+    """Make this process ready for work. Returns its broker, to which no connection is open yet."""
     log_in_lines()
     _give_memory_back()
     configure(settings)
@@ -202,10 +205,10 @@ def boot(settings: Settings) -> dramatiq.Broker:
 
 
 def _give_memory_back() -> None:
-    """Keep a process that decodes images from growing for hours. Left alone, glibc raises its
-    threshold with each large block that is freed, and keeps the next ones in up to eight heaps for
-    each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 to 6 with this)."""
-    with suppress(OSError, AttributeError):  # another libc has neither the trouble nor the function
+    """Keep a process that decodes images from growing for hours. By default, glibc raises its
+    threshold with each large block that is freed, and keeps the next blocks in up to eight heaps
+    for each core (`make hostile`: 18 to 22 MB more after 10,000 requests, 3 to 6 with this)."""
+    with suppress(OSError, AttributeError):  # another libc has neither the problem nor the function
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(M_ARENA_MAX, ARENAS)
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)

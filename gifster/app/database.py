@@ -1,7 +1,7 @@
 """The database: SQLite in WAL mode, or PostgreSQL, by URL; and its migrations.
 
-`db` stands for it in the models before `connect()` says which it is. Connections are pooled;
-work is done within `with db.connection_context():`. What writes uses `gifster.jobs.transaction`.
+`db` is a proxy: models use it before `connect()` decides which database it is. Connections are
+pooled; work within `with db.connection_context():`, and write within `gifster.jobs.transaction`.
 """
 
 from pathlib import Path
@@ -18,9 +18,8 @@ from gifster.app.settings.sections import sqlite_file
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
-#: How long PostgreSQL lets a statement take, and a transaction in which nothing happens: of a
-#: process that is stopped in the middle, whose rows others wait for (seconds). Migrations may take
-#: longer.
+#: PostgreSQL ends a statement that takes longer (seconds), and a transaction that is idle for
+#: longer: others may wait for the rows of a process that was stopped. Migrations may take longer.
 STATEMENT_S, IDLE_IN_TRANSACTION_S = 300, 300
 #: How long a connection waits for a PostgreSQL server's machine that has gone silent (seconds).
 SILENT_S = 30
@@ -29,16 +28,16 @@ db = peewee.DatabaseProxy()
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be used; says why."""
+    """The database cannot be used. The message says why."""
 
 
 def connect(url: str, *, durable: bool = True) -> peewee.Database:
-    """Make `db` stand for a database. No connection is opened yet.
+    """Make `db` this database. Opens no connection yet.
 
     Parameters:
       url: `sqlite:///relative/or//absolute/path.db`, or `postgresql://user:password@host/name`.
-      durable: whether a commit is on the disk when it returns. Otherwise the crash of a machine,
-        though not of a process, may undo the last ones.
+      durable: whether a commit is on the disk when it returns. If not, a crash of the machine,
+        though not of the process, may undo the last commits.
     """
     connected = _postgresql if url.startswith("postgres") else _sqlite
     db.initialize(connected(url, durable))
@@ -66,7 +65,7 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
 
 def _postgresql(url: str, durable: bool) -> peewee.Database:
     options: dict[str, Any] = parse_url(url)
-    # What the URL says itself comes later, and counts.
+    # The options of the URL come later, and win.
     server = [
         f"-c statement_timeout={STATEMENT_S}s",
         f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s",
@@ -96,10 +95,10 @@ def migrate() -> list[str]:
     """Bring the schema up to date. Two processes may do it at once: one waits for the other.
 
     Returns:
-      the names of the migrations that were applied.
+      the names of the applied migrations.
 
     Raises:
-      DatabaseUnavailable: it cannot be reached, or not be written.
+      DatabaseUnavailable: it cannot be reached or written.
     """
     try:
         return _migrate(_current())
@@ -124,7 +123,7 @@ def _migrate(database: peewee.Database) -> list[str]:
 
 
 def pending_migrations() -> list[str]:
-    """The names of the migrations that have not been applied."""
+    """The names of the migrations that are not applied yet."""
     with db.connection_context():
         return [step.name for step in _runner().status() if step.path and not step.applied]
 

@@ -2,8 +2,8 @@
 was quicker, the server is away.
 
 Peewee wraps most errors of the drivers, but not those of reading rows. SQLite ends a transaction by
-itself when its disk is full, and whatever tries to roll it back afterwards raises another error. So
-the chain of errors is searched for the one that says most.
+itself when its disk is full, and then the rollback raises another error. So `fault_of()` searches
+the chain of errors for the first one with a meaning.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from playhouse.pool import MaxConnectionsExceeded
 
 
 class Fault(StrEnum):
-    """What is wrong. The values are for people, after "the database"."""
+    """What is wrong. The values are for people, and continue after "the database"."""
 
     FULL = "has no room left on its disk"
     READ_ONLY = "is read-only"
@@ -40,7 +40,7 @@ _SQLITE = {
     sqlite3.SQLITE_NOMEM: Fault.AWAY,
     sqlite3.SQLITE_CONSTRAINT: Fault.CONFLICT,
 }
-#: PostgreSQL's codes, or what they begin with, the longest first
+#: The first characters of PostgreSQL's codes, the longest first
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _POSTGRESQL = {
     "53100": Fault.FULL,
@@ -67,15 +67,15 @@ def is_database_error(error: BaseException) -> bool:
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """What a database error means; None for what is none, and for one that only a fault in the
-    application can cause."""
+    """What a database error means; None for any other error, and for an error that only a bug in
+    the application can cause."""
     if not is_database_error(error):
         return None
     return next(filter(None, map(_fault, _chain(error))), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it was raised from or after."""
+    """An error, and the errors from which or after which it was raised."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
@@ -96,7 +96,7 @@ def _fault(error: BaseException) -> Fault | None:
         return None
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if code is None:
-        # The drivers raise these themselves, when there is no connection, or none any more.
+        # The drivers raise these themselves, without a connection or after it was lost.
         lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")
         return Fault.AWAY if lost else None
     return next((fault for start, fault in _POSTGRESQL.items() if code.startswith(start)), None)

@@ -1,16 +1,15 @@
-"""The check of stored files' content, a share of them with each sweep, and what it has found.
+"""Checks the content of stored files, a share of them with each sweep, and notes the damaged ones.
 
-Each sweep goes on where the one before ended, and those that were found damaged are looked at every
-time, so that what was mended is no longer reported.
+Each sweep continues where the last one ended. It checks the damaged files every time, so that it
+does not report repaired files any more.
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from peewee import SQL, fn
+from peewee import fn
 
 from gifster.app.database import db
 from gifster.app.models import DamagedFile, FileCheck, Gif
@@ -19,15 +18,18 @@ from gifster.uploads.sweep.contents import Damaged, damaged_files, records, recr
 
 COLUMN = "gif.image"
 SWEEPS_A_DAY = 24
-#: For how long one share is read at most (seconds): it is a part of a job.
+#: The check of one share takes at most so long, as a part of a job (seconds).
 MOST_S = 120.0
 
 
 def check_share(days: int) -> int:
-    """Read the files of the next GIFs, so many that all have had their turn in so many days.
+    """Check the files of the next GIFs.
+
+    Parameters:
+      days: every GIF is checked once in so many days.
 
     Returns:
-      how many were looked at.
+      how many GIFs were checked.
     """
     until = time.monotonic() + MOST_S
     known = _check_damaged(until - MOST_S / 2)
@@ -45,16 +47,14 @@ def check_share(days: int) -> int:
     else:
         if looked < share:  # that was the end: the next share begins with the first
             position = None
-    _go_on_after(position)
+    _continue_after(position)
     return looked
 
 
 def _check_damaged(until: float) -> set[str]:
-    """Look again at the GIFs with damaged files, the latest finds first. Returns their ids."""
-    noted: Any = DamagedFile.select(DamagedFile.gif, fn.MAX(DamagedFile.found_at)).group_by(
-        DamagedFile.gif
-    )
-    ids = [gif_id for gif_id, _ in noted.order_by(SQL("2").desc()).tuples()]
+    """Check the GIFs with damaged files again, those found last first. Returns their ids."""
+    noted = DamagedFile.select(DamagedFile.gif).group_by(DamagedFile.gif)
+    ids = [row.gif_id for row in noted.order_by(fn.MAX(DamagedFile.found_at).desc())]
     looked = set()
     for gif_id in ids:
         gif = Gif.get_or_none(Gif.id == gif_id)
@@ -67,16 +67,16 @@ def _check_damaged(until: float) -> set[str]:
 
 
 def check_all() -> Iterator[tuple[Gif, list[Damaged]]]:
-    """Read the files of all GIFs, and note which are damaged."""
+    """Check the files of all GIFs, and note the damaged ones. Yields each GIF and its bad files."""
     for gif in records(Gif.image):
         yield gif, check_gif(gif)
 
 
 def check_gif(gif: Gif) -> list[Damaged]:
-    """Read the files of one GIF, and note which are damaged.
+    """Check the files of one GIF, and note the damaged ones.
 
     Returns:
-      also those that are missing, which the sweep reports.
+      the damaged files, and the missing ones, which the sweep reports.
     """
     found = damaged_files(Gif.image, gif)
     damaged = {(damage.storage, damage.key): damage for damage in found if not damage.missing}
@@ -97,16 +97,16 @@ def check_gif(gif: Gif) -> list[Damaged]:
 
 
 def recreate(gif: Gif, damaged: list[Damaged]) -> int:
-    """Have a GIF's damaged versions made again by a worker. Returns how many jobs that are."""
+    """Have a worker make a GIF's damaged versions again. Returns the number of enqueued jobs."""
     return len(recreate_damaged(Gif.image, gif, damaged))
 
 
 def damaged() -> list[DamagedFile]:
-    """The files that are known to be damaged."""
+    """The files that were found damaged."""
     return list(DamagedFile.select().order_by(DamagedFile.storage, DamagedFile.key))
 
 
-def _go_on_after(gif_id: str | None) -> None:
+def _continue_after(gif_id: str | None) -> None:
     position = None if gif_id is None else json.dumps(gif_id)
     FileCheck.insert(column=COLUMN, position=position).on_conflict(
         conflict_target=[FileCheck.column], update={"position": position}

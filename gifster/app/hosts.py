@@ -1,8 +1,8 @@
 """Names of hosts as HTTP and URLs write them, and which of them are ours.
 
-A stranger can make a name of theirs lead here (DNS rebinding): a browser then takes the stranger's
-page and this server for one site. The guard is a list of names, as Django's `ALLOWED_HOSTS`.
-Addresses and names without a dot need no entry: strangers have no say over where those lead.
+An attacker can make their own name lead to this server (DNS rebinding): a browser then treats the
+attacker's page and this server as one site. A list of names prevents that, like Django's
+`ALLOWED_HOSTS`. Addresses and names without a dot need no entry: an attacker does not control them.
 """
 
 import ipaddress
@@ -45,7 +45,7 @@ def parse_origin(text: str) -> tuple[str, str, int]:
     """The scheme, host and port of a web page's origin (RFC 6454, 7).
 
     Raises:
-      ValueError: the text is malformed, or no web page's origin (`null`).
+      ValueError: the text is malformed, or not the origin of a web page (`null`).
     """
     scheme, _, rest = text.partition("://")
     if scheme not in PORTS:
@@ -62,7 +62,7 @@ def public_url(text: str) -> str:
     without a default port, and without a slash at the end.
 
     Raises:
-      ValueError: it is neither empty nor such an address.
+      ValueError: it is neither empty nor the origin of a web page.
     """
     if not text:
         return ""
@@ -79,7 +79,7 @@ def host_entry(text: str) -> str:
     """An entry of the setting `web.hosts`, in lower case and ASCII.
 
     Raises:
-      ValueError: it is no name, no name with a dot before it, no address, no network and no star.
+      ValueError: it is not a name, a name with a dot before it, an address, a network or a star.
     """
     try:
         return str(ipaddress.ip_network(text.strip("[]")))
@@ -92,8 +92,8 @@ def host_entry(text: str) -> str:
     if text == "*" or (name and port is None and not text.endswith(":")):
         return text if text == "*" else f".{name}" if text.startswith(".") else name
     raise ValueError(
-        "must be names like gifs.example.org, .example.org (with all names below it), addresses, "
-        'networks like 10.0.0.0/8, or "*"'
+        "must be a name like gifs.example.org or .example.org (with all names below it), an "
+        'address, a network like 10.0.0.0/8, or "*"'
     )
 
 
@@ -106,9 +106,8 @@ class HostRules:
     """Which hosts are ours.
 
     Parameters:
-      url: the public address of this installation, as `public_url()` gives it; empty if it is not
-        known.
-      entries: more hosts, as `host_entry()` gives them.
+      url: the public address of this installation, as `public_url()` returns it; empty if unknown.
+      entries: more hosts, as `host_entry()` returns them.
     """
 
     def __init__(self, url: str, entries: Sequence[str]) -> None:
@@ -124,7 +123,7 @@ class HostRules:
                 self._names.add(entry.removeprefix("."))
 
     def allow(self, host: str) -> bool:
-        """Whether a host, as `parse_host()` gives it, is ours."""
+        """Whether a host, as `parse_host()` returns it, is ours."""
         if self._all or host in self._names or host.endswith(self._suffixes):
             return True
         try:
@@ -134,8 +133,8 @@ class HostRules:
             return "." not in host
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
-        # Where the public name is known, addresses are for the operator's own: probes, scrapers and
-        # proxies that pass their own Host.
+        # If the public name is known, only the operator's own programs use addresses: probes,
+        # scrapers, and proxies that pass their own Host.
         inside = not self._public or not address.is_global
         return inside or any(address in network for network in self._networks)
 

@@ -1,7 +1,7 @@
-"""Text from outside, in logs and on terminals: one record is one line, and moves no cursor.
+"""Logs and lines on terminals in which foreign text is harmless: one record is one line.
 
 A path, a file name or an error's message may have any character. A line feed would begin a line
-that looks like a record of ours, and an escape sequence can rewrite what the terminal shows.
+that looks like a record of ours, and an escape sequence can rewrite the terminal's screen.
 """
 
 import copy
@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Any
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-#: C0 and C1 controls, DEL; line and paragraph separator; what turns the direction of text around
-#: (Unicode TR 36, 3.6); half of a surrogate pair, which goes into no UTF-8.
+#: C0 and C1 controls, DEL; line and paragraph separator; the characters that change the direction
+#: of text (Unicode TR 36, 3.6); half of a surrogate pair, which UTF-8 cannot encode.
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-#: What the lines of a traceback begin with, so that none looks like a record.
+#: The beginning of a traceback's lines, so that none looks like a record.
 _INDENT = "    "
 
 ExceptionInfo = (
@@ -33,12 +33,12 @@ def escaped(text: str) -> str:
 
 
 def escaped_lines(text: str) -> str:
-    """A text of several lines, of which each is `escaped()`."""
+    """A text of several lines, each of them `escaped()`."""
     return "\n".join(escaped(line) for line in text.split("\n"))
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats a record as one line, whatever is in its values. A traceback follows indented."""
+    """Formats a record as one line, whatever its values contain. A traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         record = copy.copy(record)
@@ -60,10 +60,10 @@ def _indented(text: str) -> str:
 
 
 def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:
-    """One line an event, on standard error.
+    """Write logs to standard error, one line for each event.
 
     Parameters:
-      quiet: loggers of libraries that only report warnings.
+      quiet: loggers of libraries, of which only warnings are logged.
     """
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     for name in quiet:
@@ -72,8 +72,8 @@ def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:
 
 
 def log_in_lines() -> None:
-    """Have all handlers that are there now, ours and those of Dramatiq and granian, write each
-    record as one line. Their formats stay."""
+    """Make all current handlers, ours and those of Dramatiq and granian, write each record as one
+    line. Their formats stay."""
     known = [logging.getLogger(name) for name in ("_granian", "granian.access", "dramatiq")]
     for handler in {handler for logger in (logging.root, *known) for handler in logger.handlers}:
         before: Any = handler.formatter or logging.Formatter()

@@ -1,6 +1,7 @@
-"""The mails that Gifster sends, and how one is delivered: by SMTP, or as an `.eml` file.
+"""Gifster's mails, and their delivery: by SMTP, or as an `.eml` file.
 
-Texts are in `mails/`, a `.txt` and an `.html` for each mail; the text's first line is the subject.
+Their texts are in `mails/`, a `.txt` and an `.html` for each; the first line of the `.txt` is the
+subject.
 """
 
 import os
@@ -29,38 +30,42 @@ _templates = jinja2.Environment(
 
 
 class NotDelivered(Exception):
-    """The mail was certainly not taken over by the mail server: sending it again is safe."""
+    """The mail server certainly did not accept the mail: sending it again is safe."""
 
 
 class NoAddress(ValueError):
-    """There can be no mail for this: trying again changes nothing."""
+    """Mail cannot be addressed to this text: trying again changes nothing."""
 
 
 class Transport(Protocol):
-    """A way to deliver mail."""
+    """Delivers mails."""
 
     def deliver(self, message: EmailMessage) -> None:
         """Hand a mail over.
 
         Raises:
-          NotDelivered: it was certainly not taken; any other exception means that nobody knows.
+          NotDelivered: it was certainly not accepted. After any other exception, nobody knows.
         """
 
     def check(self) -> str:
-        """See whether a mail could be delivered now. Returns a few words for `gifster doctor`."""
+        """Check whether a mail could be delivered now. Returns a few words for `gifster doctor`.
+
+        Raises:
+          NotDelivered: it could not.
+        """
 
 
 class WelcomeMailer:
-    """Mails around a new account."""
+    """Mails about a new account."""
 
     @staticmethod
     def welcome_email(user: User, sender: str) -> EmailMessage:
-        """The mail that a new user gets.
+        """The mail to a new user.
 
         Raises:
-          NoAddress: the account's address is none.
+          NoAddress: the account's address is not an e-mail address.
         """
-        # The name is the first line's, which becomes a header: it must stay in that line.
+        # The first line has the name, and becomes a header: the name must stay in that line.
         shown = {"name": " ".join(user.name.split()), "email": user.email}
         key = f"welcome.{user.id}"
         return _render("welcome", to=user.email, sender=sender, key=key, user=shown)
@@ -74,7 +79,7 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
     message["From"] = sender
     _address_to(message, to)
     message["Date"] = formatdate()
-    # The same mail has the same id, so that a receiver could tell a second copy.
+    # The same mail has the same id, so that a receiver can recognise a second copy.
     domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
     message["Message-ID"] = f"<{key}@{domain}>"
     message.set_content(body.lstrip("\n"))
@@ -85,7 +90,7 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
 
 
 def _address_to(message: EmailMessage, to: str) -> None:
-    """Address a mail to one address. A text with commas would be several.
+    """Address a mail to one address. A text with commas would be several addresses.
 
     Raises:
       NoAddress
@@ -100,14 +105,14 @@ def _address_to(message: EmailMessage, to: str) -> None:
 
 
 def transport(settings: Mail) -> Transport:
-    """The transport that `mail.url` names: `file:folder`, `smtp://user@host:587`, `smtps://…`."""
+    """The transport for `mail.url`: `file:folder`, `smtp://user@host:587`, `smtps://…`."""
     if settings.url.startswith("file:"):
         return FileTransport(Path(settings.url.removeprefix("file:")))
     return SmtpTransport(settings.url, settings.password)
 
 
 class FileTransport:
-    """Writes each mail as an `.eml` file, named by its message id, which a mail program opens."""
+    """Writes each mail as an `.eml` file, which mail programs open. Its message id is the name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,7 +128,10 @@ class FileTransport:
     def check(self) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK):
-            raise NotDelivered(f"{self.folder} cannot be written")
+            raise NotDelivered(
+                f"the folder {self.folder} cannot be written: run this as the user that owns it, "
+                "or set mail.url"
+            )
         return f"files in {self.folder}"
 
 
@@ -147,7 +155,7 @@ class SmtpTransport:
             smtplib.SMTPRecipientsRefused,
             smtplib.SMTPNotSupportedError,
         ) as error:
-            raise NotDelivered(str(error)) from error  # the server has said no
+            raise NotDelivered(str(error)) from error  # the server has refused it
         finally:
             server.close()
 
@@ -158,7 +166,10 @@ class SmtpTransport:
         finally:
             server.close()
         if code != 250:
-            raise NotDelivered(f"{code} {reply.decode(errors='replace')}")
+            raise NotDelivered(
+                f"the mail server {self.host}:{self.port} answers {code} "
+                f"{reply.decode(errors='replace')}: check mail.url"
+            )
         return f"smtp {self.host}:{self.port}"
 
     def _connect(self) -> smtplib.SMTP:

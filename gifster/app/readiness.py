@@ -1,7 +1,7 @@
-"""Whether the database can do its work: it answers, its schema is up to date, and it takes a write.
+"""Whether the database is ready: it answers, its schema is up to date, and it takes a write.
 
-Only a write that is committed tells. One that is rolled back never leaves SQLite's memory, nor
-PostgreSQL's, and succeeds on a full disk.
+Only a committed write proves that. One that is rolled back stays in the memory of SQLite or
+PostgreSQL, and succeeds on a full disk.
 """
 
 import logging
@@ -17,26 +17,26 @@ from gifster.jobs import transaction
 
 logger = logging.getLogger("gifster.app.readiness")
 
-#: About what the row, the job and the indexes of an upload take, so that a disk on which no upload
-#: fits takes no probe either (bytes).
+#: About the size of an upload's row, job and indexes, so that a disk without room for an upload has
+#: none for a probe (bytes).
 PROBE_BYTES = 32 * 1024
-#: For how long an answer holds (seconds), so that no stranger makes the disk sync all the time.
+#: How long an answer is valid (seconds), so that no stranger can make the disk sync all the time.
 GOOD_FOR_S, BAD_FOR_S = 10.0, 1.0
-#: For how long after a request that the database refused it counts as not ready (seconds).
+#: How long the database counts as not ready after it refused a request (seconds).
 REFUSED_FOR_S = 15.0
-#: For how long a request waits for the first answer of all (seconds), and what it gets without.
+#: How long a request waits for the very first answer (seconds), and what it gets without one.
 FIRST_WITHIN_S, NOT_KNOWN = 2.0, "not known yet"
 
 
 class NotReady(Exception):
-    """The database cannot do its work; says why."""
+    """The database is not ready. The message says why."""
 
 
 def check_write() -> None:
     """Write about as much as an upload does into the database, and commit.
 
     Raises:
-      Exception: the database's, if it does not take that.
+      Exception: the database's error, if it refuses the write.
     """
     # Random, so that PostgreSQL has nothing to compress.
     row = {"id": 1, "content": os.urandom(PROBE_BYTES)}
@@ -48,10 +48,10 @@ def check_write() -> None:
 
 
 def check() -> None:
-    """See whether the database answers, is up to date, and takes a write.
+    """Check that the database answers, is up to date, and takes a write.
 
     Raises:
-      NotReady: it does not. It names no host, no user and no path: strangers may read it.
+      NotReady: one of these fails. Strangers may read the message: it names no host, user or path.
     """
     try:
         with db.connection_context():
@@ -65,7 +65,7 @@ def check() -> None:
 
 
 class Readiness:
-    """The answers of `check()`, each of which holds for a while. For any number of threads."""
+    """The answers of `check()`, each valid for a while. For any number of threads."""
 
     def __init__(self) -> None:
         self._checking = Lock()
@@ -74,17 +74,17 @@ class Readiness:
         self._refused: tuple[float, Fault] | None = None
 
     def refused(self, fault: Fault) -> None:
-        """Note that the database has just refused a request. A disk that is full for an upload
+        """Note that the database has just refused a request. A disk that is too full for an upload
         may have room for a probe."""
         if fault in (Fault.FULL, Fault.READ_ONLY, Fault.DAMAGED):
             self._refused = (time.monotonic(), fault)
 
     def answer(self) -> str:
-        """What is wrong with the database, or an empty text. At most one write a second."""
+        """What is wrong with the database, or an empty text. Writes at most once a second."""
         refused = self._refused
         if refused is not None and time.monotonic() < refused[0] + REFUSED_FOR_S:
             return f"the database {refused[1]}"
-        # A check may wait for a lock. The others go by the answer before, and hold no thread.
+        # A check may wait for a lock. Other requests get the previous answer, and wait for nothing.
         if self._checking.acquire(timeout=FIRST_WITHIN_S if self._answer == NOT_KNOWN else 0):
             try:
                 if time.monotonic() >= self._holds_until:

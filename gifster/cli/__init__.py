@@ -1,8 +1,9 @@
-"""The `gifster` command: one thin function for each thing it can do, in the module of its kind."""
+"""The `gifster` command. Each module has the commands of one kind: thin functions that call the
+application."""
 
 import sys
 
-from gifster.app.settings import SettingsError
+from gifster.app.errors import SettingsError
 from gifster.cli import admins, files, jobs, processes, setup, users
 from gifster.cli.root import cli, say
 
@@ -10,7 +11,7 @@ __all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup", "user
 
 
 def main() -> None:
-    """The way in."""
+    """Run the command that `sys.argv` names. Wrong settings are one line, and exit status 1."""
     try:
         cli()
     except SettingsError as error:

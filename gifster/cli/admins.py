@@ -1,4 +1,4 @@
-"""Who may see the page of the jobs: `admins list`, `add`, `remove`."""
+"""The admins: `admins list`, `add`, `remove`."""
 
 import click
 
@@ -7,7 +7,10 @@ from gifster.cli.root import Refused, cli, open_database, say, settings_here, te
 
 @cli.group()
 def admins() -> None:
-    """Say who is an admin: who may see the page /jobs, and use its buttons."""
+    """List, add and remove admins.
+
+    Admins may see the page /jobs, and use its buttons.
+    """
 
 
 @admins.command("list")
@@ -20,7 +23,7 @@ def admins_list() -> None:
     for user in people:
         say(f"{user.email}  {user.name}")
     if not people:
-        say("no admins: sign up by the page, then gifster admins add ADDRESS")
+        say("no admins: sign up on the page /signup, then run gifster admins add ADDRESS")
 
 
 @admins.command("add")
@@ -30,18 +33,19 @@ def admins_add(address: str) -> None:
     _set(address, True)
     say(f"{address} is an admin")
     if number := _full_tokens(address):
+        tokens, have = ("API token", "has") if number == 1 else ("API tokens", "have")
         say(
-            f"{number} API tokens of theirs have the scope admin, and may now do what admins may: "
-            f"see gifster tokens list {address}"
+            f"{number} {tokens} of this account {have} the scope admin, and may now do all that "
+            f"admins may (gifster tokens list {address} shows them)"
         )
 
 
 @admins.command("remove")
 @click.argument("address", type=text)
 def admins_remove(address: str) -> None:
-    """Make the account with that e-mail address an ordinary one."""
+    """Make the account with that e-mail address an ordinary account."""
     _set(address, False)
-    say(f"{address} is no admin")
+    say(f"{address} is not an admin any more")
 
 
 def _full_tokens(address: str) -> int:
@@ -55,10 +59,12 @@ def _full_tokens(address: str) -> int:
 
 def _set(address: str, is_admin: bool) -> None:
     from gifster.app import accounts
-    from gifster.app.library import NotFound
+    from gifster.app.errors import NotFound
 
     with open_database(settings_here()):
         try:
             accounts.set_admin(address, is_admin)
         except NotFound as error:
-            raise Refused(f"{error} Sign up first, by the page or POST /api/users.") from None
+            raise Refused(
+                f"{error} Sign up first, on the page /signup or with POST /api/users."
+            ) from None

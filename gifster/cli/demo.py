@@ -1,4 +1,4 @@
-"""Sample GIFs, made on the spot, and uploaded over HTTP as anybody would."""
+"""Draws sample GIFs, and uploads them over HTTP as any program does."""
 
 import colorsys
 import http.client
@@ -12,34 +12,32 @@ import PIL.Image
 import PIL.ImageDraw
 from rich.progress import track
 
+from gifster.cli.root import Refused, say
+
 FRAMES = 24
 SIZE = (360, 270)
 Draw = PIL.ImageDraw.ImageDraw
-
-
-class DemoError(Exception):
-    """Why the demo cannot run."""
 
 
 def run(host: str, port: int, count: int) -> None:
     """Make and upload GIFs, with a progress bar.
 
     Parameters:
-      count: how many.
+      count: the number of GIFs.
 
     Raises:
-      DemoError: no Gifster answers there, or it takes no anonymous uploads.
+      Refused: no Gifster answers there, or it refuses an upload.
     """
     for number in track(range(count), description="Uploading sample GIFs"):
         name, paint = KINDS[number % len(KINDS)]
         hue = (number * 0.618034) % 1
         title = f"{name} {number // len(KINDS) + 1}"
         _upload(host, port, title, f"demo, {name.lower()}", animation(paint, hue))
-    print(f"Done: http://{host}:{port}/")
+    say(f"Done: see http://{host}:{port}/")
 
 
 def animation(paint: Callable[[Draw, float, float], None], hue: float) -> bytes:
-    """An animated GIF of `FRAMES` frames, 40 ms each, that loops for ever.
+    """The bytes of an animated GIF: `FRAMES` frames of 40 ms each, in an endless loop.
 
     Parameters:
       paint: draws one frame, given its moment in the loop and the hue, both 0 to 1.
@@ -122,8 +120,9 @@ def _upload(host: str, port: int, title: str, tags: str, content: bytes) -> None
         answer = connection.getresponse()
         text = answer.read()
     except OSError as error:
-        raise DemoError(
-            f"no Gifster answers on {host}:{port} ({error}): start one with `make dev`"
+        raise Refused(
+            f"no Gifster answers on {host}:{port} ({error}): start one with `make dev`, or name "
+            "its port with --port"
         ) from None
     finally:
         connection.close()
@@ -132,4 +131,5 @@ def _upload(host: str, port: int, title: str, tags: str, content: bytes) -> None
             reason = json.loads(text)["detail"]
         except (ValueError, KeyError):
             reason = f"HTTP {answer.status}"
-        raise DemoError(f"Gifster on {host}:{port} refuses: {reason}")
+        hint = " Run it with GIFSTER_AUTH__ANONYMOUS_UPLOADS=true." if answer.status == 401 else ""
+        raise Refused(f"Gifster on {host}:{port} refused the upload: {reason}{hint}")

@@ -1,7 +1,7 @@
-"""`gifster doctor`: does everything that Gifster leans on answer, and do storages keep what they
-are sent? One line each.
+"""`gifster doctor`: checks the broker, the database, the storages, the mail, the workers and the
+scheduler. One line each.
 
-No worker, or no scheduler, is no failure where nothing waits for one: they may be about to start.
+A missing worker or scheduler is a failure only if jobs wait for it: it may be about to start.
 """
 
 import secrets
@@ -27,44 +27,44 @@ from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
 from gifster.uploads.storage.s3 import PART_BYTES
 
-#: How long a job may wait before somebody must be missing (seconds).
+#: A job that waits for longer needs a worker or a scheduler that is not there (seconds).
 PATIENCE_S = 30.0
-#: How many faults of a damaged file are shown.
+#: How many faults of a damaged database are shown.
 SHOWN_FAULTS = 3
-#: A file as small as a thumbnail; S3 takes larger ones in parts, which may go wrong on its own.
+#: The sizes of a thumbnail, and of a file that S3 takes in parts: either may fail alone.
 SMALL_BYTES, IN_PARTS_BYTES = 1024, PART_BYTES + 1024
 CONTENT_TYPE = "image/gif"
 FETCH_TIMEOUT_S = 10.0
 
 
 def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
-    """The checks: a name, and a callable that returns a few words, or raises what is wrong."""
+    """The checks: a name, and a function that returns a few words, or raises the fault."""
     configure(settings)
     return [
         ("broker", lambda: jobs.ping(connect_broker(settings))),
         ("database", _database),
-        ("cache", lambda: _keeps_what_it_is_sent("cache")),
-        ("store", lambda: _keeps_what_it_is_sent("store", _fetcher(settings.store.ca_file))),
-        ("privacy", lambda: _closed(settings)),
+        ("cache", lambda: _storage("cache")),
+        ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
+        ("privacy", lambda: _privacy(settings)),
         ("mail", lambda: mailers.transport(settings.mail).check()),
-        ("workers", lambda: _where_the_database_is(lambda: _workers(settings))),
-        ("scheduler", lambda: _where_the_database_is(_scheduler)),
+        ("workers", lambda: _with_tables(lambda: _workers(settings))),
+        ("scheduler", lambda: _with_tables(_scheduler)),
     ]
 
 
-def _closed(settings: Settings) -> str:
-    """Whether other users of this machine can read what is kept here."""
+def _privacy(settings: Settings) -> str:
+    """Whether other users of this machine can read our files."""
     found = [str(path) for path in open_to_others(settings)]
     if found:
         raise RuntimeError(
-            f"other users of this machine can read {', '.join(found)} (chmod o-rwx "
-            f"{shlex.join(found)}; for a web server that reads the store: store.permissions)"
+            f"other users of this machine can read {', '.join(found)} (run chmod o-rwx "
+            f"{shlex.join(found)}; if a web server must read the store, set store.permissions)"
         )
-    return "other users of this machine can read nothing of it"
+    return "other users of this machine can read no file of Gifster's"
 
 
 def _database() -> str:
-    """Whether the database is migrated, takes a write, and, a file of SQLite's, is sound."""
+    """Whether the database is migrated and takes a write; and whether a SQLite file is sound."""
     try:
         pending = database.pending_migrations()
         with db.connection_context():
@@ -77,21 +77,23 @@ def _database() -> str:
             raise
         raise RuntimeError(f"the database {fault} ({' '.join(str(error).split())})") from error
     if pending:
-        raise RuntimeError(f"not migrated: {', '.join(pending)} (run `gifster migrate`)")
+        first, last = pending[0], pending[-1]
+        named = first if first == last else f"{first} to {last}"
+        raise RuntimeError(f"{len(pending)} pending migrations: {named} (run `gifster migrate`)")
     kind = type(db.obj).__name__.removeprefix("Pooled").removesuffix("Database")
     return f"{kind} takes a write{read}"
 
 
 def _sqlite_file() -> str:
-    """Read the whole file as SQLite does. It leaves out only whether the indexes say what the
-    tables do, which takes several times as long (https://sqlite.org/pragma.html#pragma_quick_check).
+    """Have SQLite check its whole file, except that the indexes match the tables: that takes
+    several times as long (https://sqlite.org/pragma.html#pragma_quick_check).
     """
     began = time.monotonic()
     rows = [str(row[0]) for row in db.execute_sql(f"PRAGMA quick_check({SHOWN_FAULTS})").fetchall()]
     if rows != ["ok"]:
         raise RuntimeError(
             f"the database is damaged: {'; '.join(rows)}. Stop Gifster, and restore a backup, or "
-            "save what can be read with `sqlite3 FILE .recover`"
+            "save the readable rows with `sqlite3 FILE .recover`"
         )
     pages, size = (db.execute_sql(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "page_size"))
     return (
@@ -100,7 +102,7 @@ def _sqlite_file() -> str:
 
 
 def _workers(settings: Settings) -> str:
-    """Who takes jobs; an error where some have waited for long and nobody takes them."""
+    """The running workers; an error if jobs have waited for long and no worker takes them."""
     found = jobs.workers()
     waiting = [queue for queue in jobs.stats() if queue.oldest_s > PATIENCE_S]
     paused = jobs.paused_queues()
@@ -109,19 +111,21 @@ def _workers(settings: Settings) -> str:
     for queue in waiting:
         if queue.queue not in taken | paused:
             raise RuntimeError(
-                f"{queue.waiting} jobs wait in {queue.queue}, one for {queue.oldest_s:.0f} s, and "
-                "no worker takes them (start one: `gifster worker`)"
+                f"{queue.waiting} jobs wait in {queue.queue}, the oldest for "
+                f"{queue.oldest_s:.0f} s, and no worker takes them (start one: `gifster worker`)"
             )
     threads = sum(worker.threads for worker in living)
-    said = [f"{len(living)} running, with {threads} threads"]
-    said += [f"nobody takes from {queue}" for queue in settings.queues if queue not in taken]
+    said = [f"{len(living)} running, with {threads} threads" if living else "none is running"]
+    said += [
+        f"no worker takes jobs from {queue}" for queue in settings.queues if queue not in taken
+    ]
     said += [f"{queue} is paused" for queue in sorted(paused)]
-    said += [f"{worker.id} is not seen any more" for worker in found if not worker.alive]
+    said += [f"{worker.id} has no heartbeat any more" for worker in found if not worker.alive]
     return "; ".join(said)
 
 
-def _where_the_database_is(check: Callable[[], str]) -> str:
-    """A check that needs its tables; where they are not there, the database's line says so."""
+def _with_tables(check: Callable[[], str]) -> str:
+    """A check that needs the database's tables. Without them, the database's line says why."""
     try:
         if database.pending_migrations():
             return "not known, without the database"
@@ -134,29 +138,31 @@ def _where_the_database_is(check: Callable[[], str]) -> str:
 
 
 def _scheduler() -> str:
-    """Whether what is due is sent."""
+    """Whether jobs are sent when they are due."""
     overdue = Job.failed_at.is_null() & (Job.send_at < time.time() - PATIENCE_S)
     count = Job.select().where(overdue).count()
     recurring = jobs.recurring_jobs()
     if count:
         raise RuntimeError(
-            f"{count} jobs should have been sent again or are due, and nobody sends them "
-            "(start one: `gifster scheduler`)"
+            f"{count} jobs are due, and no scheduler sends them (start one: `gifster scheduler`)"
         )
     late = [job.name for job in recurring if job.next_at < time.time() - PATIENCE_S]
     if late:
-        raise RuntimeError(f"not enqueued: {', '.join(late)} (start one: `gifster scheduler`)")
-    return "nothing is overdue" if recurring else "none has run yet"
+        raise RuntimeError(
+            f"recurring jobs are due: {', '.join(late)}, and no scheduler enqueues them "
+            "(start one: `gifster scheduler`)"
+        )
+    return "nothing is overdue" if recurring else "no scheduler has run yet"
 
 
 Fetch = Callable[[str], urllib3.BaseHTTPResponse]
 
 
-def _keeps_what_it_is_sent(name: str, fetch: Fetch | None = None) -> str:
-    """Keep files in a storage, read them back, fetch one as browsers do, and remove them.
+def _storage(name: str, fetch: Fetch | None = None) -> str:
+    """Write files into a storage, read them back, fetch one as browsers do, and remove them.
 
     Parameters:
-      fetch: what gets the answer to a URL; None where browsers do not go.
+      fetch: gets the answer to a URL; None for a storage that browsers do not reach.
     """
     kept = storage(name)
     sizes = (SMALL_BYTES, IN_PARTS_BYTES) if isinstance(kept, S3Storage) else (SMALL_BYTES,)
@@ -175,7 +181,9 @@ def _keeps_what_it_is_sent(name: str, fetch: Fetch | None = None) -> str:
         finally:
             kept.delete(key)
         if kept.exists(key):
-            raise RuntimeError("what was removed is still there")
+            raise RuntimeError(
+                f"the removed file {key} is still there (does the bucket lock files?)"
+            )
     in_parts = ", also in parts" if len(sizes) > 1 else ""
     return f"written, read back, {fetched}removed{in_parts}"
 
@@ -198,20 +206,20 @@ def _fetcher(ca_file: str) -> Fetch:
 
 
 def _as_browsers_see_it(kept: Storage, key: str, content: bytes, fetch: Fetch) -> str:
-    """Whether a file's URL leads to it. A server that cannot be reached from here is no failure:
-    browsers may be elsewhere."""
+    """Whether browsers get a file from its URL. A server that this machine cannot reach is not a
+    failure: browsers may be elsewhere."""
     parts = urlsplit(kept.url(key))
     if not parts.netloc:
         return ""
-    origin = f"{parts.scheme}://{parts.netloc}"  # the rest of it may be a signature
+    origin = f"{parts.scheme}://{parts.netloc}"  # the query may be a signature
     try:
         answer = fetch(parts.geturl())
     except urllib3.exceptions.HTTPError as error:
         return f"not fetched from {origin} ({getattr(error, 'reason', None) or error}), "
     if answer.status != 200:
         raise RuntimeError(
-            f"{origin} answers {answer.status} to the URL of a file that is there (are base_url, "
-            "prefix and the rights on the bucket as they should be?)"
+            f"{origin} answers {answer.status} to the URL of a file that is there (check base_url, "
+            "prefix and the rights on the bucket)"
         )
     _refuse_difference(content, answer.data, f"{origin} serves")
     if (served := answer.headers.get("Content-Type")) != CONTENT_TYPE:

@@ -1,11 +1,10 @@
-"""The files: `fsck`, `versions`, `storage`."""
+"""Commands about files: `fsck`, `versions`, `storage`."""
 
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from gifster.cli.root import (
     Refused,
@@ -24,18 +23,20 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.option("--repair", is_flag=True, help="Remove what is abandoned, enqueue what is stuck.")
+@click.option(
+    "--repair", is_flag=True, help="Remove abandoned and unknown files, enqueue stuck jobs."
+)
 @click.option(
     "--force",
     is_flag=True,
-    help="With --repair: also where that is more than 100 files and a tenth of a storage.",
+    help="With --repair: also remove more than 100 files and a tenth of a storage.",
 )
 @click.option(
     "--older-than",
     type=click.IntRange(0),
     default=3600,
     show_default=True,
-    help="Leave files alone that are younger (seconds): uploads may be under way.",
+    help="Leave younger files alone (seconds): uploads may be under way.",
 )
 @click.option(
     "--deep",
@@ -43,23 +44,24 @@ if TYPE_CHECKING:
     help="Also read every stored file. With --repair: make damaged and missing versions again.",
 )
 def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
-    """Compare the files with the database, and list what does not fit.
+    """Compare the files with the database, and list the differences.
 
-    It removes only what Gifster wrote and nothing names. It says which other files it left alone,
-    and why: files of others, and files of which it could not tell. It removes nothing from a
-    storage in which it would remove more than 100 files and more than one in ten; --force does. The
-    scheduler has the same done every hour, with --repair and without --force.
+    --repair removes only files that Gifster wrote and that no row names. The command lists the
+    files that it leaves alone, and why: files that Gifster did not write, and files that it could
+    not judge. It removes nothing from a storage where that would be more than 100 files and more
+    than one in ten; --force does. The scheduler runs the same every hour, with --repair and without
+    --force.
 
-    --deep reads every stored file, and compares its size and its SHA-256 with those of what was
-    stored. It never removes a damaged original: restore it from a backup.
+    --deep reads every stored file, and compares its size and SHA-256 with those in the database. It
+    never removes a damaged original: restore it from a backup.
 
-    The exit code is 0 if everything fits, or was mended; 1 if something is left to be done or
-    could not be read; 2 if the options make no sense. Files of others do not count.
+    The exit status is 0 if everything fits, or was repaired; 1 if something is left to do or could
+    not be read; 2 if the options make no sense. Files that Gifster did not write do not count.
     """
     from gifster.uploads.sweep import sweep
 
     if force and not repair:
-        raise click.UsageError("--force needs --repair: without it nothing is removed")
+        raise click.UsageError("--force needs --repair: without --repair, fsck removes nothing")
     settings = settings_here()
     if repair:
         connect_our_broker(settings)
@@ -68,10 +70,10 @@ def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
         if deep:
             _read_files(found, repair)
     for kind, meaning, mends in (
-        ("abandoned", "in the cache, and nothing waits for it", True),
+        ("abandoned", "in the cache, and no row waits for it", True),
         ("orphans", "stored, and no row names it", True),
-        ("stuck", "waits, and no job is about it", True),
-        ("missing", "a row names it, and it is not there", False),
+        ("stuck", "waits, and has no job", True),
+        ("missing", "a row names it, and it does not exist", False),
     ):
         for item in getattr(found, kind):
             held = found.is_braked(item.partition(":")[0])
@@ -88,7 +90,7 @@ def fsck(repair: bool, force: bool, older_than: int, deep: bool) -> None:
 
 
 def _read_files(found: "Findings", repair: bool) -> None:
-    """Read all stored files; with `repair`, have bad versions made again."""
+    """Read all stored files; with `repair`, have a worker make bad versions again."""
     from gifster.app import file_checks
     from gifster.app.models import Gif
     from gifster.uploads import StorageUnavailable
@@ -111,7 +113,7 @@ def _read_files(found: "Findings", repair: bool) -> None:
 
 @cli.group()
 def versions() -> None:
-    """What is made of stored images: thumbnails."""
+    """Make the versions of stored images again: thumbnails, previews."""
 
 
 @versions.command("recreate")
@@ -119,9 +121,10 @@ def versions() -> None:
 @click.option("--only", multiple=True, metavar="VERSION", help="Only this version (repeatable).")
 @click.option("--no-wait", is_flag=True, help="Enqueue the jobs, and do not wait for them.")
 def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool) -> None:
-    """Make versions again, of the GIFs with these IDS or of all, as background jobs.
+    """Make versions again, as background jobs.
 
-    Needs running workers. Interrupted, the jobs go on; it can be run again at any time.
+    Of the GIFs with these IDS, or of all GIFs. Needs running workers. Ctrl-C ends the waiting, and
+    the jobs go on. You can run it again at any time.
     """
     from gifster.app.models import Gif
     from gifster.uploads import recreate_all
@@ -144,9 +147,10 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
 
 
 def _wait_for(ids: set[str]) -> "Iterator[Job]":
-    """Wait for jobs, showing how many are done; the result is those that died."""
+    """Wait for jobs, with a progress bar. Returns the dead ones."""
     import time
 
+    from rich.console import Console
     from rich.progress import Progress
 
     from gifster.jobs import Job, State, find
@@ -162,7 +166,7 @@ def _wait_for(ids: set[str]) -> "Iterator[Job]":
 
 @cli.group()
 def storage() -> None:
-    """Where stored files are."""
+    """Move stored files between this machine and S3."""
 
 
 KINDS = click.Choice(["local", "s3"])
@@ -170,15 +174,21 @@ KINDS = click.Choice(["local", "s3"])
 
 @storage.command("copy")
 @click.option("--from", "source", type=KINDS, required=True, help="Where the files are.")
-@click.option("--to", "target", type=KINDS, required=True, help="Where they shall be, too.")
-@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True)
+@click.option("--to", "target", type=KINDS, required=True, help="Where to copy them.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="How many files to copy at once.",
+)
 def storage_copy(source: str, target: str, threads: int) -> None:
     """Copy all stored files from this machine to S3, or back, while Gifster runs.
 
-    Both places are described in [store]: root is the folder, bucket and its keys are S3; kind says
-    which one is in use. Copy, then change kind and restart, then copy once more: that brings what
-    was stored in between. Each file is read back and compared. A run that was stopped goes on where
-    it was (var/storage-copy-….done says what has been copied).
+    The settings in [store] describe both places: root is the folder, bucket and its keys are S3,
+    and kind says which one is in use. Copy, then change kind and restart, then copy once more: the
+    second run copies files that were stored in between. Each file is read back and compared. A run
+    that was stopped continues where it was (var/storage-copy-….done lists the copied files).
     """
     from pathlib import Path
 
@@ -188,22 +198,22 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
 
     if source == target:
-        raise click.UsageError("--from and --to are the same")
+        raise click.UsageError(f"--from and --to are the same ({source}): name two different ones")
     store = settings_here().store
     if not store.bucket:
-        raise Refused("store.bucket is not set: say which bucket (GIFSTER_STORE__BUCKET)")
+        raise Refused("store.bucket is not set: name the bucket (GIFSTER_STORE__BUCKET)")
     kept, goal = (storage_for(store.model_copy(update={"kind": kind})) for kind in (source, target))
     journal = Path(f"var/storage-copy-{source}-{target}.done")
     outcomes = {"copied": 0, "there": 0, "gone": 0}
     try:
         if not isinstance(kept, Listing):
-            raise Refused(f"{source} cannot be listed")
+            raise Refused(f"the files of the storage {source} cannot be listed")
         before = journaled(journal)
         keys = sorted(key for key, _ in kept.walk() if key not in before)
         copies = copy_all(kept, goal, keys, journal, threads)
         for copied in progress("copying", copies, len(keys)):
             outcomes[copied.outcome] += 1
     except (CopyDiffers, StorageUnavailable, OSError) as error:
-        raise Refused(f"{error}. What has been copied need not be copied again.") from None
+        raise Refused(f"{error}. Run it again: it continues after the copied files.") from None
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
     say(f"{counts}, {len(before)} by earlier runs")

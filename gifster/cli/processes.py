@@ -5,16 +5,14 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from gifster.app.settings import COUNTED_IN
+from gifster.cli.ports import check_address
 from gifster.cli.root import (
-    Refused,
     check_broker,
     cli,
     connect_our_broker,
@@ -23,24 +21,24 @@ from gifster.cli.root import (
     settings_here,
 )
 
-#: More open files than this help no process of ours.
+#: No process of ours needs more open files than this.
 MOST_FILES = 65_536
-#: How many of them a web process needs beside its connections: databases, modules, logs.
+#: The files that a web process needs beside its connections: databases, modules, logs.
 OWN_FILES = 256
 MOST_CONNECTIONS = 4_000
 
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="The web server's port.")
-@click.option("--watch", is_flag=True, help="Start anew what runs the code when that changes.")
+@click.option("--watch", is_flag=True, help="Restart web, worker, scheduler when code changes.")
 def dev(port: int | None, watch: bool) -> None:
-    """Run everything on this machine: broker, web, workers, scheduler."""
+    """Run everything on this machine.
+
+    The broker (if none is set), the web server, workers and the scheduler. Ctrl-C stops them.
+    """
     from gifster.cli import supervisor
 
-    try:
-        supervisor.run(port, watch=watch)
-    except supervisor.SupervisorError as error:
-        raise Refused(str(error)) from None
+    supervisor.run(port, watch=watch)
 
 
 @cli.command()
@@ -53,7 +51,7 @@ def web() -> None:
     from gifster.app.boot import check_files
 
     settings = settings_here()
-    _check_address(settings.web.host, settings.web.port)
+    check_address(settings.web.host, settings.web.port, shared=True)
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
@@ -67,44 +65,27 @@ def web() -> None:
         workers=settings.web.workers,
         websockets=False,
         backlog=4096,
-        # How many connections a process has open. Slow uploads are many that cost next to nothing.
+        # The most open connections of a process. Slow uploads are many, and cost next to nothing.
         backpressure=_connections(_allow_many_files()),
         respawn_failed_workers=True,
         workers_kill_timeout=10,
-        # In its other mode granian looks first whether a client speaks HTTP/2, and waits for ever
-        # for one that says nothing.
+        # In its other modes granian first looks whether a client speaks HTTP/2, and waits for ever
+        # when the client sends nothing.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=round(settings.web.head_timeout_s * 1000),
-            # Quick uploads are as much memory each as is read before it is wanted. More than this
-            # makes none of them quicker, and requests beside them wait longer.
+            # Each quick upload takes as much memory as granian reads ahead. Reading further ahead
+            # makes no upload quicker, and other requests wait longer.
             max_buffer_size=32 * 1024,
         ),
     ).serve()
-
-
-def _check_address(host: str, port: int) -> None:
-    """Raises `Refused` if the web server cannot listen there. Another `gifster web` can share the
-    port, and then the two share the connections."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(socket, "SO_REUSEPORT"):
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise Refused(
-            f"the address {host}:{port} cannot be used ({error.strerror}): choose another one "
-            "(GIFSTER_WEB__HOST, GIFSTER_WEB__PORT)"
-        ) from None
 
 
 def _allow_many_files() -> int:
     """Raise the soft limit of open files, which is 1,024 on most systems, to the hard one.
 
     Returns:
-      how many files a process may have open from now on.
+      the most files that a process may have open from now on.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
@@ -116,20 +97,22 @@ def _allow_many_files() -> int:
 
 
 def _connections(files: int) -> int:
-    """How many connections a process takes that may have so many files open: an upload has two."""
+    """The most connections of a process that may have so many files open: an upload has two."""
     return max(16, min(MOST_CONNECTIONS, (files - OWN_FILES) // 2))
 
 
 def _count_together(folder: Path) -> None:
-    """Have the processes of this web server count requests together, in a new folder. Those of
-    servers that are no more are removed."""
+    """Have the processes of this web server count requests together, in a new folder. The folders
+    of servers that have ended are removed."""
+    from gifster.app.settings import COUNTED_IN
+
     for old in folder.glob("[0-9]*"):
         try:
             os.kill(int(old.name), 0)
         except ProcessLookupError:
             shutil.rmtree(old, ignore_errors=True)
         except PermissionError:
-            continue  # it lives, and is somebody else's
+            continue  # it runs, as another user
     mine = folder / str(os.getpid())
     shutil.rmtree(mine, ignore_errors=True)
     mine.mkdir(parents=True)
@@ -138,24 +121,30 @@ def _count_together(folder: Path) -> None:
 
 @cli.command()
 def worker() -> None:
-    """Run workers: `dramatiq gifster.actors` with the queues and thread counts of the settings.
+    """Run workers for background jobs.
 
-    SIGTERM stops them in order, SIGHUP starts them anew. SIGTSTP makes them quiet: they finish what
-    they have, and take no new jobs until SIGCONT.
+    The same as `dramatiq gifster.actors`, with the queues and thread counts of the settings.
+
+    SIGTERM stops them in order, SIGHUP restarts them. SIGTSTP makes them quiet: they finish the
+    jobs that they have, and take no new ones until SIGCONT.
     """
     from dramatiq.cli import main as dramatiq
     from dramatiq.cli import make_argument_parser
 
+    from gifster.app.boot import check_files
+
     settings = settings_here()
+    check_broker(settings)
+    check_files(settings)
     end_with_supervisor()
     for number in (signal.SIGTSTP, signal.SIGCONT):
         signal.signal(number, _tell_the_workers)
-    # What Dramatiq becomes again when it starts anew (SIGHUP).
+    # Dramatiq runs this command again when it restarts (SIGHUP).
     sys.argv = [sys.executable, "-m", "gifster", "worker"]
     arguments = ["gifster.actors", "--queues", *settings.queues]
     arguments += ["--processes", str(settings.worker.processes)]
     arguments += ["--threads", str(settings.worker.threads)]
-    # A process that dies at once is not waited for: Dramatiq's default is half a minute.
+    # Dramatiq's default waits half a minute for a process that dies at its start.
     arguments += ["--worker-fork-timeout", "5000"]
     arguments += ["--worker-shutdown-timeout", str(round(settings.worker.grace_s * 1000))]
     sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
@@ -169,7 +158,10 @@ def _tell_the_workers(number: int, frame: object) -> None:
 
 @cli.command()
 def scheduler() -> None:
-    """Run the scheduler: what is done every so often. More than one may run."""
+    """Run the scheduler for recurring jobs and retries.
+
+    It sends all jobs that are due. More than one scheduler may run.
+    """
     from gifster import scheduler as gifster_scheduler
     from gifster.app.boot import configure
     from gifster.app.logs import log_to_stderr

@@ -1,36 +1,41 @@
-"""The command itself, and what its parts share: settings, broker, database, progress.
+"""The command itself, and what its modules share: settings, broker, database, progress.
 
-Modules are imported where a command needs them: `gifster --help` loads no web server.
+A command imports what it needs when it runs: `gifster --help` loads no settings, no web server, no
+images and no database.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-from rich.console import Console
 
+from gifster.app.errors import SettingsError
 from gifster.app.logs import escaped, escaped_lines
-from gifster.app.settings import SUPERVISED, Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from gifster.app.settings import Settings
 
 T = TypeVar("T")
 
 
 class Refused(click.ClickException):
-    """A command that cannot be carried out: its message, and exit status 1."""
+    """A command cannot be carried out. Prints its message; the exit status is 1."""
 
     def show(self, file: object = None) -> None:
         say(f"gifster: {self.message}", err=True)
 
 
 def text(argument: str) -> str:
-    """The type of arguments that are text. The system hands over bytes that are no UTF-8 as lone
+    """The type of arguments that are text. The system passes bytes that are not UTF-8 as lone
     surrogates, which no database takes."""
     from gifster.uploads.text import has_controls, is_text
 
     if not is_text(argument) or has_controls(argument):
-        raise click.BadParameter(f"{argument!r} has characters that are no text.")
+        raise click.BadParameter(
+            f"{argument!r} has control characters, or bytes that are not UTF-8: leave them out."
+        )
     return argument
 
 
@@ -44,12 +49,12 @@ def cli(context: click.Context) -> None:
     """
     from gifster.app.private import keep_private
 
-    if context.invoked_subcommand != "install":  # which writes files of the application's source
+    if context.invoked_subcommand != "install":  # it writes an application's source files
         keep_private()
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print a line, with control characters escaped: names of files and errors may have any."""
+    """Print a line, with control characters escaped: names of files and errors may have some."""
     click.echo(escaped(line), err=err)
 
 
@@ -58,23 +63,26 @@ def say_lines(text: str) -> None:
     click.echo(escaped_lines(text))
 
 
-def settings_here() -> Settings:
+def settings_here() -> "Settings":
+    """The settings of this folder. Raises `Refused` if they are wrong."""
+    from gifster.app.settings import load
+
     try:
         return load()
     except SettingsError as error:
         raise Refused(str(error)) from None
 
 
-def connect_our_broker(settings: Settings) -> None:
-    """Our broker for what a command enqueues; else Dramatiq would take one of its own choice."""
+def connect_our_broker(settings: "Settings") -> None:
+    """Connect the settings' broker, for a command that enqueues; Dramatiq would choose its own."""
     from gifster.app.boot import connect_broker
 
     check_broker(settings)
     connect_broker(settings)
 
 
-def check_broker(settings: Settings) -> None:
-    """Raises `Refused` if no broker is set and none runs here; connects to none."""
+def check_broker(settings: "Settings") -> None:
+    """Raises `Refused` if no broker is set and none runs here. Opens no connection."""
     from gifster.app.boot import broker_url
     from gifster.app.valkey import NoEmbeddedBroker
 
@@ -85,19 +93,35 @@ def check_broker(settings: Settings) -> None:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[None]:
-    """A connection to the database, for a command."""
-    from gifster.app.boot import configure
-    from gifster.app.database import db
+def open_database(settings: "Settings") -> Iterator[None]:
+    """A connection to the database of this installation, for a command.
 
+    Raises:
+      Refused: there is no installation here, its schema is not up to date, or the database fails.
+    """
+    from gifster.app.boot import configure
+    from gifster.app.database import db, pending_migrations
+
+    file = settings.database.file
+    if file is not None and not file.exists():
+        raise Refused(
+            f"there is no database in {file.absolute()}: run this in Gifster's folder, or make a "
+            "new database with gifster migrate"
+        )
     configure(settings)
-    with refused_by_the_database(), db.connection_context():
-        yield
+    with refused_by_the_database():
+        if pending := pending_migrations():
+            raise Refused(
+                f"the database is not up to date ({len(pending)} migrations are pending): run "
+                "gifster migrate"
+            )
+        with db.connection_context():
+            yield
 
 
 @contextmanager
 def refused_by_the_database() -> Iterator[None]:
-    """Say in a line what is wrong with the database, where something is."""
+    """Turn errors of the database into `Refused`, which says in a line what is wrong."""
     from gifster.app.faults import fault_of, is_database_error
 
     try:
@@ -107,16 +131,21 @@ def refused_by_the_database() -> Iterator[None]:
             raise
         fault, reason = fault_of(error), " ".join(str(error).split())
         said = f"the database {fault} ({reason})" if fault else reason
-        raise Refused(f"the database cannot be used: {said} (gifster doctor)") from None
+        raise Refused(f"the database cannot be used: {said}; gifster doctor checks it") from None
 
 
 def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:
+    """The items, with a progress bar on standard error."""
+    from rich.console import Console
     from rich.progress import track
 
     yield from track(items, what, total, console=Console(stderr=True))
 
 
 def end_with_supervisor() -> None:
+    """Have this process end when the `gifster dev` that started it does."""
+    from gifster.app.settings import SUPERVISED
+
     if supervisor := os.environ.get(SUPERVISED):
         from gifster.jobs.parent import end_with_parent
 

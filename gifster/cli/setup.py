@@ -1,11 +1,8 @@
-"""Setting up and looking after: `migrate`, `doctor`, `install`, `demo`."""
+"""Setting up, and checks: `migrate`, `doctor`, `install`, `demo`."""
 
 import sys
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from gifster.app.logs import escaped
 from gifster.cli.root import Refused, cli, say, settings_here
@@ -30,10 +27,16 @@ def migrate() -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Check the broker, the database, the storages, the mail, the workers and the scheduler.
+    """Check everything that Gifster needs.
 
-    It reads a SQLite file from its beginning to its end: that takes some seconds for each gigabyte.
+    The broker, the database, the storages, the mail, the workers and the scheduler: prints a line
+    for each. The exit status is 1 if one fails. It reads all of a SQLite file: that
+    takes some seconds for each gigabyte.
     """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     from gifster.cli.doctor import checks
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -60,7 +63,8 @@ def install(model: str, column: str, many: bool, process: bool, yes: bool) -> No
     """Adopt gifster.uploads in the Peewee application of this folder.
 
     Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
-    workers; says what to add to the model. What is there stays; running it twice changes nothing.
+    workers, and says what to add to the model. It keeps existing files, and asks before it
+    overwrites one. Running it twice changes nothing.
 
     Example: gifster install shop.models:User avatar
     """
@@ -83,13 +87,15 @@ def install(model: str, column: str, many: bool, process: bool, yes: bool) -> No
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the running web server.")
-@click.option("--count", type=click.IntRange(1, 1000), default=12, show_default=True)
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=12, show_default=True, help="How many GIFs."
+)
 def demo(port: int | None, count: int) -> None:
-    """Make sample GIFs and upload them to the Gifster that runs on this machine."""
-    from gifster.cli.demo import DemoError, run
+    """Upload sample GIFs to a running Gifster.
+
+    It must run on this machine, and allow anonymous uploads, as gifster dev does.
+    """
+    from gifster.cli.demo import run
 
     settings = settings_here()
-    try:
-        run(settings.web.host, port or settings.web.port, count)
-    except DemoError as error:
-        raise Refused(str(error)) from None
+    run(settings.web.host, port or settings.web.port, count)

@@ -1,13 +1,11 @@
-"""Accounts and their tokens, for whoever runs the server: `users log-out`, `tokens list`, `add`,
-`revoke`."""
+"""People's accounts and tokens, for the person who runs the server: `users log-out`, `tokens list`,
+`add`, `revoke`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
 
@@ -20,7 +18,7 @@ def users() -> None:
 @users.command("log-out")
 @click.argument("address", type=text)
 def users_log_out(address: str) -> None:
-    """End all sessions of the account with that address, and revoke all its tokens."""
+    """End all sessions of the account with that e-mail address, and revoke all its tokens."""
     from gifster.app import accounts, tokens
 
     with _account_errors():
@@ -30,13 +28,16 @@ def users_log_out(address: str) -> None:
 
 @cli.group()
 def tokens() -> None:
-    """Give out, list and revoke API tokens."""
+    """Make, list and revoke API tokens."""
 
 
 @tokens.command("list")
 @click.argument("address", type=text)
 def tokens_list(address: str) -> None:
-    """List the sessions and tokens of the account with that address."""
+    """List the sessions and tokens of the account with that e-mail address."""
+    from rich.console import Console
+    from rich.table import Table
+
     from gifster.app import accounts
     from gifster.app.tokens import tokens_of
 
@@ -50,7 +51,7 @@ def tokens_list(address: str) -> None:
     if found:
         Console(width=160, markup=False, highlight=False).print(table)
     else:
-        say("no sessions, no tokens")
+        say("no sessions and no tokens (gifster tokens add ADDRESS --name NAME makes one)")
 
 
 @tokens.command("add")
@@ -58,15 +59,23 @@ def tokens_list(address: str) -> None:
 @click.option("--name", type=text, required=True, help="What the token is for.")
 @click.option("--scope", type=click.Choice(["read", "write", "admin"]), default="write",
               show_default=True)  # fmt: skip
-@click.option("--days", type=click.IntRange(1, 3650), help="How long it holds.")
-@click.option("--no-end", is_flag=True, help="It holds until it is revoked.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    help="How many days it is valid.  [default: auth.token_days of the settings]",
+)
+@click.option("--no-end", is_flag=True, help="It is valid until it is revoked.")
 def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
-    """Make a token for the account with that address, and print it: it is shown this once."""
+    """Make a token for the account with that e-mail address, and print it.
+
+    It is shown only this once. The scope read looks, write also adds and changes GIFs, admin does
+    all that the account may.
+    """
     from gifster.app import accounts
     from gifster.app.tokens import create_token
 
     if days is not None and no_end:
-        raise click.UsageError("choose --days or --no-end")
+        raise click.UsageError("--days and --no-end exclude each other: use one of them")
     if days is None and not no_end:
         days = settings_here().auth.token_days
     with _account_errors():
@@ -87,8 +96,8 @@ def tokens_revoke(token_id: str) -> None:
 
 @contextmanager
 def _account_errors() -> Iterator[None]:
-    """A connection to the database; what cannot be done is said in one line."""
-    from gifster.app.library import LibraryError
+    """A connection to the database; errors of the application become `Refused`."""
+    from gifster.app.errors import LibraryError
 
     with open_database(settings_here()):
         try:

@@ -1,4 +1,4 @@
-"""Signing up, in and out; who may write; and the one welcome mail."""
+"""Sign up, log in, log out; who may write; and the one welcome mail."""
 
 import email
 import sqlite3
@@ -12,8 +12,9 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from gifster import jobs
-from gifster.app import accounts, mailers
+from gifster.app import accounts, mailers, tokens
 from gifster.app.database import db
+from gifster.app.errors import Invalid
 from gifster.app.models import Token, User
 from gifster.app.settings import Mail, Settings
 from tests import images
@@ -28,7 +29,7 @@ ANN = {"email": "Ann@Example.org", "password": "correct horse", "name": "Ann"}
 
 @pytest.fixture(scope="module")
 def strict(stack: Stack) -> Iterator[Stack]:
-    """A second web server beside the stack's, where anonymous people may not write."""
+    """A second web server beside the stack's, where nobody may write without an account."""
     port = free_port()
     other = Stack(stack.folder, stack.environment["GIFSTER_BROKER__URL"])
     other.environment |= {"GIFSTER_AUTH__ANONYMOUS_UPLOADS": "false"}
@@ -50,7 +51,7 @@ def test_signing_up_makes_an_account_and_sends_one_welcome_mail(stack: Stack):
     assert user["token"]
     assert "password" not in answer.text
 
-    # Of which the database knows only hashes
+    # And a database that has only hashes of the password and the token
     with sqlite3.connect(stack.var / "gifster.db") as database:
         dump = "\n".join(database.iterdump())
     assert "$argon2id$" in dump
@@ -99,7 +100,7 @@ def test_an_address_has_one_account(stack: Stack):
 
 
 def test_writing_needs_a_token_or_a_session(strict: Stack):
-    # Given nobody in particular
+    # Given requests without a token
     gif = images.gif()
     for answer in (
         strict.upload(gif),
@@ -126,11 +127,11 @@ def test_writing_needs_a_token_or_a_session(strict: Stack):
     assert strict.client.delete(path, headers=bob).status_code == 204
 
 
-def test_the_pages_sign_up_in_and_out(strict: Stack):
+def test_people_sign_up_log_in_and_log_out_by_page(strict: Stack):
     client = strict.client
     form = {"email": "page@example.org", "password": "correct horse", "name": "Page"}
 
-    # Signing up signs in
+    # A new account is logged in
     answer = client.post("/signup", data=form)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
@@ -143,7 +144,7 @@ def test_the_pages_sign_up_in_and_out(strict: Stack):
     assert uploaded.status_code == 303
     assert "/delete" in client.get(uploaded.headers["location"]).text
 
-    # Signing out makes the session worthless
+    # Logging out ends the session
     secret = client.cookies["gifster_session"]
     assert client.post("/logout").status_code == 303
     client.cookies.clear()
@@ -152,7 +153,7 @@ def test_the_pages_sign_up_in_and_out(strict: Stack):
     assert "/delete" not in client.get(uploaded.headers["location"]).text
     client.cookies.clear()
 
-    # Signing in again works, and only with the password
+    # Logging in again works, and only with the password
     wrong = client.post("/login", data=form | {"password": "wrong horse"})
     assert wrong.status_code == 403
     assert "The address or the password is wrong." in wrong.text
@@ -164,7 +165,7 @@ def test_the_pages_sign_up_in_and_out(strict: Stack):
     client.cookies.clear()
 
 
-def test_a_bad_sign_up_page_says_what_is_wrong_and_keeps_what_was_typed(stack: Stack):
+def test_a_refused_sign_up_page_says_what_is_wrong_and_keeps_the_input(stack: Stack):
     answer = stack.client.post("/signup", data={"email": "a@b.c", "password": "short"})
 
     assert answer.status_code == 422
@@ -172,15 +173,32 @@ def test_a_bad_sign_up_page_says_what_is_wrong_and_keeps_what_was_typed(stack: S
     assert 'value="a@b.c"' in answer.text
 
 
-def test_a_token_that_has_expired_is_worthless(booted: Settings):
-    user = accounts.sign_up("a@b.c", "12345678")
-    kept, gone = accounts.issue_token(user, 1), accounts.issue_token(user, -1)
+def test_an_account_and_its_token_are_made_together_or_not_at_all(booted: Settings):
+    user, secret = accounts.sign_up_with_token("a@b.c", "12345678", days=1)
+    assert tokens.user_for_token(secret) == user
 
-    assert accounts.user_for_token(kept) == user
-    assert accounts.user_for_token(gone) is None
-    assert accounts.user_for_token("") is None
-    accounts.revoke_token(kept)
-    assert accounts.user_for_token(kept) is None
+    # When the token cannot be made
+    with pytest.raises(Invalid, match="0 days"):
+        accounts.sign_up_with_token("b@b.c", "12345678", days=0)
+
+    # I expect no account, and no mail
+    assert [user.email for user in User.select()] == ["a@b.c"]
+    assert jobs.Job.select().count() == 1
+
+
+def test_an_unknown_address_costs_as_much_as_a_known_one():
+    assert not accounts._hasher.check_needs_rehash(accounts.NOBODY)
+
+
+def test_an_expired_token_is_refused(booted: Settings):
+    user = accounts.sign_up("a@b.c", "12345678")
+    kept, gone = tokens.issue_token(user, 1), tokens.issue_token(user, -1)
+
+    assert tokens.user_for_token(kept) == user
+    assert tokens.user_for_token(gone) is None
+    assert tokens.user_for_token("") is None
+    tokens.revoke_token(kept)
+    assert tokens.user_for_token(kept) is None
     assert Token.select().count() == 1
 
 
@@ -188,7 +206,7 @@ def test_a_token_that_has_expired_is_worthless(booted: Settings):
 
 
 class Inbox:
-    """What a real SMTP server does with mails: keeps them, or says what it is told to."""
+    """The handler of a real SMTP server: keeps mails, or gives the answer that a test sets."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -245,8 +263,8 @@ def test_a_mail_that_the_server_refused_is_tried_again(booted: Settings, inbox: 
     assert len(kept.mails) == 1
 
 
-def test_a_mail_of_which_nobody_knows_is_not_sent_again(booted: Settings):
-    # Given a mail server whose connection breaks when it has had the mail
+def test_a_mail_that_may_have_been_delivered_is_not_sent_again(booted: Settings):
+    # Given a mail server that breaks the connection after it got the mail
     user = accounts.sign_up("ann@example.org", "12345678")
     sent = []
 
@@ -266,7 +284,7 @@ def test_a_mail_of_which_nobody_knows_is_not_sent_again(booted: Settings):
     assert User.get_by_id(user.id).welcomed_at is None
 
 
-def test_a_real_worker_sends_by_smtp_also_if_the_job_comes_twice(
+def test_a_real_worker_sends_one_mail_although_the_job_runs_twice(
     new_stack: Callable[..., Stack], inbox: tuple[Inbox, str]
 ):
     kept, url = inbox
@@ -287,5 +305,5 @@ def test_a_real_worker_sends_by_smtp_also_if_the_job_comes_twice(
     assert [mail["To"] for mail in kept.mails] == ["ann@example.org"]
 
 
-def test_a_user_who_is_gone_gets_no_mail(booted: Settings):
+def test_a_deleted_user_gets_no_mail(booted: Settings):
     accounts.deliver_welcome("nobody", mailers.transport(booted.mail), "G <g@example.org>")

@@ -12,7 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.api.problems import DATABASE
-from gifster.app import accounts, library, lists
+from gifster.app import accounts, library, lists, tokens
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
@@ -139,7 +139,7 @@ def test_a_user_who_is_deleted_while_uploading(booted: Settings, quota: library.
             at_once(
                 lambda: library.add_gif(cached(), user=user, tags=["a"], quota=quota),  # noqa: B023
                 lambda: User.delete_by_id(user.id),  # noqa: B023
-                lambda: accounts.issue_token(user),  # noqa: B023
+                lambda: tokens.issue_token(user),  # noqa: B023
             )
         )
 

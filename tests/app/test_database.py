@@ -1,4 +1,4 @@
-"""The schema: what the migrations make is what the models say, on each kind of database."""
+"""The schema, which migrations and models must agree on; and transactions, on each database."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +31,7 @@ def shape(database: peewee.Database, table: str) -> list[tuple]:
     return [columns, indexes, keys]
 
 
-def test_the_migrations_make_what_the_models_say(booted: Settings):
+def test_the_migrations_make_the_schema_of_the_models(booted: Settings):
     migrated = {m._meta.table_name: shape(db.obj, m._meta.table_name) for m in MODELS}
 
     db.obj.drop_tables(MODELS)
@@ -46,7 +46,7 @@ def test_migrating_again_changes_nothing(booted: Settings):
 
 
 def test_a_library_of_the_first_release_loses_nothing(database_url: str):
-    # Given one with a GIF that is stored, one that waits, and a tag
+    # Given a library with a stored GIF, a waiting GIF, and a tag
     database.connect(database_url)
     with db.connection_context():
         database._runner().up(ALL[0])
@@ -65,7 +65,7 @@ def test_a_library_of_the_first_release_loses_nothing(database_url: str):
     # When it is brought up to date
     assert database.migrate() == ALL[1:]
 
-    # I expect it to be whole, and to know the size and the fingerprint of each upload
+    # I expect nothing to be lost, and each upload to have its size and its fingerprint
     with db.connection_context():
         known = db.execute_sql("SELECT id, bytes, sha256 FROM gif ORDER BY id").fetchall()
         parts = db.execute_sql("SELECT gif_id, quarter FROM likeness ORDER BY quarter").fetchall()
@@ -90,7 +90,7 @@ def test_two_processes_may_migrate_at_once(database_url: str):
     db.obj.close_all()
 
 
-def test_a_database_that_is_away_is_said_so():
+def test_an_unreachable_database_is_reported():
     database.connect("postgresql://nobody@127.0.0.1:1/none")
 
     with pytest.raises(database.DatabaseUnavailable, match="the database cannot be used"):
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_is_said_so():
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_is_committed_is_on_the_disk_unless_that_is_not_wanted(
+def test_a_commit_is_on_the_disk_unless_the_settings_say_otherwise(
     database_url: str, durable: bool
 ):
     database.connect(database_url, durable=durable)
@@ -114,7 +114,7 @@ def test_what_is_committed_is_on_the_disk_unless_that_is_not_wanted(
     db.obj.close_all()
 
 
-def test_a_transaction_that_writes_does_not_fail_when_another_was_quicker(booted: Settings):
+def test_a_writing_transaction_waits_for_another_one_and_does_not_fail(booted: Settings):
     # Given many writers that read first
     models.Tag.create(name="count", id=1)
 
@@ -130,14 +130,14 @@ def test_a_transaction_that_writes_does_not_fail_when_another_was_quicker(booted
     with ThreadPoolExecutor(8) as writers:
         list(writers.map(rename, range(40)))
 
-    # I expect none to fail, and none to be lost
+    # I expect all writes to succeed
     assert models.Tag.get_by_id(1).name == "count" + "." * 40
 
 
-def test_a_process_that_stands_still_in_a_transaction_holds_up_nobody_for_ever(
+def test_a_process_that_stops_within_a_transaction_blocks_others_only_for_a_while(
     postgresql_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    # Given a transaction that has locked a row, of a process in which nothing happens any more
+    # Given a stopped process whose transaction has locked a row
     monkeypatch.setattr(database, "IDLE_IN_TRANSACTION_S", 1)
     url = new_postgresql(postgresql_server, tmp_path.name)
     database.connect(url)
@@ -149,7 +149,7 @@ def test_a_process_that_stands_still_in_a_transaction_holds_up_nobody_for_ever(
     still.begin()
     still.execute_sql("UPDATE held SET n = 2")
 
-    # Who waits for the row gets it
+    # I expect another process to get the row
     other = database.connect(url)
     with other.connection_context():
         other.execute_sql("SET statement_timeout = '20s'")

@@ -23,7 +23,7 @@ from tests.stack import Stack
 
 
 def damage(path: Path) -> None:
-    """Overwrite every second page but the first few, which say what tables there are."""
+    """Overwrite every second page but the first few, which list the tables."""
     size = path.stat().st_size
     with path.open("r+b") as file:
         for offset in range(4096 * 4, size - 4095, 4096 * 2):
@@ -39,16 +39,16 @@ def scramble(path: Path) -> None:
     ("ruin", "reason"),
     [(damage, "database disk image is malformed"), (scramble, "file is not a database")],
 )
-def test_a_damaged_file_is_said_so(
+def test_a_damaged_file_is_reported(
     new_stack: Callable[..., Stack], ruin: Callable[[Path], None], reason: str
 ):
-    # Given a library whose file is overwritten while nothing has it open
+    # Given a library whose file is overwritten while no process has it open
     stack = new_stack()
     ruin(stack.var / "gifster.db")
     stack.start("gifster", "web")
     eventually(lambda: "Started worker-1" in stack.log("gifster-web"))
 
-    # I expect requests to say so, and readiness and the log
+    # I expect requests, readiness and the log to say so
     answers = [stack.client.get("/api/gifs"), stack.upload(images.gif((40, 30)))]
     for said in answers:
         assert (said.status_code, said.json()["code"]) == (503, "database_unavailable")
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_said_so(
     assert f"reason='{reason}'" in log
     assert "Traceback" not in log
 
-    # And commands to say it in a line
+    # And commands to say it in one line
     doctor = stack.run("gifster", "doctor")
     assert doctor.returncode == 1
     assert "is damaged" in " ".join(doctor.stdout.split())
@@ -95,7 +95,7 @@ def test_doctor_finds_a_damaged_page_that_nobody_reads(new_stack: Callable[..., 
     assert "damaged" in damaged.stdout
 
 
-def test_what_a_full_disk_ended_is_not_done_by_the_next_transaction(booted: Settings):
+def test_callbacks_of_a_failed_transaction_are_not_run_by_the_next(booted: Settings):
     # Given a transaction that SQLite ends by itself, within a savepoint
     if not isinstance(db.obj, peewee.SqliteDatabase):
         pytest.skip("PostgreSQL leaves the end of a transaction to its client")
@@ -113,7 +113,7 @@ def test_what_a_full_disk_ended_is_not_done_by_the_next_transaction(booted: Sett
     with jobs.transaction(db):
         Tag.create(name="cats")
 
-    # I expect nothing of the first to be done
+    # I expect no callback of the first to run
     assert called == []
     assert not db.obj.in_transaction()
     assert jobs.Job.select().count() == 0
@@ -147,23 +147,23 @@ def test_a_read_only_database_is_not_ready(booted: Settings):
 
 
 def test_an_answer_holds_for_a_while(booted: Settings):
-    # Given a database that is ready, as somebody was told
+    # Given a database that was ready a moment ago
     readiness = Readiness()
     assert readiness.answer() == ""
     written = WriteProbe.get().content
 
-    # When others ask, I expect no more writes
+    # When other requests ask, I expect no further write
     assert {readiness.answer() for _ in range(100)} == {""}
     assert WriteProbe.get().content == written
 
-    # And a request that finds no room to be remembered
+    # And a request that finds a full disk to be remembered
     readiness.refused(Fault.BUSY)
     assert readiness.answer() == ""
     readiness.refused(Fault.FULL)
     assert readiness.answer() == "the database has no room left on its disk"
 
 
-def test_a_server_that_ends_the_connection_or_has_none_left_is_not_a_fault_of_ours(
+def test_a_lost_connection_or_a_full_server_is_no_bug_of_ours(
     booted: Settings,
 ):
     if isinstance(db.obj, peewee.SqliteDatabase):

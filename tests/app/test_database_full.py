@@ -26,7 +26,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A folder on a disk of 24 MB, which every user may look into."""
+    """A folder on a disk of 24 MB, which every user can read."""
     folder = Path(tempfile.mkdtemp(prefix="gifster-small-", dir="/tmp"))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", str(folder)],
@@ -72,7 +72,7 @@ def fill(disk: Path) -> None:
 
 
 def admin(stack: Stack) -> httpx.Client:
-    """A signed-in admin, who sends an API token."""
+    """A client with an admin's API token."""
     account = {"email": "ann@example.org", "password": PASSWORD}
     token = stack.client.post("/api/users", json=account).json()["token"]
     assert stack.run("gifster", "admins", "add", "ann@example.org").returncode == 0
@@ -103,7 +103,7 @@ def writes(stack: Stack, ann: httpx.Client, gif_id: str) -> dict[str, Callable[[
     }  # fmt: skip
 
 
-def test_only_a_write_that_is_committed_sees_a_full_disk(small_disk: Path):
+def test_only_a_committed_write_finds_a_full_disk(small_disk: Path):
     # Given a database on a full disk
     database.connect(f"sqlite:///{small_disk}/gifster.db")
     database.migrate()
@@ -111,18 +111,18 @@ def test_only_a_write_that_is_committed_sees_a_full_disk(small_disk: Path):
         readiness.check_write()
         fill(small_disk)
 
-        # I expect a write that is rolled back to go well
+        # I expect a write that is rolled back to succeed
         with jobs.transaction(db) as transaction:
             Tag.create(name="cats")
             transaction.rollback()
 
-        # And one that is committed to fail
+        # And a committed write to fail
         with pytest.raises(peewee.OperationalError, match="database or disk is full"):
             readiness.check_write()
     db.obj.close_all()
 
 
-def test_a_full_disk_of_the_database_is_said_so(
+def test_a_full_disk_of_the_database_is_reported(
     new_stack: Callable[..., Stack], small_disk: Path, small_database: str
 ):
     stack = new_stack(GIFSTER_DATABASE__URL=small_database)
@@ -152,7 +152,7 @@ def test_a_full_disk_of_the_database_is_said_so(
         assert answers[name].json()["code"] == "storage_full"
     assert "Traceback" not in stack.log("gifster-web")
 
-    # And nothing to be left behind, reads to go on, and readiness to say what is wrong
+    # And no files to be left behind, reads to work, and readiness to say what is wrong
     if is_sqlite:
         assert files_below(stack.var / "cache") == cached
         assert stack.gif(gif_id)["title"] == "a"

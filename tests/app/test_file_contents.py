@@ -34,7 +34,7 @@ def content(application: Application, key: str) -> bytes:
         return file.read()
 
 
-def test_whole_files_are_no_finding(application: Application):
+def test_intact_files_are_no_finding(application: Application):
     assert damaged_files(Person.avatar, person(application)) == []
 
 
@@ -47,7 +47,7 @@ def test_whole_files_are_no_finding(application: Application):
         (lambda content: b"", "0 bytes are there"),
     ],
 )
-def test_a_damaged_original_or_version_is_found_and_left_where_it_is(
+def test_a_damaged_original_or_version_is_found_and_stays(
     application: Application, ruin: Callable[[bytes], bytes], reason: str
 ):
     ann = person(application)
@@ -69,7 +69,7 @@ def test_a_damaged_original_or_version_is_found_and_left_where_it_is(
 def test_a_version_of_an_earlier_release_is_known_by_its_size_and_its_type(
     application: Application,
 ):
-    # Given a version whose SHA-256 the row does not have
+    # Given a version without a SHA-256 in its row
     ann = person(application)
     file = ann.avatar.stored.versions["thumb"]
     object.__setattr__(file, "sha256", "")
@@ -110,7 +110,7 @@ def test_damaged_and_missing_versions_are_made_again_from_a_good_original(
     assert recreate_damaged(Person.avatar, ann, found) == []
 
 
-def test_what_was_replaced_while_it_was_read_is_no_finding(application: Application):
+def test_a_file_replaced_during_the_check_is_no_finding(application: Application):
     ann = person(application)
     keep(application.store, ann.avatar.stored.key, b"no image")
     again = Person.get_by_id(ann.id)
@@ -142,10 +142,10 @@ def gifs(count: int) -> list[str]:
     return sorted(made)
 
 
-def test_shares_go_round_and_what_they_find_stays_until_it_is_mended(
+def test_shares_cover_all_gifs_and_findings_stay_until_they_are_mended(
     booted: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    # Given four GIFs, of which two have their turn with each sweep, and a damaged one
+    # Given four GIFs, one of them damaged, and sweeps that check two GIFs each
     monkeypatch.setattr(file_checks, "SWEEPS_A_DAY", 2)
     ids = gifs(4)
     stored = Gif.get_by_id(ids[1]).image.stored
@@ -153,7 +153,7 @@ def test_shares_go_round_and_what_they_find_stays_until_it_is_mended(
         whole = file.read()
     keep(storage("store"), stored.key, whole[:-1])
 
-    # When the first share is read, I expect the damage to be noted; and so after the second
+    # When the first share is checked, I expect the damage to be noted; and still after the second
     assert file_checks.check_share(1) == 2
     assert FileCheck.get().position == f'"{ids[1]}"'
     for _ in range(2):
@@ -162,12 +162,12 @@ def test_shares_go_round_and_what_they_find_stays_until_it_is_mended(
         file_checks.check_share(1)
     assert file_checks.damaged()[0].found_at == found_at
 
-    # When it is mended, the next share says so, whichever it is
+    # When it is mended, I expect the next share to say so, whichever it is
     keep(storage("store"), stored.key, whole)
     file_checks.check_share(1)
     assert file_checks.damaged() == []
 
-    # And a GIF that is deleted takes its damage with it
+    # And the finding of a deleted GIF to go with it
     keep(storage("store"), stored.key, whole[:-1])
     list(file_checks.check_all())
     assert DamagedFile.select().count() == 1
@@ -175,7 +175,7 @@ def test_shares_go_round_and_what_they_find_stays_until_it_is_mended(
     assert DamagedFile.select().count() == 0
 
 
-def test_fsck_reads_everything_and_makes_versions_again(new_stack: Callable[..., Stack]):
+def test_fsck_reads_all_files_and_makes_versions_again(new_stack: Callable[..., Stack]):
     # Given a GIF whose thumbnail is zeros, and one whose original is cut
     stack = new_stack()
     stack.start_web()

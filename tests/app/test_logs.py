@@ -1,8 +1,9 @@
-"""Text from outside, in logs and on terminals: it forges no line, and moves no cursor."""
+"""Foreign text in logs and on terminals: it forges no line, and moves no cursor."""
 
 import io
 import json
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from gifster.app.database import db
 from gifster.app.logs import OneLineFormatter, escaped, log_in_lines
 from gifster.cli import cli
-from gifster.cli.supervisor import Child
+from gifster.cli.process_group import Child
 from gifster.jobs import Job
 from tests.machine import eventually
 from tests.stack import Stack
@@ -36,7 +37,7 @@ def lines(*records: tuple[str, object]) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_a_record_is_one_line_whatever_is_in_it():
+def test_a_record_is_one_line_whatever_its_values():
     [line] = lines(("path=%s", NASTY))
 
     assert line == (
@@ -88,7 +89,7 @@ def test_neither_a_request_nor_a_job_forges_a_line_of_a_log(new_stack: Callable[
     with sqlite3.connect(stack.var / "gifster.db") as database:
         database.execute("ALTER TABLE gif RENAME TO away")
 
-    # When a path has line feeds, a query has, and the arguments of a job have
+    # When a path, a query and the arguments of a job have line feeds
     text = f"a\n{FORGED}{ESC}"
     assert stack.client.get(f"/api/gifs/{quote(text)}").status_code == 404
     assert stack.client.get("/api/gifs", params={"forged": text}).status_code == 500
@@ -102,7 +103,7 @@ def test_neither_a_request_nor_a_job_forges_a_line_of_a_log(new_stack: Callable[
     stack.environment["PYTHONPATH"] = str(stack.folder)
     stack.start("dramatiq", "worker", "--processes", "1", "--threads", "1")
 
-    # I expect what they said to be within lines of ours
+    # I expect their text to be within lines of ours
     eventually(lambda: " fail actor=fail" in stack.log("dramatiq-worker"))
     assert "forged" in stack.log("dramatiq-worker")
     for log in (stack.log("gifster-web"), stack.log("dramatiq-worker")):
@@ -114,7 +115,7 @@ def test_neither_a_request_nor_a_job_forges_a_line_of_a_log(new_stack: Callable[
 def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str
 ) -> Iterator[Callable[..., str]]:
-    """Runs a command in this process, in the folder of an installation; what it prints."""
+    """Runs a command in this process, in the folder of an installation; returns its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
 
@@ -127,14 +128,14 @@ def run(
 
 
 def harmless(output: str) -> bool:
-    """Whether an output moves no cursor, and has no line that text from outside has begun."""
+    """Whether an output moves no cursor, and foreign text begins none of its lines."""
     if set(output) & set("\x1b\x07\x9b\u2028\u202e\r"):
         return False
     return not any(line.startswith("2030-") for line in output.splitlines())
 
 
 def test_the_command_line_shows_no_escape_sequences(run: Callable[..., str]):
-    # Given a job whose arguments, failure and actor have some
+    # Given a job whose arguments, error and actor have escape sequences
     job = Job(
         actor=f"store{ESC}[red]",
         queue="default",
@@ -198,7 +199,8 @@ def test_the_supervisor_passes_no_escape_sequences_on(capsys: pytest.CaptureFixt
         said += capsys.readouterr().out
         return "owned" in said
 
-    Child("worker", [sys.executable, "-c", f"print({f'a{ESC}'!r})"], lambda child: True).start()
+    command = [sys.executable, "-c", f"print({f'a{ESC}'!r})"]
+    Child("worker", command, os.environ, lambda child: True).start()
     eventually(has_said)
 
     assert harmless(said)

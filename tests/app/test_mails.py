@@ -1,4 +1,4 @@
-"""Mails: what people have typed is text in them, and neither a header nor markup."""
+"""Mails: the input of people is text in them, and neither a header nor markup."""
 
 from email import message_from_bytes
 from email.policy import default
@@ -27,12 +27,12 @@ def test_a_name_is_text_in_the_html_and_one_line_in_the_subject():
 @pytest.mark.parametrize(
     "address", ["a@b,c@d", "foo<bar@baz.org>", "a@b\nBcc: eve@example.org", "", "ann", "a@b>"]
 )
-def test_what_is_not_one_address_gets_no_mail(address: str):
+def test_a_text_that_is_not_one_address_gets_no_mail(address: str):
     with pytest.raises(NoAddress, match="no mail can be sent to"):
         WelcomeMailer.welcome_email(User(id="a", email=address, name="Ann"), SENDER)
 
 
-def test_addresses_with_odd_characters_get_theirs():
+def test_addresses_with_odd_characters_get_their_mail():
     for address in ("o'neil+gifs@example.org", '"a b"@example.org', "zoë@exämple.org"):
         user = User(id="a", email=address, name="Zoë")
         assert WelcomeMailer.welcome_email(user, SENDER)["To"].addresses[0].addr_spec == address

@@ -46,7 +46,7 @@ def test_committed_migrations_never_change():
 
 
 def tables() -> dict[str, list[tuple]]:
-    """The schema: columns, types, which may be null, indexes and foreign keys of all tables."""
+    """The schema: columns, types, NULL or not, indexes and foreign keys of all tables."""
     with db.connection_context():
         return {table: shape(db.obj, table) for table in db.obj.get_tables()}
 
@@ -91,10 +91,10 @@ def rows_of_the_first_version(cached: dict) -> None:
 
 
 @pytest.mark.parametrize("first", ["was", "is"])
-def test_every_committed_version_comes_to_the_same_schema(
+def test_every_committed_version_migrates_to_the_same_schema(
     database_url: str, tmp_path: Path, first: str
 ):
-    # Given what a new library looks like
+    # Given the schema of a new library
     database.connect(database_url)
     database.migrate()
     new = tables()
@@ -142,7 +142,7 @@ def test_a_library_of_the_first_version_works_on(
     # When it is migrated
     assert database.migrate() == ALL[1:]
 
-    # I expect the old upload and a new one to be stored, and the rest to be there
+    # I expect the old upload and a new one to be stored, and the other rows to be there
     from gifster.uploads import actors
 
     for actor in (actors.store_asset, actors.remove_files):
@@ -160,7 +160,7 @@ def test_a_library_of_the_first_version_works_on(
     broker.close()
 
 
-def test_an_outbox_that_an_earlier_release_made_for_an_application_gets_what_is_missing(
+def test_an_applications_outbox_of_an_earlier_release_gets_its_missing_columns(
     database_url: str,
 ):
     # Given the outbox that `gifster install` of the first release made, with a job
@@ -187,7 +187,7 @@ def test_an_outbox_that_an_earlier_release_made_for_an_application_gets_what_is_
         # When the application asks for the tables once more
         added = jobs.create_tables(db.obj)
 
-        # I expect today's, with the job, and nothing to do any more
+        # I expect today's tables, with the job, and nothing left to migrate
         assert "outbox.attempts" in added
         assert {t: shape(db.obj, t) for t in new} == new
         assert [(job.id, job.attempts) for job in jobs.Job.select()] == [("job", 0)]

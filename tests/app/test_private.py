@@ -26,7 +26,7 @@ def mode(path: Path) -> int:
 
 
 def open_below(folder: Path) -> list[str]:
-    """What the group or others may do anything with."""
+    """The files and folders to which the group or others have any access."""
     return sorted(
         str(path.relative_to(folder))
         for path in [folder, *folder.rglob("*")]
@@ -47,7 +47,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_all_processes_write_is_their_users_own(new_stack: Callable[..., Stack], gif: bytes):
+def test_only_its_own_user_can_read_the_files_of_a_process(
+    new_stack: Callable[..., Stack], gif: bytes
+):
     # Given all processes, an upload, and a mail
     stack = new_stack()
     stack.start_web()
@@ -59,14 +61,16 @@ def test_what_all_processes_write_is_their_users_own(new_stack: Callable[..., St
     eventually(lambda: list((stack.var / "mail").glob("*.eml")))
     assert stack.run("gifster", "doctor").stdout.count(" ok ") > 5
 
-    # I expect no file and no folder that others can read
+    # I expect others to be able to read no file and no folder
     assert (stack.var / "gifster.db").exists()
     assert (stack.var / "secret").exists()
     assert list((stack.var / "store").rglob("*.gif"))
     assert open_below(stack.var) == []
 
 
-def test_what_an_earlier_release_left_open_is_closed(here: Path, caplog: pytest.LogCaptureFixture):
+def test_files_that_an_earlier_release_left_readable_are_closed(
+    here: Path, caplog: pytest.LogCaptureFixture
+):
     for name in ("gifster.db", "gifster.db-wal", "secret"):
         (here / "var").mkdir(exist_ok=True)
         (here / "var" / name).write_text("x" * 40)
@@ -86,15 +90,15 @@ def test_what_an_earlier_release_left_open_is_closed(here: Path, caplog: pytest.
     assert caplog.text.count("closed to other users of this machine: var/") == 4
 
 
-def test_the_doctor_says_what_others_can_read(monkeypatch: pytest.MonkeyPatch):
-    # A folder that others can reach, as pytest's own is not
+def test_the_doctor_lists_files_that_others_can_read(monkeypatch: pytest.MonkeyPatch):
+    # Given a folder that others can reach, unlike pytest's own
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         monkeypatch.chdir(folder)
         (Path(folder) / "var" / "store").mkdir(parents=True)
         privacy = dict(checks(settings.load()))["privacy"]
 
-        with pytest.raises(RuntimeError, match=r"var, var/store .chmod o-rwx var var/store;"):
+        with pytest.raises(RuntimeError, match=r"var, var/store .run chmod o-rwx var var/store;"):
             privacy()
 
         (Path(folder) / "var").chmod(0o711)
@@ -102,7 +106,7 @@ def test_the_doctor_says_what_others_can_read(monkeypatch: pytest.MonkeyPatch):
             privacy()
 
         (Path(folder) / "var").chmod(0o700)
-        assert privacy() == "other users of this machine can read nothing of it"
+        assert privacy() == "other users of this machine can read no file of Gifster's"
 
 
 def test_a_web_server_may_read_the_store_if_the_settings_say_so(
@@ -170,9 +174,7 @@ def test_no_command_runs_with_private_files_in_the_store(new_stack: Callable[...
 
 
 @pytest.mark.parametrize("value", ["0440", "rw", "99999"])
-def test_modes_that_make_no_sense_are_refused(
-    here: Path, monkeypatch: pytest.MonkeyPatch, value: str
-):
+def test_impossible_modes_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("GIFSTER_STORE__PERMISSIONS", value)
 
     with pytest.raises(SettingsError, match="store"):
@@ -194,7 +196,7 @@ def test_a_secret_that_a_power_cut_has_emptied_is_replaced(
     assert "is empty or damaged: a new secret replaces it" in caplog.text
 
 
-def test_a_secret_that_is_there_stays(here: Path):
+def test_an_existing_secret_stays(here: Path):
     file = here / "secret"
     file.write_text("of one's own choice\n")
 
@@ -212,7 +214,7 @@ def test_processes_that_start_at_once_have_one_secret(here: Path):
     assert len({process.communicate()[0] for process in started}) == 1
 
 
-def test_a_secret_that_cannot_be_read_is_told_of(here: Path):
+def test_an_unreadable_secret_is_reported(here: Path):
     (here / "secret").mkdir()  # root may read any file
 
     with pytest.raises(SettingsError, match="run this as the user that owns"):
@@ -231,7 +233,7 @@ def test_a_form_works_after_the_secret_was_emptied(new_stack: Callable[..., Stac
 
 
 @pytest.mark.parametrize("content", [b"", b"redis://:abc", b"\0" * 64, b"\xff\n"])
-def test_an_address_of_valkey_that_was_cut_off_is_chosen_anew(here: Path, content: bytes):
+def test_a_damaged_url_of_valkey_is_replaced(here: Path, content: bytes):
     (here / "var/valkey").mkdir(parents=True)
     (here / "var/valkey/url").write_bytes(content)
 
@@ -268,7 +270,7 @@ def _pongs(client: redis.Redis) -> bool:
         return False
 
 
-def test_a_mail_is_whole_and_its_readers_own(here: Path):
+def test_only_its_own_user_can_read_a_mail(here: Path):
     from email.message import EmailMessage
 
     from gifster.app.mailers import FileTransport

@@ -203,7 +203,7 @@ def test_a_failed_replacement_frees_no_quota(new_stack: Callable[..., Stack]):
     assert stack.finished(gif_id)["state"] == "failed"
     assert stack.gif(gif_id)["image"]["bytes"] == len(LARGE)
 
-    # Then there is no room for another large one
+    # I expect no room for another large GIF
     assert stack.upload(LARGE).status_code == 403
 
 

@@ -1,4 +1,4 @@
-"""Settings: the file, the environment, the profile; and what is refused, by name."""
+"""Settings: the file, the environment, the profile; and wrong keys and values, which are named."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def write(text: str) -> None:
     Path("settings.toml").write_text(text)
 
 
-def test_the_shipped_file_says_what_the_defaults_are():
+def test_the_shipped_file_has_the_default_of_each_key():
     assert load(ROOT / "settings.toml") == load(Path("none.toml")) == Settings()
 
 
@@ -47,7 +47,7 @@ def test_durability_is_the_one_setting_outside_a_section(monkeypatch: pytest.Mon
         load()
 
 
-def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.MonkeyPatch):
+def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pytest.MonkeyPatch):
     assert load(ROOT / "settings.toml").auth.anonymous_uploads is False
 
     monkeypatch.setenv("GIFSTER_PROFILE", "development")
@@ -83,7 +83,7 @@ def test_only_the_development_profile_lets_anybody_upload(monkeypatch: pytest.Mo
         ("profile = 3", "profile: must be tables"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(text: str, message: str):
+def test_wrong_keys_and_values_of_the_file_are_named(text: str, message: str):
     write(text)
 
     with pytest.raises(SettingsError, match=message):
@@ -106,7 +106,7 @@ def test_a_wrong_file_is_refused_by_name(text: str, message: str):
         ("GIFSTER_PROFILE", "productoin", "there is no such profile .known: development"),
     ],
 )
-def test_a_wrong_variable_is_refused_by_name(
+def test_a_wrong_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ):
     monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""S3 that is away: an upload is refused with a clear word, or accepted, and stored later."""
+"""S3 is away, or a disk full: an upload is refused with a clear message, or stored later."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_cache_is_said_so_and_takes_what_fits(
+def test_a_full_cache_is_reported_and_takes_smaller_files(
     new_stack: Callable[..., Stack], small_disk: Path
 ):
     stack = new_stack(GIFSTER_CACHE__ROOT=str(small_disk))
@@ -86,7 +86,7 @@ def test_a_full_cache_is_said_so_and_takes_what_fits(
     assert stack.upload(images.gif()).status_code == 202
 
 
-def test_a_full_store_holds_an_upload_up_and_loses_nothing(
+def test_a_full_store_delays_an_upload_and_loses_nothing(
     new_stack: Callable[..., Stack], small_disk: Path
 ):
     stack = new_stack(GIFSTER_STORE__ROOT=str(small_disk))

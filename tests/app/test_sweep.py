@@ -1,4 +1,4 @@
-"""What crashes leave behind is found and mended, and nothing else is touched."""
+"""The sweep finds and mends what crashes leave behind, and touches nothing else."""
 
 import os
 import sqlite3
@@ -31,11 +31,11 @@ def person() -> Person:
 
 
 def sweep_old(*, repair: bool = True) -> Findings:
-    """A sweep to which everything that is there is old."""
+    """A sweep for which all files are old."""
     return sweep(repair=repair, min_age_s=-60)
 
 
-def test_a_sound_library_has_nothing_to_find(application: Application):
+def test_a_sound_library_has_no_findings(application: Application):
     # Given uploads that are stored, waiting, and stored without a worker
     person()
     application.work()
@@ -49,7 +49,7 @@ def test_a_sound_library_has_nothing_to_find(application: Application):
     assert (application.cached, application.stored) == before
 
 
-def test_a_cached_file_without_a_row_goes_when_it_is_old(application: Application):
+def test_an_old_cached_file_without_a_row_is_removed(application: Application):
     # Given a web process that was killed between the cache and the commit
     writer = CacheWriter(AvatarUploader, "a.gif")
     writer.write(GIF)
@@ -63,7 +63,7 @@ def test_a_cached_file_without_a_row_goes_when_it_is_old(application: Applicatio
     assert application.cached == []
 
 
-def test_a_half_written_file_goes_when_it_is_old(application: Application):
+def test_an_old_half_written_file_is_removed(application: Application):
     # Given a web process that was killed in the middle of an upload
     writer = CacheWriter(AvatarUploader, "a.gif")
     writer.write(GIF)
@@ -73,7 +73,7 @@ def test_a_half_written_file_goes_when_it_is_old(application: Application):
     assert application.cached == []
 
 
-def test_a_stored_file_without_a_row_goes_when_it_is_old(application: Application):
+def test_an_old_stored_file_without_a_row_is_removed(application: Application):
     person()
     application.work()
     Person.delete().execute()  # not by delete_instance(): nobody told the framework
@@ -83,8 +83,8 @@ def test_a_stored_file_without_a_row_goes_when_it_is_old(application: Applicatio
     assert application.stored == []
 
 
-def test_what_a_pending_upload_has_stored_so_far_is_left_alone(application: Application):
-    # Given a worker that was killed after it had stored the files and before it said so
+def test_stored_files_of_a_pending_upload_are_left_alone(application: Application):
+    # Given a worker that was killed after it stored the files and before it changed the row
     made = person()
     application.deliver(application.jobs()[0])
     stored = application.stored
@@ -96,7 +96,7 @@ def test_what_a_pending_upload_has_stored_so_far_is_left_alone(application: Appl
     assert application.stored == stored
 
 
-def test_a_row_whose_file_is_gone_is_reported(application: Application):
+def test_a_row_whose_file_is_missing_is_reported(application: Application):
     made = person()
     application.work()
     stored = Person.get_by_id(made.id).avatar.stored
@@ -117,7 +117,7 @@ def test_an_upload_without_a_job_gets_one(application: Application):
     assert Person.get_by_id(made.id).avatar_state == "ready"
 
 
-def test_an_upload_that_has_failed_is_not_stuck(application: Application):
+def test_a_failed_upload_is_not_stuck(application: Application):
     made = person()
     Job.delete().execute()
     Person.update(avatar_state="failed").where(Person.id == made.id).execute()
@@ -125,7 +125,7 @@ def test_an_upload_that_has_failed_is_not_stuck(application: Application):
     assert sweep(repair=True) == NOTHING
 
 
-def test_work_folders_of_killed_workers_go_when_they_are_old(application: Application):
+def test_old_work_folders_of_killed_workers_are_removed(application: Application):
     folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
     (folder / "thumb").write_bytes(b"half")
     other = Path(tempfile.mkdtemp(prefix="somebody-elses-"))
@@ -144,7 +144,7 @@ def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     clean = stack.run("gifster", "fsck", "--older-than", "0")
     assert (clean.returncode, clean.stdout) == (0, "0 abandoned, 0 orphans, 0 missing, 0 stuck\n")
 
-    # Given a stray file in the store, one of somebody else's, and one that somebody has removed
+    # Given an orphan in the store, a file that Gifster did not write, and a missing file
     stray = stack.var / "store" / "gifs" / "nobody" / "0123456789abcdef" / "small.gif"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"GIF89a")
@@ -170,8 +170,8 @@ def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     assert [line[:10] for line in again.splitlines()[:-1]] == ["missing   ", "left alone"]
 
 
-def test_fsck_removes_many_files_by_force_only(new_stack: Callable[..., Stack]):
-    # Given more stored files that no row names than a sweep should remove unasked
+def test_fsck_removes_many_files_only_with_force(new_stack: Callable[..., Stack]):
+    # Given more stored files without a row than a sweep removes by itself
     stack = new_stack()
     for number in range(101):
         stray = stack.var / "store" / "gifs" / str(number) / "0123456789abcdef" / "thumb.gif"
@@ -203,8 +203,8 @@ def test_fsck_removes_many_files_by_force_only(new_stack: Callable[..., Stack]):
     assert files_below(stack.var / "store") == []
 
 
-def test_fsck_sends_what_is_stuck_to_our_broker(new_stack: Callable[..., Stack]):
-    # Given an upload that waits, and whose job is gone
+def test_fsck_sends_stuck_uploads_to_our_broker(new_stack: Callable[..., Stack]):
+    # Given a waiting upload without a job
     stack = new_stack()
     stack.start_web()
     stack.upload(images.gif())
@@ -220,7 +220,7 @@ def test_fsck_sends_what_is_stuck_to_our_broker(new_stack: Callable[..., Stack])
     assert broker.llen("dramatiq:carrierwave") == 2
 
 
-def test_a_file_stored_while_the_sweep_looks_is_not_missing(
+def test_a_file_stored_during_the_sweep_is_not_missing(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a worker that stores an upload just after the storages were listed
@@ -238,7 +238,7 @@ def test_a_file_stored_while_the_sweep_looks_is_not_missing(
     assert Person.get_by_id(made.id).avatar_state == "ready"
 
 
-def test_the_scheduler_has_it_done_by_a_worker_once(new_stack: Callable[..., Stack]):
+def test_the_scheduler_enqueues_one_sweep_for_a_worker(new_stack: Callable[..., Stack]):
     stack = new_stack()
     stack.start_worker()
     script = """

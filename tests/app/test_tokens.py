@@ -22,7 +22,7 @@ def ann(booted: Settings) -> User:
     return accounts.sign_up("ann@example.org", "correct horse")
 
 
-def test_tokens_of_an_older_release_go_on_working(database_url: str):
+def test_tokens_of_an_older_release_stay_valid(database_url: str):
     # Given a script's token and a browser's session, from before they had names and scopes
     before = ALL[: ALL.index("0009_tokens")][-1]
     database.connect(database_url)
@@ -42,7 +42,7 @@ def test_tokens_of_an_older_release_go_on_working(database_url: str):
     # When the schema is brought up to date
     assert "0009_tokens" in database.migrate()
 
-    # I expect both to hold as they did, and to be revocable by an id
+    # I expect both to stay valid, and to have an id by which they can be revoked
     with db.connection_context():
         script = tokens.find_token("script", Kind.TOKEN)
         browser = tokens.find_token("browser", Kind.SESSION)
@@ -57,7 +57,7 @@ def test_tokens_of_an_older_release_go_on_working(database_url: str):
 
 def test_a_user_has_a_hundred_tokens_at_most(ann: User):
     for _ in range(tokens.MAX_TOKENS - 2):
-        accounts.issue_token(ann)
+        tokens.issue_token(ann)
     tokens.create_token(ann, "the last but one")
 
     def create(number: int) -> str:
@@ -68,41 +68,41 @@ def test_a_user_has_a_hundred_tokens_at_most(ann: User):
                 return refusal.code
             return "made"
 
-    # When several ask at once for the last place
+    # When several requests ask for the last place at once
     with ThreadPoolExecutor(4) as threads:
         made = sorted(threads.map(create, range(4)))
 
-    # I expect one to get it, and expired ones to take none
+    # I expect one of them to get it, and expired tokens not to count
     assert made == ["made"] + ["too_many_tokens"] * 3
     Token.update(expires_at=now()).where(Token.name == "the last but one").execute()
     tokens.create_token(ann, "another one")
 
 
-def test_a_session_too_many_ends_the_oldest(ann: User):
-    script = accounts.issue_token(ann)
+def test_one_session_too_many_ends_the_oldest(ann: User):
+    script = tokens.issue_token(ann)
     sessions = [tokens.start_session(ann, 30) for _ in range(tokens.MAX_SESSIONS + 2)]
 
     held = [tokens.find_token(secret, Kind.SESSION) is not None for secret in sessions]
 
     assert held == [False] * 2 + [True] * tokens.MAX_SESSIONS
-    assert accounts.user_for_token(script) == ann
+    assert tokens.user_for_token(script) == ann
 
 
-def test_a_request_that_runs_meanwhile_does_not_outlive_logging_out(ann: User):
-    # Given a thief's request for a new token, which is past the door
-    thief = tokens.find_token(accounts.issue_token(ann), Kind.TOKEN)
+def test_a_request_that_runs_while_its_user_logs_out_gets_no_new_token(ann: User):
+    # Given a thief's request for a new token, whose own token has been accepted
+    thief = tokens.find_token(tokens.issue_token(ann), Kind.TOKEN)
 
-    # When Ann logs out everywhere before it gets to the database
+    # When Ann logs out everywhere before the request writes
     tokens.log_out_everywhere(ann)
 
-    # I expect it to get none
+    # I expect the thief to get no token
     with pytest.raises(Denied) as refusal:
         tokens.create_token(ann, "mine", Scope.ADMIN, by=thief)
     assert refusal.value.code == "token_invalid"
     assert tokens.tokens_of(ann) == []
 
 
-def test_a_user_who_was_deleted_meanwhile_gets_no_token(ann: User):
+def test_a_user_deleted_meanwhile_gets_no_token(ann: User):
     ann.delete_instance()
 
     for give in (lambda: tokens.create_token(ann, "a"), lambda: tokens.start_session(ann, 1)):
@@ -110,8 +110,8 @@ def test_a_user_who_was_deleted_meanwhile_gets_no_token(ann: User):
             give()
 
 
-def test_the_use_of_a_token_is_noted_to_the_hour(ann: User):
-    secret = accounts.issue_token(ann)
+def test_the_use_of_a_token_is_noted_once_an_hour(ann: User):
+    secret = tokens.issue_token(ann)
     tokens.find_token(secret, Kind.TOKEN)
     first = Token.get().last_used_at
     tokens.find_token(secret, Kind.TOKEN)
@@ -124,15 +124,15 @@ def test_the_use_of_a_token_is_noted_to_the_hour(ann: User):
     assert Token.get().last_used_at >= first
 
 
-def test_a_database_that_cannot_be_written_stops_nobody_who_reads(ann: User):
-    secret = accounts.issue_token(ann)
+def test_readers_are_served_while_the_database_takes_no_writes(ann: User):
+    secret = tokens.issue_token(ann)
     if isinstance(db.obj, peewee.SqliteDatabase):
         db.execute_sql("PRAGMA query_only = 1")
     else:
         db.execute_sql("SET default_transaction_read_only = on")
 
     try:
-        assert accounts.user_for_token(secret) == ann
+        assert tokens.user_for_token(secret) == ann
     finally:
         if isinstance(db.obj, peewee.SqliteDatabase):
             db.execute_sql("PRAGMA query_only = 0")
@@ -140,8 +140,8 @@ def test_a_database_that_cannot_be_written_stops_nobody_who_reads(ann: User):
             db.execute_sql("SET default_transaction_read_only = off")
 
 
-def test_no_secret_finds_a_token_that_it_should_not(ann: User):
-    secret, session = accounts.issue_token(ann), tokens.start_session(ann, 1)
+def test_a_secret_finds_only_its_own_token(ann: User):
+    secret, session = tokens.issue_token(ann), tokens.start_session(ann, 1)
 
     assert tokens.find_token(secret, Kind.SESSION) is None
     assert tokens.find_token(session, Kind.TOKEN) is None
@@ -152,8 +152,8 @@ def test_no_secret_finds_a_token_that_it_should_not(ann: User):
             tokens.revoke(wrong, ann)
 
 
-def test_what_an_admin_replaces_counts_for_its_owner(ann: User):
-    # Given Ann with a small GIF and one that fills her quota, and an admin who has none
+def test_an_image_that_an_admin_replaces_counts_for_its_owner(ann: User):
+    # Given Ann with a small GIF and a GIF that fills her quota, and an admin without GIFs
     admin = accounts.sign_up("admin@example.org", "correct horse")
     gif, other = library.add_gif(cached(), user=ann), library.add_gif(cached(), user=ann)
     Gif.update(bytes=1).where(Gif.id == gif.id).execute()
@@ -163,6 +163,6 @@ def test_what_an_admin_replaces_counts_for_its_owner(ann: User):
         library.replace_image(gif.id, admin, cached(), Quota(9, other.bytes + 9), Reach.ALL)
     library.replace_image(gif.id, admin, cached(), Quota(9, 2 * other.bytes), Reach.ALL)
 
-    # I expect it to count as hers, and to stay hers
+    # I expect the GIF to count for Ann, and to stay hers
     assert refusal.value.code == "quota_exceeded"
     assert Gif.get_by_id(gif.id).user == ann

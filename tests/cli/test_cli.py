@@ -11,11 +11,11 @@ from tests.stack import Stack
 
 @pytest.fixture
 def bare(tmp_path: Path, broker_url: str) -> Stack:
-    """A folder in which nothing has been done yet."""
+    """An empty folder."""
     return Stack(tmp_path, broker_url)
 
 
-def test_doctor_says_that_all_is_well(new_stack: Callable[..., Stack]):
+def test_doctor_passes_on_a_new_installation(new_stack: Callable[..., Stack]):
     result = new_stack().run("gifster", "doctor")
 
     assert result.returncode == 0, result.stdout
@@ -48,10 +48,10 @@ with db.connection_context():
 """
 
 
-def test_doctor_misses_workers_and_a_scheduler_where_something_waits(
+def test_doctor_misses_workers_and_a_scheduler_while_jobs_wait(
     new_stack: Callable[..., Stack],
 ):
-    # Given a job that has waited for long
+    # Given a job that has waited for a long time
     stack = new_stack()
     assert stack.run("python", "-c", ENQUEUE).returncode == 0
     result = stack.run("gifster", "doctor")
@@ -59,14 +59,14 @@ def test_doctor_misses_workers_and_a_scheduler_where_something_waits(
     assert "1 jobs wait in carrierwave" in result.stdout
     assert "start one: `gifster scheduler`" in result.stdout
 
-    # I expect both to be found when they are there
+    # I expect both to be found when they run
     stack.start_worker()
     stack.start("gifster", "scheduler")
     checked = eventually(lambda: (r := stack.run("gifster", "doctor")).returncode == 0 and r.stdout)
     assert "1 running, with 2 threads" in checked
     assert "nothing is overdue" in checked
 
-    # And a job that no worker knows to be kept, with the reason, for one that does
+    # And a job whose actor no worker knows to be kept, with the reason
     eventually(lambda: "ActorNotFound" in stack.run("gifster", "jobs", "list").stdout)
 
 
@@ -82,7 +82,7 @@ def test_doctor_misses_workers_and_a_scheduler_where_something_waits(
         ("GIFSTER_MAIL__URL", "smtp://127.0.0.1:1", "mail"),
     ],
 )
-def test_doctor_names_what_fails(
+def test_doctor_names_the_failing_check(
     new_stack: Callable[..., Stack], variable: str, value: str, name: str
 ):
     stack = new_stack()
@@ -154,6 +154,63 @@ def test_every_command_has_a_help_text(bare: Stack):
 
 
 @pytest.mark.parametrize(
+    "command", [["admins", "list"], ["fsck"], ["jobs", "list"], ["tokens", "list", "a@b.c"]]
+)
+def test_commands_say_where_they_looked_for_an_installation(bare: Stack, command: list[str]):
+    # Given a folder without one
+    result = bare.run("gifster", *command)
+
+    assert result.returncode == 1
+    assert f"there is no database in {bare.folder}/var/gifster.db: " in result.stderr
+    assert not bare.var.exists()
+
+    # And one whose schema is older
+    bare.var.mkdir()
+    (bare.var / "gifster.db").touch()
+    result = bare.run("gifster", *command)
+
+    assert result.returncode == 1
+    assert "migrations are pending): run gifster migrate" in result.stderr
+
+
+def test_one_admin_token_is_one(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    assert stack.run("python", "-c", SIGN_UP).returncode == 0
+
+    said = stack.run("gifster", "admins", "add", "a@b.c").stdout
+    assert "1 API token of this account has the scope admin" in said
+
+    stack.run("gifster", "tokens", "add", "a@b.c", "--name", "second", "--scope", "admin")
+    said = stack.run("gifster", "admins", "add", "a@b.c").stdout
+    assert "2 API tokens of this account have the scope admin" in said
+
+
+SIGN_UP = """
+from gifster.app import accounts, boot, settings
+from gifster.app.database import db
+boot.boot(settings.load())
+with db.connection_context():
+    accounts.sign_up_with_token("a@b.c", "12345678")
+"""
+
+HEAVY = ["PIL", "boto3", "av", "granian", "falcon", "peewee", "dramatiq", "pydantic", "redis"]
+HELP = f"""
+import sys
+from gifster.cli import main
+sys.argv = ["gifster", *sys.argv[1:], "--help"]
+try:
+    main()
+finally:
+    print("loaded:", [name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("command", ["", "doctor", "migrate", "web", "worker", "dev"])
+def test_help_loads_nothing_heavy(bare: Stack, command: str):
+    assert "loaded: []" in bare.run("python", "-c", HELP, *command.split()).stdout
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["retry", "nope"], "there is no job nope that is dead or waits for later"),
@@ -162,7 +219,7 @@ def test_every_command_has_a_help_text(bare: Stack):
         (["drop", "a", "--all"], "name the jobs by their ids"),
     ],
 )
-def test_what_cannot_be_done_with_jobs_is_said(
+def test_impossible_commands_for_jobs_are_refused(
     new_stack: Callable[..., Stack], arguments: list[str], message: str
 ):
     result = new_stack().run("gifster", "jobs", *arguments)

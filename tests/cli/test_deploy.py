@@ -1,4 +1,4 @@
-"""`deploy/`: what the units and the Procfile start is there, and systemd takes the units."""
+"""`deploy/`: the units and the Procfile start existing commands, and systemd takes the units."""
 
 import configparser
 import shutil

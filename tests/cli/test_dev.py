@@ -69,7 +69,7 @@ class Dev:
         return found - {self.process.pid}
 
     def pids_of(self, *words: str) -> list[int]:
-        """The processes whose command line has all these words, the first-started first."""
+        """The processes whose command line has all these words, in the order of their start."""
         found = []
         for pid in sorted(self.processes()):
             with suppress(FileNotFoundError):
@@ -79,7 +79,7 @@ class Dev:
         return found
 
     def pid_of(self, *words: str) -> int:
-        """The first-started of them."""
+        """The process of them that started first."""
         [pid, *_] = self.pids_of(*words)
         return pid
 
@@ -102,7 +102,7 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
         dev.process.kill()
         dev.process.wait()
     for dev in started:
-        # A process has ten seconds to stop in order, and what it has started ten more after that.
+        # A process has ten seconds to stop in order, and its children ten more after that.
         eventually(lambda dev=dev: not dev.processes(), within=40)
 
 
@@ -113,10 +113,10 @@ def test_it_runs_everything_and_stops_everything(start_dev: Callable[..., Dev], 
     eventually(dev.is_ready, within=60)
     assert f"http://127.0.0.1:{dev.port}" in dev.log
 
-    # I expect an upload, without signing in, to be stored
+    # I expect an anonymous upload to be stored
     dev.stores(dev.upload())
 
-    # And Ctrl-C to end all of it in order
+    # And Ctrl-C to stop all processes in order
     dev.process.send_signal(number)
     assert dev.process.wait(30) == 0
     assert dev.processes() == set()
@@ -139,7 +139,7 @@ def test_its_state_survives_a_restart(start_dev: Callable[..., Dev]):
     assert files_below(second.folder / "var" / "store")
 
 
-def test_it_starts_anew_what_runs_the_code_when_that_changes(start_dev: Callable[..., Dev]):
+def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., Dev]):
     dev = start_dev(None, "--watch")
     eventually(dev.is_ready, within=60)
     before = {name: dev.pid_of(f"gifster {name}") for name in ("web", "worker", "scheduler")}
@@ -150,14 +150,14 @@ def test_it_starts_anew_what_runs_the_code_when_that_changes(start_dev: Callable
     text = settings_file.read_text()
     settings_file.write_text(text.replace("max_bytes = 52_428_800", "max_bytes = 10"))
 
-    # I expect them to hold, and nothing else to be restarted
+    # I expect web, worker and scheduler to use them, and Valkey to run on
     eventually(lambda: "changed: settings.toml" in dev.log)
     eventually(lambda: upload_status(dev) == 413, within=30)
     for name, pid in before.items():
         eventually(lambda name=name, pid=pid: dev.pids_of(f"gifster {name}")[:1] not in ([], [pid]))
     assert dev.pid_of("valkey-server") == valkey
 
-    # And settings that cannot be used to be said so, until they can
+    # And wrong settings to be reported, until they are mended
     settings_file.write_text(text + "\n[nonsense]\n")
     eventually(lambda: "nonsense: no such key" in dev.log)
     settings_file.write_text(text)
@@ -204,7 +204,7 @@ def test_a_child_that_cannot_start_ends_it(start_dev: Callable[..., Dev]):
     assert dev.processes() == set()
 
 
-def test_whatever_is_killed_comes_back(start_dev: Callable[..., Dev]):
+def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
     dev = start_dev()
     eventually(dev.is_ready, within=60)
 
@@ -234,7 +234,7 @@ def httpx_answers(dev: Dev) -> bool:
         return False
 
 
-def test_killing_the_supervisor_leaves_nothing_at_work(start_dev: Callable[..., Dev]):
+def test_killing_the_supervisor_leaves_no_process(start_dev: Callable[..., Dev]):
     dev = start_dev()
     eventually(dev.is_ready, within=60)
     assert dev.processes()

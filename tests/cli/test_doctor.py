@@ -1,4 +1,4 @@
-"""`gifster doctor` and storages: whether they keep what they are sent, and what it says if not."""
+"""`gifster doctor` and storages: whether they keep files intact, and what it says if not."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_files_are_read_back_and_fetched_as_browsers_do(check: Callable[..., str
     assert server.files == {}
 
 
-def test_a_server_that_knows_no_trailers_is_named_with_what_to_set(
+def test_a_server_without_trailers_is_named_with_the_setting_to_change(
     new_stack: Callable[..., Stack], server: PlainS3
 ):
     stack = new_stack(**server.settings("store"), GIFSTER_STORE__CHECKSUMS="when_supported")
@@ -59,21 +59,21 @@ def test_damage_is_found_byte_by_byte(check: Callable[..., str], server: PlainS3
     with pytest.raises(RuntimeError, match="not what is read back: byte 10 is the first that diff"):
         check()
 
-    # A server that damages only files that come in parts
+    # And a server that damages only files that come in parts
     server.keeps = lambda body: body if len(body) == 1024 and not server.parts else body[::-1]
     with pytest.raises(RuntimeError, match="not what is read back: byte 1 is the first"):
         check()
     assert server.files == {}
 
 
-def test_a_type_that_is_lost_on_the_way_is_named(check: Callable[..., str], server: PlainS3):
+def test_a_lost_content_type_is_named(check: Callable[..., str], server: PlainS3):
     server.serves_as = "text/plain"
 
     with pytest.raises(RuntimeError, match="serves text/plain for what was written as image/gif"):
         check()
 
 
-def test_an_address_that_leads_elsewhere_is_an_error_and_one_out_of_reach_is_not(
+def test_a_wrong_address_is_an_error_and_an_unreachable_one_is_not(
     check: Callable[..., str], server: PlainS3
 ):
     with pytest.raises(RuntimeError, match=rf"{server.url} answers 404 to the URL of a file"):

@@ -1,4 +1,4 @@
-"""`gifster install` in a stranger's project, and the project that comes of it, run for real."""
+"""`gifster install` in another project, which then runs for real."""
 
 import os
 import pty
@@ -73,8 +73,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def test_a_project_that_was_installed_into_works(project: Path, tmp_path: Path, broker_url: str):
-    # When I do as I am told
+def test_a_project_with_an_installed_column_works(project: Path, tmp_path: Path, broker_url: str):
+    # When I follow the instructions
     done = install(project, "shop.models:User", "avatar")
     assert done.returncode == 0, done.stderr
     assert "created    migrations/0001_add_avatar_to_user.py" in done.stdout
@@ -84,7 +84,7 @@ def test_a_project_that_was_installed_into_works(project: Path, tmp_path: Path, 
     migrate = "from shop.models import db; from playhouse.migrations import run; run(db)"
     run(project, migrate)
 
-    # Then an old user gets an avatar, from a worker started as the file says
+    # I expect an old user to get an avatar, from a worker started as the file says
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
     upload = f"""
 import actors
@@ -134,7 +134,7 @@ def test_a_second_run_changes_nothing(project: Path):
     assert contents(project) == before
 
 
-def test_what_is_there_is_kept(project: Path):
+def test_existing_files_are_kept(project: Path):
     (project / "settings.toml").write_text("[web]\nport = 1\n")
     (project / "actors.py").write_text("# mine\n")
     (project / "migrations").mkdir()
@@ -168,7 +168,7 @@ def test_processing_only_needs_no_cache_column(project: Path):
         (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
     ],
 )
-def test_what_makes_no_sense_is_said_and_writes_nothing(
+def test_a_wrong_wish_is_refused_and_writes_nothing(
     project: Path, arguments: tuple[str, ...], said: str
 ):
     before = contents(project)
@@ -182,7 +182,7 @@ def test_what_makes_no_sense_is_said_and_writes_nothing(
 
 
 @pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
-def test_somebody_at_a_terminal_is_asked(project: Path, answer: str, overwritten: bool):
+def test_a_person_at_a_terminal_is_asked(project: Path, answer: str, overwritten: bool):
     (project / "actors.py").write_text("# mine\n")
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())

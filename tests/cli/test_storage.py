@@ -34,7 +34,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     ids = [stack.upload(images.gif((300, 200), [40] * n)).json()["id"] for n in (3, 4, 5)]
     assert all(stack.finished(gif_id)["state"] == "ready" for gif_id in ids)
 
-    # When it is copied, used on, switched over, and copied once more
+    # When it is copied, used further, switched over, and copied once more
     copy = ("gifster", "storage", "copy", "--from", "local", "--to", "s3")
     first = stack.run(*copy)
     assert (first.returncode, first.stdout) == (
@@ -51,7 +51,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     second = stack.run(*copy)
     assert second.stdout == "4 copied, 0 there, 0 gone, 12 by earlier runs\n"
 
-    # Then every file is there, byte for byte, and a browser finds it
+    # I expect every file to be there, byte for byte, and a browser to find it
     folder = s3_server.folder(bucket["GIFSTER_STORE__BUCKET"])
     assert hashes(folder) == hashes(stack.var / "store")
     for gif_id in [*ids, later]:
@@ -65,7 +65,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     assert stack.run("gifster", "fsck", "--older-than", "0").stdout.startswith("0 abandoned")
     assert "store" in stack.run("gifster", "doctor").stdout
 
-    # And a copy without the journal looks at the files themselves
+    # And a copy without the journal to look at the files themselves
     (stack.var / "storage-copy-local-s3.done").unlink()
     assert stack.run(*copy).stdout == "0 copied, 16 there, 0 gone, 0 by earlier runs\n"
 
@@ -78,7 +78,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
         (("--from", "local", "--to", "ftp"), "'ftp' is not one of"),
     ],
 )
-def test_a_copy_that_makes_no_sense_is_refused(
+def test_an_impossible_copy_is_refused(
     new_stack: Callable[..., Stack], arguments: tuple[str, ...], said: str
 ):
     refused = new_stack().run("gifster", "storage", "copy", *arguments)
@@ -88,7 +88,7 @@ def test_a_copy_that_makes_no_sense_is_refused(
     assert "Traceback" not in refused.stderr
 
 
-def test_an_unreachable_bucket_is_said_in_a_line(new_stack: Callable[..., Stack]):
+def test_an_unreachable_bucket_is_reported_in_one_line(new_stack: Callable[..., Stack]):
     stack = new_stack(
         GIFSTER_STORE__BUCKET="b", GIFSTER_STORE__ENDPOINT_URL="http://127.0.0.1:9",
         GIFSTER_STORE__ACCESS_KEY_ID="k", GIFSTER_STORE__SECRET_ACCESS_KEY="s",
@@ -103,7 +103,7 @@ def test_an_unreachable_bucket_is_said_in_a_line(new_stack: Callable[..., Stack]
 
 
 class Forgetful(MemoryStorage):
-    """Keeps the first copies wrongly."""
+    """Damages the first copies."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Forgetful(MemoryStorage):
             self.files[key] += b"?"
 
 
-def test_a_copy_that_comes_wrong_is_made_again(tmp_path: Path):
+def test_a_damaged_copy_is_made_again(tmp_path: Path):
     source = LocalStorage(tmp_path / "store")
     keep(source, "a.gif", b"content")
     journal = tmp_path / "journal"

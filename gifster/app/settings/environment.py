@@ -2,7 +2,7 @@
 environment wins over the file."""
 
 import json
-import os
+from collections.abc import Mapping
 from typing import Any, get_origin
 
 from gifster.app.errors import SettingsError
@@ -18,14 +18,14 @@ COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 RESERVED = {PROFILE, SUPERVISED}
 
 
-def from_environment() -> dict[str, Any]:
-    """The settings that the environment has, nested as in the file.
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that environment variables name, nested as in the file.
 
     Raises:
       SettingsError: a variable names no section, or its list is not JSON; names the variable.
     """
     document: dict[str, Any] = {}
-    for name, text in os.environ.items():
+    for name, text in environment.items():
         if not name.upper().startswith(PREFIX) or name.upper() in RESERVED:
             continue
         *sections, key = _path(name)

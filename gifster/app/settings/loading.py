@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,27 @@ _BEGINNING = re.compile(r"^(Input|String|Dictionary|List|Value) should ")
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
 
 
-def load(path: Path = FILE) -> Settings:
+def load(path: Path = FILE, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of this process.
 
     Parameters:
       path: the settings file; where it does not exist, the defaults of `sections` hold.
+      environment: the environment variables, which win over the file.
 
     Raises:
       SettingsError: the file is not TOML, or a key or value is wrong; names each of them.
     """
-    document = _file(path)
-    environment = from_environment()
+    document = _file(path, environment.get(PROFILE, ""))
+    variables = from_environment(environment)
     try:
-        return Settings.model_validate(_merge(document, environment))
+        return Settings.model_validate(_merge(document, variables))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        lines = [_line(one, path, environment) for one in found]
+        lines = [_line(one, path, variables) for one in found]
         raise SettingsError("wrong settings: " + "; ".join(lines)) from None
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, profile: str) -> dict[str, Any]:
     """The settings of the file, with those of the profile over them."""
     try:
         document = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -78,7 +80,7 @@ def _file(path: Path) -> dict[str, Any]:
     if not _is_table(changes) or not all(map(_is_table, changes.values())):
         raise SettingsError(f"{path}: profile: must be tables, such as [profile.development.web]")
     profiles = _merge(PROFILES, changes)
-    if profile := os.environ.get(PROFILE, ""):
+    if profile:
         if profile not in profiles:
             known = ", ".join(profiles)
             raise SettingsError(f"{PROFILE}={profile}: there is no such profile (known: {known})")
@@ -101,10 +103,10 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _line(found: ErrorDetails, path: Path, environment: dict[str, Any]) -> str:
+def _line(found: ErrorDetails, path: Path, variables: dict[str, Any]) -> str:
     """One error: the key, what its value must be, and where which value is set."""
     keys = [str(part) for part in found["loc"] if part != "[key]"]
-    place = _place(keys, path, environment)
+    place = _place(keys, path, variables)
     if found["type"] == "extra_forbidden":
         return f"{'.'.join(keys)}: no such key{_meant(keys)} ({place})"
     if found["type"] == "value_error":  # one of ours
@@ -123,9 +125,9 @@ def _shown(value: str | float) -> str:
     return _PASSWORD.sub(r"\1:…", repr(value))
 
 
-def _place(keys: list[str], path: Path, environment: dict[str, Any]) -> str:
+def _place(keys: list[str], path: Path, variables: dict[str, Any]) -> str:
     """Where a key is set: a variable, or the file."""
-    table: Any = environment
+    table: Any = variables
     for depth, key in enumerate(keys):
         if not _is_table(table):
             return variable(keys[:depth])
