@@ -20,7 +20,7 @@ from gifster.app.models import ImageUploader
 from gifster.app.private import (
     close_to_others,
     keep_private,
-    private_files_in_store,
+    refuse_served_secrets,
     write_private,
 )
 from gifster.app.settings import PREFIX, Settings, SettingsError, Storage
@@ -79,13 +79,7 @@ def check_files(settings: Settings) -> str:
     Raises:
       SettingsError: private files are in the store, or the secret can be neither read nor made.
     """
-    found = private_files_in_store(settings)
-    if found:
-        raise SettingsError(
-            f"store.root is {str(settings.store.root)!r}, and everybody could download "
-            f"{', '.join(map(str, found))} from it: set store.root to a folder that has only "
-            "stored files, such as var/store"
-        )
+    refuse_served_secrets(settings)
     return settings.uploads.secret or secret_file()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gifster.app.errors import SettingsError
+
 if TYPE_CHECKING:
     from gifster.app.settings import Settings
 
@@ -55,12 +57,22 @@ def close_to_others(settings: "Settings") -> None:
             continue  # not there, or not ours
 
 
-def private_files_in_store(settings: "Settings") -> list[Path]:
-    """The private files and folders that lie in the store, whose files anybody may download."""
+def refuse_served_secrets(settings: "Settings") -> None:
+    """Never serve the database, the secret or another private file at `/media`.
+
+    Raises:
+      SettingsError: private files are in the local store, or would be.
+    """
     if settings.store.kind != "local":
-        return []
+        return
     store = settings.store.root.resolve()
-    return [path for path in _private(settings) if path.resolve().is_relative_to(store)]
+    found = [path for path in _private(settings) if path.resolve().is_relative_to(store)]
+    if found:
+        raise SettingsError(
+            f"store.root is {str(settings.store.root)!r}, and everybody could download "
+            f"{', '.join(map(str, found))} from it: set store.root to a folder that has only "
+            "stored files, such as var/store"
+        )
 
 
 def open_to_others(settings: "Settings") -> list[Path]:

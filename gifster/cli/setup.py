@@ -12,9 +12,13 @@ from gifster.cli.root import Refused, cli, say, settings_here
 def migrate() -> None:
     """Bring the database's schema up to date."""
     from gifster.app import database
-    from gifster.app.boot import configure
+    from gifster.app.private import close_to_others, refuse_served_secrets
 
-    configure(settings_here())
+    # Without boot, which loads the image engine and the broker.
+    settings = settings_here()
+    refuse_served_secrets(settings)
+    close_to_others(settings)
+    database.connect(settings.database.url, durable=settings.durability == "fsync")
     try:
         applied = database.migrate()
     except database.DatabaseUnavailable as error:
