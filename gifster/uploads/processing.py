@@ -172,4 +172,6 @@ class Making:
     def _files(self, done: Iterable[ProcessedFile]) -> list[ProcessedFile]:
         original = self._done.get(self._original, self._source)
         versions = [file for file in done if file.path in self._versions]
-        return [*versions, replace(original, fingerprint=self._fingerprint)]
+        # The hash is known from now on: `replace()` would forget it.
+        known = original.sha256
+        return [*versions, replace(original, fingerprint=self._fingerprint, known_sha256=known)]
