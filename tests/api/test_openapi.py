@@ -9,6 +9,7 @@ from schemathesis.generation import GenerationMode
 
 from gifster.api.openapi import document
 from tests import images
+from tests.machine import examples
 from tests.stack import Stack
 
 WEB: dict[str, str] = {}
@@ -43,7 +44,7 @@ FOR_ADMINS = ("/api/jobs", "/api/queues", "/api/workers", "/api/stats")
 
 @schema.parametrize()
 @hypothesis.settings(
-    max_examples=60,
+    max_examples=examples(20, of=60),
     deadline=None,
     derandomize=True,
     database=None,

@@ -11,8 +11,9 @@ from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import probe
 from gifster.uploads import UploadError
 from gifster.uploads.validation import Limits
+from tests.machine import examples
 
-SEED, MUTATIONS = 7, 150
+SEED, MUTATIONS = 7, examples(60, of=150)
 
 
 @pytest.mark.parametrize("name", damage.OVER_THE_LIMITS)

@@ -28,6 +28,7 @@ from gifster.jobs import Job
 from gifster.uploads import Image, UploadError, version
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.machine import examples
 from tests.uploads.fate import Crashed, Database, Fate, Folder
 from tests.uploads.framework import Application, AvatarUploader, Person, db
 
@@ -370,7 +371,7 @@ class Uploads(RuleBasedStateMachine):
 
 
 Uploads.TestCase.settings = hypothesis.settings(
-    max_examples=100,
+    max_examples=examples(40, of=100),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
