@@ -76,14 +76,17 @@ class Stack:
         """Bring the database up to date.
 
         Parameters:
-          made: the `var/` of an installation with an up-to-date SQLite database. A stack whose
-            database is there has a copy of that, which takes no process.
+          made: an up-to-date SQLite database. If the stack uses SQLite, it gets a copy, and no
+            process has to run.
         """
-        if made is None or "GIFSTER_DATABASE__URL" in self.environment:
+        url = self.environment.get("GIFSTER_DATABASE__URL", "sqlite:///var/gifster.db")
+        if made is None or not url.startswith("sqlite:///"):
             result = self.run("gifster", "migrate")
             assert result.returncode == 0, result.stderr
-        else:
-            shutil.copytree(made, self.var, dirs_exist_ok=True)
+            return
+        path = self.folder / url.removeprefix("sqlite:///")
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy2(made, path)
 
     def start_web(self) -> subprocess.Popen[bytes]:
         process = self.start("gifster", "web")

@@ -20,6 +20,7 @@ def site(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     valkey_server: ValkeyServer,
+    migrated: Path,
 ) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("odd")
     url = f"sqlite:///{folder}/gifster.db"
@@ -28,7 +29,7 @@ def site(
     running = Stack(folder, new_broker_url(valkey_server), GIFSTER_DATABASE__URL=url)
     running.environment["GIFSTER_DURABILITY"] = "os"
     try:
-        assert running.run("gifster", "migrate").returncode == 0
+        running.migrate(migrated)
         running.start_web()
         yield running
     finally:

@@ -19,17 +19,16 @@ from tests.stack import Stack
 
 @pytest.fixture(scope="session")
 def migrated(run_folder: Path) -> Path:
-    """The `var/` of a migrated installation, which `Stack.migrate` copies. The first test process
-    makes it for all."""
+    """A migrated SQLite database, which `Stack.migrate` copies. The first test process makes it
+    for all."""
     folder = run_folder / "migrated"
     with one_at_a_time(run_folder / "migrated.lock"):
-        if not (folder / "var").exists():
+        if not folder.exists():
             folder.mkdir()
             stack = Stack(folder, "redis://127.0.0.1:1")
             stack.migrate()
-            (stack.var / "secret").unlink()  # each installation makes its own
             stack.client.close()
-    return folder / "var"
+    return folder / "var" / "gifster.db"
 
 
 @pytest.fixture(scope="module")
