@@ -9,6 +9,7 @@ from chaos import scenarios, wire
 from chaos.databases import DATABASES
 from chaos.hostile import attack
 from chaos.scenarios import SCENARIOS
+from tests.machine import examples
 
 
 @pytest.mark.parametrize("name", ["kills", "broker", "backlog"])
@@ -24,7 +25,10 @@ def test_nothing_is_lost_done_twice_or_left_behind(
     assert verdict.sound, verdict
 
 
-@pytest.mark.parametrize(("database", "requests"), [("SQLite", 400), ("PostgreSQL", 100)])
+@pytest.mark.parametrize(
+    ("database", "requests"),
+    [("SQLite", examples(200, of=400)), ("PostgreSQL", examples(60, of=100))],
+)
 def test_hostile_requests_are_refused_and_leave_nothing_behind(
     tmp_path: Path, database: str, requests: int
 ):

@@ -20,7 +20,7 @@ from gifster.uploads import LocalStorage
 from gifster.uploads.testing import keep
 from tests import images
 from tests.conftest import Platform
-from tests.machine import eventually, files_below
+from tests.machine import eventually, examples, files_below
 from tests.stack import Stack
 
 NEW_WIDTH = 320
@@ -101,7 +101,7 @@ def test_uploads_changed_at_any_moment(stack: Stack, request: pytest.FixtureRequ
             clients.submit(
                 one, number, chance.uniform(0, 0.4), chance.choice(["replaced", "deleted", "kept"])
             )
-            for number in range(48)
+            for number in range(examples(24, of=48))
         ]
         outcomes = [future.result() for future in started]
 
