@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -147,7 +148,31 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/var/gifster.db"
-    return new_postgresql(request.getfixturevalue("postgresql_server"), tmp_path.name)
+    return own_postgresql(request)
+
+
+#: The PostgreSQL databases of this test process that no test uses now.
+_unused: list[str] = []
+EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public;
+"""
+
+
+def own_postgresql(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty PostgreSQL database, until the fixture that asks for it ends. Emptying
+    one that another test has used takes a tenth of the time that a new one takes."""
+    server = request.getfixturevalue("postgresql_server")
+    if _unused:
+        url = _unused.pop()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(EMPTY)
+    else:
+        url = new_postgresql(server, uuid.uuid4().hex)
+    request.addfinalizer(lambda: _unused.append(url))
+    return url
 
 
 def new_postgresql(server: Any, name: str) -> str:
@@ -203,8 +228,7 @@ def new_platform(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> P
     """A platform of one of the two kinds."""
     if kind == PLATFORMS[0]:
         return Platform(f"sqlite:///{tmp_path}/var/gifster.db", None)
-    server = request.getfixturevalue("postgresql_server")
-    return Platform(new_postgresql(server, tmp_path.name), request.getfixturevalue("s3_server"))
+    return Platform(own_postgresql(request), request.getfixturevalue("s3_server"))
 
 
 @pytest.fixture
