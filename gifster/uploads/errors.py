@@ -99,6 +99,12 @@ class CacheFileChanged(UploadError):
     code = "cache_file_changed"
 
 
+class StoredFileChanged(UploadError):
+    """The content of the stored original has changed since it was stored."""
+
+    code = "stored_file_changed"
+
+
 class CacheIdInvalid(UploadError):
     """A cache id that has expired, is for somebody else, or was not made here."""
 

@@ -5,6 +5,7 @@ New versions get new keys, so that no browser and no CDN shows an old one, and t
 the transaction in which the row names the new ones.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import peewee
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
 from gifster.uploads.cache import local_copy
-from gifster.uploads.errors import UploadError, imaging_errors_translated
+from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.mount import Mount
 from gifster.uploads.processing import original_of, processed
 from gifster.uploads.promotion import Attachment, failure_of
@@ -106,7 +107,13 @@ class Recreation(Attachment):
         revision: str,
     ) -> None:
         uploader = self.mount.attacher(record).uploader_of(stored)
-        with local_copy(stored.storage, stored.key) as path:
+        digest = hashlib.sha256()
+        with local_copy(stored.storage, stored.key, digest) as path:
+            if stored.sha256 and digest.hexdigest() != stored.sha256:
+                raise StoredFileChanged(
+                    "The stored original has changed: its versions stay as they are. "
+                    "Restore it from a backup, or upload it again."
+                )
             with imaging_errors_translated():
                 info = probe(path)
             uploader.before_process(info)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -28,6 +29,7 @@ from gifster.uploads import (
 )
 from gifster.uploads import versions as versions_module
 from gifster.uploads.actors import process_actor, store_actor
+from gifster.uploads.errors import StoredFileChanged
 from gifster.uploads.promotion import RecordGone
 from gifster.uploads.recreate import Recreation
 from gifster.uploads.testing import assert_enqueued, enqueued
@@ -380,6 +382,34 @@ def test_a_recreation_that_is_delivered_twice_or_superseded_leaves_nothing(
     app.work()
 
     assert sorted(app.stored) == sorted(key for _, key in fresh(made).photo.stored.files)
+
+
+@pytest.mark.parametrize("way", ["the first time", "again"])
+def test_no_versions_are_made_of_an_original_that_has_changed(
+    app: Application, tmp_path: Path, way: str
+):
+    # Given an original that somebody has written over since it was stored
+    made = album() if way == "the first time" else stored_album(app)
+    before = fresh(made).photo.stored
+    if way == "again":
+        made.photo.recreate_versions()
+    changed = tmp_path / "changed.gif"
+    changed.write_bytes(TWO)
+    app.store.upload(changed, before.key, "image/gif")
+
+    # When a worker is to make versions of it
+    [job] = app.jobs()
+    if way == "the first time":
+        app.deliver(job)
+    else:
+        with pytest.raises(StoredFileChanged, match="upload it again"):
+            app.deliver(job)
+
+    # Then the row says what was stored, and why there is no version
+    now = fresh(made)
+    assert (now.photo.stored.sha256, now.photo.stored.versions) == (before.sha256, before.versions)
+    if way == "the first time":
+        assert (now.photo_state, now.photo_error.code) == ("failed", "stored_file_changed")
 
 
 def test_a_pending_upload_survives_a_recreation(app: Application):
