@@ -9,7 +9,7 @@ The engines take turns, each call in a process of its own; CPU seconds are the m
 Memory is that of a process that imports only our engine, or Pillow, and does the same. The quality
 is measured by `image_quality`.
 
-The sources are the GIFs of ../shared/corpus if that exists, else some that are made here.
+The sources are the GIFs in the folder `shared/corpus` beside the checkout, or else some made here.
 ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds the engines that
 take minutes, "--plot FILE" draws the totals.
 """

@@ -5,8 +5,8 @@ Each image goes the way of an upload: it is refused for the facts of its file, o
 sandbox, two at a time. Each must get its versions or fail with a code, no decoder may exceed its
 memory or time, and the server of the sandboxes must survive. Otherwise the exit status is 1.
 
-The sources are images of each format that are made here, and the GIFs of ../shared/corpus of up to
-200 kB, if that exists.
+The sources are images of each format that are made here, and the GIFs of up to 200 kB in the folder
+`shared/corpus` beside the checkout, if there is one.
 """
 
 import argparse
