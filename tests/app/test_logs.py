@@ -13,6 +13,8 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 
+from gifster.app import settings
+from gifster.app.boot import configure
 from gifster.app.database import db
 from gifster.app.logs import OneLineFormatter, escaped, log_in_lines
 from gifster.cli import cli
@@ -123,6 +125,7 @@ def run(
         return CliRunner().invoke(cli, command).output
 
     run("migrate")
+    configure(settings.load())
     yield run
     db.obj.close_all()
 
