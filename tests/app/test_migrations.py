@@ -41,7 +41,7 @@ def test_committed_migrations_never_change():
     )
     assert not new, (
         f"{', '.join(new)}: new. Add its digest: "
-        f"(cd gifster/migrations && sha256sum {' '.join(new)}) >> {DIGESTS.name}"
+        f"(cd gifster/app/migrations && sha256sum {' '.join(new)}) >> tests/app/data/migrations/{DIGESTS.name}"
     )
 
 
