@@ -41,7 +41,8 @@ def test_committed_migrations_never_change():
     )
     assert not new, (
         f"{', '.join(new)}: new. Add its digest: "
-        f"(cd gifster/app/migrations && sha256sum {' '.join(new)}) >> tests/app/data/migrations/{DIGESTS.name}"
+        f"(cd gifster/app/migrations && sha256sum {' '.join(new)}) "
+        f">> tests/app/data/migrations/{DIGESTS.name}"
     )
 
 
