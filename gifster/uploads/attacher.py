@@ -20,7 +20,7 @@ from gifster.uploads.cache import CachedFile
 from gifster.uploads.column import UploadColumn
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.incoming import Incoming
-from gifster.uploads.record import undecide, uploads_of
+from gifster.uploads.record import clear_slot, uploads_of
 from gifster.uploads.rows import Record, primary_key
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.uploader import Uploader
@@ -103,7 +103,7 @@ class Attacher(Generic[U]):
             self.uploader.remove()
         else:
             record.__data__[name] = value
-            undecide(record, name)
+            clear_slot(record, name)
             (record._dirty.add if value is None else record._dirty.discard)(name)
 
     def remove(self) -> None:
@@ -111,11 +111,11 @@ class Attacher(Generic[U]):
         self.uploader.remove()
 
     def decisions(self) -> Any:
-        """What there is to do, for `taken()` and `restore()`."""
+        """What there is to do, for `forget()` and `restore()`."""
         slot = uploads_of(self.record).slot(self.mount.name)
         return slot.assigned, slot.removing
 
-    def taken(self, decided: Any, arrived: Iterable[Incoming]) -> None:
+    def forget(self, decided: Any, arrived: Iterable[Incoming]) -> None:
         """A save has done what was decided. What another thread has decided meanwhile stays."""
         slot, (assigned, removing) = uploads_of(self.record).slot(self.mount.name), decided
         if slot.assigned is assigned:

@@ -1,8 +1,8 @@
-"""What one save of a record does to one mounted column, from the decision to the end of the
-transaction.
+"""One save of a record, as one mounted column goes through it: from what was assigned or removed to
+the end of the transaction.
 
-`saving.py` goes through the steps, and `outcome.py` asks what became of them. The attacher says
-what is written; a change remembers what there was before, so that it can be taken back.
+The attacher decides what is written; a change remembers what the row had before, so that the save
+can be undone. `saving.py` takes the steps in order, and `outcome.py` finds out how they ended.
 """
 
 from typing import Any
@@ -18,40 +18,46 @@ class Change:
     def __init__(self, attacher: Attacher[Any]) -> None:
         self.attacher = attacher
         self.mount = attacher.mount
-        #: The columns of the row before, in the transaction; None if there was none.
+        #: The columns of the row before the save; None if it was a new row.
         self.before: Values | None = None
-        #: The same when the save was through; None as long as it is not.
+        #: The columns as the save left them; None until it went through.
         self.after: Values | None = None
         self._at_first = attacher.columns()
         self._decided = attacher.decisions()
         self.incoming = attacher.arriving()
 
     def write(self, before: Values | None) -> None:
-        """In the transaction, before the row is written.
+        """Put the new values into the record: in the transaction, before the row is written.
 
         Parameters:
-          before: the columns of the row as it is now; None for a new one.
+          before: the columns of the row as it is now; None for a new row.
         """
         self.before = before
         self.attacher.write(before, self.incoming)
 
     def written(self) -> None:
-        """In the transaction, after the row is written and has an id."""
+        """Store the files or enqueue their jobs: in the transaction, when the row has an id."""
         for incoming in self.incoming:
             if not incoming.deferred:
                 self.attacher.add(incoming.store(), later=incoming.background is not None)
                 self.attacher.write_columns()
             incoming.written()
 
-    # What the record holds, once `save()` is through.
+    # What the record holds after `save()`.
 
-    def taken(self) -> None:
-        """What was decided is done. What another thread has decided meanwhile is not."""
+    def finish(self) -> None:
+        """Clear what the save has carried out, after `save()` went through.
+
+        What another thread has assigned or removed in the meantime waits for the next save.
+        """
         self.after = self.attacher.columns()
-        self.attacher.taken(self._decided, self.incoming)
+        self.attacher.forget(self._decided, self.incoming)
 
     def restore(self) -> None:
-        """After a rollback: what was decided is to be done still, unless something newer is."""
+        """After a rollback, give the record its old columns and what it had to save.
+
+        Something newer that was assigned or removed since wins.
+        """
         before = self._at_first if self.before is None else self.before
         values = {name: before.get(name) for name in self.mount.columns}
         self.attacher.record.__data__.update(values)
@@ -61,22 +67,22 @@ class Change:
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs that it enqueued, in its transaction."""
+        """The jobs that the save enqueued, in its transaction."""
         return [incoming.job for incoming in self.incoming if incoming.job is not None]
 
-    def is_named(self, row: Record) -> bool:
-        """Whether a row names what came."""
+    def is_named_by(self, row: Record) -> bool:
+        """Whether a row names one of the uploads that were saved."""
         named = {cached.key for cached in self.mount.pending(row)}
         for stored in self.mount.stored_files(row):
             named |= {stored.key, stored.source}
         return any(incoming.key in named for incoming in self.incoming)
 
     def is_as_before(self, row: Record) -> bool:
-        """Whether a row is as it was before."""
+        """Whether a row has the columns from before the save."""
         return self._is(row, self.before)
 
     def is_as_after(self, row: Record) -> bool:
-        """Whether a row is as the save left it."""
+        """Whether a row has the columns as the save left them."""
         return self._is(row, self.after)
 
     def _is(self, row: Record, columns: Values | None) -> bool:
@@ -84,11 +90,11 @@ class Change:
         return columns is not None and all(row.__data__.get(n) == columns.get(n) for n in names)
 
     def undo(self) -> None:
-        """After a rollback: take away what was stored."""
+        """After a rollback, delete what was stored."""
         for incoming in self.incoming:
             incoming.undo()
 
     def committed(self) -> None:
-        """After the commit."""
+        """After the commit, delete what is not needed any more."""
         for incoming in self.incoming:
             incoming.committed()

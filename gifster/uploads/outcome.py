@@ -1,9 +1,24 @@
-"""A save whose transaction may still be rolled back: by the caller's, around `save()`.
+"""How the transaction around a `save()` ends, and what that means for the record's uploads.
 
-Peewee tells when a transaction is committed. Of a rollback it only forgets the callbacks for that,
-so being forgotten is how an `Outcome` learns of it. Either way the row is asked what became of the
-save: a savepoint may have been rolled back within, and a commit may have gone through and something
-behind it failed.
+The transaction may be the caller's, and can still be rolled back after `save()` has returned:
+
+    with db.atomic():
+        person.avatar = file
+        person.save()
+        enroll(person)      # may raise
+
+It ends in one of three ways:
+
+- It commits. Peewee calls the `Outcome`, which is an `after_commit()` callback.
+- It is rolled back. Peewee has no callback for that; it only drops those of the commit. Nothing
+  else refers to the `Outcome`, so Python deletes it, and its finalizer runs.
+- The connection is lost, and nobody knows whether the commit arrived. The next `person.save()`
+  finds out (`settle()`).
+
+None of these alone tells what became of one save: a savepoint inside a committed transaction may
+have been rolled back, and a callback may have failed after the commit. So each of them reads the
+row, and checks whether it has the save (`Saved.is_undone()`). If not, the record gets its uploads
+back, and the next `save()` writes them.
 """
 
 import logging
@@ -22,12 +37,12 @@ logger = logging.getLogger("gifster.uploads")
 
 
 class Saved:
-    """One save of a record, or its deletion after a save.
+    """One save of a record, or its deletion after a save in the same transaction.
 
     Parameters:
-      changes: what it did to mounted columns.
-      creating: whether it was to make the row.
-      deleting: whether it removed the row.
+      changes: what the save did to mounted columns.
+      creating: whether the save was to insert the row.
+      deleting: whether it deleted the row.
     """
 
     def __init__(
@@ -41,17 +56,17 @@ class Saved:
         self.record, self.changes = record, changes
         self._creating, self._deleting = creating, deleting
         self._pk, self._dirty = record._pk, set(record._dirty)
-        #: Of the row that it wrote. The record may have come to stand for another since.
+        #: The primary key of the row that was written. The record may have got another since.
         self.pk = record._pk
 
-    def taken(self) -> None:
-        """`save()` is through: what was decided is done."""
+    def finish(self) -> None:
+        """Clear what the save has carried out from the record, after `save()` went through."""
         self.pk = self.record._pk
         for change in self.changes:
-            change.taken()
+            change.finish()
 
     def row(self) -> Record | None:
-        """The row that it wrote, as it is now; None if there is none.
+        """The row that the save wrote, as it is now; None if there is no such row.
 
         Raises:
           PeeweeException: the database cannot be asked.
@@ -59,14 +74,15 @@ class Saved:
         return None if self.pk is None else row_of(type(self.record), self.pk)
 
     def is_undone(self, row: Record | None, *, rolled_back: bool) -> bool | None:
-        """Whether the row does not have it.
+        """Whether the row lacks what the save wrote.
 
         Parameters:
-          row: as it is now.
-          rolled_back: a transaction around it was. Otherwise it goes on, or was committed.
+          row: the row as it is now.
+          rolled_back: whether the transaction around the save was rolled back. Otherwise it is
+            still open, or it was committed.
 
         Returns:
-          None where that cannot be told of it alone: the row has been changed since.
+          None if the row alone cannot tell, because it has been changed since.
 
         Raises:
           PeeweeException: the database cannot be asked.
@@ -75,27 +91,28 @@ class Saved:
             return row is not None or (None if rolled_back else False)
         if row is None:
             return True
-        if not self.changes or any(change.is_named(row) for change in self.changes):
+        if not self.changes or any(change.is_named_by(row) for change in self.changes):
             return False
         jobs = {job.id: job.arguments for change in self.changes for job in change.jobs}
-        if jobs:  # in the same transaction, and not sent before the outcome is known
-            there = Job.select().where(Job.id.in_(list(jobs)))
-            # Another record's job may have the name by now, if both were to get one cached file.
-            return not any(job.arguments == jobs[job.id] for job in there)
+        if jobs:  # They are in the same transaction, and not sent before the outcome is known.
+            present = Job.select().where(Job.id.in_(list(jobs)))
+            # Compare the arguments: if two records wanted one cached file, the job of that id may
+            # be the other record's by now.
+            return not any(job.arguments == jobs[job.id] for job in present)
         is_before = all(change.is_as_before(row) for change in self.changes)
         is_after = all(change.is_as_after(row) for change in self.changes)
         if is_before is not is_after:
             return is_before
-        # Of a row that was to be made: another has the id now.
+        # If the save was to insert the row, another record's row has the id now.
         return True if rolled_back or self._creating else None
 
     def committed(self) -> None:
-        """The row has it for good."""
+        """Clean up after the commit: the row has the save for good."""
         for change in self.changes:
             change.committed()
 
     def undo(self) -> None:
-        """The row does not have it: nothing of it is left, and the record can be saved again."""
+        """Delete what the save stored, and give the record back what it had to save."""
         for change in self.changes:
             change.undo()
             change.restore()
@@ -104,49 +121,55 @@ class Saved:
         self.record._dirty |= self._dirty
 
     def superseded(self) -> None:
-        """Somebody else has changed the row since: what it stored is not needed any more."""
+        """Delete what the save stored: somebody has changed the row since, and needs none of it."""
         for change in self.changes:
             change.undo()
 
 
 class Outcome:
-    """Learns how a transaction ends in which a record was saved: its commit calls it, its rollback
-    throws it away."""
+    """Learns how the transaction ends in which a record was saved.
+
+    Peewee holds the only reference to it, as a callback of the commit. A commit calls it; a
+    rollback drops it, and its finalizer runs.
+    """
 
     def __init__(self, record: Record) -> None:
-        #: Whose transaction it is, and which.
+        #: The thread that has the transaction open.
         self.thread = threading.get_ident()
         self._transaction = outermost_transaction(record._meta.database)
         self._record = [record]
-        self._forgotten = weakref.finalize(self, _end, self._record, rolled_back=True)
-        self._forgotten.atexit = False
+        self._finalizer = weakref.finalize(self, _end, self._record, rolled_back=True)
+        self._finalizer.atexit = False
 
     def __call__(self) -> None:
-        self._forgotten.detach()
+        self._finalizer.detach()
         _end(self._record, rolled_back=False)
 
     def is_over(self, record: Record) -> bool:
-        """Whether the transaction has ended, although nobody has said so: a callback before this
-        one failed, and somebody keeps its traceback. It will say nothing then any more."""
+        """Whether the transaction has ended without calling or dropping this callback.
+
+        That happens if an earlier callback failed and somebody keeps its traceback, which refers to
+        this callback, too. If so, its finalizer does not run any more.
+        """
         present = outermost_transaction(record._meta.database)
         over = self.thread == threading.get_ident() and self._transaction is not present
         if over:
-            self._forgotten.detach()
+            self._finalizer.detach()
         return over
 
 
 def _outcome(record: Record) -> Outcome | None:
-    """What is going to tell how the transaction ends in which the record was saved."""
+    """The `Outcome` of the open transaction that has saved the record; None if there is none."""
     memory = uploads_of(record)
     outcome = None if memory.outcome is None else memory.outcome()
     return None if outcome is None or outcome.is_over(record) else outcome
 
 
 def follow(record: Record) -> bool:
-    """See what becomes of the saves of a record in the transaction that there is.
+    """Follow the current transaction to its end, for the saves of a record in it.
 
     Returns:
-      False if nobody will tell: within `manual_commit()`.
+      False within `manual_commit()`, where Peewee takes no callbacks.
     """
     if _outcome(record) is None:
         outcome = Outcome(record)
@@ -159,17 +182,18 @@ def follow(record: Record) -> bool:
 
 
 def settle(record: Record) -> None:
-    """Before another save: undo those of the same record that have been rolled back.
+    """Undo the earlier saves of a record that have been rolled back, before it is saved again.
 
     Raises:
       PeeweeException: the database cannot be asked.
-      RuntimeError: another thread's transaction has saved it, and has not ended.
+      RuntimeError: another thread has saved the record in a transaction that is still open.
     """
     outcome = _outcome(record)
     if outcome is not None and outcome.thread != threading.get_ident():
         raise in_another_thread(record)
     if uploads_of(record).open:
-        # Nobody told how it ended: the connection was lost, or could not be asked.
+        # Either the transaction is still open, or its end was missed: the connection was lost, or
+        # the database could not be asked.
         ended = outcome is None
         _remove_forgotten(_settle_all(record, ended=ended, rolled_back=ended))
 
@@ -179,10 +203,10 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
     memory = uploads_of(record)
     memory.outcome = None
     if not rolled_back and not any(saved.changes for saved in memory.open):
-        memory.open = []  # no upload's: not worth a query
+        memory.open = []  # No upload was saved: a query would be wasted.
         return
     if real_database(record._meta.database).is_closed():
-        return  # the connection was lost, with or without the commit: the next save will ask
+        return  # The connection was lost, perhaps after the commit: the next save asks.
     try:
         cached = _settle_all(record, ended=True, rolled_back=rolled_back)
     except Exception:
@@ -193,14 +217,15 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
     _remove_forgotten(cached)
 
 
-#: Uploads that are to be saved again: each weakly, and a copy that says where it is.
+#: Uploads of undone saves: for each a weak reference, and a copy that knows where the file is.
 _Undone = list[tuple[weakref.ref[CachedFile], CachedFile]]
 
 
 def _settle_all(record: Record, *, ended: bool, rolled_back: bool) -> _Undone:
+    """Finish or undo the saves of a record; those that an open transaction has stay open."""
     memory = uploads_of(record)
     undone: list[CachedFile] = []
-    going_on = []
+    still_open = []
     verdicts = _verdicts(memory.open, rolled_back=rolled_back)
     for saved, is_undone in reversed(list(zip(memory.open, verdicts, strict=True))):
         if is_undone:
@@ -212,20 +237,21 @@ def _settle_all(record: Record, *, ended: bool, rolled_back: bool) -> _Undone:
                 if not incoming.assigned.is_shared
             ]
         elif not ended:
-            going_on.append(saved)
+            still_open.append(saved)
         elif is_undone is None:
             saved.superseded()
         else:
             saved.committed()
-    memory.open = going_on[::-1]
+    memory.open = still_open[::-1]
     return [(weakref.ref(upload), CachedFile(**upload.__getstate__())) for upload in undone]
 
 
 def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
-    """Which of the saves are undone, the oldest first.
+    """Which of the saves are undone (see `Saved.is_undone()`), the oldest first.
 
-    Each was found to be there before the next was begun. So what came before one that is there was
-    not undone, only replaced perhaps; and what came after one that is undone was undone with it.
+    `settle()` has made sure before each save that the earlier ones had not been undone. So if the
+    row has one save, the earlier ones were at most replaced; and if one save is undone, the later
+    ones were undone with it.
     """
     verdicts: list[bool | None] = []
     row: Record | None = None
@@ -233,17 +259,17 @@ def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
         if number == 0 or saved.pk != saves[number - 1].pk:
             row = saved.row()
         verdicts.append(saved.is_undone(row, rolled_back=rolled_back))
-    there = len(verdicts) - verdicts[::-1].index(False) if False in verdicts else 0
-    rest = verdicts[there:]
+    kept = len(verdicts) - verdicts[::-1].index(False) if False in verdicts else 0
+    rest = verdicts[kept:]
     unclear = rest.index(True) if True in rest else len(rest)
-    return [False] * there + [None] * unclear + [True] * (len(rest) - unclear)
+    return [False] * kept + [None] * unclear + [True] * (len(rest) - unclear)
 
 
 def _remove_forgotten(undone: _Undone) -> None:
-    """What nobody can save again is not left behind."""
+    """Delete the cached files of uploads that nobody holds any more, so nobody can save them."""
     for reference, upload in undone:
         if reference() is None:
             try:
                 upload.delete()
-            except (OSError, StorageUnavailable, LookupError) as error:  # the sweep will find it
+            except (OSError, StorageUnavailable, LookupError) as error:  # The sweep will find it.
                 logger.warning("left in the cache key=%s reason=%r", upload.key, str(error))

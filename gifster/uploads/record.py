@@ -1,9 +1,9 @@
-"""What a record holds in memory for its mounted columns: what was assigned and not saved yet, and
-the saves whose transaction has not ended.
+"""What a record holds in memory for its mounted columns: what was assigned and is not saved yet,
+and the saves whose transaction is still open.
 
-It lies on the record and holds no uploader of a column, so that a record that nobody uses any more
-is gone at once, with what it held. It does hold a list's uploaders: such a record is gone when
-Python has collected it.
+It is kept in the record's `__dict__`, and refers to a column's uploader only weakly. So there is no
+reference cycle: Python deletes a record as soon as nobody uses it. A list-valued column is the
+exception: the list holds its uploaders, and these records wait for the garbage collector.
 """
 
 import threading
@@ -19,20 +19,20 @@ _NAME = "_uploads"
 
 
 class Slot:
-    """What was decided about one column, or one file of a list, since the record was saved."""
+    """What the next save has to do to one column, or to one file of a list."""
 
     def __init__(self) -> None:
-        #: The upload that the next save takes.
+        #: The upload that the next save writes.
         self.assigned: CachedFile | None = None
         #: Whether the next save detaches the file.
         self.removing = False
 
     def clear(self) -> None:
-        """Nothing is decided any more."""
+        """Leave the next save nothing to do."""
         self.assigned, self.removing = None, False
 
     def copy(self) -> "Slot":
-        """The same, for a copy of the record."""
+        """A slot with the same content, for a copy of the record."""
         slot = Slot()
         slot.assigned, slot.removing = self.assigned, self.removing
         return slot
@@ -44,20 +44,20 @@ class RecordUploads:
     def __init__(self, record: Record) -> None:
         self._owner = weakref.ref(record)
         self._slots: dict[str, Slot] = {}
-        #: The uploaders of the columns, as long as somebody holds one.
+        #: The uploader of each column, for as long as somebody holds it.
         self.uploaders: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-        #: Their attributes, which another uploader of the same column goes on with.
+        #: Their attributes, which the next uploader object of the same column continues with.
         self.states: dict[str, dict[str, Any]] = {}
         #: The lists of the list-valued columns.
         self.lists: dict[str, Any] = {}
-        #: Saves whose transaction has not ended, as far as is known, the oldest first; and what
-        #: tells how it ends, weakly. Both are `outcome.py`'s.
+        #: Saves whose transaction is still open, as far as is known, the oldest first; and a weak
+        #: reference to the `Outcome` that learns how it ends. Both belong to `outcome.py`.
         self.open: list[Any] = []
         self.outcome: weakref.ref[Any] | None = None
         self._lock = threading.RLock()
 
     def slot(self, column: str) -> Slot:
-        """What was decided about a column."""
+        """What the next save has to do to a column."""
         return self._slots.setdefault(column, Slot())
 
     @contextmanager
@@ -65,8 +65,8 @@ class RecordUploads:
         """Let one thread at a time save the record.
 
         Raises:
-          RuntimeError: another thread is saving it, and cannot be waited for: it may wait for what
-            this thread's transaction has locked.
+          RuntimeError: another thread is saving it, and this thread has a transaction open. Waiting
+            could deadlock: the other thread may need a row that this transaction has locked.
         """
         waits = not real_database(record._meta.database).in_transaction()
         if not self._lock.acquire(blocking=waits):
@@ -77,38 +77,43 @@ class RecordUploads:
             self._lock.release()
 
     def copy(self, record: Record) -> "RecordUploads":
-        """The same for a copy of the record, which gets files of its own when it is saved."""
+        """The same for a copy of the record. Saving the copy gives it files of its own."""
         copied = RecordUploads(record)
         copied._slots = {column: slot.copy() for column, slot in self._slots.items()}
         copied.lists = {column: files.copy(record) for column, files in self.lists.items()}
         return copied
 
     def belongs_to(self, record: Record) -> bool:
-        """Whether it is that record's, and not that of one that it was copied from."""
+        """Whether this was made for that record. After `copy.copy()` it is still the original's."""
         return self._owner() is record
 
     def __deepcopy__(self, memo: Any) -> "RecordUploads":
-        return self  # the copied record makes its own, when it is asked for
+        return self  # The copied record makes its own in `uploads_of()`.
 
     def __reduce__(self) -> Any:
-        """Pickles as None: what is pickled of a record is what its row says."""
+        """Pickle as None: a pickled record has only what its row has."""
         lists = any(files.changed for files in self.lists.values())
         if lists or any(slot.assigned or slot.removing for slot in self._slots.values()):
-            raise TypeError("a record with a change to its uploads must be saved to be pickled")
+            raise TypeError(
+                "cannot pickle a record whose uploads have unsaved changes: save() it first"
+            )
         return type(None), ()
 
 
 def in_another_thread(record: Record) -> RuntimeError:
-    """What is wrong with a save that would have to wait for another thread."""
+    """The error of a save that would have to wait for another thread."""
     return RuntimeError(
         f"another thread is saving this {type(record).__name__}: load the record in each thread "
         "that changes it"
     )
 
 
-def undecide(record: Record, column: str) -> None:
-    """Nothing is decided about a column any more. Loading a row comes here for each that is null:
-    most records never hold anything."""
+def clear_slot(record: Record, column: str) -> None:
+    """Leave the next save nothing to do to a column.
+
+    This runs for each null column of each row that is loaded, so it makes no `RecordUploads` for
+    the many records that never need one.
+    """
     if _NAME in record.__dict__:
         uploads_of(record).slot(column).clear()
 
@@ -120,7 +125,7 @@ def uploads_of(record: Record) -> RecordUploads:
     """What a record holds in memory for its mounted columns."""
     found: RecordUploads | None = record.__dict__.get(_NAME)
     if found is None or not found.belongs_to(record):
-        with _making:  # one of two threads
+        with _making:  # Two threads must not make two.
             found = record.__dict__.get(_NAME)
             if found is None:
                 found = record.__dict__[_NAME] = RecordUploads(record)

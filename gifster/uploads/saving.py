@@ -1,9 +1,9 @@
-"""What `save()` does on a model with mounted columns.
+"""What `save()` and `delete_instance()` do on a model with mounted columns.
 
-What was assigned is written in one transaction with its job. What was not assigned is left alone: a
-record that was loaded before a worker stored its file, and is saved for another reason, cannot undo
-what the worker did. Files that a row detaches are removed by a job of the same transaction. What a
-rollback takes back is assigned again (`outcome.py`).
+A save writes what was assigned in one transaction with its job, and leaves the other mounted
+columns alone: a stale record, loaded before a worker stored its file, cannot undo the worker's
+write. A job of the same transaction removes the files that the row detaches. After a rollback the
+uploads are assigned again, for the next save (`outcome.py`).
 """
 
 from collections.abc import Callable, Iterable
@@ -24,18 +24,21 @@ from gifster.uploads.uploader_list import ListAttacher
 
 
 def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
-    """The attacher of a record's mounted column."""
+    """A new attacher for a mounted column of a record."""
     return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
 def save(
     record: Record, force_insert: bool, only: Iterable[Any] | None, save_row: Callable[..., Any]
 ) -> Any:
-    """Save a record, and what was decided about its uploads.
+    """Save a record, with what was assigned to its mounted columns or removed from them.
 
     Parameters:
       force_insert, only: as for Peewee's `save()`.
-      save_row: what writes the row, with these two.
+      save_row: writes the row, given these two.
+
+    Returns:
+      what `save_row` returns; 0 if there is nothing to write.
     """
     settle(record)
     attachers = [attacher_of(record, mount) for mount in mounts_of(record)]
@@ -46,9 +49,9 @@ def save(
         attacher.prepare(creating=creating)
     changed = [attacher for attacher in attachers if attacher.changed]
     if not creating:
-        hands_off = {name for mount in mounts_of(record) for name in mount.columns}
-        hands_off |= {field.name for field in record._meta.get_primary_keys()}
-        only = [name for name in wanted if name not in hands_off]
+        left_alone = {name for mount in mounts_of(record) for name in mount.columns}
+        left_alone |= {field.name for field in record._meta.get_primary_keys()}
+        only = [name for name in wanted if name not in left_alone]
         only += _columns(changed)
         if not only:
             return 0
@@ -57,7 +60,7 @@ def save(
     result = _write(
         record, changed, creating, lambda: save_row(force_insert=force_insert, only=only)
     )
-    # A parent's save(), or a signal's receiver, may have assigned something on the way.
+    # A base class's save() or a signal's receiver may have assigned something while saving.
     late = [attacher for attacher in attachers if attacher.changed]
     if late:
         for attacher in late:
@@ -67,12 +70,12 @@ def save(
 
 
 def delete(record: Record, delete_row: Callable[[], Any]) -> Any:
-    """Delete a record, and detach its files."""
+    """Delete a record, and detach its files, unless its model only marks the row as deleted."""
     with transaction(record._meta.database):
         row = locked_row(record)
         deleting = Saved(record, [], deleting=True)
         deleted = delete_row()
-        # A model that only marks its rows as deleted keeps their files.
+        # With soft deletion the row is still there, and keeps its files.
         if row is not None and locked_row(record) is None:
             for mount in mounts_of(row):
                 attacher_of(row, mount).detach(mount.stored_files(row))
@@ -84,11 +87,12 @@ def delete(record: Record, delete_row: Callable[[], Any]) -> Any:
 def _write(
     record: Record, changed: list[Attacher[Any]], creating: bool, save_row: Callable[[], Any]
 ) -> Any:
-    """Write a row and what was decided about these columns."""
+    """Write a row, with the changes to these columns."""
     changes = [Change(attacher) for attacher in changed]
     saved = Saved(record, changes, creating=creating)
     within = (changes or creating) and real_database(record._meta.database).in_transaction()
-    # Before the jobs, so that it knows the outcome before these are sent.
+    # This comes before the jobs are enqueued: callbacks run in order, and the outcome must be known
+    # before the jobs are sent.
     followed = within and follow(record)
     if changes:
         check_outbox(type(record))
@@ -96,7 +100,7 @@ def _write(
     else:
         with bulk.saving():
             result = save_row()
-    saved.taken()
+    saved.finish()
     if followed:
         uploads_of(record).open.append(saved)
     else:
@@ -126,20 +130,22 @@ def _write_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) ->
 
 
 def _failed(saved: Saved) -> None:
-    """A `save()` has raised: what was assigned stays, to be saved again, unless the commit went
-    through and what failed came after it."""
+    """After a `save()` that raised, keep what was assigned, so that it can be saved again.
+
+    If the commit went through, and something failed after it, the save counts as done.
+    """
     saved.pk = saved.record._pk
     try:
         undone = saved.is_undone(saved.row(), rolled_back=True)
     except peewee.PeeweeException:
         # The connection was lost, perhaps after the commit: the next save asks.
-        saved.taken()
+        saved.finish()
         uploads_of(saved.record).open.append(saved)
         return
     if undone:
         saved.undo()
     else:
-        saved.taken()
+        saved.finish()
         saved.committed()
 
 
@@ -151,8 +157,8 @@ def _present_row(record: Record) -> Any:
     row = locked_row(record)
     if row is None:
         raise type(record).DoesNotExist(
-            f"there is no row of {type(record).__name__} {record._pk!r}: nothing was saved "
-            "(a new record with a key of its own is saved with force_insert=True)"
+            f"{type(record).__name__} {record._pk!r} has no row, so nothing was saved (to insert a "
+            "new record whose key you have set, use save(force_insert=True))"
         )
     return row
 

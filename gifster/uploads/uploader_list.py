@@ -53,7 +53,7 @@ class UploaderList(Sequence[U]):
         """What there is to do."""
         return list(self._uploaders), set(self.known), self.changed
 
-    def taken(self, keys: set[str]) -> None:
+    def forget(self, keys: set[str]) -> None:
         """A save has done what there was to do: it saved the assigned files of these keys. What
         another thread has added meanwhile is still to be done."""
         newer = [u for u in self._uploaders if u.assigned and u.assigned.key not in keys]
@@ -202,8 +202,8 @@ class ListAttacher(Attacher[U]):
     def decisions(self) -> Any:
         return self.files.decided()
 
-    def taken(self, decided: Any, arrived: Iterable[Incoming]) -> None:
-        self.files.taken({incoming.assigned.key for incoming in arrived})
+    def forget(self, decided: Any, arrived: Iterable[Incoming]) -> None:
+        self.files.forget({incoming.assigned.key for incoming in arrived})
 
     def restore(self, decided: Any) -> None:
         self.files.restore(decided)

@@ -145,7 +145,7 @@ def test_a_file_that_is_gone_cannot_be_copied(application: Application):
     one = stored(application, Company, "logo")
     application.store.delete(one.logo.stored.key)
 
-    with pytest.raises(errors.CacheFileMissing, match="not there any more"):
+    with pytest.raises(errors.CacheFileMissing, match="no longer exists"):
         Company().logo = one.logo
     assert application.cached == []
 
@@ -170,7 +170,7 @@ def test_a_record_can_be_pickled(application: Application):
     again = pickle.loads(pickle.dumps(one))
     assert again.avatar.stored.width == 80
     again.avatar = TWO
-    with pytest.raises(TypeError, match="must be saved"):
+    with pytest.raises(TypeError, match=r"save\(\) it first"):
         pickle.dumps(again)
     again.save()
     application.work()
@@ -367,7 +367,7 @@ def test_a_second_database_is_refused(application: Application, tmp_path: Path):
 
 
 def test_a_composite_key_is_refused(application: Application):
-    with pytest.raises(TypeError, match="no primary key of one column"):
+    with pytest.raises(TypeError, match="needs a primary key of one column"):
 
         class Pair(Base):
             one, two = peewee.IntegerField(), peewee.IntegerField()
@@ -376,7 +376,7 @@ def test_a_composite_key_is_refused(application: Application):
             class Meta:
                 primary_key = peewee.CompositeKey("one", "two")
 
-    with pytest.raises(TypeError, match="no primary key of one column"):
+    with pytest.raises(TypeError, match="needs a primary key of one column"):
 
         class Keyless(Base):
             logo = mount_uploader(LogoUploader)
