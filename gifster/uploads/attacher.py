@@ -1,4 +1,4 @@
-"""An attacher: what happens to one mounted column of one record.
+"""The attacher: every change to one mounted column of one record.
 
     attacher = Person.avatar.attacher(person)
     attacher.set(open("me.gif", "rb"))      # what `person.avatar = …` does
@@ -7,8 +7,8 @@
     attacher.write(before, arriving)        # … and writes the row, in a transaction
     attacher.promoted(cached, stored)       # what a worker writes when it has stored the upload
 
-The uploader has the rules, and the column its place in the table; an attacher keeps nothing of its
-own, and is made whenever one is needed. `uploader_list.py` has the one for several files.
+An attacher has no state of its own, so one is made whenever it is needed. The uploader has the
+rules, `column.py` the place in the table, and `uploader_list.py` the attacher for several files.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ class Attacher(Generic[U]):
 
     @property
     def uploader(self) -> U:
-        """The uploader of the column, which is the same one as long as somebody holds it."""
+        """The uploader of the column; the same object for as long as somebody holds it."""
         memory, name = uploads_of(self.record), self.mount.name
         found: U | None = memory.uploaders.get(name)
         if found is None:
@@ -61,22 +61,22 @@ class Attacher(Generic[U]):
 
     @property
     def pending(self) -> list[CachedFile]:
-        """The uploads that wait to be stored."""
+        """The cached files that wait to be stored."""
         return self.mount.pending(self.record)
 
     @property
     def stored_files(self) -> list[StoredFile]:
-        """The files that are stored."""
+        """The record's stored files in this column."""
         return self.mount.stored_files(self.record)
 
     @property
     def changed(self) -> bool:
-        """Whether saving the record has something to do here."""
+        """Whether the next save has to change this column."""
         return bool(self.value.changed)
 
     @property
     def removing(self) -> bool:
-        """Whether the file goes when the record is saved."""
+        """Whether the next save detaches the file."""
         return self.uploader.removing
 
     @property
@@ -84,18 +84,19 @@ class Attacher(Generic[U]):
         """Whether the record has a file here: assigned, waiting or stored."""
         return self.changed or bool(self.pending or self.stored_files)
 
-    # What is decided, and takes effect with the next save.
+    # Changes that take effect with the next save.
 
     def set(self, value: Any) -> None:
         """What `record.<column> = value` does."""
         record, name = self.record, self.mount.name
-        # Peewee sets what it has loaded the same way: a StoredFile, or None; but only once.
+        # Peewee sets a loaded value, a StoredFile or None, in this way, too; but only once.
         first = name not in record.__data__
         if isinstance(value, Uploader) and value.record is record and value.mount is self.mount:
-            return  # it is itself
+            return  # `record.avatar = record.avatar` changes nothing.
         if first and isinstance(value, StoredFile) and value.is_from_row():
             record.__data__[name] = value
-            # Peewee clears this when it has loaded a row: what stays was said by somebody.
+            # Peewee clears the dirty fields after loading a row. If it stays dirty, somebody has
+            # assigned the value (see `is_set_unloaded()`).
             record._dirty.add(name)
         elif value is not None and value != record.__data__.get(name):
             self.uploader.assign(value)
@@ -107,16 +108,21 @@ class Attacher(Generic[U]):
             (record._dirty.add if value is None else record._dirty.discard)(name)
 
     def remove(self) -> None:
-        """Have no file: what `record.remove_<column> = True` does."""
+        """Detach the files with the next save: what `record.remove_<column> = True` does."""
         self.uploader.remove()
 
     def decisions(self) -> Any:
-        """What there is to do, for `forget()` and `restore()`."""
+        """What the next save has to do; a snapshot for `forget()` and `restore()`."""
         slot = uploads_of(self.record).slot(self.mount.name)
         return slot.assigned, slot.removing
 
     def forget(self, decided: Any, arrived: Iterable[Incoming]) -> None:
-        """A save has done what was decided. What another thread has decided meanwhile stays."""
+        """Clear what a save has carried out, and keep what another thread has assigned since.
+
+        Parameters:
+          decided: the `decisions()` that the save began with.
+          arrived: the uploads that it saved.
+        """
         slot, (assigned, removing) = uploads_of(self.record).slot(self.mount.name), decided
         if slot.assigned is assigned:
             slot.assigned = None
@@ -124,7 +130,12 @@ class Attacher(Generic[U]):
             slot.removing = False
 
     def restore(self, decided: Any) -> None:
-        """A save was rolled back: what it did is to be done again, unless something newer is."""
+        """After a rollback, leave to the next save what this one had to do, unless something newer
+        was assigned or removed since.
+
+        Parameters:
+          decided: the `decisions()` that the save began with.
+        """
         slot = uploads_of(self.record).slot(self.mount.name)
         if slot.assigned is None and not slot.removing:
             slot.assigned, slot.removing = decided
@@ -133,9 +144,14 @@ class Attacher(Generic[U]):
     # Saving.
 
     def prepare(self, *, creating: bool) -> None:
-        """Before a save: see to it that the record has files of its own, and detaches what it
-        should. What was assigned to the record that this one was copied from is copied, and so is
-        what a new row would share with another."""
+        """Give the record files of its own, before a save.
+
+        No two rows may name one file. So this copies a file that another record holds (this one is
+        perhaps a copy of it), and a file that a new row would share with an existing one.
+
+        Parameters:
+          creating: whether the save inserts a new row.
+        """
         uploader = self.uploader
         if not creating and not uploader.changed and self.is_set_unloaded():
             stored = self.stored_files
@@ -149,27 +165,32 @@ class Attacher(Generic[U]):
                 uploader.assign(item)
 
     def is_set_unloaded(self) -> bool:
-        """Whether the column was set in a record that was loaded without it. In a record that was
-        not loaded but made of a row's values (`User(**row)`), these say nothing: the row may have
-        got an upload since."""
+        """Whether the column was assigned in a record that was loaded without it.
+
+        A record made of a row's values (`User(**row)`) does not count. Nobody assigned these, and
+        they may be stale: the row may have got an upload since.
+        """
         made = primary_key(type(self.record)).name in self.record._dirty
         return self.mount.name in self.record._dirty and not made
 
     def arriving(self) -> list[Incoming]:
-        """The uploads that the save takes."""
+        """The uploads that the next save writes."""
         assigned = self.uploader.assigned
         return [] if assigned is None else [Incoming(self.uploader, assigned)]
 
     def write(self, before: Values | None, arriving: list[Incoming]) -> None:
-        """In the transaction, before the row is written.
+        """Put the columns' new values into the record, and detach the files that these replace.
+
+        It runs in the transaction, before the row is written.
 
         Parameters:
-          before: the columns of the row as it is now; None for a new one.
+          before: the columns of the row as it is now; None for a new row.
+          arriving: the uploads that the save writes.
         """
         stored = (before or {}).get(self.mount.name)
         if arriving and arriving[0].deferred:
-            # The stored file stays until the new one is stored. A cached file of before is removed
-            # by its own job, which will find that it is superseded.
+            # The present file stays until the new one is stored. An older cached file is removed by
+            # its own job, which will find the upload superseded.
             tmp = arriving[0].cached
             self.put(stored=stored, tmp=tmp, processing=True, state="queued", error=None)
         else:
@@ -177,72 +198,73 @@ class Attacher(Generic[U]):
             self.put(stored=None, tmp=None, processing=False, state=None, error=None)
 
     def add(self, stored: StoredFile, *, later: bool) -> None:
-        """In the transaction, when a file has been stored at once.
+        """Name a file that this save has stored: in the transaction, when the row has an id.
 
         Parameters:
-          later: whether a worker makes its versions.
+          later: whether a worker has still to make its versions.
         """
         self.put(stored=stored, processing=later, state="queued" if later else "ready")
 
     def put(self, **values: Any) -> None:
-        """Give the record values for the column (`stored`) and its companions."""
+        """Set the column (`stored`), and those companions that the model has, in the record."""
         named = self.mount.values(**values)
         self.record.__data__.update(named)
-        self.record._dirty.update(named)  # so that `only_save_dirty` saves them
+        self.record._dirty.update(named)  # `only_save_dirty` must save them.
 
     def columns(self) -> Values:
-        """The column and its companions as the record has them."""
+        """The values of the column and its companions in the record."""
         return {name: self.record.__data__.get(name) for name in self.mount.columns}
 
     def write_columns(self) -> None:
-        """Write the column and its companions, as the record has them."""
+        """Write the values of the column and its companions from the record into its row."""
         values = self.columns()
         with bulk.saving():
             type(self.record).update(**values).where(self.record._pk_expr()).execute()
         self.record._dirty -= set(values)
 
-    # Detaching. Both leave the removal to a worker, once the current transaction has committed.
+    # Detaching. A worker deletes the files once the current transaction has committed.
 
     def detach(self, files: Iterable[StoredFile]) -> None:
-        """In the transaction in which the row stops naming these stored files."""
+        """Have stored files deleted: in the transaction in which the row stops naming them."""
         for stored in files:
             uploader = self.uploader_of(stored)
             uploader.before_remove(stored)
             enqueue_removal(self.record, self.mount.name, stored.files, uploader.fair_by())
 
     def discard(self, stored: StoredFile, files: Files) -> None:
-        """In the transaction in which the row stops naming some files of one stored file."""
+        """Have some of a stored file's files deleted: in the transaction in which the row stops
+        naming these."""
         group = self.uploader_of(stored).fair_by()
         enqueue_removal(self.record, self.mount.name, files, group)
 
-    # A worker's steps. The record is the row as it is now, locked.
+    # A worker's steps. Here the record is the current row, locked.
 
     def waiting(self, key: str) -> CachedFile | None:
-        """The upload that waits under that key of the cache."""
+        """The cached file with that key, if the row waits for it; otherwise None."""
         return next((cached for cached in self.pending if cached.key == key), None)
 
     def stored(self, key: str) -> StoredFile | None:
-        """The stored file whose original has that key."""
+        """The stored file whose original has that key; None if the row names none."""
         return next((stored for stored in self.stored_files if stored.key == key), None)
 
     def working(self) -> Values:
-        """The columns while a worker works on an upload, which may have failed before."""
+        """The column values while a worker works on an upload; they clear an earlier failure."""
         return self.mount.values(processing=True, state="processing", error=None)
 
     def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
-        """The columns after an upload was stored, and the stored files that it replaces."""
+        """The column values after an upload was stored, and the stored files that it replaces."""
         done = {"tmp": None, "processing": False, "state": "ready", "error": None}
         return self.mount.values(stored=stored, **done), self.stored_files
 
     def recreated(self, old: StoredFile, new: StoredFile) -> Values:
-        """The columns after other versions of a stored file were made."""
+        """The column values after a stored file got new versions."""
         return self.mount.values(stored=new)
 
     def failed(self, cached: CachedFile, failure: UploadFailure, *, give_up: bool) -> Values:
-        """The columns after an upload failed.
+        """The column values after an upload failed.
 
         Parameters:
-          give_up: it will not be tried again.
+          give_up: whether no retry can help, so that the row stops waiting for the upload.
         """
         values: Values = {"processing": False, "state": "failed", "error": failure}
         return self.mount.values(**values | ({"tmp": None} if give_up else {}))

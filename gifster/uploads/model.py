@@ -1,8 +1,8 @@
-"""The base class of models with uploads: what it changes of Peewee's `Model`.
+"""`HasUploads`, the base class of models with uploads: what it changes in Peewee's `Model`.
 
     class BaseModel(HasUploads, peewee.Model): ...
 
-Saving and deleting are in `saving.py`, what writes many rows in `bulk.py`.
+See `saving.py` for `save()` and `delete_instance()`, and `bulk.py` for queries that write rows.
 """
 
 from collections.abc import Iterable
@@ -22,24 +22,24 @@ else:
 
 
 class HasUploads(_Model):
-    """Mixed into a Peewee model, before `peewee.Model`: its records may have uploads.
+    """Lets a Peewee model have mounted columns. Name it before `peewee.Model` in the base classes.
 
-    What was assigned to a mounted column is saved with the record, in one transaction with its
-    job; files that a row stops naming are removed. A `save()` of your own, in a subclass, may
-    assign uploads and calls `super().save()`. Models without mounted columns are as they were.
+    `save()` writes what was assigned to a mounted column in one transaction with its job, and has
+    the files removed that the row stops naming. A subclass's own `save()` may assign uploads, and
+    then calls `super().save()`. Models without mounted columns behave as before.
 
-    Queries that would have two rows name one file, or that are given what only an uploader can
-    take, raise `TypeError`.
+    Queries cannot write files: one that would make two rows name the same file, or that is given a
+    source that only an uploader can read, raises `TypeError`.
     """
 
     def save(
         self, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
     ) -> Any:
-        """As Peewee's.
+        """Save the record and its uploads; otherwise as Peewee's `save()`.
 
         Raises:
-          UploadError: an upload cannot be taken or processed; nothing is saved.
-          DoesNotExist: the record has an upload to save, and its row is gone.
+          UploadError: the uploader refuses an upload or cannot process it; nothing is saved.
+          DoesNotExist: the record has an upload to save, but its row is gone.
           RuntimeError: another thread is saving this record.
         """
         save_row = partial(super().save, **options)
@@ -49,16 +49,16 @@ class HasUploads(_Model):
             return saving.save(self, force_insert, only, save_row)
 
     def delete_instance(self, *arguments: Any, **options: Any) -> Any:
-        """As Peewee's; the files go, too, unless the row stays."""
+        """Delete the row and its files; with soft deletion, which keeps the row, the files stay."""
         delete_row = partial(super().delete_instance, *arguments, **options)
         return saving.delete(self, delete_row) if mounts_of(self) else delete_row()
 
     @classmethod
     def validate_model(cls) -> None:
-        """As Peewee's.
+        """Check the model, as Peewee does, and that it can have uploads.
 
         Raises:
-          TypeError: uploads cannot be kept safely on this model; says what to do.
+          TypeError: the model cannot have uploads; says what to do.
         """
         super().validate_model()
         if mounts_of(cls):
@@ -66,7 +66,7 @@ class HasUploads(_Model):
 
     @classmethod
     def bulk_create(cls, model_list: Iterable[Any], batch_size: int | None = None) -> None:
-        """As Peewee's; records with uploads are saved one by one, all in one transaction."""
+        """Insert records as Peewee does; if one has an upload, save each, in one transaction."""
         records = list(model_list)
         if not any(
             saving.attacher_of(record, mount).has_files
@@ -83,8 +83,11 @@ class HasUploads(_Model):
     def bulk_update(
         cls, model_list: Iterable[Any], fields: Iterable[Any], batch_size: int | None = None
     ) -> int:
-        """As Peewee's; records with uploads to be saved are saved one by one, all in one
-        transaction."""
+        """Update records as Peewee does; save each that has a new upload, all in one transaction.
+
+        Returns:
+          how many rows were updated.
+        """
         records = list(model_list)
         chosen = [cls._meta.combined[f] if isinstance(f, str) else f for f in fields]
         names = {field.name for field in chosen}  # a field's == makes an expression
@@ -101,23 +104,23 @@ class HasUploads(_Model):
 
     @classmethod
     def insert(cls, data: Any = None, /, **values: Any) -> Any:
-        """As Peewee's, without files."""
+        """Peewee's `insert()`; raises `TypeError` for a file."""
         return super().insert(bulk.checked_insert(cls, data, values), **values)
 
     @classmethod
     def update(cls, data: Any = None, /, **values: Any) -> Any:
-        """As Peewee's, without files."""
+        """Peewee's `update()`; raises `TypeError` for a file."""
         bulk.check_update(cls, data, values)
         return super().update(data, **values)
 
     @classmethod
     def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:
-        """As Peewee's, without files."""
+        """Peewee's `insert_many()`; raises `TypeError` for a file."""
         return super().insert_many(bulk.checked(cls, rows, fields or ()), fields)
 
     @classmethod
     def insert_from(cls, query: Any, fields: Iterable[Any]) -> Any:
-        """As Peewee's, without files."""
+        """Peewee's `insert_from()`; raises `TypeError` for a mounted column."""
         fields = list(fields)
         bulk.check(cls, dict.fromkeys(fields, True))
         return super().insert_from(query, fields)

@@ -1,7 +1,8 @@
-"""An uploader: the rules for one kind of file, and one file under those rules.
+"""The uploader: the rules for one kind of file, and one file under these rules.
 
-The class says what is taken, where it is kept and what is made of it. An instance belongs to one
-column of one record, `gif.image` is one; or to one file of a list-valued column, `album.photos[0]`.
+The class says which files are accepted, where they are kept, and which versions are made of them.
+An instance such as `gif.image` belongs to one column of one record; in a list-valued column, each
+file has one (`album.photos[0]`). The limits are in `validation.py`, versions in `versions.py`.
 """
 
 from typing import Any
@@ -23,12 +24,13 @@ from gifster.uploads.versions import versions_of
 
 
 class Uploader(Limits):
-    """Rules for one kind of file. Subclass it and change what differs."""
+    """The rules for one kind of file. Subclass it, and override what differs."""
 
-    # Not in `__dict__`, which the record keeps (`record.py`): it would hold itself.
+    # The record keeps an uploader's `__dict__` (`record.py`). With the record in it, that would be
+    # a reference cycle.
     __slots__ = ("record",)
 
-    #: The name of the storage (given to `configure()`) where files stay.
+    #: The name of the storage for stored files, as `configure()` knows it.
     storage = "store"
 
     def __init__(
@@ -39,92 +41,102 @@ class Uploader(Limits):
     ) -> None:
         self.record = record
         self.mount = mount
-        #: In a list-valued column: which of its files this is.
+        #: In a list-valued column, the file that this uploader is for; None for a new one.
         self.item = item
-        #: What was decided since the record was last saved.
+        #: What was assigned or removed since the record was last saved.
         self.slot = Slot() if mount.many else uploads_of(record).slot(mount.name)
 
-    # What an uploader may override.
+    # What a subclass may override.
 
     def store_dir(self) -> str:
-        """The first part of the keys of this record's files."""
+        """The first part of the storage keys of this record's files."""
         table = self.record._meta.table_name
         return f"{table}/{self.mount.name}/{keys.segment(self.record)}"
 
     def filename(self, version: str | None, upload: CachedFile | StoredFile) -> str:
-        """The last part of a file's key, without the extension, which its content decides.
+        """The last part of a file's storage key, without the extension, which follows the content.
 
-        It need not be unique: each upload has a folder of its own. Override it for names that mean
-        something: by `safe_name(upload.filename)`, or by content, `upload.sha256[:16]`.
+        It need not be unique, because each upload has a folder of its own. Override it for readable
+        names, such as `safe_name(upload.filename)`, or for names by content, `upload.sha256[:16]`.
 
         Parameters:
-          version: a version's name; None is the original.
-          upload: what was uploaded: `filename` is the client's name for it.
+          version: the version's name; None for the original.
+          upload: the upload; its `filename` is the client's name for the file.
         """
         return version or ORIGINAL
 
     def default_url(self, version: str | None) -> str | None:
-        """What `url()` says while there is no such file."""
+        """The URL that `url()` returns while the file or version does not exist."""
         return None
 
     def cache_owner(self) -> str:
-        """Whom the cache ids of this record are for, such as the id of the person who has signed
-        in. Nobody else's are taken, and the file is handed on instead of copied. By default they
-        are for whoever has them."""
+        """The owner of this record's cache ids, such as the id of the user who is logged in.
+
+        A cache id of another owner is refused. In return, retrieving the file needs no copy of it.
+        By default cache ids have no owner: whoever has one can use it.
+        """
         return ""
 
     def fair_by(self) -> str | None:
-        """Whose the jobs of this upload are, such as a user's id: with many jobs one user does not
-        hold up the others (`group` of `jobs.enqueue()`). Override it; None leaves them in one line.
+        """The group of this upload's jobs (see `jobs.enqueue()`), such as the user's id.
+
+        The fair scheduler takes turns between groups, so one user's many uploads do not hold up
+        those of the others. By default the jobs have no group.
         """
         return None
 
     def before_cache(self, filename: str) -> None:
-        """Before an assigned source is read. An `UploadError` refuses it."""
+        """Runs before an assigned source is read. Raise an `UploadError` to refuse it."""
 
     def after_cache(self, cached: CachedFile) -> None:
-        """When an upload has been assigned. An `UploadError` refuses it."""
+        """Runs when an upload is in the cache. Raise an `UploadError` to refuse it."""
 
     def before_process(self, info: ImageInfo) -> None:
-        """Before versions are made. An `UploadError` makes the upload fail."""
+        """Runs before versions are made. Raise an `UploadError` to fail the upload."""
 
     def after_process(self, files: list[ProcessedFile]) -> None:
-        """When files have been made, before they are stored: all of them; where versions are
-        `later`, first those that are not, and then all."""
+        """Runs when the files are made, before they are stored.
+
+        If some versions are `later`, it runs twice: first with the other files, then with all.
+        """
 
     def before_store(self, stored: StoredFile) -> None:
-        """Before files are stored: `stored` says where they are going to be. Where versions are
-        `later`, once for those that are not, and once for all."""
+        """Runs before the files are stored; `stored` says where they will be.
+
+        If some versions are `later`, it runs twice: first for the other files, then for all.
+        """
 
     def after_store(self, stored: StoredFile) -> None:
-        """In the transaction in which the row comes to name the stored files, all of them.
+        """Runs when all files are stored, in the transaction in which the row comes to name them.
 
-        So a job that is enqueued here (`gifster.jobs.enqueue`) runs exactly if they are there. An
-        exception undoes the storing.
+        So a job enqueued here (`gifster.jobs.enqueue`) runs if, and only if, the row has the files.
+        An exception rolls the transaction back, and the row does not get them.
         """
 
     def before_remove(self, stored: StoredFile) -> None:
-        """In the transaction in which the row detaches a stored file. An exception undoes it."""
+        """Runs in the transaction in which the row detaches a stored file. Raise to keep it."""
 
     def after_remove(self, files: Files) -> None:
-        """In a worker, when such files have been deleted. The record may be gone: it has nothing
-        but its primary key here."""
+        """Runs in a worker, after files of this record were deleted.
 
-    # What the record has.
+        The row may be gone by then, so `self.record` has only its primary key.
+        """
+
+    # What the record has in this column.
 
     @property
     def assigned(self) -> CachedFile | None:
-        """The upload assigned since the record was last saved."""
+        """The upload that was assigned since the record was last saved; None if there is none."""
         return self.slot.assigned
 
     @property
     def removing(self) -> bool:
-        """Whether the file goes when the record is saved."""
+        """Whether the next save detaches the file."""
         return self.slot.removing
 
     @property
     def stored(self) -> StoredFile | None:
-        """The file that is stored, with its facts."""
+        """The stored file, with its facts; None if nothing is stored."""
         if self.mount.many:
             return self.item if isinstance(self.item, StoredFile) else None
         stored: StoredFile | None = self.record.__data__.get(self.mount.name)
@@ -132,7 +144,7 @@ class Uploader(Limits):
 
     @property
     def cached(self) -> CachedFile | None:
-        """The upload that waits to be stored by a worker."""
+        """The upload that waits for a worker to store it; None if there is none."""
         if self.mount.many:
             return self.item if isinstance(self.item, CachedFile) else None
         cached: CachedFile | None = self.record.__data__.get(f"{self.mount.name}_tmp")
@@ -140,26 +152,26 @@ class Uploader(Limits):
 
     @property
     def changed(self) -> bool:
-        """Whether saving the record has something to do here."""
+        """Whether the next save has to change this column."""
         return self.assigned is not None or self.removing
 
     @property
     def background(self) -> Background | None:
-        """How the assigned file is left to a worker; see `Backgrounder`."""
+        """What is left to a worker; None if the save does everything (see `Backgrounder`)."""
         return None
 
     def __bool__(self) -> bool:
         return self.stored is not None
 
     def url(self, version: str | None = None, expires_s: int | None = None) -> str | None:
-        """Where a browser finds the file, or one version of it.
+        """The URL of the file, or of one of its versions, for a browser.
 
         Parameters:
-          version: its name; None is the original.
-          expires_s: the URL is signed and good for so many seconds; None leaves it to the storage.
+          version: the version's name; None for the original.
+          expires_s: for how many seconds a signed URL is valid; None leaves it to the storage.
 
         Returns:
-          `default_url()` while that file is not there.
+          the URL; `default_url()` while there is no such file or version.
         """
         stored = self.stored
         if stored is None or (version is not None and version not in stored.versions):
@@ -169,23 +181,24 @@ class Uploader(Limits):
 
     @property
     def cache_id(self) -> str | None:
-        """For a form's hidden field: stands for what was assigned, if the form is shown again."""
+        """The cache id of the assigned upload, for a hidden field when a form is shown again; None
+        if nothing is assigned."""
         return None if self.assigned is None else cache_id(self.assigned, self.cache_owner())
 
-    # What is done with it.
+    # What a caller can do with it.
 
     def assign(self, source: Any, filename: str = "") -> None:
-        """Take a new file, which replaces the present one when the record is saved.
+        """Assign a new file, which replaces the present one when the record is saved.
 
         Parameters:
-          source: an open file, which is read from its beginning, a path, bytes, a form's part, a
-            data URI, or what is in the cache already (a `CachedFile`, which belongs to this record
-            from then on). A file that another record has, or this one has stored, is copied: a
-            `CachedFile`, a `StoredFile`, or an uploader.
+          source: an open file (read from its beginning), a path, bytes, a form part, a data URI, or
+            a `CachedFile` from the cache, which then belongs to this record. A file that a row
+            names or another record holds is copied, whether given as a `CachedFile`, a `StoredFile`
+            or an uploader.
           filename: the name to remember; by default the source's own.
 
         Raises:
-          UploadError: the uploader does not take it.
+          UploadError: the uploader refuses the file.
         """
         if isinstance(source, Uploader):
             source = source.assigned or source.cached or source.stored
@@ -198,41 +211,43 @@ class Uploader(Limits):
         return None
 
     def assign_remote(self, url: str) -> None:
-        """Fetch the file that a URL leads to, and take it; see `remote.py`.
+        """Fetch the file at a URL, and assign it (see `remote.py`).
 
         Raises:
-          UploadError: it cannot be fetched, or the uploader does not take it.
+          UploadError: the file cannot be fetched, or the uploader refuses it.
         """
         self.before_cache("")
         self._take(fetch(type(self), url))
 
     def assign_cache_id(self, text: str) -> None:
-        """Take the file that a cache id stands for: a form's that is shown again, or one that a
-        client wrote into the cache directly.
+        """Retrieve a cached file by its cache id, and assign it.
+
+        The id comes from a form that is shown again, or from a client that wrote its file directly
+        into the cache.
 
         Raises:
-          UploadError: there is none, or the uploader does not take it.
+          UploadError: there is no such file, or the uploader refuses it.
         """
         self.before_cache("")
         self._take(retrieve(type(self), text, self.cache_owner()))
 
     def remove(self) -> None:
-        """Detach the file when the record is saved."""
+        """Detach the file with the next save."""
         self.slot.assigned, self.slot.removing = None, True
         self._mark_dirty()
 
     def recreate_versions(self, *names: str) -> Job | None:
-        """Have versions made again from the stored original, by a worker.
+        """Have a worker make versions again from the stored original.
 
         Parameters:
-          names: which; none means all that the uploader declares, and those that it no longer
-            declares go.
+          names: the versions. Without names, the worker makes all versions that the uploader
+            declares, and deletes those that it no longer declares.
 
         Returns:
-          the job; None if nothing is stored, or such a job is waiting already.
+          the job; None if nothing is stored, or if such a job already waits.
 
         Raises:
-          LookupError: there is no version of that name.
+          LookupError: the uploader has no version of that name.
         """
         unknown = set(names) - set(versions_of(type(self)))
         if unknown:
@@ -254,5 +269,5 @@ class Uploader(Limits):
         self._mark_dirty()
 
     def _mark_dirty(self) -> None:
-        """So that `save(only=record.dirty_fields)` saves it."""
+        """Mark the column dirty, so that `save(only=record.dirty_fields)` saves it."""
         self.record._dirty.add(self.mount.name)

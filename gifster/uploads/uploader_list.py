@@ -1,6 +1,6 @@
-"""Several files in one column: `album.photos`, a list of uploaders, and its attacher.
+"""Several files in one column: the list of uploaders that `album.photos` is, and its attacher.
 
-Each file waits, is stored and fails by itself, and has a job of its own.
+Each file has a job of its own, so it waits, is stored and fails independently of the others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,55 +21,55 @@ U = TypeVar("U", bound=Uploader)
 
 
 class UploaderList(Sequence[U]):
-    """The files of a list-valued column, in their order; those that a worker has not stored yet
-    are among them, and false.
+    """The files of a list-valued column, in order.
 
-    Changes take effect when the record is saved. What others have added meanwhile stays, at the
+    The list includes files that a worker has yet to store; these uploaders are false. Changes take
+    effect with the next save. Files that others have added since the record was loaded stay, at the
     end.
     """
 
     def __init__(self, record: Record, mount: UploadColumn[U]) -> None:
         self.record, self.mount = record, mount
         self._uploaders: list[U] = []
-        #: The keys of what was there when the record was loaded.
+        #: The keys of the files that the row had when the record was loaded.
         self.known: set[str] = set()
-        #: Whether what was there besides goes, too.
-        self.knows_all = False
+        #: Whether the save also detaches files that are not `known`.
+        self.replaces_all = False
         self.changed = False
         self._read()
 
     def _read(self) -> None:
-        """Have the files that the record has."""
+        """Start again from the files in the record's columns."""
         items: list[CachedFile | StoredFile]
         items = [*self.mount.stored_files(self.record), *self.mount.pending(self.record)]
         items.sort(key=lambda item: item.position)
         self._uploaders = [self.mount.uploader(self.record, self.mount, item) for item in items]
         self.known = {item.key for item in items}
-        self.changed = self.knows_all = False
+        self.changed = self.replaces_all = False
 
     # What saving does to it.
 
-    def decided(self) -> tuple[list[U], set[str], bool]:
-        """What there is to do."""
+    def decisions(self) -> tuple[list[U], set[str], bool]:
+        """What the next save has to do; a snapshot for `restore()`."""
         return list(self._uploaders), set(self.known), self.changed
 
     def forget(self, keys: set[str]) -> None:
-        """A save has done what there was to do: it saved the assigned files of these keys. What
-        another thread has added meanwhile is still to be done."""
+        """Clear what a save has carried out, and keep what another thread has added since; `keys`
+        are those of the cached files that were saved."""
         newer = [u for u in self._uploaders if u.assigned and u.assigned.key not in keys]
         self._read()
         self._uploaders += newer
         self.changed = bool(newer)
 
     def restore(self, decided: tuple[list[U], set[str], bool]) -> None:
-        """A save was rolled back: what it did is to be done again, and what was added since."""
+        """After a rollback, leave to the next save what this one had to do, and newer files."""
         newer = [u for u in self._uploaders if u.assigned and u not in decided[0]]
         before, self.known, _ = decided
         self._uploaders = [*before, *newer]
         self.changed = True
 
     def copy(self, record: Record) -> "UploaderList[U]":
-        """The same for a copy of the record."""
+        """The same list for a copy of the record."""
         copied = UploaderList(record, self.mount)
         copied._uploaders = []
         for one in self._uploaders:
@@ -79,8 +79,8 @@ class UploaderList(Sequence[U]):
         copied.known, copied.changed = set(self.known), self.changed
         return copied
 
-    def take_copies(self, *, creating: bool) -> None:
-        """Have files of their own for what another record has; see `Attacher.prepare`."""
+    def copy_shared_files(self, *, creating: bool) -> None:
+        """Copy the files that another record holds (see `Attacher.prepare()`)."""
         for uploader in self._uploaders:
             assigned = uploader.assigned
             if assigned is not None:
@@ -106,15 +106,15 @@ class UploaderList(Sequence[U]):
         return iter(list(self._uploaders))
 
     def append(self, source: Any, filename: str = "") -> U:
-        """Add a file at the end; see `Uploader.assign`."""
+        """Add a file at the end (see `Uploader.assign()`); returns its uploader."""
         return self._add(lambda uploader: uploader.assign(source, filename))
 
     def append_remote(self, url: str) -> U:
-        """Fetch a file by its URL and add it; see `Uploader.assign_remote`."""
+        """Fetch a file by its URL, and add it (see `Uploader.assign_remote()`)."""
         return self._add(lambda uploader: uploader.assign_remote(url))
 
     def append_cache_id(self, text: str) -> U:
-        """Add the file that a cache id stands for; see `Uploader.assign_cache_id`."""
+        """Retrieve a cached file by its cache id, and add it (see `Uploader.assign_cache_id()`)."""
         return self._add(lambda uploader: uploader.assign_cache_id(text))
 
     def _add(self, assign: Any) -> U:
@@ -130,18 +130,20 @@ class UploaderList(Sequence[U]):
             self.append(source)
 
     def remove(self, uploader: U) -> None:
-        """Detach one of the files."""
+        """Detach one of the files with the next save."""
         self._uploaders.remove(uploader)
         self.changed = True
 
     def clear(self) -> None:
-        """Detach all files."""
+        """Detach all files with the next save."""
         self._uploaders.clear()
         self.changed = True
 
     def replace(self, files: Iterable[Any]) -> None:
-        """Have these files, in this order: uploaders of this list, and sources of new files."""
-        files = list(files)  # it may be read from this very list
+        """Replace the list with these files, in this order: uploaders of this list to keep, and
+        sources of new files (see `Uploader.assign()`). If one is refused, the list stays as it was.
+        """
+        files = list(files)  # It may be an iterator over this very list.
         before, self._uploaders = self._uploaders, []
         try:
             for file in files:
@@ -164,7 +166,7 @@ class ListAttacher(Attacher[U]):
 
     @property
     def files(self) -> UploaderList[U]:
-        """The files, which are the same list as long as the record lives."""
+        """The list of uploaders; the same object for as long as the record lives."""
         lists = uploads_of(self.record).lists
         if self.mount.name not in lists:
             lists.setdefault(self.mount.name, UploaderList(self.record, self.mount))
@@ -200,7 +202,7 @@ class ListAttacher(Attacher[U]):
         self.files.clear()
 
     def decisions(self) -> Any:
-        return self.files.decided()
+        return self.files.decisions()
 
     def forget(self, decided: Any, arrived: Iterable[Incoming]) -> None:
         self.files.forget({incoming.assigned.key for incoming in arrived})
@@ -214,9 +216,9 @@ class ListAttacher(Attacher[U]):
         if not creating and not files.changed and self.is_set_unloaded():
             files.clear()
             files.extend(self.stored_files)
-            files.knows_all = True
+            files.replaces_all = True
         if files.changed or creating:
-            files.take_copies(creating=creating)
+            files.copy_shared_files(creating=creating)
 
     def arriving(self) -> list[Incoming]:
         return [
@@ -233,7 +235,7 @@ class ListAttacher(Attacher[U]):
 
         def keeps(item: CachedFile | StoredFile) -> bool:
             names = {item.key, getattr(item, "source", item.key)}
-            known = files.knows_all or bool(names & files.known)
+            known = files.replaces_all or bool(names & files.known)
             return not known or bool(names & set(order))
 
         def placed(item: Any) -> Any:
@@ -257,7 +259,7 @@ class ListAttacher(Attacher[U]):
             self.put(processing=True, state="queued")
 
     def working(self) -> Values:
-        # The error may be another file's.
+        # This leaves the error alone: it may be another file's.
         return self.mount.values(processing=True, state="processing")
 
     def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
