@@ -1,7 +1,7 @@
-"""What is left to workers: the jobs of uploads, as they are enqueued.
+"""Enqueues the jobs of uploads: to store, to process, to recreate and to remove files.
 
-Each job is written in the transaction that makes it necessary, so it runs exactly if that commits.
-The actors are in `actors.py`; `backgrounder.py` declares which columns leave what to them.
+Each job is enqueued in the transaction that needs it, so it runs if, and only if, that commits.
+`backgrounder.py` declares what a column leaves to a worker; the actors are in `actors.py`.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ Actor = dramatiq.Actor[Any, Any]
 
 @dataclass(frozen=True)
 class Background:
-    """What a column leaves to a worker, and to which actor."""
+    """What a column leaves to a worker, and the actor that does it."""
 
-    #: Whether storing is left to it; otherwise only making the versions.
+    #: Whether the worker stores the upload; otherwise it only makes the versions.
     stores: bool
     #: The actor, or its name.
     actor: Actor | str
-    #: The queue of an actor that is given by its name; None is the one that `configure()` named.
+    #: The queue, if the actor is given by its name; None means the queue named in `configure()`.
     queue: str | None = None
 
     def enqueue(
@@ -41,11 +41,14 @@ class Background:
         group: str | None,
         unique: str | None = None,
     ) -> Job | None:
-        """Have a worker take care of an upload, once the current transaction has committed.
+        """Enqueue the job of an upload; it is sent once the current transaction has committed.
 
         Parameters:
-          record, column: the upload's.
+          record, column: the record and the mounted column of the upload.
           group, unique: as for `jobs.enqueue()`.
+
+        Returns:
+          the job; None if the outbox already has one with the name `unique`.
         """
         if isinstance(self.actor, str):
             name, queue = self.actor, self.queue or config.queue
@@ -56,10 +59,10 @@ class Background:
 
 
 def enqueue_removal(record: peewee.Model, column: str, files: Files, group: str | None) -> None:
-    """Have a worker remove stored files, once the current transaction has committed.
+    """Have a worker delete stored files once the current transaction has committed.
 
-    This is a job, so that it happens exactly if the transaction commits, also where that is a
-    savepoint.
+    A job does that even for a savepoint: if the savepoint is rolled back, so is its outbox row. A
+    callback of the commit would still run.
     """
     if files:
         enqueue("remove_files", *_address(record, column), files, queue=config.queue, group=group)
@@ -71,10 +74,10 @@ def enqueue_recreation(
     """Have a worker make versions of a stored file again.
 
     Parameters:
-      names: which versions; empty means all.
+      names: the versions; empty means all.
 
     Returns:
-      the job; None if such a job waits already.
+      the job; None if such a job already waits.
     """
     where, wanted = (*_address(record, column), stored.key), sorted(names)
     return enqueue(
@@ -84,10 +87,10 @@ def enqueue_recreation(
         secrets.token_hex(4),
         queue=config.queue,
         unique=hashlib.sha256(repr((where, wanted)).encode()).hexdigest()[:32],
-        group="recreate_versions",  # a whole library of them does not hold up new uploads
+        group="recreate_versions",  # Recreating a whole library does not hold up new uploads.
     )
 
 
 def _address(record: peewee.Model, column: str) -> tuple[str, Any, str]:
-    """A record's column, as jobs name it."""
+    """A record's column, as the arguments of a job."""
     return record._meta.table_name, keys.to_job(record), column

@@ -1,10 +1,9 @@
-"""The backgrounder: what is slow is left to a worker.
+"""The backgrounder: leaves the slow work on uploads to a worker.
 
-After CarrierWave's backgrounder (`include CarrierWave::Backgrounder::Delay`), in its two ways:
-`store_in_background` only caches an upload in the request, and a worker makes the versions and
-stores everything (`promotion.py`); `process_in_background` stores the original at once, and a
-worker makes the versions (`recreate.py`). Either way the job is written in the transaction of the
-row.
+It follows CarrierWave's backgrounder (`include CarrierWave::Backgrounder::Delay`). With
+`store_in_background` the request only caches an upload, and a worker makes the versions and stores
+everything (`promotion.py`). With `process_in_background` the request stores the original, and a
+worker makes the versions (`recreate.py`). In both cases row and job are written in one transaction.
 """
 
 from collections.abc import Callable
@@ -23,16 +22,15 @@ ActorOrName = str | Actor
 
 
 class Backgrounder(Uploader):
-    """Mixed into an uploader, before `Uploader`: leaves to a worker what the model's
-    `store_in_background` or `process_in_background` says.
+    """Lets an uploader leave work to a worker. Name it before `Uploader` in the base classes.
 
-    `record.process_<column>_upload = True`, set before a file is assigned, has everything done at
-    once.
+    The model's `store_in_background` or `process_in_background` says what the worker does. To do
+    everything in `save()` instead, set `record.process_<column>_upload = True` before assigning.
     """
 
     @property
     def background(self) -> Background | None:
-        """How the assigned file is left to a worker; None if it is not."""
+        """What is left to a worker; None if the save does everything."""
         at_once = getattr(self.record, f"process_{self.mount.name}_upload", False)
         return None if at_once else self.mount.background
 
@@ -40,19 +38,19 @@ class Backgrounder(Uploader):
 def store_in_background(
     column: str, actor: ActorOrName = "store_asset", queue: str | None = None
 ) -> Callable[[M], M]:
-    """A class decorator: the uploads of `column` are processed and stored by a worker.
+    """A class decorator: a worker processes and stores the uploads of `column`.
 
-    The model needs `<column>_tmp`, a `CacheField` (a `CacheListField` beside `mount_uploaders`),
-    and the column's uploader must be a `Backgrounder`.
+    The model needs the column `<column>_tmp`, a `CacheField` (a `CacheListField` beside
+    `mount_uploaders`), and the uploader must be a `Backgrounder`.
 
     Parameters:
       column: the name of a mounted column.
-      actor: the actor that does it, made by `actors.store_actor`; or its name, where the actor's
-        module cannot be imported before the models.
-      queue: the queue of an actor given by its name; by default the one that `configure()` named.
+      actor: the actor, made by `actors.store_actor`; or its name, if the module of the actor cannot
+        be imported before the models.
+      queue: the queue of an actor given by its name; by default the one named in `configure()`.
 
     Raises:
-      TypeError: the model or its uploader lacks what is needed; says what.
+      TypeError: the model or its uploader lacks something; says what.
     """
 
     def decorate(model: M) -> M:
@@ -69,17 +67,17 @@ def store_in_background(
 def process_in_background(
     column: str, actor: ActorOrName = "process_asset", queue: str | None = None
 ) -> Callable[[M], M]:
-    """A class decorator: the originals of `column` are stored at once, and processed by a worker.
+    """A class decorator: `save()` stores the originals of `column`, and a worker processes them.
 
-    `<column>_processing`, a `ProcessingField`, is true from the enqueueing to the end, where the
-    model has it. The column's uploader must be a `Backgrounder`.
+    The uploader must be a `Backgrounder`. If the model has the column `<column>_processing`, a
+    `ProcessingField`, it is true from the save until the worker has finished.
 
     Parameters:
       column, queue: as for `store_in_background`.
-      actor: the actor that does it, made by `actors.process_actor`; or its name.
+      actor: the actor, made by `actors.process_actor`; or its name.
 
     Raises:
-      TypeError: the model or its uploader lacks what is needed; says what.
+      TypeError: the model or its uploader lacks something; says what.
     """
 
     def decorate(model: M) -> M:
@@ -92,10 +90,15 @@ def process_in_background(
 def _mount(model: Any, column: str) -> UploadColumn[Any]:
     mount = next((mount for mount in mounts_of(model) if mount.name == column), None)
     if mount is None:
-        raise TypeError(f"{model.__name__}.{column} is no mount_uploader() column")
+        raise TypeError(
+            f"{model.__name__}.{column} is not a mounted column: declare it with mount_uploader()"
+        )
     if not issubclass(mount.uploader, Backgrounder):
         raise TypeError(f"{mount.uploader.__name__} must be a subclass of Backgrounder")
     if mount.background is not None:
-        raise TypeError(f"{model.__name__}.{column} is left to a worker twice: choose one way")
+        raise TypeError(
+            f"{model.__name__}.{column} is left to a worker twice: choose either "
+            "store_in_background or process_in_background"
+        )
     setattr(model, f"process_{column}_upload", False)
     return mount

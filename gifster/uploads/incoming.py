@@ -1,7 +1,7 @@
-"""One assigned upload, on its way through a `save()`.
+"""One assigned upload on its way through a `save()`, which `saving.py` directs.
 
-The slow part is done before the row is locked. Nothing is removed before the transaction has
-committed, and what was stored in vain is removed when it has not.
+The slow part comes first, before the row is locked. Nothing is deleted until the transaction has
+ended: a commit deletes the cached file, a rollback the files that were stored.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ logger = logging.getLogger("gifster.uploads")
 
 
 class Incoming:
-    """One assigned upload, on its way through a `save()`."""
+    """One assigned upload on its way through a `save()`."""
 
     def __init__(self, uploader: Uploader, assigned: CachedFile) -> None:
         self.uploader, self.assigned = uploader, assigned
-        #: The same as the row has it: with its place in a list, and with no claim on the file.
+        #: A copy for the row: it has the place in a list, and no claim on the file.
         self.cached = replace(assigned)
         self.background = uploader.background
         self.stored: StoredFile | None = None
@@ -37,16 +37,20 @@ class Incoming:
 
     @property
     def deferred(self) -> bool:
-        """Whether storing it is left to a worker."""
+        """Whether a worker stores the upload."""
         return self.background is not None and self.background.stores
 
     @property
     def key(self) -> str:
-        """The key by which a row names it once it is saved."""
+        """The key by which the row names the upload after the save."""
         return self.cached.key if self.stored is None else self.stored.key
 
     def prepare(self, resources: ExitStack) -> None:
-        """Before the transaction: the slow part that needs no row."""
+        """Make the files: before the transaction, because this is slow and needs no row.
+
+        Parameters:
+          resources: keeps the files for the rest of the save.
+        """
         if self.deferred:
             return
         path = resources.enter_context(self.cached.on_disk())
@@ -66,18 +70,18 @@ class Incoming:
             self.uploader.after_process(self._files)
 
     def store(self) -> StoredFile:
-        """In the transaction, when the row has an id."""
+        """Store the files: in the transaction, when the row has an id."""
         planned = plan(self.uploader, self._files, self.cached)
         self.stored = replace(planned, unprocessed=self.background is not None)
         store(self.uploader, self._files, self.stored)
         return self.stored
 
     def written(self) -> None:
-        """In the transaction, when the row has been written."""
+        """Run the hook, or enqueue the job: in the transaction, after the row was written."""
         if self.stored is not None:
             self.uploader.after_store(self.stored)
         else:
-            # With an invalid key a worker could only fail, again and again.
+            # Check now: with an invalid key, each try of the worker would fail.
             check_key(folder(self.uploader, self.cached))
         if self.deferred and self.assigned.is_shared:
             self._take_shared()
@@ -85,13 +89,13 @@ class Incoming:
             self.job = self._enqueue()
 
     def undo(self) -> None:
-        """After a rollback. What was assigned stays, to be saved again."""
+        """After a rollback, delete what was stored. The cached file stays, to be saved again."""
         if self.stored is not None:
             _quietly(delete_files, self.stored.files)
             self.stored = None
 
     def committed(self) -> None:
-        """After the commit. A cached file that waits for a worker is left to it."""
+        """After the commit, delete the cached file, unless a worker has still to store it."""
         self.assigned.release(to_row=True)
         if self.stored is not None:
             _quietly(self.assigned.discard)
@@ -105,11 +109,15 @@ class Incoming:
         )
 
     def _take_shared(self) -> None:
-        """Enqueue the job of a file that others may have by the same cache id.
+        """Enqueue the job of a cached file that other records may have retrieved, too.
 
-        The outbox holds one job of a name at a time, so the file belongs to one row. That job
-        removes the file before it leaves the outbox: if the name is free and the file is there,
-        nobody else has taken it.
+        The job's name comes from the file, and the outbox has at most one job of a name, so only
+        one row can get the file. The job deletes the file before it leaves the outbox. So if the
+        name is free and the file exists, no other row has had it.
+
+        Raises:
+          CacheFileTaken: another row has a job for the file.
+          CacheFileMissing: the file is gone.
         """
         name = hashlib.sha256(f"{self.cached.storage} {self.cached.key}".encode()).hexdigest()[:32]
         if not Job.select().where(Job.id == name).exists():
@@ -121,7 +129,7 @@ class Incoming:
 
 
 def _quietly(remove: Callable[..., None], *arguments: Any) -> None:
-    """Remove files when the decision has fallen. The sweep removes what this cannot."""
+    """Delete files after the transaction, without raising; the sweep finds what is left."""
     try:
         remove(*arguments)
     except (OSError, StorageUnavailable) as error:

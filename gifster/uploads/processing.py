@@ -1,7 +1,7 @@
-"""Making the files of one upload: the original, processed, and its versions.
+"""Makes the files of one upload: the original with its processing steps, and the versions.
 
-All recipes are planned on the file as it came, whatever builds on whatever: each picture is resized
-once, not again and again.
+Every recipe is planned on the file as it was uploaded, even if a version builds on another one. So
+each version is resized once, not once per ancestor. `storing.py` stores the files.
 """
 
 import hashlib
@@ -26,26 +26,26 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class ProcessedFile:
-    """A file ready to be stored: `original`, or a version by its name."""
+    """A file that is ready to be stored: the original (`original`), or a version by its name."""
 
     name: str
     path: Path
     info: ImageInfo
-    #: The name of the storage where it stays.
+    #: The name of the storage that it goes to.
     storage: str
-    #: The fingerprint of the original, if it is an image, and versions of it have been made.
+    #: The fingerprint; only of an original that is an image whose versions have been made.
     fingerprint: Fingerprint | None = None
-    #: The hash of its content, in hexadecimal, where that is known already.
+    #: The SHA-256 of its content, in hexadecimal, if it is already known.
     known_sha256: str = ""
 
     @cached_property
     def bytes(self) -> int:
-        """Its size."""
+        """The size in bytes."""
         return self.path.stat().st_size
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of its content, in hexadecimal."""
+        """The SHA-256 of the content, in hexadecimal."""
         if self.known_sha256:
             return self.known_sha256
         with self.path.open("rb") as file:
@@ -53,7 +53,7 @@ class ProcessedFile:
 
 
 def original_of(uploader: Any, path: Path, info: ImageInfo, sha256: str) -> ProcessedFile:
-    """An upload as it came, of which the others are made."""
+    """The file as it was uploaded, from which the others are made."""
     return ProcessedFile(ORIGINAL, path, info, uploader.storage, known_sha256=sha256)
 
 
@@ -65,13 +65,13 @@ def processed(
     steps: bool = True,
     versions: Collection[str] | None = None,
 ) -> Iterator["Making"]:
-    """Make an upload's files, in a temporary folder that lasts as long as the `with` block.
+    """Make an upload's files, in a temporary folder that exists for the `with` block.
 
     Parameters:
-      uploader: whose steps and versions.
-      source: the upload as it came, from `original_of()`.
-      steps: whether the processing steps apply; not to a stored original, which they have made.
-      versions: which versions; None means all.
+      uploader: the uploader that declares the processing steps and the versions.
+      source: the uploaded file, from `original_of()`.
+      steps: whether to apply the processing steps. A stored original has already gone through them.
+      versions: the versions to make; None means all.
     """
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
         making = Making(uploader, source, Path(folder))
@@ -83,17 +83,16 @@ def processed(
 
 
 class Making:
-    """The files of one upload, while they are being made.
+    """The files of one upload, which are made when they are asked for.
 
-    Raises, when it is asked for files:
-      UploadError: it cannot be processed.
+    `first()` and `all()` raise `UploadError` if the upload cannot be processed.
     """
 
     def __init__(self, uploader: Any, source: ProcessedFile, folder: Path) -> None:
         self._uploader, self._source, self._folder = uploader, source, folder
-        #: What becomes of the file itself, and where that is then.
+        #: The processing steps as one recipe, and the path of the original after them.
         self._step, self._original = Image(), source.path
-        #: The versions by their paths, those that are later last; and what is made of what.
+        #: The versions by path, `later` ones last; and the recipe for each path.
         self._versions: dict[Path, Version] = {}
         self._recipes: dict[Path, Image] = {}
         self._fingerprint: Fingerprint | None = None
@@ -101,7 +100,7 @@ class Making:
         self._rendering: Generator[Fingerprint | Path, None, None] | None = None
 
     def plan(self, steps: bool, names: Collection[str] | None) -> None:
-        """See what is to be made."""
+        """Collect the recipes of the files to make."""
         if not self._source.info.is_image:
             return
         if steps:
@@ -134,22 +133,22 @@ class Making:
             )
 
     def first(self) -> list[ProcessedFile] | None:
-        """All files but the versions that are later; None if there is none that is."""
+        """All files except the `later` versions; None if no version is `later`."""
         later = {path for path, version in self._versions.items() if version.later}
         first = set(self._recipes) - later
         while later and not (first <= set(self._done) and self._fingerprint is not None):
             if not self._go_on():
-                return None  # one of the first cannot be made in its format
+                return None  # One of these cannot be made in its format.
         return self._files(self._done.values()) if later else None
 
     def all(self) -> list[ProcessedFile]:
-        """All files, the original last; without versions that are larger than they may be."""
+        """All files, the original last; without versions that are not `smaller_than` another."""
         while self._go_on():
             pass
         return self._files(file for file in self._done.values() if self._is_small_enough(file))
 
     def close(self) -> None:
-        """Stop making what is not there yet."""
+        """Stop making files."""
         if self._rendering is not None:
             self._rendering.close()
 

@@ -1,19 +1,18 @@
-"""Promotion: a worker takes an upload from the cache to the store, with the safety of Shrine's
-atomic promotion.
+"""Promotion: a worker takes an upload from the cache to the store, as safely as Shrine's atomic
+promotion does.
 
-The worker processes and stores under keys that no other upload has, and then, in one transaction
-that locks the row, looks whether the row still waits for the upload it worked for: if so the row
-gets the stored file, if not (replaced, removed, deleted, or done by a second copy of the job) the
-worker removes what it stored. Either way the job removes the cached file: it owns it.
+The worker first stores the files, under keys that no other upload has. Then one transaction locks
+the row and checks that it still waits for this upload. If so, the row gets the stored file. If not,
+the upload is superseded (replaced, removed, its record deleted, or stored by a second copy of the
+job), and the worker deletes what it stored. Either way it deletes the cached file, which belongs to
+the job.
 
-Where versions are `later`, that is done twice: the row gets what is there first, and goes on
-waiting, so that a worker that dies then has left nothing behind that another does not complete.
+With `later` versions this happens twice. After the first time the row shows the files that are
+ready, and still waits for the upload; so if the worker dies, its retry completes the rest.
 """
 
 import logging
 from typing import Any
-
-import peewee
 
 from gifster.jobs import transaction
 from gifster.uploads import bulk
@@ -24,7 +23,7 @@ from gifster.uploads.fields import UploadFailure
 from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
 from gifster.uploads.processing import original_of, processed
-from gifster.uploads.rows import locked_row, row_of
+from gifster.uploads.rows import Record, locked_row, row_of
 from gifster.uploads.stored import StoredFile, delete_files
 from gifster.uploads.storing import plan, store
 
@@ -32,18 +31,18 @@ logger = logging.getLogger("gifster.uploads")
 
 
 class RecordGone(Exception):
-    """The record of a job has been deleted (see `configure(raise_record_gone=…)`)."""
+    """A job's record has been deleted (see `configure(raise_record_gone=…)`)."""
 
 
 class Attachment:
-    """One file of one record's column, as a job names it.
+    """One file in a record's mounted column, found by the arguments of a job.
 
     Parameters:
-      table, pk, column: which record, and which of its mounted columns.
-      key: the key of the file that the job is about.
+      table, pk, column: the record, and its mounted column.
+      key: the key of the file that the job works on.
 
     Raises:
-      LookupError: this process knows no such model.
+      LookupError: this process has no such model; says what to import.
     """
 
     def __init__(self, table: str, pk: Any, column: str, key: str) -> None:
@@ -52,35 +51,38 @@ class Attachment:
         self.pk, self.key = from_job(self.model, pk), key
 
     def record(self) -> Any:
-        """The record as it is now, or None."""
+        """The record as it is now; None if it is gone."""
         return row_of(self.model, self.pk)
 
-    def superseded(self, record: peewee.Model) -> None:
-        """Say that there is nothing to do any more.
+    def log_superseded(self, record: Record | None) -> None:
+        """Log that the job has nothing left to do.
+
+        Parameters:
+          record: the record as it is now; None if it is gone.
 
         Raises:
-          RecordGone: because the record is gone, and the framework is to raise then.
+          RecordGone: the record is gone, and `configure(raise_record_gone=True)` was called.
         """
         logger.info("superseded %s key=%s", self, self.key)
         if record is None and config.raise_record_gone:
             raise RecordGone(f"there is no {self}")
 
     def locked(self) -> Any:
-        """The row as it is now, locked until the transaction ends, or None."""
+        """The row as it is now, locked until the transaction ends; None if it is gone."""
         return locked_row(self.model(**{self.model._meta.primary_key.name: self.pk}))
 
     def update(self, columns: dict[str, Any]) -> None:
-        """Write columns of the row."""
+        """Write these columns of the row."""
         if columns:
-            is_it = self.model._meta.primary_key == self.pk
+            this_row = self.model._meta.primary_key == self.pk
             with bulk.saving():
-                self.model.update(**columns).where(is_it).execute()
+                self.model.update(**columns).where(this_row).execute()
 
     def delete_unnamed(self, stored: StoredFile) -> bool:
-        """Delete the files that were stored in vain.
+        """Delete the files of a superseded upload, except those that the row names.
 
         Returns:
-          False if the row names them after all: a second copy of the job has stored the same.
+          False if the row names them all, because a second copy of the job has stored the same.
         """
         record = self.record()
         named = {
@@ -88,31 +90,31 @@ class Attachment:
             for item in ([] if record is None else self.mount.stored_files(record))
             for file in item.files
         }
-        vain = [file for file in stored.files if file not in named]
-        delete_files(vain)
-        return bool(vain)
+        unnamed = [file for file in stored.files if file not in named]
+        delete_files(unnamed)
+        return bool(unnamed)
 
     def __str__(self) -> str:
         return f"table={self.model._meta.table_name} id={self.pk} column={self.mount.name}"
 
 
 class Promotion(Attachment):
-    """The storing of one cached upload; `key` is its key in the cache."""
+    """Stores one cached upload; `key` is the cached file's key."""
 
     def promote(self) -> None:
         """Process and store the upload, unless it has been superseded.
 
-        An upload that cannot be processed is marked failed, with the reason. May be called any
-        number of times, also at once.
+        Marks an upload that cannot be processed as failed, with the reason. Several calls do no
+        harm, even at the same time.
 
         Raises:
-          Exception: what may be better next time (a full disk, a storage that is away).
+          Exception: a retry may succeed (the disk is full, a storage is unreachable).
         """
         record = self.record()
         cached = self._waiting(record)
         if record is None or cached is None:
             self._drop_cached()
-            self.superseded(record)
+            self.log_superseded(record)
             return
         self._mark_processing()
         try:
@@ -120,21 +122,21 @@ class Promotion(Attachment):
         except UploadError as error:
             self.fail(error, give_up=True)
             return
-        # A failure from here on leaves the stored files: the commit may have happened, and if it
-        # has not, the next try writes the same keys.
+        # An exception from here on keeps the stored files: the commit may have gone through, and if
+        # not, the retry writes the same keys.
         swapped = self._swap(stored)
-        in_vain = not swapped and self.delete_unnamed(stored)
+        superseded = not swapped and self.delete_unnamed(stored)
         self._drop_cached()
-        if in_vain:
-            self.superseded(self.record())
+        if superseded:
+            self.log_superseded(self.record())
         else:
             logger.info("stored %s key=%s", self, stored.key)
 
-    def _store(self, record: peewee.Model, cached: CachedFile) -> StoredFile:
-        """Process and store; while there is more to be made, show what there is."""
+    def _store(self, record: Record, cached: CachedFile) -> StoredFile:
+        """Process and store the files; if some are `later`, let the row name the others first."""
         uploader = self.mount.attacher(record).uploader_of(cached)
         uploader.before_process(cached.info)
-        there: set[str] = set()
+        already_stored: set[str] = set()
         with (
             cached.on_disk() as path,
             processed(uploader, original_of(uploader, path, cached.info, cached.sha256)) as making,
@@ -146,21 +148,21 @@ class Promotion(Attachment):
                 store(uploader, first, stored)
                 if not self._swap(stored, done=False):
                     return stored
-                there = {file.name for file in first}
+                already_stored = {file.name for file in first}
                 logger.info("shown %s key=%s", self, stored.key)
             files = making.all()
             uploader.after_process(files)
             stored = plan(uploader, files, cached)
-            store(uploader, files, stored, there)
+            store(uploader, files, stored, already_stored)
         return stored
 
     def fail(self, error: BaseException, *, give_up: bool) -> None:
         """Mark the upload failed, unless it has been superseded.
 
         Parameters:
-          error: the reason; of one that is not an `UploadError` people are told no details.
-          give_up: whether the upload itself is at fault, so that its cached file goes; otherwise
-            both stay, and the job can be run again.
+          error: the reason. People see the message of an `UploadError`, and no details of others.
+          give_up: whether no retry can help, so that the cached file is deleted. Otherwise the row
+            and the cached file stay as they are, and the job can run again.
         """
         failure = failure_of(error, "The upload could not be stored.")
         with transaction(self.model._meta.database):
@@ -180,10 +182,13 @@ class Promotion(Attachment):
                 self.update(self.mount.attacher(row).working())
 
     def _swap(self, stored: StoredFile, *, done: bool = True) -> bool:
-        """Have the row name what is stored, unless the upload has been superseded.
+        """Let the row name the stored files, unless the upload has been superseded.
 
         Parameters:
-          done: whether that is all; otherwise the upload goes on waiting.
+          done: whether these are all files; otherwise the row still waits for the upload.
+
+        Returns:
+          False if the upload has been superseded.
         """
         with transaction(self.model._meta.database):
             row = self.locked()
@@ -197,7 +202,7 @@ class Promotion(Attachment):
                 columns = self.mount.values(stored=stored, error=None)
                 replaced = attacher.stored_files
             for item in replaced:
-                if item.key == stored.key:  # the same upload, shown before
+                if item.key == stored.key:  # The first files of this very upload.
                     attacher.discard(
                         item, [file for file in item.files if file not in stored.files]
                     )
@@ -208,7 +213,7 @@ class Promotion(Attachment):
                 attacher.uploader_of(stored).after_store(stored)
         return True
 
-    def _waiting(self, record: peewee.Model) -> CachedFile | None:
+    def _waiting(self, record: Record | None) -> CachedFile | None:
         return None if record is None else self.mount.attacher(record).waiting(self.key)
 
     def _drop_cached(self) -> None:
@@ -216,7 +221,11 @@ class Promotion(Attachment):
 
 
 def failure_of(error: BaseException, otherwise: str) -> UploadFailure:
-    """What people are told of an error."""
+    """The code and the message that people see for an error.
+
+    Parameters:
+      otherwise: the message for an error that is not an `UploadError`.
+    """
     if isinstance(error, UploadError):
         return UploadFailure(error.code, str(error))
     return UploadFailure("storing_failed", otherwise)

@@ -1,8 +1,8 @@
-"""Making versions of what is stored: for `process_in_background`, which stores the original first,
-and for `recreate_versions()`, when an uploader has changed.
+"""Makes versions of stored files: for `process_in_background`, which stores the original first, and
+for `recreate_versions()`, after an uploader has changed.
 
-New versions get new keys, so that no browser and no CDN shows an old one, and the old files go in
-the transaction in which the row names the new ones.
+New versions get new keys, so that no browser and no CDN shows an old one. The transaction in which
+the row comes to name the new files also has the old ones deleted.
 """
 
 import hashlib
@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-import peewee
-
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
 from gifster.uploads.cache import local_copy
@@ -20,6 +18,7 @@ from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_error
 from gifster.uploads.mount import Mount
 from gifster.uploads.processing import original_of, processed
 from gifster.uploads.promotion import Attachment, failure_of
+from gifster.uploads.rows import Record
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.storing import plan, store
 
@@ -29,15 +28,16 @@ logger = logging.getLogger("gifster.uploads")
 def recreate_all(
     mount: Mount[Any], names: Collection[str] = (), where: Any = None
 ) -> Iterator[Job | None]:
-    """Have versions of many records' stored files made again, one job each.
+    """Enqueue a job for each stored file of a column, to make its versions again.
 
     Parameters:
-      mount: the column, `Gif.image`.
-      names: which versions; none means all.
-      where: a Peewee expression that chooses the records; None means all.
+      mount: the column, such as `Gif.image`.
+      names: the versions; empty means all.
+      where: a Peewee expression that selects the records; None means all.
 
     Returns:
-      an iterator over the jobs; None for what has such a job already.
+      an iterator that enqueues the jobs as it goes: it yields each job, or None for a file that
+      such a job already waits for.
     """
     key = mount.model._meta.primary_key
     query = mount.model.select(key).where(mount.is_null(False))
@@ -49,19 +49,21 @@ def recreate_all(
 
 
 class Recreation(Attachment):
-    """The making of versions of one stored upload; `key` is the key of its original."""
+    """Makes versions of one stored upload; `key` is its original's key."""
 
     def process_first(self) -> None:
-        """For `process_in_background`: processing steps and versions. May be called any number of
-        times. An upload that cannot be processed is marked failed; its original stays.
+        """Apply the processing steps and make the versions, for `process_in_background`.
+
+        Marks an upload that cannot be processed as failed; its original stays. Several calls do no
+        harm.
 
         Raises:
-          Exception: what may be better next time.
+          Exception: a retry may succeed.
         """
         record = self.record()
         stored = self._present(record)
         if stored is None or not stored.unprocessed:
-            self.superseded(record)
+            self.log_superseded(record)
             return
         with transaction(self.model._meta.database):
             row = self.locked()
@@ -73,7 +75,7 @@ class Recreation(Attachment):
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Mark the upload failed; its original stays."""
+        """Mark the upload failed, unless it has been superseded; its original stays."""
         failure = failure_of(error, "The versions could not be made.")
         with transaction(self.model._meta.database):
             row = self.locked()
@@ -83,14 +85,15 @@ class Recreation(Attachment):
         logger.info("failed %s code=%s", self, failure.code)
 
     def again(self, names: Collection[str], revision: str) -> None:
-        """For `recreate_versions()`. May be called any number of times.
+        """Make versions again, for `recreate_versions()`. Several calls do no harm.
 
         Parameters:
-          names: which versions; none means all, and those that are declared no more go.
-          revision: names the new files' folder; the same on each try.
+          names: the versions. If empty, all declared versions are made, and others are deleted.
+          revision: the name of the new files' folder; the same for each retry.
 
         Raises:
-          Exception: they cannot be made, or not now.
+          UploadError: the versions cannot be made.
+          Exception: a retry may succeed.
         """
         record = self.record()
         stored = self._present(record)
@@ -99,7 +102,7 @@ class Recreation(Attachment):
 
     def _make(
         self,
-        record: peewee.Model,
+        record: Record,
         stored: StoredFile,
         *,
         steps: bool,
@@ -126,15 +129,15 @@ class Recreation(Attachment):
                 files = making.all()
                 uploader.after_process(files)
                 made = plan(uploader, files, stored, revision)
-                as_it_was = files[-1].path == path
-                if as_it_was:
+                same_original = files[-1].path == path
+                if same_original:
                     made = replace(made, storage=stored.storage, key=stored.key)
-                store(uploader, files[:-1] if as_it_was else files, made)
+                store(uploader, files[:-1] if same_original else files, made)
         if self._swap(replace(made, unprocessed=False), names, first=steps):
             logger.info("processed %s key=%s versions=%s", self, made.key, ",".join(made.versions))
         else:
             self.delete_unnamed(made)
-            self.superseded(self.record())
+            self.log_superseded(self.record())
 
     def _swap(self, made: StoredFile, names: Collection[str] | None, *, first: bool) -> bool:
         with transaction(self.model._meta.database):
@@ -145,7 +148,7 @@ class Recreation(Attachment):
             if names is not None:
                 kept = {n: v for n, v in present.versions.items() if n not in names}
                 made = replace(made, versions=kept | made.versions)
-            # What has changed meanwhile, and is not ours to say.
+            # These may have changed in the meantime, and are not this job's to set.
             made = replace(made, position=present.position)
             if not first:
                 made = replace(made, unprocessed=present.unprocessed)
@@ -156,14 +159,14 @@ class Recreation(Attachment):
             attacher.uploader_of(made).after_store(made)
         return True
 
-    def _states(self, row: peewee.Model) -> dict[str, Any]:
+    def _states(self, row: Record) -> dict[str, Any]:
         others = self._others_wait(row)
         state = {"processing": others, "state": "processing" if others else "ready"}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
 
-    def _others_wait(self, row: peewee.Model) -> bool:
+    def _others_wait(self, row: Record) -> bool:
         files = self.mount.stored_files(row)
         return any(stored.unprocessed and stored.key != self.key for stored in files)
 
-    def _present(self, record: peewee.Model) -> StoredFile | None:
+    def _present(self, record: Record | None) -> StoredFile | None:
         return None if record is None else self.mount.attacher(record).stored(self.key)

@@ -1,7 +1,7 @@
-"""How the files of an upload get where they stay: under which keys, and what is said of them.
+"""Stores the files of an upload: plans their keys and the facts for the row, then writes them.
 
-`processing.py` makes the files. The keys follow from the upload and the revision alone: whoever
-stores the same upload once more, after a crash, writes the same keys.
+`processing.py` makes the files. The keys depend only on the upload and the revision, so a retry
+after a crash writes the same keys.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from gifster.uploads.uploader import Uploader
 
 
 def folder(uploader: Uploader, upload: CachedFile | StoredFile) -> str:
-    """What the keys of an upload begin with. No other upload has the same."""
+    """The folder that begins the keys of an upload's files; each upload has its own."""
     source = upload.key if isinstance(upload, CachedFile) else upload.source
     if not source:
-        return str(PurePosixPath(upload.key).parent)  # stored by an earlier release
+        return str(PurePosixPath(upload.key).parent)  # An earlier release stored it.
     return f"{uploader.store_dir()}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
 
 
@@ -30,13 +30,14 @@ def plan(
     upload: CachedFile | StoredFile,
     revision: str = "",
 ) -> StoredFile:
-    """What the row will say of the upload once these files are stored.
+    """The facts that the row gets once these files are stored: their keys, sizes, and so on.
 
     Parameters:
-      files: the original last, as `Making` gives them.
+      files: the files as `Making` returns them, the original last.
+      revision: a folder of its own for these files; empty for the first ones.
 
     Raises:
-      ValueError: `filename()` gives two files one name.
+      ValueError: the uploader's `filename()` returns one name for two files.
     """
     path = f"{folder(uploader, upload)}/{revision}".rstrip("/")
     versions = {}
@@ -52,7 +53,10 @@ def plan(
             sha256=file.sha256,
         )
     if len({(version.storage, version.key) for version in versions.values()}) < len(files):
-        raise ValueError(f"{type(uploader).__name__}.filename() gives two files the same name")
+        raise ValueError(
+            f"{type(uploader).__name__}.filename() gives two files the same name: "
+            "make the name depend on the version"
+        )
     original, file = versions.pop(ORIGINAL), files[-1]
     fingerprint = file.fingerprint
     return StoredFile(
@@ -80,17 +84,19 @@ def store(
     uploader: Uploader,
     files: list[ProcessedFile],
     stored: StoredFile,
-    there: Collection[str] = (),
+    already_stored: Collection[str] = (),
 ) -> None:
-    """Store the files as planned; those that the plan names, no others.
+    """Write the files that the plan names to their storages.
 
     Parameters:
-      there: the names of files that are stored already.
+      files: the files; those that the plan does not name are left out.
+      stored: the plan, from `plan()`.
+      already_stored: the names of files that need not be written again.
     """
     uploader.before_store(stored)
     places = {name: (version.storage, version.key) for name, version in stored.versions.items()}
     places[ORIGINAL] = (stored.storage, stored.key)
     for file in files:
-        if file.name in places and file.name not in there:
+        if file.name in places and file.name not in already_stored:
             name, key = places[file.name]
             storage(name).upload(file.path, key, file.info.content_type)

@@ -379,7 +379,7 @@ def test_what_store_in_background_needs_is_said_by_name(application: Application
         store_in_background("photo")(Plain)
     with pytest.raises(TypeError, match="photo_tmp = CacheField"):
         store_in_background("photo")(NoTmp)
-    with pytest.raises(TypeError, match=r"NoTmp\.image is no mount_uploader"):
+    with pytest.raises(TypeError, match=r"NoTmp\.image is not a mounted column"):
         store_in_background("image")(NoTmp)
 
 

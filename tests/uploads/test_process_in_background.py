@@ -282,7 +282,7 @@ def test_a_record_that_is_gone_can_be_an_error(app: Application):
 
 
 def test_one_column_has_one_way(app: Application):
-    with pytest.raises(TypeError, match="twice: choose one way"):
+    with pytest.raises(TypeError, match="twice: choose either"):
 
         @process_in_background("photo")
         @store_in_background("photo")
