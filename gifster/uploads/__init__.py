@@ -12,18 +12,21 @@
         avatar = mount_uploader(AvatarUploader)
         avatar_tmp = CacheField()
 
-    user.avatar = open("me.gif", "rb")      # streamed into the cache, checked
-    user.save()                             # the row and its job, in one transaction
+    user.avatar = open("me.gif", "rb")      # streams the file into the cache, and checks it
+    user.save()                             # writes the row and its job in one transaction
 
-It knows Peewee, its storages, `gifster.imaging` and `gifster.jobs`; nothing of any application.
-From the lowest up: `storage/` keeps files under keys; `cache` is where an upload waits, `sources`
-and `remote` bring it there, `stored` is what stays; `versions` declares what is made of an upload,
-`processing` makes it. `uploader` holds the rules for one kind of file, `column` its place in a
-table, and `attacher` says what happens to one column of one record. `mount` puts all that on a
-`model`, whose `saving` takes each `incoming` upload through a transaction, and `outcome` sees how
-that ends. `backgrounder` leaves the slow half to a worker, which has it as an actor (`actors`) that
-does a `promotion` or a `recreate`; `sweep` finds what crashes left behind. Call `configure()` at
-start.
+Call `configure()` at start. The package uses Peewee, `gifster.imaging` and `gifster.jobs`, and
+knows nothing of any application. Its modules, from the bottom up:
+
+- `storage/` keeps files under keys. An upload waits in the `cache`, where `sources` and `remote`
+  bring it; `stored` describes it once it is stored.
+- `versions` declares the versions of an upload, `processing` makes them, `storing` stores them.
+- `uploader` has the rules for one kind of file, `column` its place in a table, and `attacher` every
+  change to one column of one record. `mount` puts them on a `model`.
+- `saving` takes each `incoming` upload through the transaction of a `save()`, and `outcome` learns
+  how the transaction ends.
+- `backgrounder` leaves the slow work to a worker, whose `actors` run a `promotion` or a `recreate`.
+- `sweep` finds and repairs what crashes left behind.
 """
 
 from gifster.imaging.fingerprint import placeholder

@@ -1,16 +1,16 @@
-"""The framework's actors. Import this module where your actors are, after the broker is set:
+"""The framework's actors. Import this module with your own actors, after setting the broker:
 
     gifster.jobs.connect(url)                 # or dramatiq.set_broker(...)
     import gifster.uploads.actors
 
-The modules of your models must be imported there, too. An actor of your own, with its queue,
-priority, retries or time limit, is made by `store_actor` or `process_actor`:
+Import the modules of your models there, too. For an actor with its own queue, priority, retries or
+time limit, use `store_actor` or `process_actor`:
 
     @store_actor(queue_name="avatars", priority=5, max_retries=3, time_limit=60_000)
     def store_avatar(promotion: Promotion) -> None:
         promotion.promote()
 
-and named to the model: `@store_in_background("avatar", actor="store_avatar", queue="avatars")`.
+and name it to the model: `@store_in_background("avatar", actor="store_avatar", queue="avatars")`.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from gifster.uploads.stored import delete_files
 
 Actor = dramatiq.Actor[Any, Any]
 
-#: The queue is the one that `configure()` names. Retries, as many as it says, with back-off from a
-#: second to five minutes: about half an hour in all.
+#: The back-off in milliseconds: retries take about half an hour in all. `configure()` sets their
+#: number and the queue.
 _DEFAULTS: dict[str, Any] = {
     "min_backoff": 1_000,
     "max_backoff": 300_000,
@@ -40,11 +40,11 @@ _DEFAULTS: dict[str, Any] = {
 def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor]:
     """Declare an actor for `store_in_background` (a subclass of CarrierWave's `StoreAsset`).
 
-    The function is handed a `Promotion`, and calls its `promote()`.
+    The function gets a `Promotion`, and calls its `promote()`.
 
     Parameters:
-      options: as for `dramatiq.actor`; what is left out is as in the framework's own. Its jobs
-        come through the outbox only (`gifster.jobs`); `outbox_only=False` lets `send()` through.
+      options: as for `dramatiq.actor`, with the defaults of the framework's own actors. Jobs of the
+        actor must go through the outbox (`gifster.jobs`); `outbox_only=False` also allows `send()`.
     """
 
     def declare(work: Callable[[Promotion], None]) -> Actor:
@@ -64,7 +64,7 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
 def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Actor]:
     """Declare an actor for `process_in_background` (a subclass of CarrierWave's `ProcessAsset`).
 
-    The function is handed a `Recreation`, and calls its `process_first()`.
+    The function gets a `Recreation`, and calls its `process_first()`.
 
     Parameters:
       options: as for `store_actor`.
@@ -85,12 +85,12 @@ def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Ac
 
 
 def _actor(outbox_only: bool = True, **options: Any) -> Callable[[Callable[..., None]], Actor]:
-    """As `dramatiq.actor`; what the options leave out is as `configure()` says, now and later."""
+    """Like `dramatiq.actor`; options that are left out follow `configure()`, now and later."""
 
     def declare(function: Callable[..., None]) -> Actor:
         configured = {"queue_name": config.queue, "max_retries": config.max_retries}
         actor: Actor = dramatiq.actor(function, **configured | _DEFAULTS | options)
-        # Not at the declaration: the broker of somebody's tests may be one that does not know it.
+        # Set it here: a test's broker may not know this option, and refuse it in the declaration.
         actor.options["outbox_only"] = outbox_only
 
         def apply() -> None:
@@ -119,7 +119,7 @@ def store_asset(promotion: Promotion) -> None:
 
 @process_actor()
 def process_asset(recreation: Recreation) -> None:
-    """Make the versions of an upload that is stored already (CarrierWave's `ProcessAsset`)."""
+    """Make the versions of an upload whose original is stored (CarrierWave's `ProcessAsset`)."""
     recreation.process_first()
 
 
@@ -127,13 +127,13 @@ def process_asset(recreation: Recreation) -> None:
 def recreate_versions(  # noqa: PLR0913, PLR0917
     table: str, pk: Any, column: str, key: str, names: list[str], revision: str
 ) -> None:
-    """Make versions of a stored upload again."""
+    """Make versions of a stored upload again, for `recreate_versions()`."""
     Recreation(table, pk, column, key).again(names, revision)
 
 
 @_actor()
 def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]]) -> None:
-    """Remove files that no row names any more."""
+    """Delete stored files that no row names any more."""
     delete_files(files)
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})

@@ -1,7 +1,8 @@
-"""Queries that write rows past `save()`, on models with mounted columns.
+"""Checks the queries that write rows without `save()`, on models with mounted columns.
 
-A query that would have two rows name one file, or that is given what only an uploader can take, is
-refused. The framework writes its columns by queries itself, within `saving()`.
+A query is refused if it would make two rows name the same file, or if it is given a source that
+only an uploader can read. `HasUploads` calls these checks. The framework's own queries run within
+`saving()`, which lifts them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ _saving: ContextVar[bool] = ContextVar("gifster_uploads_saving", default=False)
 
 @contextmanager
 def saving() -> Iterator[None]:
-    """Within the block the framework writes a row, and may write what it likes."""
+    """A `with` block in which the framework itself writes rows, unchecked."""
     token = _saving.set(True)
     try:
         yield
@@ -27,32 +28,42 @@ def saving() -> Iterator[None]:
 
 
 def checked_insert(model: Any, data: Any, values: Any) -> Any:
-    """What `insert()` is given, looked at.
+    """Check the data given to `insert()`.
+
+    Returns:
+      the data for Peewee.
 
     Raises:
-      TypeError: it has a file.
+      TypeError: a row has a file.
     """
     if not _saving.get():
         row = model._normalize_data(data, values)
-        if not isinstance(row, Mapping):  # Peewee takes several here, too
+        if not isinstance(row, Mapping):  # Peewee also accepts several rows here.
             return checked(model, row, ())
         check(model, row)
     return data
 
 
 def check_update(model: Any, data: Any, values: Any) -> None:
-    """Raises `TypeError` if `update()` is given a file."""
+    """Check the data given to `update()`.
+
+    Raises:
+      TypeError: it has a file.
+    """
     if not _saving.get():
         for field, value in model._normalize_data(data, values).items():
             if isinstance(field, UploadColumn) and value and not isinstance(value, Node):
-                raise field.past_the_uploader()
+                raise field.query_refused()
 
 
 def checked(model: Any, rows: Any, fields: Iterable[Any]) -> Any:
-    """The rows, looked at: at once if they are all there, else each before Peewee takes it.
+    """Check rows that are to be inserted.
+
+    Returns:
+      the rows for Peewee. An iterator is not consumed: each row is checked when Peewee reads it.
 
     Raises:
-      TypeError: one has a file.
+      TypeError: a row has a file.
     """
     if not isinstance(rows, (list, tuple)):
         return _each_checked(model, rows, fields)
@@ -71,7 +82,7 @@ def _each_checked(model: Any, rows: Iterable[Any], fields: Iterable[Any]) -> Ite
 
 
 def _files_of(model: Any) -> dict[str, Any]:
-    """The names of the fields that name files, with their mounted columns."""
+    """The fields in which a row names files, by name, each with its mounted column."""
     return {
         name: mount
         for mount in mounts_of(model)
@@ -81,13 +92,16 @@ def _files_of(model: Any) -> dict[str, Any]:
 
 
 def check(model: Any, row: Mapping[Any, Any]) -> None:
-    """Raises `TypeError` if a row that is to be inserted has a file."""
+    """Check a row that is to be inserted.
+
+    Raises:
+      TypeError: it has a file.
+    """
     _check(model, row, _files_of(model))
 
 
 def _check(model: Any, row: Mapping[Any, Any], files: Mapping[str, Any]) -> None:
-    """Raises `TypeError` if a row that is to be inserted has a file."""
     for key, value in row.items():
         field = key if isinstance(key, Field) else model._meta.combined.get(key)
         if field is not None and field.name in files and value:
-            raise files[field.name].past_the_uploader()
+            raise files[field.name].query_refused()

@@ -1,8 +1,8 @@
-"""A mounted column and its companions, as the table has them: `image`, `image_tmp`,
-`image_processing`, `image_state`, `image_error`.
+"""A mounted column and its companions in the table: `image`, `image_tmp`, `image_processing`,
+`image_state` and `image_error`.
 
-The column is a JSON text that describes the stored file, or several of them. What assigning and
-saving do to it is the attacher's (`attacher.py`); `mount.py` puts it on a model.
+The column has a JSON text that describes the stored file, or a list of them. `attacher.py` changes
+it when a record is assigned to and saved; `mount.py` puts it on a model.
 """
 
 import json
@@ -23,31 +23,31 @@ class UploadColumn(peewee.Field, Generic[U]):
     """The column of a mounted uploader."""
 
     field_type = "TEXT"
-    #: Whether the column has several files.
+    #: Whether the column has a list of files.
     many = False
 
     def __init__(self, uploader: type[U], **options: Any) -> None:
         super().__init__(**{"null": True} | options)
         self.uploader = uploader
-        #: What is left to a worker; set by `store_in_background` and `process_in_background`.
+        #: What is left to a worker; `store_in_background` and `process_in_background` set it.
         self.background: Background | None = None
 
-    # What a row has.
+    # The files of a record.
 
     def stored_files(self, record: peewee.Model) -> list[StoredFile]:
-        """The files of a record that are stored."""
+        """The stored files of a record in this column."""
         value = record.__data__.get(self.name)
         return list(value or []) if self.many else [] if value is None else [value]
 
     def pending(self, record: peewee.Model) -> list[CachedFile]:
-        """The uploads of a record that wait to be stored."""
+        """The cached files of a record that wait to be stored in this column."""
         value = record.__data__.get(f"{self.name}_tmp")
         return list(value or []) if self.many else [] if value is None else [value]
 
     # The columns.
 
     def companion(self, suffix: str) -> peewee.Field | None:
-        """The field `<column>_<suffix>`, if the model has it."""
+        """The field `<column>_<suffix>`; None if the model has none."""
         found: peewee.Field | None = self.model._meta.fields.get(f"{self.name}_{suffix}")
         return found
 
@@ -58,22 +58,25 @@ class UploadColumn(peewee.Field, Generic[U]):
         return [self.name, *names]
 
     def values(self, **values: Any) -> dict[str, Any]:
-        """Values for this column (`stored`) and its companions, without those that the model
-        lacks."""
+        """Field values by field name, for those companions that the model has.
+
+        Parameters:
+          values: by suffix (`state`, `error`, …); `stored` is for the column itself.
+        """
         named = {
             self.name if suffix == "stored" else f"{self.name}_{suffix}": value
             for suffix, value in values.items()
         }
         return {name: value for name, value in named.items() if name in self.columns}
 
-    # As the database has it.
+    # Conversion from and to the database.
 
     def db_value(self, value: Any) -> str | None:
         if value is None or (self.many and value == []):
             return None
         files = value if self.many else [value]
         if not isinstance(files, list) or not all(isinstance(file, StoredFile) for file in files):
-            raise self.past_the_uploader()
+            raise self.query_refused()
         if self.many:
             return dumps([stored.dump() for stored in files])
         return json.dumps(value.dump(), ensure_ascii=False)
@@ -84,16 +87,16 @@ class UploadColumn(peewee.Field, Generic[U]):
             return [StoredFile.load(item).from_row() for item in loaded or []]
         return None if loaded is None else StoredFile.load(loaded).from_row()
 
-    def past_the_uploader(self) -> TypeError:
-        """What is wrong with a query that is given a file."""
+    def query_refused(self) -> TypeError:
+        """The error of a query that is given a file."""
         record, column = self.model.__name__, self.name
         return TypeError(
-            f"{record}.{column} cannot be written by a query, which goes past its uploader: assign "
-            f"the file to a record and save() it, or use {record}.create({column}=...) or "
-            f"{record}.bulk_create([...])"
+            f"{record}.{column} cannot be written by a query, because its uploader must read the "
+            f"file: assign the file to a record and save() it, or use "
+            f"{record}.create({column}=...) or {record}.bulk_create([...])"
         )
 
 
 def mounts_of(model: Any) -> list[UploadColumn[Any]]:
-    """The mounted columns of a model, or of a record's model."""
+    """The mounted columns of a model; also takes a record."""
     return [field for field in model._meta.sorted_fields if isinstance(field, UploadColumn)]

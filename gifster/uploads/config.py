@@ -1,4 +1,4 @@
-"""The framework's options, set once at start with `configure()`."""
+"""The framework's options, which an application sets once at start with `configure()`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from gifster.uploads.storage.base import Storage
 
 @dataclass
 class Config:
-    """What `configure()` set."""
+    """The options; `configure()` describes each."""
 
     storages: dict[str, Storage] = field(default_factory=dict)
     queue: str = "carrierwave"
@@ -20,12 +20,12 @@ class Config:
 
 config = Config()
 
-#: What else changes with the options, such as the queue of the framework's actors.
+#: Called when the options change, so that the queue of the framework's actors changes, too.
 _followers: list[Callable[[], None]] = []
 
 
 def follow(apply: Callable[[], None]) -> None:
-    """Have a function called now, and whenever `configure()` has set other options."""
+    """Call a function now, and again after each `configure()`."""
     _followers.append(apply)
     apply()
 
@@ -39,19 +39,19 @@ def configure(  # noqa: PLR0913
     secret: str = "",
     private_remotes: bool = False,
 ) -> None:
-    """Set the framework's options. Call it before the first upload, in every process; before or
-    after the models and the actors are imported.
+    """Set the framework's options, in each process, before the first upload.
 
-    The options are those of the process, as Dramatiq's broker is: calling it again replaces them.
+    It does not matter whether the models and the actors are imported before or after. The options
+    are global in the process, like Dramatiq's broker: another call replaces them.
 
     Parameters:
-      storages: by name. `cache` is where uploads wait for a worker, `store` where they stay,
-        unless an uploader names others. Web and workers must reach the same ones.
-      queue: the queue that the background jobs go to.
-      max_retries: how often a job is tried again; with pauses from a second to five minutes.
-      raise_record_gone: whether a job whose record has been deleted fails; by default it cleans up
-        and is done.
-      secret: signs the cache ids that go through a client's hands. All web processes need the same.
+      storages: the storages by name. Uploads wait in `cache` for a worker and stay in `store`,
+        unless an uploader names others. Web and worker processes must reach the same ones.
+      queue: the queue of the background jobs.
+      max_retries: how often a failed job is retried, with pauses from one second to five minutes.
+      raise_record_gone: whether a job fails if its record has been deleted. By default the job
+        cleans up and succeeds.
+      secret: signs the cache ids that are given to clients. All web processes need the same one.
       private_remotes: whether `remote_<column>_url` may lead to private and loopback addresses.
         Only for development and tests.
     """
@@ -64,13 +64,13 @@ def configure(  # noqa: PLR0913
 
 
 def storage(name: str) -> Storage:
-    """The storage of that name.
+    """The storage with that name.
 
     Raises:
-      LookupError: `configure()` was not given one.
+      LookupError: `configure()` was given no such storage.
     """
     try:
         return config.storages[name]
     except KeyError:
         known = ", ".join(config.storages) or "none; call gifster.uploads.configure() at start"
-        raise LookupError(f"no upload storage is called {name!r} (known: {known})") from None
+        raise LookupError(f"there is no upload storage {name!r} (known: {known})") from None

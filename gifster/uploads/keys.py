@@ -1,4 +1,4 @@
-"""Primary keys of any type, as arguments of jobs and as parts of storage keys."""
+"""Converts primary keys of any type to arguments of jobs and to parts of storage keys."""
 
 import hashlib
 import re
@@ -7,13 +7,13 @@ from typing import Any
 
 import peewee
 
-#: A text that may stand in a storage key as it is, and its greatest length (characters).
+#: The texts that go into a storage key unchanged, and their maximum length (characters).
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _MOST = 100
 
 
 def to_job(record: peewee.Model) -> int | float | str:
-    """A record's primary key as a job's argument, which becomes JSON: a number or a text."""
+    """A record's primary key as a job's argument: a number or a text, for JSON."""
     pk = record.get_id()
     if isinstance(pk, (bytes, bytearray, memoryview)):
         return bytes(pk).hex()
@@ -24,7 +24,7 @@ def to_job(record: peewee.Model) -> int | float | str:
 
 
 def from_job(model: type[peewee.Model], value: int | float | str) -> Any:
-    """The reverse of `to_job()`: the primary key of an argument."""
+    """The primary key from a job's argument; the reverse of `to_job()`."""
     field = _own(model._meta.primary_key)
     if isinstance(value, str) and isinstance(field, peewee.BlobField):
         content = bytes.fromhex(value)
@@ -33,8 +33,11 @@ def from_job(model: type[peewee.Model], value: int | float | str) -> Any:
 
 
 def segment(record: peewee.Model) -> str:
-    """A record's primary key as one segment of a storage key. A primary key with other characters
-    than those of storage keys becomes its readable part and a hash."""
+    """A record's primary key as one segment of a storage key.
+
+    If the primary key is too long or has characters that storage keys cannot have, the segment is
+    its readable part and a hash.
+    """
     text = str(to_job(record))
     if len(text) <= _MOST and _SAFE.fullmatch(text):
         return text
@@ -43,7 +46,7 @@ def segment(record: peewee.Model) -> str:
 
 
 def _own(field: Any) -> peewee.Field:
-    """The field that a foreign key refers to, or else the field itself."""
+    """The field that a foreign key refers to in the end; other fields themselves."""
     while isinstance(field, peewee.ForeignKeyField):
         field = field.rel_field
     own: peewee.Field = field

@@ -1,8 +1,9 @@
-"""Mounting: an uploader on a column of a Peewee model.
+"""Mounts uploaders on columns of Peewee models.
 
-`image = mount_uploader(ImageUploader)` is the column, and `gif.image` the uploader of that record;
-of `photos = mount_uploaders(PhotoUploader)`, `album.photos` is a list of uploaders. Beside a column
-a model may have companions, each found by its name (`fields.py`).
+With `image = mount_uploader(ImageUploader)`, `gif.image` is the uploader of that record; with
+`photos = mount_uploaders(PhotoUploader)`, `album.photos` is a list of uploaders. A model may have
+companion columns beside a mounted one, which are found by name (`fields.py`). `column.py` has the
+database's side, `attacher.py` what assigning and saving do.
 """
 
 import warnings
@@ -21,7 +22,7 @@ from gifster.uploads.uploader_list import UploaderList
 
 U = TypeVar("U", bound=Uploader)
 
-#: All models with mounted columns, in the order of their definition. Several may have one table.
+#: All models with mounted columns, in the order of their definition. Two may share a table.
 _models: dict[Any, None] = {}
 
 
@@ -34,7 +35,7 @@ class _MountAccessor(peewee.FieldAccessor):
 
 
 class Mount(UploadColumn[U]):
-    """The column of a mounted uploader. Made by `mount_uploader()`."""
+    """A mounted column; `mount_uploader()` makes it."""
 
     accessor_class = _MountAccessor
 
@@ -48,7 +49,7 @@ class Mount(UploadColumn[U]):
         def __set__(self, instance: object, value: Any) -> None: ...
 
     def attacher(self, record: Any) -> Attacher[U]:
-        """The attacher of this column of a record."""
+        """A new attacher for this column of a record."""
         return attacher_of(record, self)
 
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
@@ -62,7 +63,7 @@ class Mount(UploadColumn[U]):
                 setattr(model, f"{name}_cache", _CacheId(self))
 
     def db_value(self, value: Any) -> str | None:
-        # In an expression, such as `Gif.image == other.image`.
+        # Uploaders come here in an expression, such as `Gif.image == other.image`.
         if isinstance(value, Uploader) and not value.changed:
             value = value.stored
         elif isinstance(value, UploaderList) and not value.changed:
@@ -71,7 +72,7 @@ class Mount(UploadColumn[U]):
 
 
 class MountList(Mount[U]):
-    """The column of a list-valued mount. Made by `mount_uploaders()`."""
+    """A list-valued mounted column; `mount_uploaders()` makes it."""
 
     many = True
 
@@ -87,33 +88,38 @@ class MountList(Mount[U]):
 
 
 def _require_base(model: Any) -> None:
-    """See to it that a model's `save()` is ours. For one release, a model that does not say so gets
-    the base class here."""
+    """Make sure that a model inherits `HasUploads`, before Peewee's `Model`.
+
+    For one release, a model that does not declare it gets the base class here, with a warning.
+
+    Raises:
+      TypeError: Peewee's `Model` comes first, so its `save()` would hide ours.
+    """
     if not issubclass(model, HasUploads):
         warnings.warn(
-            f"{model.__name__} has uploads: declare it, class {model.__name__}"
-            "(gifster.uploads.HasUploads, ...), before its other base classes. Models that do not "
-            "will be refused",
+            f"{model.__name__} has uploads: declare class {model.__name__}"
+            "(gifster.uploads.HasUploads, ...), before its other base classes. The next release "
+            "refuses models that do not",
             DeprecationWarning,
             stacklevel=2,
         )
         model.__bases__ = (HasUploads, *model.__bases__)
     if model.__mro__.index(HasUploads) > model.__mro__.index(peewee.Model):
         raise TypeError(
-            f"{model.__name__} has uploads, and Peewee's Model stands before HasUploads: write "
+            f"{model.__name__} has uploads, but Peewee's Model comes before HasUploads: write "
             f"class {model.__name__}(HasUploads, ...), also in the classes that it inherits from"
         )
 
 
 class _Attribute:
-    """An attribute of a record that does something to a mounted column."""
+    """A record's attribute that acts on a mounted column."""
 
     def __init__(self, mount: Mount[Any]) -> None:
         self._mount = mount
 
 
 class _RemoveFlag(_Attribute):
-    """`record.remove_image = True`, as a form's check box sets it."""
+    """`record.remove_image = True` detaches the file with the next save; for a form's check box."""
 
     def __get__(self, instance: Any, owner: Any) -> bool:
         return instance is not None and self._mount.attacher(instance).removing
@@ -124,7 +130,7 @@ class _RemoveFlag(_Attribute):
 
 
 class _RemoteUrl(_Attribute):
-    """`record.remote_image_url = "https://…"` fetches the file; empty does nothing."""
+    """`record.remote_image_url = "https://…"` fetches a file and assigns it; `""` does nothing."""
 
     def __get__(self, instance: Any, owner: Any) -> None:
         return None
@@ -135,8 +141,11 @@ class _RemoteUrl(_Attribute):
 
 
 class _CacheId(_Attribute):
-    """`record.image_cache`, for the hidden field of a form that is shown again. Empty, or beside a
-    newly assigned file, it does nothing."""
+    """`record.image_cache` is the cache id of the assigned file, for a form that is shown again.
+
+    Setting it retrieves that file. An empty id does nothing, nor does an id beside a file that the
+    form has just uploaded.
+    """
 
     def __get__(self, instance: Any, owner: Any) -> str | None:
         return None if instance is None else self._mount.attacher(instance).uploader.cache_id
@@ -148,7 +157,7 @@ class _CacheId(_Attribute):
 
 
 def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:
-    """A column whose file an uploader looks after (CarrierWave's `mount_uploader :image, …`).
+    """A column with one file (CarrierWave's `mount_uploader :image, …`).
 
     Parameters:
       uploader: the uploader class.
@@ -161,18 +170,20 @@ def mount_uploaders(uploader: type[U], **options: Any) -> MountList[U]:
     """A column with any number of files (CarrierWave's `mount_uploaders :photos, …`).
 
     Parameters:
-      uploader: the uploader class, of each file.
+      uploader: the uploader class of the files.
       options: as for any Peewee field.
     """
     return MountList(uploader, **options)
 
 
 def mount_named(table: str, column: str) -> Mount[Any]:
-    """The mounted column of that name; of several, the one whose rows are beside the outbox, and
+    """The mounted column with that name.
+
+    If several models share the table, a model in the outbox's database wins, and of several the one
     that was defined last.
 
     Raises:
-      LookupError: this process knows none; says what to do.
+      LookupError: this process has imported no such model; says what to do.
     """
     found: list[Mount[Any]] = [
         mount
@@ -181,24 +192,24 @@ def mount_named(table: str, column: str) -> Mount[Any]:
     ]
     if not found:
         raise LookupError(
-            f"no model with an uploader has the column {table}.{column}: "
+            f"no imported model has the mounted column {table}.{column}: "
             "import its module where the actors are imported"
         )
     return found[-1]
 
 
 def mounted_models() -> list[Any]:
-    """The models that have mounted columns, as far as this process has imported them."""
+    """The models with mounted columns that this process has imported."""
     return list(_models)
 
 
 def all_mounts() -> list[Mount[Any]]:
-    """The mounted columns of these models."""
+    """The mounted columns of all these models."""
     found = [mount for model in mounted_models() for mount in mounts_of(model)]
     return [mount for mount in found if isinstance(mount, Mount)]
 
 
 def is_beside_outbox(model: Any) -> bool:
-    """Whether a model's rows are in the database of the outbox."""
+    """Whether a model and the outbox are in the same database."""
     database = real_database(model._meta.database)
     return database is not None and database is real_database(Job._meta.database)
