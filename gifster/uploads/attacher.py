@@ -146,8 +146,9 @@ class Attacher(Generic[U]):
     def prepare(self, *, creating: bool) -> None:
         """Give the record files of its own, before a save.
 
-        No two rows may name one file. So this copies a file that another record holds (this one is
-        perhaps a copy of it), and a file that a new row would share with an existing one.
+        No two rows may name one file. So this copies an assigned file that belongs to another
+        record, such as the one that this record was copied from. It also copies a file that a new
+        row would share with an existing row.
 
         Parameters:
           creating: whether the save inserts a new row.
@@ -167,8 +168,8 @@ class Attacher(Generic[U]):
     def is_set_unloaded(self) -> bool:
         """Whether the column was assigned in a record that was loaded without it.
 
-        A record made of a row's values (`User(**row)`) does not count. Nobody assigned these, and
-        they may be stale: the row may have got an upload since.
+        Records made of a row's values (`User(**row)`) do not count. Their values may be stale: the
+        row may have got an upload since.
         """
         made = primary_key(type(self.record)).name in self.record._dirty
         return self.mount.name in self.record._dirty and not made

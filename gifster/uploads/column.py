@@ -91,9 +91,9 @@ class UploadColumn(peewee.Field, Generic[U]):
         """The error of a query that is given a file."""
         record, column = self.model.__name__, self.name
         return TypeError(
-            f"{record}.{column} cannot be written by a query, because its uploader must read the "
-            f"file: assign the file to a record and save() it, or use "
-            f"{record}.create({column}=...) or {record}.bulk_create([...])"
+            f"{record}.{column} cannot be written by a query, which bypasses its uploader: assign "
+            f"the file to a record and save() it, or use {record}.create({column}=...) or "
+            f"{record}.bulk_create([...])"
         )
 
 

@@ -1,4 +1,6 @@
-"""Storages and a database that let a process die, meet a full disk or be superseded at any step."""
+"""Storages and a database in which a process can crash, find the disk full or be superseded at any
+step.
+"""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -17,18 +19,18 @@ class Crashed(BaseException):
 
 
 class Fate:
-    """Decides what happens at each step of a process: mostly nothing."""
+    """Decides what happens at each step of a process; usually nothing."""
 
     def __init__(self) -> None:
         self._steps_left = 0
-        #: Returns whether it has happened.
+        #: What is to happen; returns False to be asked again at the next step.
         self._event: Callable[[str], bool] | None = None
         self.dead = False
         #: Whether something happened that only a sweep can clean up.
         self.untidy = False
 
     def step(self, where: str) -> None:
-        """`where`: "writing" or "files" or "database"."""
+        """Pass a step; `where` is "writing", "files" or "database"."""
         if self.dead:
             raise Crashed
         if self._event is None:
@@ -42,7 +44,7 @@ class Fate:
 
     @contextmanager
     def after(self, steps: int, event: Callable[[str], bool]) -> Iterator[None]:
-        """Within the block, let something happen once, after so many steps."""
+        """A `with` block in which an event happens once, after a number of steps."""
         self._steps_left, self._event = steps, event
         try:
             yield
@@ -75,7 +77,7 @@ class Writer(LocalWriter):
 
 
 class Folder(LocalStorage):
-    """A folder that lets a process die."""
+    """A folder in which a process can crash at each step."""
 
     def __init__(self, root: Path, base_url: str, fate: Fate) -> None:
         super().__init__(root, base_url)
@@ -92,7 +94,7 @@ class Folder(LocalStorage):
 
 
 class Database(peewee.SqliteDatabase):
-    """A database that lets its client die before and after each statement and each commit, and be
+    """A database whose client can crash before each statement and around each commit, and can be
     superseded before each transaction."""
 
     fate: Fate

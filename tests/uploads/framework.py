@@ -1,4 +1,4 @@
-"""A stranger's application, for the framework's own tests: models, and jobs delivered by hand."""
+"""A small application that uses the framework: its models, and ways to run its jobs by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Person(Base):
 
 
 class LogoUploader(Uploader):
-    """No backgrounder: stores when the record is saved."""
+    """Has no backgrounder, so `save()` stores the file."""
 
     @version
     def small(self, image: Image) -> Image:
@@ -68,7 +68,7 @@ class Company(Base):
 
 
 class Application:
-    """The stranger's application. Its files are below `folder`, or in two buckets of a server."""
+    """The application. Its files are below `folder`, or in two buckets of an S3 server."""
 
     def __init__(self, folder: Path, database: peewee.Database, s3: S3Server | None = None) -> None:
         self.database = database
@@ -76,7 +76,7 @@ class Application:
         database.bind(TABLES)
         self.cache: Storage
         self.store: Storage
-        #: More storages, by name.
+        #: Further storages, by name.
         self.also: dict[str, Storage] = {}
         self._s3 = s3
         if s3 is None:
@@ -101,7 +101,7 @@ class Application:
         configure(storages, **{"secret": "a secret of the tests"} | options)
 
     def within_store(self, below: str = "") -> Storage:
-        """The store once more, or what is below a folder of it."""
+        """A second storage object for the store, or for a folder in it."""
         if self._s3 is None:
             return LocalStorage(self.store_folder / below)
         return self._s3.storage(self.store_folder.name, prefix=f"{below}/" if below else "")

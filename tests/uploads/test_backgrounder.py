@@ -1,4 +1,4 @@
-"""`store_in_background`: what happens to an upload, whatever else happens meanwhile."""
+"""`store_in_background`: an upload is stored, fails or is superseded, and leaves nothing behind."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +26,10 @@ def fresh(person: Person) -> Person:
 
 
 def test_saving_only_caches_and_a_worker_stores(application: Application):
-    # When I assign a file and save
+    # When a file is assigned and saved
     person = person_with(ONE)
 
-    # I expect it in the cache, and a job for it
+    # Then it is in the cache, and has a job
     assert fresh(person).avatar_state == "queued"
     assert fresh(person).avatar_processing is True
     assert len(application.cached) == 1
@@ -37,7 +37,7 @@ def test_saving_only_caches_and_a_worker_stores(application: Application):
     assert [job.actor for job in application.jobs()] == ["store_asset"]
     assert not person.avatar
 
-    # And when a worker has come to it, everything stored and nothing left
+    # And once a worker has run the job, everything is stored and the cache is empty
     application.work()
     done = fresh(person)
     assert done.avatar_state == "ready"
@@ -86,7 +86,7 @@ def test_a_savepoint_that_is_rolled_back_leaves_no_file(application: Application
     assert len(application.stored) == 2
 
 
-def test_what_was_replaced_in_a_rollback_is_still_there(application: Application):
+def test_a_file_replaced_in_a_rolled_back_transaction_stays(application: Application):
     company = Company(logo=ONE)
     company.save()
     before = application.stored
@@ -104,7 +104,7 @@ def test_what_was_replaced_in_a_rollback_is_still_there(application: Application
 def test_a_file_changed_between_assigning_and_storing_is_a_visible_failure(
     application: Application, tmp_path
 ):
-    # Given somebody who writes over the cached file: another type, by the same key
+    # Given a cached file that somebody overwrites with another type, under the same key
     person = person_with(ONE)
     (tmp_path / "other").write_bytes(b"<html>")
     application.cache.upload(tmp_path / "other", person.avatar_tmp.key, "text/html")
@@ -128,7 +128,7 @@ def test_saving_for_another_reason_loses_no_pending_upload(application: Applicat
     person.save()
     waiting = fresh(before)
 
-    # When both are saved for another reason, before and after the worker
+    # When both are saved for another reason, before and after the worker runs
     before.name = "Bob"
     before.save()
     assert fresh(before).avatar_tmp is not None
@@ -136,7 +136,7 @@ def test_saving_for_another_reason_loses_no_pending_upload(application: Applicat
     waiting.name = "Cid"
     waiting.save()
 
-    # I expect the upload to be there
+    # Then the upload is stored
     assert fresh(before).name == "Cid"
     assert fresh(before).avatar.stored.width == 80
     assert fresh(before).avatar_tmp is None
@@ -174,14 +174,14 @@ def test_an_upload_replaced_while_it_is_processed_is_superseded(
         running = worker.submit(in_own_connection, application.deliver, first)
         assert at_the_swap.wait(20)
 
-        # When another image comes and is stored
+        # When another image is assigned and stored
         person.avatar = TWO
         person.save()
         application.deliver(application.jobs()[-1])
         go_on.set()
         running.result()
 
-    # I expect the newest to win, and nothing of the other to stay
+    # Then the newest image wins, and nothing of the other stays
     application.work()
     assert fresh(person).avatar.stored.width == 90
     assert application.cached == []
@@ -289,7 +289,7 @@ def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application
     assert len(application.stored) == 2
 
 
-def test_a_file_can_be_removed_by_a_flag(application: Application):
+def test_a_remove_flag_detaches_the_file(application: Application):
     person = person_with(ONE)
     application.work()
 
@@ -316,7 +316,7 @@ def test_a_lost_cache_file_is_a_visible_failure(application: Application):
     assert failed.avatar_tmp is None
 
 
-def test_a_storage_that_is_away_is_no_failure_yet(
+def test_a_full_disk_raises_so_that_the_job_is_retried(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a full disk
@@ -328,12 +328,12 @@ def test_a_storage_that_is_away_is_no_failure_yet(
 
     monkeypatch.setattr(type(application.store), "upload", full)
 
-    # I expect the job to raise, so that it is tried again
+    # Then the job raises, so that it is retried
     with pytest.raises(OSError, match="No space"):
         application.deliver(application.jobs()[0])
     assert fresh(person).avatar_tmp is not None
 
-    # And then to do its work
+    # And once there is room, it stores the upload
     monkeypatch.setattr(type(application.store), "upload", upload)
     application.work()
     assert fresh(person).avatar_state == "ready"
@@ -354,7 +354,7 @@ def test_when_the_retries_run_out_the_upload_is_kept_and_marked(application: App
     assert fresh(person).avatar_error is None
 
 
-def test_a_saved_record_that_is_gone_is_said_so(application: Application):
+def test_saving_an_upload_of_a_deleted_record_raises(application: Application):
     person = person_with(ONE)
     same = fresh(person)
     person.delete_instance()
@@ -364,7 +364,7 @@ def test_a_saved_record_that_is_gone_is_said_so(application: Application):
         same.save()
 
 
-def test_what_store_in_background_needs_is_said_by_name(application: Application):
+def test_store_in_background_says_what_a_model_lacks(application: Application):
     class Plain(Base):
         photo = mount_uploader(LogoUploader)
         photo_tmp = CacheField()
@@ -388,7 +388,7 @@ def test_a_job_for_an_unknown_model_says_what_to_do(application: Application):
         Promotion("nobody", 1, "avatar", "ab/cd")
 
 
-def test_the_jobs_of_an_upload_are_of_the_group_that_its_uploader_names(
+def test_fair_by_sets_the_group_of_an_uploads_jobs(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     def fair_by(self: AvatarUploader) -> str:

@@ -1,4 +1,4 @@
-"""How a model says that it has uploads, and what happens if it does not; options that come late."""
+"""`HasUploads` among a model's base classes, and options that are set after the declarations."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class Plain(peewee.Model):
         database = db
 
 
-def test_a_model_may_inherit_it_beside_a_base_of_its_own(application: Application):
+def test_a_model_may_also_have_a_base_class_with_its_own_save(application: Application):
     class Stamped(Plain):
         saves = peewee.IntegerField(default=0)
 
@@ -49,7 +49,7 @@ def test_a_model_may_inherit_it_beside_a_base_of_its_own(application: Applicatio
     assert application.stored == application.cached == []
 
 
-def test_a_model_without_uploads_is_as_it_was(application: Application):
+def test_a_model_without_uploads_behaves_as_in_peewee(application: Application):
     class Tag(HasUploads, Plain):
         name = peewee.CharField()
 
@@ -64,7 +64,9 @@ def test_a_model_without_uploads_is_as_it_was(application: Application):
     assert "_uploads" not in vars(tag)
 
 
-def test_a_model_that_does_not_declare_it_still_works_and_is_told(application: Application):
+def test_a_model_that_does_not_declare_the_base_class_works_with_a_warning(
+    application: Application,
+):
     with pytest.warns(DeprecationWarning, match=r"class Undeclared\(gifster.uploads.HasUploads"):
 
         class Undeclared(Plain):
@@ -87,7 +89,7 @@ def test_a_model_that_does_not_declare_it_still_works_and_is_told(application: A
     assert len(application.stored) == 2
 
 
-def test_its_place_among_the_base_classes_is_checked(application: Application):
+def test_the_base_class_must_come_before_peewees_model(application: Application):
     with pytest.raises(TypeError, match=r"write class Late\(HasUploads, ...\)"):
 
         class Late(Plain, HasUploads):
@@ -95,7 +97,7 @@ def test_its_place_among_the_base_classes_is_checked(application: Application):
 
 
 def test_options_may_be_set_after_the_actors_are_declared(application: Application):
-    # Given an actor that is declared with the options of before, and a column left to it
+    # Given actors that were declared with the earlier options, and columns left to them
     @store_actor()
     def store_late(promotion: Promotion) -> None:
         promotion.promote()
@@ -119,7 +121,7 @@ def test_options_may_be_set_after_the_actors_are_declared(application: Applicati
     # When the options are set
     application.configure(queue="pictures", max_retries=3)
 
-    # Then workers know the queue, and the jobs go there
+    # Then the workers' queues include the new one, and the jobs go there
     try:
         assert "pictures" in dramatiq.get_broker().get_declared_queues()
         assert (store_late.queue_name, store_late.options["max_retries"]) == ("pictures", 3)
@@ -136,7 +138,7 @@ def test_options_may_be_set_after_the_actors_are_declared(application: Applicati
     assert uploads.actors.store_asset.queue_name == "carrierwave"
 
 
-def test_limits_may_be_set_when_the_settings_are_known(application: Application):
+def test_limits_may_be_set_after_the_class_is_defined(application: Application):
     class Limited(Uploader):
         max_bytes = 10
 

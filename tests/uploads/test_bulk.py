@@ -1,4 +1,4 @@
-"""What writes many rows at once, and queries, on models with mounted columns."""
+"""Bulk writes and queries on models with mounted columns."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, Company, Person
 from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
 
-#: What a database or a storage has no part in.
+#: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60))
 
 
 @BOTH
-def test_rows_without_uploads_are_written_at_once(
+def test_rows_without_uploads_are_written_in_bulk(
     application: Application, model: Any, column: str
 ):
     people = [model(name=name) for name in ("Ann", "Bob")]
@@ -25,7 +25,7 @@ def test_rows_without_uploads_are_written_at_once(
     people = list(model.select())
     for person in people:
         person.name += "a"
-    # "All fields", of which the upload is one that nobody has changed
+    # The fields include the mounted column, in which nothing has changed
     assert model.bulk_update(people, [model.name, column], batch_size=1) == 2
     assert model.bulk_update(people, [column]) == 0
 
@@ -52,7 +52,7 @@ def test_rows_with_uploads_are_written_one_by_one(
     assert sorted(person.name for person in model.select()) == ["Anna", "Boba"]
     assert is_clean(application, *(getattr(person, column) for person in model.select()))
 
-    # And an upload that is not among the fields is left for another time
+    # And an upload in a column that is not among the fields stays assigned
     ann = fresh(ann)
     setattr(ann, column, TWO)
     assert model.bulk_update([ann], ["name"]) == 1
@@ -72,7 +72,7 @@ def test_many_uploads_are_one_transaction(application: Application, model: Any, 
 
 @BOTH
 @pytest.mark.parametrize("what", ["path", "bytes", "stored"])
-def test_queries_take_no_files(
+def test_queries_cannot_write_files(
     application: Application, tmp_path: Path, model: Any, column: str, what: str
 ):
     path = tmp_path / "me.gif"
@@ -102,11 +102,11 @@ def test_queries_take_no_files(
 
 
 @BOTH
-def test_queries_without_files_are_as_ever(application: Application, model: Any, column: str):
+def test_queries_without_files_work_as_in_peewee(application: Application, model: Any, column: str):
     model.insert(name="Ann", **{column: None}).execute()
     model.insert_many([{"name": "Bob"}, {"name": "Cid", column: None}]).execute()
     model.insert_many([("Dan",)], fields=[model.name]).execute()
-    if model is Company:  # the other has a column that no query fills
+    if model is Company:  # Person has a required column, which this query does not fill.
         model.insert_from(model.select(model.name).where(model.name == "Dan"), ["name"]).execute()
     model.get_or_create(name="Eve", defaults={column: ONE})
     application.work()
@@ -116,7 +116,7 @@ def test_queries_without_files_are_as_ever(application: Application, model: Any,
     assert width(model.get(name="Eve"), column) == 80
 
 
-def test_a_waiting_upload_is_not_inserted_twice(application: Application):
+def test_a_query_cannot_copy_a_cached_file(application: Application):
     Person.create(name="Ann", avatar=ONE)
 
     with pytest.raises(TypeError, match=r"Person\.avatar cannot be written by a query"):
@@ -124,7 +124,7 @@ def test_a_waiting_upload_is_not_inserted_twice(application: Application):
 
 
 @BOTH
-def test_queries_can_be_looked_at_before_they_run(
+def test_the_sql_of_a_query_can_be_read_before_it_runs(
     application: Application, model: Any, column: str
 ):
     model.insert([{"name": "Ann"}, {"name": "Bob", column: None}]).execute()

@@ -79,7 +79,7 @@ def widths(record: Any) -> list[int]:
 
 
 def is_clean(app: Application, record: Any) -> bool:
-    """Whether the storages have the record's files, and nothing else."""
+    """Whether the storages have exactly the record's files."""
     named = [key for photo in fresh(record).photos for _, key in photo.stored.files]
     return app.cached == [] and sorted(app.stored) == sorted(named)
 
@@ -91,7 +91,7 @@ def test_each_file_has_its_job_and_its_place(app: Application):
     assert [bool(photo) for photo in fresh(trip).photos] == [False] * 3
     assert (fresh(trip).photos_state, fresh(trip).photos_processing) == ("queued", True)
 
-    # When they are stored in another order
+    # When workers store them in another order
     for job in reversed(app.jobs()):
         app.deliver(job)
         job.delete_instance()
@@ -104,7 +104,7 @@ def test_each_file_has_its_job_and_its_place(app: Application):
 
 
 @pytest.mark.parametrize("model", [Trip, Walk, Shelf])
-def test_files_can_be_added_moved_and_taken_away(app: Application, model: Any):
+def test_files_can_be_added_moved_and_removed(app: Application, model: Any):
     record = saved(model, A, B)
     app.work()
 
@@ -137,7 +137,7 @@ def test_files_can_be_added_moved_and_taken_away(app: Application, model: Any):
     assert app.cached == app.stored == []
 
 
-def test_what_two_add_at_once_is_all_there(app: Application):
+def test_files_added_by_two_stale_records_are_all_kept(app: Application):
     trip = saved(Trip, A)
     one, other = fresh(trip), fresh(trip)
     one.photos.append(B)
@@ -147,15 +147,15 @@ def test_what_two_add_at_once_is_all_there(app: Application):
 
     app.work()
 
-    # Whoever saves last says what comes where, as far as known there
+    # The last save decides the order of the files that it knows
     assert widths(trip) == [60, 80, 70]
 
 
-def test_a_file_that_waits_can_be_moved_and_taken_away(app: Application):
+def test_a_cached_file_can_be_moved_and_removed(app: Application):
     trip = saved(Trip, A, B, C)
     job = app.jobs()[1]
 
-    # When one of them is stored after the record was loaded, and its order changed
+    # When one file is stored after the record was loaded, and then the record's order changes
     loaded = fresh(trip)
     app.deliver(job)
     job.delete_instance()
@@ -168,7 +168,7 @@ def test_a_file_that_waits_can_be_moved_and_taken_away(app: Application):
     assert is_clean(app, trip)
 
 
-def test_many_workers_at_once_lose_nothing(app: Application):
+def test_many_concurrent_workers_lose_no_file(app: Application):
     trip = saved(Trip, *[images.gif(size=(50 + n, 40)) for n in range(8)])
 
     def deliver(job: Any) -> None:
@@ -184,7 +184,9 @@ def test_many_workers_at_once_lose_nothing(app: Application):
     assert is_clean(app, trip)
 
 
-def test_one_bad_file_spoils_no_other(app: Application, monkeypatch: pytest.MonkeyPatch):
+def test_one_failed_file_does_not_affect_the_others(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
     trip = saved(Trip, A, B, C)
     bad = fresh(trip).photos_tmp[1]
     bad.delete()
@@ -198,7 +200,7 @@ def test_one_bad_file_spoils_no_other(app: Application, monkeypatch: pytest.Monk
     assert is_clean(app, trip)
 
 
-def test_a_file_that_is_refused_changes_nothing(app: Application):
+def test_a_refused_file_leaves_the_list_unchanged(app: Application):
     trip = saved(Trip, A)
     app.work()
     trip = fresh(trip)
@@ -240,7 +242,7 @@ def test_a_record_deleted_while_a_file_is_stored_leaves_nothing(
     assert app.cached == app.stored == []
 
 
-def test_versions_of_all_are_made_later(app: Application):
+def test_a_worker_makes_the_versions_of_each_file(app: Application):
     walk = saved(Walk, A, B)
     assert widths(walk) == [60, 70]
     assert [photo.url("thumb") for photo in fresh(walk).photos] == [None, None]
@@ -257,7 +259,7 @@ def test_versions_of_all_are_made_later(app: Application):
     assert is_clean(app, walk)
 
 
-def test_a_list_in_another_order_is_processed_all_the_same(app: Application):
+def test_a_reordered_list_is_still_processed(app: Application):
     walk = saved(Walk, A, B)
     walk = fresh(walk)
     walk.photos = list(reversed(walk.photos))
@@ -271,7 +273,7 @@ def test_a_list_in_another_order_is_processed_all_the_same(app: Application):
     assert (fresh(walk).photos_processing, fresh(walk).photos_state) == (False, "ready")
 
 
-def test_versions_of_one_can_be_made_again(app: Application):
+def test_the_versions_of_one_file_can_be_recreated(app: Application):
     trip = saved(Trip, A, B)
     app.work()
     before = [photo.url("thumb") for photo in fresh(trip).photos]
@@ -324,7 +326,7 @@ def test_the_sweep_knows_lists(app: Application):
     assert widths(trip) == [60, 70]
 
 
-def test_it_looks_like_a_list(app: Application):
+def test_the_uploader_list_behaves_like_a_list(app: Application):
     trip = saved(Trip, A, B, C)
     app.work()
     photos = fresh(trip).photos
@@ -341,7 +343,7 @@ def test_it_looks_like_a_list(app: Application):
     assert not photos
 
 
-def test_a_list_waits_in_a_list_field(app: Application):
+def test_a_list_needs_a_cache_list_field(app: Application):
     from gifster.uploads import CacheField
 
     with pytest.raises(TypeError, match="photos_tmp = CacheListField"):

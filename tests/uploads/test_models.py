@@ -1,4 +1,4 @@
-"""Models as applications have them: with a `save()` of their own, with signals, made of dicts."""
+"""Models as applications write them: with their own `save()`, with signals, made of dicts."""
 
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person, db
 from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
 
-#: What a database or a storage has no part in.
+#: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 ONE, TWO = (images.gif(size=(width, 60)) for width in (80, 90))
@@ -40,11 +40,11 @@ def in_background(model: Any, uploader: type[Uploader]) -> None:
         store_in_background("avatar")(model)
 
 
-# A save() of its own.
+# A model's own save(), and signals.
 
 
 @WAYS
-def test_what_a_models_own_save_assigns_is_saved(
+def test_a_file_assigned_in_a_models_own_save_is_saved(
     application: Application, uploader: type[Uploader]
 ):
     notified = []
@@ -77,7 +77,7 @@ def test_what_a_models_own_save_assigns_is_saved(
 
 
 @WAYS
-def test_what_a_signals_receiver_assigns_is_saved(
+def test_a_file_assigned_by_a_signals_receiver_is_saved(
     application: Application, uploader: type[Uploader]
 ):
     class Signalling(HasUploads, signals.Model):
@@ -110,7 +110,7 @@ def test_what_a_signals_receiver_assigns_is_saved(
     assert is_clean(application, *(fresh(one).avatar for one in made))
 
 
-def test_hooks_find_what_they_left_on_the_uploader(application: Application):
+def test_attributes_that_a_hook_sets_reach_later_hooks(application: Application):
     seen = []
 
     class Noting(Uploader):
@@ -129,12 +129,12 @@ def test_hooks_find_what_they_left_on_the_uploader(application: Application):
     assert seen == [len(ONE)]
 
 
-# Made of dicts, and loaded in parts.
+# Records made of dicts, and records loaded in part.
 
 
 @BOTH
 @pytest.mark.parametrize("way", ["a row", "a dict of a record"])
-def test_a_record_made_of_a_rows_values_lets_go_of_nothing(
+def test_saving_a_record_made_of_a_rows_values_detaches_nothing(
     application: Application, model: Any, column: str, way: str
 ):
     record = model.create(name="Ann", **{column: ONE})
@@ -144,7 +144,7 @@ def test_a_record_made_of_a_rows_values_lets_go_of_nothing(
             return model(**model.select().dicts().get())
         return dict_to_model(model, model_to_dict(fresh(record)))
 
-    # Given one that is made while the upload waits, and one that is saved when it has come
+    # Given two records made while the upload waits; one is saved only after it was stored
     stale = made()
     first = made()
     first.name = "Anna"
@@ -157,7 +157,7 @@ def test_a_record_made_of_a_rows_values_lets_go_of_nothing(
     assert is_clean(application, getattr(fresh(record), column))
 
 
-def test_a_list_made_of_a_rows_values_lets_go_of_nothing(application: Application):
+def test_saving_a_list_made_of_a_rows_values_detaches_nothing(application: Application):
     application.create_tables(Case)
     case = Case.create(photos=[ONE, TWO])
     for _ in range(2):
@@ -168,7 +168,7 @@ def test_a_list_made_of_a_rows_values_lets_go_of_nothing(application: Applicatio
 
 
 @BOTH
-def test_a_value_of_a_query_is_copied_into_a_record_loaded_in_parts(
+def test_a_queried_file_assigned_to_a_record_loaded_in_part_is_copied(
     application: Application, model: Any, column: str
 ):
     ann, bob = (model.create(name=n, **{column: f}) for n, f in (("Ann", ONE), ("Bob", TWO)))
@@ -185,7 +185,7 @@ def test_a_value_of_a_query_is_copied_into_a_record_loaded_in_parts(
     assert is_clean(application, getattr(fresh(bob), column))
 
 
-def test_a_list_of_a_query_is_copied_into_a_record_loaded_in_parts(application: Application):
+def test_a_queried_list_assigned_to_a_record_loaded_in_part_is_copied(application: Application):
     application.create_tables(Case)
     one, two = Case.create(photos=[ONE]), Case.create(photos=[TWO])
     application.work()
@@ -201,14 +201,14 @@ def test_a_list_of_a_query_is_copied_into_a_record_loaded_in_parts(application: 
     assert is_clean(application, *fresh(two).photos)
 
 
-def test_a_record_loaded_in_any_way_lets_go_of_nothing(application: Application):
+def test_saving_a_record_loaded_in_any_way_detaches_nothing(application: Application):
     class Pet(Base):
         owner = peewee.ForeignKeyField(Person, backref="pets")
 
     application.create_tables(Pet)
     ann = Person.create(avatar=ONE)
     application.work()
-    # Given one whose upload waits
+    # Given a second record, whose upload waits
     bob = Person.create(avatar=TWO)
     for owner in (ann, bob):
         Pet.create(owner=owner)
@@ -223,7 +223,7 @@ def test_a_record_loaded_in_any_way_lets_go_of_nothing(application: Application)
         *Person.select().objects(partial(Person)),
     ]
     assert len(loaded) == 14
-    assert not any("_uploads" in vars(person) for person in loaded)  # which would be slow
+    assert not any("_uploads" in vars(person) for person in loaded)  # It would be slow.
     for person in loaded:
         person.save()
     application.work()

@@ -1,4 +1,4 @@
-"""Uploaders without a backgrounder, and what assigning takes and refuses."""
+"""Uploaders without a backgrounder, and the sources that can be assigned."""
 
 import io
 import subprocess
@@ -14,7 +14,7 @@ from tests.uploads.framework import Application, AvatarUploader, Base, Company, 
 LOGO = images.still("PNG", (60, 40))
 
 
-def test_without_a_backgrounder_saving_stores(application: Application):
+def test_without_a_backgrounder_save_stores_the_file(application: Application):
     company = Company(name="Acme")
     company.logo = LOGO
     company.save()
@@ -27,7 +27,7 @@ def test_without_a_backgrounder_saving_stores(application: Application):
     assert company.logo.url() == saved.logo.url()
 
 
-def test_a_failed_save_stores_nothing_and_can_be_tried_again(
+def test_a_failed_save_stores_nothing_and_can_be_retried(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     company = Company(name="Acme")
@@ -63,7 +63,7 @@ def test_a_plain_save_leaves_the_file_alone(application: Application):
     assert Company.get_by_id(company.id).logo.stored == company.logo.stored
 
 
-def test_saving_a_record_that_is_nothing_but_its_file_does_no_harm(application: Application):
+def test_saving_a_record_that_has_only_its_file_does_no_harm(application: Application):
     class Picture(Base):
         image = mount_uploader(LogoUploader)
 
@@ -109,7 +109,9 @@ def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path"])
-def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: str):
+def test_bytes_open_files_and_paths_can_be_assigned(
+    application: Application, tmp_path: Path, kind: str
+):
     path = tmp_path / "me.png"
     path.write_bytes(LOGO)
     source = {"bytes": LOGO, "file": io.BytesIO(LOGO), "path": path}[kind]
@@ -133,7 +135,7 @@ def test_what_can_be_assigned(application: Application, tmp_path: Path, kind: st
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_is_refused_leaves_nothing(
+def test_a_refused_file_leaves_nothing(
     application: Application,
     monkeypatch: pytest.MonkeyPatch,
     content: bytes,

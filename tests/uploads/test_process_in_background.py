@@ -1,4 +1,4 @@
-"""`process_in_background`, the bypass, actors of one's own, and `recreate_versions()`."""
+"""`process_in_background`, the bypass, an application's own actors, and `recreate_versions()`."""
 
 import io
 from collections.abc import Iterator
@@ -70,10 +70,10 @@ def fresh(record: Any) -> Any:
     return type(record).get_by_id(record.id)
 
 
-def test_the_original_is_there_at_once_and_the_versions_later(app: Application):
+def test_save_stores_the_original_and_a_worker_makes_the_versions(app: Application):
     made = album()
 
-    # The original is stored when save() returns, and the job's flag is up
+    # The original is stored when save() returns, and the row says that it is being processed
     now = fresh(made)
     assert now.photo.url().endswith("/original.gif")
     assert now.photo.url("thumb") is None
@@ -112,7 +112,7 @@ def test_processing_steps_wait_for_the_worker_too(app: Application):
 
     app.deliver(job)
     assert fresh(made).photo.stored.width == 60
-    app.deliver(job)  # once more, as after a crash
+    app.deliver(job)  # Delivered again, as after a crash.
     app.work()
 
     assert fresh(made).photo.stored.width == 60
@@ -122,12 +122,12 @@ def test_processing_steps_wait_for_the_worker_too(app: Application):
 
 @pytest.mark.parametrize("moment", ["before", "during"])
 @pytest.mark.parametrize("change", ["replaced", "removed", "deleted"])
-def test_what_is_superseded_leaves_nothing(
+def test_a_superseded_upload_leaves_nothing(
     app: Application, monkeypatch: pytest.MonkeyPatch, moment: str, change: str
 ):
     made = album()
 
-    def overtake() -> None:
+    def supersede() -> None:
         record = fresh(made)
         if change == "deleted":
             record.delete_instance()
@@ -136,13 +136,13 @@ def test_what_is_superseded_leaves_nothing(
         record.save()
 
     if moment == "before":
-        overtake()
+        supersede()
     else:
         swap = Recreation._swap
 
         def superseded_swap(recreation, *arguments, **options):
             monkeypatch.setattr(Recreation, "_swap", swap)
-            overtake()
+            supersede()
             return swap(recreation, *arguments, **options)
 
         monkeypatch.setattr(Recreation, "_swap", superseded_swap)
@@ -176,7 +176,7 @@ def test_an_original_that_cannot_be_processed_stays_and_is_marked(
     }  # fmt: skip
 
 
-def test_versions_that_no_job_is_going_to_make_are_found_by_the_sweep(app: Application):
+def test_the_sweep_finds_versions_that_have_lost_their_job(app: Application):
     made = album()
     jobs.Job.delete().execute()
 
@@ -187,7 +187,7 @@ def test_versions_that_no_job_is_going_to_make_are_found_by_the_sweep(app: Appli
 
 
 @pytest.mark.parametrize("kind", ["store", "process"])
-def test_the_bypass_does_everything_at_once(app: Application, kind: str):
+def test_the_bypass_does_everything_in_save(app: Application, kind: str):
     made: Any = Person() if kind == "store" else Album()
     column = "avatar" if kind == "store" else "photo"
     setattr(made, f"process_{column}_upload", True)
@@ -200,7 +200,7 @@ def test_the_bypass_does_everything_at_once(app: Application, kind: str):
     assert app.cached == []
 
 
-def test_a_pending_upload_is_superseded_by_the_bypass(app: Application):
+def test_the_bypass_supersedes_a_cached_upload(app: Application):
     person = Person()
     person.avatar = ONE
     person.save()
@@ -215,7 +215,7 @@ def test_a_pending_upload_is_superseded_by_the_bypass(app: Application):
     assert len(app.stored) == 2
 
 
-def test_actors_of_ones_own_have_their_queue_and_options(app: Application):
+def test_an_applications_actors_have_their_own_queue_and_options(app: Application):
     seen = []
 
     @store_actor(queue_name="avatars", priority=5, max_retries=1, time_limit=60_000)
@@ -254,7 +254,7 @@ def test_actors_of_ones_own_have_their_queue_and_options(app: Application):
     assert fresh(made).back.url("thumb")
 
 
-def test_an_upload_whose_retries_run_out_is_marked_by_any_actor(app: Application):
+def test_an_upload_is_marked_failed_when_the_retries_run_out(app: Application):
     made = album()
     actor = dramatiq.get_broker().get_actor("process_asset")
 
@@ -264,7 +264,7 @@ def test_an_upload_whose_retries_run_out_is_marked_by_any_actor(app: Application
     assert fresh(made).photo_error.code == "storing_failed"
 
 
-def test_a_record_that_is_gone_can_be_an_error(app: Application):
+def test_a_job_can_fail_when_its_record_is_gone(app: Application):
     app.configure(raise_record_gone=True)
     made, person = album(), Person()
     person.avatar = ONE
@@ -281,7 +281,7 @@ def test_a_record_that_is_gone_can_be_an_error(app: Application):
     assert made.id
 
 
-def test_one_column_has_one_way(app: Application):
+def test_a_column_cannot_have_both_decorators(app: Application):
     with pytest.raises(TypeError, match="twice: choose either"):
 
         @process_in_background("photo")
@@ -296,7 +296,7 @@ def test_one_column_has_one_way(app: Application):
 
 @pytest.fixture
 def bigger_thumbs() -> Iterator[None]:
-    """The uploader, changed since the uploads were stored: another thumb, and a version more."""
+    """The uploader is changed after uploads were stored: a larger thumb, and one more version."""
     thumb = PhotoUploader.thumb
 
     def bigger(self, image):
@@ -319,13 +319,13 @@ def stored_album(app: Application, content: bytes = ONE) -> Any:
     return fresh(made)
 
 
-def test_versions_are_made_again_under_new_urls(app: Application, request: Any):
+def test_recreated_versions_have_new_urls(app: Application, request: Any):
     made = stored_album(app)
     before = made.photo.stored
     request.getfixturevalue("bigger_thumbs")
 
     assert made.photo.recreate_versions() is not None
-    assert made.photo.recreate_versions() is None  # there is one already
+    assert made.photo.recreate_versions() is None  # Such a job already waits.
     app.work()
 
     after = fresh(made).photo.stored
@@ -337,7 +337,7 @@ def test_versions_are_made_again_under_new_urls(app: Application, request: Any):
         assert images.size(file.read()) == (50, 38)
 
 
-def test_only_some_versions_are_made_again(app: Application, request: Any):
+def test_recreating_some_versions_keeps_the_others(app: Application, request: Any):
     made = stored_album(app)
     before = made.photo.stored
     request.getfixturevalue("bigger_thumbs")
@@ -352,7 +352,7 @@ def test_only_some_versions_are_made_again(app: Application, request: Any):
         made.photo.recreate_versions("huge")
 
 
-def test_jobs_for_different_versions_undo_nothing_of_each_other(app: Application, request: Any):
+def test_jobs_for_different_versions_do_not_undo_each_other(app: Application, request: Any):
     made = stored_album(app)
     request.getfixturevalue("bigger_thumbs")
     made.photo.recreate_versions("tiny")
@@ -432,7 +432,7 @@ def test_a_pending_upload_survives_a_recreation(app: Application):
     assert len(app.stored) == 2
 
 
-def test_all_records_get_their_jobs(app: Application, request: Any):
+def test_recreate_all_enqueues_a_job_for_each_file(app: Application, request: Any):
     albums = [stored_album(app) for _ in range(3)]
     Album.create()
     request.getfixturevalue("bigger_thumbs")
@@ -444,7 +444,7 @@ def test_all_records_get_their_jobs(app: Application, request: Any):
     assert all(fresh(made).photo.stored.versions["tiny"].width == 10 for made in albums)
 
 
-def test_steps_are_not_applied_twice(app: Application):
+def test_recreating_versions_does_not_repeat_the_processing_steps(app: Application):
     class Inverting(PhotoUploader):
         @process
         def invert(self, image: Image) -> Image:

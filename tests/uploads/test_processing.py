@@ -1,4 +1,4 @@
-"""What is made of an upload: processing steps, versions, names, facts, and the hooks on the way."""
+"""Processing: steps, versions, file names, the facts in the row, and the hooks."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ GIF = images.gif(size=(300, 200), durations=[30, 50, 70, 110], loop=3)
 
 
 def model(application: Application, uploader: type[Uploader], **options: Any) -> Any:
-    """A model with such an uploader on the column `file`, stored when it is saved."""
+    """A model with the uploader on the column `file`; `save()` stores its files."""
 
     class Document(Base):
         file = mount_uploader(uploader)
@@ -95,7 +95,7 @@ def test_versions_build_on_versions_and_have_formats(application: Application):
     assert images.size(content(application, file, "square")) == (64, 64)
 
 
-def test_filling_takes_the_middle(application: Application):
+def test_fill_crops_to_the_middle(application: Application):
     # Given a picture whose middle third is green
     picture = PIL.Image.new("RGB", (90, 30), "red")
     picture.paste((0, 255, 0), (30, 0, 60, 30))
@@ -141,7 +141,7 @@ def test_conditions_decide_which_versions_are_made(application: Application):
     assert stored(application, Still, images.still("PNG")).stored.versions == {}
 
 
-def test_a_version_may_stay_elsewhere(application: Application):
+def test_a_version_may_have_another_storage(application: Application):
     public = MemoryStorage("https://public.example.org")
     application.configure()
     from gifster.uploads.config import config
@@ -179,7 +179,7 @@ def test_processing_steps_change_the_original_and_its_versions(application: Appl
             return image.fit(50, 50)
 
     class Inherited(Steps):
-        grey = None  # undone
+        grey = None  # Removes the inherited step.
 
     file = stored(application, Steps, images.still("PNG"))
     assert (file.stored.width, file.stored.height) == (150, 100)
@@ -193,7 +193,7 @@ def test_processing_steps_change_the_original_and_its_versions(application: Appl
         assert (image.mode, image.size) == ("RGB", (150, 100))
 
 
-def test_a_version_that_builds_on_none_is_said_so(application: Application):
+def test_a_version_that_builds_on_a_missing_one_raises(application: Application):
     class Lost(Uploader):
         @version(of="nobody")
         def thumb(self, image: Image) -> Image:
@@ -205,7 +205,7 @@ def test_a_version_that_builds_on_none_is_said_so(application: Application):
         stored(application, Lost, GIF)
 
 
-def test_names_are_safe_and_can_be_chosen(application: Application):
+def test_file_names_are_safe_and_can_be_overridden(application: Application):
     class Named(AvatarUploader):
         def filename(self, version, upload):
             return f"{version or 'full'}-{upload.sha256[:8]}"
@@ -231,7 +231,7 @@ def test_names_are_safe_and_can_be_chosen(application: Application):
         stored(application, Same, GIF)
 
 
-def test_the_row_knows_the_facts(application: Application):
+def test_the_row_has_the_facts_of_the_file(application: Application):
     red = PIL.Image.new("RGBA", (40, 30), (200, 10, 10, 255))
     red.paste((0, 0, 0, 0), (0, 0, 10, 30))
     buffer = io.BytesIO()
@@ -248,7 +248,7 @@ def test_the_row_knows_the_facts(application: Application):
     assert (moving.frames, moving.duration_ms, moving.loop) == (4, 260, 3)
 
 
-def test_what_is_no_image_is_kept_as_it_is(application: Application):
+def test_a_file_that_is_not_an_image_is_stored_unchanged(application: Application):
     class Papers(Uploader):
         allow_types = {"application/pdf", "application/octet-stream"}
 
@@ -340,7 +340,7 @@ def test_a_hook_can_refuse_an_upload_in_the_background(application: Application,
     assert application.cached == application.stored == []
 
 
-def test_a_hook_can_refuse_an_upload_when_it_comes(application: Application):
+def test_after_cache_can_refuse_an_upload(application: Application):
     class Refusing(AvatarUploader):
         def after_cache(self, cached):
             raise UploadError("Not today.")
@@ -350,7 +350,7 @@ def test_a_hook_can_refuse_an_upload_when_it_comes(application: Application):
     assert application.cached == []
 
 
-def test_an_exception_after_storing_undoes_it(application: Application):
+def test_an_exception_in_after_store_undoes_the_save(application: Application):
     class Undone(AvatarUploader):
         def after_store(self, stored):
             raise RuntimeError("no")
@@ -364,7 +364,7 @@ def test_an_exception_after_storing_undoes_it(application: Application):
     assert application.stored == []
 
 
-def test_what_an_earlier_release_wrote_can_be_read(application: Application, tmp_path: Path):
+def test_rows_of_an_earlier_release_can_be_read(application: Application, tmp_path: Path):
     old = (
         '{"storage": "store", "key": "a/b/original.gif", "filename": "a.gif", "content_type":'
         ' "image/gif", "bytes": 1, "sha256": "", "width": 1, "height": 1, "frames": 1,'

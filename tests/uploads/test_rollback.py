@@ -1,5 +1,6 @@
-"""Transactions that fail and are run again, as every application on PostgreSQL does: what was
-assigned is saved by the second attempt."""
+"""Transactions that fail and are retried, as applications on PostgreSQL must do: the retry saves
+what was assigned.
+"""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,12 @@ from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
 
 ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
-#: How a model's column is called, and whether a worker stores its file.
+#: A model whose files a worker stores, and one that stores them in `save()`; each with its column.
 BOTH = pytest.mark.parametrize(("model", "column"), [(Person, "avatar"), (Company, "logo")])
 
 
 class RolledBack(Exception):
-    """What a serialization failure or a deadlock is to the application."""
+    """Stands for a serialization failure or a deadlock."""
 
 
 def atomic() -> Any:
@@ -30,7 +31,7 @@ def atomic() -> Any:
 
 
 def fail(*steps: Any) -> None:
-    """Do something in a transaction that fails at its end."""
+    """Do these steps in a transaction that fails at its end."""
     with pytest.raises(RolledBack), atomic():
         for step in steps:
             step()
@@ -47,7 +48,7 @@ def width(record: Any, column: str) -> int | None:
 
 
 def is_clean(application: Application, *columns: Any) -> bool:
-    """Whether the storages have the files of these uploaders, and nothing else."""
+    """Whether the storages have exactly the files of these uploaders."""
     named = [key for uploader in columns for _, key in uploader.stored.files]
     return application.cached == [] and application.stored == sorted(named)
 
@@ -84,7 +85,7 @@ def test_an_existing_record_is_saved_by_the_next_attempt(
     setattr(record, column, TWO)
     fail(record.save)
 
-    # The record says what the database says, and what is to be done still
+    # The record has the columns of the row, and the upload for the next attempt
     row = fresh(record)
     assert {k: v for k, v in record.__data__.items() if k.startswith(column)} == {
         k: v for k, v in row.__data__.items() if k.startswith(column)
@@ -114,7 +115,7 @@ def test_a_record_with_a_key_of_its_own_is_inserted_by_the_next_attempt(
 
 
 @BOTH
-def test_a_savepoint_that_is_run_again_in_its_transaction(
+def test_a_savepoint_that_is_retried_in_its_transaction(
     application: Application, model: Any, column: str
 ):
     new, old = model(name="Ann", **{column: ONE}), model.create(name="Bob")
@@ -133,9 +134,7 @@ def test_a_savepoint_that_is_run_again_in_its_transaction(
 
 
 @BOTH
-def test_a_savepoint_whose_id_another_row_has_got(
-    application: Application, model: Any, column: str
-):
+def test_a_savepoint_whose_id_another_row_gets(application: Application, model: Any, column: str):
     lost = model(name="lost", **{column: ONE})
     with atomic():
         fail(lost.save)
@@ -149,7 +148,7 @@ def test_a_savepoint_whose_id_another_row_has_got(
 
 
 @BOTH
-def test_several_saves_of_one_transaction_are_taken_back_together(
+def test_several_saves_in_one_transaction_are_undone_together(
     application: Application, model: Any, column: str
 ):
     record = model.create(name="Ann")
@@ -168,9 +167,7 @@ def test_several_saves_of_one_transaction_are_taken_back_together(
 
 
 @BOTH
-def test_what_is_assigned_after_the_rollback_wins(
-    application: Application, model: Any, column: str
-):
+def test_a_file_assigned_after_the_rollback_wins(application: Application, model: Any, column: str):
     record = model(name="Ann", **{column: ONE})
     fail(record.save)
 
@@ -198,7 +195,7 @@ def test_a_removal_is_done_by_the_next_attempt(application: Application, model: 
 
 
 @BOTH
-def test_other_fields_are_saved_by_the_next_attempt_where_only_dirty_ones_are(
+def test_other_dirty_fields_are_saved_by_the_next_attempt(
     application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, column: str
 ):
     monkeypatch.setattr(model._meta, "only_save_dirty", True)
@@ -238,7 +235,7 @@ def test_a_list_is_saved_by_the_next_attempt(application: Application):
 
 
 class Form:
-    """A part of a form that can be read once, as a WSGI server hands it over."""
+    """A form part as a WSGI server passes it on: it can be read only once."""
 
     def __init__(self, content: bytes) -> None:
         self.filename, self.stream = "me.gif", Unseekable(content)
@@ -297,10 +294,10 @@ def test_a_callback_that_fails_after_the_commit_loses_nothing(
     def broken() -> None:
         raise RolledBack
 
-    # Given a callback of the application, before ours and after ours
+    # Given a callback of the application, before ours or after ours
     for first in (True, False):
         record = model(name="Ann", **{column: ONE})
-        # (on SQLite, Peewee then fails to roll back what is committed)
+        # (On SQLite, Peewee then fails to roll back a transaction that has committed.)
         with pytest.raises((RolledBack, peewee.OperationalError)), atomic():
             if first:
                 database.after_commit(broken)
@@ -308,7 +305,7 @@ def test_a_callback_that_fails_after_the_commit_loses_nothing(
             if not first:
                 database.after_commit(broken)
 
-        # The commit has happened all the same
+        # The transaction has committed all the same
         application.work()
         assert width(record, column) == 80
         record.save()
@@ -319,12 +316,10 @@ def test_a_callback_that_fails_after_the_commit_loses_nothing(
 
 
 @BOTH
-def test_a_connection_that_is_lost_before_the_commit(
-    application: Application, model: Any, column: str
-):
+def test_a_connection_lost_before_the_commit(application: Application, model: Any, column: str):
     database = application.database
     if isinstance(database, peewee.SqliteDatabase):
-        pytest.skip("a file has no connection that is lost")
+        pytest.skip("SQLite has no connection that can be lost")
     record = model(name="Ann", **{column: ONE})
 
     def attempts() -> None:
@@ -337,18 +332,18 @@ def test_a_connection_that_is_lost_before_the_commit(
         record.save()
         database.close()
 
-    with ThreadPoolExecutor(1) as one_with_a_connection_of_its_own:
-        one_with_a_connection_of_its_own.submit(attempts).result()
+    with ThreadPoolExecutor(1) as thread_with_its_own_connection:
+        thread_with_its_own_connection.submit(attempts).result()
     application.work()
 
     assert width(record, column) == 80
 
 
-def test_what_nobody_can_save_again_is_not_left_behind(application: Application):
+def test_the_cached_file_of_a_record_that_nobody_holds_is_deleted(application: Application):
     fail(lambda: Person(avatar=ONE).save())
     assert application.cached == []
 
     person = Person(avatar=ONE)
     fail(person.save)
-    assert len(application.cached) == 1  # for the next attempt
+    assert len(application.cached) == 1  # It is kept for the next attempt.
     assert Job.select().count() == 0

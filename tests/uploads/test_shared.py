@@ -1,4 +1,4 @@
-"""No two rows share a file: what one record gets from another is copied, as a new upload."""
+"""No two rows share a file: a file that a record gets from another record is copied."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 from tests.uploads.test_rollback import BOTH, atomic, fresh, is_clean, width
 
-#: What a database or a storage has no part in.
+#: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
@@ -90,7 +90,7 @@ def test_a_copied_record_has_a_file_of_its_own(
     other.save()
     copied = fresh(other)
     if state == "assigned":
-        one.id = None  # which a shallow copy shares with its original
+        one.id = None  # A shallow copy shares its `__data__` with the original.
         one.save()
         pk = one._pk
     application.work()
@@ -104,7 +104,7 @@ def test_a_copied_record_has_a_file_of_its_own(
     assert is_clean(application, getattr(fresh(copied), column))
 
 
-def test_a_file_that_waits_is_copied(application: Application):
+def test_another_records_cached_file_is_copied(application: Application):
     one = Person.create(avatar=ONE)
     by_uploader, by_file = Person(avatar=one.avatar), Person(avatar=one.avatar_tmp)
     by_uploader.save()
@@ -150,7 +150,7 @@ def test_a_file_that_is_gone_cannot_be_copied(application: Application):
     assert application.cached == []
 
 
-def test_what_is_assigned_to_itself_stays(application: Application):
+def test_assigning_a_records_own_file_changes_nothing(application: Application):
     one = stored(application, Person, "avatar")
     before = one.avatar.stored
 
@@ -177,11 +177,11 @@ def test_a_record_can_be_pickled(application: Application):
     assert width(one, "avatar") == 90
 
 
-# What lets go.
+# Assigning None.
 
 
 @BOTH
-def test_none_lets_go_of_what_was_assigned(application: Application, model: Any, column: str):
+def test_none_clears_an_assigned_file(application: Application, model: Any, column: str):
     record = stored(application, model, column)
     setattr(record, column, TWO)
     setattr(record, column, None)
@@ -198,7 +198,9 @@ def test_none_lets_go_of_what_was_assigned(application: Application, model: Any,
 
 
 @BOTH
-def test_none_lets_go_of_what_was_not_loaded(application: Application, model: Any, column: str):
+def test_none_detaches_a_file_that_was_not_loaded(
+    application: Application, model: Any, column: str
+):
     application.create_tables(Folder)
     record = stored(application, model, column)
     folder = Folder.create(photos=[ONE, TWO])
@@ -218,7 +220,7 @@ def test_none_lets_go_of_what_was_not_loaded(application: Application, model: An
 
 
 @pytest.mark.parametrize("first", ["tmp", "column"])
-def test_none_lets_go_of_an_upload_that_waits(application: Application, first: str):
+def test_none_detaches_a_cached_upload(application: Application, first: str):
     class Backwards(Base):
         avatar_tmp = CacheField()
         avatar = mount_uploader(AvatarUploader)
@@ -227,7 +229,7 @@ def test_none_lets_go_of_an_upload_that_waits(application: Application, first: s
     application.create_tables(Backwards)
     model.create(avatar=ONE)
 
-    # Loading it lets go of nothing, in whatever order its columns come
+    # Loading the record detaches nothing, in whatever order its columns come
     record = model.get()
     record.save()
     assert model.get().avatar_tmp is not None
@@ -260,7 +262,7 @@ def test_a_model_that_only_marks_rows_as_deleted_keeps_their_files(
 
     store_in_background("avatar")(Soft)
     application.create_tables(Soft)
-    # Given a row that is hidden while its upload waits, and one that is later
+    # Given a row that is hidden while its upload waits, and one that is hidden afterwards
     hidden, later = Soft.create(avatar=ONE), Soft.create(avatar=TWO)
     hidden.delete_instance()
     application.work()
@@ -277,7 +279,7 @@ def test_a_model_that_only_marks_rows_as_deleted_keeps_their_files(
     assert peewee.Model.select.__func__(Soft).order_by(Soft.id)[0].avatar.stored.width == 90
 
 
-# What is saved of a record.
+# Saving only some fields.
 
 
 @BOTH
@@ -308,7 +310,7 @@ def test_only_the_upload_of_a_new_record_is_saved(
 
 
 @BOTH
-def test_a_model_that_saves_only_what_is_dirty(
+def test_a_model_with_only_save_dirty_saves_the_upload(
     application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, column: str
 ):
     monkeypatch.setattr(model._meta, "only_save_dirty", True)
@@ -325,10 +327,10 @@ def test_a_model_that_saves_only_what_is_dirty(
     assert is_clean(application, getattr(fresh(record), column))
 
 
-# Where it is kept.
+# Columns, databases and keys.
 
 
-def test_a_column_name_of_its_own(application: Application):
+def test_a_mounted_column_may_have_a_column_name(application: Application):
     class Named(Base):
         avatar = mount_uploader(AvatarUploader, column_name="picture")
         avatar_tmp = CacheField(column_name="picture_waiting")
@@ -385,7 +387,7 @@ def test_a_composite_key_is_refused(application: Application):
                 primary_key = False
 
 
-# Threads that have one record.
+# Threads that share a record.
 
 
 def test_threads_that_share_a_list_lose_nothing(application: Application):
@@ -410,7 +412,7 @@ def test_threads_that_share_a_list_lose_nothing(application: Application):
     assert is_clean(application, *fresh(folder).photos)
 
 
-def test_of_threads_that_share_a_record_the_last_upload_is_saved(application: Application):
+def test_the_last_upload_of_threads_that_share_a_record_is_saved(application: Application):
     record = Company.create(name="Ann")
     begun, go_on = threading.Event(), threading.Event()
 
@@ -436,7 +438,7 @@ def test_of_threads_that_share_a_record_the_last_upload_is_saved(application: Ap
 
 
 def save_slowly(record: Any, begun: threading.Event, go_on: threading.Event) -> None:
-    """Save a record, and be in the middle of that until told to go on."""
+    """Save a record, and pause in the middle until `go_on` is set."""
     uploader = record.logo
 
     def wait(_: Any) -> None:
@@ -447,7 +449,7 @@ def save_slowly(record: Any, begun: threading.Event, go_on: threading.Event) -> 
     record.save()
 
 
-def test_a_save_that_would_wait_for_its_own_transaction_is_refused(application: Application):
+def test_a_save_that_could_deadlock_with_another_thread_is_refused(application: Application):
     record = Company.create(name="Ann")
     begun, go_on = threading.Event(), threading.Event()
 

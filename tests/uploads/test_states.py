@@ -1,9 +1,9 @@
-"""The states of an upload, walked through at random by Hypothesis: assigned, replaced, removed and
-deleted, with jobs that are delivered, delivered again, superseded, and cut off after any step.
+"""A random walk by Hypothesis through the states of an upload. The upload is assigned, replaced,
+removed and deleted; its jobs are delivered, delivered again, superseded, and cut off at any step.
 
-A step is one of a storage or the database. A crash is an exception at one of them, after which that
-"process" can neither clean up nor commit any more. Being superseded is having other things happen
-between two steps. What real processes make of it is in `test_chaos.py` and `test_races.py`.
+A step is an operation of a storage or the database (`fate.py`). A crash is an exception at a step,
+after which that "process" can neither clean up nor commit. A job is superseded when something else
+happens between two of its steps. Real processes do the same in `test_chaos.py` and `test_races.py`.
 """
 
 import hashlib
@@ -47,19 +47,19 @@ def _here(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @version(later=True)
 def large(uploader: Any, image: Image) -> Image:
-    """Made when the avatar is shown already."""
+    """A `later` version: it is made when the row already shows the others."""
     return image.fit(200, 200)
 
 
 class Uploads(RuleBasedStateMachine):
-    """One person's avatar, and what became of it."""
+    """One person's avatar, and what it may be by now."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fate = Fate()
         self.before = dramatiq.get_broker()
         dramatiq.set_broker(StubBroker())
-        # Thousands of pictures, none of them hostile: no process for each.
+        # These thousands of pictures are trusted, so they need no sandbox process.
         self.patches = [
             patch.object(rendering, "run_sandboxed", _here),
             patch.object(AvatarUploader, "large", large, create=True),
@@ -76,17 +76,17 @@ class Uploads(RuleBasedStateMachine):
         self.app.cache = Folder(self.app.cache_folder, "", self.fate)
         self.app.store = Folder(self.app.store_folder, "/files", self.fate)
         self.app.configure()
-        self._meet_somebody()
+        self._create_person()
         self.delivered: list[tuple[str, list[Any]]] = []
 
-    def _meet_somebody(self) -> None:
+    def _create_person(self) -> None:
         self.pk = Person.create(name="Ann").id
-        #: The pictures that the avatar may be by now, by number; None is no picture. More than one
-        #: where a crash left open whether the last change was committed.
+        #: The numbers of the pictures that the avatar may be by now; None means no picture. There
+        #: are several after a crash, when the last change may or may not have been committed.
         self.may_be: set[int | None] = {None}
-        #: Whether the last upload may have failed: its cached file was lost or its job given up.
+        #: Whether the last upload may have failed: its cached file was lost, or its job given up.
         self.may_have_failed = False
-        #: Loaded some time ago.
+        #: The person as it was loaded some time ago.
         self.stale = Person.get_by_id(self.pk)
 
     def teardown(self) -> None:
@@ -99,10 +99,10 @@ class Uploads(RuleBasedStateMachine):
                 patched.stop()
             shutil.rmtree(self.folder)
 
-    # What people do.
+    # The steps of people.
 
     def _change(self, to: int | None, change: Callable[[], Any]) -> None:
-        """Make a change that may be cut off, or refused."""
+        """Make a change that may crash, or be refused by a full disk."""
         before = self.app.stored, self.app.cached
         try:
             change()
@@ -115,7 +115,7 @@ class Uploads(RuleBasedStateMachine):
             self.may_be, self.may_have_failed = {to}, False
 
     def _loaded(self, *, stale: bool) -> Any:
-        """The person, as it is now or was some time ago."""
+        """The person, loaded now or some time ago."""
         now = Person.get_by_id(self.pk)
         person, self.stale = (self.stale, now) if stale else (now, self.stale)
         return person
@@ -126,7 +126,7 @@ class Uploads(RuleBasedStateMachine):
         try:
             person.save()
         except OSError:
-            # The file is kept, so that save() can be called again. Here nobody does.
+            # The file is kept, so that save() can be retried. Here nobody does.
             Person.avatar.attacher(person).uploader.assigned.delete()
             raise
 
@@ -153,7 +153,7 @@ class Uploads(RuleBasedStateMachine):
                     self._change(None, lambda: self._remove(person))
                 case _ if trouble == "none":
                     person.delete_instance()
-                    self._meet_somebody()
+                    self._create_person()
 
     @rule()
     def load(self) -> None:
@@ -164,7 +164,7 @@ class Uploads(RuleBasedStateMachine):
         self.stale.name = "Anna"
         self.stale.save()
 
-    # What workers do.
+    # The steps of workers.
 
     @contextmanager
     def _in_trouble(self, trouble: str, steps: int) -> Iterator[None]:
@@ -181,14 +181,14 @@ class Uploads(RuleBasedStateMachine):
         Job.delete().where(Job.id == job.id).execute()
 
     def _next_job(self, number: int, *, newest: bool) -> Job:
-        """A job that waits, of an upload that is made for it if there is none."""
+        """A waiting job; if there is none, a new upload enqueues one."""
         if not waiting_jobs():
             person = self._loaded(stale=False)
             self._change(number, lambda: self._assign(person, number))
         return waiting_jobs()[-1 if newest else 0]
 
     def _damage(self, what: str) -> None:
-        """Something happens to what waits in the cache."""
+        """Lose or damage the files in the cache."""
         for name in self.app.cached:
             path = self.app.cache_folder / name
             path.unlink() if what == "lose" else path.write_bytes(b"<html>")
@@ -219,7 +219,7 @@ class Uploads(RuleBasedStateMachine):
             except Crashed:
                 self._reconnect()
             except OSError:
-                # It is tried again, and writes the same files, unless it has been superseded then.
+                # The retry writes the same files, unless the upload has been superseded by then.
                 self.fate.untidy = True
 
     @rule(
@@ -240,7 +240,7 @@ class Uploads(RuleBasedStateMachine):
             self._damage("damage")
 
         def meanwhile(where: str) -> bool:
-            if db.obj.connection().in_transaction:  # others wait for it
+            if db.obj.connection().in_transaction:  # Others would wait for it.
                 return False
             match what:
                 case "the same":
@@ -277,7 +277,7 @@ class Uploads(RuleBasedStateMachine):
                 self._settle()
 
     def _sweep(self) -> None:
-        """Now, not an hour later: only what is being written must be left to who writes it."""
+        """Sweep without a minimum age, but leave alone the files that are still being written."""
         jobs_before = {job.id for job in Job.select()}
         module = sys.modules[sweep.__module__]
         with (
@@ -285,10 +285,10 @@ class Uploads(RuleBasedStateMachine):
             patch.object(Folder, "half_written", lambda *_: []),
         ):
             sweep(repair=True, min_age_s=-1)
-        assert {job.id for job in Job.select()} == jobs_before  # everything has its job
+        assert {job.id for job in Job.select()} == jobs_before  # Nothing had lost its job.
 
     def _give_up(self, job: Job) -> None:
-        """The retries ran out, as `OutboxRows` has it then."""
+        """Mark a job dead, as `OutboxRows` does when its retries have run out."""
         waiting = Person.get_by_id(self.pk).avatar_tmp
         self.may_have_failed |= waiting is not None and waiting.key in job.arguments
         Job.update(failed_at=1.0, leased_by=None).where(Job.id == job.id).execute()
@@ -299,10 +299,10 @@ class Uploads(RuleBasedStateMachine):
         for job in jobs.find(jobs.State.DEAD):
             jobs.retry(job.id)
 
-    # What must be so.
+    # The invariants.
 
     @invariant()
-    def what_is_ready_is_there_and_whole(self) -> None:
+    def a_ready_upload_is_complete(self) -> None:
         person = Person.get_by_id(self.pk)
         stored = person.avatar.stored
         if person.avatar_state == "ready":
@@ -316,7 +316,7 @@ class Uploads(RuleBasedStateMachine):
                 assert (self.app.store_folder / key).stat().st_size > 0
 
     @invariant()
-    def what_does_not_wait_is_what_was_asked_for(self) -> None:
+    def the_settled_avatar_is_the_one_asked_for(self) -> None:
         person = Person.get_by_id(self.pk)
         waits = person.avatar_state in ("queued", "processing")
         assert person.avatar_processing == waits
@@ -329,7 +329,7 @@ class Uploads(RuleBasedStateMachine):
             assert (None if now is None else DIGESTS.index(now.sha256)) in self.may_be
 
     @invariant()
-    def what_waits_has_a_job(self) -> None:
+    def a_waiting_upload_has_a_job(self) -> None:
         person = Person.get_by_id(self.pk)
         if person.avatar_tmp is not None:
             named = {str(argument) for job in Job.select() for argument in job.arguments}
@@ -353,7 +353,7 @@ class Uploads(RuleBasedStateMachine):
         if self.fate.untidy:
             sweep(repair=True, min_age_s=-1)
         assert Person.get_by_id(self.pk).avatar_tmp is None
-        self.what_does_not_wait_is_what_was_asked_for()
+        self.the_settled_avatar_is_the_one_asked_for()
 
     def _nothing_is_left_over(self) -> None:
         stored = Person.get_by_id(self.pk).avatar.stored
@@ -364,7 +364,7 @@ class Uploads(RuleBasedStateMachine):
         assert not any(found.counts().values()), found
 
     def _reconnect(self) -> None:
-        """A process that died has let go of the database; what it had not committed is gone."""
+        """A dead process has lost its connection, and what it had not committed is gone."""
         self.fate.dead = False
         db.obj.close()
         db.obj.connect()

@@ -1,4 +1,4 @@
-"""Several saves of one record within a transaction, and the ways that Peewee has to end one."""
+"""Several saves of one record in one transaction, and all ways in which Peewee can end it."""
 
 import gc
 import threading
@@ -19,7 +19,7 @@ ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
 
 
 class Shelf(Base):
-    """Its files are stored when it is saved."""
+    """`save()` stores its files."""
 
     photos = mount_uploaders(LogoUploader)
 
@@ -83,7 +83,7 @@ def test_what_was_removed_stays_removed(
 
 
 @BOTH
-def test_several_saves_of_a_savepoint_are_taken_back_together(
+def test_several_saves_in_a_savepoint_are_undone_together(
     application: Application, model: Any, column: str
 ):
     record = model.create(name="Ann", **{column: ONE})
@@ -105,7 +105,7 @@ def test_several_saves_of_a_savepoint_are_taken_back_together(
 
 
 @BOTH
-def test_a_record_that_becomes_another_row_leaves_the_first_its_file(
+def test_a_record_saved_as_a_second_row_leaves_the_first_row_its_file(
     application: Application, model: Any, column: str
 ):
     with atomic():
@@ -121,7 +121,7 @@ def test_a_record_that_becomes_another_row_leaves_the_first_its_file(
 
 
 @BOTH
-def test_a_row_that_is_made_and_deleted_leaves_nothing(
+def test_a_row_inserted_and_deleted_in_one_transaction_leaves_nothing(
     application: Application, model: Any, column: str
 ):
     record = model(name="Ann", **{column: ONE})
@@ -154,7 +154,7 @@ def test_the_last_of_several_saves_of_a_list_is_what_was_committed(
 
 
 @SHELVES
-def test_several_saves_of_a_list_in_a_savepoint_are_taken_back_together(
+def test_several_saves_of_a_list_in_a_savepoint_are_undone_together(
     application: Application, shelf: Any
 ):
     application.create_tables(shelf)
@@ -176,7 +176,7 @@ def test_several_saves_of_a_list_in_a_savepoint_are_taken_back_together(
     assert is_clean(application, *fresh(record).photos)
 
 
-def test_many_saves_ask_once_each_how_they_stand(
+def test_each_of_many_saves_needs_two_queries(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     application.create_tables(LaterShelf)
@@ -189,9 +189,11 @@ def test_many_saves_ask_once_each_how_they_stand(
 
     def selects() -> int:
         queries = [sql for sql in asked if sql.startswith("SELECT")]
-        return sum("outbox_identity" not in sql for sql in queries)  # which is asked once for all
+        return sum(
+            "outbox_identity" not in sql for sql in queries
+        )  # That one is asked once in all.
 
-    # Records without an upload cost nothing
+    # Records without uploads need no query
     with atomic():
         for _ in range(5):
             Company.create(name="Ann")
@@ -201,15 +203,17 @@ def test_many_saves_ask_once_each_how_they_stand(
         for _ in range(5):
             shelf.photos.append(ONE)
             shelf.save()
-    # each save the row's lock, and what became of those before; and the end
+    # Each save locks the row and checks the earlier saves; the end of the transaction is one more
     assert selects() <= 5 * 2 + 1
 
 
-# How transactions end.
+# The ways in which transactions end.
 
 
 @BOTH
-def test_a_session(application: Application, model: Any, column: str):
+def test_a_session_that_is_rolled_back_and_one_that_commits(
+    application: Application, model: Any, column: str
+):
     database = application.database
     record = model(name="Ann", **{column: ONE})
     database.session_start()
@@ -227,7 +231,7 @@ def test_a_session(application: Application, model: Any, column: str):
 
 
 @BOTH
-def test_commits_and_rollbacks_in_the_middle(application: Application, model: Any, column: str):
+def test_commits_and_rollbacks_inside_a_block(application: Application, model: Any, column: str):
     one, two = (model(name="Ann", **{column: ONE}) for _ in range(2))
     with application.database.transaction() as transaction:
         one.save()
@@ -290,7 +294,7 @@ def test_a_failed_callback_whose_traceback_is_kept(
     with pytest.raises((RolledBack, peewee.OperationalError)) as kept, atomic():
         application.database.after_commit(broken)
         record.save()
-    # The commit has happened all the same
+    # The transaction has committed all the same
     setattr(record, column, TWO)
     fail(record.save)
     record.save()
@@ -305,10 +309,10 @@ def test_a_failed_callback_whose_traceback_is_kept(
     assert is_clean(application, getattr(fresh(record), column))
 
 
-def test_a_connection_that_is_lost_within_a_save(application: Application):
+def test_a_connection_lost_during_a_save(application: Application):
     database = application.database
     if isinstance(database, peewee.SqliteDatabase):
-        pytest.skip("a file has no connection that is lost")
+        pytest.skip("SQLite has no connection that can be lost")
     lost: list[bool] = []
 
     class Losing(LogoUploader):
@@ -332,8 +336,8 @@ def test_a_connection_that_is_lost_within_a_save(application: Application):
         record.save()
         database.close()
 
-    with ThreadPoolExecutor(1) as one_with_a_connection_of_its_own:
-        one_with_a_connection_of_its_own.submit(attempts).result()
+    with ThreadPoolExecutor(1) as thread_with_its_own_connection:
+        thread_with_its_own_connection.submit(attempts).result()
     application.work()
 
     assert width(record, "logo") == 80
@@ -341,7 +345,7 @@ def test_a_connection_that_is_lost_within_a_save(application: Application):
 
 
 @BOTH
-def test_a_thread_does_not_save_what_anothers_transaction_has_saved(
+def test_a_thread_cannot_save_a_record_of_another_threads_open_transaction(
     application: Application, model: Any, column: str
 ):
     record = model(name="Ann", **{column: ONE})
@@ -371,7 +375,7 @@ def test_a_thread_does_not_save_what_anothers_transaction_has_saved(
 
 
 @BOTH
-def test_records_are_not_kept_when_the_transaction_has_ended(
+def test_records_are_freed_when_the_transaction_has_ended(
     application: Application, model: Any, column: str
 ):
     made: list[weakref.ref[Any]] = []
@@ -389,20 +393,20 @@ def test_records_are_not_kept_when_the_transaction_has_ended(
         gc.enable()
 
 
-# Transactions that PostgreSQL gives up.
+# Transactions that PostgreSQL aborts.
 
 
 def in_two_threads(application: Application, prepare: Any) -> str:
-    """Run two transactions at once, each again when it fails.
+    """Run two transactions at the same time, and retry each when it fails.
 
     Parameters:
-      prepare: gives the two steps of a transaction, between which each waits for the other.
+      prepare: returns the two steps of a transaction. Each thread waits for the other between them.
 
     Returns:
-      what failed.
+      the messages of the failures.
     """
     if isinstance(application.database, peewee.SqliteDatabase):
-        pytest.skip("it has one writer at a time")
+        pytest.skip("SQLite has one writer at a time")
     failures: list[str] = []
     both = threading.Barrier(2)
 
@@ -443,7 +447,7 @@ def test_a_deadlock_loses_no_upload(application: Application, model: Any, column
     application.work()
 
     records = [model.get_by_id(pk) for pk in ids]
-    # who was given up was the last
+    # The aborted transaction was retried, so it committed last
     assert width(records[0], column) == width(records[1], column) != 80
     assert is_clean(application, *(getattr(record, column) for record in records))
 
