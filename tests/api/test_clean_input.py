@@ -191,7 +191,7 @@ def test_malformed_arguments_are_refused(booted: Settings):
         result = CliRunner().invoke(cli, [*command.split(), "caf\udce9"])
 
         assert result.exit_code == 2, command
-        assert "characters that are no text" in result.output
+        assert "has control characters, or bytes that are not UTF-8" in result.output
 
 
 def test_malformed_urls_are_refused():

@@ -69,7 +69,7 @@ def test_a_lease_is_renewed_after_an_error_of_the_driver(
     leases.forget(job.id)
     assert failing.left == 0
     assert caplog.text.count("leases cannot be renewed") == 1
-    assert "leases are renewed again" in caplog.text
+    eventually(lambda: "leases are renewed again" in caplog.text)
 
 
 def test_a_heartbeat_goes_on_after_an_error_of_the_driver(
