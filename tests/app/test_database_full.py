@@ -164,7 +164,8 @@ def test_a_full_disk_of_the_database_is_reported(
     )  # fmt: skip
     doctor = stack.run("gifster", "doctor")
     assert doctor.returncode == 1
-    assert "no room left on its disk" in " ".join(doctor.stdout.split())
+    said = " ".join(doctor.stdout.split())
+    assert "no room left on its disk" in said, said
 
     # When there is room again, everything works
     (small_disk / "ballast").unlink()
