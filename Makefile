@@ -38,6 +38,7 @@ audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that const
 			--no-deps --progress-spinner off --requirement constraints.txt
 
 format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -195,6 +195,8 @@ class ProcessGroup:
                 names = sorted({os.path.relpath(path) for _, path in changes})
                 children = [child for child in self._children if child.name != "valkey"]
                 say(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
+                if any(Path(name).parent.name == "migrations" for name in names):
+                    say("a migration has changed: once it is finished, run gifster migrate")
                 for child in children:
                     child.restart()
         except OSError as error:

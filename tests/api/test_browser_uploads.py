@@ -44,6 +44,29 @@ def test_refusals_stay_until_they_are_dismissed(open_page: Callable[..., Any]):
     assert more.get_by_role("button").all_inner_texts() == ["Dismiss"]
 
 
+def test_every_field_of_the_form_is_sent(open_page: Callable[..., Any]):
+    # Given a form with a field that the script does not know
+    page = open_page()
+    page.evaluate(
+        "document.querySelector('#upload .fields').insertAdjacentHTML("
+        """'afterbegin', '<input name="credit" value="Muybridge">')"""
+    )
+    sent: list[bytes] = []
+    page.route("**/api/gifs", lambda route: (sent.append(route.request.post_data_buffer),
+                                             route.continue_()))  # fmt: skip
+
+    # When I upload one file, and then two
+    page.get_by_label("Title", exact=True).fill("One title")
+    choose(page, payload("one.gif", images.gif()))
+    eventually(lambda: page.wait_for_timeout(50) or len(sent) == 1)
+    choose(page, payload("two.gif", images.gif()), payload("three.gif", images.gif()))
+    eventually(lambda: page.wait_for_timeout(50) or len(sent) == 3)
+
+    # I expect the field with each of them, and the title with the one
+    assert all(b"Muybridge" in (body or b"") for body in sent)
+    assert [b"One title" in body for body in sent] == [True, False, False]
+
+
 def test_only_a_few_files_are_on_their_way_at_a_time(open_page: Callable[..., Any]):
     page = open_page()
     held: list[Any] = []

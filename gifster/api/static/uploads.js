@@ -75,7 +75,7 @@ async function sent({ file, fields, row }) {
     return { status: 0, local: true, detail: GONE };
   }
   const body = new FormData();
-  Object.entries(fields).forEach(([key, value]) => body.append(key, value));
+  fields.forEach(([name, value]) => body.append(name, value));
   body.append("image", file);
   const bar = row.querySelector("progress");
   return new Promise((resolve) => {
@@ -190,7 +190,9 @@ function tagsAreFine() {
 
 function upload(files) {
   if (!tagsAreFine()) return;
-  add(files, { title: files.length === 1 ? form.elements.title.value : "", tags: form.elements.tags.value });
+  // All fields of the form but its file, which may be another one; one title does not suit several files.
+  const without = ["image", "image_cache", ...(files.length === 1 ? [] : ["title"])];
+  add(files, [...new FormData(form)].filter(([name]) => !without.includes(name)));
   form.reset();
 }
 
