@@ -93,14 +93,14 @@ def _actor(outbox_only: bool = True, **options: Any) -> Callable[[Callable[..., 
         # Set it here: a test's broker may not know this option, and refuse it in the declaration.
         actor.options["outbox_only"] = outbox_only
 
-        def apply() -> None:
+        def apply(actor: Actor) -> None:
             if "queue_name" not in options and actor.queue_name != config.queue:
                 actor.queue_name = config.queue
                 actor.broker.declare_queue(config.queue)
             if "max_retries" not in options:
                 actor.options["max_retries"] = config.max_retries
 
-        follow(apply)
+        follow(actor, apply)
         return actor
 
     return declare

@@ -33,6 +33,9 @@ class Background:
     #: The queue, if the actor is given by its name; None means the queue named in `configure()`.
     queue: str | None = None
 
+    def __deepcopy__(self, memo: Any) -> "Background":
+        return self  # Peewee copies the columns that a model inherits; an actor cannot be copied
+
     def enqueue(
         self,
         record: peewee.Model,

@@ -1,11 +1,11 @@
 """Checks the queries that write rows without `save()`, on models with mounted columns.
 
 A query is refused if it would make two rows name the same file, or if it is given a source that
-only an uploader can read. `HasUploads` calls these checks. The framework's own queries run within
-`saving()`, which lifts them.
+only an uploader can read. `HasUploads` makes its queries here. The framework's own queries run
+within `saving()`, which lifts the checks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 from peewee import Field, Node
 
 from gifster.uploads.column import UploadColumn, mounts_of
+
+#: A method of Peewee's that makes a query.
+Query = Callable[..., Any]
 
 _saving: ContextVar[bool] = ContextVar("gifster_uploads_saving", default=False)
 
@@ -27,33 +30,51 @@ def saving() -> Iterator[None]:
         _saving.reset(token)
 
 
-def checked_insert(model: Any, data: Any, values: Any) -> Any:
-    """Check the data given to `insert()`.
-
-    Returns:
-      the data for Peewee.
+def insert(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
+    """`insert()` of a model; `query` is Peewee's.
 
     Raises:
       TypeError: a row has a file.
     """
-    if not _saving.get():
+    if mounts_of(model) and not _saving.get():
         row = model._normalize_data(data, values)
         if not isinstance(row, Mapping):  # Peewee also accepts several rows here.
-            return checked(model, row, ())
+            return query(checked(model, row, ()))
         check(model, row)
-    return data
+    return query(data, **values)
 
 
-def check_update(model: Any, data: Any, values: Any) -> None:
-    """Check the data given to `update()`.
+def update(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
+    """`update()` of a model; `query` is Peewee's.
 
     Raises:
       TypeError: it has a file.
     """
-    if not _saving.get():
+    if mounts_of(model) and not _saving.get():
         for field, value in model._normalize_data(data, values).items():
             if isinstance(field, UploadColumn) and value and not isinstance(value, Node):
                 raise field.query_refused()
+    return query(data, **values)
+
+
+def insert_many(model: Any, query: Query, rows: Iterable[Any], fields: Any = None) -> Any:
+    """`insert_many()` of a model; `query` is Peewee's.
+
+    Raises:
+      TypeError: a row has a file.
+    """
+    return query(checked(model, rows, fields or ()) if mounts_of(model) else rows, fields)
+
+
+def insert_from(model: Any, query: Query, source: Any, fields: Iterable[Any]) -> Any:
+    """`insert_from()` of a model; `query` is Peewee's.
+
+    Raises:
+      TypeError: a mounted column is among the fields.
+    """
+    fields = list(fields)
+    check(model, dict.fromkeys(fields, True))
+    return query(source, fields)
 
 
 def checked(model: Any, rows: Any, fields: Iterable[Any]) -> Any:

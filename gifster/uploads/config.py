@@ -1,9 +1,14 @@
 """The framework's options, which an application sets once at start with `configure()`."""
 
-from collections.abc import Callable, Mapping
+import re
+import weakref
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from gifster.uploads.storage.base import Storage
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -20,14 +25,15 @@ class Config:
 
 config = Config()
 
-#: Called when the options change, so that the queue of the framework's actors changes, too.
-_followers: list[Callable[[], None]] = []
+#: The names that Dramatiq accepts for queues.
+_QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
+#: What changes with the options, each with the function that changes it: the framework's actors.
+_followers: MutableMapping[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 
 
-def follow(apply: Callable[[], None]) -> None:
-    """Call a function now, and again after each `configure()`."""
-    _followers.append(apply)
-    apply()
+def follow(follower: T, apply: Callable[[T], None]) -> None:
+    """Call `apply(follower)` after each `configure()`, as long as the follower exists."""
+    _followers[follower] = apply
 
 
 def configure(  # noqa: PLR0913
@@ -54,13 +60,20 @@ def configure(  # noqa: PLR0913
       secret: signs the cache ids that are given to clients. All web processes need the same one.
       private_remotes: whether `remote_<column>_url` may lead to private and loopback addresses.
         Only for development and tests.
+
+    Raises:
+      ValueError: the queue has a name that Dramatiq does not accept.
     """
+    if not _QUEUE.fullmatch(queue):
+        raise ValueError(
+            f"queue is {queue!r}: use letters, digits, '.', '_' and '-', and begin with a letter"
+        )
     config.storages = dict(storages)
     config.queue, config.max_retries = queue, max_retries
     config.raise_record_gone = raise_record_gone
     config.secret, config.private_remotes = secret, private_remotes
-    for apply in _followers:
-        apply()
+    for follower, apply in list(_followers.items()):
+        apply(follower)
 
 
 def storage(name: str) -> Storage:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gifster.jobs import transaction
 from gifster.uploads import bulk, saving
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
@@ -26,7 +25,9 @@ class HasUploads(_Model):
 
     `save()` writes what was assigned to a mounted column in one transaction with its job, and has
     the files removed that the row stops naming. A subclass's own `save()` may assign uploads, and
-    then calls `super().save()`. Models without mounted columns behave as before.
+    then calls `super().save()`. That is a transaction of its own: a `save()` or `delete_instance()`
+    that also writes other rows puts both into `with database.atomic():`. Models without mounted
+    columns behave as Peewee's.
 
     Queries cannot write files: one that would make two rows name the same file, or that is given a
     source that only an uploader can read, raises `TypeError`.
@@ -65,62 +66,35 @@ class HasUploads(_Model):
             check_model(cls)
 
     @classmethod
-    def bulk_create(cls, model_list: Iterable[Any], batch_size: int | None = None) -> None:
+    def bulk_create(cls, *arguments: Any, **options: Any) -> None:
         """Insert records as Peewee does; if one has an upload, save each, in one transaction."""
-        records = list(model_list)
-        if not any(
-            saving.attacher_of(record, mount).has_files
-            for record in records
-            for mount in mounts_of(cls)
-        ):
-            super().bulk_create(records, batch_size)
-            return
-        with transaction(cls._meta.database):
-            for record in records:
-                record.save(force_insert=True)
+        saving.bulk_create(cls, super().bulk_create, *arguments, **options)
 
     @classmethod
-    def bulk_update(
-        cls, model_list: Iterable[Any], fields: Iterable[Any], batch_size: int | None = None
-    ) -> int:
+    def bulk_update(cls, *arguments: Any, **options: Any) -> int:
         """Update records as Peewee does; save each that has a new upload, all in one transaction.
 
         Returns:
           how many rows were updated.
         """
-        records = list(model_list)
-        chosen = [cls._meta.combined[f] if isinstance(f, str) else f for f in fields]
-        names = {field.name for field in chosen}  # a field's == makes an expression
-        mounts = [mount for mount in mounts_of(cls) if mount.name in names]
-        uploads = {name for mount in mounts_of(cls) for name in mount.columns}
-        plain = [field for field in chosen if field.name not in uploads]
-        changed = [r for r in records if any(saving.attacher_of(r, m).changed for m in mounts)]
-        others = [record for record in records if all(record is not one for one in changed)]
-        with transaction(cls._meta.database):
-            updated = sum(record.save(only=[*plain, *mounts]) for record in changed)
-            if plain and others:
-                updated += super().bulk_update(others, plain, batch_size)  # type: ignore[no-untyped-call]
-        return int(updated)
+        return saving.bulk_update(cls, super().bulk_update, *arguments, **options)
 
     @classmethod
     def insert(cls, data: Any = None, /, **values: Any) -> Any:
         """Peewee's `insert()`; raises `TypeError` for a file."""
-        return super().insert(bulk.checked_insert(cls, data, values), **values)
+        return bulk.insert(cls, super().insert, data, **values)
 
     @classmethod
     def update(cls, data: Any = None, /, **values: Any) -> Any:
         """Peewee's `update()`; raises `TypeError` for a file."""
-        bulk.check_update(cls, data, values)
-        return super().update(data, **values)
+        return bulk.update(cls, super().update, data, **values)
 
     @classmethod
     def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:
         """Peewee's `insert_many()`; raises `TypeError` for a file."""
-        return super().insert_many(bulk.checked(cls, rows, fields or ()), fields)
+        return bulk.insert_many(cls, super().insert_many, rows, fields)
 
     @classmethod
     def insert_from(cls, query: Any, fields: Iterable[Any]) -> Any:
         """Peewee's `insert_from()`; raises `TypeError` for a mounted column."""
-        fields = list(fields)
-        bulk.check(cls, dict.fromkeys(fields, True))
-        return super().insert_from(query, fields)
+        return bulk.insert_from(cls, super().insert_from, query, fields)

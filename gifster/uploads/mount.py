@@ -6,12 +6,12 @@ companion columns beside a mounted one, which are found by name (`fields.py`). `
 database's side, `attacher.py` what assigning and saving do.
 """
 
-import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import peewee
 
 from gifster.jobs import Job
+from gifster.uploads import undeclared
 from gifster.uploads.attacher import Attacher
 from gifster.uploads.column import UploadColumn, mounts_of
 from gifster.uploads.model import HasUploads
@@ -90,20 +90,21 @@ class MountList(Mount[U]):
 def _require_base(model: Any) -> None:
     """Make sure that a model inherits `HasUploads`, before Peewee's `Model`.
 
-    For one release, a model that does not declare it gets the base class here, with a warning.
+    For one release, the methods of a model that does not are wrapped, with a warning.
 
     Raises:
-      TypeError: Peewee's `Model` comes first, so its `save()` would hide ours.
+      TypeError: Peewee's `Model` comes first, so its `save()` would hide ours; or only a subclass
+        declares `HasUploads`.
     """
     if not issubclass(model, HasUploads):
-        warnings.warn(
-            f"{model.__name__} has uploads: declare class {model.__name__}"
-            "(gifster.uploads.HasUploads, ...), before its other base classes. The next release "
-            "refuses models that do not",
-            DeprecationWarning,
-            stacklevel=2,
+        if not undeclared.is_wrapped(model):
+            undeclared.wrap(model)
+        return
+    if undeclared.is_wrapped(model):
+        raise TypeError(
+            f"{model.__name__} declares HasUploads, and a class that it inherits from has uploads "
+            "without it: let that class declare it"
         )
-        model.__bases__ = (HasUploads, *model.__bases__)
     if model.__mro__.index(HasUploads) > model.__mro__.index(peewee.Model):
         raise TypeError(
             f"{model.__name__} has uploads, but Peewee's Model comes before HasUploads: write "

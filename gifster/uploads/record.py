@@ -15,7 +15,7 @@ from typing import Any
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.rows import Record, real_database
 
-_NAME = "_uploads"
+_NAME = "_gifster_uploads"
 
 
 class Slot:

@@ -84,6 +84,49 @@ def delete(record: Record, delete_row: Callable[[], Any]) -> Any:
     return deleted
 
 
+def bulk_create(
+    model: Any, create: Callable[..., Any], records: Iterable[Any], batch_size: int | None = None
+) -> None:
+    """Insert records with `create`, Peewee's method; if one has an upload, save each instead, in
+    one transaction."""
+    if not mounts_of(model):
+        create(records, batch_size)
+        return
+    records = list(records)
+    if not any(attacher_of(r, mount).has_files for r in records for mount in mounts_of(model)):
+        create(records, batch_size)
+        return
+    with transaction(model._meta.database):
+        for record in records:
+            record.save(force_insert=True)
+
+
+def bulk_update(
+    model: Any,
+    update: Callable[..., Any],
+    records: Iterable[Any],
+    fields: Iterable[Any],
+    batch_size: int | None = None,
+) -> int:
+    """Update records with `update`, Peewee's method; save each that has a new upload, all in one
+    transaction."""
+    if not mounts_of(model):
+        return int(update(records, fields, batch_size))
+    records = list(records)
+    chosen = [model._meta.combined[f] if isinstance(f, str) else f for f in fields]
+    names = {field.name for field in chosen}  # a field's == makes an expression
+    mounts = [mount for mount in mounts_of(model) if mount.name in names]
+    uploads = {name for mount in mounts_of(model) for name in mount.columns}
+    plain = [field for field in chosen if field.name not in uploads]
+    changed = [r for r in records if any(attacher_of(r, m).changed for m in mounts)]
+    others = [record for record in records if all(record is not one for one in changed)]
+    with transaction(model._meta.database):
+        updated = sum(record.save(only=[*plain, *mounts]) for record in changed)
+        if plain and others:
+            updated += update(others, plain, batch_size)
+    return int(updated)
+
+
 def _write(
     record: Record, changed: list[Attacher[Any]], creating: bool, save_row: Callable[[], Any]
 ) -> Any:

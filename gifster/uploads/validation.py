@@ -67,9 +67,9 @@ class Limits:
         Raises:
           TypeError: there is no limit of that name.
         """
+        if unknown := sorted(set(limits) - _LIMITS):
+            raise TypeError(f"{cls.__name__} has no limit {unknown[0]!r}")
         for name, value in limits.items():
-            if name not in _LIMITS:
-                raise TypeError(f"{cls.__name__} has no limit {name!r}")
             setattr(cls, name, value)
 
     @classmethod

@@ -223,7 +223,7 @@ def test_saving_a_record_loaded_in_any_way_detaches_nothing(application: Applica
         *Person.select().objects(partial(Person)),
     ]
     assert len(loaded) == 14
-    assert not any("_uploads" in vars(person) for person in loaded)  # It would be slow.
+    assert not any("_gifster_uploads" in vars(person) for person in loaded)  # It would be slow.
     for person in loaded:
         person.save()
     application.work()
