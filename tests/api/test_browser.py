@@ -39,7 +39,7 @@ def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[.
     card.wait_for()
     image = card.get_by_role("img", name="Wandering square")
     image.wait_for()
-    assert card.get_attribute("data-state") == "ready"
+    page.locator("article[data-state=ready]", has_text="Wandering square").wait_for()
     assert moves(image)
     assert card.get_by_role("link", name="#squares").is_visible()
     assert page.evaluate("window.notReloaded") is True
