@@ -65,11 +65,21 @@ def named(stack: Stack) -> list[str]:
 def assert_clean(stack: Stack, request: pytest.FixtureRequest) -> None:
     """Whether, when all work is done, nothing is missing and nothing is left."""
 
-    def clean() -> bool:
-        files = sorted("/".join(f.split("/")[-2:]) for f in kept(stack, request, "store"))
-        return kept(stack, request, "cache") == [] and files == named(stack)
+    seen: tuple[list[str], list[str], list[str]] = ([], [], [])
 
-    eventually(clean, within=30)
+    def clean() -> bool:
+        nonlocal seen
+        files = sorted("/".join(f.split("/")[-2:]) for f in kept(stack, request, "store"))
+        seen = kept(stack, request, "cache"), files, named(stack)
+        return seen[0] == [] and files == seen[2]
+
+    try:
+        eventually(clean, within=30)
+    except AssertionError:
+        raise AssertionError(
+            f"cache: {seen[0]}; store: {seen[1]}; named: {seen[2]}; "
+            f"worker:\n{stack.log('dramatiq-gifster.actors')}"
+        ) from None
     assert stack.run("gifster", "jobs", "list").stdout == "no jobs: everything is done\n"
 
 

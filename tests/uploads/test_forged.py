@@ -28,7 +28,7 @@ def test_a_removal_without_an_outbox_row_removes_nothing(
 ):
     # Given a stored original
     person = Person.create(avatar=gif())
-    application.work()
+    eventually(lambda: not Job.select().exists())
     original = Person.get_by_id(person.id).avatar.stored
     before = application.stored
 
@@ -43,7 +43,7 @@ def test_a_removal_without_an_outbox_row_removes_nothing(
 
 def test_a_removal_with_the_id_of_another_job_runs_that_job(application: Application, worker: Any):
     person, other = Person.create(avatar=gif()), Person.create(avatar=gif())
-    application.work()
+    eventually(lambda: not Job.select().exists())
     original = Person.get_by_id(person.id).avatar.stored
     waiting = Job(
         actor="remove_files",

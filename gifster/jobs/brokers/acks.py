@@ -42,6 +42,8 @@ class Acks:
         self._script = client.register_script(_ACK)
         self._changed = threading.Condition()
         self._waiting: dict[str, list[str]] = defaultdict(list)
+        #: What is under way.
+        self._taken: dict[str, list[str]] = {}
         self._sending = self._failing = self._over = False
         self._thread: threading.Thread | None = None
 
@@ -53,6 +55,12 @@ class Acks:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="acks")
                 self._thread.start()
             self._changed.notify_all()
+
+    def waiting(self, queue: str) -> set[str]:
+        """The ids of the messages of a queue that the broker may not know to be done."""
+        with self._changed:
+            taken = self._taken.get(queue, []) if self._sending else []
+            return {*self._waiting.get(queue, []), *taken}
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has all acknowledgements.
@@ -81,7 +89,7 @@ class Acks:
                 if not self._waiting:
                     return
                 taken, self._waiting = self._waiting, defaultdict(list)
-                self._sending = True
+                self._taken, self._sending = taken, True
             try:
                 self._send(taken)
                 self._failing = False

@@ -19,6 +19,7 @@ from dramatiq.brokers import redis as dramatiq_redis
 
 from gifster.jobs.brokers.acks import Acks
 from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.in_hand import InHand
 from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, Consumer
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
@@ -47,6 +48,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self._channel = f"{self.namespace}:wake-up"
         self.wake_up = WakeUp(self.client, self._channel)
         self.acks = Acks(self.client, self.namespace, self.broker_id)
+        self.in_hand = InHand(self)
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
         self._own = _OwnClient()
@@ -162,6 +164,15 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         """Put fetched messages back into their queue, and wake its consumers."""
         self._dispatch("requeue")(queue, *message_ids)  # type: ignore[no-untyped-call]
         self.client.publish(self._channel, queue)
+
+    def fetched_ids(self, queue: str) -> set[str]:
+        """The ids in Redis of the messages of a queue that Redis counts as fetched by this process.
+
+        Raises:
+          redis.RedisError
+        """
+        ids: Any = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue}")
+        return {message_id.decode() for message_id in ids}
 
     def close(self) -> None:
         self.wake_up.stop()

@@ -7,6 +7,7 @@ waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -16,6 +17,7 @@ from dramatiq.brokers import redis as dramatiq_redis
 from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.brokers.base import FairConsumer
+from gifster.jobs.brokers.fair import AnyMessage
 from gifster.jobs.brokers.malformed import malformed
 
 if TYPE_CHECKING:
@@ -97,7 +99,12 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._told.clear()  # first: a message that arrives from now on sets it again
         self._looked_at = time.monotonic()
         room = self._room
-        fetched = self.broker.do_fetch(self.queue_name, room)
+        try:
+            self.broker.in_hand.settle(self.queue_name)
+            fetched = self.broker.do_fetch(self.queue_name, room)
+        except redis.RedisError:
+            self.broker.in_hand.lose(self.queue_name)  # its answer may have had messages
+            raise
         for data in fetched:
             if data is not None:
                 self._keep(data)
@@ -114,6 +121,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         if (why := malformed(message, self.queue_name, known_by="redis_message_id")) is not None:
             logger.error("a malformed message queue=%s: %s", self.queue_name, why)
             return
+        self.broker.in_hand.add(self.queue_name, message.options["redis_message_id"])
         if self.scheduler is not None and self.broker.foreign.includes(message):
             self._foreign.append(message)
         else:
@@ -127,6 +135,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                 self.broker.acks.add(self.queue_name, message_id)  # this copy only
             else:
                 self.broker.do_nack(self.queue_name, message_id)
+            self.broker.in_hand.remove(self.queue_name, [message_id])
             self._foreign.pop()
 
     @property
@@ -150,16 +159,38 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         """Leave it to `broker.acks` to tell the broker that a message is done."""
         self.queued_message_ids.discard(message.message_id)
         self.broker.acks.add(self.queue_name, message.options["redis_message_id"])
+        self.broker.in_hand.remove(self.queue_name, [message.options["redis_message_id"]])
         self._give_thread_back(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Move a message that was given up to the dead letters."""
+        super().nack(message)
+        self.broker.in_hand.remove(self.queue_name, [message.options["redis_message_id"]])
 
     def _give_thread_back(self, message: MessageProxy) -> None:
         super()._give_thread_back(message)
         if self._stuck:
             self._told.set()
 
+    def requeue(self, messages: Iterable[AnyMessage]) -> None:
+        """Give messages back, now or before the next fetch."""
+        ids = [message.options["redis_message_id"] for message in messages]
+        if not ids:
+            return
+        try:
+            self.broker.do_requeue(self.queue_name, *ids)
+        except redis.RedisError as error:
+            logger.warning("given back later: %d fetched messages (%s)", len(ids), error)
+            self.broker.in_hand.lose(self.queue_name, ids)
+        else:
+            self.broker.in_hand.remove(self.queue_name, ids)
+
     def close(self) -> None:
         """Give back the messages that have not begun, and acknowledge those that are done."""
         self._give_back()
+        if self.scheduler is None:
+            # Dramatiq has given back the delayed messages, or dropped them when a connection broke.
+            self.broker.in_hand.lose_all(self.queue_name)
         if not self.broker.acks.flush(CLOSE_S):
             logger.warning("not acknowledged: the last jobs that were done may be done again")
 
@@ -168,10 +199,6 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._foreign = []
         if self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
-        if not fetched:
-            return
-        self._told.set()  # fetch them again when the queue is no longer paused
-        try:
-            self.requeue(fetched)  # type: ignore[no-untyped-call]
-        except redis.RedisError as error:
-            logger.warning("left to the relay: %d fetched messages (%s)", len(fetched), error)
+        if fetched:
+            self._told.set()  # fetch them again when the queue is no longer paused
+            self.requeue(fetched)
