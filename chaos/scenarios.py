@@ -25,6 +25,8 @@ from tests.machine import eventually
 
 #: A scenario's stream ends after this time (seconds), however far it is.
 STREAM_S = 150.0
+#: How many of the uploads per second are sent that a scenario would send.
+PACE = 1.0
 #: How long S3 is dead at the start (seconds).
 DEAD_S = 30.0
 #: The largest backlog (uploads), for how long at least processes are killed over it, and how
@@ -47,7 +49,7 @@ def run(
     started = time.monotonic()
     try:
         site.start()
-        stream = Stream(site, uploads, seed, per_s)
+        stream = Stream(site, uploads, seed, per_s * PACE)
         calm = threading.Event()
         cut = threading.Timer(STREAM_S, stream.over.set)
         cut.start()

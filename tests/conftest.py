@@ -6,6 +6,7 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 """
 
 import fcntl
+import itertools
 import os
 import socket
 import sys
@@ -44,11 +45,26 @@ class Platform:
     s3: s3.S3Server | None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start processes: `make check` leaves them out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes: `make check` leaves them out. Let the long ones start
+    first."""
     for item in items:
         if starts_processes(item):
             item.add_marker("process")
+    items[:] = long_ones_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def long_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order in which each of the test processes begins with its share of the long
+    ones. At first xdist's "worksteal" gives each process as many tests, in their order."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        share = long[number::workers]
+        size = (len(items) - len(ordered)) // (workers - number)
+        ordered += [*share, *itertools.islice(others, max(0, size - len(share)))]
+    return [*ordered, *others]
 
 
 def starts_processes(item: pytest.Item) -> bool:

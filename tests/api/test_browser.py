@@ -45,6 +45,7 @@ def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[.
     assert page.evaluate("window.notReloaded") is True
 
 
+@pytest.mark.long
 def test_a_card_goes_through_all_states(
     chromium: Any, new_stack: Callable[..., Stack], tmp_path: Path
 ):

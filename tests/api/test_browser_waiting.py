@@ -61,6 +61,7 @@ def requests_of(page: Any) -> list[str]:
     return made
 
 
+@pytest.mark.long
 def test_all_of_many_cards_finish(site: Site):
     # Given 110 files chosen at once, more than a request may name, and no worker
     began = time.monotonic()

@@ -56,6 +56,7 @@ def complete_files(web: Stack) -> list[str]:
     return [name for name in files_below(cache) if (cache / name).stat().st_size == len(BODY)]
 
 
+@pytest.mark.long
 def test_others_are_served_while_uploads_wait_to_be_checked(web: Stack):
     checking = checker(web)
     with many_waiting(web, checking) as uploads:

@@ -36,6 +36,7 @@ def site(
         running.stop()
 
 
+@pytest.mark.long
 def test_no_odd_text_causes_a_server_error(site: Stack):
     gif_id = site.upload(images.gif()).json()["id"]
     odd = Odd(site.client, gif_id, images.gif((8, 8), [20]), site.admin(), others=1)

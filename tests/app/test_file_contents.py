@@ -175,6 +175,7 @@ def test_shares_cover_all_gifs_and_findings_stay_until_they_are_mended(
     assert DamagedFile.select().count() == 0
 
 
+@pytest.mark.long
 def test_fsck_reads_all_files_and_makes_versions_again(new_stack: Callable[..., Stack]):
     # Given a GIF whose thumbnail is zeros, and one whose original is cut
     stack = new_stack()

@@ -128,6 +128,7 @@ def waits_for_the_dead(main: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: Stack):
     # Given a job that kills its worker, and uploads beside it
     stack.start_web()
@@ -175,6 +176,7 @@ def test_a_job_whose_retries_run_out_is_kept_until_it_is_retried_or_dropped(stac
     assert "no dead jobs" in dead()
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callable[..., Stack]):
     # Given a worker process that is busy with an upload
     stack = new_stack()

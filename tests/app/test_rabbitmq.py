@@ -4,11 +4,14 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests import images
 from tests.machine import children, eventually
 from tests.stack import Stack
 
 
+@pytest.mark.long
 def test_uploads_are_stored_and_one_of_a_killed_worker_too(
     rabbitmq: str, new_stack: Callable[..., Stack]
 ):

@@ -90,6 +90,7 @@ def replace(stack: Stack, gif_id: str) -> httpx.Response:
     )
 
 
+@pytest.mark.long
 def test_uploads_changed_at_any_moment(stack: Stack, request: pytest.FixtureRequest):
     stack.start_worker()
     stack.start_worker()
@@ -127,6 +128,7 @@ def test_uploads_changed_at_any_moment(stack: Stack, request: pytest.FixtureRequ
     assert " fail " not in stack.log("dramatiq-gifster.actors")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fate", ["replaced", "deleted", "kept"])
 def test_a_worker_that_stood_still_undoes_nothing(
     stack: Stack, request: pytest.FixtureRequest, fate: str

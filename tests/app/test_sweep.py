@@ -136,6 +136,7 @@ def test_old_work_folders_of_killed_workers_are_removed(application: Application
     assert other.exists()
 
 
+@pytest.mark.long
 def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     stack = new_stack()
     stack.start_web()
@@ -170,6 +171,7 @@ def test_fsck_lists_and_mends(new_stack: Callable[..., Stack]):
     assert [line[:10] for line in again.splitlines()[:-1]] == ["missing   ", "left alone"]
 
 
+@pytest.mark.long
 def test_fsck_removes_many_files_only_with_force(new_stack: Callable[..., Stack]):
     # Given more stored files without a row than a sweep removes by itself
     stack = new_stack()

@@ -80,6 +80,7 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
     made.close()
 
 
+@pytest.mark.long
 def test_the_tutorial_works_as_it_is_written(terminals: Terminals):
     text = TUTORIAL.read_text().replace("6399", str(free_port()))
     blocks = FENCE.findall(text)

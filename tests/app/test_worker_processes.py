@@ -123,6 +123,7 @@ def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
         assert jobs.workers() == []
 
 
+@pytest.mark.long
 def test_a_worker_that_is_too_large_is_restarted_between_its_jobs(stack: Stack):
     # Given a worker with a limit, as `gifster worker` runs it, and a running job
     stack.environment["GIFSTER_WORKER__MAX_MEMORY_MB"] = "300"

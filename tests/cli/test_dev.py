@@ -124,6 +124,7 @@ def test_it_runs_everything_and_stops_everything(start_dev: Callable[..., Dev], 
     assert "Traceback" not in dev.log
 
 
+@pytest.mark.long
 def test_its_state_survives_a_restart(start_dev: Callable[..., Dev]):
     first = start_dev()
     eventually(first.is_ready, within=60)
@@ -139,6 +140,7 @@ def test_its_state_survives_a_restart(start_dev: Callable[..., Dev]):
     assert files_below(second.folder / "var" / "store")
 
 
+@pytest.mark.long
 def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., Dev]):
     dev = start_dev(None, "--watch")
     eventually(dev.is_ready, within=60)
@@ -204,6 +206,7 @@ def test_a_child_that_cannot_start_ends_it(start_dev: Callable[..., Dev]):
     assert dev.processes() == set()
 
 
+@pytest.mark.long
 def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
     dev = start_dev()
     eventually(dev.is_ready, within=60)

@@ -73,6 +73,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+@pytest.mark.long
 def test_a_project_with_an_installed_column_works(project: Path, tmp_path: Path, broker_url: str):
     # When I follow the instructions
     done = install(project, "shop.models:User", "avatar")

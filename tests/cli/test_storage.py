@@ -23,6 +23,7 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_a_library_moves_to_s3_while_it_is_in_use(
     new_stack: Callable[..., Stack], s3_server: S3Server
 ):

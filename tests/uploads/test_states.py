@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import dramatiq
 import hypothesis
+import pytest
 from dramatiq.brokers.stub import StubBroker
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -371,7 +372,7 @@ class Uploads(RuleBasedStateMachine):
 
 
 Uploads.TestCase.settings = hypothesis.settings(
-    max_examples=examples(40, of=100),
+    max_examples=examples(25, of=100),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -380,4 +381,4 @@ Uploads.TestCase.settings = hypothesis.settings(
     report_multiple_bugs=False,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-TestUploads = Uploads.TestCase
+TestUploads = pytest.mark.long(Uploads.TestCase)
