@@ -8,7 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 OSV := https://api.osv.dev
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Any pip from Python 3.11's on can do this: it reads no extras and no groups, only locked versions.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --no-annotate --no-header --no-emit-package pip \
+	pyproject.toml --extra server --group build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -31,11 +35,11 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that constraints.txt names
+audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that constraints*.txt name
 	@$(BIN)/python -c 'import requests; requests.head("$(OSV)", timeout=10)' 2>/dev/null \
 		|| { echo "audit: not done, $(OSV) cannot be reached from here"; exit 0; } \
 		&& $(BIN)/pip-audit --vulnerability-service osv --osv-url $(OSV)/v1/query --disable-pip \
-			--no-deps --progress-spinner off --requirement constraints.txt
+			--no-deps --progress-spinner off -r constraints.txt -r constraints-dev.txt
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format --quiet .
@@ -66,11 +70,14 @@ hostile: $(VENV)/.dev ## Send ten thousand hostile requests, and attack connecti
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
 	@$(BIN)/gifster demo --port $(PORT)
 
-constraints: ## Write the versions of a fresh resolution to constraints.txt
-	@rm -rf $(VENV)/constraints && $(PYTHON) -m venv $(VENV)/constraints
-	@$(VENV)/constraints/bin/pip --disable-pip-version-check install --quiet -e '.[dev]'
-	@$(VENV)/constraints/bin/pip freeze --exclude-editable > constraints.txt
-	@rm -rf $(VENV)/constraints
+constraints: ## Resolve all dependencies anew, and write versions and hashes to constraints*.txt
+	@rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/pip --disable-pip-version-check install --quiet uv
+	@rm -f constraints.txt constraints-dev.txt
+	@$(LOCK) --output-file constraints.txt
+	@$(LOCK) --group dev --constraint constraints.txt --output-file constraints-dev.txt \
+		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt)
+	@rm -rf $(VENV)/lock
 
 clean: ## Remove the virtual environment (var/, your data, stays)
 	rm -rf $(VENV)
@@ -82,10 +89,12 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing what gifster needs"
-	@$(PIP) --editable .
+	@$(PIP) --require-hashes --requirement constraints.txt
+	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt constraints-dev.txt
 	@echo "installing what gifster and its tests need"
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --require-hashes --requirement constraints.txt --requirement constraints-dev.txt
+	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@ $(VENV)/.run

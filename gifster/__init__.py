@@ -4,3 +4,6 @@
 (Dramatiq and an outbox) stand alone. `gifster.app` is the application; `api`, `actors`, `cli` and
 `scheduler` are the ways into it. Start reading at `app/library.py`.
 """
+
+#: The version of all of it, and the only place that says so.
+__version__ = "0.2.0"
