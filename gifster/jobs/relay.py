@@ -13,11 +13,9 @@ SQLite that fails at once, whatever the busy timeout, if another process has wri
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
-import redis
-from dramatiq.brokers.redis import RedisBroker
 
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
@@ -31,8 +29,17 @@ from gifster.jobs.outbox import (
 )
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
-from gifster.jobs.sending import BrokerUnavailable, current_broker, ping, send_each
+from gifster.jobs.sending import (
+    BrokerUnavailable,
+    current_broker,
+    is_redis,
+    ping,
+    send_each,
+)
 from gifster.jobs.transactions import transaction
+
+if TYPE_CHECKING:
+    from dramatiq.brokers.redis import RedisBroker
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -67,7 +74,7 @@ def relay(lease_s: float = LEASE_S) -> int:
     _after_the_clock_was_set_back(lease_s)
     sent, stop_at = 0, time.monotonic() + ROUND_S
     try:
-        if isinstance(broker, RedisBroker):
+        if is_redis(broker):
             _send_all_to_an_empty(broker)
         until = time.time()
         # Jobs of a group that were enqueued for later go as its others do: in `release_all()`.
@@ -218,10 +225,12 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
         logger.warning("shortened leases=%d, which would have run out too late", shortened)
 
 
-def _send_all_to_an_empty(broker: RedisBroker) -> None:
+def _send_all_to_an_empty(broker: "RedisBroker") -> None:
     """Send all waiting jobs again if the broker does not have our mark: it is new, or came back
     without its data. Each outbox has its own mark, because the relay of another application, which
     may come first, sends its own jobs only."""
+    import redis  # noqa: PLC0415 this process has loaded it
+
     whose = identity()
     mark = f"{broker.namespace}:outbox" + (f":{whose}" if whose else "")
     try:

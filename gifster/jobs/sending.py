@@ -2,21 +2,25 @@
 
 Many messages travel in one round trip where the broker can take them. A broker that is away is
 asked once, not once for each message; a message that cannot be sent stops no other. A process
-without a broker learns that at once: Dramatiq would make a RabbitMQ broker, and wait for it.
+without a broker learns that at once: Dramatiq would make one for this machine, and wait for it.
+redis-py is loaded only in a process that has a Redis broker.
 """
 
+import importlib.util
 import logging
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import dramatiq
 import dramatiq.broker
-import redis
-from dramatiq.brokers.redis import RedisBroker as AnyRedisBroker
 from dramatiq.errors import BrokerError
+from dramatiq.middleware import default_middleware
 
-from gifster.jobs.brokers.redis import RedisBroker
 from gifster.jobs.problem import Problem
+
+if TYPE_CHECKING:
+    from dramatiq.brokers.redis import RedisBroker
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -47,10 +51,12 @@ def current_broker() -> dramatiq.Broker | None:
 
 
 def made_by_dramatiq(broker: dramatiq.Broker) -> bool:
-    """Whether Dramatiq made the broker, because an actor was declared before one was set. It is a
-    RabbitMQ broker for this machine, and tries six times five connections: a commit would wait 16
-    seconds."""
+    """Whether Dramatiq made the broker, because an actor was declared before one was set. It is for
+    RabbitMQ on this machine, and tries six times five connections: a commit would wait 16 seconds.
+    Where pika is not installed, it is for Redis on this machine."""
     kind = type(broker)
+    if (kind.__module__, kind.__name__) == ("dramatiq.brokers.redis", "RedisBroker"):
+        return _is_default_redis(broker)
     if (kind.__module__, kind.__name__) != ("dramatiq.brokers.rabbitmq", "RabbitmqBroker"):
         return False
     its: Any = getattr(broker, "parameters", [])
@@ -58,6 +64,23 @@ def made_by_dramatiq(broker: dramatiq.Broker) -> bool:
         return False
     address = (its.host, its.port, its.connection_attempts, its.heartbeat)
     return address == ("127.0.0.1", 5672, 5, 5) and its.blocked_connection_timeout == 30
+
+
+def _is_default_redis(broker: Any) -> bool:
+    """Somebody who writes `RedisBroker()` gets the same, but adds `OutboxRows` to run our jobs."""
+    its = broker.client.connection_pool.connection_kwargs
+    address = (its.get("host"), its.get("port"), its.get("db"), broker.namespace)
+    return (
+        address == ("localhost", 6379, 0, "dramatiq")
+        and [type(each) for each in broker.middleware] == default_middleware
+        and importlib.util.find_spec("pika") is None
+    )
+
+
+def is_redis(broker: dramatiq.Broker) -> "TypeGuard[RedisBroker]":
+    """Whether it is Dramatiq's broker for Redis, or ours."""
+    loaded = sys.modules.get("dramatiq.brokers.redis")
+    return loaded is not None and isinstance(broker, loaded.RedisBroker)
 
 
 def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
@@ -70,8 +93,9 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
     broker = current_broker()
     if broker is None:
         return [NoBroker("no broker is set")] * len(messages)
-    if len(messages) > 1 and isinstance(broker, RedisBroker):
-        return [None if e is None else _away(e) or e for e in broker.enqueue_each(messages)]
+    enqueue_each: Any = getattr(broker, "enqueue_each", None)
+    if len(messages) > 1 and enqueue_each is not None:
+        return [None if e is None else _away(e) or e for e in enqueue_each(messages)]
     outcomes: list[Exception | None] = []
     for message in messages:
         outcomes.append(_send(broker, message))
@@ -91,9 +115,17 @@ def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception 
 
 
 def _away(error: Exception) -> BrokerUnavailable | None:
+    import redis  # noqa: PLC0415 see above
+
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return BrokerUnavailable(str(error))
     return None
+
+
+def _is_of_redis(error: Exception) -> bool:
+    import redis  # noqa: PLC0415 see above
+
+    return isinstance(error, redis.RedisError)
 
 
 def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
@@ -120,12 +152,15 @@ def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
     broker = current_broker()
     if broker is None:
         raise NoBroker("no broker is set: call jobs.connect(url) first")
+    enqueue_many: Any = getattr(broker, "enqueue_many", None)
     try:
-        if isinstance(broker, RedisBroker):
-            return broker.enqueue_many(messages)
+        if enqueue_many is not None:
+            return int(enqueue_many(messages))
         return len([broker.enqueue(message) for message in messages])
-    except (redis.RedisError, BrokerError) as error:
-        raise BrokerUnavailable(str(error)) from error
+    except Exception as error:
+        if isinstance(error, BrokerError) or _is_of_redis(error):
+            raise BrokerUnavailable(str(error)) from error
+        raise
 
 
 def ping(broker: dramatiq.Broker) -> str:
@@ -138,7 +173,7 @@ def ping(broker: dramatiq.Broker) -> str:
       BrokerUnavailable: it did not answer; says why.
     """
     try:
-        if isinstance(broker, AnyRedisBroker):
+        if is_redis(broker):
             broker.client.ping()
         else:
             _open_a_channel(broker)

@@ -16,7 +16,6 @@ from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.column import UploadColumn
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.record import Slot, uploads_of
-from gifster.uploads.remote import fetch
 from gifster.uploads.sources import cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
@@ -217,6 +216,8 @@ class Uploader(Limits):
           UploadError: the file cannot be fetched, or the uploader refuses it.
         """
         self.before_cache("")
+        from gifster.uploads.remote import fetch  # noqa: PLC0415 few processes need urllib3
+
         self._take(fetch(type(self), url))
 
     def assign_cache_id(self, text: str) -> None:

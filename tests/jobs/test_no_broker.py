@@ -1,14 +1,17 @@
 """A process that has no broker: commits return at once, and jobs wait for the relay of another."""
 
+import sys
 import time
 from collections.abc import Callable
 
 import dramatiq
 import dramatiq.broker
+import dramatiq.brokers.redis
 import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, sending
+from gifster.jobs.outbox_rows import OutboxRows
 from tests.jobs.conftest import Outbox
 
 
@@ -18,14 +21,17 @@ def no_broker(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     sending._no_broker.resolved()
 
 
-@pytest.fixture(params=["none", "the one that Dramatiq makes"])
+@pytest.fixture(params=["none", "RabbitmqBroker", "RedisBroker"])
 def without_one(
-    request: pytest.FixtureRequest, no_broker: None
+    request: pytest.FixtureRequest, no_broker: None, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], dramatiq.Broker | None]:
-    """A process that never called `connect()`, and one that also declared actors."""
+    """A process that never called `connect()`; and one that also declared actors, so that Dramatiq
+    made a broker: where pika is not installed, it is for Redis."""
+    if request.param == "RedisBroker":
+        monkeypatch.setitem(sys.modules, "pika", None)
+        monkeypatch.delitem(sys.modules, "dramatiq.brokers.rabbitmq", raising=False)
     if request.param != "none":
-        pytest.importorskip("pika")
-        dramatiq.get_broker()
+        assert type(dramatiq.get_broker()).__name__ == request.param
     return lambda: dramatiq.broker.global_broker
 
 
@@ -64,3 +70,26 @@ def test_without_a_broker_everything_else_says_so_or_waits(
     Job.update(failed_at=1.0).execute()
     assert jobs.retry(job.id).id == job.id
     assert jobs.stats()[0].waiting == 1
+
+
+@pytest.mark.parametrize("without_one", ["RabbitmqBroker", "RedisBroker"], indirect=True)
+def test_connect_takes_over_the_actors_of_the_broker_that_dramatiq_made(
+    outbox: Outbox, without_one: Callable[[], dramatiq.Broker | None]
+):
+    without_one()
+    work = dramatiq.actor(print, actor_name="work")
+
+    with_one = jobs.connect(outbox.broker_url)
+
+    assert (work.broker, list(with_one.actors)) == (with_one, ["work"])
+    with_one.close()
+
+
+def test_a_redis_broker_that_somebody_set_counts_whatever_is_installed(no_broker: None):
+    # As in `dramatiq.set_broker(RedisBroker(...))`, with the middleware that runs jobs of ours
+    ours = dramatiq.brokers.redis.RedisBroker()
+    ours.add_middleware(OutboxRows(15.0))
+    assert not sending.made_by_dramatiq(ours)
+    assert not sending.made_by_dramatiq(dramatiq.brokers.redis.RedisBroker(host="10.1.2.3"))
+    # Dramatiq makes none for Redis if pika is installed
+    assert not sending.made_by_dramatiq(dramatiq.brokers.redis.RedisBroker())

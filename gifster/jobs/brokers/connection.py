@@ -1,9 +1,10 @@
 """Makes a broker from a URL, with the middleware that every job of ours needs.
 
-`connect()` only makes the object; the first message or `ping()` opens a connection. RabbitMQ's
-client is loaded only for a URL of RabbitMQ.
+`connect()` only makes the object; the first message or `ping()` opens a connection. It loads only
+the client that the URL needs.
 """
 
+import importlib.util
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,10 @@ from urllib.parse import urlsplit
 
 import dramatiq
 import dramatiq.broker
-import redis
 from dramatiq.middleware import Middleware, default_middleware
 
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
-from gifster.jobs.brokers.redis import RedisBroker
 from gifster.jobs.heartbeat import Heartbeat
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog
@@ -80,6 +79,7 @@ def connect(  # noqa: PLR0913 options, each with a default
     Raises:
       ValueError: the scheme of the URL is not known, the namespace is invalid, or this broker does
         not have an option; says what to do.
+      ModuleNotFoundError: the URL is RabbitMQ's, and pika is not installed.
     """
     if shares is not None:
         warnings.warn(
@@ -139,6 +139,10 @@ def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
 
 
 def _redis(url: str, lease_s: float, **options: Any) -> FairBroker:
+    import redis  # noqa: PLC0415 see above
+
+    from gifster.jobs.brokers.redis import RedisBroker  # noqa: PLC0415
+
     client = redis.Redis.from_url(
         url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
     )
@@ -147,6 +151,13 @@ def _redis(url: str, lease_s: float, **options: Any) -> FairBroker:
 
 
 def _rabbitmq(url: str, **options: Any) -> FairBroker:
+    if importlib.util.find_spec("pika") is None:
+        scheme = urlsplit(url).scheme
+        raise ModuleNotFoundError(
+            f"broker URL {scheme}://…: RabbitMQ needs pika, which is not installed: "
+            "pip install 'gifster[rabbitmq]'",
+            name="pika",
+        )
     from gifster.jobs.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 see above
 
     query = urlsplit(url).query
