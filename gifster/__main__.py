@@ -1,5 +1,26 @@
-"""`python -m gifster`: the same as the `gifster` command."""
+"""`gifster`, and `python -m gifster`: the command line of the application, if it is installed."""
 
-from gifster.cli import main
+import sys
+from importlib.util import find_spec
 
-main()
+#: The modules of the extra `server`, but for those that only `gifster dev` loads.
+SERVER = (
+    "apscheduler", "argon2", "click", "cronsim", "email_validator", "falcon", "granian", "jinja2",
+    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions", "tzdata",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names. If the extra `server` is not installed, say so."""
+    if missing := [name for name in SERVER if find_spec(name) is None]:
+        sys.exit(
+            f"gifster: the application is not installed ({', '.join(missing)} missing): "
+            "pip install 'gifster[server]'"
+        )
+    from gifster.cli import main as command  # noqa: PLC0415 see above
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

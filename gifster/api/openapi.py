@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -17,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core.core_schema import TypedDictSchema, WithDefaultSchema
 from typing_extensions import is_typeddict
 
+from gifster import __version__
 from gifster.api import requests, schemas
 from gifster.api.receive import JSON, MERGE_PATCH, MULTIPART
 from gifster.app import texts
@@ -218,7 +218,7 @@ def document() -> Json:
     named: dict[str, type] = {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Gifster", "version": version("gifster"), "description": DESCRIPTION},
+        "info": {"title": "Gifster", "version": __version__, "description": DESCRIPTION},
         "paths": _resolved(paths, named),
         "components": {
             "responses": _resolved(responses, named),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gifster import __version__
 from gifster.app.errors import SettingsError
 from gifster.app.logs import escaped, escaped_lines
 
@@ -40,7 +41,7 @@ def text(argument: str) -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="gifster")
+@click.version_option(__version__, prog_name="gifster")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Gifster, a self-hosted GIF library.

@@ -1,5 +1,6 @@
 """Recipes: what a version asks for. A recipe records calls; `rendering` carries them out later."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -83,9 +84,15 @@ class Image:
 
         Raises:
           ValueError: there is no such format.
+          ModuleNotFoundError: the format is MP4, and PyAV is not installed (the extra `mp4`).
         """
         if format not in FORMATS:
             raise ValueError(f"no format is called {format!r}; choose one of {', '.join(FORMATS)}")
+        if format == "mp4" and importlib.util.find_spec("av") is None:
+            raise ModuleNotFoundError(
+                "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
+                name="av",
+            )
         return replace(self, content_type=FORMATS[format])
 
     def apply(self, function: FrameFunction) -> "Image":

@@ -57,6 +57,9 @@ class S3Storage:
         ones; None leaves it to boto3 (`AWS_CA_BUNDLE`).
       timeout_s: how long one attempt may wait for an answer (seconds).
       attempts: how often to try a request before it counts as failed.
+
+    Raises:
+      ModuleNotFoundError: boto3 is not installed (the extra `s3`).
     """
 
     def __init__(  # noqa: PLR0913

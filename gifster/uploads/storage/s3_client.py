@@ -4,6 +4,7 @@ Other servers get only what every S3 server understands: no checksums beyond the
 the bucket in the path. boto3 is loaded with the first client.
 """
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,13 @@ class Connection:
     ca_file: Path | None
     timeout_s: float
     attempts: int
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("boto3") is None:
+            raise ModuleNotFoundError(
+                "S3Storage needs boto3, which is not installed: pip install 'gifster[s3]'",
+                name="boto3",
+            )
 
     def client(self) -> Any:
         """A client of boto3. It opens no connection yet.
