@@ -15,15 +15,13 @@ Import the module of your actors first. The broker that they were declared on ca
 import io
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import dramatiq
 import peewee
 
-from gifster.jobs import Job
-from gifster.jobs.groups import release
+from gifster.jobs import Job, testing
+from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
 from gifster.uploads.keys import to_job
 from gifster.uploads.storage.base import check_key
 from gifster.uploads.storage.contract import StorageContract, keep, read
@@ -47,12 +45,10 @@ def enqueued(actor: str | None = None, record: peewee.Model | None = None) -> li
       actor: only jobs of the actor with this name.
       record: only jobs for the uploads of this record.
     """
-    jobs = Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at)
     return [
         job
-        for job in jobs
-        if (actor is None or job.actor == actor)
-        and (record is None or job.arguments[:2] == [record._meta.table_name, to_job(record)])
+        for job in testing.enqueued(actor)
+        if record is None or job.arguments[:2] == [record._meta.table_name, to_job(record)]
     ]
 
 
@@ -62,62 +58,7 @@ def assert_enqueued(actor: str, record: peewee.Model | None = None, count: int =
     Raises:
       AssertionError: lists the jobs that wait.
     """
-    found = enqueued(actor, record)
-    waiting = [f"{job.actor}{tuple(job.arguments)}" for job in enqueued()]
-    assert len(found) == count, (
-        f"{len(found)} jobs of {actor!r} are enqueued, not {count}; waiting: {waiting or 'none'}"
-    )
-
-
-def run_jobs() -> int:
-    """Run all jobs that wait in the outbox, and those that they enqueue, here and now.
-
-    The first exception of a job is raised. That job stays in the outbox.
-
-    Returns:
-      the number of jobs.
-    """
-    done = 0
-    while jobs := enqueued():
-        for job in jobs:
-            _perform(job)
-            done += 1
-    return done
-
-
-@contextmanager
-def inline_jobs() -> Iterator[None]:
-    """Run each job as soon as the transaction that enqueued it has committed, for as long as the
-    `with` block lasts (`Sidekiq::Testing.inline!`). The first exception of a job is raised at the
-    end of the block."""
-    errors: list[Exception] = []
-    performing = False
-
-    def perform(job: Job) -> bool:
-        nonlocal performing
-        outer, performing = performing, True
-        try:
-            _perform(job)
-            while not outer and job.group is not None and release(job.group, job.queue):
-                pass  # jobs of its group that waited for it
-        except Exception as error:  # noqa: BLE001 raised below
-            errors.append(error)
-        finally:
-            performing = outer
-        return True
-
-    send, Job.send = Job.send, perform  # type: ignore[assignment,method-assign]
-    try:
-        yield
-    finally:
-        Job.send = send  # type: ignore[method-assign]
-    if errors:
-        raise errors[0]
-
-
-def _perform(job: Job) -> None:
-    dramatiq.get_broker().get_actor(job.actor).fn(*job.arguments)
-    Job.delete().where(Job.id == job.id).execute()
+    assert_count(enqueued(actor, record), count, actor)
 
 
 class MemoryStorage:

@@ -18,7 +18,7 @@ from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.groups import release, release_all
 from gifster.jobs.relay import relay
-from gifster.uploads.testing import inline_jobs
+from gifster.jobs.testing import inline_jobs
 from tests.machine import eventually
 
 

@@ -1,0 +1,112 @@
+"""For the tests of applications: see which jobs wait, and run them within a test. It needs no
+server, no worker and no image.
+
+    def test_a_new_user_gets_a_mail(outbox):
+        sign_up("ann@example.org")
+        assert_enqueued("send_welcome_email", [1])
+        run_jobs()
+        assert mails == ["ann@example.org"]
+
+Bind `jobs.TABLES` to the test's database, and import the module of your actors first. The broker
+that they were declared on can be Dramatiq's `StubBroker`. `gifster.uploads.testing` has the same
+for the jobs of uploads.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dramatiq
+
+from gifster.jobs.groups import release
+from gifster.jobs.outbox import Job
+
+__all__ = ["assert_enqueued", "enqueued", "inline_jobs", "run_jobs"]
+
+
+def enqueued(actor: str | None = None, arguments: Sequence[Any] | None = None) -> list[Job]:
+    """The jobs that wait in the outbox, oldest first; also those that are scheduled for later.
+
+    Parameters:
+      actor: only jobs of the actor with this name.
+      arguments: only jobs with these arguments, as JSON returns them: lists, not tuples.
+    """
+    jobs = Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at)
+    return [
+        job
+        for job in jobs
+        if (actor is None or job.actor == actor)
+        and (arguments is None or job.arguments == list(arguments))
+    ]
+
+
+def assert_enqueued(actor: str, arguments: Sequence[Any] | None = None, count: int = 1) -> None:
+    """Assert that `count` such jobs wait in the outbox; see `enqueued()`.
+
+    Raises:
+      AssertionError: lists the jobs that wait.
+    """
+    assert_count(enqueued(actor, arguments), count, actor, arguments)
+
+
+def assert_count(
+    found: Sequence[Job], count: int, actor: str, arguments: Sequence[Any] | None = None
+) -> None:
+    """Assert that so many jobs of an actor were found."""
+    what = repr(actor) if arguments is None else f"{actor!r} with {list(arguments)!r}"
+    waiting = [f"{job.actor}{tuple(job.arguments)}" for job in enqueued()]
+    assert len(found) == count, (
+        f"{len(found)} jobs of {what} are enqueued, not {count}; waiting: {waiting or 'none'}"
+    )
+
+
+def run_jobs() -> int:
+    """Run all jobs that wait in the outbox, and those that they enqueue, here and now
+    (`Sidekiq::Worker.drain_all`). Jobs that are scheduled for later run, too.
+
+    The first exception of a job is raised. That job stays in the outbox.
+
+    Returns:
+      the number of jobs.
+    """
+    done = 0
+    while jobs := enqueued():
+        for job in jobs:
+            _perform(job)
+            done += 1
+    return done
+
+
+@contextmanager
+def inline_jobs() -> Iterator[None]:
+    """Run each job as soon as the transaction that enqueued it has committed, for as long as the
+    `with` block lasts (`Sidekiq::Testing.inline!`). The first exception of a job is raised at the
+    end of the block."""
+    errors: list[Exception] = []
+    performing = False
+
+    def perform(job: Job) -> bool:
+        nonlocal performing
+        outer, performing = performing, True
+        try:
+            _perform(job)
+            while not outer and job.group is not None and release(job.group, job.queue):
+                pass  # jobs of its group that waited for it
+        except Exception as error:  # noqa: BLE001 raised below
+            errors.append(error)
+        finally:
+            performing = outer
+        return True
+
+    send, Job.send = Job.send, perform  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        Job.send = send  # type: ignore[method-assign]
+    if errors:
+        raise errors[0]
+
+
+def _perform(job: Job) -> None:
+    dramatiq.get_broker().get_actor(job.actor).fn(*job.arguments)
+    Job.delete().where(Job.id == job.id).execute()

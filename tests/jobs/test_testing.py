@@ -1,0 +1,97 @@
+"""What the tests of an application use: `gifster.jobs.testing`, without a server or a worker."""
+
+from collections.abc import Iterator
+
+import dramatiq
+import peewee
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from gifster import jobs
+from gifster.jobs.testing import assert_enqueued, enqueued, inline_jobs, run_jobs
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[peewee.Database]:
+    """An outbox in memory, and Dramatiq's broker for tests."""
+    monkeypatch.setattr(dramatiq.broker, "global_broker", StubBroker())
+    database = peewee.SqliteDatabase(":memory:")
+    database.bind(jobs.TABLES)
+    with database.connection_context():
+        jobs.create_tables(database)
+        yield database
+
+
+@pytest.fixture
+def greeted(database: peewee.Database) -> list[str]:
+    """Whom the actor `greet` has greeted. It also greets the friends of a name."""
+    names: list[str] = []
+
+    def greet(name: str, friends: list[str]) -> None:
+        if name == "nobody":
+            raise ValueError(name)
+        names.append(name)
+        for friend in friends:
+            jobs.enqueue("greet", friend, [])
+
+    dramatiq.actor(greet)
+    return names
+
+
+def test_jobs_wait_until_the_test_runs_them(greeted: list[str]):
+    jobs.enqueue("greet", "ann", ["bob"])
+    jobs.enqueue("greet", "cleo", [], in_s=3600)
+
+    assert greeted == []
+    assert [job.arguments for job in enqueued("greet")] == [["ann", ["bob"]], ["cleo", []]]
+    assert run_jobs() == 3
+    assert greeted == ["ann", "cleo", "bob"]
+    assert enqueued() == []
+
+
+def test_a_job_that_fails_raises_its_error_and_stays(greeted: list[str]):
+    jobs.enqueue("greet", "nobody", [])
+
+    with pytest.raises(ValueError, match="nobody"):
+        run_jobs()
+
+    assert_enqueued("greet", ["nobody", []])
+
+
+def test_an_assertion_says_which_jobs_wait(greeted: list[str]):
+    jobs.enqueue("greet", "ann", [])
+
+    assert_enqueued("greet")
+    assert_enqueued("greet", ["ann", []])
+    assert_enqueued("greet", ["bob", []], count=0)
+    waiting = r"waiting: \[\"greet\('ann', \[\]\)\"\]"
+    with pytest.raises(AssertionError, match=rf"0 jobs of 'mail' are enqueued, not 1; {waiting}"):
+        assert_enqueued("mail")
+    with pytest.raises(AssertionError, match=r"0 jobs of 'greet' with \['bob', \[\]\] are"):
+        assert_enqueued("greet", ["bob", []])
+
+
+def test_inline_jobs_run_when_their_transaction_commits(
+    greeted: list[str], database: peewee.Database
+):
+    with inline_jobs():
+        with jobs.transaction(database):
+            jobs.enqueue("greet", "ann", ["bob"])
+            assert greeted == []
+        assert greeted == ["ann", "bob"]
+
+    with pytest.raises(ValueError, match="nobody"), inline_jobs():
+        jobs.enqueue("greet", "nobody", [])
+        jobs.enqueue("greet", "cleo", [])
+    assert greeted == ["ann", "bob", "cleo"]
+    assert_enqueued("greet", ["nobody", []])
+
+    # After the block they wait again
+    jobs.enqueue("greet", "dora", [])
+    assert greeted == ["ann", "bob", "cleo"]
+
+
+def test_the_former_place_has_the_same_functions():
+    from gifster.uploads import testing
+
+    assert (testing.run_jobs, testing.inline_jobs) == (run_jobs, inline_jobs)
