@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint audit format bench bench-queues bench-relay bench-images chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint audit format bench bench-queues bench-relay bench-images bench-install chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -58,6 +58,9 @@ bench-relay: $(VENV)/.dev ## Measure the relay over a backlog while others write
 bench-images: $(VENV)/.dev ## Measure animated GIFs beside gifsicle, where it is installed (ARGS="--with ImageMagick")
 	$(BIN)/python -m bench.images $(ARGS)
 
+bench-install: $(VENV)/.dev ## Measure the packages, megabytes and import times of each extra
+	$(BIN)/python -m bench.distribution
+
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)
 
@@ -70,10 +73,10 @@ hostile: $(VENV)/.dev ## Send ten thousand hostile requests, and attack connecti
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
 	@$(BIN)/gifster demo --port $(PORT)
 
-constraints: ## Resolve all dependencies anew, and write versions and hashes to constraints*.txt
+constraints: ## Lock the newest versions of all dependencies (KEEP=1 changes no version that fits)
 	@rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/pip --disable-pip-version-check install --quiet uv
-	@rm -f constraints.txt constraints-dev.txt
+	@$(if $(KEEP),,rm -f constraints.txt constraints-dev.txt)
 	@$(LOCK) --output-file constraints.txt
 	@$(LOCK) --group dev --constraint constraints.txt --output-file constraints-dev.txt \
 		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt)
