@@ -12,6 +12,7 @@ from playhouse.db_url import parse as parse_url
 from playhouse.migrations import Runner
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 
+from gifster import jobs
 from gifster.app.faults import is_database_error
 from gifster.app.settings.sections import sqlite_file
 
@@ -110,22 +111,29 @@ def migrate() -> list[str]:
 
 
 def _migrate(database: peewee.Database) -> list[str]:
-    runner = _runner()
     with database.connection_context():
         if isinstance(database, peewee.SqliteDatabase):
             with database.atomic("EXCLUSIVE"):
-                return list(runner.up())
+                return _migrate_all(database)
         with database.atomic():
             # An arbitrary number of our own, held until the transaction ends.
             database.execute_sql("SET LOCAL statement_timeout = 0")
             database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
-            return list(runner.up())
+            return _migrate_all(database)
+
+
+def _migrate_all(database: peewee.Database) -> list[str]:
+    # The first eleven migrations of Gifster made the tables of its jobs. What those tables have
+    # needed since then are migrations of the library.
+    applied = list(_runner().up())
+    return applied + [f"jobs {name}" for name in jobs.migrate(database)]
 
 
 def pending_migrations() -> list[str]:
     """The names of the migrations that are not applied yet."""
     with db.connection_context():
-        return [step.name for step in _runner().status() if step.path and not step.applied]
+        own = [step.name for step in _runner().status() if step.path and not step.applied]
+        return own + [f"jobs {name}" for name in jobs.pending_migrations(db)]
 
 
 def _runner() -> Runner:

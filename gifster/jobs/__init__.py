@@ -2,13 +2,14 @@
 
 It knows Dramatiq, Redis and Peewee, and nothing of the application. In the order a job meets them:
 `outbox` (a job as a row, written in the transaction of its data) and `transactions`, `identity`
-(the name of that outbox), `groups` (jobs throttled for the sake of others), `recurring` (jobs that
-come again and again), `sending` (one message to the broker, or many), `brokers/` (how workers get
-them), `middleware` and `outbox_rows` (what every job gets: logs, a database connection, its row),
-`trust` (what a message may make a worker do), `lease` (which worker runs a job) and `relay` (sends
-the jobs of commits that found no broker, and of workers that died). Then what there is to see:
-`heartbeat` (the workers, and the paused queues), `states` (the jobs in each state), `dead` (jobs
-that were given up) and `stats` (the queues now, and what was done).
+(the name of that outbox), `schema` (its tables, and their upgrade), `groups` (jobs throttled for
+the sake of others), `recurring` (jobs that come again and again), `sending` (one message to the
+broker, or many), `brokers/` (how workers get them), `middleware` and `outbox_rows` (what every job
+gets: logs, a database connection, its row), `trust` (what a message may make a worker do), `lease`
+(which worker runs a job) and `relay` (sends the jobs of commits that found no broker, and of
+workers that died). Then what there is to see: `heartbeat` (the workers, and the paused queues),
+`states` (the jobs in each state), `dead` (jobs that were given up) and `stats` (the queues now, and
+what was done).
 """
 
 import warnings
@@ -28,6 +29,7 @@ from gifster.jobs.heartbeat import (
     workers,
 )
 from gifster.jobs.identity import OutboxIdentity
+from gifster.jobs.old_schema import OldSchema
 from gifster.jobs.outbox import Job, enqueue
 from gifster.jobs.recurring import (
     Recurring,
@@ -37,7 +39,7 @@ from gifster.jobs.recurring import (
     recurring_jobs,
 )
 from gifster.jobs.relay import relay
-from gifster.jobs.schema import TABLES, create_tables
+from gifster.jobs.schema import TABLES, create_tables, migrate, pending_migrations
 from gifster.jobs.states import State, find, state_of
 from gifster.jobs.stats import (
     DAY_S,
@@ -63,6 +65,7 @@ __all__ = [
     "NoSuchJob",
     "NoSuchWorker",
     "NotBound",
+    "OldSchema",
     "OutboxIdentity",
     "PausedQueue",
     "QueueStats",
@@ -80,8 +83,10 @@ __all__ = [
     "find",
     "forget_others",
     "history",
+    "migrate",
     "pause",
     "paused_queues",
+    "pending_migrations",
     "ping",
     "quiet",
     "recurring_jobs",

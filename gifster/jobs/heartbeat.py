@@ -29,8 +29,9 @@ from dramatiq.middleware import Middleware
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.middleware import is_throttled
+from gifster.jobs.old_schema import explained
 from gifster.jobs.problem import Problem
-from gifster.jobs.stats import Counts, forget_old
+from gifster.jobs.stats import ActorStats, Counts, forget_old
 from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
@@ -226,7 +227,10 @@ class Heartbeat(Middleware):
     def _beat(self, broker: dramatiq.Broker, row: Worker) -> None:
         # Whatever goes wrong: without this thread the worker would look dead and obey nobody.
         try:
-            with Worker._meta.database.connection_context():
+            with (
+                Worker._meta.database.connection_context(),
+                explained(Worker, PausedQueue, ActorStats),
+            ):
                 self._counts.flush()
                 if self._over.is_set():
                     row.delete_instance()

@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 
 import peewee
 
+from gifster.jobs.transactions import schema_transaction
+
 logger = logging.getLogger("gifster.jobs")
 
 #: How long a database that returned no name is not asked again (seconds).
@@ -80,7 +82,8 @@ def _read(database: peewee.Database) -> str | None:
 
 def _make(database: peewee.Database) -> str | None:
     try:
-        peewee.SchemaManager(OutboxIdentity, database).create_table(safe=True)
+        with schema_transaction(database):
+            peewee.SchemaManager(OutboxIdentity, database).create_table(safe=True)
         row = OutboxIdentity.insert(id=1, name=secrets.token_hex(8))
         row.on_conflict(action="nothing", conflict_target=[OutboxIdentity.id]).execute(database)
     except peewee.DatabaseError:

@@ -6,8 +6,8 @@ the row is still there and the relay (`relay.py`) sends it. When the job has run
 (`outbox_rows.py`) deletes the row; a job whose row is gone is not run again. So a job runs at least
 once, and an actor must stand being run twice. The pattern: "transactional outbox".
 
-Any application can have the table: `database.bind(jobs.TABLES)`, and
-`jobs.create_tables(database)` in a migration. `Job` alone is enough for the outbox; the pauses, the
+Any application can have the table: `database.bind(jobs.TABLES)`, and `jobs.migrate(database)` when
+it starts or in a migration (`schema.py`). `Job` alone is enough for the outbox; the pauses, the
 stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, `recurring.py`).
 """
 
@@ -23,6 +23,7 @@ import peewee
 
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
+from gifster.jobs.old_schema import explained
 from gifster.jobs.sending import NoBroker, send_each
 from gifster.jobs.transactions import real_database, transaction
 
@@ -182,6 +183,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     Raises:
       ValueError: `at` and `in_s` are both given, or `at` has no time zone.
       NotBound: `Job` is bound to no database.
+      OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
     now, due_at = time.time(), _moment(at, in_s)
     later = due_at is not None and due_at > now
@@ -195,7 +197,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
         **({} if unique is None else {"id": unique}),
     )
     database = outbox_database()
-    with transaction(database):
+    with explained(Job), transaction(database):
         job.held = group is not None and not later and room_of(group, queue) <= 0
         if unique is not None:
             # A dead job with this key stands in nobody's way: this one replaces it.

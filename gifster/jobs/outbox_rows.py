@@ -12,8 +12,10 @@ from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
 from gifster.jobs.brokers.fair import group_of
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
 from gifster.jobs.lease import Leases, WorkersDied
+from gifster.jobs.old_schema import explained, what_lacks
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.sending import send_each
 from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, why_not_taken
@@ -59,10 +61,26 @@ class OutboxRows(Middleware):
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         self._leases = Leases(self._lease_s)  # after the fork, with a name of its own
 
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        database = Job._meta.database
+        if database is None:
+            return
+        try:
+            with database.connection_context():
+                why = what_lacks([Job])
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            logger.warning("the outbox cannot be asked: %s", error)
+        else:
+            if why is not None:  # `migrate()` may still come: jobs are tried again until then
+                logger.error("%s", why)
+
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # Whatever goes wrong here: only a MiddlewareError keeps Dramatiq from calling the actor.
         try:
-            self._take(broker, message)
+            with explained(Job):
+                self._take(broker, message)
         except Refused as error:
             logger.warning("%s", error)
             raise SkipMessage(str(error)) from None

@@ -15,6 +15,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.old_schema import explained
 from gifster.jobs.outbox import enqueue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
@@ -70,10 +71,12 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
       the names of the jobs that were enqueued. A job whose last run is not done yet is left out.
 
     Raises:
+      OldSchema: the table is missing; says what to do.
       peewee.PeeweeException, or an error of the database's driver.
     """
     now = time.time()
-    rows = {row.name: row for row in RecurringJob.select()}
+    with explained(RecurringJob):
+        rows = {row.name: row for row in RecurringJob.select()}
     enqueued = []
     for name, job in recurring.items():
         problem = _problems.here.setdefault(name, Problem(logger))

@@ -19,6 +19,7 @@ import peewee
 
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
+from gifster.jobs.old_schema import explained
 from gifster.jobs.outbox import (
     RESEND_AFTER_S,
     Job,
@@ -65,9 +66,15 @@ def relay(lease_s: float = LEASE_S) -> int:
 
     Raises:
       NotBound: `Job` is bound to no database.
+      OldSchema: the outbox is of an earlier release; says what to do.
       peewee.PeeweeException: the database failed; claimed jobs are due again in a minute.
     """
     outbox_database()
+    with explained(Job):
+        return _relay(lease_s)
+
+
+def _relay(lease_s: float) -> int:
     broker = current_broker()
     if broker is None:
         return 0

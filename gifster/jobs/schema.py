@@ -1,10 +1,19 @@
-"""The library's tables, and the upgrade of a database in which an earlier release made them.
+"""The library's tables, and the numbered migrations that make them and bring them up to date.
 
-Columns and tables are only ever added, so that workers of two releases can run side by side.
+`migrations/0001_outbox.sql` and its successors are plain SQL, as PostgreSQL reads it; for SQLite a
+few words change. Each statement adds one table, one column or one index, if it is missing. So the
+database itself says which migrations it lacks, whoever made its tables: `migrate()`, an earlier
+release, Peewee's `create_tables()`, or a person with the printed SQL. Nothing is ever renamed or
+removed, so that workers of two releases can run side by side.
 """
 
+import logging
+import re
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import peewee
 
@@ -13,9 +22,11 @@ from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.outbox import Job
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
-from gifster.jobs.transactions import transaction
+from gifster.jobs.transactions import real_database, schema_transaction
 
-#: All tables: `database.bind(jobs.TABLES)`, `jobs.create_tables(database)`.
+logger = logging.getLogger("gifster.jobs")
+
+#: All tables: `database.bind(jobs.TABLES)`.
 TABLES: list[type[peewee.Model]] = [
     Job,
     OutboxIdentity,
@@ -25,58 +36,159 @@ TABLES: list[type[peewee.Model]] = [
     RecurringJob,
 ]
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+#: What SQLite calls otherwise. Its columns then have the same types as those that Peewee makes.
+_IN_SQLITE = {
+    "DOUBLE PRECISION": "REAL",
+    "BIGINT": "INTEGER",
+    "BOOLEAN": "INTEGER",
+    "DEFAULT FALSE": "DEFAULT 0",
+    "ADD COLUMN IF NOT EXISTS": "ADD COLUMN",
+}
+_TABLE = re.compile(r'CREATE TABLE IF NOT EXISTS "(\w+)" \(')
+_COLUMN = re.compile(r'ALTER TABLE "(\w+)" ADD COLUMN IF NOT EXISTS "(\w+)" ')
+_INDEX = re.compile(r'CREATE INDEX IF NOT EXISTS "\w+" ON "(\w+)" \(([\w", ]+)\)')
+_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a migration, in PostgreSQL's SQL, and what it adds: `table`,
+    `table.column`, or an index as `table(column, column)`."""
+
+    sql: str
+    adds: str
+
+    def for_database(self, *, sqlite: bool) -> str:
+        """The statement in the database's SQL."""
+        sql = self.sql
+        for word, other in _IN_SQLITE.items() if sqlite else ():
+            sql = sql.replace(word, other)
+        return sql
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A numbered migration. `text` is its whole file."""
+
+    name: str
+    text: str
+
+    @property
+    def number(self) -> int:
+        return int(self.name.partition("_")[0])
+
+    @property
+    def statements(self) -> list[Statement]:
+        """Its statements, in order.
+
+        Raises:
+          ValueError: a statement does something else than to add one thing that is missing.
+        """
+        parts = [part.strip() for part in _COMMENT.sub("", self.text).split(";")]
+        return [Statement(part, self._added_by(part)) for part in parts if part]
+
+    def _added_by(self, sql: str) -> str:
+        if table := _TABLE.match(sql):
+            return table[1]
+        if column := _COLUMN.match(sql):
+            return f"{column[1]}.{column[2]}"
+        if index := _INDEX.match(sql):
+            return f"{index[1]}({index[2]})".replace('"', "")
+        raise ValueError(f"migration {self.name}: nobody can tell whether this is done: {sql}")
+
+
+@cache
+def all_migrations() -> list[Migration]:
+    """All migrations, in order."""
+    return [Migration(p.stem, p.read_text("utf-8")) for p in sorted(MIGRATIONS.glob("0*.sql"))]
+
+
+def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
+    """Bring the library's tables in a database up to date. Call it at each start or deployment, or
+    in a migration of yours; it adds only what is missing. Several processes may call it at once.
+
+    Works on SQLite and PostgreSQL. Within your transaction it is part of that.
+
+    Returns:
+      the names of the migrations that were applied; none if the tables were up to date.
+
+    Raises:
+      NotBound: the database is a proxy without a database.
+      peewee.PeeweeException
+    """
+    real = real_database(database)
+    with schema_transaction(real):
+        lacking = _lacking(real)
+        for migration, statements in lacking.items():
+            for statement in statements:
+                real.execute_sql(statement.for_database(sqlite=_is_sqlite(real)))
+            logger.info("migrated %s", migration)
+    return list(lacking)
+
+
+def pending_migrations(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
+    """The names of the migrations that `migrate()` would apply now."""
+    return list(_lacking(real_database(database)))
+
+
+def sql(kind: str, after: int = 0) -> str:
+    """The migrations as SQL, for a tool of your own.
+
+    Parameters:
+      kind: `sqlite` or `postgresql`. On PostgreSQL statements whose table, column or index is there
+        do nothing; on SQLite a column that is there is an error.
+      after: the number of the last migration to leave out.
+    """
+    parts = []
+    for migration in all_migrations():
+        if migration.number > after:
+            comment = "".join(_COMMENT.findall(migration.text))
+            statements = migration.statements
+            lines = [f"{s.for_database(sqlite=kind == 'sqlite')};\n" for s in statements]
+            parts.append(f"-- {migration.name}\n{comment}{''.join(lines)}")
+    return "\n".join(parts)
+
+
+def _lacking(database: peewee.Database) -> dict[str, list[Statement]]:
+    """By name of a migration, its statements whose effect is missing."""
+    every = {migration.name: migration.statements for migration in all_migrations()}
+    wanted = [statement for statements in every.values() for statement in statements]
+    present = _present(database, {re.split(r"[.(]", s.adds)[0] for s in wanted})
+    lacking = {
+        name: [statement for statement in statements if statement.adds not in present]
+        for name, statements in every.items()
+    }
+    return {name: statements for name, statements in lacking.items() if statements}
+
+
+def _present(database: peewee.Database, tables: set[str]) -> set[str]:
+    """Which of these tables are there, with their columns and indexes, named as in `Statement`.
+    The name of an index does not count: Peewee and Gifster's first migration chose two."""
+    present = tables & set(database.get_tables())
+    for table in list(present):
+        present |= {f"{table}.{column.name}" for column in database.get_columns(table)}
+        present |= {f"{table}({', '.join(i.columns)})" for i in database.get_indexes(table)}
+    return present
+
+
+def _is_sqlite(database: peewee.Database) -> bool:
+    return isinstance(database, peewee.SqliteDatabase)
+
 
 def create_tables(
     database: peewee.Database, tables: Sequence[type[peewee.Model]] = TABLES
 ) -> list[str]:
-    """Create the library's tables that are missing, and add the columns that an earlier release
-    did not have. Call it in a migration of yours, and again after an upgrade.
-
-    Parameters:
-      tables: which tables; `[jobs.Job]` alone is enough for the outbox.
+    """The former name of `migrate()`; deprecated. It creates all tables, whatever `tables` says.
 
     Returns:
       what was added, as `table` or `table.column`.
     """
-    added = []
-    with transaction(database):
-        for model in tables:
-            table = model._meta.table_name
-            with database.bind_ctx([model], bind_refs=False, bind_backrefs=False):
-                if database.table_exists(table):
-                    added += [f"{table}.{column}" for column in _add_columns(database, model)]
-                else:
-                    model.create_table(safe=True)
-                    added.append(table)
-    return added
-
-
-def _add_columns(database: peewee.Database, model: Any) -> list[str]:
-    table = model._meta.table_name
-    present = {column.name for column in database.get_columns(table)}
-    missing = [f for f in model._meta.sorted_fields if f.column_name not in present]
-    for field in missing:
-        definition = database.get_sql_context().sql(field.ddl_datatype(database.get_sql_context()))
-        kind, _ = definition.query()
-        # Existing rows get the default; every column that may not be null has one.
-        default = "" if field.null else f" NOT NULL DEFAULT {_literal(field)}"
-        database.execute_sql(
-            f'ALTER TABLE "{table}" ADD COLUMN "{field.column_name}" {kind}{default}'
-        )
-    new = {field.name for field in missing}
-    for index in model._meta.fields_to_index():
-        if new & {part.name for part in index._expressions}:
-            database.execute(index.safe(True))
-    return [field.column_name for field in missing]
-
-
-def _literal(field: Any) -> str:
-    default = field.default
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, int):
-        return str(default)
-    raise TypeError(
-        f"{field.model._meta.table_name}.{field.column_name} cannot be added to an existing "
-        "table: it may not be null, and its default is not a number"
+    warnings.warn(
+        "jobs.create_tables(database) is deprecated: write jobs.migrate(database)",
+        DeprecationWarning,
+        stacklevel=2,
     )
+    before = _lacking(real_database(database))
+    migrate(database)
+    return [s.adds for statements in before.values() for s in statements if "(" not in s.adds]

@@ -1,12 +1,16 @@
 """Transactions that are going to write, on any database."""
 
 import logging
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import peewee
 
 logger = logging.getLogger("gifster.jobs")
+
+#: PostgreSQL's advisory lock for changes of our tables: an arbitrary number of our own.
+_SCHEMA_LOCK = 713706
 
 
 class NotBound(RuntimeError):
@@ -50,6 +54,15 @@ def transaction(
         return _Savepoint(database)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
     return _Transaction(database, *immediate)
+
+
+@contextmanager
+def schema_transaction(database: peewee.Database) -> Iterator[None]:
+    """A transaction that is going to change our tables. Only one process at a time is in one."""
+    with transaction(database):
+        if isinstance(database, peewee.PostgresqlDatabase):
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+        yield
 
 
 class _Transaction(peewee._transaction):

@@ -38,7 +38,7 @@ def opened(broker_url: str, database_url: str) -> Iterator[Outbox]:
     database.bind(jobs.TABLES)
     broker = jobs.connect(broker_url)
     with database.connection_context():
-        jobs.create_tables(database)
+        jobs.migrate(database)
         yield Outbox(broker_url, database_url, database)
     database.close_all()
     broker.close()

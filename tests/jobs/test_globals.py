@@ -30,7 +30,7 @@ def databases(tmp_path: Path) -> Iterator[list[peewee.Database]]:
     pair = [peewee.SqliteDatabase(tmp_path / f"{name}.db") for name in "ab"]
     for database in pair:
         database.bind(jobs.TABLES)
-        jobs.create_tables(database)
+        jobs.migrate(database)
     yield pair
     for database in pair:
         database.close()

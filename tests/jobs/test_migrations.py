@@ -1,0 +1,276 @@
+"""The tables of the jobs: numbered migrations bring those of every earlier release up to date.
+
+`data/schemas` has what each earlier version of the models made, taken from the history.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import peewee
+import pytest
+from playhouse.migrations import Runner
+
+from gifster import jobs
+from gifster.jobs import schema
+from tests import databases
+from tests.jobs.conftest import Outbox
+from tests.machine import eventually
+
+DATA = Path(__file__).parent / "data"
+EARLIER = sorted((DATA / "schemas").glob("*.sql"))
+NAMES = [migration.name for migration in schema.all_migrations()]
+TABLES = [table._meta.table_name for table in jobs.TABLES]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Any]:
+    """An empty database of each kind, with a connection open."""
+    made = databases.connect(database_url)
+    made.bind(jobs.TABLES)
+    with made.connection_context():
+        yield made
+    made.close_all()
+
+
+def kind_of(database: Any) -> str:
+    return "sqlite" if isinstance(database, peewee.SqliteDatabase) else "postgresql"
+
+
+def shape(database: Any) -> dict[str, list]:
+    """The columns and indexes of all our tables."""
+    return {
+        table: [
+            sorted((c.name, c.data_type, c.null, c.primary_key) for c in columns),
+            sorted((i.columns, i.unique) for i in database.get_indexes(table)),
+        ]
+        for table in TABLES
+        if (columns := database.get_columns(table))
+    }
+
+
+def run_sql(database: Any, script: str) -> None:
+    for statement in re.sub(r"^--.*\n", "", script, flags=re.MULTILINE).split(";"):
+        if statement.strip():
+            database.execute_sql(statement)
+
+
+def make_as_of(database: Any, earlier: Path) -> None:
+    """The tables as an earlier release made them, with a job."""
+    text = earlier.read_text()
+    run_sql(database, text.split(f"-- {kind_of(database)}\n")[1].split("-- postgresql\n")[0])
+    values = {"id": "job", "actor": "work", "queue": "default", "arguments": '{"args": []}',
+              "created_at": 1, "send_at": 2, "deaths": 0, "attempts": 3, "sendings": 0,
+              "held": False}  # fmt: skip
+    present = [c.name for c in database.get_columns("outbox") if c.name in values]
+    marks = ", ".join([database.param] * len(present))
+    database.execute_sql(
+        f"INSERT INTO outbox ({', '.join(present)}) VALUES ({marks})", [values[n] for n in present]
+    )
+
+
+def drop_all(database: Any) -> None:
+    for table in database.get_tables():
+        database.execute_sql(f'DROP TABLE "{table}"')
+
+
+def test_the_migrations_make_the_tables_of_the_models(database: Any):
+    assert jobs.pending_migrations(database) == NAMES
+    assert jobs.migrate(database) == NAMES
+    migrated = shape(database)
+
+    drop_all(database)
+    database.create_tables(jobs.TABLES)
+
+    assert migrated == shape(database)
+    assert jobs.pending_migrations(database) == []
+    assert jobs.migrate(database) == []
+
+
+@pytest.mark.parametrize("number", range(len(EARLIER)))
+def test_each_earlier_schema_becomes_the_present_one_and_keeps_its_jobs(database: Any, number: int):
+    # Given the tables of the present release, and those of an earlier one with a job
+    jobs.migrate(database)
+    present = shape(database)
+    drop_all(database)
+    make_as_of(database, EARLIER[number])
+
+    # When they are migrated, I expect just the later migrations
+    applied = jobs.migrate(database)
+
+    assert applied == NAMES[number + 1 :]
+    assert shape(database) == present
+    assert jobs.migrate(database) == []
+    # and the job to be there
+    (job,) = jobs.Job.select()
+    assert (job.id, job.attempts) == ("job", 0 if number < 2 else 3)
+    assert job.held is False
+
+
+@pytest.mark.parametrize("number", range(len(EARLIER)))
+def test_a_process_of_an_earlier_release_goes_on_after_the_migration(database: Any, number: int):
+    # Given migrated tables, I expect a process that knows only the old columns to write jobs
+    make_as_of(database, EARLIER[number])
+    known = [c.name for c in database.get_columns("outbox")]
+    jobs.migrate(database)
+
+    copied = ", ".join(name for name in known if name != "id")
+    database.execute_sql(f"INSERT INTO outbox (id, {copied}) SELECT 'new', {copied} FROM outbox")
+
+    assert jobs.Job.select().where(jobs.Job.leased_by.is_null()).count() == 2
+
+
+def test_an_application_with_nothing_but_the_outbox_gets_the_other_tables(database: Any):
+    database.create_tables([jobs.Job])
+    assert jobs.pending_migrations(database) == [NAMES[3], NAMES[4]]
+
+    jobs.migrate(database)
+
+    assert sorted(shape(database)) == sorted(TABLES)
+
+
+def test_processes_that_migrate_at_the_same_time_do_it_once(database_url: str):
+    # Given eight threads with a connection each, and no tables
+    one = databases.connect(database_url)
+
+    def migrate(_: int) -> list[str]:
+        with one.connection_context():
+            return jobs.migrate(one)
+
+    with ThreadPoolExecutor(8) as threads:
+        applied = list(threads.map(migrate, range(8)))
+
+    assert sorted(filter(None, applied)) == [NAMES]
+    one.close_all()
+
+
+def test_a_transaction_that_is_rolled_back_takes_the_migrations_along(database: Any):
+    with pytest.raises(KeyError), database.atomic():
+        jobs.migrate(database)
+        raise KeyError
+
+    assert jobs.pending_migrations(database) == NAMES
+
+
+def test_playhouse_runs_it_as_one_of_the_applications_migrations(database: Any, tmp_path: Path):
+    (tmp_path / "0001_jobs.py").write_text(
+        "from gifster import jobs\n\n\ndef up(migrator, db):\n    jobs.migrate(db)\n"
+    )
+
+    assert Runner(database, str(tmp_path)).up() == ["0001_jobs"]
+
+    assert jobs.pending_migrations(database) == []
+
+
+@pytest.mark.parametrize("number", range(len(NAMES) + 1))
+def test_the_printed_sql_does_the_same(database: Any, number: int):
+    jobs.migrate(database)
+    present = shape(database)
+    drop_all(database)
+
+    # Given a database at one of the versions, when a tool runs the SQL of all later ones
+    if number:
+        make_as_of(database, EARLIER[number - 1])
+    run_sql(database, schema.sql(kind_of(database), after=number))
+
+    assert shape(database) == present
+    # and PostgreSQL takes all of it again
+    if kind_of(database) == "postgresql":
+        run_sql(database, schema.sql("postgresql"))
+        assert shape(database) == present
+
+
+def test_committed_migrations_never_change():
+    lines = (DATA / "migrations.sha256").read_text().splitlines()
+    committed = dict(reversed(line.split()) for line in lines)
+    present = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in schema.MIGRATIONS.glob("*.sql")
+    }
+
+    assert present == committed, (
+        "A committed migration must not change, because databases have run it. Write another one, "
+        "and add its digest: (cd gifster/jobs/migrations && sha256sum *.sql) > "
+        "tests/jobs/data/migrations.sha256"
+    )
+    assert [m.number for m in schema.all_migrations()] == list(range(1, len(NAMES) + 1))
+
+
+def test_a_statement_whose_effect_nobody_could_see_is_refused():
+    migration = schema.Migration("0007_odd", "-- Odd.\nUPDATE outbox SET held = 0;\n")
+
+    with pytest.raises(ValueError, match="0007_odd: nobody can tell whether this is done: UPDATE"):
+        _ = migration.statements
+
+
+def test_create_tables_is_the_former_name(database: Any):
+    database.create_tables([jobs.Job])
+    with pytest.warns(DeprecationWarning, match=r"write jobs\.migrate\(database\)"):
+        added = jobs.create_tables(database)
+
+    assert added == ["worker", "paused_queue", "tally", "recurring_job", "outbox_identity"]
+
+
+@pytest.fixture
+def old(outbox: Outbox) -> Outbox:
+    """An outbox whose table is of the third release."""
+    jobs.relay()  # so that the relay has seen this broker before
+    drop_all(outbox.database)
+    make_as_of(outbox.database, EARLIER[2])
+    return outbox
+
+
+LACKS = (
+    r"the table outbox is of an earlier release and lacks due_at, thread, started_at, group_key, "
+    r"held, traceback: call gifster\.jobs\.migrate\(database\)"
+)
+
+
+def test_an_old_schema_says_what_to_do(old: Outbox):
+    for call in (lambda: jobs.enqueue("work"), jobs.relay):
+        with pytest.raises(jobs.OldSchema, match=LACKS):
+            call()
+    with pytest.raises(jobs.OldSchema, match="the database has no table recurring_job: call"):
+        jobs.enqueue_recurring({})
+
+    # And within the caller's transaction, which goes on
+    with old.database.atomic(), pytest.raises(jobs.OldSchema, match=LACKS):
+        jobs.enqueue("work")
+
+    # When it is migrated, I expect the old job and a new one to be sent
+    jobs.migrate(old.database)
+    jobs.enqueue("work")
+    assert jobs.relay() == 1
+    assert old.queued() == 2
+
+
+def test_a_worker_says_that_its_outbox_is_old_and_goes_on_once_it_is_migrated(
+    old: Outbox, caplog: pytest.LogCaptureFixture
+):
+    # Given a worker that starts before the migration
+    done = []
+
+    @dramatiq.actor(min_backoff=10, max_backoff=10)
+    def work() -> None:
+        done.append(True)
+
+    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1)
+    worker.start()
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1
+    assert re.match(LACKS, said[0].getMessage())
+
+    # When a job comes, and then the migration
+    work.send_with_options(outbox_id="job")
+    eventually(lambda: "OldSchema" in caplog.text)
+    assert not done
+    jobs.migrate(old.database)
+
+    # I expect the job to be done
+    eventually(lambda: jobs.Job.select().count() == 0)
+    worker.stop()
+    assert done
