@@ -1,15 +1,14 @@
 """The scheduler: every two seconds it calls the relay, and enqueues recurring jobs that are due.
 Several schedulers may run at once.
 
-APScheduler goes by the machine's clock. `Every` and `go_on_when_the_clock_is_set_back` keep it
-working when somebody sets that clock.
+The two tasks are those of `gifster.jobs.scheduler`. APScheduler calls them, and goes by the
+machine's clock. `Every` and `go_on_when_the_clock_is_set_back` keep it working when somebody sets
+that clock.
 """
 
 import logging
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
@@ -17,17 +16,15 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from gifster.app.cron import next_after
 from gifster.app.database import db
-from gifster.app.faults import is_database_error
 from gifster.app.settings import Recurring as Setting
 from gifster.app.settings import Settings
-from gifster.jobs import Recurring, enqueue_recurring, forget_others, relay
+from gifster.jobs import Recurring, cron, forget_others
 from gifster.jobs.relay import Clock
+from gifster.jobs.scheduler import LOOK_EVERY_S, look_at_the_clock, relay_outbox
 
 logger = logging.getLogger("gifster.scheduler")
 
-LOOK_EVERY_S = 2
 #: The recurring jobs that Gifster needs. The settings may move them.
 ALWAYS = {"clean_up": Setting(cron="17 * * * *")}
 
@@ -80,39 +77,8 @@ def go_on_when_the_clock_is_set_back(scheduler: BaseScheduler) -> None:
 def recurring_jobs(settings: Settings) -> dict[str, Recurring]:
     """The recurring jobs of the settings, and Gifster's own, by name."""
     return {
-        name: Recurring(
-            rule=job.cron if job.timezone == "UTC" else f"{job.cron} ({job.timezone})",
-            next_after=next_after(job.cron, job.timezone),
-            actor=job.actor or name,
-            arguments=job.arguments,
-            queue=job.queue,
+        name: cron(
+            job.cron, job.actor or name, job.arguments, queue=job.queue, timezone=job.timezone
         )
         for name, job in (ALWAYS | settings.recurring).items()
     }
-
-
-@contextmanager
-def connected(task: str) -> Iterator[None]:
-    """A connection to the database for one round of a task. If the database is away or locked, the
-    log gets one line, and the next round comes soon."""
-    try:
-        with db.connection_context():
-            yield
-    except Exception as error:
-        if not is_database_error(error):
-            raise
-        reason = " ".join(str(error).split())
-        logger.warning("%s: not now, again in %d s: %s", task, LOOK_EVERY_S, reason)
-
-
-def look_at_the_clock(recurring: dict[str, Recurring]) -> None:
-    """Enqueue the recurring jobs that are due."""
-    with connected("recurring jobs"):
-        for name in enqueue_recurring(recurring):
-            logger.info("enqueued recurring=%s", name)
-
-
-def relay_outbox(lease_s: float) -> None:
-    """Send the jobs that should have left the outbox by now, and those whose moment has come."""
-    with connected("relay"):
-        relay(lease_s)

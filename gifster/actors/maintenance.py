@@ -12,7 +12,6 @@ from gifster.uploads.sweep import Why, sweep
 logger = logging.getLogger("gifster.maintenance")
 
 _WORRYING = ("missing", "damaged", "unread")
-_LEVELS = {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}
 
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
@@ -31,7 +30,7 @@ def clean_up() -> None:
     library.keep_findings(counts)
     ended = tokens.forget_expired_tokens()
     for left in found.left_alone:
-        logger.log(_LEVELS.get(left.why, logging.INFO), "sweep left alone %s", left)
+        logger.log(left.level, "sweep left alone %s", left)
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
     log = logger.error if counts["held_back"] else log
     swept = " ".join(f"{kind}={count}" for kind, count in counts.items())

@@ -1,10 +1,8 @@
 """What runs: `dev`, `web`, `worker`, `scheduler`."""
 
-import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -128,32 +126,22 @@ def worker() -> None:
     SIGTERM stops them in order, SIGHUP restarts them. SIGTSTP makes them quiet: they finish the
     jobs that they have, and take no new ones until SIGCONT.
     """
-    from dramatiq.cli import main as dramatiq
-    from dramatiq.cli import make_argument_parser
-
     from gifster.app.boot import check_files
+    from gifster.jobs.worker_command import run_workers
 
     settings = settings_here()
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
-    for number in (signal.SIGTSTP, signal.SIGCONT):
-        signal.signal(number, _tell_the_workers)
-    # Dramatiq runs this command again when it restarts (SIGHUP).
-    sys.argv = [sys.executable, "-m", "gifster", "worker"]
-    arguments = ["gifster.actors", "--queues", *settings.queues]
-    arguments += ["--processes", str(settings.worker.processes)]
-    arguments += ["--threads", str(settings.worker.threads)]
-    # Dramatiq's default waits half a minute for a process that dies at its start.
-    arguments += ["--worker-fork-timeout", "5000"]
-    arguments += ["--worker-shutdown-timeout", str(round(settings.worker.grace_s * 1000))]
-    sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
-
-
-def _tell_the_workers(number: int, frame: object) -> None:
-    for process in multiprocessing.active_children():
-        if process.pid is not None:
-            os.kill(process.pid, number)
+    status = run_workers(
+        "gifster.actors",
+        again=["-m", "gifster", "worker"],
+        queues=list(settings.queues),
+        processes=settings.worker.processes,
+        threads=settings.worker.threads,
+        grace_s=settings.worker.grace_s,
+    )
+    sys.exit(status)
 
 
 @cli.command()

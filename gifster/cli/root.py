@@ -147,7 +147,7 @@ def end_with_supervisor() -> None:
     """Have this process end when the `gifster dev` that started it does."""
     from gifster.app.settings import SUPERVISED
 
-    if supervisor := os.environ.get(SUPERVISED):
-        from gifster.jobs.parent import end_with_parent
+    if SUPERVISED in os.environ:
+        from gifster.jobs import parent
 
-        end_with_parent(parent=int(supervisor))
+        parent.end_with_supervisor()

@@ -18,12 +18,13 @@ import dramatiq
 from gifster import jobs
 from gifster.app import database
 from gifster.app.boot import boot
-from gifster.app.settings import PREFIX, PROFILE, SUPERVISED, Settings, load
+from gifster.app.settings import PREFIX, PROFILE, Settings, load
 from gifster.app.valkey import choose_url
+from gifster.cli.dev_group import DevGroup, say
 from gifster.cli.ports import check_address
-from gifster.cli.process_group import STOP_S, ProcessGroup, say
 from gifster.cli.root import Refused
 from gifster.jobs.parent import end_with_parent
+from gifster.jobs.process_group import STOP_S, CannotStart, ProcessGroup
 
 LOCK = Path("var/dev.lock")
 
@@ -43,12 +44,11 @@ def run(port: int | None, *, watch: bool = False) -> None:
     if port is not None:
         environment[f"{PREFIX}WEB__PORT"] = str(port)
     settings = load(environment=environment)
-    environment[SUPERVISED] = str(os.getpid())
     if os.environ.get("MAKELEVEL"):
         end_with_parent(grace_s=STOP_S + 5)
     with _only_one():
         check_address(settings.web.host, settings.web.port)
-        group = ProcessGroup(environment)
+        group = DevGroup(environment, say)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, group.ask_to_stop)
         try:
@@ -56,6 +56,8 @@ def run(port: int | None, *, watch: bool = False) -> None:
             if watch:
                 group.watch()
             group.keep_running()
+        except CannotStart as error:
+            raise Refused(str(error)) from None
         finally:
             group.stop()
 
@@ -66,7 +68,9 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
         choose_url()
     broker = boot(settings)
     if embedded:
-        group.start("valkey", ["gifster.app.valkey", str(os.getpid())], lambda _: _pongs(broker))
+        command = ["gifster.app.valkey", str(os.getpid())]
+        # It stops last: workers hand their jobs back to it.
+        group.start("valkey", command, lambda _: _pongs(broker), last=True)
         group.wait_until_ready()
     broker.close()
     _migrate()

@@ -34,7 +34,10 @@ from gifster.jobs.outbox import Job, enqueue
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
+    cron,
+    declare_recurring,
     enqueue_recurring,
+    every,
     forget_others,
     recurring_jobs,
 )
@@ -77,9 +80,12 @@ __all__ = [
     "Worker",
     "connect",
     "create_tables",
+    "cron",
+    "declare_recurring",
     "drop",
     "enqueue",
     "enqueue_recurring",
+    "every",
     "find",
     "forget_others",
     "history",

@@ -125,6 +125,8 @@ class Leases:
         """
         with self._lock:
             held, self._held = list(self._held), {}
+        if not held:
+            return []
         mine = Job.id.in_(held) & (Job.leased_by == self.worker)
         jobs = list(Job.select().where(mine))
         Job.update(leased_by=None, send_at=time.time()).where(mine).execute()

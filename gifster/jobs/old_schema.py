@@ -42,18 +42,21 @@ def what_lacks(models: Sequence[type[peewee.Model]]) -> str | None:
     Raises:
       peewee.PeeweeException
     """
-    lacks = [text for model in models if (text := _lacks(model)) is not None]
+    bound: list[Any] = [model for model in models if model._meta.database is not None]
+    missing = {model._meta.table_name: _missing_columns(model) for model in bound}
+    tables = [table for table, columns in missing.items() if columns is None]
+    lacks = [f"the database has no table {', '.join(tables)}"] if tables else []
+    lacks += [
+        f"the table {table} is of an earlier release and lacks {', '.join(columns)}"
+        for table, columns in missing.items()
+        if columns
+    ]
     return f"{'; '.join(lacks)}: {ADVICE}" if lacks else None
 
 
-def _lacks(model: Any) -> str | None:
-    database, table = model._meta.database, model._meta.table_name
-    if database is None:
-        return None
-    present = {column.name for column in database.get_columns(table)}
+def _missing_columns(model: Any) -> list[str] | None:
+    """The columns that a model's table lacks; None if the table itself is missing."""
+    present = {column.name for column in model._meta.database.get_columns(model._meta.table_name)}
     if not present:
-        return f"the database has no table {table}"
-    missing = [f.column_name for f in model._meta.sorted_fields if f.column_name not in present]
-    if not missing:
         return None
-    return f"the table {table} is of an earlier release and lacks {', '.join(missing)}"
+    return [f.column_name for f in model._meta.sorted_fields if f.column_name not in present]

@@ -10,6 +10,8 @@ import signal
 import threading
 import time
 
+#: The environment variable in which a supervisor tells its children its process id.
+SUPERVISED = "GIFSTER_SUPERVISED"
 INTERVAL_S = 0.5
 #: How long the process may take to stop by itself before it is killed (seconds).
 GRACE_S = 10.0
@@ -27,6 +29,12 @@ def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None
         parent = 0
     arguments = (os.getppid() if parent is None else parent, grace_s)
     threading.Thread(target=_watch, args=arguments, daemon=True, name="parent").start()
+
+
+def end_with_supervisor() -> None:
+    """Have this process end when the supervisor that started it does, if one did."""
+    if supervisor := os.environ.get(SUPERVISED):
+        end_with_parent(parent=int(supervisor))
 
 
 def _watch(parent: int, grace_s: float) -> None:

@@ -2,8 +2,8 @@
 
 The next moment of each job is a row. The process that finds it past moves it on and enqueues the
 job, in one transaction; another process that finds it past at the same time changes nothing. One
-job makes up for all moments that passed while nobody looked, or that the clock skipped. The caller
-decides when the moments are.
+job makes up for all moments that passed while nobody looked, or that the clock skipped. `cron()`
+and `every()` say when the moments are.
 """
 
 import logging
@@ -19,6 +19,7 @@ from gifster.jobs.old_schema import explained
 from gifster.jobs.outbox import enqueue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
+from gifster.jobs.sending import current_broker
 from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
@@ -50,14 +51,96 @@ class Recurring:
     Parameters:
       rule: of its moments, for people to read: "17 * * * *".
       next_after: returns the first of its moments after another one (seconds since the epoch).
-      actor, arguments, queue: as for `enqueue()`.
+      actor, arguments, queue: as for `enqueue()`; a queue of None is the actor's own.
     """
 
     rule: str
     next_after: Callable[[float], float]
     actor: str
     arguments: list[Any] = field(default_factory=list)
-    queue: str = "default"
+    queue: str | None = "default"
+
+
+#: The recurring jobs that `declare_recurring()` has been given, by name.
+_declared: dict[str, Recurring] = {}
+
+
+def cron(
+    rule: str,
+    actor: str,
+    arguments: Iterable[Any] = (),
+    *,
+    queue: str | None = None,
+    timezone: str = "UTC",
+) -> Recurring:
+    """A recurring job by a rule of cron's, as in crontab(5).
+
+    Parameters:
+      rule: minute, hour, day of the month, month, day of the week: `0 7 * * mon`; or `@hourly`,
+        `@daily`, `@weekly`, `@monthly`, `@yearly`.
+      actor, arguments: as for `enqueue()`.
+      queue: the queue of the jobs; None for the actor's own.
+      timezone: the time zone of the clock, by its name in the IANA database: `Europe/Berlin`.
+
+    Raises:
+      ValueError: the rule is invalid or never comes true, or there is no such time zone; says what
+        is wrong.
+    """
+    from gifster.jobs.cron_rules import next_after  # noqa: PLC0415 cronsim, only for a rule
+
+    shown = rule if timezone == "UTC" else f"{rule} ({timezone})"
+    return Recurring(shown, next_after(rule, timezone), actor, list(arguments), queue)
+
+
+def every(
+    seconds: int, actor: str, arguments: Iterable[Any] = (), *, queue: str | None = None
+) -> Recurring:
+    """A recurring job at each multiple of a number of seconds since the epoch.
+
+    Parameters:
+      seconds: at least 1. The scheduler looks every two seconds: a shorter interval has one job for
+        several moments.
+      actor, arguments, queue: as for `cron()`.
+
+    Raises:
+      ValueError: `seconds` is less than 1.
+    """
+    if seconds < 1:
+        raise ValueError(f"every {seconds} s: use 1 or more")
+    return Recurring(
+        f"every {seconds} s",
+        lambda after: (after // seconds + 1) * seconds,
+        actor,
+        list(arguments),
+        queue,
+    )
+
+
+def declare_recurring(recurring: Mapping[str, Recurring]) -> None:
+    """Have the scheduler of this application enqueue jobs again and again. Call it in the module of
+    your actors, as often as you like; `python -m gifster.jobs run` does the rest.
+
+    Parameters:
+      recurring: by name, of at most 32 characters. The job's row is found by it.
+
+    Raises:
+      ValueError: a name is too long, or another actor's job has it.
+    """
+    for name, job in recurring.items():
+        other = _declared.get(name, job)
+        if not 1 <= len(name) <= RecurringJob.name.max_length:
+            raise ValueError(f"recurring job {name!r}: use a name of 1 to 32 characters")
+        if other.actor != job.actor:
+            raise ValueError(
+                f"recurring job {name!r} is declared for {other.actor} and for {job.actor}: "
+                "rename one of them"
+            )
+        _declared[name] = job
+
+
+def declared_recurring() -> dict[str, Recurring]:
+    """The recurring jobs that were declared in this process, by name."""
+    return dict(_declared)
 
 
 def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
@@ -137,10 +220,28 @@ def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
         )
         if not moved:
             return False
-        if enqueue(job.actor, *job.arguments, queue=job.queue, unique=row.name) is None:
+        queue = job.queue or queue_of(job.actor)
+        if enqueue(job.actor, *job.arguments, queue=queue, unique=row.name) is None:
             logger.warning("not again yet name=%s: the last one is not done", row.name)
             return False
         return True
+
+
+def queue_of(actor: str) -> str:
+    """The queue of an actor that is declared in this process.
+
+    Raises:
+      LookupError: there is none; says what to do.
+    """
+    broker = current_broker()
+    known = {} if broker is None else broker.actors
+    if actor not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise LookupError(
+            f"there is no actor {actor!r} in this process (known: {names}): import its module "
+            "before the scheduler starts, or say queue="
+        )
+    return str(known[actor].queue_name)
 
 
 def _as_read(row: RecurringJob) -> peewee.Expression:

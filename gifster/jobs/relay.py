@@ -54,12 +54,12 @@ CLOCK_SLACK_S = 5.0
 _broker_is_away: PerOutbox[Problem] = PerOutbox(lambda: Problem(logger))
 
 
-def relay(lease_s: float = LEASE_S) -> int:
+def relay(lease_s: float | None = None) -> int:
     """Send the jobs that are due, oldest first, until the broker takes no more. Part of a large
     backlog is left to the next call. Call it outside of any transaction.
 
     Parameters:
-      lease_s: how long the workers' leases hold (seconds).
+      lease_s: how long the workers' leases hold (seconds); None as `connect()` was told.
 
     Returns:
       how many jobs were sent.
@@ -74,10 +74,11 @@ def relay(lease_s: float = LEASE_S) -> int:
         return _relay(lease_s)
 
 
-def _relay(lease_s: float) -> int:
+def _relay(lease_s: float | None) -> int:
     broker = current_broker()
     if broker is None:
         return 0
+    lease_s = lease_s or getattr(broker, "lease_s", None) or LEASE_S
     _after_the_clock_was_set_back(lease_s)
     sent, stop_at = 0, time.monotonic() + ROUND_S
     try:

@@ -11,13 +11,18 @@ time limit, use `store_actor` or `process_actor`:
         promotion.promote()
 
 and name it to the model: `@store_in_background("avatar", actor="store_avatar", queue="avatars")`.
+
+The scheduler of `python -m gifster.jobs run` calls the sweep every hour, because this module
+declares it as a recurring job.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import dramatiq
 
+from gifster.jobs import cron, declare_recurring
 from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
 from gifster.uploads.keys import from_job
@@ -25,6 +30,9 @@ from gifster.uploads.mount import mount_named
 from gifster.uploads.promotion import Promotion, RecordGone
 from gifster.uploads.recreate import Recreation
 from gifster.uploads.stored import delete_files
+from gifster.uploads.sweep import sweep
+
+logger = logging.getLogger("gifster.uploads")
 
 Actor = dramatiq.Actor[Any, Any]
 
@@ -138,3 +146,15 @@ def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]])
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])
+
+
+@_actor(max_retries=3)
+def sweep_uploads() -> None:
+    """Remove what crashes left behind, and log what was found."""
+    found = sweep(repair=True)
+    for left in found.left_alone:
+        logger.log(left.level, "sweep left alone %s", left)
+    logger.info("swept %s", " ".join(f"{kind}={count}" for kind, count in found.counts().items()))
+
+
+declare_recurring({"sweep_uploads": cron("17 * * * *", "sweep_uploads")})

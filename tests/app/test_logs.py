@@ -17,9 +17,8 @@ from gifster.app import settings
 from gifster.app.boot import configure
 from gifster.app.database import db
 from gifster.app.logs import OneLineFormatter, escaped, log_in_lines
-from gifster.cli import cli
-from gifster.cli.process_group import Child
-from gifster.jobs import Job
+from gifster.cli import cli, dev_group
+from gifster.jobs import Job, process_group
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -194,7 +193,10 @@ def test_the_doctor_shows_no_escape_sequences(
     assert harmless(output)
 
 
-def test_the_supervisor_passes_no_escape_sequences_on(capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("say", [dev_group.say, process_group.say])
+def test_a_supervisor_passes_no_escape_sequences_on(
+    capsys: pytest.CaptureFixture[str], say: process_group.Say
+):
     said = ""
 
     def has_said() -> bool:
@@ -203,7 +205,7 @@ def test_the_supervisor_passes_no_escape_sequences_on(capsys: pytest.CaptureFixt
         return "owned" in said
 
     command = [sys.executable, "-c", f"print({f'a{ESC}'!r})"]
-    Child("worker", command, os.environ, lambda child: True).start()
+    process_group.Child("worker", command, os.environ, lambda child: True, say).start()
     eventually(has_said)
 
     assert harmless(said)

@@ -1,14 +1,16 @@
 """Scheduled jobs and recurring jobs."""
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, Recurring, State
+from gifster.jobs import Job, Recurring, State, recurring, scheduler
 from tests.jobs.conftest import Outbox
 
 
@@ -76,8 +78,8 @@ def hourly() -> dict[str, Recurring]:
 
 def test_each_moment_enqueues_one_job_however_many_schedulers_look(outbox: Outbox):
     # Given a recurring job that nobody has looked at yet
-    recurring = hourly()
-    assert jobs.enqueue_recurring(recurring) == []
+    every_hour = hourly()
+    assert jobs.enqueue_recurring(every_hour) == []
     [row] = jobs.recurring_jobs()
     assert row.next_at == pytest.approx(time.time() + 3600, abs=60)
 
@@ -86,7 +88,7 @@ def test_each_moment_enqueues_one_job_however_many_schedulers_look(outbox: Outbo
 
     def look(_: int) -> list[str]:
         with outbox.database.connection_context():
-            return jobs.enqueue_recurring(recurring)
+            return jobs.enqueue_recurring(every_hour)
 
     with ThreadPoolExecutor(4) as schedulers:
         enqueued = list(schedulers.map(look, range(4)))
@@ -100,11 +102,11 @@ def test_each_moment_enqueues_one_job_however_many_schedulers_look(outbox: Outbo
 
 
 def test_a_recurring_job_is_not_enqueued_while_its_last_run_is_not_done(outbox: Outbox):
-    recurring = hourly()
-    jobs.enqueue_recurring(recurring)
+    every_hour = hourly()
+    jobs.enqueue_recurring(every_hour)
     for _ in range(2):
         jobs.RecurringJob.update(next_at=1).execute()
-        jobs.enqueue_recurring(recurring)
+        jobs.enqueue_recurring(every_hour)
 
     assert Job.select().count() == 1
 
@@ -188,3 +190,100 @@ def test_one_job_makes_up_for_the_moments_that_the_clock_skipped(
     assert jobs.enqueue_recurring(daily()) == ["digest"]
     assert jobs.enqueue_recurring(daily()) == []
     assert due() == datetime(2026, 5, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Recurring]:
+    """The recurring jobs that this test declares."""
+    made: dict[str, Recurring] = {}
+    monkeypatch.setattr(recurring, "_declared", made)
+    return made
+
+
+def at(*moment: int) -> float:
+    return datetime(*moment, tzinfo=UTC).timestamp()
+
+
+def test_jobs_recur_by_a_cron_rule_or_at_an_interval():
+    weekly = jobs.cron("0 7 * * mon", "send_digest", [7], timezone="Europe/Berlin")
+    assert weekly.rule == "0 7 * * mon (Europe/Berlin)"
+    # 7 o'clock in Berlin is 6 o'clock UTC in winter, and 5 o'clock in summer
+    assert weekly.next_after(at(2026, 3, 20)) == at(2026, 3, 23, 6)
+    assert weekly.next_after(at(2026, 3, 24)) == at(2026, 3, 30, 5)
+
+    assert jobs.cron("@hourly", "ping").next_after(at(2026, 3, 20, 5, 30)) == at(2026, 3, 20, 6)
+
+    often = jobs.every(90, "ping")
+    assert often.rule == "every 90 s"
+    assert often.next_after(at(1970, 1, 1, 0, 1)) == 90
+    assert often.next_after(90) == 180
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: jobs.cron("0 25 * * *", "ping"), "'25' is not a valid hour"),
+        (lambda: jobs.cron("0 0 * * *", "ping", timezone="Mars"), "there is no time zone 'Mars'"),
+        (lambda: jobs.every(0, "ping"), "every 0 s: use 1 or more"),
+        (lambda: jobs.declare_recurring({"x" * 33: jobs.every(9, "a")}), "1 to 32 characters"),
+        (
+            lambda: [jobs.declare_recurring({"x": jobs.every(9, name)}) for name in ("a", "b")],
+            "'x' is declared for a and for b: rename one of them",
+        ),
+    ],
+)
+def test_a_wrong_rule_is_told_at_once(declared: dict, make: Callable[[], object], said: str):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_a_recurring_job_goes_to_the_queue_of_its_actor(outbox: Outbox):
+    @dramatiq.actor(queue_name="mails")
+    def send_digest(days: int) -> None: ...
+
+    every = {"digest": jobs.every(60, "send_digest", [7]), "no": jobs.every(60, "mistyped")}
+    jobs.enqueue_recurring(every)
+    jobs.RecurringJob.update(next_at=1).execute()
+
+    assert jobs.enqueue_recurring(every) == ["digest"]
+    (job,) = Job.select()
+    assert (job.queue, job.arguments) == ("mails", [7])
+
+
+def test_the_scheduler_enqueues_what_was_declared_and_forgets_the_rest(
+    outbox: Outbox,
+    declared: dict,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # Given a recurring job whose time has come, another that is no longer declared, and a bug
+    @dramatiq.actor
+    def ping() -> None: ...
+
+    jobs.enqueue_recurring({"ping": jobs.every(60, "ping"), "old": jobs.every(60, "ping")})
+    jobs.RecurringJob.update(next_at=1).execute()
+    jobs.declare_recurring({"ping": jobs.every(60, "ping")})
+    monkeypatch.setattr(scheduler, "relay", lambda lease_s: 1 / 0)
+    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.05)
+
+    # When the scheduler runs for some rounds, until SIGTERM
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    look, rounds = scheduler.look_at_the_clock, []
+
+    def looked(recurring: dict) -> None:
+        look(recurring)
+        rounds.append(len(recurring))
+        if len(rounds) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(scheduler, "look_at_the_clock", looked)
+    scheduler.run()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+    # I expect one job, and the bug in the log
+    assert rounds == [1, 1]
+    with outbox.database.connection_context():
+        assert [row.name for row in jobs.recurring_jobs()] == ["ping"]
+        assert [job.id for job in Job.select()] == ["ping"]
+    assert "a round of the scheduler has failed" in caplog.text

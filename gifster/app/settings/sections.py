@@ -120,7 +120,7 @@ class Recurring(Section):
 
     @model_validator(mode="after")
     def _check_cron(self) -> "Recurring":
-        from gifster.app.cron import next_after  # noqa: PLC0415 only where a job recurs
+        from gifster.jobs.cron_rules import next_after  # noqa: PLC0415 only where a job recurs
 
         next_after(self.cron, self.timezone)
         return self

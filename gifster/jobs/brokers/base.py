@@ -37,6 +37,8 @@ class FairBroker(dramatiq.Broker):
         self.foreign = ForeignMessages(identity)
         #: How many jobs of a group may be with the broker at once; None for `MAX_PER_GROUP`.
         self.max_per_group: int | None = None
+        #: How long the workers' leases hold (seconds); None for `LEASE_S`.
+        self.lease_s: float | None = None
         #: Made when a worker boots.
         self.scheduler: FairScheduler | None = None
         first = type(self.middleware[0]) if self.middleware else None

@@ -106,7 +106,7 @@ def connect(  # noqa: PLR0913 options, each with a default
         broker = _rabbitmq(url, max_priority=max_priority, weights=weights, middleware=every)
     else:
         broker = _redis(url, lease_s, namespace=namespace, weights=weights, middleware=every)
-    broker.max_per_group = max_per_group
+    broker.max_per_group, broker.lease_s = max_per_group, lease_s
     _adopt_actors(broker)
     dramatiq.set_broker(broker)
     return broker

@@ -1,5 +1,6 @@
 """What a sweep reports: the files and rows that it found, those it left alone, and why."""
 
+import logging
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -33,6 +34,11 @@ class LeftAlone:
     reason: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
+
+    @property
+    def level(self) -> int:
+        """How bad that is, as a level of the log."""
+        return {Why.BRAKE: logging.ERROR, Why.UNREAD: logging.WARNING}.get(self.why, logging.INFO)
 
     def __str__(self) -> str:
         if not self.count:

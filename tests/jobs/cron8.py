@@ -1,10 +1,10 @@
-"""What cron(8) of Debian does, minute by minute: the oracle that `app.cron` is held against.
+"""What cron(8) of Debian does, minute by minute: the oracle that `cron_rules` is held against.
 
-It shares no code with `app.cron`, and follows the manual's text: jobs with a fixed time of day
+It shares no code with `cron_rules`, and follows the manual's text: jobs with a fixed time of day
 whose time was skipped run right after a forward change of less than three hours, and do not run
 again after a backward one; all others run when the clock shows their time.
 
-`python -m tests.app.cron8 2024 2034` compares every zone and rule below, densely, for those years.
+`python -m tests.jobs.cron8 2024 2034` compares every zone and rule below, densely, for those years.
 """
 
 import sys
@@ -134,7 +134,7 @@ def _values(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> set[
 
 
 def main() -> None:
-    from gifster.app.cron import next_after
+    from gifster.jobs.cron_rules import next_after
 
     begin, end = (int(year) for year in sys.argv[1:])
     checked, wrong = 0, 0

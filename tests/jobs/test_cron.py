@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gifster.app.cron import next_after
-from tests.app import cron8
+from gifster.jobs.cron_rules import next_after
+from tests.jobs import cron8
 
 
 def moments(rule: str, zone: str, begin: str, count: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""The processes that `gifster dev` starts: one `Child` each, all of them in a `ProcessGroup`.
+"""A supervisor's processes: one `Child` each, all of them in a `ProcessGroup`.
 
 Each child runs in a session of its own, so that Ctrl-C reaches the supervisor alone, which stops
 them in order. A child that ends is started again, a little later each time. One that cannot start
-at all ends the supervisor.
+at all ends the supervisor. If the supervisor is killed, the children end, too (`parent.py`).
 """
 
 import os
@@ -13,14 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
-import watchfiles
-
-import gifster
-from gifster.app.logs import escaped
-from gifster.cli.root import Refused
+from gifster.jobs.parent import SUPERVISED
 
 #: How long a child may take to get ready, and all of them to stop (seconds).
 START_S = 45.0
@@ -30,7 +25,14 @@ STOP_S = 20.0
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
 HEALTHY_S = 60.0
-COLORS = {"gifster": 35, "valkey": 33, "web": 36, "worker": 32, "scheduler": 34}
+#: The name of the supervisor in its lines.
+SUPERVISOR = "gifster"
+#: Prints a line of a process: the line, and the process's name.
+Say = Callable[[str, str], None]
+
+
+class CannotStart(Exception):
+    """A child cannot start; says which."""
 
 
 class Child:
@@ -41,16 +43,23 @@ class Child:
       command: the program and its arguments.
       environment: its environment variables.
       is_ready: whether it does its work; called until it returns True.
+      say: prints a line of it.
+      last: whether it stops after all others.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         name: str,
         command: list[str],
         environment: Mapping[str, str],
         is_ready: Callable[["Child"], bool],
+        say: Say,
+        *,
+        last: bool = False,
     ) -> None:
         self.name = name
+        self.last = last
+        self.say = say
         self.command = command
         self.environment = environment
         self.ready = False
@@ -81,16 +90,16 @@ class Child:
         """Wait until it does its work.
 
         Raises:
-          Refused: it ended, or took longer than `START_S`.
+          CannotStart: it ended, or took longer than `START_S`.
         """
         while not stopping.is_set() and not self._is_ready(self):
             status = None if self._process is None else self._process.poll()
             if status is not None:
-                raise Refused(
+                raise CannotStart(
                     f"{self.name} cannot start ({_describe(status)}): its lines above say why"
                 )
             if time.monotonic() - self._started_at > START_S:
-                raise Refused(
+                raise CannotStart(
                     f"{self.name} was not ready within {START_S:.0f} s: its lines above may say why"
                 )
             stopping.wait(0.05)
@@ -101,7 +110,7 @@ class Child:
         now = time.monotonic()
         if self._process is None:
             if now >= self._start_at:
-                say(f"starting {self.name} again")
+                self._note(f"starting {self.name} again")
                 self.start()
             return
         status = self._process.poll()
@@ -111,7 +120,7 @@ class Child:
         elif status is not None:
             if now - self._started_at > HEALTHY_S:
                 self._pause = FIRST_PAUSE_S
-            say(f"{self.name} ended ({_describe(status)}); again in {self._pause:g} s")
+            self._note(f"{self.name} ended ({_describe(status)}); again in {self._pause:g} s")
             self._process = None
             self._start_at = now + self._pause
             self._pause = min(self._pause * 2, MAX_PAUSE_S)
@@ -133,7 +142,7 @@ class Child:
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            say(f"{self.name} does not stop: killing it")
+            self._note(f"{self.name} does not stop: killing it")
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -142,7 +151,10 @@ class Child:
         for line in stream or ():
             if not self.ready:
                 self.output += line
-            say(escaped(line.rstrip()), self.name)
+            self.say(line.rstrip(), self.name)
+
+    def _note(self, line: str) -> None:
+        self.say(line, SUPERVISOR)
 
 
 class ProcessGroup:
@@ -150,89 +162,84 @@ class ProcessGroup:
 
     Parameters:
       environment: the environment variables of all children.
+      say: prints a line of a child, or of the supervisor, whose name is `SUPERVISOR`.
+      stop_s: how long all children may take to stop before they are killed (seconds).
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._children: list[Child] = []
-        self._stopping = threading.Event()
+    def __init__(self, environment: Mapping[str, str], say: Say, stop_s: float = STOP_S) -> None:
+        self.environment = {**environment, SUPERVISED: str(os.getpid())}
+        self.children: list[Child] = []
+        self.stopping = threading.Event()
+        self._say, self._stop_s = say, stop_s
+
+    def note(self, line: str) -> None:
+        """Print a line of the supervisor."""
+        self._say(line, SUPERVISOR)
 
     def ask_to_stop(self, number: int, frame: object) -> None:
         """Handle a signal: the first stops the children in order, the second kills them."""
-        if self._stopping.is_set():
-            say("killing everything")
-            for child in self._children:
+        if self.stopping.is_set():
+            self.note("killing everything")
+            for child in self.children:
                 child.signal(signal.SIGKILL)
-        self._stopping.set()
+        self.stopping.set()
 
-    def start(self, name: str, command: list[str], is_ready: Callable[[Child], bool]) -> None:
-        """Start a child. Others may still be getting ready."""
-        child = Child(name, [sys.executable, "-m", *command], self._environment, is_ready)
-        self._children.append(child)
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        is_ready: Callable[[Child], bool],
+        *,
+        last: bool = False,
+    ) -> Child:
+        """Start a child, `python -m COMMAND`. Others may still be getting ready.
+
+        Parameters:
+          last: whether it stops after all others.
+        """
+        command = [sys.executable, "-m", *command]
+        child = Child(name, command, self.environment, is_ready, self._say, last=last)
+        self.children.append(child)
         child.start()
+        return child
 
     def wait_until_ready(self) -> bool:
-        """Wait for all children that were started; False after a signal to stop."""
-        for child in self._children:
-            child.wait_until_ready(self._stopping)
-        return not self._stopping.is_set()
+        """Wait for all children that were started; False after a signal to stop.
 
-    def watch(self) -> None:
-        """From now on, restart web, worker and scheduler when their code changes: the package, and
-        the Python files and the settings in this folder."""
-        for folder, below in ((Path(gifster.__file__).parent, True), (Path.cwd(), False)):
-            threading.Thread(target=self._watch, args=(folder, below), daemon=True).start()
-
-    def _watch(self, folder: Path, below: bool) -> None:
-        try:
-            for changes in watchfiles.watch(
-                folder,
-                watch_filter=_is_code,
-                recursive=below,
-                stop_event=self._stopping,
-                raise_interrupt=False,
-            ):
-                names = sorted({os.path.relpath(path) for _, path in changes})
-                children = [child for child in self._children if child.name != "valkey"]
-                say(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
-                if any(Path(name).parent.name == "migrations" for name in names):
-                    say("a migration has changed: once it is finished, run gifster migrate")
-                for child in children:
-                    child.restart()
-        except OSError as error:
-            say(f"{folder} cannot be watched ({error}): after a change, restart gifster dev")
+        Raises:
+          CannotStart: one of them ended, or is not ready in time.
+        """
+        for child in self.children:
+            child.wait_until_ready(self.stopping)
+        return not self.stopping.is_set()
 
     def keep_running(self) -> None:
         """Start children again that end, until a signal asks us to stop."""
-        while not self._stopping.wait(0.2):
-            for child in self._children:
+        while not self.stopping.wait(0.2):
+            for child in self.children:
                 child.keep_running()
 
     def stop(self) -> None:
-        """Stop all children, the broker last: workers hand their jobs back to it."""
-        say("stopping")
-        deadline = time.monotonic() + STOP_S
-        broker = [child for child in self._children if child.name == "valkey"]
-        for together in ([c for c in self._children if c not in broker], broker):
+        """Stop all children. Those that were started with `last` stop after the others."""
+        self.note("stopping")
+        deadline = time.monotonic() + self._stop_s
+        for last in (False, True):
+            together = [child for child in self.children if child.last is last]
             for child in together:
                 child.signal(signal.SIGTERM)
             for child in together:
                 child.wait(deadline)
-        say("stopped")
-
-
-def _is_code(change: watchfiles.Change, path: str) -> bool:
-    return path.endswith((".py", f"{os.sep}settings.toml"))
+        self.note("stopped")
 
 
 def _describe(status: int) -> str:
     return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
 
 
-def say(line: str, name: str = "gifster") -> None:
-    """Print a line with the name of its process."""
-    prefix = f"{name:<9} |"
-    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
-        prefix = f"\x1b[{COLORS.get(name, 37)}m{prefix}\x1b[0m"
+def say(line: str, name: str) -> None:
+    """Print a line with the name of its process. Its control characters are escaped: a job's
+    arguments, which somebody else may have chosen, must not begin a line or write to the terminal.
+    """
+    line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
     with suppress(BrokenPipeError):
-        print(f"{prefix} {line}", flush=True)
+        print(f"{name:<9} | {line}", flush=True)

@@ -1,0 +1,57 @@
+"""The process group of `gifster dev`: coloured lines, and restarts when code changes."""
+
+import os
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import watchfiles
+
+import gifster
+from gifster.app.logs import escaped
+from gifster.jobs.process_group import SUPERVISOR, ProcessGroup
+
+COLORS = {SUPERVISOR: 35, "valkey": 33, "web": 36, "worker": 32, "scheduler": 34}
+
+
+class DevGroup(ProcessGroup):
+    """The children of `gifster dev`."""
+
+    def watch(self) -> None:
+        """From now on, restart web, worker and scheduler when their code changes: the package, and
+        the Python files and the settings in this folder."""
+        for folder, below in ((Path(gifster.__file__).parent, True), (Path.cwd(), False)):
+            threading.Thread(target=self._watch, args=(folder, below), daemon=True).start()
+
+    def _watch(self, folder: Path, below: bool) -> None:
+        try:
+            for changes in watchfiles.watch(
+                folder,
+                watch_filter=_is_code,
+                recursive=below,
+                stop_event=self.stopping,
+                raise_interrupt=False,
+            ):
+                names = sorted({os.path.relpath(path) for _, path in changes})
+                children = [child for child in self.children if child.name != "valkey"]
+                say(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
+                if any(Path(name).parent.name == "migrations" for name in names):
+                    say("a migration has changed: once it is finished, run gifster migrate")
+                for child in children:
+                    child.restart()
+        except OSError as error:
+            say(f"{folder} cannot be watched ({error}): after a change, restart gifster dev")
+
+
+def _is_code(change: watchfiles.Change, path: str) -> bool:
+    return path.endswith((".py", f"{os.sep}settings.toml"))
+
+
+def say(line: str, name: str = SUPERVISOR) -> None:
+    """Print a line with the name of its process."""
+    prefix = f"{name:<9} |"
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        prefix = f"\x1b[{COLORS.get(name, 37)}m{prefix}\x1b[0m"
+    with suppress(BrokenPipeError):
+        print(f"{prefix} {escaped(line)}", flush=True)

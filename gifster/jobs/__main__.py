@@ -1,0 +1,7 @@
+"""`python -m gifster.jobs`: see `command.py`."""
+
+import sys
+
+from gifster.jobs.command import main
+
+sys.exit(main())
