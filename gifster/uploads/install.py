@@ -1,7 +1,8 @@
-"""`gifster install`: writes the files that a Peewee application needs to adopt `gifster.uploads`.
+"""`python -m gifster.uploads install`: writes the files that a Peewee application needs to adopt
+`gifster.uploads`.
 
 These are a block of settings, a migration for the columns and the outbox, and the workers' module.
-Existing content stays as it is, and a second run changes nothing.
+Existing content stays as it is, and a second run changes nothing. `gifster install` does the same.
 """
 
 import importlib
@@ -43,8 +44,7 @@ COLUMNS = {{
 
 
 def up(migrator, db):
-    # An outbox that an earlier release made gets the columns that it lacks.
-    jobs.create_tables(db, [jobs.Job, jobs.OutboxIdentity])
+    jobs.migrate(db)  # the tables of the jobs: only what is missing
     for name, field in COLUMNS.items():
         migrator.migrate(migrator.add_column("{table}", name, field))
 
@@ -57,7 +57,9 @@ def down(migrator, db):
 ACTORS = '''"""Background work on uploads. Import this module where your application starts, too:
 it sets the broker and the storages for both.
 
-    dramatiq actors --queues default {queue}
+    python -m gifster.jobs run actors
+
+runs workers, the relay, and the sweep of uploads every hour.
 """
 
 import tomllib
@@ -78,7 +80,8 @@ uploads.configure(
 import {module}  # noqa: E402 the models whose uploads are worked on
 import gifster.uploads.actors  # noqa: E402, F401 declares the actors, on the broker above
 
-jobs.Job.bind({module}.{model}._meta.database)  # the outbox is a table beside theirs
+for table in jobs.TABLES:  # the outbox and its companions are beside theirs
+    table.bind({module}.{model}._meta.database)
 '''
 
 MODEL = """
@@ -95,7 +98,13 @@ Then say on the model what the columns are:
     class {model}(...):
         {column} = uploads.{mount}({camel}Uploader)
 {fields}
-and start a worker: dramatiq actors --queues default carrierwave
+and run the migration, then the jobs:
+
+    python -m gifster.jobs run actors
+
+After an upgrade of Gifster, bring the tables of the jobs up to date with
+
+    python -m gifster.jobs migrate actors
 """
 
 
@@ -197,7 +206,7 @@ def _migration(folder: Path, table: str, wish: Wish) -> str:
 
 
 def _actors(path: Path, module: str, model: str, may_overwrite: Callable[[Path], bool]) -> str:
-    wanted = ACTORS.format(module=module, model=model, queue="carrierwave")
+    wanted = ACTORS.format(module=module, model=model)
     present = path.read_text("utf-8") if path.exists() else None
     if present == wanted or (
         present is not None and f"import {module}" in present and "uploads.actors" in present

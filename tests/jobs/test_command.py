@@ -127,6 +127,7 @@ def migrated(database_url: str) -> Iterator[None]:
     database.close_all()
 
 
+@pytest.mark.long
 def test_one_command_runs_jobs_restarts_what_dies_and_stops(
     migrated: None, start: Callable[..., Running]
 ):

@@ -1,0 +1,216 @@
+"""`python -m gifster.uploads install` in another project, which then runs for real."""
+
+import importlib
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from gifster.uploads.command import main
+from tests import images
+from tests.machine import files_below
+
+MODELS = """
+import peewee
+{uploader}
+db = peewee.SqliteDatabase("shop.db", pragmas={{"journal_mode": "wal"}})
+
+{decorator}
+class User(peewee.Model):
+    name = peewee.CharField()
+{fields}
+    class Meta:
+        database = db
+        legacy_table_names = False
+"""
+BEFORE = MODELS.format(uploader="", decorator="", fields="")
+AFTER = MODELS.format(
+    uploader="""
+from gifster import uploads
+
+class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
+    @uploads.version
+    def thumb(self, image):
+        return image.fit(50, 50)
+""",
+    decorator='@uploads.store_in_background("avatar")',
+    fields="""
+    avatar = uploads.mount_uploader(AvatarUploader)
+    avatar_tmp = uploads.CacheField()
+    avatar_processing = uploads.ProcessingField()
+""",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "project"
+    (folder / "shop").mkdir(parents=True)
+    (folder / "shop" / "__init__.py").touch()
+    (folder / "shop" / "models.py").write_text(BEFORE)
+    monkeypatch.chdir(folder)
+    yield folder
+    for name in ("shop", "shop.models"):
+        sys.modules.pop(name, None)
+
+
+def run(folder: Path, script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def install(*arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process. Returns its exit status and what it printed."""
+    importlib.invalidate_caches()
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        status = main(["install", *arguments])
+    return status, out.getvalue(), err.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    names = [n for n in files_below(folder) if n.endswith((".py", ".toml"))]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.long
+def test_a_project_with_an_installed_column_works(project: Path, tmp_path: Path, broker_url: str):
+    # Given a project with a user
+    run(project, "from shop.models import *; db.create_tables([User]); User.create(name='Ann')")
+
+    # When I follow the instructions
+    done = subprocess.run(
+        [sys.executable, "-m", "gifster.uploads", "install", "shop.models:User", "avatar"],
+        cwd=project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "created    migrations/0001_add_avatar_to_user.py" in done.stdout
+    (project / "shop" / "models.py").write_text(AFTER)
+    settings = project / "settings.toml"
+    settings.write_text(settings.read_text().replace("redis://127.0.0.1:6379/0", broker_url))
+    migrate = "from shop.models import db; from playhouse.migrations import run; run(db)"
+    run(project, migrate)
+
+    # I expect an old user to get an avatar, from a worker started as the file says
+    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
+    upload = f"""
+import actors
+from pathlib import Path
+from shop.models import User, db
+db.connect()
+ann = User.get(name="Ann")
+ann.avatar = Path({str(tmp_path / "me.gif")!r})
+ann.save()
+print(User.get(name="Ann").avatar_processing)
+"""
+    assert run(project, upload) == "True\n"
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "gifster.jobs", "run", "actors"],
+        cwd=project, stdout=(tmp_path / "run.log").open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        wait = """
+import actors, time
+from shop.models import User, db
+db.connect()
+deadline = time.time() + 20
+while not (ann := User.get(name="Ann")).avatar and time.time() < deadline:
+    time.sleep(0.05)
+print(ann.avatar.url("thumb"), ann.avatar_processing)
+"""
+        said = run(project, wait)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert said.startswith("/files/user/avatar/1/")
+    assert said.endswith("/thumb.gif False\n")
+    assert "Traceback" not in (tmp_path / "run.log").read_text()
+    listed = (
+        "import actors; from gifster import jobs; print([j.name for j in jobs.recurring_jobs()])"
+    )
+    assert run(project, listed) == "['sweep_uploads']\n"
+
+    # And the migration can be undone
+    run(project, "from shop.models import db\nfrom playhouse.migrations import Runner\n"
+                 "Runner(db, 'migrations').down()")  # fmt: skip
+
+
+def test_a_second_run_changes_nothing(project: Path):
+    install("shop.models:User", "avatar")
+    before = contents(project)
+
+    status, said, _ = install("shop.models:User", "avatar")
+
+    assert status == 0
+    assert said.count("unchanged") == 3
+    assert contents(project) == before
+
+
+def test_existing_files_are_kept(project: Path):
+    (project / "settings.toml").write_text("[web]\nport = 1\n")
+    (project / "actors.py").write_text("# mine\n")
+    (project / "migrations").mkdir()
+    (project / "migrations" / "0007_mine.py").write_text("# mine\n")
+
+    _, said, _ = install("shop.models:User", "photos", "--many")
+
+    assert "extended   settings.toml" in said
+    assert (project / "settings.toml").read_text().startswith("[web]\nport = 1\n\n[attachments]")
+    assert "created    migrations/0008_add_photos_to_user.py" in said
+    assert "kept       actors.py" in said
+    assert (project / "actors.py").read_text() == "# mine\n"
+    assert "photos_tmp = uploads.CacheListField()" in said
+    assert "replaced   actors.py" in install("shop.models:User", "photos", "--yes")[1]
+
+
+def test_processing_only_needs_no_cache_column(project: Path):
+    _, said, _ = install("shop.models:User", "cover", "--process")
+
+    assert "process_in_background" in said
+    assert "cover_tmp" not in (project / "migrations" / "0001_add_cover_to_user.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("shop.models:Nobody", "avatar"), "no model shop.models:Nobody here"),
+        (("nowhere:User", "avatar"), "no model nowhere:User here"),
+        (("User", "avatar"), "name it as package.module:Model"),
+        (("shop.models:db", "avatar"), "shop.models:db is not a Peewee model"),
+        (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
+    ],
+)
+def test_a_wrong_wish_is_refused_and_writes_nothing(
+    project: Path, arguments: tuple[str, ...], said: str
+):
+    before = contents(project)
+
+    status, _, error = install(*arguments)
+
+    assert status == 1
+    assert said in error
+    assert "Traceback" not in error
+    assert contents(project) == before
+
+
+@pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
+def test_a_person_at_a_terminal_is_asked(project: Path, answer: str, overwritten: bool):
+    (project / "actors.py").write_text("# mine\n")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gifster.uploads", "install", "shop.models:User", "avatar"],
+        cwd=project, stdin=theirs, capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+
+    assert "actors.py has other content. Overwrite it? [y/N]" in done.stdout
+    assert ((project / "actors.py").read_text() != "# mine\n") is overwritten
