@@ -1,14 +1,13 @@
 """Avatars for the users of a small web application; it needs a Redis or Valkey server.
 
 python -m examples.avatars.app                          # the web server, on port 8300
-dramatiq examples.avatars.app --queues carrierwave      # a worker
+python -m gifster.jobs run examples.avatars.app         # workers and a scheduler
 curl -F avatar=@me.gif http://127.0.0.1:8300/users/ann  # answers 202
 curl http://127.0.0.1:8300/users/ann                    # shows the state and the URLs
 """
 
 import os
 from pathlib import Path
-from typing import Any
 from wsgiref.simple_server import make_server
 
 import falcon
@@ -65,14 +64,15 @@ class Users:
         resp.status = falcon.HTTP_202
 
 
-def refuse(req: Any, resp: Any, error: uploads.UploadError, params: Any) -> None:
+def refuse(req: object, resp: object, error: uploads.UploadError, params: object) -> None:
     raise falcon.HTTPUnprocessableEntity(title=error.code, description=str(error))
 
 
 if __name__ == "__main__":
     with db.connection_context():
-        db.create_tables([User, *jobs.TABLES])
-    app: falcon.App[Any, Any] = falcon.App()
+        jobs.migrate(db)
+        db.create_tables([User])
+    app = falcon.App()
     app.add_error_handler(uploads.UploadError, refuse)
     app.add_route("/users/{name}", Users())
     app.add_static_route("/files", VAR / "store")

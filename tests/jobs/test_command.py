@@ -47,6 +47,9 @@ def hang():
 jobs.declare_recurring({{"often": jobs.every(1, "note", ["tick"])}})
 """
 
+# The guide's application runs on PostgreSQL: test_recipes.py.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def folder(
@@ -128,6 +131,7 @@ def migrated(database_url: str) -> Iterator[None]:
 
 
 @pytest.mark.long
+@on_sqlite
 def test_one_command_runs_jobs_restarts_what_dies_and_stops(
     migrated: None, start: Callable[..., Running]
 ):
@@ -162,7 +166,7 @@ def test_one_command_runs_jobs_restarts_what_dies_and_stops(
     assert "Traceback" not in running.log
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
     migrated: None, start: Callable[..., Running]
 ):
@@ -184,7 +188,7 @@ def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
     assert job.leased_by is None
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_old_tables_end_the_command_with_what_to_do(start: Callable[..., Running]):
     running = start("run", "tasks")
 
@@ -217,7 +221,7 @@ def test_the_migrations_are_printed(capsys: pytest.CaptureFixture[str]):
     assert 'ALTER TABLE "outbox" ADD COLUMN "held" INTEGER NOT NULL DEFAULT 0;\n' in printed
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     ("module", "said"),
     [

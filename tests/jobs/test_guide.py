@@ -9,6 +9,7 @@ import dramatiq
 import pytest
 
 from gifster import jobs
+from gifster.jobs import recurring
 from tests.machine import eventually
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "jobs.md"
@@ -23,6 +24,7 @@ def test_the_guide_works_as_it_is_written(
 ):
     # Given a module of all its Python
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recurring, "_declared", {})
     caplog.set_level("INFO", logger="gifster.jobs")
     source = "".join(PYTHON.findall(GUIDE.read_text()))
     assert source.count("redis://127.0.0.1:6379/0") == 1
@@ -51,4 +53,11 @@ def test_the_guide_works_as_it_is_written(
     assert "fail actor=call_partner" not in caplog.text
     (hour,) = jobs.history(jobs.HOUR_S, 1)
     assert (hour.done, hour.failed) == (14, 1)
+    # and the recurring jobs to have their next times
+    jobs.enqueue_recurring(recurring.declared_recurring())
+    assert {row.name: row.rule for row in jobs.recurring_jobs()} == {
+        "greet-hourly": "@hourly",
+        "monday": "0 7 * * mon (Europe/Berlin)",
+        "often": "every 90 s",
+    }
     guide.db.close()

@@ -35,8 +35,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., None]]:
     yield start
     for process in processes:
         with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            process.wait()
 
 
 def test_a_strangers_application_works(tmp_path: Path, broker_url: str, start: Callable[..., None]):
@@ -48,7 +52,7 @@ def test_a_strangers_application_works(tmp_path: Path, broker_url: str, start: C
         "PYTHONPATH": str(ROOT),
     }
     start("python", "-m", "examples.avatars.app", **variables)
-    worker = ("dramatiq", "examples.avatars.app", "-Q", "carrierwave", "-p", "1", "-t", "1")
+    worker = ("python", "-m", "gifster.jobs", "run", "examples.avatars.app", "--threads", "1")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         eventually(lambda: answers(client))
         use(client, lambda: start(*worker, **variables))
