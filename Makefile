@@ -93,11 +93,13 @@ $(BIN)/python:
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing what gifster needs"
 	@$(PIP) --require-hashes --requirement constraints.txt
+	@rm -rf gifster.egg-info  # an old one would say what an old release needs
 	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt constraints-dev.txt
 	@echo "installing what gifster and its tests need"
 	@$(PIP) --require-hashes --requirement constraints.txt --requirement constraints-dev.txt
+	@rm -rf gifster.egg-info  # an old one would say what an old release needs
 	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@ $(VENV)/.run
