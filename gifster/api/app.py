@@ -14,11 +14,20 @@ from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import STATIC, FixedFiles, Headers, Hosts, SameOrigin, WellFormed
+from gifster.api.middleware import (
+    JOBS_STATIC,
+    STATIC,
+    FixedFiles,
+    Headers,
+    Hosts,
+    SameOrigin,
+    WellFormed,
+)
 from gifster.api.openapi import OpenApi
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
+from gifster.jobs.page import rendering
 from gifster.jobs.parent import end_with_parent
 
 STATIC_FOLDER = Path(__file__).parent / "static"
@@ -91,6 +100,9 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> N
     # Some installers make a package of symbolic links.
     static = Files(f"{STATIC}/", STATIC_FOLDER, context.read, follow_links=True)
     app.add_sink(static, f"{STATIC}/")
+    # After `static`: Falcon asks the sink first that was added last.
+    of_jobs = Files(f"{JOBS_STATIC}/", rendering.STATIC, context.read, follow_links=True)
+    app.add_sink(of_jobs, f"{JOBS_STATIC}/")
     if settings.store.kind == "local":
         root = settings.store.root.absolute()
         app.add_sink(Files(f"{MEDIA}/", root, context.read, types=SHOWN), f"{MEDIA}/")

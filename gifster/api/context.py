@@ -19,6 +19,7 @@ from gifster.app.library import Quota
 from gifster.app.readiness import Readiness
 from gifster.app.settings import Settings
 from gifster.imaging.probe import EXAMINED_AT_ONCE
+from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 from gifster.uploads.config import config
 
@@ -56,7 +57,7 @@ class Context:
         #: How much a user may have.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
         self.templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("gifster.api"),
+            loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gifster.api"), rendering.loader()]),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

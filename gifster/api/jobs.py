@@ -7,8 +7,9 @@ from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.context import Context
 from gifster.api.requests import JobQuery, PauseQueue, QuietWorker, StatsQuery, json_body, query
-from gifster.app import jobs_admin
-from gifster.app.library import NotFound
+from gifster.app.boot import queue_weights
+from gifster.jobs import admin
+from gifster.jobs.admin import NotFound
 
 
 class AdminResource:
@@ -25,9 +26,9 @@ class Jobs(AdminResource):
         await require_admin(self.context, req)
         asked = query(req, JobQuery)
         found, following = await self.context.run(
-            jobs_admin.page_of, asked.state, asked.cursor, asked.limit
+            admin.page_of, asked.state, asked.cursor, asked.limit
         )
-        resp.media = {"items": [jobs_admin.job_json(job) for job in found], "next": following}
+        resp.media = {"items": [admin.job_json(job) for job in found], "next": following}
 
 
 class OneJob(AdminResource):
@@ -36,16 +37,16 @@ class OneJob(AdminResource):
 
     async def on_get(self, req: Request, resp: Response, job_id: str) -> None:
         await require_admin(self.context, req)
-        resp.media = jobs_admin.job_json(await self.context.run(jobs_admin.get_job, job_id))
+        resp.media = admin.job_json(await self.context.run(admin.get_job, job_id))
 
     async def on_delete(self, req: Request, resp: Response, job_id: str) -> None:
         await require_admin(self.context, req)
-        await self.context.run(jobs_admin.drop, job_id)
+        await self.context.run(admin.drop, job_id)
         resp.status = falcon.HTTP_204
 
     async def on_post_retry(self, req: Request, resp: Response, job_id: str) -> None:
         await require_admin(self.context, req)
-        resp.media = jobs_admin.job_json(await self.context.run(jobs_admin.retry, job_id))
+        resp.media = admin.job_json(await self.context.run(admin.retry, job_id))
 
 
 class Queues(AdminResource):
@@ -53,8 +54,8 @@ class Queues(AdminResource):
 
     async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
-        found = await self.context.run(jobs_admin.queues, self.context.settings)
-        resp.media = {"items": [jobs_admin.queue_json(queue) for queue in found], "next": None}
+        found = await self.context.run(admin.queues, queue_weights(self.context.settings))
+        resp.media = {"items": [admin.queue_json(queue) for queue in found], "next": None}
 
 
 class OneQueue(AdminResource):
@@ -64,9 +65,9 @@ class OneQueue(AdminResource):
         await require_admin(self.context, req)
         wish = await json_body(self.context, req, PauseQueue)
         changed = await self.context.run(
-            jobs_admin.set_paused, self.context.settings, queue, wish.paused
+            admin.set_paused, queue, wish.paused, queue_weights(self.context.settings)
         )
-        resp.media = jobs_admin.queue_json(changed)
+        resp.media = admin.queue_json(changed)
 
 
 class Workers(AdminResource):
@@ -86,7 +87,7 @@ class OneWorker(AdminResource):
         wish = await json_body(self.context, req, QuietWorker)
 
         def work() -> object:
-            jobs_admin.set_quiet(worker_id, wish.quiet)
+            admin.set_quiet(worker_id, wish.quiet)
             worker = _workers().get(worker_id)
             if worker is None:  # it has ended in between
                 raise NotFound("worker_not_found", f"There is no worker {worker_id}.")
@@ -101,10 +102,10 @@ class Stats(AdminResource):
     async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
         span = query(req, StatsQuery).span or "hour"
-        resp.media = await self.context.run(jobs_admin.stats_json, span)
+        resp.media = await self.context.run(admin.stats_json, span)
 
 
 def _workers() -> dict[str, object]:
     """All worker processes as JSON, by id."""
-    busy = jobs_admin.busy()
-    return {worker.id: jobs_admin.worker_json(worker, busy[worker.id]) for worker in jobs.workers()}
+    busy = admin.busy()
+    return {worker.id: admin.worker_json(worker, busy[worker.id]) for worker in jobs.workers()}

@@ -18,6 +18,8 @@ from gifster.app.settings import Storage, Web
 from gifster.uploads.text import has_controls, is_text
 
 STATIC = "/static"
+#: Where the files of the library's jobs page are.
+JOBS_STATIC = f"{STATIC}/jobs"
 #: Probes use whatever address they know, and learn only whether the process works.
 PROBES = {"/healthz", "/readyz"}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}

@@ -20,6 +20,7 @@ from gifster.api.limits import RateLimited
 from gifster.app import library
 from gifster.app.faults import Fault, fault_of
 from gifster.imaging.sandbox import ProcessLost
+from gifster.jobs import admin
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 
@@ -43,6 +44,10 @@ STATUSES: list[tuple[type[Exception], int]] = [
     (uploads.TooLarge, 413),
     (uploads.TypeNotAllowed, 415),
     (UploadError, 422),
+    (admin.BadQuery, 400),
+    (admin.NotFound, 404),
+    (admin.Conflict, 409),
+    (admin.Invalid, 422),
     (library.BadQuery, 400),
     (library.NotFound, 404),
     (library.Denied, 403),
@@ -141,6 +146,7 @@ def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
     app.add_error_handler(MultipartParseError, malformed_form)
     app.add_error_handler(UploadError, known)
     app.add_error_handler(library.LibraryError, known)
+    app.add_error_handler(admin.AdminError, known)
     app.add_error_handler(RateLimited, known)
     app.set_error_serializer(serialize)
 

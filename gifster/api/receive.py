@@ -236,15 +236,27 @@ async def url_form(context: Context, req: Request) -> dict[str, str]:
     """The fields of a page's form without files. If a field is repeated, its first value counts.
 
     Raises:
+      Problem: as `url_fields()`.
+    """
+    return {name: values[0] for name, values in (await url_fields(context, req)).items()}
+
+
+async def url_fields(context: Context, req: Request, most: int = 32) -> dict[str, list[str]]:
+    """The fields of a page's form without files, each with all its values.
+
+    Parameters:
+      most: how many values the form may have.
+
+    Raises:
       Problem: 415 for another media type, 400 for a malformed form or text.
     """
     require_media_type(req, "application/x-www-form-urlencoded")
     try:
-        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=32)
+        fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=most)
     except ValueError:
         raise Problem(400, "form_malformed", "The form cannot be read.") from None
     require_text(*fields, *(value for values in fields.values() for value in values))
-    return {name: values[0] for name, values in fields.items()}
+    return fields
 
 
 def require_text(*texts: str) -> None:

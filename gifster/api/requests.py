@@ -27,10 +27,10 @@ from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, jobs_admin, lists, texts
+from gifster.app import addresses, lists, texts
 from gifster.app.models import ImageUploader
 from gifster.app.tokens import MAX_DAYS, Scope
-from gifster.jobs import State
+from gifster.jobs import State, admin
 
 #: In characters. Every server takes so many (RFC 9110, 4.1).
 MAX_URL = 8_000
@@ -197,9 +197,9 @@ class JobQuery(Query):
 class StatsQuery(Sent):
     """How far back statistics go."""
 
-    span: Annotated[
-        str, told("How far back the history goes.", enum=list(jobs_admin.HISTORIES))
-    ] = "hour"
+    span: Annotated[str, told("How far back the history goes.", enum=list(admin.HISTORIES))] = (
+        "hour"
+    )
 
 
 B = TypeVar("B", bound=Body)

@@ -170,20 +170,24 @@ def broker_url(settings: Settings) -> str:
     return settings.broker.url or embedded_url()
 
 
+def queue_weights(settings: Settings) -> dict[str, jobs.QueueWeight]:
+    """The weights and limits of the queues, by name."""
+    return {
+        name: jobs.QueueWeight(queue.weight, queue.max, queue.user_max)
+        for name, queue in settings.queues.items()
+    }
+
+
 def connect_broker(settings: Settings) -> dramatiq.Broker:
     """Connect to `broker_url()`. Opens no connection yet.
 
     Raises:
       NoEmbeddedBroker
     """
-    weights = {
-        name: jobs.QueueWeight(queue.weight, queue.max, queue.user_max)
-        for name, queue in settings.queues.items()
-    }
     return jobs.connect(
         broker_url(settings),
         lease_s=settings.worker.lease_s,
-        weights=weights,
+        weights=queue_weights(settings),
         max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,
         namespace=settings.broker.namespace,
         max_per_group=settings.worker.max_jobs_per_user,

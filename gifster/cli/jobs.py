@@ -39,8 +39,8 @@ def jobs() -> None:
 @as_json
 def jobs_list(only_dead: bool, as_json: bool) -> None:
     """List the jobs that are not done yet."""
-    from gifster.app.jobs_admin import job_json
     from gifster.jobs import State, find, state_of
+    from gifster.jobs.admin import job_json
 
     columns = ["id", "state", "actor", "arguments", "failed", "since", "due", "reason"]
     rows: list[list[str]] = []
@@ -138,12 +138,13 @@ def _each_job(
 @as_json
 def jobs_queues(as_json: bool) -> None:
     """List the queues, their jobs in each state, and how long the oldest job has waited."""
-    from gifster.app.jobs_admin import queue_json, queues
+    from gifster.app.boot import queue_weights
     from gifster.jobs import State
+    from gifster.jobs.admin import queue_json, queues
 
     settings = settings_here()
     with open_database(settings):
-        found = queues(settings)
+        found = queues(queue_weights(settings))
     if as_json:
         _print_json([queue_json(queue) for queue in found])
         return
@@ -175,13 +176,13 @@ def jobs_resume(queue: str) -> None:
 
 
 def _set_paused(queue: str, paused: bool) -> None:
-    from gifster.app import jobs_admin
-    from gifster.app.library import NotFound
+    from gifster.app.boot import queue_weights
+    from gifster.jobs.admin import NotFound, set_paused
 
     settings = settings_here()
     with open_database(settings):
         try:
-            jobs_admin.set_paused(settings, queue, paused)
+            set_paused(queue, paused, queue_weights(settings))
         except NotFound as error:
             raise Refused(str(error)) from None
 
@@ -190,8 +191,8 @@ def _set_paused(queue: str, paused: bool) -> None:
 @as_json
 def jobs_workers(as_json: bool) -> None:
     """List the worker processes and their state."""
-    from gifster.app.jobs_admin import busy, worker_json
     from gifster.jobs import workers
+    from gifster.jobs.admin import busy, worker_json
 
     with open_database(settings_here()):
         found, running = workers(), busy()

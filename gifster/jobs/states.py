@@ -1,7 +1,9 @@
 """The states of jobs, and the jobs in each."""
 
+import json
 import time
 from enum import StrEnum
+from typing import Any
 
 from peewee import Case, Expression
 
@@ -54,16 +56,38 @@ def state_in_sql() -> Case:
     )
 
 
-def find(state: State, limit: int | None = None, offset: int = 0) -> list[Job]:
+def find(
+    state: State,
+    limit: int | None = None,
+    offset: int = 0,
+    *,
+    queue: str = "",
+    text: str = "",
+) -> list[Job]:
     """The jobs in a state. The oldest comes first; of SCHEDULED and RETRYING the one that is due
     next, of DEAD the one that died last.
 
     Parameters:
       limit: the most jobs to return; None for all.
       offset: how many jobs to leave out.
+      queue: only this queue's jobs; empty for all.
+      text: only jobs with this text in their actor, arguments, error or group, in any case (of
+        ASCII letters), or with this id; empty for all.
     """
     query = Job.select().where(_is(state)).order_by(ORDER[state], Job.id)
+    if queue:
+        query = query.where(Job.queue == queue)
+    if text:
+        query = query.where(_has(text))
     return list(query.limit(limit).offset(offset))
+
+
+def _has(text: str) -> Any:
+    found = (Job.id == text) | Job.actor.contains(text)
+    # Dramatiq's encoder escapes what is not ASCII. The cast keeps the text from being encoded too.
+    for written in {text, json.dumps(text)[1:-1]}:
+        found |= Job.arguments.cast("TEXT").contains(written)
+    return found | Job.error.contains(text) | Job.group.contains(text)
 
 
 def _is(state: State) -> Expression:

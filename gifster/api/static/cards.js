@@ -2,7 +2,7 @@
 // gets the cards of the GIFs whose state has changed. Each answer is complete, so a lost answer does no harm:
 // the next one makes up for it.
 import { prepare } from "./films.js";
-import { answerTo, follow, put, said } from "./follow.js";
+import { answerTo, follow, said } from "./jobs/follow.js";
 
 const AT_ONCE = 100; // the server's limit
 const HOLD_S = 5; // the server answers then if nothing changes
@@ -113,4 +113,16 @@ export function appear({ id, title }) {
   document.getElementById("nothing")?.remove();
   document.getElementById("gallery").prepend(card);
   wake({ now: holding });
+}
+
+/** Replace an element, and keep the focus where it was. */
+function put(fresh, old) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
+  const similar = (within) => [...within.querySelectorAll("a, button, summary")].filter(
+    (element) => kind(element) === kind(focused));
+  const place = focused && similar(old).indexOf(focused);
+  old.replaceWith(fresh);
+  if (!focused) return;
+  (focused === old ? fresh : similar(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
 }

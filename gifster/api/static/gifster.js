@@ -1,12 +1,8 @@
-// The pages' script. Cards that update themselves are in cards.js; uploads.js and jobs.js are the scripts of
-// the upload form and of the jobs page.
+// The pages' script. Cards that update themselves are in cards.js; uploads.js is the script of the upload form.
+// Those in jobs/ come from the library's jobs page.
 import "./cards.js";
 import { prepare } from "./films.js";
+import "./jobs/confirm.js";
 
 document.documentElement.classList.add("js");
 prepare(document);
-
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
-});

@@ -2,7 +2,7 @@
 // progress bar. A refused file keeps its row, with the reason, until somebody dismisses it. While the server
 // is out of reach or asks for a pause, the queue waits; then it goes on by itself.
 import { appear } from "./cards.js";
-import { said } from "./follow.js";
+import { said } from "./jobs/follow.js";
 
 const AT_ONCE = 3;
 // A connection without progress for so long is dead, as after a laptop's sleep. The server answers sooner.

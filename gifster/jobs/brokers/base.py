@@ -35,6 +35,7 @@ class FairBroker(dramatiq.Broker):
     ) -> None:
         super().__init__(**options)
         self.foreign = ForeignMessages(identity)
+        self.weights = dict(weights or {})
         #: How many jobs of a group may be with the broker at once; None for `MAX_PER_GROUP`.
         self.max_per_group: int | None = None
         #: How long the workers' leases hold (seconds); None for `LEASE_S`.
@@ -43,7 +44,7 @@ class FairBroker(dramatiq.Broker):
         self.scheduler: FairScheduler | None = None
         first = type(self.middleware[0]) if self.middleware else None
         # Before all other middleware, which may look for the scheduler.
-        self.add_middleware(_MakeScheduler(weights or {}), before=first)
+        self.add_middleware(_MakeScheduler(self.weights), before=first)
 
     def priority_of(self, message: AnyMessage) -> int:
         """The priority of a message's actor, the lowest first; 0 for an actor that is not known."""

@@ -4,7 +4,8 @@
 const SLOWEST_MS = 15_000;
 // Then a connection counts as dead, as after a laptop's sleep: the server never holds a request for so long.
 const PATIENCE_MS = 20_000;
-const LOST = "Gifster does not answer. This page may be out of date; it keeps trying.";
+const SERVER = document.querySelector("meta[name=application-name]")?.content ?? "The server";
+const LOST = `${SERVER} does not answer. This page may be out of date; it keeps trying.`;
 const LOGGED_OUT = "You are not logged in any more. Log in and reload this page, which may be out of date.";
 
 /**
@@ -68,18 +69,6 @@ export async function answerTo(url, options, expected = []) {
   const answer = await fetch(url, options);
   if (answer.ok || expected.includes(answer.status)) return answer;
   throw Object.assign(new Error(`${url}: ${answer.status}`), { loggedOut: [401, 403].includes(answer.status) });
-}
-
-/** Replace an element, and keep the focus where it was. */
-export function put(fresh, old) {
-  const focused = old.contains(document.activeElement) ? document.activeElement : null;
-  const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
-  const similar = (within) => [...within.querySelectorAll("a, button, summary")].filter(
-    (element) => kind(element) === kind(focused));
-  const place = focused && similar(old).indexOf(focused);
-  old.replaceWith(fresh);
-  if (!focused) return;
-  (focused === old ? fresh : similar(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
 }
 
 /** Write a sentence into one of the page's live regions, where a screen reader finds it. */

@@ -1,4 +1,5 @@
-// The jobs page updates itself. Open details stay open, and the focus stays where it is.
+// The page updates itself. Open details stay open, chosen jobs stay chosen, and the focus stays where it is.
+import "./confirm.js";
 import { answerTo, follow } from "./follow.js";
 
 const LOOK_MS = 2000;
@@ -10,8 +11,12 @@ async function look(signal) {
   url.searchParams.delete("done");
   const answer = await answerTo(url, { signal });
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
+  // The application that mounted the page may answer with its own, to log in on.
+  if (fresh === null) throw Object.assign(new Error("no jobs page"), { loggedOut: true });
   const open = [...live.querySelectorAll("details[open]")].map((element) => element.id);
   const focused = document.activeElement?.closest("[data-live] [id]")?.id;
+  const chosen = [...live.querySelectorAll("input:checked")].map((element) => element.id);
+  fresh.querySelectorAll("input[type=checkbox]").forEach((element) => { element.checked = chosen.includes(element.id); });
   fresh.querySelectorAll("details").forEach((element) => { element.open = open.includes(element.id); });
   const said = live.querySelector(".said");
   if (said) fresh.querySelector(".said")?.replaceWith(said);

@@ -1,81 +1,146 @@
-"""The jobs as admins and programs see them: on the page, by HTTP and on the command line.
+"""What an admin of the jobs sees and does: the base of the page (`page/`), and of an API or a
+command line of yours.
 
-`gifster.jobs` knows the jobs; the settings name the queues.
+Plain functions that need a database connection around them. Their errors have a stable `code` for
+programs and a sentence for people.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import dramatiq.broker
 from peewee import fn
 
-from gifster import jobs
-from gifster.app.library import BadQuery, Conflict, NotFound
-from gifster.app.lists import check_limit
-from gifster.app.models import rfc3339
-from gifster.app.settings import Settings
-from gifster.jobs import Job, QueueStats, Span, State, Worker
+from gifster.jobs import dead, heartbeat, recurring, states
+from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.fair import QueueWeight
+from gifster.jobs.dead import NoSuchJob
+from gifster.jobs.heartbeat import NoSuchWorker, Worker
+from gifster.jobs.outbox import Job, is_held
+from gifster.jobs.states import State
+from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
+from gifster.jobs.stats import history as spans
 
+#: The most jobs on a page of a list.
+MAX_LIMIT = 100
+#: The longest text to search for (characters).
+MAX_TEXT = 200
 #: The graphs, by name: the length of a span (seconds), and how many spans there are.
 HISTORIES = {
-    "hour": (jobs.MINUTE_S, 60),
-    "day": (jobs.HOUR_S, 24),
-    "month": (jobs.DAY_S, 30),
+    "hour": (MINUTE_S, 60),
+    "day": (HOUR_S, 24),
+    "month": (DAY_S, 30),
 }
+
+
+class AdminError(Exception):
+    """A request cannot be carried out. `code` is stable; the message is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BadQuery(AdminError):
+    """The parameters of a list are invalid."""
+
+
+class NotFound(AdminError):
+    """There is no such job, queue or worker."""
+
+
+class Conflict(AdminError):
+    """The job's state does not allow this."""
+
+
+class Invalid(AdminError):
+    """A value of the request is invalid."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue that the settings name, or that has jobs or is paused."""
+    """A queue that has a weight, has jobs, or is paused. `throttled` counts the waiting jobs that
+    their group holds back."""
 
     name: str
     weight: int
     max: int | None
     paused: bool
     stats: QueueStats
+    throttled: int
 
 
-def queues(settings: Settings) -> list[Queue]:
-    """All queues; those of the settings come first."""
-    stats = {found.queue: found for found in jobs.stats()}
-    paused = jobs.paused_queues()
-    others = sorted((set(stats) | paused) - set(settings.queues))
-    made = []
-    for name in [*settings.queues, *others]:
-        of_settings = settings.queues.get(name)
-        made.append(
-            Queue(
-                name=name,
-                weight=of_settings.weight if of_settings else 1,
-                max=of_settings.max if of_settings else None,
-                paused=name in paused,
-                stats=stats.get(name) or QueueStats(name, 0, 0, 0, 0, 0, 0.0),
-            )
+def queues(weights: Mapping[str, QueueWeight] | None = None) -> list[Queue]:
+    """All queues; those with a weight come first.
+
+    Parameters:
+      weights: by queue; by default those that `jobs.connect()` got in this process.
+    """
+    weights = _weights() if weights is None else weights
+    found = {each.queue: each for each in stats()}
+    paused, throttled = heartbeat.paused_queues(), _throttled()
+    others = sorted((set(found) | paused) - set(weights))
+    return [
+        Queue(
+            name=name,
+            weight=weights.get(name, QueueWeight()).weight,
+            max=weights.get(name, QueueWeight()).max,
+            paused=name in paused,
+            stats=found.get(name) or QueueStats(name, 0, 0, 0, 0, 0, 0.0),
+            throttled=throttled[name],
         )
-    return made
+        for name in [*weights, *others]
+    ]
 
 
-def page_of(state: str, cursor: str, limit: int) -> tuple[list[Job], str | None]:
+def _weights() -> Mapping[str, QueueWeight]:
+    broker = dramatiq.broker.global_broker
+    return broker.weights if isinstance(broker, FairBroker) else {}
+
+
+def _throttled() -> Counter[str]:
+    """How many jobs of each queue are throttled."""
+    held = Job.group.is_null(False) & is_held(True) & Job.failed_at.is_null()
+    query = Job.select(Job.queue, fn.COUNT(Job.id)).where(held)
+    rows: list[Any] = list(query.group_by(Job.queue).tuples())
+    return Counter(dict(rows))
+
+
+def page_of(
+    state: str, cursor: str, limit: int, *, queue: str = "", text: str = ""
+) -> tuple[list[Job], str | None]:
     """A page of the jobs in a state, and the cursor of the next page, if there is one.
 
     Parameters:
       cursor: `next` of the page before; empty for the first page.
-      limit: the most jobs on the page, 1 to `lists.MAX_LIMIT`.
+      limit: the most jobs on the page, 1 to `MAX_LIMIT`.
+      queue: only this queue's jobs; empty for all.
+      text: only jobs with this text in their actor, arguments, error, group or id; at most
+        `MAX_TEXT` characters.
 
     Raises:
-      BadQuery: the state, the cursor or the limit is invalid.
+      BadQuery: one of them is invalid.
     """
     if state not in set(State):
         raise BadQuery("state_invalid", f"state must be one of {', '.join(State)}.")
-    check_limit(limit)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
     if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 10):
         raise BadQuery("cursor_invalid", "cursor must be `next` of the page before.")
     offset = int(cursor or 0)
-    found = jobs.find(State(state), limit + 1, offset)
+    check_text(text)
+    found = states.find(State(state), limit + 1, offset, queue=queue, text=text)
     return found[:limit], str(offset + limit) if len(found) > limit else None
+
+
+def check_text(text: str) -> None:
+    """Raise `BadQuery` unless one may search for a text."""
+    if len(text) > MAX_TEXT:
+        raise BadQuery("q_invalid", f"q has {len(text)} characters: use at most {MAX_TEXT}.")
 
 
 def busy() -> Counter[str]:
@@ -105,8 +170,8 @@ def retry(job_id: str) -> Job:
     """
     get_job(job_id)
     try:
-        return jobs.retry(job_id)
-    except jobs.NoSuchJob:
+        return dead.retry(job_id)
+    except NoSuchJob:
         raise Conflict(
             "job_not_idle", "The job waits for a worker already, or is running."
         ) from None
@@ -120,30 +185,38 @@ def drop(job_id: str) -> None:
     """
     get_job(job_id)
     try:
-        jobs.drop(job_id)
-    except jobs.NoSuchJob:
+        dead.drop(job_id)
+    except NoSuchJob:
         raise Conflict("job_not_dead", "Only a dead job can be deleted.") from None
 
 
-def all_dead(do: Callable[[str], Any]) -> None:
-    """Retry or drop all dead jobs."""
-    for job in jobs.find(State.DEAD):
-        with suppress(jobs.NoSuchJob):  # somebody else has, meanwhile
+def all_dead(do: Callable[[str], Any], *, queue: str = "", text: str = "") -> None:
+    """Retry or drop all dead jobs, or those that `page_of()` lists for a queue and a text.
+
+    Raises:
+      BadQuery: the text is too long.
+    """
+    check_text(text)
+    for job in states.find(State.DEAD, queue=queue, text=text):
+        with suppress(NoSuchJob):  # somebody else has, meanwhile
             do(job.id)
 
 
-def set_paused(settings: Settings, queue: str, paused: bool) -> Queue:
+def set_paused(queue: str, paused: bool, weights: Mapping[str, QueueWeight] | None = None) -> Queue:
     """Pause a queue, or resume it.
+
+    Parameters:
+      weights: as for `queues()`.
 
     Raises:
       NotFound
     """
-    known = {found.name: found for found in queues(settings)}
+    known = {found.name: found for found in queues(weights)}
     if queue not in known:
         raise NotFound(
             "queue_not_found", f"There is no queue {queue}. There are: {', '.join(known)}."
         )
-    (jobs.pause if paused else jobs.resume)(queue)
+    (heartbeat.pause if paused else heartbeat.resume)(queue)
     return replace(known[queue], paused=paused)
 
 
@@ -154,8 +227,8 @@ def set_quiet(worker_id: str, quiet: bool) -> None:
       NotFound
     """
     try:
-        jobs.quiet(worker_id, quiet=quiet)
-    except jobs.NoSuchWorker:
+        heartbeat.quiet(worker_id, quiet=quiet)
+    except NoSuchWorker:
         raise NotFound("worker_not_found", f"There is no worker {worker_id}.") from None
 
 
@@ -167,17 +240,19 @@ def history(name: str) -> list[Span]:
     """
     if name not in HISTORIES:
         raise BadQuery("span_invalid", f"span must be one of {', '.join(HISTORIES)}.")
-    return jobs.history(*HISTORIES[name])
+    return spans(*HISTORIES[name])
 
 
 def moment(at: float | None) -> str | None:
-    """Seconds since the epoch in the format of `rfc3339()`."""
-    return None if at is None else rfc3339(datetime.fromtimestamp(at, UTC))
+    """Seconds since the epoch in the format of RFC 3339, with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def job_json(job: Job) -> dict[str, Any]:
     """A job as JSON."""
-    state = jobs.state_of(job)
+    state = states.state_of(job)
     return {
         "id": job.id,
         "state": state.value,
@@ -230,7 +305,7 @@ def worker_json(worker: Worker, busy_threads: int) -> dict[str, Any]:
 def stats_json(span: str) -> dict[str, Any]:
     """The stats as JSON: the totals, the spans of one graph, and the recurring jobs."""
     done = failed = 0
-    for total in jobs.totals():
+    for total in totals():
         done, failed = done + total.done, failed + total.failed
     return {
         "done": done,
@@ -246,6 +321,6 @@ def stats_json(span: str) -> dict[str, Any]:
                 "next_at": moment(job.next_at),
                 "last_at": moment(job.last_at),
             }
-            for job in jobs.recurring_jobs()
+            for job in recurring.recurring_jobs()
         ],
     }
