@@ -1,0 +1,55 @@
+"""The jobs' page, mounted in an application of each kind, and a client of it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from gifster.jobs import page
+
+HOST = "http://shop.example"
+MOUNT = "/admin/jobs"
+
+
+class AsgiTransport(httpx.BaseTransport):
+    """Answers each request on an event loop of its own."""
+
+    def __init__(self, app: Any) -> None:
+        self._transport = httpx.ASGITransport(app)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+
+        async def answer() -> httpx.Response:
+            answer = await self._transport.handle_async_request(request)
+            content = await answer.aread()
+            return httpx.Response(answer.status_code, headers=answer.headers, content=content)
+
+        return asyncio.run(answer())
+
+
+def mounted(
+    kind: str, allow: Callable[[Any], object] = lambda request: True, **options: Any
+) -> httpx.Client:
+    """A client of an application that has mounted the page at `MOUNT`.
+
+    Parameters:
+      kind: `wsgi` or `asgi`.
+    """
+    transport: httpx.BaseTransport
+    if kind == "wsgi":
+
+        def nothing(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("404 Not Found", [])
+            return []
+
+        app = DispatcherMiddleware(nothing, {MOUNT: page.wsgi(allow=allow, **options)})
+        transport = httpx.WSGITransport(app=app)
+    else:
+        routes = [Mount(MOUNT, app=page.asgi(allow=allow, **options))]
+        transport = AsgiTransport(Starlette(routes=routes))
+    return httpx.Client(transport=transport, base_url=HOST)

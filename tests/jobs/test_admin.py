@@ -1,0 +1,51 @@
+"""What the page and other ways in ask of the jobs, on both databases."""
+
+from gifster import jobs
+from gifster.jobs import Job, State, admin, find
+from tests.jobs.conftest import Outbox
+
+
+def waiting(text: str, **options: str) -> list[str]:
+    """The actors of the waiting jobs that have a text."""
+    return [job.actor for job in find(State.WAITING, text=text, **options)]
+
+
+def test_jobs_are_found_by_a_text_anywhere_in_them(outbox: Outbox):
+    jobs.enqueue("charge", "Zoë", 10, queue="money", group="north")
+    greet = jobs.enqueue("greet", "C:\\50%_off", {"to": "Ann"})
+    Job.update(error="LookupError('none')").where(Job.id == greet.id).execute()
+
+    assert waiting("Zoë") == ["charge"]
+    assert waiting("CHARGE") == ["charge"]
+    assert waiting("nort") == ["charge"]
+    assert waiting("lookuperror") == ["greet"]
+    assert waiting('"to":"Ann"') == ["greet"]
+    assert waiting("C:\\50%_") == ["greet"]
+    assert waiting("50_off") == []
+    assert waiting(greet.id) == ["greet"]
+    assert waiting("", queue="money") == ["charge"]
+    assert waiting("greet", queue="money") == []
+    # A job whose arguments cannot be read is found as well
+    Job.update(arguments=Job.arguments.cast("TEXT").concat("damaged")).execute()
+    assert waiting("damaged") == ["charge", "greet"]
+
+
+def test_the_queues_that_have_weights_come_first(outbox: Outbox):
+    jobs.enqueue("greet", queue="mails", group="ann")
+    Job.update(held=True).execute()
+
+    found = admin.queues({"slow": jobs.QueueWeight(1, max=2), "fast": jobs.QueueWeight(5)})
+
+    assert [(queue.name, queue.weight, queue.max) for queue in found] == [
+        ("slow", 1, 2),
+        ("fast", 5, None),
+        ("mails", 1, None),
+    ]
+    assert found[2].throttled == 1
+
+
+def test_by_default_the_weights_are_those_of_the_broker(outbox: Outbox):
+    broker = jobs.connect(outbox.broker_url, weights={"fast": jobs.QueueWeight(5)})
+
+    assert [(queue.name, queue.weight) for queue in admin.queues()] == [("fast", 5)]
+    broker.close()

@@ -1,0 +1,284 @@
+"""The jobs' page as a stranger's application mounts it: what it shows, what its buttons do, and who
+may see and press them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dramatiq.broker
+import httpx
+import pytest
+
+from gifster import jobs
+from gifster.jobs import Job, State, page
+from gifster.jobs.page import Access
+from tests import databases
+from tests.jobs.mounted import HOST, MOUNT, mounted
+
+PAGE = f"{MOUNT}/"
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The database of a process without a broker; no connection is open, as between requests."""
+    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
+    database = databases.connect(f"sqlite:///{tmp_path}/app.db")
+    database.bind(jobs.TABLES)
+    with database.connection_context():
+        jobs.create_tables(database)
+    yield database
+    database.close_all()
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def mount(request: pytest.FixtureRequest, database: Any) -> Iterator[Callable[..., httpx.Client]]:
+    """Mounts the page in an application of each kind."""
+    made = []
+
+    def mount(*arguments: Any, **options: Any) -> httpx.Client:
+        made.append(mounted(request.param, *arguments, **options))
+        return made[-1]
+
+    yield mount
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(mount: Callable[..., httpx.Client]) -> httpx.Client:
+    """A client of somebody who may do everything."""
+    return mount(site="Shop", home_url="/admin", login_url="/login")
+
+
+def add(actor: str = "charge", *arguments: Any, dead: str = "", **options: Any) -> str:
+    """A job, waiting or dead with an error; returns its id."""
+    with Job._meta.database.connection_context():
+        job = jobs.enqueue(actor, *arguments, **options)
+        if dead:
+            now = time.time()
+            Job.update(failed_at=now, error=dead, traceback=f"in work.py\n{dead}").where(
+                Job.id == job.id
+            ).execute()
+    return job.id
+
+
+def states() -> dict[str, str]:
+    """The state of each job, by id."""
+    with Job._meta.database.connection_context():
+        return {job.id: jobs.state_of(job).value for job in Job.select()}
+
+
+def press(client: httpx.Client, **fields: Any) -> httpx.Response:
+    """What the page shows after a button."""
+    headers = {"Origin": HOST}
+    done = client.post(PAGE, data=fields, headers=headers, follow_redirects=False)
+    assert done.status_code == 303, done.text
+    return client.get(PAGE + done.headers["location"].removeprefix("./"))
+
+
+def test_the_page_shows_jobs_in_all_states(client: httpx.Client):
+    add("greet", "<b>Ann</b>")
+    add("later", in_s=3600)
+    add("charge", 7, dead="no order <i>7</i>")
+
+    shown = client.get(PAGE)
+
+    assert shown.status_code == 200
+    assert "<title>Jobs · Shop</title>" in shown.text
+    assert "greet<small>(&#34;&lt;b&gt;Ann&lt;/b&gt;&#34;)" in shown.text
+    assert "no order &lt;i&gt;7&lt;/i&gt;" in shown.text
+    assert '<a class="brand" href="/admin">Shop</a>' in shown.text
+    assert "No worker is running, so jobs wait." in shown.text
+    assert "gifster" not in shown.text.lower()
+
+
+def test_a_button_retries_and_deletes_a_job(client: httpx.Client):
+    retried, deleted = add(dead="x"), add(dead="x")
+
+    assert "The job was sent to the workers." in press(client, do="retry", of=retried).text
+    assert "The job was deleted." in press(client, do="delete", of=deleted).text
+
+    assert states() == {retried: "waiting"}
+
+
+def test_the_chosen_jobs_are_retried_and_deleted(client: httpx.Client):
+    ids = [add(dead="x") for _ in range(4)]
+
+    answer = press(client, do="retry_chosen", of=[*ids[:2], "gone"], state="dead")
+    assert "The chosen jobs were sent to the workers." in answer.text
+    press(client, do="delete_chosen", of=[ids[2]], state="dead")
+
+    left = states()
+    assert [left.get(job_id) for job_id in ids] == ["waiting", "waiting", None, "dead"]
+    nothing = client.post(PAGE, data={"do": "retry_chosen"})
+    assert nothing.status_code == 422
+    assert "No job is chosen" in nothing.text
+
+
+def test_a_list_is_filtered_by_queue_and_text(client: httpx.Client):
+    found = add("charge", "Zoë", queue="money", dead="the card 50%_off")
+    other = add("charge", "Zoe", queue="money", dead="no money")
+    elsewhere = add("greet", "Zoë", dead="no mail")
+
+    for query, ids in [
+        ("q=Zoë", {found, elsewhere}),
+        ("q=50%25_OFF", {found}),
+        ("q=50_%25", set()),
+        ("queue=money", {found, other}),
+        ("queue=money&q=zo", {found, other}),
+        (f"q={other}", {other}),
+        ("queue=none", set()),
+    ]:
+        shown = client.get(f"{PAGE}?state=dead&{query}").text
+        assert {job_id for job_id in (found, other, elsewhere) if job_id in shown} == ids, query
+
+    # A button of the filtered list changes no other job, and leads back to it
+    answer = press(client, do="delete_all", state="dead", queue="money", q="zo")
+    assert "The dead jobs of this list were deleted." in answer.text
+    assert 'name="q" maxlength="200" value="zo"' in answer.text
+    assert states() == {elsewhere: "dead"}
+
+
+def test_a_list_comes_in_pages(client: httpx.Client):
+    ids = {add("charge", number, dead="x") for number in range(60)}
+
+    first = client.get(f"{PAGE}?state=dead&q=charge").text
+    more = first.partition('<p class="more"><a href="')[2].partition('"')[0]
+    second = client.get(PAGE + more.removeprefix("./").replace("&amp;", "&")).text
+
+    on_first = {job_id for job_id in ids if job_id in first}
+    assert len(on_first) == 50
+    assert {job_id for job_id in ids if job_id in second} == ids - on_first
+
+
+def test_queues_are_paused_and_show_throttled_jobs(client: httpx.Client):
+    add("greet")
+    for _ in range(20):
+        add("greet", group="ann", queue="mails")
+
+    assert "The queue is paused" in press(client, do="pause", of="mails").text
+    shown = client.get(PAGE).text
+    assert '<span class="mark">paused</span>' in shown
+    assert "20 <small>4 throttled</small>" in shown
+    waiting = client.get(f"{PAGE}?state=waiting&queue=mails").text
+    assert waiting.count(">throttled</span>") == 4
+    assert "group ann" in waiting
+    press(client, do="resume", of="mails")
+    with Job._meta.database.connection_context():
+        assert jobs.paused_queues() == set()
+
+
+def test_workers_are_quiet_and_awake(client: httpx.Client):
+    with Job._meta.database.connection_context():
+        jobs.Worker.insert(
+            id="shop:1:x", host="shop", pid=1, threads=8, queues="default", started_at=time.time(),
+            seen_at=time.time(),
+        ).execute()  # fmt: skip
+
+    assert "takes no new ones" in press(client, do="quiet", of="shop:1:x").text
+    assert '<span class="mark">quiet</span>' in client.get(PAGE).text
+    press(client, do="wake", of="shop:1:x")
+    assert '<span class="mark">quiet</span>' not in client.get(PAGE).text
+
+
+@pytest.mark.parametrize("answer", [False, None, Access.NONE])
+def test_nobody_sees_the_page_who_may_not(mount: Callable[..., httpx.Client], answer: Any):
+    add("charge", "the secret", dead="x")
+    client = mount(lambda request: answer, login_url="/login")
+
+    for refused in [
+        client.get(PAGE),
+        client.get(f"{PAGE}?state=dead"),
+        client.post(PAGE, data={"do": "delete_all"}),
+    ]:
+        assert refused.status_code == 403
+        assert "the secret" not in refused.text
+        assert '<a href="/login">Log in</a>' in refused.text
+    assert list(states().values()) == ["dead"]
+
+
+def test_somebody_who_may_only_see_gets_no_buttons(mount: Callable[..., httpx.Client]):
+    add(dead="x")
+    client = mount(lambda request: Access.SEE)
+
+    for query in ("", "?state=dead"):
+        shown = client.get(PAGE + query)
+        assert shown.status_code == 200
+        assert 'method="post"' not in shown.text
+    assert client.post(PAGE, data={"do": "delete_all"}).status_code == 403
+    assert list(states().values()) == ["dead"]
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_allow_is_a_function(kind: str):
+    make = {"wsgi": page.wsgi, "asgi": page.asgi}[kind]
+    with pytest.raises(TypeError, match="allow"):
+        make()
+    with pytest.raises(TypeError, match="allow=True: give a function"):
+        make(allow=True)
+
+
+@pytest.mark.parametrize("answer", ["yes", 1, object()])
+def test_an_answer_that_is_true_by_accident_shows_nothing(
+    mount: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture, answer: Any
+):
+    refused = mount(lambda request: answer).get(PAGE)
+
+    assert refused.status_code == 500
+    assert "return True, False" in caplog.text
+    assert "return True, False" not in refused.text
+
+
+def test_an_error_in_allow_shows_nothing(
+    mount: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture
+):
+    refused = mount(lambda request: request["no such key"]).get(PAGE)
+
+    assert refused.status_code == 500
+    assert "no such key" in caplog.text
+    assert "no such key" not in refused.text
+
+
+def test_allow_can_read_the_database(mount: Callable[..., httpx.Client]):
+    add(dead="x")
+    client = mount(lambda request: bool(jobs.find(State.DEAD)))
+
+    assert client.get(PAGE).status_code == 200
+    assert Job._meta.database.is_closed()
+
+
+def test_allow_may_be_a_coroutine_function(database: Any):
+    async def allow(scope: dict[str, Any]) -> bool:
+        await asyncio.sleep(0)
+        return scope["path"] == PAGE
+
+    with mounted("asgi", allow) as client:
+        assert client.get(PAGE).status_code == 200
+
+
+def test_the_event_loop_waits_for_nothing_that_blocks(database: Any):
+    """While `allow` blocks for one request, the loop answers another one."""
+    seen: list[threading.Thread] = []
+    free = threading.Event()
+
+    def allow(scope: dict[str, Any]) -> bool:
+        seen.append(threading.current_thread())
+        return free.wait(20)
+
+    async def two() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(app=page.asgi(allow=allow))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+            waits = asyncio.create_task(client.get("/"))
+            while not seen:
+                await asyncio.sleep(0.01)
+            other = await client.get("/jobs.css")
+            free.set()
+            return await waits, other
+
+    waited, other = asyncio.run(two())
+
+    assert (waited.status_code, other.status_code) == (200, 200)
+    assert seen[0].name.startswith("jobs-page")
