@@ -2,7 +2,7 @@
 way.
 
 * an open file, a `Path`, or `bytes`
-* a part of a multipart form (anything with a `filename` and a `stream` to read from)
+* a part of a multipart form (anything with a `filename`, and a `stream` or a `file` to read from)
 * a file of another record, stored or cached, which is copied
 * a data URI (RFC 2397), as canvases and paste boxes produce them
 
@@ -69,6 +69,9 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
       UploadError: the uploader does not take it; nothing is left behind.
       TypeError: the source is something else.
     """
+    if hasattr(source, "filename") and hasattr(source, "file") and not hasattr(source, "stream"):
+        # Starlette's part of a form; its own `read` is a coroutine function.
+        source, filename = source.file, filename or form_filename(cast("Named", source))
     if isinstance(source, str):
         return cache_stream(rules, io.BytesIO(_from_data_uri(rules, source)), filename)
     if isinstance(source, (bytes, bytearray, memoryview)):

@@ -6,8 +6,8 @@ below any prefix, and behind a proxy that removes one.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -111,8 +111,9 @@ class Application:
             return Response(308, headers={"Location": f"{last}/{query}"})
         with _connection():
             access = access_of(allow())
-            if access is Access.NONE:
-                raise Refusal(403, "You may not see the jobs.")
+        if access is Access.NONE:
+            raise Refusal(403, "You may not see the jobs.")
+        with _connection():  # `allow` may have closed the first one, as the end of a request does
             answer = self._change if request.method == "POST" else self._show
             return answer(request, access)
 
@@ -172,7 +173,13 @@ def _refusal(error: AdminError) -> Refusal:
     return Refusal(STATUSES.get(type(error), 422), str(error))
 
 
-def _connection() -> AbstractContextManager[Any]:
-    """A connection for this block, unless the thread has one."""
+@contextmanager
+def _connection() -> Iterator[None]:
+    """A connection for this block, unless the thread has one. The block may close it."""
     database = outbox_database()
-    return database.connection_context() if database.is_closed() else nullcontext()
+    opened = database.connect(reuse_if_open=True)
+    try:
+        yield
+    finally:
+        if opened and not database.is_closed():
+            database.close()

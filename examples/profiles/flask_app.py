@@ -1,0 +1,95 @@
+"""The profiles with Flask, and the jobs' page behind the application's own login.
+
+flask --app examples.profiles.flask_app run             # http://127.0.0.1:5000
+dramatiq examples.profiles.people --queues carrierwave  # a worker
+"""
+
+import hmac
+import os
+from typing import Any
+
+from flask import Flask, Response, redirect, render_template, request, send_from_directory, session
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from examples.profiles.people import SECRET, VAR, Person, db, fill
+from gifster.jobs import page
+
+app = Flask(__name__)
+app.secret_key = SECRET
+app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+app.config["MAX_CONTENT_LENGTH"] = 6 * 1024 * 1024  # refused before it is read
+
+
+@app.before_request
+def connect() -> None:
+    db.connect(reuse_if_open=True)
+
+
+@app.teardown_request
+def close(error: BaseException | None) -> None:
+    if not db.is_closed():
+        db.close()
+
+
+@app.get("/")
+def people() -> str:
+    return render_template("people.html", people=Person.select().order_by(Person.id))
+
+
+@app.route("/people/new", methods=["GET", "POST"])
+def new() -> Any:
+    return edit(Person())
+
+
+@app.route("/people/<int:person_id>", methods=["GET", "POST"])
+def change(person_id: int) -> Any:
+    person = Person.get_or_none(Person.id == person_id)
+    return edit(person) if person else ("There is no such person.", 404)
+
+
+def edit(person: Person) -> Any:
+    problems: list[str] = []
+    if request.method == "POST":
+        form = request.form
+        problems = fill(
+            person,
+            form.get("name", ""),
+            form.get("avatar_cache", ""),
+            request.files.get("avatar"),
+        )
+        if not problems:
+            person.save()
+            return redirect("/", 303)
+    status = 422 if problems else 200
+    return render_template("edit.html", person=person, problems=problems), status
+
+
+@app.get("/files/<path:key>")
+def files(key: str) -> Response:
+    response = send_from_directory(VAR / "store", key, max_age=31_536_000)
+    response.cache_control.public = True
+    response.cache_control.immutable = True  # a new upload has a new address
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
+
+
+@app.route("/login", methods=["GET", "POST"])
+def login() -> Any:
+    if request.method == "GET":
+        return render_template("login.html")
+    password = os.environ.get("PROFILES_PASSWORD", "")
+    sent = request.form.get("password", "")
+    if not password or not hmac.compare_digest(sent.encode(), password.encode()):
+        return render_template("login.html", problem="The password is wrong."), 403
+    session["admin"] = True
+    return redirect("/admin/jobs/", 303)
+
+
+def is_admin(environ: dict[str, Any]) -> bool:
+    with app.request_context(environ):
+        return session.get("admin") is True
+
+
+jobs_page = page.wsgi(allow=is_admin, site="Profiles", home_url="/", login_url="/login")
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/admin/jobs": jobs_page})  # type: ignore[method-assign]

@@ -1,0 +1,76 @@
+"""People with an avatar: the models and the work of both web applications, and of the worker:
+
+dramatiq examples.profiles.people --queues carrierwave
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import peewee
+from playhouse.db_url import connect
+
+from gifster import jobs, uploads
+
+VAR = Path(os.environ.get("PROFILES_VAR", "var/profiles")).absolute()
+VAR.mkdir(parents=True, exist_ok=True)
+DATABASE = os.environ.get("PROFILES_DATABASE", f"sqlite:///{VAR}/app.db")
+SQLITE = {"pragmas": {"journal_mode": "wal"}, "timeout": 15}
+#: In production, a long random text from your environment, the same in all processes.
+SECRET = os.environ.get("PROFILES_SECRET", "only for trying it out")
+
+db = connect(DATABASE, **SQLITE if DATABASE.startswith("sqlite") else {"prefer_psycopg3": True})
+db.bind(jobs.TABLES)
+jobs.connect(os.environ.get("PROFILES_BROKER", "redis://127.0.0.1:6379/0"))
+uploads.configure(
+    {
+        "cache": uploads.LocalStorage(VAR / "cache"),
+        "store": uploads.LocalStorage(VAR / "store", "/files"),
+    },
+    secret=SECRET,
+)
+
+
+class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
+    max_bytes = 5 * 1024 * 1024
+
+    @uploads.version
+    def thumb(self, image: uploads.Image) -> uploads.Image:
+        return image.fill(96, 96)
+
+
+@uploads.store_in_background("avatar")
+class Person(uploads.HasUploads, peewee.Model):
+    name = peewee.CharField(100)
+    avatar = uploads.mount_uploader(AvatarUploader)
+    avatar_tmp = uploads.CacheField()
+    avatar_state = uploads.StateField()
+
+    class Meta:
+        database = db
+
+
+import gifster.uploads.actors  # noqa: E402, F401 after connect() and configure()
+
+with db.connection_context():
+    db.create_tables([Person])
+    jobs.create_tables(db)
+
+
+def fill(person: Person, name: str, kept: str, upload: Any) -> list[str]:
+    """Write a form into a person, and return what is wrong with it.
+
+    Parameters:
+      kept: the form's hidden field, with the cache id of a file that it was sent with before.
+      upload: of the file field, with an empty name if no file was chosen.
+    """
+    person.name = name.strip()
+    problems = [] if person.name else ["Enter a name."]
+    try:
+        if upload is not None and upload.filename:
+            person.avatar = upload
+        else:
+            person.avatar_cache = kept
+    except uploads.UploadError as error:
+        problems.append(str(error))
+    return problems

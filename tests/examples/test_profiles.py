@@ -1,0 +1,161 @@
+"""The recipes for Flask and FastAPI: their examples run, and their pages in `docs` show them."""
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import dramatiq
+import httpx
+import pytest
+
+from gifster.uploads import actors
+from gifster.uploads.testing import run_jobs
+from tests import images
+from tests.jobs.mounted import AsgiTransport
+
+ROOT = Path(__file__).parent.parent.parent
+ACTORS = ("store_asset", "process_asset", "recreate_versions", "remove_files")
+PASSWORD = "correct horse"
+FRAMEWORKS = ["flask", "fastapi"]
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def example(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broker_url: str,
+    database_url: str,
+) -> Iterator[ModuleType]:
+    """The example's module, imported anew: with each framework, on each database."""
+    for name, value in [
+        ("VAR", str(tmp_path / "profiles")),
+        ("DATABASE", database_url),
+        ("BROKER", broker_url),
+        ("PASSWORD", PASSWORD),
+    ]:
+        monkeypatch.setenv(f"PROFILES_{name}", value)
+    if database_url.startswith("sqlite"):
+        Path(database_url.removeprefix("sqlite:///")).parent.mkdir()
+    module = importlib.import_module(f"examples.profiles.{request.param}_app")
+    for actor in ACTORS:  # which another test may have declared on a broker of its own
+        dramatiq.get_broker().declare_actor(getattr(actors, actor))
+    yield module
+    for name in [name for name in sys.modules if name.startswith("examples.profiles")]:
+        del sys.modules[name]
+    assert module.db.is_closed(), "a request left its connection open"
+    dramatiq.get_broker().close()
+
+
+@pytest.fixture
+def client(example: ModuleType) -> Iterator[httpx.Client]:
+    transport = (
+        httpx.WSGITransport(app=example.app)
+        if example.__name__.endswith("flask_app")
+        else AsgiTransport(example.app)
+    )
+    with httpx.Client(transport=transport, base_url="http://people.example") as made:
+        yield made
+
+
+def work(example: ModuleType) -> None:
+    """What the worker does."""
+    with example.db.connection_context():
+        run_jobs()
+
+
+GIF = images.gif((300, 200))
+
+
+def test_an_avatar_is_uploaded_and_served(example: ModuleType, client: httpx.Client):
+    form = {"name": "Ann"}
+    sent = client.post("/people/new", data=form, files={"avatar": ("me.gif", GIF, "text/plain")})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/")
+    assert "queued" in client.get("/").text
+    work(example)
+
+    shown = client.get("/").text
+    address = re.search(r'src="(/files/[^"]+)"', shown)[1]
+    thumb = client.get(address)
+    assert images.size(thumb.content) == (96, 96)
+    assert thumb.headers["content-type"] == "image/gif"
+    assert thumb.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in thumb.headers["content-security-policy"]
+    assert {"public", "max-age=31536000", "immutable"} == set(
+        thumb.headers["cache-control"].split(", ")
+    )
+    again = client.get(address, headers={"If-None-Match": thumb.headers["etag"]})
+    assert again.status_code == 304
+    part = client.get(address, headers={"Range": "bytes=0-5"})
+    assert (part.status_code, part.content[:3]) == (206, b"GIF")
+    for path in ("/files/none.gif", "/files/../app.db", "/files/%2e%2e/app.db", "/files/"):
+        assert client.get(path).status_code == 404, path
+
+
+def test_a_form_that_is_shown_again_keeps_its_file(example: ModuleType, client: httpx.Client):
+    # Given a form without a name, which is refused
+    refused = client.post("/people/new", data={"name": " "}, files={"avatar": ("me.gif", GIF)})
+    assert refused.status_code == 422
+    assert "Enter a name." in refused.text
+    kept = re.search(r'name="avatar_cache" value="([^"]+)"', refused.text)[1]
+
+    # When it is sent again with a name, and its file field is empty
+    empty = {"avatar": ("", b"", "application/octet-stream")}
+    client.post("/people/new", data={"name": "Ann", "avatar_cache": kept}, files=empty)
+    work(example)
+
+    # I expect the person to have the avatar, and to keep it when only the name changes
+    assert "/files/person/avatar/1/" in client.get("/").text
+    assert client.post("/people/1", data={"name": "Anna"}, files=empty).status_code == 303
+    work(example)
+    shown = client.get("/").text
+    assert "Anna" in shown
+    assert "/files/person/avatar/1/" in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "files", "sentence"),
+    [
+        ({"name": "Ann"}, {"avatar": ("me.gif", b"no image")}, "must be one of these types"),
+        ({"name": "Ann", "avatar_cache": "forged"}, {}, "Choose the file again."),
+        ({"name": ""}, {}, "Enter a name."),
+    ],
+)
+def test_a_bad_form_is_shown_again(
+    client: httpx.Client, data: dict[str, str], files: dict[str, tuple[str, bytes]], sentence: str
+):
+    refused = client.post("/people/new", data=data, files=files)
+
+    assert refused.status_code == 422
+    assert sentence in refused.text
+    assert "Nobody yet." in client.get("/").text
+
+
+def test_only_an_admin_sees_the_jobs(example: ModuleType, client: httpx.Client):
+    client.post("/people/new", data={"name": "Ann"}, files={"avatar": ("me.gif", GIF)})
+
+    refused = client.get("/admin/jobs/")
+    assert refused.status_code == 403
+    assert '<a href="/login">Log in</a>' in refused.text
+    assert client.post("/admin/jobs/", data={"do": "delete_all"}).status_code == 403
+    assert client.post("/login", data={"password": "wrong"}).status_code == 403
+    assert client.get("/admin/jobs/").status_code == 403
+
+    entered = client.post("/login", data={"password": PASSWORD})
+    assert (entered.status_code, entered.headers["location"]) == (303, "/admin/jobs/")
+    shown = client.get("/admin/jobs/")
+    assert shown.status_code == 200
+    assert "store_asset" in shown.text
+    assert client.get("/admin/jobs/jobs.js").status_code == 200
+    moved = client.get("/admin/jobs")
+    assert moved.status_code in (307, 308)
+    assert moved.headers["location"] in ("jobs/", "http://people.example/admin/jobs/")
+    paused = client.post("/admin/jobs/", data={"do": "pause", "of": "carrierwave"})
+    assert paused.status_code == 303
+    assert "paused" in client.get("/admin/jobs/").text
+    forged = {"Origin": "https://evil.example"}
+    resumed = {"do": "resume", "of": "carrierwave"}
+    assert client.post("/admin/jobs/", data=resumed, headers=forged).status_code == 403
