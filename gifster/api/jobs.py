@@ -26,7 +26,7 @@ class Jobs(AdminResource):
         await require_admin(self.context, req)
         asked = query(req, JobQuery)
         found, following = await self.context.run(
-            admin.page_of, asked.state, asked.cursor, asked.limit
+            admin.page_of, asked.state, asked.cursor, asked.limit, queue=asked.queue, text=asked.q
         )
         resp.media = {"items": [admin.job_json(job) for job in found], "next": following}
 

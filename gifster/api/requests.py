@@ -192,6 +192,14 @@ class JobQuery(Query):
 
     model_config = ConfigDict(json_schema_extra={"required": ["state"]})
     state: Annotated[str, told("Which ones.", enum=list(State))] = ""
+    queue: Annotated[str, told("Only the jobs of this queue.")] = ""
+    q: Annotated[
+        str,
+        told(
+            "A part of the actor, the arguments, the error or the group, or the id.",
+            maxLength=admin.MAX_TEXT,
+        ),
+    ] = ""
 
 
 class StatsQuery(Sent):

@@ -143,6 +143,8 @@ class Job(TypedDict):
     state: Annotated[str, told(enum=list(State))]
     actor: str
     queue: str
+    group: str | None
+    throttled: Annotated[bool, Field(description="Whether it waits because of its group.")]
     arguments: list[Any]
     created_at: Moment
     due_at: Moment | None
@@ -175,6 +177,7 @@ class Queue(TypedDict):
     retrying: Count
     scheduled: Count
     dead: Count
+    throttled: Annotated[Count, Field(description="How many of those that wait are throttled.")]
     oldest_s: Annotated[float, Field(description="How long the oldest has waited (seconds).")]
 
 

@@ -258,6 +258,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "state": state.value,
         "actor": job.actor,
         "queue": job.queue,
+        "group": job.group,
+        "throttled": state is State.WAITING and job.held,
         "arguments": job.arguments,
         "created_at": moment(job.created_at),
         "due_at": moment(job.due_at),
@@ -281,6 +283,7 @@ def queue_json(queue: Queue) -> dict[str, Any]:
         "max": queue.max,
         "paused": queue.paused,
         **counts,
+        "throttled": queue.throttled,
         "oldest_s": round(queue.stats.oldest_s, 3),
     }
 

@@ -223,6 +223,29 @@ def test_a_list_comes_in_pages(ask, enqueue):
         assert ask("DELETE", f"/api/jobs/{job_id}").status_code == 204
 
 
+def test_jobs_are_found_chosen_and_deleted(ask, enqueue):
+    ids = enqueue(*[("charge", [f"lost {number}"], {}) for number in range(3)])
+    for job_id in ids:
+        eventually(lambda job_id=job_id: is_in(ask, "dead", job_id))
+
+    [found] = ask("GET", "/api/jobs?state=dead&queue=default&q=lost%201").json()["items"]
+    assert (found["id"], found["group"], found["throttled"]) == (ids[1], None, False)
+    assert ask("GET", "/api/jobs?state=dead&queue=carrierwave").json()["items"] == []
+    answer = ask("GET", f"/api/jobs?state=dead&q={'x' * 201}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "q_invalid")
+    page = ask("GET", "/jobs?state=dead&q=lost").text
+    assert all(f'value="{job_id}" form="chosen"' in page for job_id in ids)
+    chosen = {"do": "delete_chosen", "of": ids[:2], "state": "dead", "q": "lost"}
+    done = ask("POST", "/jobs", data=chosen)
+    assert (done.status_code, done.headers["location"]) == (
+        303,
+        "/jobs?done=delete_chosen&state=dead&q=lost",
+    )
+    assert "No job is chosen" in ask("POST", "/jobs", data={"do": "delete_chosen"}).text
+    ask("POST", "/jobs", data={"do": "delete_all", "q": "lost"})
+    assert not any(is_in(ask, "dead", job_id) for job_id in ids)
+
+
 @pytest.fixture
 def logged_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
     """Opens the page as the admin."""
