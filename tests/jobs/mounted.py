@@ -32,24 +32,26 @@ class AsgiTransport(httpx.BaseTransport):
         return asyncio.run(answer())
 
 
-def mounted(
-    kind: str, allow: Callable[[Any], object] = lambda request: True, **options: Any
-) -> httpx.Client:
-    """A client of an application that has mounted the page at `MOUNT`.
+def application(kind: str, allow: Callable[[Any], object], **options: Any) -> Any:
+    """An application that has mounted the page at `MOUNT`, and has nothing else.
 
     Parameters:
       kind: `wsgi` or `asgi`.
     """
-    transport: httpx.BaseTransport
-    if kind == "wsgi":
+    if kind == "asgi":
+        return Starlette(routes=[Mount(MOUNT, app=page.asgi(allow=allow, **options))])
 
-        def nothing(environ: Any, start_response: Any) -> list[bytes]:
-            start_response("404 Not Found", [])
-            return []
+    def nothing(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("404 Not Found", [])
+        return []
 
-        app = DispatcherMiddleware(nothing, {MOUNT: page.wsgi(allow=allow, **options)})
-        transport = httpx.WSGITransport(app=app)
-    else:
-        routes = [Mount(MOUNT, app=page.asgi(allow=allow, **options))]
-        transport = AsgiTransport(Starlette(routes=routes))
+    return DispatcherMiddleware(nothing, {MOUNT: page.wsgi(allow=allow, **options)})
+
+
+def mounted(
+    kind: str, allow: Callable[[Any], object] = lambda request: True, **options: Any
+) -> httpx.Client:
+    """A client of such an application."""
+    app = application(kind, allow, **options)
+    transport = httpx.WSGITransport(app=app) if kind == "wsgi" else AsgiTransport(app)
     return httpx.Client(transport=transport, base_url=HOST)
