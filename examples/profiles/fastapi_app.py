@@ -1,7 +1,7 @@
 """The profiles with FastAPI, and the jobs' page behind the application's own login.
 
-uvicorn examples.profiles.fastapi_app:app               # http://127.0.0.1:8000
-dramatiq examples.profiles.people --queues carrierwave  # a worker
+uvicorn fastapi_app:app               # http://127.0.0.1:8000
+dramatiq people --queues carrierwave  # a worker
 """
 
 import hmac
@@ -13,9 +13,9 @@ from fastapi import FastAPI, Form, HTTPException, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from people import SECRET, VAR, Person, db, fill
 from starlette.middleware.sessions import SessionMiddleware
 
-from examples.profiles.people import SECRET, VAR, Person, db, fill
 from gifster.jobs import page
 
 app = FastAPI()

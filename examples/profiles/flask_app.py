@@ -1,7 +1,7 @@
 """The profiles with Flask, and the jobs' page behind the application's own login.
 
-flask --app examples.profiles.flask_app run             # http://127.0.0.1:5000
-dramatiq examples.profiles.people --queues carrierwave  # a worker
+flask --app flask_app run             # http://127.0.0.1:5000
+dramatiq people --queues carrierwave  # a worker
 """
 
 import hmac
@@ -9,9 +9,9 @@ import os
 from typing import Any
 
 from flask import Flask, Response, redirect, render_template, request, send_from_directory, session
+from people import SECRET, VAR, Person, db, fill
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from examples.profiles.people import SECRET, VAR, Person, db, fill
 from gifster.jobs import page
 
 app = Flask(__name__)

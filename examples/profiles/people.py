@@ -1,9 +1,10 @@
 """People with an avatar: the models and the work of both web applications, and of the worker:
 
-dramatiq examples.profiles.people --queues carrierwave
+dramatiq people --queues carrierwave
 """
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ VAR = Path(os.environ.get("PROFILES_VAR", "var/profiles")).absolute()
 VAR.mkdir(parents=True, exist_ok=True)
 DATABASE = os.environ.get("PROFILES_DATABASE", f"sqlite:///{VAR}/app.db")
 SQLITE = {"pragmas": {"journal_mode": "wal"}, "timeout": 15}
-#: In production, a long random text from your environment, the same in all processes.
-SECRET = os.environ.get("PROFILES_SECRET", "only for trying it out")
+#: Signs sessions and cache ids. Several web processes need the same one, from your environment.
+SECRET = os.environ.get("PROFILES_SECRET") or secrets.token_urlsafe()
 
 db = connect(DATABASE, **SQLITE if DATABASE.startswith("sqlite") else {"prefer_psycopg3": True})
 db.bind(jobs.TABLES)

@@ -17,6 +17,7 @@ from tests import images
 from tests.jobs.mounted import AsgiTransport
 
 ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "examples" / "profiles"
 ACTORS = ("store_asset", "process_asset", "recreate_versions", "remove_files")
 PASSWORD = "correct horse"
 FRAMEWORKS = ["flask", "fastapi"]
@@ -40,11 +41,12 @@ def example(
         monkeypatch.setenv(f"PROFILES_{name}", value)
     if database_url.startswith("sqlite"):
         Path(database_url.removeprefix("sqlite:///")).parent.mkdir()
-    module = importlib.import_module(f"examples.profiles.{request.param}_app")
+    monkeypatch.syspath_prepend(EXAMPLE)
+    module = importlib.import_module(f"{request.param}_app")
     for actor in ACTORS:  # which another test may have declared on a broker of its own
         dramatiq.get_broker().declare_actor(getattr(actors, actor))
     yield module
-    for name in [name for name in sys.modules if name.startswith("examples.profiles")]:
+    for name in ("people", module.__name__):
         del sys.modules[name]
     assert module.db.is_closed(), "a request left its connection open"
     dramatiq.get_broker().close()
@@ -54,7 +56,7 @@ def example(
 def client(example: ModuleType) -> Iterator[httpx.Client]:
     transport = (
         httpx.WSGITransport(app=example.app)
-        if example.__name__.endswith("flask_app")
+        if example.__name__ == "flask_app"
         else AsgiTransport(example.app)
     )
     with httpx.Client(transport=transport, base_url="http://people.example") as made:
@@ -159,3 +161,27 @@ def test_only_an_admin_sees_the_jobs(example: ModuleType, client: httpx.Client):
     forged = {"Origin": "https://evil.example"}
     resumed = {"do": "resume", "of": "carrierwave"}
     assert client.post("/admin/jobs/", data=resumed, headers=forged).status_code == 403
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+HTML = re.compile(r"^```html\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("guide", "modules"), [("flask", ["people", "flask_app"]), ("fastapi", ["fastapi_app"])]
+)
+def test_the_guide_is_the_example(guide: str, modules: list[str]):
+    text = (ROOT / "docs" / f"{guide}.md").read_text("utf-8")
+    sources = [(EXAMPLE / f"{name}.py").read_text("utf-8") for name in modules]
+
+    blocks = PYTHON.findall(text)
+    assert all(any(block.rstrip() in source for source in sources) for block in blocks)
+    # Somebody who copies all blocks has all modules, but for their docstrings
+    whole = [line for source in sources for line in lines(source.split('"""\n', 1)[1])]
+    assert sorted(line for block in blocks for line in lines(block)) == sorted(whole)
+    template = (EXAMPLE / "templates" / "edit.html").read_text("utf-8")
+    assert all(block in template for block in HTML.findall(text))
