@@ -10,9 +10,7 @@ from gifster.api.pages import Page
 from gifster.api.receive import url_fields
 from gifster.app.boot import queue_weights
 from gifster.jobs.page import views
-
-#: More than the jobs of a list, which one form can choose.
-MAX_FIELDS = 200
+from gifster.jobs.page.messages import MAX_FIELDS
 
 
 class JobsPage(Page):

@@ -127,6 +127,7 @@ def test_chosen_jobs_stay_chosen_while_the_list_updates_itself(site: Site):
     assert page.get_by_label(f"Choose charge {first}").is_checked()
     assert page.get_by_label("Text").input_value() == "cha"
 
+    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete chosen").click()
     page.get_by_text("The chosen jobs were deleted.").wait_for()
     assert first not in states()

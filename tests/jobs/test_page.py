@@ -2,10 +2,12 @@
 may see and press them."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import dramatiq.broker
@@ -93,6 +95,17 @@ def test_the_page_shows_jobs_in_all_states(client: httpx.Client):
     assert '<a class="brand" href="/admin">Shop</a>' in shown.text
     assert "No worker is running, so jobs wait." in shown.text
     assert "gifster" not in shown.text.lower()
+
+
+def test_a_job_that_is_damaged_is_shown_too(client: httpx.Client):
+    job_id = add(dead="x")
+    with Job._meta.database.connection_context():
+        arguments = Job.arguments.cast("TEXT").concat("damaged")
+        Job.update(error=None, traceback=None, arguments=arguments).execute()
+
+    for query in ("", "?state=dead"):
+        shown = client.get(PAGE + query)
+        assert (shown.status_code, job_id in shown.text) == (200, True)
 
 
 def test_a_button_retries_and_deletes_a_job(client: httpx.Client):
@@ -282,3 +295,11 @@ def test_the_event_loop_waits_for_nothing_that_blocks(database: Any):
 
     assert (waited.status_code, other.status_code) == (200, 200)
     assert seen[0].name.startswith("jobs-page")
+
+
+def test_without_jinja2_the_error_names_the_extra():
+    code = "import sys; sys.modules['jinja2'] = None; import gifster.jobs.page"
+
+    result = run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "pip install 'gifster[jobs-page]'" in result.stderr

@@ -132,7 +132,7 @@ class Application:
 
     def _change(self, request: Request, access: Access) -> Response:
         if not is_same_origin(request.headers):
-            raise Refusal(403, "A page of another site sent this form, so nothing was changed.")
+            raise Refusal(403, _of_another_site(request))
         if access is not Access.CHANGE:
             raise Refusal(403, "You may see the jobs, but change nothing.")
         try:
@@ -167,6 +167,16 @@ class Asset:
             return Response(304, headers=headers)
         headers["Content-Type"] = f"{self._kind}; charset=utf-8"
         return Response(200, self._content, headers)
+
+
+def _of_another_site(request: Request) -> str:
+    origin, host = (request.headers.get(name, "") for name in ("origin", "host"))
+    logger.warning("refused a form of another site: origin=%r host=%r", origin, host)
+    return (
+        f"A page of another site ({origin or 'unknown'}) sent this form to {host}, so nothing was "
+        "changed. If both are yours, let the proxy pass on the browser's Host, or send it as "
+        "X-Forwarded-Host."
+    )
 
 
 def _refusal(error: AdminError) -> Refusal:

@@ -1,5 +1,5 @@
-// Forms that ask before they are sent. This module runs once a page, however many others import it.
+// Forms and buttons that ask before they send. This module runs once a page, however many others import it.
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
