@@ -1,7 +1,7 @@
 """The profiles with FastAPI, and the jobs' page behind the application's own login.
 
-uvicorn fastapi_app:app               # http://127.0.0.1:8000
-dramatiq people --queues carrierwave  # a worker
+uvicorn fastapi_app:app            # http://127.0.0.1:8000
+python -m gifster.jobs run people  # workers
 """
 
 import hmac

@@ -1,7 +1,7 @@
 """The profiles with Flask, and the jobs' page behind the application's own login.
 
-flask --app flask_app run             # http://127.0.0.1:5000
-dramatiq people --queues carrierwave  # a worker
+flask --app flask_app run          # http://127.0.0.1:5000
+python -m gifster.jobs run people  # workers
 """
 
 import hmac

@@ -1,6 +1,6 @@
-"""People with an avatar: the models and the work of both web applications, and of the worker:
+"""People with an avatar: the models and the work of both web applications, and of the workers:
 
-dramatiq people --queues carrierwave
+python -m gifster.jobs run people
 """
 
 import os
@@ -55,7 +55,7 @@ import gifster.uploads.actors  # noqa: E402, F401 after connect() and configure(
 
 with db.connection_context():
     db.create_tables([Person])
-    jobs.create_tables(db)
+    jobs.migrate(db)
 
 
 def fill(person: Person, name: str, kept: str, upload: Any) -> list[str]:

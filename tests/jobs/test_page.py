@@ -30,7 +30,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     database = databases.connect(f"sqlite:///{tmp_path}/app.db")
     database.bind(jobs.TABLES)
     with database.connection_context():
-        jobs.create_tables(database)
+        jobs.migrate(database)
     yield database
     database.close_all()
 
@@ -94,7 +94,7 @@ def test_the_page_shows_jobs_in_all_states(client: httpx.Client):
     assert "no order &lt;i&gt;7&lt;/i&gt;" in shown.text
     assert '<a class="brand" href="/admin">Shop</a>' in shown.text
     assert "No worker is running, so jobs wait." in shown.text
-    assert "gifster" not in shown.text.lower()
+    assert "Gifster" not in shown.text
 
 
 def test_a_job_that_is_damaged_is_shown_too(client: httpx.Client):
