@@ -131,6 +131,7 @@ def _scheduler(options: argparse.Namespace) -> int:
     end_with_supervisor()
     _load(options.module)
     logging.basicConfig(level=logging.INFO, format=_FORMAT)
+    logging.getLogger("pika").setLevel(logging.WARNING)
     if current_broker() is None:
         raise Refused(f"{options.module} sets no broker: call jobs.connect(url) in it")
     _check_tables()

@@ -14,6 +14,10 @@ ADVICE = (
     "python -m gifster.jobs migrate YOUR_MODULE"
 )
 
+#: SQLSTATE: undefined column, undefined table (PostgreSQL, appendix A).
+_UNKNOWN = {"42703", "42P01"}
+_UNKNOWN_IN_SQLITE = ("no such column", "no such table", "has no column named")
+
 
 class OldSchema(peewee.ProgrammingError):
     """The library's tables lack something that this release needs. The message says what, and what
@@ -28,11 +32,20 @@ def explained(*models: type[peewee.Model]) -> Iterator[None]:
         yield
     except (peewee.OperationalError, peewee.ProgrammingError) as error:
         why = None
-        with suppress(peewee.PeeweeException):  # the database is away, or the transaction has ended
-            why = what_lacks(models)
-        if why is None or isinstance(error, OldSchema):
+        if _is_unknown_name(error):
+            with suppress(peewee.PeeweeException):  # the caller's transaction has ended
+                why = what_lacks(models)
+        if why is None:
             raise
         raise OldSchema(why) from error
+
+
+def _is_unknown_name(error: peewee.PeeweeException) -> bool:
+    """Whether the database does not know a table or a column. A database that is away or locked is
+    not asked a second time."""
+    cause = getattr(error, "orig", None)  # psycopg, psycopg2; SQLite has only the message
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state in _UNKNOWN or any(text in str(error) for text in _UNKNOWN_IN_SQLITE)
 
 
 def what_lacks(models: Sequence[type[peewee.Model]]) -> str | None:

@@ -45,6 +45,18 @@ def test_migrating_again_changes_nothing(booted: Settings):
     assert database.pending_migrations() == []
 
 
+def test_the_migrations_of_the_jobs_follow_gifsters_own(booted: Settings):
+    # Given a database that lacks a table which a release of the library has brought
+    db.execute_sql('DROP TABLE "paused_queue"')
+    lacking = ["jobs 0004_workers_and_recurring_jobs"]
+    assert database.pending_migrations() == lacking
+
+    assert database.migrate() == lacking
+
+    assert database.pending_migrations() == []
+    assert db.table_exists("paused_queue")
+
+
 def test_a_library_of_the_first_release_loses_nothing(database_url: str):
     # Given a library with a stored GIF, a waiting GIF, and a tag
     database.connect(database_url)
