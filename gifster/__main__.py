@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 #: The modules of the extra `server`, but for those that only `gifster dev` loads.
 SERVER = (
-    "apscheduler", "argon2", "click", "cronsim", "email_validator", "falcon", "granian", "jinja2",
-    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions", "tzdata",
+    "apscheduler", "argon2", "click", "email_validator", "falcon", "granian", "jinja2",
+    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions",
 )  # fmt: skip
 
 

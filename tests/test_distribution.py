@@ -24,7 +24,7 @@ for package in list(modules):
     path, prefix = sys.modules[package].__path__, package + "."
     modules += [found.name for found in pkgutil.walk_packages(path, prefix)]
 for module in modules:
-    if module not in ("gifster.jobs.brokers.rabbitmq", "gifster.jobs.__main__"):
+    if module != "gifster.jobs.brokers.rabbitmq":
         importlib.import_module(module)
 print(json.dumps({"at first": at_first, "in the end": sorted(sys.modules)}))
 """
@@ -117,6 +117,7 @@ def test_the_wheel_has_all_that_it_needs_and_nothing_else(wheel: Path):
     for name in ["py.typed", "app/mails/welcome.txt", "api/templates/base.html"]:
         assert f"gifster/{name}" in files
     assert "gifster/app/migrations/0001_first_tables.py" in files
+    assert "gifster/jobs/migrations/0001_outbox.sql" in files
     assert any(name.startswith("gifster/api/static/") for name in files)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in files)
     lines = metadata.splitlines()
@@ -164,6 +165,14 @@ def test_an_application_of_a_strangers_works(installed: Environment, tmp_path: P
 
     assert printed.startswith("memory:/")
     assert printed.strip().endswith("thumb.gif")
+
+
+def test_the_commands_of_the_libraries_need_no_application(installed: Environment):
+    code = "from gifster.jobs.command import main; main(['sql', 'sqlite'])"
+    assert 'CREATE TABLE IF NOT EXISTS "outbox"' in installed.run(code)
+
+    code = "from gifster.uploads.command import main; print(main(['install', 'no:Model', 'a']))"
+    assert installed.run(code) == "1\n"
 
 
 def test_what_is_missing_names_its_extra(installed: Environment):
