@@ -3,6 +3,7 @@
 1. `probe.probe()` reads a file's type, size, frames and duration from its structure (`gif_blocks`,
    `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`, all by `reader`), without decoding.
 2. `Image` (`recipe`) records what a version asks for: `Image().fit(220, 220).convert("webp")`.
+   A `plan` says what that means for one image; its `padding` is a canvas around the picture.
 3. `render()` (`rendering`) makes all versions of one image, in a sandbox (`sandbox`).
 4. `stills` makes single pictures. `animation` makes animations: a `scaler` resizes what changes in
    each of the `frames` into `patches`, and `gif`, `webp`, `avif`, `apng` and `mp4` encode these.

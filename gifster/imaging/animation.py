@@ -16,9 +16,10 @@ from gifster.imaging import apng, avif, gif, mp4, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.patches import Recording, Track
+from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
-from gifster.imaging.recipe import FrameFunctions, Plan
+from gifster.imaging.recipe import FrameFunctions
 from gifster.imaging.scaler import Scaler
 
 #: The bytes that a GIF may have before it is encoded again, less exactly: so many times the
@@ -39,6 +40,7 @@ class Output:
       content_type: of GIF, WebP, AVIF, PNG or MP4.
       target: where to write it.
       smaller_than: the target that it must be smaller than, if any.
+      quality: of the encoding (1 to 100); None is what suits the format.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Output:
     content_type: str
     target: Path
     smaller_than: Path | None = None
+    quality: int | None = None
 
 
 def encode(
@@ -110,28 +113,28 @@ class _Encoder:
         """Write one output, unless it is one of those that are left out (see `encode`)."""
         target = output.target
         if output.content_type == "image/gif":
-            self._gif_bytes[target] = self._write_gif(target, track, scaler)
+            self._gif_bytes[target] = self._write_gif(output, track, scaler)
         elif output.content_type == "image/webp":
             rival = self._rival_bytes(output)
-            if rival is not None and not webp.is_likely_smaller(track, rival):
+            if rival is not None and not webp.is_likely_smaller(track, rival, output.quality):
                 return False
-            webp.write(target, track, self._loop)
+            webp.write(target, track, self._loop, output.quality)
         elif output.content_type == "image/png":
             apng.write(target, track, self._loop)
         elif output.content_type == "image/avif":
-            avif.write(target, track)
+            avif.write(target, track, output.quality)
         elif mp4.is_available() and not track.is_transparent:
-            mp4.write(target, track)
+            mp4.write(target, track, output.quality)
         else:
             return False
         return True
 
-    def _write_gif(self, target: Path, track: Track, scaler: Scaler) -> list[int]:
+    def _write_gif(self, output: Output, track: Track, scaler: Scaler) -> list[int]:
         # A GIF that plays once has no loop count.
         plays_once = self._info.loop == 1 and self._info.content_type != "image/gif"
         budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
         loop = None if plays_once else self._info.loop
-        return gif.write(target, track, loop, scaler.samples, budget)
+        return gif.write(output.target, track, loop, scaler.samples, budget, output.quality)
 
     def _rival_bytes(self, output: Output) -> list[int] | None:
         """The size after each frame (bytes) of the GIF that an output must be smaller than, if

@@ -9,10 +9,11 @@ from gifster.imaging.patches import Track
 QUALITY, SPEED = 75, 8
 
 
-def write(target: Path, track: Track) -> None:
-    """Write an animated AVIF. It loops forever: the format has no loop count."""
+def write(target: Path, track: Track, quality: int | None = None) -> None:
+    """Write an animated AVIF, by default in `QUALITY`. It loops forever: the format has no loop
+    count."""
     mode, delays = "RGBA" if track.is_transparent else "RGB", track.delays_ms
     frames = (picture.convert(mode) for picture in track.pictures())
     FrameSequence(frames, len(delays)).save(
-        target, "AVIF", save_all=True, duration=delays, quality=QUALITY, speed=SPEED
+        target, "AVIF", save_all=True, duration=delays, quality=quality or QUALITY, speed=SPEED
     )

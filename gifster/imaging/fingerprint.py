@@ -8,15 +8,16 @@ shows until the image has loaded.
 import base64
 import functools
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import PIL.Image
 from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
 from gifster.imaging.masks import opaque_mask, pixels_under
+from gifster.imaging.padding import Backdrop
+from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
-from gifster.imaging.recipe import Plan
 from gifster.imaging.renamed import aliases
 
 #: ThumbHash takes at most 100 × 100 pixels. Fewer give the same hash in less time.
@@ -78,10 +79,8 @@ class Fingerprinter:
     def __init__(self, info: ImageInfo, plan: Plan) -> None:
         steps = max(1, min(_SAMPLED_FRAMES, info.frames) - 1)
         self._sampled = {round(step * (info.frames - 1) / steps) for step in range(steps + 1)}
-        scale = min(1.0, _MAX_SIDE / max(plan.width, plan.height))
-        width, height = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
         #: The smallest size that `add()` needs.
-        self.plan = replace(plan, width=width, height=height)
+        self.plan = plan.shrunk(min(1.0, _MAX_SIDE / max(plan.size)))
         self._info = info
         self._first: PIL.Image.Image | None = None
         #: The brightness of 9 × 8 fields, summed over the sampled frames.
@@ -101,9 +100,10 @@ class Fingerprinter:
     def _thumbnail(self, picture: PIL.Image.Image) -> PIL.Image.Image:
         x, y = picture.width / self._info.width, picture.height / self._info.height
         plan = self.plan.scaled(x, y)
-        box = plan.left, plan.top, plan.right, plan.bottom
         size = plan.width, plan.height
-        resized = picture.resize(size, PIL.Image.Resampling.BOX, box, reducing_gap=2)
+        resized = picture.resize(size, PIL.Image.Resampling.BOX, plan.part, reducing_gap=2)
+        if plan.padding is not None:
+            resized = Backdrop(plan.padding).whole(resized)
         return resized.convert("RGBA")
 
     def fingerprint(self) -> Fingerprint:

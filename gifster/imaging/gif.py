@@ -26,6 +26,9 @@ class _Quality(NamedTuple):
 
 
 _EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
+#: How much each step of quality below 100 adds to the tolerance: 85 is `_EXACT`, 75 `_LESS_EXACT`,
+#: 40 `_ROUGH`.
+_TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
 _LATE = 3 / 4
@@ -33,8 +36,13 @@ _LATE = 3 / 4
 _MIN_DELAY_CS = 2
 
 
-def write(
-    target: Path, track: Track, loop: int | None, samples: PaletteSamples, budget: float
+def write(  # noqa: PLR0913, PLR0917
+    target: Path,
+    track: Track,
+    loop: int | None,
+    samples: PaletteSamples,
+    budget: float,
+    quality: int | None = None,
 ) -> list[int]:
     """Write a GIF.
 
@@ -42,15 +50,19 @@ def write(
       loop: how often it plays, 0 for forever, None for once.
       samples: what the palette is chosen from.
       budget: a GIF of more bytes is encoded once more, less exactly.
+      quality: 1 to 100, whatever its bytes; None chooses it by the budget.
 
     Returns:
       its size after each frame of the track (bytes).
     """
+    if quality is not None:
+        tolerance = round((100 - quality) * _TOLERANCE_STEP)
+        return _write(target, track, loop, samples, _Quality(tolerance**2 * 0.75, tolerance))
     sizes = _write(target, track, loop, samples, _EXACT, budget)
     if sizes[-1] <= budget:
         return sizes
-    quality = _LESS_EXACT if len(sizes) > _LATE * len(track) else _ROUGH
-    return _write(target, track, loop, samples, quality)
+    less = _LESS_EXACT if len(sizes) > _LATE * len(track) else _ROUGH
+    return _write(target, track, loop, samples, less)
 
 
 def _write(  # noqa: PLR0913, PLR0917

@@ -13,7 +13,10 @@ from gifster.imaging.patches import Track
 _NEAREST = PIL.Image.Resampling.NEAREST
 _TICK = Fraction(1, 1000)
 #: No B-frames: they would save some bytes, and leave open how long the last frame is displayed.
-_OPTIONS = {"crf": "24", "preset": "veryfast", "threads": "1", "bf": "0"}
+_OPTIONS = {"preset": "veryfast", "threads": "1", "bf": "0"}
+#: x264's constant rate factor (0 to 51) for our quality. The default is right for small films; from
+#: 18 on a film looks like its source, which is 100.
+_DEFAULT_CRF, _DEFAULT_QUALITY, _CRF_STEP, _MAX_CRF = 24, 85, 0.4, 51
 
 
 def is_available() -> bool:
@@ -27,7 +30,7 @@ def preload() -> None:
         importlib.import_module("av")
 
 
-def write(target: Path, track: Track) -> None:
+def write(target: Path, track: Track, quality: int | None = None) -> None:
     """Write an MP4 with the delays of the track, its index first so that browsers can stream it.
 
     H.264 has no transparency and needs even sides. An odd side loses its last pixel; a side of one
@@ -38,7 +41,7 @@ def write(target: Path, track: Track) -> None:
     width, height = (max(2, side - side % 2) for side in track.size)
     box = (0, 0, min(width, track.size[0]), min(height, track.size[1]))
     with av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as file:
-        stream = file.add_stream("libx264", options=_OPTIONS)
+        stream = file.add_stream("libx264", options=_OPTIONS | {"crf": _crf(quality)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = _TICK
         now_ms = delay_ms = 0
@@ -55,3 +58,8 @@ def write(target: Path, track: Track) -> None:
         packets += stream.encode(None)
         packets[-1].duration = delay_ms  # no later frame tells when the last one ends
         file.mux(packets)
+
+
+def _crf(quality: int | None) -> str:
+    crf = _DEFAULT_CRF + (_DEFAULT_QUALITY - (quality or _DEFAULT_QUALITY)) * _CRF_STEP
+    return str(min(_MAX_CRF, round(crf)))

@@ -28,9 +28,15 @@ _FAR_OFF, _MIN_RARE_PIXELS, _MAX_RARE_COLORS = 36, 4, 15
 
 
 class PaletteSamples:
-    """Some frames of an animation as tiles, from which its palette is chosen."""
+    """Some frames of an animation as tiles, from which its palette is chosen.
 
-    def __init__(self, info: ImageInfo) -> None:
+    Parameters:
+      info: facts of the source.
+      exact: colours that the palette must have, such as a background's.
+    """
+
+    def __init__(self, info: ImageInfo, exact: Sequence[tuple[int, int, int]] = ()) -> None:
+        self._exact = bytes(chain.from_iterable(dict.fromkeys(exact)))[: 3 * _MAX_RARE_COLORS]
         last = max(1, min(_TILES, info.frames) - 1)
         self._sampled = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
         #: By frame number: a tile of averaged pixels, and one of exact pixels.
@@ -51,10 +57,10 @@ class PaletteSamples:
     def palette(self, error: float) -> bytes:
         """The smallest palette within a mean square error; 3 bytes for each colour."""
         if not self._tiles:
-            return bytes(3)  # all frames are transparent
+            return self._exact or bytes(3)  # all frames are transparent
         if error not in self._palettes:
             averaged, exact = map(_sheet, zip(*self._tiles.values(), strict=True))
-            self._palettes[error] = _palette(averaged, exact, error)
+            self._palettes[error] = _palette(averaged, exact, error, self._exact)
         return self._palettes[error]
 
 
@@ -93,13 +99,16 @@ def _sheet(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
     return sheet
 
 
-def _palette(averaged: PIL.Image.Image, exact: PIL.Image.Image, error: float) -> bytes:
+def _palette(
+    averaged: PIL.Image.Image, exact: PIL.Image.Image, error: float, beside: bytes
+) -> bytes:
+    """The palette for these tiles, and the colours that it must have beside."""
     # A quarter of the pixels is enough to find out how many colours are needed.
     size = max(1, averaged.width // 2), max(1, averaged.height // 2)
     rough = averaged.resize(size, Resampling.NEAREST)
     fewer = _COLORS[:-1]
     colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -_error(rough, many))]
-    palette = _distinct(_reduced(averaged, colors))
+    palette = _distinct(_reduced(averaged, colors), beside)
     # Averages lose the colours of thin lines, and median cut those of small areas. Such colours get
     # entries of their own.
     found = to_palette(exact, quantizer(palette))
@@ -111,19 +120,22 @@ def _palette(averaged: PIL.Image.Image, exact: PIL.Image.Image, error: float) ->
     return palette
 
 
-def _distinct(reduced: PIL.Image.Image) -> bytes:
-    """The palette of a picture, without colours that look the same as a commoner one: the noise or
-    dithering of a flat area would flicker between them."""
+def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:
+    """Some colours, and after them the palette of a picture without those that look the same as
+    these or as a commoner one: the noise or dithering of a flat area would flicker between them."""
     table = reduced.getpalette() or []
     counts = reduced.histogram()
     colors = [tuple(table[at : at + 3]) for at in range(0, len(table), 3)]
-    if len(colors) > _FEW_COLORS:
+    are_few = len(colors) <= _FEW_COLORS
+    if not are_few and not beside:
         return bytes(table)
+    exact = [tuple(beside[at : at + 3]) for at in range(0, len(beside), 3)]
     kept: list[tuple[int, ...]] = []
     for _, color in sorted(zip(counts, colors, strict=False), reverse=True):
-        if not any(max(map(abs, map(sub, color, other))) <= _SAME for other in kept):
+        others = exact + kept if are_few else exact
+        if not any(max(map(abs, map(sub, color, other))) <= _SAME for other in others):
             kept.append(color)
-    return bytes(chain.from_iterable(kept))
+    return beside + bytes(chain.from_iterable(kept))
 
 
 def _error(picture: PIL.Image.Image, colors: int) -> float:

@@ -3,8 +3,13 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import PIL.Image
+import PIL.ImageColor
+
+from gifster.imaging.padding import Color
+from gifster.imaging.plan import Gravity, Layout, Plan, share_before
 
 #: The functions that `Image.apply()` takes: each gets a frame, and returns one.
 FrameFunction = Callable[[PIL.Image.Image], PIL.Image.Image]
@@ -20,57 +25,113 @@ FORMATS = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a recipe means for one image, in pixels: the part to keep, and the size to give it."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    width: int
-    height: int
-
-    def scaled(self, x: float, y: float) -> "Plan":
-        """The same part of an image that is `x` times as wide and `y` times as high."""
-        return replace(
-            self,
-            left=(left := int(self.left * x)),
-            top=(top := int(self.top * y)),
-            right=max(left + 1, round(self.right * x)),
-            bottom=max(top + 1, round(self.bottom * y)),
-        )
+#: What gives a picture another size: a method of `Layout`, and its arguments.
+Step = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
 
 @dataclass(frozen=True)
 class Image:
     """The recipe that a version method gets and returns. Each call returns a new recipe."""
 
-    sizes: tuple[tuple[str, int, int], ...] = ()
+    steps: tuple[Step, ...] = ()
     content_type: str | None = None
     only_first_frame: bool = False
     functions: FrameFunctions = ()
+    #: The quality of lossy formats (1 to 100); None is what suits each format.
+    percent: int | None = None
 
-    def fit(self, width: int, height: int) -> "Image":
-        """Shrink to fit into width × height pixels, keeping the proportions. Never enlarges.
+    def fit(self, width: int, height: int, *, enlarge: bool = False) -> "Image":
+        """Scale to fit into width × height pixels, keeping the proportions.
 
-        CarrierWave's `resize_to_limit`.
+        CarrierWave's `resize_to_limit`, or with `enlarge` its `resize_to_fit`.
 
-        Raises:
-          ValueError: a side is less than one pixel.
-        """
-        return self._sized("fit", width, height)
-
-    def fill(self, width: int, height: int) -> "Image":
-        """Shrink and crop around the centre to fill width × height pixels.
-
-        CarrierWave's `resize_to_fill`. It never enlarges: of a smaller image it keeps the largest
-        part that has these proportions.
+        Parameters:
+          width, height: of the box (pixels).
+          enlarge: whether a smaller image is enlarged. By default it keeps its size.
 
         Raises:
           ValueError: a side is less than one pixel.
         """
-        return self._sized("fill", width, height)
+        return self._with_step("fit", (width, height), enlarge=enlarge)
+
+    def fill(
+        self, width: int, height: int, gravity: Gravity = "center", *, enlarge: bool = False
+    ) -> "Image":
+        """Scale and crop to fill width × height pixels.
+
+        CarrierWave's `resize_to_fill`, which always enlarges.
+
+        Parameters:
+          width, height: of the box (pixels).
+          gravity: the side or corner that is kept.
+          enlarge: whether a smaller image is enlarged. By default the result of a smaller image is
+            its largest part that has these proportions.
+
+        Raises:
+          ValueError: a side is less than one pixel, or there is no such gravity.
+        """
+        share_before(gravity)
+        return self._with_step("fill", (width, height), gravity, enlarge=enlarge)
+
+    def crop(self, width: int, height: int, x: int = 0, y: int = 0) -> "Image":
+        """Keep a box of width × height pixels whose left upper corner is at x, y.
+
+        CarrierWave's `crop(x, y, width, height)`. The result is smaller if the box does not lie
+        wholly on the picture, and has one pixel at least.
+
+        Parameters:
+          width, height: of the box (pixels).
+          x, y: how far it is from the left and upper edge of the picture (pixels). These are of the
+            picture as it is at this step: upright, and after the calls before this one.
+
+        Raises:
+          ValueError: a side is less than one pixel, or `x` or `y` is negative.
+        """
+        if x < 0 or y < 0:
+            raise ValueError(f"a box cannot begin at {x}, {y}: both must be at least 0")
+        return self._with_step("crop", (width, height), x, y)
+
+    def pad(
+        self,
+        width: int,
+        height: int,
+        background: str | None = None,
+        gravity: Gravity = "center",
+        *,
+        enlarge: bool = False,
+    ) -> "Image":
+        """Shrink to fit into width × height pixels, and fill the rest of them with a colour.
+
+        CarrierWave's `resize_and_pad`, which always enlarges. The result has exactly this size.
+
+        Parameters:
+          width, height: of the result (pixels).
+          background: a colour as in CSS, such as `#ff8800` or `white`. It also shows through a
+            transparent picture. None is transparent, and white in JPEG.
+          gravity: the side or corner at which the picture lies.
+          enlarge: whether a smaller image is enlarged first.
+
+        Raises:
+          ValueError: a side is less than one pixel, or there is no such colour or gravity.
+        """
+        share_before(gravity)
+        color = None if background in (None, "transparent") else _color(background or "")
+        return self._with_step("pad", (width, height), color, gravity, enlarge=enlarge)
+
+    def quality(self, percent: int) -> "Image":
+        """Encode with this quality, and so many bytes (CarrierWave's `combine_options`).
+
+        It matters for JPEG, WebP, AVIF, animated GIF and MP4. PNG and still GIFs keep every pixel.
+
+        Parameters:
+          percent: 1 to 100. By default it suits the format: 85 for most.
+
+        Raises:
+          ValueError: it is outside of 1 to 100.
+        """
+        if not 1 <= percent <= 100:
+            raise ValueError(f"quality is {percent}: use 1 to 100")
+        return replace(self, percent=percent)
 
     def first_frame(self) -> "Image":
         """Keep only the first frame of an animation: a poster."""
@@ -105,41 +166,34 @@ class Image:
 
     def plan(self, width: int, height: int) -> Plan:
         """The plan for an image of width × height pixels."""
-        left, top, right, bottom = 0.0, 0.0, float(width), float(height)
-        now_width, now_height = right, bottom
-        for kind, box_width, box_height in self.sizes:
-            if kind == "fill":
-                part_width = min(now_width, now_height * box_width / box_height)
-                part_height = part_width * box_height / box_width
-                per_pixel = (right - left) / now_width
-                left, right = _middle(left, right, part_width * per_pixel)
-                top, bottom = _middle(top, bottom, part_height * per_pixel)
-                now_width, now_height = part_width, part_height
-            scale = min(1.0, box_width / now_width, box_height / now_height)
-            now_width, now_height = now_width * scale, now_height * scale
-        return Plan(
-            left := min(round(left), width - 1),
-            top := min(round(top), height - 1),
-            max(left + 1, round(right)),
-            max(top + 1, round(bottom)),
-            max(1, round(now_width)),
-            max(1, round(now_height)),
-        )
+        layout = Layout(width, height)
+        for name, arguments, options in self.steps:
+            getattr(layout, name)(*arguments, **dict(options))
+        return layout.plan()
 
     def changes(self, width: int, height: int) -> bool:
         """Whether the recipe crops, resizes or otherwise changes the pixels of such an image."""
         same = Plan(0, 0, width, height, width, height)
         return bool(self.functions) or self.plan(width, height) != same
 
-    def _sized(self, kind: str, width: int, height: int) -> "Image":
+    def encodes(self, width: int, height: int) -> bool:
+        """Whether such an image must be encoded anew, even if it keeps its format."""
+        return self.percent is not None or self.changes(width, height)
+
+    def _with_step(self, name: str, box: tuple[int, int], *more: Any, **options: Any) -> "Image":
+        width, height = box
         if width < 1 or height < 1:
             raise ValueError(
                 f"an image cannot have {width}×{height} pixels: both sides must be at least 1"
             )
-        return replace(self, sizes=(*self.sizes, (kind, width, height)))
+        return replace(self, steps=(*self.steps, (name, (*box, *more), tuple(options.items()))))
 
 
-def _middle(start: float, end: float, length: float) -> tuple[float, float]:
-    """The middle part of a range, of a given length."""
-    margin = max(0.0, (end - start - length) / 2)
-    return start + margin, end - margin
+def _color(name: str) -> Color:
+    try:
+        red, green, blue, *opacity = PIL.ImageColor.getrgb(name)
+    except ValueError:
+        raise ValueError(
+            f"background is {name!r}: use a colour as in CSS, such as '#ff8800' or 'white'"
+        ) from None
+    return (red, green, blue, opacity[0] if opacity else 255)

@@ -36,7 +36,11 @@ def render_here(
             yield target
         elif animated and content_type in _ANIMATED_TYPES:
             plan, rival = recipe.plan(info.width, info.height), (smaller_than or {}).get(target)
-            outputs.append(animation.Output(plan, recipe.functions, content_type, target, rival))
+            outputs.append(
+                animation.Output(
+                    plan, recipe.functions, content_type, target, rival, recipe.percent
+                )
+            )
         elif content_type != "video/mp4":
             still_recipes[target] = recipe
     if still_recipes or info.frames == 1:
@@ -54,7 +58,7 @@ def render_here(
 def _keeps_bytes(source: Path, info: ImageInfo, recipe: Image) -> bool:
     """Whether a version in the source's format is a copy of the source."""
     stops_moving = info.frames > 1 and recipe.only_first_frame
-    changes = recipe.changes(info.width, info.height) or stops_moving
+    changes = recipe.encodes(info.width, info.height) or stops_moving
     return not changes and not pillow.has_metadata(source, info)
 
 

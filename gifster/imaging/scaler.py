@@ -11,10 +11,12 @@ from PIL.Image import Resampling
 
 from gifster.imaging.boxes import Box, is_empty
 from gifster.imaging.frames import Frame
+from gifster.imaging.padding import Backdrop
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch
+from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
-from gifster.imaging.recipe import FrameFunctions, Plan
+from gifster.imaging.recipe import FrameFunctions
 
 #: The filter, and how far it reaches, in pixels of the smaller picture.
 _FILTER, _REACH = Resampling.BICUBIC, 2
@@ -39,18 +41,23 @@ class Scaler:
         self, plan: Plan, functions: FrameFunctions, info: ImageInfo, larger: "Scaler | None"
     ) -> None:
         self._plan, self._functions, self._larger = plan, functions, larger
-        self.size = (plan.width, plan.height)
-        crop = (plan.left, plan.top, plan.right, plan.bottom)
-        self._crop: Box = crop if larger is None else (0, 0, *larger.size)
+        self.size = plan.size
+        #: The picture, and the canvas around it, if there is one.
+        self._inner = (plan.width, plan.height)
+        self._backdrop = None if plan.padding is None else Backdrop(plan.padding)
+        self._crop: Box = plan.part if larger is None else (0, 0, *larger.size)
         #: The pixels of this size as a fraction of the source's.
-        self.area_ratio = self.size[0] * self.size[1] / (info.width * info.height)
-        #: Scalers that are made from one another share the samples of their palettes.
-        self.samples: PaletteSamples = PaletteSamples(info) if larger is None else larger.samples
+        self.area_ratio = plan.width * plan.height / (info.width * info.height)
+        self._has_smaller = False
+        #: Scalers that are made from one another share the samples of their palettes. A canvas has
+        #: further colours, and so has what functions return.
+        self.samples: PaletteSamples
+        if larger is not None and plan.padding is None and not functions:
+            self.samples, larger._has_smaller = larger.samples, True
+        else:
+            self.samples = PaletteSamples(info, plan.padding.solid if plan.padding else ())
         #: The whole picture now, and the last patch.
         self._canvas, self._patch = Canvas(self.size), UNCHANGED
-        self._has_smaller = False
-        if larger is not None:
-            larger._has_smaller = True
 
     def makes(self, plan: Plan, functions: FrameFunctions) -> bool:
         """Whether the result of this scaler is exactly what a plan asks for."""
@@ -59,29 +66,42 @@ class Scaler:
     def can_feed(self, plan: Plan) -> bool:
         """Whether a smaller version can be made from the result of this scaler."""
         mine = self._plan
-        same_part = (mine.left, mine.top, mine.right, mine.bottom) == (
-            plan.left, plan.top, plan.right, plan.bottom
-        )  # fmt: skip
-        return same_part and not self._functions and mine.width >= plan.width * _MIN_SHRINK
+        is_picture = mine.padding is None and not self._functions
+        return is_picture and mine.part == plan.part and mine.width >= plan.width * _MIN_SHRINK
 
     def patch(self, number: int, frame: Frame) -> Patch:
         """What a frame changes in this size. Call the larger scaler with the frame first."""
         if self._larger is None:
-            self._patch = self._resize(frame.picture, frame.changed)
+            self._patch = self._finished(self._resize(frame.picture, frame.changed))
         else:
             changed, canvas = self._larger._patch, self._larger._canvas.picture
             self._patch = UNCHANGED
             if changed.picture is not None and canvas is not None:
-                self._patch = self._resize(canvas, changed.box)
+                self._patch = self._finished(self._resize(canvas, changed.box))
         self._canvas.paint(self._patch)
         if not self._has_smaller and self._canvas.picture is not None:
             self.samples.add(number, self._canvas.picture)
         return self._patch
 
+    def _finished(self, patch: Patch) -> Patch:
+        """A patch of the picture as a patch of the canvas, and through the caller's functions."""
+        made, box = patch
+        if made is None:
+            return patch
+        if self._backdrop is not None:
+            if self._functions or self._canvas.picture is None:  # it must be whole
+                made, box = self._backdrop.whole(made), (0, 0, *self.size)
+            else:
+                box = self._backdrop.place(box)
+                made = self._backdrop.behind(made, box)
+        for function in self._functions:
+            made = function(made)
+        return Patch(made if made.mode in ("RGB", "RGBA") else made.convert("RGBA"), box)
+
     def _resize(self, picture: PIL.Image.Image, changed: Box) -> Patch:
         """Resize the changed box of a picture, and as much around it as the filter needs."""
         left, top, right, bottom = self._crop
-        scale_x, scale_y = (right - left) / self.size[0], (bottom - top) / self.size[1]
+        scale_x, scale_y = (right - left) / self._inner[0], (bottom - top) / self._inner[1]
         reach_x, reach_y = _REACH * max(1.0, scale_x), _REACH * max(1.0, scale_y)
         if is_empty(changed):
             return UNCHANGED
@@ -90,8 +110,8 @@ class Scaler:
         box = (
             max(0, math.floor((changed[0] - reach_x - left) / scale_x)),
             max(0, math.floor((changed[1] - reach_y - top) / scale_y)),
-            min(self.size[0], math.ceil((changed[2] + reach_x - left) / scale_x)),
-            min(self.size[1], math.ceil((changed[3] + reach_y - top) / scale_y)),
+            min(self._inner[0], math.ceil((changed[2] + reach_x - left) / scale_x)),
+            min(self._inner[1], math.ceil((changed[3] + reach_y - top) / scale_y)),
         )
         if is_empty(box):
             return UNCHANGED  # outside the part that is kept
@@ -110,10 +130,7 @@ class Scaler:
                  min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
         size = box[2] - box[0], box[3] - box[1]
         narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _NARROW_FROM
-        made = piece.resize(size, _NARROW_FILTER if narrow else _FILTER, box=inner)
-        for function in self._functions:
-            made = function(made)
-        return Patch(made if made.mode in ("RGB", "RGBA") else made.convert("RGBA"), box)
+        return Patch(piece.resize(size, _NARROW_FILTER if narrow else _FILTER, box=inner), box)
 
 
 def _without_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:

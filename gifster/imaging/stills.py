@@ -6,10 +6,12 @@ from pathlib import Path
 import PIL.Image
 
 from gifster.imaging import avif, pillow
+from gifster.imaging.padding import Backdrop
+from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
-from gifster.imaging.recipe import Image, Plan
+from gifster.imaging.recipe import Image
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, int]] = {
     "JPEG": {"quality": 85},
     "WEBP": {"quality": 85},
     "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
@@ -70,14 +72,19 @@ def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path
     format = pillow.FORMATS[recipe.content_type or info.content_type]
     made = _on_white(made) if format == "JPEG" else made
     made.info = {}
-    made.save(target, format, **_OPTIONS.get(format, {}))
+    options = _OPTIONS.get(format, {})
+    if recipe.percent is not None and options:
+        options = options | {"quality": recipe.percent}
+    made.save(target, format, **options)
 
 
 def _resized(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Image:
     # Not by resize()'s own box: pixels beside it would shine through at the edges.
-    box = (plan.left, plan.top, plan.right, plan.bottom)
-    part = picture if box == (0, 0, *picture.size) else picture.crop(box)
+    whole = plan.part == (0, 0, *picture.size)
+    part = picture if whole else picture.crop(plan.part)
     made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
+    if plan.padding is not None:
+        made = Backdrop(plan.padding).whole(made)
     for function in recipe.functions:
         made = function(made)
     return made

@@ -19,28 +19,29 @@ _ALPHA_STEP = 85
 _ROUNDED_ALPHA = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
 
 
-def is_likely_smaller(track: Track, gif_bytes: list[int]) -> bool:
+def is_likely_smaller(track: Track, gif_bytes: list[int], quality: int | None = None) -> bool:
     """Whether the WebP is likely to be smaller than a GIF, judging by their first frames.
 
     Parameters:
       gif_bytes: the size of the GIF after each frame.
+      quality: the WebP's (1 to 100); None is ours.
     """
     count = max(_MIN_SAMPLED_FRAMES, round(len(gif_bytes) * _SAMPLE))
     if count >= len(gif_bytes):
         return True
     sample = io.BytesIO()
-    write(sample, track.first(count), 0)
+    write(sample, track.first(count), 0, quality)
     return sample.tell() < gif_bytes[count - 1]
 
 
-def write(target: Path | IO[bytes], track: Track, loop: int) -> None:
+def write(target: Path | IO[bytes], track: Track, loop: int, quality: int | None = None) -> None:
     """Write an animated WebP that plays `loop` times, or forever if that is 0."""
     delays = track.delays_ms
     sequence = FrameSequence(map(_with_rounded_alpha, track.pictures()), len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(
         target, "WEBP", save_all=True, duration=delays, loop=loop,
-        quality=_QUALITY, method=_METHOD, kmin=0, kmax=0,
+        quality=quality or _QUALITY, method=_METHOD, kmin=0, kmax=0,
     )  # fmt: skip
 
 
