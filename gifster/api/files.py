@@ -49,8 +49,8 @@ class Files:
       folder: where the files are. It may itself be a symbolic link.
       read: awaits the result of a blocking function in a thread.
       follow_links: whether symbolic links below the folder are followed.
-      types: the beginnings of the content types that stay. Other types become
-        `application/octet-stream`. Empty: all types stay.
+      types: the beginnings of the content types that stay. Files of other types become attachments
+        of type `application/octet-stream`. Empty: all types stay.
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class Files:
         resp.accept_ranges = "bytes"
         if status != 304:
             resp.content_type = self._type(key, resp.options.static_media_types)
+            if self._types and not resp.content_type.startswith(self._types):
+                resp.set_header("Content-Disposition", "attachment")
             resp.content_length = size
         return size, first
 

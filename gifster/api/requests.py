@@ -50,7 +50,7 @@ class _ImageFile:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        types = ", ".join(sorted(ImageUploader.allow_types or []))
+        types = ", ".join(sorted(ImageUploader.allow_types))
         description = f"At most {ImageUploader.max_bytes:,} bytes of {types}."
         return {"type": "string", "format": "binary", "description": description}
 

@@ -90,7 +90,9 @@ class Token(BaseModel):
 
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
-    allow_types = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
+    allow_types: set[str] = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
+    #: The settings say how many (`uploads.max_bytes`).
+    max_bytes: int = 50 * 1024 * 1024
     #: Larger animations also get WebP and MP4 versions (bytes).
     heavy_bytes = 50_000
 

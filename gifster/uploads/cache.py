@@ -14,12 +14,13 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gifster.imaging.probe import SNIFF_BYTES, ImageInfo, examine, glance
+from gifster.imaging.probe import ImageInfo, examine, glance
 from gifster.uploads.config import storage
+from gifster.uploads.content_types import HEAD_BYTES
 from gifster.uploads.errors import (
     CacheFileChanged,
     CacheFileMissing,
@@ -223,7 +224,7 @@ class CacheWriter:
         self._file: Writer | None = None
         self._committing = False
         self._hash = hashlib.sha256()
-        self._head = b""
+        self._head, self._content_type = b"", ""
 
     def write(self, piece: bytes) -> None:
         """Append a piece, of up to some hundred kilobytes.
@@ -234,10 +235,10 @@ class CacheWriter:
         """
         self.bytes += len(piece)
         self._rules.check_bytes(self.bytes)
-        if len(self._head) < SNIFF_BYTES:
-            self._head += piece[:SNIFF_BYTES]
-            if len(self._head) >= SNIFF_BYTES:
-                self._rules.check_type(self._head)
+        if len(self._head) < HEAD_BYTES:
+            self._head += piece[:HEAD_BYTES]
+            if len(self._head) >= HEAD_BYTES:
+                self._rules.check_type(self._head, self._filename)
         if self._file is None:
             self._file = writer(storage(self._rules.cache), self._key)
         self._hash.update(piece)
@@ -256,7 +257,7 @@ class CacheWriter:
     def finish_quickly(self) -> CachedFile | None:
         """Do what `finish()` does, unless the file has very many parts. Then return None: call
         `finish_slowly()`, on a thread that other uploads do not need."""
-        self._rules.check_complete(self.bytes, self._head)
+        self._content_type = self._rules.check_complete(self.bytes, self._head, self._filename)
         if self._file is None:
             raise ValueError("nothing was written")
         self._file.flush()
@@ -274,6 +275,8 @@ class CacheWriter:
 
     def _commit(self, file: Writer, info: ImageInfo) -> CachedFile:
         self._rules.check_info(info)
+        if not info.is_image:  # the name, too, may say what it is
+            info = replace(info, content_type=self._content_type)
         self._committing = True
         file.commit(info.content_type)
         cached = CachedFile(

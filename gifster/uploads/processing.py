@@ -1,60 +1,26 @@
 """Makes the files of one upload: the original with its processing steps, and the versions.
 
-Every recipe is planned on the file as it was uploaded, even if a version builds on another one. So
-each version is resized once, not once per ancestor. `storing.py` stores the files.
+`versions` declares them, `version_plan` decides which ones are made of what, and `imaging.render`
+makes all that are recipes for one file together, in a sandbox. `storing` stores the files.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gifster import imaging
 from gifster.imaging.fingerprint import Fingerprint
-from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.recipe import Image
 from gifster.uploads.errors import imaging_errors_translated
+from gifster.uploads.made_files import ORIGINAL, ProcessedFile, facts_of, original_of, run_step
 from gifster.uploads.storage.spool import WORK_PREFIX
-from gifster.uploads.versions import Version, processes_of, versions_of
+from gifster.uploads.version_plan import PlannedVersion, plan_versions
+from gifster.uploads.versions import Process, Version, processes_of
 
-ORIGINAL = "original"
-
-
-@dataclass(frozen=True)
-class ProcessedFile:
-    """A file that is ready to be stored: the original (`original`), or a version by its name."""
-
-    name: str
-    path: Path
-    info: ImageInfo
-    #: The name of the storage that it goes to.
-    storage: str
-    #: The fingerprint; only of an original that is an image whose versions have been made.
-    fingerprint: Fingerprint | None = None
-    #: The SHA-256 of its content, in hexadecimal, if it is already known.
-    known_sha256: str = ""
-
-    @cached_property
-    def bytes(self) -> int:
-        """The size in bytes."""
-        return self.path.stat().st_size
-
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of the content, in hexadecimal."""
-        if self.known_sha256:
-            return self.known_sha256
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def original_of(uploader: Any, path: Path, info: ImageInfo, sha256: str) -> ProcessedFile:
-    """The file as it was uploaded, from which the others are made."""
-    return ProcessedFile(ORIGINAL, path, info, uploader.storage, known_sha256=sha256)
+__all__ = ["ORIGINAL", "Making", "ProcessedFile", "original_of", "processed"]
 
 
 @contextmanager
@@ -72,6 +38,9 @@ def processed(
       source: the uploaded file, from `original_of()`.
       steps: whether to apply the processing steps. A stored original has already gone through them.
       versions: the versions to make; None means all.
+
+    Raises:
+      UploadError: a step that makes a file refuses the upload.
     """
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
         making = Making(uploader, source, Path(folder))
@@ -82,6 +51,10 @@ def processed(
             making.close()
 
 
+#: What is made, one after the other.
+Rendering = Generator[ProcessedFile | Fingerprint, None, None]
+
+
 class Making:
     """The files of one upload, which are made when they are asked for.
 
@@ -89,57 +62,42 @@ class Making:
     """
 
     def __init__(self, uploader: Any, source: ProcessedFile, folder: Path) -> None:
-        self._uploader, self._source, self._folder = uploader, source, folder
-        #: The processing steps as one recipe, and the path of the original after them.
-        self._step, self._original = Image(), source.path
-        #: The versions by path, `later` ones last; and the recipe for each path.
-        self._versions: dict[Path, Version] = {}
-        self._recipes: dict[Path, Image] = {}
+        self._uploader, self._folder = uploader, folder
+        #: The original after the steps that make a file, and what is left to do as a recipe.
+        self._original, self._step = source, Image()
+        self._versions: list[PlannedVersion] = []
         self._fingerprint: Fingerprint | None = None
-        self._done: dict[Path, ProcessedFile] = {}
-        self._rendering: Generator[Fingerprint | Path, None, None] | None = None
+        #: By name, in the order in which they are made.
+        self._done: dict[str, ProcessedFile] = {}
+        self._making: Rendering | None = None
 
     def plan(self, steps: bool, names: Collection[str] | None) -> None:
-        """Collect the recipes of the files to make."""
-        if not self._source.info.is_image:
-            return
-        if steps:
-            for step in processes_of(type(self._uploader)):
-                self._step = step.recipe(self._uploader, self._step)
-        if self._step != Image():
-            self._original = self._folder / ORIGINAL
-            self._recipes[self._original] = self._step
-        recipes: dict[str | None, Image] = {None: self._step}
-        made = []
-        for version in versions_of(type(self._uploader)).values():
-            if version.of not in recipes:
+        """Apply the processing steps that make a file, and collect what else is to be made."""
+        enabled = self._uploader.enable_processing
+        for step in processes_of(type(self._uploader)) if steps and enabled else ():
+            if not step.is_due(self._uploader, self._original.info):
                 continue
-            if version.when is not None and not version.when(self._uploader, self._source.info):
-                continue
-            recipes[version.name] = version.recipe(self._uploader, recipes[version.of])
-            if names is None or version.name in names:
-                made.append(version)
-        for version in sorted(made, key=lambda version: version.later):
-            path = self._folder / version.name
-            self._versions[path], self._recipes[path] = version, recipes[version.name]
-        if self._recipes or names is None:
-            smaller_than = {
-                path: self._folder / version.smaller_than
-                for path, version in self._versions.items()
-                if version.smaller_than is not None
-            }
-            self._rendering = imaging.render(
-                self._source.path, self._source.info, self._recipes, self._step, smaller_than
-            )
+            if step.file:
+                self._apply(step)
+            elif self._original.info.is_image:
+                self._step = step.record(self._uploader, self._step)
+        info = self._original.info
+        self._versions = plan_versions(self._uploader, info, self._step, names)
+        if not enabled:
+            self._copy_versions()
+        else:
+            self._making = self._make(names)
 
     def first(self) -> list[ProcessedFile] | None:
         """All files except the `later` versions; None if no version is `later`."""
-        later = {path for path, version in self._versions.items() if version.later}
-        first = set(self._recipes) - later
-        while later and not (first <= set(self._done) and self._fingerprint is not None):
+        first = {item.name for item in self._versions if not item.later}
+        first |= {ORIGINAL} if self._step != Image() else set()
+        if len(first - {ORIGINAL}) == len(self._versions):
+            return None
+        while not (first <= set(self._done) and self._is_known):
             if not self._go_on():
                 return None  # One of these cannot be made in its format.
-        return self._files(self._done.values()) if later else None
+        return self._files(file for name, file in self._done.items() if name in first)
 
     def all(self) -> list[ProcessedFile]:
         """All files, the original last; without versions that are not `smaller_than` another."""
@@ -149,28 +107,131 @@ class Making:
 
     def close(self) -> None:
         """Stop making files."""
-        if self._rendering is not None:
-            self._rendering.close()
+        if self._making is not None:
+            self._making.close()
+
+    def _apply(self, step: Process) -> None:
+        """Let a method make a file of the original as it is by now."""
+        if self._step != Image():
+            for _ in self._render(None, [], ORIGINAL):
+                pass
+            self._original, self._step = self._done.pop(ORIGINAL, self._original), Image()
+            self._fingerprint = None
+        path = self._run(step, self._original)
+        self._original = ProcessedFile(ORIGINAL, path, facts_of(path), self._uploader.storage)
+
+    def _copy_versions(self) -> None:
+        """Take the original for every version (`enable_processing`)."""
+        for item in self._versions:
+            storage = item.version.storage or self._uploader.storage
+            self._done[item.name] = replace(self._original, name=item.name, storage=storage)
+
+    def _make(self, names: Collection[str] | None) -> Rendering:
+        """All files, the urgent ones first. What is made of the original comes from one decoding,
+        which goes on to the `later` versions when the others are there."""
+        changed = [] if self._step == Image() else [ORIGINAL]
+        recipes = self._recipes_of(None)
+        urgent = {*changed, *(item.name for item in recipes if not item.later)}
+        with closing(self._render(None, recipes, *changed, fingerprint=names is None)) as rendering:
+            while not (urgent <= set(self._done) and self._is_known):
+                made = next(rendering, None)
+                if made is None:
+                    break
+                yield made
+            yield from self._make_others(later=False)
+            yield from rendering
+            yield from self._make_others(later=True)
+
+    def _make_others(self, *, later: bool) -> Rendering:
+        """The versions that methods make, and the versions made of these."""
+        for item in self._versions:
+            if item.recipe is not None:
+                continue
+            if item.later == later:
+                of_original = self._original if item.source is None else None
+                source = self._done.get(item.source or ORIGINAL, of_original)
+                if source is not None:  # else its format cannot hold it
+                    yield self._add(item.name, self._run(item.version, source))
+            if item.name in self._done:
+                due = [other for other in self._recipes_of(item.name) if other.later == later]
+                yield from self._render(item.name, due)
+
+    def _recipes_of(self, source: str | None) -> list[PlannedVersion]:
+        return [
+            item for item in self._versions if item.source == source and item.recipe is not None
+        ]
+
+    def _render(
+        self,
+        source: str | None,
+        items: list[PlannedVersion],
+        *original: str,
+        fingerprint: bool = False,
+    ) -> Rendering:
+        """Render what is a recipe for one file.
+
+        Parameters:
+          source: the name of the version that is the file; None is the original.
+          items: the versions; `later` ones come last.
+          original: ORIGINAL, if the original is changed too.
+          fingerprint: whether to read the file for its fingerprint alone.
+        """
+        file = self._original if source is None else self._done[source]
+        if not file.info.is_image or not (items or original or fingerprint):
+            return
+        recipes = {self._folder / name: self._step for name in original}
+        for item in sorted(items, key=lambda item: item.later):
+            recipes[self._folder / item.name] = item.recipe or Image()
+        smaller_than = {
+            self._folder / item.name: self._folder / item.version.smaller_than
+            for item in items
+            if item.version.smaller_than is not None
+        }
+        step = self._step if source is None else Image()
+        rendering = imaging.render(file.path, file.info, recipes, step, smaller_than)
+        try:
+            while True:
+                with imaging_errors_translated():
+                    made = next(rendering, None)
+                if made is None:
+                    return
+                if isinstance(made, Path):
+                    yield self._add(made.name, made)
+                elif source is None:
+                    self._fingerprint = made
+                    yield made
+        finally:
+            rendering.close()
+
+    def _run(self, step: Process | Version, source: ProcessedFile) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        return run_step(self._uploader, step, source, folder)
+
+    def _add(self, name: str, path: Path) -> ProcessedFile:
+        of = next((item.version for item in self._versions if item.name == name), None)
+        storage = (of.storage if of is not None else None) or self._uploader.storage
+        self._done[name] = ProcessedFile(name, path, facts_of(path), storage)
+        return self._done[name]
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the original has its fingerprint, if it gets one."""
+        return self._fingerprint is not None or not self._original.info.is_image
 
     def _go_on(self) -> bool:
-        with imaging_errors_translated():
-            made = next(self._rendering, None) if self._rendering is not None else None
-            if isinstance(made, Fingerprint):
-                self._fingerprint = made
-            elif made is not None:
-                storage = self._versions[made].storage if made in self._versions else None
-                storage = storage or self._uploader.storage
-                self._done[made] = ProcessedFile(made.name, made, probe(made), storage)
-        return made is not None
+        return self._making is not None and next(self._making, None) is not None
 
     def _is_small_enough(self, file: ProcessedFile) -> bool:
-        than = self._versions[file.path].smaller_than if file.path in self._versions else None
-        other = self._done.get(self._folder / than) if than is not None else None
+        than = next(
+            (item.version.smaller_than for item in self._versions if item.name == file.name), None
+        )
+        other = self._done.get(than) if than is not None else None
         return other is None or file.bytes < other.bytes
 
     def _files(self, done: Iterable[ProcessedFile]) -> list[ProcessedFile]:
-        original = self._done.get(self._original, self._source)
-        versions = [file for file in done if file.path in self._versions]
+        original = self._done.get(ORIGINAL, self._original)
+        wanted = {item.name for item in self._versions if item.wanted}
+        versions = [file for file in done if file.name in wanted]
         # The hash is known from now on: `replace()` would forget it.
         known = original.sha256
         return [*versions, replace(original, fingerprint=self._fingerprint, known_sha256=known)]

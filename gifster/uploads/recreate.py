@@ -119,6 +119,8 @@ class Recreation(Attachment):
                 )
             with imaging_errors_translated():
                 info = probe(path)
+            if not info.is_image:  # the name that it came with has said what it is
+                info = replace(info, content_type=stored.content_type)
             uploader.before_process(info)
             with processed(
                 uploader,

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
-from gifster.imaging.probe import extension
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import storage
+from gifster.uploads.content_types import extension
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.uploader import Uploader
@@ -42,10 +42,14 @@ def plan(
     path = f"{folder(uploader, upload)}/{revision}".rstrip("/")
     versions = {}
     for file in files:
-        name = uploader.filename(None if file.name == ORIGINAL else file.name, upload)
+        is_original = file.name == ORIGINAL
+        name = uploader.filename(None if is_original else file.name, upload)
+        ending = extension(
+            file.info.content_type, upload.filename if is_original else file.path.name
+        )
         versions[file.name] = StoredVersion(
             storage=file.storage,
-            key=f"{path}/{name}.{extension(file.info.content_type)}",
+            key=f"{path}/{name}.{ending}",
             content_type=file.info.content_type,
             bytes=file.bytes,
             width=file.info.width,

@@ -15,6 +15,7 @@ Import the module of your actors first. The broker that they were declared on ca
 import io
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
 from gifster.uploads.keys import to_job
 from gifster.uploads.storage.base import check_key
 from gifster.uploads.storage.contract import StorageContract, keep, read
+from gifster.uploads.uploader import Uploader
 
 __all__ = [
     "MemoryStorage",
@@ -35,6 +37,7 @@ __all__ = [
     "keep",
     "read",
     "run_jobs",
+    "without_processing",
 ]
 
 
@@ -59,6 +62,30 @@ def assert_enqueued(actor: str, record: peewee.Model | None = None, count: int =
       AssertionError: lists the jobs that wait.
     """
     assert_count(enqueued(actor, record), count, actor)
+
+
+@contextmanager
+def without_processing(*uploaders: type[Uploader]) -> Iterator[None]:
+    """Apply no processing steps and make no versions, for as long as the `with` block lasts: each
+    version is a copy of the original (CarrierWave's `enable_processing = false`). All limits of the
+    uploaders still count.
+
+    Parameters:
+      uploaders: only these, and those that inherit from them; by default all uploaders that do not
+        set `enable_processing` themselves.
+    """
+    changed = uploaders or (Uploader,)
+    before = [vars(uploader).get("enable_processing") for uploader in changed]
+    for uploader in changed:
+        uploader.enable_processing = False
+    try:
+        yield
+    finally:
+        for uploader, own in zip(changed, before, strict=True):
+            if own is None:
+                del uploader.enable_processing
+            else:
+                uploader.enable_processing = own
 
 
 class MemoryStorage:

@@ -31,6 +31,9 @@ class Uploader(Limits):
 
     #: The name of the storage for stored files, as `configure()` knows it.
     storage = "store"
+    #: Whether processing steps apply and versions are made. If not, each version is a copy of the
+    #: original, which makes tests fast (see `testing.without_processing`).
+    enable_processing = True
 
     def __init__(
         self,
@@ -171,8 +174,13 @@ class Uploader(Limits):
 
         Returns:
           the URL; `default_url()` while there is no such file or version.
+
+        Raises:
+          LookupError: the uploader has no version of that name, and no such file is stored.
         """
         stored = self.stored
+        if version is not None and (stored is None or version not in stored.versions):
+            self._check_versions(version)
         if stored is None or (version is not None and version not in stored.versions):
             return self.default_url(version)
         file = stored.versions[version] if version is not None else stored
@@ -250,12 +258,19 @@ class Uploader(Limits):
         Raises:
           LookupError: the uploader has no version of that name.
         """
-        unknown = set(names) - set(versions_of(type(self)))
-        if unknown:
-            raise LookupError(f"{type(self).__name__} has no version {sorted(unknown)[0]!r}")
+        self._check_versions(*names)
         if self.stored is None:
             return None
         return enqueue_recreation(self.record, self.mount.name, self.stored, names)
+
+    def _check_versions(self, *names: str) -> None:
+        declared = versions_of(type(self))
+        unknown = sorted(set(names) - set(declared))
+        if unknown:
+            known = ", ".join(declared) or "none"
+            raise LookupError(
+                f"{type(self).__name__} has no version {unknown[0]!r}; it declares: {known}"
+            )
 
     def _take(self, cached: CachedFile) -> None:
         if not cached.claim(self.slot):

@@ -3,10 +3,19 @@
 `CacheWriter` calls each check as soon as enough of an upload is there.
 """
 
-from collections.abc import Collection
+import re
 from typing import Any
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo, sniff
+from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo
+from gifster.uploads.content_types import (
+    Types,
+    detect,
+    extension,
+    extension_of,
+    listed,
+    matches,
+    matches_extension,
+)
 from gifster.uploads.errors import (
     DimensionsNotAllowed,
     EmptyFile,
@@ -20,7 +29,8 @@ from gifster.uploads.errors import (
 )
 
 MIB = 1024 * 1024
-MAX_SIDE = 2**31
+#: The least and the greatest value; None leaves a side open.
+Range = tuple[int | None, int | None]
 _LARGE_WHEN_DECODED = {"image/webp", "image/avif"}
 
 
@@ -34,16 +44,22 @@ class Limits:
     #: The beginning of all its stored keys, which no other uploader shares. Only the sweep uses it,
     #: and only if `store_dir()` needs more of a record than its primary key (see `sweep`).
     store_prefix: str | None = None
-    #: The content types to accept; None accepts any. The content decides, never the name. A file of
-    #: unknown content is `application/octet-stream`.
-    allow_types: Collection[str] | None = frozenset(IMAGE_EXTENSIONS)
+    #: The content types to accept: one or several, exact or with a wildcard (`image/*`), or as
+    #: patterns (`re.compile`), which must match at the beginning. None accepts any. The content
+    #: decides what a file is (see `content_types`); if it does not tell, the file is
+    #: `application/octet-stream`.
+    allow_types: Types | None = frozenset(IMAGE_EXTENSIONS)
     #: Content types to refuse, even if `allow_types` has them.
-    deny_types: Collection[str] = frozenset()
-    #: The extensions that the client's file name may have, in lower case and without the dot; None
-    #: accepts any. This is only a courtesy to people: the content decides what a file is.
-    extensions: Collection[str] | None = None
-    min_bytes = 1
-    max_bytes = 50 * MIB
+    deny_types: Types = frozenset()
+    #: The extensions that the client's file name may have, without the dot and in any case, or
+    #: patterns for the whole of them; None accepts any. This is only a courtesy to people: the
+    #: content decides what a file is.
+    extensions: Types | None = None
+    #: Extensions to refuse, even if `extensions` has them.
+    deny_extensions: Types = frozenset()
+    #: The least and the greatest size (bytes); None leaves a side open. No file may be empty.
+    min_bytes: int | None = 1
+    max_bytes: int | None = 50 * MIB
     #: The limits for width × height: of a still; of a frame of an animation, and of WebP and AVIF,
     #: which take several times as much memory to decode (this is 4K); and of all frames together.
     #: Decoding takes less than 300 MB within these limits.
@@ -54,8 +70,8 @@ class Limits:
     #: How long an animation may play once (seconds).
     max_duration_s = 3_600
     #: The least and the greatest width and height (pixels).
-    width_range = (1, MAX_SIDE)
-    height_range = (1, MAX_SIDE)
+    width_range: Range = (None, None)
+    height_range: Range = (None, None)
 
     @classmethod
     def set_limits(cls, **limits: Any) -> None:
@@ -74,36 +90,52 @@ class Limits:
 
     @classmethod
     def check_name(cls, filename: str) -> None:
-        """Raises `ExtensionNotAllowed` unless the name ends in one of `extensions`."""
-        ending = filename.rpartition(".")[2].lower() if "." in filename else ""
-        if cls.extensions is not None and ending not in cls.extensions:
-            names = ", ".join(f".{extension}" for extension in sorted(cls.extensions))
+        """Raises `ExtensionNotAllowed` unless the name ends in one of `extensions`, and in none of
+        `deny_extensions`."""
+        ending = extension_of(filename)
+        if matches_extension(ending, cls.deny_extensions):
+            raise ExtensionNotAllowed(f"Files whose name ends in .{ending} are not accepted.")
+        if cls.extensions is not None and not matches_extension(ending, cls.extensions):
+            names = ", ".join(sorted(f".{_text(name)}" for name in listed(cls.extensions)))
             raise ExtensionNotAllowed(f"The file's name must end in one of: {names}.")
 
     @classmethod
     def check_bytes(cls, size: int) -> None:
         """Raises `TooLarge` for a file of more than `max_bytes`."""
-        if size > cls.max_bytes:
+        if cls.max_bytes is not None and size > cls.max_bytes:
             raise TooLarge(f"The file is too large. The limit is {_human(cls.max_bytes)}.")
 
     @classmethod
-    def check_type(cls, head: bytes) -> None:
-        """Raises `TypeNotAllowed` unless a file's first bytes show an allowed type."""
-        content_type = sniff(head)
-        if content_type in cls.deny_types:
+    def check_type(cls, head: bytes, filename: str = "") -> str:
+        """The content type of a file.
+
+        Parameters:
+          head: its first `HEAD_BYTES` bytes.
+          filename: the client's name for it, which says what kind of text or document it is.
+
+        Raises:
+          TypeNotAllowed: it is not one of `allow_types`, or it is one of `deny_types`.
+        """
+        content_type = detect(head, filename)
+        if matches(content_type, cls.deny_types):
             raise TypeNotAllowed(f"Files of type {_name(content_type)} are not accepted.")
-        if cls.allow_types is not None and content_type not in cls.allow_types:
-            names = ", ".join(sorted(_name(name) for name in cls.allow_types))
+        if cls.allow_types is not None and not matches(content_type, cls.allow_types):
+            names = ", ".join(sorted(_name(_text(item)) for item in listed(cls.allow_types)))
             raise TypeNotAllowed(f"The file must be one of these types: {names}.")
+        return content_type
 
     @classmethod
-    def check_complete(cls, size: int, head: bytes) -> None:
-        """Raises `EmptyFile`, `TooSmall` or `TypeNotAllowed`."""
+    def check_complete(cls, size: int, head: bytes, filename: str = "") -> str:
+        """The content type of a complete file; see `check_type()`.
+
+        Raises:
+          EmptyFile, TooSmall or TypeNotAllowed.
+        """
         if size == 0:
             raise EmptyFile("The file is empty.")
-        if size < cls.min_bytes:
+        if cls.min_bytes is not None and size < cls.min_bytes:
             raise TooSmall(f"The file is too small. The least is {_human(cls.min_bytes)}.")
-        cls.check_type(head)
+        return cls.check_type(head, filename)
 
     @classmethod
     def check_info(cls, info: ImageInfo) -> None:
@@ -145,16 +177,26 @@ _LIMITS = frozenset(
 )
 
 
-def _check_side(word: str, pixels: int, allowed: tuple[int, int]) -> None:
+def _check_side(word: str, pixels: int, allowed: Range) -> None:
     least, most = allowed
-    if pixels < least:
+    if least is not None and pixels < least:
         raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the least is {least}.")
-    if pixels > most:
+    if most is not None and pixels > most:
         raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the limit is {most}.")
 
 
 def _name(content_type: str) -> str:
-    return "unknown" if content_type == UNKNOWN_TYPE else content_type.partition("/")[2].upper()
+    """A content type as people know it: GIF, PDF, DOCX; itself if it has no such name."""
+    if content_type == UNKNOWN_TYPE:
+        return "unknown"
+    if content_type in IMAGE_EXTENSIONS:
+        return content_type.partition("/")[2].upper()
+    name = extension(content_type)
+    return content_type if name == "bin" else name.upper()
+
+
+def _text(item: str | re.Pattern[str]) -> str:
+    return item if isinstance(item, str) else item.pattern
 
 
 def _human(size: int) -> str:

@@ -1,7 +1,8 @@
 """Versions and processing steps: an uploader declares the files to make from an upload."""
 
 from collections.abc import Callable
-from typing import Any, overload
+from pathlib import Path
+from typing import Any, Literal, overload
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
@@ -9,18 +10,52 @@ from gifster.imaging.recipe import Image
 __all__ = ["Image", "Process", "Version", "process", "processes_of", "version", "versions_of"]
 
 Recipe = Callable[[Any, Image], Image]
+FileStep = Callable[[Any, Path], Path | bytes]
 Condition = Callable[[Any, ImageInfo], bool]
 
 
-class Process:
+class _Step:
+    """A method of an uploader that records a recipe, or (`file`) makes a file of a file."""
+
+    def __init__(self, function: Recipe | FileStep, *, when: Condition | None, file: bool) -> None:
+        self.function, self.name = function, function.__name__
+        self.when, self.file = when, file
+        self.__doc__ = function.__doc__
+
+    def is_due(self, uploader: Any, info: ImageInfo) -> bool:
+        """Whether its condition holds, if it has one.
+
+        Parameters:
+          info: the facts of the original.
+        """
+        return self.when is None or self.when(uploader, info)
+
+    def record(self, uploader: Any, image: Image) -> Image:
+        """The recipe, after the steps that this method records."""
+        recipe: Any = self.function
+        recorded: Image = recipe(uploader, image)
+        return recorded
+
+
+class Process(_Step):
     """A method of an uploader that changes every upload before it is stored."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.name = recipe, recipe.__name__
-        self.__doc__ = recipe.__doc__
 
-
-def process(recipe: Recipe) -> Process:
+@overload
+def process(recipe: Recipe, /) -> Process: ...
+@overload
+def process(*, when: Condition | None = None) -> Callable[[Recipe], Process]: ...
+@overload
+def process(
+    *, file: Literal[True], when: Condition | None = None
+) -> Callable[[FileStep], Process]: ...
+def process(
+    recipe: Recipe | None = None,
+    /,
+    *,
+    when: Condition | None = None,
+    file: bool = False,
+) -> Process | Callable[[Recipe], Process] | Callable[[FileStep], Process]:
     """Declare a processing step (CarrierWave's `process`).
 
     It applies to the original before it is stored, and so to all versions. Several steps apply in
@@ -29,27 +64,37 @@ def process(recipe: Recipe) -> Process:
         @process
         def shrink(self, image: Image) -> Image:
             return image.fit(2000, 2000)
+
+        @process(file=True, when=lambda uploader, info: info.content_type == "text/csv")
+        def tidy(self, file: Path) -> Path | bytes:
+            return file.read_bytes().replace(b"\r\n", b"\n")
+
+    Parameters:
+      when: a function of the uploader and the file's facts. The step applies if it returns True.
+      file: whether the method gets a file rather than an `Image`; see `version()`.
     """
-    return Process(recipe)
+    if recipe is not None:
+        return Process(recipe, when=when, file=file)
+    return lambda function: Process(function, when=when, file=file)
 
 
-class Version:
+class Version(_Step):
     """A method of an uploader that makes a version. The version has the method's name."""
 
     def __init__(  # noqa: PLR0913
         self,
-        recipe: Recipe,
+        function: Recipe | FileStep,
         *,
         of: str | None = None,
         when: Condition | None = None,
         storage: str | None = None,
         later: bool = False,
         smaller_than: str | None = None,
+        file: bool = False,
     ) -> None:
-        self.recipe, self.name = recipe, recipe.__name__
-        self.of, self.when, self.storage = of, when, storage
+        super().__init__(function, when=when, file=file)
+        self.of, self.storage = of, storage
         self.later, self.smaller_than = later, smaller_than
-        self.__doc__ = recipe.__doc__
 
 
 @overload
@@ -63,6 +108,16 @@ def version(
     later: bool = False,
     smaller_than: str | None = None,
 ) -> Callable[[Recipe], Version]: ...
+@overload
+def version(
+    *,
+    file: Literal[True],
+    of: str | None = None,
+    when: Condition | None = None,
+    storage: str | None = None,
+    later: bool = False,
+    smaller_than: str | None = None,
+) -> Callable[[FileStep], Version]: ...
 def version(  # noqa: PLR0913
     recipe: Recipe | None = None,
     /,
@@ -72,10 +127,12 @@ def version(  # noqa: PLR0913
     storage: str | None = None,
     later: bool = False,
     smaller_than: str | None = None,
-) -> Version | Callable[[Recipe], Version]:
+    file: bool = False,
+) -> Version | Callable[[Recipe], Version] | Callable[[FileStep], Version]:
     """Declare a version of an upload (CarrierWave's `version`).
 
-    The method gets an `Image`, records what to do with it, and returns it:
+    The method gets an `Image`, records what to do with it, and returns it. A file that is not an
+    image has no such versions:
 
         @version
         def thumb(self, image: Image) -> Image:
@@ -85,21 +142,42 @@ def version(  # noqa: PLR0913
         def poster(self, image: Image) -> Image:
             return image.first_frame().convert("webp")
 
+    With `file=True` it gets the path of a copy of the file, whatever that is, and returns the path
+    of a file, or bytes. It may change the copy in place, or write beside it. The extension of the
+    returned path, or of the copy for bytes, says what kind of text it is:
+
+        @version(file=True, when=lambda uploader, info: info.content_type == "application/pdf")
+        def page(self, file: Path) -> Path:
+            subprocess.run(["pdftoppm", "-singlefile", "-png", file, file.parent / "page"])
+            return file.parent / "page.png"
+
+        @version(of="page")
+        def preview(self, image: Image) -> Image:
+            return image.fit(480, 480)
+
     Parameters:
       of: the name of another version to build on. This version is made only if that one is, and its
-        method gets the `Image` that the other method returned (CarrierWave's nested versions,
-        `from_version`).
+        method gets the `Image` that the other method returned, or the file that it made
+        (CarrierWave's nested versions, `from_version`).
       when: a function of the uploader and the original's facts. The version is made if it returns
         True.
       storage: the name of the storage for this version; by default the uploader's.
       later: with `store_in_background`, store and show the upload as soon as all versions without
         `later` are made. Its state is `processing` until this one is stored, too.
       smaller_than: the name of another version. This one is left out unless it has fewer bytes.
+      file: whether the method gets a file rather than an `Image`. It runs in the worker's own
+        process, outside of the sandbox.
     """
     if recipe is not None:
         return Version(recipe)
-    return lambda recipe: Version(
-        recipe, of=of, when=when, storage=storage, later=later, smaller_than=smaller_than
+    return lambda function: Version(
+        function,
+        of=of,
+        when=when,
+        storage=storage,
+        later=later,
+        smaller_than=smaller_than,
+        file=file,
     )
 
 

@@ -152,6 +152,8 @@ def test_browsers_show_pictures_and_films_only(
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
     assert answer.headers["x-content-type-options"] == "nosniff"
+    is_shown = content_type != "application/octet-stream"
+    assert answer.headers.get("content-disposition") == (None if is_shown else "attachment")
 
 
 def test_pages_have_their_scripts_and_styles(web: Stack):

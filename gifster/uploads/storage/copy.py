@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gifster.imaging.probe import SNIFF_BYTES, sniff
+from gifster.uploads.content_types import HEAD_BYTES, detect
 from gifster.uploads.storage.base import Storage
 from gifster.uploads.storage.spool import WORK_PREFIX
 
@@ -82,7 +82,7 @@ def copy_one(source: Storage, target: Storage, key: str) -> Copied:
         spool.flush()
         size = spool.tell()
         spool.seek(0)
-        content_type = sniff(spool.read(SNIFF_BYTES))
+        content_type = detect(spool.read(HEAD_BYTES), key)
         if _sha256(target, key) == digest.hexdigest():
             return Copied(key, "there", size)
         for _ in range(2):

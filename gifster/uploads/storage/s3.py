@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
+from gifster.uploads.content_types import is_inline, is_inline_key
 from gifster.uploads.storage.base import (
     PresignedUpload,
     StorageUnavailable,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 * 1024 * 1024
 READ_BYTES = 256 * 1024
+ATTACHMENT = "attachment"
 #: The beginning of a body in aws-chunked framing: the length of its first piece.
 _FRAMING = re.compile(rb"[0-9a-f]{1,8}(;chunk-signature=[0-9a-f]*)?\r\n", re.IGNORECASE)
 
@@ -117,7 +119,11 @@ class S3Storage:
                 str(source),
                 self.bucket,
                 self._name(key),
-                ExtraArgs={"ContentType": content_type, **self._extra},
+                ExtraArgs={
+                    "ContentType": content_type,
+                    **_disposition(content_type),
+                    **self._extra,
+                },
                 Config=transfer,
             )
         if not is_amazon(self._connected().meta.endpoint_url):
@@ -166,10 +172,12 @@ class S3Storage:
     def url(self, key: str, expires_s: int | None = None) -> str:
         if self.base_url and expires_s is None:
             return f"{self.base_url}/{quote(self._name(key))}"
-        name = self._name(key)
+        where = {"Bucket": self.bucket, "Key": self._name(key)}
+        if not is_inline_key(key):  # some servers do not keep the header of the upload
+            where["ResponseContentDisposition"] = ATTACHMENT
         signed: str = self._connected().generate_presigned_url(
             "get_object",
-            Params={"Bucket": self.bucket, "Key": name},
+            Params=where,
             ExpiresIn=self.expires_s if expires_s is None else expires_s,
         )
         return signed
@@ -231,10 +239,14 @@ class S3Storage:
                 "Key": self._name(key),
                 "ContentLength": size,
                 "ContentType": content_type,
+                **_disposition(content_type),
             },
             ExpiresIn=expires_s,
         )
-        return PresignedUpload("PUT", url, {"Content-Type": content_type})
+        headers = {"Content-Type": content_type}
+        if not is_inline(content_type):
+            headers["Content-Disposition"] = ATTACHMENT
+        return PresignedUpload("PUT", url, headers)
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -265,6 +277,11 @@ class S3Storage:
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+
+
+def _disposition(content_type: str) -> dict[str, str]:
+    """What keeps browsers from showing a file in which scripts could run (RFC 6266, 4.2)."""
+    return {} if is_inline(content_type) else {"ContentDisposition": ATTACHMENT}
 
 
 class _Body(io.RawIOBase):
