@@ -5,6 +5,7 @@ the end it becomes a `Plan`: the part of the source to keep, the size to give it
 around it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -90,6 +91,11 @@ class _Rectangle:
     right: float
     bottom: float
 
+    @property
+    def rounded(self) -> Box:
+        """The nearest whole pixels."""
+        return (round(self.left), round(self.top), round(self.right), round(self.bottom))
+
     def scale(self, by: float) -> None:
         self.left, self.top, self.right, self.bottom = (
             self.left * by, self.top * by, self.right * by, self.bottom * by
@@ -118,9 +124,12 @@ class Layout:
         self._picture = _Rectangle(0, 0, width, height)
         self._fills: list[tuple[_Rectangle, Color | None]] = []
 
-    def fit(self, width: int, height: int, *, enlarge: bool) -> None:
-        """Scale the canvas to fit into a box."""
-        scale = min(width / self.width, height / self.height)
+    def fit(self, width: int | None, height: int | None, *, enlarge: bool) -> None:
+        """Scale the canvas to fit into a box, of which one side may be open."""
+        scale = min(
+            math.inf if width is None else width / self.width,
+            math.inf if height is None else height / self.height,
+        )
         scale = scale if enlarge else min(1.0, scale)
         self.width, self.height = self.width * scale, self.height * scale
         for rectangle in self._rectangles:
@@ -172,24 +181,20 @@ class Layout:
         bottom = max(top + 1, round((picture.bottom - whole.top) * y_scale))
         width = max(1, round(picture.right - picture.left))
         height = max(1, round(picture.bottom - picture.top))
-        padding = None
-        if self._fills:
-            canvas = max(1, round(self.width)), max(1, round(self.height))
-            width, height = min(width, canvas[0]), min(height, canvas[1])
-            padding = Padding(
-                *canvas,
-                min(round(picture.left), canvas[0] - width),
-                min(round(picture.top), canvas[1] - height),
-                tuple(
-                    (
-                        (round(box.left), round(box.top), round(box.right), round(box.bottom)),
-                        color,
-                    )
-                    for box, color in self._fills
-                    if color is not None
-                ),
-            )
+        padding = self._padding(width, height)
+        if padding is not None:
+            width, height = min(width, padding.width), min(height, padding.height)
         return Plan(left, top, right, bottom, width, height, padding)
+
+    def _padding(self, width: int, height: int) -> Padding | None:
+        """The canvas around a picture of width × height pixels; None if nothing of it is seen."""
+        canvas = max(1, round(self.width)), max(1, round(self.height))
+        fills = tuple((box.rounded, color) for box, color in self._fills if color is not None)
+        if not self._fills or (canvas == (width, height) and not fills):
+            return None
+        x = min(round(self._picture.left), max(0, canvas[0] - width))
+        y = min(round(self._picture.top), max(0, canvas[1] - height))
+        return Padding(*canvas, x, y, fills)
 
     @property
     def _rectangles(self) -> list[_Rectangle]:

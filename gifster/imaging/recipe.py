@@ -40,18 +40,20 @@ class Image:
     #: The quality of lossy formats (1 to 100); None is what suits each format.
     percent: int | None = None
 
-    def fit(self, width: int, height: int, *, enlarge: bool = False) -> "Image":
+    def fit(self, width: int | None, height: int | None, *, enlarge: bool = False) -> "Image":
         """Scale to fit into width × height pixels, keeping the proportions.
 
         CarrierWave's `resize_to_limit`, or with `enlarge` its `resize_to_fit`.
 
         Parameters:
-          width, height: of the box (pixels).
+          width, height: of the box (pixels). If one is None, only the other counts.
           enlarge: whether a smaller image is enlarged. By default it keeps its size.
 
         Raises:
-          ValueError: a side is less than one pixel.
+          ValueError: a side is less than one pixel, or both are None.
         """
+        if width is None and height is None:
+            raise ValueError("fit(None, None) changes nothing: give at least one side")
         return self._with_step("fit", (width, height), enlarge=enlarge)
 
     def fill(
@@ -180,9 +182,11 @@ class Image:
         """Whether such an image must be encoded anew, even if it keeps its format."""
         return self.percent is not None or self.changes(width, height)
 
-    def _with_step(self, name: str, box: tuple[int, int], *more: Any, **options: Any) -> "Image":
+    def _with_step(
+        self, name: str, box: tuple[int | None, int | None], *more: Any, **options: Any
+    ) -> "Image":
         width, height = box
-        if width < 1 or height < 1:
+        if any(side is not None and side < 1 for side in box):
             raise ValueError(
                 f"an image cannot have {width}×{height} pixels: both sides must be at least 1"
             )

@@ -29,6 +29,7 @@ __all__ = [
     "listed",
     "matches",
     "matches_extension",
+    "text_extension",
 ]
 
 #: How many bytes `detect()` needs: as many as `filetype` looks at.
@@ -199,6 +200,11 @@ def extension(content_type: str, filename: str = "") -> str:
     if _BY_NAME.get(ending) == content_type:
         return ending
     return _EXTENSIONS.get(content_type) or known_extension(content_type)
+
+
+def text_extension(content_type: str) -> str:
+    """The extension of a kind of text, without a dot; empty for other types."""
+    return _TEXTS.get(content_type, "").partition(" ")[0]
 
 
 def is_inline(content_type: str) -> bool:

@@ -24,6 +24,7 @@ from typing import IO, Any, Protocol, cast
 
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.config import storage
+from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid
 from gifster.uploads.filenames import Named, form_filename
 from gifster.uploads.stored import StoredFile
@@ -73,7 +74,8 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
         # Starlette's part of a form; its own `read` is a coroutine function.
         source, filename = source.file, filename or form_filename(cast("Named", source))
     if isinstance(source, str):
-        return cache_stream(rules, io.BytesIO(_from_data_uri(rules, source)), filename)
+        content = io.BytesIO(_from_data_uri(rules, source))
+        return cache_stream(rules, content, filename or _data_uri_name(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return cache_stream(rules, io.BytesIO(source), filename)
     if isinstance(source, Path):
@@ -216,6 +218,14 @@ def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
         return base64.b64decode(content, validate=True)
     except binascii.Error:
         raise DataUriInvalid("The content of the data URI is not valid base64.") from None
+
+
+def _data_uri_name(uri: str) -> str:
+    """A file name for the type that a data URI says, as a file's name says what kind of text it is;
+    empty for types that the content shows."""
+    content_type = uri[len("data:") :].partition(",")[0].partition(";")[0].strip().lower()
+    ending = text_extension(content_type or "text/plain")
+    return f"upload.{ending}" if ending else ""
 
 
 def _unescaped(escapes: re.Match[bytes]) -> bytes:

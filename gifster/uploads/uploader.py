@@ -19,7 +19,7 @@ from gifster.uploads.record import Slot, uploads_of
 from gifster.uploads.sources import cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
-from gifster.uploads.versions import versions_of
+from gifster.uploads.versions import UploaderVersion, versions_of
 
 
 class Uploader(Limits):
@@ -185,6 +185,12 @@ class Uploader(Limits):
             return self.default_url(version)
         file = stored.versions[version] if version is not None else stored
         return file.url(expires_s)
+
+    @property
+    def versions(self) -> dict[str, UploaderVersion]:
+        """The versions that the uploader declares, by name, stored or not. Each is an attribute,
+        too: `user.avatar.thumb`."""
+        return {name: UploaderVersion(self, name) for name in versions_of(type(self))}
 
     @property
     def cache_id(self) -> str | None:

@@ -2,12 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
+from gifster.uploads.stored import StoredFile, StoredVersion
 
-__all__ = ["Image", "Process", "Version", "process", "processes_of", "version", "versions_of"]
+__all__ = [
+    "Image",
+    "Process",
+    "UploaderVersion",
+    "Version",
+    "process",
+    "processes_of",
+    "version",
+    "versions_of",
+]
 
 Recipe = Callable[[Any, Image], Image]
 FileStep = Callable[[Any, Path], Path | bytes]
@@ -78,8 +88,35 @@ def process(
     return lambda function: Process(function, when=when, file=file)
 
 
+class UploaderVersion:
+    """One version of an uploader's file: `user.avatar.thumb` (CarrierWave's accessor)."""
+
+    def __init__(self, uploader: Any, name: str) -> None:
+        self._uploader, self.name = uploader, name
+
+    @property
+    def stored(self) -> StoredVersion | None:
+        """Its facts; None while it is not stored."""
+        stored: StoredFile | None = self._uploader.stored
+        return None if stored is None else stored.versions.get(self.name)
+
+    def url(self, expires_s: int | None = None) -> str | None:
+        """Its URL for a browser; `default_url()` while it is not stored. See `Uploader.url`."""
+        url: str | None = self._uploader.url(self.name, expires_s)
+        return url
+
+    def __bool__(self) -> bool:
+        return self.stored is not None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self._uploader!r}>"
+
+
 class Version(_Step):
-    """A method of an uploader that makes a version. The version has the method's name."""
+    """A method of an uploader that makes a version. The version has the method's name.
+
+    On an uploader's instance the name stands for the version itself (see `UploaderVersion`).
+    """
 
     def __init__(  # noqa: PLR0913
         self,
@@ -95,6 +132,13 @@ class Version(_Step):
         super().__init__(function, when=when, file=file)
         self.of, self.storage = of, storage
         self.later, self.smaller_than = later, smaller_than
+
+    @overload
+    def __get__(self, uploader: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, uploader: object, owner: type[Any]) -> UploaderVersion: ...
+    def __get__(self, uploader: object, owner: type[Any]) -> Self | UploaderVersion:
+        return self if uploader is None else UploaderVersion(uploader, self.name)
 
 
 @overload

@@ -58,6 +58,9 @@ def still(tmp_path: Path, picture: PIL.Image.Image, recipe: Image) -> PIL.Image.
         (Image().fill(600, 600, enlarge=True), (600, 600)),
         (Image().fit(600, 600), (300, 200)),
         (Image().fit(600, 600, enlarge=True), (600, 400)),
+        (Image().fit(150, None), (150, 100)),
+        (Image().fit(None, 50), (75, 50)),
+        (Image().fit(None, 400, enlarge=True), (600, 400)),
         (Image().pad(600, 600), (600, 600)),
         (Image().pad(50, 80, "white").pad(90, 90, "black").crop(80, 70, 5, 5), (80, 70)),
         (Image().pad(100, 100).fit(50, 50), (50, 50)),
@@ -89,6 +92,13 @@ def test_crop_keeps_its_box_and_gravity_its_side(tmp_path: Path):
     assert colors(Image().fill(300, 50, "north")) == [RED, GREEN, RED, GREEN]
     assert colors(Image().fill(30, 5, "southwest")) == [BLUE, white, BLUE, white]
     assert colors(Image().fill(100, 200)) == [RED, GREEN, BLUE, white]
+
+
+def test_a_canvas_that_shows_nothing_is_none(tmp_path: Path):
+    # The picture fills it, so its bytes stay
+    whole = images.still("PNG")
+    assert rendered(tmp_path, whole, Image().pad(300, 200)) == whole
+    assert Image().pad(300, 200, "white").changes(300, 200)  # it may be transparent
 
 
 def test_padding_has_the_background_and_the_picture_its_side(tmp_path: Path):
@@ -203,7 +213,7 @@ def test_a_version_beside_a_padded_one_keeps_its_colors(tmp_path: Path):
         target: Image().fit(150, 150),
         tmp_path / "tiny": Image().fit(40, 40),
     }
-    list(render_unsandboxed(source, probe(source), recipes))
+    images.make(source, recipes)  # in the sandbox
 
     # I expect each to have the palette of its own pictures
     for picture, right in zip(
@@ -287,6 +297,7 @@ def test_the_fingerprint_is_of_the_padded_original(tmp_path: Path):
     ("wrong", "message"),
     [
         (lambda: Image().crop(0, 5), "an image cannot have 0×5 pixels: both sides must be"),
+        (lambda: Image().fit(None, None), r"fit\(None, None\) changes nothing: give at least one"),
         (lambda: Image().crop(5, 5, -1, 0), "a box cannot begin at -1, 0: both must be at least 0"),
         (lambda: Image().fill(5, 5, "middle"), "gravity is 'middle': use one of center, north"),
         (lambda: Image().pad(5, 5, "blurple"), "background is 'blurple': use a colour as in CSS"),

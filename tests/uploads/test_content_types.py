@@ -196,6 +196,18 @@ def test_denied_extensions(application: Application):
     assert refused(rules(extensions="gif", deny_extensions="gif"), gif, "a.gif")
 
 
+def test_a_data_uri_says_what_kind_of_text_it_is(application: Application):
+    for uri, kind, name in (
+        ("data:text/csv;charset=utf-8,a%2Cb", "text/csv", "upload.csv"),
+        ("data:,hello", "text/plain", "upload.txt"),  # RFC 2397: the type that it has without one
+        ("data:image/svg+xml;base64,PHN2Zy8+", "image/svg+xml", "upload.svg"),
+        ("data:text/plain,%3Csvg/%3E", "image/svg+xml", "upload.txt"),
+        ("data:image/png,hello", UNKNOWN_TYPE, "upload"),
+    ):
+        cached = cache_upload(rules(allow_types=None), uri)
+        assert (cached.info.content_type, cached.filename) == (kind, name)
+
+
 def test_open_ranges(application: Application):
     gif = images.gif((120, 90))
     for least, most, fits in (

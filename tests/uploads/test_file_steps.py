@@ -426,6 +426,37 @@ def test_processing_can_be_switched_off(application: Application, tmp_path: Path
     assert "enable_processing" not in vars(NotesUploader)
 
 
+def test_a_version_is_an_attribute(application: Application):
+    class Accessed(Uploader):
+        @version
+        def _800x600(self, image: Image) -> Image:
+            return image.fit(80, 60)
+
+        @version(when=lambda uploader, info: False)
+        def never(self, image: Image) -> Image:
+            return image
+
+        def default_url(self, name: str | None) -> str:
+            return f"/default/{name}"
+
+    document = model(application, Accessed)
+    record = document()
+    assert not record.file._800x600
+    assert record.file._800x600.url() == "/default/_800x600"
+    record.file = GIF
+    record.save()
+    file = document.get_by_id(record.id).file
+    assert file._800x600
+    assert file._800x600.stored.width == 80
+    assert file._800x600.url() == file.url("_800x600")
+    assert not file.never
+    assert (file.never.stored, file.never.url()) == (None, "/default/never")
+    assert {name: bool(made) for name, made in file.versions.items()} == {
+        "_800x600": True,
+        "never": False,
+    }
+
+
 def test_an_unknown_version_is_an_error(application: Application):
     class Versions(Uploader):
         @version
