@@ -16,7 +16,7 @@ class Padding:
     """A canvas of width × height pixels, and the place of the picture's left upper corner on it.
 
     `fills` are the boxes of the canvas that have a colour, the lowest first. The rest of it is
-    transparent.
+    transparent. `is_all` says that no part of the picture lies on the canvas.
     """
 
     width: int
@@ -24,6 +24,7 @@ class Padding:
     x: int
     y: int
     fills: tuple[tuple[Box, Color], ...]
+    is_all: bool = False
 
     @property
     def solid(self) -> list[tuple[int, int, int]]:
@@ -51,6 +52,8 @@ class Backdrop:
 
     def __init__(self, padding: Padding) -> None:
         self._padding = padding
+        #: Whether nothing of a picture is seen on it.
+        self.is_all = padding.is_all
         canvas = PIL.Image.new("RGBA", (padding.width, padding.height))
         for box, color in padding.fills:
             inside = intersection(box, (0, 0, *canvas.size))
@@ -83,6 +86,8 @@ class Backdrop:
 
     def whole(self, picture: PIL.Image.Image) -> PIL.Image.Image:
         """The whole canvas with the whole picture (RGB or RGBA) on it."""
+        if self.is_all:
+            return self._canvas.copy()
         picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
         where = self._padding.x, self._padding.y
         canvas = self._canvas.copy()

@@ -96,6 +96,11 @@ class _Rectangle:
         """The nearest whole pixels."""
         return (round(self.left), round(self.top), round(self.right), round(self.bottom))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no area."""
+        return self.left >= self.right or self.top >= self.bottom
+
     def scale(self, by: float) -> None:
         self.left, self.top, self.right, self.bottom = (
             self.left * by, self.top * by, self.right * by, self.bottom * by
@@ -175,10 +180,11 @@ class Layout:
         whole, picture = self._whole, self._picture
         x_scale = self._source[0] / (whole.right - whole.left)
         y_scale = self._source[1] / (whole.bottom - whole.top)
-        left = min(round((picture.left - whole.left) * x_scale), self._source[0] - 1)
-        top = min(round((picture.top - whole.top) * y_scale), self._source[1] - 1)
-        right = max(left + 1, round((picture.right - whole.left) * x_scale))
-        bottom = max(top + 1, round((picture.bottom - whole.top) * y_scale))
+        left, right = _pixels(picture.left - whole.left, picture.right - whole.left, x_scale)
+        top, bottom = _pixels(picture.top - whole.top, picture.bottom - whole.top, y_scale)
+        left, top = min(left, self._source[0] - 1), min(top, self._source[1] - 1)
+        right = max(left + 1, min(right, self._source[0]))
+        bottom = max(top + 1, min(bottom, self._source[1]))
         width = max(1, round(picture.right - picture.left))
         height = max(1, round(picture.bottom - picture.top))
         padding = self._padding(width, height)
@@ -194,11 +200,16 @@ class Layout:
             return None
         x = min(round(self._picture.left), max(0, canvas[0] - width))
         y = min(round(self._picture.top), max(0, canvas[1] - height))
-        return Padding(*canvas, x, y, fills)
+        is_all = self._picture.is_empty
+        return Padding(*canvas, x, y, fills, is_all)
 
     @property
     def _rectangles(self) -> list[_Rectangle]:
         return [self._whole, self._picture, *(box for box, _ in self._fills)]
+
+
+def _pixels(start: float, end: float, scale: float) -> tuple[int, int]:
+    return max(0, round(start * scale)), round(end * scale)
 
 
 def _within(value: float, most: float) -> float:

@@ -91,6 +91,8 @@ class Scaler:
         if self._backdrop is not None:
             if self._functions or self._canvas.picture is None:  # it must be whole
                 made, box = self._backdrop.whole(made), (0, 0, *self.size)
+            elif self._backdrop.is_all:
+                return UNCHANGED
             else:
                 box = self._backdrop.place(box)
                 made = self._backdrop.behind(made, box)

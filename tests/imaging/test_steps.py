@@ -7,9 +7,12 @@ the source shows, cut, scaled and padded by Pillow.
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import ImageChops
 
 from gifster.imaging import Image, render_unsandboxed
@@ -131,6 +134,9 @@ def test_an_opaque_background_shows_through_a_transparent_picture(tmp_path: Path
     assert still(tmp_path, holes, Image().pad(200, 200)).getpixel((199, 100))[3] == 0
     half = still(tmp_path, holes, Image().pad(200, 200, "#ff880080"))
     assert half.getpixel((0, 0)) == (*ORANGE, 128)
+    # A crop of the canvas alone shows nothing of the picture
+    bare = still(tmp_path, quarters(), Image().pad(60, 80, "black").crop(60, 10, 0, 2))
+    assert bare.getcolors() == [(600, (0, 0, 0))]
     # Every canvas keeps its colour
     twice = still(tmp_path, quarters(), Image().pad(60, 60, "black").pad(80, 80, "#ff8800"))
     assert [twice.getpixel((25, y)) for y in (5, 15, 25)] == [ORANGE, (0, 0, 0), RED]
@@ -174,6 +180,10 @@ ANIMATED: dict[str, tuple[Image, Callable[[PIL.Image.Image], PIL.Image.Image]]] 
             frame.crop((50, 30, 150, 100)).resize((200, 140), BICUBIC),
             (200, 160), (0, 0), (0, 0, 128, 255),
         ),
+    ),
+    "crop-of-padding": (
+        Image().pad(100, 100, "navy", "south").crop(100, 20),
+        lambda frame: PIL.Image.new("RGBA", (100, 20), (0, 0, 128, 255)),
     ),
     "quality": (Image().quality(90), lambda frame: frame),
 }  # fmt: skip
@@ -323,3 +333,44 @@ def test_an_enlarged_frame_has_the_pixels_of_the_enlarged_picture(tmp_path: Path
             wanted = before.convert("RGB").resize((400, 280), BICUBIC)
             off = ImageChops.difference(after.convert("RGB"), wanted)
             assert max(high for _, high in off.getextrema()) <= 1
+
+
+SIDES = st.integers(1, 700)
+STEPS = st.one_of(
+    st.tuples(st.just("fit"), SIDES, SIDES, st.booleans()),
+    st.tuples(st.just("fill"), SIDES, SIDES, st.booleans()),
+    st.tuples(st.just("pad"), SIDES, SIDES, st.booleans()),
+    st.tuples(st.just("crop"), SIDES, SIDES, SIDES),
+)
+
+
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+@given(size=st.tuples(SIDES, SIDES), steps=st.lists(STEPS, max_size=5))
+def test_every_plan_lies_within_its_picture_and_its_canvas(
+    size: tuple[int, int], steps: list[tuple[str, int, int, Any]]
+):
+    recipe = Image()
+    for name, width, height, option in steps:
+        if name == "crop":
+            recipe = recipe.crop(width, height, option, option // 2)
+        else:
+            recipe = getattr(recipe, name)(width, height, enlarge=option)
+
+    plan = recipe.plan(*size)
+
+    assert 0 <= plan.left < plan.right <= size[0]
+    assert 0 <= plan.top < plan.bottom <= size[1]
+    assert min(plan.width, plan.height, *plan.size) >= 1
+    if plan.padding is not None:
+        assert 0 <= plan.padding.x <= plan.padding.width - plan.width
+        assert 0 <= plan.padding.y <= plan.padding.height - plan.height
+    if steps:
+        _, width, height, _ = steps[-1]
+        assert plan.size[0] <= width
+        assert plan.size[1] <= height
+        if steps[-1][0] == "pad" or (steps[-1][0] == "fill" and steps[-1][3]):
+            assert plan.size == (width, height)
+    # A smaller copy of the source has the same plan, in its own pixels
+    scaled = plan.scaled(0.5, 0.5)
+    assert scaled.size == plan.size
+    assert scaled.left <= plan.left
