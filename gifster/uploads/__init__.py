@@ -20,7 +20,9 @@ knows nothing of any application. Its modules, from the bottom up:
 
 - `storage/` keeps files under keys. An upload waits in the `cache`, where `sources` and `remote`
   bring it; `stored` describes it once it is stored.
-- `versions` declares the versions of an upload, `processing` makes them, `storing` stores them.
+- `content_types` says what a file is, and `validation` whether it is allowed.
+- `versions` declares the versions of an upload, `version_plan` decides what each is made of,
+  `processing` makes them (`made_files` those by methods of the user's), `storing` stores them.
 - `uploader` has the rules for one kind of file, `column` its place in a table, and `attacher` every
   change to one column of one record. `mount` puts them on a `model`.
 - `saving` takes each `incoming` upload through the transaction of a `save()`, and `outcome` learns
