@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, requires
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,16 @@ PYTHONS = ("3.11.2", "3.11.9", "3.12.4", "3.13.1")
 def asked_for() -> Iterator[tuple[str, Requirement]]:
     """Each requirement of the project, and the lock that must have it."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
-    extras = project["optional-dependencies"].values()
-    for text in [*project["dependencies"], *(line for extra in extras for line in extra)]:
+    extras = project["optional-dependencies"]
+    (ours,) = [Requirement(line) for line in extras["server"] if line.startswith("gifster[")]
+    for text in project["dependencies"]:
         yield LOCKS[0], Requirement(text)
+    for name, lines in extras.items():
+        of_the_application = name == "server" or name in ours.extras
+        yield from ((LOCKS[not of_the_application], Requirement(line)) for line in lines)
     for name, group in groups.items():
-        for line in group:
-            if isinstance(line, str):
-                yield LOCKS[name != "build"], Requirement(line)
+        lines = [line for line in group if isinstance(line, str)]
+        yield from ((LOCKS[name != "build"], Requirement(line)) for line in lines)
 
 
 def versions(*locks: str) -> dict[str, str]:
@@ -113,20 +116,25 @@ def test_the_command_knows_the_modules_of_the_server():
 
 def test_the_page_of_licences_lists_what_each_extra_brings():
     page = (ROOT / "docs" / "licences.md").read_text("utf-8")
+    row = r"^\| `gifster(?:\[(\w+)\])?`(, before Python [0-9.]+)? \| ([^|]+) \| ([^|]+) \|$"
     listed: dict[str, dict[str, str]] = {extra: {} for extra in ("", *EXTRAS)}
-    row = re.compile(r"^\| `gifster(?:\[(\w+)\])?` \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-    for extra, licence, packages in row.findall(page):
-        listed[extra] |= dict.fromkeys(re.findall(r"`([a-z0-9-]+)`", packages), licence)
+    always: dict[str, set[str]] = {extra: set() for extra in ("", *EXTRAS)}
+    for extra, before, licence, packages in re.findall(row, page, re.MULTILINE):
+        names = re.findall(r"`([a-z0-9-]+)`", packages)
+        listed[extra] |= dict.fromkeys(names, licence.partition(",")[0])
+        always[extra] |= set(names if not before else ())
 
-    known: set[str] = set()
     for extra in ("", *EXTRAS):
         brought = closure(*filter(None, [extra]))
-        assert set(listed[extra]) == set(brought) - known, extra or "gifster"
-        if extra != "server":
-            known |= set(brought)
-        for name, licence in listed[extra].items():
-            stated = brought[name].metadata["License-Expression"]
-            assert stated is None or licence.partition(",")[0] == stated, name
+        rows = listed[""] | listed[extra] if extra != "server" else merged(listed.values())
+        assert always[extra] <= set(brought), extra or "gifster"
+        assert set(brought) <= set(rows), extra or "gifster"
+        for name, package in brought.items():
+            assert rows[name] == package.metadata.get("License-Expression", rows[name]), name
+
+
+def merged(tables: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {name: licence for table in tables for name, licence in table.items()}
 
 
 def test_pyav_brings_x264_as_the_page_of_licences_says():
