@@ -14,7 +14,7 @@ from tests import images
 from tests.conftest import one_at_a_time
 from tests.distribution import Environment, NoIndex, build_wheel
 
-#: Imports every module of the libraries except those that are nothing without an extra.
+#: Imports every module of the libraries, except the pages that say which extra they need.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 import gifster.imaging, gifster.jobs, gifster.uploads
@@ -24,8 +24,13 @@ for package in list(modules):
     path, prefix = sys.modules[package].__path__, package + "."
     modules += [found.name for found in pkgutil.walk_packages(path, prefix)]
 for module in modules:
-    if module != "gifster.jobs.brokers.rabbitmq":
+    if module == "gifster.jobs.brokers.rabbitmq":
+        continue  # `connect()` looks for pika first
+    try:
         importlib.import_module(module)
+    except ImportError as error:
+        if "pip install 'gifster[" not in str(error):
+            raise
 print(json.dumps({"at first": at_first, "in the end": sorted(sys.modules)}))
 """
 #: What a process that only imports the libraries has no use for.
@@ -65,15 +70,17 @@ assert product.photo.url() is None and run_jobs() == 1
 print(Product.get().photo.url("thumb"))
 """
 MISSING = """
+import importlib
 from gifster import jobs, uploads
 for use in (
+    lambda: importlib.import_module("gifster.jobs.page"),
     lambda: uploads.S3Storage("bucket"),
     lambda: uploads.Image().convert("mp4"),
     lambda: jobs.connect("amqp://localhost/shop"),
 ):
     try:
         use()
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         print(error.name, error, sep=": ")
 """
 
@@ -179,6 +186,7 @@ def test_what_is_missing_names_its_extra(installed: Environment):
     messages = dict(line.split(": ", 1) for line in installed.run(MISSING).splitlines())
 
     assert messages == {
+        "jinja2": "the jobs page needs Jinja2: pip install 'gifster[jobs-page]'",
         "boto3": "S3Storage needs boto3, which is not installed: pip install 'gifster[s3]'",
         "av": "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
         "pika": "broker URL amqp://…: RabbitMQ needs pika, which is not installed: "
