@@ -39,7 +39,7 @@ audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that const
 	@$(BIN)/python -c 'import requests; requests.head("$(OSV)", timeout=10)' 2>/dev/null \
 		|| { echo "audit: not done, $(OSV) cannot be reached from here"; exit 0; } \
 		&& $(BIN)/pip-audit --vulnerability-service osv --osv-url $(OSV)/v1/query --disable-pip \
-			--no-deps --progress-spinner off -r constraints.txt -r constraints-dev.txt
+			--progress-spinner off -r constraints.txt -r constraints-dev.txt
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format --quiet .

@@ -4,7 +4,6 @@ import json
 import re
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import venv
@@ -108,13 +107,9 @@ class Environment:
         assert done.returncode == 0, (code, done.stderr)
         return done.stdout
 
-    def cpu_s(self, code: str, rounds: int = 20) -> float:
-        """The CPU time of a new Python that runs this, in user and system mode: the median, after
-        one round that compiles the bytecode (seconds)."""
-        spent = []
-        for _ in range(rounds + 1):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            self.run(code)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return statistics.median(spent[1:])
+    def cpu_s(self, code: str) -> float:
+        """The CPU time of a new Python that runs this, in user and system mode (seconds)."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.run(code)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
