@@ -19,20 +19,22 @@ Call `configure()` at start. The package uses Peewee, `gifster.imaging` and `gif
 knows nothing of any application. Its modules, from the bottom up:
 
 - `storage/` keeps files under keys. An upload waits in the `cache`, where `sources` and `remote`
-  bring it; `stored` describes it once it is stored.
+  bring it; `stored` describes it once it is stored. Both can be read (`kept_file`).
 - `content_types` says what a file is, and `validation` whether it is allowed.
 - `versions` declares the versions of an upload, `version_plan` decides what each is made of,
   `processing` makes them (`made_files` those by methods of the user's), `storing` stores them.
-- `uploader` has the rules for one kind of file, `column` its place in a table, and `attacher` every
-  change to one column of one record. `mount` puts them on a `model`.
+- `uploader` has the rules for one kind of file, `attached_file` shows and reads it, `column` is its
+  place in a table, and `attacher` every change to one column of one record. `uploader_list` and
+  `list_attacher` are the same for several files. `mount` puts them on a `model`.
 - `saving` takes each `incoming` upload through the transaction of a `save()`, and `outcome` learns
-  how the transaction ends.
+  how the transaction ends. `deleting` has the files of deleted rows deleted.
 - `backgrounder` leaves the slow work to a worker, whose `actors` run a `promotion` or a `recreate`.
 - `sweep` finds and repairs what crashes left behind.
 """
 
 from gifster.imaging.fingerprint import placeholder
 from gifster.imaging.probe import ImageInfo
+from gifster.uploads.attached_file import json_default
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.cache_ids import presign
@@ -57,6 +59,7 @@ from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.sweep import sweep
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.uploader_list import UploaderList
+from gifster.uploads.uploader_version import UploaderVersion
 from gifster.uploads.versions import Image, process, version
 
 __all__ = [
@@ -80,7 +83,9 @@ __all__ = [
     "UploadFailure",
     "Uploader",
     "UploaderList",
+    "UploaderVersion",
     "configure",
+    "json_default",
     "mount_uploader",
     "mount_uploaders",
     "placeholder",

@@ -8,7 +8,7 @@
     attacher.promoted(cached, stored)       # what a worker writes when it has stored the upload
 
 An attacher has no state of its own, so one is made whenever it is needed. The uploader has the
-rules, `column.py` the place in the table, and `uploader_list.py` the attacher for several files.
+rules, `column.py` the place in the table, and `list_attacher.py` the attacher for several files.
 """
 
 from collections.abc import Iterable
@@ -111,6 +111,10 @@ class Attacher(Generic[U]):
         """Detach the files with the next save: what `record.remove_<column> = True` does."""
         self.uploader.remove()
 
+    def keep(self) -> None:
+        """Cancel `remove()`: what `record.remove_<column> = False` does."""
+        self.uploader.keep()
+
     def decisions(self) -> Any:
         """What the next save has to do; a snapshot for `forget()` and `restore()`."""
         slot = uploads_of(self.record).slot(self.mount.name)
@@ -125,9 +129,9 @@ class Attacher(Generic[U]):
         """
         slot, (assigned, removing) = uploads_of(self.record).slot(self.mount.name), decided
         if slot.assigned is assigned:
-            slot.assigned = None
+            slot.assigned = slot.remote_url = None
         if removing:
-            slot.removing = False
+            slot.removing, slot.set_aside = False, None
 
     def restore(self, decided: Any) -> None:
         """After a rollback, leave to the next save what this one had to do, unless something newer

@@ -27,8 +27,10 @@ from gifster.uploads.errors import (
     imaging_errors_translated,
 )
 from gifster.uploads.filenames import clean_filename
+from gifster.uploads.kept_file import KeptFile
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.storage.shapes import folder_of
 from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
 from gifster.uploads.validation import Limits
 
@@ -49,7 +51,7 @@ _NOBODY: weakref.ref[object] = weakref.ref(_Nobody())
 
 
 @dataclass(frozen=True)
-class CachedFile:
+class CachedFile(KeptFile):
     """An upload in the cache. `bytes` is its size, `filename` the name that the client gave it,
     `position` its place in a list-valued mount."""
 
@@ -124,10 +126,6 @@ class CachedFile:
         """A copy of the object has no claim on the file."""
         return {name: value for name, value in self.__dict__.items() if name[0] != "_"}
 
-    def exists(self) -> bool:
-        """Whether the file is (still) there."""
-        return storage(self.storage).exists(self.key)
-
     def delete(self) -> None:
         """Remove the file; no error where it is gone already."""
         storage(self.storage).delete(self.key)
@@ -136,6 +134,20 @@ class CachedFile:
         """Remove a file that its holder has no use for, unless it `is_shared`."""
         if not self._shared:
             self.delete()
+
+    @property
+    def content_type(self) -> str:
+        """The type that the content shows."""
+        return self.info.content_type
+
+    @property
+    def identifier(self) -> str:
+        """A name for the upload, the same as later that of its `StoredFile`."""
+        return folder_of(self.key)
+
+    def as_json(self) -> dict[str, Any]:
+        """What others may know of it, for JSON. It has no URL, and its key is a secret."""
+        return {"filename": self.filename, "content_type": self.content_type, "bytes": self.bytes}
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:

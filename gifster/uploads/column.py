@@ -82,7 +82,7 @@ class UploadColumn(peewee.Field, Generic[U]):
         return json.dumps(value.dump(), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> Any:
-        loaded = None if value is None else json.loads(value)
+        loaded = json.loads(value) if value else None  # an empty text is no file
         if self.many:
             return [StoredFile.load(item).from_row() for item in loaded or []]
         return None if loaded is None else StoredFile.load(loaded).from_row()

@@ -21,6 +21,10 @@ class EmptyFile(UploadError):
     code = "empty_file"
 
 
+class NoFileChosen(EmptyFile):
+    """A form's file field was left empty. Assigning it changes nothing."""
+
+
 class TooLarge(UploadError):
     """The file has more bytes than the uploader allows."""
 

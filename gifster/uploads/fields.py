@@ -17,6 +17,10 @@ class UploadFailure:
     code: str
     message: str
 
+    def as_json(self) -> dict[str, str]:
+        """As a dict that goes into JSON."""
+        return asdict(self)
+
 
 class _Nullable(peewee.TextField):
     def __init__(self, **options: Any) -> None:

@@ -6,6 +6,7 @@ companion columns beside a mounted one, which are found by name (`fields.py`). `
 database's side, `attacher.py` what assigning and saving do.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import peewee
@@ -14,6 +15,7 @@ from gifster.jobs import Job
 from gifster.uploads import undeclared
 from gifster.uploads.attacher import Attacher
 from gifster.uploads.column import UploadColumn, mounts_of
+from gifster.uploads.form_values import is_true
 from gifster.uploads.model import HasUploads
 from gifster.uploads.rows import real_database
 from gifster.uploads.saving import attacher_of
@@ -58,7 +60,10 @@ class Mount(UploadColumn[U]):
             _require_base(model)
             _models[model] = None
             setattr(model, f"remove_{name}", _RemoveFlag(self))
-            if not self.many:
+            if self.many:
+                setattr(model, f"remote_{name}_urls", _RemoteUrls(self))
+                setattr(model, f"{name}_cache", _CacheIds(self))
+            else:
                 setattr(model, f"remote_{name}_url", _RemoteUrl(self))
                 setattr(model, f"{name}_cache", _CacheId(self))
 
@@ -120,25 +125,49 @@ class _Attribute:
 
 
 class _RemoveFlag(_Attribute):
-    """`record.remove_image = True` detaches the file with the next save; for a form's check box."""
+    """`record.remove_image = True` detaches the file with the next save, and False cancels that;
+    for a form's check box, whose value is a text (see `form_values.py`)."""
 
     def __get__(self, instance: Any, owner: Any) -> bool:
         return instance is not None and self._mount.attacher(instance).removing
 
-    def __set__(self, instance: Any, value: bool) -> None:
-        if value:
-            self._mount.attacher(instance).remove()
+    def __set__(self, instance: Any, value: Any) -> None:
+        attacher = self._mount.attacher(instance)
+        (attacher.remove if is_true(value) else attacher.keep)()
 
 
 class _RemoteUrl(_Attribute):
-    """`record.remote_image_url = "https://…"` fetches a file and assigns it; `""` does nothing."""
+    """`record.remote_image_url = "https://…"` fetches a file and assigns it.
 
-    def __get__(self, instance: Any, owner: Any) -> None:
-        return None
+    An empty URL does nothing, nor does a URL beside a file that the form has just uploaded. Reading
+    gives the URL that was assigned, until the record is saved; None forgets it.
+    """
+
+    def __get__(self, instance: Any, owner: Any) -> str | None:
+        if instance is None:
+            return None
+        url: str | None = self._mount.attacher(instance).uploader.slot.remote_url
+        return url
 
     def __set__(self, instance: Any, value: str | None) -> None:
-        if value:
-            self._mount.attacher(instance).uploader.assign_remote(value)
+        uploader = self._mount.attacher(instance).uploader
+        if value is None:
+            uploader.slot.remote_url = None
+        elif value.strip() and (uploader.assigned is None or uploader.slot.remote_url is not None):
+            try:
+                uploader.assign_remote(value)
+            finally:
+                uploader.slot.remote_url = value
+
+
+class _RemoteUrls(_Attribute):
+    """`record.remote_images_urls = […]` fetches files; see `UploaderList.assign_remote()`."""
+
+    def __get__(self, instance: Any, owner: Any) -> list[str] | None:
+        return None if instance is None else self._mount.attacher(instance).value.remote_urls
+
+    def __set__(self, instance: Any, value: str | Iterable[str] | None) -> None:
+        self._mount.attacher(instance).value.assign_remote(value)
 
 
 class _CacheId(_Attribute):
@@ -153,8 +182,19 @@ class _CacheId(_Attribute):
 
     def __set__(self, instance: Any, value: str | None) -> None:
         uploader = self._mount.attacher(instance).uploader
-        if value and uploader.assigned is None:
+        if value is not None and value.strip() and uploader.assigned is None:
             uploader.assign_cache_id(value)
+
+
+class _CacheIds(_Attribute):
+    """`record.images_cache` is the list with its new files, for a form that is shown again; see
+    `UploaderList.cache_ids`."""
+
+    def __get__(self, instance: Any, owner: Any) -> str | None:
+        return None if instance is None else self._mount.attacher(instance).value.cache_ids
+
+    def __set__(self, instance: Any, value: str | Iterable[str] | None) -> None:
+        self._mount.attacher(instance).value.assign_cache_ids(value)
 
 
 def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:

@@ -26,15 +26,22 @@ class Slot:
         self.assigned: CachedFile | None = None
         #: Whether the next save detaches the file.
         self.removing = False
+        #: What was assigned before the file was to be detached, in case that is cancelled.
+        self.set_aside: CachedFile | None = None
+        #: Whether the column was dirty before all this.
+        self.was_dirty = False
+        #: The URL that was assigned last, for a form that is shown again.
+        self.remote_url: str | None = None
 
     def clear(self) -> None:
         """Leave the next save nothing to do."""
-        self.assigned, self.removing = None, False
+        self.assigned = self.set_aside = self.remote_url = None
+        self.removing = False
 
     def copy(self) -> "Slot":
         """A slot with the same content, for a copy of the record."""
         slot = Slot()
-        slot.assigned, slot.removing = self.assigned, self.removing
+        vars(slot).update(vars(self))
         return slot
 
 

@@ -17,10 +17,10 @@ from gifster.uploads import bulk
 from gifster.uploads.attacher import Attacher
 from gifster.uploads.changes import Change
 from gifster.uploads.column import mounts_of
+from gifster.uploads.list_attacher import ListAttacher
 from gifster.uploads.outcome import Saved, follow, settle
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import Record, check_outbox, locked_row, real_database
-from gifster.uploads.uploader_list import ListAttacher
 
 
 def attacher_of(record: Record, mount: Any) -> Attacher[Any]:

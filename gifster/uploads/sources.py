@@ -3,7 +3,7 @@ way.
 
 * an open file, a `Path`, or `bytes`
 * a part of a multipart form (anything with a `filename`, and a `stream` or a `file` to read from)
-* a file of another record, stored or cached, which is copied
+* a file of another record, stored or cached, or a version of it, which is copied
 * a data URI (RFC 2397), as canvases and paste boxes produce them
 
 Two more sources have modules of their own: `cache_ids` retrieves a file that is in the cache
@@ -17,18 +17,28 @@ import io
 import re
 import warnings
 import weakref
-from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+)
 from contextlib import suppress
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol, cast
 
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import text_extension
-from gifster.uploads.errors import CacheFileMissing, DataUriInvalid
+from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen
 from gifster.uploads.filenames import Named, form_filename
-from gifster.uploads.stored import StoredFile
+from gifster.uploads.form_values import content_of, is_form_part
+from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.text import is_text
+from gifster.uploads.uploader_version import UploaderVersion
 from gifster.uploads.validation import Limits
 
 #: Runs of escapes in a URI. `urllib` decodes them one by one, each an object in memory: 150 MB of
@@ -52,8 +62,8 @@ class AsyncFormPart(Named, Protocol):
         """The content."""
 
 
-#: Form parts that are in the cache already, as a part can be read only once, and whose rules
-#: checked them.
+#: Form parts and open files that are in the cache already, as they can be read only once, and whose
+#: rules checked them.
 _cached_parts: MutableMapping[object, tuple[type[Limits], CachedFile]] = weakref.WeakKeyDictionary()
 
 
@@ -63,32 +73,31 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
     Parameters:
       rules: the uploader class that is to take it.
       source: an open binary file (read from its beginning if it can seek), a `Path`, bytes, a form
-        part, a data URI, or a `CachedFile` or `StoredFile` to copy.
+        part, a data URI, or a file of another record to copy.
       filename: the name to remember; by default the source's own.
 
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
       TypeError: the source is something else.
+      ValueError: somebody has read from it, and it cannot seek.
     """
-    if hasattr(source, "filename") and hasattr(source, "file") and not hasattr(source, "stream"):
-        # Starlette's part of a form; its own `read` is a coroutine function.
-        source, filename = source.file, filename or form_filename(cast("Named", source))
     if isinstance(source, str):
-        content = io.BytesIO(_from_data_uri(rules, source))
-        return cache_stream(rules, content, filename or _data_uri_name(source))
+        filename = filename or _data_uri_name(source)
+        source = _from_data_uri(rules, source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return cache_stream(rules, io.BytesIO(source), filename)
     if isinstance(source, Path):
         with source.open("rb") as file:
             return cache_stream(rules, file, filename or source.name)
-    if isinstance(source, (CachedFile, StoredFile)):
+    if isinstance(source, (CachedFile, StoredFile, StoredVersion, UploaderVersion)):
         return _copy(rules, source, filename)
-    if hasattr(source, "stream") and hasattr(source, "filename"):
-        return _cache_form_part(rules, cast("FormPart", source), filename)
+    if is_form_part(source):
+        part = cast("FormPart", source)
+        return _cache_once(rules, part, content_of(part), filename or form_filename(part))
     if hasattr(source, "read"):
         name = getattr(source, "name", "")
         label = filename or (name if isinstance(name, str) else "")
-        return cache_stream(rules, cast("IO[bytes]", source), label)
+        return _cache_once(rules, source, cast("IO[bytes]", source), label or "upload")
     raise TypeError(
         f"cannot upload an object of type {type(source).__name__}: "
         "assign an open file, a path, bytes, a form part or a data URI"
@@ -100,12 +109,24 @@ def cache_stream(rules: type[Limits], source: IO[bytes], filename: str) -> Cache
 
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
+      TypeError: it is open in text mode.
     """
+    return _cache_pieces(rules, _pieces(source), filename)
+
+
+def _pieces(source: IO[bytes]) -> Iterator[bytes]:
     if _is_seekable(source):
         source.seek(0)
+    while piece := source.read(PIECE_BYTES):
+        if isinstance(piece, str):
+            raise TypeError('the file is open in text mode: open it with mode "rb"')
+        yield piece
+
+
+def _cache_pieces(rules: type[Limits], pieces: Iterable[bytes], filename: str) -> CachedFile:
     writer = CacheWriter(rules, filename)
     try:
-        while piece := source.read(PIECE_BYTES):
+        for piece in pieces:
             writer.write(piece)
         return writer.finish()
     except BaseException:
@@ -113,24 +134,64 @@ def cache_stream(rules: type[Limits], source: IO[bytes], filename: str) -> Cache
         raise
 
 
-def _copy(rules: type[Limits], source: CachedFile | StoredFile, filename: str) -> CachedFile:
+def _copy(
+    rules: type[Limits],
+    source: CachedFile | StoredFile | StoredVersion | UploaderVersion,
+    filename: str,
+) -> CachedFile:
+    if isinstance(source, UploaderVersion):
+        if source.stored is None:
+            raise CacheFileMissing(f"There is no {source.name} to copy.")
+        source = source.stored
+    name = filename or getattr(source, "filename", "") or PurePosixPath(source.key).name
     try:
         with storage(source.storage).open(source.key) as file:
-            return cache_stream(rules, file, filename or source.filename)
+            return cache_stream(rules, file, name)
     except FileNotFoundError:
         raise CacheFileMissing("The file to copy no longer exists.") from None
 
 
-def _cache_form_part(rules: type[Limits], part: FormPart, filename: str) -> CachedFile:
-    """A transaction that runs again assigns the same part again, whose stream may be at its end."""
-    filename = filename or form_filename(part)
-    if _is_seekable(part.stream):
-        return cache_stream(rules, part.stream, filename)
-    if _is_cached(part):
-        return _cached_before(rules, part)
-    cached = cache_stream(rules, part.stream, filename)
-    _remember(rules, part, cached)
+def _cache_once(
+    rules: type[Limits], source: object, stream: IO[bytes], filename: str
+) -> CachedFile:
+    """Copy a form's part or an open file into the cache. If it cannot seek, it can be read only
+    once: a transaction that runs again, and assigns it again, gets the file that is there already.
+
+    Parameters:
+      source: the part or the file, and `stream` its content.
+      filename: empty for a part without one, whose field may have been left empty.
+
+    Raises:
+      NoFileChosen: the field was left empty.
+      ValueError: somebody else has read from it, and it cannot seek.
+    """
+    seekable = _is_seekable(stream)
+    if not seekable:
+        if _is_cached(source):
+            return _cached_before(rules, source)
+        _check_unread(stream)
+    pieces: Iterator[bytes] = _pieces(stream)
+    if not filename:
+        first = next(pieces, b"")
+        if not first:
+            raise NoFileChosen("No file was chosen.")
+        pieces = chain([first], pieces)
+    cached = _cache_pieces(rules, pieces, filename)
+    if not seekable:
+        _remember(rules, source, cached)
     return cached
+
+
+def _check_unread(stream: IO[bytes]) -> None:
+    try:
+        at = stream.tell()
+    except (AttributeError, OSError, ValueError):
+        return  # It does not know: a pipe, or a socket.
+    if at:
+        raise ValueError(
+            f"{at} bytes of {type(stream).__name__} were read already, and it cannot seek: open it "
+            "again, or assign the bytes"
+        )
 
 
 def _is_cached(part: object) -> bool:

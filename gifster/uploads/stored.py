@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
+from gifster.uploads.kept_file import KeptFile
+from gifster.uploads.storage.shapes import folder_of
 
 #: Stored files: for each the name of its storage, and its key.
 Files = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class StoredVersion:
+class StoredVersion(KeptFile):
     """One stored version: its place, and its size in bytes and pixels. `sha256` is empty if an
     earlier release stored it."""
 
@@ -27,9 +29,17 @@ class StoredVersion:
         """The URL for a browser; see `Storage.url`."""
         return storage(self.storage).url(self.key, expires_s)
 
+    def as_json(self) -> dict[str, Any]:
+        """What others may know of it, for JSON: its URL, type and size."""
+        names = ("content_type", "bytes", "width", "height")
+        return {"url": self.url()} | {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return self.url()
+
 
 @dataclass(frozen=True)
-class StoredFile:
+class StoredFile(KeptFile):
     """A stored upload: the original's facts, then its versions.
 
     `bytes`, `width` and `height` (pixels), `frames`, `duration_ms` and `loop` are the original's.
@@ -74,6 +84,23 @@ class StoredFile:
     def url(self, expires_s: int | None = None) -> str:
         """The URL of the original for a browser; see `Storage.url`."""
         return storage(self.storage).url(self.key, expires_s)
+
+    @property
+    def identifier(self) -> str:
+        """A name for the upload that differs from those of all others, for forms: 16 hexadecimal
+        digits. It stays when the file is stored, processed or moved in a list."""
+        return folder_of(self.source or self.key)
+
+    def as_json(self) -> dict[str, Any]:
+        """What others may know of it, for JSON: its URL and its facts, and the same of each
+        version. Keys and names of storages are not among them."""
+        names = ("filename", "content_type", "bytes", "width", "height", "frames", "duration_ms")
+        facts = {name: getattr(self, name) for name in (*names, "loop")}
+        versions = {name: version.as_json() for name, version in self.versions.items()}
+        return {"url": self.url(), **facts, "versions": versions}
+
+    def __str__(self) -> str:
+        return self.url()
 
     @property
     def files(self) -> Files:

@@ -10,19 +10,21 @@ from typing import Any
 from gifster.imaging.probe import ImageInfo
 from gifster.jobs import Job
 from gifster.uploads import keys
+from gifster.uploads.attached_file import AttachedFile
 from gifster.uploads.background import Background, enqueue_recreation
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.column import UploadColumn
+from gifster.uploads.errors import NoFileChosen
+from gifster.uploads.form_values import is_blank
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.record import Slot, uploads_of
 from gifster.uploads.sources import cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
-from gifster.uploads.versions import UploaderVersion, versions_of
 
 
-class Uploader(Limits):
+class Uploader(AttachedFile, Limits):
     """The rules for one kind of file. Subclass it, and override what differs."""
 
     # The record keeps an uploader's `__dict__` (`record.py`). With the record in it, that would be
@@ -66,10 +68,6 @@ class Uploader(Limits):
           upload: the upload; its `filename` is the client's name for the file.
         """
         return version or ORIGINAL
-
-    def default_url(self, version: str | None) -> str | None:
-        """The URL that `url()` returns while the file or version does not exist."""
-        return None
 
     def cache_owner(self) -> str:
         """The owner of this record's cache ids, such as the id of the user who is logged in.
@@ -124,73 +122,10 @@ class Uploader(Limits):
         The row may be gone by then, so `self.record` has only its primary key.
         """
 
-    # What the record has in this column.
-
-    @property
-    def assigned(self) -> CachedFile | None:
-        """The upload that was assigned since the record was last saved; None if there is none."""
-        return self.slot.assigned
-
-    @property
-    def removing(self) -> bool:
-        """Whether the next save detaches the file."""
-        return self.slot.removing
-
-    @property
-    def stored(self) -> StoredFile | None:
-        """The stored file, with its facts; None if nothing is stored."""
-        if self.mount.many:
-            return self.item if isinstance(self.item, StoredFile) else None
-        stored: StoredFile | None = self.record.__data__.get(self.mount.name)
-        return stored
-
-    @property
-    def cached(self) -> CachedFile | None:
-        """The upload that waits for a worker to store it; None if there is none."""
-        if self.mount.many:
-            return self.item if isinstance(self.item, CachedFile) else None
-        cached: CachedFile | None = self.record.__data__.get(f"{self.mount.name}_tmp")
-        return cached
-
-    @property
-    def changed(self) -> bool:
-        """Whether the next save has to change this column."""
-        return self.assigned is not None or self.removing
-
     @property
     def background(self) -> Background | None:
         """What is left to a worker; None if the save does everything (see `Backgrounder`)."""
         return None
-
-    def __bool__(self) -> bool:
-        return self.stored is not None
-
-    def url(self, version: str | None = None, expires_s: int | None = None) -> str | None:
-        """The URL of the file, or of one of its versions, for a browser.
-
-        Parameters:
-          version: the version's name; None for the original.
-          expires_s: for how many seconds a signed URL is valid; None leaves it to the storage.
-
-        Returns:
-          the URL; `default_url()` while there is no such file or version.
-
-        Raises:
-          LookupError: the uploader has no version of that name, and no such file is stored.
-        """
-        stored = self.stored
-        if version is not None and (stored is None or version not in stored.versions):
-            self._check_versions(version)
-        if stored is None or (version is not None and version not in stored.versions):
-            return self.default_url(version)
-        file = stored.versions[version] if version is not None else stored
-        return file.url(expires_s)
-
-    @property
-    def versions(self) -> dict[str, UploaderVersion]:
-        """The versions that the uploader declares, by name, stored or not. Each is an attribute,
-        too: `user.avatar.thumb`."""
-        return {name: UploaderVersion(self, name) for name in versions_of(type(self))}
 
     @property
     def cache_id(self) -> str | None:
@@ -207,7 +142,8 @@ class Uploader(Limits):
           source: an open file (read from its beginning), a path, bytes, a form part, a data URI, or
             a `CachedFile` from the cache, which then belongs to this record. A file that a row
             names or another record holds is copied, whether given as a `CachedFile`, a `StoredFile`
-            or an uploader.
+            or an uploader; a version is copied, too. An empty text, and a form's file field in
+            which no file was chosen, change nothing.
           filename: the name to remember; by default the source's own.
 
         Raises:
@@ -217,9 +153,14 @@ class Uploader(Limits):
             source = source.assigned or source.cached or source.stored
             if source is None:
                 return self.remove()
+        if is_blank(source):
+            return None
         if not isinstance(source, CachedFile):
             self.before_cache(filename)
-            source = cache_upload(type(self), source, filename)
+            try:
+                source = cache_upload(type(self), source, filename)
+            except NoFileChosen:
+                return None
         self._take(source)
         return None
 
@@ -248,8 +189,23 @@ class Uploader(Limits):
 
     def remove(self) -> None:
         """Detach the file with the next save."""
-        self.slot.assigned, self.slot.removing = None, True
-        self._mark_dirty()
+        if self.mount.many:
+            files = getattr(self.record, self.mount.name)
+            if self in files:
+                files.remove(self)
+        elif not self.removing:
+            self._begin_change()
+            self.slot.set_aside, self.slot.assigned = self.slot.assigned, None
+            self.slot.removing = True
+
+    def keep(self) -> None:
+        """Cancel `remove()`, if the record was not saved since. A file that was assigned before is
+        assigned again."""
+        slot = self.slot
+        if slot.removing:
+            slot.assigned, slot.set_aside, slot.removing = slot.set_aside, None, False
+            if slot.assigned is None and not slot.was_dirty:
+                self.record._dirty.discard(self.mount.name)
 
     def recreate_versions(self, *names: str) -> Job | None:
         """Have a worker make versions again from the stored original.
@@ -269,15 +225,6 @@ class Uploader(Limits):
             return None
         return enqueue_recreation(self.record, self.mount.name, self.stored, names)
 
-    def _check_versions(self, *names: str) -> None:
-        declared = versions_of(type(self))
-        unknown = sorted(set(names) - set(declared))
-        if unknown:
-            known = ", ".join(declared) or "none"
-            raise LookupError(
-                f"{type(self).__name__} has no version {unknown[0]!r}; it declares: {known}"
-            )
-
     def _take(self, cached: CachedFile) -> None:
         if not cached.claim(self.slot):
             cached = cache_upload(type(self), cached)
@@ -287,9 +234,12 @@ class Uploader(Limits):
         except BaseException:
             cached.discard()
             raise
+        self._begin_change()
         self.slot.assigned, self.slot.removing = cached, False
-        self._mark_dirty()
+        self.slot.set_aside = self.slot.remote_url = None
 
-    def _mark_dirty(self) -> None:
+    def _begin_change(self) -> None:
         """Mark the column dirty, so that `save(only=record.dirty_fields)` saves it."""
+        if not self.changed:
+            self.slot.was_dirty = self.mount.name in self.record._dirty
         self.record._dirty.add(self.mount.name)

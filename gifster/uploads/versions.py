@@ -6,12 +6,11 @@ from typing import Any, Literal, Self, overload
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
-from gifster.uploads.stored import StoredFile, StoredVersion
+from gifster.uploads.uploader_version import UploaderVersion
 
 __all__ = [
     "Image",
     "Process",
-    "UploaderVersion",
     "Version",
     "process",
     "processes_of",
@@ -86,30 +85,6 @@ def process(
     if recipe is not None:
         return Process(recipe, when=when, file=file)
     return lambda function: Process(function, when=when, file=file)
-
-
-class UploaderVersion:
-    """One version of an uploader's file: `user.avatar.thumb` (CarrierWave's accessor)."""
-
-    def __init__(self, uploader: Any, name: str) -> None:
-        self._uploader, self.name = uploader, name
-
-    @property
-    def stored(self) -> StoredVersion | None:
-        """Its facts; None while it is not stored."""
-        stored: StoredFile | None = self._uploader.stored
-        return None if stored is None else stored.versions.get(self.name)
-
-    def url(self, expires_s: int | None = None) -> str | None:
-        """Its URL for a browser; `default_url()` while it is not stored. See `Uploader.url`."""
-        url: str | None = self._uploader.url(self.name, expires_s)
-        return url
-
-    def __bool__(self) -> bool:
-        return self.stored is not None
-
-    def __repr__(self) -> str:
-        return f"<{self.name} of {self._uploader!r}>"
 
 
 class Version(_Step):

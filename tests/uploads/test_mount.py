@@ -87,6 +87,7 @@ def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
         "import tests.uploads.test_lists as lists\n"
         "reveal_type(lists.Trip().photos[0])\n"
         "reveal_type(lists.Trip().photos_tmp)\n"
+        "reveal_type(f.Person().avatar.thumb.url())\n"
     )
 
     cache = ".mypy_cache/users"  # what was checked before is not checked again
@@ -106,6 +107,7 @@ def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
     assert 'Revealed type is "gifster.uploads.cache.CachedFile | None"' in told
     assert 'Revealed type is "tests.uploads.test_lists.PhotoUploader"' in told
     assert 'Revealed type is "list[gifster.uploads.cache.CachedFile]"' in told
+    assert 'Revealed type is "str | None"' in told
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path"])
