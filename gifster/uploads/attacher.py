@@ -229,8 +229,14 @@ class Attacher(Generic[U]):
 
     # Detaching. A worker deletes the files once the current transaction has committed.
 
-    def detach(self, files: Iterable[StoredFile]) -> None:
-        """Have stored files deleted: in the transaction in which the row stops naming them."""
+    def detach(self, files: Iterable[StoredFile], *, deleting: bool = False) -> None:
+        """Have stored files deleted: in the transaction in which the row stops naming them.
+
+        Parameters:
+          deleting: whether the row is deleted, so that `keep_files` does not count.
+        """
+        if self.mount.uploader.keep_files and not deleting:
+            return
         for stored in files:
             uploader = self.uploader_of(stored)
             uploader.before_remove(stored)

@@ -2,14 +2,15 @@
 
     class BaseModel(HasUploads, peewee.Model): ...
 
-See `saving.py` for `save()` and `delete_instance()`, and `bulk.py` for queries that write rows.
+See `saving.py` for `save()`, `deleting.py` for `delete_instance()` and `delete()`, and `bulk.py`
+for other queries that write rows.
 """
 
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gifster.uploads import bulk, saving
+from gifster.uploads import bulk, deleting, saving
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import Record, check_model
@@ -50,9 +51,9 @@ class HasUploads(_Model):
             return saving.save(self, force_insert, only, save_row)
 
     def delete_instance(self, *arguments: Any, **options: Any) -> Any:
-        """Delete the row and its files; with soft deletion, which keeps the row, the files stay."""
-        delete_row = partial(super().delete_instance, *arguments, **options)
-        return saving.delete(self, delete_row) if mounts_of(self) else delete_row()
+        """Delete the row and its files; with `recursive=True` also the rows that refer to it, and
+        theirs. With soft deletion, which keeps the row, the files stay."""
+        return deleting.delete(self, super().delete_instance, *arguments, **options)
 
     @classmethod
     def validate_model(cls) -> None:
@@ -88,6 +89,11 @@ class HasUploads(_Model):
     def update(cls, data: Any = None, /, **values: Any) -> Any:
         """Peewee's `update()`; raises `TypeError` for a file."""
         return bulk.update(cls, super().update, data, **values)
+
+    @classmethod
+    def delete(cls) -> Any:
+        """Peewee's `delete()`; the files of the rows go, too."""
+        return deleting.delete_query(cls, super().delete)
 
     @classmethod
     def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:

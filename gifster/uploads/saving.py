@@ -1,4 +1,4 @@
-"""What `save()` and `delete_instance()` do on a model with mounted columns.
+"""What `save()` does on a model with mounted columns.
 
 A save writes what was assigned in one transaction with its job, and leaves the other mounted
 columns alone: a stale record, loaded before a worker stored its file, cannot undo the worker's
@@ -67,21 +67,6 @@ def save(
             attacher.prepare(creating=False)
         _write(record, late, False, lambda: peewee.Model.save(record, only=_columns(late)))
     return result
-
-
-def delete(record: Record, delete_row: Callable[[], Any]) -> Any:
-    """Delete a record, and detach its files, unless its model only marks the row as deleted."""
-    with transaction(record._meta.database):
-        row = locked_row(record)
-        deleting = Saved(record, [], deleting=True)
-        deleted = delete_row()
-        # With soft deletion the row is still there, and keeps its files.
-        if row is not None and locked_row(record) is None:
-            for mount in mounts_of(row):
-                attacher_of(row, mount).detach(mount.stored_files(row))
-            if uploads_of(record).open:
-                uploads_of(record).open.append(deleting)
-    return deleted
 
 
 def bulk_create(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from gifster.uploads import bulk, saving
+from gifster.uploads import bulk, deleting, saving
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import check_model
 
@@ -41,7 +41,7 @@ def wrap(model: Any) -> None:
             return saving.save(record, force_insert, only, partial(save, record, **options))
 
     def delete_with_uploads(record: Any, *arguments: Any, **options: Any) -> Any:
-        return saving.delete(record, partial(delete_instance, record, *arguments, **options))
+        return deleting.delete(record, partial(delete_instance, record), *arguments, **options)
 
     def validate(cls: Any) -> None:
         validate_model()
@@ -54,6 +54,7 @@ def wrap(model: Any) -> None:
         ("bulk_update", saving.bulk_update),
         ("insert", bulk.insert),
         ("update", bulk.update),
+        ("delete", deleting.delete_query),
         ("insert_many", bulk.insert_many),
         ("insert_from", bulk.insert_from),
     ):

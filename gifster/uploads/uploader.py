@@ -36,6 +36,10 @@ class Uploader(AttachedFile, Limits):
     #: Whether processing steps apply and versions are made. If not, each version is a copy of the
     #: original, which makes tests fast (see `testing.without_processing`).
     enable_processing = True
+    #: Whether a file that is replaced or removed stays in its storage (CarrierWave's
+    #: `remove_previously_stored_files_after_update = false`). Nothing names it any more, so it is
+    #: the application's to delete. The files of a deleted record go all the same.
+    keep_files = False
 
     def __init__(
         self,

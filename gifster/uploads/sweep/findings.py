@@ -12,13 +12,14 @@ class Why(StrEnum):
 
     FOREIGN: the framework does not make such keys. UNKNOWN: this process cannot tell whose they
     are. UNREAD: a table or a storage could not be read, or a file could not be deleted. BRAKE: they
-    are too many to delete without `force`.
+    are too many to delete without `force`. KEPT: their uploader has `keep_files`.
     """
 
     FOREIGN = "foreign"
     UNKNOWN = "unknown"
     UNREAD = "unread"
     BRAKE = "brake"
+    KEPT = "kept"
 
 
 @dataclass

@@ -193,4 +193,6 @@ class Judgement:
         for owner in [*owners, *(owner for owner in here if owner.unclear)]:
             if owner.unread:
                 return Why.UNKNOWN, owner.unread
+            if owner.mount.uploader.keep_files:
+                return Why.KEPT, f"{owner} has keep_files, so it may be a file that was replaced"
         return None, ""

@@ -1,0 +1,264 @@
+"""Deleting many rows, by queries and with `delete_instance(recursive=True)`: their files go too."""
+
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import (
+    CacheField,
+    CacheListField,
+    HasUploads,
+    UploadError,
+    mount_uploader,
+    mount_uploaders,
+    process_in_background,
+    store_in_background,
+    sweep,
+)
+from tests import images
+from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, db
+from tests.uploads.test_rollback import atomic, fail
+
+ONE, TWO = (images.still("PNG", (width, 40)) for width in (60, 70))
+
+
+class Shop(Base):
+    """A parent without uploads."""
+
+    name = peewee.CharField(default="")
+
+
+class Street(peewee.Model):
+    """A parent that knows nothing of uploads."""
+
+    class Meta:
+        database = db
+
+
+@store_in_background("image")
+@store_in_background("images")
+class Product(Base):
+    name = peewee.CharField(default="")
+    shop = peewee.ForeignKeyField(Shop, null=True, backref="products")
+    street = peewee.ForeignKeyField(Street, null=True)
+    parent = peewee.ForeignKeyField("self", null=True)
+    image = mount_uploader(AvatarUploader)
+    image_tmp = CacheField()
+    images = mount_uploaders(AvatarUploader)
+    images_tmp = CacheListField()
+
+
+@process_in_background("picture")
+class Review(Base):
+    product = peewee.ForeignKeyField(Product, backref="reviews")
+    picture = mount_uploader(AvatarUploader)
+    logo = mount_uploader(LogoUploader)
+
+
+@pytest.fixture
+def app(application: Application) -> Application:
+    application.create_tables(Shop, Street, Product, Review)
+    return application
+
+
+def product(**values: Any) -> Product:
+    return Product.create(image=ONE, images=[ONE, TWO], **values)
+
+
+def shop_with_products(name: str = "") -> Shop:
+    shop = Shop.create(name=name)
+    for _ in range(2):
+        Review.create(product=product(shop=shop), picture=ONE, logo=TWO)
+    return shop
+
+
+def files() -> list[str]:
+    """The keys that rows name."""
+    rows = [*((p.image, *p.images) for p in Product), *((r.picture, r.logo) for r in Review)]
+    return sorted(key for row in rows for one in row if one for _, key in one.stored.files)
+
+
+def is_clean(app: Application) -> bool:
+    app.work()
+    return app.cached == [] and app.stored == files()
+
+
+@pytest.mark.parametrize("state", ["stored", "waiting"])
+def test_childrens_files_go_with_their_parent(app: Application, state: str):
+    gone, stays = shop_with_products(), shop_with_products()
+    if state == "stored":
+        app.work()
+
+    assert gone.delete_instance(recursive=True, delete_nullable=True) == 1
+    assert (Product.select().count(), Review.select().count()) == (2, 2)
+    assert is_clean(app)
+    assert app.stored
+
+    stays.delete_instance(True, True)
+    app.work()
+    assert app.stored == app.cached == []
+    assert Job.select().count() == 0
+
+
+def test_a_rolled_back_deletion_keeps_everything(app: Application):
+    shop = shop_with_products()
+    waiting = shop_with_products()
+    app.work()
+    for one in Product.select().where(Product.shop == waiting):
+        one.image = TWO
+        one.save()
+    before = app.stored
+
+    fail(lambda: [s.delete_instance(recursive=True, delete_nullable=True) for s in Shop.select()])
+
+    assert app.stored == before
+    assert is_clean(app)
+    assert len(Product.select()) == 4
+    shop.delete_instance(recursive=True, delete_nullable=True)
+    assert is_clean(app)
+
+
+def test_children_with_a_nullable_parent_keep_their_files(app: Application):
+    shop = shop_with_products()
+    app.work()
+    shop.delete_instance(recursive=True)
+    assert [one.shop for one in Product.select()] == [None, None]
+    assert is_clean(app)
+    assert len(app.stored) == 2 * (3 * 2 + 2 * 2)
+
+
+def test_a_parent_need_not_know_of_uploads(app: Application):
+    street = Street.create()
+    product(street=street)
+    app.work()
+    street.delete_instance(recursive=True, delete_nullable=True)
+    assert Product.select().count() == 0
+    assert is_clean(app)
+
+
+def test_a_record_and_its_children_of_the_same_model_go_together(app: Application):
+    parent, other = product(), product()
+    product(parent=parent)
+    app.work()
+    parent.delete_instance(recursive=True, delete_nullable=True)
+    assert is_clean(app)
+    assert list(Product.select()) == [other]
+
+
+def test_children_saved_in_the_same_transaction_leave_nothing(app: Application):
+    shop = shop_with_products()
+    app.work()
+    with atomic():
+        child = Product.select().first()
+        child.image = TWO
+        child.save()
+        review = Review.select().first()
+        review.logo = ONE
+        review.save()
+        shop.delete_instance(recursive=True, delete_nullable=True)
+    app.work()
+    assert app.stored == []
+    # What was assigned is the records' again, until they are forgotten
+    del child, review
+    sweep(repair=True, min_age_s=-60)
+    assert app.cached == []
+
+
+def test_a_query_deletes_the_files_of_its_rows(app: Application):
+    first = product(name="first")
+    product(name="second")
+    product(name="third")
+    app.work()
+    waiting = product(name="waiting")
+
+    assert Product.delete().where(Product.name << ["second", "waiting"]).execute() == 2
+    assert {one.name for one in Product.select()} == {"first", "third"}
+    assert is_clean(app)
+    assert waiting.image_tmp is not None
+
+    assert Product.delete_by_id(first.id) == 1
+    assert is_clean(app)
+    assert Product.delete().where(Product.name == "nobody").execute() == 0
+    assert Product.delete().execute() == 1
+    app.work()
+    assert app.stored == app.cached == []
+
+
+def test_a_query_that_returns_columns_deletes_the_files_too(app: Application):
+    product(name="first")
+    product(name="second")
+    app.work()
+    query = Product.delete().where(Product.name == "first").returning(Product.name)
+    assert [row.name for row in query.execute()] == ["first"]
+    assert is_clean(app)
+    assert [row.name for row in Product.delete().returning(Product.name).execute()] == ["second"]
+    assert is_clean(app)
+
+
+def test_a_query_that_is_rolled_back_keeps_the_files(app: Application):
+    product()
+    app.work()
+    before = app.stored
+    fail(Product.delete().execute)
+    app.work()
+    assert app.stored == before
+
+
+def test_a_hook_can_refuse_a_deletion(app: Application, monkeypatch: pytest.MonkeyPatch):
+    shop = shop_with_products()
+    app.work()
+
+    def refuse(self: Any, stored: Any) -> None:
+        if stored.width == 70:
+            raise UploadError("kept")
+
+    monkeypatch.setattr(LogoUploader, "before_remove", refuse)
+    for deletion in (
+        lambda: shop.delete_instance(recursive=True, delete_nullable=True),
+        Review.delete().execute,
+        lambda: Review.get().delete_instance(),
+    ):
+        with pytest.raises(UploadError, match="kept"):
+            deletion()
+    assert (Shop.select().count(), Product.select().count(), Review.select().count()) == (1, 2, 2)
+    assert is_clean(app)
+
+
+def test_hooks_see_the_whole_row(app: Application, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    monkeypatch.setattr(
+        AvatarUploader, "before_remove", lambda self, stored: seen.append(self.record.name)
+    )
+    product(name="Ann")
+    app.work()
+    Product.delete().execute()
+    assert seen == ["Ann"] * 3
+
+
+def test_soft_deletion_keeps_the_files(app: Application):
+    class Soft(HasUploads, peewee.Model):
+        gone = peewee.BooleanField(default=False)
+        image = mount_uploader(LogoUploader)
+
+        class Meta:
+            database = db
+
+        def delete_instance(self) -> int:
+            return type(self).update(gone=True).where(type(self).id == self.id).execute()
+
+    app.create_tables(Soft)
+    soft = Soft.create(image=ONE)
+    assert soft.delete_instance() == 1
+    app.work()
+    assert len(app.stored) == 2
+    Soft.delete().where(Soft.gone).execute()
+    app.work()
+    assert app.stored == []
+
+
+def test_the_columns_of_models_without_uploads_are_deleted_as_before(app: Application):
+    Shop.create(name="a")
+    assert Shop.delete().where(Shop.name == "a").execute() == 1
+    assert type(Shop.delete()) is peewee.ModelDelete
