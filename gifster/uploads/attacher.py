@@ -21,7 +21,7 @@ from gifster.uploads.column import UploadColumn
 from gifster.uploads.fields import UploadFailure
 from gifster.uploads.incoming import Incoming
 from gifster.uploads.record import clear_slot, uploads_of
-from gifster.uploads.rows import Record, primary_key
+from gifster.uploads.rows import Record, key_names
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.uploader import Uploader
 
@@ -175,7 +175,7 @@ class Attacher(Generic[U]):
         Records made of a row's values (`User(**row)`) do not count. Their values may be stale: the
         row may have got an upload since.
         """
-        made = primary_key(type(self.record)).name in self.record._dirty
+        made = key_names(self.record) <= self.record._dirty
         return self.mount.name in self.record._dirty and not made
 
     def arriving(self) -> list[Incoming]:

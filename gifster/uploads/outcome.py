@@ -30,7 +30,7 @@ from gifster.jobs import Job
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.changes import Change
 from gifster.uploads.record import in_another_thread, uploads_of
-from gifster.uploads.rows import Record, outermost_transaction, primary_key, real_database, row_of
+from gifster.uploads.rows import Record, key_names, outermost_transaction, real_database, row_of
 from gifster.uploads.storage.base import StorageUnavailable
 
 logger = logging.getLogger("gifster.uploads")
@@ -117,7 +117,8 @@ class Saved:
             change.undo()
             change.restore()
         if self._creating and self._pk is None and self.record._pk == self.pk:
-            self.record.__data__.pop(primary_key(type(self.record)).name, None)
+            for name in key_names(self.record):
+                self.record.__data__.pop(name, None)
         self.record._dirty |= self._dirty
 
     def superseded(self) -> None:

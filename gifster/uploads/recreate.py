@@ -39,10 +39,10 @@ def recreate_all(
       an iterator that enqueues the jobs as it goes: it yields each job, or None for a file that
       such a job already waits for.
     """
-    key = mount.model._meta.primary_key
-    query = mount.model.select(key).where(mount.is_null(False))
-    for (pk,) in list((query if where is None else query.where(where)).order_by(key).tuples()):
-        record = mount.model.get_or_none(key == pk)
+    key, fields = mount.model._meta.primary_key, mount.model._meta.get_primary_keys()
+    query = mount.model.select(*fields).where(mount.is_null(False))
+    for row in list((query if where is None else query.where(where)).order_by(*fields)):
+        record = mount.model.get_or_none(key == row._pk)
         if record is not None:
             for stored in mount.stored_files(record):
                 yield mount.attacher(record).uploader_of(stored).recreate_versions(*names)

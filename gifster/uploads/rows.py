@@ -35,10 +35,21 @@ def select(model: Any, *fields: Any) -> Any:
     return peewee.Model.select.__func__(model, *fields)  # type: ignore[attr-defined]
 
 
-def primary_key(model: Any) -> peewee.Field:
-    """The primary key field. A model with uploads has exactly one (see `check_model()`)."""
-    found: peewee.Field = model._meta.primary_key
-    return found
+def key_names(model: Any) -> set[str]:
+    """The names of the fields that make up the primary key."""
+    return {field.name for field in model._meta.get_primary_keys()}
+
+
+def after_key(model: Any, pk: Any) -> Any:
+    """The condition that selects the rows whose primary key comes after this one."""
+    fields = model._meta.get_primary_keys()
+    values = pk if isinstance(pk, tuple) else (pk,)
+    condition: Any = None
+    for field, value in reversed(list(zip(fields, values, strict=True))):
+        condition = (
+            field > value if condition is None else (field > value) | ((field == value) & condition)
+        )
+    return condition
 
 
 def row_of(model: Any, pk: Any) -> Any:
@@ -70,14 +81,12 @@ def check_model(model: Any) -> None:
     """Check, when a model is defined, that it can have uploads.
 
     Raises:
-      TypeError: it has no single-column primary key, or is not in the outbox's database; says what
-        to do.
+      TypeError: it has no primary key, or is not in the outbox's database; says what to do.
     """
-    key = model._meta.primary_key
-    if key is False or isinstance(key, peewee.CompositeKey):
+    if model._meta.primary_key is False:
         raise TypeError(
-            f"{model.__name__} has uploads, so it needs a primary key of one column: add one "
-            "(id = AutoField()), and turn the old key into a unique index"
+            f"{model.__name__} has uploads, so it needs a primary key: add one (id = AutoField()), "
+            "or declare primary_key = CompositeKey(...) in its Meta"
         )
     # A proxy's database may still change: `check_outbox()` looks at the time of the save.
     if not isinstance(model._meta.database, peewee.DatabaseProxy):

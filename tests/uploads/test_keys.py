@@ -11,16 +11,23 @@ import pytest
 from gifster.jobs import Job
 from gifster.uploads import (
     CacheField,
+    CacheListField,
     StateField,
     mount_uploader,
+    mount_uploaders,
+    process_in_background,
+    recreate_all,
     store_in_background,
     sweep,
 )
 from gifster.uploads.storage.base import is_key
+from gifster.uploads.sweep import contents
+from gifster.uploads.sweep.contents import records
 from gifster.uploads.testing import assert_enqueued, keep
 from tests import databases, images
 from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
+from tests.uploads.test_rollback import fail
 
 ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
 ID = uuid.UUID("0c1b2f3e-0000-4000-8000-00000000abcd")
@@ -150,3 +157,119 @@ def test_a_bad_store_dir_is_refused_at_once(application: Application):
         Careful.create(name="Ann Lee", avatar=ONE)
     assert Careful.select().count() == 0
     assert application.jobs() == []
+
+
+# Keys of several columns.
+
+
+@store_in_background("avatar")
+@store_in_background("photos")
+class Seat(Base):
+    person = peewee.ForeignKeyField(Person)
+    room = peewee.CharField()
+    code = peewee.UUIDField(default=lambda: ID)
+    name = peewee.CharField(default="")
+    now = mount_uploader(AvatarUploader)
+    avatar = mount_uploader(AvatarUploader)
+    avatar_tmp = CacheField()
+    avatar_state = StateField()
+    photos = mount_uploaders(AvatarUploader)
+    photos_tmp = CacheListField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("person", "room", "code")
+
+
+@process_in_background("avatar")
+class Place(Base):
+    row = peewee.IntegerField()
+    column = peewee.DateField()
+    avatar = mount_uploader(AvatarUploader)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("row", "column")
+
+
+def test_a_key_of_several_columns_works(application: Application):
+    application.create_tables(Seat)
+    ann, bob = Person.create(), Person.create()
+    seats = [
+        Seat.create(person=person, room=room, avatar=ONE, now=ONE, photos=[ONE, TWO])
+        for person in (ann, bob)
+        for room in ("a", "b/c", "b-c", "")
+    ]
+    assert_enqueued("store_asset", seats[0], 3)
+    application.work()
+
+    rows = list(Seat.select())
+    assert len(rows) == 8
+    assert len({row.avatar.store_dir() for row in rows}) == 8
+    for row in rows:
+        assert row.avatar_state == "ready"
+        assert [photo.stored.width for photo in row.photos] == [80, 90]
+        assert row.avatar.read() == row.now.read() == ONE
+        # When files are replaced, moved and added, and the jobs are lost
+        row.avatar, row.now, row.photos = TWO, TWO, [row.photos[1], row.photos[0]]
+        row.save()
+        row.now.recreate_versions()
+    Job.delete().where(Job.actor == "store_asset").execute()
+    for row in rows:
+        keep(application.store, f"{row.avatar.store_dir()}/0123456789abcdef/original.png", ONE)
+    found = sweep(repair=True, min_age_s=-60)
+    assert (len(found.stuck), len(found.orphans), found.left_alone) == (8, 8, [])
+    application.work()
+    for row in Seat.select():
+        assert row.avatar.stored.width == row.now.stored.width == 90
+        assert [photo.stored.width for photo in row.photos] == [90, 80]
+
+    assert len(list(recreate_all(Seat.now))) == 8
+    assert [row._pk for row in records(Seat.now)] == [
+        row._pk for row in Seat.select().order_by(*Seat._meta.get_primary_keys())
+    ]
+    application.work()
+    first = Seat.select().first()
+    fail(first.delete_instance)
+    assert Seat.select().count() == 8
+    ann.delete_instance(recursive=True)
+    assert Seat.select().count() == 4
+    Seat.delete().execute()
+    application.work()
+    assert application.cached == application.stored == []
+
+
+def test_a_key_of_several_columns_is_saved_and_processed(application: Application):
+    application.create_tables(Place)
+    place = Place(row=-1, column=datetime.date(2026, 3, 29), avatar=ONE)
+    with pytest.raises(Place.DoesNotExist, match=r"save\(force_insert=True\)"):
+        place.save()
+    fail(lambda: place.save(force_insert=True))
+    place.save(force_insert=True)
+    application.work()
+
+    place = Place.get_by_id((-1, datetime.date(2026, 3, 29)))
+    assert place.avatar.thumb.read()
+    place.avatar = TWO
+    fail(place.save)
+    place.save()
+    application.work()
+    assert Place.get().avatar.stored.width == 90
+    assert len(application.stored) == 2
+
+    one = Person.create(avatar=Place.get().avatar)
+    application.work()
+    Place.get().delete_instance()
+    application.work()
+    assert Person.get_by_id(one.id).avatar.stored.width == 90
+    assert application.cached == []
+
+
+def test_a_large_batch_of_keys_of_several_columns_is_read_in_order(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(contents, "BATCH", 2)
+    application.create_tables(Place)
+    for row in (1, 2):
+        for day in (1, 2, 3):
+            Place.create(row=row, column=datetime.date(2026, 1, day), avatar=ONE)
+    found = [(place.row, place.column.day) for place in records(Place.avatar)]
+    assert found == [(row, day) for row in (1, 2) for day in (1, 2, 3)]

@@ -17,7 +17,7 @@ from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
 from gifster.uploads.config import storage
 from gifster.uploads.mount import Mount
-from gifster.uploads.rows import row_of, select
+from gifster.uploads.rows import after_key, row_of, select
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.versions import versions_of
 
@@ -45,14 +45,14 @@ def records(
       after: only records with a larger primary key.
       at_most: the largest number of records; None is all.
     """
-    key = mount.model._meta.primary_key
+    keys = mount.model._meta.get_primary_keys()
     left = at_most
     while left is None or left > 0:
         query = select(mount.model).where(mount.is_null(False))
         if after is not None:
-            query = query.where(key > after)
+            query = query.where(after_key(mount.model, after))
         # Read each batch completely: an open SELECT would keep others from writing to SQLite.
-        batch = list(query.order_by(key).limit(BATCH if left is None else min(BATCH, left)))
+        batch = list(query.order_by(*keys).limit(BATCH if left is None else min(BATCH, left)))
         yield from batch
         if not batch:
             return

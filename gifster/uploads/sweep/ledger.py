@@ -80,8 +80,12 @@ class Ledger:
         self._db.execute("DELETE FROM listed WHERE place = ?", (place,))
 
     def add_waiting(self, mount: int, pk: Any, key: str) -> None:
-        """Add an upload that waits. `pk`: the row's, as the database's driver returned it."""
-        pk = bytes(pk) if isinstance(pk, memoryview) else pk  # as psycopg2 gives bytes
+        """Add an upload that waits. `pk`: the row's, as the database's driver returned it; a tuple
+        of a composite key."""
+        parts = pk if isinstance(pk, tuple) else (pk,)
+        # psycopg2 gives a memoryview for bytes.
+        plain = tuple(bytes(part) if isinstance(part, memoryview) else part for part in parts)
+        pk = plain if isinstance(pk, tuple) else plain[0]
         self.add("waiting", mount, pickle.dumps(pk), key)
 
     def flush(self) -> None:

@@ -90,7 +90,7 @@ def own_dirs(mount: Mount[Any]) -> re.Pattern[str]:
         return re.compile(f"{re.escape(prefix)}(?:/.+)?")
     remedy = f"; set {name}.store_prefix, which no other uploader may share"
     try:
-        dirs = [_store_dir(mount, pk) for pk in sample_keys(mount.model._meta.primary_key)]
+        dirs = [_store_dir(mount, values) for values in _sample_values(mount.model)]
     except Unclear as reason:
         raise Unclear(f"{name}.store_dir() {reason}{remedy}") from None
     except Exception as error:
@@ -141,8 +141,20 @@ class _Watched(dict[str, Any]):
         raise KeyError(name)
 
 
-def _store_dir(mount: Mount[Any], pk: object) -> str:
-    values = _Watched({mount.model._meta.primary_key.name: pk})
+def _sample_values(model: type[peewee.Model]) -> list[dict[str, Any]]:
+    """The values of four records that have nothing but a primary key.
+
+    Raises:
+      Unclear: the model has no primary key.
+    """
+    keys = {field.name: sample_keys(field) for field in model._meta.get_primary_keys()}
+    if not keys:
+        raise Unclear("cannot be asked: the model has no primary key")
+    return [dict(zip(keys, values, strict=True)) for values in zip(*keys.values(), strict=True)]
+
+
+def _store_dir(mount: Mount[Any], key: dict[str, Any]) -> str:
+    values = _Watched(key)
     uploader = mount.uploader(bare_record(mount.model, values), mount)
     try:
         store_dir: str = uploader.store_dir()
@@ -160,13 +172,7 @@ def bare_record(model: type[M], values: dict[str, Any]) -> M:
 
 
 def sample_keys(field: object) -> list[Any]:
-    """Four primary keys with nothing in common.
-
-    Raises:
-      Unclear: the model has no primary key, or one of several columns.
-    """
-    if not isinstance(field, peewee.Field):
-        raise Unclear("cannot be asked: the model has no single primary key")
+    """Four values of a primary key's field, with nothing in common."""
     while isinstance(field, peewee.ForeignKeyField):
         field = field.rel_field
     return next((keys for kind, keys in _SAMPLES.items() if isinstance(field, kind)), _TEXTS)

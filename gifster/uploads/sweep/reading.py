@@ -50,10 +50,10 @@ class Rows:
         Raises:
           NotRead: that is not possible. The rows read so far are in the ledger.
         """
-        pk = self._model._meta.primary_key
-        if not isinstance(pk, peewee.Field):
-            raise NotRead("the model has no single primary key")
-        fields: list[Any] = [pk]
+        keys = self._model._meta.get_primary_keys()
+        if not keys:
+            raise NotRead("the model has no primary key")
+        fields: list[Any] = []
         has_upload: Any = peewee.SQL("1 = 0")
         for owner in self._owners.values():
             tmp, state = (owner.mount.companion(name) for name in ("tmp", "state"))
@@ -62,12 +62,13 @@ class Rows:
                 has_upload |= column.is_null(False)
         unreadable = []
         try:
-            query = peewee.ModelSelect(self._model, fields).where(has_upload)
+            query = peewee.ModelSelect(self._model, [*keys, *fields]).where(has_upload)
             for row in streamed(self._model._meta.database, *query.sql()):
+                pk = row[: len(keys)] if len(keys) > 1 else row[0]
                 try:
-                    self._note(row[0], dict(zip(fields[1:], row[1:], strict=True)))
+                    self._note(pk, dict(zip(fields, row[len(keys) :], strict=True)))
                 except Exception as error:  # noqa: BLE001 reported below
-                    unreadable.append(f"{row[0]}: {error!r}")
+                    unreadable.append(f"{pk}: {error!r}")
                     del unreadable[3:]
         except Exception as error:
             raise NotRead(str(error).strip() or repr(error)) from error

@@ -8,7 +8,7 @@ import peewee
 
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.mount import Mount
-from gifster.uploads.rows import select
+from gifster.uploads.rows import row_of
 from gifster.uploads.storage.base import Listing
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.stored import StoredFile
@@ -139,10 +139,10 @@ def _still_waiting(
     mount: Mount[Any], pk: object, key: str
 ) -> tuple[peewee.Model, CachedFile | StoredFile] | None:
     """A record as a job will find it, and its upload of that key; None if that waits no more."""
-    primary_key = mount.model._meta.primary_key
+    fields, parts = mount.model._meta.get_primary_keys(), pk if isinstance(pk, tuple) else (pk,)
+    values = [field.python_value(part) for field, part in zip(fields, parts, strict=True)]
     with guarded(mount.model._meta.database):
-        found = select(mount.model).where(primary_key == primary_key.python_value(pk))
-        record = found.get_or_none()
+        record = row_of(mount.model, values if len(values) > 1 else values[0])
     if record is None or getattr(record, f"{mount.name}_state", None) == "failed":
         return None
     unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
