@@ -33,7 +33,9 @@ def delete(
         `options`.
     """
     if not mounts_of(record):
-        with transaction(record._meta.database):  # Children may have files.
+        if not (arguments or options) or not _children_with_uploads(record):
+            return delete_instance(*arguments, **options)
+        with transaction(record._meta.database):
             return delete_instance(*arguments, **options)
     with transaction(record._meta.database):
         row = locked_row(record)
@@ -46,6 +48,10 @@ def delete(
             if uploads_of(record).open:
                 uploads_of(record).open.append(deleting)
     return deleted
+
+
+def _children_with_uploads(record: Any) -> bool:
+    return any(mounts_of(key.model) for _, key in record.dependencies())
 
 
 @contextmanager

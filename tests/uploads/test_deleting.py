@@ -237,6 +237,18 @@ def test_hooks_see_the_whole_row(app: Application, monkeypatch: pytest.MonkeyPat
     assert seen == ["Ann"] * 3
 
 
+def test_rows_without_files_are_deleted_within_manual_commit(app: Application):
+    shop, one = Shop.create(), Product.create()
+    Product.create()
+    with app.database.manual_commit():
+        app.database.begin()
+        shop.delete_instance(recursive=True)
+        one.delete_instance()
+        assert Product.delete().execute() == 1
+        app.database.commit()
+    assert Product.select().count() == 0
+
+
 def test_soft_deletion_keeps_the_files(app: Application):
     class Soft(HasUploads, peewee.Model):
         gone = peewee.BooleanField(default=False)
