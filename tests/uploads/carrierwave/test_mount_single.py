@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import UploadError, errors
+from gifster.uploads import Uploader, UploadError, errors
 from tests.uploads.carrierwave.conftest import A, B, C, Events, PictureUploader, width
 
 
@@ -301,19 +301,16 @@ def test_a_cache_id_does_not_replace_a_file_that_was_just_assigned(events: Event
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fetches `…/a.png` and `…/b.png` from nowhere; the list has the URLs that were fetched."""
-    from gifster.uploads import uploader
-    from gifster.uploads.sources import cache_upload
-
     fetched: list[str] = []
 
-    def fetch(rules: Any, url: str) -> Any:
+    def assign_remote(uploader: Uploader, url: str, *_: Any) -> None:
         fetched.append(url)
         content = {"a": A, "b": B}.get(Path(url).stem)
         if content is None:
             raise errors.RemoteFailed("There is no such file.")
-        return cache_upload(rules, content, Path(url).name)
+        uploader.assign(content, Path(url).name)
 
-    monkeypatch.setattr(uploader, "fetch", fetch)
+    monkeypatch.setattr(Uploader, "assign_remote", assign_remote)
     return fetched
 
 
