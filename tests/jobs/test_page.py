@@ -302,4 +302,5 @@ def test_without_jinja2_the_error_names_the_extra():
 
     result = run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
+    assert "ModuleNotFoundError: the jobs' page needs Jinja2" in result.stderr
     assert "pip install 'gifster[jobs-page]'" in result.stderr

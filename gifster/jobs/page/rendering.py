@@ -10,9 +10,10 @@ from pathlib import Path
 
 try:
     import jinja2
-except ImportError as error:  # pragma: no cover
-    raise ImportError(
-        "the jobs page needs Jinja2: pip install 'gifster[jobs-page]'", name=error.name
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "the jobs' page needs Jinja2, which is not installed: pip install 'gifster[jobs-page]'",
+        name=error.name,
     ) from None
 
 FOLDER = Path(__file__).parent
