@@ -20,6 +20,8 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: How many requests to the page are answered at once, each in a thread with a connection to the
 #: database. The threads are the page's own, so a slow database holds up no other request.
 THREADS = 4
+#: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
+ALLOW_S = 30.0
 
 
 def asgi(
@@ -74,7 +76,7 @@ async def _answer(
     def decide() -> object:
         answer = allow(scope)
         if inspect.iscoroutine(answer):
-            return asyncio.run_coroutine_threadsafe(answer, loop).result()
+            return asyncio.run_coroutine_threadsafe(answer, loop).result(ALLOW_S)
         return answer
 
     context = contextvars.copy_context()  # of the application's, such as the id of the request
