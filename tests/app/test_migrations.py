@@ -112,6 +112,32 @@ def test_every_committed_version_migrates_to_the_same_schema(
     db.obj.close_all()
 
 
+def test_the_library_alone_knows_how_old_the_jobs_of_every_version_are(
+    database_url: str, tmp_path: Path
+):
+    def tables_of_jobs() -> dict[str, list]:
+        return {name: shape(db.obj, name) for name in (t._meta.table_name for t in jobs.TABLES)}
+
+    # Given the tables of the jobs in a new database, and in installations that stopped at one of
+    # those migrations of Gifster's that change them
+    database.connect(database_url)
+    with db.connection_context():
+        jobs.migrate(db)
+        new = tables_of_jobs()
+
+    for step in [name for name in ALL if name[:4] in ("0001", "0003", "0005", "0007", "0010")]:
+        # When the library migrates them
+        _empty()
+        migrate_as_of(tmp_path / step, "was", step)
+        with db.connection_context():
+            jobs.migrate(db)
+
+            # I expect no difference
+            assert tables_of_jobs() == new, f"from {step}"
+            assert jobs.pending_migrations(db) == []
+    db.obj.close_all()
+
+
 def _empty() -> None:
     with db.connection_context():
         if not _is_sqlite():

@@ -321,3 +321,17 @@ def test_a_recurring_job_whose_rule_fails_stops_no_other(
     assert jobs.enqueue_recurring(every) == []
     assert jobs.enqueue_recurring(every) == ["good"]
     assert caplog.text.count("not enqueued name=bad") == 1
+
+
+def test_the_relay_knows_the_lease_that_connect_was_given(outbox: Outbox):
+    # Given leases that may last longer than the default, and one of them
+    broker = jobs.connect(outbox.broker_url, lease_s=1_000)
+    job = jobs.enqueue("work")
+    until = time.time() + 900
+    Job.update(leased_by="a worker", send_at=until).execute()
+
+    jobs.relay()
+
+    # I expect it to be left alone
+    assert Job.get_by_id(job.id).send_at == until
+    broker.close()
