@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import PIL.Image
-import PIL.ImageColor
 
 from gifster.imaging.padding import Color
 from gifster.imaging.plan import Gravity, Layout, Plan, share_before
@@ -194,6 +193,8 @@ class Image:
 
 
 def _color(name: str) -> Color:
+    import PIL.ImageColor  # noqa: PLC0415 few recipes need it
+
     try:
         red, green, blue, *opacity = PIL.ImageColor.getrgb(name)
     except ValueError:
