@@ -54,10 +54,10 @@ def identity_of(database: peewee.Database | peewee.DatabaseProxy | None) -> str 
             return name
     try:
         with _connected(real):
-            name = _read(real)
+            name, has_table = _read(real)
             if name is None and real.in_transaction():
                 return None  # make no table in the caller's transaction
-            name = name or _make(real)
+            name = name or _make(real, has_table=has_table)
     except Exception as error:  # noqa: BLE001 a message without a name is better than no message
         logger.warning("the name of the outbox cannot be read or made: %s", error)
         name = None
@@ -70,25 +70,27 @@ def _connected(database: peewee.Database) -> AbstractContextManager[Any]:
     return database.connection_context() if database.is_closed() else nullcontext()
 
 
-def _read(database: peewee.Database) -> str | None:
+def _read(database: peewee.Database) -> tuple[str | None, bool]:
+    """The name, and whether its table is there."""
     try:
         with database.atomic():  # a missing table must not end the caller's transaction
             query = OutboxIdentity.select(OutboxIdentity.name).where(OutboxIdentity.id == 1)
             rows = list(query.tuples().execute(database))
     except peewee.DatabaseError:
-        return None
-    return str(rows[0][0]) if rows else None
+        return None, False
+    return str(rows[0][0]) if rows else None, True
 
 
-def _make(database: peewee.Database) -> str | None:
+def _make(database: peewee.Database, *, has_table: bool) -> str | None:
     try:
-        with schema_transaction(database):
-            peewee.SchemaManager(OutboxIdentity, database).create_table(safe=True)
+        if not has_table:
+            with schema_transaction(database):
+                peewee.SchemaManager(OutboxIdentity, database).create_table(safe=True)
         row = OutboxIdentity.insert(id=1, name=secrets.token_hex(8))
         row.on_conflict(action="nothing", conflict_target=[OutboxIdentity.id]).execute(database)
     except peewee.DatabaseError:
-        name = _read(database)  # another process made the table at the same time
+        name, _ = _read(database)  # another process made the name at the same time
         if name is None:
             raise
         return name
-    return _read(database)
+    return _read(database)[0]
