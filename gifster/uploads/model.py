@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import peewee
+
 from gifster.uploads import bulk, deleting, saving
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
@@ -90,10 +92,17 @@ class HasUploads(_Model):
         """Peewee's `update()`; raises `TypeError` for a file."""
         return bulk.update(cls, super().update, data, **values)
 
-    @classmethod
-    def delete(cls) -> Any:
-        """Peewee's `delete()`; the files of the rows go, too."""
-        return deleting.delete_query(cls, super().delete)
+    if TYPE_CHECKING:
+
+        @classmethod
+        def delete(cls) -> Any: ...
+
+    else:
+
+        @peewee.classmethod_only  # `user.delete()` must not delete all users
+        def delete(cls) -> Any:
+            """Peewee's `delete()`; the files of the rows go, too."""
+            return deleting.delete_query(cls, super().delete)
 
     @classmethod
     def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:

@@ -4,11 +4,14 @@ Their methods are wrapped, as every model's were in the release before: what the
 in `save()` and `delete_instance()` happens within our transaction. The next release refuses them.
 """
 
+import inspect
 import sys
 import warnings
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
+
+import peewee
 
 from gifster.uploads import bulk, deleting, saving
 from gifster.uploads.record import uploads_of
@@ -54,18 +57,20 @@ def wrap(model: Any) -> None:
         ("bulk_update", saving.bulk_update),
         ("insert", bulk.insert),
         ("update", bulk.update),
-        ("delete", deleting.delete_query),
         ("insert_many", bulk.insert_many),
         ("insert_from", bulk.insert_from),
     ):
-        setattr(model, name, _wrapped(getattr(model, name).__func__, with_uploads))
+        setattr(model, name, classmethod(_wrapped(getattr(model, name).__func__, with_uploads)))
+    delete = inspect.getattr_static(model, "delete")
+    delete = _wrapped(getattr(delete, "fn", None) or delete.__func__, deleting.delete_query)
+    model.delete = peewee.classmethod_only(delete)
 
 
 def _wrapped(method: Any, with_uploads: Any) -> Any:
     def wrapper(cls: Any, *arguments: Any, **options: Any) -> Any:
         return with_uploads(cls, partial(method, cls), *arguments, **options)
 
-    return classmethod(wrapper)
+    return wrapper
 
 
 def _level_of_the_definition() -> int:

@@ -270,6 +270,34 @@ def test_soft_deletion_keeps_the_files(app: Application):
     assert app.stored == []
 
 
+def test_a_record_cannot_delete_all_rows_by_mistake(app: Application):
+    with pytest.raises(TypeError, match="cannot be called from an instance"):
+        product().delete()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_files_of_undeclared_models_go_too(app: Application):
+    class Bare(peewee.Model):
+        shop = peewee.ForeignKeyField(Shop)
+        image = mount_uploader(LogoUploader)
+
+        class Meta:
+            database = db
+
+    app.create_tables(Bare)
+    shop = Shop.create()
+    Bare.create(shop=shop, image=ONE)
+    Bare.create(shop=Shop.create(), image=ONE)
+    shop.delete_instance(recursive=True)
+    app.work()
+    assert len(app.stored) == 2
+    with pytest.raises(TypeError, match="cannot be called from an instance"):
+        Bare.get().delete()
+    Bare.delete().execute()
+    app.work()
+    assert app.stored == []
+
+
 def test_the_columns_of_models_without_uploads_are_deleted_as_before(app: Application):
     Shop.create(name="a")
     assert Shop.delete().where(Shop.name == "a").execute() == 1
