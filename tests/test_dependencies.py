@@ -116,7 +116,7 @@ def test_the_command_knows_the_modules_of_the_server():
 
 def test_the_page_of_licences_lists_what_each_extra_brings():
     page = (ROOT / "docs" / "licences.md").read_text("utf-8")
-    row = r"^\| `gifster(?:\[(\w+)\])?`(, before Python [0-9.]+)? \| ([^|]+) \| ([^|]+) \|$"
+    row = r"^\| `gifster(?:\[([\w-]+)\])?`(, before Python [0-9.]+)? \| ([^|]+) \| ([^|]+) \|$"
     listed: dict[str, dict[str, str]] = {extra: {} for extra in ("", *EXTRAS)}
     always: dict[str, set[str]] = {extra: set() for extra in ("", *EXTRAS)}
     for extra, before, licence, packages in re.findall(row, page, re.MULTILINE):
