@@ -66,7 +66,7 @@ def fill(person: Person, name: str, kept: str, upload: Any) -> list[str]:
       upload: of the file field, with an empty name if no file was chosen.
     """
     person.name = name.strip()
-    problems = [] if person.name else ["Enter a name."]
+    problems = [] if 0 < len(person.name) <= 100 else ["Enter a name of 1 to 100 characters."]
     try:
         if upload is not None and upload.filename:
             person.avatar = upload
