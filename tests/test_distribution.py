@@ -186,7 +186,8 @@ def test_what_is_missing_names_its_extra(installed: Environment):
     messages = dict(line.split(": ", 1) for line in installed.run(MISSING).splitlines())
 
     assert messages == {
-        "jinja2": "the jobs page needs Jinja2: pip install 'gifster[jobs-page]'",
+        "jinja2": "the jobs' page needs Jinja2, which is not installed: "
+        "pip install 'gifster[jobs-page]'",
         "boto3": "S3Storage needs boto3, which is not installed: pip install 'gifster[s3]'",
         "av": "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
         "pika": "broker URL amqp://…: RabbitMQ needs pika, which is not installed: "

@@ -95,11 +95,13 @@ Then say on the model what the columns are:
             return image.fit(220, 220)
 
     @uploads.{decorator}("{column}")
-    class {model}(...):
+    class {model}(uploads.HasUploads, ...):
         {column} = uploads.{mount}({camel}Uploader)
 {fields}
-and run the migration, then the jobs:
+and run the migration with playhouse.migrations (DATABASE is a URL, or such as myapp.models.db),
+then the jobs:
 
+    python -m playhouse.migrations DATABASE up
     python -m gifster.jobs run actors
 
 After an upgrade of Gifster, bring the tables of the jobs up to date with

@@ -22,14 +22,14 @@ import peewee
 db = peewee.SqliteDatabase("shop.db", pragmas={{"journal_mode": "wal"}})
 
 {decorator}
-class User(peewee.Model):
+class User({base}peewee.Model):
     name = peewee.CharField()
 {fields}
     class Meta:
         database = db
         legacy_table_names = False
 """
-BEFORE = MODELS.format(uploader="", decorator="", fields="")
+BEFORE = MODELS.format(uploader="", decorator="", base="", fields="")
 AFTER = MODELS.format(
     uploader="""
 from gifster import uploads
@@ -40,6 +40,7 @@ class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
         return image.fit(50, 50)
 """,
     decorator='@uploads.store_in_background("avatar")',
+    base="uploads.HasUploads, ",
     fields="""
     avatar = uploads.mount_uploader(AvatarUploader)
     avatar_tmp = uploads.CacheField()
@@ -96,8 +97,10 @@ def test_a_project_with_an_installed_column_works(project: Path, tmp_path: Path,
     (project / "shop" / "models.py").write_text(AFTER)
     settings = project / "settings.toml"
     settings.write_text(settings.read_text().replace("redis://127.0.0.1:6379/0", broker_url))
-    migrate = "from shop.models import db; from playhouse.migrations import run; run(db)"
-    run(project, migrate)
+    subprocess.run(
+        [sys.executable, "-m", "playhouse.migrations", "shop.models.db", "up"],
+        cwd=project, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
 
     # I expect an old user to get an avatar, from a worker started as the file says
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
