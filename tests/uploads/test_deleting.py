@@ -277,18 +277,21 @@ def test_a_record_cannot_delete_all_rows_by_mistake(app: Application):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_files_of_undeclared_models_go_too(app: Application):
+    class Market(Base):
+        pass
+
     class Bare(peewee.Model):
-        shop = peewee.ForeignKeyField(Shop)
+        market = peewee.ForeignKeyField(Market)
         image = mount_uploader(LogoUploader)
 
         class Meta:
             database = db
 
-    app.create_tables(Bare)
-    shop = Shop.create()
-    Bare.create(shop=shop, image=ONE)
-    Bare.create(shop=Shop.create(), image=ONE)
-    shop.delete_instance(recursive=True)
+    app.create_tables(Market, Bare)
+    market = Market.create()
+    Bare.create(market=market, image=ONE)
+    Bare.create(market=Market.create(), image=ONE)
+    market.delete_instance(recursive=True)
     app.work()
     assert len(app.stored) == 2
     with pytest.raises(TypeError, match="cannot be called from an instance"):

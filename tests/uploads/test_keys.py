@@ -162,10 +162,14 @@ def test_a_bad_store_dir_is_refused_at_once(application: Application):
 # Keys of several columns.
 
 
+class Guest(Base):
+    pass
+
+
 @store_in_background("avatar")
 @store_in_background("photos")
 class Seat(Base):
-    person = peewee.ForeignKeyField(Person)
+    person = peewee.ForeignKeyField(Guest)
     room = peewee.CharField()
     code = peewee.UUIDField(default=lambda: ID)
     name = peewee.CharField(default="")
@@ -191,8 +195,8 @@ class Place(Base):
 
 
 def test_a_key_of_several_columns_works(application: Application):
-    application.create_tables(Seat)
-    ann, bob = Person.create(), Person.create()
+    application.create_tables(Guest, Seat)
+    ann, bob = Guest.create(), Guest.create()
     seats = [
         Seat.create(person=person, room=room, avatar=ONE, now=ONE, photos=[ONE, TWO])
         for person in (ann, bob)
