@@ -53,6 +53,7 @@ from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
 from gifster.uploads.storage.base import Storage, StorageUnavailable
+from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.stored import StoredFile, StoredVersion
@@ -68,6 +69,7 @@ __all__ = [
     "CacheListField",
     "CachedFile",
     "ErrorField",
+    "FsspecStorage",
     "HasUploads",
     "Image",
     "ImageInfo",

@@ -25,10 +25,15 @@ finds out by the methods that are there.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
+from urllib.parse import quote
+
+#: What comes before a key in a URL: a text, or a function that returns the text for a key, such as
+#: one of several hosts (CarrierWave's `asset_host`).
+BaseUrl = str | Callable[[str], str]
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
@@ -148,3 +153,13 @@ def check_key(key: str) -> str:
     if not is_key(key):
         raise ValueError(f"not a storage key: {key[:80]!r}")
     return key
+
+
+def public_url(base_url: BaseUrl, key: str, name: str = "") -> str:
+    """The unsigned URL of a file.
+
+    Parameters:
+      name: the storage's own name of the file, if that is not its key.
+    """
+    base = base_url if isinstance(base_url, str) else base_url(check_key(key))
+    return f"{base.rstrip('/')}/{quote(name or check_key(key))}"

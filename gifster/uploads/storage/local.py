@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from gifster.uploads.storage.base import check_key, is_key
+from gifster.uploads.storage.base import BaseUrl, check_key, is_key, public_url
 from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class LocalStorage:
 
     Parameters:
       root: the folder. The first upload makes it.
-      base_url: comes before a key in `url()`: `/media`, or `https://cdn.example.org`.
+      base_url: comes before a key in `url()`: `/media`, or `https://cdn.example.org`; or a function
+        that returns it for a key.
       secret: signs URLs that expire. The server that serves the files must ask `allows()`.
       durable: whether a written file is on the disk (fsync) when `upload()` returns. If not, the
         operating system writes it later.
@@ -34,7 +35,7 @@ class LocalStorage:
     def __init__(  # noqa: PLR0913 options, each with a default
         self,
         root: Path | str,
-        base_url: str = "",
+        base_url: BaseUrl = "",
         secret: str = "",
         *,
         durable: bool = True,
@@ -42,7 +43,7 @@ class LocalStorage:
         directory_permissions: int | None = None,
     ) -> None:
         self.root = Path(root).absolute()
-        self.base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/") if isinstance(base_url, str) else base_url
         self.durable = durable
         self.permissions, self.directory_permissions = permissions, directory_permissions
         self._secret = secret.encode()
@@ -142,7 +143,7 @@ class LocalStorage:
         return entry.path[len(str(self.root)) :].lstrip("/")
 
     def url(self, key: str, expires_s: int | None = None) -> str:
-        url = f"{self.base_url}/{check_key(key)}"
+        url = public_url(self.base_url, key)
         if expires_s is None:
             return url
         expires = int(time.time()) + expires_s

@@ -8,23 +8,27 @@ other than Amazon's differ. boto3 is loaded with the first request.
 import io
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import quote
+from typing import Any, BinaryIO, cast
 
 from gifster.uploads.content_types import is_inline, is_inline_key
 from gifster.uploads.storage.base import (
+    BaseUrl,
     PresignedUpload,
     StorageUnavailable,
     check_key,
     is_key,
+    public_url,
 )
-from gifster.uploads.storage.s3_client import Addressing, Checksums, Connection, is_amazon
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from gifster.uploads.storage.s3_client import (
+    Addressing,
+    Body,
+    Checksums,
+    Connection,
+    is_amazon,
+)
 
 PART_BYTES = 8 * 1024 * 1024
 READ_BYTES = 256 * 1024
@@ -42,13 +46,19 @@ class S3Storage:
       endpoint_url: the server; None is Amazon's of that region. `upload()` asks any other server
         for the file's size, to be sure that it keeps the bytes that it was sent.
       access_key_id, secret_access_key: None leaves it to boto3's own search (roles, profiles).
-      base_url: comes before a key in `url()`, for public buckets and CDNs, such as
-        `https://cdn.example.org`. Without it, URLs are signed.
+      base_url: comes before a key in `url()`, such as a CDN's `https://cdn.example.org`; or a
+        function that returns it for a key. Without it, URLs are signed.
+      public: whether everybody may read the files, so that `url()` is the plain address in the
+        bucket, unless it is to expire. The bucket's policy, or `acl`, must allow it.
       expires_s: how long a signed URL is valid, unless `url()` is told otherwise (seconds).
       cache_control: the header that files are served with.
       acl: such as `public-read`; None sends none, as buckets with owner enforcement require.
       encryption: server-side encryption, `AES256` or `aws:kms`; None is the bucket's own default.
       kms_key_id: the key for `aws:kms`; None is the account's own.
+      upload_options: further headers of each upload, in the words of boto3's `ExtraArgs`, such as
+        `{"StorageClass": "STANDARD_IA"}` (CarrierWave's `fog_attributes`).
+      client_options: further options of the client, as for botocore's `Config`, such as
+        `{"use_fips_endpoint": True, "s3": {"use_accelerate_endpoint": True}}`.
       checksums: whether uploads carry a CRC32 beside the signature, over https as a trailer in
         `aws-chunked` framing: `when_supported`, or only `when_required` by the operation. `auto` is
         boto3's own default for Amazon, and `when_required` for other servers, as many do not know
@@ -73,12 +83,15 @@ class S3Storage:
         region: str | None = None,
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
-        base_url: str = "",
+        base_url: BaseUrl = "",
+        public: bool = False,
         expires_s: int = 3600,
         cache_control: str = "public, max-age=31536000, immutable",
         acl: str | None = None,
         encryption: str | None = None,
         kms_key_id: str | None = None,
+        upload_options: Mapping[str, Any] | None = None,
+        client_options: Mapping[str, Any] | None = None,
         checksums: Checksums = "auto",
         addressing: Addressing = "auto",
         ca_file: str | Path | None = None,
@@ -86,7 +99,8 @@ class S3Storage:
         attempts: int = 4,
     ) -> None:
         self.bucket, self.prefix = bucket, prefix
-        self.base_url, self.expires_s = base_url.rstrip("/"), expires_s
+        self.base_url = base_url.rstrip("/") if isinstance(base_url, str) else base_url
+        self.public, self.expires_s = public, expires_s
         self._connection = Connection(
             endpoint_url=endpoint_url or None,
             region=region or None,
@@ -97,6 +111,7 @@ class S3Storage:
             ca_file=Path(ca_file) if ca_file else None,
             timeout_s=timeout_s,
             attempts=attempts,
+            options=client_options or {},
         )
         extra = {
             "CacheControl": cache_control,
@@ -105,10 +120,17 @@ class S3Storage:
             "SSEKMSKeyId": kms_key_id,
         }
         self._extra = {name: value for name, value in extra.items() if value}
+        self._extra |= upload_options or {}
         self._lock = threading.Lock()
         self._client: Any = None
+        self._unsigned: Any = None
 
-    def upload(self, source: Path, key: str, content_type: str) -> None:
+    def upload(self, source: Path, key: str, content_type: str, **options: Any) -> None:
+        """Keep a copy of a file (see `Storage`).
+
+        Parameters:
+          options: of this upload, like `upload_options`.
+        """
         from boto3.s3.transfer import TransferConfig
 
         transfer = TransferConfig(
@@ -123,6 +145,7 @@ class S3Storage:
                     "ContentType": content_type,
                     **_disposition(content_type),
                     **self._extra,
+                    **options,
                 },
                 Config=transfer,
             )
@@ -155,7 +178,7 @@ class S3Storage:
     def open(self, key: str) -> BinaryIO:
         with self._translated(key):
             answer = self._connected().get_object(Bucket=self.bucket, Key=self._name(key))
-        return cast("BinaryIO", io.BufferedReader(_Body(answer["Body"], key), READ_BYTES))
+        return cast("BinaryIO", io.BufferedReader(Body(answer["Body"], key), READ_BYTES))
 
     def exists(self, key: str) -> bool:
         try:
@@ -169,18 +192,28 @@ class S3Storage:
         with self._translated(key):
             self._connected().delete_object(Bucket=self.bucket, Key=self._name(key))
 
-    def url(self, key: str, expires_s: int | None = None) -> str:
-        if self.base_url and expires_s is None:
-            return f"{self.base_url}/{quote(self._name(key))}"
-        where = {"Bucket": self.bucket, "Key": self._name(key)}
-        if not is_inline_key(key):  # some servers do not keep the header of the upload
-            where["ResponseContentDisposition"] = ATTACHMENT
-        signed: str = self._connected().generate_presigned_url(
-            "get_object",
-            Params=where,
-            ExpiresIn=self.expires_s if expires_s is None else expires_s,
-        )
-        return signed
+    def url(self, key: str, expires_s: int | None = None, **options: Any) -> str:
+        """The URL of a file for a browser (see `Storage`).
+
+        Parameters:
+          options: of the answer, in the words of boto3's `get_object()`, such as
+            `ResponseContentDisposition="attachment"`. Such a URL is signed.
+        """
+        name, plain = self._name(key), expires_s is None and not options
+        if self.base_url and plain:
+            return public_url(self.base_url, key, name)
+        public = self.public and plain
+        if not public and not is_inline_key(key):
+            # some servers do not keep the header of the upload
+            options = {"ResponseContentDisposition": ATTACHMENT, **options}
+        client = self._addressing() if public else self._connected()
+        with self._translated(key):
+            url: str = client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": name, **options},
+                ExpiresIn=self.expires_s if expires_s is None else expires_s,
+            )
+        return url
 
     @property
     def place(self) -> str:
@@ -251,6 +284,12 @@ class S3Storage:
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
 
+    def _addressing(self) -> Any:
+        """A client that only knows the addresses of files, and signs nothing."""
+        if self._unsigned is None:
+            self._unsigned = self._connection.client(signed=False)
+        return self._unsigned
+
     def _connected(self) -> Any:
         if self._client is None:
             with self._lock:
@@ -282,31 +321,3 @@ class S3Storage:
 def _disposition(content_type: str) -> dict[str, str]:
     """What keeps browsers from showing a file in which scripts could run (RFC 6266, 4.2)."""
     return {} if is_inline(content_type) else {"ContentDisposition": ATTACHMENT}
-
-
-class _Body(io.RawIOBase):
-    """The body of a response. Its errors become `StorageUnavailable`."""
-
-    def __init__(self, body: BinaryIO, key: str) -> None:
-        self._body, self._key = body, key
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        from botocore.exceptions import BotoCoreError, HTTPClientError
-        from urllib3.exceptions import HTTPError
-
-        try:
-            data = self._body.read(len(memoryview(buffer)))
-        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
-            raise StorageUnavailable(
-                f"could not read all of {self._key} from S3: {error}"
-            ) from error
-        memoryview(buffer)[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._body.close()
-        super().close()

@@ -5,14 +5,19 @@ the bucket in the path. boto3 is loaded with the first client.
 """
 
 import importlib.util
+import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
 from gifster.uploads.storage.base import StorageUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Checksums = Literal["auto", "when_supported", "when_required"]
 Addressing = Literal["auto", "path", "virtual"]
@@ -36,6 +41,7 @@ class Connection:
     ca_file: Path | None
     timeout_s: float
     attempts: int
+    options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("boto3") is None:
@@ -44,8 +50,11 @@ class Connection:
                 name="boto3",
             )
 
-    def client(self) -> Any:
+    def client(self, *, signed: bool = True) -> Any:
         """A client of boto3. It opens no connection yet.
+
+        Parameters:
+          signed: whether it signs its requests.
 
         Raises:
           StorageUnavailable: boto3 cannot use these parameters.
@@ -55,16 +64,17 @@ class Connection:
         if self.ca_file and not self.ca_file.is_file():
             raise StorageUnavailable(f"S3 cannot be used: there is no ca_file {self.ca_file}")
         try:
-            made = self._client(self.endpoint_url)
+            made = self._client(self.endpoint_url, signed)
             if not self.endpoint_url and not is_amazon(made.meta.endpoint_url):
                 # AWS_ENDPOINT_URL, or a profile, names another server.
-                made = self._client(made.meta.endpoint_url)
+                made = self._client(made.meta.endpoint_url, signed)
         except (BotoCoreError, ValueError) as error:
             raise StorageUnavailable(f"S3 cannot be used: {error}") from error
         return made
 
-    def _client(self, endpoint_url: str | None) -> Any:
+    def _client(self, endpoint_url: str | None, signed: bool) -> Any:
         import boto3
+        from botocore import UNSIGNED
         from botocore.config import Config
 
         checksums: str | None = self.checksums
@@ -75,7 +85,7 @@ class Connection:
             # Servers other than Amazon's rarely answer to bucket.host.
             addressing = "path"
         config = Config(
-            signature_version="s3v4",
+            signature_version="s3v4" if signed else UNSIGNED,
             connect_timeout=min(self.timeout_s, 5),
             read_timeout=self.timeout_s,
             retries={"mode": "standard", "total_max_attempts": self.attempts},
@@ -84,6 +94,8 @@ class Connection:
             response_checksum_validation=checksums,
             s3=None if addressing == "auto" else {"addressing_style": addressing},
         )
+        s3 = {**(config.s3 or {}), **self.options.get("s3", {})}
+        config = config.merge(Config(**{**self.options, "s3": s3 or None}))
         return boto3.session.Session().client(
             "s3",
             config=config,
@@ -113,3 +125,31 @@ def is_amazon(endpoint_url: str | None) -> bool:
             if name != host and _AMAZON.fullmatch(name):
                 return True
     return False
+
+
+class Body(io.RawIOBase):
+    """The body of a response. Its errors become `StorageUnavailable`."""
+
+    def __init__(self, body: BinaryIO, key: str) -> None:
+        self._body, self._key = body, key
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        from botocore.exceptions import BotoCoreError, HTTPClientError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            data = self._body.read(len(memoryview(buffer)))
+        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
+            raise StorageUnavailable(
+                f"could not read all of {self._key} from S3: {error}"
+            ) from error
+        memoryview(buffer)[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
