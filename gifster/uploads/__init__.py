@@ -52,6 +52,7 @@ from gifster.uploads.filenames import safe_name
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
+from gifster.uploads.remote import Downloader
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage
@@ -68,6 +69,7 @@ __all__ = [
     "CacheField",
     "CacheListField",
     "CachedFile",
+    "Downloader",
     "ErrorField",
     "FsspecStorage",
     "HasUploads",

@@ -78,12 +78,15 @@ class AttachedFile:
         """The URL that `url()` returns while the file or version does not exist."""
         return None
 
-    def url(self, version: str | None = None, expires_s: int | None = None) -> str | None:
+    def url(
+        self, version: str | None = None, expires_s: int | None = None, **options: Any
+    ) -> str | None:
         """The URL of the file, or of one of its versions, for a browser.
 
         Parameters:
           version: the version's name; None for the original.
           expires_s: for how many seconds a signed URL is valid; None leaves it to the storage.
+          options: of the storage's `url()`, such as S3's `ResponseContentDisposition`.
 
         Returns:
           the URL; `default_url()` while there is no such file or version.
@@ -97,7 +100,7 @@ class AttachedFile:
         if stored is None or (version is not None and version not in stored.versions):
             return self.default_url(version)
         file = stored.versions[version] if version is not None else stored
-        return file.url(expires_s)
+        return file.url(expires_s, **options)
 
     @property
     def versions(self) -> dict[str, UploaderVersion]:

@@ -6,7 +6,7 @@ companion columns beside a mounted one, which are found by name (`fields.py`). `
 database's side, `attacher.py` what assigning and saving do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import peewee
@@ -64,6 +64,7 @@ class Mount(UploadColumn[U]):
                 setattr(model, f"remote_{name}_urls", _RemoteUrls(self))
                 setattr(model, f"{name}_cache", _CacheIds(self))
             else:
+                setattr(model, f"remote_{name}_request_headers", _RequestHeaders(self))
                 setattr(model, f"remote_{name}_url", _RemoteUrl(self))
                 setattr(model, f"{name}_cache", _CacheId(self))
 
@@ -134,6 +135,17 @@ class _RemoveFlag(_Attribute):
     def __set__(self, instance: Any, value: Any) -> None:
         attacher = self._mount.attacher(instance)
         (attacher.remove if is_true(value) else attacher.keep)()
+
+
+class _RequestHeaders(_Attribute):
+    """`record.remote_image_request_headers = {"Authorization": …}` goes with the requests for
+    `remote_image_url`; set it before that."""
+
+    def __get__(self, instance: Any, owner: Any) -> Mapping[str, str] | None:
+        return None if instance is None else self._mount.attacher(instance).uploader.request_headers
+
+    def __set__(self, instance: Any, value: Mapping[str, str] | None) -> None:
+        self._mount.attacher(instance).uploader.request_headers = dict(value or {})
 
 
 class _RemoteUrl(_Attribute):

@@ -56,6 +56,14 @@ class RemoteUrl:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
+    def may_know_what(self, other: "RemoteUrl") -> bool:
+        """Whether a secret for another URL may be sent to this one: it has the same host, port and
+        scheme, or is the same host's https instead of http."""
+        if (self.scheme, self.host, self.port) == (other.scheme, other.host, other.port):
+            return True
+        upgrade = [(url.scheme, url.port) for url in (other, self)]
+        return self.host == other.host and upgrade == list(PORTS.items())
+
     def follow(self, location: str) -> "RemoteUrl":
         """The URL that a `Location` header leads to, relative or absolute.
 

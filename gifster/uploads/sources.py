@@ -23,12 +23,14 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
     MutableMapping,
 )
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol, cast
+from urllib.parse import unquote, urlsplit
 
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.config import storage
@@ -132,6 +134,29 @@ def _cache_pieces(rules: type[Limits], pieces: Iterable[bytes], filename: str) -
     except BaseException:
         writer.abort()
         raise
+
+
+def cache_download(
+    rules: type[Limits],
+    downloader: Callable[[type[Limits], str, Mapping[str, str]], Any],
+    url: str,
+    headers: Mapping[str, str],
+) -> CachedFile:
+    """Copy what an uploader's `downloader` returns into the cache, and check it.
+
+    Parameters:
+      downloader: the function, or a class that makes one. If it returns an open file, that is
+        closed. A source without a name gets the last part of the URL.
+    """
+    found = (downloader() if isinstance(downloader, type) else downloader)(rules, url, headers)
+    if isinstance(found, CachedFile) and found.checked is not None and found.checked[0] is rules:
+        return found
+    named = isinstance(found, (Path, CachedFile, StoredFile, StoredVersion)) or hasattr(found, "filename")
+    try:
+        return cache_upload(rules, found, "" if named else unquote(urlsplit(url).path))
+    finally:
+        if hasattr(found, "close"):
+            found.close()
 
 
 def _copy(

@@ -25,9 +25,9 @@ class StoredVersion(KeptFile):
     height: int
     sha256: str = ""
 
-    def url(self, expires_s: int | None = None) -> str:
+    def url(self, expires_s: int | None = None, **options: Any) -> str:
         """The URL for a browser; see `Storage.url`."""
-        return storage(self.storage).url(self.key, expires_s)
+        return storage(self.storage).url(self.key, expires_s, **options)
 
     def as_json(self) -> dict[str, Any]:
         """What others may know of it, for JSON: its URL, type and size."""
@@ -81,9 +81,9 @@ class StoredFile(KeptFile):
         object.__setattr__(self, "_from_row", False)
         return was
 
-    def url(self, expires_s: int | None = None) -> str:
+    def url(self, expires_s: int | None = None, **options: Any) -> str:
         """The URL of the original for a browser; see `Storage.url`."""
-        return storage(self.storage).url(self.key, expires_s)
+        return storage(self.storage).url(self.key, expires_s, **options)
 
     @property
     def identifier(self) -> str:

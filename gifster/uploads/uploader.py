@@ -5,6 +5,7 @@ An instance such as `gif.image` belongs to one column of one record; in a list-v
 file has one (`album.photos[0]`). The limits are in `validation.py`, versions in `versions.py`.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gifster.imaging.probe import ImageInfo
@@ -19,7 +20,8 @@ from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.form_values import is_blank
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.record import Slot, uploads_of
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.remote import Downloader
+from gifster.uploads.sources import cache_download, cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
 
@@ -40,6 +42,11 @@ class Uploader(AttachedFile, Limits):
     #: `remove_previously_stored_files_after_update = false`). Nothing names it any more, so it is
     #: the application's to delete. The files of a deleted record go all the same.
     keep_files = False
+    #: Fetches remote files: a `Downloader`, or a function `(rules, url, headers)` that returns
+    #: anything that can be assigned. With a function, who may be asked is for it to decide.
+    downloader: Callable[[type[Limits], str, Mapping[str, str]], Any] = Downloader()
+    #: The request headers for remote files, beside those of `assign_remote()`.
+    remote_headers: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -51,6 +58,8 @@ class Uploader(AttachedFile, Limits):
         self.mount = mount
         #: In a list-valued column, the file that this uploader is for; None for a new one.
         self.item = item
+        #: Headers of the record's requests for remote files, beside `remote_headers`.
+        self.request_headers: Mapping[str, str] = {}
         #: What was assigned or removed since the record was last saved.
         self.slot = Slot() if mount.many else uploads_of(record).slot(mount.name)
 
@@ -168,16 +177,19 @@ class Uploader(AttachedFile, Limits):
         self._take(source)
         return None
 
-    def assign_remote(self, url: str) -> None:
+    def assign_remote(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         """Fetch the file at a URL, and assign it (see `remote.py`).
+
+        Parameters:
+          headers: of the request, beside `remote_headers`. Only the URL's own host gets them.
 
         Raises:
           UploadError: the file cannot be fetched, or the uploader refuses it.
+          ValueError: a header cannot be sent.
         """
         self.before_cache("")
-        from gifster.uploads.remote import fetch  # noqa: PLC0415 few processes need urllib3
-
-        self._take(fetch(type(self), url))
+        headers = {**self.remote_headers, **self.request_headers, **(headers or {})}
+        self._take(cache_download(type(self), type(self).downloader, url, headers))
 
     def assign_cache_id(self, text: str) -> None:
         """Retrieve a cached file by its cache id, and assign it.

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -33,9 +33,9 @@ class UploaderList(AttachedFiles[U]):
         field in which no file was chosen adds nothing."""
         return self._add(lambda uploader: uploader.assign(source, filename))
 
-    def append_remote(self, url: str) -> U:
+    def append_remote(self, url: str, headers: Mapping[str, str] | None = None) -> U:
         """Fetch a file by its URL, and add it (see `Uploader.assign_remote()`)."""
-        return self._add(lambda uploader: uploader.assign_remote(url))
+        return self._add(lambda uploader: uploader.assign_remote(url, headers))
 
     def append_cache_id(self, text: str) -> U:
         """Retrieve a cached file by its cache id, and add it (see `Uploader.assign_cache_id()`)."""

@@ -122,7 +122,7 @@ def refusal(url: str) -> tuple[str, str]:
 def test_an_error_does_not_tell_what_a_port_does(
     app: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(remote, "STALL_S", 0.3)
+    monkeypatch.setattr(remote.Downloader, "stall_s", 0.3)
     told = set()
     with caplog.at_level(logging.INFO, "gifster.uploads"):
         with socket.socket() as taken:  # nothing listens

@@ -166,7 +166,7 @@ def test_a_fetch_that_fails_leaves_nothing(
 def test_a_server_that_trickles_is_cut(
     app: Application, monkeypatch: pytest.MonkeyPatch, part: str
 ):
-    monkeypatch.setattr(remote, "TOTAL_S", 0.5)
+    monkeypatch.setattr(remote.Downloader, "total_s", 0.5)
     over = threading.Event()
 
     def trickle(request: http.server.BaseHTTPRequestHandler) -> None:
