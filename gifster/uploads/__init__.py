@@ -49,6 +49,7 @@ from gifster.uploads.fields import (
     UploadFailure,
 )
 from gifster.uploads.filenames import safe_name
+from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
@@ -76,6 +77,7 @@ __all__ = [
     "Image",
     "ImageInfo",
     "LocalStorage",
+    "MirrorStorage",
     "ProcessingField",
     "S3Storage",
     "StateField",

@@ -23,6 +23,7 @@ from typing import Any
 import dramatiq
 
 from gifster.jobs import cron, declare_recurring
+from gifster.uploads import mirror
 from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
 from gifster.uploads.keys import from_job
@@ -146,6 +147,12 @@ def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]])
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])
+
+
+@_actor(max_retries=100, max_backoff=3_600_000)
+def mirror_file(name: str, key: str, content_type: str) -> None:
+    """Bring the second storage of a `MirrorStorage` up to date with the first, for one file."""
+    mirror.catch_up(name, key, content_type)
 
 
 @_actor(max_retries=3)

@@ -109,7 +109,13 @@ class Application:
     def _declare_actors(self) -> None:
         from gifster.uploads import actors
 
-        for name in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
+        for name in (
+            "store_asset",
+            "process_asset",
+            "recreate_versions",
+            "remove_files",
+            "mirror_file",
+        ):
             dramatiq.get_broker().declare_actor(getattr(actors, name))
 
     @property

@@ -24,11 +24,12 @@ sweeps and copies see them, and let clients write into it directly (`Presigning`
 finds out by the methods that are there.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote
 
 #: What comes before a key in a URL: a text, or a function that returns the text for a key, such as
@@ -163,3 +164,9 @@ def public_url(base_url: BaseUrl, key: str, name: str = "") -> str:
     """
     base = base_url if isinstance(base_url, str) else base_url(check_key(key))
     return f"{base.rstrip('/')}/{quote(name or check_key(key))}"
+
+
+def supported_options(method: Callable[..., object], **options: object) -> dict[str, Any]:
+    """Those options that a storage's method has. Our storages have more than the protocol asks."""
+    known = inspect.signature(method).parameters
+    return {name: value for name, value in options.items() if name in known}

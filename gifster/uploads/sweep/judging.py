@@ -7,11 +7,12 @@ import peewee
 from gifster.uploads.config import config
 from gifster.uploads.mount import all_mounts, is_beside_outbox
 from gifster.uploads.rows import real_database
+from gifster.uploads.storage.base import supported_options
 from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner
-from gifster.uploads.sweep.places import Place, Places, supported_options
+from gifster.uploads.sweep.places import Place, Places
 from gifster.uploads.sweep.reading import NotRead, Rows, guarded, read_elsewhere, read_jobs
 
 IMPORT = "import the modules of all models before the sweep"

@@ -1,10 +1,8 @@
 """The storages, told apart by where they keep their files: two names can mean one folder, and one
 folder can lie within another."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gifster.uploads.storage.base import Listing, Storage
 
@@ -55,11 +53,3 @@ class Places:
     def numbered(self, name: str) -> tuple[int, Place] | None:
         """The number of a storage's name, and its place."""
         return (self.names.index(name), self._of[name]) if name in self._of else None
-
-
-def supported_options(
-    method: Callable[..., object], **options: Callable[..., object]
-) -> dict[str, Any]:
-    """Those options that a storage's method has. Our storages have more than the protocol asks."""
-    known = inspect.signature(method).parameters
-    return {name: value for name, value in options.items() if name in known}

@@ -9,12 +9,12 @@ import peewee
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.mount import Mount
 from gifster.uploads.rows import row_of
-from gifster.uploads.storage.base import Listing
+from gifster.uploads.storage.base import Listing, supported_options
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.stored import StoredFile
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
-from gifster.uploads.sweep.places import Place, supported_options
+from gifster.uploads.sweep.places import Place
 from gifster.uploads.sweep.reading import guarded
 
 #: The brake: without `force` a sweep deletes no more files of a storage than this, and no more than

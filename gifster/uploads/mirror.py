@@ -1,0 +1,132 @@
+"""Two storages as one, each with all files (Shrine's `mirroring` plugin).
+
+What the second storage misses while it is away is made up by jobs. Each is a row of the outbox,
+written before the upload counts as done, and a row of its transaction if there is one.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gifster.jobs import enqueue
+from gifster.uploads.config import config, storage
+from gifster.uploads.storage.base import (
+    Listing,
+    Storage,
+    StorageUnavailable,
+    is_key,
+    supported_options,
+)
+from gifster.uploads.storage.spool import WORK_PREFIX
+
+logger = logging.getLogger("gifster.uploads")
+
+
+class MirrorStorage:
+    """Keeps each file in two storages.
+
+    An upload counts when the first has it. If the second cannot be used, a job brings it up to date
+    later, and tries for about four days before it counts as dead. A deleted file is deleted from
+    both in the same way. The storages may be of any kind; `configure()` must be given the mirror,
+    and the workers must reach both.
+
+    Files are read from the first. While it is unavailable, they are read from the second.
+
+    Parameters:
+      first: where URLs lead, and what the sweep lists.
+      second: the copy.
+      later: whether jobs do everything in the second, so that an upload never waits for it.
+    """
+
+    def __init__(self, first: Storage, second: Storage, *, later: bool = False) -> None:
+        self.first, self.second, self.later = first, second, later
+        #: As the first's; a mirror of a storage without a list has none either.
+        self.place = getattr(first, "place", None)
+        if isinstance(first, Listing):
+            self.walk = first.walk
+            self.half_written = self._half_written
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        self.first.upload(source, key, content_type)
+        self._in_second(key, content_type, lambda: self.second.upload(source, key, content_type))
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return self.first.open(key)
+        except FileNotFoundError:
+            raise
+        except (StorageUnavailable, OSError) as error:
+            logger.warning("read from the mirror key=%s reason=%r", key, str(error))
+            with suppress(FileNotFoundError):
+                return self.second.open(key)
+            raise
+
+    def exists(self, key: str) -> bool:
+        return self.first.exists(key)
+
+    def delete(self, key: str) -> None:
+        self.first.delete(key)
+        self._in_second(key, "", lambda: self.second.delete(key))
+
+    def url(self, key: str, expires_s: int | None = None, **options: Any) -> str:
+        return self.first.url(key, expires_s, **options)
+
+    def catch_up(self, key: str, content_type: str = "") -> None:
+        """Bring the second storage up to date with the first, for one file.
+
+        Parameters:
+          content_type: of the file, if it is there.
+        """
+        with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as copy:
+            try:
+                with self.first.open(key) as file:
+                    shutil.copyfileobj(file, copy)
+            except FileNotFoundError:
+                self.second.delete(key)
+                return
+            copy.flush()
+            self.second.upload(Path(copy.name), key, content_type or "application/octet-stream")
+        if not self.first.exists(key):  # it was deleted meanwhile
+            self.second.delete(key)
+
+    def _in_second(self, key: str, content_type: str, change: Callable[[], None]) -> None:
+        if not self.later:
+            try:
+                change()
+            except (StorageUnavailable, OSError) as error:
+                logger.warning("mirror later key=%s reason=%r", key, str(error))
+            else:
+                return
+        enqueue("mirror_file", self._name, key, content_type, queue=config.queue)
+
+    @property
+    def _name(self) -> str:
+        """The name by which workers know this storage."""
+        for name, known in config.storages.items():
+            if known is self:
+                return name
+        raise LookupError("this MirrorStorage has no name: give it to configure()")
+
+    def _half_written(
+        self, before: float, remove: bool, ours: Callable[[str], bool] = is_key
+    ) -> Iterator[str]:
+        for kept in (self.first, self.second):
+            if isinstance(kept, Listing):
+                options = supported_options(kept.half_written, ours=ours)
+                yield from kept.half_written(before, remove, **options)
+
+
+def catch_up(name: str, key: str, content_type: str) -> None:
+    """Bring the second storage of a mirror up to date, for one file.
+
+    Parameters:
+      name: the mirror's, as `configure()` knows it. A storage of that name that is no mirror any
+        more needs nothing.
+    """
+    kept = storage(name)
+    if isinstance(kept, MirrorStorage):
+        kept.catch_up(key, content_type)

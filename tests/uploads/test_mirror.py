@@ -1,0 +1,258 @@
+"""Two storages as one: what happens in the second, and what is made up while it is away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gifster import jobs
+from gifster.uploads import (
+    FsspecStorage,
+    LocalStorage,
+    MirrorStorage,
+    S3Storage,
+    StorageUnavailable,
+    configure,
+    sweep,
+)
+from gifster.uploads.storage.base import Listing
+from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read, run_jobs
+from tests import databases, images
+from tests.machine import free_port
+from tests.s3 import S3Server
+from tests.uploads.framework import Application, AvatarUploader, Company, Person
+
+
+class Down(MemoryStorage):
+    """A storage that is away for as long as `down` is true."""
+
+    down = True
+
+    def upload(self, source: Path, key: str, content_type: str) -> None:
+        self._check()
+        super().upload(source, key, content_type)
+
+    def delete(self, key: str) -> None:
+        self._check()
+        super().delete(key)
+
+    def open(self, key: str):
+        self._check()
+        return super().open(key)
+
+    def _check(self) -> None:
+        if self.down:
+            raise StorageUnavailable("it is down")
+
+
+@pytest.fixture
+def app(tmp_path: Path, broker_url: str) -> Iterator[Application]:
+    """An application whose store is a mirror of a folder; the second storage is down."""
+    broker = jobs.connect(broker_url)
+    database = databases.connect(f"sqlite:///{tmp_path}/app.db")
+    with database.connection_context():
+        made = Application(tmp_path, database)
+        made.store = MirrorStorage(made.store, Down())
+        made.configure()
+        yield made
+    database.close_all()
+    broker.close()
+
+
+class TestMirror(StorageContract):
+    @pytest.fixture
+    def storage(self) -> MirrorStorage:
+        return MirrorStorage(MemoryStorage(), MemoryStorage())
+
+
+class TestMirrorWhoseSecondIsDown(StorageContract):
+    @pytest.fixture
+    def storage(self, app: Application) -> MirrorStorage:
+        mirror = MirrorStorage(LocalStorage(app.store_folder, "/files"), Down())
+        configure({"mirror": mirror})
+        return mirror
+
+
+class TestMirrorByJobs(StorageContract):
+    @pytest.fixture
+    def storage(self, app: Application) -> MirrorStorage:
+        mirror = MirrorStorage(FsspecStorage(f"file://{app.store_folder}", base_url="/files"),
+                               MemoryStorage(), later=True)  # fmt: skip
+        configure({"mirror": mirror})
+        return mirror
+
+    def test_only_jobs_touch_the_second(self, storage: MirrorStorage):
+        keep(storage, "a.gif", b"content")
+        keep(storage, "b.gif", b"content")
+        assert storage.second.files == {}
+
+        run_jobs()
+        assert storage.second.files == {"a.gif": b"content", "b.gif": b"content"}
+
+        storage.delete("a.gif")
+        assert set(storage.second.files) == {"a.gif", "b.gif"}
+        run_jobs()
+        assert set(storage.second.files) == {"b.gif"}
+
+
+def same(app: Application) -> bool:
+    first, second = app.store.first, app.store.second
+    keys = {key for key, _ in first.walk()}
+    return keys == set(second.files) and all(read(first, k) == second.files[k] for k in keys)
+
+
+def test_an_upload_succeeds_without_the_second_and_a_job_makes_it_up(app: Application):
+    # When `save()` stores a file, and a worker stores one with its version
+    company = Company.create(logo=images.gif())
+    person = Person.create(avatar=images.gif())
+    work = [job for job in app.jobs() if job.actor != "mirror_file"]
+    for job in work:
+        app.deliver(job)
+        job.delete_instance()
+
+    person = Person.get_by_id(person.id)
+    assert person.avatar_state == "ready"
+    assert app.store.second.files == {}
+    waiting = app.jobs()
+    assert {job.actor for job in waiting} == {"mirror_file"}
+    assert {job.queue for job in waiting} == {"carrierwave"}
+    # I expect the job to fail while the second is down, so that it is retried
+    with pytest.raises(StorageUnavailable):
+        app.deliver(waiting[0])
+
+    app.store.second.down = False
+    app.work()
+
+    assert same(app)
+    assert app.store.second.content_types[person.avatar.stored.key] == "image/gif"
+    assert app.store.second.files[company.logo.stored.key] == images.gif()
+
+
+def test_a_rollback_leaves_no_job(app: Application):
+    with pytest.raises(RuntimeError), app.database.atomic():
+        Company.create(logo=images.gif())
+        raise RuntimeError
+
+    # I expect the jobs of the transaction to be gone, and those that delete its files to be there
+    app.store.second.down = False
+    app.work()
+    assert app.stored == []
+    assert same(app)
+
+
+def test_a_file_that_is_deleted_while_the_second_is_down_is_deleted_there(app: Application):
+    app.store.second.down = False
+    company = Company.create(logo=images.gif())
+    assert len(app.store.second.files) == 2
+
+    app.store.second.down = True
+    company.delete_instance()
+    for job in app.jobs():
+        app.deliver(job)
+        job.delete_instance()
+    assert app.stored == []
+    assert len(app.store.second.files) == 2
+
+    app.store.second.down = False
+    app.work()
+    assert app.store.second.files == {}
+
+
+def test_jobs_in_any_order_leave_what_the_first_has(app: Application):
+    keep(app.store, "a.gif", b"content")
+    app.store.delete("a.gif")
+    keep(app.store, "b.gif", b"content")
+    uploaded, deleted, other = app.jobs()
+    app.store.second.down = False
+
+    for job in (deleted, other, uploaded, uploaded):
+        app.deliver(job)
+
+    assert app.store.second.files == {"b.gif": b"content"}
+
+
+def test_a_file_deleted_while_a_job_copies_it_does_not_stay(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    keep(app.store, "a.gif", b"content")
+    app.store.second.down = False
+    upload = app.store.second.upload
+
+    def meanwhile(source: Path, key: str, content_type: str) -> None:
+        app.store.first.delete(key)
+        upload(source, key, content_type)
+
+    monkeypatch.setattr(app.store.second, "upload", meanwhile)
+    app.work()
+
+    assert app.store.second.files == {}
+
+
+def test_files_are_read_from_the_second_while_the_first_is_away():
+    mirror = MirrorStorage(Down(), MemoryStorage())
+    mirror.first.down = False
+    keep(mirror, "a.gif", b"content")
+
+    mirror.first.down = True
+    assert read(mirror, "a.gif") == b"content"
+    # A file that the second does not have may well be in the first
+    with pytest.raises(StorageUnavailable):
+        mirror.open("b.gif")
+    # A file that the first has lost is lost: it may have been deleted
+    mirror.first.down = False
+    mirror.first.files.clear()
+    with pytest.raises(FileNotFoundError):
+        mirror.open("a.gif")
+
+
+def test_a_mirror_without_a_name_says_what_to_do(app: Application):
+    with pytest.raises(LookupError, match=r"configure\(\)"):
+        keep(MirrorStorage(MemoryStorage(), Down()), "a.gif", b"content")
+
+
+def test_the_sweep_cleans_both(app: Application):
+    app.store.second.down = False
+    company = Company.create(logo=images.gif())
+    kept = Company.create(logo=images.gif())
+    Company.delete().where(Company.id == company.id).execute()
+
+    found = sweep(repair=True, min_age_s=-60)
+
+    assert len(found.orphans) == 2
+    assert same(app)
+    assert len(app.store.second.files) == 2
+    assert kept.logo
+
+
+def test_a_mirror_lists_what_its_first_lists(app: Application):
+    class NoList:
+        pass
+
+    assert isinstance(MirrorStorage(MemoryStorage(), NoList()), Listing)
+    assert not isinstance(MirrorStorage(NoList(), MemoryStorage()), Listing)
+    local = LocalStorage(app.store_folder)
+    assert MirrorStorage(local, MemoryStorage()).place == local.place
+
+
+def test_a_mirror_in_s3_that_was_away(app: Application, s3_server: S3Server, tmp_path: Path):
+    # Given a store in a folder, and a mirror of it in a bucket whose server does not answer
+    away = f"http://127.0.0.1:{free_port()}"
+    app.store.second = S3Storage(
+        "b", endpoint_url=away, attempts=1, region="us-east-1", access_key_id="k",
+        secret_access_key="s",
+    )  # fmt: skip
+    app.cache = MirrorStorage(LocalStorage(app.cache_folder), MemoryStorage())
+    app.configure()
+    person = Person.create(avatar=images.gif())
+    for job in app.jobs():
+        app.deliver(job)
+
+    app.store.second = s3_server.storage("mirror")
+    app.work()
+
+    stored = Person.get_by_id(person.id).avatar.stored
+    assert read(app.store.second, stored.key) == images.gif()
+    assert sorted(key for key, _ in app.store.second.walk()) == app.stored
+    assert app.cached == []
+    assert app.cache.second.files == {}
+    assert AvatarUploader.storage == "store"
