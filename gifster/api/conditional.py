@@ -21,11 +21,11 @@ class Validators:
 
     Parameters:
       etag: a strong entity tag, with its quotes.
-      modified: when the file was last written, in whole seconds.
+      modified: when the file was last written, in whole seconds; None if nobody knows.
     """
 
     etag: str
-    modified: datetime
+    modified: datetime | None
 
     def status_for(self, req: Request) -> int:
         """The status that the conditions of a `GET` or `HEAD` lead to: 200, 304 or 412 (RFC 9110,
@@ -33,12 +33,12 @@ class Validators:
         if (tags := req.get_header("If-Match")) is not None:
             if not self._is_among(tags):
                 return 412
-        elif (date := _date(req.get_header("If-Unmodified-Since"))) and self.modified > date:
+        elif self._is_later_than(req.get_header("If-Unmodified-Since")):
             return 412
         if (tags := req.get_header("If-None-Match")) is not None:
             return 304 if self._is_among(tags.replace("W/", "")) else 200
         date = _date(req.get_header("If-Modified-Since"))
-        return 304 if date and self.modified <= date else 200
+        return 304 if date and self.modified and self.modified <= date else 200
 
     def range_for(self, req: Request, size: int) -> tuple[int, int] | None:
         """The part of the file that a request asks for.
@@ -77,7 +77,13 @@ class Validators:
     def _are_those_of(self, if_range: str | None) -> bool:
         """A strong comparison. A date is a strong validator where nothing is written twice within
         a second (RFC 9110, 8.8.2.2): a key names one content."""
-        return if_range is None or if_range.strip() == self.etag or _date(if_range) == self.modified
+        if if_range is None or if_range.strip() == self.etag:
+            return True
+        return self.modified is not None and _date(if_range) == self.modified
+
+    def _is_later_than(self, text: str | None) -> bool:
+        date = _date(text)
+        return date is not None and self.modified is not None and self.modified > date
 
 
 def _date(text: str | None) -> datetime | None:

@@ -1,17 +1,13 @@
-"""Files by their path: `/media` from the store's folder, `/static` from the package.
+"""Files by their path: `/media` from the store, `/static` from the package.
 
-A file is served if its path could be a storage key, no symbolic link is on the way to it, and it is
-a regular file. Reading has threads of its own, and takes one piece at a time, so that neither a
-slow disk nor a slow client holds up other requests.
+A file is served if its path could be a storage key. In a folder, no symbolic link may be on the way
+to it, and it must be a regular file; `opened` reads folders without the detour through a storage.
+Reading has threads of its own, and takes one piece at a time, so that neither a slow disk nor a
+slow client holds up other requests.
 """
 
 import asyncio
-import errno
-import os
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,9 +15,9 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.adapter import RECEIVE, Receive
-from gifster.api.conditional import Validators
+from gifster.api.opened import Opened, open_below, open_stored
 from gifster.api.problems import Problem
-from gifster.uploads.storage.base import StorageUnavailable, is_key
+from gifster.uploads.storage.base import Storage, is_key
 
 Read = Callable[..., Awaitable[Any]]
 
@@ -31,22 +27,13 @@ WHOLE_BYTES, PIECE_BYTES = 64 * 1024, 32 * 1024
 METHODS = "GET, HEAD, OPTIONS"
 UNKNOWN = "application/octet-stream"
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: Without O_NONBLOCK, opening a FIFO waits for a writer.
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-#: The path leads nowhere, or to a link, a socket or a device.
-_NOT_FOUND = {
-    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG, errno.ENXIO,
-    errno.ENODEV,
-}  # fmt: skip
-
 
 class Files:
     """A sink that answers all paths with one prefix.
 
     Parameters:
       prefix: the paths', such as `/media/`.
-      folder: where the files are. It may itself be a symbolic link.
+      source: the folder of the files, which may itself be a symbolic link; or a storage.
       read: awaits the result of a blocking function in a thread.
       follow_links: whether symbolic links below the folder are followed.
       types: the beginnings of the content types that stay. Files of other types become attachments
@@ -56,13 +43,13 @@ class Files:
     def __init__(
         self,
         prefix: str,
-        folder: Path,
+        source: Path | Storage,
         read: Read,
         *,
         follow_links: bool = False,
         types: tuple[str, ...] = (),
     ) -> None:
-        self._prefix, self._folder, self._read = prefix, folder, read
+        self._prefix, self._source, self._read = prefix, source, read
         self._follow_links, self._types = follow_links, types
 
     async def __call__(self, req: Request, resp: Response | None, **_: object) -> None:
@@ -78,78 +65,52 @@ class Files:
 
     def _answer(self, req: Request, resp: Response, key: str) -> None:
         """Everything before the first piece, in one trip to a thread."""
-        file = _open(self._folder, key, self._follow_links)
+        file = self._open(key)
         try:
-            size, first = self._head(req, resp, key, os.fstat(file.fileno()))
+            size, first = self._head(req, resp, key, file)
             if req.method == "HEAD" or resp.status_code == 304:
                 return
-            if size <= WHOLE_BYTES:
-                resp.data = os.pread(file.fileno(), size, first)
+            if size is not None and size <= WHOLE_BYTES:
+                resp.data = file.read(size, first)
             else:
                 resp.stream = _Stream(file, first, size, self._read, req.scope.get(RECEIVE))
         finally:
             if resp.stream is None:
                 file.close()
 
-    def _head(
-        self, req: Request, resp: Response, key: str, found: os.stat_result
-    ) -> tuple[int, int]:
+    def _open(self, key: str) -> Opened:
+        if isinstance(self._source, Path):
+            return open_below(self._source, key, follow_links=self._follow_links)
+        return open_stored(self._source, key)
+
+    def _head(self, req: Request, resp: Response, key: str, file: Opened) -> tuple[int | None, int]:
         """Set status and headers. Returns the size of the content, and where it begins (bytes)."""
-        modified = datetime.fromtimestamp(int(found.st_mtime), UTC)
-        validators = Validators(f'"{found.st_mtime_ns:x}-{found.st_size:x}"', modified)
-        status, size, first = validators.status_for(req), found.st_size, 0
+        validators, size, first = file.validators, file.size, 0
+        status = validators.status_for(req)
         if status == 412:
             raise Problem(
                 412,
                 "precondition_failed",
                 "The file has changed: If-Match or If-Unmodified-Since names another one.",
             )
-        if status == 200 and (part := validators.range_for(req, size)):
+        if status == 200 and size is not None and (part := validators.range_for(req, size)):
             first, last = part
             status, resp.content_range = 206, (first, last, size)
             size = last - first + 1
         resp.status = status
-        resp.etag, resp.last_modified = validators.etag, modified
-        resp.accept_ranges = "bytes"
+        resp.etag, resp.last_modified = validators.etag, validators.modified
+        resp.accept_ranges = "none" if file.size is None else "bytes"
         if status != 304:
             resp.content_type = self._type(key, resp.options.static_media_types)
             if self._types and not resp.content_type.startswith(self._types):
                 resp.set_header("Content-Disposition", "attachment")
-            resp.content_length = size
+            if size is not None:
+                resp.content_length = size
         return size, first
 
     def _type(self, key: str, known: dict[str, str]) -> str:
         name = known.get(PurePath(key).suffix.lower(), UNKNOWN)
         return name if not self._types or name.startswith(self._types) else UNKNOWN
-
-
-def _open(folder: Path, key: str, follow_links: bool) -> FileIO:
-    """Open a regular file below a folder, segment by segment, so that nobody can swap in a link.
-
-    Raises:
-      HTTPNotFound: there is no such file.
-      StorageUnavailable: it cannot be opened.
-    """
-    *folders, name = key.split("/")
-    flags = 0 if follow_links else os.O_NOFOLLOW
-    try:
-        at = os.open(folder, _FOLDER)
-        try:
-            for segment in folders:
-                below = os.open(segment, _FOLDER | flags, dir_fd=at)
-                os.close(at)
-                at = below
-            file = os.open(name, _FILE | flags, dir_fd=at)
-        finally:
-            os.close(at)
-    except OSError as error:
-        if error.errno in _NOT_FOUND:
-            raise falcon.HTTPNotFound from None
-        raise StorageUnavailable(f"{key}: {error.strerror}") from error
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return FileIO(file)
-    os.close(file)
-    raise falcon.HTTPNotFound
 
 
 class _Stream(AsyncIterator[bytes]):
@@ -160,7 +121,7 @@ class _Stream(AsyncIterator[bytes]):
     """
 
     def __init__(
-        self, file: FileIO, first: int, size: int, read: Read, receive: Receive | None
+        self, file: Opened, first: int, size: int | None, read: Read, receive: Receive | None
     ) -> None:
         self._file, self._at, self._left = file, first, size
         self._read, self._receive = read, receive
@@ -169,13 +130,15 @@ class _Stream(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         if self._gone is None and self._receive is not None:
             self._gone = asyncio.create_task(_disconnected(self._receive))
-        if not self._left or (self._gone is not None and self._gone.done()):
+        if self._left == 0 or (self._gone is not None and self._gone.done()):
             raise StopAsyncIteration
-        size = min(self._left, PIECE_BYTES)
-        piece: bytes = await self._read(os.pread, self._file.fileno(), size, self._at)
-        if not piece:  # the file has become shorter
+        size = PIECE_BYTES if self._left is None else min(self._left, PIECE_BYTES)
+        piece: bytes = await self._read(self._file.read, size, self._at)
+        if not piece:  # it has become shorter, or its end was not known
             raise StopAsyncIteration
-        self._at, self._left = self._at + len(piece), self._left - len(piece)
+        self._at += len(piece)
+        if self._left is not None:
+            self._left -= len(piece)
         return piece
 
     async def close(self) -> None:

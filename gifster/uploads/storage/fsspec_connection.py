@@ -141,7 +141,10 @@ def opened(connections: Connections, key: str) -> BinaryIO:
     """
 
     def request(fs: Any, root: str) -> Any:
-        file = fs.open(f"{root}/{key}", "rb")
+        try:
+            file = fs.open(f"{root}/{key}", "rb")
+        except IsADirectoryError:
+            raise FileNotFoundError(key) from None
         if isinstance(file, io.BytesIO):  # fsspec's memory gives all readers the same object
             file = io.BytesIO(file.getvalue())
         return file
