@@ -29,6 +29,7 @@ from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
 from gifster.jobs.page import rendering
 from gifster.jobs.parent import end_with_parent
+from gifster.uploads.config import storage
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 #: Types as which browsers may show stored files. SVG is not among them: it can have scripts.
@@ -103,9 +104,11 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> N
     # After `static`: Falcon asks the sink first that was added last.
     of_jobs = Files(f"{JOBS_STATIC}/", rendering.STATIC, context.read, follow_links=True)
     app.add_sink(of_jobs, f"{JOBS_STATIC}/")
-    if settings.store.kind == "local":
-        root = settings.store.root.absolute()
-        app.add_sink(Files(f"{MEDIA}/", root, context.read, types=SHOWN), f"{MEDIA}/")
+    if settings.store.kind == "s3":
+        return  # its URLs lead to the bucket
+    root = settings.store.root.absolute()
+    source = root if settings.store.kind == "local" else storage("store")
+    app.add_sink(Files(f"{MEDIA}/", source, context.read, types=SHOWN), f"{MEDIA}/")
 
 
 def _answer_head(resource: object, suffix: str) -> None:

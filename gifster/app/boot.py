@@ -87,7 +87,7 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
     """The storage that a section of the settings describes.
 
     Parameters:
-      base_url: the URL of local files, unless the settings have one.
+      base_url: the URL of files that are in no bucket, unless the settings have one.
       durable: whether local files are synced to the disk.
     """
     if settings.kind == "local":
@@ -99,6 +99,8 @@ def storage(settings: Storage, base_url: str = "", *, durable: bool = True) -> u
             permissions=settings.permissions,
             directory_permissions=settings.directory_permissions,
         )
+    if settings.kind == "fsspec":
+        return uploads.FsspecStorage(settings.url, base_url=settings.base_url or base_url)
     return uploads.S3Storage(
         settings.bucket,
         prefix=settings.prefix,

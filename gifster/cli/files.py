@@ -166,10 +166,10 @@ def _wait_for(ids: set[str]) -> "Iterator[Job]":
 
 @cli.group()
 def storage() -> None:
-    """Move stored files between this machine and S3."""
+    """Move stored files between this machine, S3 and other storages."""
 
 
-KINDS = click.Choice(["local", "s3"])
+KINDS = click.Choice(["local", "s3", "fsspec"])
 
 
 @storage.command("copy")
@@ -183,12 +183,13 @@ KINDS = click.Choice(["local", "s3"])
     help="How many files to copy at once.",
 )
 def storage_copy(source: str, target: str, threads: int) -> None:
-    """Copy all stored files from this machine to S3, or back, while Gifster runs.
+    """Copy all stored files from one storage to another, while Gifster runs.
 
-    The settings in [store] describe both places: root is the folder, bucket and its keys are S3,
-    and kind says which one is in use. Copy, then change kind and restart, then copy once more: the
-    second run copies files that were stored in between. Each file is read back and compared. A run
-    that was stopped continues where it was (var/storage-copy-….done lists the copied files).
+    The settings in [store] describe them all: root is the folder, bucket and its keys are S3, url
+    is a file system of fsspec, and kind says which one is in use. Copy, then change kind and
+    restart, then copy once more: the second run copies files that were stored in between. Each file
+    is read back and compared. A run that was stopped continues where it was
+    (var/storage-copy-….done lists the copied files).
     """
     from pathlib import Path
 
@@ -200,8 +201,10 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     if source == target:
         raise click.UsageError(f"--from and --to are the same ({source}): name two different ones")
     store = settings_here().store
-    if not store.bucket:
+    if "s3" in (source, target) and not store.bucket:
         raise Refused("store.bucket is not set: name the bucket (GIFSTER_STORE__BUCKET)")
+    if "fsspec" in (source, target) and not store.url:
+        raise Refused("store.url is not set: name the file system (GIFSTER_STORE__URL)")
     kept, goal = (storage_for(store.model_copy(update={"kind": kind})) for kind in (source, target))
     journal = Path(f"var/storage-copy-{source}-{target}.done")
     outcomes = {"copied": 0, "there": 0, "gone": 0}

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import falcon.asgi
+import httpx
 import pytest
 from falcon import testing
 
+from gifster.api.app import create_app
 from gifster.api.files import PIECE_BYTES, WHOLE_BYTES, Files
-from gifster.uploads import FsspecStorage, LocalStorage, MirrorStorage, StorageUnavailable
+from gifster.app import boot
+from gifster.app.settings import Settings
+from gifster.uploads import (
+    FsspecStorage,
+    LocalStorage,
+    MirrorStorage,
+    StorageUnavailable,
+    configure,
+)
 from gifster.uploads.testing import MemoryStorage, keep
 
 SMALL = bytes(range(256)) * 40
@@ -142,6 +152,25 @@ def test_a_storage_that_cannot_seek_serves_whole_files_only():
     assert (answer.status_code, answer.content) == (200, LARGE)
     assert answer.headers["accept-ranges"] == "none"
     assert "content-length" not in answer.headers
+
+
+def test_gifster_serves_a_store_of_fsspec(booted: Settings, tmp_path: Path):
+    of_fsspec = {"kind": "fsspec", "url": f"file://{tmp_path}/elsewhere"}
+    settings = booted.model_copy(update={"store": booted.store.model_copy(update=of_fsspec)})
+    store = boot.storage(settings.store, boot.MEDIA)
+    configure({"store": store})
+    keep(store, "gifs/a.gif", SMALL)
+    app = httpx.ASGITransport(create_app(settings))
+
+    async def get() -> httpx.Response:
+        async with httpx.AsyncClient(transport=app, base_url="http://localhost") as client:
+            return await client.get(store.url("gifs/a.gif"), headers={"Range": "bytes=0-9"})
+
+    answer = asyncio.run(get())
+
+    assert (answer.status_code, answer.content) == (206, SMALL[:10])
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (tmp_path / "elsewhere/gifs/a.gif").exists()
 
 
 def test_an_unavailable_storage_is_not_a_missing_file():

@@ -75,6 +75,7 @@ def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pyte
         ("[limits]\nupload = 'a lot'", 'limits.upload: .*must be like "10/hour"'),
         ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies"),
         ("[store]\nkind = 'ftp'", "store.kind"),
+        ("[store]\nkind = 'fsspec'", "url is '': set url"),
         ("[recurring]\nclean_up = 'hourly'", "recurring.clean_up: .*5 fields"),
         ("[recurring]\nx = {cron = '@daily', zone = 'UTC'}", "recurring.x.zone: no such key"),
         ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),

@@ -131,10 +131,12 @@ def _recurring(value: Any) -> Any:
 
 
 class Storage(Section):
-    """A folder on this machine (`root`), or a bucket (the rest)."""
+    """A folder on this machine (`root`), a bucket, or a file system of fsspec (`url`)."""
 
-    kind: Literal["local", "s3"] = "local"
+    kind: Literal["local", "s3", "fsspec"] = "local"
     root: Path
+    #: Such as `gs://bucket/gifs` or `sftp://host/srv/gifs`; fsspec itself reads the credentials.
+    url: str = ""
     bucket: str = ""
     prefix: Prefix = ""
     endpoint_url: EndpointUrl = ""
@@ -168,6 +170,14 @@ class Storage(Section):
             raise ValueError(
                 f"directory_permissions is {self.directory_permissions:04o}: Gifster's own user "
                 "must be able to enter, so set 0700 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_url(self) -> "Storage":
+        if self.kind == "fsspec" and "://" not in self.url:
+            raise ValueError(
+                f'kind is "fsspec", and url is {self.url!r}: set url, such as "gs://bucket/gifs"'
             )
         return self
 
