@@ -75,6 +75,7 @@ from gifster import jobs, uploads
 for use in (
     lambda: importlib.import_module("gifster.jobs.page"),
     lambda: uploads.S3Storage("bucket"),
+    lambda: uploads.FsspecStorage("gs://bucket"),
     lambda: uploads.Image().convert("mp4"),
     lambda: jobs.connect("amqp://localhost/shop"),
 ):
@@ -189,6 +190,8 @@ def test_what_is_missing_names_its_extra(installed: Environment):
         "jinja2": "the jobs' page needs Jinja2, which is not installed: "
         "pip install 'gifster[jobs-page]'",
         "boto3": "S3Storage needs boto3, which is not installed: pip install 'gifster[s3]'",
+        "fsspec": "FsspecStorage needs fsspec, which is not installed: "
+        "pip install 'gifster[fsspec]'",
         "av": "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
         "pika": "broker URL amqp://…: RabbitMQ needs pika, which is not installed: "
         "pip install 'gifster[rabbitmq]'",

@@ -12,6 +12,7 @@ from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
+from gifster.uploads.storage.base import takes_options
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.uploader import Uploader
 
@@ -21,7 +22,8 @@ def folder(uploader: Uploader, upload: CachedFile | StoredFile) -> str:
     source = upload.key if isinstance(upload, CachedFile) else upload.source
     if not source:
         return str(PurePosixPath(upload.key).parent)  # An earlier release stored it.
-    return f"{uploader.store_dir()}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    store_dir, own = uploader.store_dir(), hashlib.sha256(source.encode()).hexdigest()[:16]
+    return f"{store_dir}/{own}" if store_dir else own
 
 
 def plan(
@@ -43,7 +45,7 @@ def plan(
     versions = {}
     for file in files:
         is_original = file.name == ORIGINAL
-        name = uploader.filename(None if is_original else file.name, upload)
+        name = uploader.filename(None if is_original else file.name, upload) or file.name
         ending = extension(
             file.info.content_type, upload.filename if is_original else file.path.name
         )
@@ -103,4 +105,8 @@ def store(
     for file in files:
         if file.name in places and file.name not in already_stored:
             name, key = places[file.name]
-            storage(name).upload(file.path, key, file.info.content_type)
+            upload, options = storage(name).upload, {}
+            if takes_options(upload):
+                version = None if file.name == ORIGINAL else file.name
+                options = dict(uploader.upload_options(version, stored))
+            upload(file.path, key, file.info.content_type, **options)

@@ -66,7 +66,7 @@ class Uploader(AttachedFile, Limits):
     # What a subclass may override.
 
     def store_dir(self) -> str:
-        """The first part of the storage keys of this record's files."""
+        """The first part of the storage keys of this record's files; empty for none."""
         table = self.record._meta.table_name
         return f"{table}/{self.mount.name}/{keys.segment(self.record)}"
 
@@ -75,12 +75,23 @@ class Uploader(AttachedFile, Limits):
 
         It need not be unique, because each upload has a folder of its own. Override it for readable
         names, such as `safe_name(upload.filename)`, or for names by content, `upload.sha256[:16]`.
+        An empty name is the default.
 
         Parameters:
           version: the version's name; None for the original.
           upload: the upload; its `filename` is the client's name for the file.
         """
         return version or ORIGINAL
+
+    def upload_options(self, version: str | None, upload: StoredFile) -> Mapping[str, Any]:
+        """Options for the `upload()` of the storage, if it takes any: those of `S3Storage` are
+        boto3's `ExtraArgs`, such as `{"ContentDisposition": "attachment"}`.
+
+        Parameters:
+          version: the version's name; None for the original.
+          upload: the facts of all files of the upload.
+        """
+        return {}
 
     def cache_owner(self) -> str:
         """The owner of this record's cache ids, such as the id of the user who is logged in.

@@ -122,6 +122,7 @@ def test_a_direct_upload_keeps_the_file(server: PlainS3):
         ("https://s3.example.org", {}, "https://s3.example.org/bucket/a.gif"),
         ("https://s3.example.org", {"addressing": "virtual"}, "https://bucket.s3.example.org/a.gif"),
         (None, {"addressing": "virtual"}, "https://bucket.s3.eu-central-1.amazonaws.com/a.gif"),
+        (None, {}, "https://bucket.s3.eu-central-1.amazonaws.com/a.gif"),
         (None, {"addressing": "path"}, "https://s3.eu-central-1.amazonaws.com/bucket/a.gif"),
     ],
 )  # fmt: skip

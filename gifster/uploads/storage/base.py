@@ -19,6 +19,7 @@ A key is a relative path of safe segments, such as `gifs/k3V9/ab12/thumb.gif`: l
 `_` and `-`, at most 512 characters, no segment starting with a dot. The framework makes the keys.
 It never takes one from a client, but a storage checks each key all the same (`check_key()`).
 
+`upload()` may take further keywords (`**options`), which an uploader's `upload_options()` gives it.
 A storage may do two things more, each a protocol of its own: list its files (`Listing`), so that
 sweeps and copies see them, and let clients write into it directly (`Presigning`). The framework
 finds out by the methods that are there.
@@ -170,3 +171,9 @@ def supported_options(method: Callable[..., object], **options: object) -> dict[
     """Those options that a storage's method has. Our storages have more than the protocol asks."""
     known = inspect.signature(method).parameters
     return {name: value for name, value in options.items() if name in known}
+
+
+def takes_options(upload: Callable[..., object]) -> bool:
+    """Whether a storage's `upload()` takes further options, as keywords."""
+    parameters = inspect.signature(upload).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

@@ -6,6 +6,7 @@ request that fails on a kept one is tried once more on a new one. A process that
 its own.
 """
 
+import importlib.util
 import io
 import os
 import re
@@ -38,6 +39,11 @@ class Connections:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], *, in_bucket: bool) -> None:
+        if importlib.util.find_spec("fsspec") is None:
+            raise ModuleNotFoundError(
+                "FsspecStorage needs fsspec, which is not installed: pip install 'gifster[fsspec]'",
+                name="fsspec",
+            )
         self._url, self._options, self._in_bucket = url, options, in_bucket
         #: The URL without a password, for messages.
         self.name = re.sub(r"//[^/@]*@", "//", url)
@@ -101,12 +107,7 @@ class Connections:
             return None
 
     def _connect(self) -> Connection:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise ImportError(
-                "FsspecStorage needs fsspec: pip install 'gifster[fsspec]'"
-            ) from error
+        from fsspec.core import url_to_fs
 
         fs, root = url_to_fs(self._url, skip_instance_cache=True, **self._options)
         # Another process may write at any time, so no listing is true for long.

@@ -64,7 +64,7 @@ class S3Storage:
         boto3's own default for Amazon, and `when_required` for other servers, as many do not know
         the framing.
       addressing: the place of the bucket's name: `path` or `virtual` (`bucket.host`). `auto` is
-        `path` if there is an `endpoint_url`, else boto3's own choice.
+        `path` if there is an `endpoint_url`, else `virtual`, if the name can be a host's.
       ca_file: the authorities (PEM) that may sign the server's certificate, instead of the public
         ones; None leaves it to boto3 (`AWS_CA_BUNDLE`).
       timeout_s: how long one attempt may wait for an answer (seconds).

@@ -81,9 +81,10 @@ class Connection:
         if checksums == "auto":  # None leaves it to boto3, and to AWS_REQUEST_CHECKSUM_CALCULATION
             checksums = None if is_amazon(endpoint_url) else "when_required"
         addressing: str = self.addressing
-        if addressing == "auto" and endpoint_url:
-            # Servers other than Amazon's rarely answer to bucket.host.
-            addressing = "path"
+        if addressing == "auto":
+            # Servers other than Amazon's rarely answer to bucket.host. Amazon's own would get
+            # signed URLs of the global host from boto3, which it redirects for new buckets.
+            addressing = "path" if endpoint_url else "virtual"
         config = Config(
             signature_version="s3v4" if signed else UNSIGNED,
             connect_timeout=min(self.timeout_s, 5),
@@ -92,10 +93,9 @@ class Connection:
             max_pool_connections=32,
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
-            s3=None if addressing == "auto" else {"addressing_style": addressing},
         )
-        s3 = {**(config.s3 or {}), **self.options.get("s3", {})}
-        config = config.merge(Config(**{**self.options, "s3": s3 or None}))
+        s3 = {"addressing_style": addressing, **self.options.get("s3", {})}
+        config = config.merge(Config(**{**self.options, "s3": s3}))
         return boto3.session.Session().client(
             "s3",
             config=config,

@@ -157,7 +157,7 @@ def _store_dir(mount: Mount[Any], key: dict[str, Any]) -> str:
     values = _Watched(key)
     uploader = mount.uploader(bare_record(mount.model, values), mount)
     try:
-        store_dir: str = uploader.store_dir()
+        store_dir: str = uploader.store_dir() or ""
     finally:
         if values.missed:
             raise Unclear(f"reads {values.missed[0]}, beside the primary key")
