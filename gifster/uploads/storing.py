@@ -12,7 +12,8 @@ from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
-from gifster.uploads.storage.base import takes_options
+from gifster.uploads.storage.base import Storage, takes_options
+from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.uploader import Uploader
 
@@ -105,8 +106,23 @@ def store(
     for file in files:
         if file.name in places and file.name not in already_stored:
             name, key = places[file.name]
+            if _is_moved(uploader, file, storage(name), key):
+                continue
             upload, options = storage(name).upload, {}
             if takes_options(upload):
                 version = None if file.name == ORIGINAL else file.name
                 options = dict(uploader.upload_options(version, stored))
             upload(file.path, key, file.info.content_type, **options)
+
+
+def _is_moved(uploader: Uploader, file: ProcessedFile, target: Storage, key: str) -> bool:
+    """Move a file from the cache to the store, if the uploader wants that, and if it is possible.
+    It stays in the cache, too, until the row names it: a retry may need it there."""
+    cache = storage(uploader.cache)
+    if not uploader.move_to_store or not isinstance(target, LocalStorage):
+        return False
+    if not isinstance(cache, LocalStorage) or not file.path.is_relative_to(cache.root.resolve()):
+        return False
+    # Without a mode of its own, a moved file would have the cache's.
+    same_mode = target.permissions is not None or cache.permissions is None
+    return same_mode and target.link(file.path, key)

@@ -42,6 +42,9 @@ class Uploader(AttachedFile, Limits):
     #: `remove_previously_stored_files_after_update = false`). Nothing names it any more, so it is
     #: the application's to delete. The files of a deleted record go all the same.
     keep_files = False
+    #: Whether an original that no step changes is moved from the cache to the store, not copied. It
+    #: is possible between two folders of one file system.
+    move_to_store = False
     #: Fetches remote files: a `Downloader`, or a function `(rules, url, headers)` that returns
     #: anything that can be assigned. With a function, who may be asked is for it to decide.
     downloader: Callable[[type[Limits], str, Mapping[str, str]], Any] = Downloader()

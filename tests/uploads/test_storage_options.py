@@ -1,5 +1,6 @@
 """What a storage does differently by its options, and by those that an uploader gives it."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,18 @@ import httpx
 import pytest
 
 from gifster.uploads import FsspecStorage, LocalStorage, S3Storage, StoredFile
+from gifster.uploads.promotion import Promotion
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
 from tests.conftest import Platform
 from tests.s3 import S3Server
-from tests.uploads.framework import Application, Company, LogoUploader, Person
+from tests.uploads.framework import (
+    Application,
+    AvatarUploader,
+    Company,
+    LogoUploader,
+    Person,
+)
 
 
 @pytest.fixture
@@ -292,3 +300,107 @@ def test_the_sweep_leaves_files_without_a_store_dir_alone(
     assert found.orphans == []
     assert len(application.stored) == 2
     assert sum(left.count for left in found.left_alone) == 2
+
+
+# Moving from the cache to the store
+
+
+def inodes(folder: Path) -> dict[int, str]:
+    return {p.stat().st_ino: p.suffix for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("model", [Company, Person])
+@pytest.mark.parametrize("moves", [True, False])
+def test_an_original_is_moved_to_the_store(
+    application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, moves: bool
+):
+    column = {Company: "logo", Person: "avatar"}[model]
+    monkeypatch.setattr(getattr(model, column).uploader, "move_to_store", moves)
+    record = model()
+    getattr(record, column).assign(images.gif(), "me.gif")
+    cached = inodes(application.cache_folder)
+
+    record.save()
+    application.work()
+
+    stored = getattr(model.get_by_id(record.id), column).stored
+    assert application.store.path(stored.key).read_bytes() == images.gif()
+    assert application.cached == []
+    assert len(cached.keys() & inodes(application.store_folder).keys()) == moves
+
+
+def test_a_move_that_is_not_the_end_can_be_repeated(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(AvatarUploader, "move_to_store", True)
+    person = Person.create(avatar=images.gif())
+    [job] = application.jobs()
+    # Given a worker that dies when it has moved the original
+    with monkeypatch.context() as patch:
+        patch.setattr(Promotion, "_swap", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            application.deliver(job)
+    assert len(application.cached) == 1
+
+    application.work()
+
+    stored = Person.get_by_id(person.id).avatar.stored
+    assert application.store.path(stored.key).read_bytes() == images.gif()
+    assert application.cached == []
+    assert len(application.stored) == 2
+
+
+def test_a_rollback_takes_a_moved_file_back(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(LogoUploader, "move_to_store", True)
+    company = Company(logo=images.gif())
+
+    with pytest.raises(ZeroDivisionError), application.database.atomic():
+        company.save()
+        raise ZeroDivisionError
+
+    assert application.stored == []
+    company.save()
+    assert application.store.path(company.logo.stored.key).read_bytes() == images.gif()
+
+
+@pytest.mark.parametrize("fault", ["another file system", "a mode of the cache"])
+def test_a_file_that_cannot_be_moved_is_copied(
+    application: Application, monkeypatch: pytest.MonkeyPatch, fault: str
+):
+    monkeypatch.setattr(LogoUploader, "move_to_store", True)
+    if fault == "another file system":
+
+        def link(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "link", link)
+    else:
+        application.cache = LocalStorage(application.cache_folder, permissions=0o600)
+        application.configure()
+    company = Company(logo=images.gif())
+    cached = inodes(application.cache_folder)
+
+    company.save()
+
+    assert application.store.path(company.logo.stored.key).read_bytes() == images.gif()
+    assert not cached.keys() & inodes(application.store_folder).keys()
+    assert not [name for name in application.stored if name.endswith(".tmp")]
+
+
+def test_a_moved_file_has_the_mode_of_the_store_and_is_young(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(LogoUploader, "move_to_store", True)
+    application.store = LocalStorage(application.store_folder, permissions=0o604)
+    application.configure()
+    company = Company(logo=images.gif())
+    [cached] = (p for p in application.cache_folder.rglob("*") if p.is_file())
+    os.utime(cached, (0, 0))
+
+    company.save()
+
+    found = application.store.path(company.logo.stored.key).stat()
+    assert stat.S_IMODE(found.st_mode) == 0o604
+    assert found.st_mtime > 0

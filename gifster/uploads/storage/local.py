@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gifster.uploads.storage.base import BaseUrl, check_key, is_key, public_url
-from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter
+from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter, link
 
 if TYPE_CHECKING:
     from os import _ScandirIterator
@@ -55,6 +55,21 @@ class LocalStorage:
     def create(self, key: str) -> LocalWriter:
         """A writer for a new file whose content comes in pieces."""
         return LocalWriter(
+            self.path(key),
+            self.durable,
+            permissions=self.permissions,
+            folders=(self.root, self.directory_permissions),
+        )
+
+    def link(self, source: Path, key: str) -> bool:
+        """Keep a file of another folder under `key` without copying it: as a second name of the
+        same file (a hard link). Nobody may change the file from now on.
+
+        Returns:
+          False if that is not possible, such as between two file systems.
+        """
+        return link(
+            source,
             self.path(key),
             self.durable,
             permissions=self.permissions,

@@ -92,6 +92,39 @@ class LocalWriter:
             self.abort()  # does nothing after a commit
 
 
+def link(
+    source: Path,
+    path: Path,
+    durable: bool,
+    *,
+    permissions: int | None,
+    folders: tuple[Path, int | None],
+) -> bool:
+    """Give a file a second name, in one step. The parameters are those of `LocalWriter`.
+
+    Returns:
+      False if that is not possible.
+    """
+    name = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        _make_folders(path.parent, durable, folders)
+        os.link(source, name)
+        if permissions is not None:
+            name.chmod(permissions)
+        os.utime(name)  # so that the sweep takes it for a new file
+        if durable:
+            with name.open("rb") as file:
+                os.fsync(file.fileno())
+        name.replace(path)
+    except OSError:
+        return False
+    finally:
+        name.unlink(missing_ok=True)  # still there if `path` was the same file already
+    if durable:
+        _fsync_folder(path.parent)
+    return True
+
+
 def _create_below(
     path: Path, durable: bool, permissions: int | None, folders: tuple[Path, int | None]
 ) -> BinaryIO:
