@@ -1,4 +1,4 @@
-"""The Python blocks of docs/uploads.md, run in order in one application."""
+"""The Python blocks of docs/uploads.md and docs/storages.md, run in order."""
 
 import re
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from gifster.uploads.testing import run_jobs
 from tests import images
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "uploads.md"
+STORAGES = GUIDE.with_name("storages.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -40,6 +41,20 @@ def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
     album = names["Album"].get()
     assert len(album.photos) == 3
     assert all(photo.url("small") for photo in album.photos)
+
+
+def test_the_page_on_storages_works(in_a_folder: None, tmp_path: Path):
+    names: dict[str, object] = {}
+    for number, block in enumerate(BLOCK.findall(STORAGES.read_text("utf-8"))):
+        exec(compile(block, f"block {number + 1} of {STORAGES.name}", "exec"), names)
+
+    # I expect the storage of one's own to keep the contract
+    tests = names["TestDatabaseStorage"]()
+    kept = [name for name in dir(tests) if name.startswith("test_")]
+    assert len(kept) > 10
+    for name in kept:
+        (tmp_path / "files.db").unlink(missing_ok=True)
+        getattr(tests, name)(names["DatabaseStorage"](str(tmp_path / "files.db")))
 
 
 @pytest.mark.parametrize(
