@@ -24,6 +24,9 @@ OTHER_PORTS = {
 }  # fmt: skip
 #: Characters that need no escape in a request's target. A percent sign counts as an escape.
 _SAFE = "/%:@!$&'()*+,;=~?"
+#: Browsers leave these in a query, too, although RFC 3986 does not (WHATWG URL, "query
+#: percent-encode set").
+_SAFE_IN_QUERY = _SAFE + "[]{}|\\^`"
 #: A host and a port, without a user's name, and without the zone of an IPv6 address (RFC 6874),
 #: which has a meaning on one machine only.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@]+))(?::([0-9]*))?", re.ASCII)
@@ -97,7 +100,7 @@ def parse(text: str) -> RemoteUrl:
             raise refusal
         address, name, port = found.groups()
         path = quote(parts.path or "/", safe=_SAFE, errors="surrogateescape")
-        query = quote(parts.query, safe=_SAFE, errors="surrogateescape")
+        query = quote(parts.query, safe=_SAFE_IN_QUERY, errors="surrogateescape")
         return RemoteUrl(
             text=parts.geturl(),
             scheme=parts.scheme,

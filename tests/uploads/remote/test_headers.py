@@ -94,6 +94,28 @@ def test_which_url_may_know_a_secret_for_another(first: str, second: str, may: b
 
 
 @pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        # CarrierWave's spec/downloader/base_spec.rb, "#process_uri"
+        ("http://ドメイン名例.jp/юникод.jpg", "/%D1%8E%D0%BD%D0%B8%D0%BA%D0%BE%D0%B4.jpg"),
+        ("http://example.com/%5B.jpg", "/%5B.jpg"),
+        ("http://example.com/o%CC%88.png", "/o%CC%88.png"),
+        ("http://example.com/?foo[]=bar", "/?foo[]=bar"),
+        ("http://example.com/].jpg?test[]", "/%5D.jpg?test[]"),
+        ("http://example.com/?s=https%3A%2F%2Fi.example%2Fv", "/?s=https%3A%2F%2Fi.example%2Fv"),
+        ("http://example.com/あああ.jpg", "/%E3%81%82%E3%81%82%E3%81%82.jpg"),
+        ("http://example.com/?q=А#あああ", "/?q=%D0%90"),
+        ("https://example.com/a?with=equal&before=colon:param", "/a?with=equal&before=colon:param"),
+        ("http://example.com/my test.jpg", "/my%20test.jpg"),
+        # Here a percent sign counts as an escape, as in browsers; CarrierWave makes it %25
+        ("http://example.com/ %[].jpg", "/%20%%5B%5D.jpg"),
+    ],
+)
+def test_a_url_is_escaped_as_in_carrierwave(url: str, target: str):
+    assert parse(url).target == target
+
+
+@pytest.mark.parametrize(
     "header",
     [("Host", "internal"), ("content-length", "5"), ("Transfer-Encoding", "chunked"), ("", "x"),
      ("X Y", "x"), ("X", "secret\r\nHost: internal"), ("X", "secret\0"), ("X", "secret€")],
