@@ -104,7 +104,7 @@ def test_which_url_may_know_a_secret_for_another(first: str, second: str, may: b
         ("http://example.com/].jpg?test[]", "/%5D.jpg?test[]"),
         ("http://example.com/?s=https%3A%2F%2Fi.example%2Fv", "/?s=https%3A%2F%2Fi.example%2Fv"),
         ("http://example.com/あああ.jpg", "/%E3%81%82%E3%81%82%E3%81%82.jpg"),
-        ("http://example.com/?q=А#あああ", "/?q=%D0%90"),
+        ("http://example.com/?q=Ж#あああ", "/?q=%D0%96"),
         ("https://example.com/a?with=equal&before=colon:param", "/a?with=equal&before=colon:param"),
         ("http://example.com/my test.jpg", "/my%20test.jpg"),
         # Here a percent sign counts as an escape, as in browsers; CarrierWave makes it %25
