@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 
-from gifster.imaging.probe import extension
+from gifster.uploads.content_types import extension
 from gifster.uploads.remote_url import RemoteUrl
 
 _OURS = {"User-Agent": "gifster-uploads", "Accept": "*/*", "Accept-Encoding": "identity"}

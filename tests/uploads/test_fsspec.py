@@ -244,9 +244,13 @@ class TestObjectStorage(StorageContract):
         (tmp_path / "source").write_bytes(b"content")
 
         storage.upload(tmp_path / "source", "a.gif", "image/gif", consistency="md5")
+        storage.upload(tmp_path / "source", "a.svg", "image/svg+xml")
 
-        options = {"content_type": "image/gif", "metadata": {"a": "b"}, "consistency": "md5"}
-        assert Buckets.put == [(f"/bucket/{tmp_path.name}/a.gif", options)]
+        (first, image), (_, svg) = Buckets.put
+        assert first == f"/bucket/{tmp_path.name}/a.gif"
+        assert image == {"content_type": "image/gif", "metadata": {"a": "b"}, "consistency": "md5",
+                         "fixed_key_metadata": {}}  # fmt: skip
+        assert svg["fixed_key_metadata"] == {"content_disposition": "attachment"}
 
     def test_urls_are_signed_unless_they_have_a_base(self, storage: FsspecStorage, tmp_path: Path):
         url = f"https://bucket.example/bucket/{tmp_path.name}/a.gif"

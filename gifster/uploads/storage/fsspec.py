@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gifster.uploads.content_types import is_inline
 from gifster.uploads.storage.base import (
     BaseUrl,
     StorageUnavailable,
@@ -82,7 +83,7 @@ class FsspecStorage:
         size = source.stat().st_size
 
         def of(fs: Any) -> dict[str, Any]:
-            return _content_type(fs, content_type) | self._upload_options | options
+            return _headers(fs, content_type) | self._upload_options | options
 
         self._connections.use(lambda fs, root: self._put(fs, f"{root}/{key}", source, size, of(fs)))
 
@@ -200,15 +201,20 @@ def _protocol(fs: Any) -> str:
     return str(fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0])
 
 
-def _content_type(fs: Any, name: str) -> dict[str, Any]:
-    """The content type, as the file system's `put_file()` calls it."""
+def _headers(fs: Any, content_type: str) -> dict[str, Any]:
+    """The content type, as the file system's `put_file()` calls it, and what keeps browsers from
+    showing a file in which scripts could run (RFC 6266, 4.2)."""
+    shown = is_inline(content_type)
     match _protocol(fs):
         case "s3":
-            return {"ContentType": name}
+            disposition = {} if shown else {"ContentDisposition": "attachment"}
+            return {"ContentType": content_type, **disposition}
         case "gs":
-            return {"content_type": name}
+            fixed = {} if shown else {"content_disposition": "attachment"}
+            return {"content_type": content_type, "fixed_key_metadata": fixed}
         case "abfs":
-            return {"content_settings": {"content_type": name}}
+            disposition = {} if shown else {"content_disposition": "attachment"}
+            return {"content_settings": {"content_type": content_type, **disposition}}
     return {}
 
 
