@@ -1,6 +1,8 @@
 """Two storages as one: what happens in the second, and what is made up while it is away."""
 
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,11 +47,11 @@ class Down(MemoryStorage):
             raise StorageUnavailable("it is down")
 
 
-@pytest.fixture
-def app(tmp_path: Path, broker_url: str) -> Iterator[Application]:
+@contextmanager
+def running(url: str, tmp_path: Path, broker_url: str) -> Iterator[Application]:
     """An application whose store is a mirror of a folder; the second storage is down."""
     broker = jobs.connect(broker_url)
-    database = databases.connect(f"sqlite:///{tmp_path}/app.db")
+    database = databases.connect(url)
     with database.connection_context():
         made = Application(tmp_path, database)
         made.store = MirrorStorage(made.store, Down())
@@ -57,6 +59,20 @@ def app(tmp_path: Path, broker_url: str) -> Iterator[Application]:
         yield made
     database.close_all()
     broker.close()
+
+
+@pytest.fixture
+def app(database_url: str, tmp_path: Path, broker_url: str) -> Iterator[Application]:
+    """On each database."""
+    with running(database_url, tmp_path, broker_url) as made:
+        yield made
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, broker_url: str) -> Iterator[Application]:
+    """For the contract, whose tests are many."""
+    with running(f"sqlite:///{tmp_path}/app.db", tmp_path, broker_url) as made:
+        yield made
 
 
 class TestMirror(StorageContract):
@@ -67,16 +83,16 @@ class TestMirror(StorageContract):
 
 class TestMirrorWhoseSecondIsDown(StorageContract):
     @pytest.fixture
-    def storage(self, app: Application) -> MirrorStorage:
-        mirror = MirrorStorage(LocalStorage(app.store_folder, "/files"), Down())
+    def storage(self, on_sqlite: Application) -> MirrorStorage:
+        mirror = MirrorStorage(LocalStorage(on_sqlite.store_folder, "/files"), Down())
         configure({"mirror": mirror})
         return mirror
 
 
 class TestMirrorByJobs(StorageContract):
     @pytest.fixture
-    def storage(self, app: Application) -> MirrorStorage:
-        mirror = MirrorStorage(FsspecStorage(f"file://{app.store_folder}", base_url="/files"),
+    def storage(self, on_sqlite: Application) -> MirrorStorage:
+        mirror = MirrorStorage(FsspecStorage(f"file://{on_sqlite.store_folder}", base_url="/files"),
                                MemoryStorage(), later=True)  # fmt: skip
         configure({"mirror": mirror})
         return mirror
@@ -247,7 +263,7 @@ def test_a_mirror_in_s3_that_was_away(app: Application, s3_server: S3Server, tmp
     for job in app.jobs():
         app.deliver(job)
 
-    app.store.second = s3_server.storage("mirror")
+    app.store.second = s3_server.storage(f"mirror{secrets.token_hex(4)}")
     app.work()
 
     stored = Person.get_by_id(person.id).avatar.stored

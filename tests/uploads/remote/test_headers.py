@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import Downloader, Uploader, errors, remote
+from gifster.uploads import (
+    CacheListField,
+    Downloader,
+    Uploader,
+    errors,
+    mount_uploaders,
+    remote,
+    store_in_background,
+)
 from gifster.uploads.remote import fetch
 from gifster.uploads.remote_headers import request_headers
 from gifster.uploads.remote_url import parse
-from tests.uploads.framework import Application, AvatarUploader, Person
+from tests.uploads.framework import Application, AvatarUploader, Base, Person
 from tests.uploads.remote.servers import (
     GIF,
     OK,
@@ -52,6 +60,29 @@ def test_a_request_has_the_headers_of_the_class_the_record_and_the_call(
     assert "authorization" not in call
     assert (record["authorization"], record["x-both"]) == ("Bearer secret", "class")
     assert record["user-agent"] == "gifster-uploads"
+
+
+@store_in_background("files")
+class Folder(Base):
+    files = mount_uploaders(AvatarUploader)
+    files_tmp = CacheListField()
+
+
+def test_each_file_of_a_list_has_headers_of_its_own(app: Application):
+    app.create_tables(Folder)
+    seen: list[Mapping[str, str]] = []
+    named = sends(GIF, Content_Disposition="attachment; filename=b.gif")
+
+    with serving(noting(seen, named)) as url:
+        folder = Folder()
+        folder.files.append_remote(f"{url}/1", {"X-Number": "1"})
+        folder.files.append_remote(f"{url}/2")
+        folder.save()
+    app.work()
+
+    assert [each.get("X-Number") for each in seen] == ["1", None]
+    files = Folder.get_by_id(folder.id).files
+    assert [file.stored.filename for file in files] == ["b.gif", "b.gif"]
 
 
 def test_headers_stay_with_their_host_on_a_redirect(app: Application):
