@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
 from gifster.uploads.cache import CachedFile
@@ -28,6 +28,8 @@ class AttachedFiles(Sequence[U]):
         self.replaces_all = False
         #: The URLs that were assigned last, for a form that is shown again.
         self.remote_urls: list[str] | None = None
+        #: The headers of their requests, for all URLs or for each.
+        self.request_headers: Mapping[str, str] | Sequence[Mapping[str, str]] = {}
         self._changed = False
         #: The files before all were to be detached, in case that is cancelled.
         self._removed: State[U] | None = None

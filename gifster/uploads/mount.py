@@ -6,7 +6,7 @@ companion columns beside a mounted one, which are found by name (`fields.py`). `
 database's side, `attacher.py` what assigning and saving do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import peewee
@@ -20,7 +20,7 @@ from gifster.uploads.model import HasUploads
 from gifster.uploads.rows import real_database
 from gifster.uploads.saving import attacher_of
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.uploader_list import UploaderList
+from gifster.uploads.uploader_list import RequestHeaders, UploaderList
 
 U = TypeVar("U", bound=Uploader)
 
@@ -60,11 +60,11 @@ class Mount(UploadColumn[U]):
             _require_base(model)
             _models[model] = None
             setattr(model, f"remove_{name}", _RemoveFlag(self))
+            setattr(model, f"remote_{name}_request_headers", _RequestHeaders(self))
             if self.many:
                 setattr(model, f"remote_{name}_urls", _RemoteUrls(self))
                 setattr(model, f"{name}_cache", _CacheIds(self))
             else:
-                setattr(model, f"remote_{name}_request_headers", _RequestHeaders(self))
                 setattr(model, f"remote_{name}_url", _RemoteUrl(self))
                 setattr(model, f"{name}_cache", _CacheId(self))
 
@@ -139,13 +139,17 @@ class _RemoveFlag(_Attribute):
 
 class _RequestHeaders(_Attribute):
     """`record.remote_image_request_headers = {"Authorization": …}` goes with the requests for
-    `remote_image_url`; set it before that."""
+    `remote_image_url`, or with all for `remote_images_urls`; set it before that. A list-valued
+    column also takes a list, with the headers for each URL."""
 
-    def __get__(self, instance: Any, owner: Any) -> Mapping[str, str] | None:
-        return None if instance is None else self._mount.attacher(instance).uploader.request_headers
+    def __get__(self, instance: Any, owner: Any) -> RequestHeaders | None:
+        if instance is None:
+            return None
+        headers: RequestHeaders = self._mount.attacher(instance).value.request_headers
+        return headers
 
-    def __set__(self, instance: Any, value: Mapping[str, str] | None) -> None:
-        self._mount.attacher(instance).uploader.request_headers = dict(value or {})
+    def __set__(self, instance: Any, value: RequestHeaders | None) -> None:
+        self._mount.attacher(instance).value.request_headers = value or {}
 
 
 class _RemoteUrl(_Attribute):

@@ -151,7 +151,9 @@ def cache_download(
     found = (downloader() if isinstance(downloader, type) else downloader)(rules, url, headers)
     if isinstance(found, CachedFile) and found.checked is not None and found.checked[0] is rules:
         return found
-    named = isinstance(found, (Path, CachedFile, StoredFile, StoredVersion)) or hasattr(found, "filename")
+    named = isinstance(found, (Path, CachedFile, StoredFile, StoredVersion)) or hasattr(
+        found, "filename"
+    )
     try:
         return cache_upload(rules, found, "" if named else unquote(urlsplit(url).path))
     finally:

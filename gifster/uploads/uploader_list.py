@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +15,9 @@ from gifster.uploads.form_values import is_blank
 from gifster.uploads.uploader import Uploader
 
 U = TypeVar("U", bound=Uploader)
+
+#: Request headers, for all remote files or for each.
+RequestHeaders = Mapping[str, str] | Sequence[Mapping[str, str]]
 
 #: What `Uploader.identifier` looks like.
 _IDENTIFIER = re.compile("[0-9a-f]{16}")
@@ -163,8 +166,8 @@ class UploaderList(AttachedFiles[U]):
                 if not self.changed:
                     self.clear()
                 self.remote_urls = urls
-                for url in urls:
-                    self.append_remote(url)
+                for number, url in enumerate(urls):
+                    self.append_remote(url, _headers_of(self.request_headers, number))
         elif value is None:
             self.remote_urls = None
 
@@ -190,3 +193,10 @@ def _json_list(text: str) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise CacheIdInvalid("These uploads have expired. Choose the files again.")
     return found
+
+
+def _headers_of(headers: RequestHeaders, number: int) -> Mapping[str, str]:
+    """The request headers for one of several remote files."""
+    if isinstance(headers, Mapping):
+        return headers
+    return headers[number] if number < len(headers) else {}

@@ -339,7 +339,7 @@ def test_the_sweep_removes_what_crashes_left_there(app: Application):
     cache_upload(AvatarUploader, images.gif())
     orphan = Person.create(avatar=images.gif())
     app.work()
-    Person.delete().where(Person.id == orphan.id).execute()
+    app.database.execute_sql(f"DELETE FROM person WHERE id = {orphan.id}")
 
     found = sweep(repair=True, min_age_s=-60)
 

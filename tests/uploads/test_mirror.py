@@ -230,7 +230,7 @@ def test_the_sweep_cleans_both(app: Application):
     app.store.second.down = False
     company = Company.create(logo=images.gif())
     kept = Company.create(logo=images.gif())
-    Company.delete().where(Company.id == company.id).execute()
+    app.database.execute_sql(f"DELETE FROM company WHERE id = {company.id}")
 
     found = sweep(repair=True, min_age_s=-60)
 

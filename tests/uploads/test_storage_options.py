@@ -293,7 +293,7 @@ def test_the_sweep_leaves_files_without_a_store_dir_alone(
 
     monkeypatch.setattr(LogoUploader, "store_dir", lambda self: None)
     company = Company.create(logo=images.gif())
-    Company.delete().where(Company.id == company.id).execute()
+    application.database.execute_sql(f"DELETE FROM company WHERE id = {company.id}")
 
     found = sweep(repair=True, min_age_s=-60)
 

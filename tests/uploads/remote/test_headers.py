@@ -78,9 +78,15 @@ def test_each_file_of_a_list_has_headers_of_its_own(app: Application):
         folder.files.append_remote(f"{url}/1", {"X-Number": "1"})
         folder.files.append_remote(f"{url}/2")
         folder.save()
+        # and of those that are assigned at once, all have them, or each
+        other = Folder()
+        other.remote_files_request_headers = {"X-Number": "3"}
+        other.remote_files_urls = [f"{url}/3", f"{url}/4"]
+        other.remote_files_request_headers = [{"X-Number": "5"}]
+        other.remote_files_urls = [f"{url}/5", f"{url}/6"]
     app.work()
 
-    assert [each.get("X-Number") for each in seen] == ["1", None]
+    assert [each.get("X-Number") for each in seen] == ["1", None, "3", "3", "5", None]
     files = Folder.get_by_id(folder.id).files
     assert [file.stored.filename for file in files] == ["b.gif", "b.gif"]
 
