@@ -96,6 +96,7 @@ class TestSftp(StorageContract):
             storage.exists("a.gif")
         sftp.start()
 
+        assert [key for key, _ in storage.walk()] == ["a.gif"]
         assert storage.exists("a.gif")
         assert read(storage, "a.gif") == b"content"
         assert "secret" not in str(raised.value)

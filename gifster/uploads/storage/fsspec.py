@@ -23,7 +23,7 @@ from gifster.uploads.storage.base import (
     is_key,
     public_url,
 )
-from gifster.uploads.storage.fsspec_connection import Connections, check_bucket, opened
+from gifster.uploads.storage.fsspec_connection import Connections, check_bucket, open_file
 from gifster.uploads.storage.local_writer import HALF_WRITTEN
 
 #: Object storages, by fsspec's names: a file is there once it is complete, and folders are not.
@@ -89,7 +89,7 @@ class FsspecStorage:
 
     def open(self, key: str) -> BinaryIO:
         """The content, which can also be read from the middle on: only that part is fetched."""
-        return opened(self._connections, check_key(key))
+        return open_file(self._connections, check_key(key))
 
     def exists(self, key: str) -> bool:
         check_key(key)
@@ -145,12 +145,16 @@ class FsspecStorage:
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         if self._atomic:
             return
-        for name, info in list(self._entries()):
-            if HALF_WRITTEN.fullmatch(name.rpartition("/")[2]) and self._written_at(info) < before:
-                yield name
-                if remove:
-                    with suppress(FileNotFoundError):
-                        self._remove(name)
+        half = [
+            name
+            for name, info in self._entries()
+            if HALF_WRITTEN.fullmatch(name.rpartition("/")[2]) and self._written_at(info) < before
+        ]
+        for name in half:
+            yield name
+            if remove:
+                with suppress(FileNotFoundError):
+                    self._remove(name)
 
     def _remove(self, name: str) -> None:
         self._connections.use(lambda fs, root: fs.rm_file(f"{root}/{name}"))
@@ -174,7 +178,7 @@ class FsspecStorage:
     def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All files below the folder. An object storage lists them at once, another one folder
         after folder."""
-        with self._connections.one() as (fs, root):
+        with self._connections.opened() as (fs, root):
             below = len(root) + 1
             if self._is_objects:
                 check_bucket(fs, root)

@@ -78,10 +78,11 @@ class Connections:
             return self._result(self._connect(), request)
 
     @contextmanager
-    def one(self) -> Iterator[Connection]:
-        """A connection for a `with` block, in which errors are translated."""
+    def opened(self) -> Iterator[Connection]:
+        """A new connection for a `with` block, in which errors are translated. Unlike a request,
+        the block is not run again if the server has closed a kept one."""
         with self.translated():
-            connection = self._take() or self._connect()
+            connection = self._connect()
             yield connection
             self.give_back(connection)
 
@@ -133,7 +134,7 @@ def check_bucket(fs: Any, root: str) -> None:
         raise StorageUnavailable(f"there is no bucket {bucket!r}, or it may not be listed")
 
 
-def opened(connections: Connections, key: str) -> BinaryIO:
+def open_file(connections: Connections, key: str) -> BinaryIO:
     """A file for reading.
 
     Raises:
