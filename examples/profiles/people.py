@@ -63,15 +63,14 @@ def fill(person: Person, name: str, kept: str, upload: Any) -> list[str]:
 
     Parameters:
       kept: the form's hidden field, with the cache id of a file that it was sent with before.
-      upload: of the file field, with an empty name if no file was chosen.
+      upload: of the file field. If no file was chosen, it changes nothing.
     """
     person.name = name.strip()
     problems = [] if 0 < len(person.name) <= 100 else ["Enter a name of 1 to 100 characters."]
     try:
-        if upload is not None and upload.filename:
+        if upload is not None:
             person.avatar = upload
-        else:
-            person.avatar_cache = kept
+        person.avatar_cache = kept  # does nothing beside a new file
     except uploads.UploadError as error:
         problems.append(str(error))
     return problems

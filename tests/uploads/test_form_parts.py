@@ -20,8 +20,9 @@ from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import parse_form_data
-from werkzeug.test import EnvironBuilder
+from werkzeug.test import create_environ
 
+from gifster.uploads.errors import EmptyFile
 from tests import images
 from tests.conftest import Platform
 from tests.uploads.framework import Application, AvatarUploader, Person
@@ -34,18 +35,17 @@ LARGE = images.noisy_gif((1300, 1100), 1)
 
 def encoded(content: bytes, filename: str) -> tuple[bytes, str]:
     """A form with one file, and its content type."""
-    builder = EnvironBuilder(
-        method="POST", data={"avatar": (io.BytesIO(content), filename, "text/html")}
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="avatar"; filename="%b"\r\n'
+        b"Content-Type: text/html\r\n\r\n%b\r\n--b--\r\n" % (filename.encode(), content)
     )
-    environ = builder.get_environ()
-    return environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
+    return body, "multipart/form-data; boundary=b"
 
 
 def werkzeug(content: bytes, filename: str) -> FileStorage:
-    builder = EnvironBuilder(
-        method="POST", data={"avatar": (io.BytesIO(content), filename, "text/html")}
-    )
-    _, _, files = parse_form_data(builder.get_environ())
+    body, content_type = encoded(content, filename)
+    environ = create_environ(method="POST", data=body, content_type=content_type)
+    _, _, files = parse_form_data(environ)
     return files["avatar"]
 
 
@@ -125,6 +125,24 @@ def test_a_part_that_was_read_before_is_read_from_its_beginning(
     assert content.read(10) == GIF[:10]
 
     assert Person(avatar=upload).avatar.assigned.bytes == len(GIF)
+
+
+@pytest.mark.parametrize("part", [werkzeug, starlette, falcon_part])
+def test_a_field_in_which_no_file_was_chosen_changes_nothing(
+    application: Application, part: Callable[[bytes, str], Any]
+):
+    person = Person(avatar=GIF)
+    person.save()
+    application.work()
+    person = Person.get_by_id(person.id)
+
+    person.avatar = part(b"", "")
+    person.save()
+    application.work()
+
+    assert Person.get_by_id(person.id).avatar.stored.bytes == len(GIF)
+    with pytest.raises(EmptyFile):
+        person.avatar = part(b"", "empty.gif")
 
 
 def test_the_large_file_is_more_than_frameworks_keep_in_memory():
