@@ -42,6 +42,7 @@ class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
 
 @uploads.store_in_background("avatar")
 class Person(uploads.HasUploads, peewee.Model):
+    id = peewee.AutoField()
     name = peewee.CharField(100)
     avatar = uploads.mount_uploader(AvatarUploader)
     avatar_tmp = uploads.CacheField()

@@ -3,18 +3,20 @@
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.page.access import require_function
 from gifster.jobs.page.application import Application
 from gifster.jobs.page.messages import MAX_FORM_BYTES, Request, Response
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+#: The parts of ASGI, as Starlette's types have them.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: How many requests to the page are answered at once, each in a thread with a connection to the
@@ -26,7 +28,7 @@ ALLOW_S = 30.0
 
 def asgi(
     *,
-    allow: Callable[[Scope], object],
+    allow: Callable[[dict[str, Any]], object],
     site: str = "",
     home_url: str = "",
     login_url: str = "",
@@ -63,7 +65,7 @@ def asgi(
 
 async def _answer(
     page: Application,
-    allow: Callable[[Scope], object],
+    allow: Callable[[dict[str, Any]], object],
     threads: ThreadPoolExecutor,
     connection: tuple[Scope, Receive, Send],
 ) -> None:
@@ -74,7 +76,7 @@ async def _answer(
     loop = asyncio.get_running_loop()
 
     def decide() -> object:
-        answer = allow(scope)
+        answer = allow(cast("dict[str, Any]", scope))  # ASGI calls it a dict
         if inspect.iscoroutine(answer):
             return asyncio.run_coroutine_threadsafe(answer, loop).result(ALLOW_S)
         return answer
