@@ -17,7 +17,7 @@ from gifster import jobs, uploads
 
 VAR = Path(os.environ.get("AVATARS_VAR", "var/avatars")).absolute()
 VAR.mkdir(parents=True, exist_ok=True)
-db = peewee.SqliteDatabase(VAR / "app.db", pragmas={"journal_mode": "wal"}, timeout=15)
+db = peewee.SqliteDatabase(str(VAR / "app.db"), pragmas={"journal_mode": "wal"}, timeout=15)
 db.bind(jobs.TABLES)
 jobs.connect(os.environ.get("AVATARS_BROKER", "redis://127.0.0.1:6379/0"))
 store = uploads.LocalStorage(VAR / "store", "/files")

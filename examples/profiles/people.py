@@ -47,6 +47,7 @@ class Person(uploads.HasUploads, peewee.Model):
     avatar = uploads.mount_uploader(AvatarUploader)
     avatar_tmp = uploads.CacheField()
     avatar_state = uploads.StateField()
+    avatar_cache = uploads.CacheId()  # no column; declared, type checkers know it
 
     class Meta:
         database = db

@@ -79,7 +79,7 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
         "id": gif.id,
         "title": gif.title,
         "tags": tags,
-        "state": gif.image_state,
+        "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
         "image": image,
         "versions": versions,

@@ -36,7 +36,7 @@ def drop(job_id: str) -> Job:
     """Delete a dead job, and return it.
 
     Raises:
-      NoSuchJob
+      NoSuchJob: no dead job has this id.
     """
     dead = (Job.id == job_id) & Job.failed_at.is_null(False)
     job: Job | None = Job.get_or_none(dead)

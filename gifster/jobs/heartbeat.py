@@ -89,7 +89,7 @@ def quiet(worker_id: str, *, quiet: bool = True) -> None:
     `LOOK_S`.
 
     Raises:
-      NoSuchWorker
+      NoSuchWorker: no worker has this id.
     """
     if not Worker.update(quiet=quiet).where(Worker.id == worker_id).execute():
         raise NoSuchWorker(f"there is no worker {worker_id}: jobs.workers() lists them")

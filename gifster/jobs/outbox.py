@@ -15,7 +15,7 @@ import logging
 import secrets
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import dramatiq.broker
@@ -49,7 +49,13 @@ class Unreadable(list[Any]):
         self.why = f"the arguments of the job cannot be read: {why!r}"
 
 
-class ArgumentsField(peewee.TextField):
+if TYPE_CHECKING:
+    _Text = peewee.Field[list[Any]]
+else:
+    _Text = peewee.TextField
+
+
+class ArgumentsField(_Text):
     """A job's positional arguments, in Dramatiq's encoding (JSON). A row whose arguments cannot be
     read gets an `Unreadable`, so that the other rows can be read all the same."""
 
@@ -103,7 +109,7 @@ class Job(peewee.Model):
         """The Dramatiq message of this job. This process need not know the actor.
 
         Raises:
-          UnreadableArguments
+          UnreadableArguments: its arguments cannot be read; says why.
         """
         if isinstance(self.arguments, Unreadable):
             raise UnreadableArguments(self.arguments.why)
@@ -149,7 +155,7 @@ def outbox_database() -> peewee.Database:
     """The database that the outbox is bound to.
 
     Raises:
-      NotBound
+      NotBound: `Job` is bound to no database.
     """
     return real_database(Job._meta.database)
 

@@ -32,7 +32,7 @@ class PerOutbox(Generic[T]):
         """The value for the database that `Job` is bound to now.
 
         Raises:
-          NotBound
+          NotBound: `Job` is bound to no database.
         """
         database = outbox_database()
         if database not in self._values:

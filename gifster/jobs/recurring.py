@@ -155,7 +155,7 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
 
     Raises:
       OldSchema: the table is missing; says what to do.
-      peewee.PeeweeException, or an error of the database's driver.
+      peewee.PeeweeException: the database failed; it may also be an error of its driver.
     """
     now = time.time()
     with explained(RecurringJob):

@@ -18,7 +18,9 @@ from peewee import EXCLUDED, SQL, fn
 from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
 
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+MINUTE_S = 60
+HOUR_S = 3600
+DAY_S = 86_400
 #: The length of the span that never ends.
 TOTAL = 0
 #: By length of span: how many spans are kept.

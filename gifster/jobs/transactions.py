@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import peewee
 
@@ -39,7 +38,7 @@ def real_database(database: peewee.Database | peewee.DatabaseProxy | None) -> pe
 
 def transaction(
     database: peewee.Database | peewee.DatabaseProxy | None,
-) -> AbstractContextManager[Any]:
+) -> AbstractContextManager[object]:
     """A transaction that is going to write.
 
     On SQLite it takes the write lock at its start. A transaction that reads first and writes later

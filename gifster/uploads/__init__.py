@@ -35,6 +35,15 @@ knows nothing of any application. Its modules, from the bottom up:
 from gifster.imaging.fingerprint import placeholder
 from gifster.imaging.probe import ImageInfo
 from gifster.uploads.attached_file import json_default
+from gifster.uploads.attributes import (
+    CacheId,
+    CacheIds,
+    ProcessFlag,
+    RemoteUrl,
+    RemoteUrls,
+    RemoveFlag,
+    RequestHeaders,
+)
 from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.cache_ids import presign
@@ -47,6 +56,7 @@ from gifster.uploads.fields import (
     ProcessingField,
     StateField,
     UploadFailure,
+    UploadState,
 )
 from gifster.uploads.filenames import safe_name
 from gifster.uploads.mirror import MirrorStorage
@@ -54,6 +64,7 @@ from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
 from gifster.uploads.remote import Downloader
+from gifster.uploads.sources import Source
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage
@@ -68,6 +79,8 @@ from gifster.uploads.versions import Image, process, version
 __all__ = [
     "Backgrounder",
     "CacheField",
+    "CacheId",
+    "CacheIds",
     "CacheListField",
     "CachedFile",
     "Downloader",
@@ -78,8 +91,14 @@ __all__ = [
     "ImageInfo",
     "LocalStorage",
     "MirrorStorage",
+    "ProcessFlag",
     "ProcessingField",
+    "RemoteUrl",
+    "RemoteUrls",
+    "RemoveFlag",
+    "RequestHeaders",
     "S3Storage",
+    "Source",
     "StateField",
     "Storage",
     "StorageUnavailable",
@@ -87,6 +106,7 @@ __all__ = [
     "StoredVersion",
     "UploadError",
     "UploadFailure",
+    "UploadState",
     "Uploader",
     "UploaderList",
     "UploaderVersion",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import peewee
 
+from gifster.uploads.attributes import ProcessFlag, add_attribute
 from gifster.uploads.background import Actor, Background
 from gifster.uploads.column import UploadColumn, mounts_of
 from gifster.uploads.fields import CacheField, CacheListField
@@ -100,5 +101,5 @@ def _mount(model: Any, column: str) -> UploadColumn[Any]:
             f"{model.__name__}.{column} is left to a worker twice: choose either "
             "store_in_background or process_in_background"
         )
-    setattr(model, f"process_{column}_upload", False)
+    add_attribute(model, mount, ProcessFlag)
     return mount

@@ -8,14 +8,16 @@ within `saving()`, which lifts the checks.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Field, Node
 
 from gifster.uploads.column import UploadColumn, mounts_of
 
+Q = TypeVar("Q")
+
 #: A method of Peewee's that makes a query.
-Query = Callable[..., Any]
+Query = Callable[..., Q]
 
 _saving: ContextVar[bool] = ContextVar("gifster_uploads_saving", default=False)
 
@@ -30,7 +32,7 @@ def saving() -> Iterator[None]:
         _saving.reset(token)
 
 
-def insert(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
+def insert(model: Any, query: Query[Q], data: Any = None, /, **values: Any) -> Q:
     """`insert()` of a model; `query` is Peewee's.
 
     Raises:
@@ -44,7 +46,7 @@ def insert(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
     return query(data, **values)
 
 
-def update(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
+def update(model: Any, query: Query[Q], data: Any = None, /, **values: Any) -> Q:
     """`update()` of a model; `query` is Peewee's.
 
     Raises:
@@ -57,7 +59,7 @@ def update(model: Any, query: Query, data: Any = None, /, **values: Any) -> Any:
     return query(data, **values)
 
 
-def insert_many(model: Any, query: Query, rows: Iterable[Any], fields: Any = None) -> Any:
+def insert_many(model: Any, query: Query[Q], rows: Iterable[Any], fields: Any = None) -> Q:
     """`insert_many()` of a model; `query` is Peewee's.
 
     Raises:
@@ -66,7 +68,7 @@ def insert_many(model: Any, query: Query, rows: Iterable[Any], fields: Any = Non
     return query(checked(model, rows, fields or ()) if mounts_of(model) else rows, fields)
 
 
-def insert_from(model: Any, query: Query, source: Any, fields: Iterable[Any]) -> Any:
+def insert_from(model: Any, query: Query[Q], source: Any, fields: Iterable[Any]) -> Q:
     """`insert_from()` of a model; `query` is Peewee's.
 
     Raises:

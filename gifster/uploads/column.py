@@ -6,7 +6,7 @@ it when a record is assigned to and saved; `mount.py` puts it on a model.
 """
 
 import json
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import peewee
 
@@ -16,10 +16,15 @@ from gifster.uploads.stored import StoredFile
 
 U = TypeVar("U")
 
+if TYPE_CHECKING:
+    _Field = peewee.Field[Any]
+else:
+    _Field = peewee.Field
+
 COMPANIONS = ("tmp", "processing", "state", "error")
 
 
-class UploadColumn(peewee.Field, Generic[U]):
+class UploadColumn(_Field, Generic[U]):
     """The column of a mounted uploader."""
 
     field_type = "TEXT"

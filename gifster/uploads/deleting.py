@@ -24,8 +24,8 @@ _deleting: ContextVar[tuple[Any, Any] | None] = ContextVar("gifster_uploads_dele
 
 
 def delete(
-    record: Record, delete_instance: Callable[..., Any], *arguments: Any, **options: Any
-) -> Any:
+    record: Record, delete_instance: Callable[..., int], *arguments: Any, **options: Any
+) -> int:
     """Delete a record, and detach its files, unless its model only marks the row as deleted.
 
     Parameters:

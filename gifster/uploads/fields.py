@@ -3,7 +3,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import peewee
 
@@ -22,17 +22,33 @@ class UploadFailure:
         return asdict(self)
 
 
-class _Nullable(peewee.TextField):
+V = TypeVar("V")
+
+#: The states of an upload, as a `StateField` has them.
+UploadState = Literal["queued", "processing", "ready", "failed"]
+
+if TYPE_CHECKING:
+
+    class _Text(peewee.Field[V]):
+        """To a type checker, a text field with Python values of its own."""
+
+    _Char = peewee.Field[UploadState | None]
+    _Boolean = peewee.Field[bool]
+else:
+
+    class _Text(peewee.TextField, Generic[V]):
+        pass
+
+    _Char, _Boolean = peewee.CharField, peewee.BooleanField
+
+
+class _Nullable(_Text[V]):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"null": True} | options)
 
 
-class CacheField(_Nullable):
+class CacheField(_Nullable[CachedFile | None]):
     """The `<column>_tmp` column: the cached file that waits to be stored, or null."""
-
-    if TYPE_CHECKING:
-
-        def __get__(self, instance: object, owner: Any) -> CachedFile | None: ...  # type: ignore[override]
 
     def db_value(self, value: CachedFile | None) -> str | None:
         return None if value is None else dumps(value.dump())
@@ -41,12 +57,8 @@ class CacheField(_Nullable):
         return None if value is None else CachedFile.load(json.loads(value))
 
 
-class CacheListField(_Nullable):
+class CacheListField(_Nullable[list[CachedFile]]):
     """The `<column>_tmp` column of a list-valued mount: the cached files that wait to be stored."""
-
-    if TYPE_CHECKING:
-
-        def __get__(self, instance: object, owner: Any) -> list[CachedFile]: ...  # type: ignore[override]
 
     def db_value(self, value: list[CachedFile] | None) -> str | None:
         return dumps([cached.dump() for cached in value]) if value else None
@@ -55,26 +67,22 @@ class CacheListField(_Nullable):
         return [] if value is None else [CachedFile.load(item) for item in json.loads(value)]
 
 
-class ProcessingField(peewee.BooleanField):
+class ProcessingField(_Boolean):
     """The optional `<column>_processing` column: true from the enqueueing of the job to its end."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"default": False} | options)
 
 
-class StateField(peewee.CharField):
+class StateField(_Char):
     """The optional `<column>_state` column: `queued`, `processing`, `ready`, `failed`, or null."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"max_length": 16, "null": True, "index": True} | options)
 
 
-class ErrorField(_Nullable):
+class ErrorField(_Nullable[UploadFailure | None]):
     """The optional `<column>_error` column: an `UploadFailure`, or null."""
-
-    if TYPE_CHECKING:
-
-        def __get__(self, instance: object, owner: Any) -> UploadFailure | None: ...  # type: ignore[override]
 
     def db_value(self, value: UploadFailure | None) -> str | None:
         return None if value is None else json.dumps(asdict(value), ensure_ascii=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import peewee
 
+from gifster.uploads.attributes import kinds_of
 from gifster.uploads.storage.local_writer import LocalWriter
 
 SETTINGS = """
@@ -98,6 +99,9 @@ Then say on the model what the columns are:
     class {model}(uploads.HasUploads, ...):
         {column} = uploads.{mount}({camel}Uploader)
 {fields}
+        # These are there in any case; declared, type checkers know them, too:
+{attributes}
+
 and run the migration with playhouse.migrations (DATABASE is a URL, or such as myapp.models.db),
 then the jobs:
 
@@ -231,15 +235,21 @@ def _write(path: Path, text: str) -> None:
 
 
 def _advice(wish: Wish, model: str) -> str:
-    fields = f"        {wish.column}_processing = uploads.ProcessingField()\n"
+    column = wish.column
+    fields = {f"{column}_processing": "ProcessingField"}
     if not wish.process:
-        tmp = "CacheListField" if wish.many else "CacheField"
-        fields = f"        {wish.column}_tmp = uploads.{tmp}()\n" + fields
+        fields = {f"{column}_tmp": "CacheListField" if wish.many else "CacheField"} | fields
+    attributes = {kind.called(column): kind.__name__ for kind in kinds_of(wish.many)}
     return MODEL.format(
-        camel="".join(part.capitalize() for part in wish.column.split("_")),
+        camel="".join(part.capitalize() for part in column.split("_")),
         decorator="process_in_background" if wish.process else "store_in_background",
-        column=wish.column,
+        column=column,
         model=model,
         mount="mount_uploaders" if wish.many else "mount_uploader",
-        fields=fields,
+        fields=_lines(fields),
+        attributes=_lines(attributes),
     )
+
+
+def _lines(declared: dict[str, str]) -> str:
+    return "\n".join(f"        {name} = uploads.{kind}()" for name, kind in declared.items())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.uploads import bulk, deleting, saving
+from gifster.uploads.attributes import check_attributes
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import Record, check_model
@@ -38,7 +39,7 @@ class HasUploads(_Model):
 
     def save(
         self, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
-    ) -> Any:
+    ) -> int:
         """Save the record and its uploads; otherwise as Peewee's `save()`.
 
         Raises:
@@ -52,7 +53,7 @@ class HasUploads(_Model):
         with uploads_of(self).saving(self):
             return saving.save(self, force_insert, only, save_row)
 
-    def delete_instance(self, *arguments: Any, **options: Any) -> Any:
+    def delete_instance(self, *arguments: Any, **options: Any) -> int:
         """Delete the row and its files; with `recursive=True` also the rows that refer to it, and
         theirs. With soft deletion, which keeps the row, the files stay."""
         return deleting.delete(self, super().delete_instance, *arguments, **options)
@@ -62,9 +63,11 @@ class HasUploads(_Model):
         """Check the model, as Peewee does, and that it can have uploads.
 
         Raises:
-          TypeError: the model cannot have uploads; says what to do.
+          TypeError: the model cannot have uploads, or declares an attribute of uploads that belongs
+        to no mounted column; says what to do.
         """
         super().validate_model()
+        check_attributes(cls)
         if mounts_of(cls):
             check_model(cls)
 
@@ -83,19 +86,19 @@ class HasUploads(_Model):
         return saving.bulk_update(cls, super().bulk_update, *arguments, **options)
 
     @classmethod
-    def insert(cls, data: Any = None, /, **values: Any) -> Any:
+    def insert(cls, data: Any = None, /, **values: Any) -> peewee.ModelInsert:
         """Peewee's `insert()`; raises `TypeError` for a file."""
         return bulk.insert(cls, super().insert, data, **values)
 
     @classmethod
-    def update(cls, data: Any = None, /, **values: Any) -> Any:
+    def update(cls, data: Any = None, /, **values: Any) -> peewee.ModelUpdate:
         """Peewee's `update()`; raises `TypeError` for a file."""
         return bulk.update(cls, super().update, data, **values)
 
     if TYPE_CHECKING:
 
         @classmethod
-        def delete(cls) -> Any: ...
+        def delete(cls) -> peewee.ModelDelete: ...
 
     else:
 
@@ -105,11 +108,11 @@ class HasUploads(_Model):
             return deleting.delete_query(cls, super().delete)
 
     @classmethod
-    def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> Any:
+    def insert_many(cls, rows: Iterable[Any], fields: Any = None) -> peewee.ModelInsert:
         """Peewee's `insert_many()`; raises `TypeError` for a file."""
         return bulk.insert_many(cls, super().insert_many, rows, fields)
 
     @classmethod
-    def insert_from(cls, query: Any, fields: Iterable[Any]) -> Any:
+    def insert_from(cls, query: Any, fields: Iterable[Any]) -> peewee.ModelInsert:
         """Peewee's `insert_from()`; raises `TypeError` for a mounted column."""
         return bulk.insert_from(cls, super().insert_from, query, fields)

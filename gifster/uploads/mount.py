@@ -14,13 +14,14 @@ import peewee
 from gifster.jobs import Job
 from gifster.uploads import undeclared
 from gifster.uploads.attacher import Attacher
+from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
 from gifster.uploads.column import UploadColumn, mounts_of
-from gifster.uploads.form_values import is_true
 from gifster.uploads.model import HasUploads
 from gifster.uploads.rows import real_database
 from gifster.uploads.saving import attacher_of
+from gifster.uploads.sources import Source
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.uploader_list import RequestHeaders, UploaderList
+from gifster.uploads.uploader_list import UploaderList
 
 U = TypeVar("U", bound=Uploader)
 
@@ -48,7 +49,7 @@ class Mount(UploadColumn[U]):
         @overload
         def __get__(self, instance: object, owner: Any) -> U: ...
         def __get__(self, instance: object | None, owner: Any) -> "Mount[U] | U": ...
-        def __set__(self, instance: object, value: Any) -> None: ...
+        def __set__(self, instance: object, value: Source | Uploader | None) -> None: ...
 
     def attacher(self, record: Any) -> Attacher[U]:
         """A new attacher for this column of a record."""
@@ -59,14 +60,9 @@ class Mount(UploadColumn[U]):
         if set_attribute:
             _require_base(model)
             _models[model] = None
-            setattr(model, f"remove_{name}", _RemoveFlag(self))
-            setattr(model, f"remote_{name}_request_headers", _RequestHeaders(self))
-            if self.many:
-                setattr(model, f"remote_{name}_urls", _RemoteUrls(self))
-                setattr(model, f"{name}_cache", _CacheIds(self))
-            else:
-                setattr(model, f"remote_{name}_url", _RemoteUrl(self))
-                setattr(model, f"{name}_cache", _CacheId(self))
+            for kind in kinds_of(self.many):
+                if kind is not ProcessFlag:  # `backgrounder.py` adds that
+                    add_attribute(model, self, kind)
 
     def db_value(self, value: Any) -> str | None:
         # Uploaders come here in an expression, such as `Gif.image == other.image`.
@@ -91,6 +87,9 @@ class MountList(Mount[U]):
         def __get__(
             self, instance: object | None, owner: Any
         ) -> "MountList[U] | UploaderList[U]": ...
+        def __set__(  # type: ignore[override]
+            self, instance: object, value: Iterable[Source | Uploader] | None
+        ) -> None: ...
 
 
 def _require_base(model: Any) -> None:
@@ -116,101 +115,6 @@ def _require_base(model: Any) -> None:
             f"{model.__name__} has uploads, but Peewee's Model comes before HasUploads: write "
             f"class {model.__name__}(HasUploads, ...), also in the classes that it inherits from"
         )
-
-
-class _Attribute:
-    """A record's attribute that acts on a mounted column."""
-
-    def __init__(self, mount: Mount[Any]) -> None:
-        self._mount = mount
-
-
-class _RemoveFlag(_Attribute):
-    """`record.remove_image = True` detaches the file with the next save, and False cancels that;
-    for a form's check box, whose value is a text (see `form_values.py`)."""
-
-    def __get__(self, instance: Any, owner: Any) -> bool:
-        return instance is not None and self._mount.attacher(instance).removing
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        attacher = self._mount.attacher(instance)
-        (attacher.remove if is_true(value) else attacher.keep)()
-
-
-class _RequestHeaders(_Attribute):
-    """`record.remote_image_request_headers = {"Authorization": …}` goes with the requests for
-    `remote_image_url`, or with all for `remote_images_urls`; set it before that. A list-valued
-    column also takes a list, with the headers for each URL."""
-
-    def __get__(self, instance: Any, owner: Any) -> RequestHeaders | None:
-        if instance is None:
-            return None
-        headers: RequestHeaders = self._mount.attacher(instance).value.request_headers
-        return headers
-
-    def __set__(self, instance: Any, value: RequestHeaders | None) -> None:
-        self._mount.attacher(instance).value.request_headers = value or {}
-
-
-class _RemoteUrl(_Attribute):
-    """`record.remote_image_url = "https://…"` fetches a file and assigns it.
-
-    An empty URL does nothing, nor does a URL beside a file that the form has just uploaded. Reading
-    gives the URL that was assigned, until the record is saved; None forgets it.
-    """
-
-    def __get__(self, instance: Any, owner: Any) -> str | None:
-        if instance is None:
-            return None
-        url: str | None = self._mount.attacher(instance).uploader.slot.remote_url
-        return url
-
-    def __set__(self, instance: Any, value: str | None) -> None:
-        uploader = self._mount.attacher(instance).uploader
-        if value is None:
-            uploader.slot.remote_url = None
-        elif value.strip() and (uploader.assigned is None or uploader.slot.remote_url is not None):
-            try:
-                uploader.assign_remote(value)
-            finally:
-                uploader.slot.remote_url = value
-
-
-class _RemoteUrls(_Attribute):
-    """`record.remote_images_urls = […]` fetches files; see `UploaderList.assign_remote()`."""
-
-    def __get__(self, instance: Any, owner: Any) -> list[str] | None:
-        return None if instance is None else self._mount.attacher(instance).value.remote_urls
-
-    def __set__(self, instance: Any, value: str | Iterable[str] | None) -> None:
-        self._mount.attacher(instance).value.assign_remote(value)
-
-
-class _CacheId(_Attribute):
-    """`record.image_cache` is the cache id of the assigned file, for a form that is shown again.
-
-    Setting it retrieves that file. An empty id does nothing, nor does an id beside a file that the
-    form has just uploaded.
-    """
-
-    def __get__(self, instance: Any, owner: Any) -> str | None:
-        return None if instance is None else self._mount.attacher(instance).uploader.cache_id
-
-    def __set__(self, instance: Any, value: str | None) -> None:
-        uploader = self._mount.attacher(instance).uploader
-        if value is not None and value.strip() and uploader.assigned is None:
-            uploader.assign_cache_id(value)
-
-
-class _CacheIds(_Attribute):
-    """`record.images_cache` is the list with its new files, for a form that is shown again; see
-    `UploaderList.cache_ids`."""
-
-    def __get__(self, instance: Any, owner: Any) -> str | None:
-        return None if instance is None else self._mount.attacher(instance).value.cache_ids
-
-    def __set__(self, instance: Any, value: str | Iterable[str] | None) -> None:
-        self._mount.attacher(instance).value.assign_cache_ids(value)
 
 
 def mount_uploader(uploader: type[U], **options: Any) -> Mount[U]:

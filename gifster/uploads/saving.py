@@ -30,7 +30,7 @@ def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
 
 def save(
     record: Record, force_insert: bool, only: Iterable[Any] | None, save_row: Callable[..., Any]
-) -> Any:
+) -> int:
     """Save a record, with what was assigned to its mounted columns or removed from them.
 
     Parameters:
@@ -57,7 +57,7 @@ def save(
             return 0
     elif only is not None:
         only = wanted + _columns(changed)
-    result = _write(
+    result: int = _write(
         record, changed, creating, lambda: save_row(force_insert=force_insert, only=only)
     )
     # A base class's save() or a signal's receiver may have assigned something while saving.

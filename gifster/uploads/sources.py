@@ -48,11 +48,26 @@ from gifster.uploads.validation import Limits
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
+class Readable(Protocol):
+    """An open binary file, or anything else that can be read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
 class FormPart(Named, Protocol):
     """A part of a multipart form with a file, such as werkzeug's or Falcon's (WSGI)."""
 
     @property
-    def stream(self) -> IO[bytes]:
+    def stream(self) -> Readable:
+        """The content."""
+
+
+class FilePart(Named, Protocol):
+    """A part of a multipart form with a file, such as Starlette's `UploadFile`."""
+
+    @property
+    def file(self) -> Readable:
         """The content."""
 
 
@@ -63,6 +78,12 @@ class AsyncFormPart(Named, Protocol):
     def stream(self) -> AsyncIterable[bytes]:
         """The content."""
 
+
+#: What an uploader takes, for type checkers. A text is a data URI; an empty one changes nothing.
+Source = (
+    Readable | FormPart | FilePart | Path | bytes | bytearray | memoryview | str
+    | CachedFile | StoredFile | StoredVersion | UploaderVersion
+)  # fmt: skip
 
 #: Form parts and open files that are in the cache already, as they can be read only once, and whose
 #: rules checked them.

@@ -14,6 +14,7 @@ from typing import Any
 import peewee
 
 from gifster.uploads import bulk, deleting, saving
+from gifster.uploads.attributes import check_attributes
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import check_model
 
@@ -48,6 +49,7 @@ def wrap(model: Any) -> None:
 
     def validate(cls: Any) -> None:
         validate_model()
+        check_attributes(cls)
         check_model(cls)
 
     model.save, model.delete_instance = save_with_uploads, delete_with_uploads

@@ -21,7 +21,7 @@ from gifster.uploads.form_values import is_blank
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.record import Slot, uploads_of
 from gifster.uploads.remote import Downloader
-from gifster.uploads.sources import cache_download, cache_upload
+from gifster.uploads.sources import Source, cache_download, cache_upload
 from gifster.uploads.stored import Files, StoredFile
 from gifster.uploads.validation import Limits
 
@@ -162,7 +162,7 @@ class Uploader(AttachedFile, Limits):
 
     # What a caller can do with it.
 
-    def assign(self, source: Any, filename: str = "") -> None:
+    def assign(self, source: "Source | Uploader | None", filename: str = "") -> None:
         """Assign a new file, which replaces the present one when the record is saved.
 
         Parameters:

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from gifster.uploads.attached_files import AttachedFiles, State
 from gifster.uploads.errors import CacheIdInvalid
 from gifster.uploads.form_values import is_blank
+from gifster.uploads.sources import Source
 from gifster.uploads.uploader import Uploader
 
 U = TypeVar("U", bound=Uploader)
 
 #: Request headers, for all remote files or for each.
-RequestHeaders = Mapping[str, str] | Sequence[Mapping[str, str]]
+Headers = Mapping[str, str] | Sequence[Mapping[str, str]]
 
 #: What `Uploader.identifier` looks like.
 _IDENTIFIER = re.compile("[0-9a-f]{16}")
@@ -31,7 +32,7 @@ class UploaderList(AttachedFiles[U]):
     end.
     """
 
-    def append(self, source: Any, filename: str = "") -> U:
+    def append(self, source: Source | Uploader | None, filename: str = "") -> U:
         """Add a file at the end (see `Uploader.assign()`); returns its uploader. A form's file
         field in which no file was chosen adds nothing."""
         return self._add(lambda uploader: uploader.assign(source, filename))
@@ -51,7 +52,7 @@ class UploaderList(AttachedFiles[U]):
             self._change([*self._uploaders, uploader])
         return uploader
 
-    def extend(self, sources: Iterable[Any]) -> None:
+    def extend(self, sources: Iterable[Source | Uploader]) -> None:
         """Add files at the end."""
         for source in sources:
             self.append(source)
@@ -79,7 +80,7 @@ class UploaderList(AttachedFiles[U]):
             if newer:
                 self._change([*self._uploaders, *newer])
 
-    def replace(self, files: Iterable[Any]) -> None:
+    def replace(self, files: Iterable[Source | Uploader]) -> None:
         """Replace the list with these files, in this order. If one is refused, the list stays as it
         was.
 
@@ -195,7 +196,7 @@ def _json_list(text: str) -> list[str]:
     return found
 
 
-def _headers_of(headers: RequestHeaders, number: int) -> Mapping[str, str]:
+def _headers_of(headers: Headers, number: int) -> Mapping[str, str]:
     """The request headers for one of several remote files."""
     if isinstance(headers, Mapping):
         return headers

@@ -1,14 +1,12 @@
 """Uploaders without a backgrounder, and the sources that can be assigned."""
 
 import io
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from gifster.uploads import errors, mount_uploader
 from tests import images
-from tests.machine import BIN
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 
 LOGO = images.still("PNG", (60, 40))
@@ -74,40 +72,6 @@ def test_saving_a_record_that_has_only_its_file_does_no_harm(application: Applic
 
     assert Picture.get_by_id(picture.id).save() == 0
     assert Picture.get_by_id(picture.id).image.stored.width == 60
-
-
-def test_a_mounted_column_is_an_uploader_to_a_type_checker(tmp_path: Path):
-    # Given a user's module
-    module = tmp_path / "user.py"
-    module.write_text(
-        "import tests.uploads.framework as f\n"
-        "reveal_type(f.Person().avatar)\n"
-        "reveal_type(f.Person.avatar)\n"
-        "reveal_type(f.Person().avatar_tmp)\n"
-        "import tests.uploads.test_lists as lists\n"
-        "reveal_type(lists.Trip().photos[0])\n"
-        "reveal_type(lists.Trip().photos_tmp)\n"
-        "reveal_type(f.Person().avatar.thumb.url())\n"
-    )
-
-    cache = ".mypy_cache/users"  # what was checked before is not checked again
-    told = subprocess.run(
-        [str(BIN / "mypy"), "--config-file=", "--cache-dir", cache, str(module)],
-        cwd=Path(__file__).parent.parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-
-    assert 'Revealed type is "tests.uploads.framework.AvatarUploader"' in told
-    assert (
-        'Revealed type is "gifster.uploads.mount.Mount[tests.uploads.framework.AvatarUploader]"'
-        in told
-    )
-    assert 'Revealed type is "gifster.uploads.cache.CachedFile | None"' in told
-    assert 'Revealed type is "tests.uploads.test_lists.PhotoUploader"' in told
-    assert 'Revealed type is "list[gifster.uploads.cache.CachedFile]"' in told
-    assert 'Revealed type is "str | None"' in told
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "path"])

@@ -12,11 +12,10 @@ from gifster.jobs.page.access import require_function
 from gifster.jobs.page.application import Application
 from gifster.jobs.page.messages import MAX_FORM_BYTES, Request, Response
 
-#: The parts of ASGI, as Starlette's types have them.
+#: `allow` gets a scope, too. Its own types may call that a `dict`, or Starlette's `Scope`.
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: How many requests to the page are answered at once, each in a thread with a connection to the
@@ -28,7 +27,7 @@ ALLOW_S = 30.0
 
 def asgi(
     *,
-    allow: Callable[[dict[str, Any]], object],
+    allow: Callable[[Any], object],
     site: str = "",
     home_url: str = "",
     login_url: str = "",
@@ -65,7 +64,7 @@ def asgi(
 
 async def _answer(
     page: Application,
-    allow: Callable[[dict[str, Any]], object],
+    allow: Callable[[Any], object],
     threads: ThreadPoolExecutor,
     connection: tuple[Scope, Receive, Send],
 ) -> None:
