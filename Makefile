@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint audit format bench bench-queues bench-relay bench-images bench-install chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint docs audit format bench bench-queues bench-relay bench-images bench-install chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -35,11 +35,17 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs ## Build the docs site, which site/index.html begins; it can be read offline
+	@$(BIN)/python -m docs.building
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python -m docs.building check
+	@echo "the docs are in site/index.html"
+
 audit: $(VENV)/.dev ## Look for known vulnerabilities in the versions that constraints*.txt name
 	@$(BIN)/python -c 'import requests; requests.head("$(OSV)", timeout=10)' 2>/dev/null \
 		|| { echo "audit: not done, $(OSV) cannot be reached from here"; exit 0; } \
 		&& $(BIN)/pip-audit --vulnerability-service osv --osv-url $(OSV)/v1/query --disable-pip \
-			--progress-spinner off -r constraints.txt -r constraints-dev.txt
+			--progress-spinner off -r constraints.txt -r constraints-dev.txt -r constraints-docs.txt
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format --quiet .
@@ -80,6 +86,9 @@ constraints: ## Lock the newest versions of all dependencies (KEEP=1 changes no 
 	@$(LOCK) --output-file constraints.txt
 	@$(LOCK) --group dev --constraint constraints.txt --output-file constraints-dev.txt \
 		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt)
+	@$(LOCK) --group docs --constraint constraints-dev.txt --output-file constraints-docs.txt \
+		--constraint constraints.txt \
+		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt)
 	@rm -rf $(VENV)/lock
 
 clean: ## Remove the virtual environment (var/, your data, stays)
@@ -103,3 +112,8 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt constraints-dev.txt
 	@rm -rf gifster.egg-info  # an old one would say what an old release needs
 	@$(PIP) --no-build-isolation --no-index --editable .
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.run constraints-docs.txt
+	@echo "installing what builds the docs"
+	@$(PIP) --require-hashes --requirement constraints-docs.txt
+	@touch $@

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("constraints.txt", "constraints-dev.txt")
+LOCKS = ("constraints.txt", "constraints-dev.txt", "constraints-docs.txt")
 #: What the build reads.
 SOURCES = ("gifster", "LICENSE", "README.md", "pyproject.toml")
 #: A line of a lock, as uv writes it: a name, a version, perhaps a marker.

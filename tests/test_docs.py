@@ -2,9 +2,11 @@
 
 import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+
+from docs.building import staging
 
 FOLDER = Path(__file__).parent.parent
 DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("[0-9]*.md"))
@@ -68,3 +70,15 @@ def test_the_list_of_decisions_is_complete():
 def test_the_files_that_a_document_names_exist(page: Path):
     for name in FILE.findall(page.read_text("utf-8")):
         assert (FOLDER / name).exists() or (FOLDER / "gifster" / name).exists(), name
+
+
+def test_each_page_is_in_the_navigation_of_the_site():
+    config = (FOLDER / "mkdocs.yml").read_text("utf-8")
+    listed = Counter(re.findall(r"^ +- .*: (\S+\.md)$", config, re.MULTILINE))
+    pages = [source.relative_to(FOLDER) for source in staging.sources(FOLDER)]
+    staged = {str(staging.staged(PurePosixPath(page))) for page in pages}
+    # The list of decisions leads to each of them.
+    wanted = {page for page in staged if not re.match(r"decisions/\d", page)}
+
+    assert {page for page, count in listed.items() if count > 1} == set()
+    assert {page for page in listed if not page.startswith("reference/")} == wanted

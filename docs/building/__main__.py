@@ -1,0 +1,32 @@
+"""`python -m docs.building` writes the site's sources to `build/docs`, for `mkdocs build`;
+`python -m docs.building check` checks what was built."""
+
+import sys
+from pathlib import Path
+
+from docs.building import command_line, http_api, offline, reference, settings, staging
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES, SITE = ROOT / "build" / "docs", ROOT / "site"
+
+
+def main() -> None:
+    if sys.argv[1:] == ["check"]:
+        found = offline.loads_from_elsewhere(SITE)
+        if found:
+            sys.exit("these pages load something from elsewhere:\n" + "\n".join(found))
+        return
+    staging.stage(ROOT, SOURCES)
+    pages = {
+        **reference.pages(),
+        "http-api.md": http_api.page(),
+        "settings.md": settings.page(ROOT / "settings.toml"),
+        "command-line.md": command_line.page(),
+    }
+    for name, text in pages.items():
+        path = SOURCES / "reference" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+main()

@@ -1,0 +1,113 @@
+"""The pages of the reference: which public names of the libraries come under which heading.
+
+mkdocstrings reads their signatures and docstrings from the source.
+"""
+
+from types import ModuleType
+
+from gifster import imaging, jobs, uploads
+
+#: Names by heading, for the modules whose `__all__` they cover.
+UPLOADS = {
+    "Mounting": ["mount_uploader", "mount_uploaders", "HasUploads"],
+    "Uploaders": ["Uploader", "UploaderList", "Source", "safe_name", "placeholder"],
+    "Versions and steps": ["version", "process", "Image", "ImageInfo"],
+    "In the background": ["Backgrounder", "store_in_background", "process_in_background"],
+    "Fields": [
+        "CacheField", "CacheListField", "ProcessingField", "StateField", "UploadState",
+        "ErrorField", "UploadFailure",
+    ],
+    "Attributes": ["RemoveFlag", "RemoteUrl", "CacheId", "ProcessFlag"],
+    "Files": ["StoredFile", "StoredVersion", "CachedFile"],
+    "Storages": ["Storage", "LocalStorage", "S3Storage", "StorageUnavailable"],
+    "Options": ["configure"],
+    "Upkeep": ["sweep", "recreate_all", "presign"],
+    "Errors": ["UploadError"],
+}  # fmt: skip
+JOBS = {
+    "Broker": ["connect", "QueueWeight", "ping", "BrokerUnavailable"],
+    "Jobs": ["enqueue", "send_many", "transaction", "Job", "NotBound"],
+    "Relay and recurring jobs": [
+        "relay", "every", "cron", "declare_recurring", "Recurring", "enqueue_recurring",
+        "recurring_jobs", "RecurringJob", "forget_others",
+    ],
+    "Finding, retrying and dropping": [
+        "State", "find", "state_of", "retry", "drop", "NoSuchJob",
+    ],
+    "Queues and workers": [
+        "pause", "resume", "paused_queues", "PausedQueue", "workers", "Worker", "quiet",
+        "NoSuchWorker",
+    ],
+    "Stats": [
+        "stats", "QueueStats", "history", "totals", "Span", "ActorStats", "MINUTE_S", "HOUR_S",
+        "DAY_S",
+    ],
+    "Tables": [
+        "migrate", "pending_migrations", "OldSchema", "create_tables", "TABLES", "OutboxIdentity",
+    ],
+}  # fmt: skip
+IMAGING = {
+    "Reading": ["ImageInfo", "Fingerprint", "placeholder"],
+    "Making": ["Image", "render", "render_unsandboxed", "preload"],
+    "Errors": ["ImagingError"],
+}
+#: Options of mkdocstrings for some of these names: an uploader's limits come from a base class.
+OPTIONS = {"Uploader": ["inherited_members: true"]}
+#: Modules beside them that a user imports by name, each under the page of its library.
+FURTHER = {
+    "uploads": {
+        "gifster.uploads.actors": ["store_actor", "process_actor"],
+        "gifster.uploads.errors": [],
+        "gifster.uploads.testing": [],
+        "gifster.uploads.storage.base": ["Listing", "Presigning", "PresignedUpload", "check_key"],
+    },
+    "jobs": {
+        "gifster.jobs.page": ["wsgi", "asgi", "Access"],
+        "gifster.jobs.testing": [],
+    },
+    "imaging": {"gifster.imaging.probe": ["probe"], "gifster.imaging.errors": []},
+}
+
+
+def pages() -> dict[str, str]:
+    """The pages by file name, in Markdown.
+
+    Raises:
+      LookupError: a public name is under no heading, or a heading has one that is not public.
+    """
+    return {
+        f"{name}.md": _page(name, module, headings)
+        for name, module, headings in (
+            ("uploads", uploads, UPLOADS),
+            ("jobs", jobs, JOBS),
+            ("imaging", imaging, IMAGING),
+        )
+    }
+
+
+def _page(name: str, module: ModuleType, headings: dict[str, list[str]]) -> str:
+    listed = [one for names in headings.values() for one in names]
+    if odd := set(listed) ^ set(module.__all__):
+        raise LookupError(
+            f"{module.__name__}: its __all__ and docs/building/reference.py differ in "
+            f"{', '.join(sorted(odd))}"
+        )
+    text = f"# gifster.{name}\n\n"
+    for heading, names in headings.items():
+        text += f"## {heading}\n\n"
+        for one in names:
+            text += _directive(f"gifster.{name}.{one}", 3, *OPTIONS.get(one, ()))
+    for further, names in FURTHER[name].items():
+        text += f"## {further}\n\n"
+        for one in names:
+            text += _directive(f"{further}.{one}", 3)
+        if not names:
+            text += _directive(
+                further, 3, "show_root_heading: false\n      show_root_toc_entry: false"
+            )
+    return text
+
+
+def _directive(path: str, level: int, *options: str) -> str:
+    given = "".join(f"      {option}\n" for option in (f"heading_level: {level}", *options))
+    return f"::: {path}\n    options:\n{given}\n"

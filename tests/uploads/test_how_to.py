@@ -1,0 +1,78 @@
+"""The Python blocks of the how-tos, run as they are."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import pytest
+
+from gifster import jobs
+from gifster.uploads import mount
+from gifster.uploads.testing import StorageContract
+from tests import images
+from tests.conftest import PLATFORMS, Platform
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def run(page: str, **changes: str) -> dict[str, Any]:
+    """Run the blocks of a page, with other values for some of its texts."""
+    names: dict[str, Any] = {"__name__": "how_to"}
+    for number, block in enumerate(BLOCK.findall((DOCS / page).read_text("utf-8"))):
+        code = block
+        for old, new in changes.items():
+            code = code.replace(old, new)
+        exec(compile(code, f"block {number + 1} of {page}", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
+    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
+    yield
+    dramatiq.get_broker().close()
+
+
+class TestTheStorageOfTheHowTo(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        monkeypatch.chdir(tmp_path)
+        names = run("own-storage.md")
+        names["db"].create_tables([names["File"]])
+        yield names["TableStorage"]()
+        names["db"].close()
+
+
+def test_the_tests_of_the_how_to_pass(in_a_folder: None):
+    before = dramatiq.broker.global_broker
+    names = run("testing.md")
+    try:
+        from gifster.uploads import actors
+
+        for actor in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
+            dramatiq.get_broker().declare_actor(getattr(actors, actor))
+        tests = [test for name, test in names.items() if name.startswith("test_")]
+        assert len(tests) == 3
+        for test in tests:
+            for _ in names["application"].__wrapped__():  # the fixture
+                test()
+    finally:
+        dramatiq.set_broker(before)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+def test_the_how_to_of_postgresql_works(platform: Platform, in_a_folder: None):
+    from playhouse.db_url import parse
+
+    made = parse(platform.database_url)
+    names = run("postgresql.md", **{
+        '"app",\n    host="127.0.0.1",\n    user="app",': f'**{made!r},',
+    })  # fmt: skip
+
+    assert jobs.Job.table_exists()
+    names["db"].close_all()
