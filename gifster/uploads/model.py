@@ -95,12 +95,7 @@ class HasUploads(_Model):
         """Peewee's `update()`; raises `TypeError` for a file."""
         return bulk.update(cls, super().update, data, **values)
 
-    if TYPE_CHECKING:
-
-        @classmethod
-        def delete(cls) -> peewee.ModelDelete: ...
-
-    else:
+    if not TYPE_CHECKING:  # Peewee's own type is right
 
         @peewee.classmethod_only  # `user.delete()` must not delete all users
         def delete(cls) -> Any:

@@ -10,7 +10,6 @@ import pytest
 
 from gifster import jobs
 from gifster.uploads import mount
-from gifster.uploads.testing import StorageContract
 from tests import images
 from tests.conftest import PLATFORMS, Platform
 
@@ -36,16 +35,6 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
     yield
     dramatiq.get_broker().close()
-
-
-class TestTheStorageOfTheHowTo(StorageContract):
-    @pytest.fixture
-    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-        monkeypatch.chdir(tmp_path)
-        names = run("own-storage.md")
-        names["db"].create_tables([names["File"]])
-        yield names["TableStorage"]()
-        names["db"].close()
 
 
 def test_the_tests_of_the_how_to_pass(in_a_folder: None):

@@ -163,6 +163,8 @@ class Album(Shop):
     photos = uploads.mount_uploaders(PictureUploader)
     photos_tmp = uploads.CacheListField()
     remove_photos = uploads.RemoveFlag()
+    remote_photos_urls = uploads.RemoteUrls()
+    photos_cache = uploads.CacheIds()
     process_photos_upload = uploads.ProcessFlag()
 
 
@@ -214,7 +216,7 @@ def form(product: Product, picture: IO[bytes] | None, values: dict[str, str]) ->
     """What a view does with a form."""
     if picture is not None:
         product.picture = picture
-    product.remove_picture = "remove" in values
+    product.remove_picture = values.get("remove")
     product.remote_picture_url = values.get("url")
     product.picture_cache = values.get("cache")
     try:
@@ -267,6 +269,8 @@ def several_files(album: Album, content: bytes) -> list[str | None]:
     assert_type(album.photos, uploads.UploaderList[PictureUploader])
     assert_type(album.photos[0], PictureUploader)
     assert_type(album.photos_tmp, list[CachedFile])
+    assert_type(album.photos_cache, str | None)
+    assert_type(album.remote_photos_urls, list[str] | None)
     album.photos = reversed(album.photos)
     album.photos = [content, album.photos[0]]
     album.photos = None
@@ -283,10 +287,11 @@ def mistakes(product: Product, album: Album) -> None:
     """Each is one to both checkers. Nobody calls this function."""
     product.picture = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     product.picture.captoin()  # type: ignore[attr-defined]  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-    product.remove_picture = "yes"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    product.remove_picture = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     product.picture_cache = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     product.remove_pictrue = True  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     album.photos = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    album.photos_cache = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     album.photos.append(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     uploads.configure({"store": 7})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
