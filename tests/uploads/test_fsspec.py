@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -128,6 +129,24 @@ def test_two_readers_of_a_file_do_not_disturb_each_other(protocol: str, tmp_path
     with storage.open("a.gif") as first, storage.open("a.gif") as second:
         assert first.read(600_000) == second.read(600_000)
         assert first.read() == second.read() == b"0123456789" * 40_000
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "sftp"])
+def test_two_copies_of_a_job_can_write_the_same_file(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    if kind == "sftp":
+        storage = request.getfixturevalue("sftp").storage(f"/{tmp_path.name}")
+    else:
+        storage = FsspecStorage(f"{kind}://{tmp_path}/store")
+    content = bytes(range(256)) * 1000
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: keep(storage, "a/b/c.gif", content), range(12)))
+
+    assert read(storage, "a/b/c.gif") == content
+    assert [key for key, _ in storage.walk()] == ["a/b/c.gif"]
+    assert list(storage.half_written(time.time() + 60, False)) == []
 
 
 def test_a_forked_process_opens_connections_of_its_own(
