@@ -22,7 +22,7 @@ from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.reader import OutOfSteps, Reader
-from gifster.imaging.sandbox import Limits, OutOfTime, run_sandboxed
+from gifster.imaging.sandbox import Limits, OutOfTime, call_sandboxed
 
 #: How many bytes `sniff()` needs.
 SNIFF_BYTES = 512
@@ -151,13 +151,8 @@ def examine(path: Path, max_frames: int | None = None) -> ImageInfo:
     At most `EXAMINED_AT_ONCE` files are examined at a time; further callers wait.
     """
     with _examined_at_once:
-        examining = run_sandboxed(probe_unsandboxed, path, max_frames, limits=EXAMINING)
         try:
-            while True:
-                next(examining)
-        except StopIteration as end:
-            info: ImageInfo = end.value
-            return info
+            return call_sandboxed(probe_unsandboxed, path, max_frames, limits=EXAMINING)
         except OutOfTime:
             raise TooComplex(_TOO_COMPLEX) from None
 

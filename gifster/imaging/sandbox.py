@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.renamed import aliases
@@ -36,7 +36,9 @@ from gifster.imaging.sandbox_messages import (
 )
 from gifster.imaging.sandbox_server import kill_group
 
-__all__ = ["LIMITS", "Limits", "OutOfTime", "ProcessLost", "run_sandboxed"]
+__all__ = ["LIMITS", "Limits", "OutOfTime", "ProcessLost", "call_sandboxed", "run_sandboxed"]
+
+T = TypeVar("T")
 
 LIMITS = Limits()
 #: How long the server may take to start a call; a new server has to start Python first (seconds).
@@ -97,6 +99,26 @@ def run_sandboxed(
     if finished.error is not None:
         raise finished.error
     return finished.result
+
+
+def call_sandboxed(function: Callable[..., T], *arguments: Any, limits: Limits | None = None) -> T:
+    """What a function returns that is called in a process of its own, with limits.
+
+    Parameters:
+      function: a function of a module that imports no application, and no generator function.
+      arguments: its arguments. They must be picklable, like what it returns.
+      limits: what the process may use; by default `LIMITS`.
+
+    Raises:
+      Unreadable, ProcessLost, any error of the function: as `run_sandboxed()` does.
+    """
+    running = run_sandboxed(function, *arguments, limits=limits or LIMITS)
+    try:
+        while True:
+            next(running)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:

@@ -23,6 +23,7 @@ knows nothing of any application. Its modules, from the bottom up:
 - `content_types` says what a file is, and `validation` whether it is allowed.
 - `versions` declares the versions of an upload, `version_plan` decides what each is made of,
   `processing` makes them (`made_files` those by methods of the user's), `storing` stores them.
+  `derivations` are versions that are made on demand, `extraction` reads an uploader's own facts.
 - `uploader` has the rules for one kind of file, `attached_file` shows and reads it, `column` is its
   place in a table, and `attacher` every change to one column of one record. `uploader_list` and
   `list_attacher` are the same for several files. `mount` puts them on a `model`.
@@ -30,6 +31,7 @@ knows nothing of any application. Its modules, from the bottom up:
   how the transaction ends. `deleting` has the files of deleted rows deleted.
 - `backgrounder` leaves the slow work to a worker, whose `actors` run a `promotion` or a `recreate`.
 - `sweep` finds and repairs what crashes left behind.
+- `endpoints` are web applications for yours to mount, and `instrumentation` tells what is done.
 """
 
 from gifster.imaging.fingerprint import placeholder
@@ -48,7 +50,9 @@ from gifster.uploads.backgrounder import Backgrounder, process_in_background, st
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.cache_ids import presign
 from gifster.uploads.config import configure
+from gifster.uploads.derivations import derivation
 from gifster.uploads.errors import UploadError
+from gifster.uploads.extraction import LocalFile, metadata
 from gifster.uploads.fields import (
     CacheField,
     CacheListField,
@@ -63,6 +67,7 @@ from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.recreate import recreate_all
+from gifster.uploads.refreshing import refresh_metadata
 from gifster.uploads.remote import Downloader
 from gifster.uploads.sources import Source
 from gifster.uploads.storage.base import Storage, StorageUnavailable
@@ -89,6 +94,7 @@ __all__ = [
     "HasUploads",
     "Image",
     "ImageInfo",
+    "LocalFile",
     "LocalStorage",
     "MirrorStorage",
     "ProcessFlag",
@@ -111,7 +117,9 @@ __all__ = [
     "UploaderList",
     "UploaderVersion",
     "configure",
+    "derivation",
     "json_default",
+    "metadata",
     "mount_uploader",
     "mount_uploaders",
     "placeholder",
@@ -119,6 +127,7 @@ __all__ = [
     "process",
     "process_in_background",
     "recreate_all",
+    "refresh_metadata",
     "safe_name",
     "store_in_background",
     "sweep",

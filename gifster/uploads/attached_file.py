@@ -64,6 +64,11 @@ class AttachedFile:
         return None if self.removing else self.assigned or self.stored or self.cached
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """The facts of `file` that the uploader declares (see `extraction`); empty without one."""
+        return {} if self.file is None else self.file.metadata
+
+    @property
     def identifier(self) -> str | None:
         """A name for the upload, for forms (16 hexadecimal digits); None if there is no file. It
         stays when a worker stores the file, and when a list gets another order."""

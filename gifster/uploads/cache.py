@@ -9,14 +9,13 @@ import hashlib
 import json
 import logging
 import secrets
-import tempfile
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from gifster.imaging.probe import ImageInfo, examine, glance
 from gifster.uploads.config import storage
@@ -26,16 +25,20 @@ from gifster.uploads.errors import (
     CacheFileMissing,
     imaging_errors_translated,
 )
+from gifster.uploads.extraction import (
+    LocalFile,
+    extract_at_once,
+    metadata_of,
+    without_empty_metadata,
+)
 from gifster.uploads.filenames import clean_filename
+from gifster.uploads.files import delete_file, local_copy
+from gifster.uploads.instrumentation import instrument
 from gifster.uploads.kept_file import KeptFile
 from gifster.uploads.storage.base import StorageUnavailable
-from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.shapes import folder_of
-from gifster.uploads.storage.spool import WORK_PREFIX, Writer, writer
+from gifster.uploads.storage.spool import Writer, writer
 from gifster.uploads.validation import Limits
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -50,10 +53,14 @@ class _Nobody:
 _NOBODY: weakref.ref[object] = weakref.ref(_Nobody())
 
 
+class UploadAborted(Exception):
+    """The sender went away, or the receiver gave up, before the upload was complete."""
+
+
 @dataclass(frozen=True)
 class CachedFile(KeptFile):
     """An upload in the cache. `bytes` is its size, `filename` the name that the client gave it,
-    `position` its place in a list-valued mount."""
+    `position` its place in a list-valued mount, `metadata` the facts that its uploader declares."""
 
     storage: str
     key: str
@@ -62,6 +69,7 @@ class CachedFile(KeptFile):
     sha256: str
     info: ImageInfo
     position: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict, hash=False)
 
     #: The holder of the file while no row names it. None: a row may name the file.
     _holder: ClassVar[weakref.ref[object] | None] = None
@@ -128,7 +136,7 @@ class CachedFile(KeptFile):
 
     def delete(self) -> None:
         """Remove the file; no error where it is gone already."""
-        storage(self.storage).delete(self.key)
+        delete_file(self.storage, self.key)
 
     def discard(self) -> None:
         """Remove a file that its holder has no use for, unless it `is_shared`."""
@@ -174,7 +182,7 @@ class CachedFile(KeptFile):
 
     def dump(self) -> dict[str, Any]:
         """As a dict that goes into JSON."""
-        return asdict(self)
+        return without_empty_metadata(asdict(self))
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "CachedFile":
@@ -185,35 +193,6 @@ class CachedFile(KeptFile):
 def dumps(value: Any) -> str:
     """One canonical JSON text: equal values have equal texts, so a database can compare them."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-@contextmanager
-def local_copy(name: str, key: str, digest: "_Hash | None" = None) -> Iterator[Path]:
-    """A storage's file as a path on this machine, for as long as the `with` block lasts.
-
-    Parameters:
-      name: the storage's.
-      digest: is updated with the content, before the block begins.
-
-    Raises:
-      FileNotFoundError: nothing is kept under that key.
-    """
-    kept = storage(name)
-    if isinstance(kept, LocalStorage):
-        path = kept.path(key).resolve(strict=True)
-        if digest is not None:
-            with path.open("rb") as file:
-                hashlib.file_digest(file, lambda: digest)
-        yield path
-        return
-    with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as copy:
-        with kept.open(key) as content:
-            while piece := content.read(PIECE_BYTES):
-                copy.write(piece)
-                if digest is not None:
-                    digest.update(piece)
-        copy.flush()
-        yield Path(copy.name)
 
 
 class CacheWriter:
@@ -237,6 +216,12 @@ class CacheWriter:
         self._committing = False
         self._hash = hashlib.sha256()
         self._head, self._content_type = b"", ""
+        #: The facts of the file that `finish_quickly()` has read.
+        self._info: ImageInfo | None = None
+        self._step = instrument(
+            "cache", uploader=rules, storage=rules.cache, key=self._key, filename=self._filename
+        )
+        self._step.begin()
 
     def write(self, piece: bytes) -> None:
         """Append a piece, of up to some hundred kilobytes.
@@ -267,44 +252,59 @@ class CacheWriter:
         return self.finish_quickly() or self.finish_slowly()
 
     def finish_quickly(self) -> CachedFile | None:
-        """Do what `finish()` does, unless the file has very many parts. Then return None: call
-        `finish_slowly()`, on a thread that other uploads do not need."""
+        """Do what `finish()` does, unless the file has very many parts, or the uploader reads facts
+        of its own. Then return None: call `finish_slowly()`, on a thread that other uploads do not
+        need."""
         self._content_type = self._rules.check_complete(self.bytes, self._head, self._filename)
         if self._file is None:
             raise ValueError("nothing was written")
         self._file.flush()
         with imaging_errors_translated():
-            info = glance(self._file.path, self._rules.max_frames)
-        return None if info is None else self._commit(self._file, info)
+            self._info = glance(self._file.path, self._rules.max_frames)
+        if self._info is None or metadata_of(self._rules):
+            return None
+        return self._commit(self._file, self._info)
 
     def finish_slowly(self) -> CachedFile:
         """Do what `finish()` does, after `finish_quickly()` has returned None."""
         if self._file is None:
             raise ValueError("nothing was written")
-        with imaging_errors_translated():
-            info = examine(self._file.path, self._rules.max_frames)
+        info = self._info
+        if info is None:
+            with imaging_errors_translated():
+                info = examine(self._file.path, self._rules.max_frames)
         return self._commit(self._file, info)
 
     def _commit(self, file: Writer, info: ImageInfo) -> CachedFile:
         self._rules.check_info(info)
         if not info.is_image:  # the name, too, may say what it is
             info = replace(info, content_type=self._content_type)
+        rules, sha256 = self._rules, self._hash.hexdigest()
+        local = LocalFile(file.path, self._filename, info, sha256)
+        metadata = extract_at_once(rules, local)
         self._committing = True
         file.commit(info.content_type)
         cached = CachedFile(
-            self._rules.cache, self._key, self._filename, self.bytes, self._hash.hexdigest(), info
+            rules.cache, self._key, self._filename, self.bytes, sha256, info, metadata=metadata
         )
-        return cached.received(self._rules, time.time())
+        self._step.facts |= {"bytes": self.bytes, "content_type": info.content_type}
+        self._step.end()
+        return cached.received(rules, time.time())
 
-    def abort(self) -> None:
-        """Leave nothing behind, finished or not."""
+    def abort(self, error: BaseException | None = None) -> None:
+        """Leave nothing behind, finished or not.
+
+        Parameters:
+          error: why.
+        """
+        self._step.end(error or UploadAborted())
         if self._file is not None:
             self._file.abort()
         if self._committing:
             try:
-                storage(self._rules.cache).delete(self._key)
-            except (OSError, StorageUnavailable) as error:  # the sweep will find it
-                logger.warning("left in the cache key=%s reason=%r", self._key, str(error))
+                delete_file(self._rules.cache, self._key)
+            except (OSError, StorageUnavailable) as reason:  # the sweep will find it
+                logger.warning("left in the cache key=%s reason=%r", self._key, str(reason))
 
 
 def new_key(rules: type[Limits]) -> str:

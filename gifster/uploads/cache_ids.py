@@ -16,6 +16,7 @@ from gifster.uploads.cache import CachedFile, new_key
 from gifster.uploads.config import config, storage
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid
 from gifster.uploads.filenames import clean_filename
+from gifster.uploads.files import open_file
 from gifster.uploads.sources import cache_stream
 from gifster.uploads.storage.base import PresignedUpload, Presigning
 from gifster.uploads.validation import Limits
@@ -67,7 +68,7 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
         shared = _shared(rules, *facts) if facts else None
         if shared is not None:
             return shared
-        with storage(name).open(key) as file:
+        with open_file(name, key) as file:
             return cache_stream(rules, file, filename)
     except FileNotFoundError:
         raise CacheFileMissing("This upload no longer exists. Choose the file again.") from None
@@ -142,4 +143,4 @@ def _signer(owner: str) -> itsdangerous.URLSafeTimedSerializer:
     if not config.secret:
         raise LookupError("cache ids are signed: call gifster.uploads.configure(…, secret=…)")
     salt = f"gifster.uploads.cache:{owner}" if owner else "gifster.uploads.cache"
-    return itsdangerous.URLSafeTimedSerializer(config.secret, salt=salt)
+    return itsdangerous.URLSafeTimedSerializer(config.secrets, salt=salt)

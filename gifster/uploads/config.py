@@ -2,7 +2,7 @@
 
 import re
 import weakref
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ class Config:
     max_retries: int = 12
     raise_record_gone: bool = False
     secret: str = ""
+    #: All secrets whose signatures are valid; the last one is `secret`, which signs.
+    secrets: list[str] = field(default_factory=list)
     private_remotes: bool = False
 
 
@@ -42,7 +44,7 @@ def configure(  # noqa: PLR0913
     *,
     max_retries: int = 12,
     raise_record_gone: bool = False,
-    secret: str = "",
+    secret: str | Sequence[str] = "",
     private_remotes: bool = False,
 ) -> None:
     """Set the framework's options, in each process, before the first upload.
@@ -57,7 +59,8 @@ def configure(  # noqa: PLR0913
       max_retries: how often a failed job is retried, with pauses from one second to five minutes.
       raise_record_gone: whether a job fails if its record has been deleted. By default the job
         cleans up and succeeds.
-      secret: signs the cache ids that are given to clients. All web processes need the same one.
+      secret: signs cache ids and the URLs of derivations. All web processes need the same one. To
+        change it, give a list for a while: the last secret signs, and the others stay valid.
       private_remotes: whether `remote_<column>_url` may lead to private and loopback addresses.
         Only for development and tests.
 
@@ -71,7 +74,9 @@ def configure(  # noqa: PLR0913
     config.storages = dict(storages)
     config.queue, config.max_retries = queue, max_retries
     config.raise_record_gone = raise_record_gone
-    config.secret, config.private_remotes = secret, private_remotes
+    config.secrets = [each for each in ([secret] if isinstance(secret, str) else secret) if each]
+    config.secret = config.secrets[-1] if config.secrets else ""
+    config.private_remotes = private_remotes
     for follower, apply in list(_followers.items()):
         apply(follower)
 

@@ -91,6 +91,12 @@ class TooLong(UploadError):
     code = "too_long"
 
 
+class MetadataUnreadable(UploadError):
+    """A fact that the uploader declares cannot be read of the file."""
+
+    code = "metadata_unreadable"
+
+
 class CacheFileMissing(UploadError):
     """The cached file is gone before it could be stored."""
 

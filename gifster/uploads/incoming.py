@@ -14,6 +14,7 @@ from typing import Any
 from gifster.jobs import Job
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.errors import CacheFileMissing, CacheFileTaken
+from gifster.uploads.extraction import extract_later
 from gifster.uploads.processing import ProcessedFile, original_of, processed
 from gifster.uploads.storage.base import StorageUnavailable, check_key
 from gifster.uploads.stored import StoredFile, delete_files
@@ -65,6 +66,8 @@ class Incoming:
                 versions=() if later else None,
             )
         )
+        if not later:
+            self.cached = extract_later(self.uploader, self.cached, path, self.cached.info)
         self._files = making.all()
         if not later:
             self.uploader.after_process(self._files)

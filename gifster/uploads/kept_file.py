@@ -6,13 +6,13 @@ Stored files, their versions and cached files are such files (`stored.py`, `cach
 import hashlib
 import os
 import secrets
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 from gifster.uploads.config import storage
 from gifster.uploads.errors import StoredFileChanged
-
-_PIECE_BYTES = 128 * 1024
+from gifster.uploads.files import PIECE_BYTES, local_copy, open_file
 
 
 class KeptFile:
@@ -38,7 +38,7 @@ class KeptFile:
           StorageUnavailable, OSError: the storage cannot be used now.
         """
         try:
-            return storage(self.storage).open(self.key)
+            return open_file(self.storage, self.key)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"the storage {self.storage!r} has no file {self.key!r}: if the record's file was "
@@ -49,6 +49,17 @@ class KeptFile:
         """The whole content, in memory. Raises what `open()` raises."""
         with self.open() as file:
             return file.read()
+
+    def on_disk(self) -> AbstractContextManager[Path]:
+        """The content as a path on this machine, for a `with` block (Shrine's `tempfile`).
+
+        The file of a `LocalStorage` is that path itself: do not change it. Any other storage's file
+        is downloaded, once for nested blocks of a thread, and deleted at the end.
+
+        Raises:
+          FileNotFoundError: the file is gone.
+        """
+        return local_copy(self.storage, self.key)
 
     def download(self, to: str | os.PathLike[str]) -> Path:
         """Copy the content to a path on this machine, and check it.
@@ -74,7 +85,7 @@ class KeptFile:
     def _write_to(self, path: Path) -> None:
         digest = hashlib.sha256()
         with self.open() as source, path.open("xb") as copy:
-            while piece := source.read(_PIECE_BYTES):
+            while piece := source.read(PIECE_BYTES):
                 copy.write(piece)
                 digest.update(piece)
         if self.sha256 and digest.hexdigest() != self.sha256:

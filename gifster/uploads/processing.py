@@ -6,7 +6,7 @@ makes all that are recipes for one file together, in a sandbox. `storing` stores
 
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gifster import imaging
 from gifster.imaging.fingerprint import Fingerprint
 from gifster.imaging.recipe import Image
 from gifster.uploads.errors import imaging_errors_translated
+from gifster.uploads.instrumentation import instrument
 from gifster.uploads.made_files import ORIGINAL, ProcessedFile, facts_of, original_of, run_step
 from gifster.uploads.storage.spool import WORK_PREFIX
 from gifster.uploads.version_plan import PlannedVersion, plan_versions
@@ -94,16 +95,24 @@ class Making:
         first |= {ORIGINAL} if self._step != Image() else set()
         if len(first - {ORIGINAL}) == len(self._versions):
             return None
-        while not (first <= set(self._done) and self._is_known):
-            if not self._go_on():
-                return None  # One of these cannot be made in its format.
+        with self._process(first):
+            while not (first <= set(self._done) and self._is_known):
+                if not self._go_on():
+                    return None  # One of these cannot be made in its format.
         return self._files(file for name, file in self._done.items() if name in first)
 
     def all(self) -> list[ProcessedFile]:
         """All files, the original last; without versions that are not `smaller_than` another."""
-        while self._go_on():
-            pass
+        with self._process({item.name for item in self._versions} - set(self._done)):
+            while self._go_on():
+                pass
         return self._files(file for file in self._done.values() if self._is_small_enough(file))
+
+    def _process(self, names: Collection[str]) -> AbstractContextManager[object]:
+        """The event of making these files; none if nothing is made."""
+        if not names or self._making is None:
+            return nullcontext()
+        return instrument("process", uploader=type(self._uploader), versions=sorted(names))
 
     def close(self) -> None:
         """Stop making files."""

@@ -17,9 +17,11 @@ from typing import Any
 from gifster.jobs import transaction
 from gifster.uploads import bulk
 from gifster.uploads.cache import CachedFile
-from gifster.uploads.config import config, storage
+from gifster.uploads.config import config
 from gifster.uploads.errors import UploadError
+from gifster.uploads.extraction import extract_later
 from gifster.uploads.fields import UploadFailure
+from gifster.uploads.files import delete_file
 from gifster.uploads.keys import from_job
 from gifster.uploads.mount import mount_named
 from gifster.uploads.processing import original_of, processed
@@ -141,6 +143,7 @@ class Promotion(Attachment):
             cached.on_disk() as path,
             processed(uploader, original_of(uploader, path, cached.info, cached.sha256)) as making,
         ):
+            cached = extract_later(uploader, cached, path, cached.info)
             first = None if self.mount.many else making.first()
             if first is not None:
                 uploader.after_process(first)
@@ -217,7 +220,7 @@ class Promotion(Attachment):
         return None if record is None else self.mount.attacher(record).waiting(self.key)
 
     def _drop_cached(self) -> None:
-        storage(self.mount.uploader.cache).delete(self.key)
+        delete_file(self.mount.uploader.cache, self.key)
 
 
 def failure_of(error: BaseException, otherwise: str) -> UploadFailure:

@@ -13,8 +13,9 @@ from typing import Any
 
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
-from gifster.uploads.cache import local_copy
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
+from gifster.uploads.extraction import extract_later
+from gifster.uploads.files import local_copy
 from gifster.uploads.mount import Mount
 from gifster.uploads.processing import original_of, processed
 from gifster.uploads.promotion import Attachment, failure_of
@@ -128,6 +129,8 @@ class Recreation(Attachment):
                 steps=steps,
                 versions=names,
             ) as making:
+                if steps:
+                    stored = extract_later(uploader, stored, path, info)
                 files = making.all()
                 uploader.after_process(files)
                 made = plan(uploader, files, stored, revision)
@@ -153,7 +156,7 @@ class Recreation(Attachment):
             # These may have changed in the meantime, and are not this job's to set.
             made = replace(made, position=present.position)
             if not first:
-                made = replace(made, unprocessed=present.unprocessed)
+                made = replace(made, unprocessed=present.unprocessed, metadata=present.metadata)
             attacher = self.mount.attacher(row)
             columns = attacher.recreated(present, made)
             self.update(columns | (self._states(row) if first else {}))

@@ -153,8 +153,8 @@ def _cached(
         for piece in pieces:
             writer.write(piece)
         return writer.finish()
-    except BaseException:
-        writer.abort()
+    except BaseException as error:
+        writer.abort(error)
         raise
 
 

@@ -33,10 +33,10 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from gifster.uploads.cache import PIECE_BYTES, CachedFile, CacheWriter
-from gifster.uploads.config import storage
 from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen
 from gifster.uploads.filenames import Named, form_filename
+from gifster.uploads.files import open_file
 from gifster.uploads.form_values import content_of, is_form_part
 from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.text import is_text
@@ -152,8 +152,8 @@ def _cache_pieces(rules: type[Limits], pieces: Iterable[bytes], filename: str) -
         for piece in pieces:
             writer.write(piece)
         return writer.finish()
-    except BaseException:
-        writer.abort()
+    except BaseException as error:
+        writer.abort(error)
         raise
 
 
@@ -193,7 +193,7 @@ def _copy(
         source = source.stored
     name = filename or getattr(source, "filename", "") or PurePosixPath(source.key).name
     try:
-        with storage(source.storage).open(source.key) as file:
+        with open_file(source.storage, source.key) as file:
             return cache_stream(rules, file, name)
     except FileNotFoundError:
         raise CacheFileMissing("The file to copy no longer exists.") from None
@@ -306,9 +306,10 @@ async def cache_form_part(
         cached = await run(writer.finish_quickly)
         if cached is None:
             cached = await (run_slowly or run)(writer.finish_slowly)
-    finally:
+    except BaseException as error:
         if cached is None and writer is not None:
-            await run(writer.abort)
+            await run(writer.abort, error)
+        raise
     _remember(rules, part, cached)
     return cached
 

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from gifster.uploads.config import storage
+from gifster.uploads.extraction import without_empty_metadata
+from gifster.uploads.files import delete_file
 from gifster.uploads.kept_file import KeptFile
 from gifster.uploads.storage.shapes import folder_of
 
@@ -47,6 +49,7 @@ class StoredFile(KeptFile):
     and `thumbhash` are its placeholder, and `dhash` is similar for near duplicates (see
     `imaging.fingerprint`). `source` is the key that the upload had in the cache, `position` its
     place in a list-valued mount. `unprocessed`: a worker has still to make its versions.
+    `metadata` has the facts that its uploader declares (see `extraction`).
     """
 
     storage: str
@@ -67,6 +70,7 @@ class StoredFile(KeptFile):
     source: str = ""
     position: int = 0
     unprocessed: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     _from_row: ClassVar[bool] = False
 
@@ -110,7 +114,7 @@ class StoredFile(KeptFile):
 
     def dump(self) -> dict[str, Any]:
         """As a dict that goes into JSON."""
-        return asdict(self)
+        return without_empty_metadata(asdict(self))
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "StoredFile":
@@ -130,4 +134,4 @@ class StoredFile(KeptFile):
 def delete_files(files: Iterable[tuple[str, str]]) -> None:
     """Delete files from their storages; no error for one that is gone already."""
     for name, key in files:
-        storage(name).delete(key)
+        delete_file(name, key)

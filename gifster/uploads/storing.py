@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension
+from gifster.uploads.files import upload_file
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
 from gifster.uploads.storage.base import Storage, takes_options
 from gifster.uploads.storage.local import LocalStorage
@@ -84,6 +85,7 @@ def plan(
         dhash=None if fingerprint is None else fingerprint.dhash,
         source=upload.key if isinstance(upload, CachedFile) else upload.source,
         position=upload.position,
+        metadata=upload.metadata,
     )
 
 
@@ -108,11 +110,11 @@ def store(
             name, key = places[file.name]
             if _is_moved(uploader, file, storage(name), key):
                 continue
-            upload, options = storage(name).upload, {}
-            if takes_options(upload):
+            options = {}
+            if takes_options(storage(name).upload):
                 version = None if file.name == ORIGINAL else file.name
                 options = dict(uploader.upload_options(version, stored))
-            upload(file.path, key, file.info.content_type, **options)
+            upload_file(name, key, file.path, file.info.content_type, options, version=file.name)
 
 
 def _is_moved(uploader: Uploader, file: ProcessedFile, target: Storage, key: str) -> bool:

@@ -16,6 +16,7 @@ from gifster.uploads.background import Background, enqueue_recreation
 from gifster.uploads.cache import CachedFile
 from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.column import UploadColumn
+from gifster.uploads.derivations import Argument, signed, wanted
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.form_values import is_blank
 from gifster.uploads.processing import ORIGINAL, ProcessedFile
@@ -38,6 +39,8 @@ class Uploader(AttachedFile, Limits):
     #: Whether processing steps apply and versions are made. If not, each version is a copy of the
     #: original, which makes tests fast (see `testing.without_processing`).
     enable_processing = True
+    #: Where the application has mounted the endpoint of the derivations: a path, or a URL.
+    derivations_url = ""
     #: Whether a file that is replaced or removed stays in its storage (CarrierWave's
     #: `remove_previously_stored_files_after_update = false`). Nothing names it any more, so it is
     #: the application's to delete. The files of a deleted record go all the same.
@@ -153,6 +156,32 @@ class Uploader(AttachedFile, Limits):
     def background(self) -> Background | None:
         """What is left to a worker; None if the save does everything (see `Backgrounder`)."""
         return None
+
+    def derivation_url(
+        self, name: str, *arguments: Argument, expires_s: int | None = None
+    ) -> str | None:
+        """The URL of a derivation, which is made when somebody first asks for it.
+
+        Parameters:
+          name: the derivation's.
+          arguments: for its method.
+          expires_s: how long the URL is valid (seconds); None for ever.
+
+        Returns:
+          the URL; `default_url()` while no image is stored.
+
+        Raises:
+          LookupError: there is no derivation of that name, or no `derivations_url`.
+          TypeError: its method does not take these arguments.
+        """
+        if not self.derivations_url:
+            raise LookupError(f"{type(self).__name__}.derivations_url is empty: set it")
+        stored = self.stored
+        if stored is None or not stored.frames:
+            return self.default_url(name)
+        found = wanted(type(self), stored, name, arguments, expires_s)
+        path = signed(type(self), found, stored.content_type, arguments)
+        return f"{self.derivations_url.rstrip('/')}/{path}"
 
     @property
     def cache_id(self) -> str | None:

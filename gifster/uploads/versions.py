@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, overload
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
+from gifster.uploads.declarations import declared
 from gifster.uploads.uploader_version import UploaderVersion
 
 __all__ = [
@@ -202,7 +203,7 @@ def version(  # noqa: PLR0913
 
 def processes_of(uploader: type) -> list[Process]:
     """The processing steps that an uploader class declares or inherits, in their order."""
-    return list(_declared(uploader, Process).values())
+    return list(declared(uploader, Process).values())
 
 
 def versions_of(uploader: type) -> dict[str, Version]:
@@ -213,36 +214,25 @@ def versions_of(uploader: type) -> dict[str, Version]:
       TypeError: `of` or `smaller_than` names a version that does not exist, or versions build on
         one another in a circle.
     """
-    declared: dict[str, Version] = _declared(uploader, Version)
-    for version in declared.values():
-        if version.smaller_than is not None and version.smaller_than not in declared:
+    versions: dict[str, Version] = declared(uploader, Version)
+    for version in versions.values():
+        if version.smaller_than is not None and version.smaller_than not in versions:
             raise TypeError(
                 f"{uploader.__name__}.{version.name} has smaller_than={version.smaller_than!r}, "
                 "but there is no version of that name"
             )
     ordered: dict[str, Version] = {}
-    while len(ordered) < len(declared):
+    while len(ordered) < len(versions):
         ready = {
             name: version
-            for name, version in declared.items()
+            for name, version in versions.items()
             if name not in ordered and (version.of is None or version.of in ordered)
         }
         if not ready:
-            lost = ", ".join(name for name in declared if name not in ordered)
+            lost = ", ".join(name for name in versions if name not in ordered)
             raise TypeError(
                 f"{uploader.__name__}: these versions build on a missing version or on themselves: "
                 f"{lost}"
             )
         ordered |= ready
     return ordered
-
-
-def _declared(uploader: type, kind: type[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for owner in reversed(uploader.__mro__):
-        for name, value in vars(owner).items():
-            if isinstance(value, kind):
-                found[name] = value
-            else:
-                found.pop(name, None)  # an uploader may undo what it inherits: `thumb = None`
-    return found

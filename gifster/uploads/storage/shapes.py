@@ -3,7 +3,8 @@
 A key in a cache is `[<cache_dir>/]5b/5b…`, with a token of 32 hexadecimal digits (`cache.new_key`).
 A key in a store is `<store_dir>/<folder>/[<revision>/]<name>.<extension>` (`Uploader.plan`). The
 folder is the beginning of the hash of the upload's key in the cache, 16 hexadecimal digits. The
-revision is for versions that were made again: `made`, or eight digits.
+revision is for versions that were made again: `made`, or eight digits. A derivation is in a folder
+`derived` beside its original.
 """
 
 import hashlib
@@ -11,8 +12,10 @@ import re
 
 _CACHED = re.compile(r"(?P<dir>(?:.+/)?)(?P<head>[0-9a-f]{2})/(?P=head)[0-9a-f]{30}")
 _STORED = re.compile(
-    r"(?P<dir>.+)/(?P<folder>[0-9a-f]{16})/(?:(?:made|[0-9a-f]{8})/)?[^/]+\.[A-Za-z0-9]+"
+    r"(?P<dir>.+)/(?P<folder>[0-9a-f]{16})/(?:(?:made|[0-9a-f]{8})/)?(?:derived/)?"
+    r"[^/]+\.[A-Za-z0-9]+"
 )
+_DERIVED = re.compile(r"(?P<beside>.+/)derived/[^/]+")
 
 
 def cache_dir(key: str) -> str | None:
@@ -25,6 +28,12 @@ def store_dir_and_folder(key: str) -> tuple[str, str] | None:
     """The `store_dir()` and the folder of a key in a store; None if it has another shape."""
     match = _STORED.fullmatch(key)
     return (match["dir"], match["folder"]) if match else None
+
+
+def beside(key: str) -> str | None:
+    """What the key of the original begins with, if this is a derivation's; otherwise None."""
+    match = _DERIVED.fullmatch(key) if store_dir_and_folder(key) is not None else None
+    return match["beside"] if match else None
 
 
 def folder_of(cache_key: str) -> str:

@@ -8,7 +8,7 @@ from gifster.uploads.config import config
 from gifster.uploads.mount import all_mounts, is_beside_outbox
 from gifster.uploads.rows import real_database
 from gifster.uploads.storage.base import supported_options
-from gifster.uploads.storage.shapes import cache_dir, store_dir_and_folder
+from gifster.uploads.storage.shapes import beside, cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner
@@ -146,11 +146,13 @@ class Judgement:
             self.ledger.drop_suspects(lambda number, name: self._may_go(places[number], name))
 
     def _may_go(self, place: Place, name: str) -> bool:
-        """Whether no job, link or unknown table names a file, and no job may still write it."""
+        """Whether no job, link or unknown table names a file or the original of a derivation, and
+        no job may still write it."""
         key = place.key(name)
-        stored = store_dir_and_folder(key)
+        stored, original = store_dir_and_folder(key), beside(key)
         return not (
             self.ledger.is_in_use(key)
+            or (original is not None and self.ledger.names_some(place.prefix + original))
             or (stored is not None and self.ledger.is_awaited(stored[1]))
             or any(name == target or name.startswith(f"{target}/") for target in self._link_targets)
         )

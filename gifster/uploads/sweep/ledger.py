@@ -116,6 +116,14 @@ class Ledger:
             place,
         )
 
+    def names_some(self, beginning: str) -> bool:
+        """Whether a row names a file whose full name begins so, and goes on without a slash."""
+        return self._any(
+            "SELECT 1 FROM named WHERE name >= ?1 AND name < substr(?1, 1, length(?1) - 1) || '0' "
+            "AND instr(substr(name, length(?1) + 1), '/') = 0",
+            beginning,
+        )
+
     def missing(self, storage: int, place: int) -> Iterator[str]:
         """The full names of files that rows name and the listing lacks, in order."""
         return self._texts(

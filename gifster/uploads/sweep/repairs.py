@@ -7,6 +7,7 @@ from typing import Any
 import peewee
 
 from gifster.uploads.cache import CachedFile
+from gifster.uploads.instrumentation import instrument
 from gifster.uploads.mount import Mount
 from gifster.uploads.rows import row_of
 from gifster.uploads.storage.base import Listing, supported_options
@@ -70,7 +71,8 @@ class Repairs:
         elif self._repair:
             for key in keys:
                 try:
-                    place.storage.delete(key)
+                    with instrument("delete", storage=place.name, key=key):
+                        place.storage.delete(key)
                 except Exception as error:  # noqa: BLE001 a storage may be anybody's
                     reason = f"could not be deleted: {error}"
                     self._found.leave(place.name, Why.UNREAD, reason, key)

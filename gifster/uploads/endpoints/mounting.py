@@ -1,0 +1,55 @@
+"""What endpoints have in common: another application mounts them, as WSGI or as ASGI."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from gifster.uploads.endpoints import asgi, wsgi
+from gifster.uploads.endpoints.bodies import Body
+from gifster.uploads.endpoints.messages import Headers, Request, Response
+
+#: Returns what the application says of a request.
+Allow = Callable[[], object]
+
+
+class Endpoint(ABC):
+    """An endpoint: mount its `wsgi` or its `asgi`.
+
+    Parameters:
+      allow: what the application says of a request, by its environ (WSGI) or scope (ASGI).
+      threads: how many requests are answered at once under ASGI.
+    """
+
+    def __init__(self, allow: Callable[[Any], object] = lambda _: None, threads: int = 16) -> None:
+        self._allow = allow
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="uploads-endpoint")
+
+    @abstractmethod
+    def begin(self, request: Request, allow: Allow) -> Response | Body:
+        """The answer to a request, or what takes its body first. It blocks.
+
+        Parameters:
+          allow: returns what the application says of the request.
+
+        Raises:
+          Exception: `messages.problem_of()` says what the client gets.
+        """
+
+    def extra_headers(self, request: Request) -> Headers:
+        """Headers of every answer to a request."""
+        return {}
+
+    def wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The endpoint as a WSGI application."""
+        return wsgi.answer(self, self._allow, environ, start_response)
+
+    async def asgi(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """The endpoint as an ASGI application."""
+        if scope["type"] == "http":
+            await asgi.answer(self, self._allow, self._threads, (scope, receive, send))
+        elif scope["type"] == "lifespan":
+            await asgi.live(receive, send)
+        else:
+            await send({"type": "websocket.close"})

@@ -1,0 +1,97 @@
+"""Which pages may send uploads: those of this site, and those of the origins that the application
+names (CORS).
+
+Without this check, a page of any site could upload with the cookie of a person's browser (CSRF).
+Browsers say where a request comes from, by `Sec-Fetch-Site` or `Origin`. Programs say nothing, and
+no page can make a program send anything. The check is that of Go's `http.CrossOriginProtection`.
+"""
+
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response
+
+_PORTS = {"http": ":80", "https": ":443"}
+#: How long a browser remembers the answer to a preflight request (seconds).
+PREFLIGHT_S = 3600
+
+
+class Origins:
+    """The origins whose pages may use an endpoint.
+
+    Parameters:
+      others: besides this site's own, such as `https://app.example.org`.
+
+    Raises:
+      TypeError: it is one text.
+      ValueError: one is no origin.
+    """
+
+    def __init__(self, others: Collection[str]) -> None:
+        if isinstance(others, str):
+            raise TypeError(f"origins is a text: give a list, [{others!r}]")
+        for origin in others:
+            parts = urlsplit(origin)
+            if not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(f"{origin!r} is no origin: write scheme and host, https://host")
+        self._others = frozenset(others)
+
+    def check(self, request: Request) -> None:
+        """Raise `Problem` (403) for a request that a page of another site has made."""
+        origin = request.headers.get("origin")
+        if origin not in self._others and not is_same_origin(request.headers):
+            raise Problem(
+                403, "cross_origin", "A page of another site sent this request: it is refused."
+            )
+
+    def headers(self, request: Request) -> Headers:
+        """The headers by which a browser lets a page of another origin read the answer."""
+        origin = request.headers.get("origin")
+        if not self._others or origin is None:
+            return {}
+        if origin not in self._others:
+            return {"Vary": "Origin"}
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Credentials": "true",
+        }
+
+    def preflight(self, request: Request, methods: str) -> Response:
+        """The answer to a browser that asks whether it may send a request (Fetch, 3.2.2)."""
+        self.check(request)
+        wanted = request.headers.get("access-control-request-headers", "")
+        wanted = wanted if wanted.isascii() and wanted.isprintable() else ""
+        headers = {
+            "Allow": methods,
+            "Access-Control-Allow-Methods": methods,
+            "Access-Control-Allow-Headers": wanted,
+            "Access-Control-Max-Age": str(PREFLIGHT_S),
+            "Content-Length": "0",
+        }
+        return Response(204, {name: value for name, value in headers.items() if value})
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a page of this site, or from no page.
+
+    Parameters:
+      headers: of the request, by their names in lower case.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        parsed = urlsplit(origin.lower())
+    except ValueError:
+        return False
+    if not parsed.netloc:  # "null", as from a sandboxed frame
+        return False
+    # A proxy may replace the host by its own, and may speak https where the server does not.
+    port = _PORTS.get(parsed.scheme, "")
+    said = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")]
+    hosts = {host.strip().lower().removesuffix(port) for host in said if host.strip()}
+    return parsed.netloc.removesuffix(port) in hosts

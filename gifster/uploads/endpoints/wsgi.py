@@ -1,0 +1,82 @@
+"""An endpoint as a WSGI application (PEP 3333)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from gifster.uploads.endpoints.bodies import PIECE_BYTES, Body, Pace, Pieces
+from gifster.uploads.endpoints.messages import (
+    Problem,
+    Request,
+    Response,
+    number,
+    problem_of,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from gifster.uploads.endpoints.mounting import Endpoint
+
+
+def answer(
+    endpoint: "Endpoint",
+    allow: Callable[[Any], object],
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    """Answer one request.
+
+    Parameters:
+      allow: gets the environ.
+    """
+    request = _request(environ)
+    try:
+        begun = endpoint.begin(request, lambda: allow(environ))
+        response = begun if isinstance(begun, Response) else _receive(begun, environ)
+    except Exception as error:  # noqa: BLE001 logged, unless it is the client's
+        response = refusal(problem_of(error, request))
+    response.headers |= endpoint.extra_headers(request)
+    start_response(f"{response.status} {response.reason}", list(response.headers.items()))
+    if request.method == "HEAD":
+        Pieces(response).close()
+        return []
+    return [response.content] if response.file is None else Pieces(response)
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    headers = {
+        name[5:].lower().replace("_", "-"): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    headers["content-length"] = environ.get("CONTENT_LENGTH", "")
+    path = environ.get("PATH_INFO", "").encode("latin1").decode("utf-8", "replace")
+    return Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers)
+
+
+def _receive(body: Body, environ: WSGIEnvironment) -> Response:
+    """Read a body under WSGI. The server's own timeout cuts one that stalls altogether."""
+    try:
+        for piece in _pieces_of(environ):
+            body.feed(piece)
+        return body.finish()
+    except BaseException as error:
+        body.abort(error)
+        raise
+
+
+def _pieces_of(environ: WSGIEnvironment) -> Iterator[bytes]:
+    left = number(environ.get("CONTENT_LENGTH") or "")
+    if left is None and not environ.get("wsgi.input_terminated"):
+        return  # Nothing would tell where the body ends (PEP 3333).
+    pace, source = Pace(), environ["wsgi.input"]
+    while left is None or left > 0:
+        piece = source.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+        if not piece:
+            break
+        left = None if left is None else left - len(piece)
+        pace.note(len(piece))
+        yield piece
+    if left:
+        raise Problem(400, "body_incomplete", "The upload is incomplete. Send it again.")
