@@ -80,7 +80,7 @@ class CvUploader(Backgrounder, Facts):
 
 
 @store_in_background("cv")
-class Stored(Base):
+class CvStored(Base):
     name = peewee.CharField(default="ann")
     cv = mount_uploader(CvUploader)
     cv_tmp = CacheField()
@@ -89,19 +89,19 @@ class Stored(Base):
 
 
 @process_in_background("cv")
-class Processed(Base):
+class CvProcessed(Base):
     name = peewee.CharField(default="ann")
     cv = mount_uploader(CvUploader)
     cv_processing = ProcessingField()
 
 
-class AtOnce(Base):
+class CvAtOnce(Base):
     name = peewee.CharField(default="ann")
     cv = mount_uploader(Facts)
 
 
 @store_in_background("cvs")
-class Listed(Base):
+class CvListed(Base):
     name = peewee.CharField(default="ann")
     cvs = mount_uploaders(CvUploader)
     cvs_tmp = CacheListField()
@@ -109,14 +109,14 @@ class Listed(Base):
 
 @pytest.fixture
 def app(application: Application) -> Application:
-    application.create_tables(Stored, Processed, AtOnce, Listed)
+    application.create_tables(CvStored, CvProcessed, CvAtOnce, CvListed)
     return application
 
 
 ALL = {"pages": 3, "is_long": True, "owner": "ann/application/pdf"}
 
 
-@pytest.mark.parametrize("model", [Stored, Processed, AtOnce])
+@pytest.mark.parametrize("model", [CvStored, CvProcessed, CvAtOnce])
 def test_facts_are_read_once_and_stay_with_the_file(app: Application, model: Any):
     # Given an upload; nothing is saved yet, and its facts are there for the form's validation
     record = model(cv=pdf(3))
@@ -135,15 +135,15 @@ def test_facts_are_read_once_and_stay_with_the_file(app: Application, model: Any
 
 
 def test_a_list_has_facts_of_each_file(app: Application):
-    record = Listed(cvs=[pdf(1), pdf(3)])
+    record = CvListed(cvs=[pdf(1), pdf(3)])
     record.save()
     app.work()
 
-    record = Listed.get_by_id(record.id)
+    record = CvListed.get_by_id(record.id)
     assert [cv.pages for cv in record.cvs] == [1, 3]
     record.cvs = reversed(record.cvs)
     record.save()
-    assert [cv.metadata for cv in Listed.get_by_id(record.id).cvs] == [
+    assert [cv.metadata for cv in CvListed.get_by_id(record.id).cvs] == [
         ALL,
         {"pages": 1, "is_long": False, "owner": "ann/application/pdf"},
     ]
@@ -151,21 +151,21 @@ def test_a_list_has_facts_of_each_file(app: Application):
 
 def test_a_fact_refuses_an_upload(app: Application):
     with pytest.raises(TooManyPages, match="10 pages"):
-        Stored(cv=pdf(10))
+        CvStored(cv=pdf(10))
 
     assert app.cached == []
 
 
 def test_facts_survive_new_versions(app: Application):
-    record = Stored(cv=images.gif())
+    record = CvStored(cv=images.gif())
     record.save()
     app.work()
-    assert Stored.get_by_id(record.id).cv.pages == 0
+    assert CvStored.get_by_id(record.id).cv.pages == 0
 
-    list(recreate_all(Stored.cv))
+    list(recreate_all(CvStored.cv))
     app.work()
 
-    stored = Stored.get_by_id(record.id).cv.stored
+    stored = CvStored.get_by_id(record.id).cv.stored
     assert stored.metadata == {"pages": 0, "is_long": False, "owner": "ann/image/gif"}
     assert read.count("owner") == 1
 
@@ -185,39 +185,39 @@ def test_facts_go_with_a_cache_id_that_has_an_owner(app: Application):
 
 def test_facts_are_read_again_on_demand(app: Application, monkeypatch: pytest.MonkeyPatch):
     # Given a file that was stored before its uploader had this fact
-    record = Stored(cv=pdf(3))
+    record = CvStored(cv=pdf(3))
     record.save()
     app.work()
     title = metadata(lambda self, file: file.path.read_bytes().split(b"(")[1][:2].decode())
     title.name = "title"
     monkeypatch.setattr(CvUploader, "title", title, raising=False)
-    record = Stored.get_by_id(record.id)
+    record = CvStored.get_by_id(record.id)
     assert record.cv.title is None
 
     # When I have that fact read, or all
-    assert refresh_metadata(Stored.cv, record, ["title"]).cv.metadata == ALL | {"title": "CV"}
+    assert refresh_metadata(CvStored.cv, record, ["title"]).cv.metadata == ALL | {"title": "CV"}
     assert read == ["pages", "owner"]
-    refresh_metadata(Stored.cv, record)
+    refresh_metadata(CvStored.cv, record)
 
     # I expect it in the row, and nothing of a fact that is no longer declared
-    assert Stored.get_by_id(record.id).cv.metadata == ALL | {"title": "CV"}
+    assert CvStored.get_by_id(record.id).cv.metadata == ALL | {"title": "CV"}
     assert read == ["pages", "owner", "pages", "owner"]
     monkeypatch.setattr(CvUploader, "title", None)
-    assert refresh_metadata(Stored.cv, record).cv.metadata == ALL
+    assert refresh_metadata(CvStored.cv, record).cv.metadata == ALL
     with pytest.raises(LookupError, match="has no fact 'size'"):
-        refresh_metadata(Stored.cv, record, ["size"])
+        refresh_metadata(CvStored.cv, record, ["size"])
 
 
 def test_a_file_that_was_replaced_meanwhile_keeps_its_facts(app: Application):
     # The old file is still there, because its removal has not run.
-    record = AtOnce(cv=pdf(3))
+    record = CvAtOnce(cv=pdf(3))
     record.save()
-    stale = AtOnce.get_by_id(record.id)
+    stale = CvAtOnce.get_by_id(record.id)
     record.cv = pdf(1)
     record.save()
 
-    assert refresh_metadata(AtOnce.cv, stale).cv.pages == 1
-    assert AtOnce.get_by_id(record.id).cv.pages == 1
+    assert refresh_metadata(CvAtOnce.cv, stale).cv.pages == 1
+    assert CvAtOnce.get_by_id(record.id).cv.pages == 1
 
 
 class FailingUploader(Backgrounder, Uploader):
@@ -231,7 +231,7 @@ class FailingUploader(Backgrounder, Uploader):
 
 
 @store_in_background("cv")
-class Failing(Base):
+class CvFailing(Base):
     cv = mount_uploader(FailingUploader)
     cv_tmp = CacheField()
     cv_state = StateField()
@@ -241,13 +241,13 @@ class Failing(Base):
 def test_a_worker_fails_an_upload_whose_fact_cannot_be_read(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ):
-    app.create_tables(Failing)
+    app.create_tables(CvFailing)
     monkeypatch.setattr(FailingUploader, "reads", lambda file: {}["pages"])
-    record = Failing.create(cv=pdf(3))
+    record = CvFailing.create(cv=pdf(3))
 
     app.work()
 
-    record = Failing.get_by_id(record.id)
+    record = CvFailing.get_by_id(record.id)
     assert (record.cv_state, record.cv_error.code) == ("failed", "metadata_unreadable")
     assert app.cached == app.stored == []
 
@@ -255,25 +255,25 @@ def test_a_worker_fails_an_upload_whose_fact_cannot_be_read(
 def test_a_worker_tries_again_after_a_failure_of_the_system(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ):
-    app.create_tables(Failing)
+    app.create_tables(CvFailing)
 
     def away(file: LocalFile) -> int:
         raise StorageUnavailable("no route to host")
 
     monkeypatch.setattr(FailingUploader, "reads", away)
-    record = Failing.create(cv=pdf(3))
+    record = CvFailing.create(cv=pdf(3))
     with pytest.raises(StorageUnavailable):
         app.work()
 
     monkeypatch.setattr(FailingUploader, "reads", lambda file: documents.count_pages(file.path))
     app.work()
 
-    record = Failing.get_by_id(record.id)
+    record = CvFailing.get_by_id(record.id)
     assert (record.cv_state, record.cv_error, record.cv.pages) == ("ready", None, 3)
 
 
 def test_a_rollback_keeps_the_facts(app: Application):
-    record = AtOnce()
+    record = CvAtOnce()
     with pytest.raises(ZeroDivisionError), app.database.atomic():
         record.cv = pdf(3)
         record.save()
@@ -281,7 +281,7 @@ def test_a_rollback_keeps_the_facts(app: Application):
 
     record.save()
 
-    assert AtOnce.get_by_id(record.id).cv.metadata == ALL
+    assert CvAtOnce.get_by_id(record.id).cv.metadata == ALL
     assert read.count("pages") == 1
 
 
@@ -291,18 +291,18 @@ class CopyingUploader(Facts):
         model.update(cv_pages=stored.metadata["pages"]).where(model.id == pk).execute()
 
 
-class Searchable(Base):
+class CvSearchable(Base):
     name = peewee.CharField(default="ann")
     cv = mount_uploader(CopyingUploader)
     cv_pages = peewee.IntegerField(null=True)
 
 
 def test_a_fact_can_be_copied_to_a_column_of_its_own(app: Application):
-    app.create_tables(Searchable)
+    app.create_tables(CvSearchable)
 
-    record = Searchable.create(cv=pdf(3))
+    record = CvSearchable.create(cv=pdf(3))
 
-    assert Searchable.get(Searchable.cv_pages == 3).id == record.id
+    assert CvSearchable.get(CvSearchable.cv_pages == 3).id == record.id
 
 
 # Without a database.
@@ -417,9 +417,9 @@ def test_a_row_without_facts_stays_readable_for_an_earlier_release(cache: Memory
 
 
 def test_rows_of_an_earlier_release_have_no_facts(app: Application):
-    record = AtOnce(cv=pdf(1))
+    record = CvAtOnce(cv=pdf(1))
     record.save()
-    dumped = AtOnce.get_by_id(record.id).cv.stored.dump()
+    dumped = CvAtOnce.get_by_id(record.id).cv.stored.dump()
     del dumped["metadata"]
 
     assert StoredFile.load(dumped).metadata == {}

@@ -320,10 +320,10 @@ def test_a_cache_id_may_be_for_everyone(application: Application):
     class AnyUploader(Uploader):
         pass
 
-    class Note(Base):
+    class Memo(Base):
         picture = mount_uploader(AnyUploader)
 
-    note = Note()
+    note = Memo()
     note.picture_cache = found["cache_id"]
     assert note.picture.assigned.bytes == len(GIF)
 

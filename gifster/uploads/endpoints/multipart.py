@@ -23,7 +23,7 @@ class FileInForm:
 
     Raises:
       Problem: the header has no boundary.
-      ImportError: python-multipart is not installed.
+      ModuleNotFoundError: python-multipart is not installed.
     """
 
     def __init__(
@@ -31,10 +31,11 @@ class FileInForm:
     ) -> None:
         try:
             from python_multipart.multipart import MultipartParser, parse_options_header
-        except ImportError as error:
-            raise ImportError(
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
                 "forms at an upload endpoint need python-multipart, which is not installed: "
-                "pip install 'gifster[endpoints]'"
+                "pip install 'gifster[endpoints]'",
+                name="python_multipart",
             ) from error
         self._options = parse_options_header
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
