@@ -148,6 +148,7 @@ class Product(Shop):
     picture_error = uploads.ErrorField()
     remove_picture = uploads.RemoveFlag()
     remote_picture_url = uploads.RemoteUrl()
+    remote_picture_request_headers = uploads.RequestHeaders()
     picture_cache = uploads.CacheId()
     process_picture_upload = uploads.ProcessFlag()
 
@@ -217,6 +218,7 @@ def form(product: Product, picture: IO[bytes] | None, values: dict[str, str]) ->
     if picture is not None:
         product.picture = picture
     product.remove_picture = values.get("remove")
+    product.remote_picture_request_headers = {"Authorization": "Bearer …"}
     product.remote_picture_url = values.get("url")
     product.picture_cache = values.get("cache")
     try:
