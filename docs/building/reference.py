@@ -11,7 +11,8 @@ from gifster import imaging, jobs, uploads
 UPLOADS = {
     "Mounting": ["mount_uploader", "mount_uploaders", "HasUploads"],
     "Uploaders": ["Uploader", "UploaderList", "Source", "safe_name", "placeholder"],
-    "Versions and steps": ["version", "process", "Image", "ImageInfo"],
+    "Versions and steps": ["version", "process", "derivation", "Image", "ImageInfo"],
+    "Metadata": ["metadata", "refresh_metadata", "LocalFile"],
     "In the background": ["Backgrounder", "store_in_background", "process_in_background"],
     "Fields": [
         "CacheField", "CacheListField", "ProcessingField", "StateField", "UploadState",
