@@ -65,6 +65,7 @@ OPTIONS = {"Uploader": ["inherited_members: true"]}
 FURTHER = {
     "uploads": {
         "gifster.uploads.actors": ["store_actor", "process_actor"],
+        "gifster.uploads.endpoints": [],
         "gifster.uploads.errors": [],
         "gifster.uploads.testing": [],
         "gifster.uploads.storage.base": ["Listing", "Presigning", "PresignedUpload", "check_key"],
