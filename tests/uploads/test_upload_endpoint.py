@@ -405,7 +405,7 @@ def test_a_storage_that_is_away(
 def test_a_process_receives_so_many_uploads_at_once(cache: MemoryStorage):
     # Given an endpoint with one place, and a client that sends slowly
     endpoint = endpoints.upload(PhotoUploader, allow=ann, at_once=1)
-    call, request = Caller(endpoint, "asgi"), Request("POST", "", "", {})
+    call, request = Caller(endpoint, "asgi"), Request("POST", "", "", "", {})
     slow = endpoint.begin(request, lambda: "ann")
 
     # When another client comes

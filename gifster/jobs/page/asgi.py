@@ -3,20 +3,15 @@
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from gifster.jobs.brokers.fair import QueueWeight
+from gifster.jobs.mounted import AsgiApplication, Receive, Scope, Send, from_scope, live
 from gifster.jobs.page.access import require_function
 from gifster.jobs.page.application import Application
 from gifster.jobs.page.messages import MAX_FORM_BYTES, Request, Response
-
-#: `allow` gets a scope, too. Its own types may call that a `dict`, or Starlette's `Scope`.
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: How many requests to the page are answered at once, each in a thread with a connection to the
 #: database. The threads are the page's own, so a slow database holds up no other request.
@@ -55,7 +50,7 @@ def asgi(
         if scope["type"] == "http":
             await _answer(page, allow, threads, (scope, receive, send))
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
+            await live(receive, send)
         else:
             await send({"type": "websocket.close"})
 
@@ -90,21 +85,13 @@ async def _answer(
 
 
 async def _request(scope: Scope, receive: Receive) -> Request | None:
-    mount, path = scope.get("root_path", "").rstrip("/"), scope["path"]
-    # The path of ASGI includes the mount. Some servers and frameworks have removed it.
-    if mount and (path == mount or path.startswith(f"{mount}/")):
-        path = path[len(mount) :]
-    headers = {
-        name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]
-    }
     body: bytes | None = b""
     if scope["method"] == "POST":
         try:
             body = await _body(receive)
         except ConnectionResetError:
             return None
-    query = scope.get("query_string", b"").decode("latin1")
-    return Request(scope["method"], mount, path, query, headers, body)
+    return Request(**vars(from_scope(scope)), body=body)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -119,12 +106,3 @@ async def _body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body"):
             return bytes(body)
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """Start and stop, for a server that serves the page alone."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
+from gifster.jobs.mounted import Head
+
 #: The longest form (bytes), and the most fields in one: one for each job of a list, and some.
 MAX_FORM_BYTES, MAX_FIELDS = 64 * 1024, 200
 FORM = "application/x-www-form-urlencoded"
@@ -31,24 +33,13 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Head):
     """A request to the mounted page.
 
     Parameters:
-      method: in capitals.
-      mount: the path at which the page is mounted, as far as the server tells it, without a slash
-        at its end.
-      path: below `mount`: empty, or with a slash at its beginning.
-      query: encoded.
-      headers: by their names in lower case.
       body: of a POST. None if it is longer than `MAX_FORM_BYTES`.
     """
 
-    method: str
-    mount: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
     body: bytes | None = b""
 
     def parameters(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from gifster.jobs.brokers.fair import QueueWeight
+from gifster.jobs.mounted import from_environ
 from gifster.jobs.page.access import require_function
 from gifster.jobs.page.application import Application
 from gifster.jobs.page.messages import MAX_FORM_BYTES, Request
@@ -43,26 +44,8 @@ def wsgi(
 
 
 def _request(environ: WSGIEnvironment) -> Request:
-    headers = {
-        name[5:].lower().replace("_", "-"): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }
-    headers["content-type"] = environ.get("CONTENT_TYPE", "")
-    method = environ["REQUEST_METHOD"]
-    return Request(
-        method=method,
-        mount=_text(environ.get("SCRIPT_NAME", "")).rstrip("/"),
-        path=_text(environ.get("PATH_INFO", "")),
-        query=environ.get("QUERY_STRING", ""),
-        headers=headers,
-        body=_body(environ) if method == "POST" else b"",
-    )
-
-
-def _text(native: str) -> str:
-    """A path, of which WSGI makes a character of each byte."""
-    return native.encode("latin1").decode("utf-8", "replace")
+    body = _body(environ) if environ["REQUEST_METHOD"] == "POST" else b""
+    return Request(**vars(from_environ(environ)), body=body)
 
 
 def _body(environ: WSGIEnvironment) -> bytes | None:

@@ -12,15 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from gifster.jobs.mounted import Message, Receive, Scope, Send, from_scope
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, STALL_S, Body, Pace, Pieces, stalled
 from gifster.uploads.endpoints.messages import Request, Response, problem_of, refusal
 
 if TYPE_CHECKING:
     from gifster.uploads.endpoints.mounting import Endpoint
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Awaits what a blocking function returns.
 Run = Callable[..., Awaitable[Any]]
 
@@ -37,7 +35,7 @@ async def answer(
       allow: gets the scope. If it returns a coroutine, that runs on the event loop.
     """
     scope, receive, send = connection
-    request, loop = _request(scope), asyncio.get_running_loop()
+    request, loop = Request(**vars(from_scope(scope))), asyncio.get_running_loop()
     run, complete = _runner(threads), True
 
     def decide() -> object:
@@ -95,18 +93,6 @@ def _runner(threads: ThreadPoolExecutor) -> Run:
     return run
 
 
-def _request(scope: Scope) -> Request:
-    mount, path = scope.get("root_path", "").rstrip("/"), scope["path"]
-    # The path of ASGI includes the mount. Some servers and frameworks have removed it.
-    if mount and (path == mount or path.startswith(f"{mount}/")):
-        path = path[len(mount) :]
-    headers = {
-        name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]
-    }
-    query = scope.get("query_string", b"").decode("latin1")
-    return Request(scope["method"], path, query, headers)
-
-
 async def _receive(body: Body, receive: Receive, run: Run) -> Response:
     pace, gathered, more = Pace(), bytearray(), True
     try:
@@ -125,7 +111,7 @@ async def _receive(body: Body, receive: Receive, run: Run) -> Response:
     return response
 
 
-async def _message(receive: Receive) -> dict[str, Any]:
+async def _message(receive: Receive) -> Message:
     try:
         message = await asyncio.wait_for(receive(), STALL_S)
     except TimeoutError:
@@ -167,12 +153,3 @@ async def _send(
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def live(receive: Receive, send: Send) -> None:
-    """Start and stop, for a server that serves the endpoint alone."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

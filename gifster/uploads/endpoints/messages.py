@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
 from gifster.imaging.sandbox import ProcessLost
+from gifster.jobs.mounted import Head
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
 from gifster.uploads.making import Busy
 from gifster.uploads.storage.base import StorageUnavailable
@@ -40,21 +41,8 @@ class Problem(Exception):
         self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request to a mounted endpoint.
-
-    Parameters:
-      method: in capitals.
-      path: below the mount: empty, or with a slash at its beginning.
-      query: encoded.
-      headers: by their names in lower case.
-    """
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
+class Request(Head):
+    """A request to a mounted endpoint."""
 
     @property
     def content_length(self) -> int | None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from gifster.jobs.mounted import Receive, Scope, Send, live
 from gifster.uploads.endpoints import asgi, wsgi
 from gifster.uploads.endpoints.bodies import Body
 from gifster.uploads.endpoints.messages import Headers, Request, Response
@@ -45,11 +46,11 @@ class Endpoint(ABC):
         """The endpoint as a WSGI application."""
         return wsgi.answer(self, self._allow, environ, start_response)
 
-    async def asgi(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The endpoint as an ASGI application."""
         if scope["type"] == "http":
             await asgi.answer(self, self._allow, self._threads, (scope, receive, send))
         elif scope["type"] == "lifespan":
-            await asgi.live(receive, send)
+            await live(receive, send)
         else:
             await send({"type": "websocket.close"})

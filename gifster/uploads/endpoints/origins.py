@@ -1,17 +1,16 @@
 """Which pages may send uploads: those of this site, and those of the origins that the application
 names (CORS).
 
-Without this check, a page of any site could upload with the cookie of a person's browser (CSRF).
-Browsers say where a request comes from, by `Sec-Fetch-Site` or `Origin`. Programs say nothing, and
-no page can make a program send anything. The check is that of Go's `http.CrossOriginProtection`.
+Without this check, a page of any site could upload with the cookie of a person's browser (CSRF):
+see `gifster/jobs/mounted.py`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from gifster.jobs.mounted import is_same_origin
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response
 
-_PORTS = {"http": ":80", "https": ":443"}
 #: How long a browser remembers the answer to a preflight request (seconds).
 PREFLIGHT_S = 3600
 
@@ -70,28 +69,3 @@ class Origins:
             "Content-Length": "0",
         }
         return Response(204, {name: value for name, value in headers.items() if value})
-
-
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from a page of this site, or from no page.
-
-    Parameters:
-      headers: of the request, by their names in lower case.
-    """
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    try:
-        parsed = urlsplit(origin.lower())
-    except ValueError:
-        return False
-    if not parsed.netloc:  # "null", as from a sandboxed frame
-        return False
-    # A proxy may replace the host by its own, and may speak https where the server does not.
-    port = _PORTS.get(parsed.scheme, "")
-    said = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")]
-    hosts = {host.strip().lower().removesuffix(port) for host in said if host.strip()}
-    return parsed.netloc.removesuffix(port) in hosts

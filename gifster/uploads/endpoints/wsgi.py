@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from gifster.jobs.mounted import from_environ
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, Body, Pace, Pieces
 from gifster.uploads.endpoints.messages import (
     Problem,
@@ -29,7 +30,7 @@ def answer(
     Parameters:
       allow: gets the environ.
     """
-    request = _request(environ)
+    request = Request(**vars(from_environ(environ)))
     try:
         begun = endpoint.begin(request, lambda: allow(environ))
         response = begun if isinstance(begun, Response) else _receive(begun, environ)
@@ -41,18 +42,6 @@ def answer(
         Pieces(response).close()
         return []
     return [response.content] if response.file is None else Pieces(response)
-
-
-def _request(environ: WSGIEnvironment) -> Request:
-    headers = {
-        name[5:].lower().replace("_", "-"): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }
-    headers["content-type"] = environ.get("CONTENT_TYPE", "")
-    headers["content-length"] = environ.get("CONTENT_LENGTH", "")
-    path = environ.get("PATH_INFO", "").encode("latin1").decode("utf-8", "replace")
-    return Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers)
 
 
 def _receive(body: Body, environ: WSGIEnvironment) -> Response:

@@ -1,0 +1,120 @@
+"""What applications that another one mounts have in common, under WSGI (PEP 3333) and ASGI
+(https://asgi.readthedocs.io/en/latest/specs/www.html): the jobs' page (`page/`), and the endpoints
+of `gifster.uploads`.
+
+`from_environ()` and `from_scope()` read a request. `is_same_origin()` says whether it was sent by a
+page of this site, and not by another site's page with the cookie or password of a person's browser
+(CSRF). The check is that of Go's `http.CrossOriginProtection`, and of Sidekiq since 8.1. It needs
+neither a token nor a session of the application. Browsers say where a request comes from: by
+`Sec-Fetch-Site` over https and on localhost, by `Origin` everywhere. Programs say nothing, and no
+page can make a program send anything.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
+
+#: The parts of ASGI. Frameworks call a scope a `dict`, or as Starlette does.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a request to a mounted application.
+
+    Parameters:
+      method: in capitals.
+      mount: the path at which the application is mounted, as far as the server tells it, without a
+        slash at its end.
+      path: below `mount`: empty, or with a slash at its beginning.
+      query: encoded.
+      headers: by their names in lower case.
+    """
+
+    method: str
+    mount: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+def from_environ(environ: WSGIEnvironment) -> Head:
+    """The head of a WSGI request."""
+    headers = {
+        name[5:].lower().replace("_", "-"): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    headers["content-length"] = environ.get("CONTENT_LENGTH", "")
+    return Head(
+        method=environ["REQUEST_METHOD"],
+        mount=_text(environ.get("SCRIPT_NAME", "")).rstrip("/"),
+        path=_text(environ.get("PATH_INFO", "")),
+        query=environ.get("QUERY_STRING", ""),
+        headers=headers,
+    )
+
+
+def _text(native: str) -> str:
+    """A path, of which WSGI makes a character of each byte."""
+    return native.encode("latin1").decode("utf-8", "replace")
+
+
+def from_scope(scope: Scope) -> Head:
+    """The head of an ASGI request."""
+    mount, path = scope.get("root_path", "").rstrip("/"), scope["path"]
+    # The path of ASGI includes the mount. Some servers and frameworks have removed it.
+    if mount and (path == mount or path.startswith(f"{mount}/")):
+        path = path[len(mount) :]
+    headers = {
+        name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]
+    }
+    query = scope.get("query_string", b"").decode("latin1")
+    return Head(scope["method"], mount, path, query, headers)
+
+
+async def live(receive: Receive, send: Send) -> None:
+    """Start and stop with a server that serves the application alone (ASGI's lifespan)."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request that changes something comes from a page of this site, or from no page.
+
+    The hosts of `Host` and `X-Forwarded-Host` are ours, because a proxy may replace the first by
+    its own. A page of another site can set neither, and the scheme is left out, because a proxy may
+    speak https where the server does not.
+
+    Parameters:
+      headers: of the request, by their names in lower case.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        parsed = urlsplit(origin.lower())
+    except ValueError:
+        return False
+    if not parsed.netloc:  # "null", as from a sandboxed frame
+        return False
+    port = _PORTS.get(parsed.scheme, "")
+    said = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")]
+    return parsed.netloc.removesuffix(port) in {
+        host.strip().lower().removesuffix(port) for host in said if host.strip()
+    }
