@@ -18,7 +18,7 @@ from werkzeug.datastructures import FileStorage
 
 from gifster import jobs, uploads
 from gifster.jobs import Job
-from gifster.uploads import CachedFile, ImageInfo, StoredFile, UploadFailure, testing
+from gifster.uploads import CachedFile, ImageInfo, StoredFile, UploadFailure, endpoints, testing
 from gifster.uploads.mount import Mount
 
 db = peewee.DatabaseProxy()
@@ -67,6 +67,7 @@ class PictureUploader(uploads.Backgrounder, uploads.Uploader):
     storage = "store"
     allow_types = {"image/png", "image/gif"}
     max_bytes = 5 * 1024 * 1024
+    derivations_url = "/derivations"
     width_range = (1, 4_000)
 
     @uploads.process
@@ -91,6 +92,15 @@ class PictureUploader(uploads.Backgrounder, uploads.Uploader):
     @uploads.version(file=True, when=lambda uploader, info: info.content_type == "text/csv")
     def tidy(self, file: Path) -> bytes:
         return file.read_bytes().strip()
+
+    @uploads.metadata
+    def first_bytes(self, file: uploads.LocalFile) -> str:
+        with file.open() as opened:
+            return opened.read(4).hex()
+
+    @uploads.derivation
+    def box(self, image: uploads.Image, width: int, height: int) -> uploads.Image:
+        return image.fit(width, height)
 
     def store_dir(self) -> str:
         return f"shop/{self.record.owner}"
@@ -188,6 +198,7 @@ def set_up(folder: Path, broker: str) -> None:
         broker, weights={"default": jobs.QueueWeight(5), "photos": jobs.QueueWeight(3, max=2)}
     )
     assert_type(made, dramatiq.Broker)
+    endpoints.derivations(PictureUploader)
 
 
 def declare_actors() -> "dramatiq.Actor[[str], None]":
@@ -259,6 +270,8 @@ def what_is_there(product: Product) -> Iterator[str | None]:
     assert_type(Product.picture, Mount[PictureUploader])
     assert_type(product.picture.stored, StoredFile | None)
     assert_type(product.picture.thumb.url(), str | None)
+    assert_type(product.picture.first_bytes, str | None)
+    assert_type(product.picture.derivation_url("box", 60, 40), str | None)
     assert_type(product.picture.recreate_versions("thumb"), Job | None)
     if product.picture:
         yield product.picture.url("thumb", expires_s=60)
