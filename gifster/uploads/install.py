@@ -7,6 +7,7 @@ Existing content stays as it is, and a second run changes nothing. `gifster inst
 
 import importlib
 import re
+import secrets
 import stat
 import sys
 import tomllib
@@ -26,6 +27,7 @@ queue = "carrierwave"
 cache = "var/cache"             # where uploads wait for a worker
 store = "var/store"             # where they stay
 base_url = "/files"             # where your web server shows the store
+secret = "{secret}"  # signs what forms hand back
 """
 
 MIGRATION = '''"""The columns of {table}.{column} for gifster.uploads, and the outbox.
@@ -76,6 +78,7 @@ uploads.configure(
         "store": uploads.LocalStorage(settings["store"], settings["base_url"]),
     }},
     queue=settings["queue"],
+    secret=settings.get("secret", ""),
 )
 
 import {module}  # noqa: E402 the models whose uploads are worked on
@@ -194,7 +197,8 @@ def _settings(path: Path) -> str:
         raise CannotInstall(f"{path.name} is not valid TOML: {error}") from None
     if "attachments" in document:
         return f"unchanged  {path.name}"
-    _write(path, text + SETTINGS.lstrip("\n" if not text else ""))
+    block = SETTINGS.format(secret=secrets.token_urlsafe(24))
+    _write(path, text + block.lstrip("\n" if not text else ""))
     return f"{'extended' if text else 'created'}   {path.name}"
 
 

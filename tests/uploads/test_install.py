@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -144,6 +145,46 @@ print(ann.avatar.url("thumb"), ann.avatar_processing)
     # And the migration can be undone
     run(project, "from shop.models import db\nfrom playhouse.migrations import Runner\n"
                  "Runner(db, 'migrations').down()")  # fmt: skip
+
+
+def test_a_form_of_an_installed_project_keeps_its_file(project: Path, tmp_path: Path):
+    install("shop.models:User", "avatar")
+    (project / "shop" / "models.py").write_text(AFTER)
+    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
+
+    kept = run(project, f"""
+import actors
+from pathlib import Path
+from shop.models import User
+first, second = User(avatar=Path({str(tmp_path / "me.gif")!r})), User()
+second.avatar_cache = first.avatar_cache
+print(second.avatar.file.filename)
+""")  # fmt: skip
+
+    assert kept == "me.gif\n"
+
+
+def test_each_project_has_a_secret_of_its_own(project: Path):
+    secrets = set()
+    for _ in range(2):
+        (project / "settings.toml").unlink(missing_ok=True)
+        install("shop.models:User", "avatar")
+        settings = tomllib.loads((project / "settings.toml").read_text())
+        secrets.add(settings["attachments"]["secret"])
+
+    assert len(secrets) == 2
+    assert min(map(len, secrets)) >= 32
+
+
+def test_settings_of_an_earlier_release_have_no_secret(project: Path):
+    (project / "settings.toml").write_text(
+        '[attachments]\nbroker = "redis://127.0.0.1:6379/0"\nqueue = "carrierwave"\n'
+        'cache = "var/cache"\nstore = "var/store"\nbase_url = "/files"\n'
+    )
+
+    install("shop.models:User", "avatar")
+
+    assert run(project, "import actors; print('it starts')") == "it starts\n"
 
 
 def test_a_second_run_changes_nothing(project: Path):
