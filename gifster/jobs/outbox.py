@@ -60,7 +60,12 @@ class ArgumentsField(_Text):
     read gets an `Unreadable`, so that the other rows can be read all the same."""
 
     def db_value(self, value: list[Any]) -> str:
-        return dramatiq.get_encoder().encode({"args": value}).decode()
+        try:
+            return dramatiq.get_encoder().encode({"args": value}).decode()
+        except TypeError as error:
+            raise TypeError(
+                f"a job's arguments must be JSON, such as str(id) for a UUID: {error}"
+            ) from error
 
     def python_value(self, value: str) -> list[Any]:
         try:
@@ -187,6 +192,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       the job; None if there is a job with this key already, which stays as it is.
 
     Raises:
+      TypeError: JSON cannot hold an argument.
       ValueError: `at` and `in_s` are both given, or `at` has no time zone.
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.

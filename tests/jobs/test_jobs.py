@@ -1,6 +1,7 @@
 """The outbox: a job is sent with its transaction, and again when the broker was away or lost it."""
 
 import time
+import uuid
 
 import dramatiq
 import pytest
@@ -20,6 +21,15 @@ def test_a_job_is_sent_when_the_transaction_has_committed(outbox: Outbox):
     assert outbox.queued() == 1
     [job] = Job.select()
     assert (job.actor, job.queue, job.arguments) == ("send_welcome_email", "default", ["ann"])
+
+
+def test_arguments_that_json_cannot_hold_are_refused(outbox: Outbox):
+    with pytest.raises(
+        TypeError, match=r"must be JSON, such as str\(id\) for a UUID: .*UUID is not"
+    ):
+        jobs.enqueue("send_welcome_email", uuid.uuid4())
+
+    assert Job.select().count() == 0
 
 
 def test_a_rollback_takes_the_job_with_it(outbox: Outbox):
