@@ -108,5 +108,16 @@ def inline_jobs() -> Iterator[None]:
 
 
 def _perform(job: Job) -> None:
-    dramatiq.get_broker().get_actor(job.actor).fn(*job.arguments)
+    broker = dramatiq.get_broker()
+    try:
+        actor = broker.get_actor(job.actor)
+    except dramatiq.ActorNotFound as error:
+        error.add_note(
+            f"The broker of this process ({type(broker).__name__}) has these actors: "
+            f"{', '.join(sorted(broker.actors)) or 'none'}. Actors belong to the broker that was "
+            "set when they were declared: import the modules of your actors, and set one broker "
+            "only, by jobs.connect() or dramatiq.set_broker(), before."
+        )
+        raise
+    actor.fn(*job.arguments)
     Job.delete().where(Job.id == job.id).execute()

@@ -49,6 +49,19 @@ def test_jobs_wait_until_the_test_runs_them(greeted: list[str]):
     assert enqueued() == []
 
 
+def test_an_actor_that_the_broker_does_not_have_is_explained(greeted: list[str]):
+    jobs.enqueue("greet", "ann", [])
+    dramatiq.set_broker(StubBroker())  # as `jobs.connect()` of the application's module does
+
+    with pytest.raises(dramatiq.ActorNotFound) as raised:
+        run_jobs()
+
+    (note,) = raised.value.__notes__
+    assert "StubBroker) has these actors: none" in note
+    assert "set one broker only" in note
+    assert_enqueued("greet")
+
+
 def test_a_job_that_fails_raises_its_error_and_stays(greeted: list[str]):
     jobs.enqueue("greet", "nobody", [])
 
