@@ -35,6 +35,11 @@ class AttachedFiles(Sequence[U]):
         self._removed: State[U] | None = None
         self._read()
 
+    def __repr__(self) -> str:
+        owner = f"{type(self.record).__name__} {self.record._pk!r}"
+        files = f"{len(self)} file{'' if len(self) == 1 else 's'}"
+        return f"<{type(self).__name__} of {owner}.{self.mount.name}: {files}>"
+
     def _read(self) -> None:
         """Start again from the files in the record's columns."""
         items: list[CachedFile | StoredFile]

@@ -5,6 +5,7 @@ Each file has a job of its own, so it waits, is stored and fails independently o
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gifster.uploads.attacher import Attacher, Values
@@ -51,7 +52,7 @@ class ListAttacher(Attacher[U]):
         if is_blank(value):
             return  # as in CarrierWave; `[]` detaches all files
         record, name = self.record, self.mount.name
-        if isinstance(value, str | bytes) or is_form_part(value) or hasattr(value, "read"):
+        if isinstance(value, str | bytes | Path) or is_form_part(value) or hasattr(value, "read"):
             raise TypeError(f"{name} has a list of files: assign a list, even of one file")
         files = value if isinstance(value, UploaderList) else list(value)
         first = name not in record.__data__

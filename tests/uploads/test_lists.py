@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,6 +342,25 @@ def test_the_uploader_list_behaves_like_a_list(app: Application):
     assert len(photos) == 4
     photos.clear()
     assert not photos
+
+
+def test_a_list_says_whose_it_is(app: Application):
+    trip = saved(Trip, A, B)
+
+    assert repr(trip.photos) == f"<UploaderList of Trip {trip.id}.photos: 2 files>"
+    assert repr(Trip(photos=[A]).photos) == "<UploaderList of Trip None.photos: 1 file>"
+
+
+def test_one_file_is_not_a_list(app: Application, tmp_path: Path):
+    (tmp_path / "a.gif").write_bytes(A)
+    trip = Trip()
+
+    with (tmp_path / "a.gif").open("rb") as file:
+        for one in (A, tmp_path / "a.gif", file):
+            with pytest.raises(TypeError, match="assign a list, even of one file"):
+                trip.photos = one
+
+    assert len(trip.photos) == 0
 
 
 def test_a_list_needs_a_cache_list_field(app: Application):
