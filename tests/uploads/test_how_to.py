@@ -1,6 +1,10 @@
 """The Python blocks of the how-tos, run as they are."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,10 @@ from gifster.uploads import mount
 from tests import images
 from tests.conftest import PLATFORMS, Platform
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"^```python file=(\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def run(page: str, **changes: str) -> dict[str, Any]:
@@ -52,6 +58,21 @@ def test_the_tests_of_the_how_to_pass(in_a_folder: None):
                 test()
     finally:
         dramatiq.set_broker(before)
+
+
+def test_the_tests_through_the_web_application_pass(in_a_folder: None, tmp_path: Path):
+    shutil.copytree(ROOT / "examples" / "profiles", tmp_path, dirs_exist_ok=True)
+    for name, text in FILE.findall((DOCS / "testing.md").read_text("utf-8")):
+        (tmp_path / name).write_text(text)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_people.py"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
