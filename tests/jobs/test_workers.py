@@ -100,6 +100,20 @@ def test_a_stopped_worker_is_gone_and_all_its_jobs_are_counted(outbox: Outbox, w
         assert {later.begin - part.begin for part, later in pairwise(spans)} == {span}
 
 
+def test_a_job_whose_row_was_deleted_does_not_run(outbox: Outbox, worker, gate):
+    begun = declare(gate)
+    gate.set()
+    cancelled = jobs.enqueue("hold_default", "a")
+    jobs.enqueue("hold_default", "b")
+    assert outbox.queued() == 2
+
+    Job.delete_by_id(cancelled.id)
+    worker()
+
+    eventually(lambda: not Job.select().exists() and outbox.queued() == 0)
+    assert begun == ["b"]
+
+
 def test_the_jobs_of_a_paused_queue_wait_and_the_others_do_not(outbox: Outbox, worker, gate):
     begun = declare(gate)
     gate.set()
