@@ -17,6 +17,8 @@ _SAMPLE, _MIN_SAMPLED_FRAMES = 1 / 8, 4
 #: rounded to multiples of this: four levels.
 _ALPHA_STEP = 85
 _ROUNDED_ALPHA = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
+#: The extended header (RFC 9649, 2.7.1): the offsets of its kind and of its flags, and one flag.
+_KIND_AT, _FLAGS_AT, _ALPHA = 12, 20, 0x10
 
 
 def is_likely_smaller(track: Track, gif_bytes: list[int], quality: int | None = None) -> bool:
@@ -43,6 +45,22 @@ def write(target: Path | IO[bytes], track: Track, loop: int, quality: int | None
         target, "WEBP", save_all=True, duration=delays, loop=loop,
         quality=quality or _QUALITY, method=_METHOD, kmin=0, kmax=0,
     )  # fmt: skip
+    if isinstance(target, Path) and track.is_transparent:
+        _declare_alpha(target)
+
+
+def _declare_alpha(path: Path) -> None:
+    """Say in the header that some of the animation is transparent.
+
+    libwebp says so only if a frame has an alpha channel. It leaves the transparent edges of frames
+    out, and then all frames can be opaque boxes on an empty canvas. Chromium leaves that canvas
+    transparent in any case; libwebp's own decoder, and so Pillow, shows it black.
+    """
+    with path.open("r+b") as file:
+        head = file.read(_FLAGS_AT + 1)
+        if head[_KIND_AT : _KIND_AT + 4] == b"VP8X":
+            file.seek(_FLAGS_AT)
+            file.write(bytes([head[_FLAGS_AT] | _ALPHA]))
 
 
 def _with_rounded_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:

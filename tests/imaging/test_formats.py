@@ -146,6 +146,20 @@ def test_a_webp_keeps_partial_and_full_transparency(tmp_path: Path):
         assert set(alpha.tobytes()) == {0, 85, 170, 255}
 
 
+def test_a_webp_is_transparent_around_opaque_frames(tmp_path: Path):
+    # Given an animation without transparency, whose padding is the only transparent part
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(images.gif((200, 100), DELAYS))
+
+    images.make(source, {target: Image().pad(104, 104).convert("webp")})
+
+    with PIL.Image.open(target) as made:
+        for number in range(len(DELAYS)):
+            made.seek(number)
+            alpha = made.convert("RGBA").getchannel("A")
+            assert (alpha.getpixel((52, 5)), alpha.getpixel((52, 52))) == (0, 255)
+
+
 def test_versions_are_ready_in_the_order_of_their_recipes(source: Path, tmp_path: Path):
     recipes = {
         tmp_path / "small": Image().fit(50, 50),
