@@ -184,6 +184,14 @@ def test_what_is_refused_leaves_nothing(
     assert cache.files == {}
 
 
+@pytest.mark.parametrize("content", [GIF, GIF + b"\0" * 100_000], ids=["small", "large"])
+def test_a_file_in_another_field_is_named(call: Caller, content: bytes):
+    answer = call("POST", **form(content, "photo"))
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "no_file")
+    assert "one in the field 'photo': rename that to 'file'" in answer.json()["detail"]
+
+
 def test_a_body_that_is_too_large_is_refused_before_it_comes(cache: MemoryStorage):
     endpoint = endpoints.upload(PhotoUploader, allow=ann)
     client = AsgiClient([])  # nothing ever comes

@@ -45,6 +45,8 @@ class FileInForm:
         self._header, self._value = bytearray(), bytearray()
         self._disposition, self._is_file, self._rest = "", False, 0
         self.found = self.complete = False
+        #: The name of a field that has a file, and should not.
+        self.elsewhere = ""
         self._parser = MultipartParser(
             boundary,
             {
@@ -85,6 +87,8 @@ class FileInForm:
         options = self._options(self._disposition)[1]
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name not in FIELDS or b"filename" not in options:
+            if options.get(b"filename"):
+                self.elsewhere = name
             return
         if self.found:
             raise Problem(400, "too_many_files", "Send one file in each request.")
@@ -97,11 +101,25 @@ class FileInForm:
             return
         self._rest += end - start
         if self._rest > MAX_REST:
+            if self.elsewhere and not self.found:
+                raise no_file(self.elsewhere)
             detail = f"The fields beside the file have more than {MAX_REST:,} bytes."
             raise Problem(413, "form_too_large", detail)
 
     def _ends(self) -> None:
         self.complete = True
+
+
+def no_file(elsewhere: str) -> Problem:
+    """The error of a form without a file in one of our fields.
+
+    Parameters:
+      elsewhere: the name of another field with a file; empty if there is none.
+    """
+    detail = "The form has no file in the field 'file'."
+    if elsewhere:
+        detail += f" It has one in the field {elsewhere[:80]!r}: rename that to 'file'."
+    return Problem(400, "no_file", detail)
 
 
 def malformed() -> Problem:

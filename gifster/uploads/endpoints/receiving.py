@@ -21,7 +21,7 @@ from gifster.uploads.endpoints.messages import (
     as_json,
 )
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
-from gifster.uploads.endpoints.multipart import FileInForm, malformed
+from gifster.uploads.endpoints.multipart import FileInForm, malformed, no_file
 from gifster.uploads.endpoints.origins import Origins
 from gifster.uploads.filenames import form_filename
 from gifster.uploads.validation import Limits
@@ -201,7 +201,7 @@ class Receiver:
         if self._form is not None and not self._form.complete:
             raise malformed()
         if self._writer is None:
-            raise Problem(400, "no_file", "The form has no file in the field 'file'.")
+            raise no_file(self._form.elsewhere if self._form is not None else "")
         cached = self._writer.finish()
         answer = as_json(201, described(cached) | {"cache_id": cache_id(cached, self._owner)})
         self._leave()
