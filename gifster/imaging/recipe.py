@@ -185,6 +185,9 @@ class Image:
         self, name: str, box: tuple[int | None, int | None], *more: Any, **options: Any
     ) -> "Image":
         width, height = box
+        for side in box:
+            if isinstance(side, str):  # of a form or a query
+                raise TypeError(f"a side is the text {side!r}: give a number of pixels")
         if any(side is not None and side < 1 for side in box):
             raise ValueError(
                 f"an image cannot have {width}×{height} pixels: both sides must be at least 1"

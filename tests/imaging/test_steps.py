@@ -319,6 +319,11 @@ def test_a_wrong_step_says_what_is_right(wrong: Callable[[], Image], message: st
         wrong()
 
 
+def test_a_side_that_is_a_text_is_named():
+    with pytest.raises(TypeError, match="a side is the text '60': give a number of pixels"):
+        Image().fill("60", 40)
+
+
 def test_an_enlarged_frame_has_the_pixels_of_the_enlarged_picture(tmp_path: Path):
     """A scaler enlarges only what changes, which must not be seen at the edges of the change."""
     frames = images.frames(SIZE, 3)
