@@ -6,6 +6,7 @@ See `saving.py` for `save()`, `deleting.py` for `delete_instance()` and `delete(
 for other queries that write rows.
 """
 
+import inspect
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.uploads import bulk, deleting, saving
-from gifster.uploads.attributes import check_attributes
+from gifster.uploads.attributes import Attribute, check_attributes
 from gifster.uploads.column import mounts_of
 from gifster.uploads.record import uploads_of
 from gifster.uploads.rows import Record, check_model
@@ -36,6 +37,16 @@ class HasUploads(_Model):
     Queries cannot write files: one that would make two rows name the same file, or that is given a
     source that only an uploader can read, raises `TypeError`.
     """
+
+    def __init__(self, *arguments: Any, **values: Any) -> None:
+        """A new record, as Peewee makes it.
+
+        Files are assigned after all other values, whatever their order, because an uploader reads
+        its record (`cache_owner()`, hooks).
+        """
+        if "__no_default__" not in values:  # Peewee gives it for a row that it loads
+            values = dict(sorted(values.items(), key=lambda item: _is_upload(self, item[0])))
+        super().__init__(*arguments, **values)
 
     def save(
         self, force_insert: bool = False, only: Iterable[Any] | None = None, **options: Any
@@ -111,3 +122,9 @@ class HasUploads(_Model):
     def insert_from(cls, query: Any, fields: Iterable[Any]) -> peewee.ModelInsert:
         """Peewee's `insert_from()`; raises `TypeError` for a mounted column."""
         return bulk.insert_from(cls, super().insert_from, query, fields)
+
+
+def _is_upload(record: Record, name: str) -> bool:
+    """Whether setting this attribute may assign a file."""
+    found = inspect.getattr_static(type(record), name, None)
+    return isinstance(found, Attribute) or name in {mount.name for mount in mounts_of(record)}

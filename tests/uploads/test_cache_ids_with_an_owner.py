@@ -70,6 +70,15 @@ def app(application: Application) -> Application:
     return application
 
 
+def test_a_constructor_sets_the_owner_before_it_retrieves_the_file(app: Application):
+    given = Post(owner="bob", photo=GIF).photo_cache
+
+    post = Post(photo_cache=given, owner="bob")
+
+    assert post.photo.file is not None
+    assert post.photo.read() == GIF
+
+
 def kept(content: bytes = GIF, owner: str = "ann") -> str:
     """The hidden field of a form that was refused."""
     refused = Post(owner=owner)
