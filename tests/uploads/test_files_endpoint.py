@@ -64,7 +64,8 @@ def test_what_can_have_scripts_is_downloaded(store: LocalStorage, kind: str, nam
 @pytest.mark.parametrize(
     "path",
     ["", "/", "/company", "/company/logo/1/5b", "/missing.gif", f"/{KEY}/x", "/../secret",
-     "/company/..%2f..%2fsecret", "/.hidden", f"//{KEY}", "/link.gif", "/fifo.gif"],
+     "/company/..%2f..%2fsecret", "/.hidden", f"//{KEY}", "/link.gif", "/fifo.gif",
+     f"/{'x' * 300}.gif"],
 )  # fmt: skip
 def test_nothing_else_is_served(store: LocalStorage, kind: str, path: str):
     (store.root.parent / "secret").write_text("secret")

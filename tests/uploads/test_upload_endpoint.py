@@ -2,11 +2,13 @@
 what a record does with the cache id that it answers."""
 
 import asyncio
+import io
 import logging
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import peewee
 import pytest
@@ -169,6 +171,8 @@ REFUSED = [
      "multipart_malformed"),
     ({"content": b"--x\r\nwhat", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
      400, "multipart_malformed"),
+    ({"content": GIF, "headers": {"Content-Type": f"multipart/form-data; boundary={'x' * 300}"}},
+     400, "multipart_malformed"),
 ]  # fmt: skip
 
 
@@ -264,6 +268,27 @@ def test_a_body_that_ends_early_is_refused_under_wsgi(cache: MemoryStorage):
 
     assert (answer.status_code, answer.json()["code"]) == (400, "body_incomplete")
     assert cache.files == {}
+
+
+class Gone(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise ConnectionResetError("so some servers say that the client has gone")
+
+
+def test_a_client_that_leaves_is_no_error_of_ours_under_wsgi(
+    cache: MemoryStorage, caplog: pytest.LogCaptureFixture
+):
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "10"}
+    setup_testing_defaults(environ)
+    statuses: list[str] = []
+
+    endpoints.upload(PhotoUploader, allow=ann).wsgi(
+        environ | {"REQUEST_METHOD": "POST", "wsgi.input": Gone()},
+        lambda status, headers: statuses.append(status),
+    )
+
+    assert statuses == ["400 Bad Request"]
+    assert (cache.files, caplog.records) == ({}, [])
 
 
 def test_a_form_without_its_parser_names_the_extra(

@@ -22,7 +22,7 @@ class FileInForm:
       write: is called with each piece of the content.
 
     Raises:
-      Problem: the header has no boundary.
+      Problem: the header has no boundary, or one that is too long.
       ModuleNotFoundError: python-multipart is not installed.
     """
 
@@ -30,6 +30,7 @@ class FileInForm:
         self, content_type: str, begin: Callable[[str], None], write: Callable[[bytes], None]
     ) -> None:
         try:
+            from python_multipart.exceptions import FormParserError
             from python_multipart.multipart import MultipartParser, parse_options_header
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
@@ -47,18 +48,23 @@ class FileInForm:
         self.found = self.complete = False
         #: The name of a field that has a file, and should not.
         self.elsewhere = ""
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begins,
-                "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._header_ends,
-                "on_headers_finished": self._content_begins,
-                "on_part_data": self._content,
-                "on_end": self._ends,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begins,
+                    "on_header_field": lambda data, start, end: self._header.extend(
+                        data[start:end]
+                    ),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                    "on_header_end": self._header_ends,
+                    "on_headers_finished": self._content_begins,
+                    "on_part_data": self._content,
+                    "on_end": self._ends,
+                },
+            )
+        except FormParserError:  # RFC 2046, 5.1.1 allows 70 characters
+            raise malformed() from None
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of the body.

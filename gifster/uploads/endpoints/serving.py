@@ -2,6 +2,7 @@
 any storage whose files not everybody may see.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -19,6 +20,8 @@ from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.local import LocalStorage
 
 FOREVER_S = 365 * 24 * 3600
+#: What the system says of a path that leads to no file, and of a name that no file can have.
+NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 #: What browsers show, by extension. They download everything else: HTML and SVG can have scripts.
 SHOWN = {name: kind for kind, name in IMAGE_EXTENSIONS.items()} | {"mp4": "video/mp4"}
 
@@ -84,7 +87,9 @@ class FilesEndpoint(Endpoint):
         try:
             with local_copy(self._storage, key) as path:
                 file = self._opened(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in NO_SUCH_FILE:
+                raise
             raise missing() from None
         headers["Content-Type"] = SHOWN.get(ending, UNKNOWN_TYPE)
         return ranged(request, file, headers)

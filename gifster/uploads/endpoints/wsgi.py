@@ -61,11 +61,19 @@ def _pieces_of(environ: WSGIEnvironment) -> Iterator[bytes]:
         return  # Nothing would tell where the body ends (PEP 3333).
     pace, source = Pace(), environ["wsgi.input"]
     while left is None or left > 0:
-        piece = source.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+        try:
+            piece = source.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+        except OSError:  # so some servers say that the client has gone
+            raise incomplete() from None
         if not piece:
             break
         left = None if left is None else left - len(piece)
         pace.note(len(piece))
         yield piece
     if left:
-        raise Problem(400, "body_incomplete", "The upload is incomplete. Send it again.")
+        raise incomplete()
+
+
+def incomplete() -> Problem:
+    """The error of a body that ends early."""
+    return Problem(400, "body_incomplete", "The upload is incomplete. Send it again.")
