@@ -272,6 +272,28 @@ def test_allow_may_be_a_coroutine_function(database: Any):
         assert client.get(PAGE).status_code == 200
 
 
+def test_an_allow_that_never_ends_is_cancelled(database: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules["gifster.jobs.page.asgi"], "ALLOW_S", 0.1)
+    cancelled = threading.Event()
+
+    async def allow(scope: dict[str, Any]) -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return True
+
+    async def answered() -> int:
+        transport = httpx.ASGITransport(app=page.asgi(allow=allow))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+            answer = await client.get("/")
+            await asyncio.to_thread(cancelled.wait, 20)
+            assert cancelled.is_set()  # the end of the loop would cancel it anyway
+            return answer.status_code
+
+    assert asyncio.run(answered()) == 500
+
+
 def test_the_event_loop_waits_for_nothing_that_blocks(database: Any):
     """While `allow` blocks for one request, the loop answers another one."""
     seen: list[threading.Thread] = []

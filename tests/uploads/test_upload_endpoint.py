@@ -346,6 +346,31 @@ def test_allow_may_be_a_coroutine_function_under_asgi(cache: MemoryStorage):
     assert answer.status_code == 201
 
 
+def test_an_allow_that_never_ends_keeps_no_thread(
+    cache: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asgi, "ALLOW_S", 0.1)
+    cancelled = threading.Event()
+
+    async def user(scope: dict[str, Any]) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return "ann"
+
+    async def answered() -> None:
+        client = AsgiClient([GIF])
+        scope = {"type": "http", "method": "POST", "path": "", "headers": []}
+        endpoint = endpoints.upload(PhotoUploader, allow=user)
+        await asyncio.wait_for(endpoint.asgi(scope, client.receive, client.send), 20)
+        assert client.sent[0]["status"] == 500
+        await asyncio.to_thread(cancelled.wait, 20)
+        assert cancelled.is_set()  # the end of the loop would cancel it anyway
+
+    asyncio.run(answered())
+
+
 def test_a_cache_id_may_be_for_everyone(application: Application):
     call = Caller(endpoints.upload(Uploader, allow=lambda _: True), "wsgi")
     found = call("POST", content=GIF).json()

@@ -72,7 +72,11 @@ async def _answer(
     def decide() -> object:
         answer = allow(cast("dict[str, Any]", scope))  # ASGI calls it a dict
         if inspect.iscoroutine(answer):
-            return asyncio.run_coroutine_threadsafe(answer, loop).result(ALLOW_S)
+            deciding = asyncio.run_coroutine_threadsafe(answer, loop)
+            try:
+                return deciding.result(ALLOW_S)
+            finally:
+                deciding.cancel()  # does nothing if it has ended
         return answer
 
     context = contextvars.copy_context()  # of the application's, such as the id of the request

@@ -19,6 +19,8 @@ from gifster.uploads.endpoints.messages import Request, Response, problem_of, re
 if TYPE_CHECKING:
     from gifster.uploads.endpoints.mounting import Endpoint
 
+#: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
+ALLOW_S = 30.0
 #: Awaits what a blocking function returns.
 Run = Callable[..., Awaitable[Any]]
 
@@ -41,7 +43,11 @@ async def answer(
     def decide() -> object:
         said = allow(scope)
         if inspect.iscoroutine(said):
-            return asyncio.run_coroutine_threadsafe(said, loop).result()
+            deciding = asyncio.run_coroutine_threadsafe(said, loop)
+            try:
+                return deciding.result(ALLOW_S)
+            finally:
+                deciding.cancel()  # does nothing if it has ended
         return said
 
     try:
