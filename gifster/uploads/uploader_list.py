@@ -189,7 +189,7 @@ class UploaderList(AttachedFiles[U]):
 def _json_list(text: str) -> list[str]:
     try:
         found = json.loads(text) if text.strip() else []
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for thousands of brackets
         found = None
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise CacheIdInvalid("These uploads have expired. Choose the files again.")

@@ -248,7 +248,9 @@ def test_no_cache_ids_change_nothing(events: Events, value: Any):
     assert len(event.images) == 1
 
 
-@pytest.mark.parametrize("value", ["invalid", "{}", "[1]", '["forged.cache.id"]', ["forged"]])
+@pytest.mark.parametrize(
+    "value", ["invalid", "{}", "[1]", '["forged.cache.id"]', ["forged"], "[" * 100_000]
+)
 def test_forged_cache_ids_are_refused(events: Events, value: Any):
     good = json.loads(events.model(images=[B]).images_cache)
     event = events.saved(images=[A])
