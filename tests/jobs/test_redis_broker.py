@@ -53,6 +53,28 @@ def test_a_server_that_was_restarted_between_two_sends_gets_both(tmp_path: Path)
         assert queued(redis.Redis.from_url(server.connection_url)) == 1
 
 
+def test_a_send_whose_answer_is_lost_is_one_message(
+    work: dramatiq.Actor, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a connection that breaks when the server has carried out the send
+    work.send(0)
+    connection = dramatiq.get_broker()._connection_of_thread()
+    read, lost = connection.read_response, []
+
+    def broken(*arguments: object, **options: object) -> object:
+        answer = read(*arguments, **options)
+        if lost:
+            return answer
+        lost.append(True)
+        raise redis.ConnectionError("cut off")
+
+    monkeypatch.setattr(connection, "read_response", broken)
+
+    work.send(1)
+
+    assert (lost, queued(client)) == ([True], 2)
+
+
 def test_a_forked_process_sends_on_a_connection_of_its_own(
     work: dramatiq.Actor, client: redis.Redis
 ):

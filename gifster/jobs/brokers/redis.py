@@ -28,10 +28,12 @@ from gifster.jobs.hooks import QuickHooks
 BATCH = 500
 
 #: Enqueues as Dramatiq's own script does (its header explains the keys), and wakes the consumers.
-#: It leaves out the maintenance and the sign of life, which are the consumers' business.
+#: It leaves out the maintenance and the sign of life, which are the consumers' business. A message
+#: that is sent again because only its answer was lost is there once.
 _ENQUEUE = """
-redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2])
-redis.call("rpush", KEYS[1], ARGV[1])
+if redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2]) > 0 then
+    redis.call("rpush", KEYS[1], ARGV[1])
+end
 redis.call("publish", KEYS[2], ARGV[3])
 """
 
