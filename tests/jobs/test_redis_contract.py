@@ -172,3 +172,39 @@ def test_a_worker_gets_its_messages_again_when_the_broker_is_back(
         worker.stop()
         assert (on_redis.waiting(), on_redis.delayed()) == (0, 0)
         on_redis.broker.close()
+
+
+def test_a_quiet_worker_gives_back_what_it_could_not_at_first(
+    on_redis: OnRedis, monkeypatch: pytest.MonkeyPatch
+):
+    begun, go, lost = Event(), Event(), Event()
+
+    def work(number: int) -> None:
+        begun.set()
+        go.wait(20)
+
+    # Given a worker that runs one job, and has fetched others
+    actor, broker = on_redis.actor(work), on_redis.broker
+    for number in range(5):
+        actor.send(number)
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    assert begun.wait(20)
+    eventually(lambda: len(broker.fetched_ids(on_redis.queue)) > 1)
+    requeue = broker.do_requeue
+
+    def cut_off(queue: str, *message_ids: str) -> None:
+        if not lost.is_set():
+            lost.set()
+            raise redis.ConnectionError("cut off")
+        requeue(queue, *message_ids)
+
+    # When it becomes quiet while its connection is broken
+    monkeypatch.setattr(broker, "do_requeue", cut_off)
+    broker.scheduler.pause([], everything=True)
+
+    # I expect the others to wait for another worker
+    eventually(lambda: on_redis.waiting() == 4)
+    assert lost.is_set()
+    go.set()
+    worker.stop()

@@ -8,6 +8,7 @@ waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -63,6 +64,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
     def __next__(self) -> MessageProxy | None:
         if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
             self._give_back()
+            with suppress(redis.RedisError):  # the next round tries again
+                self.broker.in_hand.settle(self.queue_name)
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
         self._look()
