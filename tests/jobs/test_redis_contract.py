@@ -208,3 +208,36 @@ def test_a_quiet_worker_gives_back_what_it_could_not_at_first(
     assert lost.is_set()
     go.set()
     worker.stop()
+
+
+def test_a_delayed_message_runs_once_though_its_time_came_in_an_outage(
+    on_redis: OnRedis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.01)
+    lost, done = Event(), []
+
+    # Given a delayed message
+    actor, broker = on_redis.actor(done.append), on_redis.broker
+    actor.send_with_options(args=(1,), delay=100)
+    enqueue = broker.do_enqueue
+
+    def cut_off(queue: str, message_id: str, data: bytes) -> None:
+        enqueue(queue, message_id, data)
+        if queue == on_redis.queue and not lost.is_set():
+            lost.set()
+            raise redis.TimeoutError("cut off")
+
+    # When the answer is lost to the command that enqueues it at its time
+    monkeypatch.setattr(broker, "do_enqueue", cut_off)
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    assert lost.wait(20)
+    eventually(lambda: done)
+    actor.send(2)  # after whatever the worker has put back
+    actor.send_with_options(args=(3,), delay=500)
+
+    # I expect it to run once
+    eventually(lambda: 3 in done)
+    eventually(lambda: not on_redis.client.keys("dramatiq:__acks__.*"))
+    assert sorted(done) == [1, 2, 3]
+    worker.stop()

@@ -31,6 +31,10 @@ class InHand:
         """Count a message as fetched."""
         self._ids[queue].add(message_id)
 
+    def has(self, queue: str, message_id: str) -> bool:
+        """Whether a message counts as fetched."""
+        return message_id in self._ids.get(queue, ())
+
     def remove(self, queue: str, message_ids: Iterable[str]) -> None:
         """Count messages no longer: Redis has them back, or was told that they are done."""
         self._ids[queue].difference_update(message_ids)

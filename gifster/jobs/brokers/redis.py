@@ -16,6 +16,7 @@ from typing import Any
 import dramatiq
 import redis
 from dramatiq.brokers import redis as dramatiq_redis
+from dramatiq.common import dq_name
 
 from gifster.jobs.brokers.acks import Acks
 from gifster.jobs.brokers.base import FairBroker
@@ -37,6 +38,17 @@ end
 redis.call("publish", KEYS[2], ARGV[3])
 """
 
+#: Enqueues a delayed message whose time has come, and acknowledges it where it waited: once,
+#: however often it is tried.
+_MOVE = """
+if redis.call("srem", KEYS[3], ARGV[4]) > 0 then
+    redis.call("hdel", KEYS[4], ARGV[4])
+    redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2])
+    redis.call("rpush", KEYS[1], ARGV[1])
+    redis.call("publish", KEYS[2], ARGV[3])
+end
+"""
+
 
 class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
     """A broker that shares threads by weight, and wakes its consumers.
@@ -53,7 +65,9 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.in_hand = InHand(self)
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
+        self._move = self.client.register_script(_MOVE)
         self._own = _OwnClient()
+        self._moved = _Moved()
 
     @property
     def consumer_class(self) -> type[Consumer]:
@@ -126,9 +140,25 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
                 self.emit_after("enqueue", message, None)
         return outcomes
 
+    def enqueue(
+        self, message: dramatiq.Message[Any], *, delay: int | None = None
+    ) -> dramatiq.Message[Any]:
+        """Enqueue a message. One whose time has come leaves the queue of delayed messages in the
+        same step, or a broken connection would leave it in both."""
+        waited = message.options.get("redis_message_id", "")
+        if delay is None and self.in_hand.has(dq_name(message.queue_name), waited):
+            self._moved.message_id = waited
+        try:
+            return super().enqueue(message, delay=delay)
+        finally:
+            self._moved.message_id = None
+
     def do_enqueue(self, queue: str, message_id: str, data: bytes) -> None:
         """Put a message into a queue and wake its consumers, in one round trip."""
         keys_and_arguments = self._keys_and_arguments(queue, message_id, data)
+        if self._moved.message_id is not None:
+            self._do_move(queue, self._moved.message_id, keys_and_arguments)
+            return
         try:
             connection = self._connection_of_thread()
             connection.send_command("EVALSHA", self._enqueue.sha, 2, *keys_and_arguments)
@@ -141,6 +171,19 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         except BaseException:
             self._drop_connection_of_thread()  # its answer may still arrive on it
             raise
+
+    def _do_move(self, queue: str, waited: str, keys_and_arguments: list[str | bytes]) -> None:
+        delayed = dq_name(queue)
+        keys = [
+            *keys_and_arguments[:2],
+            f"{self.namespace}:__acks__.{self.broker_id}.{delayed}",
+            f"{self.namespace}:{delayed}.msgs",
+        ]
+        arguments = [*keys_and_arguments[2:], waited]
+        try:
+            self._move(keys=keys, args=arguments)
+        except redis.ConnectionError:  # closed since its last use
+            self._move(keys=keys, args=arguments)
 
     def _connection_of_thread(self) -> Any:
         """This thread's own connection. To get one from the pool, have it checked and put it back
@@ -187,3 +230,9 @@ class _OwnClient(threading.local):
 
     client: Any = None
     pid: int | None = None
+
+
+class _Moved(threading.local):
+    """The id of the delayed message that a thread enqueues now."""
+
+    message_id: str | None = None
