@@ -11,6 +11,7 @@ from typing import Any
 
 from chaos.site import Site
 from chaos.stream import NEW_WIDTH, Promises
+from tests.machine import eventually
 
 SETTLE_S = 90.0
 _JOB_LINE = re.compile(
@@ -80,6 +81,7 @@ def everything(site: Site) -> dict[str, dict[str, Any]]:
 
 def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
     """Compare the GIFs with what was promised, and count the differences."""
+    eventually(site.stack.answers, within=30)  # the last blow may have hit the web server
     gifs = settle(site, promises)
     kept = {i: gif for i, gif in gifs.items() if i in promises.accepted}
     expected = set(promises.accepted) - promises.deleted

@@ -35,7 +35,11 @@ def test_it_writes_and_says_what_the_library_does(tmp_path: Path):
 
     assert ours == theirs
     assert len(contents(tmp_path / "ours")) == 4
-    assert contents(tmp_path / "ours") == contents(tmp_path / "theirs")
+    ours, theirs = contents(tmp_path / "ours"), contents(tmp_path / "theirs")
+    settings = [each.pop("settings.toml").partition('secret = "') for each in (ours, theirs)]
+    assert settings[0][0] == settings[1][0]
+    assert settings[0][2] != settings[1][2]  # each has a secret of its own
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
