@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from gifster.uploads.attacher import Attacher
 from gifster.uploads.column import UploadColumn, mounts_of
-from gifster.uploads.form_values import is_true
+from gifster.uploads.form_values import is_blank, is_true
 from gifster.uploads.saving import attacher_of
 from gifster.uploads.uploader_list import Headers
 
@@ -124,7 +124,9 @@ class RemoteUrl(Attribute[str | None, str | None]):
         uploader = attacher.uploader
         if value is None:
             uploader.slot.remote_url = None
-        elif value.strip() and (uploader.assigned is None or uploader.slot.remote_url is not None):
+        elif not is_blank(value) and (
+            uploader.assigned is None or uploader.slot.remote_url is not None
+        ):
             try:
                 uploader.assign_remote(value)
             finally:
@@ -174,7 +176,7 @@ class CacheId(Attribute[str | None, str | None]):
 
     def write(self, attacher: Attacher[Any], value: str | None) -> None:
         uploader = attacher.uploader
-        if value is not None and value.strip() and uploader.assigned is None:
+        if value is not None and not is_blank(value) and uploader.assigned is None:
             uploader.assign_cache_id(value)
 
 
@@ -192,8 +194,9 @@ class CacheIds(Attribute[str | None, str | Iterable[str] | None]):
         attacher.value.assign_cache_ids(value)
 
 
-class ProcessFlag(Attribute[bool, bool]):
-    """`record.process_image_upload = True`, set before the file, has `save()` do everything itself.
+class ProcessFlag(Attribute[bool, bool | str | None]):
+    """`record.process_image_upload = True`, set before the file, has `save()` do everything itself;
+    a form's check box can be assigned, as to `RemoveFlag`.
 
     Only a column that leaves work to a worker has it (see `backgrounder.py`).
     """
@@ -203,14 +206,14 @@ class ProcessFlag(Attribute[bool, bool]):
     def read(self, attacher: Attacher[Any]) -> bool:
         return bool(attacher.record.__dict__.get(self.name, False))
 
-    def write(self, attacher: Attacher[Any], value: bool) -> None:
+    def write(self, attacher: Attacher[Any], value: bool | str | None) -> None:
         mount = attacher.mount
         if mount.background is None:
             raise TypeError(
                 f"{mount.model.__name__}.{mount.name} leaves nothing to a worker, so it has no "
                 f'{self.name}: decorate the model with @store_in_background("{mount.name}")'
             )
-        attacher.record.__dict__[self.name] = value
+        attacher.record.__dict__[self.name] = is_true(value)
 
 
 def kinds_of(many: bool) -> list[type[Attribute[Any, Any]]]:

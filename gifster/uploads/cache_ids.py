@@ -62,7 +62,7 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
     """
     try:
         name, key, filename, *facts = _signer(owner).loads(text, max_age=CACHE_ID_S)
-    except (itsdangerous.BadData, ValueError):
+    except (itsdangerous.BadData, ValueError, AttributeError, TypeError):  # or not even a text
         raise CacheIdInvalid("This upload has expired. Choose the file again.") from None
     try:
         shared = _shared(rules, *facts) if facts else None

@@ -69,6 +69,9 @@ class MirrorStorage:
         return self.first.exists(key)
 
     def delete(self, key: str) -> None:
+        # In this order, a process that dies in between leaves what the sweep sees: it lists the
+        # first. Once more, because a job may have copied the file back before the first lost it.
+        self._in_second(key, "", lambda: self.second.delete(key))
         self.first.delete(key)
         self._in_second(key, "", lambda: self.second.delete(key))
 

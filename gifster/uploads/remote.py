@@ -90,7 +90,7 @@ class Downloader:
         """
         from gifster.uploads.remote_answer import Times, TryAgain  # noqa: PLC0415 loads urllib3
 
-        if has_controls(url):
+        if isinstance(url, str) and has_controls(url):
             raise RemoteUrlInvalid("The URL contains control characters. Copy it again.")
         place, sent = parse(url), request_headers(headers or {})
         times = Times(self.stall_s, self.total_s, time.monotonic() + self.total_s)

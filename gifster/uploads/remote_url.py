@@ -93,6 +93,8 @@ def parse(text: str) -> RemoteUrl:
     refusal = RemoteUrlInvalid(
         "The URL must begin with http:// or https:// and name a public host."
     )
+    if not isinstance(text, str):  # such as a number of a JSON body
+        raise refusal
     try:
         parts = urlsplit(text.strip())
         found = _AUTHORITY.fullmatch(parts.netloc)

@@ -178,13 +178,32 @@ def test_jobs_in_any_order_leave_what_the_first_has(app: Application):
     keep(app.store, "a.gif", b"content")
     app.store.delete("a.gif")
     keep(app.store, "b.gif", b"content")
-    uploaded, deleted, other = app.jobs()
+    uploaded, before_deletion, deleted, other = app.jobs()
     app.store.second.down = False
 
-    for job in (deleted, other, uploaded, uploaded):
+    for job in (deleted, other, uploaded, before_deletion, uploaded):
         app.deliver(job)
 
     assert app.store.second.files == {"b.gif": b"content"}
+
+
+def test_a_process_that_dies_while_it_deletes_leaves_nothing_that_the_sweep_cannot_see(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    app.store.second.down = False
+    keep(app.store, "a.gif", b"content")
+    delete = app.store.first.delete
+
+    def killed(key: str) -> None:
+        delete(key)
+        raise SystemExit
+
+    monkeypatch.setattr(app.store.first, "delete", killed)
+    with pytest.raises(SystemExit):
+        app.store.delete("a.gif")
+
+    assert not app.store.first.exists("a.gif")
+    assert app.store.second.files == {}
 
 
 def test_a_file_deleted_while_a_job_copies_it_does_not_stay(

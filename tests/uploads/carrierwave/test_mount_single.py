@@ -271,6 +271,16 @@ def test_a_file_in_text_mode_is_refused(events: Events):
 # Cache ids and remote URLs.
 
 
+@pytest.mark.parametrize("value", [7, 1.5, ["a"], {"a": 1}, b"a", object()])
+def test_a_value_that_is_no_text_is_refused_as_a_wrong_text_is(events: Events, value: Any):
+    event = events.saved(image=A)
+    with pytest.raises(errors.CacheIdInvalid):
+        event.image_cache = value
+    with pytest.raises(errors.RemoteUrlInvalid):
+        event.remote_image_url = value
+    assert width(events.reloaded(event).image) == width(event.image)
+
+
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_an_empty_cache_id_changes_nothing(events: Events, value: Any):
     event = events.saved(image=A)
