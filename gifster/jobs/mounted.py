@@ -10,9 +10,11 @@ neither a token nor a session of the application. Browsers say where a request c
 page can make a program send anything.
 """
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
@@ -22,6 +24,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
+ALLOW_S = 30.0
 
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -80,6 +85,27 @@ def from_scope(scope: Scope) -> Head:
     }
     query = scope.get("query_string", b"").decode("latin1")
     return Head(scope["method"], mount, path, query, headers)
+
+
+def ask(allow: Callable[[Any], object], scope: Scope, loop: asyncio.AbstractEventLoop) -> object:
+    """What the function `allow` of an ASGI application says of a request. Call it in a thread, not
+    on the event loop, because it blocks.
+
+    Parameters:
+      allow: gets the scope. If it returns a coroutine, that runs on the event loop, for at most
+        `ALLOW_S`.
+
+    Raises:
+      TimeoutError: the coroutine took longer; it is cancelled.
+    """
+    answer = allow(cast("dict[str, Any]", scope))  # ASGI calls it a dict
+    if not inspect.iscoroutine(answer):
+        return answer
+    deciding = asyncio.run_coroutine_threadsafe(answer, loop)
+    try:
+        return deciding.result(ALLOW_S)
+    finally:
+        deciding.cancel()  # does nothing if it has ended
 
 
 async def live(receive: Receive, send: Send) -> None:

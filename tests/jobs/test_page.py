@@ -273,7 +273,7 @@ def test_allow_may_be_a_coroutine_function(database: Any):
 
 
 def test_an_allow_that_never_ends_is_cancelled(database: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys.modules["gifster.jobs.page.asgi"], "ALLOW_S", 0.1)
+    monkeypatch.setattr("gifster.jobs.mounted.ALLOW_S", 0.1)
     cancelled = threading.Event()
 
     async def allow(scope: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from wsgiref.util import setup_testing_defaults
 import peewee
 import pytest
 
+from gifster.jobs import mounted
 from gifster.uploads import (
     Backgrounder,
     CacheField,
@@ -349,7 +350,7 @@ def test_allow_may_be_a_coroutine_function_under_asgi(cache: MemoryStorage):
 def test_an_allow_that_never_ends_keeps_no_thread(
     cache: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(asgi, "ALLOW_S", 0.1)
+    monkeypatch.setattr(mounted, "ALLOW_S", 0.1)
     cancelled = threading.Event()
 
     async def user(scope: dict[str, Any]) -> str:

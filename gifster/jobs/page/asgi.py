@@ -2,13 +2,12 @@
 
 import asyncio
 import contextvars
-import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 from gifster.jobs.brokers.fair import QueueWeight
-from gifster.jobs.mounted import AsgiApplication, Receive, Scope, Send, from_scope, live
+from gifster.jobs.mounted import AsgiApplication, Receive, Scope, Send, ask, from_scope, live
 from gifster.jobs.page.access import require_function
 from gifster.jobs.page.application import Application
 from gifster.jobs.page.messages import MAX_FORM_BYTES, Request, Response
@@ -16,8 +15,6 @@ from gifster.jobs.page.messages import MAX_FORM_BYTES, Request, Response
 #: How many requests to the page are answered at once, each in a thread with a connection to the
 #: database. The threads are the page's own, so a slow database holds up no other request.
 THREADS = 4
-#: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
-ALLOW_S = 30.0
 
 
 def asgi(
@@ -70,14 +67,7 @@ async def _answer(
     loop = asyncio.get_running_loop()
 
     def decide() -> object:
-        answer = allow(cast("dict[str, Any]", scope))  # ASGI calls it a dict
-        if inspect.iscoroutine(answer):
-            deciding = asyncio.run_coroutine_threadsafe(answer, loop)
-            try:
-                return deciding.result(ALLOW_S)
-            finally:
-                deciding.cancel()  # does nothing if it has ended
-        return answer
+        return ask(allow, scope, loop)
 
     context = contextvars.copy_context()  # of the application's, such as the id of the request
     response: Response = await loop.run_in_executor(

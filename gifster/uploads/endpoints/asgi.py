@@ -6,21 +6,18 @@ up no other request of the application.
 
 import asyncio
 import contextvars
-import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gifster.jobs.mounted import Message, Receive, Scope, Send, from_scope
+from gifster.jobs.mounted import Message, Receive, Scope, Send, ask, from_scope
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, STALL_S, Body, Pace, Pieces, stalled
 from gifster.uploads.endpoints.messages import Request, Response, problem_of, refusal
 
 if TYPE_CHECKING:
     from gifster.uploads.endpoints.mounting import Endpoint
 
-#: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
-ALLOW_S = 30.0
 #: Awaits what a blocking function returns.
 Run = Callable[..., Awaitable[Any]]
 
@@ -41,14 +38,7 @@ async def answer(
     run, complete = _runner(threads), True
 
     def decide() -> object:
-        said = allow(scope)
-        if inspect.iscoroutine(said):
-            deciding = asyncio.run_coroutine_threadsafe(said, loop)
-            try:
-                return deciding.result(ALLOW_S)
-            finally:
-                deciding.cancel()  # does nothing if it has ended
-        return said
+        return ask(allow, scope, loop)
 
     try:
         begun = await _begun(endpoint, request, decide, run)
