@@ -34,7 +34,7 @@ from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import SNIFF_BYTES, probe
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
 from gifster.uploads import UploadError
-from gifster.uploads.validation import Limits
+from gifster.uploads.files.validation import Limits
 from tests import images
 
 MB = 1_000_000

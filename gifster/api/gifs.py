@@ -27,7 +27,7 @@ from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif,
 from gifster.app import library, lists, near_duplicates, texts
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
-from gifster.uploads.remote import fetch
+from gifster.uploads.remote.downloader import fetch
 
 
 def accept_upload(

@@ -25,9 +25,9 @@ from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
 from gifster.app.settings import Web
 from gifster.uploads import CachedFile
-from gifster.uploads.cache_ids import cache_id, retrieve
 from gifster.uploads.errors import Truncated
-from gifster.uploads.sources import cache_form_part
+from gifster.uploads.files.cache_ids import cache_id, retrieve
+from gifster.uploads.files.sources import cache_form_part
 from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"

@@ -18,7 +18,7 @@ from gifster.uploads.config import storage
 
 logger = logging.getLogger("gifster.app.kept_uploads")
 
-#: The cache id of such a file is handed on for less (see `gifster.uploads.cache_ids`).
+#: The cache id of such a file is handed on for less (see `gifster.uploads.files.cache_ids`).
 MOST_AGE = timedelta(hours=1)
 
 

@@ -19,7 +19,7 @@ from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.app.texts import GIF_ID
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile
-from gifster.uploads.rows import locked_row
+from gifster.uploads.columns.rows import locked_row
 
 #: PostgreSQL's name for the lock of the quota that people without an account share.
 NOBODYS_QUOTA = 713706

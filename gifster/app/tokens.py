@@ -18,7 +18,7 @@ from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid, NotFound
 from gifster.app.models import Token, User, now
 from gifster.jobs import transaction
-from gifster.uploads.rows import locked_row
+from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.tokens")
 

@@ -18,25 +18,20 @@
 Call `configure()` at start. The package uses Peewee, `gifster.imaging` and `gifster.jobs`, and
 knows nothing of any application. Its modules, from the bottom up:
 
-- `storage/` keeps files under keys. An upload waits in the `cache`, where `sources` and `remote`
-  bring it; `stored` describes it once it is stored. Both can be read (`kept_file`).
-- `content_types` says what a file is, and `validation` whether it is allowed.
-- `versions` declares the versions of an upload, `version_plan` decides what each is made of,
-  `processing` makes them (`made_files` those by methods of the user's), `storing` stores them.
-  `derivations` are versions that are made on demand, `extraction` reads an uploader's own facts.
-- `uploader` has the rules for one kind of file, `attached_file` shows and reads it, `column` is its
-  place in a table, and `attacher` every change to one column of one record. `uploader_list` and
-  `list_attacher` are the same for several files. `mount` puts them on a `model`.
-- `saving` takes each `incoming` upload through the transaction of a `save()`, and `outcome` learns
-  how the transaction ends. `deleting` has the files of deleted rows deleted.
-- `backgrounder` leaves the slow work to a worker, whose `actors` run a `promotion` or a `recreate`.
-- `sweep` finds and repairs what crashes left behind.
-- `endpoints` are web applications for yours to mount, and `instrumentation` tells what is done.
+- `storage/` keeps files under keys. `files/` has the uploads that wait in the cache and those that
+  are stored, `remote/` brings them from other servers, and `content_types` says what they are.
+- `versions/` declares, plans and makes the versions of an upload.
+- `uploader` has the rules for one kind of file. It sits between `columns/`, the places of uploads
+  in a table, and `attaching/`, every change to them from an assignment to the end of a `save()`.
+- `mount` puts uploaders on a `model`, whose records get `attributes`.
+- `backgrounding/` leaves the slow work to a worker, whose `actors` run it.
+- `sweep/` finds and repairs what crashes left behind.
+- `endpoints/` are web applications for yours to mount, and `instrumentation` tells what is done.
 """
 
 from gifster.imaging.fingerprint import placeholder
 from gifster.imaging.probe import ImageInfo
-from gifster.uploads.attached_file import json_default
+from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import (
     CacheId,
     CacheIds,
@@ -46,14 +41,15 @@ from gifster.uploads.attributes import (
     RemoveFlag,
     RequestHeaders,
 )
-from gifster.uploads.backgrounder import Backgrounder, process_in_background, store_in_background
-from gifster.uploads.cache import CachedFile
-from gifster.uploads.cache_ids import presign
-from gifster.uploads.config import configure
-from gifster.uploads.derivations import derivation
-from gifster.uploads.errors import UploadError
-from gifster.uploads.extraction import LocalFile, metadata
-from gifster.uploads.fields import (
+from gifster.uploads.backgrounding.backgrounder import (
+    Backgrounder,
+    process_in_background,
+    store_in_background,
+)
+from gifster.uploads.backgrounding.recreate import recreate_all
+from gifster.uploads.backgrounding.refreshing import refresh_metadata
+from gifster.uploads.columns.attached_file import json_default
+from gifster.uploads.columns.fields import (
     CacheField,
     CacheListField,
     ErrorField,
@@ -62,24 +58,27 @@ from gifster.uploads.fields import (
     UploadFailure,
     UploadState,
 )
-from gifster.uploads.filenames import safe_name
+from gifster.uploads.config import configure
+from gifster.uploads.errors import UploadError
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.cache_ids import presign
+from gifster.uploads.files.extraction import LocalFile, metadata
+from gifster.uploads.files.filenames import safe_name
+from gifster.uploads.files.sources import Source
+from gifster.uploads.files.stored import StoredFile, StoredVersion
+from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
-from gifster.uploads.recreate import recreate_all
-from gifster.uploads.refreshing import refresh_metadata
-from gifster.uploads.remote import Downloader
-from gifster.uploads.sources import Source
+from gifster.uploads.remote.downloader import Downloader
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.storage.s3 import S3Storage
-from gifster.uploads.stored import StoredFile, StoredVersion
 from gifster.uploads.sweep import sweep
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.uploader_list import UploaderList
-from gifster.uploads.uploader_version import UploaderVersion
-from gifster.uploads.versions import Image, process, version
+from gifster.uploads.versions.declaring import Image, process, version
+from gifster.uploads.versions.derivations import derivation
 
 __all__ = [
     "Backgrounder",

@@ -24,13 +24,13 @@ import dramatiq
 
 from gifster.jobs import cron, declare_recurring
 from gifster.uploads import mirror
+from gifster.uploads.backgrounding.promotion import Promotion, RecordGone
+from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
-from gifster.uploads.keys import from_job
+from gifster.uploads.files.keys import from_job
+from gifster.uploads.files.stored import delete_files
 from gifster.uploads.mount import mount_named
-from gifster.uploads.promotion import Promotion, RecordGone
-from gifster.uploads.recreate import Recreation
-from gifster.uploads.stored import delete_files
 from gifster.uploads.sweep import sweep
 
 logger = logging.getLogger("gifster.uploads")

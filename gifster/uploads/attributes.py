@@ -18,11 +18,11 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from gifster.uploads.attacher import Attacher
-from gifster.uploads.column import UploadColumn, mounts_of
+from gifster.uploads.attaching.attacher import Attacher
+from gifster.uploads.attaching.saving import attacher_of
+from gifster.uploads.attaching.uploader_list import Headers
+from gifster.uploads.columns.column import UploadColumn, mounts_of
 from gifster.uploads.form_values import is_blank, is_true
-from gifster.uploads.saving import attacher_of
-from gifster.uploads.uploader_list import Headers
 
 if TYPE_CHECKING:
     from typing import Self

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
-from gifster.uploads import bulk, deleting, saving
+from gifster.uploads.attaching import deleting, saving
 from gifster.uploads.attributes import Attribute, check_attributes
-from gifster.uploads.column import mounts_of
-from gifster.uploads.record import uploads_of
-from gifster.uploads.rows import Record, check_model
+from gifster.uploads.columns import bulk
+from gifster.uploads.columns.column import mounts_of
+from gifster.uploads.columns.record import uploads_of
+from gifster.uploads.columns.rows import Record, check_model
 
 if TYPE_CHECKING:
     _Model = Record

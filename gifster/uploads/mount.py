@@ -13,15 +13,15 @@ import peewee
 
 from gifster.jobs import Job
 from gifster.uploads import undeclared
-from gifster.uploads.attacher import Attacher
+from gifster.uploads.attaching.attacher import Attacher
+from gifster.uploads.attaching.saving import attacher_of
+from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
-from gifster.uploads.column import UploadColumn, mounts_of
+from gifster.uploads.columns.column import UploadColumn, mounts_of
+from gifster.uploads.columns.rows import real_database
+from gifster.uploads.files.sources import Source
 from gifster.uploads.model import HasUploads
-from gifster.uploads.rows import real_database
-from gifster.uploads.saving import attacher_of
-from gifster.uploads.sources import Source
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.uploader_list import UploaderList
 
 U = TypeVar("U", bound=Uploader)
 

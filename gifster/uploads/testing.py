@@ -23,7 +23,7 @@ import peewee
 
 from gifster.jobs import Job, testing
 from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
-from gifster.uploads.keys import to_job
+from gifster.uploads.files.keys import to_job
 from gifster.uploads.storage.base import check_key
 from gifster.uploads.storage.contract import StorageContract, keep, read
 from gifster.uploads.uploader import Uploader

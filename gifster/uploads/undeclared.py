@@ -13,10 +13,11 @@ from typing import Any
 
 import peewee
 
-from gifster.uploads import bulk, deleting, saving
+from gifster.uploads.attaching import deleting, saving
 from gifster.uploads.attributes import check_attributes
-from gifster.uploads.record import uploads_of
-from gifster.uploads.rows import check_model
+from gifster.uploads.columns import bulk
+from gifster.uploads.columns.record import uploads_of
+from gifster.uploads.columns.rows import check_model
 
 _MARK = "_gifster_uploads_wrapped"
 

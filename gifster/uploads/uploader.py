@@ -2,7 +2,8 @@
 
 The class says which files are accepted, where they are kept, and which versions are made of them.
 An instance such as `gif.image` belongs to one column of one record; in a list-valued column, each
-file has one (`album.photos[0]`). The limits are in `validation.py`, versions in `versions.py`.
+file has one (`album.photos[0]`). The limits are in `files/validation.py`, versions in
+`versions/`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,21 +11,21 @@ from typing import Any
 
 from gifster.imaging.probe import ImageInfo
 from gifster.jobs import Job
-from gifster.uploads import keys
-from gifster.uploads.attached_file import AttachedFile
-from gifster.uploads.background import Background, enqueue_recreation
-from gifster.uploads.cache import CachedFile
-from gifster.uploads.cache_ids import cache_id, retrieve
-from gifster.uploads.column import UploadColumn
-from gifster.uploads.derivations import Argument, signed, wanted
+from gifster.uploads.columns.attached_file import AttachedFile
+from gifster.uploads.columns.column import UploadColumn
+from gifster.uploads.columns.record import Slot, uploads_of
+from gifster.uploads.enqueueing import Background, enqueue_recreation
 from gifster.uploads.errors import NoFileChosen
+from gifster.uploads.files import keys
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.cache_ids import cache_id, retrieve
+from gifster.uploads.files.sources import Source, cache_download, cache_upload
+from gifster.uploads.files.stored import Files, StoredFile
+from gifster.uploads.files.validation import Limits
 from gifster.uploads.form_values import is_blank
-from gifster.uploads.processing import ORIGINAL, ProcessedFile
-from gifster.uploads.record import Slot, uploads_of
-from gifster.uploads.remote import Downloader
-from gifster.uploads.sources import Source, cache_download, cache_upload
-from gifster.uploads.stored import Files, StoredFile
-from gifster.uploads.validation import Limits
+from gifster.uploads.remote.downloader import Downloader
+from gifster.uploads.versions.derivations import Argument, signed, wanted
+from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
 
 
 class Uploader(AttachedFile, Limits):
@@ -221,7 +222,7 @@ class Uploader(AttachedFile, Limits):
         return None
 
     def assign_remote(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        """Fetch the file at a URL, and assign it (see `remote.py`).
+        """Fetch the file at a URL, and assign it (see `remote/`).
 
         Parameters:
           headers: of the request, beside `remote_headers`. Only the URL's own host gets them.

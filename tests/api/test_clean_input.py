@@ -15,8 +15,8 @@ from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
 from gifster.app.settings import Settings
 from gifster.cli import cli
 from gifster.uploads.errors import DataUriInvalid, RemoteUrlInvalid
-from gifster.uploads.remote import fetch
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
+from gifster.uploads.remote.downloader import fetch
 from tests import images
 from tests.stack import Stack
 

@@ -12,7 +12,7 @@ from gifster.app import accounts, library
 from gifster.app.models import ImageUploader, User
 from gifster.app.settings import Limits, Settings
 from gifster.uploads import CachedFile
-from gifster.uploads.cache import CacheWriter
+from gifster.uploads.files.cache import CacheWriter
 from tests import images
 from tests.machine import files_below, free_port
 from tests.stack import Stack

@@ -14,7 +14,7 @@ import pytest
 from gifster.api import live
 from gifster.app import library
 from gifster.app.models import Gif, ImageUploader
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gifster.uploads.filenames import clean_filename, form_filename
+from gifster.uploads.files.filenames import clean_filename, form_filename
 from tests import images
 from tests.machine import files_below
 from tests.stack import Stack

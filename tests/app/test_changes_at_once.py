@@ -18,7 +18,7 @@ from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
 from gifster.app.settings import Settings
-from gifster.uploads.cache import CachedFile, CacheWriter
+from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
 
 SMALL = images.gif((20, 10))

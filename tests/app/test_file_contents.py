@@ -9,8 +9,8 @@ import pytest
 from gifster.app import file_checks, library
 from gifster.app.models import DamagedFile, FileCheck, Gif, ImageUploader
 from gifster.app.settings import Settings
-from gifster.uploads.cache import CacheWriter
 from gifster.uploads.config import storage
+from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.sweep.contents import damaged_files, records, recreate_damaged
 from gifster.uploads.testing import keep, run_jobs
 from tests import images

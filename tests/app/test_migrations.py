@@ -18,7 +18,7 @@ from gifster.app import database, library, lists, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
 from gifster.app.models import Gif, ImageUploader
-from gifster.uploads.cache import CacheWriter
+from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.testing import run_jobs
 from tests.app.test_database import shape
 

@@ -14,9 +14,9 @@ from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile
-from gifster.uploads.cache import CacheWriter
-from gifster.uploads.cache_ids import cache_id, retrieve
-from gifster.uploads.rows import locked_row
+from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.files.cache import CacheWriter
+from gifster.uploads.files.cache_ids import cache_id, retrieve
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack

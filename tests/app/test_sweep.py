@@ -11,7 +11,7 @@ import redis
 
 from gifster.jobs import Job
 from gifster.uploads import sweep
-from gifster.uploads.cache import CacheWriter
+from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.storage.spool import WORK_PREFIX
 from gifster.uploads.sweep import Findings
 from tests import images

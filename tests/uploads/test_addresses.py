@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 
-from gifster.uploads import remote
+from gifster.uploads.remote import downloader as remote
 
 #: Networks, and the documents that made them special.
 SPECIAL = {

@@ -7,7 +7,7 @@ import peewee
 import pytest
 
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
-from gifster.uploads.promotion import Promotion
+from gifster.uploads.backgrounding.promotion import Promotion
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 

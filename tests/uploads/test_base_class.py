@@ -9,7 +9,7 @@ import pytest
 from gifster import uploads
 from gifster.uploads import CacheField, HasUploads, Uploader, mount_uploader, store_in_background
 from gifster.uploads.actors import store_actor
-from gifster.uploads.promotion import Promotion
+from gifster.uploads.backgrounding.promotion import Promotion
 from tests import images
 from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, AvatarUploader, LogoUploader, db

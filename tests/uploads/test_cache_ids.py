@@ -4,8 +4,9 @@ directly. `test_cache_ids_with_an_owner` has those that give the file itself."""
 import httpx
 import pytest
 
-from gifster.uploads import S3Storage, cache_ids, errors, presign
-from gifster.uploads.cache_ids import cache_id
+from gifster.uploads import S3Storage, errors, presign
+from gifster.uploads.files import cache_ids
+from gifster.uploads.files.cache_ids import cache_id
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Person
 

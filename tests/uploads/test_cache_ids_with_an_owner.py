@@ -17,14 +17,14 @@ from gifster.uploads import (
     CacheField,
     ErrorField,
     StateField,
-    cache_ids,
     errors,
     mount_uploader,
     mount_uploaders,
     store_in_background,
 )
-from gifster.uploads.cache_ids import presign
-from gifster.uploads.fields import CacheListField
+from gifster.uploads.columns.fields import CacheListField
+from gifster.uploads.files import cache_ids
+from gifster.uploads.files.cache_ids import presign
 from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.uploader import Uploader
 from tests import images

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import pytest
 
 from gifster.uploads import CachedFile, configure, errors
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.testing import MemoryStorage
 from tests import images
 from tests.uploads.framework import AvatarUploader

@@ -12,7 +12,7 @@ import pytest
 from gifster.uploads import Uploader, UploadError, configure
 from gifster.uploads.content_types import UNKNOWN_TYPE, detect, extension, is_inline
 from gifster.uploads.errors import ExtensionNotAllowed, TypeNotAllowed
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.storage.copy import copy_one
 from gifster.uploads.testing import MemoryStorage
 from tests import images

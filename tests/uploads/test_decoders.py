@@ -10,7 +10,7 @@ from chaos.decoders import attack, mutations
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import probe
 from gifster.uploads import UploadError
-from gifster.uploads.validation import Limits
+from gifster.uploads.files.validation import Limits
 from tests.machine import examples
 
 SEED, MUTATIONS = 7, examples(60, of=150)

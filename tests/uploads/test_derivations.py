@@ -16,13 +16,13 @@ from gifster.uploads import (
     derivation,
     endpoints,
     instrumentation,
-    making,
     mount_uploader,
     mount_uploaders,
     sweep,
 )
 from gifster.uploads.instrumentation import Event
 from gifster.uploads.testing import run_jobs
+from gifster.uploads.versions import making
 from tests import images
 from tests.conftest import PLATFORMS
 from tests.machine import eventually

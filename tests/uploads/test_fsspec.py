@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from gifster import jobs
 from gifster.uploads import FsspecStorage, LocalStorage, StorageUnavailable, sweep
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.storage.copy import copy_all
 from gifster.uploads.testing import StorageContract, keep, read
 from tests import databases, images

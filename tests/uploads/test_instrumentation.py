@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import Uploader, configure, errors, instrumentation, metadata, sources
+from gifster.uploads import Uploader, configure, errors, instrumentation, metadata
+from gifster.uploads.files import sources
 from gifster.uploads.instrumentation import Event, instrument, subscribe
 from gifster.uploads.testing import MemoryStorage
 from tests import images

@@ -23,7 +23,7 @@ from gifster.uploads import (
     sweep,
     version,
 )
-from gifster.uploads.promotion import Promotion
+from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.testing import assert_enqueued, enqueued
 from tests import images
 from tests.uploads.framework import Application, Base, LogoUploader

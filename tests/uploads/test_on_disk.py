@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gifster.uploads import LocalStorage, StoredFile, Uploader, configure, instrumentation
-from gifster.uploads.files import local_copy
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.access import local_copy
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
 from tests.uploads.framework import Application, Company

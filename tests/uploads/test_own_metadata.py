@@ -19,7 +19,6 @@ from gifster.uploads import (
     StoredFile,
     Uploader,
     UploadError,
-    cache_ids,
     configure,
     errors,
     metadata,
@@ -31,8 +30,9 @@ from gifster.uploads import (
     store_in_background,
     version,
 )
-from gifster.uploads.cache import CacheWriter
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files import cache_ids
+from gifster.uploads.files.cache import CacheWriter
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.testing import MemoryStorage
 from tests import images
 from tests.uploads import documents

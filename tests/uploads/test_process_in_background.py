@@ -27,12 +27,12 @@ from gifster.uploads import (
     sweep,
     version,
 )
-from gifster.uploads import versions as versions_module
 from gifster.uploads.actors import process_actor, store_actor
+from gifster.uploads.backgrounding.promotion import RecordGone
+from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.errors import StoredFileChanged
-from gifster.uploads.promotion import RecordGone
-from gifster.uploads.recreate import Recreation
 from gifster.uploads.testing import assert_enqueued, enqueued
+from gifster.uploads.versions import declaring as versions_module
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
 

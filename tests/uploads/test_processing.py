@@ -22,8 +22,8 @@ from gifster.uploads import (
     store_in_background,
     version,
 )
-from gifster.uploads.fields import ErrorField
-from gifster.uploads.storing import folder
+from gifster.uploads.attaching.storing import folder
+from gifster.uploads.columns.fields import ErrorField
 from gifster.uploads.testing import MemoryStorage, enqueued
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base

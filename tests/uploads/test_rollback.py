@@ -11,8 +11,8 @@ import pytest
 
 from gifster.jobs import Job
 from gifster.uploads import mount_uploaders, store_in_background
-from gifster.uploads.fields import CacheListField
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.columns.fields import CacheListField
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person

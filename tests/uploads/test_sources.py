@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import cache_ids, errors, sources
-from gifster.uploads.sources import cache_form_part
+from gifster.uploads import errors
+from gifster.uploads import sources as former
+from gifster.uploads.files import cache_ids, sources
+from gifster.uploads.files.sources import cache_form_part
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Person
 
@@ -162,6 +164,7 @@ def test_a_refused_part_leaves_nothing(application: Application):
 @pytest.mark.parametrize(
     ("name", "present"),
     [
+        ("cache_form_part", sources.cache_form_part),
         ("take_in_part", sources.cache_form_part),
         ("take_in_again", cache_ids.retrieve),
         ("cache_id", cache_ids.cache_id),
@@ -169,4 +172,4 @@ def test_a_refused_part_leaves_nothing(application: Application):
 )
 def test_a_name_that_moved_says_where_it_is_now(name: str, present: Any):
     with pytest.warns(DeprecationWarning, match=f"is now .*{present.__name__}"):
-        assert getattr(sources, name) is present
+        assert getattr(former, name) is present

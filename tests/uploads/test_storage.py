@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from gifster.uploads import LocalStorage, S3Storage, StorageUnavailable, configure
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.storage.base import Presigning, check_key
 from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read
 from tests import images

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gifster.uploads import FsspecStorage, LocalStorage, S3Storage, StoredFile
-from gifster.uploads.promotion import Promotion
+from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
 from tests.conftest import Platform

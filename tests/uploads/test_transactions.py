@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 from gifster.uploads import CacheListField, mount_uploader, mount_uploaders, store_in_background
-from gifster.uploads.record import uploads_of
+from gifster.uploads.columns.record import uploads_of
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader
 from tests.uploads.test_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width

@@ -27,9 +27,9 @@ from gifster.uploads import (
     mount_uploaders,
     store_in_background,
 )
+from gifster.uploads.columns.fields import CacheListField
 from gifster.uploads.endpoints import asgi, bodies
 from gifster.uploads.endpoints.messages import Request
-from gifster.uploads.fields import CacheListField
 from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.testing import MemoryStorage
 from tests import images

@@ -10,13 +10,13 @@ import time
 from typing import BinaryIO
 
 from gifster.uploads.config import storage
-from gifster.uploads.derivations import NoSuchDerivation, Wanted, read
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
-from gifster.uploads.files import local_copy
-from gifster.uploads.making import Maker
+from gifster.uploads.files.access import local_copy
 from gifster.uploads.uploader import Uploader
+from gifster.uploads.versions.derivations import NoSuchDerivation, Wanted, read
+from gifster.uploads.versions.making import Maker
 
 #: How long an answer may be kept whose URL an earlier recipe has, and one without expiry (seconds).
 CHANGED_S, FOREVER_S = 300, 365 * 24 * 3600

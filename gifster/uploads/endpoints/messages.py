@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs.mounted import Head
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
-from gifster.uploads.making import Busy
 from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.versions.making import Busy
 
 logger = logging.getLogger("gifster.uploads")
 

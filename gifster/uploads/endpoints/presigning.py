@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from gifster.uploads import cache_ids
 from gifster.uploads.endpoints.messages import Problem, Request, Response, as_json, number
 from gifster.uploads.endpoints.receiving import Guarded
-from gifster.uploads.validation import Limits
+from gifster.uploads.files import cache_ids
+from gifster.uploads.files.validation import Limits
 
 
 def presign(

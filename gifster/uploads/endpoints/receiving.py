@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from gifster.uploads.cache import CachedFile, CacheWriter
-from gifster.uploads.cache_ids import cache_id
 from gifster.uploads.endpoints.bodies import Body
 from gifster.uploads.endpoints.messages import (
     SOON,
@@ -23,8 +21,10 @@ from gifster.uploads.endpoints.messages import (
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
 from gifster.uploads.endpoints.multipart import FileInForm, malformed, no_file
 from gifster.uploads.endpoints.origins import Origins
-from gifster.uploads.filenames import form_filename
-from gifster.uploads.validation import Limits
+from gifster.uploads.files.cache import CachedFile, CacheWriter
+from gifster.uploads.files.cache_ids import cache_id
+from gifster.uploads.files.filenames import form_filename
+from gifster.uploads.files.validation import Limits
 
 #: What a form may have beside its file (bytes).
 FORM_BYTES = 128 * 1024

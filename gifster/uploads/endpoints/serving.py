@@ -15,7 +15,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.endpoints.messages import Problem, Request, Response
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
-from gifster.uploads.files import local_copy
+from gifster.uploads.files.access import local_copy
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.local import LocalStorage
 

@@ -15,11 +15,11 @@ import peewee
 
 from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
+from gifster.uploads.columns.rows import after_key, row_of, select
 from gifster.uploads.config import storage
+from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.mount import Mount
-from gifster.uploads.rows import after_key, row_of, select
-from gifster.uploads.stored import StoredFile, StoredVersion
-from gifster.uploads.versions import versions_of
+from gifster.uploads.versions.declaring import versions_of
 
 PIECE_BYTES = 1024 * 1024
 BATCH = 100

@@ -4,9 +4,9 @@ from functools import partial
 
 import peewee
 
+from gifster.uploads.columns.rows import real_database
 from gifster.uploads.config import config
 from gifster.uploads.mount import all_mounts, is_beside_outbox
-from gifster.uploads.rows import real_database
 from gifster.uploads.storage.base import supported_options
 from gifster.uploads.storage.shapes import beside, cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why

@@ -17,7 +17,7 @@ import peewee
 
 from gifster.uploads.mount import Mount
 from gifster.uploads.uploader import Uploader
-from gifster.uploads.versions import versions_of
+from gifster.uploads.versions.declaring import versions_of
 
 M = TypeVar("M", bound=peewee.Model)
 

@@ -14,10 +14,10 @@ import peewee
 
 from gifster.jobs import Job
 from gifster.jobs.outbox import Unreadable
-from gifster.uploads.rows import real_database
+from gifster.uploads.columns.rows import real_database
+from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
-from gifster.uploads.stored import StoredFile
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner, bare_record
 from gifster.uploads.sweep.places import Places

@@ -6,13 +6,13 @@ from typing import Any
 
 import peewee
 
-from gifster.uploads.cache import CachedFile
+from gifster.uploads.columns.rows import row_of
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.mount import Mount
-from gifster.uploads.rows import row_of
 from gifster.uploads.storage.base import Listing, supported_options
 from gifster.uploads.storage.shapes import is_made_here
-from gifster.uploads.stored import StoredFile
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
 from gifster.uploads.sweep.places import Place

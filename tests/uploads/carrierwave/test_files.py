@@ -15,11 +15,11 @@ from gifster.uploads import (
     mount_uploaders,
     version,
 )
-from gifster.uploads.cache_ids import retrieve
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.cache_ids import retrieve
+from gifster.uploads.files.sources import cache_upload
+from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.testing import MemoryStorage
-from gifster.uploads.uploader_version import UploaderVersion
-from gifster.uploads.versions import Version
+from gifster.uploads.versions.declaring import Version
 from tests.conftest import PLATFORMS
 from tests.uploads.carrierwave.conftest import (
     A,

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gifster.uploads import errors, remote
+from gifster.uploads import errors
+from gifster.uploads.remote import downloader as remote
 from tests.uploads.framework import Application
 from tests.uploads.remote.servers import GIF, LENGTH, OK, fetched, sending
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from gifster.uploads import errors, remote
+from gifster.uploads import errors
+from gifster.uploads.remote import downloader as remote
 from tests.uploads.framework import Application, AvatarUploader, Person
 from tests.uploads.remote.servers import GIF, Answer, fetched, redirects, sends, serving
 

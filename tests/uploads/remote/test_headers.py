@@ -14,12 +14,12 @@ from gifster.uploads import (
     Uploader,
     errors,
     mount_uploaders,
-    remote,
     store_in_background,
 )
-from gifster.uploads.remote import fetch
-from gifster.uploads.remote_headers import request_headers
-from gifster.uploads.remote_url import parse
+from gifster.uploads.remote import downloader as remote
+from gifster.uploads.remote.downloader import fetch
+from gifster.uploads.remote.headers import request_headers
+from gifster.uploads.remote.url import parse
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
 from tests.uploads.remote.servers import (
     GIF,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import errors, remote
+from gifster.uploads import errors
+from gifster.uploads.remote import downloader as remote
 from tests.uploads.framework import Application
 from tests.uploads.remote.servers import GIF, LENGTH, OK, fetched, moved, sending
 

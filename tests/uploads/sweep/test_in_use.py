@@ -14,8 +14,8 @@ from gifster.uploads import (
     process_in_background,
     store_in_background,
 )
-from gifster.uploads.sources import cache_upload
-from gifster.uploads.storing import folder as folder_of
+from gifster.uploads.attaching.storing import folder as folder_of
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Findings
 from gifster.uploads.testing import keep
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person

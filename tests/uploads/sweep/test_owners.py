@@ -16,7 +16,7 @@ from gifster.uploads import (
     mount_uploader,
     store_in_background,
 )
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Why
 from gifster.uploads.testing import keep
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person

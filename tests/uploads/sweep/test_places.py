@@ -9,7 +9,7 @@ from gifster.uploads import (
     mount_uploader,
     version,
 )
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Findings
 from gifster.uploads.testing import MemoryStorage, keep
 from tests.uploads.framework import Application, AvatarUploader, Base, Person

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads.sources import cache_upload
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Why
 from gifster.uploads.testing import MemoryStorage, keep
 from tests.conftest import PLATFORMS

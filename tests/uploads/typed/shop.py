@@ -203,8 +203,8 @@ def set_up(folder: Path, broker: str) -> None:
 
 def declare_actors() -> "dramatiq.Actor[[str], None]":
     from gifster.uploads.actors import process_actor, store_actor
-    from gifster.uploads.promotion import Promotion
-    from gifster.uploads.recreate import Recreation
+    from gifster.uploads.backgrounding.promotion import Promotion
+    from gifster.uploads.backgrounding.recreate import Recreation
 
     def given_up(error: BaseException, *arguments: Any) -> None:
         print(error, arguments)

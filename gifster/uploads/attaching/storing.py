@@ -1,0 +1,130 @@
+"""Stores the files of an upload: plans their keys and the facts for the row, then writes them.
+
+`processing.py` makes the files. The keys depend only on the upload and the revision, so a retry
+after a crash writes the same keys.
+"""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from gifster.uploads.config import storage
+from gifster.uploads.content_types import extension
+from gifster.uploads.files.access import upload_file
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.stored import StoredFile, StoredVersion
+from gifster.uploads.storage.base import Storage, takes_options
+from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.uploader import Uploader
+from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
+
+
+def folder(uploader: Uploader, upload: CachedFile | StoredFile) -> str:
+    """The folder that begins the keys of an upload's files; each upload has its own."""
+    source = upload.key if isinstance(upload, CachedFile) else upload.source
+    if not source:
+        return str(PurePosixPath(upload.key).parent)  # An earlier release stored it.
+    store_dir, own = uploader.store_dir(), hashlib.sha256(source.encode()).hexdigest()[:16]
+    return f"{store_dir}/{own}" if store_dir else own
+
+
+def plan(
+    uploader: Uploader,
+    files: list[ProcessedFile],
+    upload: CachedFile | StoredFile,
+    revision: str = "",
+) -> StoredFile:
+    """The facts that the row gets once these files are stored: their keys, sizes, and so on.
+
+    Parameters:
+      files: the files as `Making` returns them, the original last.
+      revision: a folder of its own for these files; empty for the first ones.
+
+    Raises:
+      ValueError: the uploader's `filename()` returns one name for two files.
+    """
+    path = f"{folder(uploader, upload)}/{revision}".rstrip("/")
+    versions = {}
+    for file in files:
+        is_original = file.name == ORIGINAL
+        name = uploader.filename(None if is_original else file.name, upload) or file.name
+        ending = extension(
+            file.info.content_type, upload.filename if is_original else file.path.name
+        )
+        versions[file.name] = StoredVersion(
+            storage=file.storage,
+            key=f"{path}/{name}.{ending}",
+            content_type=file.info.content_type,
+            bytes=file.bytes,
+            width=file.info.width,
+            height=file.info.height,
+            sha256=file.sha256,
+        )
+    if len({(version.storage, version.key) for version in versions.values()}) < len(files):
+        raise ValueError(
+            f"{type(uploader).__name__}.filename() gives two files the same name: "
+            "make the name depend on the version"
+        )
+    original, file = versions.pop(ORIGINAL), files[-1]
+    fingerprint = file.fingerprint
+    return StoredFile(
+        storage=original.storage,
+        key=original.key,
+        filename=upload.filename,
+        content_type=file.info.content_type,
+        bytes=original.bytes,
+        sha256=original.sha256,
+        width=file.info.width,
+        height=file.info.height,
+        frames=file.info.frames,
+        duration_ms=file.info.duration_ms,
+        loop=file.info.loop,
+        versions=versions,
+        color=None if fingerprint is None else fingerprint.color,
+        thumbhash=None if fingerprint is None else fingerprint.thumbhash,
+        dhash=None if fingerprint is None else fingerprint.dhash,
+        source=upload.key if isinstance(upload, CachedFile) else upload.source,
+        position=upload.position,
+        metadata=upload.metadata,
+    )
+
+
+def store(
+    uploader: Uploader,
+    files: list[ProcessedFile],
+    stored: StoredFile,
+    already_stored: Collection[str] = (),
+) -> None:
+    """Write the files that the plan names to their storages.
+
+    Parameters:
+      files: the files; those that the plan does not name are left out.
+      stored: the plan, from `plan()`.
+      already_stored: the names of files that need not be written again.
+    """
+    uploader.before_store(stored)
+    places = {name: (version.storage, version.key) for name, version in stored.versions.items()}
+    places[ORIGINAL] = (stored.storage, stored.key)
+    for file in files:
+        if file.name in places and file.name not in already_stored:
+            name, key = places[file.name]
+            if _is_moved(uploader, file, storage(name), key):
+                continue
+            options = {}
+            if takes_options(storage(name).upload):
+                version = None if file.name == ORIGINAL else file.name
+                options = dict(uploader.upload_options(version, stored))
+            upload_file(name, key, file.path, file.info.content_type, options, version=file.name)
+
+
+def _is_moved(uploader: Uploader, file: ProcessedFile, target: Storage, key: str) -> bool:
+    """Move a file from the cache to the store, if the uploader wants that, and if it is possible.
+    It stays in the cache, too, until the row names it: a retry may need it there."""
+    cache = storage(uploader.cache)
+    if not uploader.move_to_store or not isinstance(target, LocalStorage):
+        return False
+    if not isinstance(cache, LocalStorage) or not file.path.is_relative_to(cache.root.resolve()):
+        return False
+    # Without a mode of its own, a moved file would have the cache's.
+    same_mode = target.permissions is not None or cache.permissions is None
+    return same_mode and target.link(file.path, key)

@@ -1,0 +1,234 @@
+"""Promotion: a worker takes an upload from the cache to the store, as safely as Shrine's atomic
+promotion does.
+
+The worker first stores the files, under keys that no other upload has. Then one transaction locks
+the row and checks that it still waits for this upload. If so, the row gets the stored file. If not,
+the upload is superseded (replaced, removed, its record deleted, or stored by a second copy of the
+job), and the worker deletes what it stored. Either way it deletes the cached file, which belongs to
+the job.
+
+With `later` versions this happens twice. After the first time the row shows the files that are
+ready, and still waits for the upload; so if the worker dies, its retry completes the rest.
+"""
+
+import logging
+from typing import Any
+
+from gifster.jobs import transaction
+from gifster.uploads.attaching.storing import plan, store
+from gifster.uploads.columns import bulk
+from gifster.uploads.columns.fields import UploadFailure
+from gifster.uploads.columns.rows import Record, locked_row, row_of
+from gifster.uploads.config import config
+from gifster.uploads.errors import UploadError
+from gifster.uploads.files.access import delete_file
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.extraction import extract_later
+from gifster.uploads.files.keys import from_job
+from gifster.uploads.files.stored import StoredFile, delete_files
+from gifster.uploads.mount import mount_named
+from gifster.uploads.versions.processing import original_of, processed
+
+logger = logging.getLogger("gifster.uploads")
+
+
+class RecordGone(Exception):
+    """A job's record has been deleted (see `configure(raise_record_gone=…)`)."""
+
+
+class Attachment:
+    """One file in a record's mounted column, found by the arguments of a job.
+
+    Parameters:
+      table, pk, column: the record, and its mounted column.
+      key: the key of the file that the job works on.
+
+    Raises:
+      LookupError: this process has no such model; says what to import.
+    """
+
+    def __init__(self, table: str, pk: Any, column: str, key: str) -> None:
+        self.mount = mount_named(table, column)
+        self.model = self.mount.model
+        self.pk, self.key = from_job(self.model, pk), key
+
+    def record(self) -> Any:
+        """The record as it is now; None if it is gone."""
+        return row_of(self.model, self.pk)
+
+    def log_superseded(self, record: Record | None) -> None:
+        """Log that the job has nothing left to do.
+
+        Parameters:
+          record: the record as it is now; None if it is gone.
+
+        Raises:
+          RecordGone: the record is gone, and `configure(raise_record_gone=True)` was called.
+        """
+        logger.info("superseded %s key=%s", self, self.key)
+        if record is None and config.raise_record_gone:
+            raise RecordGone(f"there is no {self}")
+
+    def locked(self) -> Any:
+        """The row as it is now, locked until the transaction ends; None if it is gone."""
+        return locked_row(self.model(**{self.model._meta.primary_key.name: self.pk}))
+
+    def update(self, columns: dict[str, Any]) -> None:
+        """Write these columns of the row."""
+        if columns:
+            this_row = self.model._meta.primary_key == self.pk
+            with bulk.saving():
+                self.model.update(**columns).where(this_row).execute()
+
+    def delete_unnamed(self, stored: StoredFile) -> bool:
+        """Delete the files of a superseded upload, except those that the row names.
+
+        Returns:
+          False if the row names them all, because a second copy of the job has stored the same.
+        """
+        record = self.record()
+        named = {
+            file
+            for item in ([] if record is None else self.mount.stored_files(record))
+            for file in item.files
+        }
+        unnamed = [file for file in stored.files if file not in named]
+        delete_files(unnamed)
+        return bool(unnamed)
+
+    def __str__(self) -> str:
+        return f"table={self.model._meta.table_name} id={self.pk} column={self.mount.name}"
+
+
+class Promotion(Attachment):
+    """Stores one cached upload; `key` is the cached file's key."""
+
+    def promote(self) -> None:
+        """Process and store the upload, unless it has been superseded.
+
+        Marks an upload that cannot be processed as failed, with the reason. Several calls do no
+        harm, even at the same time.
+
+        Raises:
+          Exception: a retry may succeed (the disk is full, a storage is unreachable).
+        """
+        record = self.record()
+        cached = self._waiting(record)
+        if record is None or cached is None:
+            self._drop_cached()
+            self.log_superseded(record)
+            return
+        self._mark_processing()
+        try:
+            stored = self._store(record, cached)
+        except UploadError as error:
+            self.fail(error, give_up=True)
+            return
+        # An exception from here on keeps the stored files: the commit may have gone through, and if
+        # not, the retry writes the same keys.
+        swapped = self._swap(stored)
+        superseded = not swapped and self.delete_unnamed(stored)
+        self._drop_cached()
+        if superseded:
+            self.log_superseded(self.record())
+        else:
+            logger.info("stored %s key=%s", self, stored.key)
+
+    def _store(self, record: Record, cached: CachedFile) -> StoredFile:
+        """Process and store the files; if some are `later`, let the row name the others first."""
+        uploader = self.mount.attacher(record).uploader_of(cached)
+        uploader.before_process(cached.info)
+        already_stored: set[str] = set()
+        with (
+            cached.on_disk() as path,
+            processed(uploader, original_of(uploader, path, cached.info, cached.sha256)) as making,
+        ):
+            cached = extract_later(uploader, cached, path, cached.info)
+            first = None if self.mount.many else making.first()
+            if first is not None:
+                uploader.after_process(first)
+                stored = plan(uploader, first, cached)
+                store(uploader, first, stored)
+                if not self._swap(stored, done=False):
+                    return stored
+                already_stored = {file.name for file in first}
+                logger.info("shown %s key=%s", self, stored.key)
+            files = making.all()
+            uploader.after_process(files)
+            stored = plan(uploader, files, cached)
+            store(uploader, files, stored, already_stored)
+        return stored
+
+    def fail(self, error: BaseException, *, give_up: bool) -> None:
+        """Mark the upload failed, unless it has been superseded.
+
+        Parameters:
+          error: the reason. People see the message of an `UploadError`, and no details of others.
+          give_up: whether no retry can help, so that the cached file is deleted. Otherwise the row
+            and the cached file stay as they are, and the job can run again.
+        """
+        failure = failure_of(error, "The upload could not be stored.")
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            cached = self._waiting(row)
+            if cached is not None:
+                attacher = self.mount.attacher(row)
+                self.update(attacher.failed(cached, failure, give_up=give_up))
+        if give_up:
+            self._drop_cached()
+        logger.info("failed %s code=%s", self, failure.code)
+
+    def _mark_processing(self) -> None:
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            if self._waiting(row) is not None:
+                self.update(self.mount.attacher(row).working())
+
+    def _swap(self, stored: StoredFile, *, done: bool = True) -> bool:
+        """Let the row name the stored files, unless the upload has been superseded.
+
+        Parameters:
+          done: whether these are all files; otherwise the row still waits for the upload.
+
+        Returns:
+          False if the upload has been superseded.
+        """
+        with transaction(self.model._meta.database):
+            row = self.locked()
+            cached = self._waiting(row)
+            if cached is None:
+                return False
+            attacher = self.mount.attacher(row)
+            if done:
+                columns, replaced = attacher.promoted(cached, stored)
+            else:
+                columns = self.mount.values(stored=stored, error=None)
+                replaced = attacher.stored_files
+            for item in replaced:
+                if item.key == stored.key:  # The first files of this very upload.
+                    attacher.discard(
+                        item, [file for file in item.files if file not in stored.files]
+                    )
+                else:
+                    attacher.detach([item])
+            self.update(columns)
+            if done:
+                attacher.uploader_of(stored).after_store(stored)
+        return True
+
+    def _waiting(self, record: Record | None) -> CachedFile | None:
+        return None if record is None else self.mount.attacher(record).waiting(self.key)
+
+    def _drop_cached(self) -> None:
+        delete_file(self.mount.uploader.cache, self.key)
+
+
+def failure_of(error: BaseException, otherwise: str) -> UploadFailure:
+    """The code and the message that people see for an error.
+
+    Parameters:
+      otherwise: the message for an error that is not an `UploadError`.
+    """
+    if isinstance(error, UploadError):
+        return UploadFailure(error.code, str(error))
+    return UploadFailure("storing_failed", otherwise)

@@ -1,0 +1,99 @@
+"""Enqueues the jobs of uploads: to store, to process, to recreate and to remove files.
+
+Each job is enqueued in the transaction that needs it, so it runs if, and only if, that commits.
+`backgrounder.py` declares what a column leaves to a worker; the actors are in `actors.py`.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import dramatiq
+import peewee
+
+from gifster.jobs import Job, enqueue
+from gifster.uploads.config import config
+from gifster.uploads.files import keys
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.stored import Files, StoredFile
+
+Actor = dramatiq.Actor[Any, Any]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a column leaves to a worker, and the actor that does it."""
+
+    #: Whether the worker stores the upload; otherwise it only makes the versions.
+    stores: bool
+    #: The actor, or its name.
+    actor: Actor | str
+    #: The queue, if the actor is given by its name; None means the queue named in `configure()`.
+    queue: str | None = None
+
+    def __deepcopy__(self, memo: Any) -> "Background":
+        return self  # Peewee copies the columns that a model inherits; an actor cannot be copied
+
+    def enqueue(
+        self,
+        record: peewee.Model,
+        column: str,
+        upload: CachedFile | StoredFile,
+        group: str | None,
+        unique: str | None = None,
+    ) -> Job | None:
+        """Enqueue the job of an upload; it is sent once the current transaction has committed.
+
+        Parameters:
+          record, column: the record and the mounted column of the upload.
+          group, unique: as for `jobs.enqueue()`.
+
+        Returns:
+          the job; None if the outbox already has one with the name `unique`.
+        """
+        if isinstance(self.actor, str):
+            name, queue = self.actor, self.queue or config.queue
+        else:
+            name, queue = self.actor.actor_name, self.actor.queue_name
+        arguments = (*_address(record, column), upload.key)
+        return enqueue(name, *arguments, queue=queue, unique=unique, group=group)
+
+
+def enqueue_removal(record: peewee.Model, column: str, files: Files, group: str | None) -> None:
+    """Have a worker delete stored files once the current transaction has committed.
+
+    A job does that even for a savepoint: if the savepoint is rolled back, so is its outbox row. A
+    callback of the commit would still run.
+    """
+    if files:
+        enqueue("remove_files", *_address(record, column), files, queue=config.queue, group=group)
+
+
+def enqueue_recreation(
+    record: peewee.Model, column: str, stored: StoredFile, names: Collection[str]
+) -> Job | None:
+    """Have a worker make versions of a stored file again.
+
+    Parameters:
+      names: the versions; empty means all.
+
+    Returns:
+      the job; None if such a job already waits.
+    """
+    where, wanted = (*_address(record, column), stored.key), sorted(names)
+    return enqueue(
+        "recreate_versions",
+        *where,
+        wanted,
+        secrets.token_hex(4),
+        queue=config.queue,
+        unique=hashlib.sha256(repr((where, wanted)).encode()).hexdigest()[:32],
+        group="recreate_versions",  # Recreating a whole library does not hold up new uploads.
+    )
+
+
+def _address(record: peewee.Model, column: str) -> tuple[str, Any, str]:
+    """A record's column, as the arguments of a job."""
+    return record._meta.table_name, keys.to_job(record), column

@@ -1,0 +1,146 @@
+"""Cache ids: signed texts that stand for a cached file while it goes through a client's hands.
+
+A form that is shown again carries one in a hidden field, so that nobody has to choose the file
+again. A client that wrote into the cache directly (`presign()`) sends one to have its file
+assigned.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import itsdangerous
+
+from gifster.uploads.config import config, storage
+from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid
+from gifster.uploads.files.access import open_file
+from gifster.uploads.files.cache import CachedFile, new_key
+from gifster.uploads.files.filenames import clean_filename
+from gifster.uploads.files.sources import cache_stream
+from gifster.uploads.files.validation import Limits
+from gifster.uploads.storage.base import PresignedUpload, Presigning
+
+#: How long a cache id is valid (seconds). The sweep leaves cached files alone for as long.
+CACHE_ID_S = 3600
+#: How old a file may be that `retrieve()` returns itself (seconds). An older one is copied: the
+#: sweep would take it for abandoned ten minutes later, before the request has saved it.
+SHARED_S = 3000
+
+
+def cache_id(cached: CachedFile, owner: str = "") -> str:
+    """A signed text that stands for a cached file.
+
+    Parameters:
+      owner: whom the id is for, such as a user's id. Only `retrieve()` for the same owner accepts
+        it, and returns the file itself. An id for nobody (empty) is valid for everyone, and
+        `retrieve()` returns a copy each time.
+    """
+    if not owner or cached.checked is None:
+        return _sign(owner, cached.storage, cached.key, cached.filename)
+    rules, at = cached.checked
+    cached.share()
+    facts = {"rules": _name(rules), "at": at, "file": cached.dump()}
+    return _sign(owner, cached.storage, cached.key, cached.filename, facts)
+
+
+def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
+    """The file that a cache id stands for: the file itself if the id has an owner, else a copy.
+
+    Several requests may retrieve the same file by an id with an owner. The first that saves it in a
+    record gets it; `save()` raises `CacheFileTaken` for the others.
+
+    Parameters:
+      rules: the uploader class that is to take the file.
+      text: the cache id.
+      owner: who sends the id.
+
+    Raises:
+      CacheIdInvalid: the id has expired, is for another owner, or was not made here.
+      CacheFileMissing: the file is gone.
+      UploadError: the uploader does not take the file.
+    """
+    try:
+        name, key, filename, *facts = _signer(owner).loads(text, max_age=CACHE_ID_S)
+    except (itsdangerous.BadData, ValueError, AttributeError, TypeError):  # or not even a text
+        raise CacheIdInvalid("This upload has expired. Choose the file again.") from None
+    try:
+        shared = _shared(rules, *facts) if facts else None
+        if shared is not None:
+            return shared
+        with open_file(name, key) as file:
+            return cache_stream(rules, file, filename)
+    except FileNotFoundError:
+        raise CacheFileMissing("This upload no longer exists. Choose the file again.") from None
+
+
+def _shared(rules: type[Limits], facts: Mapping[str, Any]) -> CachedFile | None:
+    """The file itself; None if other rules checked it, or if the sweep may soon remove it."""
+    if facts["rules"] != _name(rules) or time.time() - facts["at"] > SHARED_S:
+        return None
+    cached = CachedFile.load(facts["file"])
+    rules.check_bytes(cached.bytes)  # the limits may have changed since
+    rules.check_info(cached.info)
+    if not cached.exists():
+        raise FileNotFoundError(cached.key)
+    return cached.received(rules, facts["at"]).share()
+
+
+def _name(rules: type[Limits]) -> str:
+    return f"{rules.__module__}.{rules.__qualname__}"
+
+
+@dataclass(frozen=True)
+class DirectUpload:
+    """For a client: the request that writes a file into the cache, and the cache id to send here
+    afterwards."""
+
+    request: PresignedUpload
+    cache_id: str
+
+
+def presign(  # noqa: PLR0913, PLR0917
+    rules: type[Limits],
+    filename: str,
+    size: int,
+    content_type: str,
+    expires_s: int = 900,
+    owner: str = "",
+) -> DirectUpload:
+    """Let a client write one file directly into the cache (S3), to be assigned by its cache id.
+
+    Parameters:
+      rules: the uploader class that is to take the file.
+      filename, size, content_type: what the client says about the file (size in bytes). The storage
+        refuses any other size or type. The uploader checks the content when the file is assigned.
+      expires_s: how long the client may make the request (seconds).
+      owner: whom the cache id is for; see `cache_id()`. `retrieve()` always copies a direct upload,
+        because the client can still write over it.
+
+    Raises:
+      UploadError: the uploader would not take such a file.
+      TypeError: the cache's storage does not support direct uploads.
+    """
+    filename = clean_filename(filename)
+    rules.check_name(filename)
+    rules.check_bytes(size)
+    kept, key = storage(rules.cache), new_key(rules)
+    if not isinstance(kept, Presigning):
+        raise TypeError(
+            f"clients cannot upload into the cache {rules.cache!r}: "
+            f"{type(kept).__name__} has no presign(). Use an S3Storage"
+        )
+    request = kept.presign(key, size, content_type, expires_s)
+    return DirectUpload(request, _sign(owner, rules.cache, key, filename))
+
+
+def _sign(owner: str, *parts: object) -> str:
+    text = _signer(owner).dumps(parts)
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def _signer(owner: str) -> itsdangerous.URLSafeTimedSerializer:
+    if not config.secret:
+        raise LookupError("cache ids are signed: call gifster.uploads.configure(…, secret=…)")
+    salt = f"gifster.uploads.cache:{owner}" if owner else "gifster.uploads.cache"
+    return itsdangerous.URLSafeTimedSerializer(config.secrets, salt=salt)

@@ -1,0 +1,137 @@
+"""A stored upload: its facts, which the mounted column has as JSON."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from gifster.uploads.config import storage
+from gifster.uploads.files.access import delete_file
+from gifster.uploads.files.extraction import without_empty_metadata
+from gifster.uploads.files.kept_file import KeptFile
+from gifster.uploads.storage.shapes import folder_of
+
+#: Stored files: for each the name of its storage, and its key.
+Files = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class StoredVersion(KeptFile):
+    """One stored version: its place, and its size in bytes and pixels. `sha256` is empty if an
+    earlier release stored it."""
+
+    storage: str
+    key: str
+    content_type: str
+    bytes: int
+    width: int
+    height: int
+    sha256: str = ""
+
+    def url(self, expires_s: int | None = None, **options: Any) -> str:
+        """The URL for a browser; see `Storage.url`."""
+        return storage(self.storage).url(self.key, expires_s, **options)
+
+    def as_json(self) -> dict[str, Any]:
+        """What others may know of it, for JSON: its URL, type and size."""
+        names = ("content_type", "bytes", "width", "height")
+        return {"url": self.url()} | {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return self.url()
+
+
+@dataclass(frozen=True)
+class StoredFile(KeptFile):
+    """A stored upload: the original's facts, then its versions.
+
+    `bytes`, `width` and `height` (pixels), `frames`, `duration_ms` and `loop` are the original's.
+    Files that are not images have 0 pixels. `filename` is the client's name for the file. `color`
+    and `thumbhash` are its placeholder, and `dhash` is similar for near duplicates (see
+    `imaging.fingerprint`). `source` is the key that the upload had in the cache, `position` its
+    place in a list-valued mount. `unprocessed`: a worker has still to make its versions.
+    `metadata` has the facts that its uploader declares (see `extraction`).
+    """
+
+    storage: str
+    key: str
+    filename: str
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    frames: int
+    duration_ms: int
+    loop: int | None
+    versions: dict[str, StoredVersion] = field(default_factory=dict)
+    color: str | None = None
+    thumbhash: str | None = None
+    dhash: str | None = None
+    source: str = ""
+    position: int = 0
+    unprocessed: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    _from_row: ClassVar[bool] = False
+
+    def from_row(self) -> "StoredFile":
+        """This file, marked as one that the database gives to a record being loaded."""
+        object.__setattr__(self, "_from_row", True)
+        return self
+
+    def is_from_row(self) -> bool:
+        """Whether it comes from the database; true once, then false."""
+        was = self._from_row
+        object.__setattr__(self, "_from_row", False)
+        return was
+
+    def url(self, expires_s: int | None = None, **options: Any) -> str:
+        """The URL of the original for a browser; see `Storage.url`."""
+        return storage(self.storage).url(self.key, expires_s, **options)
+
+    @property
+    def identifier(self) -> str:
+        """A name for the upload that differs from those of all others, for forms: 16 hexadecimal
+        digits. It stays when the file is stored, processed or moved in a list."""
+        return folder_of(self.source or self.key)
+
+    def as_json(self) -> dict[str, Any]:
+        """What others may know of it, for JSON: its URL and its facts, and the same of each
+        version. Keys and names of storages are not among them."""
+        names = ("filename", "content_type", "bytes", "width", "height", "frames", "duration_ms")
+        facts = {name: getattr(self, name) for name in (*names, "loop")}
+        versions = {name: version.as_json() for name, version in self.versions.items()}
+        return {"url": self.url(), **facts, "versions": versions}
+
+    def __str__(self) -> str:
+        return self.url()
+
+    @property
+    def files(self) -> Files:
+        """All its files, the original first."""
+        kept = [(version.storage, version.key) for version in self.versions.values()]
+        return [(self.storage, self.key), *kept]
+
+    def dump(self) -> dict[str, Any]:
+        """As a dict that goes into JSON."""
+        return without_empty_metadata(asdict(self))
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> "StoredFile":
+        """The reverse of `dump()`, also for rows of earlier releases.
+
+        Raises:
+          TypeError: a later release wrote it. It may name files that this one would take for
+            unknown files.
+        """
+        versions = {
+            name: StoredVersion(**{"storage": data["storage"]} | item)
+            for name, item in data["versions"].items()
+        }
+        return cls(**data | {"versions": versions})
+
+
+def delete_files(files: Iterable[tuple[str, str]]) -> None:
+    """Delete files from their storages; no error for one that is gone already."""
+    for name, key in files:
+        delete_file(name, key)
