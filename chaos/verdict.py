@@ -101,6 +101,7 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
     mails = welcome_mails(site.folder / "var" / "mail")
     notes = swept.splitlines()[:-1][:5] + promises.refused[:3]
     notes += [f"lost {i}: {gifs.get(i, {}).get('state', 'no row')}" for i in sorted(lost)[:5]]
+    notes += [f"failed {i}: {kept[i]['error']}" for i in sorted(failed)[:5]]
     return Verdict(
         name=name,
         accepted=len(promises.accepted),

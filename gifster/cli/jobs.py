@@ -29,7 +29,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for pro
 def jobs() -> None:
     """Look at background jobs, queues and workers, and control them.
 
-    A dead job is one whose retries ran out, or over which three workers died. The page /jobs shows
+    A dead job is one whose retries ran out, or over which five workers died. The page /jobs shows
     the same to admins.
     """
 

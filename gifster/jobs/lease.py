@@ -28,8 +28,9 @@ logger = logging.getLogger("gifster.jobs")
 LEASE_S = 10.0
 #: The columns that describe the work.
 _WORK = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
-#: A job over which so many workers died is given up.
-MAX_DEATHS = 3
+#: A job over which so many workers died is given up. Three are not enough: while workers are killed
+#: every second and a clock jumps, an innocent job can be there at each of them.
+MAX_DEATHS = 5
 
 
 class WorkersDied(Exception):

@@ -97,7 +97,7 @@ def test_a_job_over_which_workers_die_is_given_up(job: Job, worker: Callable[...
         worker().take(job.id)
         expire(job)
 
-    with pytest.raises(WorkersDied, match="3 workers died over it"):
+    with pytest.raises(WorkersDied, match=f"{MAX_DEATHS} workers died over it"):
         worker().take(job.id)
 
 
