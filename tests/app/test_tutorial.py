@@ -1,7 +1,8 @@
-"""The tutorial, followed as a newcomer would: every block is run, in order, in a fresh folder.
+"""The tutorials, followed as a newcomer would: every block is run, in order, in a fresh folder.
 
 A fence's first word is its language, the second what is done with it: `file=` writes a file,
-`background` is a terminal that stays open, `skip` is not run. A `text` block is what the block
+`another` is a terminal that stays open, `background` one that replaces the last but the first,
+`skip` is not run. A `text` block is what the block
 before it prints; `…` stands for anything.
 """
 
@@ -16,7 +17,7 @@ import pytest
 
 from tests.machine import BIN, eventually, free_port
 
-TUTORIAL = Path(__file__).parent.parent.parent / "docs" / "tutorial.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -43,9 +44,8 @@ class Terminals:
         )
         return done.stdout + done.stderr
 
-    def start(self, command: str) -> None:
-        # Of the workers only the last is kept, as the tutorial says
-        for process in self.open[1:]:
+    def start(self, command: str, *, replaces: bool) -> None:
+        for process in self.open[1:] if replaces else ():
             self._stop(process)
         log = (self.folder / f"terminal-{len(self.open)}.log").open("ab")
         process = subprocess.Popen(
@@ -58,7 +58,7 @@ class Terminals:
             start_new_session=True,
         )
         self.open.append(process)
-        eventually(lambda: re.search(r"ready for action|PING|[Ss]tarted|running", self.log()))
+        eventually(lambda: re.search(r"ready for action|PING|[Ss]tarted|[Rr]unning", self.log()))
 
     def log(self) -> str:
         return (self.folder / f"terminal-{len(self.open) - 1}.log").read_text()
@@ -81,8 +81,11 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 
 @pytest.mark.long
-def test_the_tutorial_works_as_it_is_written(terminals: Terminals):
-    text = TUTORIAL.read_text().replace("6399", str(free_port()))
+@pytest.mark.parametrize("page", ["tutorial.md", "avatar.md"])
+def test_the_tutorial_works_as_it_is_written(terminals: Terminals, page: str):
+    text = (DOCS / page).read_text("utf-8")
+    for port in ("6399", "5099"):
+        text = text.replace(port, str(free_port()))
     blocks = FENCE.findall(text)
     assert len(blocks) > 15
 
@@ -90,8 +93,8 @@ def test_the_tutorial_works_as_it_is_written(terminals: Terminals):
     for language, what, content in blocks:
         if language == "python":
             (terminals.folder / what.removeprefix("file=")).write_text(content)
-        elif language == "sh" and what == "background":
-            terminals.start(content.strip())
+        elif language == "sh" and what in ("background", "another"):
+            terminals.start(content.strip(), replaces=what == "background")
         elif language == "sh" and not what:
             commands, output = content, terminals.run(content)
             assert "Traceback" not in output, output

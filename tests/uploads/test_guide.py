@@ -1,4 +1,5 @@
-"""The Python blocks of docs/uploads.md and docs/storages.md, run in order."""
+"""The Python blocks of docs/uploads.md, the pages that go on from it, and docs/storages.md, run in
+order."""
 
 import re
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from gifster.uploads import mount, safe_name
 from gifster.uploads.testing import run_jobs
 from tests import images
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "uploads.md"
-STORAGES = GUIDE.with_name("storages.md")
+DOCS = Path(__file__).parent.parent.parent / "docs"
+#: Each goes on from the blocks of those before it.
+GUIDES = ("uploads.md", "uploaders.md", "sources.md", "sweep.md", "events.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -28,12 +30,12 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
     from gifster.uploads import actors
 
-    blocks = BLOCK.findall(GUIDE.read_text("utf-8"))
-    assert len(blocks) > 8
+    found = [(page, BLOCK.findall((DOCS / page).read_text("utf-8"))) for page in GUIDES]
+    assert all(blocks for _, blocks in found)
     names: dict[str, object] = {}
-    for number, block in enumerate(blocks):
+    for number, (page, block) in enumerate((page, b) for page, blocks in found for b in blocks):
         code = block.replace("redis://127.0.0.1:6379/0", broker_url)
-        exec(compile(code, f"block {number + 1} of {GUIDE.name}", "exec"), names)
+        exec(compile(code, f"block {number + 1}, in {page}", "exec"), names)
         for actor in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
             dramatiq.get_broker().declare_actor(getattr(actors, actor))
         if number > 1:
@@ -45,8 +47,8 @@ def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
 
 def test_the_page_on_storages_works(in_a_folder: None, tmp_path: Path):
     names: dict[str, object] = {}
-    for number, block in enumerate(BLOCK.findall(STORAGES.read_text("utf-8"))):
-        exec(compile(block, f"block {number + 1} of {STORAGES.name}", "exec"), names)
+    for number, block in enumerate(BLOCK.findall((DOCS / "storages.md").read_text("utf-8"))):
+        exec(compile(block, f"block {number + 1} of storages.md", "exec"), names)
 
     # I expect the storage of one's own to keep the contract
     tests = names["TestDatabaseStorage"]()

@@ -52,7 +52,7 @@ def test_the_tests_of_the_how_to_pass(in_a_folder: None):
         for actor in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
             dramatiq.get_broker().declare_actor(getattr(actors, actor))
         tests = [test for name, test in names.items() if name.startswith("test_")]
-        assert len(tests) == 3
+        assert len(tests) == 4
         for test in tests:
             for _ in names["application"].__wrapped__():  # the fixture
                 test()
