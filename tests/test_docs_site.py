@@ -118,7 +118,13 @@ def test_the_reference_has_each_public_name_once():
 
     for name, module in (("uploads", uploads), ("jobs", jobs), ("imaging", imaging)):
         for one in module.__all__:
-            assert pages[f"{name}.md"].count(f"::: gifster.{name}.{one}\n") == 1
+            path = reference.path_of(module, one)
+            assert pages[f"{name}.md"].count(f"::: {path}\n") == 1
+
+
+def test_the_reference_shows_a_function_and_not_the_module_of_its_name():
+    assert reference.path_of(uploads, "sweep") == "gifster.uploads.sweep.sweep"
+    assert reference.path_of(jobs, "Job") == "gifster.jobs.Job"
 
 
 def test_the_settings_have_a_row_for_each_key():

@@ -4,7 +4,15 @@
 import sys
 from pathlib import Path
 
-from docs.building import command_line, http_api, offline, reference, settings, staging
+from docs.building import (
+    command_line,
+    http_api,
+    offline,
+    reference,
+    settings,
+    staging,
+    undocumented,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES, SITE = ROOT / "build" / "docs", ROOT / "site"
@@ -16,6 +24,8 @@ def main() -> None:
         if found:
             sys.exit("these pages load something from elsewhere:\n" + "\n".join(found))
         return
+    if without := undocumented.undocumented():
+        sys.exit("these public names need a docstring, or a comment:\n" + "\n".join(without))
     staging.stage(ROOT, SOURCES)
     pages = {
         **reference.pages(),

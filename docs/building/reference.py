@@ -3,6 +3,7 @@
 mkdocstrings reads their signatures and docstrings from the source.
 """
 
+from importlib.util import find_spec
 from types import ModuleType
 
 from gifster import imaging, jobs, uploads
@@ -60,22 +61,38 @@ IMAGING = {
     "Errors": ["ImagingError"],
 }
 #: Options of mkdocstrings for some of these names: an uploader's limits come from a base class.
-OPTIONS = {"Uploader": ["inherited_members: true"]}
-#: Modules beside them that a user imports by name, each under the page of its library.
+#: The errors of a module show their `code`, which needs no docstring.
+OPTIONS = {
+    "Uploader": ["inherited_members: true"],
+    "gifster.uploads.errors": ["show_if_no_docstring: true"],
+    "gifster.imaging.errors": ["show_if_no_docstring: true"],
+}
+WHOLE_MODULE = ("show_root_heading: false", "show_root_toc_entry: false")
+#: Modules beside them that a user imports by name, each under the page of its library. Without
+#: names it is the whole module.
 FURTHER = {
     "uploads": {
         "gifster.uploads.actors": ["store_actor", "process_actor"],
+        "gifster.uploads.files.sources": ["cache_upload", "cache_form_part"],
+        "gifster.uploads.files.cache_ids": ["cache_id", "retrieve", "DirectUpload"],
+        "gifster.uploads.storage.base": ["Listing", "Presigning", "PresignedUpload", "check_key"],
+        "gifster.uploads.storage.copy": ["copy_all", "journaled", "Copied", "CopyDiffers"],
+        "gifster.uploads.sweep": ["Findings", "LeftAlone", "Why"],
+        "gifster.uploads.sweep.contents": [
+            "records", "damaged_files", "recreate_damaged", "Damaged",
+        ],
+        "gifster.uploads.instrumentation": ["Event", "subscribe", "log_events"],
         "gifster.uploads.endpoints": [],
         "gifster.uploads.errors": [],
         "gifster.uploads.testing": [],
-        "gifster.uploads.storage.base": ["Listing", "Presigning", "PresignedUpload", "check_key"],
     },
     "jobs": {
         "gifster.jobs.page": ["wsgi", "asgi", "Access"],
+        "gifster.jobs.admin": [],
         "gifster.jobs.testing": [],
     },
     "imaging": {"gifster.imaging.probe": ["probe"], "gifster.imaging.errors": []},
-}
+}  # fmt: skip
 
 
 def pages() -> dict[str, str]:
@@ -94,6 +111,12 @@ def pages() -> dict[str, str]:
     }
 
 
+def path_of(module: ModuleType, name: str) -> str:
+    """The path of a public name. The function `sweep` is in a package that is called so, too."""
+    path = f"{module.__name__}.{name}"
+    return f"{path}.{name}" if find_spec(path) else path
+
+
 def _page(name: str, module: ModuleType, headings: dict[str, list[str]]) -> str:
     listed = [one for names in headings.values() for one in names]
     if odd := set(listed) ^ set(module.__all__):
@@ -105,15 +128,13 @@ def _page(name: str, module: ModuleType, headings: dict[str, list[str]]) -> str:
     for heading, names in headings.items():
         text += f"## {heading}\n\n"
         for one in names:
-            text += _directive(f"gifster.{name}.{one}", 3, *OPTIONS.get(one, ()))
+            text += _directive(path_of(module, one), 3, *OPTIONS.get(one, ()))
     for further, names in FURTHER[name].items():
         text += f"## {further}\n\n"
         for one in names:
             text += _directive(f"{further}.{one}", 3)
         if not names:
-            text += _directive(
-                further, 3, "show_root_heading: false\n      show_root_toc_entry: false"
-            )
+            text += _directive(further, 3, *WHOLE_MODULE, *OPTIONS.get(further, ()))
     return text
 
 

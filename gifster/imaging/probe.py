@@ -69,7 +69,9 @@ class ImageInfo:
     facts are 0.
 
     Attributes:
+      content_type: such as `image/gif`.
       width, height: in pixels, of the picture turned upright by its EXIF orientation.
+      frames: the number of frames; 1 for a still.
       duration_ms: the duration of one pass in browsers, which display a frame with a delay of up to
         10 ms for 100 ms.
       loop: how often an animation plays, 0 for forever; None if the file does not tell (a still, or

@@ -30,7 +30,14 @@ Step = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
 @dataclass(frozen=True)
 class Image:
-    """The recipe that a version method gets and returns. Each call returns a new recipe."""
+    """The recipe that a version method gets and returns. Each call returns a new recipe.
+
+    Attributes:
+      steps: the changes of size, in the order of the calls.
+      content_type: the format to convert to; None keeps the original's.
+      only_first_frame: whether an animation becomes a still.
+      functions: those of `apply()`, in the order of the calls.
+    """
 
     steps: tuple[Step, ...] = ()
     content_type: str | None = None

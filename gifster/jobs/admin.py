@@ -63,8 +63,16 @@ class Invalid(AdminError):
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue that has a weight, has jobs, or is paused. `throttled` counts the waiting jobs that
-    their group holds back."""
+    """A queue that has a weight, has jobs, or is paused.
+
+    Attributes:
+      name: its name.
+      weight: its share of the job starts.
+      max: how many threads of a worker process it may have; None is all.
+      paused: whether workers take no jobs from it.
+      stats: how many of its jobs are in each state.
+      throttled: how many of the waiting jobs their group holds back.
+    """
 
     name: str
     weight: int

@@ -43,7 +43,14 @@ DEAD_S, FORGOTTEN_S = 30.0, 600.0
 
 
 class Worker(peewee.Model):
-    """A worker process. Times are seconds since the epoch."""
+    """A worker process. Times are seconds since the epoch.
+
+    Attributes:
+      host, pid: its machine's name, and its process id there.
+      threads: how many jobs it runs at once.
+      started_at: when it began.
+      seen_at: its last heartbeat.
+    """
 
     #: As in `Job.leased_by`.
     id = peewee.CharField(primary_key=True)
@@ -54,7 +61,7 @@ class Worker(peewee.Model):
     queues = peewee.CharField()
     started_at = peewee.DoubleField()
     seen_at = peewee.DoubleField()
-    #: Its resident set size.
+    #: Its resident set size (bytes).
     memory_bytes = peewee.BigIntegerField(default=0)
     #: Whether it is told to take no new jobs.
     quiet = peewee.BooleanField(default=False)
@@ -66,7 +73,7 @@ class Worker(peewee.Model):
 
 
 class PausedQueue(peewee.Model):
-    """A queue of which no worker begins a job."""
+    """A queue of which no worker begins a job; `paused_at` is in seconds since the epoch."""
 
     queue = peewee.CharField(primary_key=True)
     paused_at = peewee.DoubleField(default=time.time)

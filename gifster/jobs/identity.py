@@ -24,7 +24,11 @@ ASK_AGAIN_S = 5.0
 
 
 class OutboxIdentity(peewee.Model):
-    """The name of the outbox in this database; one row."""
+    """The name of the outbox in this database.
+
+    Attributes:
+      id: 1; there is one row.
+    """
 
     id = peewee.IntegerField(primary_key=True)
     name = peewee.CharField(32)

@@ -75,7 +75,20 @@ class ArgumentsField(_Text):
 
 
 class Job(peewee.Model):
-    """A job that has not finished. Times are seconds since the epoch."""
+    """A job that has not finished. Times are seconds since the epoch.
+
+    Attributes:
+      id: 32 hexadecimal digits, or the job's `unique` key.
+      actor, queue: the names of its actor and its queue.
+      arguments: the list that its actor is called with.
+      created_at: when it was enqueued.
+      thread: the thread of the worker process that runs it; null if none does.
+      started_at: since when it runs; null if it does not.
+      deaths: how many workers died while they ran it.
+      held: whether it is throttled: it waits here while too many jobs of its group are sent.
+      traceback: of the last exception.
+      failed_at: when the job was given up; null until then.
+    """
 
     id = peewee.CharField(32, primary_key=True, default=lambda: secrets.token_hex(16))
     actor = peewee.CharField()
@@ -87,8 +100,7 @@ class Job(peewee.Model):
     send_at = peewee.DoubleField(index=True)
     #: The job runs no earlier: it was enqueued for later, or it failed and waits to be retried.
     due_at = peewee.DoubleField(null=True)
-    #: The worker process that runs the job (see `lease.py`), its thread, and since when; and how
-    #: many workers died while they ran it.
+    #: The worker process that runs the job (see `lease.py`); null if none does.
     leased_by = peewee.CharField(null=True)
     thread = peewee.CharField(null=True)
     started_at = peewee.DoubleField(null=True)
@@ -96,13 +108,12 @@ class Job(peewee.Model):
     #: How often the job has failed, over all its sendings: when a worker or the broker dies, the
     #: retries go on where they were.
     attempts = peewee.IntegerField(default=0)
-    #: The group of the job (see `groups.py`); and whether the job is throttled: it waits here until
-    #: fewer jobs of its group are with the broker.
+    #: The group of the job (see `groups.py`); null if it has none.
     group = peewee.CharField(null=True, column_name="group_key")
     held = peewee.BooleanField(default=False)
     #: How often the relay has sent the job.
     sendings = peewee.IntegerField(default=0)
-    #: The last exception, its traceback, and when the job was given up (null until then).
+    #: The last exception; null until the job has failed.
     error = peewee.TextField(null=True)
     traceback = peewee.TextField(null=True)
     failed_at = peewee.DoubleField(null=True)

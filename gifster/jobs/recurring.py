@@ -31,7 +31,12 @@ SET_BACK_S = 3 * 3600
 
 
 class RecurringJob(peewee.Model):
-    """When a recurring job is due next, and when it was enqueued last (seconds since the epoch)."""
+    """A recurring job, as the schedulers see it.
+
+    Attributes:
+      next_at: when it is due next (seconds since the epoch).
+      last_at: when it was enqueued last (seconds since the epoch); null if it never was.
+    """
 
     #: Also the job's key (`unique`), so there is one at a time.
     name = peewee.CharField(32, primary_key=True)

@@ -18,8 +18,11 @@ from peewee import EXCLUDED, SQL, fn
 from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
 
+#: The span of a minute, for `history()` (seconds).
 MINUTE_S = 60
+#: The span of an hour (seconds).
 HOUR_S = 3600
+#: The span of a day (seconds).
 DAY_S = 86_400
 #: The length of the span that never ends.
 TOTAL = 0
@@ -29,8 +32,13 @@ KEPT = {MINUTE_S: 120, HOUR_S: 72, DAY_S: 366}
 
 @dataclass(frozen=True)
 class QueueStats:
-    """The state of one queue: the number of its jobs in each state (see `states.State`), and how
-    long the oldest job has waited for a worker (seconds)."""
+    """The state of one queue: how many of its jobs are in each state (see `State`).
+
+    Attributes:
+      queue: its name.
+      waiting, scheduled, retrying, running, dead: the number of jobs in this state.
+      oldest_s: how long the oldest job has waited for a worker (seconds); 0 if none waits.
+    """
 
     queue: str
     waiting: int
@@ -53,7 +61,14 @@ class Span:
 
 class ActorStats(peewee.Model):
     """How many jobs of one actor were done, and how many attempts failed, in a span of time.
-    `begin` is in seconds since the epoch."""
+
+    Attributes:
+      span_s: the length of the span: `MINUTE_S`, `HOUR_S` or `DAY_S`; 0 for all time.
+      begin: its beginning (seconds since the epoch).
+      queue, actor: whose jobs these are.
+      done: how many jobs were done.
+      failed: how many attempts failed.
+    """
 
     span_s = peewee.IntegerField()
     begin = peewee.BigIntegerField()
@@ -61,7 +76,7 @@ class ActorStats(peewee.Model):
     actor = peewee.CharField()
     done = peewee.BigIntegerField(default=0)
     failed = peewee.BigIntegerField(default=0)
-    #: How long all attempts took together, failed ones too.
+    #: How long all attempts took together, failed ones too (milliseconds).
     ms = peewee.BigIntegerField(default=0)
 
     class Meta:

@@ -40,6 +40,8 @@ class MirrorStorage:
       first: where URLs lead, and what the sweep lists.
       second: the copy.
       later: whether jobs do everything in the second, so that an upload never waits for it.
+
+    `walk()` and `half_written()` list the files of the first, if it can.
     """
 
     def __init__(self, first: Storage, second: Storage, *, later: bool = False) -> None:

@@ -89,10 +89,14 @@ def without_processing(*uploaders: type[Uploader]) -> Iterator[None]:
 
 
 class MemoryStorage:
-    """A storage that keeps files in memory. `files` has their content by key.
+    """A storage that keeps files in memory.
 
     Parameters:
       base_url: comes before a key in `url()`.
+
+    Attributes:
+      files: the content of each file, by key.
+      content_types: the type that each was stored with, by key.
     """
 
     def __init__(self, base_url: str = "memory:") -> None:

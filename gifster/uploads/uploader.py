@@ -29,7 +29,12 @@ from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
 
 
 class Uploader(AttachedFile, Limits):
-    """The rules for one kind of file. Subclass it, and override what differs."""
+    """The rules for one kind of file. Subclass it, and override what differs.
+
+    Attributes:
+      record: the record of this file; None where no record has it yet, such as in `@metadata`.
+      mount: the column that it is mounted on.
+    """
 
     # The record keeps an uploader's `__dict__` (`record.py`). With the record in it, that would be
     # a reference cycle.

@@ -12,7 +12,12 @@ from gifster.uploads.files.cache import CachedFile, dumps
 
 @dataclass(frozen=True)
 class UploadFailure:
-    """Why an upload failed: the `code` of an `UploadError`, and a sentence for people."""
+    """Why an upload failed.
+
+    Attributes:
+      code: that of an `UploadError`, for programs.
+      message: a sentence for people.
+    """
 
     code: str
     message: str

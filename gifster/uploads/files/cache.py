@@ -59,8 +59,17 @@ class UploadAborted(Exception):
 
 @dataclass(frozen=True)
 class CachedFile(KeptFile):
-    """An upload in the cache. `bytes` is its size, `filename` the name that the client gave it,
-    `position` its place in a list-valued mount, `metadata` the facts that its uploader declares."""
+    """An upload in the cache.
+
+    Attributes:
+      storage, key: the name of its storage, and its key there.
+      filename: the client's name for it, cleaned; only a label.
+      bytes: its size.
+      sha256: of its content, in hexadecimal.
+      info: what was read of the content: type, pixels, frames.
+      position: its place in a list-valued column.
+      metadata: the facts that its uploader declares, by name.
+    """
 
     storage: str
     key: str

@@ -92,8 +92,12 @@ def _name(rules: type[Limits]) -> str:
 
 @dataclass(frozen=True)
 class DirectUpload:
-    """For a client: the request that writes a file into the cache, and the cache id to send here
-    afterwards."""
+    """How a client writes a file into the cache.
+
+    Attributes:
+      request: the request to make.
+      cache_id: the text to send here afterwards.
+    """
 
     request: PresignedUpload
     cache_id: str

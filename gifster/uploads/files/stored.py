@@ -16,8 +16,15 @@ Files = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class StoredVersion(KeptFile):
-    """One stored version: its place, and its size in bytes and pixels. `sha256` is empty if an
-    earlier release stored it."""
+    """One stored version.
+
+    Attributes:
+      storage, key: the name of its storage, and its key there.
+      content_type: such as `image/webp`.
+      bytes: its size.
+      width, height: in pixels; 0 if it is not an image.
+      sha256: of its content, in hexadecimal; empty if an earlier release stored it.
+    """
 
     storage: str
     key: str
@@ -44,12 +51,24 @@ class StoredVersion(KeptFile):
 class StoredFile(KeptFile):
     """A stored upload: the original's facts, then its versions.
 
-    `bytes`, `width` and `height` (pixels), `frames`, `duration_ms` and `loop` are the original's.
-    Files that are not images have 0 pixels. `filename` is the client's name for the file. `color`
-    and `thumbhash` are its placeholder, and `dhash` is similar for near duplicates (see
-    `imaging.fingerprint`). `source` is the key that the upload had in the cache, `position` its
-    place in a list-valued mount. `unprocessed`: a worker has still to make its versions.
-    `metadata` has the facts that its uploader declares (see `extraction`).
+    Attributes:
+      storage, key: the name of the original's storage, and its key there.
+      filename: the client's name for the file, cleaned; only a label.
+      content_type: the original's, such as `image/gif`.
+      bytes: its size.
+      sha256: of its content, in hexadecimal.
+      width, height: in pixels, of the picture turned upright; 0 for a file that is not an image.
+      frames: the number of frames; 1 for a still.
+      duration_ms: the duration of one pass of an animation.
+      loop: how often it plays, 0 for forever; None if the file does not tell.
+      versions: by name.
+      color: the dominant colour, `#rrggbb`; None if there is none.
+      thumbhash: its ThumbHash in base64 (see `uploads.placeholder`).
+      dhash: similar for near duplicates, 16 hexadecimal digits (see `imaging.fingerprint`).
+      source: the key that the upload had in the cache.
+      position: its place in a list-valued column.
+      unprocessed: whether a worker has still to make its versions.
+      metadata: the facts that its uploader declares (see `extraction`).
     """
 
     storage: str

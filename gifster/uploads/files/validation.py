@@ -57,20 +57,25 @@ class Limits:
     extensions: Types | None = None
     #: Extensions to refuse, even if `extensions` has them.
     deny_extensions: Types = frozenset()
-    #: The least and the greatest size (bytes); None leaves a side open. No file may be empty.
+    #: The least size (bytes); None is no limit, but no file may be empty.
     min_bytes: int | None = 1
+    #: The greatest size (bytes); None is no limit.
     max_bytes: int | None = 50 * MIB
-    #: The limits for width × height: of a still; of a frame of an animation, and of WebP and AVIF,
-    #: which take several times as much memory to decode (this is 4K); and of all frames together.
-    #: Decoding takes less than 300 MB within these limits.
+    #: The greatest width × height of a still (pixels). Decoding takes less than 300 MB within this
+    #: limit and the next two.
     max_pixels = 40_000_000
+    #: The greatest width × height of an animation's frame, and of a WebP or AVIF, which take
+    #: several times as much memory to decode (pixels); the default is 4K.
     max_frame_pixels = 8_300_000
+    #: The greatest sum of width × height over all frames of an animation (pixels).
     max_total_pixels = 2_000_000_000
+    #: The greatest number of frames of an animation.
     max_frames = 5_000
     #: How long an animation may play once (seconds).
     max_duration_s = 3_600
-    #: The least and the greatest width and height (pixels).
+    #: The least and the greatest width (pixels), both included; None leaves a side open.
     width_range: Range = (None, None)
+    #: The least and the greatest height (pixels), both included; None leaves a side open.
     height_range: Range = (None, None)
 
     @classmethod

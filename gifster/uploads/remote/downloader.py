@@ -49,14 +49,16 @@ class Downloader:
             downloader = FromOurArchive()
     """
 
+    #: How many redirects are followed.
     max_redirects = 5
-    #: How long a server may take to connect and between two pieces, and for the whole file, with
-    #: redirects and retries (seconds).
+    #: How long a server may take to connect, and between two pieces (seconds).
     stall_s = 10.0
+    #: How long the whole file may take, with redirects and retries (seconds).
     total_s = 60.0
     #: How often to try again if there was no answer, or a status such as 503 (CarrierWave's
-    #: `download_retry_count`), and how long to wait before that (seconds).
+    #: `download_retry_count`).
     retries = 0
+    #: How long to wait before the next try (seconds).
     retry_wait_s = 5.0
 
     def allows(self, host: str, address: Address) -> bool:

@@ -121,7 +121,13 @@ class Listing(Protocol):
 
 @dataclass(frozen=True)
 class PresignedUpload:
-    """The HTTP request by which a client writes one file directly into a storage."""
+    """The HTTP request by which a client writes one file directly into a storage.
+
+    Attributes:
+      method: such as `PUT`.
+      url: signed, for a limited time.
+      headers: those that the client must send, as they are a part of the signature.
+    """
 
     method: str
     url: str

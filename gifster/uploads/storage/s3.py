@@ -45,6 +45,7 @@ class S3Storage:
       prefix: the beginning of all keys in the bucket, such as `cache/`.
       endpoint_url: the server; None is Amazon's of that region. `upload()` asks any other server
         for the file's size, to be sure that it keeps the bytes that it was sent.
+      region: such as `eu-central-1`; None leaves it to boto3.
       access_key_id, secret_access_key: None leaves it to boto3's own search (roles, profiles).
       base_url: comes before a key in `url()`, such as a CDN's `https://cdn.example.org`; or a
         function that returns it for a key. Without it, URLs are signed.

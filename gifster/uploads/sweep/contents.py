@@ -27,7 +27,14 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class Damaged:
-    """A stored file that has changed or is gone (`missing`). `version` is None for an original."""
+    """A stored file that has changed or is gone.
+
+    Attributes:
+      storage, key: the name of its storage, and its key there.
+      version: the version's name; None for an original.
+      reason: how it differs, for people.
+      missing: whether it is gone.
+    """
 
     storage: str
     key: str

@@ -26,8 +26,12 @@ class Why(StrEnum):
 class LeftAlone:
     """Files that a sweep left alone for one reason.
 
-    `where` is a storage, or the table that could not be read. `count` is the number of files (0 if
-    the reason is not about files, or their number is unknown), `examples` are some of their keys.
+    Attributes:
+      where: a storage, or the table that could not be read.
+      why: the kind of reason, for programs.
+      reason: the reason, for people.
+      count: the number of files; 0 if the reason is not about files, or their number is unknown.
+      examples: some of their keys.
     """
 
     where: str
