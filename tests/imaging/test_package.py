@@ -13,6 +13,7 @@ from gifster.imaging import fingerprint, sandbox
 from gifster.imaging.probe import probe
 from tests import images
 
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "imaging.md"
 #: What a program that only works on images has no use for.
 FOREIGN = ["peewee", "dramatiq", "redis", "boto3", "falcon", "granian", "click"]
 
@@ -42,6 +43,18 @@ def test_the_example_runs_without_database_broker_and_application(tmp_path: Path
     thumb, poster = probe(tmp_path / "thumb.gif"), probe(tmp_path / "poster.webp")
     assert (thumb.width, thumb.height, thumb.frames) == (220, 165, 3)
     assert (poster.content_type, poster.width, poster.frames) == ("image/webp", 400, 1)
+
+
+def test_the_blocks_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("me.gif").write_bytes(images.gif((300, 200), [50] * 3))
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+    exec("".join(blocks), {})
+
+    assert (probe(Path("thumb.gif")).width, probe(Path("poster.webp")).width) == (220, 96)
 
 
 @pytest.mark.parametrize(
