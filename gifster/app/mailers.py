@@ -79,7 +79,7 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
     message["From"] = sender
     _address_to(message, to)
     message["Date"] = formatdate()
-    # The same mail has the same id, so that a receiver can recognise a second copy.
+    # The same mail has the same id, so that a receiver can recognize a second copy.
     domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
     message["Message-ID"] = f"<{key}@{domain}>"
     message.set_content(body.lstrip("\n"))

@@ -104,7 +104,7 @@ def extension(content_type: str) -> str:
 def sniff(head: bytes) -> str:
     """The content type of a file from its first `SNIFF_BYTES` bytes; `UNKNOWN_TYPE` if unclear.
 
-    The `filetype` package recognises the types that are not read as images.
+    The `filetype` package recognizes the types that are not read as images.
     """
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "image/gif"
