@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 
 from gifster.app import settings
+from tests.fork_server import Forked, fork_server
 from tests.machine import BIN, eventually, free_port
 
 
@@ -24,10 +26,14 @@ class Stack:
       variables: more settings, as environment variables.
     """
 
+    #: Whether each command starts Python, as a user's does; if not, the fork server forks. (The
+    #: tests say so in `app/fixtures.py`.) A path of other modules always needs a new Python.
+    fresh = True
+
     def __init__(self, folder: Path, broker_url: str, **variables: str) -> None:
         self.folder = folder
         self.port = free_port()
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes] | Forked] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(settings.PREFIX)},
             "GIFSTER_BROKER__URL": broker_url,
@@ -39,6 +45,7 @@ class Stack:
             "TMPDIR": str(folder / "tmp"),
             **variables,
         }
+        self.fresh = self.fresh or "PYTHONPATH" in variables
         (folder / "tmp").mkdir(exist_ok=True)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -46,31 +53,43 @@ class Stack:
     def var(self) -> Path:
         return self.folder / "var"
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str) -> subprocess.Popen[bytes] | Forked:
         """Start a command of the virtual environment; its output goes to `<command>.log`."""
-        log = self.folder / f"{'-'.join(command[:2]).replace('/', '_')}.log"
-        process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=log.open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self._log(command).open("ab") as log:
+            process = self._started(command, log.fileno(), log.fileno())
         self.processes.append(process)
         return process
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the virtual environment to its end."""
-        return subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = self._started(command, out.fileno(), err.fileno())
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, status, out.read(), err.read())
+
+    def _started(
+        self, command: tuple[str, ...], out: int, err: int
+    ) -> subprocess.Popen[bytes] | Forked:
+        words = [str(BIN / command[0]), *command[1:]]
+        if not self.fresh:
+            return fork_server().start(words, self.folder, self.environment, out, err)
+        return subprocess.Popen(
+            words,
             cwd=self.folder,
             env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
+
+    def _log(self, command: tuple[str, ...]) -> Path:
+        return self.folder / f"{'-'.join(command[:2]).replace('/', '_')}.log"
 
     def migrate(self, made: Path | None = None) -> None:
         """Bring the database up to date.
@@ -88,12 +107,12 @@ class Stack:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         shutil.copy2(made, path)
 
-    def start_web(self) -> subprocess.Popen[bytes]:
+    def start_web(self) -> subprocess.Popen[bytes] | Forked:
         process = self.start("gifster", "web")
         eventually(self.answers)
         return process
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> subprocess.Popen[bytes] | Forked:
         return self.start("dramatiq", "gifster.actors", "--queues", "default", "carrierwave",
                           "--processes", "1", "--threads", "2")  # fmt: skip
 

@@ -207,6 +207,7 @@ finally:
 
 @pytest.mark.parametrize("command", ["", "doctor", "migrate", "web", "worker", "dev"])
 def test_help_loads_nothing_heavy(bare: Stack, command: str):
+    bare.fresh = True
     assert "loaded: []" in bare.run("python", "-c", HELP, *command.split()).stdout
 
 
