@@ -32,8 +32,8 @@ class Jobs(AdminResource):
 
 
 class OneJob(AdminResource):
-    """`GET` a job; `DELETE` a dead one; `POST …/retry` one that is dead or waits for a later
-    time."""
+    """`GET` a job; `DELETE` one that is not running; `POST …/retry` one that is dead or waits for
+    a later time."""
 
     async def on_get(self, req: Request, resp: Response, job_id: str) -> None:
         await require_admin(self.context, req)

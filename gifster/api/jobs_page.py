@@ -12,6 +12,15 @@ from gifster.app.boot import queue_weights
 from gifster.jobs.page import views
 from gifster.jobs.page.messages import MAX_FIELDS
 
+#: Where the library's templates are, and what they need to know.
+MOUNT = {
+    "layout": "base.html",
+    "here": "/jobs",
+    "assets": f"{JOBS_STATIC}/",
+    "site": "Gifster",
+    "may_change": True,
+}
+
 
 class JobsPage(Page):
     """`GET` the page, or with `?state=…` all jobs of a state; `POST` the action of a button."""
@@ -28,11 +37,14 @@ class JobsPage(Page):
             ("jobs/list.html", views.jobs_in) if state else ("jobs.html", views.overview)
         )
         values = await self.context.run(view, parameters, self._weights)
-        mount = {"layout": "base.html", "here": "/jobs", "assets": f"{JOBS_STATIC}/"}
-        await self.render(req, resp, template, **mount, site="Gifster", may_change=True, **values)
+        await self.render(req, resp, template, **MOUNT, **values)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
         form = await url_fields(self.context, req, MAX_FIELDS)
+        question = await self.context.run(views.question, form)
+        if question is not None:
+            await self.render(req, resp, "jobs/confirm.html", **MOUNT, **question)
+            return
         query = await self.context.run(views.act, form, self._weights)
         raise falcon.HTTPSeeOther(f"/jobs?{query}")

@@ -149,7 +149,8 @@ PATHS = {
     },
     "/api/jobs/{job_id}": {
         "get": Operation("getJob", "One job", schemas.Job, (404,), may=USER),
-        "delete": Operation("deleteJob", "Delete a dead job", None, (404,), 204, may=USER),
+        "delete": Operation("deleteJob", "Delete a job that is not running", None, (404,), 204,
+                            may=USER),
     },
     "/api/jobs/{job_id}/retry": {
         "post": Operation("retryJob", "Send a dead, failed or scheduled job to the workers now",

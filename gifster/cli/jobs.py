@@ -1,4 +1,4 @@
-"""The jobs: `jobs list|show|retry|drop`, the queues: `jobs queues|pause|resume`, the workers:
+"""The jobs: `jobs list|show|retry|drop|clear`, the queues: `jobs queues|pause|resume`, the workers:
 `jobs workers|quiet|wake`."""
 
 import json
@@ -110,10 +110,37 @@ def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
 @click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
-    """Delete dead jobs, by their ids."""
+    """Delete jobs, by their ids: waiting, scheduled, retrying or dead ones. A running job is
+    refused."""
     from gifster.jobs import drop
 
     _each_job(ids, everything, "dropped", drop)
+
+
+@jobs.command("clear")
+@click.argument("state", type=click.Choice(["waiting", "scheduled", "retrying", "dead"]))
+@click.option("--queue", default="", type=text, help="Only the jobs of this queue.")
+@click.option("--text", "having", default="", type=text, help="Only jobs with this text in them.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
+    """Delete all jobs in a state: to clear a queue, `gifster jobs clear waiting --queue NAME`.
+
+    Jobs that a worker begins meanwhile are not stopped.
+    """
+    from gifster.jobs import State, admin
+    from gifster.jobs.states import matching
+
+    settings = settings_here()
+    connect_our_broker(settings)
+    with open_database(settings):
+        try:
+            admin.check_text(having)
+            count = matching(State(state), queue=queue, text=having).count()
+            if not yes and count and not click.confirm(f"Delete {count} {state} jobs?"):
+                raise Refused("nothing was deleted")
+            say(f"dropped {admin.clear(state, queue=queue, text=having)} {state} jobs")
+        except admin.BadQuery as error:
+            raise Refused(str(error)) from None
 
 
 def _each_job(

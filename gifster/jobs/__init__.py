@@ -8,8 +8,8 @@ broker, or many), `brokers/` (how workers get them), `middleware` and `outbox_ro
 gets: logs, a database connection, its row), `trust` (what a message may make a worker do), `lease`
 (which worker runs a job) and `relay` (sends the jobs of commits that found no broker, and of
 workers that died). Then what there is to see: `heartbeat` (the workers, and the paused queues),
-`states` (the jobs in each state), `dead` (jobs that were given up) and `stats` (the queues now, and
-what was done).
+`states` (the jobs in each state), `dead` (jobs that were given up), `dropping` (jobs that nobody
+wants any more) and `stats` (the queues now, and what was done).
 """
 
 import warnings
@@ -17,7 +17,8 @@ from typing import Any
 
 from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_many
 from gifster.jobs.brokers.fair import QueueWeight
-from gifster.jobs.dead import NoSuchJob, drop, retry
+from gifster.jobs.dead import NoSuchJob, retry
+from gifster.jobs.dropping import JobIsRunning, clear, drop
 from gifster.jobs.heartbeat import (
     NoSuchWorker,
     PausedQueue,
@@ -65,6 +66,7 @@ __all__ = [
     "ActorStats",
     "BrokerUnavailable",
     "Job",
+    "JobIsRunning",
     "NoSuchJob",
     "NoSuchWorker",
     "NotBound",
@@ -78,6 +80,7 @@ __all__ = [
     "Span",
     "State",
     "Worker",
+    "clear",
     "connect",
     "create_tables",
     "cron",

@@ -15,10 +15,11 @@ from typing import Any
 import dramatiq.broker
 from peewee import fn
 
-from gifster.jobs import dead, heartbeat, recurring, states
+from gifster.jobs import dead, dropping, heartbeat, recurring, states
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
+from gifster.jobs.dropping import JobIsRunning
 from gifster.jobs.heartbeat import NoSuchWorker, Worker
 from gifster.jobs.outbox import Job, is_held
 from gifster.jobs.states import State
@@ -166,8 +167,12 @@ def get_job(job_id: str) -> Job:
     """
     job: Job | None = Job.get_or_none(Job.id == job_id)
     if job is None:
-        raise NotFound("job_not_found", "There is no such job. It may be done already.")
+        raise _no_such_job()
     return job
+
+
+def _no_such_job() -> NotFound:
+    return NotFound("job_not_found", "There is no such job. It may be done already.")
 
 
 def retry(job_id: str) -> Job:
@@ -186,16 +191,37 @@ def retry(job_id: str) -> Job:
 
 
 def drop(job_id: str) -> None:
-    """Delete a dead job.
+    """Delete a job that is not running.
 
     Raises:
       NotFound, Conflict
     """
-    get_job(job_id)
     try:
-        dead.drop(job_id)
+        dropping.drop(job_id)
+    except JobIsRunning:
+        raise Conflict(
+            "job_running", "The job is running. If it fails, it can be deleted then."
+        ) from None
     except NoSuchJob:
-        raise Conflict("job_not_dead", "Only a dead job can be deleted.") from None
+        raise _no_such_job() from None
+
+
+def clear(state: str, *, queue: str = "", text: str = "") -> int:
+    """Delete all jobs that `page_of()` lists, and return how many.
+
+    Raises:
+      BadQuery: the text is too long, or the state is none whose jobs can be deleted.
+    """
+    check_clearable(state)
+    check_text(text)
+    return dropping.clear(State(state), queue=queue, text=text)
+
+
+def check_clearable(state: str) -> None:
+    """Raise `BadQuery` unless the jobs in a state can be deleted."""
+    clearable = [each.value for each in State if each is not State.RUNNING]
+    if state not in clearable:
+        raise BadQuery("state_invalid", f"state must be one of {', '.join(clearable)}.")
 
 
 def all_dead(do: Callable[[str], Any], *, queue: str = "", text: str = "") -> None:

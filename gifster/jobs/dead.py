@@ -1,5 +1,5 @@
 """Dead jobs: their retries ran out, or too many workers died over them. They are kept, with the
-reason, until somebody retries or drops them."""
+reason, until somebody retries them or drops them (`dropping.py`)."""
 
 import time
 
@@ -30,17 +30,3 @@ def retry(job_id: str) -> Job:
             job.send()
             return job
     raise NoSuchJob(f"there is no job {job_id} that is dead or waits for later")
-
-
-def drop(job_id: str) -> Job:
-    """Delete a dead job, and return it.
-
-    Raises:
-      NoSuchJob: no dead job has this id.
-    """
-    dead = (Job.id == job_id) & Job.failed_at.is_null(False)
-    job: Job | None = Job.get_or_none(dead)
-    # Somebody else may retry it at this moment; then it is no longer dead.
-    if job is None or not Job.delete().where(dead).execute():
-        raise NoSuchJob(f"there is no dead job {job_id}")
-    return job

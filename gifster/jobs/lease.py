@@ -60,12 +60,15 @@ class Leases:
         self._renewing: threading.Thread | None = None
         self._cannot_renew = Problem(logger)
 
-    def take(self, job_id: str, actor: str | None = None) -> Job | None:
+    def take(
+        self, job_id: str, actor: str | None = None, row: peewee.Expression | None = None
+    ) -> Job | None:
         """Lease a job.
 
         Parameters:
           job_id: the id of the row.
           actor: the actor that is about to run; the job of another actor is not taken.
+          row: what else must be true of the row.
 
         Returns:
           the columns of the row that describe the work; None if there is nothing to do, because the
@@ -80,6 +83,7 @@ class Leases:
         now = time.time()
         free = Job.leased_by.is_null() | (Job.send_at <= now)
         its = (Job.id == job_id) if actor is None else (Job.actor == actor)
+        its = its if row is None else its & row
         taken = (
             Job.update(
                 leased_by=self.worker,

@@ -137,6 +137,7 @@ class Job(peewee.Model):
             kwargs={},
             options={
                 "outbox_id": self.id,
+                "outbox_created_at": self.created_at,
                 "retries": self.attempts,
                 **({} if whose is None else {"outbox": whose}),
                 **({} if self.group is None else {GROUP: self.group}),

@@ -18,7 +18,7 @@ from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.sending import send_each
-from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, why_not_taken
+from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, row_of, why_not_taken
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -95,7 +95,7 @@ class OutboxRows(Middleware):
         if job_id is None:
             return
         try:
-            job = self._leases.take(job_id, message.actor_name)
+            job = self._leases.take(job_id, message.actor_name, row_of(message))
         except WorkersDied as error:
             apply_row(broker, message, error.job)
             self._give_up(broker, message, error)
@@ -133,7 +133,7 @@ class OutboxRows(Middleware):
         job_id = message.options.get("outbox_id")
         if job_id is None:
             return
-        row = Job.id == job_id
+        row = row_of(message)
         if exception is None:
             self._forget(job_id)
             Job.delete().where(row).execute()
@@ -153,7 +153,7 @@ class OutboxRows(Middleware):
         if message.failed:
             self._give_up(broker, message, SkipMessage("skipped: another middleware refused it"))
         else:
-            Job.delete().where(Job.id == job_id).execute()
+            Job.delete().where(row_of(message)).execute()
         _release_group(message)
 
     def _end_lease(self, job_id: str, **columns: Any) -> None:
@@ -191,8 +191,8 @@ class OutboxRows(Middleware):
     def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
     ) -> None:
-        row = Job.id == message.options.get("outbox_id")
-        Job.update(failed_at=time.time(), leased_by=None, **_reason(exception)).where(row).execute()
+        given_up = {"failed_at": time.time(), "leased_by": None, **_reason(exception)}
+        Job.update(**given_up).where(row_of(message)).execute()
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
         if on_dead is not None:
             on_dead(exception, *message.args)

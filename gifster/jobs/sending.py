@@ -9,6 +9,7 @@ redis-py is loaded only in a process that has a Redis broker.
 import importlib.util
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -21,6 +22,8 @@ from gifster.jobs.problem import Problem
 
 if TYPE_CHECKING:
     from dramatiq.brokers.redis import RedisBroker
+
+    from gifster.jobs.outbox import Job
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -136,6 +139,29 @@ def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
     except BrokerUnavailable:
         return BrokerUnavailable(str(error))
     return error
+
+
+def remove_messages(jobs: Sequence["Job"]) -> int:
+    """Remove the messages of jobs whose rows are gone from the broker, where it can (Redis). What
+    stays there, or is with a worker already, is skipped by the worker.
+
+    Returns:
+      how many messages were removed.
+    """
+    broker = dramatiq.broker.global_broker
+    remove: Any = getattr(broker, "remove", None)
+    if broker is None or remove is None or not jobs:
+        return 0
+    by_queue: dict[str, list[str]] = defaultdict(list)
+    for job in jobs:
+        by_queue[job.queue].append(job.id)
+    try:
+        return sum(int(remove(queue, job_ids)) for queue, job_ids in by_queue.items())
+    except Exception as error:
+        if _away(error) is None:
+            raise
+        logger.warning("the messages of dropped jobs stay in the broker, unread: %s", error)
+        return 0
 
 
 def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:

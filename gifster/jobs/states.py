@@ -74,12 +74,15 @@ def find(
       text: only jobs with this text in their actor, arguments, error or group, in any case (of
         ASCII letters), or with this id; empty for all.
     """
+    return list(matching(state, queue=queue, text=text).limit(limit).offset(offset))
+
+
+def matching(state: State, *, queue: str = "", text: str = "") -> Any:
+    """The query of `find()`, without a limit."""
     query = Job.select().where(_is(state)).order_by(ORDER[state], Job.id)
     if queue:
         query = query.where(Job.queue == queue)
-    if text:
-        query = query.where(_has(text))
-    return list(query.limit(limit).offset(offset))
+    return query.where(_has(text)) if text else query
 
 
 def _has(text: str) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dramatiq
+import peewee
 from dramatiq.broker import MessageProxy
 
 from gifster.jobs.outbox import Job, Unreadable
@@ -19,6 +20,9 @@ logger = logging.getLogger("gifster.jobs")
 OUTBOX_ONLY = "outbox_only"
 #: The message's option that names the row, and the most characters of a row's id.
 ROW, MOST_CHARACTERS = "outbox_id", 32
+#: The message's option that says when the row was made. A job with a key of its own (`unique`) may
+#: be dropped and enqueued again, while the message of the first one is still in the broker.
+CREATED_AT = "outbox_created_at"
 #: How much of a message's arguments a line of the log shows (characters).
 SHOWN = 200
 
@@ -42,6 +46,13 @@ def row_named_by(broker: dramatiq.Broker, message: MessageProxy) -> str | None:
     if job_id is None and not _outbox_only(broker, message):
         return None
     raise Refused(message, "it names no row of the outbox")
+
+
+def row_of(message: MessageProxy) -> peewee.Expression:
+    """The row that a message names, in SQL: not a later one with the same id. Messages of earlier
+    releases do not say when theirs was made."""
+    its, created_at = Job.id == message.options.get(ROW), message.options.get(CREATED_AT)
+    return its & (Job.created_at == created_at) if isinstance(created_at, float) else its
 
 
 def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:

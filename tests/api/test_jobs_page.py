@@ -191,7 +191,7 @@ def test_impossible_requests_are_refused(ask, enqueue, stack: Stack):
         ("GET", "/api/stats?span=year", None, 400, "span_invalid"),
         ("GET", "/api/jobs/none", None, 404, "job_not_found"),
         ("DELETE", "/api/jobs/none", None, 404, "job_not_found"),
-        ("DELETE", f"/api/jobs/{running}", None, 409, "job_not_dead"),
+        ("DELETE", f"/api/jobs/{running}", None, 409, "job_running"),
         ("POST", f"/api/jobs/{running}/retry", None, 409, "job_not_idle"),
         ("PATCH", "/api/queues/none", {"paused": True}, 404, "queue_not_found"),
         ("PATCH", "/api/queues/default", {"paused": 1}, 422, "field_invalid"),

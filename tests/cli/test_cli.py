@@ -215,7 +215,7 @@ def test_help_loads_nothing_heavy(bare: Stack, command: str):
     ("arguments", "message"),
     [
         (["retry", "nope"], "there is no job nope that is dead or waits for later"),
-        (["drop", "nope"], "there is no dead job nope"),
+        (["drop", "nope"], "there is no job nope: it may be done already"),
         (["retry"], "name the jobs by their ids"),
         (["drop", "a", "--all"], "name the jobs by their ids"),
     ],

@@ -159,6 +159,44 @@ def test_everything_works_without_javascript(site: Site):
     page.get_by_role("heading", name="Queues").wait_for()
 
 
+def test_without_javascript_the_server_asks_before_it_deletes(site: Site):
+    waiting, kept = add("charge", "Zoë", queue="money"), add("greet")
+    page = site.open(java_script_enabled=False, viewport={"width": 320, "height": 800})
+
+    # With the keyboard alone: the link leads back, the button deletes
+    page.get_by_role("button", name="Clear money").press("Enter")
+    page.get_by_role("heading", name="Delete all waiting jobs of the queue money?").wait_for()
+    page.get_by_role("link", name="Keep it").press("Enter")
+    page.get_by_role("row", name=re.compile("Zoë")).wait_for()
+    assert set(states()) == {waiting, kept}
+    page.get_by_role("button", name="Delete these").press("Enter")
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_text("The waiting jobs of this list were deleted.").wait_for()
+    assert set(states()) == {kept}
+
+    page.get_by_role("link", name="Back to all jobs").click()
+    page.get_by_role("button", name="Delete greet").press("Enter")
+    page.get_by_text("greet in the queue default").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_text("The job was deleted.").wait_for()
+    assert states() == {}
+
+
+@pytest.mark.parametrize("site", ["wsgi"], indirect=True)
+def test_the_browser_asks_before_a_waiting_job_is_deleted(site: Site):
+    kept, deleted = add("greet", 1), add("greet", 2)
+    page = site.open("?state=waiting")
+    answers = [False, True]
+    page.on("dialog", lambda dialog: dialog.accept() if answers.pop(0) else dialog.dismiss())
+
+    for job_id in (kept, deleted):
+        page.locator(f"#delete-{job_id}").click()
+    page.get_by_text("The job was deleted.").wait_for()
+
+    assert states() == {kept: "waiting"}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("site", ["wsgi"], indirect=True)
 def test_text_has_contrast_and_nothing_is_wider_than_the_window(site: Site, scheme: str):

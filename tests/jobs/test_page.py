@@ -131,6 +131,66 @@ def test_the_chosen_jobs_are_retried_and_deleted(client: httpx.Client):
     assert "No job is chosen" in nothing.text
 
 
+@pytest.mark.parametrize("state", ["waiting", "scheduled", "retrying", "dead"])
+def test_jobs_in_every_state_but_running_are_deleted(client: httpx.Client, state: str):
+    ids = [add("greet", number, queue="mails") for number in range(4)] + [add("greet", 7)]
+    now = time.time()
+    with Job._meta.database.connection_context():
+        changes = {
+            "scheduled": {"due_at": now + 60},
+            "retrying": {"due_at": now + 60, "attempts": 1},
+        }
+        changes |= {"dead": {"failed_at": now}}
+        Job.update(**changes.get(state, {"error": None})).execute()
+    shown = client.get(f"{PAGE}?state={state}").text
+    assert all(
+        f'id="delete-{job_id}"' in shown and f'id="choose-{job_id}"' in shown for job_id in ids
+    )
+
+    press(client, do="delete", of=ids[0], state=state)
+    press(client, do="delete_chosen", of=ids[1:3], state=state)
+    assert set(states()) == set(ids[3:])
+    answer = press(client, do="delete_all", state=state, queue="mails")
+
+    assert f"The {state} jobs of this list were deleted." in answer.text
+    assert states() == {ids[4]: state}
+
+
+def test_the_page_asks_before_it_deletes(client: httpx.Client):
+    ids = [add("greet", number, queue="a&b") for number in range(3)]
+
+    def asked(**fields: Any) -> str:
+        answer = client.post(PAGE, data=fields, headers={"Origin": HOST})
+        assert answer.status_code == 200
+        return answer.text
+
+    clear = asked(do="ask_delete_all", state="waiting", queue="a&b")
+    assert "<h1>Delete all waiting jobs of the queue a&amp;b?</h1>" in clear
+    assert "<p>3 jobs." in clear
+    assert '<a href="./?state=waiting&amp;queue=a%26b">Keep them</a>' in clear
+    assert '<input type="hidden" name="queue" value="a&amp;b">' in clear
+    assert 'name="do" value="delete_all"' in clear
+    chosen = asked(do="ask_delete_chosen", state="waiting", of=ids[:2])
+    assert all(f'name="of" value="{job_id}"' in chosen for job_id in ids[:2])
+    assert "<b>greet</b> in the queue a&amp;b" in asked(do="ask_delete", of=ids[0])
+    assert len(states()) == 3
+
+    for fields, status in [
+        ({"do": "ask_delete", "of": "none"}, 404),
+        ({"do": "ask_delete_chosen"}, 422),
+        ({"do": "ask_delete_all", "state": "running"}, 400),
+        ({"do": "delete_all", "state": "running"}, 400),
+        ({"do": "ask_retry", "of": ids[0]}, 422),
+    ]:
+        assert client.post(PAGE, data=fields).status_code == status, fields
+    assert (
+        client.post(
+            PAGE, data={"do": "ask_delete", "of": ids[0]}, headers={"Origin": "http://evil.example"}
+        ).status_code
+        == 403
+    )
+
+
 def test_a_list_is_filtered_by_queue_and_text(client: httpx.Client):
     found = add("charge", "Zoë", queue="money", dead="the card 50%_off")
     other = add("charge", "Zoe", queue="money", dead="no money")

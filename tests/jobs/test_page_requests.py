@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gifster import jobs
-from gifster.jobs import page
+from gifster.jobs import Job, page
 from tests.jobs.mounted import HOST, MOUNT, mounted
 from tests.jobs.test_page import PAGE, add, database, mount, states
 
@@ -210,13 +210,16 @@ def test_bad_input_is_refused(
     assert states() == {job_id: "dead"}
 
 
-def test_a_job_that_waits_is_not_deleted(client: httpx.Client):
+def test_a_job_that_runs_is_not_deleted(client: httpx.Client):
     job_id = add()
+    with Job._meta.database.connection_context():
+        Job.update(leased_by="shop:1:x").execute()
 
     answer = client.post(PAGE, data={"do": "delete", "of": job_id})
 
     assert answer.status_code == 409
-    assert "Only a dead job can be deleted." in answer.text
+    assert "The job is running." in answer.text
+    assert states() == {job_id: "running"}
 
 
 def test_a_database_that_fails_is_logged_and_not_shown(

@@ -22,6 +22,7 @@ from gifster.jobs.brokers.acks import Acks
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.in_hand import InHand
 from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, Consumer
+from gifster.jobs.brokers.removal import Removal
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
 
@@ -63,6 +64,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.wake_up = WakeUp(self.client, self._channel)
         self.acks = Acks(self.client, self.namespace, self.broker_id)
         self.in_hand = InHand(self)
+        self.remove = Removal(self.client, self.namespace).remove
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(_ENQUEUE)
         self._move = self.client.register_script(_MOVE)

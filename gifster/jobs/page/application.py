@@ -135,8 +135,12 @@ class Application:
             raise Refusal(403, _of_another_site(request))
         if access is not Access.CHANGE:
             raise Refusal(403, "You may see the jobs, but change nothing.")
+        form = request.form()
         try:
-            query = views.act(request.form(), self._weights)
+            values = views.question(form)
+            if values is not None:
+                return self._page(200, "jobs/confirm.html", values)
+            query = views.act(form, self._weights)
         except AdminError as error:
             raise _refusal(error) from None
         return Response(303, headers={"Location": f"./?{query}"})

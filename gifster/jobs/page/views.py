@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from gifster.jobs import admin, dead, heartbeat, recurring
+from gifster.jobs import admin, dead, heartbeat, recurring, states
 from gifster.jobs.admin import AdminError, Invalid
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.states import State
@@ -38,14 +38,17 @@ DONE = {
     "retry_chosen": "The chosen jobs were sent to the workers.",
     "delete_chosen": "The chosen jobs were deleted.",
     "retry_all": "All dead jobs were sent to the workers.",
-    "delete_all": "All dead jobs were deleted.",
+    "delete_all": "All {state} jobs were deleted.",
     "retry_found": "The dead jobs of this list were sent to the workers.",
-    "delete_found": "The dead jobs of this list were deleted.",
+    "delete_found": "The {state} jobs of this list were deleted.",
     "pause": "The queue is paused: its jobs wait.",
     "resume": "The queue is running again.",
     "quiet": "The worker finishes its jobs, and takes no new ones.",
     "wake": "The worker takes jobs again.",
 }
+
+#: The prefix of a deletion's name with which the page asks before it deletes.
+ASK = "ask_"
 
 #: Weights by queue; None for those that `jobs.connect()` got.
 Weights = Mapping[str, QueueWeight] | None
@@ -132,13 +135,14 @@ def act(form: Mapping[str, Sequence[str]], weights: Weights = None) -> str:
     do, of = first.get("do", ""), first.get("of", "")
     where = _filter(first)
     queue, text = where.get("queue", ""), where.get("q", "")
+    state = first.get("state") or State.DEAD
     acts: dict[str, Callable[[], object]] = {
         "retry": lambda: admin.retry(of),
         "delete": lambda: admin.drop(of),
         "retry_chosen": lambda: _each(form.get("of", ()), admin.retry),
         "delete_chosen": lambda: _each(form.get("of", ()), admin.drop),
         "retry_all": lambda: admin.all_dead(dead.retry, queue=queue, text=text),
-        "delete_all": lambda: admin.all_dead(dead.drop, queue=queue, text=text),
+        "delete_all": lambda: admin.clear(state, queue=queue, text=text),
         "pause": lambda: admin.set_paused(of, True, weights),
         "resume": lambda: admin.set_paused(of, False, weights),
         "quiet": lambda: admin.set_quiet(of, True),
@@ -153,10 +157,62 @@ def act(form: Mapping[str, Sequence[str]], weights: Weights = None) -> str:
     return urlencode({"done": said} | where)
 
 
-def _each(chosen: Sequence[str], do: Callable[[str], object]) -> None:
+def question(form: Mapping[str, Sequence[str]]) -> dict[str, object] | None:
+    """The values of `jobs/confirm.html`, the question before jobs are deleted. With JavaScript the
+    browser has asked already.
+
+    Parameters:
+      form: as for `act()`.
+
+    Returns:
+      None if the button needs no question.
+
+    Raises:
+      AdminError: there is nothing to delete.
+    """
+    do = form.get("do", [""])[0]
+    deletion = do.removeprefix(ASK)
+    if do == deletion or deletion not in ("delete", "delete_chosen", "delete_all"):
+        return None
+    first = {name: values[0] for name, values in form.items() if values}
+    state, where, chosen = first.get("state") or State.DEAD, _filter(first), form.get("of", ())
+    queue, text = where.get("queue", ""), where.get("q", "")
+    jobs = [admin.get_job(chosen[0])] if deletion == "delete" and chosen else []
+    if deletion == "delete_all":
+        admin.check_clearable(state)
+        admin.check_text(text)
+        count = states.matching(State(state), queue=queue, text=text).count()
+    else:
+        count = len(_some(chosen))
+    return _common({}) | {
+        "question": asked(deletion, state, queue, text),
+        "do": deletion,
+        "of": chosen,
+        "jobs": jobs,
+        "count": count,
+        "where": ({"state": state} if "state" in first else {}) | where,
+    }
+
+
+def asked(deletion: str, state: str = State.DEAD, queue: str = "", text: str = "") -> str:
+    """The question before a deletion: `delete`, `delete_chosen` or `delete_all`."""
+    if deletion == "delete":
+        return "Delete this job?"
+    if deletion == "delete_chosen":
+        return "Delete the chosen jobs?"
+    of_queue = f" of the queue {queue}" if queue else ""
+    with_text = f" with the text “{text}”" if text else ""
+    return f"Delete all {state} jobs{of_queue}{with_text}?"
+
+
+def _some(chosen: Sequence[str]) -> Sequence[str]:
     if not chosen:
         raise Invalid("nothing_chosen", "No job is chosen: tick the box of at least one.")
-    for job_id in chosen:
+    return chosen
+
+
+def _each(chosen: Sequence[str], do: Callable[[str], object]) -> None:
+    for job_id in _some(chosen):
         with suppress(AdminError):  # it is done, or somebody else was faster
             do(job_id)
 
@@ -168,13 +224,18 @@ def _filter(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def _common(parameters: Mapping[str, str]) -> dict[str, object]:
+    done, state = parameters.get("done", ""), parameters.get("state") or State.DEAD
+    notice = DONE.get(done, "").format(state=state)
+    if "delete_" in done and state != State.DEAD:
+        notice += " Those that a worker had begun stay."
     return {
+        "asked": asked,
         "titles": TITLES,
         "now": time.time(),
         "moment": admin.moment,
         "ago": ago,
         "dumps": lambda value: json.dumps(value, ensure_ascii=False),
-        "notice": DONE.get(parameters.get("done", ""), ""),
+        "notice": notice,
     }
 
 

@@ -1,0 +1,68 @@
+"""`gifster jobs drop` and `clear`, in this process."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gifster import jobs
+from gifster.app import settings
+from gifster.app.boot import configure, connect_broker
+from gifster.app.database import db
+from gifster.cli import cli
+from gifster.jobs import Job
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str) -> Iterator[list[str]]:
+    """The ids of four jobs in an installation, of which the last one runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
+    CliRunner().invoke(cli, ["migrate"])
+    loaded = settings.load()
+    configure(loaded)
+    broker = connect_broker(loaded)
+    with db.connection_context():
+        ids = [
+            jobs.enqueue("charge", number, queue=queue).id
+            for number, queue in enumerate(["default", "carrierwave", "carrierwave", "carrierwave"])
+        ]
+        leased = {"leased_by": "shop:1:x", "send_at": time.time() + 60}
+        Job.update(**leased).where(Job.id == ids[3]).execute()
+    yield ids
+    db.obj.close_all()
+    broker.close()
+
+
+def run(*arguments: str, answer: str = "") -> Result:
+    return CliRunner().invoke(cli, ["jobs", *arguments], input=answer)
+
+
+def left() -> set[str]:
+    with Job._meta.database.connection_context():
+        return {job.id for job in Job.select()}
+
+
+def test_waiting_jobs_are_dropped_by_their_ids_and_running_ones_are_not(made: list[str]):
+    assert run("drop", made[0]).output == f"dropped {made[0]}\n"
+
+    refused = run("drop", made[3])
+    assert refused.exit_code == 1
+    assert f"job {made[3]} is running in shop:1:x: wait until it ends" in refused.output
+    assert left() == set(made[1:])
+
+
+def test_a_queue_is_cleared_after_a_question(made: list[str]):
+    clear = ["clear", "waiting", "--queue", "carrierwave"]
+
+    kept = run(*clear, answer="n\n")
+    assert (kept.exit_code, "nothing was deleted" in kept.output) == (1, True)
+    assert left() == set(made)
+    assert "Delete 2 waiting jobs? [y/N]" in run(*clear, answer="y\n").output
+    assert left() == {made[0], made[3]}
+    assert run(*clear, "--yes").output == "dropped 0 waiting jobs\n"
+    assert run("clear", "waiting", "--yes").output == "dropped 1 waiting jobs\n"
+    assert run("clear", "running").exit_code == 2
+    assert left() == {made[3]}
