@@ -21,6 +21,7 @@ from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
 from gifster.jobs.heartbeat import NoSuchWorker, Worker
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job, is_held
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
@@ -111,6 +112,7 @@ def _weights() -> Mapping[str, QueueWeight]:
     return broker.weights if isinstance(broker, FairBroker) else {}
 
 
+@needs(Job)
 def _throttled() -> Counter[str]:
     """How many jobs of each queue are throttled."""
     held = Job.group.is_null(False) & is_held(True) & Job.failed_at.is_null()
@@ -152,6 +154,7 @@ def check_text(text: str) -> None:
         raise BadQuery("q_invalid", f"q has {len(text)} characters: use at most {MAX_TEXT}.")
 
 
+@needs(Job)
 def busy() -> Counter[str]:
     """How many threads each worker process uses now, by its id."""
     leased = Job.select(Job.leased_by, fn.COUNT(Job.id)).where(Job.leased_by.is_null(False))
@@ -159,6 +162,7 @@ def busy() -> Counter[str]:
     return Counter(dict(rows))
 
 
+@needs(Job)
 def get_job(job_id: str) -> Job:
     """A job that is not done yet.
 

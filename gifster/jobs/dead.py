@@ -3,6 +3,7 @@ reason, until somebody retries them or drops them (`dropping.py`)."""
 
 import time
 
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 from gifster.jobs.transactions import transaction
 
@@ -11,6 +12,7 @@ class NoSuchJob(LookupError):
     """There is no job with this id, or its state does not allow this now."""
 
 
+@needs(Job)
 def retry(job_id: str) -> Job:
     """Run a dead job again, as if it were new; or run a scheduled or retrying job now.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.groups import release
-from gifster.jobs.old_schema import explained
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job, outbox_database
 from gifster.jobs.sending import remove_messages
 from gifster.jobs.states import State, matching, state_of
@@ -27,6 +27,7 @@ class JobIsRunning(NoSuchJob):
     """A worker runs the job, so it cannot be dropped."""
 
 
+@needs(Job)
 def drop(job_id: str) -> Job:
     """Delete a job that waits, is scheduled or retrying, or is dead, and return it (Sidekiq's
     `JobRecord#delete`). A running job is never stopped.
@@ -36,7 +37,7 @@ def drop(job_id: str) -> Job:
       NoSuchJob: there is no job with this id; it may be done.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
-    with explained(Job), transaction(outbox_database()):
+    with transaction(outbox_database()):
         job: Job | None = _locked(Job.select().where(Job.id == job_id)).first()
         if job is None:
             raise NoSuchJob(f"there is no job {job_id}: it may be done already")
@@ -49,6 +50,7 @@ def drop(job_id: str) -> Job:
     return job
 
 
+@needs(Job)
 def clear(state: State, *, queue: str = "", text: str = "") -> int:
     """Drop all jobs in a state (Sidekiq's `Queue#clear`, `ScheduledSet#clear`, `RetrySet#clear`,
     `DeadSet#clear`). Jobs that workers begin or that are enqueued meanwhile stay.
@@ -68,14 +70,13 @@ def clear(state: State, *, queue: str = "", text: str = "") -> int:
         raise ValueError("state running: jobs that run are not dropped; wait until they end")
     now, dropped = time.time(), 0
     query = matching(State(state), queue=queue, text=text).where(Job.created_at <= now)
-    with explained(Job):
-        while True:
-            with transaction(outbox_database()):
-                jobs = list(_locked(query.limit(BATCH)))
-                if not jobs:
-                    return dropped
-                _delete(jobs)
-            dropped += len(jobs)
+    while True:
+        with transaction(outbox_database()):
+            jobs = list(_locked(query.limit(BATCH)))
+            if not jobs:
+                return dropped
+            _delete(jobs)
+        dropped += len(jobs)
 
 
 def _locked(query: Any) -> Any:

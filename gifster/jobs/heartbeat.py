@@ -29,7 +29,7 @@ from dramatiq.middleware import Middleware
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.middleware import is_throttled
-from gifster.jobs.old_schema import explained
+from gifster.jobs.old_schema import explained, needs
 from gifster.jobs.problem import Problem
 from gifster.jobs.stats import ActorStats, Counts, forget_old
 from gifster.jobs.transactions import transaction
@@ -86,11 +86,13 @@ class NoSuchWorker(LookupError):
     """There is no worker process with this id."""
 
 
+@needs(Worker)
 def workers() -> list[Worker]:
     """All worker processes, by host and process id."""
     return list(Worker.select().order_by(Worker.host, Worker.pid))
 
 
+@needs(Worker)
 def quiet(worker_id: str, *, quiet: bool = True) -> None:
     """Make a worker process quiet, or with `quiet=False` make it work again. It obeys within
     `LOOK_S`.
@@ -102,16 +104,19 @@ def quiet(worker_id: str, *, quiet: bool = True) -> None:
         raise NoSuchWorker(f"there is no worker {worker_id}: jobs.workers() lists them")
 
 
+@needs(PausedQueue)
 def pause(queue: str) -> None:
     """Pause a queue: within `LOOK_S` no worker begins a job of it. It still takes new jobs."""
     PausedQueue.insert(queue=queue).on_conflict_ignore().execute()
 
 
+@needs(PausedQueue)
 def resume(queue: str) -> None:
     """Let workers begin the jobs of a paused queue again."""
     PausedQueue.delete().where(PausedQueue.queue == queue).execute()
 
 
+@needs(PausedQueue)
 def paused_queues() -> set[str]:
     """The names of the paused queues."""
     return {row.queue for row in PausedQueue.select()}

@@ -3,11 +3,17 @@
 The database only says that it knows no such column. `migrate()` in `schema.py` adds it.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import peewee
+
+from gifster.jobs.transactions import real_database
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ADVICE = (
     "call gifster.jobs.migrate(database) when the application starts or is deployed, or run "
@@ -33,11 +39,34 @@ def explained(*models: type[peewee.Model]) -> Iterator[None]:
     except (peewee.OperationalError, peewee.ProgrammingError) as error:
         why = None
         if _is_unknown_name(error):
-            with suppress(peewee.PeeweeException):  # the caller's transaction has ended
+            try:
                 why = what_lacks(models)
+            except peewee.PeeweeException:  # the caller's transaction has failed: nobody is asked
+                why = f"{str(error).partition(chr(10))[0]}: {ADVICE}"
         if why is None:
             raise
         raise OldSchema(why) from error
+
+
+def needs(*models: type[peewee.Model]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a public function that uses the tables of these models.
+
+    Raises:
+      NotBound: one of them is bound to no database.
+      OldSchema: one of them lacks something.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def checked(*arguments: P.args, **options: P.kwargs) -> R:
+            for model in models:
+                real_database(model._meta.database)
+            with explained(*models):
+                return function(*arguments, **options)
+
+        return checked
+
+    return decorate
 
 
 def _is_unknown_name(error: peewee.PeeweeException) -> bool:

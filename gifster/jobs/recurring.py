@@ -15,7 +15,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs.database_errors import is_database_error
-from gifster.jobs.old_schema import explained
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import enqueue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
@@ -148,6 +148,7 @@ def declared_recurring() -> dict[str, Recurring]:
     return dict(_declared)
 
 
+@needs(RecurringJob)
 def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
     """Enqueue the recurring jobs that are due. A job that cannot be enqueued stops no other, and
     the log says once why.
@@ -163,8 +164,7 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
       peewee.PeeweeException: the database failed; it may also be an error of its driver.
     """
     now = time.time()
-    with explained(RecurringJob):
-        rows = {row.name: row for row in RecurringJob.select()}
+    rows = {row.name: row for row in RecurringJob.select()}
     enqueued = []
     for name, job in recurring.items():
         problem = _problems.here.setdefault(name, Problem(logger))
@@ -195,11 +195,13 @@ def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) ->
     return False
 
 
+@needs(RecurringJob)
 def forget_others(names: Iterable[str]) -> None:
     """Delete the rows of all recurring jobs but these. A scheduler calls it when it starts."""
     RecurringJob.delete().where(RecurringJob.name.not_in(list(names))).execute()
 
 
+@needs(RecurringJob)
 def recurring_jobs() -> list[RecurringJob]:
     """The recurring jobs; the one that is due next comes first."""
     return list(RecurringJob.select().order_by(RecurringJob.next_at, RecurringJob.name))

@@ -7,6 +7,7 @@ from typing import Any
 
 from peewee import Case, Expression
 
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 
 
@@ -56,6 +57,7 @@ def state_in_sql() -> Case:
     )
 
 
+@needs(Job)
 def find(
     state: State,
     limit: int | None = None,

@@ -15,6 +15,7 @@ from typing import Any
 import peewee
 from peewee import EXCLUDED, SQL, fn
 
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
 
@@ -84,6 +85,7 @@ class ActorStats(peewee.Model):
         primary_key = peewee.CompositeKey("span_s", "begin", "queue", "actor")
 
 
+@needs(Job)
 def stats() -> list[QueueStats]:
     """The state of all queues that have jobs, by name."""
     state = state_in_sql()
@@ -103,6 +105,7 @@ def stats() -> list[QueueStats]:
     ]
 
 
+@needs(ActorStats)
 def history(span_s: int, count: int) -> list[Span]:
     """The last spans of time, oldest first, including those in which nothing happened.
 
@@ -120,6 +123,7 @@ def history(span_s: int, count: int) -> list[Span]:
     return [found.get(begin, Span(begin)) for begin in range(first, last + 1, span_s)]
 
 
+@needs(ActorStats)
 def totals() -> Iterator[ActorStats]:
     """The stats of each actor since the beginning, by queue and actor."""
     query = ActorStats.select().where(ActorStats.span_s == TOTAL)

@@ -19,11 +19,13 @@ from typing import Any
 import dramatiq
 
 from gifster.jobs.groups import release
+from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 
 __all__ = ["assert_enqueued", "enqueued", "inline_jobs", "run_jobs"]
 
 
+@needs(Job)
 def enqueued(actor: str | None = None, arguments: Sequence[Any] | None = None) -> list[Job]:
     """The jobs that wait in the outbox, oldest first; also those that are scheduled for later.
 
@@ -60,6 +62,7 @@ def assert_count(
     )
 
 
+@needs(Job)
 def run_jobs() -> int:
     """Run all jobs that wait in the outbox, and those that they enqueue, here and now
     (`Sidekiq::Worker.drain_all`). Jobs that are scheduled for later run, too.

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import dramatiq
 import peewee
 import pytest
 from playhouse.migrations import Runner
@@ -18,8 +17,6 @@ from playhouse.migrations import Runner
 from gifster import jobs
 from gifster.jobs import schema
 from tests import databases
-from tests.jobs.conftest import Outbox
-from tests.machine import eventually
 
 DATA = Path(__file__).parent / "data"
 EARLIER = sorted((DATA / "schemas").glob("*.sql"))
@@ -213,64 +210,3 @@ def test_create_tables_is_the_former_name(database: Any):
         added = jobs.create_tables(database)
 
     assert added == ["worker", "paused_queue", "tally", "recurring_job", "outbox_identity"]
-
-
-@pytest.fixture
-def old(outbox: Outbox) -> Outbox:
-    """An outbox whose table is of the third release."""
-    jobs.relay()  # so that the relay has seen this broker before
-    drop_all(outbox.database)
-    make_as_of(outbox.database, EARLIER[2])
-    return outbox
-
-
-LACKS = (
-    r"the table outbox is of an earlier release and lacks due_at, thread, started_at, group_key, "
-    r"held, traceback: call gifster\.jobs\.migrate\(database\)"
-)
-
-
-def test_an_old_schema_says_what_to_do(old: Outbox):
-    for call in (lambda: jobs.enqueue("work"), jobs.relay):
-        with pytest.raises(jobs.OldSchema, match=LACKS):
-            call()
-    with pytest.raises(jobs.OldSchema, match="the database has no table recurring_job: call"):
-        jobs.enqueue_recurring({})
-
-    # And within the caller's transaction, which goes on
-    with old.database.atomic(), pytest.raises(jobs.OldSchema, match=LACKS):
-        jobs.enqueue("work")
-
-    # When it is migrated, I expect the old job and a new one to be sent
-    jobs.migrate(old.database)
-    jobs.enqueue("work")
-    assert jobs.relay() == 1
-    assert old.queued() == 2
-
-
-def test_a_worker_says_that_its_outbox_is_old_and_goes_on_once_it_is_migrated(
-    old: Outbox, caplog: pytest.LogCaptureFixture
-):
-    # Given a worker that starts before the migration
-    done = []
-
-    @dramatiq.actor(min_backoff=10, max_backoff=10)
-    def work() -> None:
-        done.append(True)
-
-    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1)
-    worker.start()
-    said = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert len(said) == 1
-    assert re.match(LACKS, said[0].getMessage())
-
-    # When a job comes, and then the migration
-    work.send_with_options(outbox_id="job")
-    eventually(lambda: "OldSchema" in caplog.text)
-    assert not done
-    jobs.migrate(old.database)
-
-    # I expect the job to be done
-    eventually(lambda: jobs.Job.select().count() == 0)
-    worker.stop()
-    assert done
