@@ -236,28 +236,40 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
 def _send_all_to_an_empty(broker: "RedisBroker") -> None:
     """Send all waiting jobs again if the broker does not have our mark: it is new, or came back
     without its data. Each outbox has its own mark, because the relay of another application, which
-    may come first, sends its own jobs only."""
+    may come first, sends its own jobs only. A broker that has jobs but no mark is new: they were
+    enqueued before a relay ran for the first time."""
     import redis  # noqa: PLC0415 this process has loaded it
 
     whose = identity()
     mark = f"{broker.namespace}:outbox" + (f":{whose}" if whose else "")
     try:
         if not broker.client.exists(mark):
-            _make_due("the broker has nothing of this outbox")
+            if _has_messages(broker):
+                _make_due("this is the relay's first look at this broker", logging.INFO)
+            else:
+                _make_due("the broker has nothing of this outbox")
             broker.client.set(mark, int(time.time()))
     except redis.RedisError as error:
         raise BrokerUnavailable(str(error)) from error
 
 
-def _make_due(why: str) -> None:
+def _has_messages(broker: "RedisBroker") -> bool:
+    """Whether the broker has a message in a queue of a waiting job."""
+    queues: Any = Job.select(Job.queue).where(Job.failed_at.is_null()).distinct().tuples()
+    names = [f"{broker.namespace}:{queue}.msgs" for (queue,) in list(queues)]
+    return bool(names and broker.client.exists(*names))
+
+
+def _make_due(why: str, level: int = logging.WARNING) -> None:
+    """Send the waiting jobs now, whose sending had another moment. Log how many there are."""
     now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
-    which = waiting & (Job.due_at.is_null() | ~scheduled)
+    which = waiting & (Job.due_at.is_null() | ~scheduled) & (Job.send_at > now)
     changed = _update(which, send_at=now)
     # Wait for the rows that another transaction had locked, one by one: nobody does it later.
-    rest: Any = Job.select(Job.id).where(which & (Job.send_at > now)).tuples()
+    rest: Any = Job.select(Job.id).where(which).tuples()
     for (job_id,) in list(rest):
         changed += Job.update(send_at=now).where(which & (Job.id == job_id)).execute()
     if changed:
-        logger.warning("%s: all waiting jobs are sent again", why)
+        logger.log(level, "%s: jobs=%d that wait are sent again", why, changed)

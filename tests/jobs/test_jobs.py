@@ -85,6 +85,40 @@ def test_a_broker_that_lost_everything_gets_everything_again_at_once(outbox: Out
     assert jobs.relay() == 0
 
 
+def test_the_first_look_of_a_relay_is_no_cause_for_alarm(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+):
+    # Given jobs that were enqueued before the first scheduler was started
+    jobs.enqueue("send_welcome_email", "ann")
+
+    with caplog.at_level("INFO", logger="gifster.jobs"):
+        assert jobs.relay() == 1
+    [said] = [record for record in caplog.records if "first look" in record.getMessage()]
+    assert said.levelname == "INFO"
+    assert "jobs=1 that wait are sent again" in said.getMessage()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+    # When the broker loses them, I expect a warning
+    Job.update(send_at=time.time() + 30).execute()
+    outbox.client.flushdb()
+    assert jobs.relay() == 1
+    assert "the broker has nothing of this outbox: jobs=1 that wait are sent again" in caplog.text
+
+
+def test_jobs_that_no_broker_had_yet_are_no_cause_for_alarm(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+):
+    there = dramatiq.get_broker()
+    dramatiq.set_broker(jobs.connect("redis://127.0.0.1:1/0"))
+    jobs.enqueue("send_welcome_email", "ann")
+    dramatiq.set_broker(there)
+    caplog.clear()
+
+    assert jobs.relay() == 1
+
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_nothing_waits_for_the_former_time_after_the_clock_was_set_back(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
