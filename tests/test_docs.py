@@ -1,5 +1,6 @@
 """The documents of the repository: each link has a target, and each decision its own number."""
 
+import importlib
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -7,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from docs.building import staging
+from gifster.app.settings import Settings
 
 FOLDER = Path(__file__).parent.parent
 DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("[0-9]*.md"))
@@ -20,6 +22,12 @@ CODE = [p for room in ROOMS for p in (FOLDER / room).rglob("*.py")]
 #: A file of our code, such as `jobs/outbox.py`. Guides also name files of their readers.
 FILE = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.py)`")
 ABOUT_CODE = [FOLDER / "docs" / "design.md", FOLDER / "docs" / "operations.md", *DECISIONS]
+
+
+#: A name of a library: `jobs.enqueue`, `uploads.endpoints.files`. A file is no name: `uploads.md`.
+NAME = re.compile(r"(?<![\w/.-])(jobs|uploads|imaging)((?:\.[A-Za-z]\w*)+)")
+FILES = {"md", "png", "py", "service", "sql"}
+GUIDES = [FOLDER / "README.md", *sorted((FOLDER / "docs").glob("*.md"))]
 
 
 def headings(page: Path) -> list[str]:
@@ -70,6 +78,32 @@ def test_the_list_of_decisions_is_complete():
 def test_the_files_that_a_document_names_exist(page: Path):
     for name in FILE.findall(page.read_text("utf-8")):
         assert (FOLDER / name).exists() or (FOLDER / "gifster" / name).exists(), name
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_the_names_of_the_libraries_that_a_guide_writes_exist(page: Path):
+    code = re.findall(
+        r"^```python.*?^```|`[^`\n]+`", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    settings = Settings().uploads.model_dump()
+    for library, dotted in NAME.findall("\n".join(code)):
+        names = dotted.split(".")[1:]
+        if names[0] in FILES or (library == "uploads" and names[0] in settings):
+            continue
+        found, path = importlib.import_module(f"gifster.{library}"), f"gifster.{library}"
+        for name in names:
+            path = f"{path}.{name}"
+            if not hasattr(found, name):
+                importlib.import_module(path)
+            found = getattr(found, name)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_the_python_of_a_guide_can_be_read(page: Path):
+    for block in re.findall(
+        r"^```python.*?\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    ):
+        compile(block, page.name, "exec")
 
 
 def test_each_page_is_in_the_navigation_of_the_site():
