@@ -130,7 +130,7 @@ class RemoteUrl(Attribute[str | None, str | None]):
             try:
                 uploader.assign_remote(value)
             finally:
-                uploader.slot.remote_url = value
+                uploader.slot.remote_url = value if isinstance(value, str) else None
 
 
 class RequestHeaders(Attribute[Headers, Headers | None]):

@@ -25,6 +25,19 @@ class NoFileChosen(EmptyFile):
     """A form's file field was left empty. Assigning it changes nothing."""
 
 
+class ValueInvalid(UploadError, TypeError):
+    """A value that is no file where a form or JSON should have one, such as a number; also a
+    `TypeError`, for a program that assigns such a value by mistake."""
+
+    code = "value_invalid"
+
+
+class TooManyFiles(UploadError):
+    """A list would have more files than the uploader allows."""
+
+    code = "too_many_files"
+
+
 class TooLarge(UploadError):
     """The file has more bytes than the uploader allows."""
 

@@ -5,7 +5,6 @@ Each file has a job of its own, so it waits, is stored and fails independently o
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from gifster.uploads.attaching.attacher import Attacher, Values
@@ -13,9 +12,10 @@ from gifster.uploads.attaching.incoming import Incoming
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import uploads_of
+from gifster.uploads.errors import ValueInvalid
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
-from gifster.uploads.form_values import is_blank, is_form_part
+from gifster.uploads.form_values import is_blank, is_list
 from gifster.uploads.uploader import Uploader
 
 U = TypeVar("U", bound=Uploader)
@@ -52,8 +52,11 @@ class ListAttacher(Attacher[U]):
         if is_blank(value):
             return  # as in CarrierWave; `[]` detaches all files
         record, name = self.record, self.mount.name
-        if isinstance(value, str | bytes | Path) or is_form_part(value) or hasattr(value, "read"):
-            raise TypeError(f"{name} has a list of files: assign a list, even of one file")
+        if not is_list(value):
+            raise ValueInvalid(
+                f"{name} has a list of files, not an object of type {type(value).__name__}: "
+                "assign a list, even of one file"
+            )
         files = value if isinstance(value, UploaderList) else list(value)
         first = name not in record.__data__
         if first and all(isinstance(file, StoredFile) and file.is_from_row() for file in files):

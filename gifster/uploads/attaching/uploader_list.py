@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from gifster.uploads.attaching.attached_files import AttachedFiles, State
-from gifster.uploads.errors import CacheIdInvalid
+from gifster.uploads.errors import CacheIdInvalid, RemoteUrlInvalid, TooManyFiles
 from gifster.uploads.files.sources import Source
-from gifster.uploads.form_values import is_blank
+from gifster.uploads.form_values import is_blank, texts_of
 from gifster.uploads.uploader import Uploader
 
 U = TypeVar("U", bound=Uploader)
@@ -47,10 +47,19 @@ class UploaderList(AttachedFiles[U]):
 
     def _add(self, assign: Any) -> U:
         uploader = self.mount.uploader(self.record, self.mount)
-        assign(uploader)
-        if uploader.assigned is not None:
-            self._change([*self._uploaders, uploader])
+        with self._unless_refused() as before:
+            assign(uploader)
+            if uploader.assigned is not None:
+                self._change([*self._uploaders, uploader])
+                self._check_number(len(self._uploaders), len(before.uploaders))
         return uploader
+
+    def _check_number(self, files: int, present: int) -> None:
+        """Raises `TooManyFiles` for more files than the uploader allows, unless the list has had as
+        many before."""
+        most = self.mount.uploader.max_files
+        if most is not None and files > max(most, present):
+            raise TooManyFiles(f"The list would have {files} files. The limit is {most}.")
 
     def extend(self, sources: Iterable[Source | Uploader]) -> None:
         """Add files at the end."""
@@ -91,6 +100,11 @@ class UploaderList(AttachedFiles[U]):
             their files. If there are only empty file fields of a form, the list stays as it was.
         """
         files = list(files)  # It may be an iterator over this very list.
+        present = {uploader.identifier for uploader in self._uploaders}
+        texts = [text for text in files if isinstance(text, str) and not is_blank(text)]
+        # Each may cost a copy of a file. A file that a form brings is counted when it is there.
+        named = sum(text in present or not _IDENTIFIER.fullmatch(text) for text in texts)
+        self._check_number(named, len(self._uploaders))
         with self._unless_refused() as before:
             self._change([])
             told = [self._put(file, before.uploaders) for file in files]
@@ -136,17 +150,20 @@ class UploaderList(AttachedFiles[U]):
           UploadError: a cache id is not valid, or the uploader refuses its file; the list stays as
             it was.
         """
-        given = value if value is None or not isinstance(value, str) else _json_list(value)
-        texts = list(dict.fromkeys(text for text in given or () if not is_blank(text)))
+        found = texts_of(_parsed(value) if isinstance(value, str) else value)
+        if found is None:
+            raise CacheIdInvalid("These uploads have expired. Choose the files again.")
+        texts = list(dict.fromkeys(found))
         if not texts:
             return
         if not self.changed:
             self.replace(texts)
             return
+        ids = [text for text in texts if not _IDENTIFIER.fullmatch(text)]
+        self._check_number(len(self) + len(ids), len(self))
         with self._unless_refused():
-            for text in texts:
-                if not _IDENTIFIER.fullmatch(text):
-                    self.append_cache_id(text)
+            for text in ids:
+                self.append_cache_id(text)
 
     def assign_remote(self, value: str | Iterable[str] | None) -> None:
         """What `record.remote_<column>_urls = […]` does: fetch files, and replace the list.
@@ -160,9 +177,11 @@ class UploaderList(AttachedFiles[U]):
           UploadError: a file cannot be fetched, or the uploader refuses it; the list stays as it
             was.
         """
-        given = [value] if isinstance(value, str) else value or ()
-        urls = [url for url in given if not is_blank(url)]
+        urls = texts_of(value)
+        if urls is None:
+            raise RemoteUrlInvalid("These are no URLs. Give a list of texts.")
         if urls:
+            self._check_number(len(urls) + (len(self) if self.changed else 0), len(self))
             with self._unless_refused():
                 if not self.changed:
                     self.clear()
@@ -186,14 +205,13 @@ class UploaderList(AttachedFiles[U]):
             raise
 
 
-def _json_list(text: str) -> list[str]:
+def _parsed(text: str) -> Any:
+    """What a JSON text says: none, a list of nothing; an invalid one, nothing that is a list."""
     try:
         found = json.loads(text) if text.strip() else []
     except (ValueError, RecursionError):  # the latter for thousands of brackets
-        found = None
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise CacheIdInvalid("These uploads have expired. Choose the files again.")
-    return found
+        return False
+    return found if isinstance(found, list) else False
 
 
 def _headers_of(headers: Headers, number: int) -> Mapping[str, str]:

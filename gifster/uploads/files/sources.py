@@ -31,7 +31,7 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from gifster.uploads.content_types import text_extension
-from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen
+from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen, ValueInvalid
 from gifster.uploads.files.access import open_file
 from gifster.uploads.files.cache import PIECE_BYTES, CachedFile, CacheWriter
 from gifster.uploads.files.filenames import Named, form_filename
@@ -99,7 +99,7 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
 
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
-      TypeError: the source is something else.
+      ValueInvalid: the source is something else (an `UploadError` and a `TypeError`).
       ValueError: somebody has read from it, and it cannot seek.
     """
     if isinstance(source, str):
@@ -114,13 +114,20 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
         return _copy(rules, source, filename)
     if is_form_part(source):
         part = cast("FormPart", source)
+        named = part.filename is None or isinstance(part.filename, str)
+        if not named or not hasattr(content_of(part), "read"):
+            raise _no_source(source)
         return _cache_once(rules, part, content_of(part), filename or form_filename(part))
     if hasattr(source, "read"):
         name = getattr(source, "name", "")
         label = filename or (name if isinstance(name, str) else "")
         return _cache_once(rules, source, cast("IO[bytes]", source), label or "upload")
-    raise TypeError(
-        f"cannot upload an object of type {type(source).__name__}: "
+    raise _no_source(source)
+
+
+def _no_source(source: object) -> ValueInvalid:
+    return ValueInvalid(
+        f"A file is expected, not an object of type {type(source).__name__}: "
         "assign an open file, a path, bytes, a form part or a data URI"
     )
 
@@ -131,6 +138,7 @@ def cache_stream(rules: type[Limits], source: IO[bytes], filename: str) -> Cache
     Raises:
       UploadError: the uploader does not take it; nothing is left behind.
       TypeError: it is open in text mode.
+      ValueInvalid: it returns something else, such as a coroutine.
     """
     return _cache_pieces(rules, _pieces(source), filename)
 
@@ -141,6 +149,11 @@ def _pieces(source: IO[bytes]) -> Iterator[bytes]:
     while piece := source.read(PIECE_BYTES):
         if isinstance(piece, str):
             raise TypeError('the file is open in text mode: open it with mode "rb"')
+        if not isinstance(piece, bytes | bytearray | memoryview):  # a coroutine, for example
+            raise ValueInvalid(
+                f"A file is expected whose read() returns bytes, not {type(piece).__name__}: "
+                "await the content, or assign what cache_form_part() returns"
+            )
         yield piece
 
 

@@ -61,6 +61,9 @@ class Limits:
     min_bytes: int | None = 1
     #: The greatest size (bytes); None is no limit.
     max_bytes: int | None = 50 * MIB
+    #: How many files a list-valued column may have; None for any number. The row names them all, so
+    #: a long list makes each save slow. A list that is longer already can be changed, but not grow.
+    max_files: int | None = 1_000
     #: The greatest width × height of a still (pixels). Decoding takes less than 300 MB within this
     #: limit and the next two.
     max_pixels = 40_000_000
