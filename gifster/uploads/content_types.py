@@ -19,6 +19,7 @@ from gifster.imaging.probe import extension as known_extension
 
 __all__ = [
     "HEAD_BYTES",
+    "TYPES_BY_NAME",
     "UNKNOWN_TYPE",
     "Types",
     "detect",
@@ -29,6 +30,7 @@ __all__ = [
     "listed",
     "matches",
     "matches_extension",
+    "named_type",
     "text_extension",
 ]
 
@@ -95,7 +97,8 @@ def _by_extension(kinds: dict[str, str]) -> dict[str, str]:
 
 
 _TEXT_BY_NAME, _ZIP_BY_NAME, _OLE_BY_NAME = map(_by_extension, (_TEXTS, _ZIPS, _OLES))
-_BY_NAME = _TEXT_BY_NAME | _ZIP_BY_NAME | _OLE_BY_NAME
+#: The types of texts and documents, by the extensions of their names.
+TYPES_BY_NAME = _TEXT_BY_NAME | _ZIP_BY_NAME | _OLE_BY_NAME
 _EXTENSIONS = {kind: names.split()[0] for kind, names in (_TEXTS | _ZIPS | _OLES).items()}
 #: Types with a signature that are texts all the same.
 _TEXT_SIGNATURES = ("application/pdf", "application/rtf", "application/postscript", "text/")
@@ -190,6 +193,11 @@ def extension_of(filename: str) -> str:
     return filename.rpartition(".")[2].lower() if "." in filename else ""
 
 
+def named_type(filename: str) -> str | None:
+    """The type of a text or document that has such a name; None for other names."""
+    return TYPES_BY_NAME.get(extension_of(filename))
+
+
 def extension(content_type: str, filename: str = "") -> str:
     """The extension for a stored file's key, without a dot; `bin` if none is known.
 
@@ -197,7 +205,7 @@ def extension(content_type: str, filename: str = "") -> str:
     Among the extensions of one type (`htm` and `html`), the client's is kept.
     """
     ending = extension_of(filename)
-    if _BY_NAME.get(ending) == content_type:
+    if TYPES_BY_NAME.get(ending) == content_type:
         return ending
     return _EXTENSIONS.get(content_type) or known_extension(content_type)
 
@@ -210,6 +218,7 @@ def text_extension(content_type: str) -> str:
 def is_inline(content_type: str) -> bool:
     """Whether browsers may show files of this type within a site. Scripts can run in the others,
     such as HTML, SVG and XML, so they are served as attachments."""
+    content_type = content_type.partition(";")[0].strip().lower()
     if content_type.endswith("+xml"):
         return False
     return content_type.startswith(_INLINE) or content_type in _INLINE_TEXTS
@@ -218,7 +227,7 @@ def is_inline(content_type: str) -> bool:
 def is_inline_key(key: str) -> bool:
     """Whether browsers may show the file under a storage key within a site, by its extension. Files
     whose extension is not one of a text or a document are shown."""
-    kind = _BY_NAME.get(extension_of(key))
+    kind = named_type(key)
     return kind is None or is_inline(kind)
 
 

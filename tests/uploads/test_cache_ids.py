@@ -134,3 +134,8 @@ def test_a_client_can_write_into_the_cache_directly(application: Application):
 def test_a_direct_upload_over_the_limit_gets_no_request(application: Application):
     with pytest.raises(errors.TooLarge):
         presign(AvatarUploader, "me.gif", 2_000_000, "image/gif")
+
+
+def test_a_direct_upload_of_another_type_gets_no_request(application: Application):
+    with pytest.raises(errors.TypeNotAllowed):
+        presign(AvatarUploader, "me.pdf", 100, "application/pdf")

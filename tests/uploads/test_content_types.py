@@ -255,6 +255,7 @@ def test_s3_stores_pages_as_attachments(server: plain_s3.PlainS3, tmp_path: Path
     storage = server.storage()
     for name, kind, wanted in (
         ("a.svg", "image/svg+xml", "attachment"),
+        ("b.svg", "Image/SVG+xml; charset=utf-8", "attachment"),
         ("a.html", "text/html", "attachment"),
         ("a.gif", "image/gif", None),
     ):

@@ -579,6 +579,8 @@ def test_a_client_writes_to_s3_itself(application: Application, kind: str):
         return call("GET", query).json()["code"]
 
     assert code("?filename=cat.gif&type=image/gif&size=1000001") == "too_large"
+    assert code("?filename=cat.pdf&type=application/pdf&size=10") == "type_not_allowed"
+    assert code("?filename=cat.gif&type=image/gif&size=0") == "empty_file"
     assert code("?filename=cat.gif") == "size_invalid"
     assert code("?size=10&type=a%0Ab") == "type_invalid"
 

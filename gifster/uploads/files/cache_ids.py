@@ -13,6 +13,7 @@ from typing import Any
 import itsdangerous
 
 from gifster.uploads.config import config, storage
+from gifster.uploads.content_types import UNKNOWN_TYPE
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid
 from gifster.uploads.files.access import open_file
 from gifster.uploads.files.cache import CachedFile, new_key
@@ -117,24 +118,24 @@ def presign(  # noqa: PLR0913, PLR0917
       rules: the uploader class that is to take the file.
       filename, size, content_type: what the client says about the file (size in bytes). The storage
         refuses any other size or type. The uploader checks the content when the file is assigned.
+        An empty type, or `application/octet-stream`, says nothing.
       expires_s: how long the client may make the request (seconds).
       owner: whom the cache id is for; see `cache_id()`. `retrieve()` always copies a direct upload,
         because the client can still write over it.
 
     Raises:
-      UploadError: the uploader would not take such a file.
+      UploadError: the uploader refuses such a file, whatever its content is.
       TypeError: the cache's storage does not support direct uploads.
     """
     filename = clean_filename(filename)
-    rules.check_name(filename)
-    rules.check_bytes(size)
+    rules.check_declared(filename, size, content_type)
     kept, key = storage(rules.cache), new_key(rules)
     if not isinstance(kept, Presigning):
         raise TypeError(
             f"clients cannot upload into the cache {rules.cache!r}: "
             f"{type(kept).__name__} has no presign(). Use an S3Storage"
         )
-    request = kept.presign(key, size, content_type, expires_s)
+    request = kept.presign(key, size, content_type or UNKNOWN_TYPE, expires_s)
     return DirectUpload(request, _sign(owner, rules.cache, key, filename))
 
 

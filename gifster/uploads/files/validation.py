@@ -27,6 +27,7 @@ from gifster.uploads.errors import (
     TooSmall,
     TypeNotAllowed,
 )
+from gifster.uploads.files.declared_types import may_be_accepted
 
 MIB = 1024 * 1024
 #: The least and the greatest value; None leaves a side open.
@@ -125,12 +126,39 @@ class Limits:
           TypeNotAllowed: it is not one of `allow_types`, or it is one of `deny_types`.
         """
         content_type = detect(head, filename)
-        if matches(content_type, cls.deny_types):
-            raise TypeNotAllowed(f"Files of type {_name(content_type)} are not accepted.")
-        if cls.allow_types is not None and not matches(content_type, cls.allow_types):
-            names = ", ".join(sorted(_name(_text(item)) for item in listed(cls.allow_types)))
-            raise TypeNotAllowed(f"The file must be one of these types: {names}.")
+        if not cls._accepts(content_type):
+            raise cls._not_allowed(content_type)
         return content_type
+
+    @classmethod
+    def check_declared(cls, filename: str, size: int, content_type: str = "") -> None:
+        """Check what a client says about a file that it has not sent yet.
+
+        Parameters:
+          size: in bytes.
+          content_type: empty or `application/octet-stream` if the client does not know.
+
+        Raises:
+          UploadError: whatever it contains, such a file is refused.
+        """
+        cls.check_name(filename)
+        cls.check_bytes(size)
+        cls._check_least(size)
+        if not may_be_accepted(content_type, filename, cls._accepts):
+            raise cls._not_allowed(content_type.partition(";")[0].strip().lower())
+
+    @classmethod
+    def _accepts(cls, content_type: str) -> bool:
+        if matches(content_type, cls.deny_types):
+            return False
+        return cls.allow_types is None or matches(content_type, cls.allow_types)
+
+    @classmethod
+    def _not_allowed(cls, content_type: str) -> TypeNotAllowed:
+        if cls.allow_types is None or matches(content_type, cls.deny_types):
+            return TypeNotAllowed(f"Files of type {_name(content_type)} are not accepted.")
+        names = ", ".join(sorted(_name(_text(item)) for item in listed(cls.allow_types)))
+        return TypeNotAllowed(f"The file must be one of these types: {names}.")
 
     @classmethod
     def check_complete(cls, size: int, head: bytes, filename: str = "") -> str:
@@ -139,11 +167,15 @@ class Limits:
         Raises:
           EmptyFile, TooSmall or TypeNotAllowed.
         """
+        cls._check_least(size)
+        return cls.check_type(head, filename)
+
+    @classmethod
+    def _check_least(cls, size: int) -> None:
         if size == 0:
             raise EmptyFile("The file is empty.")
         if cls.min_bytes is not None and size < cls.min_bytes:
             raise TooSmall(f"The file is too small. The least is {_human(cls.min_bytes)}.")
-        return cls.check_type(head, filename)
 
     @classmethod
     def check_info(cls, info: ImageInfo) -> None:
