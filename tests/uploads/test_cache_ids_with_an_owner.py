@@ -5,6 +5,7 @@ The first record that is saved with the file gets it, whatever fails or happens 
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import peewee
@@ -88,7 +89,7 @@ def kept(content: bytes = GIF, owner: str = "ann") -> str:
     return text
 
 
-def post(text: str, owner: str = "ann") -> Post:
+def post(text: Any, owner: str = "ann") -> Post:
     made = Post(owner=owner)
     made.photo_cache = text
     return made
@@ -333,3 +334,57 @@ def test_a_direct_upload_is_for_its_owner_and_copied(app: Application):
         post(direct.cache_id, "ben")
     assert post(direct.cache_id).photo.assigned.key not in direct.request.url
     assert len(app.cached) == 2
+
+
+# The log says why an id was refused; the answer does not.
+
+
+def reason(caplog: pytest.LogCaptureFixture, text: object, by: str = "ann") -> tuple[str, str]:
+    """The level and the message with which a cache id is refused."""
+    caplog.clear()
+    with caplog.at_level("INFO", "gifster.uploads"), pytest.raises(errors.UploadError) as refusal:
+        post(text, by)
+    assert "Choose the file again" in str(refusal.value)
+    [record] = caplog.records
+    message = record.getMessage()
+    assert message.startswith(
+        "cache id refused uploader=tests.uploads.test_cache_ids_with_an_owner"
+    )
+    assert "a secret of the tests" not in message
+    assert not (isinstance(text, str) and text in message)
+    return record.levelname, message.partition("reason=")[2]
+
+
+def test_the_log_says_why_a_cache_id_was_refused(
+    app: Application, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    text = kept()
+    assert reason(caplog, text, "ben") == ("WARNING", "'it is for another owner'")
+    assert reason(caplog, text, "") == ("WARNING", "'it is for another owner'")
+    unsealed = text.rpartition(".")[0]
+    for forged in (f"x{text}", text[:-1], f"{unsealed}.{'A' * 27}", "hello", "..", 5, {"a": 1}):
+        level, why = reason(caplog, forged)
+        assert (level, why[:21]) == ("WARNING", "'it was not made here"), forged
+
+    app.configure(secret="another secret")
+    assert reason(caplog, text)[1].startswith("'it was not made here")
+    app.configure(secret=["a secret of the tests", "another secret"])
+    assert post(text, "ann").photo.changed
+
+    monkeypatch.setattr(cache_ids, "CACHE_ID_S", -1)
+    assert reason(caplog, text) == ("INFO", "'it has expired'")
+    assert reason(caplog, text, "ben")[1] == "'it is for another owner'"
+
+
+def test_the_log_names_a_file_that_is_gone(app: Application, caplog: pytest.LogCaptureFixture):
+    text = kept()
+    [key] = app.cached
+    app.cache.delete(key)
+
+    assert reason(caplog, text) == ("INFO", f"'its file is gone' key={key}")
+
+
+def test_an_id_of_the_release_before_is_valid(app: Application):
+    cache_id = kept()
+
+    assert post(cache_id.rpartition(".")[0], "ann").photo.changed  # it had no seal

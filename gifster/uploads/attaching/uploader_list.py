@@ -4,6 +4,7 @@
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from gifster.uploads.errors import CacheIdInvalid, RemoteUrlInvalid, TooManyFile
 from gifster.uploads.files.sources import Source
 from gifster.uploads.form_values import is_blank, texts_of
 from gifster.uploads.uploader import Uploader
+
+logger = logging.getLogger("gifster.uploads")
 
 U = TypeVar("U", bound=Uploader)
 
@@ -152,6 +155,8 @@ class UploaderList(AttachedFiles[U]):
         """
         found = texts_of(_parsed(value) if isinstance(value, str) else value)
         if found is None:
+            name = self.mount.uploader.__qualname__
+            logger.warning("cache id refused uploader=%s reason='it is no list of texts'", name)
             raise CacheIdInvalid("These uploads have expired. Choose the files again.")
         texts = list(dict.fromkeys(found))
         if not texts:

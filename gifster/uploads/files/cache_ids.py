@@ -5,8 +5,10 @@ again. A client that wrote into the cache directly (`presign()`) sends one to ha
 assigned.
 """
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,13 @@ from gifster.uploads.files.sources import cache_stream
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.storage.base import PresignedUpload, Presigning
 
+logger = logging.getLogger("gifster.uploads")
+
+_SALT = "gifster.uploads.cache"
+#: Why an id is refused, for the log. The client never learns it.
+EXPIRED = "it has expired"
+OTHER_OWNER = "it is for another owner"
+FORGED = "it was not made here, or with a secret that is not known any more"
 #: How long a cache id is valid (seconds). The sweep leaves cached files alone for as long.
 CACHE_ID_S = 3600
 #: How old a file may be that `retrieve()` returns itself (seconds). An older one is copied: the
@@ -62,8 +71,10 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
       UploadError: the uploader does not take the file.
     """
     try:
-        name, key, filename, *facts = _signer(owner).loads(text, max_age=CACHE_ID_S)
-    except (itsdangerous.BadData, ValueError, AttributeError, TypeError):  # or not even a text
+        name, key, filename, *facts = _loaded(text, owner)
+    except _Refused as refused:
+        level = logging.INFO if refused.reason == EXPIRED else logging.WARNING
+        logger.log(level, "cache id refused uploader=%s reason=%r", _name(rules), refused.reason)
         raise CacheIdInvalid("This upload has expired. Choose the file again.") from None
     try:
         shared = _shared(rules, *facts) if facts else None
@@ -72,6 +83,8 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
         with open_file(name, key) as file:
             return cache_stream(rules, file, filename)
     except FileNotFoundError:
+        reason = "its file is gone"
+        logger.info("cache id refused uploader=%s reason=%r key=%s", _name(rules), reason, key)
         raise CacheFileMissing("This upload no longer exists. Choose the file again.") from None
 
 
@@ -139,13 +152,43 @@ def presign(  # noqa: PLR0913, PLR0917
     return DirectUpload(request, _sign(owner, rules.cache, key, filename))
 
 
+# An id is signed twice: for its owner, and then for everybody. So the log can tell an id of another
+# owner from one that was not made here, and nothing is decoded that was not.
+
+
 def _sign(owner: str, *parts: object) -> str:
-    text = _signer(owner).dumps(parts)
-    return text.decode() if isinstance(text, bytes) else text
+    return _seal().sign(_signer(owner).dumps(parts)).decode()
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _loaded(text: str, owner: str) -> Any:
+    """The parts of a cache id. Raises `_Refused`, with the reason, for one that is not valid."""
+    signer, is_ours = _signer(owner), False
+    try:
+        with suppress(itsdangerous.BadSignature):  # the release before made ids without a seal
+            text, is_ours = _seal().unsign(text).decode(), True
+        return signer.loads(text, max_age=CACHE_ID_S)
+    except itsdangerous.SignatureExpired:
+        raise _Refused(EXPIRED) from None
+    except (itsdangerous.BadData, ValueError, AttributeError, TypeError):  # or not even a text
+        raise _Refused(OTHER_OWNER if is_ours else FORGED) from None
 
 
 def _signer(owner: str) -> itsdangerous.URLSafeTimedSerializer:
+    salt = f"{_SALT}:{owner}" if owner else _SALT
+    return itsdangerous.URLSafeTimedSerializer(_secrets(), salt=salt)
+
+
+def _seal() -> itsdangerous.Signer:
+    return itsdangerous.Signer(_secrets(), salt=f"{_SALT} made here")
+
+
+def _secrets() -> list[str]:
     if not config.secret:
         raise LookupError("cache ids are signed: call gifster.uploads.configure(…, secret=…)")
-    salt = f"gifster.uploads.cache:{owner}" if owner else "gifster.uploads.cache"
-    return itsdangerous.URLSafeTimedSerializer(config.secrets, salt=salt)
+    return config.secrets
