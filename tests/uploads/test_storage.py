@@ -49,6 +49,39 @@ class TestLocalStorage(StorageContract):
 
         assert list(storage.root.iterdir()) == []
 
+    def test_a_file_may_be_deleted_as_soon_as_it_is_there(
+        self, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    ):
+        replace = Path.replace
+
+        def deleted_at_once(path: Path, target: Path) -> None:
+            replace(path, target)
+            storage.delete("a/b.gif")
+
+        monkeypatch.setattr(Path, "replace", deleted_at_once)
+        keep(storage, "a/b.gif", b"content")  # a mirror's job may be doing so
+
+        assert list(storage.root.iterdir()) == []
+
+    def test_folders_may_be_removed_while_they_are_made(
+        self, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    ):
+        mkdir, removed = Path.mkdir, iter([FileExistsError, FileNotFoundError])
+
+        def raced(path: Path, *args: Any, **options: Any) -> None:
+            if error := next(removed, None):
+                raise error(path)
+            mkdir(path, *args, **options)
+
+        monkeypatch.setattr(Path, "mkdir", raced)
+        keep(storage, "a/b.gif", b"content")
+        assert read(storage, "a/b.gif") == b"content"
+
+    def test_a_file_where_a_folder_should_be_is_an_error(self, storage: LocalStorage):
+        keep(storage, "a", b"content")
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            keep(storage, "a/b.gif", b"content")
+
     def test_a_url_that_expires_is_signed(self, storage: LocalStorage):
         url = storage.url("a/b.gif", expires_s=60)
 

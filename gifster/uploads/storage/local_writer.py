@@ -72,7 +72,7 @@ class LocalWriter:
         self._file.close()
         self.path.replace(self._target)
         if self._durable:
-            _fsync_folder(self._target.parent)
+            _fsync_name(self._target)
 
     def abort(self) -> None:
         """Leave nothing behind, unless the file has been committed."""
@@ -121,21 +121,24 @@ def link(
     finally:
         name.unlink(missing_ok=True)  # still there if `path` was the same file already
     if durable:
-        _fsync_folder(path.parent)
+        _fsync_name(path)
     return True
 
 
 def _create_below(
     path: Path, durable: bool, permissions: int | None, folders: tuple[Path, int | None]
 ) -> BinaryIO:
-    """Create a file and its folders. Another process may remove an empty folder meanwhile."""
-    for _ in range(100):
+    """Create a file and its folders. Another process may remove an empty folder meanwhile: before
+    the file is in it, or while `mkdir()` finds that it exists."""
+    tries = 100
+    while True:
         try:
             _make_folders(path.parent, durable, folders)
             return open(path, "xb", opener=partial(_open_with, permissions))
-        except FileNotFoundError:
-            continue
-    raise FileNotFoundError(path)
+        except (FileNotFoundError, FileExistsError):
+            tries -= 1
+            if not tries:
+                raise
 
 
 def _open_with(permissions: int | None, path: str, flags: int) -> int:
@@ -156,6 +159,13 @@ def _make_folders(folder: Path, durable: bool, folders: tuple[Path, int | None])
             folder.chmod(permissions)
         if durable:
             _fsync_folder(folder.parent)
+
+
+def _fsync_name(path: Path) -> None:
+    """Make a new name durable. If its folder is gone, somebody has deleted the file already, and
+    with it the folder that became empty."""
+    with suppress(FileNotFoundError):
+        _fsync_folder(path.parent)
 
 
 def _fsync_folder(folder: Path) -> None:
