@@ -16,9 +16,11 @@ from gifster.jobs import enqueue
 from gifster.uploads.config import config, storage
 from gifster.uploads.storage.base import (
     Listing,
+    OnThisMachine,
     Storage,
     StorageUnavailable,
     is_key,
+    local_path,
     supported_options,
 )
 from gifster.uploads.storage.spool import WORK_PREFIX
@@ -66,6 +68,25 @@ class MirrorStorage:
             with suppress(FileNotFoundError):
                 return self.second.open(key)
             raise
+
+    def local_path(self, key: str) -> Path | None:
+        """The path of a file on this machine, if one of the two has it here (see `OnThisMachine`).
+        As always, the first says whether there is such a file."""
+        try:
+            here = local_path(self.first, key)
+            if here is not None or not isinstance(self.second, OnThisMachine):
+                return here
+            is_kept = self.first.exists(key)
+        except FileNotFoundError:
+            raise
+        except (StorageUnavailable, OSError) as error:
+            logger.warning("read from the mirror key=%s reason=%r", key, str(error))
+            is_kept = True
+        if not is_kept:
+            raise FileNotFoundError(key)
+        with suppress(FileNotFoundError):  # no job has brought it there yet
+            return local_path(self.second, key)
+        return None
 
     def exists(self, key: str) -> bool:
         return self.first.exists(key)

@@ -123,8 +123,9 @@ def _is_moved(uploader: Uploader, file: ProcessedFile, target: Storage, key: str
     cache = storage(uploader.cache)
     if not uploader.move_to_store or not isinstance(target, LocalStorage):
         return False
-    if not isinstance(cache, LocalStorage) or not file.path.is_relative_to(cache.root.resolve()):
+    path = file.path.resolve()  # it may be a link with an extension
+    if not isinstance(cache, LocalStorage) or not path.is_relative_to(cache.root.resolve()):
         return False
     # Without a mode of its own, a moved file would have the cache's.
     same_mode = target.permissions is not None or cache.permissions is None
-    return same_mode and target.link(file.path, key)
+    return same_mode and target.link(path, key)

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gifster.uploads.config import storage
+from gifster.uploads.files.named import named
 from gifster.uploads.instrumentation import instrument
-from gifster.uploads.storage.local import LocalStorage
+from gifster.uploads.storage.base import local_path
 from gifster.uploads.storage.spool import WORK_PREFIX
 
 if TYPE_CHECKING:
@@ -76,11 +77,11 @@ class _Copies(threading.local):
         self._copies: dict[tuple[str, str], _Copy] = {}
 
     @contextmanager
-    def use(self, name: str, key: str) -> Iterator[Path]:
+    def use(self, name: str, key: str, extension: str) -> Iterator[Path]:
         """The path of a copy, which is deleted when the last block ends that uses it."""
         copy = self._copies.get((name, key))
         if copy is None:
-            copy = self._copies[name, key] = _Copy(_downloaded(name, key))
+            copy = self._copies[name, key] = _Copy(_downloaded(name, key, extension))
         copy.used += 1
         try:
             yield Path(copy.file.name)
@@ -94,8 +95,9 @@ class _Copies(threading.local):
 _copies = _Copies()
 
 
-def _downloaded(name: str, key: str) -> "tempfile._TemporaryFileWrapper[bytes]":
-    copy = tempfile.NamedTemporaryFile(prefix=WORK_PREFIX)  # noqa: SIM115 the caller closes it
+def _downloaded(name: str, key: str, extension: str) -> "tempfile._TemporaryFileWrapper[bytes]":
+    ending = f".{extension}" if extension else PurePosixPath(key).suffix[:20]
+    copy = tempfile.NamedTemporaryFile(prefix=WORK_PREFIX, suffix=ending)  # noqa: SIM115 the caller closes it
     try:
         with (
             instrument("download", storage=name, key=key) as facts,
@@ -111,25 +113,30 @@ def _downloaded(name: str, key: str) -> "tempfile._TemporaryFileWrapper[bytes]":
 
 
 @contextmanager
-def local_copy(name: str, key: str, digest: "_Hash | None" = None) -> Iterator[Path]:
+def local_copy(
+    name: str, key: str, digest: "_Hash | None" = None, *, extension: str = ""
+) -> Iterator[Path]:
     """A storage's file as a path on this machine, for as long as the `with` block lasts.
 
-    The file of a `LocalStorage` is that path itself: do not change it. A file of any other storage
-    is copied here, once for nested blocks of a thread (Shrine's `tempfile`).
+    If the storage has the file on this machine (`OnThisMachine`), it is that path itself, or a link
+    to it: do not change it. Otherwise it is copied here, once for nested blocks of a thread
+    (Shrine's `tempfile`).
 
     Parameters:
       name: the storage's.
       digest: is updated with the content, before the block begins.
+      extension: of the path, without the dot; empty for that of the key.
 
     Raises:
       FileNotFoundError: nothing is kept under that key.
     """
     kept = storage(name)
     with ExitStack() as copies:
-        if isinstance(kept, LocalStorage):
-            path = kept.path(key).resolve(strict=True)
+        here = local_path(kept, key)
+        if here is not None:
+            path = copies.enter_context(named(here, extension))
         else:
-            path = copies.enter_context(_copies.use(name, key))
+            path = copies.enter_context(_copies.use(name, key, extension))
         if digest is not None:
             with path.open("rb") as file:
                 hashlib.file_digest(file, lambda: digest)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from gifster.imaging.probe import ImageInfo, examine, glance
 from gifster.uploads.config import storage
-from gifster.uploads.content_types import HEAD_BYTES
+from gifster.uploads.content_types import HEAD_BYTES, extension
 from gifster.uploads.errors import (
     CacheFileChanged,
     CacheFileMissing,
@@ -168,7 +168,8 @@ class CachedFile(KeptFile):
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """The file as a path on this machine, for as long as the `with` block lasts.
+        """The file as a path on this machine, for as long as the `with` block lasts. The path has
+        the extension of its type, although the key has none.
 
         Its content is hashed once more: of a storage elsewhere while it is copied here.
 
@@ -178,7 +179,8 @@ class CachedFile(KeptFile):
         """
         digest = hashlib.sha256()
         try:
-            with local_copy(self.storage, self.key, digest) as path:
+            name = extension(self.content_type, self.filename)
+            with local_copy(self.storage, self.key, digest, extension=name) as path:
                 if digest.hexdigest() != self.sha256:
                     raise CacheFileChanged("The uploaded file changed before it was stored.")
                 yield path

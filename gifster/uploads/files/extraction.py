@@ -21,8 +21,10 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar, cast, overload
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.sandbox import Limits as SandboxLimits
 from gifster.imaging.sandbox import ProcessLost, call_sandboxed
+from gifster.uploads.content_types import extension
 from gifster.uploads.declarations import declared
 from gifster.uploads.errors import MetadataUnreadable, UploadError, imaging_errors_translated
+from gifster.uploads.files.named import named
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.storage.base import StorageUnavailable
 
@@ -39,7 +41,8 @@ class LocalFile:
     """A file on this machine whose facts are read: its path, and what is known of it already.
 
     Attributes:
-      path: where it is for as long as its facts are read. Do not change it.
+      path: where it is for as long as its facts are read, with the extension of its type. Do not
+        change it.
       filename: the client's name for it, cleaned; only a label.
       info: what `gifster.imaging` has read: type, size, pixels, frames.
       sha256: of its content, in hexadecimal.
@@ -201,8 +204,11 @@ def extract(uploader: Any, file: LocalFile, names: Collection[str]) -> dict[str,
     """
     declared = metadata_of(type(uploader))
     found = {name: value for name, value in file.metadata.items() if name not in names}
-    file = LocalFile(file.path, file.filename, file.info, file.sha256, found)
-    with instrument("extract", uploader=type(uploader), names=list(names), sha256=file.sha256):
+    with (
+        named(file.path, extension(file.info.content_type, file.filename)) as path,
+        instrument("extract", uploader=type(uploader), names=list(names), sha256=file.sha256),
+    ):
+        file = LocalFile(path, file.filename, file.info, file.sha256, found)
         for name in declared:
             if name in names:
                 found[name] = _read(declared[name], uploader, file)

@@ -53,8 +53,9 @@ class KeptFile:
     def on_disk(self) -> AbstractContextManager[Path]:
         """The content as a path on this machine, for a `with` block (Shrine's `tempfile`).
 
-        The file of a `LocalStorage` is that path itself: do not change it. Any other storage's file
-        is downloaded, once for nested blocks of a thread, and deleted at the end.
+        A file that its storage has on this machine is that path itself, or a link to it: do not
+        change it. Any other file is downloaded, once for nested blocks of a thread, and deleted at
+        the end. The path has the file's extension, as many libraries go by it.
 
         Raises:
           FileNotFoundError: the file is gone.

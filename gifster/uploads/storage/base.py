@@ -20,9 +20,9 @@ A key is a relative path of safe segments, such as `gifs/k3V9/ab12/thumb.gif`: l
 It never takes one from a client, but a storage checks each key all the same (`check_key()`).
 
 `upload()` may take further keywords (`**options`), which an uploader's `upload_options()` gives it.
-A storage may do two things more, each a protocol of its own: list its files (`Listing`), so that
-sweeps and copies see them, and let clients write into it directly (`Presigning`). The framework
-finds out by the methods that are there.
+A storage may do three things more, each a protocol of its own: list its files (`Listing`), so that
+sweeps and copies see them, let clients write into it directly (`Presigning`), and say where on this
+machine a file is (`OnThisMachine`). The framework finds out by the methods that are there.
 """
 
 import inspect
@@ -117,6 +117,24 @@ class Listing(Protocol):
           before: only files last written before this moment (seconds since the epoch).
           remove: whether to delete them.
         """
+
+
+@runtime_checkable
+class OnThisMachine(Protocol):
+    """A storage whose files may be on this machine, so that nobody has to copy them to read one."""
+
+    def local_path(self, key: str) -> Path | None:
+        """The path of a file, links resolved; None if it is elsewhere.
+
+        Raises:
+          FileNotFoundError: nothing is kept under that key.
+        """
+
+
+def local_path(kept: object, key: str) -> Path | None:
+    """The path of a storage's file on this machine; None if it is elsewhere. Raises what
+    `OnThisMachine.local_path()` raises."""
+    return kept.local_path(key) if isinstance(kept, OnThisMachine) else None
 
 
 @dataclass(frozen=True)

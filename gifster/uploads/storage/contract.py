@@ -1,6 +1,7 @@
 """The contract that every storage must keep, as tests. `gifster.uploads.testing` offers it.
 
-It checks each method of `storage.base.Storage`, and the two of `Listing` if the storage has them.
+It checks each method of `storage.base.Storage`, and those of `Listing` and
+`OnThisMachine` if the storage has them.
 It cannot check what only a crash or a network shows: read the methods' docstrings for that.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gifster.uploads.storage.base import Listing, Storage
+from gifster.uploads.storage.base import Listing, Storage, local_path
 
 
 class StorageContract:
@@ -132,6 +133,17 @@ class StorageContract:
             for use in (storage.open, storage.exists, storage.delete, storage.url):
                 _refuses(use, key)
             _refuses(lambda bad: keep(storage, bad, b""), key)
+
+    def test_a_path_on_this_machine_is_the_file(self, storage: Storage) -> None:
+        keep(storage, "a/b.gif", b"content")
+
+        path = local_path(storage, "a/b.gif")
+        assert path is None or path.read_bytes() == b"content"
+        storage.delete("a/b.gif")
+        try:
+            assert local_path(storage, "a/b.gif") is None
+        except FileNotFoundError:
+            return
 
     def test_it_lists_its_files(self, storage: Storage) -> None:
         if not isinstance(storage, Listing):

@@ -28,6 +28,8 @@ from gifster.uploads.storage.local_writer import HALF_WRITTEN
 
 #: Object storages, by fsspec's names: a file is there once it is complete, and folders are not.
 OBJECT_STORAGES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf"}
+#: fsspec's names of the file system of this machine.
+LOCAL = ("file", "local")
 #: What the file systems call the time of the last write, the most exact first.
 WRITTEN_AT = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created",
@@ -126,11 +128,16 @@ class FsspecStorage:
             ) from None
         return signed
 
+    def local_path(self, key: str) -> Path | None:
+        """The path of a file, if the file system is this machine's (see `OnThisMachine`)."""
+        protocol, root = self._connections.use(lambda fs, root: (_protocol(fs), root))
+        return Path(root, check_key(key)).resolve(strict=True) if protocol in LOCAL else None
+
     @property
     def place(self) -> str:
         """The protocol, the server and the folder."""
         protocol, root = self._connections.use(lambda fs, root: (_protocol(fs), root))
-        if protocol in ("file", "local"):
+        if protocol in LOCAL:
             return f"{Path(root).resolve().as_posix().rstrip('/')}/"
         where = {name: self._options[name] for name in WHERE if name in self._options}
         server = sha256(repr(sorted(where.items())).encode()).hexdigest()[:16] if where else ""

@@ -176,6 +176,10 @@ class LocalStorage:
             raise ValueError("URLs that expire are signed: make the LocalStorage with secret=…")
         return hmac.new(self._secret, f"{expires} {key}".encode(), hashlib.sha256).hexdigest()
 
+    def local_path(self, key: str) -> Path:
+        """The real path of a file (see `OnThisMachine`)."""
+        return self.path(key).resolve(strict=True)
+
     def path(self, key: str) -> Path:
         """The path on this machine."""
         return self.root / check_key(key)
