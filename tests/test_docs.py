@@ -9,6 +9,8 @@ import pytest
 
 from docs.building import staging
 from gifster.app.settings import Settings
+from gifster.uploads import Downloader, Uploader, errors
+from gifster.uploads.files import validation
 
 FOLDER = Path(__file__).parent.parent
 DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("[0-9]*.md"))
@@ -104,6 +106,24 @@ def test_the_python_of_a_guide_can_be_read(page: Path):
         r"^```python.*?\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
     ):
         compile(block, page.name, "exec")
+
+
+def test_the_page_on_uploaders_has_every_code_of_an_error():
+    page = (FOLDER / "docs" / "uploaders.md").read_text("utf-8")
+    found = {one.code for one in vars(errors).values() if hasattr(one, "code")}
+    found.discard("image_refused")  # of gifster.imaging
+
+    assert {code for code in found if f"`{code}`" not in page} == set()
+
+
+def test_the_page_on_uploaders_has_every_attribute_that_a_class_may_set():
+    page = (FOLDER / "docs" / "uploaders.md").read_text("utf-8")
+    found = {**vars(validation.Limits), **vars(Uploader)}
+    settable = (str, int, tuple, frozenset, dict, bool, type(None), Downloader)
+    names = {n for n, v in found.items() if not n.startswith("_") and isinstance(v, settable)}
+
+    assert {"max_bytes", "keep_files", "downloader"} <= names
+    assert {name for name in names if f"`{name}`" not in page} == set()
 
 
 def test_each_page_is_in_the_navigation_of_the_site():
