@@ -54,6 +54,18 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path):
             assert anchor in headings(target), f"{link}#{anchor}"
 
 
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_no_line_and_no_row_is_there_twice(page: Path):
+    # As after a merge of two branches that changed the same row
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = Counter(line for line in text.splitlines() if len(line) > 50)
+    assert [line for line, count in lines.items() if count > 1] == []
+    if page.name.startswith("coming-from"):
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            rows = Counter(row.split(" | ")[0] for row in table.splitlines())
+            assert [row for row, count in rows.items() if count > 1] == []
+
+
 def test_each_decision_has_a_number_of_its_own_which_its_title_repeats():
     numbers = Counter(page.name[:4] for page in DECISIONS)
     assert [number for number, count in numbers.items() if count > 1] == []
