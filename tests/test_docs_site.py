@@ -135,6 +135,7 @@ def test_the_settings_have_a_row_for_each_key():
         if isinstance(values, dict) and name != "profile":
             part = text.partition(f"## [{name}]")[2].partition("\n## ")[0]
             assert all(f"| `{key}` |" in part for key in values), name
+    assert "|  |" not in text, "each key says what it means"
 
 
 def test_the_http_api_has_each_operation_and_each_shape():
