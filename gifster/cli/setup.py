@@ -62,8 +62,11 @@ def doctor() -> None:
 @click.argument("column")
 @click.option("--many", is_flag=True, help="The column has several files (mount_uploaders).")
 @click.option("--process", is_flag=True, help="Store at once, and only process in background.")
+@click.option("--no-state", is_flag=True, help="No columns for an upload's state and its error.")
 @click.option("--yes", is_flag=True, help="Overwrite without asking.")
-def install(model: str, column: str, many: bool, process: bool, yes: bool) -> None:
+def install(  # noqa: PLR0913, PLR0917 options
+    model: str, column: str, many: bool, process: bool, no_state: bool, yes: bool
+) -> None:
     """Adopt gifster.uploads in the Peewee application of this folder.
 
     Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
@@ -83,7 +86,8 @@ def install(model: str, column: str, many: bool, process: bool, yes: bool) -> No
         return click.confirm(f"{path.name} has other content. Overwrite it?", default=False)
 
     try:
-        for line in write(Wish(model, column, many, process), Path.cwd(), may_overwrite):
+        wish = Wish(model, column, many, process, state=not no_state)
+        for line in write(wish, Path.cwd(), may_overwrite):
             click.echo(line)
     except (CannotInstall, OSError) as error:
         raise Refused(str(error)) from None

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return bool(options.yes)
         return input(f"{path.name} has other content. Overwrite it? [y/N] ").lower() in ("y", "yes")
 
-    wish = Wish(options.model, options.column, options.many, options.process)
+    wish = Wish(
+        options.model, options.column, options.many, options.process, state=not options.no_state
+    )
     try:
         for line in install(wish, Path.cwd(), may_overwrite):
             print(line)
@@ -56,5 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("column", metavar="COLUMN", help="the name of the new column, such as avatar")
     add("--many", action="store_true", help="the column has several files (mount_uploaders)")
     add("--process", action="store_true", help="store at once, and only process in background")
+    add("--no-state", action="store_true",
+        help="no columns for the state of an upload and the reason why it failed")  # fmt: skip
     add("--yes", action="store_true", help="overwrite without asking")
     return parser

@@ -37,7 +37,7 @@ Run by playhouse.migrations:
     python -m playhouse.migrations --help
 """
 
-from peewee import BooleanField, TextField
+from peewee import {fields}
 
 from gifster import jobs
 
@@ -53,6 +53,9 @@ def up(migrator, db):
 
 
 def down(migrator, db):
+    for index in db.get_indexes("{table}"):  # SQLite drops no column that has one
+        if set(index.columns) <= set(COLUMNS):
+            migrator.migrate(migrator.drop_index("{table}", index.name))
     for name in COLUMNS:
         migrator.migrate(migrator.drop_column("{table}", name))
 '''
@@ -130,19 +133,36 @@ class Wish:
       column: its name.
       many: whether it has several files.
       process: whether the upload is stored at once, and only its versions are left to a worker.
+      state: whether pages can tell how far an upload is, and why it failed (`<column>_state` and
+        `<column>_error`).
     """
 
     model: str
     column: str
     many: bool = False
     process: bool = False
+    state: bool = True
 
     def columns(self) -> dict[str, str]:
         """The new columns of the table, and the fields that make them."""
         made = {self.column: "TextField(null=True)"}
         if not self.process:
             made[f"{self.column}_tmp"] = "TextField(null=True)"
-        return made | {f"{self.column}_processing": "BooleanField(default=False)"}
+        made[f"{self.column}_processing"] = "BooleanField(default=False)"
+        if self.state:
+            made[f"{self.column}_state"] = "CharField(max_length=16, null=True, index=True)"
+            made[f"{self.column}_error"] = "TextField(null=True)"
+        return made
+
+    def companions(self) -> dict[str, str]:
+        """The fields that the model declares beside the mounted column, and their classes."""
+        column, named = self.column, {}
+        if not self.process:
+            named[f"{column}_tmp"] = "CacheListField" if self.many else "CacheField"
+        named[f"{column}_processing"] = "ProcessingField"
+        if self.state:
+            named |= {f"{column}_state": "StateField", f"{column}_error": "ErrorField"}
+        return named
 
 
 def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> list[str]:
@@ -211,7 +231,9 @@ def _migration(folder: Path, table: str, wish: Wish) -> str:
     path = folder / f"{max(taken, default=0) + 1:04}_{title}.py"
     columns = "\n".join(f'    "{name}": {field},' for name, field in wish.columns().items())
     folder.mkdir(exist_ok=True)
-    _write(path, MIGRATION.format(table=table, column=wish.column, columns=columns))
+    fields = "BooleanField, CharField, TextField" if wish.state else "BooleanField, TextField"
+    text = MIGRATION.format(table=table, column=wish.column, columns=columns, fields=fields)
+    _write(path, text)
     return f"created    {folder.name}/{path.name}"
 
 
@@ -240,9 +262,6 @@ def _write(path: Path, text: str) -> None:
 
 def _advice(wish: Wish, model: str) -> str:
     column = wish.column
-    fields = {f"{column}_processing": "ProcessingField"}
-    if not wish.process:
-        fields = {f"{column}_tmp": "CacheListField" if wish.many else "CacheField"} | fields
     attributes = {kind.called(column): kind.__name__ for kind in kinds_of(wish.many)}
     return MODEL.format(
         camel="".join(part.capitalize() for part in column.split("_")),
@@ -250,7 +269,7 @@ def _advice(wish: Wish, model: str) -> str:
         column=column,
         model=model,
         mount="mount_uploaders" if wish.many else "mount_uploader",
-        fields=_lines(fields),
+        fields=_lines(wish.companions()),
         attributes=_lines(attributes),
     )
 

@@ -5,16 +5,21 @@ import os
 import pty
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import peewee
 import pytest
+from playhouse.migrations import Runner
 
+from gifster import jobs
 from gifster.uploads.command import main
-from tests import images
+from tests import databases, images
 from tests.machine import files_below
 
 MODELS = """
@@ -46,6 +51,8 @@ class AvatarUploader(uploads.Backgrounder, uploads.Uploader):
     avatar = uploads.mount_uploader(AvatarUploader)
     avatar_tmp = uploads.CacheField()
     avatar_processing = uploads.ProcessingField()
+    avatar_state = uploads.StateField()
+    avatar_error = uploads.ErrorField()
 """,
 )
 
@@ -213,6 +220,66 @@ def test_existing_files_are_kept(project: Path):
     assert (project / "actors.py").read_text() == "# mine\n"
     assert "photos_tmp = uploads.CacheListField()" in said
     assert "replaced   actors.py" in install("shop.models:User", "photos", "--yes")[1]
+
+
+def schema(database: peewee.Database) -> tuple[list[tuple[Any, ...]], list[list[str]]]:
+    """The columns of the table `user` with their types, and the columns that have an index."""
+    columns = database.get_columns("user")
+    told = [(column.name, column.data_type.lower(), column.null) for column in columns]
+    return sorted(told), sorted(index.columns for index in database.get_indexes("user"))
+
+
+@pytest.mark.parametrize(
+    ("options", "companions"),
+    [
+        ((), {"avatar_tmp", "avatar_processing", "avatar_state", "avatar_error"}),
+        (("--no-state",), {"avatar_tmp", "avatar_processing"}),
+        (("--process",), {"avatar_processing", "avatar_state", "avatar_error"}),
+        (("--many", "--no-state"), {"avatar_tmp", "avatar_processing"}),
+    ],
+)
+def test_the_migration_makes_what_the_model_declares(
+    project: Path, database_url: str, options: tuple[str, ...], companions: set[str]
+):
+    db = databases.connect(database_url)
+
+    class Base(peewee.Model):
+        name = peewee.CharField()
+
+        class Meta:
+            database = db
+            table_name = "user"
+
+    def model_of(advice: str) -> Any:
+        """The model as the command says to write it."""
+        code = textwrap.dedent(advice[advice.index("    from") : advice.index("and run the mig")])
+        scope: dict[str, Any] = {"Base": Base}
+        exec(code.replace("HasUploads, ...)", "HasUploads, Base)"), scope)
+        return scope["User"]
+
+    with db.connection_context(), db.bind_ctx(jobs.TABLES):
+        Base.create_table()
+        Base.create(name="Ann")
+        before = schema(db)
+
+        # When I install a column, and run the migration
+        _, said, _ = install("shop.models:User", "avatar", *options)
+        runner = Runner(db, str(project / "migrations"))
+        runner.up()
+
+        # I expect the columns of the model, for the rows that are there, too
+        model, migrated = model_of(said), schema(db)
+        assert {name for name, *_ in migrated[0]} == {"id", "name", "avatar"} | companions
+        ann = model.get()
+        assert (ann.name, ann.avatar_processing, bool(ann.avatar)) == ("Ann", False, False)
+
+        # and that it can be undone, and did what Peewee does for a new table
+        runner.down()
+        assert schema(db) == before
+        db.drop_tables([Base])
+        model.create_table()
+        assert schema(db) == migrated
+    db.close_all()
 
 
 def test_processing_only_needs_no_cache_column(project: Path):
