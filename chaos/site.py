@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import redis
 
 from gifster.app.valkey import _executable
 from tests.machine import eventually, free_port
-from tests.stack import Stack
+from tests.stack import Stack, Started
 
 COMMANDS = {
     "web": ["gifster", "web"],
@@ -33,7 +32,7 @@ class Process:
 
     role: str
     name: str
-    popen: subprocess.Popen[bytes] | None = None
+    popen: Started | None = None
     killed_at: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -113,12 +112,7 @@ class Site:
 
     def _start(self, process: Process) -> None:
         log = self.folder / f"{process.name}.log"
-        process.popen = subprocess.Popen(
-            [str(Path(sys.executable).parent / COMMANDS[process.role][0]),
-             *COMMANDS[process.role][1:]],
-            cwd=self.folder, env=self.stack.environment, stdout=log.open("ab"),
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        process.popen = self.stack.launch(COMMANDS[process.role], log)
 
     def _keep_alive(self) -> None:
         while not self._over.wait(0.2):

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import httpx
 from gifster.app import settings
 from tests.fork_server import Forked, fork_server
 from tests.machine import BIN, eventually, free_port
+
+Started = subprocess.Popen[bytes] | Forked
 
 
 class Stack:
@@ -27,13 +29,13 @@ class Stack:
     """
 
     #: Whether each command starts Python, as a user's does; if not, the fork server forks. (The
-    #: tests say so in `app/fixtures.py`.) A path of other modules always needs a new Python.
+    #: tests say so in `app/fixtures.py`.) Another PYTHONPATH always needs a new Python.
     fresh = True
 
     def __init__(self, folder: Path, broker_url: str, **variables: str) -> None:
         self.folder = folder
         self.port = free_port()
-        self.processes: list[subprocess.Popen[bytes] | Forked] = []
+        self.processes: list[Started] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(settings.PREFIX)},
             "GIFSTER_BROKER__URL": broker_url,
@@ -45,7 +47,6 @@ class Stack:
             "TMPDIR": str(folder / "tmp"),
             **variables,
         }
-        self.fresh = self.fresh or "PYTHONPATH" in variables
         (folder / "tmp").mkdir(exist_ok=True)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -53,12 +54,17 @@ class Stack:
     def var(self) -> Path:
         return self.folder / "var"
 
-    def start(self, *command: str) -> subprocess.Popen[bytes] | Forked:
+    def start(self, *command: str) -> Started:
         """Start a command of the virtual environment; its output goes to `<command>.log`."""
-        with self._log(command).open("ab") as log:
-            process = self._started(command, log.fileno(), log.fileno())
+        name = "-".join(command[:2]).replace("/", "_")
+        process = self.launch(command, self.folder / f"{name}.log")
         self.processes.append(process)
         return process
+
+    def launch(self, command: Sequence[str], log: Path) -> Started:
+        """The same for a caller that chooses where the output goes, and ends the process."""
+        with log.open("ab") as output:
+            return self._started(command, output.fileno(), output.fileno())
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the virtual environment to its end."""
@@ -73,11 +79,10 @@ class Stack:
             err.seek(0)
             return subprocess.CompletedProcess(command, status, out.read(), err.read())
 
-    def _started(
-        self, command: tuple[str, ...], out: int, err: int
-    ) -> subprocess.Popen[bytes] | Forked:
+    def _started(self, command: Sequence[str], out: int, err: int) -> Started:
         words = [str(BIN / command[0]), *command[1:]]
-        if not self.fresh:
+        same_path = self.environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+        if same_path and not self.fresh:
             return fork_server().start(words, self.folder, self.environment, out, err)
         return subprocess.Popen(
             words,
@@ -87,9 +92,6 @@ class Stack:
             stderr=err,
             start_new_session=True,
         )
-
-    def _log(self, command: tuple[str, ...]) -> Path:
-        return self.folder / f"{'-'.join(command[:2]).replace('/', '_')}.log"
 
     def migrate(self, made: Path | None = None) -> None:
         """Bring the database up to date.
@@ -107,12 +109,12 @@ class Stack:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         shutil.copy2(made, path)
 
-    def start_web(self) -> subprocess.Popen[bytes] | Forked:
+    def start_web(self) -> Started:
         process = self.start("gifster", "web")
         eventually(self.answers)
         return process
 
-    def start_worker(self) -> subprocess.Popen[bytes] | Forked:
+    def start_worker(self) -> Started:
         return self.start("dramatiq", "gifster.actors", "--queues", "default", "carrierwave",
                           "--processes", "1", "--threads", "2")  # fmt: skip
 
