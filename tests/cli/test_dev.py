@@ -106,17 +106,8 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
         eventually(lambda dev=dev: not dev.processes(), within=40)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_runs_everything_and_stops_everything(start_dev: Callable[..., Dev], number: int):
-    # Given a fresh folder
-    dev = start_dev()
-    eventually(dev.is_ready, within=60)
-    assert f"http://127.0.0.1:{dev.port}" in dev.log
-
-    # I expect an anonymous upload to be stored
-    dev.stores(dev.upload())
-
-    # And Ctrl-C to stop all processes in order
+def stops(dev: Dev, number: int) -> None:
+    """Stop it by a signal; all its processes end in order."""
     dev.process.send_signal(number)
     assert dev.process.wait(30) == 0
     assert dev.processes() == set()
@@ -125,19 +116,30 @@ def test_it_runs_everything_and_stops_everything(start_dev: Callable[..., Dev], 
 
 
 @pytest.mark.long
-def test_its_state_survives_a_restart(start_dev: Callable[..., Dev]):
+def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: Callable[..., Dev]):
+    # Given a fresh folder
     first = start_dev()
     eventually(first.is_ready, within=60)
+    assert f"http://127.0.0.1:{first.port}" in first.log
+
+    # I expect an anonymous upload to be stored
     gif_id = first.upload()
     first.stores(gif_id)
-    first.process.send_signal(signal.SIGINT)
-    first.process.wait(30)
 
+    # And Ctrl-C to stop all processes in order
+    stops(first, signal.SIGINT)
+
+    # And the upload to be there after a restart
     second = start_dev(first.port)
     eventually(lambda: second.log.count("Gifster is ready") == 2, within=60)
-
     assert second.gif(gif_id)["state"] == "ready"
     assert files_below(second.folder / "var" / "store")
+
+    # And no process to be left when the supervisor is killed
+    assert second.processes()
+    second.process.kill()
+    second.process.wait()
+    eventually(lambda: not second.processes(), within=30)
 
 
 @pytest.mark.long
@@ -182,7 +184,8 @@ def test_a_second_one_in_the_same_folder_is_refused(start_dev: Callable[..., Dev
 
     assert second.process.wait(30) == 1
     assert f"running in this folder already (process {first.process.pid})" in second.log
-    assert first.gif(first.upload())["id"]
+    first.stores(first.upload())
+    stops(first, signal.SIGTERM)
 
 
 def test_a_taken_port_is_a_clear_error(start_dev: Callable[..., Dev]):
@@ -235,14 +238,3 @@ def httpx_answers(dev: Dev) -> bool:
         return answer.json()["checks"] == {"database": "ok", "broker": "ok"}
     except (httpx.TransportError, ValueError):
         return False
-
-
-def test_killing_the_supervisor_leaves_no_process(start_dev: Callable[..., Dev]):
-    dev = start_dev()
-    eventually(dev.is_ready, within=60)
-    assert dev.processes()
-
-    dev.process.kill()
-    dev.process.wait()
-
-    eventually(lambda: not dev.processes(), within=30)

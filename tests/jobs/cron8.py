@@ -46,6 +46,8 @@ class Minute:
     skipped: tuple[datetime, ...]
     #: Whether it showed this before it was put back.
     again: bool
+    #: The minute of the day that it shows.
+    of_day: int
 
 
 @dataclass
@@ -55,14 +57,20 @@ class Rule:
 
     def __post_init__(self) -> None:
         minute, hour, day, month, weekday = self.text.split()
-        self.minutes, self.hours = _values(minute, 0, 59), _values(hour, 0, 23)
+        hours, minutes = _values(hour, 0, 23), _values(minute, 0, 59)
+        #: The minutes of a day, of which each has the number that `Minute.of_day` has.
+        self.times = {60 * hour + minute for hour in hours for minute in minutes}
         self.days, self.months = _values(day, 1, 31), _values(month, 1, 12, MONTHS)
         self.weekdays = {value % 7 for value in _values(weekday, 0, 6, WEEKDAYS)}
         self.both_days = day.startswith("*") or weekday.startswith("*")
         self.fixed = not (minute.startswith("*") or hour.startswith("*"))
 
     def moments(self, minutes: list[Minute]) -> list[int]:
-        return [minute.moment for minute in minutes if self._runs(minute)]
+        return [
+            minute.moment
+            for minute in minutes
+            if (minute.of_day in self.times or minute.skipped) and self._runs(minute)
+        ]
 
     def _runs(self, minute: Minute) -> bool:
         if not self.fixed:
@@ -72,7 +80,7 @@ class Rule:
         return not minute.again and self._matches(minute.shown)
 
     def _matches(self, shown: datetime) -> bool:
-        on_time = shown.minute in self.minutes and shown.hour in self.hours
+        on_time = 60 * shown.hour + shown.minute in self.times
         return on_time and self._matches_day(shown.date())
 
     def _matches_day(self, day: date) -> bool:
@@ -86,9 +94,9 @@ class Rule:
 def minutes(zone: str, begin: int, end: int) -> list[Minute]:
     """Every minute from one moment to another (seconds since the epoch)."""
     found, before, latest = [], None, None
-    short = timedelta(hours=3)
+    short, place = timedelta(hours=3), ZoneInfo(zone)
     for moment in range(begin - DAY, end, 60):
-        shown = datetime.fromtimestamp(moment, ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+        shown = datetime.fromtimestamp(moment, place).replace(tzinfo=None, fold=0)
         skipped = []
         if before is not None and shown - before < short:
             gap = (shown - before) // timedelta(minutes=1)
@@ -96,16 +104,23 @@ def minutes(zone: str, begin: int, end: int) -> list[Minute]:
         again = latest is not None and shown <= latest and latest - shown < short
         latest = shown if latest is None else max(latest, shown)
         before = shown
-        found.append(Minute(moment, shown, tuple(skipped), again))
+        of_day = 60 * shown.hour + shown.minute
+        found.append(Minute(moment, shown, tuple(skipped), again, of_day))
     return found[DAY // 60 :]
 
 
 def changes(zone: str, begin: int, end: int) -> list[int]:
     """When a zone's clock is changed in these years, to half an hour (seconds since the epoch)."""
     first, last = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (begin, end))
-    offsets = [(at, datetime.fromtimestamp(at, ZoneInfo(zone)).utcoffset())
-               for at in range(first, last, HOUR // 2)]  # fmt: skip
-    return [b[0] for a, b in pairwise(offsets) if a[1] != b[1]]
+    place = ZoneInfo(zone)
+
+    def changed(step: int, begin: int, end: int) -> Iterator[int]:
+        offsets = [(at, datetime.fromtimestamp(at, place).utcoffset())
+                   for at in range(begin, end + 1, step)]  # fmt: skip
+        return (b[0] for a, b in pairwise(offsets) if a[1] != b[1])
+
+    # No zone changes its clock twice within a day.
+    return [at for day in changed(DAY, first, last) for at in changed(HOUR // 2, day - DAY, day)]
 
 
 def around(zone: str, begin: int, end: int) -> Iterator[tuple[int, list[Minute]]]:
