@@ -6,7 +6,7 @@ from importlib.util import find_spec
 #: The modules of the extra `server`, but for those that only `gifster dev` loads.
 SERVER = (
     "apscheduler", "argon2", "click", "email_validator", "falcon", "granian", "jinja2",
-    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions",
+    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions", "uvloop",
 )  # fmt: skip
 
 
