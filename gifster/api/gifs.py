@@ -33,11 +33,10 @@ from gifster.uploads.remote.downloader import fetch
 def accept_upload(
     form: UploadForm, user: User | None, quota: Quota | None
 ) -> tuple[Gif, list[str]]:
-    """The GIF made of a received form, and its tags (in a thread)."""
+    """The GIF made of a received form, and its tags. It is work for `Context.commit()`."""
     tags = [tag for field in form.fields.get("tags", []) for tag in texts.split_tags(field)]
     cached, names = form.require_image(), texts.tag_names(tags)
     gif = library.add_gif(cached, title=form.first("title"), tags=names, user=user, quota=quota)
-    form.handed_over()
     return gif, names
 
 
@@ -102,7 +101,7 @@ def whole_json(gif: Gif, tags: list[str] | None = None) -> schemas.WholeGif:
       tags: those of the GIF, if they are known already.
     """
     known = lists.tags_of([gif])[gif.id] if tags is None else tags
-    older = near_duplicates.oldest_copies([gif]).get(gif.id)
+    older = near_duplicates.oldest_copy(gif)
     similar = [other.id for other in near_duplicates.near_duplicates_of(gif)]
     return {**gif_json(gif, known, older), "similar": similar}
 
@@ -134,7 +133,7 @@ class Gifs:
             return whole_json(*accept_upload(form, user, self.context.quota))
 
         async with upload_form(self.context, req, user) as form:
-            _accepted(resp, await self.context.run(work))
+            _accepted(resp, await self.context.commit(work, form.handed_over))
 
     async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
         if len(wish.remote_image_url) > MAX_URL:
@@ -204,12 +203,10 @@ class GifImage:
         def work() -> schemas.WholeGif:
             cached = form.require_image()
             quota, reach = self.context.quota, editor.reach
-            gif = library.replace_image(gif_id, editor.user, cached, quota, reach)
-            form.handed_over()
-            return whole_json(gif)
+            return whole_json(library.replace_image(gif_id, editor.user, cached, quota, reach))
 
         async with upload_form(self.context, req, editor.user) as form:
-            _accepted(resp, await self.context.run(work))
+            _accepted(resp, await self.context.commit(work, form.handed_over))
 
 
 def _accepted(resp: Response, gif: schemas.WholeGif) -> None:

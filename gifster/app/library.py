@@ -18,6 +18,7 @@ from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.app.texts import GIF_ID
 from gifster.jobs import transaction
+from gifster.jobs.statements import Statement
 from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
 
@@ -152,10 +153,11 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
     """
     if quota is None:
         return
-    has = Gif.select(fn.COUNT(SQL("*")), fn.COALESCE(fn.SUM(Gif.bytes), 0)).where(Gif.user == user)
-    number, size = (int(value) for value in has.scalar(as_tuple=True))
-    keeps = KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0))
-    size += int(keeps.where(KeptUpload.user == user).scalar())
+    has, keeps = (_HAS, _KEEPS) if user is not None else (_NOBODY_HAS, _NOBODY_KEEPS)
+    whose = {} if user is None else {"user": user.id}
+    ((number, size),) = has.rows(**whose)
+    ((kept,),) = keeps.rows(**whose)
+    number, size = int(number), int(size) + int(kept)
     if gifs > 0 and number + gifs > quota.gifs:
         raise Denied(
             "quota_exceeded", f"The quota of {quota.gifs:,} GIFs is used up. Delete one first."
@@ -166,6 +168,22 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
             f"The file exceeds the quota of {quota.bytes / 1e6:,.1f} MB, of which "
             f"{size / 1e6:,.1f} MB are used. Delete something first.",
         )
+
+
+def _had(user: Any) -> Any:
+    has = Gif.select(fn.COUNT(SQL("*")), fn.COALESCE(fn.SUM(Gif.bytes), 0))
+    return has.where(Gif.user == user)
+
+
+def _kept(user: Any) -> Any:
+    return KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0)).where(
+        KeptUpload.user == user
+    )
+
+
+#: They run twice with each upload.
+_HAS, _NOBODY_HAS = Statement(_had), Statement(lambda: _had(None))
+_KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda: _kept(None))
 
 
 def _no_longer_kept(cached: CachedFile) -> None:

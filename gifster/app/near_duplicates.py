@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
+from gifster.jobs.statements import Statement
 
 #: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
 #: differ in four bits may share no part, and would not be found.
@@ -26,6 +27,25 @@ def oldest_copies(gifs: Sequence[Gif]) -> dict[str, str]:
     ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
     rows: Any = Gif.select(Gif.id, first).where(Gif.id.in_(ids)).tuples()
     return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
+
+
+def oldest_copy(gif: Gif) -> str | None:
+    """The same for one GIF; None if it is the oldest itself, or failed."""
+    if not gif.sha256 or gif.image_state == "failed":
+        return None
+    row = _OLDEST.row(sha256=gif.sha256)
+    return None if row is None or row[0] == gif.id else str(row[0])
+
+
+#: It runs with each upload.
+_OLDEST = Statement(
+    lambda sha256: (
+        Gif.select(Gif.id)
+        .where((Gif.sha256 == sha256) & (Gif.image_state != "failed"))
+        .order_by(Gif.created_at, Gif.id)
+        .limit(1)
+    )
+)
 
 
 def near_duplicates_of(gif: Gif, most: int = 12) -> list[Gif]:

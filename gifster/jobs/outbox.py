@@ -14,18 +14,26 @@ stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, 
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import dramatiq.broker
 import peewee
+from peewee import SQL, fn
 
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
 from gifster.jobs.old_schema import explained
 from gifster.jobs.sending import NoBroker, send_each
-from gifster.jobs.transactions import real_database, transaction
+from gifster.jobs.statements import Statement, database_values
+from gifster.jobs.transactions import (
+    Transaction,
+    outermost_transaction,
+    real_database,
+    transaction,
+)
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -154,6 +162,10 @@ class Job(peewee.Model):
             (error,) = send_each([self.message()])
         except UnreadableArguments as unreadable:
             error = unreadable
+        return self.is_sent(error)
+
+    def is_sent(self, error: Exception | None) -> bool:
+        """Whether the job was sent, if sending it ended with this error; logs the error."""
         if error is not None and not isinstance(error, NoBroker):
             logger.warning("deferred job=%s actor=%s reason=%r", self.id, self.actor, str(error))
         return error is None
@@ -232,9 +244,13 @@ def enqueue(  # noqa: PLR0913 options, each with a default
             if not new.as_rowcount().execute():
                 return None
         else:
-            job.save(force_insert=True)
+            _INSERT.execute(**database_values(job))
         if not later and not job.held:
-            database.after_commit(lambda: send_now(job))
+            outermost = outermost_transaction(database)
+            if isinstance(outermost, Transaction):
+                outermost.send_later(job, send_committed)
+            else:
+                database.after_commit(lambda: send_committed([job]))
     return job
 
 
@@ -246,10 +262,19 @@ def is_held(held: bool) -> peewee.Expression:
 def room_of(group: str, queue: str) -> int:
     """How many more jobs of a group may go to a queue now. Each queue counts alone, so a paused
     queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
-    active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= time.time()))
+    ((sent,),) = _SENT.rows(group=group, queue=queue, now=time.time())
+    return most_of_group() - int(sent)
+
+
+def _sent_of_group(group: Any, queue: Any, now: Any) -> Any:
+    active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= now))
     its = (Job.group == group) & (Job.queue == queue)
-    sent = Job.select().where(its & is_held(False) & active)
-    return most_of_group() - int(sent.count())
+    return Job.select(fn.COUNT(SQL("*"))).where(its & is_held(False) & active)
+
+
+#: Both run with each job that is enqueued.
+_SENT = Statement(_sent_of_group)
+_INSERT = Statement.inserting(Job)
 
 
 def most_of_group() -> int:
@@ -274,10 +299,35 @@ def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
 
 def send_now(job: Job) -> None:
     """Send a job that was committed. If it cannot be sent, the relay does that soon."""
+    send_committed([job])
+
+
+def send_committed(jobs: Sequence[Job]) -> None:
+    """Send jobs that were committed, many in a round trip. Those that cannot be sent are left to
+    the relay, which sends them soon. Raises nothing."""
     # When a callback raises, Peewee rolls back and raises, too, although the commit has happened.
-    # What goes wrong here must not look like a failed commit; the relay sends the job.
+    # What goes wrong here must not look like a failed commit; the relay sends the jobs.
     try:
-        if not job.send():
-            Job.update(send_at=time.time()).where(Job.id == job.id).execute()
+        left = _unsent(jobs)
+        if left:
+            Job.update(send_at=time.time()).where(Job.id.in_(left)).execute()
     except Exception:
-        logger.exception("deferred job=%s actor=%s", job.id, job.actor)
+        for job in jobs:
+            logger.exception("deferred job=%s actor=%s", job.id, job.actor)
+
+
+def _unsent(jobs: Sequence[Job]) -> list[str]:
+    """Send jobs. Returns the ids of those that were not sent."""
+    readable, messages, left = [], [], []
+    for job in jobs:
+        try:
+            messages.append(job.message())
+        except UnreadableArguments as error:
+            job.is_sent(error)
+            left.append(job.id)
+        else:
+            readable.append(job)
+    errors = send_each(messages)
+    return left + [
+        job.id for job, error in zip(readable, errors, strict=True) if not job.is_sent(error)
+    ]

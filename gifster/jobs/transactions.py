@@ -1,8 +1,9 @@
 """Transactions that are going to write, on any database."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import peewee
 
@@ -38,12 +39,17 @@ def real_database(database: peewee.Database | peewee.DatabaseProxy | None) -> pe
 
 def transaction(
     database: peewee.Database | peewee.DatabaseProxy | None,
+    send: "Send | None" = None,
 ) -> AbstractContextManager[object]:
     """A transaction that is going to write.
 
     On SQLite it takes the write lock at its start. A transaction that reads first and writes later
     fails with "database is locked" as soon as another process writes in between, without waiting
     for the busy timeout. Within a transaction it is a savepoint.
+
+    Parameters:
+      send: sends the jobs that were enqueued in the transaction, after its commit. It must not
+        raise. By default they are sent at once, many in a round trip. A savepoint ignores it.
 
     Raises:
       NotBound: `database` is None: the model that it was taken from is bound to no database.
@@ -52,7 +58,7 @@ def transaction(
     if database.in_transaction():
         return _Savepoint(database)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
-    return _Transaction(database, *immediate)
+    return Transaction(database, *immediate, send=send)
 
 
 @contextmanager
@@ -64,15 +70,46 @@ def schema_transaction(database: peewee.Database) -> Iterator[None]:
         yield
 
 
-class _Transaction(peewee._transaction):
-    """Peewee's transaction, for a database that may have ended it already.
+def outermost_transaction(database: peewee.Database | peewee.DatabaseProxy) -> Any:
+    """This thread's outermost open transaction; None if there is none."""
+    real: Any = real_database(database)
+    return next(iter(real._state.transactions), None)
+
+
+#: Sends jobs.
+Send = Callable[[list[Any]], object]
+
+
+class Transaction(peewee._transaction):
+    """Peewee's transaction, which also sends the jobs that were enqueued in it; for a database that
+    may have ended it already.
 
     SQLite ends a transaction by itself when its disk is full, and so does a server that goes away.
     Then the caller gets the error that led here, not the error of the second rollback. The
     callbacks of the commit are dropped, or the next transaction of this thread would call them.
     """
 
+    def __init__(self, database: peewee.Database, *begin: str, send: Send | None = None) -> None:
+        super().__init__(database, *begin)
+        self._send, self._jobs = send, []  # type: ignore[var-annotated]
+
+    def send_later(self, job: Any, send: Send) -> None:
+        """Send a job after the commit, and after all other callbacks of the commit.
+
+        Parameters:
+          send: how, unless the transaction has another way.
+        """
+        self._jobs.append(job)
+        self._send = self._send or send
+
+    def commit(self, begin: bool = True) -> None:
+        super().commit(begin)
+        jobs, self._jobs = self._jobs, []
+        if jobs and self._send is not None:
+            self._send(jobs)
+
     def rollback(self, begin: bool = True) -> None:
+        self._jobs = []
         try:
             super().rollback(begin)
         except peewee.PeeweeException as error:

@@ -5,11 +5,12 @@ The attacher decides what is written; a change remembers what the row had before
 can be undone. `saving.py` takes the steps in order, and `outcome.py` finds out how they ended.
 """
 
+import json
 from typing import Any
 
 from gifster.jobs import Job
 from gifster.uploads.attaching.attacher import Attacher, Values
-from gifster.uploads.columns.rows import Record
+from gifster.uploads.columns.rows import Record, texts_of
 
 
 class Change:
@@ -76,6 +77,16 @@ class Change:
         for stored in self.mount.stored_files(row):
             named |= {stored.key, stored.source}
         return any(incoming.key in named for incoming in self.incoming)
+
+    def is_named_by_row_of(self, pk: Any) -> bool:
+        """Whether the row with a primary key names one of the uploads that were saved.
+
+        The columns have JSON texts. Nobody can guess the key of an upload, so a text with the key
+        in it names the upload.
+        """
+        texts = texts_of(self.mount, pk)
+        keys = [json.dumps(incoming.key, ensure_ascii=False) for incoming in self.incoming]
+        return any(key in text for key in keys for text in texts if text)
 
     def is_as_before(self, row: Record) -> bool:
         """Whether a row has the columns from before the save."""

@@ -27,12 +27,12 @@ import weakref
 from typing import Any
 
 from gifster.jobs import Job
+from gifster.jobs.transactions import outermost_transaction
 from gifster.uploads.attaching.changes import Change
 from gifster.uploads.columns.record import in_another_thread, uploads_of
 from gifster.uploads.columns.rows import (
     Record,
     key_names,
-    outermost_transaction,
     real_database,
     row_of,
 )
@@ -78,6 +78,18 @@ class Saved:
           PeeweeException: the database cannot be asked.
         """
         return None if self.pk is None else row_of(type(self.record), self.pk)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the row certainly has the save: it names one of the uploads. If it does not,
+        `is_undone()` tells. This is quicker, because it reads only the columns of the uploads.
+
+        Raises:
+          PeeweeException: the database cannot be asked.
+        """
+        if self._deleting or self.pk is None:
+            return False
+        return any(change.is_named_by_row_of(self.pk) for change in self.changes)
 
     def is_undone(self, row: Record | None, *, rolled_back: bool) -> bool | None:
         """Whether the row lacks what the save wrote.
@@ -262,6 +274,8 @@ def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
     """
     verdicts: list[bool | None] = []
     row: Record | None = None
+    if len(saves) == 1 and saves[0].is_there:
+        return [False]
     for number, saved in enumerate(saves):
         if number == 0 or saved.pk != saves[number - 1].pk:
             row = saved.row()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.jobs import Job
+from gifster.jobs.statements import Statement
 
 if TYPE_CHECKING:
 
@@ -57,6 +58,24 @@ def row_of(model: Any, pk: Any) -> Any:
     return select(model).where(model._meta.primary_key == pk).get_or_none()
 
 
+def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:
+    """What the row with that primary key has in a mounted column and in its cache column, as the
+    database has it; nothing if there is no such row, or the key has several columns."""
+    model = column.model
+    key = model._meta.primary_key
+    if isinstance(key, peewee.CompositeKey):
+        return ()
+    # A field that another model inherits is a copy, with the same attributes.
+    of, statement = column.__dict__.get("_gifster_texts", (None, None))
+    if of is not model:
+        cache = column.companion("tmp")
+        fields = [column] if cache is None else [column, cache]
+        statement = Statement(lambda pk: select(model, *fields).where(key == pk))
+        column._gifster_texts = model, statement
+    row: tuple[str | None, ...] | None = statement.row(pk=key.db_value(pk))
+    return row or ()
+
+
 def locked_row(record: Any) -> Any:
     """The record's row as it is now, locked until the transaction ends; None if it is gone.
 
@@ -70,11 +89,6 @@ def locked_row(record: Any) -> Any:
 def real_database(database: Any) -> Any:
     """The database behind a `DatabaseProxy` (None if none is set yet), or the database itself."""
     return database.obj if isinstance(database, peewee.DatabaseProxy) else database
-
-
-def outermost_transaction(database: Any) -> Any:
-    """This thread's outermost open transaction; None if there is none."""
-    return next(iter(real_database(database)._state.transactions), None)
 
 
 def check_model(model: Any) -> None:

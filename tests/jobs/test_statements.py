@@ -1,0 +1,78 @@
+"""Queries whose SQL is made once (`gifster.jobs.statements`)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.jobs.statements import Statement, database_values
+from tests import databases
+
+
+class Shout(peewee.TextField):
+    """A text that is in capitals in the database."""
+
+    def db_value(self, value: str | None) -> str | None:
+        return None if value is None else value.upper()
+
+
+class Word(peewee.Model):
+    text = Shout(column_name="spelling")
+    length = peewee.IntegerField(default=0)
+    note = peewee.TextField(null=True)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Any]:
+    database = databases.connect(database_url)
+    with database.bind_ctx([Word]), database.connection_context():
+        database.create_tables([Word])
+        yield database
+    database.close_all()
+
+
+def test_a_statement_gets_other_values_each_time(database: Any):
+    insert = Statement.inserting(Word)
+    for text in ("cat", "horse"):
+        insert.execute(**database_values(Word(id=len(text), text=text, length=len(text))))
+    longer = Statement(lambda least: Word.select(Word.text).where(Word.length >= least))
+
+    assert sorted(longer.rows(least=1)) == [("CAT",), ("HORSE",)]
+    assert longer.row(least=4) == ("HORSE",)
+    assert longer.row(least=9) is None
+
+
+def test_peewee_converts_no_value_of_a_statement(database: Any):
+    Word.create(text="cat")
+    named = Statement(lambda text: Word.select(Word.id).where(Word.text == text))
+
+    assert named.rows(text="cat") == []
+    assert len(named.rows(text="CAT")) == 1
+
+
+def test_the_sql_is_made_once_for_a_database(database: Any, tmp_path: Any):
+    made = []
+
+    def query(least: Any) -> Any:
+        made.append(least)
+        return Word.select(Word.id).where(Word.length >= least)
+
+    statement = Statement(query)
+    statement.rows(least=1)
+    statement.rows(least=2)
+    assert len(made) == 1
+
+    other = databases.connect(f"sqlite:///{tmp_path}/other.db")
+    with other.bind_ctx([Word]), other.connection_context():
+        other.create_tables([Word])
+        Word.create(text="ox", length=2)
+        assert len(statement.rows(least=2)) == 1
+    assert len(made) == 2
+    assert statement.rows(least=2) == []
+
+
+def test_a_null_is_a_value(database: Any):
+    Statement.inserting(Word).execute(**database_values(Word(id=7, text="cat")))
+
+    assert Word.get_by_id(7).note is None
