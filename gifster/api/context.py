@@ -10,8 +10,10 @@ from typing import ParamSpec, TypeVar
 import jinja2
 from falcon.asgi import Request
 
+from gifster.api.bodies import Bodies
 from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
+from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
 from gifster.app.boot import broker_url
 from gifster.app.database import db
@@ -50,6 +52,7 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.memory = Memory()
+        self.bodies = Bodies()
         self.readiness = Readiness()
         self.limits = RateLimits(settings, broker_url(settings))
         self.devices = Devices(config.secret, settings.web)
@@ -65,6 +68,9 @@ class Context:
         )
         self.templates.filters["blurred"] = placeholder
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
+        # PostgreSQL commits transactions of many connections together by itself.
+        is_sqlite = settings.database.url.startswith("sqlite")
+        self._commits = GroupCommit() if is_sqlite else None
         # However many uploads come in, they occupy no thread that answers other requests.
         self._writing = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="writing")
         # Nor do downloads, however slow the disk is.
@@ -77,6 +83,24 @@ class Context:
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work in a thread, with a database connection around it."""
         return await _in_thread(self._threads, functools.partial(_connected, work, *args, **kwargs))
+
+    async def commit(self, work: Callable[[], R], committed: Callable[[], object]) -> R:
+        """The result of work that writes an upload's rows, once they are committed. On SQLite it
+        shares the commit with other uploads that wait (`group_commit`).
+
+        Parameters:
+          work: writes within one `transaction(db)`.
+          committed: is called on the thread right after the commit. It must not raise.
+        """
+        if self._commits is not None:
+            return await self._commits.run(work, committed)
+
+        def alone() -> R:
+            result = work()
+            committed()
+            return result
+
+        return await self.run(alone)
 
     async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same without a database connection."""

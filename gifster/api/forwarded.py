@@ -6,6 +6,7 @@ client sent it. Falcon's `access_route`, `remote_addr` and `forwarded_*` believe
 Gifster does not use them.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -45,6 +46,7 @@ def client_address(req: Request, web: Web) -> str:
     return UNKNOWN if address is None else str(address)
 
 
+@functools.lru_cache(1024)
 def client_network(address: str) -> str:
     """The key by which a client is counted: its IPv4 address, or the /64 network of its IPv6
     address, which belongs to one customer."""
@@ -72,7 +74,7 @@ def is_https(req: Request, web: Web) -> bool:
 def _client(req: Request, web: Web) -> tuple[Address | None, int]:
     """The client's address, and the number of trusted proxies that the request came through."""
     peer = (req.scope.get("client") or ("",))[0]
-    address = _parsed(str(peer))
+    address = _peer(str(peer))
     if address is None or not _is_trusted(address, web):
         return address, 0
     proxies = 1
@@ -137,3 +139,7 @@ def _parsed(node: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+#: The same for the address of a connection; a client has many requests.
+_peer = functools.lru_cache(1024)(_parsed)

@@ -20,6 +20,8 @@ from gifster.uploads.text import has_controls, is_text
 STATIC = "/static"
 #: Where the files of the library's jobs page are.
 JOBS_STATIC = f"{STATIC}/jobs"
+#: How many values of `Host` that are ours are remembered, so that they are not parsed again.
+MOST_HOSTS = 64
 #: Probes use whatever address they know, and learn only whether the process works.
 PROBES = {"/healthz", "/readyz"}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -97,6 +99,8 @@ class Hosts:
 
     def __init__(self, web: Web) -> None:
         self._rules, self._web = HostRules(web.public_url, web.hosts), web
+        #: Values of the header that are ours, as they were sent.
+        self._allowed: frozenset[bytes] = frozenset()
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Check the Host of a request.
@@ -113,11 +117,15 @@ class Hosts:
             return  # HTTP/1.0 has no Host, and no browser speaks it
         if len(sent) != 1 or not sent[0]:
             raise Problem(400, "host_invalid", "Send exactly one Host header.")
+        if sent[0] in self._allowed:
+            return
         try:
             host, _ = parse_host(sent[0].decode("latin1"))
         except ValueError as error:
             raise Problem(400, "host_invalid", f"The Host header is malformed: {error}.") from None
-        if not self._rules.allow(host):
+        if self._rules.allow(host):
+            self._allowed = frozenset([*list(self._allowed)[:MOST_HOSTS], sent[0]])
+        else:
             used = f"{scheme(req, self._web)}://{sent[0].decode('latin1')}"
             raise Problem(
                 421,

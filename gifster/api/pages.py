@@ -1,6 +1,7 @@
 """The pages: plain forms and plain HTML, which work without JavaScript. The scripts in `static/`
 add progress bars, several files at once, and cards that update themselves (`live`)."""
 
+from functools import partial
 from urllib.parse import urlencode
 
 import falcon
@@ -90,7 +91,8 @@ class Gallery(Page):
         user = await require_uploader(self.context, req)
         async with upload_form(self.context, req, user) as form:
             try:
-                gif, _ = await self.context.run(accept_upload, form, user, self.context.quota)
+                accept = partial(accept_upload, form, user, self.context.quota)
+                gif, _ = await self.context.commit(accept, form.handed_over)
             except (library.Invalid, library.Denied) as error:
                 # Only a browser that shows the answer as a page can send the kept file again.
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":

@@ -18,6 +18,7 @@ from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
 from gifster.api.adapter import GONE
+from gifster.api.bodies import Place
 from gifster.api.context import Context, trim
 from gifster.api.problems import Problem
 from gifster.app import kept_uploads, library
@@ -45,6 +46,7 @@ _options.max_body_part_buffer_size = SMALL_BYTES
 _options.max_body_part_count = 32
 #: The time to read them grows with the square of their length (see `adapter`).
 _options.max_body_part_headers_size = 4096
+_handler = MultipartFormHandler(_options)
 
 
 @dataclass
@@ -87,7 +89,8 @@ class UploadForm:
         return text
 
     def handed_over(self) -> None:
-        """Called in the thread that has committed the row: the file belongs to it from now on."""
+        """Called at once by the thread that has committed the row. The file belongs to it from now
+        on, even if the client has gone."""
         self.cached = None
 
 
@@ -116,19 +119,8 @@ async def upload_form(
     form = UploadForm(owner=f"address:{address}" if user is None else f"user:{user.id}")
     context.memory.taken()
     try:
-        body = BufferedReader(guarded(req.stream, context.settings.web, limit), READ_BYTES)
-        handler = MultipartFormHandler(_options)
-        parts: MultipartForm = await handler.deserialize_async(
-            body, req.content_type, req.content_length
-        )
-        iterator = aiter(parts)
-        async for part in iterator:
-            try:
-                await _take_part(context, req, form, part)
-            except Truncated:
-                # If the whole body was cut off, not only the image, reading on says so.
-                await anext(iterator, None)
-                raise
+        async with context.bodies.place() as place:
+            await _read(context, req, form, guarded(req.stream, context.settings.web, limit, place))
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
                 req, retrieve, ImageUploader, form.first("image_cache"), form.owner
@@ -139,6 +131,23 @@ async def upload_form(
             await context.write(form.cached.discard)
         if context.memory.given_back():
             await context.write(trim)
+
+
+async def _read(
+    context: Context, req: Request, form: UploadForm, pieces: AsyncIterator[bytes]
+) -> None:
+    """Read all parts of a form."""
+    parts: MultipartForm = await _handler.deserialize_async(
+        BufferedReader(pieces, READ_BYTES), req.content_type, req.content_length
+    )
+    iterator = aiter(parts)
+    async for part in iterator:
+        try:
+            await _take_part(context, req, form, part)
+        except Truncated:
+            # If the whole body was cut off, not only the image, reading on says so.
+            await anext(iterator, None)
+            raise
 
 
 async def _take_part(context: Context, req: Request, form: UploadForm, part: BodyPart) -> None:
@@ -161,9 +170,12 @@ async def _take_part(context: Context, req: Request, form: UploadForm, part: Bod
 
 
 async def guarded(
-    stream: AsyncIterable[bytes], limits: Web, max_bytes: int
+    stream: AsyncIterable[bytes], limits: Web, max_bytes: int, place: Place | None = None
 ) -> AsyncIterator[bytes]:
     """A body's chunks, as long as they come fast enough and are not too many.
+
+    Parameters:
+      place: of an upload's body; it learns how much has come.
 
     Raises:
       Problem: 408 for a body that stalls for `body_stall_s` seconds, or that after that time
@@ -182,6 +194,8 @@ async def guarded(
         except TimeoutError:
             raise Problem(408, "body_stalled", "The upload stalled for too long.") from None
         received, pieces = received + len(chunk), pieces + 1
+        if place is not None:
+            place.received = received
         if received > max_bytes:
             raise Problem(413, "too_large", f"The body is larger than {max_bytes:,} bytes.")
         if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:

@@ -16,6 +16,11 @@ WINDOW_BYTES = 64 * 1024
 PART_STEPS = 12
 
 
+#: Sub-blocks of 255 bytes, of which GIFs mostly consist: 16 at a time, as that is quicker, then the
+#: rest. Being possessive, it never goes back.
+_FULL_SUB_BLOCKS = re.compile(rb"(?s:(?:\xff.{255}){16})*+(?s:\xff.{255})*+")
+
+
 class OutOfSteps(Exception):
     """The file has more parts than the reader has steps for."""
 
@@ -117,6 +122,9 @@ class Reader:
         left = self._left
         while True:
             window, at = self._window, self._at
+            if (found := _FULL_SUB_BLOCKS.match(window, at)) is not None:
+                left -= (found.end() - at) // 256
+                at = found.end()
             try:
                 while size := window[at]:
                     at += size + 1

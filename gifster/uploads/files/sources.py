@@ -312,9 +312,8 @@ async def cache_form_part(
         if writer is None and not gathered:
             return None
         writer = writer or CacheWriter(rules, form_filename(part))
-        await run(writer.write, gathered)
+        cached = await run(_write_last, writer, gathered)
         gathered = bytearray()
-        cached = await run(writer.finish_quickly)
         if cached is None:
             cached = await (run_slowly or run)(writer.finish_slowly)
     except BaseException as error:
@@ -323,6 +322,12 @@ async def cache_form_part(
         raise
     _remember(rules, part, cached)
     return cached
+
+
+def _write_last(writer: CacheWriter, piece: bytearray) -> CachedFile | None:
+    """Write the last piece of an upload. Returns what `finish_quickly()` returns."""
+    writer.write(cast("bytes", piece))
+    return writer.finish_quickly()
 
 
 def _from_data_uri(rules: type[Limits], uri: str) -> bytes:

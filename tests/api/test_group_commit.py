@@ -1,0 +1,223 @@
+"""Uploads that wait share a commit (`gifster.api.group_commit`): what each of them can rely on."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import peewee
+import pytest
+import redis
+
+from gifster.api.group_commit import GroupCommit
+from gifster.app import library
+from gifster.app.database import db
+from gifster.app.models import Gif, GifTag, ImageUploader
+from gifster.app.settings import Settings
+from gifster.jobs import Job, transaction
+from gifster.uploads.files.cache import CachedFile, CacheWriter
+from tests import images
+from tests.machine import eventually
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """PostgreSQL commits the transactions of several connections together by itself."""
+    return f"sqlite:///{tmp_path}/var/gifster.db"
+
+
+def cached() -> CachedFile:
+    writer = CacheWriter(ImageUploader, "a.gif")
+    writer.write(images.gif())
+    return writer.finish()
+
+
+def adding(title: str, **options: Any) -> Callable[[], Gif]:
+    file = cached()
+    return lambda: library.add_gif(file, title=title, **options)
+
+
+def nothing() -> None:
+    pass
+
+
+def titles() -> set[str]:
+    """What is committed, as another process sees it."""
+    with sqlite3.connect("var/gifster.db") as other:
+        return {title for (title,) in other.execute("SELECT title FROM gif")}
+
+
+def committed_together(
+    commits: GroupCommit, *works: Callable[[], Any]
+) -> list[Any | BaseException]:
+    """The results of works that waited together, because another one kept the thread busy."""
+
+    async def all_of_them() -> list[Any]:
+        started, go = threading.Event(), threading.Event()
+
+        def first() -> None:
+            started.set()
+            go.wait()
+
+        busy = asyncio.ensure_future(commits.run(first, nothing))
+        await asyncio.to_thread(started.wait)
+        waiting = [asyncio.ensure_future(commits.run(work, nothing)) for work in works]
+        await asyncio.sleep(0)  # they are in the queue now
+        go.set()
+        await busy
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.fixture
+def commits(booted: Settings) -> Iterator[GroupCommit]:
+    made = GroupCommit()
+    yield made
+    made.close()  # before the database is
+
+
+@pytest.fixture
+def count_commits(booted: Settings, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    made: list[None] = []
+    commit = db.obj.commit
+
+    def counted() -> Any:
+        if threading.current_thread().name == "group-commit":
+            made.append(None)
+        return commit()
+
+    monkeypatch.setattr(db.obj, "commit", counted)
+    return made
+
+
+def test_uploads_that_wait_share_a_commit(commits: GroupCommit, count_commits: list[None]):
+    results = committed_together(commits, *[adding(f"GIF {n}") for n in range(5)])
+
+    assert all(isinstance(result, Gif) for result in results)
+    assert titles() == {f"GIF {n}" for n in range(5)}
+    assert len(count_commits) == 2  # one of the upload that kept the thread busy
+    assert Job.select().count() == 5
+
+
+def test_an_upload_that_fails_takes_no_other_along(commits: GroupCommit):
+    none_left = library.Quota(gifs=0, bytes=0)
+
+    def fails_late() -> Gif:
+        with transaction(db):
+            library.add_gif(cached(), title="late", tags=["cat"])
+            raise LookupError
+
+    first, denied, late, last = committed_together(
+        commits,
+        adding("first"),
+        adding("denied", quota=none_left),
+        fails_late,
+        adding("last"),
+    )
+
+    assert isinstance(first, Gif)
+    assert isinstance(last, Gif)
+    assert isinstance(denied, library.Denied)
+    assert isinstance(late, LookupError)
+    assert titles() == {"first", "last"}
+    assert Job.select().count() == 2
+    assert GifTag.select().count() == 0
+
+
+def test_a_transaction_that_the_database_ends_fails_the_uploads_that_were_in_it_and_no_other(
+    commits: GroupCommit,
+):
+    def full() -> None:
+        db.execute_sql("ROLLBACK")  # what SQLite does by itself when the disk is full
+        raise peewee.OperationalError("database or disk is full")
+
+    before, it, after = committed_together(commits, adding("before"), full, adding("after"))
+
+    assert isinstance(before, peewee.OperationalError)
+    assert isinstance(it, peewee.OperationalError)
+    assert isinstance(after, Gif)
+    assert titles() == {"after"}
+    assert [job.arguments[1] for job in Job.select()] == [after.id]
+
+
+def test_a_commit_that_fails_fails_all_its_uploads(commits: GroupCommit):
+    def refused_by_the_commit() -> None:
+        db.execute_sql("PRAGMA defer_foreign_keys = ON")
+        GifTag.insert(gif="nobody", tag=0).execute()
+
+    one, other = committed_together(commits, adding("one"), refused_by_the_commit)
+
+    assert isinstance(one, peewee.IntegrityError)
+    assert isinstance(other, peewee.IntegrityError)
+    assert titles() == set()
+    assert Job.select().count() == 0
+    (again,) = committed_together(commits, adding("again"))
+    assert isinstance(again, Gif)
+
+
+def test_nobody_hears_of_an_upload_before_its_commit(commits: GroupCommit):
+    seen: list[set[str]] = []
+
+    async def upload() -> None:
+        await commits.run(adding("a"), lambda: seen.append(titles()))
+        seen.append(titles())
+
+    asyncio.run(upload())
+
+    assert seen == [{"a"}, {"a"}]
+
+
+def test_a_request_that_is_cancelled_learns_that_its_row_is_there(commits: GroupCommit):
+    started, go = threading.Event(), threading.Event()
+    handed_over: list[str] = []
+
+    def slow() -> Gif:
+        started.set()
+        go.wait()
+        return library.add_gif(cached(), title="a")
+
+    async def cancelled() -> None:
+        request = asyncio.ensure_future(commits.run(slow, lambda: handed_over.append("a")))
+        await asyncio.to_thread(started.wait)
+        request.cancel()
+        await asyncio.sleep(0)
+        assert not request.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert handed_over == ["a"]
+
+    asyncio.run(cancelled())
+    assert titles() == {"a"}
+
+
+def test_jobs_are_sent_after_the_commit(commits: GroupCommit, broker_url: str):
+    committed_together(commits, *[adding(f"GIF {n}") for n in range(3)])
+
+    client = redis.Redis.from_url(broker_url)
+    wanted = {job.id for job in Job.select()}
+    assert len(wanted) == 3
+
+    def sent() -> set[str]:
+        messages = map(dramatiq.Message.decode, client.hvals("dramatiq:carrierwave.msgs"))
+        return {message.options["outbox_id"] for message in messages}
+
+    eventually(lambda: wanted <= sent())
+
+
+def test_an_upload_that_was_committed_is_not_lost_when_the_broker_takes_no_job(
+    commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    def away(messages: Any) -> Any:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr("gifster.jobs.outbox.send_each", away)
+
+    (gif,) = committed_together(commits, adding("a"))
+
+    assert isinstance(gif, Gif)
+    assert Job.select().count() == 1  # the relay sends it
