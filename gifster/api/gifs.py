@@ -47,7 +47,7 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
       tags: those of the GIF.
       duplicate_of: the id of an older GIF that is the same file.
     """
-    stored, failure = gif.image.stored, gif.image_error
+    stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
     image: schemas.Image | None = None
     placeholder: schemas.Placeholder | None = None
     versions: dict[str, schemas.Version] = {}

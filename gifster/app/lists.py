@@ -16,6 +16,7 @@ from gifster.app import texts
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag
 from gifster.app.texts import GIF_ID
+from gifster.jobs.statements import Statement, for_each_length
 
 MAX_LIMIT = 100
 #: What a database's largest integer can hold.
@@ -49,6 +50,8 @@ def list_gifs(
     """
     check_limit(limit)
     q, tag = texts.query(q), texts.asked_tag(tag)
+    if not (q or tag or cursor):
+        return _page(_NEWEST.records(most=limit + 1), limit)
     query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
     if cursor:
         created_at, gif_id = _read_cursor(cursor)
@@ -59,7 +62,21 @@ def list_gifs(
         query = query.where(Gif.title.contains(q) | Gif.id.in_(_tagged(Tag.name.contains(q))))
     if tag:
         query = query.where(Gif.id.in_(_tagged(Tag.name == tag)))
-    gifs = list(query)
+    return _page(list(query), limit)
+
+
+#: The first page, which most people see.
+_NEWEST = Statement(
+    lambda most: Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(most)
+)
+
+
+def _page(gifs: list[Gif], limit: int) -> tuple[list[Gif], str | None]:
+    """The GIFs of a page, and the cursor of the next one.
+
+    Parameters:
+      gifs: those of the page, and one more if there is one.
+    """
     if len(gifs) <= limit:
         return gifs, None
     last = gifs[limit - 1]
@@ -88,16 +105,20 @@ def states(gif_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
 def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
     """The tags of each of these GIFs, in alphabetical order."""
     found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
-    rows: Any = (
+    for gif_id, name in _tags(list(found)):
+        found[gif_id].append(name)
+    return found
+
+
+_tags = for_each_length(
+    lambda ids: (
         GifTag.select(GifTag.gif, Tag.name)
         .join(Tag)
-        .where(GifTag.gif.in_(list(found)))
+        .where(GifTag.gif.in_(ids))
         .order_by(Tag.name)
         .tuples()
     )
-    for gif_id, name in rows:
-        found[gif_id].append(name)
-    return found
+)
 
 
 def _tagged(condition: peewee.Expression) -> peewee.Query:

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
-from gifster.jobs.statements import Statement
+from gifster.jobs.statements import Statement, for_each_length
 
 #: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
 #: differ in four bits may share no part, and would not be found.
@@ -17,6 +17,11 @@ MAX_CANDIDATES = 500
 def oldest_copies(gifs: Sequence[Gif]) -> dict[str, str]:
     """The oldest GIF with the same upload, byte by byte, for each of these GIFs that is not the
     oldest itself. Both are ids. GIFs that failed do not count."""
+    ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
+    return {gif_id: other for gif_id, other in _oldest(ids) if other not in (None, gif_id)}
+
+
+def _oldest_of(ids: list[Any]) -> Any:
     oldest = Gif.alias()
     first = (
         oldest.select(oldest.id)
@@ -24,9 +29,10 @@ def oldest_copies(gifs: Sequence[Gif]) -> dict[str, str]:
         .order_by(oldest.created_at, oldest.id)
         .limit(1)
     )
-    ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
-    rows: Any = Gif.select(Gif.id, first).where(Gif.id.in_(ids)).tuples()
-    return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
+    return Gif.select(Gif.id, first).where(Gif.id.in_(ids)).tuples()
+
+
+_oldest = for_each_length(_oldest_of)
 
 
 def oldest_copy(gif: Gif) -> str | None:

@@ -4,6 +4,7 @@ Peewee makes the SQL of a query anew each time. For a query of one row that take
 times as long as SQLite takes to run it.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,6 +48,13 @@ class Statement:
         parameters."""
         return cls(lambda **values: model.insert(values), list(model._meta.fields))
 
+    def _filled(self, values: dict[str, Any]) -> tuple[peewee.Database, str, list[Any]]:
+        """The database, the SQL and its values."""
+        database, sql, wanted = self._made or self._compiled()
+        if database is not self._database():
+            database, sql, wanted = self._compiled()
+        return database, sql, [values[v.name] if type(v) is _Marker else v for v in wanted]
+
     def execute(self, **values: Any) -> Any:
         """Run the query.
 
@@ -59,10 +67,7 @@ class Statement:
         Raises:
           NotBound: the model is bound to no database.
         """
-        database, sql, wanted = self._made or self._compiled()
-        if database is not self._database():
-            database, sql, wanted = self._compiled()
-        filled = [values[v.name] if type(v) is _Marker else v for v in wanted]
+        database, sql, filled = self._filled(values)
         return database.execute_sql(sql, filled)
 
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
@@ -73,6 +78,11 @@ class Statement:
     def row(self, **values: Any) -> tuple[Any, ...] | None:
         """The first row; None if there is none. The parameters are `execute()`'s."""
         return next(iter(self.rows(**values)), None)
+
+    def records(self, **values: Any) -> list[Any]:
+        """All rows of the result as records of the model. The parameters are `execute()`'s."""
+        _, sql, filled = self._filled(values)
+        return list(self._model.raw(sql, *filled))
 
     def _query(self) -> Any:
         marked = {name: peewee.Value(_Marker(name), converter=False) for name in self._names}
@@ -94,3 +104,23 @@ def database_values(record: peewee.Model) -> dict[str, Any]:
     """The values of a record by field name, as the database has them."""
     data = record.__data__
     return {name: field.db_value(data.get(name)) for name, field in record._meta.fields.items()}
+
+
+def for_each_length(make: Callable[[list[Any]], Any]) -> Callable[[Sequence[Any]], list[Any]]:
+    """A function that returns the rows of a query for some values, such as the ids of a page.
+
+    Parameters:
+      make: makes the query. It gets a list of nodes, as many as there are values.
+    """
+
+    @functools.lru_cache(128)
+    def of_length(length: int) -> Statement:
+        return Statement(
+            lambda **nodes: make(list(nodes.values())), [f"value_{n}" for n in range(length)]
+        )
+
+    def rows(values: Sequence[Any]) -> list[Any]:
+        named = {f"value_{n}": value for n, value in enumerate(values)}
+        return of_length(len(values)).rows(**named) if values else []
+
+    return rows
