@@ -1,0 +1,78 @@
+"""How many bodies are read at a time (`gifster.api.bodies`)."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gifster.api.bodies import QUICK_BYTES_A_TICK, Bodies, Place
+
+
+async def waits(bodies: Bodies) -> "asyncio.Task[Place]":
+    """Another body that wants a place, and has had the time to get one."""
+
+    async def enter() -> Place:
+        async with bodies.place() as place:
+            return place
+
+    task = asyncio.ensure_future(enter())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task
+
+
+def test_a_body_waits_until_another_one_has_been_read():
+    async def check() -> None:
+        bodies = Bodies(places=2)
+        async with AsyncExitStack() as first:
+            await first.enter_async_context(bodies.place())
+            async with bodies.place():
+                third = await waits(bodies)
+                assert not third.done()
+                await first.aclose()
+                await third
+
+    asyncio.run(check())
+
+
+def test_a_slow_body_gives_its_place_up_and_is_read_on():
+    async def check() -> None:
+        bodies = Bodies(places=1)
+        async with bodies.place():  # nothing comes
+            second = await waits(bodies)
+            assert not second.done()
+            await asyncio.wait_for(second, 20)
+        async with bodies.place():  # and there is one place, not two
+            third = await waits(bodies)
+            assert not third.done()
+            third.cancel()
+
+    asyncio.run(check())
+
+
+def test_a_quick_body_keeps_its_place():
+    async def check() -> None:
+        bodies = Bodies(places=1)
+        async with bodies.place() as place:
+            place.received = QUICK_BYTES_A_TICK
+            place._tick()
+            second = await waits(bodies)
+            assert not second.done()
+            place._tick()  # nothing more has come since
+            await second
+
+    asyncio.run(check())
+
+
+def test_a_request_that_is_cancelled_while_it_waits_takes_no_place():
+    async def check() -> None:
+        bodies = Bodies(places=1)
+        async with bodies.place():
+            waiting = await waits(bodies)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        async with asyncio.timeout(20), bodies.place():
+            pass
+
+    asyncio.run(check())
