@@ -122,7 +122,11 @@ class Uploader(AttachedFile, Limits):
         return None
 
     def before_cache(self, filename: str) -> None:
-        """Runs before an assigned source is read. Raise an `UploadError` to refuse it."""
+        """Runs before an assigned source is read. Raise an `UploadError` to refuse it.
+
+        Parameters:
+          filename: the client's name for the file; empty if it has none.
+        """
 
     def after_cache(self, cached: CachedFile) -> None:
         """Runs when an upload is in the cache. Raise an `UploadError` to refuse it."""

@@ -165,7 +165,13 @@ class LocalStorage:
         return f"{url}?expires={expires}&signature={self._signature(key, expires)}"
 
     def allows(self, key: str, expires: str, signature: str) -> bool:
-        """Whether a URL with these two parameters is one of `url()`, and has not expired."""
+        """Whether `url()` has made a URL with these parameters, and it has not expired. The server
+        that serves the files asks.
+
+        Parameters:
+          key: what comes after the `base_url`.
+          expires, signature: the texts of the query's parameters of these names.
+        """
         if not is_key(key) or not (expires.isascii() and expires.isdigit() and len(expires) < 16):
             return False
         good = hmac.compare_digest(self._signature(key, int(expires)).encode(), signature.encode())
