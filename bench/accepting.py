@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class Sender:
         self.failed: list[str] = []
 
     def run(self, seconds: float) -> tuple[list[float], float]:
-        """Send for some seconds.
+        """Send for some seconds, and at least once over each connection.
 
         Returns:
           the seconds of each request, and of all.
@@ -110,7 +110,8 @@ class Sender:
         request = bytearray(self._request)
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while (began := time.perf_counter()) < until:
+            while True:
+                began = time.perf_counter()
                 if self._at >= 0:
                     request[self._at : self._at + 16] = secrets.token_hex(8).encode()
                 connection.sendall(request)
@@ -118,6 +119,7 @@ class Sender:
                 self._times.append(time.perf_counter() - began)
                 if answer.split(b" ", 2)[1] not in (b"200", b"202"):
                     self.failed.append(answer.decode())
+                if self.failed or time.perf_counter() >= until:
                     return
 
 
@@ -134,6 +136,34 @@ def read_answer(connection: socket.socket) -> bytes:
     while len(answer) < whole:
         answer += connection.recv(whole - len(answer))
     return answer
+
+
+@contextmanager
+def peak(pid: int) -> Iterator[Callable[[], int]]:
+    """The peak growth of a process's memory (bytes), sampled every 5 ms."""
+    before = memory(pid)
+    highest = before
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.005):
+            highest = max(highest, memory(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: highest - before
+    finally:
+        done.set()
+        thread.join()
+
+
+def memory(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(pid)
 
 
 def cpu_s(pid: int) -> float:
@@ -220,6 +250,18 @@ def table_of(ours: Server, least: Server, title: str) -> Table:
 def _spread(values: list[float], form: str) -> str:
     median = form.format(statistics.median(values))
     return f"{median} ({form.format(min(values))} to {form.format(max(values))})"
+
+
+def at_once(server: Server, quick: bool) -> Table:
+    """By how much the web processes grow while many send one upload each at the same time."""
+    table = Table("at once", "MB each", "memory MB", "took s", title="Memory", title_justify="left")
+    for many, size in [(160, 1.1), (400, 5)][: 1 if quick else 2]:
+        with ExitStack() as watched:
+            peaks = [watched.enter_context(peak(pid)) for pid in server.pids]
+            _, took = Sender(server.port, upload_of(size), many).run(0)
+            grown = sum(growth() for growth in peaks)
+        table.add_row(str(many), f"{size:g}", f"{grown / 1e6:+.0f}", f"{took:.1f}")
+    return table
 
 
 def reading(stack: Stack, server: Server, seconds: float) -> Table:

@@ -15,9 +15,8 @@ import argparse
 import asyncio
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +75,8 @@ def _beside_the_least(options: argparse.Namespace) -> None:
         read = accepting.reading(stack, server, 3 * seconds)
         accepting.compare([server, least], sizes, list(accepting.CONNECTIONS), rounds, seconds)
         title = f"Uploads, {options.database}, web.workers = {options.workers}"
-        accepting.report(accepting.table_of(server, least, title), read)
+        rates = accepting.table_of(server, least, title)
+        accepting.report(rates, read, accepting.at_once(server, options.quick))
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _load() -> None:
             web = stack.start_web()
             careless.start_web()
             pid = _child(web.pid)
-            table.add_row("web process, idle", f"{_memory(pid) / MB:.1f} MB", "")
+            table.add_row("web process, idle", f"{accepting.memory(pid) / MB:.1f} MB", "")
             _large_bodies(stack, pid, table)
             _accepting(stack, careless, table)
             asyncio.run(_trickling(stack, pid, table))
@@ -129,7 +129,7 @@ def _large_bodies(stack: Stack, pid: int, table: Table) -> None:
     ]:
         chunked = "chunks" in name
         started = time.perf_counter()
-        with _peak(pid) as peak:
+        with accepting.peak(pid) as peak:
             answered = _post(stack, gif, size, chunked=chunked)
         seconds = time.perf_counter() - started
         assert answered == status, (name, answered)
@@ -208,7 +208,7 @@ async def _trickling(stack: Stack, pid: int, table: Table) -> None:
     tasks = [asyncio.create_task(trickle()) for _ in range(TRICKLERS)]
     while connected < TRICKLERS:
         await asyncio.sleep(0.1)
-    with _peak(pid) as peak:
+    with accepting.peak(pid) as peak:
         busy = await _gets(stack, TRICKLE_S)
     stop.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -273,34 +273,6 @@ async def _gets(stack: Stack, seconds: float) -> list[float]:
 
 def _percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1]
-
-
-@contextmanager
-def _peak(pid: int) -> Iterator[Callable[[], int]]:
-    """The peak growth of a process's memory (bytes), sampled every 5 ms."""
-    before = _memory(pid)
-    highest = before
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not done.wait(0.005):
-            highest = max(highest, _memory(pid))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lambda: highest - before
-    finally:
-        done.set()
-        thread.join()
-
-
-def _memory(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(pid)
 
 
 def _child(pid: int) -> int:

@@ -135,33 +135,26 @@ def adapted(app: Application, stall_s: float) -> Application:
             return
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
-        receive = scope[RECEIVE] = _watched(scope, _at_once(receive))
+        receive = scope[RECEIVE] = _watched(scope, receive)
         with suppress(ReaderStalled):  # granian hangs up when an answer ends in the middle
             await app(scope, receive, _in_time(send, stall_s))
 
     return serve
 
 
-def _at_once(receive: Receive) -> Receive:
-    """Begin each body with an empty piece. Falcon waits for the first piece before it does
-    anything, so a body that never begins would be out of reach of `receive.guarded()`."""
+def _watched(scope: Message, receive: Receive) -> Receive:
+    """Begin each body with an empty piece, and note in the scope when the client has gone.
+
+    Falcon waits for the first piece before it does anything, so a body that never begins would be
+    out of reach of `receive.guarded()`. Falcon itself ends an event stream only at its next event.
+    """
     begun = False
 
-    async def receive_at_once() -> Message:
-        nonlocal begun
-        if begun:
-            return await receive()
-        begun = True
-        return {"type": "http.request", "body": b"", "more_body": True}
-
-    return receive_at_once
-
-
-def _watched(scope: Message, receive: Receive) -> Receive:
-    """Note in the scope when the client has gone. Falcon itself ends an event stream only at its
-    next event."""
-
     async def receive_watched() -> Message:
+        nonlocal begun
+        if not begun:
+            begun = True
+            return {"type": "http.request", "body": b"", "more_body": True}
         message = await receive()
         if message["type"] == "http.disconnect":
             scope[GONE] = True

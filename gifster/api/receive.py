@@ -184,26 +184,73 @@ async def guarded(
     """
     started = time.monotonic()
     received = pieces = 0
+    watch = _Watch(limits.body_stall_s)
     chunks = aiter(stream)
-    while True:
-        try:
-            async with asyncio.timeout(limits.body_stall_s):
+    try:
+        while True:
+            watch.waits()
+            try:
                 chunk = await anext(chunks)
-        except StopAsyncIteration:
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                watch.raise_if_stalled()
+                raise
+            elapsed = watch.came() - started
+            received, pieces = received + len(chunk), pieces + 1
+            if place is not None:
+                place.received = received
+            if received > max_bytes:
+                raise Problem(413, "too_large", f"The body is larger than {max_bytes:,} bytes.")
+            if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:
+                raise Problem(400, "body_in_crumbs", "The body comes in too many small pieces.")
+            if elapsed > limits.body_stall_s and received < elapsed * limits.body_min_bytes_per_s:
+                raise Problem(408, "body_too_slow", "The upload was too slow.")
+            yield chunk
+    finally:
+        watch.end()
+
+
+class _Watch:
+    """Cancels a task that waits too long for a chunk. It does what `asyncio.timeout()` does, but
+    needs one timer for a body instead of one for each chunk.
+
+    Parameters:
+      stall_s: how long is too long (seconds).
+    """
+
+    def __init__(self, stall_s: float) -> None:
+        self._stall_s, self._stalled = stall_s, False
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        #: Since when the task waits; None while it does something else.
+        self._since: float | None = None
+        self._timer = self._loop.call_later(stall_s, self._look)
+
+    def waits(self) -> None:
+        self._since = time.monotonic()
+
+    def came(self) -> float:
+        """A chunk came. Returns the time."""
+        self._since = None
+        return time.monotonic()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        waited = 0.0 if self._since is None else now - self._since
+        if waited >= self._stall_s and self._task is not None:
+            self._stalled = True
+            self._task.cancel()
             return
-        except TimeoutError:
+        self._timer = self._loop.call_later(max(0.01, self._stall_s - waited), self._look)
+
+    def raise_if_stalled(self) -> None:
+        """Raise `Problem` (408) if it was this watch that cancelled the task, and nobody else."""
+        if self._stalled and self._task is not None and self._task.uncancel() <= 0:
             raise Problem(408, "body_stalled", "The upload stalled for too long.") from None
-        received, pieces = received + len(chunk), pieces + 1
-        if place is not None:
-            place.received = received
-        if received > max_bytes:
-            raise Problem(413, "too_large", f"The body is larger than {max_bytes:,} bytes.")
-        if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:
-            raise Problem(400, "body_in_crumbs", "The body comes in too many small pieces.")
-        elapsed = time.monotonic() - started
-        if elapsed > limits.body_stall_s and received < elapsed * limits.body_min_bytes_per_s:
-            raise Problem(408, "body_too_slow", "The upload was too slow.")
-        yield chunk
+
+    def end(self) -> None:
+        self._timer.cancel()
 
 
 def media_type(req: Request) -> str:

@@ -72,9 +72,9 @@ def web() -> None:
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=round(settings.web.head_timeout_s * 1000),
-            # Each quick upload takes as much memory as granian reads ahead. Reading further ahead
-            # makes no upload quicker, and other requests wait longer.
-            max_buffer_size=32 * 1024,
+            # Each quick upload takes as much memory as granian reads ahead; `api/bodies.py` bounds
+            # how many there are. Reading less ahead costs more CPU time, a piece at a time.
+            max_buffer_size=128 * 1024,
         ),
     ).serve()
 

@@ -46,6 +46,11 @@ from gifster.uploads.text import is_text
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
+#: How much of a form's part is gathered on the event loop before a thread writes it, and in how
+#: many chunks.
+GATHERED_BYTES, MOST_CHUNKS = 256 * 1024, 64
+
+
 class Readable(Protocol):
     """An open binary file, or anything else that can be read like one."""
 
@@ -300,20 +305,16 @@ async def cache_form_part(
         return before
     writer = CacheWriter(rules, form_filename(part)) if part.filename else None
     cached: CachedFile | None = None
-    gathered = bytearray()
+    gathered = _Gathered()
     try:
         async for chunk in part.stream:
-            gathered += chunk
-            if len(gathered) >= PIECE_BYTES:
+            if gathered.add(chunk) >= GATHERED_BYTES:
                 writer = writer or CacheWriter(rules, form_filename(part))
-                piece, gathered = gathered, bytearray()
-                await run(writer.write, piece)
-                del piece  # before the next one is gathered
-        if writer is None and not gathered:
+                await run(_write, writer, gathered.taken())
+        if writer is None and not gathered.bytes:
             return None
         writer = writer or CacheWriter(rules, form_filename(part))
-        cached = await run(_write_last, writer, gathered)
-        gathered = bytearray()
+        cached = await run(_write_last, writer, gathered.taken())
         if cached is None:
             cached = await (run_slowly or run)(writer.finish_slowly)
     except BaseException as error:
@@ -324,9 +325,39 @@ async def cache_form_part(
     return cached
 
 
-def _write_last(writer: CacheWriter, piece: bytearray) -> CachedFile | None:
-    """Write the last piece of an upload. Returns what `finish_quickly()` returns."""
-    writer.write(cast("bytes", piece))
+class _Gathered:
+    """The chunks of a part that are not written yet. They are not copied together."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._chunks: list[bytes] = []
+
+    def add(self, chunk: bytes) -> int:
+        """Add a chunk. Returns how many bytes there are now."""
+        self._chunks.append(chunk)
+        if len(self._chunks) > MOST_CHUNKS:  # each is an object, however small
+            self._chunks = [b"".join(self._chunks)]
+        self.bytes += len(chunk)
+        return self.bytes
+
+    def taken(self) -> list[bytes]:
+        """The chunks. It has none from now on."""
+        chunks, self._chunks, self.bytes = self._chunks, [], 0
+        return chunks
+
+
+def _write(writer: CacheWriter, chunks: list[bytes]) -> None:
+    """Write some chunks of an upload, and let go of them."""
+    for chunk in chunks:
+        writer.write(chunk)
+    chunks.clear()
+
+
+def _write_last(writer: CacheWriter, chunks: list[bytes]) -> CachedFile | None:
+    """Write the last chunks of an upload. Returns what `finish_quickly()` returns."""
+    if not chunks:
+        writer.write(b"")
+    _write(writer, chunks)
     return writer.finish_quickly()
 
 
