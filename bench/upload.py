@@ -57,9 +57,9 @@ def main() -> None:
 
 
 def _beside_the_least(options: argparse.Namespace) -> None:
-    sizes, rounds, seconds = ([0.1, 1.1, 5], 5, 1.2)
+    sizes, rounds, seconds = ([0.1, 1.1, 5], 3, 1.0)
     if options.quick:
-        sizes, rounds, seconds = ([0.1, 1.1], 3, 1.0)
+        sizes, rounds, seconds = ([0.1, 1.1], 2, 0.8)
     with (
         tempfile.TemporaryDirectory() as name,
         ValkeyServer(free_port()) as valkey,

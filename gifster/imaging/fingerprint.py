@@ -48,6 +48,7 @@ class Fingerprint:
 
 
 @functools.lru_cache(4096)
+@functools.lru_cache(4096)
 def placeholder(thumbhash: str | None) -> str:
     """A ThumbHash as a data URI: a tiny WebP, about 32 pixels wide, to show behind the image.
 

@@ -87,10 +87,12 @@ class UploadColumn(_Field, Generic[U]):
         return json.dumps(value.dump(), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> Any:
-        loaded = json.loads(value) if value else None  # an empty text is no file
         if self.many:
-            return [StoredFile.load(item).from_row() for item in loaded or []]
-        return None if loaded is None else StoredFile.load(loaded).from_row()
+            loaded = json.loads(value) if value else []
+            return [StoredFile.load(item).from_row() for item in loaded]
+        if value in (None, "", "null"):  # an empty text is no file
+            return None
+        return StoredFile.loads(str(value)).from_row()
 
     def query_refused(self) -> TypeError:
         """The error of a query that is given a file."""

@@ -1,5 +1,7 @@
 """A stored upload: its facts, which the mounted column has as JSON."""
 
+import functools
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -148,6 +150,27 @@ class StoredFile(KeptFile):
             for name, item in data["versions"].items()
         }
         return cls(**data | {"versions": versions})
+
+    @classmethod
+    def loads(cls, text: str) -> "StoredFile":
+        """The reverse of `json.dumps(stored.dump())`. Pages and lists read the same texts again and
+        again, so the last ones are not parsed anew.
+
+        Raises:
+          TypeError: as `load()`.
+        """
+        known = _load(text)
+        if known.metadata:  # may have anything, which somebody may change
+            return cls.load(json.loads(text))
+        copied = object.__new__(cls)
+        copied.__dict__.update(known.__dict__)
+        copied.__dict__.update(versions=dict(known.versions), metadata={})
+        return copied
+
+
+@functools.lru_cache(256)
+def _load(text: str) -> StoredFile:
+    return StoredFile.load(json.loads(text))
 
 
 def delete_files(files: Iterable[tuple[str, str]]) -> None:
