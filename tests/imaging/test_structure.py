@@ -1,6 +1,7 @@
 """Reading the structure of files: it ends for hostile ones, and gets the facts of good ones."""
 
 import io
+import random
 import time
 from pathlib import Path
 
@@ -232,3 +233,29 @@ def test_a_reader_skips_sub_blocks():
     reader = Reader(io.BytesIO(blocks + b"\0;"), max_steps=2_000)
     with pytest.raises(OutOfSteps):
         reader.skip_sub_blocks()
+
+
+def test_sub_blocks_are_skipped_as_if_one_by_one():
+    chance = random.Random(3)
+    for _ in range(200):
+        blocks = b"".join(
+            bytes([size]) + chance.randbytes(size)
+            for size in chance.choices([255, 255, 255, 7, 254], k=chance.choice([1, 40, 600]))
+        )
+        end = len(blocks) + 1
+
+        reader = Reader(io.BytesIO(blocks + b"\0" + b"\xff" * 300), max_steps=1_000)
+        reader.skip_sub_blocks()
+        assert reader.tell() == end
+
+        with pytest.raises(Truncated):
+            Reader(io.BytesIO(blocks)).skip_sub_blocks()
+
+
+def test_each_full_sub_block_costs_a_step():
+    content = (b"\xff" + bytes(255)) * 1_000 + b"\0"
+
+    Reader(io.BytesIO(content), max_steps=1_010).skip_sub_blocks()
+
+    with pytest.raises(OutOfSteps):
+        Reader(io.BytesIO(content), max_steps=990).skip_sub_blocks()

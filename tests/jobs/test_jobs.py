@@ -2,12 +2,14 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 
 import dramatiq
 import pytest
 
 from gifster import jobs
 from gifster.jobs import Job
+from gifster.jobs import outbox as outbox_module
 from gifster.jobs.lease import LEASE_S, Leases
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
@@ -21,6 +23,59 @@ def test_a_job_is_sent_when_the_transaction_has_committed(outbox: Outbox):
     assert outbox.queued() == 1
     [job] = Job.select()
     assert (job.actor, job.queue, job.arguments) == ("send_welcome_email", "default", ["ann"])
+
+
+def test_the_jobs_of_a_transaction_are_sent_together(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[int] = []
+    send_each = outbox_module.send_each
+
+    def counted(messages: Sequence[dramatiq.Message]) -> list[Exception | None]:
+        calls.append(len(messages))
+        return send_each(messages)
+
+    monkeypatch.setattr(outbox_module, "send_each", counted)
+
+    with jobs.transaction(outbox.database):
+        for name in ("ann", "bob"):
+            jobs.enqueue("send_welcome_email", name)
+        with jobs.transaction(outbox.database):  # a savepoint
+            jobs.enqueue("send_welcome_email", "cat")
+        assert outbox.queued() == 0
+
+    assert calls == [3]
+    assert outbox.queued() == 3
+
+
+def test_a_transaction_may_have_its_jobs_sent_in_another_way(outbox: Outbox):
+    sent: list[Job] = []
+
+    with jobs.transaction(outbox.database, send=sent.extend):
+        first = jobs.enqueue("send_welcome_email", "ann")
+        second = jobs.enqueue("send_welcome_email", "bob")
+        assert sent == []
+
+    assert sent == [first, second]
+    assert outbox.queued() == 0
+
+
+def test_jobs_of_a_transaction_that_was_rolled_back_are_not_sent_by_the_next(outbox: Outbox):
+    with jobs.transaction(outbox.database) as transaction:
+        jobs.enqueue("send_welcome_email", "ann")
+        transaction.rollback()
+        jobs.enqueue("send_welcome_email", "bob")
+
+    assert outbox.queued() == 1
+    assert [job.arguments for job in Job.select()] == [["bob"]]
+
+
+def test_a_peewee_transaction_sends_its_jobs_after_its_commit(outbox: Outbox):
+    with outbox.database.atomic():
+        jobs.enqueue("send_welcome_email", "ann")
+        assert outbox.queued() == 0
+
+    assert outbox.queued() == 1
 
 
 def test_arguments_that_json_cannot_hold_are_refused(outbox: Outbox):

@@ -6,7 +6,7 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.jobs.statements import Statement, database_values
+from gifster.jobs.statements import Statement, database_values, for_each_length
 from tests import databases
 
 
@@ -76,3 +76,21 @@ def test_a_null_is_a_value(database: Any):
     Statement.inserting(Word).execute(**database_values(Word(id=7, text="cat")))
 
     assert Word.get_by_id(7).note is None
+
+
+def test_the_rows_of_a_statement_as_records(database: Any):
+    Word.create(text="cat", length=3)
+    found = Statement(lambda least: Word.select().where(Word.length >= least)).records(least=1)
+
+    assert [(word.text, word.length) for word in found] == [("CAT", 3)]
+
+
+def test_a_query_for_some_values(database: Any):
+    for text in ("cat", "horse", "ox"):
+        Word.create(text=text, length=len(text))
+    named = for_each_length(lambda ids: Word.select(Word.length).where(Word.text.in_(ids)))
+
+    assert named([]) == []
+    assert named(["CAT"]) == [(3,)]
+    assert sorted(named(["CAT", "OX"])) == [(2,), (3,)]
+    assert sorted(named(["OX", "HORSE"])) == [(2,), (5,)]
