@@ -1,12 +1,15 @@
 """The tables: users and tokens; GIFs, their tags and fingerprints; the findings of the sweep."""
 
+import functools
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
 from gifster.app.database import db
+from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (
     Backgrounder,
     CacheField,
@@ -51,7 +54,33 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class BaseModel(HasUploads, peewee.Model):
+if TYPE_CHECKING:
+    _Model = peewee.Model
+else:
+    _Model = object
+
+
+class QuickInsert(_Model):
+    """Inserts rows with SQL that is made once for each model. Peewee makes it anew for each row,
+    which is a tenth of the time that an upload takes."""
+
+    def save(self, force_insert: bool = False, only: Iterable[Any] | None = None) -> int:
+        """Save the record as Peewee does."""
+        record: Any = self
+        if not force_insert or only is not None or record._meta.auto_increment:
+            return int(super().save(force_insert=force_insert, only=only))
+        model: Any = type(self)
+        _inserting(model).execute(**database_values(record))
+        record._dirty.clear()
+        return 1
+
+
+@functools.cache
+def _inserting(model: Any) -> Statement:
+    return Statement.inserting(model)
+
+
+class BaseModel(HasUploads, QuickInsert, peewee.Model):
     class Meta:
         database = db
         legacy_table_names = False
