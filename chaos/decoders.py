@@ -145,17 +145,15 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
 
 @contextmanager
 def watched(verdict: Verdict) -> Iterator[None]:
-    """Record the peak memory of the processes below this one, and whether the server of the
-    sandboxes survives."""
+    """Record the peak memory of the decoders, and whether the server of the sandboxes survives."""
     ended = threading.Event()
     server = _server()
 
     def watch() -> None:
-        this = psutil.Process()
         while not ended.wait(0.005):
-            for process in this.children(recursive=True):
+            for process in below(server):
                 with suppress(psutil.Error):
-                    verdict.memory = max(verdict.memory, process.memory_info().rss)
+                    verdict.memory = max(verdict.memory, psutil.Process(process).memory_info().rss)
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -166,6 +164,18 @@ def watched(verdict: Verdict) -> Iterator[None]:
         watching.join()
     if _server() != server:
         verdict.wrong.append(f"{verdict.kind}: the server of the sandboxes died")
+
+
+def below(process: int) -> Iterator[int]:
+    """The processes below one. psutil reads the list of all processes for it."""
+    if not Path("/proc/self").exists():
+        with suppress(psutil.Error):
+            yield from (child.pid for child in psutil.Process(process).children(recursive=True))
+        return
+    with suppress(OSError):
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            yield int(child)
+            yield from below(int(child))
 
 
 def _server() -> int:
