@@ -55,8 +55,8 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev ## Measure speed and memory on this machine
 	$(BIN)/python -m bench.upload
 
-bench-queues: $(VENV)/.dev ## Measure the queues beside Dramatiq, and Sidekiq where it is installed
-	$(BIN)/python -m bench.queues
+bench-queues: $(VENV)/.dev ## Measure the queues beside Sidekiq, Dramatiq and others (ARGS="--only ours Sidekiq")
+	$(BIN)/python -m bench.queues $(ARGS)
 
 bench-relay: $(VENV)/.dev ## Measure the relay over a backlog while others write
 	$(BIN)/python -m bench.relay

