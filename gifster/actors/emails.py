@@ -3,8 +3,7 @@
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import accounts
-from gifster.app.mailers import NoAddress, transport
+from gifster.app.errors import NoAddress
 
 
 @dramatiq.actor(
@@ -16,4 +15,7 @@ from gifster.app.mailers import NoAddress, transport
 )
 def send_welcome_email(user_id: str) -> None:
     """Send a user the welcome mail, once."""
+    from gifster.app import accounts  # noqa: PLC0415 it loads what passwords and mails need
+    from gifster.app.mailers import transport  # noqa: PLC0415
+
     accounts.deliver_welcome(user_id, transport(settings.mail), settings.mail.sender)

@@ -3,17 +3,34 @@
 import multiprocessing
 import sys
 
-from gifster.app.boot import boot
-from gifster.app.settings import SettingsError, load
-from gifster.app.valkey import NoEmbeddedBroker
-from gifster.jobs.parent import end_with_parent
+from gifster.app.drivers import load_peewee
+from gifster.app.settings import Settings, SettingsError, load
 
-# From the start, not only once the worker runs: a process that cannot start tells its parent, and
-# would wait for ever if that is killed in the meantime.
+
+def _loaded() -> Settings | SettingsError:
+    """The settings, or what is wrong with them; and Peewee, before anything else loads it."""
+    try:
+        found = load()
+    except SettingsError as error:
+        return error
+    load_peewee(found.database.url)
+    return found
+
+
+_found = _loaded()
+
+from gifster.app.boot import boot  # noqa: E402
+from gifster.app.valkey import NoEmbeddedBroker  # noqa: E402
+from gifster.jobs.parent import end_with_parent  # noqa: E402
+
+# As early as possible, not only once the worker runs: a process that cannot start tells its parent,
+# and would wait for ever if that is killed in the meantime.
 if multiprocessing.parent_process() is not None:
     end_with_parent()
+if isinstance(_found, SettingsError):
+    sys.exit(f"gifster.actors: {_found}")
+settings = _found
 try:
-    settings = load()
     broker = boot(settings)
 except (SettingsError, NoEmbeddedBroker) as error:
     sys.exit(f"gifster.actors: {error}")

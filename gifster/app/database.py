@@ -5,11 +5,9 @@ pooled; work within `with db.connection_context():`, and write within `gifster.j
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
-from playhouse.db_url import parse as parse_url
-from playhouse.migrations import Runner
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 
 from gifster import jobs
@@ -24,6 +22,9 @@ MAX_CONNECTIONS = 64
 STATEMENT_S, IDLE_IN_TRANSACTION_S = 300, 300
 #: How long a connection waits for a PostgreSQL server's machine that has gone silent (seconds).
 SILENT_S = 30
+
+if TYPE_CHECKING:
+    from playhouse.migrations import Runner
 
 db = peewee.DatabaseProxy()
 
@@ -65,6 +66,8 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
 
 
 def _postgresql(url: str, durable: bool) -> peewee.Database:
+    from playhouse.db_url import parse as parse_url  # noqa: PLC0415 it loads drivers of SQLite
+
     options: dict[str, Any] = parse_url(url)
     # The options of the URL come later, and win.
     server = [
@@ -136,5 +139,7 @@ def pending_migrations() -> list[str]:
         return own + [f"jobs {name}" for name in jobs.pending_migrations(db)]
 
 
-def _runner() -> Runner:
+def _runner() -> "Runner":
+    from playhouse.migrations import Runner  # noqa: PLC0415 most processes migrate nothing
+
     return Runner(db.obj, str(Path(__file__).parent / "migrations"))

@@ -34,3 +34,7 @@ class Conflict(LibraryError):
 
 class Denied(LibraryError):
     """The user may not do that."""
+
+
+class NoAddress(ValueError):
+    """Mail cannot be addressed to this text: trying again changes nothing."""

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import jinja2
 
+from gifster.app.errors import NoAddress
 from gifster.app.models import User
 from gifster.app.private import write_private
 from gifster.app.settings import Mail
@@ -31,10 +32,6 @@ _templates = jinja2.Environment(
 
 class NotDelivered(Exception):
     """The mail server certainly did not accept the mail: sending it again is safe."""
-
-
-class NoAddress(ValueError):
-    """Mail cannot be addressed to this text: trying again changes nothing."""
 
 
 class Transport(Protocol):

@@ -46,16 +46,16 @@ def web() -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    settings = settings_here()
     from gifster.app.boot import check_files
 
-    settings = settings_here()
     check_address(settings.web.host, settings.web.port, shared=True)
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
     Granian(
-        "gifster.api.app:build",
+        "gifster.api.process:build",
         factory=True,
         interface=Interfaces.ASGI,
         address=settings.web.host,
@@ -126,10 +126,10 @@ def worker() -> None:
     SIGTERM stops them in order, SIGHUP restarts them. SIGTSTP makes them quiet: they finish the
     jobs that they have, and take no new ones until SIGCONT.
     """
+    settings = settings_here()
     from gifster.app.boot import check_files
     from gifster.jobs.worker_command import run_workers
 
-    settings = settings_here()
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
@@ -150,12 +150,13 @@ def scheduler() -> None:
 
     It sends all jobs that are due. More than one scheduler may run.
     """
-    from gifster import scheduler as gifster_scheduler
-    from gifster.app.boot import configure
     from gifster.app.logs import log_to_stderr
 
     log_to_stderr()
     settings = settings_here()
+    from gifster import scheduler as gifster_scheduler
+    from gifster.app.boot import configure
+
     configure(settings)
     connect_our_broker(settings)
     end_with_supervisor()

@@ -65,13 +65,17 @@ def say_lines(text: str) -> None:
 
 
 def settings_here() -> "Settings":
-    """The settings of this folder. Raises `Refused` if they are wrong."""
+    """The settings of this folder. Raises `Refused` if they are wrong. Peewee is loaded now, with
+    the drivers that they need."""
+    from gifster.app.drivers import load_peewee
     from gifster.app.settings import load
 
     try:
-        return load()
+        settings = load()
     except SettingsError as error:
         raise Refused(str(error)) from None
+    load_peewee(settings.database.url)
+    return settings
 
 
 def connect_our_broker(settings: "Settings") -> None:

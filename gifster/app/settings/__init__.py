@@ -5,6 +5,12 @@ says what can be set, `values` how such values are written, `loading` and `envir
 come from.
 """
 
+import os
+
+# Before pydantic is loaded, which would read the metadata of every installed package to find
+# plugins.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 from gifster.app.errors import SettingsError
 from gifster.app.settings.environment import COUNTED_IN, PREFIX, PROFILE, SUPERVISED
 from gifster.app.settings.loading import load

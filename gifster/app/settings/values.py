@@ -84,8 +84,14 @@ def _network(value: Any) -> Any:
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 
 
+#: Rates that `limits` certainly accepts.
+_PLAIN_RATE = re.compile(r"[1-9][0-9]{0,6}/([1-9][0-9]{0,2} )?(second|minute|hour|day)s?")
+
+
 def _rate(text: str) -> str:
-    import limits  # noqa: PLC0415 only where a rate is set: it takes longer than all the rest
+    if _PLAIN_RATE.fullmatch(text):
+        return text
+    import limits  # noqa: PLC0415 it takes longer than all the rest
 
     try:
         limits.parse(text)
