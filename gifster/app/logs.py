@@ -8,6 +8,7 @@ import copy
 import logging
 import re
 import sys
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,8 @@ ExceptionInfo = (
 
 def escaped(text: str) -> str:
     """A text without control characters: each is written as in JSON, `\\n` or `\\u001b`."""
+    if text.isprintable():  # then it has none of them, and this is quicker
+        return text
     return _UNPRINTABLE.sub(lambda found: _SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
 
 
@@ -40,10 +43,27 @@ def escaped_lines(text: str) -> str:
 class OneLineFormatter(logging.Formatter):
     """Formats a record as one line, whatever its values contain. A traceback follows, indented."""
 
+    _second = (0, "")
+
     def format(self, record: logging.LogRecord) -> str:
+        if not record.exc_info and not record.exc_text and not record.stack_info:
+            record.message = record.getMessage()
+            record.asctime = self.formatTime(record, self.datefmt)
+            return self.formatMessage(record)
         record = copy.copy(record)
         record.exc_text = None  # another formatter's, if there is one
         return super().format(record)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """As in Python's own format, which formats each second only once."""
+        if datefmt is not None:
+            return super().formatTime(record, datefmt)
+        second, text = self._second
+        if second != int(record.created):
+            second = int(record.created)
+            text = time.strftime(self.default_time_format, self.converter(second))
+            self._second = second, text
+        return f"{text},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return escaped(super().formatMessage(record))

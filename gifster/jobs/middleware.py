@@ -11,6 +11,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import Middleware
 
+from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.outbox import Job
 from gifster.jobs.parent import end_with_parent
 
@@ -19,14 +20,24 @@ logger = logging.getLogger("gifster.jobs")
 
 class JobLog(Middleware):
     """Logs `start` and `done` with the duration in ms, as Sidekiq does; or `fail`, `skip`, or
-    `hold` for a job that a rate limit throttles."""
+    `hold` for a job that a rate limit throttles. A worker process writes its lines together (see
+    `log_pipe.py`)."""
 
     def __init__(self) -> None:
-        self._started = threading.local()
+        self._thread = _Running()
+        self._lines: GatheredLines | None = None
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        self._lines = gather_lines()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if self._lines is not None:
+            self._lines.finish()
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        self._started.at = time.monotonic()
-        logger.info("start %s", _describe(message))
+        its, running = message._message, self._thread
+        running.message, running.text, running.since = its, _describe(its), time.monotonic()
+        self._info("start %s", running.text)
 
     def after_process_message(
         self,
@@ -36,22 +47,59 @@ class JobLog(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        ms = (time.monotonic() - self._started.at) * 1000
+        its, running = message._message, self._thread
+        ms = (time.monotonic() - running.since) * 1000
+        # It is another one if the outbox row said something else.
+        text = running.text if its is running.message else _describe(its)
+        running.message = None
         if exception is None:
-            logger.info("done %s ms=%.0f", _describe(message), ms)
+            self._info("done %s ms=%.0f", text, ms)
         elif is_throttled(message, exception):
-            logger.info("hold %s", _describe(message))
+            logger.info("hold %s", text)
         else:
             logger.warning(
                 "fail %s ms=%.0f retry=%s error=%r",
-                _describe(message),
+                text,
                 ms,
                 "no" if message.failed else "yes",
                 exception,
             )
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        logger.info("skip %s", _describe(message))
+        logger.info("skip %s", _describe(message._message))
+
+    def _info(self, text: str, *values: Any) -> None:
+        """Do what `logger.info()` does. To make a record takes longer than to write it, so this
+        copies the first one of the thread."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        first = self._thread.record
+        if first is None or logging.getLogRecordFactory() is not logging.LogRecord:
+            where = (__file__, 0, text, values, None, "_info")
+            first = self._thread.record = logger.makeRecord(logger.name, logging.INFO, *where)
+            logger.handle(first)
+            return
+        record = logging.LogRecord.__new__(logging.LogRecord)
+        now = time.time()
+        record.__dict__.update(
+            first.__dict__,
+            msg=text,
+            args=values,
+            created=now,
+            msecs=now % 1 * 1000 // 1,
+            relativeCreated=first.relativeCreated + (now - first.created) * 1000,
+        )
+        logger.handle(record)
+
+
+class _Running(threading.local):
+    """The job that a thread runs: its message, how the log describes it, and since when; and the
+    first record of the log that the thread made."""
+
+    message: dramatiq.Message[Any] | None = None
+    text = ""
+    since = 0.0
+    record: logging.LogRecord | None = None
 
 
 def is_throttled(message: MessageProxy, exception: BaseException | None) -> bool:
@@ -59,20 +107,22 @@ def is_throttled(message: MessageProxy, exception: BaseException | None) -> bool
     return isinstance(exception, RateLimitExceeded) and not message.failed
 
 
-def _describe(message: MessageProxy) -> str:
-    arguments = ",".join(str(argument) for argument in message.args)
+def _describe(message: dramatiq.Message[Any]) -> str:
+    arguments = ",".join(map(str, message.args))[:200] if message.args else ""
     job = message.options.get("outbox_id", "-")
     return (
         f"actor={message.actor_name} queue={message.queue_name} job={job} "
-        f"message={message.message_id} args={arguments[:200]}"
+        f"message={message.message_id} args={arguments}"
     )
 
 
 class DatabaseConnection(Middleware):
-    """Opens a connection to the outbox's database for each job, and gives it back to the pool."""
+    """Opens a connection to the outbox's database for each job, and gives it back to the pool. A
+    database that opens one by itself does so when the job first uses it."""
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        if (database := Job._meta.database) is not None:
+        database = Job._meta.database
+        if database is not None and not database.autoconnect:
             database.connect(reuse_if_open=True)
 
     def after_process_message(
