@@ -35,7 +35,7 @@ UPLOADS = {
 }  # fmt: skip
 JOBS = {
     "Broker": ["connect", "QueueWeight", "ping", "BrokerUnavailable"],
-    "Jobs": ["enqueue", "send_many", "transaction", "Job", "NotBound"],
+    "Jobs": ["enqueue", "send_many", "send_bulk", "transaction", "Job", "NotBound"],
     "Relay and recurring jobs": [
         "relay", "every", "cron", "declare_recurring", "Recurring", "enqueue_recurring",
         "recurring_jobs", "RecurringJob", "forget_others",

@@ -15,7 +15,7 @@ wants any more) and `stats` (the queues now, and what was done).
 import warnings
 from typing import Any
 
-from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_many
+from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_bulk, send_many
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob, retry
 from gifster.jobs.dropping import JobIsRunning, clear, drop
@@ -102,6 +102,7 @@ __all__ = [
     "relay",
     "resume",
     "retry",
+    "send_bulk",
     "send_many",
     "state_of",
     "stats",

@@ -41,6 +41,11 @@ class QuickHooks:
             except Exception:
                 logger.critical("unexpected failure in %r", hook, exc_info=True)
 
+    def hooks_but(self, kind: type[Middleware], *names: str) -> list[Callable[..., None]]:
+        """The hooks with these names that somebody wrote, but not those of one kind."""
+        hooks = [hook for name in names for hook in self._hooks_named(name)]
+        return [hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), kind)]
+
     def _hooks_named(self, name: str) -> list[Callable[..., None]]:
         if self._hooked != self.middleware:  # quick, because these are the same objects
             self._hooks, self._hooked = {}, list(self.middleware)

@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import dramatiq
@@ -175,14 +175,42 @@ def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
     Raises:
       BrokerUnavailable: the broker did not answer, or there is none; says why.
     """
+
+    def one_by_one(broker: dramatiq.Broker) -> int:
+        return len([broker.enqueue(message) for message in messages])
+
+    return _send_all("enqueue_many", one_by_one, messages)
+
+
+def send_bulk(actor: dramatiq.Actor[..., Any], arguments: Iterable[Sequence[Any]]) -> int:
+    """Send a job of an actor for each of many arguments, as `send_many()` does and several times as
+    quickly: `send_bulk(resize, [(1, "small"), (2, "small")])` (Sidekiq's `push_bulk`).
+
+    Parameters:
+      arguments: for each job its positional arguments.
+
+    Returns:
+      how many jobs were sent.
+
+    Raises:
+      BrokerUnavailable: the broker did not answer, or there is none; says why.
+      TypeError: JSON cannot hold an argument.
+    """
+
+    def one_by_one(broker: dramatiq.Broker) -> int:
+        return len([broker.enqueue(actor.message(*values)) for values in arguments])
+
+    return _send_all("enqueue_calls", one_by_one, actor, arguments)
+
+
+def _send_all(together: str, one_by_one: Callable[[dramatiq.Broker], int], *what: Any) -> int:
+    """Send by that method of the broker, or one by one if the broker does not have it."""
     broker = current_broker()
     if broker is None:
         raise NoBroker("no broker is set: call jobs.connect(url) first")
-    enqueue_many: Any = getattr(broker, "enqueue_many", None)
+    send: Any = getattr(broker, together, None)
     try:
-        if enqueue_many is not None:
-            return int(enqueue_many(messages))
-        return len([broker.enqueue(message) for message in messages])
+        return one_by_one(broker) if send is None else int(send(*what))
     except Exception as error:
         if isinstance(error, BrokerError) or _is_of_redis(error):
             raise BrokerUnavailable(str(error)) from error

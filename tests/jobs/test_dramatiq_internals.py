@@ -4,10 +4,12 @@ Each test names its point of that list. A failure here after an upgrade says wha
 """
 
 import inspect
+import multiprocessing
+import queue
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import dramatiq
 import dramatiq.broker
@@ -297,3 +299,47 @@ def test_15_dramatiq_makes_a_broker_where_none_is_set(monkeypatch: pytest.Monkey
     assert type(made) is dramatiq_rabbitmq.RabbitmqBroker
     assert dramatiq.broker.global_broker is made
     assert current_broker() is None  # we know it by its parameters
+
+
+def test_16_a_worker_takes_its_messages_from_the_work_queue_that_it_has_at_its_boot(
+    stock: dramatiq_redis.RedisBroker,
+):
+    done: list[int] = []
+
+    class Item(NamedTuple):
+        message: Any
+
+    class Work(queue.PriorityQueue):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            return Item(super().get(block, timeout).message)
+
+    class Boot(Middleware):
+        def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+            worker.work_queue = Work()
+
+    @dramatiq.actor(broker=stock)
+    def work(number: int) -> None:
+        done.append(number)
+
+    stock.add_middleware(Boot())
+    worker = dramatiq.Worker(stock, worker_threads=1, worker_timeout=50)
+    worker.start()
+    work.send(1)
+    eventually(lambda: done == [1])
+    worker.stop()
+    assert isinstance(worker.work_queue, Work)
+
+
+def test_17_a_worker_process_writes_its_log_to_a_pipe():
+    from dramatiq.compat import StreamablePipe
+
+    source = inspect.getsource(dramatiq.cli.make_logging_setup)
+    read, write = multiprocessing.Pipe(duplex=False)
+    pipe = StreamablePipe(write)
+
+    pipe.write("ö\n")
+
+    assert "sys.stderr = logging_pipe" in source
+    assert read.recv_bytes() == "ö\n".encode()
+    assert "write" not in vars(pipe)  # it can be replaced for this pipe alone
+    assert pipe.fileno() == write.fileno()

@@ -13,6 +13,7 @@ import redis
 from gifster import jobs
 from gifster.jobs import QueueWeight
 from gifster.jobs.brokers.fair import FairScheduler
+from gifster.jobs.brokers.fetched import Fetched
 from tests.machine import eventually
 
 WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
@@ -243,27 +244,36 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
 
 
+def offer(scheduler: FairScheduler, queue: str, count: int) -> None:
+    """Offer a scheduler new messages of a queue."""
+    fetched = Fetched(queue, scheduler)
+    for _ in range(count):
+        fetched.add(dramatiq.Message(queue, "work", (), {}, {}), 0)
+    scheduler.offer(queue, fetched, count)
+
+
 def test_an_idle_queue_saves_nothing_up():
     scheduler = FairScheduler(1, {"a": QueueWeight(1), "b": QueueWeight(1)})
+    offer(scheduler, "a", 100)
     for _ in range(50):
-        assert scheduler.take("a", 0)
+        assert scheduler.next(0).queue_name == "a"
         scheduler.done("a")
 
+    offer(scheduler, "b", 100)
     took = []
-    for _ in range(20):
-        for queue in ("a", "b"):
-            if scheduler.take(queue, 0):
-                took.append(queue)
-                scheduler.done(queue)
+    for _ in range(40):
+        took.append(scheduler.next(0).queue_name)
+        scheduler.done(took[-1])
 
     assert abs(took.count("a") - took.count("b")) <= 1
 
 
 def test_no_more_threads_are_taken_than_there_are():
     scheduler = FairScheduler(2, {})
+    offer(scheduler, "a", 3)
 
-    assert scheduler.take("a", 0)
-    assert scheduler.take("a", 0)
-    assert not scheduler.take("a", 0.01)
+    assert scheduler.next(0)
+    assert scheduler.next(0)
+    assert not scheduler.next(0.01)
     scheduler.done("a")
-    assert scheduler.take("a", 0)
+    assert scheduler.next(0)

@@ -58,7 +58,7 @@ def test_a_send_whose_answer_is_lost_is_one_message(
 ):
     # Given a connection that breaks when the server has carried out the send
     work.send(0)
-    connection = dramatiq.get_broker()._connection_of_thread()
+    connection = dramatiq.get_broker()._own.connection()
     read, lost = connection.read_response, []
 
     def broken(*arguments: object, **options: object) -> object:
@@ -105,7 +105,7 @@ def test_a_send_that_is_interrupted_leaves_its_answer_to_nobody(
 ):
     # Given a send that a time limit interrupts while its answer, an error, is under way
     work.send(1)
-    connection = dramatiq.get_broker()._connection_of_thread()
+    connection = dramatiq.get_broker()._own.connection()
     client.config_set("maxmemory", 1)
 
     def interrupted() -> None:
@@ -157,6 +157,57 @@ def test_acknowledgements_wait_for_a_broker_that_is_away(tmp_path: Path):
         acks.stop()
 
 
+def test_an_acknowledgement_after_one_that_a_fetch_took_is_sent(client: redis.Redis):
+    # Given acknowledgements that fetches take along before the thread sends them
+    acks = Acks(client, "dramatiq", "me")
+    client.sadd("dramatiq:__acks__.me.default", "last")
+    client.hset("dramatiq:default.msgs", "last", "…")
+    for number in range(50):
+        acks.add("default", str(number))
+        assert acks.take("default") == [str(number)]
+        acks.taken("default", sent=True)
+
+    acks.add("default", "last")
+
+    assert acks.flush(10)
+    assert not client.exists("dramatiq:default.msgs")
+    acks.stop()
+
+
+def test_acknowledgements_of_a_fetch_that_failed_are_sent(client: redis.Redis):
+    acks = Acks(client, "dramatiq", "me")
+    client.sadd("dramatiq:__acks__.me.default", "a")
+    client.hset("dramatiq:default.msgs", "a", "…")
+    acks.add("default", "a")
+    taken = acks.take("default")
+    assert acks.waiting("default") == {*taken}
+
+    acks.taken("default", sent=False)
+
+    assert acks.flush(10)
+    assert not client.exists("dramatiq:default.msgs")
+    acks.stop()
+
+
+def test_a_fetch_acknowledges_and_fetches_as_dramatiq_does(
+    work: dramatiq.Actor, client: redis.Redis
+):
+    # Given a message that is fetched and done, and two that wait
+    broker = dramatiq.get_broker()
+    sent = [work.send(number) for number in range(3)]
+    ids = [message.options["redis_message_id"] for message in sent]
+    assert broker.do_fetch("default", 1) == [sent[0].encode()]  # this one is Dramatiq's
+    broker.acks._idle = False  # no thread takes it
+    broker.acks.add("default", ids[0])
+
+    assert broker.do_fetch("default", 9) == [sent[1].encode(), sent[2].encode()]
+
+    assert broker.do_fetch("default", 9) == []
+    assert broker.fetched_ids("default") == set(ids[1:])
+    assert {name.decode() for name in client.hkeys("dramatiq:default.msgs")} == set(ids[1:])
+    assert client.zscore("dramatiq:__heartbeats__", broker.broker_id)
+
+
 def test_a_worker_that_stops_has_sent_its_acknowledgements(
     work: dramatiq.Actor, client: redis.Redis
 ):
@@ -169,6 +220,82 @@ def test_a_worker_that_stops_has_sent_its_acknowledgements(
 
     # All jobs that are not done are in the queue, and nothing else is left
     assert client.hlen("dramatiq:default.msgs") == queued(client)
+
+
+def decoded(broker: dramatiq.Broker, count: int) -> list[dramatiq.Message]:
+    return [dramatiq.Message.decode(data) for data in broker.do_fetch("default", count)]
+
+
+def test_jobs_in_bulk_are_what_an_actor_sends(work: dramatiq.Actor, client: redis.Redis):
+    broker = dramatiq.get_broker()
+    arguments = [[number, {"ö": [None, 1.5, '"']}] for number in range(1_001)]
+
+    assert jobs.send_bulk(work, iter(arguments)) == 1_001
+
+    found = decoded(broker, 1_000) + decoded(broker, 1)
+    assert [message.args for message in found] == [tuple(values) for values in arguments]
+    one = work.message(*arguments[0])
+    for message in found:
+        its = {**one.asdict(), "args": message.args, "message_id": message.message_id}
+        its["options"] = {"redis_message_id": message.options["redis_message_id"]}
+        assert {**message.asdict(), "message_timestamp": 0} == {**its, "message_timestamp": 0}
+    assert len({message.message_id for message in found}) == 1_001
+    assert broker.fetched_ids("default") == {m.options["redis_message_id"] for m in found}
+
+
+def test_hooks_see_jobs_in_bulk(work: dramatiq.Actor, client: redis.Redis):
+    hooks = Hooks()
+    dramatiq.get_broker().add_middleware(hooks)
+
+    jobs.send_bulk(work, [[1], [2]])
+
+    assert hooks.calls == ["before", "after"] * 2 or hooks.calls.count("after") == 2
+    assert queued(client) == 2
+
+
+def test_arguments_in_bulk_must_be_json(work: dramatiq.Actor, client: redis.Redis):
+    with pytest.raises(TypeError):
+        jobs.send_bulk(work, [[1], [object()]])
+
+    assert queued(client) == 0
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_batch_whose_answer_is_lost_is_there_once(
+    work: dramatiq.Actor, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, together: bool
+):
+    # Given a connection that breaks when the server has carried out a batch
+    work.send(0)
+    connection, lost = dramatiq.get_broker()._own.connection(), []
+    read = connection.read_response
+
+    def broken(*arguments: object, **options: object) -> object:
+        answer = read(*arguments, **options)
+        if isinstance(answer, list) and not lost:
+            lost.append(True)
+            raise redis.ConnectionError("cut off")
+        return answer
+
+    monkeypatch.setattr(connection, "read_response", broken)
+
+    if together:
+        jobs.send_bulk(work, ([number] for number in range(10)))
+    else:
+        jobs.send_many(work.message(number) for number in range(10))
+
+    assert (lost, queued(client)) == ([True], 11)
+    assert [m.args[0] for m in decoded(dramatiq.get_broker(), 20)] == [0, *range(10)]
+
+
+def test_a_batch_that_the_server_refuses_says_why(work: dramatiq.Actor, client: redis.Redis):
+    client.set("dramatiq:default", "no list")
+
+    with pytest.raises(jobs.BrokerUnavailable, match="WRONGTYPE"):
+        jobs.send_bulk(work, [[1]])
+
+    client.delete("dramatiq:default")
+    work.send(2)
+    assert queued(client) == 1
 
 
 class Hooks(dramatiq.Middleware):

@@ -174,6 +174,33 @@ def test_a_worker_gets_its_messages_again_when_the_broker_is_back(
         on_redis.broker.close()
 
 
+def test_connections_that_break_all_the_time_lose_and_double_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.01)
+    monkeypatch.setattr("gifster.jobs.brokers.acks.RETRY_S", 0.01)
+    with ValkeyServer(free_port(), data_dir=tmp_path) as server:
+        on_redis, done = OnRedis(jobs.connect(server.connection_url), server.connection_url), []
+        actor, key = on_redis.actor(done.append), f"dramatiq:{on_redis.queue}.msgs"
+        jobs.send_bulk(actor, ([number] for number in range(3_000)))
+        client = redis.Redis.from_url(server.connection_url)
+        worker = dramatiq.Worker(on_redis.broker, worker_threads=4, worker_timeout=100)
+        worker.start()
+
+        # When all connections are cut at every look, until most jobs are done
+        def cut() -> bool:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            return len(done) >= 2_500
+
+        eventually(cut)
+        eventually(lambda: not client.exists(key))
+
+        assert sorted(done) == [*range(3_000)]
+        worker.stop()
+        on_redis.broker.close()
+
+
 def test_a_quiet_worker_gives_back_what_it_could_not_at_first(
     on_redis: OnRedis, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,14 +1,17 @@
 """Acknowledges many messages in one round trip ("group commit").
 
-The threads of a worker finish short jobs faster than each could tell the broker. So one thread does
-that for all: each round trip takes along the acknowledgements that came in during the last one. No
-job waits for its acknowledgement. A killed worker loses those of its last few ms: their messages
-come again, as any message may whose worker was killed, and jobs with a row are not done again.
+The threads of a worker finish short jobs faster than each could tell the broker. So a consumer that
+fetches more messages takes the acknowledgements of its queue along (`take()`), and one thread sends
+those that nobody has taken within `GATHER_S`. No job waits for its acknowledgement. A killed worker
+loses those of its last few ms: their messages come again, as any message may whose worker was
+killed, and jobs with a row are not done again.
 """
 
 import logging
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import redis
 
@@ -16,6 +19,9 @@ logger = logging.getLogger("gifster.jobs")
 
 #: How long after one failure the next attempt is made (seconds).
 RETRY_S = 1.0
+
+#: How long the thread waits for a fetch that takes acknowledgements along (seconds).
+GATHER_S = 0.001
 
 #: Does for many messages what Dramatiq's script does for one: removes each from the set that this
 #: worker has fetched, and deletes it.
@@ -42,25 +48,52 @@ class Acks:
         self._script = client.register_script(_ACK)
         self._changed = threading.Condition()
         self._waiting: dict[str, list[str]] = defaultdict(list)
-        #: What is under way.
+        #: What is under way: with fetches, and by the thread.
+        self._carried: dict[str, list[str]] = {}
         self._taken: dict[str, list[str]] = {}
         self._sending = self._failing = self._over = False
+        #: Whether the thread waits to be told that there is something to send.
+        self._idle = True
         self._thread: threading.Thread | None = None
 
     def add(self, queue: str, message_id: str) -> None:
         """Acknowledge a message of a queue, soon."""
         with self._changed:
             self._waiting[queue].append(message_id)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="acks")
-                self._thread.start()
-            self._changed.notify_all()
+            if self._idle:
+                self._idle = False
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True, name="acks")
+            self._thread.start()
+        self._changed.notify_all()
+
+    def take(self, queue: str) -> list[str]:
+        """Take the acknowledgements of a queue, to send them with another command. Until
+        `taken()` is called, `waiting()` still has them."""
+        with self._changed:
+            ids = self._waiting.pop(queue, [])
+            self._carried[queue] = ids
+            return ids
+
+    def taken(self, queue: str, *, sent: bool) -> None:
+        """Say what became of the acknowledgements that were taken. If they were not sent, or nobody
+        knows, they are sent again."""
+        with self._changed:
+            ids = self._carried.pop(queue, [])
+            if not sent and ids:
+                self._put_back({queue: ids})
+                self._wake()
+            elif self._all_sent:
+                self._changed.notify_all()
 
     def waiting(self, queue: str) -> set[str]:
         """The ids of the messages of a queue that the broker may not know to be done."""
         with self._changed:
             taken = self._taken.get(queue, []) if self._sending else []
-            return {*self._waiting.get(queue, []), *taken}
+            return {*self._waiting.get(queue, []), *self._carried.get(queue, []), *taken}
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has all acknowledgements.
@@ -80,14 +113,20 @@ class Acks:
 
     @property
     def _all_sent(self) -> bool:
-        return not self._waiting and not self._sending
+        return not self._waiting and not self._carried and not self._sending
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._over)
+                while not self._waiting and not self._over:
+                    self._idle = True  # again, if a fetch has taken what woke this thread up
+                    self._changed.wait()
+                self._idle = False
                 if not self._waiting:
                     return
+            if not self._over:
+                time.sleep(GATHER_S)
+            with self._changed:
                 taken, self._waiting = self._waiting, defaultdict(list)
                 self._taken, self._sending = taken, True
             try:
@@ -101,11 +140,14 @@ class Acks:
             with self._changed:
                 self._sending = False
                 if self._failing:
-                    for queue, ids in taken.items():
-                        self._waiting[queue][:0] = ids
+                    self._put_back(taken)
                 self._changed.notify_all()
                 if self._failing and self._changed.wait_for(lambda: self._over, RETRY_S):
                     return
+
+    def _put_back(self, taken: Mapping[str, Sequence[str]]) -> None:
+        for queue, ids in taken.items():
+            self._waiting[queue][:0] = ids
 
     def _send(self, taken: dict[str, list[str]]) -> None:
         for queue, ids in taken.items():

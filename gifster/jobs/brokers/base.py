@@ -4,7 +4,7 @@ Both share the threads of a worker process by the fair scheduler (`fair.py`), ke
 fetched in `fetched.py`, and put back the messages of other applications (`foreign.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dramatiq
@@ -16,6 +16,7 @@ from dramatiq.middleware import Middleware
 from gifster.jobs.brokers.fair import AnyMessage, FairScheduler, QueueWeight, group_of
 from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.brokers.foreign import ForeignMessages
+from gifster.jobs.brokers.work_queue import WorkQueue
 
 
 class FairBroker(dramatiq.Broker):
@@ -59,11 +60,14 @@ class _MakeScheduler(Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         if isinstance(broker, FairBroker):
             broker.scheduler = FairScheduler(worker.worker_threads, self._weights)
+            worker.work_queue = WorkQueue(broker.scheduler)
 
 
 class FairConsumer:
-    """Mixed in before one of Dramatiq's consumers: a message that the consumer handed over uses a
-    thread until it is acknowledged."""
+    """Mixed in before one of Dramatiq's consumers: it offers its messages to the scheduler, and a
+    message that a thread has taken uses this thread until it is acknowledged."""
+
+    broker: Any
 
     queue_name: str
     #: None in the queue of delayed messages: they only wait there, and use no thread.
@@ -76,12 +80,17 @@ class FairConsumer:
         self.scheduler = None if delayed else broker.scheduler
         self.fetched = Fetched(queue_name, self.scheduler)
 
-    def _begin_next(self) -> Any:
-        """The fetched message that is next. `scheduler.take()` has taken the thread for it."""
-        message = self.fetched.pop()
-        group = group_of(message)
-        if group is not None and self.scheduler is not None:
-            self.scheduler.begin(self.queue_name, group)
+    def _offer(self, messages: Sequence[Any]) -> None:
+        """Let the threads of the worker take these messages."""
+        for message in messages:
+            self.fetched.add(message, self.broker.priority_of(message))
+        if messages and self.scheduler is not None:
+            self.scheduler.offer(self.queue_name, self.fetched, len(messages))
+
+    def _hand_over(self, message: MessageProxy) -> MessageProxy:
+        """Have Dramatiq's consumer thread handle a message: it rejects one without an actor."""
+        if self.scheduler is not None:
+            self.scheduler.begin(self.queue_name, group_of(message))
         return message
 
     def ack(self, message: MessageProxy) -> None:

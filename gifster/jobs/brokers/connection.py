@@ -22,9 +22,9 @@ from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog
 from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
-from gifster.jobs.sending import BrokerUnavailable, made_by_dramatiq, ping, send_many
+from gifster.jobs.sending import BrokerUnavailable, made_by_dramatiq, ping, send_bulk, send_many
 
-__all__ = ["NAMESPACE", "BrokerUnavailable", "connect", "ping", "send_many"]
+__all__ = ["NAMESPACE", "BrokerUnavailable", "connect", "ping", "send_bulk", "send_many"]
 
 SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: How long a command waits for the broker (seconds). A dead broker must not block an upload: the

@@ -1,10 +1,10 @@
 """The fair scheduler: it shares the threads of a worker process among queues, by weight.
 
-Dramatiq puts everything that its consumers fetch into one work queue, first come, first served. Our
-consumers hand a job over only when a thread is free and the queue is next, by stride scheduling
-(Waldspurger and Weihl, 1995): each job advances its queue's pass by 1/weight, and the queue with
-the lowest pass is next. `default = 5, carrierwave = 3` gives 5:3 while both queues have jobs, as in
-Sidekiq. A queue without jobs leaves its threads to the others and saves nothing up.
+Dramatiq puts everything that its consumers fetch into one work queue, first come, first served.
+Ours offer what they fetch here, and a thread that is free takes the next job itself, by stride
+scheduling (Waldspurger and Weihl, 1995): each job advances its queue's pass by 1/weight, and the
+queue with the lowest pass is next. `default = 5, carrierwave = 3` gives 5:3 while both queues have
+jobs, as in Sidekiq. A queue without jobs leaves its threads to the others and saves nothing up.
 """
 
 import threading
@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import dramatiq
 from dramatiq.broker import MessageProxy
@@ -45,6 +45,14 @@ def group_of(message: AnyMessage) -> str | None:
     return None if group is None else str(group)
 
 
+class Offered(Protocol):
+    """The fetched messages of one queue (see `fetched.py`)."""
+
+    @property
+    def any_may_begin(self) -> bool: ...
+    def pop(self) -> Any: ...
+
+
 class FairScheduler:
     """Hands the threads of one worker process to its queues.
 
@@ -55,41 +63,65 @@ class FairScheduler:
 
     def __init__(self, threads: int, weights: Mapping[str, QueueWeight]) -> None:
         self._threads, self._weights = threads, weights
-        self._changed = threading.Condition()
+        #: It also guards the messages that are offered.
+        self.lock = threading.RLock()
+        self._offers = threading.Condition(self.lock)
+        self._pauses = threading.Condition(self.lock)
+        self._offered: dict[str, Offered] = {}
         self._passes: dict[str, float] = {}
         self._running: Counter[str] = Counter()
-        #: By queue and group. Only the queue's own consumer adds to it, so a group that has room
-        #: still has room when the consumer acts on that.
+        #: By queue and group.
         self._in_groups: Counter[tuple[str, str]] = Counter()
-        #: The queues that have jobs. A queue stays here while it fetches more, and between two of
-        #: its jobs; otherwise the other queues would get its turns.
+        #: The queues that have jobs. A queue stays here while it fetches more; otherwise the other
+        #: queues would get its turns.
         self._racing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._quiet = False
 
-    def take(self, queue: str, timeout_s: float) -> bool:
-        """Wait until a thread is free and the queue is next, then take the thread.
+    def offer(self, queue: str, messages: Offered, count: int) -> None:
+        """Have the threads take the messages of a queue, of which `count` are new."""
+        with self.lock:
+            self._offered[queue] = messages
+            self._race(queue)
+            self._offers.notify(count)
+
+    def next(self, timeout_s: float) -> Any:
+        """Wait until a message may begin, and take a thread for it.
 
         Returns:
-          False if that took longer than `timeout_s`.
+          the message; None if that took longer than `timeout_s`.
         """
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            self._race(queue)
-            while self._next() != queue:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return False
-            self._running[queue] += 1
+        deadline = None
+        with self.lock:
+            while (queue := self._next()) is None:
+                now = time.monotonic()
+                deadline = now + timeout_s if deadline is None else deadline
+                if now >= deadline or not self._offers.wait(deadline - now):
+                    return None
+            message = self._offered[queue].pop()
+            self.begin(queue, group_of(message))
             self._passes[queue] += 1 / self._weight_of(queue).weight
-            if len(self._racing) > 1:
-                self._changed.notify_all()
-            return True
+            return message
 
-    def begin(self, queue: str, group: str) -> None:
-        """Count the thread that was just taken for a group."""
-        with self._changed:
-            self._in_groups[queue, group] += 1
+    def begin(self, queue: str, group: str | None = None) -> None:
+        """Count a thread that a message uses."""
+        with self.lock:
+            self._running[queue] += 1
+            if group is not None:
+                self._in_groups[queue, group] += 1
+
+    def done(self, queue: str, group: str | None = None) -> None:
+        """Give a thread back. It is about to ask for the next message."""
+        with self.lock:
+            self._running[queue] -= 1
+            if group is not None:
+                self._in_groups[queue, group] -= 1
+                if self._in_groups[queue, group] <= 0:
+                    del self._in_groups[queue, group]
+
+    def running_in(self, queue: str) -> int:
+        """How many threads a queue uses."""
+        return self._running[queue]
 
     def running_in_group(self, queue: str, group: str | None) -> int:
         """How many threads a group uses; 0 for no group."""
@@ -107,9 +139,10 @@ class FairScheduler:
 
     def pause(self, queues: Collection[str], *, everything: bool) -> None:
         """Give no threads to these queues, or to any queue, until the next call."""
-        with self._changed:
+        with self.lock:
             self._paused, self._quiet = frozenset(queues), everything
-            self._changed.notify_all()
+            self._pauses.notify_all()
+            self._offers.notify_all()
 
     def is_paused(self, queue: str) -> bool:
         """Whether a queue gets no threads now."""
@@ -117,25 +150,13 @@ class FairScheduler:
 
     def wait_while_paused(self, queue: str, timeout_s: float) -> None:
         """Wait until the queue gets threads again, but no longer than `timeout_s`."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self.is_paused(queue), timeout_s)
-
-    def done(self, queue: str, group: str | None = None) -> None:
-        """Give a thread back."""
-        with self._changed:
-            self._running[queue] -= 1
-            if group is not None:
-                self._in_groups[queue, group] -= 1
-                if self._in_groups[queue, group] <= 0:
-                    del self._in_groups[queue, group]
-            self._changed.notify_all()
+        with self.lock:
+            self._pauses.wait_for(lambda: not self.is_paused(queue), timeout_s)
 
     def leave(self, queue: str) -> None:
         """Take the queue out of the race, because it has no jobs."""
-        with self._changed:
-            if queue in self._racing:
-                self._racing.discard(queue)
-                self._changed.notify_all()
+        with self.lock:
+            self._racing.discard(queue)
 
     def _race(self, queue: str) -> None:
         if queue not in self._racing:
@@ -144,9 +165,16 @@ class FairScheduler:
             self._racing.add(queue)
 
     def _next(self) -> str | None:
+        """The queue that is next, of those that have a message that may begin."""
         if self._running.total() >= self._threads:
             return None
-        able = [queue for queue in self._racing if self._has_room(queue)]
+        able = [
+            queue
+            for queue, offered in self._offered.items()
+            if offered.any_may_begin and self._has_room(queue)
+        ]
+        for queue in able:
+            self._race(queue)
         return min(able, key=lambda queue: (self._passes[queue], queue), default=None)
 
     def _has_room(self, queue: str) -> bool:

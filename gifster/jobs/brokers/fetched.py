@@ -1,4 +1,4 @@
-"""The messages that a consumer has fetched and not handed over, and which of them is next.
+"""The messages that a consumer has fetched and no thread has taken, and which of them is next.
 
 Messages with a lower priority number come first. Among equals, the group that uses the fewest
 threads of the queue comes first, then the oldest message. A group that uses as many threads as it
@@ -8,6 +8,8 @@ uses no thread.
 
 import heapq
 import itertools
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 from gifster.jobs.brokers.fair import AnyMessage, FairScheduler, group_of
@@ -29,33 +31,41 @@ class Fetched:
         self._heaps: dict[str | None, list[tuple[int, int, AnyMessage]]] = {}
         self._numbers = itertools.count()
         self._count = 0
+        self._lock: Any = nullcontext() if scheduler is None else scheduler.lock
+        #: What is set as soon as only `_low` messages are left; None if nobody waits for it.
+        self._running_low: threading.Event | None = None
+        self._low = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, message: AnyMessage, priority: int) -> None:
         """Add a message, with the priority of its actor."""
-        heap = self._heaps.setdefault(group_of(message), [])
-        heapq.heappush(heap, (priority, next(self._numbers), message))
-        self._count += 1
+        with self._lock:
+            heap = self._heaps.setdefault(group_of(message), [])
+            heapq.heappush(heap, (priority, next(self._numbers), message))
+            self._count += 1
 
     @property
     def aside(self) -> int:
         """How many messages do not count as prefetched, so that one group's messages do not keep
         the consumer from fetching another's. Of each group all but the first message are aside;
         the first one is, too, while the group uses as many threads as it may."""
-        if len(self._heaps) == (None in self._heaps):
-            return 0
-        every = ((group, len(heap)) for group, heap in self._heaps.items() if group is not None)
-        return min(MOST_ASIDE, sum(count - self._may_begin(group) for group, count in every))
+        with self._lock:
+            if len(self._heaps) == (None in self._heaps):
+                return 0
+            every = ((group, len(heap)) for group, heap in self._heaps.items() if group is not None)
+            return min(MOST_ASIDE, sum(count - self._may_begin(group) for group, count in every))
 
     @property
     def any_may_begin(self) -> bool:
         """Whether one of the messages may use a thread as soon as there is one."""
-        return None in self._heaps or any(map(self._may_begin, self._heaps))
+        with self._lock:
+            return None in self._heaps or any(map(self._may_begin, self._heaps))
 
     def pop(self) -> Any:
-        """Remove and return the next message that may begin. There must be one."""
+        """Remove and return the next message that may begin. There must be one. The scheduler
+        calls it, under its lock."""
         if len(self._heaps) == 1:
             (group,) = self._heaps
         else:
@@ -66,12 +76,25 @@ class Fetched:
         if not heap:
             del self._heaps[group]
         self._count -= 1
+        self._tell_if_low()
         return message
+
+    def tell_when_low(self, event: threading.Event, low: int) -> None:
+        """Set an event once, as soon as only `low` messages are left; those aside do not count."""
+        with self._lock:
+            self._running_low, self._low = event, low
+            self._tell_if_low()
+
+    def _tell_if_low(self) -> None:
+        if self._running_low is not None and self._count - self.aside <= self._low:
+            self._running_low.set()
+            self._running_low = None
 
     def clear(self) -> list[Any]:
         """Remove and return all messages, in their order."""
-        items = sorted(item for heap in self._heaps.values() for item in heap)
-        self._heaps, self._count = {}, 0
+        with self._lock:
+            items = sorted(item for heap in self._heaps.values() for item in heap)
+            self._heaps, self._count = {}, 0
         return [message for _, _, message in items]
 
     def _may_begin(self, group: str | None) -> bool:

@@ -43,6 +43,11 @@ Workers (`heartbeat.py`, `base.py`)
      process restarts all its workers at a SIGHUP.
  15. `dramatiq.broker.global_broker` is None until a broker is set; `get_broker()` then makes a
      RabbitMQ broker for 127.0.0.1 (`sending.py`).
+ 16. A worker's threads call `get(timeout=…)` of the `work_queue` that it has when they are made,
+     use only the `message` of what they get, and call `task_done()`. At its end the worker empties
+     it with `get_nowait()` (`work_queue.py`).
+ 17. In a worker process `sys.stderr` is a `StreamablePipe`, which sends each text to the main
+     process by itself (`log_pipe.py`).
 """
 
 #: The minor release of Dramatiq that all of this is true of.

@@ -1,7 +1,7 @@
 """Dramatiq's RabbitMQ broker with weighted queues.
 
-RabbitMQ pushes messages to its consumers, so nobody needs to wake them up. They hand a message over
-when the fair scheduler gives it a thread, as the consumers of `redis.py` do.
+RabbitMQ pushes messages to its consumers, so nobody needs to wake them up. They offer what they
+receive to the fair scheduler, as the consumers of `redis.py` do.
 """
 
 import logging
@@ -13,9 +13,6 @@ from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.brokers.base import FairBroker, FairConsumer
 from gifster.jobs.brokers.malformed import malformed
-
-#: How long to listen for more messages while the fetched ones may not begin (seconds).
-LISTEN_S = 0.02
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -54,24 +51,16 @@ class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
         if not self.fetched.any_may_begin:
-            self._receive_another()
-        if not self.fetched.any_may_begin:
-            self.scheduler.leave(self.queue_name)
-            return None
-        if not self.scheduler.take(self.queue_name, self._timeout_s):
             self._talk()
-            return None
-        return self._begin_next()
-
-    def _receive_another(self) -> None:
-        if self.fetched:
-            # A job that ends may let one of these begin, so do not wait for a message for long.
-            self._talk(LISTEN_S)
             if not self.channel.get_waiting_message_count():
-                return
+                self.scheduler.leave(self.queue_name)
         message = self._received_of_ours()
-        if message is not None:
-            self.fetched.add(message, self.broker.priority_of(message))
+        if message is None:
+            return None
+        if message.actor_name not in self.broker.actors:
+            return self._hand_over(message)
+        self._offer([message])
+        return None
 
     def _received(self) -> Any:
         """The next message, unless none arrives in time, or it is malformed."""
@@ -118,10 +107,10 @@ class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
         except (pika.exceptions.AMQPError, AssertionError) as error:
             raise ConnectionClosed(error) from None
 
-    def _talk(self, listen_s: float = 0) -> None:
+    def _talk(self) -> None:
         """Send the acknowledgements that wait, and answer heartbeats."""
         try:
-            self.connection.process_data_events(listen_s)
+            self.connection.process_data_events(0)
         except pika.exceptions.AMQPError as error:
             raise ConnectionClosed(error) from None
 

@@ -6,10 +6,10 @@ worker is unchanged.
 """
 
 import itertools
-import os
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,38 +17,19 @@ import dramatiq
 import redis
 from dramatiq.brokers import redis as dramatiq_redis
 from dramatiq.common import dq_name
+from dramatiq.encoder import JSONEncoder
 
 from gifster.jobs.brokers.acks import Acks
 from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.batches import BATCH, calls, encoded, with_id
 from gifster.jobs.brokers.in_hand import InHand
-from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, Consumer
+from gifster.jobs.brokers.own_connections import OwnConnections
+from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, MOST_FETCHED, Consumer
+from gifster.jobs.brokers.redis_scripts import ENQUEUE, ENQUEUE_MANY, FETCH, MOVE
 from gifster.jobs.brokers.removal import Removal
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
-
-#: How many messages travel in one round trip.
-BATCH = 500
-
-#: Enqueues as Dramatiq's own script does (its header explains the keys), and wakes the consumers.
-#: It leaves out the maintenance and the sign of life, which are the consumers' business. A message
-#: that is sent again because only its answer was lost is there once.
-_ENQUEUE = """
-if redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2]) > 0 then
-    redis.call("rpush", KEYS[1], ARGV[1])
-end
-redis.call("publish", KEYS[2], ARGV[3])
-"""
-
-#: Enqueues a delayed message whose time has come, and acknowledges it where it waited: once,
-#: however often it is tried.
-_MOVE = """
-if redis.call("srem", KEYS[3], ARGV[4]) > 0 then
-    redis.call("hdel", KEYS[4], ARGV[4])
-    redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2])
-    redis.call("rpush", KEYS[1], ARGV[1])
-    redis.call("publish", KEYS[2], ARGV[3])
-end
-"""
+from gifster.jobs.outbox_rows import OutboxRows
 
 
 class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
@@ -66,9 +47,11 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.in_hand = InHand(self)
         self.remove = Removal(self.client, self.namespace).remove
         self._maintained = threading.local()
-        self._enqueue = self.client.register_script(_ENQUEUE)
-        self._move = self.client.register_script(_MOVE)
-        self._own = _OwnClient()
+        self._enqueue = self.client.register_script(ENQUEUE)
+        self._enqueue_all = self.client.register_script(ENQUEUE_MANY)
+        self._move = self.client.register_script(MOVE)
+        self._fetch = self.client.register_script(FETCH)
+        self._own = OwnConnections(self.client)
         self._moved = _Moved()
 
     @property
@@ -79,11 +62,15 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         """Whether a command also gives back what dead workers had fetched, and deletes old dead
         letters: for each queue one fetch every `LOOK_EVERY_S`. Dramatiq leaves that to chance
         (`maintenance_chance`), which takes minutes on a quiet system."""
-        last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
-        if command == "fetch" and time.monotonic() - last >= LOOK_EVERY_S * 0.9:
+        if command == "fetch" and self._maintenance_is_due:
             self._maintained.at = time.monotonic()
             return 1
         return int(super()._should_do_maintenance(command))
+
+    @property
+    def _maintenance_is_due(self) -> bool:
+        last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
+        return bool(time.monotonic() - last >= LOOK_EVERY_S * 0.9)
 
     def enqueue_many(self, messages: Iterable[dramatiq.Message[Any]]) -> int:
         """Enqueue messages, `BATCH` of them in a round trip (Sidekiq's `push_bulk`).
@@ -103,6 +90,23 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
             count += len(batch)
         return count
 
+    def enqueue_calls(
+        self, actor: dramatiq.Actor[..., Any], arguments: Iterable[Sequence[Any]]
+    ) -> int:
+        """Enqueue a message of an actor for each of these arguments, as `enqueue_many()` does.
+
+        Returns:
+          how many messages there were.
+        """
+        hooks = self.hooks_but(OutboxRows, "before_enqueue", "after_enqueue")
+        if hooks or type(dramatiq.get_encoder()) is not JSONEncoder:
+            return self.enqueue_many(actor.message(*values) for values in arguments)
+        count = 0
+        for batch in calls(actor, arguments):
+            self._send_batch(actor.queue_name, batch)
+            count += len(batch) // 2
+        return count
+
     def enqueue_each(self, messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
         """Enqueue messages as `enqueue_many()` does, but go on after one that cannot be enqueued. A
         server that does not answer is asked once.
@@ -119,41 +123,68 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
 
     def _enqueue_batch(self, batch: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
         outcomes: list[Exception | None] = [None] * len(batch)
-        pipeline = self.client.pipeline(transaction=False)
-        sent: dict[int, dramatiq.Message[Any]] = {}
+        queues: dict[str, list[tuple[int, dramatiq.Message[Any], bytes]]] = defaultdict(list)
+        unique = uuid.uuid4().hex[:28]
         for number, original in enumerate(batch):
-            message = original.copy(options={"redis_message_id": str(uuid.uuid4())})
+            message = with_id(original, f"{unique}{number:08x}")
             try:
                 self.emit_before("enqueue", message, None)
-                message_id = message.options["redis_message_id"]
-                self._put(message.queue_name, message_id, message.encode(), pipeline)
+                queues[message.queue_name].append((number, message, encoded(message)))
             except Exception as error:  # noqa: BLE001 of a hook, or of arguments that JSON lacks
                 outcomes[number] = error
-            else:
-                sent[number] = message
-        try:
-            answers = pipeline.execute(raise_on_error=False)
-        except redis.RedisError as error:
-            answers = [error] * len(sent)
-        for (number, message), answer in zip(sent.items(), answers, strict=True):
-            if isinstance(answer, Exception):
-                outcomes[number] = answer
-            else:
-                self.emit_after("enqueue", message, None)
+        away: redis.RedisError | None = None
+        for queue, sent in queues.items():
+            why = away
+            if why is None:
+                ids = ((message.options["redis_message_id"], data) for _, message, data in sent)
+                why = self._refused_batch(queue, list(itertools.chain.from_iterable(ids)))
+            if isinstance(why, redis.ConnectionError | redis.TimeoutError):
+                away = why
+            for number, message, _ in sent:
+                outcomes[number] = why
+                if why is None:
+                    self.emit_after("enqueue", message, None)
         return outcomes
+
+    def _refused_batch(self, queue: str, ids_and_data: list[Any]) -> redis.RedisError | None:
+        """Why a batch could not be sent; None if it was."""
+        try:
+            self._send_batch(queue, ids_and_data)
+        except redis.RedisError as error:
+            return error
+        return None
+
+    def _send_batch(self, queue: str, ids_and_data: list[Any]) -> None:
+        name, ids = f"{self.namespace}:{queue}", ids_and_data[::2]
+        commands = [
+            ("HSET", f"{name}.msgs", *ids_and_data),
+            ("RPUSH", name, *ids),
+            ("PUBLISH", self._channel, queue),
+        ]
+        try:
+            self._own.transact(commands)
+        except redis.ConnectionError:
+            # Closed since its last use, or only the answer was lost: the script sends them once.
+            self._enqueue_all(keys=[name, self._channel], args=[queue, *ids_and_data])
 
     def enqueue(
         self, message: dramatiq.Message[Any], *, delay: int | None = None
     ) -> dramatiq.Message[Any]:
         """Enqueue a message. One whose time has come leaves the queue of delayed messages in the
         same step, or a broken connection would leave it in both."""
-        waited = message.options.get("redis_message_id", "")
-        if delay is None and self.in_hand.has(dq_name(message.queue_name), waited):
+        if delay is not None:
+            return super().enqueue(message, delay=delay)
+        queue, waited = message.queue_name, message.options.get("redis_message_id", "")
+        if self.in_hand.has(dq_name(queue), waited):
             self._moved.message_id = waited
         try:
-            return super().enqueue(message, delay=delay)
+            sent = with_id(message, str(uuid.uuid4()))
+            self.emit_before("enqueue", sent, None)
+            self.do_enqueue(queue, sent.options["redis_message_id"], encoded(sent))
+            self.emit_after("enqueue", sent, None)
         finally:
             self._moved.message_id = None
+        return sent
 
     def do_enqueue(self, queue: str, message_id: str, data: bytes) -> None:
         """Put a message into a queue and wake its consumers, in one round trip."""
@@ -162,17 +193,10 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
             self._do_move(queue, self._moved.message_id, keys_and_arguments)
             return
         try:
-            connection = self._connection_of_thread()
-            connection.send_command("EVALSHA", self._enqueue.sha, 2, *keys_and_arguments)
-            connection.read_response()
-        except (redis.ConnectionError, redis.exceptions.NoScriptError):
-            # The server closed the connection since its last use, or was restarted: the pool and
-            # redis-py's script know what to do.
-            self._drop_connection_of_thread()
+            self._own.call(self._enqueue, keys_and_arguments[:2], keys_and_arguments[2:])
+        except redis.ConnectionError:
+            # The server closed the connection since its last use: the pool knows what to do.
             self._put(queue, message_id, data, self.client)
-        except BaseException:
-            self._drop_connection_of_thread()  # its answer may still arrive on it
-            raise
 
     def _do_move(self, queue: str, waited: str, keys_and_arguments: list[str | bytes]) -> None:
         delayed = dq_name(queue)
@@ -187,25 +211,31 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         except redis.ConnectionError:  # closed since its last use
             self._move(keys=keys, args=arguments)
 
-    def _connection_of_thread(self) -> Any:
-        """This thread's own connection. To get one from the pool, have it checked and put it back
-        takes longer than the message itself."""
-        own = self._own
-        if own.client is None or own.pid != os.getpid():
-            own.client, own.pid = self.client.client(), os.getpid()
-        return own.client.connection
-
-    def _drop_connection_of_thread(self) -> None:
-        client, self._own.client = self._own.client, None
-        if client is not None:
-            client.connection.disconnect()
-
     def _put(self, queue: str, message_id: str, data: bytes, client: Any) -> None:
         keys_and_arguments = self._keys_and_arguments(queue, message_id, data)
         self._enqueue(keys=keys_and_arguments[:2], args=keys_and_arguments[2:], client=client)
 
     def _keys_and_arguments(self, queue: str, message_id: str, data: bytes) -> list[str | bytes]:
         return [f"{self.namespace}:{queue}", self._channel, message_id, data, queue]
+
+    def do_fetch(self, queue: str, count: int) -> list[bytes | None]:
+        """Fetch up to so many messages of a queue, and acknowledge those that are done."""
+        if self._maintenance_is_due:
+            answer: list[bytes | None] = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
+            return answer
+        name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
+        keys = [name, f"{name}.msgs", f"{acks}.{queue}", f"{self.namespace}:__heartbeats__"]
+        done, sent = self.acks.take(queue), False
+        now_ms, most = int(time.time() * 1000), min(count, MOST_FETCHED)
+        try:
+            answer = self._own.call(self._fetch, keys, [now_ms, self.broker_id, most, *done])
+            sent = True
+        except redis.ConnectionError:  # closed since its last use
+            self.in_hand.lose(queue)
+            answer = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
+        finally:
+            self.acks.taken(queue, sent=sent)
+        return answer
 
     def do_requeue(self, queue: str, *message_ids: str) -> None:
         """Put fetched messages back into their queue, and wake its consumers."""
@@ -225,13 +255,6 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.wake_up.stop()
         self.acks.stop()
         super().close()
-
-
-class _OwnClient(threading.local):
-    """A thread's client of one connection, and the process that opened it."""
-
-    client: Any = None
-    pid: int | None = None
 
 
 class _Moved(threading.local):

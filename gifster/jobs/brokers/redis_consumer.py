@@ -1,11 +1,12 @@
-"""The consumer of the Redis broker: it fetches the messages of one queue, and hands each over when
-the fair scheduler gives it a thread.
+"""The consumer of the Redis broker: it fetches the messages of one queue, and offers them to the
+fair scheduler.
 
 Dramatiq's consumer polls, with a pause that grows to a second while the queue is idle. This one
 waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gifster.jobs")
 
+#: How many messages one fetch may return: Lua's stack has room for some 8,000.
+MOST_FETCHED = 1_000
 #: How often a consumer that is woken up looks for messages all the same (seconds). Each look also
 #: tells the broker that the worker lives.
 LOOK_EVERY_S = 2.5
@@ -52,14 +55,20 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         #: Whether the queue may have more messages than there was room for.
         self._more = True
         self._pause_s = FIRST_PAUSE_S
-        #: Fetched messages of another application.
+        #: Fetched messages that no thread here may take: those of another application, and those
+        #: that Dramatiq's own thread handles, because they are delayed or their actor is unknown.
         self._foreign: list[dramatiq.Message[Any]] = []
-        #: Whether no fetched message can begin before another one ends.
-        self._stuck = False
+        self._handled: list[MessageProxy] = []
+        #: Whether there is room for no more messages; and what is set when there is room again.
+        self._full = False
+        self._freed = threading.Event()
 
     @property
     def outstanding_message_count(self) -> int:
-        return len(self.queued_message_ids) + len(self.fetched) + len(self._foreign)
+        waiting = len(self.fetched) + len(self._foreign) + len(self._handled)
+        if self.scheduler is None:
+            return waiting + len(self.queued_message_ids)
+        return waiting + self.scheduler.running_in(self.queue_name)
 
     def __next__(self) -> MessageProxy | None:
         if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
@@ -69,18 +78,12 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
         self._look()
-        if not self.fetched.any_may_begin:
-            if self.scheduler is not None:
-                self.scheduler.leave(self.queue_name)
-            self._wait()
-            return None
-        if self.scheduler is not None:
-            if not self.scheduler.take(self.queue_name, self._timeout_s):
-                return None
-            self._look()  # a message of higher priority may have arrived in the meantime
-        message = self._begin_next()
-        self.queued_message_ids.add(message.message_id)
-        return MessageProxy(message)
+        if self._handled:
+            message = self._handled.pop(0)
+            self.queued_message_ids.add(message.message_id)
+            return self._hand_over(message)
+        self._wait()
+        return None
 
     def _look(self) -> None:
         """Fetch as many messages as there is room for, if there may be any."""
@@ -97,6 +100,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                     self._fetch()
             except redis.ConnectionError as error:
                 raise ConnectionClosed(error) from None
+        if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
+            self.scheduler.leave(self.queue_name)
 
     def _fetch(self) -> None:
         self._told.clear()  # first: a message that arrives from now on sets it again
@@ -108,27 +113,31 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         except redis.RedisError:
             self.broker.in_hand.lose(self.queue_name)  # its answer may have had messages
             raise
-        for data in fetched:
-            if data is not None:
-                self._keep(data)
-        self._more = len(fetched) == room
+        self._more = len(fetched) >= min(room, MOST_FETCHED)
+        self._offer([message for data in fetched if (message := self._kept(data)) is not None])
         self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
         self._put_back_foreign()
 
-    def _keep(self, data: bytes) -> None:
+    def _kept(self, data: bytes | None) -> MessageProxy | None:
+        """The message, if it is for the threads of this worker. Others are kept elsewhere."""
+        if data is None:
+            return None
         try:
             message = dramatiq.Message.decode(data)
         except dramatiq.DecodeError:  # it stays with this worker, and is in nobody's way
             logger.exception("a message that cannot be read queue=%s", self.queue_name)
-            return
+            return None
         if (why := malformed(message, self.queue_name, known_by="redis_message_id")) is not None:
             logger.error("a malformed message queue=%s: %s", self.queue_name, why)
-            return
+            return None
         self.broker.in_hand.add(self.queue_name, message.options["redis_message_id"])
         if self.scheduler is not None and self.broker.foreign.includes(message):
             self._foreign.append(message)
-        else:
-            self.fetched.add(message, self.broker.priority_of(message))
+            return None
+        if self.scheduler is None or message.actor_name not in self.broker.actors:
+            self._handled.append(MessageProxy(message))
+            return None
+        return MessageProxy(message)
 
     def _put_back_foreign(self) -> None:
         while self._foreign:
@@ -147,22 +156,27 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         return int(self.prefetch) - self.outstanding_message_count + self.fetched.aside
 
     def _wait(self) -> None:
+        """Wait until there may be messages to fetch, and room for them."""
         if self._room <= 0:
-            time.sleep(FIRST_PAUSE_S)
+            self._freed.clear()
+            self._full = True
+            if self._room <= 0:  # no job has ended in the meantime
+                self._freed.wait(self._timeout_s)
+            self._full = False
             return
-        listening = self.broker.wake_up.listening
-        self._stuck = bool(self.fetched)
-        if not self.fetched.any_may_begin:  # or a job has ended just now
-            self._told.wait(self._timeout_s if listening else self._pause_s)
-        if self._stuck:
+        stuck = bool(self.fetched) and not self.fetched.any_may_begin
+        if self._more:
+            self.fetched.tell_when_low(self._told, int(self.prefetch) // 4)
+        self._told.wait(self._timeout_s if self.broker.wake_up.listening else self._pause_s)
+        if stuck:
             time.sleep(LET_OTHERS_S)
-        self._stuck = False
 
     def ack(self, message: MessageProxy) -> None:
         """Leave it to `broker.acks` to tell the broker that a message is done."""
+        message_id = message.options["redis_message_id"]
         self.queued_message_ids.discard(message.message_id)
-        self.broker.acks.add(self.queue_name, message.options["redis_message_id"])
-        self.broker.in_hand.remove(self.queue_name, [message.options["redis_message_id"]])
+        self.broker.acks.add(self.queue_name, message_id)
+        self.broker.in_hand.remove(self.queue_name, [message_id])
         self._give_thread_back(message)
 
     def nack(self, message: MessageProxy) -> None:
@@ -172,8 +186,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def _give_thread_back(self, message: MessageProxy) -> None:
         super()._give_thread_back(message)
-        if self._stuck:
-            self._told.set()
+        if self._full:
+            self._freed.set()
 
     def requeue(self, messages: Iterable[AnyMessage]) -> None:
         """Give messages back, now or before the next fetch."""
@@ -198,8 +212,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             logger.warning("not acknowledged: the last jobs that were done may be done again")
 
     def _give_back(self) -> None:
-        fetched = self.fetched.clear() + self._foreign
-        self._foreign = []
+        fetched = self.fetched.clear() + self._foreign + self._handled
+        self._foreign, self._handled = [], []
         if self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
         if fetched:

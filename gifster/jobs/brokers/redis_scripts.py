@@ -1,0 +1,52 @@
+"""The scripts that the Redis broker adds to Dramatiq's own, whose header explains the keys."""
+
+#: Enqueues as Dramatiq's own script does (its header explains the keys), and wakes the consumers.
+#: It leaves out the maintenance and the sign of life, which are the consumers' business. A message
+#: that is sent again because only its answer was lost is there once.
+ENQUEUE = """
+if redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2]) > 0 then
+    redis.call("rpush", KEYS[1], ARGV[1])
+end
+redis.call("publish", KEYS[2], ARGV[3])
+"""
+
+#: Fetches as Dramatiq's own script does, without the maintenance; and acknowledges messages of the
+#: same queue before that.
+FETCH = """
+redis.call("zadd", KEYS[4], ARGV[1], ARGV[2])
+for i = 4, #ARGV do
+    if redis.call("srem", KEYS[3], ARGV[i]) > 0 then
+        redis.call("hdel", KEYS[2], ARGV[i])
+    end
+end
+local ids = redis.call("lrange", KEYS[1], 0, ARGV[3] - 1)
+if #ids == 0 then
+    return ids
+end
+redis.call("ltrim", KEYS[1], #ids, -1)
+redis.call("sadd", KEYS[3], unpack(ids))
+return redis.call("hmget", KEYS[2], unpack(ids))
+"""
+
+#: Enqueues a delayed message whose time has come, and acknowledges it where it waited: once,
+#: however often it is tried.
+MOVE = """
+if redis.call("srem", KEYS[3], ARGV[4]) > 0 then
+    redis.call("hdel", KEYS[4], ARGV[4])
+    redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2])
+    redis.call("rpush", KEYS[1], ARGV[1])
+    redis.call("publish", KEYS[2], ARGV[3])
+end
+"""
+
+#: Enqueues as `ENQUEUE` does, any number of messages of one queue, all of them or none.
+ENQUEUE_MANY = """
+if redis.call("hset", KEYS[1] .. ".msgs", unpack(ARGV, 2)) > 0 then
+    local ids = {}
+    for i = 2, #ARGV, 2 do
+        ids[i / 2] = ARGV[i]
+    end
+    redis.call("rpush", KEYS[1], unpack(ids))
+end
+redis.call("publish", KEYS[2], ARGV[1])
+"""
