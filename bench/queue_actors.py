@@ -8,7 +8,6 @@ import os
 import time
 
 import dramatiq
-import peewee
 import redis
 from dramatiq.brokers.redis import RedisBroker as StockBroker
 
@@ -25,19 +24,12 @@ noted: dict[str, dramatiq.Actor] = {}
 
 
 def connect(kind: str, url: str) -> dramatiq.Broker:
-    """The broker of a kind: ours in the application, ours alone, ours with everything that it has
-    in another application, or Dramatiq's own."""
+    """The broker of a kind: ours in the application, ours alone, or Dramatiq's own."""
     client = redis.Redis.from_url(url)
     if kind == "application":
         from gifster.actors import broker  # noqa: PLC0415 it boots the process
 
         return broker
-    if kind == "library":
-        database = peewee.SqliteDatabase(
-            os.environ["BENCH_DATABASE"], pragmas={"journal_mode": "wal"}, timeout=15
-        )
-        database.bind(jobs.TABLES)
-        return jobs.connect(url, weights=WEIGHTS)
     broker = (
         RedisBroker(weights=WEIGHTS, client=client)
         if kind == "broker"
@@ -84,6 +76,7 @@ def main() -> None:
     commands = {
         "one": lambda count: [no_op.send() for _ in range(count)],
         "when": when.send,
+        "hold": hold.send,
         "note": lambda queue, count: [noted[queue].send() for _ in range(count)],
     }
     if KIND != "stock":
@@ -92,6 +85,9 @@ def main() -> None:
         commands["one"] = lambda count: [jobs.enqueue("no_op") for _ in range(count)]
         commands["many"] = _in_one_transaction
         commands["when"] = lambda: jobs.enqueue("when")
+        commands["hold"] = lambda: jobs.enqueue("hold")
+        commands["relay"] = jobs.relay
+        commands["forget"] = lambda: jobs.Job.delete().execute()
     obey(commands)
 
 

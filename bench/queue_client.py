@@ -3,7 +3,7 @@ standard input and answers each with one line. `sidekiq_jobs.rb` does the same i
 
 `one N` enqueues N no-op jobs one by one, `many N` the same many at a time; both answer with the
 seconds that took. `when` enqueues a job that tells when it started, and answers with the moment
-before. `note QUEUE N` enqueues N jobs that tell their queue.
+before. `note QUEUE N` enqueues N jobs that tell their queue, and `hold` a job of ten minutes.
 """
 
 import sys

@@ -6,11 +6,14 @@ has none) and one Valkey server on loopback. "ours" is the application's worker 
 is without lines about jobs, and ours without the application: the broker alone. The kinds take
 turns; the table shows medians, least and most of the rounds, and ratios.
 
-`ARGS="--only ours Sidekiq --rounds 5 --starts 50"` measures less, or more. Kinds that are not
-installed are skipped. `bench/queue_recovery.py` measures what happens to a killed worker's job.
+`ARGS="--only ours Sidekiq --rounds 5 --starts 50"` measures less, or more. `--keep FILE` adds the
+rounds to those in a file, for a machine that is quiet for minutes only; `--rounds 0` shows them.
+Kinds that are not installed are skipped. `bench/queue_recovery.py` measures what becomes of a
+killed worker's job.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -47,6 +50,21 @@ def main() -> None:
     """Measure, and print the tables."""
     options = _options()
     found: Figures = defaultdict(lambda: defaultdict(list))
+    if options.keep and options.keep.exists():
+        for name, kept in json.loads(options.keep.read_text()).items():
+            found[name].update(kept)
+    if options.rounds:
+        _measure(options, found)
+    if options.keep:
+        options.keep.write_text(json.dumps(found))
+    names = list(found[DONE])
+    for name, values in found.items():
+        _print(name, names, values)
+    if options.plot:
+        _plot(options.plot, names, found)
+
+
+def _measure(options: Any, found: Figures) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         ValkeyServer(port=free_port(), dir=folder, databases=32) as server,
@@ -64,12 +82,7 @@ def main() -> None:
                 print(f"round {number + 1}: {side.name}", file=sys.stderr)
                 log = Path(folder) / f"{side.name}.log"
                 for name, values in _round(side, log, options.starts).items():
-                    found[name][side.name] += values
-    names = [side.name for side in chosen]
-    for name, values in found.items():
-        _print(name, names, values)
-    if options.plot:
-        _plot(options.plot, names, found)
+                    found[name].setdefault(side.name, []).extend(values)
 
 
 def _options() -> Any:
@@ -77,6 +90,7 @@ def _options() -> Any:
     parser.add_argument("--only", nargs="*", default=[], help="the kinds, by name")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--starts", type=int, default=100, help="idle starts of a round")
+    parser.add_argument("--keep", type=Path, help="add the rounds to those in this file (JSON)")
     parser.add_argument("--plot", type=Path, help="write a bar chart (SVG)")
     return parser.parse_args()
 

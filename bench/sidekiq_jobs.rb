@@ -44,6 +44,7 @@ def obey(name, *arguments)
   when "one" then arguments[0].to_i.times { NoOp.perform_async }
   when "many" then (arguments[0].to_i / 500).times { Sidekiq::Client.push_bulk("class" => NoOp, "args" => [[]] * 500) }
   when "when" then TellWhen.perform_async
+  when "hold" then Hold.perform_async
   when "note" then arguments[1].to_i.times { Note.set(queue: arguments[0]).perform_async(arguments[0]) }
   end
 end
