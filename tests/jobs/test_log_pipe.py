@@ -49,9 +49,9 @@ def test_lines_are_written_together_in_their_order_and_in_pieces_that_a_pipe_tak
         target=lambda: [lines.write(f"{n} äöü {'x' * 100}\n") for n in range(1, 200)]
     )
     thread.start()
-    lines.write("…" * PIECE + "\n")  # too long for one piece
     go.set()
     thread.join()
+    lines.write("…" * PIECE + "\n")  # too long for one piece
     lines.finish()
     lines.write("at once\n")
 
