@@ -131,6 +131,13 @@ class AttachedFiles(Sequence[U]):
         return [uploader.as_json() for uploader in self._uploaders]
 
     @property
+    def identifiers(self) -> list[str]:
+        """The identifiers of the files, in their order (CarrierWave's `photos_identifiers`). Every
+        file of a list has one; an uploader by itself may have no file, so its `identifier` may be
+        None."""
+        return [one.file.identifier for one in self._uploaders if one.file is not None]
+
+    @property
     def cache_ids(self) -> str | None:
         """The list with its new files, for a hidden field when a form is shown again: a JSON list
         of cache ids, and of the identifiers of the files that stay. None without a new file."""

@@ -70,8 +70,9 @@ class AttachedFile:
 
     @property
     def identifier(self) -> str | None:
-        """A name for the upload, for forms (16 hexadecimal digits); None if there is no file. It
-        stays when a worker stores the file, and when a list gets another order."""
+        """A name for the upload, for forms (16 hexadecimal digits). It stays when a worker stores
+        the file, and when a list gets another order. None if there is no file: never for one that
+        is in a list (see `identifiers` of the list)."""
         return None if self.file is None else self.file.identifier
 
     def __bool__(self) -> bool:

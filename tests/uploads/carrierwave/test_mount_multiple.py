@@ -38,6 +38,7 @@ def test_files_of_one_name_are_not_confused(events: Events):
     event = events.model(images=[part(A, "a.png"), part(B, "a.png")])
     assert [image.read() for image in event.images] == [A, B]
     assert len(set(identifiers(event))) == 2
+    assert event.images.identifiers == identifiers(event)
     event.save()
     event = events.reloaded(event)
     assert [image.stored.filename for image in event.images] == ["a.png", "a.png"]

@@ -286,6 +286,9 @@ def several_files(album: Album, content: bytes) -> list[str | None]:
     assert_type(album.photos_tmp, list[CachedFile])
     assert_type(album.photos_cache, str | None)
     assert_type(album.remote_photos_urls, list[str] | None)
+    assert_type(album.photos.identifiers, list[str])
+    assert_type(album.photos[0].identifier, str | None)
+    album.photos = album.photos.identifiers
     album.photos = reversed(album.photos)
     album.photos = [content, album.photos[0]]
     album.photos = None
