@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, HTTPException, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
-from people import SECRET, VAR, Person, db, fill
+from people import SECRET, Person, db, fill
 from starlette.middleware.sessions import SessionMiddleware
 
 from gifster.jobs import page
+from gifster.uploads import endpoints
 
 app = FastAPI()
 app.add_middleware(SessionMiddleware, secret_key=SECRET, same_site="lax")
@@ -68,18 +68,7 @@ def person_of(person_id: int | str) -> Person:
     return person
 
 
-class StoredFiles(StaticFiles):
-    """The files of the local storage."""
-
-    async def get_response(self, path: str, scope: Any) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-        return response
-
-
-app.mount("/files", StoredFiles(directory=VAR / "store", check_dir=False))
+app.mount("/files", endpoints.files().asgi)
 
 
 @app.get("/login", response_class=HTMLResponse)

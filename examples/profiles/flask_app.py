@@ -8,11 +8,12 @@ import hmac
 import os
 from typing import Any
 
-from flask import Flask, Response, redirect, render_template, request, send_from_directory, session
-from people import SECRET, VAR, Person, db, fill
+from flask import Flask, redirect, render_template, request, session
+from people import SECRET, Person, db, fill
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from gifster.jobs import page
+from gifster.uploads import endpoints
 
 app = Flask(__name__)
 app.secret_key = SECRET
@@ -64,14 +65,8 @@ def edit(person: Person) -> Any:
     return render_template("edit.html", person=person, problems=problems), status
 
 
-@app.get("/files/<path:key>")
-def files(key: str) -> Response:
-    response = send_from_directory(VAR / "store", key, max_age=31_536_000)
-    response.cache_control.public = True
-    response.cache_control.immutable = True  # a new upload has a new address
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return response
+stored_files = endpoints.files().wsgi
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/files": stored_files})  # type: ignore[method-assign]
 
 
 @app.route("/login", methods=["GET", "POST"])
