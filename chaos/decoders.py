@@ -2,14 +2,17 @@
 and hostile images.
 
 Each image goes the way of an upload: it is refused for the facts of its file, or decoded in a
-sandbox, two at a time. Each must get its versions or fail with a code, no decoder may exceed its
-memory or time, and the server of the sandboxes must survive. Otherwise the exit status is 1.
+sandbox, two at a time. What is made of it takes turns: the application's versions, every other
+recipe, and an uploader with steps that make files and a derivation. Each image must get its
+versions or fail with a code, no decoder may exceed its memory or time, and the server of the
+sandboxes must survive. Otherwise the exit status is 1.
 
 The sources are images of each format that are made here, and the GIFs of up to 200 kB in the folder
 `shared/corpus` beside the checkout, if there is one.
 """
 
 import argparse
+import itertools
 import os
 import random
 import sys
@@ -29,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from chaos import damage
-from gifster.imaging import Image
+from chaos.decoder_ways import WAYS, Way
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import SNIFF_BYTES, probe
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
@@ -42,13 +45,6 @@ MB = 1_000_000
 MAX_MEMORY = 300 * MB
 MAX_SECONDS = LIMITS.wall_s + 10
 SOURCE_BYTES = 200_000
-RECIPES = [
-    ("poster", Image().first_frame().fit(480, 480).convert("webp")),
-    ("thumb", Image().fit(220, 220)),
-    ("preview", Image().fit(480, 480)),
-    ("webp", Image().fit(480, 480).convert("webp")),
-    ("mp4", Image().fit(480, 480).convert("mp4")),
-]
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 
 
@@ -101,11 +97,19 @@ def mutations(count: int, seed: int) -> dict[str, list[bytes]]:
     }  # fmt: skip
 
 
-def attack(kind: str, contents: Iterable[bytes], at_once: int = 2) -> Verdict:
-    """Give the engine images, `at_once` at a time, and collect what becomes of them."""
-    verdict = Verdict(kind)
+def attack(
+    kind: str, contents: Iterable[bytes], at_once: int = 2, ways: Iterable[str] = WAYS
+) -> Verdict:
+    """Give the engine images, `at_once` at a time, and collect what becomes of them.
+
+    Parameters:
+      ways: of `WAYS`, which the images go in turn.
+    """
+    verdict, turns = Verdict(kind), itertools.cycle([WAYS[way] for way in ways])
     with tempfile.TemporaryDirectory() as folder, watched(verdict):
-        cases = [(Path(folder) / str(number), made) for number, made in enumerate(contents)]
+        cases = [
+            (Path(folder) / str(number), made, next(turns)) for number, made in enumerate(contents)
+        ]
         with ThreadPoolExecutor(at_once) as pool:
             for outcome, reason, seconds in pool.map(_outcome, cases):
                 verdict.counts[outcome] += 1
@@ -113,16 +117,20 @@ def attack(kind: str, contents: Iterable[bytes], at_once: int = 2) -> Verdict:
                 verdict.seconds = max(verdict.seconds, seconds)
                 if outcome == "WRONG" or seconds > MAX_SECONDS:
                     verdict.wrong.append(f"{kind}: {reason} after {seconds:.0f} s")
-    if kind in damage.HEAVY and verdict.counts["made"] < verdict.counts.total():
+    # Only the application's versions are promised of the largest images.
+    if (
+        kind.removesuffix(": versions") in damage.HEAVY
+        and verdict.counts["made"] < verdict.counts.total()
+    ):
         verdict.wrong.append(f"{kind}: not made")
     if verdict.memory > MAX_MEMORY:
         verdict.wrong.append(f"{kind}: a decoder took {verdict.memory / MB:.0f} MB")
     return verdict
 
 
-def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
+def _outcome(case: tuple[Path, bytes, Way]) -> tuple[str, str, float]:
     """What becomes of one image: the outcome, its reason, and the seconds that it took."""
-    source, content = case
+    source, content, way = case
     source.write_bytes(content)
     started = time.monotonic()
     outcome, reason = "refused", ""
@@ -131,7 +139,7 @@ def _outcome(case: tuple[Path, bytes]) -> tuple[str, str, float]:
         Limits.check_complete(info.bytes, content[:SNIFF_BYTES])
         Limits.check_info(info)
         outcome = "failed"
-        images.make(source, {source.with_suffix(f".{name}"): recipe for name, recipe in RECIPES})
+        way(source, info)
         outcome = "made"
     except (ImagingError, UploadError) as error:
         reason = f"{error.code}: {error}"
@@ -151,9 +159,9 @@ def watched(verdict: Verdict) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(0.005):
-            for process in below(server):
+            for child in below(server):
                 with suppress(psutil.Error):
-                    verdict.memory = max(verdict.memory, psutil.Process(process).memory_info().rss)
+                    verdict.memory = max(verdict.memory, psutil.Process(child).memory_info().rss)
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -194,9 +202,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     bombs = damage.HEAVY | damage.BOMBS | damage.LONG_BOMBS
-    groups = [(kind, [make], 1) for kind, make in bombs.items()]
-    verdicts = [attack(kind, (make() for make in makers), at_once)
-                for kind, makers, at_once in track(groups, "bombs", transient=True)]  # fmt: skip
+    groups = [(kind, make, way) for kind, make in bombs.items() for way in WAYS
+              if way == "versions" or kind not in damage.LONG_BOMBS]  # fmt: skip
+    verdicts = [attack(f"{kind}: {way}", [make()], 1, [way])
+                for kind, make, way in track(groups, "bombs", transient=True)]  # fmt: skip
     damaged = mutations(options.mutations, options.seed)
     verdicts += [attack(kind, each) for kind, each in track(damaged.items(), "damaged")]
     show(verdicts)

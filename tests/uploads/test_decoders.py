@@ -30,7 +30,18 @@ def test_an_image_over_the_limits_is_refused_before_it_is_decoded(name: str, tmp
 
 @pytest.mark.parametrize("name", [*damage.HEAVY, *damage.BOMBS])
 def test_a_heavy_image_gets_its_versions_and_a_bomb_costs_one_process(name: str):
-    verdict = attack(name, [(damage.HEAVY | damage.BOMBS)[name]()])
+    verdict = attack(name, [(damage.HEAVY | damage.BOMBS)[name]()], ways=["versions"])
+
+    assert verdict.wrong == []
+    assert verdict.memory > 0
+
+
+@pytest.mark.parametrize("way", ["boxes", "steps"])
+@pytest.mark.parametrize(
+    "name", ["JPEG of 40 million pixels", "WebP of 8 million pixels, 6 frames"]
+)
+def test_any_recipe_of_a_heavy_image_keeps_the_limits(name: str, way: str):
+    verdict = attack(f"{name}: {way}", [damage.HEAVY[name]()], ways=[way])
 
     assert verdict.wrong == []
     assert verdict.memory > 0

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
 from gifster.uploads.columns.column import UploadColumn
@@ -13,6 +13,7 @@ from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.uploader import Uploader
 
+T = TypeVar("T")
 U = TypeVar("U", bound=Uploader)
 
 
@@ -119,6 +120,10 @@ class AttachedFiles(Sequence[U]):
 
     def __iter__(self) -> Iterator[U]:
         return iter(list(self._uploaders))
+
+    def __add__(self, files: Iterable[T]) -> list[U | T]:
+        """These files and others, for `album.photos += [file]`."""
+        return [*self._uploaders, *files]
 
     # To show it.
 

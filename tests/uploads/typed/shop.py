@@ -289,6 +289,7 @@ def several_files(album: Album, content: bytes) -> list[str | None]:
     assert_type(album.photos.identifiers, list[str])
     assert_type(album.photos[0].identifier, str | None)
     album.photos = album.photos.identifiers
+    album.photos += [content]
     album.photos = reversed(album.photos)
     album.photos = [content, album.photos[0]]
     album.photos = None
