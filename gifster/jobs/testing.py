@@ -18,6 +18,7 @@ from typing import Any
 
 import dramatiq
 
+from gifster.jobs import outbox
 from gifster.jobs.groups import release
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
@@ -88,7 +89,7 @@ def inline_jobs() -> Iterator[None]:
     errors: list[Exception] = []
     performing = False
 
-    def perform(job: Job) -> bool:
+    def perform(job: Job) -> None:
         nonlocal performing
         outer, performing = performing, True
         try:
@@ -99,13 +100,16 @@ def inline_jobs() -> Iterator[None]:
             errors.append(error)
         finally:
             performing = outer
-        return True
 
-    send, Job.send = Job.send, perform  # type: ignore[assignment,method-assign]
+    def perform_each(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            perform(job)
+
+    send, outbox.send_committed = outbox.send_committed, perform_each
     try:
         yield
     finally:
-        Job.send = send  # type: ignore[method-assign]
+        outbox.send_committed = send
     if errors:
         raise errors[0]
 
