@@ -2,6 +2,12 @@
 
 from gifster.actors import setup  # noqa: F401
 from gifster.app import models  # noqa: F401
-from gifster.uploads.actors import process_asset, recreate_versions, remove_files, store_asset
+from gifster.uploads.actors import (
+    complete_asset,
+    process_asset,
+    recreate_versions,
+    remove_files,
+    store_asset,
+)
 
-__all__ = ["process_asset", "recreate_versions", "remove_files", "store_asset"]
+__all__ = ["complete_asset", "process_asset", "recreate_versions", "remove_files", "store_asset"]

@@ -31,7 +31,7 @@ from gifster.jobs.heartbeat import (
 )
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.old_schema import OldSchema
-from gifster.jobs.outbox import Job, enqueue
+from gifster.jobs.outbox import Job, enqueue, is_waiting
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
@@ -92,6 +92,7 @@ __all__ = [
     "find",
     "forget_others",
     "history",
+    "is_waiting",
     "migrate",
     "pause",
     "paused_queues",

@@ -10,6 +10,7 @@ a worker process is in `brokers/fetched.py`. Decision 31 explains this design.
 import time
 from typing import Any
 
+import dramatiq.broker
 from peewee import SQL, Case, fn
 
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, most_of_group, room_of, send_now
@@ -20,7 +21,8 @@ MOST_GROUPS = 200
 
 
 def release(group: str, queue: str) -> int:
-    """Send the throttled jobs of a group and a queue, oldest first, as far as there is room.
+    """Send the throttled jobs of a group and a queue, as far as there is room. Those of actors with
+    a lower priority number come first, then the oldest.
 
     Returns:
       how many jobs were released.
@@ -32,7 +34,7 @@ def release(group: str, queue: str) -> int:
         room = room_of(group, queue)
         if room <= 0:
             return 0
-        query = Job.select().where(held).order_by(Job.created_at, Job.id).limit(room)
+        query = Job.select().where(held).order_by(*_order()).limit(room)
         if Job._meta.database.for_update:
             query = query.for_update(skip_locked=True)
         jobs = list(query)
@@ -44,6 +46,15 @@ def release(group: str, queue: str) -> int:
         job.held = False
         send_now(job)
     return len(jobs)
+
+
+def _order() -> list[Any]:
+    """The order in which throttled jobs are sent. A process that has not imported an actor knows no
+    priority of it, and takes 0 for it."""
+    broker = dramatiq.broker.global_broker
+    actors = {} if broker is None else broker.actors
+    numbers = [(name, actor.priority) for name, actor in actors.items() if actor.priority]
+    return [*([Case(Job.actor, numbers, 0)] if numbers else []), Job.created_at, Job.id]
 
 
 def release_all() -> int:

@@ -254,6 +254,21 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     return job
 
 
+def is_waiting(actor: str, queue: str, *, but: Sequence[Any] | None = None) -> bool:
+    """Whether a job of an actor waits in a queue for a thread, throttled or with the broker. Jobs
+    for later, and those that wait to be retried, do not count until their moment has come.
+
+    Parameters:
+      but: the arguments of a job that does not count, such as the one that asks.
+    """
+    free = Job.leased_by.is_null() & Job.failed_at.is_null()
+    due = Job.due_at.is_null() | (Job.due_at <= time.time())
+    its = (Job.actor == actor) & (Job.queue == queue)
+    if but is not None:
+        its &= Job.arguments != peewee.Value(Job.arguments.db_value(list(but)), converter=False)
+    return bool(Job.select().where(its & free & due).exists())
+
+
 def is_held(held: bool) -> peewee.Expression:
     """Whether a job is throttled, in SQL: a comparison, because databases use the index for it."""
     return Job.held == held

@@ -24,6 +24,7 @@ import dramatiq
 
 from gifster.jobs import cron, declare_recurring
 from gifster.uploads import mirror
+from gifster.uploads.backgrounding.completion import Completion
 from gifster.uploads.backgrounding.promotion import Promotion, RecordGone
 from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.config import config, follow
@@ -60,14 +61,15 @@ def store_actor(**options: Any) -> Callable[[Callable[[Promotion], None]], Actor
         def store(table: str, pk: Any, column: str, cache_key: str) -> None:
             work(Promotion(table, pk, column, cache_key))
 
-        def on_dead(error: BaseException, *arguments: Any) -> None:
-            Promotion(*arguments).fail(error, give_up=False)
-
         actor = _actor(**options)(_named_after(work, store))
-        actor.options["on_dead"] = on_dead
+        actor.options["on_dead"] = _promotion_died
         return actor
 
     return declare
+
+
+def _promotion_died(error: BaseException, *arguments: Any) -> None:
+    Promotion(*arguments).fail(error, give_up=False)
 
 
 def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Actor]:
@@ -123,7 +125,16 @@ def _named_after(work: Callable[..., None], function: Callable[..., None]) -> Ca
 @store_actor()
 def store_asset(promotion: Promotion) -> None:
     """Process and store a cached upload (CarrierWave's `StoreAsset`)."""
-    promotion.promote()
+    promotion.promote(gives_way=True)
+
+
+@_actor(priority=10)
+def complete_asset(table: str, pk: Any, column: str, cache_key: str) -> None:
+    """Make the `later` versions of an upload that was shown while others waited."""
+    Completion(table, pk, column, cache_key).promote()
+
+
+complete_asset.options["on_dead"] = _promotion_died
 
 
 @process_actor()
@@ -132,7 +143,7 @@ def process_asset(recreation: Recreation) -> None:
     recreation.process_first()
 
 
-@_actor(throws=(RecordGone, UploadError))
+@_actor(priority=20, throws=(RecordGone, UploadError))
 def recreate_versions(  # noqa: PLR0913, PLR0917
     table: str, pk: Any, column: str, key: str, names: list[str], revision: str
 ) -> None:

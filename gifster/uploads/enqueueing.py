@@ -1,4 +1,4 @@
-"""Enqueues the jobs of uploads: to store, to process, to recreate and to remove files.
+"""Enqueues the jobs of uploads: to store, complete, process, recreate and remove files.
 
 Each job is enqueued in the transaction that needs it, so it runs if, and only if, that commits.
 `backgrounder.py` declares what a column leaves to a worker; the actors are in `actors.py`.
@@ -13,7 +13,7 @@ from typing import Any
 import dramatiq
 import peewee
 
-from gifster.jobs import Job, enqueue
+from gifster.jobs import Job, enqueue, is_waiting
 from gifster.uploads.config import config
 from gifster.uploads.files import keys
 from gifster.uploads.files.cache import CachedFile
@@ -53,12 +53,32 @@ class Background:
         Returns:
           the job; None if the outbox already has one with the name `unique`.
         """
-        if isinstance(self.actor, str):
-            name, queue = self.actor, self.queue or config.queue
-        else:
-            name, queue = self.actor.actor_name, self.actor.queue_name
+        name, queue = self._names
         arguments = (*_address(record, column), upload.key)
         return enqueue(name, *arguments, queue=queue, unique=unique, group=group)
+
+    def enqueue_completion(
+        self, record: peewee.Model, column: str, upload: CachedFile, group: str | None
+    ) -> Job | None:
+        """Enqueue the job that makes the `later` versions of an upload which its own job has shown.
+
+        Returns:
+          the job; None if a second copy of that job has enqueued it already.
+        """
+        arguments, (_, queue) = (*_address(record, column), upload.key), self._names
+        unique = hashlib.sha256(repr(("complete", arguments)).encode()).hexdigest()[:32]
+        return enqueue("complete_asset", *arguments, queue=queue, unique=unique, group=group)
+
+    def others_wait(self, record: peewee.Model, column: str, upload: CachedFile) -> bool:
+        """Whether other uploads than this one wait for a thread."""
+        return is_waiting(*self._names, but=(*_address(record, column), upload.key))
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """The names of the actor and of its queue."""
+        if isinstance(self.actor, str):
+            return self.actor, self.queue or config.queue
+        return self.actor.actor_name, self.actor.queue_name
 
 
 def enqueue_removal(record: peewee.Model, column: str, files: Files, group: str | None) -> None:

@@ -94,6 +94,44 @@ def waiting(url: str) -> int:
     return redis.Redis.from_url(url).hlen("dramatiq:default.msgs")
 
 
+def test_throttled_jobs_are_released_by_the_priority_of_their_actors(log: Log, worker):
+    @dramatiq.actor(priority=10)
+    def tidy(name: str) -> None:
+        log.began.append(name)
+
+    # Given six jobs of a group in the broker, and throttled jobs of which those that may wait are
+    # the oldest
+    for _ in range(6):
+        jobs.enqueue("work", "first", group="ann")
+    for _ in range(6):
+        jobs.enqueue("tidy", "tidy", group="ann")
+    for _ in range(6):
+        jobs.enqueue("work", "second", group="ann")
+
+    # When one thread runs all of them
+    worker(threads=1)
+    eventually(lambda: len(log.began) == 18)
+
+    # I expect the urgent ones first
+    assert log.began == ["first"] * 6 + ["second"] * 6 + ["tidy"] * 6
+
+
+def test_a_job_waits_until_a_worker_takes_it(log: Log, worker):
+    waits = lambda **but: jobs.is_waiting("work", "default", **but)  # noqa: E731
+    jobs.enqueue("work", "for later", in_s=600)
+    assert not waits()
+
+    jobs.enqueue("work", "ann", True)
+    assert waits()
+    assert not waits(but=["ann", True])
+    assert not jobs.is_waiting("work", "other")
+    assert not jobs.is_waiting("fail", "default")
+
+    worker(threads=1)
+    eventually(lambda: log.began == ["ann"])
+    assert not waits()
+
+
 def test_a_group_with_many_slow_jobs_leaves_a_thread_to_the_others(log: Log, worker):
     enqueue("ann", 30, slow=True)
     worker(threads=4)

@@ -111,6 +111,7 @@ class Application:
 
         for name in (
             "store_asset",
+            "complete_asset",
             "process_asset",
             "recreate_versions",
             "remove_files",

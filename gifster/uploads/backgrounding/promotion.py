@@ -8,7 +8,8 @@ job), and the worker deletes what it stored. Either way it deletes the cached fi
 the job.
 
 With `later` versions this happens twice. After the first time the row shows the files that are
-ready, and still waits for the upload; so if the worker dies, its retry completes the rest.
+ready, and still waits for the upload; so if the worker dies, its retry completes the rest. While
+other uploads wait to be shown, the second time is left to a job of its own (`completion.py`).
 """
 
 import logging
@@ -27,9 +28,15 @@ from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.keys import from_job
 from gifster.uploads.files.stored import StoredFile, delete_files
 from gifster.uploads.mount import mount_named
+from gifster.uploads.uploader import Uploader
+from gifster.uploads.versions.declaring import processes_of
 from gifster.uploads.versions.processing import original_of, processed
 
 logger = logging.getLogger("gifster.uploads")
+
+#: An upload with fewer pixels in all its frames is finished at once: to begin a second job for it
+#: and to decode it again would take longer than others gain.
+WORTH_ANOTHER_JOB = 500_000
 
 
 class RecordGone(Exception):
@@ -103,11 +110,15 @@ class Attachment:
 class Promotion(Attachment):
     """Stores one cached upload; `key` is the cached file's key."""
 
-    def promote(self) -> None:
+    def promote(self, *, gives_way: bool = False) -> None:
         """Process and store the upload, unless it has been superseded.
 
         Marks an upload that cannot be processed as failed, with the reason. Several calls do no
         harm, even at the same time.
+
+        Parameters:
+          gives_way: whether to leave the `later` versions to another job while other uploads wait,
+            so that these are shown sooner. The upload is then not complete when this returns.
 
         Raises:
           Exception: a retry may succeed (the disk is full, a storage is unreachable).
@@ -120,9 +131,11 @@ class Promotion(Attachment):
             return
         self._mark_processing()
         try:
-            stored = self._store(record, cached)
+            stored = self._store(record, cached, gives_way)
         except UploadError as error:
             self.fail(error, give_up=True)
+            return
+        if stored is None:
             return
         # An exception from here on keeps the stored files: the commit may have gone through, and if
         # not, the retry writes the same keys.
@@ -134,30 +147,55 @@ class Promotion(Attachment):
         else:
             logger.info("stored %s key=%s", self, stored.key)
 
-    def _store(self, record: Record, cached: CachedFile) -> StoredFile:
-        """Process and store the files; if some are `later`, let the row name the others first."""
+    def _store(self, record: Record, cached: CachedFile, gives_way: bool) -> StoredFile | None:
+        """Process and store the files; if some are `later`, let the row name the others first.
+
+        Returns:
+          what was stored; None if another job goes on with it.
+        """
         uploader = self.mount.attacher(record).uploader_of(cached)
         uploader.before_process(cached.info)
         already_stored: set[str] = set()
         with (
             cached.on_disk() as path,
-            processed(uploader, original_of(uploader, path, cached.info, cached.sha256)) as making,
+            processed(
+                uploader,
+                original_of(uploader, path, cached.info, cached.sha256),
+                later=not (gives_way and self._should_give_way(uploader, cached)),
+            ) as making,
         ):
             cached = extract_later(uploader, cached, path, cached.info)
-            first = None if self.mount.many else making.first()
+            leaves_rest = making.leaves_rest
+            first = making.all() if leaves_rest else None if self.mount.many else making.first()
             if first is not None:
                 uploader.after_process(first)
                 stored = plan(uploader, first, cached)
                 store(uploader, first, stored)
-                if not self._swap(stored, done=False):
+                if not self._swap(stored, done=False, leaves_rest=leaves_rest):
                     return stored
                 already_stored = {file.name for file in first}
                 logger.info("shown %s key=%s", self, stored.key)
+                if leaves_rest:
+                    return None
             files = making.all()
             uploader.after_process(files)
             stored = plan(uploader, files, cached)
             store(uploader, files, stored, already_stored)
         return stored
+
+    def _should_give_way(self, uploader: Uploader, cached: CachedFile) -> bool:
+        """Whether to make only the first files, so that other uploads are shown sooner."""
+        info, background, kind = cached.info, self.mount.background, type(uploader)
+        if self.mount.many or background is None:
+            return False
+        if info.width * info.height * info.frames < WORTH_ANOTHER_JOB:
+            return False
+        # An uploader's own `after_process` gets all files together, and its steps run once.
+        if kind.after_process is not Uploader.after_process or any(
+            step.file for step in processes_of(kind)
+        ):
+            return False
+        return background.others_wait(uploader.record, self.mount.name, cached)
 
     def fail(self, error: BaseException, *, give_up: bool) -> None:
         """Mark the upload failed, unless it has been superseded.
@@ -184,11 +222,12 @@ class Promotion(Attachment):
             if self._waiting(row) is not None:
                 self.update(self.mount.attacher(row).working())
 
-    def _swap(self, stored: StoredFile, *, done: bool = True) -> bool:
+    def _swap(self, stored: StoredFile, *, done: bool = True, leaves_rest: bool = False) -> bool:
         """Let the row name the stored files, unless the upload has been superseded.
 
         Parameters:
           done: whether these are all files; otherwise the row still waits for the upload.
+          leaves_rest: whether another job makes the others.
 
         Returns:
           False if the upload has been superseded.
@@ -214,6 +253,9 @@ class Promotion(Attachment):
             self.update(columns)
             if done:
                 attacher.uploader_of(stored).after_store(stored)
+            elif leaves_rest and self.mount.background is not None:
+                group = attacher.uploader_of(cached).fair_by()
+                self.mount.background.enqueue_completion(row, self.mount.name, cached, group)
         return True
 
     def _waiting(self, record: Record | None) -> CachedFile | None:

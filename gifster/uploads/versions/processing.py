@@ -37,6 +37,7 @@ def processed(
     *,
     steps: bool = True,
     versions: Collection[str] | None = None,
+    later: bool = True,
 ) -> Iterator["Making"]:
     """Make an upload's files, in a temporary folder that exists for the `with` block.
 
@@ -45,13 +46,14 @@ def processed(
       source: the uploaded file, from `original_of()`.
       steps: whether to apply the processing steps. A stored original has already gone through them.
       versions: the versions to make; None means all.
+      later: whether to make the `later` versions, too.
 
     Raises:
       UploadError: a step that makes a file refuses the upload.
     """
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
         making = Making(uploader, source, Path(folder))
-        making.plan(steps, versions)
+        making.plan(steps, versions, later=later)
         try:
             yield making
         finally:
@@ -73,12 +75,14 @@ class Making:
         #: The original after the steps that make a file, and what is left to do as a recipe.
         self._original, self._step = source, Image()
         self._versions: list[PlannedVersion] = []
+        #: Whether there are `later` versions that are not to be made now.
+        self.leaves_rest = False
         self._fingerprint: Fingerprint | None = None
         #: By name, in the order in which they are made.
         self._done: dict[str, ProcessedFile] = {}
         self._making: Rendering | None = None
 
-    def plan(self, steps: bool, names: Collection[str] | None) -> None:
+    def plan(self, steps: bool, names: Collection[str] | None, *, later: bool) -> None:
         """Apply the processing steps that make a file, and collect what else is to be made."""
         enabled = self._uploader.enable_processing
         for step in processes_of(type(self._uploader)) if steps and enabled else ():
@@ -89,7 +93,9 @@ class Making:
             elif self._original.info.is_image:
                 self._step = step.record(self._uploader, self._step)
         info = self._original.info
-        self._versions = plan_versions(self._uploader, info, self._step, names)
+        planned = plan_versions(self._uploader, info, self._step, names)
+        self._versions = [item for item in planned if later or not item.later]
+        self.leaves_rest = len(self._versions) < len(planned)
         if not enabled:
             self._copy_versions()
         else:

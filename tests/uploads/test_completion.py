@@ -1,0 +1,236 @@
+"""While other uploads wait to be shown, a job leaves the `later` versions to another job."""
+
+from typing import Any
+
+import pytest
+
+from gifster.jobs import Job
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    Image,
+    StateField,
+    Uploader,
+    mount_uploader,
+    store_in_background,
+    version,
+)
+from gifster.uploads.backgrounding import promotion
+from gifster.uploads.testing import enqueued
+from tests import images
+from tests.uploads.framework import Application, Base
+
+GIF, OTHER = images.gif(size=(120, 90)), images.gif(size=(100, 90), durations=[70] * 3)
+
+
+class ClipUploader(Backgrounder, Uploader):
+    @version
+    def small(self, image: Image) -> Image:
+        return image.fit(20, 20)
+
+    @version(later=True)
+    def large(self, image: Image) -> Image:
+        return image.fit(80, 80)
+
+    @version(later=True, smaller_than="small")
+    def huge(self, image: Image) -> Image:
+        return image.fit(110, 110)
+
+    @version(of="large", later=True, smaller_than="large")
+    def webp(self, image: Image) -> Image:
+        return image.convert("webp")
+
+    def fair_by(self) -> str:
+        return "ann"
+
+
+@store_in_background("file")
+class Clip(Base):
+    file = mount_uploader(ClipUploader)
+    file_tmp = CacheField()
+    file_state = StateField()
+
+
+@pytest.fixture(autouse=True)
+def _clips(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    application.create_tables(Clip)
+    monkeypatch.setattr(promotion, "WORTH_ANOTHER_JOB", 1)
+
+
+def clip(content: bytes = GIF) -> Clip:
+    record = Clip()
+    record.file = content
+    record.save()
+    return record
+
+
+def fresh(record: Clip) -> Any:
+    return Clip.get_by_id(record.id)
+
+
+def run(application: Application, actor: str) -> None:
+    """Run the oldest job of an actor."""
+    job = enqueued(actor)[0]
+    application.deliver(job)
+    job.delete_instance()
+
+
+def test_an_upload_that_nobody_waits_behind_is_finished_by_its_job(application: Application):
+    record = clip()
+
+    run(application, "store_asset")
+
+    assert fresh(record).file_state == "ready"
+    assert "large" in fresh(record).file.stored.versions
+    assert application.jobs() == []
+
+
+def test_while_others_wait_an_upload_is_shown_and_then_completed(application: Application):
+    alone = clip()
+    application.work()
+    expected = fresh(alone).file.stored
+
+    # Given two uploads
+    record, other = clip(), clip(OTHER)
+
+    # When the first job has run
+    run(application, "store_asset")
+
+    # Then its upload is shown, and has yet to be completed by a job of the same group and queue
+    shown = fresh(record)
+    assert (shown.file_state, list(shown.file.stored.versions)) == ("processing", ["small"])
+    assert shown.file_tmp is not None
+    [job] = enqueued("complete_asset")
+    assert (job.group, job.queue) == ("ann", enqueued("store_asset")[0].queue)
+
+    # And once all jobs have run, it is what it would have been without the other one
+    small = shown.file.url("small")
+    application.work()
+    done = fresh(record).file.stored
+    assert fresh(record).file_state == fresh(other).file_state == "ready"
+    assert fresh(record).file_tmp is None
+    assert fresh(record).file.url("small") == small
+    assert {n: (v.width, v.height, v.content_type) for n, v in done.versions.items()} == {
+        n: (v.width, v.height, v.content_type) for n, v in expected.versions.items()
+    }
+    assert (done.thumbhash, done.dhash, done.sha256) == (
+        expected.thumbhash,
+        expected.dhash,
+        expected.sha256,
+    )
+    assert application.cached == []
+    named = [key for r in (alone, record, other) for _, key in fresh(r).file.stored.files]
+    assert application.stored == sorted(named)
+
+
+def test_uploads_are_shown_before_any_is_completed(application: Application):
+    for _ in range(4):
+        clip()
+    order = []
+    while jobs := enqueued():
+        jobs.sort(key=lambda job: (job.actor == "complete_asset", job.created_at))
+        order.append(jobs[0].actor)
+        application.deliver(jobs[0])
+        jobs[0].delete_instance()
+
+    # The last upload has nobody to wait for.
+    assert order == ["store_asset"] * 4 + ["complete_asset"] * 3
+    assert {record.file_state for record in Clip.select()} == {"ready"}
+
+
+def test_the_job_of_a_shown_upload_may_run_again(application: Application):
+    record = clip()
+    clip(OTHER)
+    [job, _] = enqueued("store_asset")
+
+    # When a worker dies after it has shown the upload, and another one gets its job, and both jobs
+    # run after that was completed
+    application.deliver(job)
+    application.deliver(job)
+    [completion] = enqueued("complete_asset")
+    application.deliver(completion)
+    before = fresh(record).file.stored
+    application.deliver(completion)
+    application.deliver(job)
+
+    assert fresh(record).file_state == "ready"
+    assert fresh(record).file.stored == before
+    assert {key for _, key in before.files} <= set(application.stored)
+
+
+def test_an_upload_that_is_replaced_before_its_completion_leaves_nothing(
+    application: Application,
+):
+    record = clip()
+    clip(OTHER)
+    run(application, "store_asset")
+
+    record = fresh(record)
+    record.file = OTHER
+    record.save()
+    application.work()
+
+    assert fresh(record).file.stored.width == 100
+    assert fresh(record).file_state == "ready"
+    assert application.cached == []
+    named = [key for r in Clip.select() for _, key in r.file.stored.files]
+    assert application.stored == sorted(named)
+
+
+def test_a_deleted_record_leaves_nothing(application: Application):
+    record, other = clip(), clip(OTHER)
+    run(application, "store_asset")
+
+    fresh(record).delete_instance()
+    application.work()
+
+    assert application.cached == []
+    assert application.stored == sorted(key for _, key in fresh(other).file.stored.files)
+
+
+def test_an_uploader_that_gets_all_files_together_is_not_divided(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+    monkeypatch.setattr(
+        ClipUploader, "after_process", lambda self, files: seen.append([f.name for f in files])
+    )
+    clip()
+    clip(OTHER)
+
+    run(application, "store_asset")
+
+    assert enqueued("complete_asset") == []
+    assert seen[1][0] == "small"
+    assert "large" in seen[1]
+
+
+def test_a_small_upload_is_finished_at_once(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(promotion, "WORTH_ANOTHER_JOB", 1_000_000)
+    record = clip()
+    clip(OTHER)
+
+    run(application, "store_asset")
+
+    assert fresh(record).file_state == "ready"
+
+
+def test_a_completion_that_is_given_up_marks_the_upload_failed(application: Application):
+    from gifster.uploads.actors import complete_asset
+
+    record = clip()
+    clip(OTHER)
+    run(application, "store_asset")
+    [job] = enqueued("complete_asset")
+
+    complete_asset.options["on_dead"](OSError("no space left"), *job.arguments)
+
+    failed = fresh(record)
+    assert failed.file_state == "failed"
+    assert list(failed.file.stored.versions) == ["small"]
+    # The cached file stays, so the job can be retried
+    application.work()
+    assert fresh(record).file_state == "ready"
+    assert Job.select().count() == 0
