@@ -46,11 +46,17 @@ def _is_animated(path: Path) -> bool:
         return False
 
 
-def animation(size: tuple[int, int], count: int, kind: str) -> Path:
-    """Make a film of moving noise, a screen on which lines appear, or a moving disc."""
+def animation(
+    size: tuple[int, int], count: int, kind: str, grain: tuple[int, int] = (80, 40)
+) -> Path:
+    """Make a film of moving noise, a screen on which lines appear, or a moving disc.
+
+    Parameters:
+      grain: of how many specks the film is, in width and height; with fewer it is smoother.
+    """
     frames = []
     chance = np.random.default_rng(1)
-    film = PIL.Image.fromarray(chance.integers(0, 255, (40, 80, 3), dtype=np.uint8))
+    film = PIL.Image.fromarray(chance.integers(0, 255, (*reversed(grain), 3), dtype=np.uint8))
     film = film.resize((size[0] * 2, size[1]), PIL.Image.Resampling.BICUBIC)
     screen = PIL.Image.new("RGB", size, (24, 26, 32))
     for number in range(count):

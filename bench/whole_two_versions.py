@@ -1,0 +1,10 @@
+"""The worker of `bench.whole` that makes as many versions as CarrierWave's side: a thumb and a
+preview. Otherwise it is the application's own: `dramatiq bench.whole_two_versions`."""
+
+from gifster.actors import broker
+from gifster.app.models import ImageUploader
+
+__all__ = ["broker"]
+
+for name in ("poster", "webp", "mp4"):
+    setattr(ImageUploader, name, None)
