@@ -7,7 +7,8 @@ done twice. The lease is two columns of the row: `leased_by`, and `send_at`, whe
 
 A job whose worker died may have killed it, so after `MAX_DEATHS` the job is given up. But a worker
 process runs several jobs at a time, and all of them are suspects. So one process never runs two
-suspects at a time: otherwise an innocent job could be there at every death.
+suspects at a time: otherwise an innocent job could be there at every death. It puts the others off,
+and sends them again as soon as its suspect ends.
 """
 
 import logging
@@ -15,10 +16,11 @@ import os
 import socket
 import threading
 import time
+from itertools import islice
 
 import peewee
 
-from gifster.jobs.outbox import Job
+from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
@@ -31,6 +33,9 @@ _WORK = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
 #: A job over which so many workers died is given up. Three are not enough: while workers are killed
 #: every second and a clock jumps, an innocent job can be there at each of them.
 MAX_DEATHS = 5
+#: When a suspect ends, so many of those that it kept waiting are sent: this process takes one of
+#: them, and other processes may take the rest.
+MOST_FOLLOWERS = 8
 
 
 class WorkersDied(Exception):
@@ -56,6 +61,8 @@ class Leases:
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._held: dict[str, float] = {}
         self._suspect: str | None = None
+        #: The suspects that wait for the end of that one, and until when they wait at most.
+        self._put_off: dict[str, float] = {}
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
         self._cannot_renew = Problem(logger)
@@ -103,9 +110,8 @@ class Leases:
             raise WorkersDied(job)
         with self._lock:
             if job.deaths and self._suspect is not None:
-                Job.update(leased_by=None, send_at=now + self.renew_s).where(
-                    Job.id == job_id
-                ).execute()
+                self._put_off[job_id] = until = now + self.renew_s
+                Job.update(leased_by=None, send_at=until).where(Job.id == job_id).execute()
                 return None
             if job.deaths:
                 self._suspect = job_id
@@ -121,6 +127,26 @@ class Leases:
             self._held.pop(job_id, None)
             if self._suspect == job_id:
                 self._suspect = None
+
+    def followers(self) -> list[Job]:
+        """The suspects that may begin because the one that kept them waiting has ended, in their
+        order; the caller sends them. The relay sends the rest."""
+        if not self._put_off:
+            return []
+        with self._lock:
+            if self._suspect is not None:
+                return []
+            first = dict(islice(self._put_off.items(), MOST_FOLLOWERS))
+            for job_id in first:
+                del self._put_off[job_id]
+        # Others may have had them meanwhile.
+        waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
+        ours = Job.id.in_(list(first)) & Job.send_at.in_(list(first.values())) & waiting
+        found = {job.id: job for job in Job.select().where(ours)}
+        Job.update(send_at=time.time() + RESEND_AFTER_S).where(
+            Job.id.in_(list(found)) & waiting
+        ).execute()
+        return [found[job_id] for job_id in first if job_id in found]
 
     def give_back(self) -> list[Job]:
         """End all leases, because the process is about to end.

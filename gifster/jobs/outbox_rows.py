@@ -16,7 +16,7 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
 from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import RESEND_AFTER_S, Job
+from gifster.jobs.outbox import RESEND_AFTER_S, Job, send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, row_of, why_not_taken
 
@@ -143,7 +143,7 @@ class OutboxRows(Middleware):
         else:
             Job.update(**_reason(exception)).where(row).execute()
             self._end_lease(job_id)
-        _release_group(message)
+        self._let_others_begin(message)
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # Another middleware may skip a message that is leased already, as Dramatiq's AgeLimit does.
@@ -154,7 +154,16 @@ class OutboxRows(Middleware):
             self._give_up(broker, message, SkipMessage("skipped: another middleware refused it"))
         else:
             Job.delete().where(row_of(message)).execute()
-        _release_group(message)
+        self._let_others_begin(message)
+
+    def _let_others_begin(self, message: MessageProxy) -> None:
+        """Send the jobs that waited for the end of this one: the next throttled job of its group,
+        and suspects."""
+        group = group_of(message)
+        if group is not None:
+            release(group, message.queue_name)
+        if followers := self._leases.followers():
+            send_committed(followers)
 
     def _end_lease(self, job_id: str, **columns: Any) -> None:
         """End this thread's lease and change the row, unless the lease is somebody else's now."""
@@ -196,13 +205,6 @@ class OutboxRows(Middleware):
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
         if on_dead is not None:
             on_dead(exception, *message.args)
-
-
-def _release_group(message: MessageProxy) -> None:
-    """Send the next throttled job of the message's group."""
-    group = group_of(message)
-    if group is not None:
-        release(group, message.queue_name)
 
 
 def _reason(exception: BaseException) -> dict[str, str]:

@@ -117,6 +117,49 @@ def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[.
     assert leases.take(second.id)
 
 
+def test_the_suspects_that_waited_begin_when_the_one_before_ends(outbox: Outbox):
+    # Given three jobs that a killed worker has left
+    broker, done = dramatiq.get_broker(), []
+    for n in range(3):
+        jobs.enqueue("work", n)
+    Job.update(deaths=1).execute()
+    put_off = Job.leased_by.is_null() & (Job.send_at < time.time() + 30)
+
+    # When three threads of one process take them, and the first ends after the others were put off
+    def work(n: int) -> None:
+        if not done:
+            eventually(lambda: Job.select().where(put_off).count() == 2)
+        done.append(n)
+
+    dramatiq.actor(work)
+    one = dramatiq.Worker(broker, worker_threads=3)
+    one.start()
+    try:
+        # I expect them to run one by one, though no relay sends them again
+        eventually(lambda: Job.select().count() == 0)
+    finally:
+        one.stop()
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_a_suspect_that_another_process_has_does_not_follow(
+    outbox: Outbox, worker: Callable[..., Leases]
+):
+    first, second, third = (jobs.enqueue("send_welcome_email", n) for n in range(3))
+    Job.update(deaths=1).execute()
+    leases, other = worker(), worker()
+    leases.take(first.id)
+    assert not leases.take(second.id)
+    assert not leases.take(third.id)
+    assert leases.followers() == []
+    assert other.take(second.id)
+
+    leases.forget(first.id)
+
+    assert [job.id for job in leases.followers()] == [third.id]
+    assert leases.followers() == []
+
+
 def test_a_worker_that_ends_gives_its_jobs_back(job: Job, worker: Callable[..., Leases]):
     leases = worker()
     leases.take(job.id)
