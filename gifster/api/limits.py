@@ -58,7 +58,7 @@ class RateLimits:
         self._log_in_everywhere = parse(limits.log_in_account_everywhere)
         self._upload, self._edit = parse(limits.upload), parse(limits.edit)
         self._own = Limiter(MemoryStorage())
-        in_redis = not broker_url.startswith("amqp")
+        in_redis = not broker_url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
         self._shared = _in_redis(broker_url, namespace) if in_redis else self._own
         self._away_until = 0.0

@@ -11,6 +11,7 @@ import click
 
 from gifster.cli.ports import check_address
 from gifster.cli.root import (
+    Refused,
     check_broker,
     cli,
     connect_our_broker,
@@ -151,6 +152,7 @@ def scheduler() -> None:
     It sends all jobs that are due. More than one scheduler may run.
     """
     from gifster.app.logs import log_to_stderr
+    from gifster.jobs.sending import FOR_TESTS
 
     log_to_stderr()
     settings = settings_here()
@@ -159,6 +161,8 @@ def scheduler() -> None:
 
     configure(settings)
     connect_our_broker(settings)
+    if settings.broker.url.startswith("stub:"):
+        raise Refused(FOR_TESTS)
     end_with_supervisor()
     with refused_by_the_database():
         gifster_scheduler.run(settings)

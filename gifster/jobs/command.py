@@ -25,7 +25,7 @@ from gifster.jobs.parent import end_with_supervisor
 from gifster.jobs.process_group import CannotStart, ProcessGroup, say
 from gifster.jobs.recurring import RecurringJob, declared_recurring
 from gifster.jobs.schema import TABLES, migrate, sql
-from gifster.jobs.sending import current_broker
+from gifster.jobs.sending import FOR_TESTS, current_broker, is_stub
 from gifster.jobs.transactions import NotBound
 from gifster.jobs.worker_command import run_workers
 
@@ -132,8 +132,11 @@ def _scheduler(options: argparse.Namespace) -> int:
     _load(options.module)
     logging.basicConfig(level=logging.INFO, format=_FORMAT)
     logging.getLogger("pika").setLevel(logging.WARNING)
-    if current_broker() is None:
+    broker = current_broker()
+    if broker is None:
         raise Refused(f"{options.module} sets no broker: call jobs.connect(url) in it")
+    if is_stub(broker):
+        raise Refused(FOR_TESTS)
     _check_tables()
     try:
         scheduler.run()

@@ -7,9 +7,9 @@ server, no worker and no image.
         run_jobs()
         assert mails == ["ann@example.org"]
 
-Bind `jobs.TABLES` to the test's database, and import the module of your actors first. The broker
-that they were declared on can be Dramatiq's `StubBroker`. `gifster.uploads.testing` has the same
-for the jobs of uploads.
+Bind `jobs.TABLES` to the test's database, call `jobs.connect("stub://")` or let your module do so,
+and import the module of your actors first. Dramatiq's `StubBroker` does, too, for actors without
+our options. `gifster.uploads.testing` has the same for the jobs of uploads.
 """
 
 from collections.abc import Iterator, Sequence

@@ -54,7 +54,7 @@ DatabaseUrl = Annotated[
 BrokerUrl = Annotated[
     str,
     _like(
-        r"|(redis|rediss|unix|amqp|amqps)://.*",
+        r"|(redis|rediss|unix|amqp|amqps|stub)://.*",
         "be empty, or begin with redis://, rediss://, unix://, amqp:// or amqps://",
     ),
 ]

@@ -8,7 +8,7 @@ import importlib.util
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dramatiq
@@ -24,9 +24,12 @@ from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
 from gifster.jobs.sending import BrokerUnavailable, made_by_dramatiq, ping, send_bulk, send_many
 
+if TYPE_CHECKING:
+    from gifster.jobs.brokers.stub import StubBroker
+
 __all__ = ["NAMESPACE", "BrokerUnavailable", "connect", "ping", "send_bulk", "send_many"]
 
-SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
+SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps", "stub")
 #: How long a command waits for the broker (seconds). A dead broker must not block an upload: the
 #: job's row is in the outbox, and the relay sends it later.
 TIMEOUT_S = 3.0
@@ -60,7 +63,8 @@ def connect(  # noqa: PLR0913 options, each with a default
 
     Parameters:
       url: `redis://`, `rediss://` or `unix://`, as redis-py reads them; `amqp://` or `amqps://`, as
-        pika does.
+        pika does; `stub://` for tests, which need no server (see `brokers/stub.py`). It takes all
+        options, so that tests can import the module of an application as it is.
       middleware: the application's own; it runs innermost.
       lease_s: how long after a worker's last sign of life its jobs are sent again (seconds).
       weights: by queue, how the threads of a worker process are shared.
@@ -102,7 +106,10 @@ def connect(  # noqa: PLR0913 options, each with a default
         *(factory() for factory in default_middleware),
         *middleware,
     ]
-    if scheme.startswith("amqp"):
+    broker: FairBroker | StubBroker
+    if scheme == "stub":
+        broker = _stub(middleware=every)
+    elif scheme.startswith("amqp"):
         broker = _rabbitmq(url, max_priority=max_priority, weights=weights, middleware=every)
     else:
         broker = _redis(url, lease_s, namespace=namespace, weights=weights, middleware=every)
@@ -125,6 +132,8 @@ def _adopt_actors(broker: dramatiq.Broker) -> None:
 def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
     if scheme not in SCHEMES:
         raise ValueError(f"broker URL {scheme}://…: known are {', '.join(SCHEMES)}")
+    if scheme == "stub":
+        return
     if not _NAMESPACE.fullmatch(namespace):
         raise ValueError(f"namespace {namespace!r}: letters, digits and _ . : - are allowed")
     if scheme.startswith("amqp") and namespace != NAMESPACE:
@@ -136,6 +145,12 @@ def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
         raise ValueError(
             f"max_priority={max_priority}: only RabbitMQ has it; on Redis give actors a priority"
         )
+
+
+def _stub(**options: Any) -> "StubBroker":
+    from gifster.jobs.brokers.stub import StubBroker  # noqa: PLC0415 see above
+
+    return StubBroker(**options)
 
 
 def _redis(url: str, lease_s: float, **options: Any) -> FairBroker:
