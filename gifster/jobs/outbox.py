@@ -277,7 +277,9 @@ def is_held(held: bool) -> peewee.Expression:
 def room_of(group: str, queue: str) -> int:
     """How many more jobs of a group may go to a queue now. Each queue counts alone, so a paused
     queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
-    ((sent,),) = _SENT.rows(group=group, queue=queue, now=time.time())
+    # An application may name a group by a number or a UUID, as its column takes them.
+    named = {"group": Job.group.db_value(group), "queue": Job.queue.db_value(queue)}
+    ((sent,),) = _SENT.rows(**named, now=time.time())
     return most_of_group() - int(sent)
 
 

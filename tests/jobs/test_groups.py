@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.groups import release, release_all
 from gifster.jobs.relay import relay
 from gifster.jobs.testing import inline_jobs
+from tests import databases
 from tests.machine import eventually
 
 
@@ -315,3 +317,15 @@ def test_scheduled_jobs_of_one_moment_are_throttled_by_their_group(log: Log):
     # I expect as many jobs to be sent as there is room for, the oldest first
     sent = [job.arguments for job in Job.select().order_by(Job.created_at) if not job.held]
     assert sent == [[number] for number in range(6)]
+
+
+@pytest.mark.parametrize("group", [7, uuid.UUID(int=7)])
+def test_a_group_may_be_named_by_a_key(database_url: str, group: object):
+    database = databases.connect(database_url)
+    with database.bind_ctx(jobs.TABLES), database.connection_context():
+        database.create_tables(jobs.TABLES)
+
+        job = jobs.enqueue("work", 1, group=group)
+
+        assert Job.get_by_id(job.id).group == str(group)
+    database.close_all()
