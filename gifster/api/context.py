@@ -21,6 +21,7 @@ from gifster.app.library import Quota
 from gifster.app.readiness import Readiness
 from gifster.app.settings import Settings
 from gifster.imaging.probe import EXAMINED_AT_ONCE
+from gifster.jobs import transaction
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 from gifster.uploads.config import config
@@ -89,14 +90,16 @@ class Context:
         shares the commit with other uploads that wait (`group_commit`).
 
         Parameters:
-          work: writes within one `transaction(db)`.
+          work: writes, in one transaction. If it raises, nothing is written, not even what it wrote
+            in a `transaction(db)` of its own.
           committed: is called on the thread right after the commit. It must not raise.
         """
         if self._commits is not None:
             return await self._commits.run(work, committed)
 
         def alone() -> R:
-            result = work()
+            with transaction(db):
+                result = work()
             committed()
             return result
 

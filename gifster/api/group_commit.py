@@ -42,7 +42,8 @@ class _Task:
 
     def attempt(self) -> None:
         try:
-            self.result = self.work()
+            with transaction(db):  # a savepoint: what the work wrote goes with its error
+                self.result = self.work()
         except BaseException as error:  # noqa: BLE001 whatever it is, the request gets it
             self.error = error
 

@@ -12,6 +12,7 @@ import peewee
 import pytest
 import redis
 
+from gifster.api.context import Context
 from gifster.api.group_commit import GroupCommit
 from gifster.app import library
 from gifster.app.database import db
@@ -20,6 +21,7 @@ from gifster.app.settings import Settings
 from gifster.jobs import Job, transaction
 from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
+from tests.conftest import own_postgresql
 from tests.machine import eventually
 
 
@@ -128,6 +130,22 @@ def test_an_upload_that_fails_takes_no_other_along(commits: GroupCommit):
     assert GifTag.select().count() == 0
 
 
+def test_an_upload_that_cannot_be_answered_leaves_nothing(commits: GroupCommit):
+    """Its file is deleted, so its row must not be there."""
+
+    def written_but_not_answered() -> None:
+        library.add_gif(cached(), title="not answered", tags=["cat"])
+        raise LookupError
+
+    unanswered, good = committed_together(commits, written_but_not_answered, adding("good"))
+
+    assert isinstance(unanswered, LookupError)
+    assert isinstance(good, Gif)
+    assert titles() == {"good"}
+    assert [job.arguments[1] for job in Job.select()] == [good.id]
+    assert GifTag.select().count() == 0
+
+
 def test_a_transaction_that_the_database_ends_fails_the_uploads_that_were_in_it_and_no_other(
     commits: GroupCommit,
 ):
@@ -221,3 +239,25 @@ def test_an_upload_that_was_committed_is_not_lost_when_the_broker_takes_no_job(
 
     assert isinstance(gif, Gif)
     assert Job.select().count() == 1  # the relay sends it
+
+
+class TestOnPostgreSQL:
+    @pytest.fixture
+    def database_url(self, request: pytest.FixtureRequest) -> str:
+        return own_postgresql(request)
+
+    def test_an_upload_that_cannot_be_answered_leaves_nothing(self, booted: Settings):
+        handed_over: list[str] = []
+
+        def written_but_not_answered() -> None:
+            library.add_gif(cached(), title="not answered")
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            asyncio.run(
+                Context(booted).commit(written_but_not_answered, lambda: handed_over.append("it"))
+            )
+
+        assert handed_over == []
+        assert Gif.select().count() == 0
+        assert Job.select().count() == 0
