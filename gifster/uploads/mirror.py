@@ -6,7 +6,6 @@ written before the upload counts as done, and a row of its transaction if there 
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from gifster.uploads.storage.base import (
     local_path,
     supported_options,
 )
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_file
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -107,7 +106,7 @@ class MirrorStorage:
         Parameters:
           content_type: of the file, if it is there.
         """
-        with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as copy:
+        with temporary_file() as copy:
             try:
                 with self.first.open(key) as file:
                     shutil.copyfileobj(file, copy)

@@ -12,7 +12,8 @@ import redis
 from gifster.jobs import Job
 from gifster.uploads import sweep
 from gifster.uploads.files.cache import CacheWriter
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage import temporaries
+from gifster.uploads.storage.temporaries import PREFIX, temporary_file, temporary_folder
 from gifster.uploads.sweep import Findings
 from tests import images
 from tests.machine import eventually, files_below
@@ -67,6 +68,8 @@ def test_an_old_half_written_file_is_removed(application: Application):
     # Given a web process that was killed in the middle of an upload
     writer = CacheWriter(AvatarUploader, "a.gif")
     writer.write(GIF)
+    assert sweep_old() == NOTHING  # it still runs
+    writer._file._file.close()  # the system does this for a dead process
     assert sweep(repair=True) == NOTHING
 
     assert len(sweep_old().abandoned) == 1
@@ -126,7 +129,7 @@ def test_a_failed_upload_is_not_stuck(application: Application):
 
 
 def test_old_work_folders_of_killed_workers_are_removed(application: Application):
-    folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     (folder / "thumb").write_bytes(b"half")
     other = Path(tempfile.mkdtemp(prefix="somebody-elses-"))
     assert sweep(repair=True) == NOTHING
@@ -134,6 +137,36 @@ def test_old_work_folders_of_killed_workers_are_removed(application: Application
     assert sweep_old() == Findings(abandoned=[f"temporary:{folder.name}"])
     assert not folder.exists()
     assert other.exists()
+
+
+def test_temporary_files_that_somebody_uses_are_left_alone(application: Application):
+    with temporary_folder() as folder, temporary_file(".gif") as file:
+        (folder / "thumb").write_bytes(b"half")
+
+        assert sweep_old() == NOTHING
+        assert (folder / "thumb").exists()
+        assert Path(file.name).exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_sweep_removes_before_it_is_locked_is_made_again(
+    application: Application, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    sweeps = iter([sweep_old, Findings])
+    take = temporaries.lock
+
+    def swept_before(descriptor: int) -> bool:
+        next(sweeps, Findings)()
+        return take(descriptor)
+
+    monkeypatch.setattr(temporaries, "lock", swept_before)
+    if kind == "file":
+        with temporary_file() as file:
+            assert Path(file.name).exists()
+    else:
+        with temporary_folder() as folder:
+            assert folder.exists()
+    assert next(sweeps, None) is None
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.files.named import named
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.storage.base import local_path
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_file
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -97,7 +97,7 @@ _copies = _Copies()
 
 def _downloaded(name: str, key: str, extension: str) -> "tempfile._TemporaryFileWrapper[bytes]":
     ending = f".{extension}" if extension else PurePosixPath(key).suffix[:20]
-    copy = tempfile.NamedTemporaryFile(prefix=WORK_PREFIX, suffix=ending)  # noqa: SIM115 the caller closes it
+    copy = temporary_file(ending)
     try:
         with (
             instrument("download", storage=name, key=key) as facts,

@@ -1,11 +1,10 @@
 """A name with an extension for a file on this machine, as many libraries go by the extension."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_folder
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def named(path: Path, extension: str) -> Iterator[Path]:
     if not extension or path.suffix == f".{extension}":
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
-        link = Path(folder) / f"file.{extension}"
+    with temporary_folder() as folder:
+        link = folder / f"file.{extension}"
         link.symlink_to(path.absolute())
         yield link

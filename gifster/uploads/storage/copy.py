@@ -6,7 +6,6 @@ and so goes on where the first one stopped.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import BinaryIO
 
 from gifster.uploads.content_types import HEAD_BYTES, detect
 from gifster.uploads.storage.base import Storage
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_file
 
 PIECE_BYTES = 1024 * 1024
 
@@ -70,7 +69,7 @@ def copy_all(
 
 def copy_one(source: Storage, target: Storage, key: str) -> Copied:
     """Copy one file, and check the copy."""
-    with tempfile.NamedTemporaryFile(prefix=WORK_PREFIX) as spool:
+    with temporary_file() as spool:
         digest = hashlib.sha256()
         try:
             with source.open(key) as file:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gifster.uploads.storage.base import BaseUrl, check_key, is_key, public_url
 from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter, link
+from gifster.uploads.storage.temporaries import remove_unused
 
 if TYPE_CHECKING:
     from os import _ScandirIterator
@@ -115,7 +116,7 @@ class LocalStorage:
                         yield key, entry.stat().st_mtime
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
-        """The keys of files whose writer died.
+        """The keys of files whose writer died. A file that is still being written is locked.
 
         Parameters:
           before: only files last written before this moment (seconds since the epoch).
@@ -124,11 +125,10 @@ class LocalStorage:
         for entry in self._entries():
             if HALF_WRITTEN.fullmatch(entry.name) and not entry.is_symlink():
                 with suppress(FileNotFoundError):
-                    if entry.stat().st_mtime < before:
+                    path = Path(entry.path)
+                    if entry.stat().st_mtime < before and remove_unused(path, remove=remove):
                         yield self._key(entry)
                         if remove:
-                            path = Path(entry.path)
-                            path.unlink()
                             _remove_empty_folders(path.parent, self.root)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from gifster.uploads.storage.temporaries import lock
+
 #: The name of a file until it is complete.
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.tmp")
 PIECE_BYTES = 1024 * 1024
@@ -134,7 +136,10 @@ def _create_below(
     while True:
         try:
             _make_folders(path.parent, durable, folders)
-            return open(path, "xb", opener=partial(_open_with, permissions))
+            file = open(path, "xb", opener=partial(_open_with, permissions))  # noqa: SIM115
+            if lock(file.fileno()):
+                return file
+            file.close()
         except (FileNotFoundError, FileExistsError):
             tries -= 1
             if not tries:

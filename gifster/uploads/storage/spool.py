@@ -1,14 +1,11 @@
 """Writes a new file of any storage piece by piece, although most storages take whole files only."""
 
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
 from gifster.uploads.storage.base import Storage
 from gifster.uploads.storage.local import LocalStorage
-
-#: The beginning of the names of the framework's temporary files and folders.
-WORK_PREFIX = "gifster-uploads-"
+from gifster.uploads.storage.temporaries import temporary_file
 
 
 class Writer(Protocol):
@@ -41,7 +38,7 @@ class Spool:
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._storage, self._key = storage, key
-        self._file = tempfile.NamedTemporaryFile(prefix=WORK_PREFIX, delete=False)  # noqa: SIM115
+        self._file = temporary_file(delete=False)
         self.path = Path(self._file.name)
 
     def write(self, piece: bytes) -> None:
@@ -51,9 +48,9 @@ class Spool:
         self._file.flush()
 
     def commit(self, content_type: str) -> None:
-        self._file.close()
+        self._file.flush()
         self._storage.upload(self.path, self._key, content_type)
-        self.path.unlink(missing_ok=True)
+        self.abort()
 
     def abort(self) -> None:
         self._file.close()

@@ -13,15 +13,11 @@ sweep lists the storages before it reads the database, so that no file can lose 
 database names, `ledger` keeps them on the disk, `judging` decides, and `repairs` deletes.
 """
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+from contextlib import closing, suppress
 
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import abandoned, remove_unused
 from gifster.uploads.sweep.findings import Findings, LeftAlone, Why
 from gifster.uploads.sweep.judging import Judgement
 from gifster.uploads.sweep.ledger import Ledger
@@ -59,15 +55,8 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
 
 def _work_folders(before: float, repair: bool) -> Iterator[str]:
     """Temporary files and folders that killed processes left."""
-    for path in Path(tempfile.gettempdir()).glob(f"{WORK_PREFIX}*"):
-        try:
-            abandoned = path.stat().st_mtime < before and path.stat().st_uid == os.getuid()
-        except FileNotFoundError:
-            continue
-        if abandoned:
-            yield f"temporary:{path.name}"
-            if repair:
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+    for path in abandoned(before):
+        yield f"temporary:{path.name}"
+        if repair:
+            with suppress(FileNotFoundError):
+                remove_unused(path)

@@ -22,7 +22,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.errors import UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy, upload_file
 from gifster.uploads.instrumentation import instrument
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_folder
 from gifster.uploads.versions.derivations import Wanted
 
 logger = logging.getLogger("gifster.uploads")
@@ -103,9 +103,9 @@ def render(wanted: Wanted) -> None:
     with (
         instrument("derive", derivation=wanted.name, storage=wanted.storage, key=wanted.key),
         local_copy(wanted.storage, wanted.source) as source,
-        tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder,
+        temporary_folder() as folder,
     ):
-        target = Path(folder) / wanted.name
+        target = folder / wanted.name
         with imaging_errors_translated():
             rendering = imaging.render(source, probe(source), {target: wanted.recipe})
             made = next((path for path in rendering if path == target), None)

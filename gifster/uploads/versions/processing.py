@@ -16,7 +16,7 @@ from gifster.imaging.fingerprint import Fingerprint
 from gifster.imaging.recipe import Image
 from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.instrumentation import instrument
-from gifster.uploads.storage.spool import WORK_PREFIX
+from gifster.uploads.storage.temporaries import temporary_folder
 from gifster.uploads.versions.declaring import Process, Version, processes_of
 from gifster.uploads.versions.made_files import (
     ORIGINAL,
@@ -51,8 +51,8 @@ def processed(
     Raises:
       UploadError: a step that makes a file refuses the upload.
     """
-    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
-        making = Making(uploader, source, Path(folder))
+    with temporary_folder() as folder:
+        making = Making(uploader, source, folder)
         making.plan(steps, versions, later=later)
         try:
             yield making
