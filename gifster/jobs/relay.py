@@ -1,9 +1,9 @@
 """The relay: it sends jobs whose row is still in the outbox although it should be gone by now.
 
-These are the jobs of commits after which the broker was away or the process died, jobs that a
-broker lost, and jobs whose worker died, so that their lease ran out. The scheduler calls the relay
-every few seconds. Two relays may run at once: one of them claims each job, and a second copy of a
-job finds the row leased or gone, and is skipped.
+These are the jobs of commits after which the broker was away or the process died (`unsent.py`),
+jobs that a broker lost, and jobs whose worker died, so that their lease ran out. The scheduler
+calls the relay every few seconds. Two relays may run at once: one of them claims each job, and a
+second copy of a job finds the row leased or gone, and is skipped.
 
 The relay claims a batch in one short transaction and sends it after the commit, in one round trip
 where the broker can. It puts back what could not be sent. It writes nothing while it reads rows: on
@@ -38,6 +38,7 @@ from gifster.jobs.sending import (
     send_each,
 )
 from gifster.jobs.transactions import transaction
+from gifster.jobs.unsent import unsent
 
 if TYPE_CHECKING:
     from dramatiq.brokers.redis import RedisBroker
@@ -84,6 +85,9 @@ def _relay(lease_s: float | None) -> int:
     try:
         if is_redis(broker):
             _send_all_to_an_empty(broker)
+        for which in unsent(broker):
+            if found := _update(which, send_at=time.time()):
+                logger.info("jobs=%d were not sent after their commit: they are sent now", found)
         until = time.time()
         # Jobs of a group that were enqueued for later go as its others do: in `release_all()`.
         now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)

@@ -67,6 +67,17 @@ def test_without_it_a_job_waits_for_the_relay(outbox: Outbox):
     assert good.get_queue_message_counts("default")[0] == 1
 
 
+def test_a_job_that_nobody_has_sent_is_sent_unless_its_queue_has_messages(outbox: Outbox):
+    def unsent(actor: str, queue: str) -> None:
+        Job.create(actor=actor, queue=queue, arguments=["a"], send_at=time.time() + 50)
+
+    unsent("work_default", "default")
+    assert jobs.relay() == 1
+    eventually(lambda: dramatiq.get_broker().get_queue_message_counts("default")[0] == 1)
+    unsent("work_default", "default")
+    assert jobs.relay() == 0
+
+
 def test_a_queue_that_it_refuses_stops_no_other(outbox: Outbox):
     # Given a queue that exists with other options, for which the oldest job is
     broker = dramatiq.get_broker()

@@ -71,6 +71,38 @@ def test_a_backlog_is_sent_while_others_write(
     own.close()
 
 
+def later(seconds: float) -> None:
+    """Make the rows of all jobs that wait so much older."""
+    Job.update(send_at=Job.send_at - seconds).where(Job.leased_by.is_null()).execute()
+
+
+def test_a_job_whose_process_died_before_it_sent_it_is_sent_in_seconds(
+    marked: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a job that runs, and one whose process was killed after the commit
+    jobs.enqueue("work", 1)
+    Job.update(leased_by="a worker", send_at=time.time() + 10).execute()
+    with monkeypatch.context() as killed:
+        killed.setattr("gifster.jobs.outbox.send_each", lambda messages: [None] * len(messages))
+        jobs.enqueue("work", 2)
+
+    # I expect the relay to leave it to its process at first, and to send it soon, once
+    assert jobs.relay() == 0
+    later(5)
+    assert jobs.relay() == 1
+    assert sent(marked) == [1, 2]
+    later(5)
+    assert jobs.relay() == 0
+
+
+def test_a_job_that_waits_in_its_queue_is_not_sent_again(marked: Outbox):
+    jobs.enqueue("work", 1)
+    later(5)
+
+    assert jobs.relay() == 0
+    assert sent(marked) == [1]
+
+
 def test_two_relays_at_once_send_each_job_once(marked: Outbox, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MODULE, "BATCH", 25)
     backlog(300)

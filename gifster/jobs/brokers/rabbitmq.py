@@ -28,6 +28,23 @@ class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
     def __init__(self, **options: Any) -> None:
         super().__init__(confirm_delivery=True, **options)
 
+    def may_hold(self, queue: str, running: int) -> bool:
+        """Whether a queue has messages that no worker has received; RabbitMQ does not tell how many
+        the workers have received.
+
+        Raises:
+          pika.exceptions.AMQPError
+        """
+        try:
+            declared = self._declare_queue(queue)  # type: ignore[no-untyped-call]
+        except pika.exceptions.AMQPChannelError:  # it was declared otherwise: nobody can tell
+            del self.connection
+            return True
+        except pika.exceptions.AMQPConnectionError:  # it has timed out, as idle ones do
+            del self.connection
+            declared = self._declare_queue(queue)  # type: ignore[no-untyped-call]
+        return int(declared.method.message_count) > 0
+
     @property
     def consumer_class(self) -> type["Consumer"]:
         return Consumer

@@ -242,6 +242,15 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self._dispatch("requeue")(queue, *message_ids)  # type: ignore[no-untyped-call]
         self.client.publish(self._channel, queue)
 
+    def may_hold(self, queue: str, running: int) -> bool:
+        """Whether Redis has more messages of a queue than those of so many running jobs: waiting
+        ones, or ones that a worker has fetched.
+
+        Raises:
+          redis.RedisError
+        """
+        return int(self.client.hlen(f"{self.namespace}:{queue}.msgs")) > running
+
     def fetched_ids(self, queue: str) -> set[str]:
         """The ids in Redis of the messages of a queue that Redis counts as fetched by this process.
 
