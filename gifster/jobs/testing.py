@@ -27,13 +27,20 @@ __all__ = ["assert_enqueued", "enqueued", "inline_jobs", "run_jobs"]
 
 
 @needs(Job)
-def enqueued(actor: str | None = None, arguments: Sequence[Any] | None = None) -> list[Job]:
+def enqueued(
+    actor: str | None = None, arguments: list[Any] | tuple[Any, ...] | None = None
+) -> list[Job]:
     """The jobs that wait in the outbox, oldest first; also those that are scheduled for later.
 
     Parameters:
       actor: only jobs of the actor with this name.
       arguments: only jobs with these arguments, as JSON returns them: lists, not tuples.
+
+    Raises:
+      TypeError: `arguments` is no list or tuple.
     """
+    if arguments is not None and not isinstance(arguments, list | tuple):
+        raise TypeError(f"arguments={arguments!r}: write a list, such as [{arguments!r}]")
     jobs = Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at)
     return [
         job
@@ -43,11 +50,14 @@ def enqueued(actor: str | None = None, arguments: Sequence[Any] | None = None) -
     ]
 
 
-def assert_enqueued(actor: str, arguments: Sequence[Any] | None = None, count: int = 1) -> None:
+def assert_enqueued(
+    actor: str, arguments: list[Any] | tuple[Any, ...] | None = None, count: int = 1
+) -> None:
     """Assert that `count` such jobs wait in the outbox; see `enqueued()`.
 
     Raises:
       AssertionError: lists the jobs that wait.
+      TypeError: `arguments` is no list or tuple.
     """
     assert_count(enqueued(actor, arguments), count, actor, arguments)
 

@@ -108,3 +108,8 @@ def test_the_former_place_has_the_same_functions():
     from gifster.uploads import testing
 
     assert (testing.run_jobs, testing.inline_jobs) == (run_jobs, inline_jobs)
+
+
+def test_arguments_that_are_no_list_are_refused(database: peewee.Database):
+    with pytest.raises(TypeError, match=r"arguments='Ann': write a list, such as \['Ann'\]"):
+        assert_enqueued("greet", "Ann")
