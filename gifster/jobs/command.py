@@ -34,6 +34,8 @@ from gifster.jobs.worker_command import run_workers
 GRACE_S = 8.0
 #: How much longer than that the processes may take to end (seconds).
 STOP_S = 12.0
+#: The most processes, and the most threads of each; the longest time to finish (seconds).
+MOST, MOST_GRACE_S = 1_000, 86_400.0
 #: As Dramatiq's own.
 _FORMAT = "[%(asctime)s] [PID %(process)d] [%(threadName)s] [%(name)s] [%(levelname)s] %(message)s"
 
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("sql", help="print the migrations as SQL, for a tool of yours")
     command.add_argument("database", choices=["postgresql", "sqlite"])
     help_ = "leave out the migrations up to this number"
-    command.add_argument("--after", type=int, default=0, metavar="NUMBER", help=help_)
+    command.add_argument("--after", type=_number, default=0, metavar="NUMBER", help=help_)
     command.set_defaults(run=_sql)
     return parser
 
@@ -83,10 +85,36 @@ def _parser() -> argparse.ArgumentParser:
 def _add_worker_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--queues", nargs="+", metavar="QUEUE", help="only these (default: those of all actors)")
-    add("--processes", type=int, default=1, help="worker processes (default: 1)")
-    add("--threads", type=int, default=8, help="threads of each (default: 8)")
+    add("--processes", type=_count, default=1, help="worker processes (default: 1)")
+    add("--threads", type=_count, default=8, help="threads of each (default: 8)")
     help_ = f"seconds that jobs get to finish when the workers stop (default: {GRACE_S:g})"
-    add("--grace", type=float, default=GRACE_S, metavar="SECONDS", help=help_)
+    add("--grace", type=_seconds, default=GRACE_S, metavar="SECONDS", help=help_)
+
+
+def _count(text: str) -> int:
+    """A number of processes or threads."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to {MOST}")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    """The number of a migration, or 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: write the number of a migration, or 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A time that jobs get."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MOST_GRACE_S:  # NaN is not, either
+        wanted = f"write a number of seconds from 0 to {MOST_GRACE_S:g}"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
+    return seconds
 
 
 def _worker_options(options: argparse.Namespace) -> list[str]:

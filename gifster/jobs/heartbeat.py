@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,13 @@ def memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def _warn_of_unknown(wanted: Iterable[str], declared: Iterable[str]) -> None:
+    """Log which queues a worker is told to work on though no actor has them."""
+    known = ", ".join(sorted(declared)) or "none"
+    for queue in sorted(set(wanted) - set(declared)):
+        logger.warning("no actor has the queue %s: the queues of the actors are %s", queue, known)
+
+
 class Heartbeat(Middleware):
     """Writes the heartbeat of a worker process, and obeys its orders. Where the tables are bound to
     no database it does nothing.
@@ -183,6 +190,7 @@ class Heartbeat(Middleware):
         thread.name = f"worker-{next(self._numbers)}"
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        _warn_of_unknown(worker.consumer_whitelist or (), broker.get_declared_queues())
         if Worker._meta.database is None:
             return
         self._reset()

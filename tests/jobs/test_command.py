@@ -265,3 +265,25 @@ def test_a_module_that_lacks_something_is_refused(
     assert run("scheduler", "tasks") == 1
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run", "worker"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--threads", "0"),
+        ("--threads=-3",),
+        ("--processes", "0"),
+        ("--processes", "two"),
+        ("--grace=-1",),
+        ("--grace", "nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    name: str, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        command.main([name, "tasks", *options])
+
+    assert ended.value.code == 2
+    assert "write a number" in capsys.readouterr().err

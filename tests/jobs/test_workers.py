@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, State, Worker
+from gifster.jobs import Job, State, Worker, heartbeat
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
@@ -170,3 +170,10 @@ def test_counts_survive_a_database_that_is_away_for_a_while(outbox: Outbox, work
         table.bind(good)
 
     eventually(lambda: [total.done for total in jobs.totals()] == [1])
+
+
+def test_a_worker_for_a_queue_that_no_actor_has_says_so(caplog: pytest.LogCaptureFixture):
+    heartbeat._warn_of_unknown({"default", "defualt"}, ["default", "mails"])
+
+    (line,) = caplog.messages
+    assert line == "no actor has the queue defualt: the queues of the actors are default, mails"
