@@ -15,6 +15,7 @@ from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
+from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
 from gifster.app.database import db
 from gifster.app.library import Quota
@@ -155,14 +156,7 @@ class Context:
 
 
 async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:
-    # A thread cannot be stopped. When the request is cancelled because its client has gone, wait
-    # for the thread all the same: the cleanup after the request must know what the thread has done.
-    future = asyncio.get_running_loop().run_in_executor(threads, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise
+    return await to_the_end(asyncio.get_running_loop().run_in_executor(threads, work))
 
 
 def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

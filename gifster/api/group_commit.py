@@ -10,6 +10,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 import peewee
 
+from gifster.api.to_the_end import to_the_end
 from gifster.app.database import db
 from gifster.jobs import transaction
 from gifster.jobs.outbox import send_committed
@@ -25,6 +27,10 @@ logger = logging.getLogger("gifster.api")
 
 #: How many uploads share a commit at most. Other processes wait for its end.
 MOST = 64
+#: How long the database is left to other writers before the next commit, if more uploads wait
+#: (seconds). SQLite lets nobody queue: a waiting writer looks again every few ms, and would find a
+#: database that is always taken.
+PAUSE_S = 0.005
 
 R = TypeVar("R")
 
@@ -74,8 +80,7 @@ class GroupCommit:
     async def run(self, work: Callable[[], R], committed: Callable[[], object]) -> R:
         """The result of the work, after its rows are committed.
 
-        A request that is cancelled waits for the end all the same: the cleanup after it must know
-        whether there is a row.
+        A request that is cancelled waits for the end all the same (`to_the_end()`).
 
         Parameters:
           work: writes within `transaction(db)`, which is a savepoint here. It runs once, with a
@@ -90,11 +95,7 @@ class GroupCommit:
         task = _Task(work, committed, loop, loop.create_future())
         self._start()
         self._waiting.put(task)
-        try:
-            return cast("R", await asyncio.shield(task.future))
-        except asyncio.CancelledError:
-            await asyncio.wait([task.future])
-            raise
+        return cast("R", await to_the_end(task.future))
 
     def _start(self) -> None:
         """Start the thread with the first upload, and again if it has died."""
@@ -115,6 +116,8 @@ class GroupCommit:
             for loop in {task.loop for task in tasks}:
                 ours = [task for task in tasks if task.loop is loop]
                 loop.call_soon_threadsafe(_settle, ours)
+            if not self._waiting.empty():
+                time.sleep(PAUSE_S)
             task = task and self._waiting.get()
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ import peewee
 
 from gifster.jobs.transactions import real_database
 
+_Place = tuple[peewee.Database, str | None, str]
+
 
 class _Marker:
     """Stands for the value of a parameter, in a query that is only made for its SQL."""
@@ -36,8 +38,9 @@ class Statement:
     def __init__(self, make: Callable[..., Any], names: Sequence[str] = ()) -> None:
         self._make = make
         self._names = list(names or inspect.signature(make).parameters)
-        #: The database that the SQL was made for, the SQL, and its values, with markers.
-        self._made: tuple[peewee.Database, str, list[Any]] | None = None
+        #: The database, schema and table that the SQL was made for, the SQL, and its values, with
+        #: markers.
+        self._made: tuple[_Place, str, list[Any]] | None = None
 
     def __deepcopy__(self, memo: Any) -> "Statement":
         return self  # Peewee copies the fields that a model inherits, which may have one
@@ -50,10 +53,10 @@ class Statement:
 
     def _filled(self, values: dict[str, Any]) -> tuple[peewee.Database, str, list[Any]]:
         """The database, the SQL and its values."""
-        database, sql, wanted = self._made or self._compiled()
-        if database is not self._database():
-            database, sql, wanted = self._compiled()
-        return database, sql, [values[v.name] if type(v) is _Marker else v for v in wanted]
+        place, sql, wanted = self._made or self._compiled()
+        if place != self._place():
+            place, sql, wanted = self._compiled()
+        return place[0], sql, [values[v.name] if type(v) is _Marker else v for v in wanted]
 
     def execute(self, **values: Any) -> Any:
         """Run the query.
@@ -88,16 +91,17 @@ class Statement:
         marked = {name: peewee.Value(_Marker(name), converter=False) for name in self._names}
         return self._make(**marked)
 
-    def _compiled(self) -> tuple[peewee.Database, str, list[Any]]:
+    def _compiled(self) -> "tuple[_Place, str, list[Any]]":
         query = self._query()
         self._model = query.model
-        database = self._database()
-        sql, values = query.bind(database).sql()
-        self._made = database, sql, list(values)
+        place = self._place()
+        sql, values = query.bind(place[0]).sql()
+        self._made = place, sql, list(values)
         return self._made
 
-    def _database(self) -> peewee.Database:
-        return real_database(self._model._meta.database)
+    def _place(self) -> "_Place":
+        meta = self._model._meta
+        return real_database(meta.database), meta.schema, meta.table_name
 
 
 def database_values(record: peewee.Model) -> dict[str, Any]:

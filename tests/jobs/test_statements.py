@@ -94,3 +94,16 @@ def test_a_query_for_some_values(database: Any):
     assert named(["CAT"]) == [(3,)]
     assert sorted(named(["CAT", "OX"])) == [(2,), (3,)]
     assert sorted(named(["OX", "HORSE"])) == [(2,), (5,)]
+
+
+def test_a_statement_follows_a_model_to_another_table(database: Any):
+    insert = Statement.inserting(Word)
+    insert.execute(**database_values(Word(id=1, text="cat")))
+    Word._meta.set_table_name("other_word")
+    try:
+        database.create_tables([Word])
+        insert.execute(**database_values(Word(id=2, text="horse")))
+
+        assert [word.id for word in Word.select()] == [2]
+    finally:
+        Word._meta.set_table_name("word")

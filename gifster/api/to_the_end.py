@@ -1,0 +1,22 @@
+"""Waits for work that cannot be stopped."""
+
+import asyncio
+from contextlib import suppress
+from typing import TypeVar
+
+R = TypeVar("R")
+
+
+async def to_the_end(future: "asyncio.Future[R]") -> R:
+    """The result of work on a thread, which cannot be stopped.
+
+    A request that is cancelled, because its client has gone or the server stops, waits for the end
+    all the same, however often it is cancelled: the cleanup after it must know what was done.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        raise
