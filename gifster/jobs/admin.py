@@ -65,7 +65,7 @@ class Invalid(AdminError):
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue that has a weight, has jobs, or is paused.
+    """A queue that has a weight, jobs, an actor in this process or a living worker, or is paused.
 
     Attributes:
       name: its name.
@@ -93,7 +93,7 @@ def queues(weights: Mapping[str, QueueWeight] | None = None) -> list[Queue]:
     weights = _weights() if weights is None else weights
     found = {each.queue: each for each in stats()}
     paused, throttled = heartbeat.paused_queues(), _throttled()
-    others = sorted((set(found) | paused) - set(weights))
+    others = sorted((set(found) | paused | _idle()) - set(weights))
     return [
         Queue(
             name=name,
@@ -105,6 +105,14 @@ def queues(weights: Mapping[str, QueueWeight] | None = None) -> list[Queue]:
         )
         for name in [*weights, *others]
     ]
+
+
+def _idle() -> set[str]:
+    """The queues of living workers, and of the actors that this process has declared."""
+    worked_on = {name for each in heartbeat.workers() if each.alive for name in each.queues.split()}
+    broker = dramatiq.broker.global_broker
+    actors = {} if broker is None else broker.actors
+    return worked_on | {actor.queue_name for actor in actors.values()}
 
 
 def _weights() -> Mapping[str, QueueWeight]:

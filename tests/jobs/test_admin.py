@@ -1,7 +1,11 @@
 """What the page and other ways in ask of the jobs, on both databases."""
 
+import time
+
+import dramatiq
+
 from gifster import jobs
-from gifster.jobs import Job, State, admin, find
+from gifster.jobs import Job, State, Worker, admin, find
 from tests.jobs.conftest import Outbox
 
 
@@ -49,3 +53,16 @@ def test_by_default_the_weights_are_those_of_the_broker(outbox: Outbox):
 
     assert [(queue.name, queue.weight) for queue in admin.queues()] == [("fast", 5)]
     broker.close()
+
+
+def test_an_idle_queue_can_be_paused(outbox: Outbox):
+    # Given a queue of an actor, one of a living worker, and one of a worker that died
+    dramatiq.actor(lambda: None, actor_name="shrink", queue_name="images")
+    for queues, seen_at in (("default mails", time.time()), ("old", 0.0)):
+        Worker.create(
+            id=queues, host="h", pid=1, threads=1, queues=queues, started_at=0.0, seen_at=seen_at
+        )
+
+    assert [queue.name for queue in admin.queues()] == ["default", "images", "mails"]
+    assert admin.set_paused("images", True).paused
+    assert jobs.paused_queues() == {"images"}
