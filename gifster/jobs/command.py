@@ -159,7 +159,8 @@ def _scheduler(options: argparse.Namespace) -> int:
     end_with_supervisor()
     _load(options.module)
     logging.basicConfig(level=logging.INFO, format=_FORMAT)
-    logging.getLogger("pika").setLevel(logging.WARNING)
+    # As Dramatiq does in workers: while RabbitMQ is away, the relay says so, once.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     broker = current_broker()
     if broker is None:
         raise Refused(f"{options.module} sets no broker: call jobs.connect(url) in it")
