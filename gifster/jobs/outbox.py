@@ -25,7 +25,7 @@ from peewee import SQL, fn
 
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
-from gifster.jobs.old_schema import explained
+from gifster.jobs.old_schema import explained, needs
 from gifster.jobs.sending import NoBroker, send_each
 from gifster.jobs.statements import Statement, database_values
 from gifster.jobs.transactions import (
@@ -254,12 +254,17 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     return job
 
 
+@needs(Job)
 def is_waiting(actor: str, queue: str, *, but: Sequence[Any] | None = None) -> bool:
     """Whether a job of an actor waits in a queue for a thread, throttled or with the broker. Jobs
     for later, and those that wait to be retried, do not count until their moment has come.
 
     Parameters:
       but: the arguments of a job that does not count, such as the one that asks.
+
+    Raises:
+      NotBound: `Job` is bound to no database.
+      OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
     free = Job.leased_by.is_null() & Job.failed_at.is_null()
     due = Job.due_at.is_null() | (Job.due_at <= time.time())

@@ -85,6 +85,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "find": lambda: jobs.find(State.DEAD),
     "forget_others": lambda: jobs.forget_others([]),
     "history": lambda: jobs.history(jobs.HOUR_S, 3),
+    "is_waiting": lambda: jobs.is_waiting("work", "default"),
     "pause": lambda: jobs.pause("default"),
     "paused_queues": jobs.paused_queues,
     "quiet": lambda: jobs.quiet("shop:1:x"),
@@ -99,7 +100,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 #: Those that need no table, or make them.
 WITHOUT = {
     "connect", "create_tables", "cron", "declare_recurring", "every", "migrate",
-    "pending_migrations", "ping", "send_many", "state_of", "transaction",
+    "pending_migrations", "ping", "send_bulk", "send_many", "state_of", "transaction",
 }  # fmt: skip
 MORE = [
     testing.enqueued, testing.run_jobs, lambda: testing.assert_enqueued("work"), admin.busy,
