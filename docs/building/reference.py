@@ -41,7 +41,8 @@ JOBS = {
         "recurring_jobs", "RecurringJob", "forget_others",
     ],
     "Finding, retrying and dropping": [
-        "State", "find", "state_of", "retry", "drop", "clear", "NoSuchJob", "JobIsRunning",
+        "State", "find", "state_of", "is_waiting", "retry", "drop", "clear", "NoSuchJob",
+        "JobIsRunning",
     ],
     "Queues and workers": [
         "pause", "resume", "paused_queues", "PausedQueue", "workers", "Worker", "quiet",

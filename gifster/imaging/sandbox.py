@@ -69,7 +69,8 @@ def run_sandboxed(
     the caller spends between two items does not count.
 
     Parameters:
-      function: a function or generator function of a module that imports no application.
+      function: a function or generator function of a module that imports no application. Relative
+        paths mean the same as here.
       arguments: its arguments. They must be picklable, like the values that it yields and returns.
       limits: what the process may use.
 
@@ -82,7 +83,8 @@ def run_sandboxed(
       ProcessLost: the process was killed from outside, was stopped, or could not be started.
       any error that the function raises.
     """
-    finished = yield from _exchange(pickle.dumps((limits, function, arguments)), limits)
+    request = pickle.dumps((limits, function, arguments, _working_folder()))
+    finished = yield from _exchange(request, limits)
     if finished.out_of_time and finished.stopped:
         raise ProcessLost("the image process was stopped (SIGSTOP) until its time was over")
     if finished.out_of_time or finished.signal == signal.SIGXCPU:
@@ -119,6 +121,14 @@ def call_sandboxed(function: Callable[..., T], *arguments: Any, limits: Limits |
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _working_folder() -> str | None:
+    """The working folder, which may have changed since the server started; None if it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:

@@ -187,7 +187,10 @@ class _Child:
 
 
 def _call(content: bytes, writing: int) -> NoReturn:
-    limits, function, arguments = pickle.loads(content)  # noqa: S301 our own
+    limits, function, arguments, folder = pickle.loads(content)  # noqa: S301 our own
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
     os.nice(limits.nice)
     for limit, most in (
         (resource.RLIMIT_DATA, limits.memory_bytes),

@@ -17,7 +17,7 @@ import pytest
 
 from gifster.imaging import sandbox
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.sandbox import Limits
+from gifster.imaging.sandbox import Limits, call_sandboxed
 from tests.machine import eventually
 
 
@@ -123,6 +123,14 @@ def test_a_killed_server_is_replaced():
     server.wait(10)
 
     assert run_sandboxed(answer, 2)[0] == 2
+
+
+def test_a_relative_path_means_the_same_as_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    call_sandboxed(os.getpid)  # the server is there already
+    (tmp_path / "note.txt").write_text("here")
+    monkeypatch.chdir(tmp_path)
+
+    assert call_sandboxed(Path.read_text, Path("note.txt")) == "here"
 
 
 def test_no_module_of_the_working_directory_is_imported(

@@ -152,13 +152,15 @@ def test_a_group_with_many_slow_jobs_leaves_a_thread_to_the_others(log: Log, wor
     eventually(lambda: not Job.select().exists())
 
 
-def test_the_next_free_thread_goes_to_the_group_that_has_none(log: Log, worker):
+def test_the_next_free_thread_goes_to_the_group_that_has_none(log: Log, broker_url: str, worker):
     enqueue("ann", 5, slow=True)
     enqueue("bob", 5, slow=True)
     worker(threads=4)
     eventually(lambda: len(log.began) == 4)
     before = list(log.began)
     enqueue("cid", slow=True)
+    queued = redis.Redis.from_url(broker_url)
+    eventually(lambda: not queued.llen("dramatiq:default"))  # the worker has fetched it
 
     log.gate.release()
 

@@ -46,7 +46,7 @@ def test_a_batch_that_breaks_off_is_sent_when_the_broker_is_back(
         raise redis.ConnectionError("cut off")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis.client.Pipeline, "execute", breaks)
+        patch.setattr(redis.connection.AbstractConnection, "send_packed_command", breaks)
         assert jobs.relay() == 0
 
     # I expect them to be due as before; a death is counted once
