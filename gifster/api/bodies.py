@@ -3,12 +3,15 @@ no memory of ours.
 
 A body holds a place until it has been read, but only while it is quick. A slow one, of which
 thousands may trickle in for hours, soon gives its place up and is read on without one: it has
-little in memory at a time.
+little in memory at a time. Clients take turns, so one that sends hundreds of bodies at once, each
+just quick enough, keeps nobody else waiting.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from gifster.api.fair_queue import Turn, Turns
 
 #: How many quick bodies are read at a time. More would make none of them quicker.
 PLACES = 32
@@ -20,8 +23,9 @@ TICK_S, QUICK_BYTES_A_TICK, MOST_S = 0.25, 64 * 1024, 2.0
 class Place:
     """The place of one body, until it is given up."""
 
-    def __init__(self, free: asyncio.Semaphore) -> None:
-        self._free: asyncio.Semaphore | None = free
+    def __init__(self, turns: Turns, whose: str, turn: Turn) -> None:
+        self._turns, self._whose, self._turn = turns, whose, turn
+        self._given_up = False
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + MOST_S
         self._before = 0
@@ -40,22 +44,32 @@ class Place:
     def give_up(self) -> None:
         """Let another body be read. It does nothing the second time."""
         self._timer.cancel()
-        if self._free is not None:
-            self._free.release()
-            self._free = None
+        if not self._given_up:
+            self._given_up = True
+            self._turns.leave(self._whose, self._turn)
 
 
 class Bodies:
     """The places of one web process."""
 
     def __init__(self, places: int = PLACES) -> None:
-        self._free = asyncio.Semaphore(places)
+        # A client that is alone may have all places.
+        self._turns = Turns(places, each=places)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Place]:
-        """Wait for a place, and hold it until the block ends, or until the body is slow."""
-        await self._free.acquire()
-        place = Place(self._free)
+    async def place(self, whose: str) -> AsyncIterator[Place]:
+        """Wait for a place, and hold it until the block ends, or until the body is slow.
+
+        Parameters:
+          whose: the client; clients take turns.
+        """
+        turn = self._turns.come(whose)
+        try:
+            await turn
+        except BaseException:
+            self._turns.leave(whose, turn)
+            raise
+        place = Place(self._turns, whose, turn)
         try:
             yield place
         finally:

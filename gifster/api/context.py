@@ -130,7 +130,7 @@ class Context:
           TooBusy: too many such requests wait already, or this one waited for too long.
         """
         refusal = "Too many URLs are being fetched now."
-        async with self._fetching.place(refusal, self._client(req), WAIT_S) as threads:
+        async with self._fetching.place(refusal, self.client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
     async def check(
@@ -145,10 +145,10 @@ class Context:
           TooBusy: too many such files wait already, or this one waited for too long.
         """
         refusal = "Too many files of very many parts are being checked now."
-        async with self._checking.place(refusal, self._client(req), WAIT_S) as threads:
+        async with self._checking.place(refusal, self.client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
-    def _client(self, req: Request) -> str:
+    def client(self, req: Request) -> str:
         """The client that takes turns: the user, or the address of somebody who is not logged
         in."""
         token = getattr(req.context, "token", None)

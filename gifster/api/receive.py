@@ -119,7 +119,7 @@ async def upload_form(
     form = UploadForm(owner=f"address:{address}" if user is None else f"user:{user.id}")
     context.memory.taken()
     try:
-        async with context.bodies.place() as place:
+        async with context.bodies.place(context.client(req)) as place:
             await _read(context, req, form, guarded(req.stream, context.settings.web, limit, place))
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(

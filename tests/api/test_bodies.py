@@ -8,11 +8,11 @@ import pytest
 from gifster.api.bodies import QUICK_BYTES_A_TICK, Bodies, Place
 
 
-async def waits(bodies: Bodies) -> "asyncio.Task[Place]":
+async def waits(bodies: Bodies, whose: str = "ann") -> "asyncio.Task[Place]":
     """Another body that wants a place, and has had the time to get one."""
 
     async def enter() -> Place:
-        async with bodies.place() as place:
+        async with bodies.place(whose) as place:
             return place
 
     task = asyncio.ensure_future(enter())
@@ -25,8 +25,8 @@ def test_a_body_waits_until_another_one_has_been_read():
     async def check() -> None:
         bodies = Bodies(places=2)
         async with AsyncExitStack() as first:
-            await first.enter_async_context(bodies.place())
-            async with bodies.place():
+            await first.enter_async_context(bodies.place("ann"))
+            async with bodies.place("ann"):
                 third = await waits(bodies)
                 assert not third.done()
                 await first.aclose()
@@ -38,11 +38,11 @@ def test_a_body_waits_until_another_one_has_been_read():
 def test_a_slow_body_gives_its_place_up_and_is_read_on():
     async def check() -> None:
         bodies = Bodies(places=1)
-        async with bodies.place():  # nothing comes
+        async with bodies.place("ann"):  # nothing comes
             second = await waits(bodies)
             assert not second.done()
             await asyncio.wait_for(second, 20)
-        async with bodies.place():  # and there is one place, not two
+        async with bodies.place("ann"):  # and there is one place, not two
             third = await waits(bodies)
             assert not third.done()
             third.cancel()
@@ -53,7 +53,7 @@ def test_a_slow_body_gives_its_place_up_and_is_read_on():
 def test_a_quick_body_keeps_its_place():
     async def check() -> None:
         bodies = Bodies(places=1)
-        async with bodies.place() as place:
+        async with bodies.place("ann") as place:
             place.received = QUICK_BYTES_A_TICK
             place._tick()
             second = await waits(bodies)
@@ -67,12 +67,27 @@ def test_a_quick_body_keeps_its_place():
 def test_a_request_that_is_cancelled_while_it_waits_takes_no_place():
     async def check() -> None:
         bodies = Bodies(places=1)
-        async with bodies.place():
+        async with bodies.place("ann"):
             waiting = await waits(bodies)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-        async with asyncio.timeout(20), bodies.place():
+        async with asyncio.timeout(20), bodies.place("ann"):
             pass
+
+    asyncio.run(check())
+
+
+def test_a_client_with_many_bodies_keeps_nobody_else_waiting():
+    async def check() -> None:
+        bodies = Bodies(places=2)
+        async with AsyncExitStack() as first, bodies.place("ann"):
+            await first.enter_async_context(bodies.place("ann"))
+            anns = [await waits(bodies, "ann") for _ in range(3)]
+            bob = await waits(bodies, "bob")
+            await first.aclose()  # one place is free
+            await bob
+            assert not anns[1].done()
+        await asyncio.gather(*anns)
 
     asyncio.run(check())

@@ -152,3 +152,18 @@ def test_a_client_that_goes_away_gives_up_its_place():
         return clients.order
 
     assert asyncio.run(crowd()) == ["ann", "bob"]
+
+
+def test_a_place_is_not_given_to_a_client_that_has_just_gone_away():
+    async def crowd() -> list[str]:
+        clients, gate = Client(FairQueue(1, 3, "test")), asyncio.Event()
+        clients.come("ann", stay=gate)
+        waiting, bob = clients.come("cid"), clients.come("bob")
+        await settled()
+        clients.tasks[0].cancel()
+        waiting.cancel()
+        await asyncio.gather(*clients.tasks, return_exceptions=True)
+        bob.result()
+        return clients.order
+
+    assert asyncio.run(crowd()) == ["ann", "bob"]
