@@ -31,6 +31,8 @@ MOST = 64
 #: (seconds). SQLite lets nobody queue: a waiting writer looks again every few ms, and would find a
 #: database that is always taken.
 PAUSE_S = 0.005
+#: How many jobs wait at most while the broker hangs. The relay sends the others after a minute.
+MOST_UNSENT = 1000
 
 R = TypeVar("R")
 
@@ -76,6 +78,8 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         # The broker may be slow, or away: uploads do not wait for it.
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="sending")
+        self._unsent: list[Any] = []
+        self._unsent_lock = threading.Lock()
 
     async def run(self, work: Callable[[], R], committed: Callable[[], object]) -> R:
         """The result of the work, after its rows are committed.
@@ -149,7 +153,19 @@ class GroupCommit:
                 task.committed()
 
     def _send(self, jobs: list[Any]) -> None:
-        self._sending.submit(_send, jobs)
+        """Have jobs sent, together with those that come while the thread is busy."""
+        with self._unsent_lock:
+            if len(self._unsent) >= MOST_UNSENT:
+                return
+            is_first = not self._unsent
+            self._unsent += jobs
+        if is_first:
+            self._sending.submit(self._send_unsent)
+
+    def _send_unsent(self) -> None:
+        with self._unsent_lock:
+            jobs, self._unsent = self._unsent, []
+        _send(jobs)
 
 
 def _check_open(error: BaseException) -> None:

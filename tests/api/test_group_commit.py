@@ -243,6 +243,30 @@ def test_an_upload_that_was_committed_is_not_lost_when_the_broker_takes_no_job(
     assert Job.select().count() == 1  # the relay sends it
 
 
+def test_jobs_that_come_while_the_broker_hangs_wait_in_one_batch_of_limited_size(
+    commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    hangs, go = threading.Event(), threading.Event()
+    sent: list[list[str]] = []
+
+    def send(jobs: list[str]) -> None:
+        sent.append(jobs)
+        hangs.set()
+        go.wait()
+
+    monkeypatch.setattr("gifster.api.group_commit._send", send)
+    monkeypatch.setattr("gifster.api.group_commit.MOST_UNSENT", 2)
+
+    commits._send(["sent"])
+    hangs.wait()
+    for job in ["waits", "waits, too", "left to the relay"]:
+        commits._send([job])
+    go.set()
+    commits.close()
+
+    assert sent == [["sent"], ["waits", "waits, too"]]
+
+
 class TestOnPostgreSQL:
     @pytest.fixture
     def database_url(self, request: pytest.FixtureRequest) -> str:
