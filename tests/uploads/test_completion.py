@@ -15,7 +15,7 @@ from gifster.uploads import (
     store_in_background,
     version,
 )
-from gifster.uploads.backgrounding import promotion
+from gifster.uploads.backgrounding import completion, promotion
 from gifster.uploads.testing import enqueued
 from tests import images
 from tests.uploads.framework import Application, Base
@@ -234,3 +234,52 @@ def test_a_completion_that_is_given_up_marks_the_upload_failed(application: Appl
     application.work()
     assert fresh(record).file_state == "ready"
     assert Job.select().count() == 0
+
+
+@pytest.mark.parametrize("recreated", [(), ("small",)])
+@pytest.mark.parametrize("divided", [True, False])
+def test_versions_that_are_made_again_meanwhile_stay(
+    application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+    recreated: tuple[str, ...],
+    divided: bool,
+):
+    record, job, module = clip(), "store_asset", promotion
+    if divided:
+        clip(OTHER)
+        run(application, "store_asset")
+        job, module = "complete_asset", completion
+    store = module.store
+
+    def meanwhile(*arguments: Any) -> None:
+        if len(arguments) == len(["uploader", "files", "stored", "already stored"]):
+            monkeypatch.setattr(module, "store", store)
+            fresh(record).file.recreate_versions(*recreated)
+            run(application, "recreate_versions")
+            for _ in enqueued("remove_files"):
+                run(application, "remove_files")
+        store(*arguments)
+
+    monkeypatch.setattr(module, "store", meanwhile)
+    run(application, job)
+    application.work()
+
+    assert fresh(record).file_state == "ready"
+    assert {"small", "large"} <= set(fresh(record).file.stored.versions)
+    named = [key for r in Clip.select() for _, key in r.file.stored.files]
+    assert application.stored == sorted(named)
+
+
+def test_versions_may_be_made_again_before_the_completion(application: Application):
+    record = clip()
+    clip(OTHER)
+    run(application, "store_asset")
+
+    fresh(record).file.recreate_versions()
+    run(application, "recreate_versions")
+    application.work()
+
+    assert fresh(record).file_state == "ready"
+    assert {"small", "large"} <= set(fresh(record).file.stored.versions)
+    named = [key for r in Clip.select() for _, key in r.file.stored.files]
+    assert application.stored == sorted(named)

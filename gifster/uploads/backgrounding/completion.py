@@ -24,6 +24,7 @@ class Completion(Promotion):
         shown = next((file for file in attacher.stored_files if file.source == cached.key), None)
         if shown is None:  # it has been shown, and then its row was changed by hand
             return super()._store(record, cached, gives_way)
+        self._shown = shown
         uploader = attacher.uploader_of(cached)
         uploader.before_process(cached.info)
         declared = versions_of(type(uploader))

@@ -13,6 +13,7 @@ other uploads wait to be shown, the second time is left to a job of its own (`co
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import transaction
@@ -26,7 +27,7 @@ from gifster.uploads.files.access import delete_file
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.keys import from_job
-from gifster.uploads.files.stored import StoredFile, delete_files
+from gifster.uploads.files.stored import Files, StoredFile, delete_files
 from gifster.uploads.mount import mount_named
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import processes_of
@@ -110,6 +111,9 @@ class Attachment:
 class Promotion(Attachment):
     """Stores one cached upload; `key` is the cached file's key."""
 
+    #: What the row named of this upload before its `later` versions were made; None if nothing.
+    _shown: StoredFile | None = None
+
     def promote(self, *, gives_way: bool = False) -> None:
         """Process and store the upload, unless it has been superseded.
 
@@ -173,6 +177,7 @@ class Promotion(Attachment):
                 store(uploader, first, stored)
                 if not self._swap(stored, done=False, leaves_rest=leaves_rest):
                     return stored
+                self._shown = stored
                 already_stored = {file.name for file in first}
                 logger.info("shown %s key=%s", self, stored.key)
                 if leaves_rest:
@@ -238,6 +243,7 @@ class Promotion(Attachment):
             if cached is None:
                 return False
             attacher = self.mount.attacher(row)
+            made, stored = stored, self._with_remade(stored, attacher.stored(stored.key))
             if done:
                 columns, replaced = attacher.promoted(cached, stored)
             else:
@@ -245,9 +251,8 @@ class Promotion(Attachment):
                 replaced = attacher.stored_files
             for item in replaced:
                 if item.key == stored.key:  # The first files of this very upload.
-                    attacher.discard(
-                        item, [file for file in item.files if file not in stored.files]
-                    )
+                    files = dict.fromkeys((*item.files, *self._new_files(made)))
+                    attacher.discard(item, [file for file in files if file not in stored.files])
                 else:
                     attacher.detach([item])
             self.update(columns)
@@ -257,6 +262,21 @@ class Promotion(Attachment):
                 group = attacher.uploader_of(cached).fair_by()
                 self.mount.background.enqueue_completion(row, self.mount.name, cached, group)
         return True
+
+    def _with_remade(self, stored: StoredFile, present: StoredFile | None) -> StoredFile:
+        """What the row shall name: what this job stored, but with the versions that
+        `recreate_versions()` has made since the row showed the first files, because these are gone.
+        """
+        if self._shown is None or present is None:
+            return stored
+        before = self._shown.versions
+        remade = {n: v for n, v in present.versions.items() if before.get(n) != v}
+        return replace(stored, versions=stored.versions | remade)
+
+    def _new_files(self, made: StoredFile) -> Files:
+        """The files that this job stored after the row showed the first ones."""
+        shown = made.files if self._shown is None else self._shown.files
+        return [file for file in made.files if file not in shown]
 
     def _waiting(self, record: Record | None) -> CachedFile | None:
         return None if record is None else self.mount.attacher(record).waiting(self.key)
