@@ -27,6 +27,7 @@ from gifster.uploads.errors import (
     TooSmall,
     TypeNotAllowed,
 )
+from gifster.uploads.files.declared_limits import check_class, check_values
 from gifster.uploads.files.declared_types import may_be_accepted
 
 MIB = 1024 * 1024
@@ -82,6 +83,10 @@ class Limits:
     #: The least and the greatest height (pixels), both included; None leaves a side open.
     height_range: Range = (None, None)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_class(cls, Limits)
+
     @classmethod
     def set_limits(cls, **limits: Any) -> None:
         """Set limits of this uploader, and of those that inherit them, once the settings are known.
@@ -90,10 +95,12 @@ class Limits:
           limits: by name, such as `max_bytes`.
 
         Raises:
-          TypeError: there is no limit of that name.
+          TypeError: there is no limit of that name, or it has a value of another type.
+          ValueError: no file can be within these limits. No limit is set then.
         """
         if unknown := sorted(set(limits) - _LIMITS):
             raise TypeError(f"{cls.__name__} has no limit {unknown[0]!r}")
+        check_values(cls, limits)
         for name, value in limits.items():
             setattr(cls, name, value)
 
@@ -105,7 +112,9 @@ class Limits:
         if matches_extension(ending, cls.deny_extensions):
             raise ExtensionNotAllowed(f"Files whose name ends in .{ending} are not accepted.")
         if cls.extensions is not None and not matches_extension(ending, cls.extensions):
-            names = ", ".join(sorted(f".{_text(name)}" for name in listed(cls.extensions)))
+            names = ", ".join(
+                sorted(f".{_text(name).removeprefix('.')}" for name in listed(cls.extensions))
+            )
             raise ExtensionNotAllowed(f"The file's name must end in one of: {names}.")
 
     @classmethod
