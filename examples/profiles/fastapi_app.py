@@ -1,22 +1,28 @@
 """The profiles with FastAPI, and the jobs' page behind the application's own login.
 
 uvicorn fastapi_app:app            # http://127.0.0.1:8000
-python -m gifster.jobs run people  # workers
+python -m gifster.jobs run photos  # workers
 """
 
 import hmac
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import peewee
 from fastapi import FastAPI, Form, HTTPException, Request, UploadFile
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from people import SECRET, Person, db, fill
+from photos import photos
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from gifster.jobs import page
-from gifster.uploads import endpoints
+from gifster.uploads import StorageUnavailable, UploadError, endpoints
 
 app = FastAPI()
 app.add_middleware(SessionMiddleware, secret_key=SECRET, same_site="lax")
@@ -69,6 +75,41 @@ def person_of(person_id: int | str) -> Person:
 
 
 app.mount("/files", endpoints.files().asgi)
+
+
+def problem(
+    status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    found = {"status": status, "code": code, "detail": detail}
+    return JSONResponse(found, status, headers, media_type="application/problem+json")
+
+
+@app.exception_handler(UploadError)
+def refuse(request: Request, error: UploadError) -> Response:
+    return problem(422, error.code, str(error))
+
+
+@app.exception_handler(StorageUnavailable)
+@app.exception_handler(peewee.OperationalError)
+@app.exception_handler(peewee.InterfaceError)
+def answer_later(request: Request, error: Exception) -> Response:
+    logging.getLogger("profiles").error("unavailable: %s", request.url.path, exc_info=error)
+    detail = "The server cannot save or read this now. Try again in half a minute."
+    return problem(503, "unavailable", detail, {"Retry-After": "30"})
+
+
+app.include_router(photos)
+
+
+@app.exception_handler(StarletteHTTPException)
+def refuse_request(request: Request, error: StarletteHTTPException) -> Response:
+    return problem(error.status_code, "request_refused", error.detail, error.headers)
+
+
+@app.exception_handler(RequestValidationError)
+def refuse_values(request: Request, error: RequestValidationError) -> Response:
+    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    return problem(422, "request_invalid", "; ".join(wrong))
 
 
 @app.get("/login", response_class=HTMLResponse)

@@ -8,12 +8,13 @@ import hmac
 import os
 from typing import Any
 
+import peewee
 from flask import Flask, redirect, render_template, request, session
 from people import SECRET, Person, db, fill
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from gifster.jobs import page
-from gifster.uploads import endpoints
+from gifster.uploads import StorageUnavailable, UploadError, endpoints
 
 app = Flask(__name__)
 app.secret_key = SECRET
@@ -63,6 +64,26 @@ def edit(person: Person) -> Any:
             return redirect("/", 303)
     status = 422 if problems else 200
     return render_template("edit.html", person=person, problems=problems), status
+
+
+def problem(status: int, code: str, detail: str) -> Any:
+    found = {"status": status, "code": code, "detail": detail}
+    return found, status, {"Content-Type": "application/problem+json"}
+
+
+@app.errorhandler(UploadError)
+def refuse(error: UploadError) -> Any:
+    return problem(422, error.code, str(error))
+
+
+@app.errorhandler(StorageUnavailable)
+@app.errorhandler(peewee.OperationalError)
+@app.errorhandler(peewee.InterfaceError)
+def answer_later(error: Exception) -> Any:
+    app.logger.error("unavailable: %s", request.path, exc_info=error)
+    detail = "The server cannot save or read this now. Try again in half a minute."
+    content, status, headers = problem(503, "unavailable", detail)
+    return content, status, headers | {"Retry-After": "30"}
 
 
 stored_files = endpoints.files().wsgi

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from uuid import UUID, uuid4
 
 import dramatiq
 import httpx
 import pytest
 
+from gifster import uploads
 from gifster.uploads import actors
+from gifster.uploads.config import config
 from gifster.uploads.testing import run_jobs
 from tests import images
 from tests.jobs.mounted import AsgiTransport
@@ -46,8 +49,8 @@ def example(
     for actor in ACTORS:  # which another test may have declared on a broker of its own
         dramatiq.get_broker().declare_actor(getattr(actors, actor))
     yield module
-    for name in ("people", module.__name__):
-        del sys.modules[name]
+    for name in ("people", "photos", module.__name__):
+        sys.modules.pop(name, None)
     assert module.db.is_closed(), "a request left its connection open"
     dramatiq.get_broker().close()
 
@@ -164,6 +167,77 @@ def test_only_an_admin_sees_the_jobs(example: ModuleType, client: httpx.Client):
     assert client.post("/admin/jobs/", data=resumed, headers=forged).status_code == 403
 
 
+def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
+    found = answer.json()
+    return (
+        (answer.status_code, found["status"], found["code"]) == (status, status, code)
+        and answer.headers["content-type"] == "application/problem+json"
+        and bool(found["detail"])
+    )
+
+
+def test_a_storage_or_database_that_is_away_is_a_503(
+    example: ModuleType, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a bucket of a server that is away
+    away = uploads.S3Storage(
+        "away", endpoint_url="http://127.0.0.1:9", access_key_id="a", secret_access_key="b",
+        attempts=1,
+    )  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setitem(config.storages, "cache", away)
+        form = {"data": {"name": "Ann"}, "files": {"avatar": ("me.gif", GIF)}}
+        answers = [client.post("/people/new", **form)]
+        if example.__name__ == "fastapi_app":
+            answers.append(client.post("/photos", files={"image": ("me.gif", GIF)}))
+
+    # And a database that is away
+    with monkeypatch.context() as patched:
+        patched.setattr(example.db, "database", "/away/app.db")
+        example.db.close()
+        answers += [client.get("/"), client.post("/people/new", **form)]
+
+    for answer in answers:
+        assert is_problem(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "30"
+    assert "Nobody yet." in client.get("/").text
+
+
+@pytest.mark.parametrize("example", ["fastapi"], indirect=True)
+def test_a_photo_comes_in_and_json_goes_out(example: ModuleType, client: httpx.Client):
+    sent = client.post("/photos", files={"image": ("me.gif", GIF, "text/plain")})
+    assert (sent.status_code, sent.json()["state"]) == (201, "queued")
+    key = sent.json()["id"]
+    assert UUID(key).version == 4
+    work(example)
+
+    found = client.get(f"/photos/{key}").json()
+    assert (found["state"], found["error"], found["image"]["width"]) == ("ready", None, 300)
+    thumb = client.get(found["image"]["versions"]["thumb"]["url"])
+    assert images.size(thumb.content) == (96, 96)
+
+    other = {"image": ("other.gif", images.gif((200, 100)))}
+    assert client.put(f"/photos/{key}", files=other).json()["state"] == "queued"
+    work(example)
+    assert client.get(f"/photos/{key}").json()["image"]["width"] == 200
+
+
+@pytest.mark.parametrize("example", ["fastapi"], indirect=True)
+def test_the_errors_of_the_json_api_are_problems(example: ModuleType, client: httpx.Client):
+    bad = {"image": ("me.gif", b"no image")}
+
+    assert is_problem(client.post("/photos", files=bad), 422, "type_not_allowed")
+    assert is_problem(client.post("/photos"), 422, "request_invalid")
+    assert is_problem(client.post("/photos", files={"image": ("", b"")}), 422, "request_invalid")
+    assert is_problem(client.get("/photos/1"), 422, "request_invalid")
+    assert is_problem(client.get(f"/photos/{uuid4()}"), 404, "request_refused")
+    assert is_problem(client.put(f"/photos/{uuid4()}", files=bad), 404, "request_refused")
+    assert is_problem(client.delete("/photos"), 405, "request_refused")
+    assert is_problem(client.get("/nowhere"), 404, "request_refused")
+    assert sys.modules["photos"].Photo.select().count() == 0
+    example.db.close()
+
+
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HTML = re.compile(r"^```html\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -173,7 +247,8 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("guide", "modules"), [("flask", ["people", "flask_app"]), ("fastapi", ["fastapi_app"])]
+    ("guide", "modules"),
+    [("flask", ["people", "flask_app"]), ("fastapi", ["fastapi_app", "photos"])],
 )
 def test_the_guide_is_the_example(guide: str, modules: list[str]):
     text = (ROOT / "docs" / f"{guide}.md").read_text("utf-8")
