@@ -17,10 +17,12 @@ from gifster.uploads.attaching import deleting, saving
 from gifster.uploads.attributes import Attribute, check_attributes
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import mounts_of
-from gifster.uploads.columns.record import uploads_of
+from gifster.uploads.columns.record import separate, uploads_of
 from gifster.uploads.columns.rows import Record, check_model
 
 if TYPE_CHECKING:
+    from typing import Self
+
     _Model = Record
 else:
     _Model = object
@@ -64,6 +66,15 @@ class HasUploads(_Model):
             return save_row(force_insert=force_insert, only=only)
         with uploads_of(self).saving(self):
             return saving.save(self, force_insert, only, save_row)
+
+    def __copy__(self) -> "Self":
+        """A copy with the same values and uploads. A file that the original gets later is not the
+        copy's, and a save of the copy as a new row gives it files of its own."""
+        found = type(self).__new__(type(self))
+        found.__dict__.update(self.__dict__)
+        if mounts_of(self):
+            separate(self, found)
+        return found
 
     def delete_instance(self, *arguments: Any, **options: Any) -> int:
         """Delete the row and its files; with `recursive=True` also the rows that refer to it, and

@@ -104,6 +104,70 @@ def test_a_copied_record_has_a_file_of_its_own(
     assert is_clean(application, getattr(fresh(copied), column))
 
 
+@BOTH
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("before", [None, TWO])
+def test_a_copied_record_does_not_get_what_the_original_gets_later(
+    application: Application, model: Any, column: str, way: Any, before: bytes | None
+):
+    one = stored(application, model, column)
+    if before is not None:
+        setattr(one, column, before)
+    other = way(one)
+    setattr(one, column, THREE)
+
+    had = 80 if before is None else 90
+    assert images.size(getattr(other, column).read())[0] == had
+    one.save()
+    application.work()
+    assert getattr(other, column).stored.width == 80
+    assert width(one, column) == 100
+    setattr(other, f"remove_{column}", True)
+    assert not getattr(one, column).removing
+
+    if before is not None:  # Otherwise its file is gone with the original's.
+        setattr(other, f"remove_{column}", False)
+        other.id = None
+        other.save(force_insert=True)
+        application.work()
+        assert (width(one, column), width(other, column)) == (100, 90)
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_a_copied_list_does_not_get_what_the_original_gets_later(
+    application: Application, way: Any
+):
+    application.create_tables(Folder)
+    one = Folder.create(photos=[ONE])
+    application.work()
+    one = fresh(one)
+    one.photos.append(TWO)
+    one.remove_photos = True
+    other = way(one)
+    one.remove_photos = False
+    one.photos.append(THREE)
+
+    assert other.remove_photos is True
+    assert list(other.photos) == []
+    other.remove_photos = False
+    assert [images.size(photo.read())[0] for photo in other.photos] == [80, 90]
+    assert [images.size(photo.read())[0] for photo in one.photos] == [80, 90, 100]
+    assert all(photo.record is other for photo in other.photos)
+    other.id = None
+    other.save(force_insert=True)
+    one.save()
+    application.work()
+    assert (widths(one), widths(other)) == ([80, 90, 100], [80, 90])
+
+
+def test_a_pickled_record_does_not_get_what_the_original_gets_later(application: Application):
+    one = stored(application, Person, "avatar")
+    again = pickle.loads(pickle.dumps(one))
+    one.avatar = TWO
+
+    assert (again.avatar.stored.width, again.avatar.changed) == (80, False)
+
+
 def test_another_records_cached_file_is_copied(application: Application):
     one = Person.create(avatar=ONE)
     by_uploader, by_file = Person(avatar=one.avatar), Person(avatar=one.avatar_tmp)

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Generic, Self, TypeVar, overload
 
 from gifster.uploads.columns.column import UploadColumn
@@ -86,14 +87,21 @@ class AttachedFiles(Sequence[U]):
 
     def copy(self, record: Record) -> Self:
         """The same list for a copy of the record."""
-        copied = type(self)(record, self.mount)
-        copied._uploaders = []
-        for one in self._uploaders:
-            uploader = self.mount.uploader(record, self.mount, one.item)
-            uploader.slot = one.slot.copy()
-            copied._uploaders.append(uploader)
-        copied.known, copied._changed = set(self.known), self._changed
-        return copied
+        found = copy(self)
+        found.record, found.known = record, set(self.known)
+        found._uploaders = [self._copy_of(one, record) for one in self._uploaders]
+        if self._removed is not None:
+            found._removed = copy(self._removed)
+            found._removed._files = found
+            found._removed.uploaders = [
+                self._copy_of(one, record) for one in self._removed.uploaders
+            ]
+        return found
+
+    def _copy_of(self, one: U, record: Record) -> U:
+        uploader = self.mount.uploader(record, self.mount, one.item)
+        uploader.slot = one.slot.copy()
+        return uploader
 
     def copy_shared_files(self, *, creating: bool) -> None:
         """Copy the files that another record holds (see `Attacher.prepare()`)."""

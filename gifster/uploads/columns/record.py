@@ -91,11 +91,13 @@ class RecordUploads:
         return copied
 
     def belongs_to(self, record: Record) -> bool:
-        """Whether this was made for that record. After `copy.copy()` it is still the original's."""
+        """Whether this was made for that record. In a copy that `separate()` has not seen, such as
+        by a `__copy__()` of the model's own, it is still the original's."""
         return self._owner() is record
 
     def __deepcopy__(self, memo: Any) -> "RecordUploads":
-        return self  # The copied record makes its own in `uploads_of()`.
+        record = memo.get(id(self._owner()))
+        return self if record is None else self.copy(record)
 
     def __reduce__(self) -> Any:
         """Pickle as None: a pickled record has only what its row has."""
@@ -123,6 +125,16 @@ def clear_slot(record: Record, column: str) -> None:
     """
     if _NAME in record.__dict__:
         uploads_of(record).slot(column).clear()
+
+
+def separate(record: Record, copied: Record) -> None:
+    """Give a shallow copy of a record what was assigned until now, for itself: what either gets
+    later, the other does not have (as after CarrierWave's `dup`)."""
+    # Peewee keeps the values of the columns in these, and a save writes the file into them.
+    copied.__data__, copied.__rel__ = dict(record.__data__), dict(record.__rel__)
+    copied._dirty = set(record._dirty)
+    if _NAME in record.__dict__:
+        copied.__dict__[_NAME] = uploads_of(record).copy(copied)
 
 
 _making = threading.Lock()
