@@ -42,6 +42,8 @@ from gifster.uploads import Backgrounder, Uploader, errors
         ("move_to_store", "false", "True or False"),
         ("downloader", "https", "a Downloader"),
         ("remote_headers", ["Authorization"], "a dict"),
+        ("store_dir", "avatars", r"a method, def store_dir\(\)"),
+        ("before_store", None, "a method"),
     ],
 )
 def test_a_value_of_another_type_is_refused(name: str, value: Any, says: str):

@@ -160,6 +160,21 @@ def test_a_copied_list_does_not_get_what_the_original_gets_later(
     assert (widths(one), widths(other)) == ([80, 90, 100], [80, 90])
 
 
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_a_copied_record_has_what_was_told_to_the_uploader(application: Application, way: Any):
+    one: Any = Person(name="Ann", avatar=ONE)
+    one.remote_avatar_request_headers = {"Accept": "image/*"}
+    one.avatar.crop = (1, 2)
+    other = way(one)
+    one.remote_avatar_request_headers = {}
+    one.avatar = TWO
+
+    assert other.remote_avatar_request_headers == {"Accept": "image/*"}
+    assert other.avatar.crop == (1, 2)
+    assert other.avatar.record is other
+    assert images.size(other.avatar.read())[0] == 80
+
+
 def test_a_pickled_record_does_not_get_what_the_original_gets_later(application: Application):
     one = stored(application, Person, "avatar")
     again = pickle.loads(pickle.dumps(one))

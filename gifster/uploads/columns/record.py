@@ -87,6 +87,8 @@ class RecordUploads:
         """The same for a copy of the record. Saving the copy gives it files of its own."""
         copied = RecordUploads(record)
         copied._slots = {column: slot.copy() for column, slot in self._slots.items()}
+        for column, state in self.states.items():
+            copied.states[column] = state | {"slot": copied.slot(column)}
         copied.lists = {column: files.copy(record) for column, files in self.lists.items()}
         return copied
 

@@ -36,6 +36,10 @@ def check_class(uploader: type[Any], base: type[Any]) -> None:
     for name, value in found.items():
         if name not in _KINDS and name not in inherited and not hasattr(value, "__get__"):
             _check_spelling(uploader, name)
+        if name in _METHODS and not (callable(value) or hasattr(value, "__get__")):
+            raise TypeError(
+                f"{uploader.__name__}.{name} is {value!r}: write a method, def {name}()"
+            )
     check_values(uploader, {name: found[name] for name in _KINDS if name in found})
 
 
@@ -171,6 +175,12 @@ _KINDS: dict[str, _Kind] = _OPTIONS | {
     "width_range": _SIDES,
     "height_range": _SIDES,
 }
+#: What a subclass overrides with a method.
+_METHODS = {
+    "store_dir", "filename", "default_url", "upload_options", "cache_owner", "fair_by",
+    "before_cache", "after_cache", "before_process", "after_process", "before_store",
+    "after_store", "before_remove", "after_remove",
+}  # fmt: skip
 _AT_LEAST_ONE = {
     "max_bytes", "max_pixels", "max_frame_pixels", "max_total_pixels", "max_frames"
 }  # fmt: skip
