@@ -37,6 +37,10 @@ class UploadColumn(_Field, Generic[U]):
         #: What is left to a worker; `store_in_background` and `process_in_background` set it.
         self.background: Background | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, or to pickle an uploader: all but the SQL that `rows.texts_of()` keeps."""
+        return {name: value for name, value in vars(self).items() if name != "_gifster_texts"}
+
     # The files of a record.
 
     def stored_files(self, record: peewee.Model) -> list[StoredFile]:
