@@ -227,6 +227,35 @@ def test_a_server_that_replaces_no_file_deletes_it_first(
     assert read(faulty, "a.gif") == b"other"
 
 
+class Ending(io.BufferedReader):
+    """An open file whose server ends its answer early, without an error. Not all have a `size`."""
+
+    size: int
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+def test_a_file_that_ends_early_is_an_error(
+    faulty: FsspecStorage, monkeypatch: pytest.MonkeyPatch, says_size: bool
+):
+    content = bytes(range(256)) * 4000
+    keep(faulty, "a.gif", content)
+    ends = Ending(io.BytesIO(content[:600_000]))  # type: ignore[arg-type]
+    if says_size:
+        ends.size = len(content)
+    monkeypatch.setattr(Faulty, "open", lambda *_, **__: ends)
+
+    with faulty.open("a.gif") as file:
+        assert file.read(500_000) == content[:500_000]
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable, match="ended after 600,000 of 1,024,000 bytes"):
+                file.read()
+        # A part that is there can be read all the same.
+        assert file.seek(10) == 10
+        assert file.read(3) == content[10:13]
+        file.seek(2_000_000)
+        assert file.read() == b""
+
+
 class Buckets(Memory):
     """An object storage: of its buckets only one exists."""
 

@@ -148,18 +148,31 @@ def open_file(connections: Connections, key: str) -> BinaryIO:
         except IsADirectoryError:
             raise FileNotFoundError(key) from None
         if isinstance(file, io.BytesIO):  # fsspec's memory gives all readers the same object
-            file = io.BytesIO(file.getvalue())
-        return file
+            content = file.getvalue()
+            return io.BytesIO(content), len(content)
+        size = getattr(file, "size", None)
+        return file, size if isinstance(size, int) else fs.info(f"{root}/{key}").get("size")
 
-    file, connection = connections.hold(request)
-    return cast("BinaryIO", io.BufferedReader(_Content(file, connections, connection), READ_BYTES))
+    (file, size), connection = connections.hold(request)
+    content = _Content(key, file, size, connections, connection)
+    return cast("BinaryIO", io.BufferedReader(content, READ_BYTES))
 
 
 class _Content(io.RawIOBase):
-    """The content of a file. Its errors become `StorageUnavailable`."""
+    """The content of a file. Its errors become `StorageUnavailable`, and so does an end before the
+    size that the file had when it was opened: some servers end the answer when a file is replaced
+    or deleted while it is read."""
 
-    def __init__(self, file: Any, connections: Connections, connection: Connection) -> None:
-        self._file, self._connections, self._connection = file, connections, connection
+    def __init__(
+        self,
+        key: str,
+        file: Any,
+        size: int | None,
+        connections: Connections,
+        connection: Connection,
+    ) -> None:
+        self._key, self._file, self._size = key, file, size
+        self._connections, self._connection = connections, connection
 
     def readable(self) -> bool:
         return True
@@ -179,8 +192,17 @@ class _Content(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         with self._connections.translated():
             data = self._file.read(len(memoryview(buffer)))
+            if not data and len(memoryview(buffer)):
+                self._check_end()
         memoryview(buffer)[: len(data)] = data
         return len(data)
+
+    def _check_end(self) -> None:
+        if self._size is not None and (at := self.tell()) < self._size:
+            raise StorageUnavailable(
+                f"{self._connections.name}: {self._key} ended after {at:,} of {self._size:,} "
+                "bytes; read it again"
+            )
 
     def close(self) -> None:
         if not self.closed:
