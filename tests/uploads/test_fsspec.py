@@ -197,7 +197,7 @@ class Faulty(Memory):
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FsspecStorage:
     fsspec.register_implementation("faulty", Faulty, clobber=True)
-    storage = FsspecStorage(f"faulty://{tmp_path.name}")
+    storage = FsspecStorage(f"faulty://{tmp_path.name}", atomic=False)
     keep(storage, "a.gif", b"content")
     return storage
 

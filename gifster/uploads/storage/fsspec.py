@@ -4,18 +4,16 @@
     FsspecStorage("gs://my-bucket/gifs")
 
 fsspec is loaded with the first request, and the library of the file system by fsspec.
-`fsspec_connection` opens and keeps the connections.
+`fsspec_connection` opens and keeps the connections, and `fsspec_servers` knows how servers differ.
 """
 
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gifster.uploads.content_types import is_inline
 from gifster.uploads.storage.base import (
     BaseUrl,
     StorageUnavailable,
@@ -24,16 +22,21 @@ from gifster.uploads.storage.base import (
     public_url,
 )
 from gifster.uploads.storage.fsspec_connection import Connections, check_bucket, open_file
+from gifster.uploads.storage.fsspec_servers import (
+    OBJECT_STORAGES,
+    headers,
+    make_folder,
+    protocol_of,
+    remove,
+    rename,
+    send,
+    warn_if_untried,
+    written_at,
+)
 from gifster.uploads.storage.local_writer import HALF_WRITTEN
 
-#: Object storages, by fsspec's names: a file is there once it is complete, and folders are not.
-OBJECT_STORAGES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf"}
 #: fsspec's names of the file system of this machine.
 LOCAL = ("file", "local")
-#: What the file systems call the time of the last write, the most exact first.
-WRITTEN_AT = (
-    "mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created",
-)  # fmt: skip
 #: The options of a file system that say where its files are.
 WHERE = ("host", "port", "account_name", "endpoint_url", "client_kwargs")
 
@@ -54,7 +57,8 @@ class FsspecStorage:
         system must sign URLs (`fs.sign`), as object storages can.
       expires_s: how long a signed URL is valid, unless `url()` is told otherwise (seconds).
       upload_options: for each upload, in the words of the file system's `put_file()`.
-      atomic: whether a file appears only when it is complete. None knows it of object storages.
+      atomic: whether a file appears only when it is complete. None knows it of object storages,
+        and warns if no server of this protocol was tried (docs/storages.md).
     """
 
     def __init__(  # noqa: PLR0913 options, each with a default
@@ -70,6 +74,8 @@ class FsspecStorage:
         self._options = dict(options or {})
         self.base_url, self.expires_s = base_url, expires_s
         protocol = url.partition("://")[0].rpartition("::")[2]
+        if atomic is None:
+            warn_if_untried(protocol if "://" in url else "file")
         self._is_objects = protocol in OBJECT_STORAGES
         self._atomic = self._is_objects if atomic is None else atomic
         self._upload_options = dict(upload_options or {})
@@ -85,7 +91,7 @@ class FsspecStorage:
         size = source.stat().st_size
 
         def of(fs: Any) -> dict[str, Any]:
-            return _headers(fs, content_type) | self._upload_options | options
+            return headers(fs, content_type) | self._upload_options | options
 
         self._connections.use(lambda fs, root: self._put(fs, f"{root}/{key}", source, size, of(fs)))
 
@@ -130,13 +136,13 @@ class FsspecStorage:
 
     def local_path(self, key: str) -> Path | None:
         """The path of a file, if the file system is this machine's (see `OnThisMachine`)."""
-        protocol, root = self._connections.use(lambda fs, root: (_protocol(fs), root))
+        protocol, root = self._connections.use(lambda fs, root: (protocol_of(fs), root))
         return Path(root, check_key(key)).resolve(strict=True) if protocol in LOCAL else None
 
     @property
     def place(self) -> str:
         """The protocol, the server and the folder."""
-        protocol, root = self._connections.use(lambda fs, root: (_protocol(fs), root))
+        protocol, root = self._connections.use(lambda fs, root: (protocol_of(fs), root))
         if protocol in LOCAL:
             return f"{Path(root).resolve().as_posix().rstrip('/')}/"
         where = {name: self._options[name] for name in WHERE if name in self._options}
@@ -164,7 +170,7 @@ class FsspecStorage:
                     self._remove(name)
 
     def _remove(self, name: str) -> None:
-        self._connections.use(lambda fs, root: fs.rm_file(f"{root}/{name}"))
+        self._connections.use(lambda fs, root: remove(fs, f"{root}/{name}"))
 
     def _put(self, fs: Any, path: str, source: Path, size: int, options: Mapping[str, Any]) -> None:
         """Write one file, under a temporary name if others could see a half of it."""
@@ -172,11 +178,11 @@ class FsspecStorage:
         at = path if self._atomic else f"{folder}/.{secrets.token_hex(8)}.tmp"
         try:
             if not self._is_objects:
-                _make_folder(fs, folder)
-            fs.put_file(str(source), at, **options)
+                make_folder(fs, folder)
+            send(fs, source, at, options)
             _check_size(fs, at, size)
             if at != path:
-                _rename(fs, at, path)
+                rename(fs, at, path)
         except BaseException:
             with suppress(Exception):
                 fs.rm_file(at)
@@ -197,66 +203,13 @@ class FsspecStorage:
                     yield f"{folder}/{name}"[below:], info
 
     def _written_at(self, info: dict[str, Any]) -> float:
-        found = next((info[name] for name in WRITTEN_AT if info.get(name)), None)
-        if found is None:
-            found = self._connections.use(lambda fs, root: fs.modified(info["name"]))
-        if isinstance(found, str):
-            found = datetime.fromisoformat(found)
-        if isinstance(found, datetime):
-            found = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-        return float(found)
-
-
-def _protocol(fs: Any) -> str:
-    """fsspec's first name for a file system, as it may have several: `gs` for `gcs`."""
-    return str(fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0])
-
-
-def _headers(fs: Any, content_type: str) -> dict[str, Any]:
-    """The content type, as the file system's `put_file()` calls it, and what keeps browsers from
-    showing a file in which scripts could run (RFC 6266, 4.2)."""
-    shown = is_inline(content_type)
-    match _protocol(fs):
-        case "s3":
-            disposition = {} if shown else {"ContentDisposition": "attachment"}
-            return {"ContentType": content_type, **disposition}
-        case "gs":
-            fixed = {} if shown else {"content_disposition": "attachment"}
-            return {"content_type": content_type, "fixed_key_metadata": fixed}
-        case "abfs":
-            disposition = {} if shown else {"content_disposition": "attachment"}
-            return {"content_settings": {"content_type": content_type, **disposition}}
-    return {}
+        return self._connections.use(lambda fs, root: written_at(fs, info))
 
 
 def _check_size(fs: Any, path: str, size: int) -> None:
     """Some servers keep what has arrived of a file when the connection breaks."""
     if (kept := fs.info(path)["size"]) != size:
         raise StorageUnavailable(f"the server was sent {size:,} bytes and keeps {kept:,} in {path}")
-
-
-def _make_folder(fs: Any, folder: str) -> None:
-    """Make a folder, and those above it. Others may be making the same ones."""
-    for attempt in range(10):
-        try:
-            fs.makedirs(folder, exist_ok=True)
-        except Exception:
-            if attempt == 9:
-                raise
-        if fs.isdir(folder):
-            return
-
-
-def _rename(fs: Any, path: str, target: str) -> None:
-    """Give a complete file its name. A server that replaces no file is asked to delete it first:
-    both have the same content."""
-    try:
-        fs.mv(path, target)
-    except Exception:
-        if not fs.exists(target):
-            raise
-        fs.rm_file(target)
-        fs.mv(path, target)
 
 
 def _unless_gone(error: Exception) -> None:

@@ -192,7 +192,7 @@ class _Content(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         with self._connections.translated():
             data = self._file.read(len(memoryview(buffer)))
-            if not data and len(memoryview(buffer)):
+            if not data and memoryview(buffer):
                 self._check_end()
         memoryview(buffer)[: len(data)] = data
         return len(data)
