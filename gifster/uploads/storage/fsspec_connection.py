@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.storage.fsspec_servers import prepare
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -113,6 +114,7 @@ class Connections:
         fs, root = url_to_fs(self._url, skip_instance_cache=True, **self._options)
         # Another process may write at any time, so no listing is true for long.
         fs.dircache.use_listings_cache = False
+        prepare(fs)
         return fs, str(root).rstrip("/")
 
     @contextmanager

@@ -42,6 +42,13 @@ def protocol_of(fs: Any) -> str:
     return str(fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0])
 
 
+def prepare(fs: Any) -> None:
+    """Set up a new connection. WebDAV servers may compress what they send; the size and ranges
+    would be those of the compressed answer (RFC 9110, 8.4)."""
+    if protocol_of(fs) == "webdav":
+        fs.client.http.headers["Accept-Encoding"] = "identity"
+
+
 def headers(fs: Any, content_type: str) -> dict[str, Any]:
     """The content type, as the file system's `put_file()` calls it, and what keeps browsers from
     showing a file in which scripts could run (RFC 6266, 4.2)."""
