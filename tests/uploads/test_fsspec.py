@@ -1,5 +1,6 @@
 """File systems of fsspec as storages: each keeps the contract, and some have more to prove."""
 
+import ftplib
 import importlib.util
 import io
 import os
@@ -7,9 +8,12 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -254,6 +258,114 @@ def test_a_file_that_ends_early_is_an_error(
         assert file.read(3) == content[10:13]
         file.seek(2_000_000)
         assert file.read() == b""
+
+
+def test_a_file_is_replaced_though_others_put_it_back(
+    faulty: FsspecStorage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Faulty, "fault", "replaces nothing")
+    deleted = []
+
+    def rm_file(fs: Faulty, path: str) -> None:
+        Memory.rm_file(fs, path)
+        if not path.endswith(".tmp") and len(deleted) < 3:
+            deleted.append(path)
+            fs.pipe_file(path, b"other")
+
+    monkeypatch.setattr(Faulty, "rm_file", rm_file)
+
+    keep(faulty, "a.gif", b"other")
+
+    assert len(deleted) == 3
+    assert read(faulty, "a.gif") == b"other"
+    assert list(faulty.half_written(time.time() + 60, False)) == []
+
+
+class Dav(Memory):
+    """webdav4's file system: `mv()` copies and replaces nothing, its client moves and replaces."""
+
+    protocol = ("webdav", "dav")
+
+    def __init__(self, base_url: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.client = SimpleNamespace(http=SimpleNamespace(headers={}), move=self._move)
+
+    def _move(self, path: str, target: str, overwrite: bool = False) -> None:
+        assert overwrite
+        self.store[self._strip_protocol(target)] = self.store.pop(self._strip_protocol(path))
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        raise AssertionError("others would see a half of the copy")
+
+
+def test_a_file_of_webdav_is_moved_over_another_and_sent_uncompressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "webdav", Dav)
+    storage = FsspecStorage(f"webdav://{tmp_path.name}", options={"base_url": "http://dav"})
+
+    keep(storage, "a/b.gif", b"content")
+    keep(storage, "a/b.gif", b"other")
+
+    assert read(storage, "a/b.gif") == b"other"
+    assert [key for key, _ in storage.walk()] == ["a/b.gif"]
+    headers = storage._connections.use(lambda fs, _: fs.client.http.headers)
+    assert headers == {"Accept-Encoding": "identity"}
+
+
+class Ftp(Memory):
+    """fsspec's FTP, of which ftplib's connection takes the uploads. Its errors and times are FTP's
+    own."""
+
+    protocol = "ftp"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ftp = SimpleNamespace(storbinary=self._stor)
+
+    def _stor(self, command: str, file: io.BufferedReader) -> None:
+        self.pipe_file(command.removeprefix("STOR "), file.read())
+
+    def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
+        raise AssertionError("some servers refuse a file in pieces")
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        self.store[path2] = self.store.pop(path1)
+
+    def rm_file(self, path: str) -> None:
+        if path not in self.store:
+            raise ftplib.error_perm("550 File delete failed.")
+        super().rm_file(path)
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        found = super().ls(path, detail=True)
+        return [info | {"modify": "20261126091505", "created": None} for info in found]
+
+
+class TestFtp(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FsspecStorage:
+        monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "ftp", Ftp)
+        return FsspecStorage(f"ftp://{tmp_path.name}", base_url="/files")
+
+    def test_it_lists_its_files(self, storage: FsspecStorage) -> None:
+        keep(storage, "a/b.gif", b"content")
+
+        assert list(storage.walk()) == [
+            ("a/b.gif", datetime(2026, 11, 26, 9, 15, 5, tzinfo=UTC).timestamp())
+        ]
+
+
+@pytest.mark.parametrize("url", ["smb://host/share", "hdfs://host/files"])
+def test_a_file_system_that_nobody_tried_is_warned_of_unless_its_writes_are_known(url: str):
+    with pytest.warns(UserWarning, match=f"server of {url[:3]}.*StorageContract"):
+        FsspecStorage(url)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FsspecStorage(url, atomic=False)
+        for tried in ("memory://a", "/a", "file:///a", "sftp://a/b", "webdav://a", "gs://a/b"):
+            FsspecStorage(tried)
 
 
 class Buckets(Memory):
