@@ -321,7 +321,24 @@ class Ftp(Memory):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.ftp = SimpleNamespace(storbinary=self._stor)
+        self.ftp = SimpleNamespace(
+            storbinary=self._stor, voidcmd=str, transfercmd=self._retr, voidresp=self._answer
+        )
+        self.sending = 0
+
+    def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
+        assert mode != "rb", "some servers do not answer to the end of a piece"
+        return super().open(path, mode, *args, **options)
+
+    def _retr(self, command: str, rest: int | None) -> SimpleNamespace:
+        assert self.sending == 0
+        self.sending = 1
+        file = io.BytesIO(self.store[command.removeprefix("RETR ")].getvalue()[rest or 0 :])
+        return SimpleNamespace(recv=lambda size: file.read(min(size, 1000)), close=file.close)
+
+    def _answer(self) -> None:
+        self.sending -= 1
+        assert self.sending == 0
 
     def _stor(self, command: str, file: io.BufferedReader) -> None:
         self.pipe_file(command.removeprefix("STOR "), file.read())
@@ -347,6 +364,19 @@ class TestFtp(StorageContract):
     def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FsspecStorage:
         monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "ftp", Ftp)
         return FsspecStorage(f"ftp://{tmp_path.name}", base_url="/files")
+
+    def test_a_part_is_read_by_one_command_that_is_broken_off(self, storage: FsspecStorage):
+        keep(storage, "a.gif", bytes(1_000_000) + b"the end")
+
+        with storage.open("a.gif") as file:
+            assert file.read(3) == bytes(3)
+            assert file.seek(-7, io.SEEK_END) == 1_000_000
+            assert file.read() == b"the end"
+            file.seek(999_999)
+            assert file.read(2) == b"\0t"
+
+        assert storage._connections.use(lambda fs, _: fs.sending) == 0
+        assert read(storage, "a.gif")[-7:] == b"the end"
 
     def test_it_lists_its_files(self, storage: FsspecStorage) -> None:
         keep(storage, "a/b.gif", b"content")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from gifster.uploads.storage.base import StorageUnavailable
-from gifster.uploads.storage.fsspec_servers import prepare
+from gifster.uploads.storage.fsspec_servers import open_on, prepare
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -146,7 +146,7 @@ def open_file(connections: Connections, key: str) -> BinaryIO:
 
     def request(fs: Any, root: str) -> Any:
         try:
-            file = fs.open(f"{root}/{key}", "rb")
+            file = open_on(fs, f"{root}/{key}")
         except IsADirectoryError:
             raise FileNotFoundError(key) from None
         if isinstance(file, io.BytesIO):  # fsspec's memory gives all readers the same object

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gifster.uploads.content_types import is_inline
+from gifster.uploads.storage.fsspec_ftp import FtpFile
 
 #: Object storages, by fsspec's names: a file is there once it is complete, and folders are not.
 OBJECT_STORAGES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf"}
@@ -74,6 +75,11 @@ def send(fs: Any, source: Path, path: str, options: Mapping[str, Any]) -> None:
         return
     with source.open("rb") as file:
         fs.ftp.storbinary(f"STOR {path}", file)
+
+
+def open_on(fs: Any, path: str) -> Any:
+    """A file for reading."""
+    return FtpFile(fs, path) if protocol_of(fs) == "ftp" else fs.open(path, "rb")
 
 
 def make_folder(fs: Any, folder: str) -> None:
