@@ -16,8 +16,8 @@ from gifster.uploads.storage.fsspec_ftp import FtpFile
 #: Object storages, by fsspec's names: a file is there once it is complete, and folders are not.
 OBJECT_STORAGES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf"}
 #: The protocols whose servers were held against the contract (docs/storages.md says which).
-TRIED = {"memory", "file", "local", "sftp", "ssh", "webdav", "dav", "ftp", "gs", "gcs", "abfs",
-         "abfss", "az"}  # fmt: skip
+TRIED = {"memory", "file", "local", "sftp", "ssh", "webdav", "dav", "ftp", "s3", "s3a", "gs",
+         "gcs", "abfs", "abfss", "az"}  # fmt: skip
 #: What the file systems call the time of the last write, the most exact first.
 WRITTEN_AT = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created",
