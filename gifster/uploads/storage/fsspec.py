@@ -24,14 +24,15 @@ from gifster.uploads.storage.base import (
 from gifster.uploads.storage.fsspec_connection import Connections, check_bucket, open_file
 from gifster.uploads.storage.fsspec_servers import (
     OBJECT_STORAGES,
+    WRITTEN_AT,
     headers,
     make_folder,
     protocol_of,
     remove,
     rename,
+    seconds,
     send,
     warn_if_untried,
-    written_at,
 )
 from gifster.uploads.storage.local_writer import HALF_WRITTEN
 
@@ -203,7 +204,10 @@ class FsspecStorage:
                     yield f"{folder}/{name}"[below:], info
 
     def _written_at(self, info: dict[str, Any]) -> float:
-        return self._connections.use(lambda fs, root: written_at(fs, info))
+        at = next((info[name] for name in WRITTEN_AT if info.get(name)), None)
+        if at is None:
+            at = self._connections.use(lambda fs, root: fs.modified(info["name"]))
+        return seconds(at)
 
 
 def _check_size(fs: Any, path: str, size: int) -> None:

@@ -127,16 +127,11 @@ def remove(fs: Any, path: str) -> None:
         raise
 
 
-def written_at(fs: Any, info: Mapping[str, Any]) -> float:
-    """When a file was last written (seconds since the epoch), by what a listing says of it."""
-    found = next((info[name] for name in WRITTEN_AT if info.get(name)), None)
-    if found is None:
-        found = fs.modified(info["name"])
-    if isinstance(found, str):
+def seconds(at: Any) -> float:
+    """The seconds since the epoch of a time, as any of the file systems writes it."""
+    if isinstance(at, str):
         # FTP leaves the T out (RFC 3659, 2.3).
-        found = datetime.fromisoformat(
-            f"{found[:8]}T{found[8:]}" if found[:14].isdigit() else found
-        )
-    if isinstance(found, datetime):
-        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    return float(found)
+        at = datetime.fromisoformat(f"{at[:8]}T{at[8:]}" if at[:14].isdigit() else at)
+    if isinstance(at, datetime):
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return float(at)
