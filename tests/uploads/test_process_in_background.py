@@ -7,6 +7,7 @@ from typing import Any
 
 import dramatiq
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from gifster import jobs
