@@ -88,6 +88,8 @@ def log_to_stderr(quiet: Sequence[str] = ("apscheduler", "PIL")) -> None:
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     for name in quiet:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # As Dramatiq does in workers: while RabbitMQ is away, the relay says so, once.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     log_in_lines()
 
 
