@@ -36,6 +36,7 @@ def test_an_acknowledgement_that_finds_no_connection_is_sent_again(
         acknowledge(taken)
 
     monkeypatch.setattr(on_redis.broker.acks, "_send", cut_off_once)
+    monkeypatch.setattr(on_redis.broker.acks, "take", lambda queue: [])  # no fetch takes it along
     done: list[int] = []
     on_redis.actor(done.append).send(1)
     worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
