@@ -145,7 +145,7 @@ def cache_stream(rules: type[Limits], source: IO[bytes], filename: str) -> Cache
       TypeError: it is open in text mode.
       ValueInvalid: it returns something else, such as a coroutine.
     """
-    return _cache_pieces(rules, _pieces(source), filename)
+    return cache_pieces(rules, _pieces(source), filename)
 
 
 def _pieces(source: IO[bytes]) -> Iterator[bytes]:
@@ -162,7 +162,8 @@ def _pieces(source: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _cache_pieces(rules: type[Limits], pieces: Iterable[bytes], filename: str) -> CachedFile:
+def cache_pieces(rules: type[Limits], pieces: Iterable[bytes], filename: str) -> CachedFile:
+    """Write the pieces of a file into the cache, and check it. If that fails, nothing is left."""
     writer = CacheWriter(rules, filename)
     try:
         for piece in pieces:
@@ -240,7 +241,7 @@ def _cache_once(
         if not first:
             raise NoFileChosen("No file was chosen.")
         pieces = chain([first], pieces)
-    cached = _cache_pieces(rules, pieces, filename)
+    cached = cache_pieces(rules, pieces, filename)
     if not seekable:
         _remember(rules, source, cached)
     return cached

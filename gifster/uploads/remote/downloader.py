@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from gifster.uploads.config import config
 from gifster.uploads.errors import RemoteAddressRefused, RemoteFailed, RemoteUrlInvalid
-from gifster.uploads.files.cache import CachedFile, CacheWriter
+from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.sources import cache_pieces
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.remote.addresses import is_public as _public
 from gifster.uploads.remote.headers import filename, request_headers
@@ -150,14 +151,7 @@ def _cached(
     from gifster.uploads.remote.answer import content  # noqa: PLC0415 loads urllib3
 
     pieces = content(rules, place, answer, times)
-    writer = CacheWriter(rules, filename(answer.headers, place))
-    try:
-        for piece in pieces:
-            writer.write(piece)
-        return writer.finish()
-    except BaseException as error:
-        writer.abort(error)
-        raise
+    return cache_pieces(rules, pieces, filename(answer.headers, place))
 
 
 def _look_up(host: str, port: int) -> list[Address]:
