@@ -1,4 +1,4 @@
-"""Sends many messages to Redis with one call of a script for each queue (Sidekiq's `push_bulk`).
+"""Makes and encodes the messages that travel to Redis together (Sidekiq's `push_bulk`).
 
 To copy a message and to encode it takes Dramatiq longer than the round trip takes for each of 500
 messages. So here a message is made and encoded in one go, wherever the encoder is Dramatiq's own.

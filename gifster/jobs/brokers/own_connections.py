@@ -61,8 +61,7 @@ class OwnConnections:
                 raise answer
 
     def connection(self) -> Any:
-        """This thread's own connection. To get one from the pool, have it checked and put it back
-        takes longer than the message itself."""
+        """This thread's own connection."""
         own = self._own
         if own.client is None or own.pid != os.getpid():
             own.client, own.pid = self._client.client(), os.getpid()  # type: ignore[no-untyped-call]
