@@ -3,7 +3,9 @@
 The `dramatiq` command gives each worker process a pipe as its standard error, and writes each line
 to it by itself. For short jobs these writes take longer than the jobs. Here lines gather for a few
 ms, and go through the pipe together: a thread of its own writes what waits, and a thread that has
-filled a piece writes it at once, so that a busy process cannot fall behind.
+filled a piece writes it once it holds no lock, so that a busy process cannot fall behind. A thread
+that wrote while it holds the lock of its log handler would let all others queue up for that lock,
+and from then on each line would be a switch of threads.
 
 When the worker stops, or exits in any other way but by a fatal signal, all lines are written. A
 process that is killed with -9 loses those of its last few ms.
@@ -25,6 +27,9 @@ GATHER_S = 0.005
 #: what a process forked from this one writes comes before or after them. Four are the length that
 #: multiprocessing writes before them.
 PIECE = select.PIPE_BUF - 4
+#: A thread that adds a text to so many bytes writes them first, whatever locks it holds: the pipe is
+#: full, or nobody calls `write_pieces()`.
+MOST_WAITING = 16 * PIECE
 
 
 class GatheredLines:
@@ -49,28 +54,40 @@ class GatheredLines:
         """Write a text soon, after those before it."""
         self._texts.append(text)
         self._size += len(text)
-        if self._at_once or self._size >= PIECE:
+        if self._at_once or self._size >= MOST_WAITING:
             self.flush()
         elif self._waiting:
             self._waiting = False
             self._told.set()
 
+    def write_pieces(self) -> None:
+        """Write what waits if it fills a piece, unless another thread is writing. The caller holds
+        no lock that others may wait for."""
+        if self._size >= PIECE and self._lock.acquire(blocking=False):
+            try:
+                self._write_all()
+            finally:
+                self._lock.release()
+
     def flush(self) -> None:
         """Write what waits."""
         with self._lock:
-            self._size = 0
-            piece: list[str] = []
-            size = 0
-            for _ in range(len(self._texts)):
-                text = self._texts.popleft()
-                length = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-                if piece and size + length > PIECE:
-                    self._write("".join(piece))
-                    piece, size = [], 0
-                piece.append(text)
-                size += length
-            if piece:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        self._size = 0
+        piece: list[str] = []
+        size = 0
+        for _ in range(len(self._texts)):
+            text = self._texts.popleft()
+            length = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+            if piece and size + length > PIECE:
                 self._write("".join(piece))
+                piece, size = [], 0
+            piece.append(text)
+            size += length
+        if piece:
+            self._write("".join(piece))
 
     def finish(self) -> None:
         """Write what waits, and from now on each text at once."""

@@ -69,16 +69,21 @@ class JobLog(Middleware):
         logger.info("skip %s", _describe(message._message))
 
     def _info(self, text: str, *values: Any) -> None:
-        """Do what `logger.info()` does. To make a record takes longer than to write it, so this
-        copies the first one of the thread."""
+        """Do what `logger.info()` does, and write what fills a piece of the pipe."""
         if not logger.isEnabledFor(logging.INFO):
             return
+        logger.handle(self._record(text, values))
+        if self._lines is not None:
+            self._lines.write_pieces()
+
+    def _record(self, text: str, values: tuple[Any, ...]) -> logging.LogRecord:
+        """To make a record takes longer than to write it, so this copies the first one of the
+        thread."""
         first = self._thread.record
         if first is None or logging.getLogRecordFactory() is not logging.LogRecord:
             where = (__file__, 0, text, values, None, "_info")
-            first = self._thread.record = logger.makeRecord(logger.name, logging.INFO, *where)
-            logger.handle(first)
-            return
+            self._thread.record = logger.makeRecord(logger.name, logging.INFO, *where)
+            return self._thread.record
         record = logging.LogRecord.__new__(logging.LogRecord)
         now = time.time()
         record.__dict__.update(
@@ -89,7 +94,7 @@ class JobLog(Middleware):
             msecs=now % 1 * 1000 // 1,
             relativeCreated=first.relativeCreated + (now - first.created) * 1000,
         )
-        logger.handle(record)
+        return record
 
 
 class _Running(threading.local):

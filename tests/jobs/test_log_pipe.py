@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import dramatiq
 import pytest
@@ -71,6 +72,52 @@ def test_a_line_does_not_wait_for_another():
 
     assert written.wait(20)
     lines.finish()
+
+
+def test_no_thread_waits_for_one_that_is_writing_a_piece():
+    writing, go = threading.Event(), threading.Event()
+
+    def slow(text: str) -> None:
+        writing.set()
+        go.wait(20)
+
+    # Given a pipe that takes nothing, and a thread that writes a piece to it
+    lines = GatheredLines(slow)
+    lines.write("x" * PIECE + "\n")
+    threading.Thread(target=lines.write_pieces).start()
+    assert writing.wait(20)
+
+    # I expect the others to go on
+    for _ in range(3):
+        lines.write("x" * PIECE + "\n")
+        lines.write_pieces()
+    go.set()
+    lines.finish()
+
+
+def test_the_lines_of_jobs_are_written_outside_of_the_locks_of_logging(
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO, "gifster.jobs")
+    free: list[bool] = []
+
+    def write_pieces() -> None:
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join()
+
+    def ask() -> None:
+        free.append(caplog.handler.lock.acquire(timeout=0))
+        if free[-1]:
+            caplog.handler.lock.release()
+
+    log = JobLog()
+    log._lines = SimpleNamespace(write_pieces=write_pieces)
+    message = MessageProxy(dramatiq.Message("default", "work", (), {}, {}, "id"))
+    log.before_process_message(dramatiq.get_broker(), message)
+
+    assert caplog.messages
+    assert free == [True]
 
 
 def test_a_forked_process_writes_its_own_lines_only():
