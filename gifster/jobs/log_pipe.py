@@ -27,8 +27,8 @@ GATHER_S = 0.005
 #: what a process forked from this one writes comes before or after them. Four are the length that
 #: multiprocessing writes before them.
 PIECE = select.PIPE_BUF - 4
-#: A thread that adds a text to so many bytes writes them first, whatever locks it holds: the pipe is
-#: full, or nobody calls `write_pieces()`.
+#: When so many bytes wait, the thread that adds a text writes them, whatever locks it holds: the
+#: pipe is full, or nobody calls `write_pieces()`.
 MOST_WAITING = 16 * PIECE
 
 

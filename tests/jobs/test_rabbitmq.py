@@ -12,6 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, QueueWeight, State
+from gifster.jobs.brokers.rabbitmq import Consumer
 from tests.jobs.conftest import Outbox, opened
 from tests.machine import eventually
 
@@ -247,3 +248,35 @@ def test_one_group_leaves_a_thread_to_the_others(outbox: Outbox, worker):
     for _ in range(8):
         gate.release()
     eventually(lambda: began.count("ann") == 8 and not Job.select().exists())
+
+
+def test_a_worker_that_is_paused_while_a_job_ends_acknowledges_it(
+    outbox: Outbox, worker, monkeypatch: pytest.MonkeyPatch
+):
+    begun, closing, gate = threading.Event(), threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        begun.set()
+        gate.wait(20)
+        done.append(name)
+
+    close = Consumer.close
+    monkeypatch.setattr(Consumer, "close", lambda self: (closing.set(), close(self)))
+    declare(work)
+    running = worker()
+    dramatiq.get_broker().get_actor("work_default").send("a")
+    assert begun.wait(20)
+
+    # When Dramatiq closes the consumers of a paused worker before the job ends
+    pausing = threading.Thread(target=running.pause)
+    pausing.start()
+    assert closing.wait(20)
+    gate.set()
+    pausing.join(20)
+    running.stop()
+
+    # I expect its message to be gone
+    worker()
+    dramatiq.get_broker().join("default", timeout=20_000)
+    assert done == ["a"]

@@ -5,6 +5,8 @@ receive to the fair scheduler, as the consumers of `redis.py` do.
 """
 
 import logging
+import time
+from contextlib import suppress
 from typing import Any
 
 import pika
@@ -12,9 +14,13 @@ from dramatiq.brokers import rabbitmq
 from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.brokers.base import FairBroker, FairConsumer
+from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.malformed import malformed
 
 logger = logging.getLogger("gifster.jobs")
+
+#: How long a consumer that ends waits for the acknowledgements of jobs that run (seconds).
+CLOSE_S = 5.0
 
 
 class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
@@ -132,6 +138,21 @@ class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
             raise ConnectionClosed(error) from None
 
     def close(self) -> None:
+        self.fetched.clear()  # RabbitMQ delivers them again
         if self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
+            self._wait_for_acknowledgements(self.scheduler)
         super().close()  # type: ignore[no-untyped-call]
+
+    def _wait_for_acknowledgements(self, scheduler: FairScheduler) -> None:
+        """Wait for the jobs that run, but no longer than `CLOSE_S`. Dramatiq closes the consumers
+        of a worker that is paused while its jobs run, and their acknowledgements need the channel
+        that their messages came from."""
+        give_up_at = time.monotonic() + CLOSE_S
+        with suppress(pika.exceptions.AMQPError):  # then the channel has gone already
+            while (
+                self.connection.is_open
+                and scheduler.running_in(self.queue_name)
+                and time.monotonic() < give_up_at
+            ):
+                self.connection.sleep(0.01)
