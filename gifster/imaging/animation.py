@@ -105,7 +105,7 @@ class _Encoder:
 
     def __init__(self, source: Path, info: ImageInfo) -> None:
         self._source, self._info = source, info
-        self._loop = 1 if info.loop is None else info.loop
+        self._plays = 1 if info.loop is None else info.loop
         #: The size of each written GIF after each frame (bytes).
         self._gif_bytes: dict[Path, list[int]] = {}
 
@@ -118,9 +118,9 @@ class _Encoder:
             rival = self._rival_bytes(output)
             if rival is not None and not webp.is_likely_smaller(track, rival, output.quality):
                 return False
-            webp.write(target, track, self._loop, output.quality)
+            webp.write(target, track, self._plays, output.quality)
         elif output.content_type == "image/png":
-            apng.write(target, track, self._loop)
+            apng.write(target, track, self._plays)
         elif output.content_type == "image/avif":
             avif.write(target, track, output.quality)
         elif mp4.is_available() and not track.is_transparent:
@@ -130,11 +130,8 @@ class _Encoder:
         return True
 
     def _write_gif(self, output: Output, track: Track, scaler: Scaler) -> list[int]:
-        # A GIF that plays once has no loop count.
-        plays_once = self._info.loop == 1 and self._info.content_type != "image/gif"
         budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
-        loop = None if plays_once else self._info.loop
-        return gif.write(output.target, track, loop, scaler.samples, budget, output.quality)
+        return gif.write(output.target, track, self._plays, scaler.samples, budget, output.quality)
 
     def _rival_bytes(self, output: Output) -> list[int] | None:
         """The size after each frame (bytes) of the GIF that an output must be smaller than, if

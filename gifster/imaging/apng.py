@@ -16,8 +16,8 @@ _MAX_WORD = 0xFFFF
 _DISPOSE_NONE, _BLEND_SOURCE = 0, 0
 
 
-def write(target: Path, track: Track, loop: int) -> None:
-    """Write an animated PNG that plays `loop` times, or forever if that is 0."""
+def write(target: Path, track: Track, plays: int) -> None:
+    """Write an animated PNG that plays `plays` times, or forever if that is 0."""
     mode, delays = "RGBA" if track.is_transparent else "RGB", track.delays_ms
     sequence = 0
     with target.open("wb") as file:
@@ -27,7 +27,7 @@ def write(target: Path, track: Track, loop: int) -> None:
             chunks = getchunks(picture.convert(mode))
             if number == 0:
                 putchunk(file, b"IHDR", chunks[0][1])
-                putchunk(file, b"acTL", _big_endian(4, len(delays), loop))
+                putchunk(file, b"acTL", _big_endian(4, len(delays), plays))
             place = _big_endian(4, sequence, *picture.size, *box[:2])
             operations = bytes([_DISPOSE_NONE, _BLEND_SOURCE])
             putchunk(file, b"fcTL", place, _delay(delay_ms), operations)

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import PIL.Image
+
 from gifster.imaging.boxes import Box, union
 from gifster.imaging.gif_writer import GifWriter
 from gifster.imaging.palette import PaletteSamples
-from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Track
+from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
+from gifster.imaging.probe import ImageInfo
 
 
 class _Quality(NamedTuple):
@@ -39,7 +42,7 @@ _MIN_DELAY_CS = 2
 def write(  # noqa: PLR0913, PLR0917
     target: Path,
     track: Track,
-    loop: int | None,
+    plays: int,
     samples: PaletteSamples,
     budget: float,
     quality: int | None = None,
@@ -47,7 +50,7 @@ def write(  # noqa: PLR0913, PLR0917
     """Write a GIF.
 
     Parameters:
-      loop: how often it plays, 0 for forever, None for once.
+      plays: how often it plays, 0 for forever.
       samples: what the palette is chosen from.
       budget: a GIF of more bytes is encoded once more, less exactly.
       quality: 1 to 100, whatever its bytes; None chooses it by the budget.
@@ -57,18 +60,32 @@ def write(  # noqa: PLR0913, PLR0917
     """
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
-        return _write(target, track, loop, samples, _Quality(tolerance**2 * 0.75, tolerance))
-    sizes = _write(target, track, loop, samples, _EXACT, budget)
+        return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.75, tolerance))
+    sizes = _write(target, track, plays, samples, _EXACT, budget)
     if sizes[-1] <= budget:
         return sizes
     less = _LESS_EXACT if len(sizes) > _LATE * len(track) else _ROUGH
-    return _write(target, track, loop, samples, less)
+    return _write(target, track, plays, samples, less)
+
+
+def write_still(target: Path, picture: PIL.Image.Image, quality: int | None = None) -> None:
+    """Write a GIF of one picture (RGB or RGBA), as a frame of an animation is written.
+
+    Parameters:
+      quality: 1 to 100; None is the most exact.
+    """
+    made = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
+    samples = PaletteSamples(ImageInfo("image/gif", *made.size))
+    samples.add(0, made)
+    with Recording() as recording:
+        recording.add(0, [Patch(made, (0, 0, *made.size))])
+        write(target, recording.track(0, made.size), 1, samples, math.inf, quality)
 
 
 def _write(  # noqa: PLR0913, PLR0917
     target: Path,
     track: Track,
-    loop: int | None,
+    plays: int,
     samples: PaletteSamples,
     quality: _Quality,
     budget: float = math.inf,
@@ -78,7 +95,7 @@ def _write(  # noqa: PLR0913, PLR0917
     with target.open("wb") as file:
         palette = samples.palette(quality.error)
         writer = GifWriter(file, track.size, palette, quality.tolerance)
-        writer.begin(loop)
+        writer.begin(plays)
         for patch, delay_cs in _in_centiseconds(track):
             writer.add(patch, delay_cs)
             sizes.append(file.tell())

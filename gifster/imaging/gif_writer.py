@@ -51,13 +51,12 @@ class GifWriter:
         #: The last frame. The next one decides whether it is cleared, so it is not yet written.
         self._last: _Frame | None = None
 
-    def begin(self, loop: int | None) -> None:
-        """Write the header; `loop` is how often it plays, 0 for forever, None for once."""
+    def begin(self, plays: int) -> None:
+        """Write the header; `plays` is how often it plays, 0 for forever."""
         table = self._palette.ljust(3 * 2**self._bits, b"\0")
         flags = 0x80 | 7 << 4 | self._bits - 1
         self._file.write(b"GIF89a" + _words(*self._size) + bytes([flags, 0, 0]) + table)
-        if loop is not None:
-            self._file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + _words(loop) + b"\0")
+        self._file.write(loop_extension(plays))
 
     def add(self, patch: Patch, delay_cs: int) -> None:
         """Add a frame: what it changes, and how long it is displayed (1/100 s)."""
@@ -195,6 +194,15 @@ class _Difference(NamedTuple):
     colors: PIL.Image.Image
     differs: PIL.Image.Image
     box: Box
+
+
+def loop_extension(plays: int) -> bytes:
+    """The extension that says how often a GIF plays, 0 for forever. It counts the repetitions: a
+    GIF that plays once has none."""
+    if plays == 1:
+        return b""
+    repetitions = min(plays - 1, 0xFFFF) if plays else 0
+    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + _words(repetitions) + b"\0"
 
 
 def _delays(delay_cs: int) -> list[int]:

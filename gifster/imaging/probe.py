@@ -74,8 +74,8 @@ class ImageInfo:
       frames: the number of frames; 1 for a still.
       duration_ms: the duration of one pass in browsers, which display a frame with a delay of up to
         10 ms for 100 ms.
-      loop: how often an animation plays, 0 for forever; None if the file does not tell (a still, or
-        a GIF that plays once).
+      loop: how often an animation plays in all, 0 for forever; None if the file does not tell (a
+        still, or a GIF that plays once).
       bytes: the size of the file.
     """
 
@@ -195,7 +195,7 @@ def _probe_gif(reader: Reader, timeline: Timeline) -> ImageInfo:
         blocks.height,
         timeline.frames,
         timeline.duration_ms,
-        blocks.loop,
+        blocks.plays if timeline.frames > 1 else None,
     )
 
 

@@ -10,7 +10,7 @@ import PIL.Image
 from PIL.Image import Resampling
 
 from gifster.imaging.boxes import Box, is_empty
-from gifster.imaging.frames import Frame
+from gifster.imaging.frame import Frame
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from gifster.imaging import avif, pillow
+from gifster.imaging import avif, gif, gif_frames, pillow
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
@@ -35,13 +35,21 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Im
         min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
         for plan in plans
     )
+    factor = max(1, int(shrink / _GAP))
+    if info.content_type == "image/gif":
+        first = gif_frames.first(source, info)
+        return _in_colors(first) if factor == 1 else _reduced(first, factor)
     with pillow.open_image(source, info) as image:
         width, height = image.size
-        factor = max(1, int(shrink / _GAP))
         # Pillow can decode a JPEG at a half, a quarter or an eighth of its size.
         image.draft(None, (width // factor, height // factor))
         factor = max(1, factor * image.width // width)
         return pillow.upright(image if factor == 1 else _reduced(image, factor))
+
+
+def _in_colors(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture as RGBA if it may be transparent, else RGB."""
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _reduced(image: PIL.Image.Image, factor: int) -> PIL.Image.Image:
@@ -70,6 +78,9 @@ def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path
     plan = plan.scaled(picture.width / info.width, picture.height / info.height)
     made = _resized(picture, recipe, plan)
     format = pillow.FORMATS[recipe.content_type or info.content_type]
+    if format == "GIF":
+        gif.write_still(target, made, recipe.percent)
+        return
     made = _on_white(made) if format == "JPEG" else made
     made.info = {}
     options = _OPTIONS.get(format, {})

@@ -17,6 +17,7 @@ _SAMPLE, _MIN_SAMPLED_FRAMES = 1 / 8, 4
 #: rounded to multiples of this: four levels.
 _ALPHA_STEP = 85
 _ROUNDED_ALPHA = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
+_MAX_PLAYS = 0xFFFF
 #: The extended header (RFC 9649, 2.7.1): the offsets of its kind and of its flags, and one flag.
 _KIND_AT, _FLAGS_AT, _ALPHA = 12, 20, 0x10
 
@@ -36,13 +37,13 @@ def is_likely_smaller(track: Track, gif_bytes: list[int], quality: int | None = 
     return sample.tell() < gif_bytes[count - 1]
 
 
-def write(target: Path | IO[bytes], track: Track, loop: int, quality: int | None = None) -> None:
-    """Write an animated WebP that plays `loop` times, or forever if that is 0."""
+def write(target: Path | IO[bytes], track: Track, plays: int, quality: int | None = None) -> None:
+    """Write an animated WebP that plays `plays` times, or forever if that is 0."""
     delays = track.delays_ms
     sequence = FrameSequence(map(_with_rounded_alpha, track.pictures()), len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(
-        target, "WEBP", save_all=True, duration=delays, loop=loop,
+        target, "WEBP", save_all=True, duration=delays, loop=min(plays, _MAX_PLAYS),
         quality=quality or _QUALITY, method=_METHOD, kmin=0, kmax=0,
     )  # fmt: skip
     if isinstance(target, Path) and track.is_transparent:

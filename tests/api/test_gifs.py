@@ -35,7 +35,7 @@ def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack,
         "height": 200,
         "frames": 6,
         "duration_ms": 1290,
-        "loop": 3,
+        "loop": 4,
         "sha256": hashlib.sha256(gif).hexdigest(),
     }
     assert stack.client.get(done["image"]["url"]).content == gif

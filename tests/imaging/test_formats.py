@@ -97,15 +97,15 @@ def test_an_mp4_that_cannot_be_made_is_left_out(source: Path, tmp_path: Path, mo
     assert not target.exists()
 
 
-@pytest.mark.parametrize("loop", [None, 0, 1, 3])
-def test_a_webp_keeps_frames_delays_and_loop(tmp_path: Path, loop: int | None):
+@pytest.mark.parametrize(("loop", "plays"), [(None, 1), (0, 0), (1, 2), (3, 4), (65535, 65535)])
+def test_a_webp_keeps_frames_delays_and_loop(tmp_path: Path, loop: int | None, plays: int):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(images.gif((200, 150), DELAYS, loop))
 
     images.make(source, {target: Image().fit(100, 100).convert("webp")})
 
-    # WebP counts how often it plays in all
-    assert images.timing(target.read_bytes()) == (DELAYS, 1 if loop is None else loop)
+    # A GIF counts repetitions, WebP how often it plays in all, to 65,535 times
+    assert images.timing(target.read_bytes()) == (DELAYS, plays)
     with PIL.Image.open(target) as made, PIL.Image.open(source) as gif:
         for number in range(len(DELAYS)):
             made.seek(number)

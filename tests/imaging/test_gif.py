@@ -1,6 +1,7 @@
 """GIF versions: ffmpeg must show in them what the source shows by the specification, at every
 moment."""
 
+import io
 from pathlib import Path
 
 import PIL.Image
@@ -147,7 +148,7 @@ def test_other_animations_become_gifs(tmp_path: Path, format: str):
     delays, loop = images.timing(target.read_bytes())
     assert min(delays) >= 20
     assert sum(delays) == pytest.approx(491, abs=10)
-    assert loop == 2
+    assert loop == 1  # repetition, as it plays twice
 
 
 def test_a_frame_too_short_for_a_gif_is_merged_into_the_next(tmp_path: Path):
@@ -187,7 +188,8 @@ def test_a_delay_too_long_for_the_format_is_split_or_rounded(tmp_path: Path, for
 def test_a_frame_may_extend_beyond_the_picture_but_not_be_huge(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     content = bytearray(drawn(1, holes=False, disposals="1").content)
-    at = content.index(b"\x2c") + 1
+    with_ends = GifBlocks(Reader(io.BytesIO(content)))
+    at = content.index(b"\x2c", next(iter(with_ends)).data[1]) + 1  # of the second frame
     source.write_bytes(bytes(content[:at] + words(150, 100) + content[at + 4 :]))
 
     images.make(source, {target: Image().fit(*HALF)})

@@ -30,7 +30,7 @@ def write(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (images.gif((30, 20), [40, 60], loop=7), ImageInfo("image/gif", 30, 20, 2, 100, 7)),
+        (images.gif((30, 20), [40, 60], loop=7), ImageInfo("image/gif", 30, 20, 2, 100, 8)),
         (images.gif((30, 20), [40, 60], loop=None), ImageInfo("image/gif", 30, 20, 2, 100, None)),
         (images.still("GIF", (31, 20)), ImageInfo("image/gif", 31, 20)),
         (images.still("PNG", (31, 20)), ImageInfo("image/png", 31, 20)),

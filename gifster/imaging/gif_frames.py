@@ -1,0 +1,133 @@
+"""Decode a GIF frame by frame, and compose what browsers show (GIF89a, section 23).
+
+Pillow gets some cases of "restore to previous" wrong, shows a background colour that browsers leave
+transparent, and copies the whole picture for each frame.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import PIL.Image
+
+from gifster.imaging.boxes import Box, intersection, is_empty, union
+from gifster.imaging.delays import displayed_ms
+from gifster.imaging.errors import Unreadable
+from gifster.imaging.frame import Frame
+from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifBlocks, GifFrame
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.reader import Reader
+
+
+def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
+    """The frames of a GIF. A picture is valid until the next one is asked for.
+
+    Parameters:
+      info: what `probe()` returned for it.
+
+    Raises:
+      Unreadable: the first frame cannot be decoded.
+    """
+    whole = (0, 0, info.width, info.height)
+    canvas, cleared = _Canvas((info.width, info.height)), None
+    for number, (frame, indices) in enumerate(decoded(source)):
+        picture = canvas.show(frame, _in_colors(frame, indices))
+        changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
+        yield Frame(picture, changed, round(displayed_ms(frame.delay_ms)))
+        cleared = frame.box if frame.disposal in (CLEARED, RESTORED) else None
+        canvas.dispose(frame)
+
+
+def first(source: Path, info: ImageInfo) -> PIL.Image.Image:
+    """The picture that a GIF begins with: P if its first frame fills it, which takes least memory,
+    else RGB or RGBA.
+
+    Raises:
+      Unreadable: it cannot be decoded.
+    """
+    frame, indices = next(decoded(source))
+    if frame.box != (0, 0, info.width, info.height):
+        return _Canvas((info.width, info.height)).show(frame, _in_colors(frame, indices))
+    if frame.transparent is not None:
+        indices.info["transparency"] = frame.transparent
+    return indices
+
+
+def decoded(source: Path) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
+    """The frames of a GIF, each with its pixels (P).
+
+    Browsers stop at a damaged frame, or show nothing from there on. Here it is shown as far as it
+    can be decoded, unless it is the first.
+
+    Raises:
+      Unreadable: the first frame cannot be decoded.
+    """
+    with source.open("rb") as structure, source.open("rb") as pixels:
+        for number, frame in enumerate(GifBlocks(Reader(structure))):
+            yield frame, _indices(frame, pixels, is_first=number == 0)
+
+
+def _indices(frame: GifFrame, file: BinaryIO, *, is_first: bool) -> PIL.Image.Image:
+    size = frame.box[2] - frame.box[0], frame.box[3] - frame.box[1]
+    indices = PIL.Image.new("P", size, frame.transparent or 0)
+    indices.putpalette(frame.palette.ljust(3 * 256, b"\0"))
+    if is_empty(frame.box):
+        return indices
+    file.seek(frame.data[0])
+    try:
+        data = file.read(frame.data[1] - frame.data[0])
+        indices.frombytes(data, "gif", frame.bits, frame.interlaced)
+    except (ValueError, OSError) as error:
+        if is_first:
+            raise Unreadable("The GIF is damaged: it cannot be decoded.") from error
+    return indices
+
+
+def _in_colors(frame: GifFrame, indices: PIL.Image.Image) -> PIL.Image.Image:
+    """The pixels of a frame: RGBA, or RGB if it has no transparent index."""
+    if frame.transparent is None:
+        return indices.convert("RGB")
+    indices.info["transparency"] = frame.transparent
+    return indices.convert("RGBA")
+
+
+class _Canvas:
+    """The picture on which the frames of a GIF are drawn. It avoids copies where it can."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size, self._whole = size, (0, 0, *size)
+        self._picture = PIL.Image.new("RGBA", size)
+        #: A box in which the canvas is certainly empty.
+        self._empty: Box | None = self._whole
+        #: What is shown until `dispose()`.
+        self._shown = self._picture
+
+    def show(self, frame: GifFrame, drawn: PIL.Image.Image) -> PIL.Image.Image:
+        """Draw a frame, and return the whole picture."""
+        on_empty = self._is_empty_below(frame)
+        if frame.box == self._whole and (on_empty or drawn.mode == "RGB"):
+            self._shown = drawn
+        else:
+            needs_copy = frame.disposal == RESTORED and not on_empty
+            self._shown = self._picture.copy() if needs_copy else self._picture
+            mask = drawn if drawn.mode == "RGBA" and not on_empty else None
+            self._shown.paste(drawn, frame.box[:2], mask)
+        return self._shown
+
+    def dispose(self, frame: GifFrame) -> None:
+        """Do what the frame says becomes of it after it was shown."""
+        on_empty = self._is_empty_below(frame)
+        # The former content of an empty box is empty, too.
+        if frame.disposal == CLEARED or (frame.disposal == RESTORED and on_empty):
+            if self._shown is self._picture:
+                if self._picture.mode != "RGBA":
+                    self._picture = self._picture.convert("RGBA")
+                self._picture.paste((0, 0, 0, 0), intersection(frame.box, self._whole))
+            elif not on_empty:
+                self._picture = PIL.Image.new("RGBA", self._size)
+            self._empty = self._empty if on_empty else frame.box
+        elif frame.disposal != RESTORED:
+            self._picture, self._empty = self._shown, None
+
+    def _is_empty_below(self, frame: GifFrame) -> bool:
+        return self._empty is not None and union(self._empty, frame.box) == self._empty
