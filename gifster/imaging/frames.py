@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageSequence
 from PIL import ImageChops
 
-from gifster.imaging import gif_frames, pillow
+from gifster.imaging import gif_frames, pillow, png_frames
 from gifster.imaging.boxes import Box
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
@@ -28,11 +28,13 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     """
     if info.content_type == "image/gif":
         return gif_frames.frames(source, info)
+    if info.content_type == "image/png":
+        return png_frames.frames(source, info)
     return _frames_by_pillow(source, info)
 
 
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """The frames of animated PNG, WebP and AVIF."""
+    """The frames of animated WebP and AVIF."""
     before: PIL.Image.Image | None = None
     compares = info.width * info.height <= _MAX_COMPARED_PIXELS
     now_ms, rounded_ms = 0.0, 0

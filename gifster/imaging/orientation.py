@@ -6,11 +6,20 @@ Pillow would read every entry, and copy the data that they point to.
 
 import struct
 
+import PIL.Image
+from PIL.Image import Transpose
+
 #: Longer EXIF data is ignored (bytes).
 MAX_EXIF_BYTES = 1_000_000
 _ORIENTATION = 0x0112
 #: The orientations that swap width and height: a quarter turn either way, mirrored or not.
 _SIDEWAYS = (5, 6, 7, 8)
+#: What turns a picture upright, by its orientation.
+_METHODS = {
+    2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}  # fmt: skip
 #: The struct codes of TIFF's integer types.
 _INTEGERS = {3: "H", 4: "L", 8: "h", 9: "l"}
 
@@ -18,6 +27,12 @@ _INTEGERS = {3: "H", 4: "L", 8: "h", 9: "l"}
 def upright_size(width: int, height: int, exif: bytes) -> tuple[int, int]:
     """The size of a picture (pixels) after it was turned as its EXIF requires."""
     return (height, width) if _orientation(exif) in _SIDEWAYS else (width, height)
+
+
+def turned(picture: PIL.Image.Image, exif: bytes) -> PIL.Image.Image:
+    """A picture turned as its EXIF requires; itself if it need not be turned."""
+    method = _METHODS.get(_orientation(exif) or 1)
+    return picture if method is None else picture.transpose(method)
 
 
 def _orientation(exif: bytes) -> int | None:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import PIL.ExifTags
 import PIL.Image
@@ -39,7 +40,7 @@ _SRGB = PIL.ImageCms.createProfile("sRGB")
 
 
 @contextmanager
-def open_image(source: Path, info: ImageInfo) -> Iterator[PIL.Image.Image]:
+def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.Image]:
     """Open an image as the format that `probe()` found, and as no other.
 
     Raises:

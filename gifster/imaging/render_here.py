@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gifster.imaging import animation, pillow, stills
+from gifster.imaging import animation, pillow, png_frames, stills
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
@@ -59,6 +59,9 @@ def _keeps_bytes(source: Path, info: ImageInfo, recipe: Image) -> bool:
     """Whether a version in the source's format is a copy of the source."""
     stops_moving = info.frames > 1 and recipe.only_first_frame
     changes = recipe.encodes(info.width, info.height) or stops_moving
+    if info.content_type == "image/png" and info.frames == 1:
+        # Not every viewer takes the same for the one frame.
+        changes = changes or png_frames.was_animation(source)
     return not changes and not pillow.has_metadata(source, info)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from gifster.imaging import avif, gif, gif_frames, pillow
+from gifster.imaging import avif, gif, gif_frames, pillow, png_frames
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
@@ -39,6 +39,10 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Im
     if info.content_type == "image/gif":
         first = gif_frames.first(source, info)
         return _in_colors(first) if factor == 1 else _reduced(first, factor)
+    if info.content_type == "image/png":
+        animated = png_frames.first(source, info)
+        if animated is not None:
+            return animated if factor == 1 else _reduced(animated, factor)
     with pillow.open_image(source, info) as image:
         width, height = image.size
         # Pillow can decode a JPEG at a half, a quarter or an eighth of its size.
