@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint docs audit format bench bench-upload bench-queues bench-relay bench-whole bench-images bench-install chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint docs audit format bench bench-upload bench-queues bench-relay bench-whole bench-images bench-install pictures chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -72,6 +72,9 @@ bench-images: $(VENV)/.dev ## Measure animated GIFs beside gifsicle, where it is
 
 bench-install: $(VENV)/.dev ## Measure the packages, megabytes and import times of each extra
 	$(BIN)/python -m bench.distribution
+
+pictures: $(VENV)/.dev ## Try the pictures of a folder, and compare them with Chromium (DIR=FOLDER, ARGS="--all")
+	@$(BIN)/python -m bench.pictures $(DIR) $(ARGS)
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)
