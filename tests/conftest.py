@@ -6,6 +6,7 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 """
 
 import fcntl
+import gc
 import itertools
 import os
 import socket
@@ -30,6 +31,9 @@ from tests.machine import DATABASES, free_port, has_room
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# The collector would look through all that has been imported again and again, and find nothing.
+gc.disable()
 
 #: Files in memory need no disk, and fsync does nothing. No test cuts the machine's power.
 IN_MEMORY = Path("/dev/shm")
@@ -57,6 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if starts_processes(item):
             item.add_marker("process")
     items[:] = long_ones_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def pytest_collection_finish() -> None:
+    """From here on the collector looks only at what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def long_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
