@@ -22,7 +22,6 @@ from gifster.app.library import Quota
 from gifster.app.readiness import Readiness
 from gifster.app.settings import Settings
 from gifster.imaging.probe import EXAMINED_AT_ONCE
-from gifster.jobs import transaction
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 from gifster.uploads.config import config
@@ -70,9 +69,7 @@ class Context:
         )
         self.templates.filters["blurred"] = placeholder
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
-        # PostgreSQL commits transactions of many connections together by itself.
-        is_sqlite = settings.database.url.startswith("sqlite")
-        self._commits = GroupCommit() if is_sqlite else None
+        self._commits = GroupCommit()
         # However many uploads come in, they occupy no thread that answers other requests.
         self._writing = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="writing")
         # Nor do downloads, however slow the disk is.
@@ -87,24 +84,15 @@ class Context:
         return await _in_thread(self._threads, functools.partial(_connected, work, *args, **kwargs))
 
     async def commit(self, work: Callable[[], R], committed: Callable[[], object]) -> R:
-        """The result of work that writes an upload's rows, once they are committed. On SQLite it
-        shares the commit with other uploads that wait (`group_commit`).
+        """The result of work that writes an upload's rows, once they are committed. It shares the
+        commit with other uploads that wait; see `GroupCommit.run()` for what the work may do.
 
         Parameters:
           work: writes, in one transaction. If it raises, nothing is written, not even what it wrote
             in a `transaction(db)` of its own.
           committed: is called on the thread right after the commit. It must not raise.
         """
-        if self._commits is not None:
-            return await self._commits.run(work, committed)
-
-        def alone() -> R:
-            with transaction(db):
-                result = work()
-            committed()
-            return result
-
-        return await self.run(alone)
+        return await self._commits.run(work, committed)
 
     async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same without a database connection."""

@@ -1,9 +1,13 @@
-"""Commits the uploads that wait in one transaction, on one thread (SQLite).
+"""Commits the uploads that wait in one transaction, on one thread.
 
 A commit waits for the disk, and SQLite has one writer at a time. Sixteen threads that each commit
-one upload wait for each other, and for the disk sixteen times; one thread that commits what waits
-does so once (decision 49). Each upload is a savepoint of the transaction, so one that fails takes
-no other along. An upload is answered after the commit that it is part of.
+one upload wait for each other, for the disk sixteen times, and on PostgreSQL for Python's lock
+after each statement; one thread that commits what waits does not (decisions 49 and 57). Each upload
+is a savepoint of the transaction, so one that fails takes no other along. An upload is answered
+after the commit that it is part of.
+
+An upload that cannot share the transaction, because it waits for somebody's lock or because the
+database rejects a statement of it, gets a transaction and a thread of its own.
 """
 
 import asyncio
@@ -16,17 +20,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import peewee
-
 from gifster.api.to_the_end import to_the_end
+from gifster.app import shared_commits
 from gifster.app.database import db
+from gifster.app.faults import Fault, fault_of, is_database_error
+from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import transaction
 from gifster.jobs.outbox import send_committed
+from gifster.jobs.transactions import HalfDone, Piece, Transaction
 
 logger = logging.getLogger("gifster.api")
 
-#: How many uploads share a commit at most. Other processes wait for its end.
+#: How many uploads share a commit at most. Other processes wait for its end. PostgreSQL keeps so
+#: many savepoints of a transaction at hand for other sessions, and has to look up more.
 MOST = 64
+#: How many uploads have a transaction of their own at a time.
+MOST_ALONE = 8
 #: How long the database is left to other writers before the next commit, if more uploads wait
 #: (seconds). SQLite lets nobody queue: a waiting writer looks again every few ms, and would find a
 #: database that is always taken.
@@ -47,19 +56,33 @@ class _Task:
     future: "asyncio.Future[Any]"
     result: Any = None
     error: BaseException | None = None
+    #: Whether it has to be done once more, in a transaction of its own.
+    again: bool = False
 
-    def attempt(self) -> None:
+    def share(self, outermost: Transaction) -> None:
+        """Do the work as a part of a transaction."""
         try:
-            with transaction(db):  # a savepoint: what the work wrote goes with its error
+            with Piece(outermost):  # what the work wrote goes with its error
                 self.result = self.work()
-        except BaseException as error:  # noqa: BLE001 whatever it is, the request gets it
+        except BaseException as error:
+            if not shared_commits.is_open():
+                raise  # with all that was written in it
             self.error = error
+            # In a transaction of its own, the work can look at the database after an error.
+            self.again = isinstance(error, HalfDone) or is_database_error(error)
 
-    def fail(self, error: BaseException) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """Note how the transaction ended.
+
+        Parameters:
+          error: of the commit, or that led to a rollback; None after a commit.
+        """
         self.error = self.error or error
+        if self.error is None or isinstance(self.error, CommitUnknown):
+            self.committed()
 
     def settle(self) -> None:
-        """Tell the request, on its event loop."""
+        """Tell the request. To be called on its event loop."""
         if self.future.cancelled():
             return
         if self.error is None:
@@ -76,6 +99,7 @@ class GroupCommit:
         #: None ends the thread.
         self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._alone = ThreadPoolExecutor(MOST_ALONE, thread_name_prefix="commit-alone")
         # The broker may be slow, or away: uploads do not wait for it.
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="sending")
         self._unsent: list[Any] = []
@@ -87,10 +111,11 @@ class GroupCommit:
         A request that is cancelled waits for the end all the same (`to_the_end()`).
 
         Parameters:
-          work: writes within `transaction(db)`, which is a savepoint here. It runs once, with a
-            database connection open.
+          work: writes within `transaction(db)`, with a database connection open. After a database
+            error it runs once more, in a transaction of its own; nothing is left of the first run.
           committed: is called on the thread after the commit, before anybody hears of it. It must
-            not raise.
+            not raise. It is also called, and the error raised, if the connection was lost during
+            the commit and nobody can tell whether that arrived.
 
         Raises:
           Exception: the work raised it, or the commit; nothing is written.
@@ -117,10 +142,10 @@ class GroupCommit:
                     break
                 tasks.append(task)
             self._carry_out(tasks)
-            for loop in {task.loop for task in tasks}:
-                ours = [task for task in tasks if task.loop is loop]
-                loop.call_soon_threadsafe(_settle, ours)
-            if not self._waiting.empty():
+            for again in [task for task in tasks if task.again]:
+                self._alone.submit(self._carry_out_alone, again)
+            _settle([task for task in tasks if not task.again])
+            if not self._waiting.empty() and not shared_commits.is_postgresql():
                 time.sleep(PAUSE_S)
             task = task and self._waiting.get()
 
@@ -129,28 +154,53 @@ class GroupCommit:
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join()
+        self._alone.shutdown()
         self._sending.shutdown()
 
     def _carry_out(self, tasks: Sequence[_Task]) -> None:
         """Do the work of some tasks, and commit it."""
         attempted: list[_Task] = []
+
+        def work(outermost: Transaction) -> None:
+            for task in tasks:
+                attempted.append(task)
+                task.share(outermost)
+                if task.again and _is_busy(task.error):
+                    shared_commits.wait_no_longer()  # the others have waited long enough
+
+        error = self._commit(work, shared_commits.LOCK_WAIT_MS)
+        for task in attempted or tasks:
+            task.end(error)
+            task.again |= bool(attempted) and _is_busy(error) and task.error is error
+        rest = tasks[len(attempted) :] if attempted else []
+        if rest:
+            self._carry_out(rest)
+
+    def _carry_out_alone(self, task: _Task) -> None:
+        """Do the work of a task that could not share a transaction, and tell its request."""
+
+        def work(outermost: Transaction) -> None:
+            task.result = task.work()
+
+        task.error = None
+        task.end(self._commit(work))
+        _settle([task])
+
+    def _commit(
+        self, work: Callable[[Transaction], None], lock_wait_ms: int | None = None
+    ) -> BaseException | None:
+        """Do work in a transaction. Returns None after its commit, else the error."""
+        in_commit: str | None = None
         try:
-            with db.connection_context(), transaction(db, send=self._send):
-                for task in tasks:
-                    attempted.append(task)
-                    task.attempt()
-                    if task.error is not None:
-                        _check_open(task.error)
+            with db.connection_context(), transaction(db, send=self._send) as outermost:
+                number = shared_commits.begin(lock_wait_ms)
+                work(cast("Transaction", outermost))
+                in_commit = number
         except BaseException as error:  # noqa: BLE001 each request gets it
-            for task in attempted or tasks:
-                task.fail(error)
-            rest = tasks[len(attempted) :] if attempted else []
-            if rest:
-                self._carry_out(rest)
-            return
-        for task in tasks:
-            if task.error is None:
-                task.committed()
+            if in_commit is None:
+                return error
+            return shared_commits.after_failed_commit(in_commit, error)
+        return None
 
     def _send(self, jobs: list[Any]) -> None:
         """Have jobs sent, together with those that come while the thread is busy."""
@@ -168,25 +218,24 @@ class GroupCommit:
         _send(jobs)
 
 
-def _check_open(error: BaseException) -> None:
-    """Raise the error of a task if it has ended the transaction, with all that was written in it.
-
-    SQLite does so by itself when the disk is full. What another task wrote then would be committed
-    alone, although the transaction fails.
-    """
-    if not db.obj.connection().in_transaction:
-        raise error
+def _is_busy(error: BaseException | None) -> bool:
+    return error is not None and fault_of(error) is Fault.BUSY
 
 
 def _settle(tasks: Sequence[_Task]) -> None:
+    """Tell the requests, on their event loops."""
+    for loop in {task.loop for task in tasks}:
+        loop.call_soon_threadsafe(_settle_here, [task for task in tasks if task.loop is loop])
+
+
+def _settle_here(tasks: Sequence[_Task]) -> None:
     for task in tasks:
         task.settle()
 
 
 def _send(jobs: list[Any]) -> None:
-    """Send jobs, with a connection for those that cannot be sent."""
+    """Send jobs. Those that cannot be sent need a connection to the database."""
     try:
-        with db.connection_context():
-            send_committed(jobs)
-    except peewee.PeeweeException:  # the relay sends them after a minute
-        logger.exception("deferred jobs=%d", len(jobs))
+        send_committed(jobs)
+    finally:
+        db.close()

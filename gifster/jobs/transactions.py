@@ -45,7 +45,7 @@ def transaction(
 
     On SQLite it takes the write lock at its start. A transaction that reads first and writes later
     fails with "database is locked" as soon as another process writes in between, without waiting
-    for the busy timeout. Within a transaction it is a savepoint.
+    for the busy timeout. Within a transaction it is a savepoint; within a `Piece` it is nothing.
 
     Parameters:
       send: sends the jobs that were enqueued in the transaction, after its commit. It must not
@@ -56,7 +56,9 @@ def transaction(
     """
     database = real_database(database)
     if database.in_transaction():
-        return _Savepoint(database)
+        outermost = outermost_transaction(database)
+        piece = outermost.piece if isinstance(outermost, Transaction) else None
+        return _Savepoint(database) if piece is None else _Within(piece)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
     return Transaction(database, *immediate, send=send)
 
@@ -92,6 +94,8 @@ class Transaction(peewee._transaction):
     def __init__(self, database: peewee.Database, *begin: str, send: Send | None = None) -> None:
         super().__init__(database, *begin)
         self._send, self._jobs = send, []  # type: ignore[var-annotated]
+        #: The piece of work that is being done in it.
+        self.piece: Piece | None = None
 
     def send_later(self, job: Any, send: Send) -> None:
         """Send a job after the commit, and after all other callbacks of the commit.
@@ -129,3 +133,58 @@ class _Savepoint(peewee._savepoint):
             if begin:
                 raise
             logger.debug("rolled back already: %s", error)
+
+
+class HalfDone(Exception):
+    """In a piece of work something failed, and the work went on all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a part of this work failed that shares its savepoint with the rest: do the work in a "
+            "transaction of its own"
+        )
+
+
+class Piece(_Savepoint):
+    """One of several pieces of work that share a transaction: a savepoint, which the
+    `transaction()` calls of the work share. A savepoint takes two statements, and on PostgreSQL
+    each is a round trip.
+
+    If the work fails, nothing of it stays. Work that survives the failure of one of its parts
+    cannot be done so.
+
+    Parameters:
+      outermost: the transaction, open on this thread.
+
+    Raises:
+      HalfDone: at its end, if a `transaction()` in it failed, but the work went on. Nothing of the
+        work stays.
+    """
+
+    def __init__(self, outermost: Transaction) -> None:
+        super().__init__(outermost.db)
+        self._outermost = outermost
+        #: Whether a part failed that would have had a savepoint of its own.
+        self.is_half_done = False
+
+    def __enter__(self) -> "Piece":
+        super().__enter__()
+        self._outermost.piece = self
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._outermost.piece = None
+        if kind is None and self.is_half_done:
+            super().__exit__(HalfDone, None, None)
+            raise HalfDone
+        super().__exit__(kind, error, traceback)
+
+
+class _Within(AbstractContextManager[object]):
+    """What would be a savepoint, if its piece of work had more than one."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._piece.is_half_done = self._piece.is_half_done or kind is not None

@@ -1,10 +1,9 @@
 """Uploads that wait share a commit (`gifster.api.group_commit`): what each of them can rely on."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import dramatiq
@@ -12,23 +11,15 @@ import peewee
 import pytest
 import redis
 
-from gifster.api.context import Context
 from gifster.api.group_commit import GroupCommit
 from gifster.app import library
 from gifster.app.database import db
-from gifster.app.models import Gif, GifTag, ImageUploader
+from gifster.app.models import Gif, GifTag, ImageUploader, User
 from gifster.app.settings import Settings
 from gifster.jobs import Job, transaction
 from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
-from tests.conftest import own_postgresql
 from tests.machine import eventually
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """PostgreSQL commits the transactions of several connections together by itself."""
-    return f"sqlite:///{tmp_path}/var/gifster.db"
 
 
 def cached() -> CachedFile:
@@ -47,9 +38,17 @@ def nothing() -> None:
 
 
 def titles() -> set[str]:
-    """What is committed, as another process sees it."""
-    with sqlite3.connect("var/gifster.db") as other:
-        return {title for (title,) in other.execute("SELECT title FROM gif")}
+    """What is committed, as another connection sees it."""
+    found: set[str] = set()
+
+    def look() -> None:
+        with db.connection_context():
+            found.update(title for (title,) in Gif.select(Gif.title).tuples())
+
+    other = threading.Thread(target=look)
+    other.start()
+    other.join()
+    return found
 
 
 def committed_together(
@@ -162,9 +161,21 @@ def test_a_transaction_that_the_database_ends_fails_the_uploads_that_were_in_it_
     assert [job.arguments[1] for job in Job.select()] == [after.id]
 
 
+def defer_foreign_keys() -> None:
+    """Check them at the commit of this transaction, and not before."""
+    if isinstance(db.obj, peewee.SqliteDatabase):
+        db.execute_sql("PRAGMA defer_foreign_keys = ON")
+        return
+    named = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'"
+    table = GifTag._meta.table_name
+    for (name,) in db.execute_sql(named, (table,)).fetchall():
+        deferred = "DEFERRABLE INITIALLY DEFERRED"
+        db.execute_sql(f'ALTER TABLE "{table}" ALTER CONSTRAINT "{name}" {deferred}')
+
+
 def test_a_commit_that_fails_fails_all_its_uploads(commits: GroupCommit):
     def refused_by_the_commit() -> None:
-        db.execute_sql("PRAGMA defer_foreign_keys = ON")
+        defer_foreign_keys()
         GifTag.insert(gif="nobody", tag=0).execute()
 
     one, other = committed_together(commits, adding("one"), refused_by_the_commit)
@@ -175,6 +186,42 @@ def test_a_commit_that_fails_fails_all_its_uploads(commits: GroupCommit):
     assert Job.select().count() == 0
     (again,) = committed_together(commits, adding("again"))
     assert isinstance(again, Gif)
+
+
+def test_an_upload_that_the_database_refused_may_ask_it_why(commits: GroupCommit):
+    """PostgreSQL answers nothing in a transaction after an error, so it runs again in its own."""
+    user = User.create(email="a@example.org", name="A", password_hash="")
+    user.delete_instance()
+
+    first, gone, last = committed_together(
+        commits, adding("first"), adding("gone", user=user), adding("last")
+    )
+
+    assert isinstance(first, Gif)
+    assert isinstance(gone, library.Conflict)
+    assert isinstance(last, Gif)
+    assert titles() == {"first", "last"}
+    assert Job.select().count() == 2
+
+
+def test_an_upload_that_survives_a_part_of_it_gets_a_transaction_of_its_own(commits: GroupCommit):
+    runs: list[str] = []
+
+    def goes_on() -> Gif:
+        runs.append("it")
+        with suppress(LookupError), transaction(db):
+            library.add_gif(cached(), title="undone")
+            raise LookupError
+        return library.add_gif(cached(), title="kept")
+
+    first, it, last = committed_together(commits, adding("first"), goes_on, adding("last"))
+
+    assert isinstance(first, Gif)
+    assert isinstance(it, Gif)
+    assert isinstance(last, Gif)
+    assert titles() == {"first", "kept", "last"}
+    assert Job.select().count() == 3
+    assert runs == ["it", "it"]
 
 
 def test_nobody_hears_of_an_upload_before_its_commit(commits: GroupCommit):
@@ -265,25 +312,3 @@ def test_jobs_that_come_while_the_broker_hangs_wait_in_one_batch_of_limited_size
     commits.close()
 
     assert sent == [["sent"], ["waits", "waits, too"]]
-
-
-class TestOnPostgreSQL:
-    @pytest.fixture
-    def database_url(self, request: pytest.FixtureRequest) -> str:
-        return own_postgresql(request)
-
-    def test_an_upload_that_cannot_be_answered_leaves_nothing(self, booted: Settings):
-        handed_over: list[str] = []
-
-        def written_but_not_answered() -> None:
-            library.add_gif(cached(), title="not answered")
-            raise LookupError
-
-        with pytest.raises(LookupError):
-            asyncio.run(
-                Context(booted).commit(written_but_not_answered, lambda: handed_over.append("it"))
-            )
-
-        assert handed_over == []
-        assert Gif.select().count() == 0
-        assert Job.select().count() == 0
