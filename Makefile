@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint docs audit format bench bench-upload bench-queues bench-relay bench-whole bench-images bench-install pictures chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint docs audit format bench pictures chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -52,26 +52,11 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure the marked sections of docs/performance.md again, and write them there
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.dev ## Measure all, in an hour, and write docs/performance.md (ARGS="--quick relay"; ARGS=--help)
+	$(BIN)/python -m bench $(if $(DIR),--folder $(DIR)) $(ARGS)
 
-bench-upload: $(VENV)/.dev ## Measure how uploads are received
-	$(BIN)/python -m bench.upload
-
-bench-queues: $(VENV)/.dev ## Measure the queues beside Sidekiq, Dramatiq and others (ARGS="--only ours Sidekiq")
-	$(BIN)/python -m bench.queues $(ARGS)
-
-bench-whole: $(VENV)/.dev ## Measure uploads until all is ready, beside CarrierWave (DIR=FOLDER, ARGS="--files 38")
-	$(BIN)/python -m bench.whole $(if $(DIR),--folder $(DIR)) $(ARGS)
-
-bench-relay: $(VENV)/.dev ## Measure the relay over a backlog while others write
-	$(BIN)/python -m bench.relay
-
-bench-images: $(VENV)/.dev ## Measure animated GIFs beside gifsicle, where it is installed (ARGS="--with ImageMagick")
-	$(BIN)/python -m bench.images $(ARGS)
-
-bench-install: $(VENV)/.dev ## Measure the packages, megabytes and import times of each extra
-	$(BIN)/python -m bench.distribution
+bench-%: $(VENV)/.dev  # one of its sections
+	$(BIN)/python -m bench $(if $(DIR),--folder $(DIR)) $(ARGS) $*
 
 pictures: $(VENV)/.dev ## Try the pictures of a folder, and compare them with Chromium (DIR=FOLDER, ARGS="--all")
 	@$(BIN)/python -m bench.pictures $(DIR) $(ARGS)

@@ -1,34 +1,86 @@
-"""Measure, and write what was found into docs/performance.md: `make bench`.
+"""Measure, and write what was found into docs/performance.md: `make bench`."""
 
-`python -m bench` measures everything that the page has a section for, `python -m bench queues` one
-section; what follows the name are options of that benchmark. To see figures without writing them,
-run the benchmark by itself: `python -m bench.queues`.
-"""
-
-import importlib
-import os
-import platform
+import argparse
 import sys
-import time
+from pathlib import Path
 
-from bench import page
+from bench import page, rounds
+from bench.all import ALL, Benchmark
+from bench.page import Section
+from bench.rounds import Options, Round, Unavailable
 
 
 def main() -> None:
-    known = page.names()
-    name, *options = sys.argv[1:] or [""]
-    if name and name not in known:
-        sys.exit(f"bench: {page.PAGE.name} has no section {name!r}; it has {', '.join(known)}")
-    for each in [name] if name else known:
-        print(f"measuring {each}", file=sys.stderr)
-        before = os.getloadavg()[0]
-        section = importlib.import_module(f"bench.{each}").measure(options)
-        where = (
-            f"Measured on {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores with Python "
-            f"{platform.python_version()}; the load was {before:.1f} before, and "
-            f"{os.getloadavg()[0]:.1f} at the end."
-        )
-        page.write(each, section._replace(text=f"{section.text.strip()}\n\n{where}"))
+    parser = _parser()
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in ALL]:
+        parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(ALL)}")
+    for name in options.names or ALL:
+        try:
+            section = _section(ALL[name], _rounds(name, options))
+        except Unavailable as error:
+            print(f"{name} is skipped: {error}", file=sys.stderr)
+            continue
+        if options.quick or options.print:
+            print(section.text)
+        else:
+            page.write(name, section)
+
+
+def _rounds(name: str, options: argparse.Namespace) -> list[Round]:
+    """The rounds that the section is made from: kept ones, measured ones, or both."""
+    if options.quick:
+        return _measure(name, [], 1, options)
+    kept = rounds.load(name) if options.add or options.draw else []
+    wanted = 0 if options.draw else options.rounds or ALL[name].rounds
+    return _measure(name, kept, wanted, options)
+
+
+def _measure(name: str, kept: list[Round], wanted: int, options: argparse.Namespace) -> list[Round]:
+    """Add some rounds to those that are kept; all but short ones are kept, too.
+
+    Raises:
+      Unavailable: it cannot run here, or there are no rounds at all.
+    """
+    for number in range(len(kept), len(kept) + wanted):
+        print(f"{name}: round {number + 1} of {len(kept) + wanted}", file=sys.stderr)
+        begun = rounds.begin()
+        how = Options(number, options.quick, tuple(options.only), options.folder)
+        kept = [*kept, begun._replace(found=ALL[name].measure(how))]
+        if not options.quick:
+            rounds.save(name, kept)
+    if not kept:
+        raise Unavailable(f"{rounds.KEPT} has no rounds of it: measure it first")
+    return kept
+
+
+def _section(benchmark: Benchmark, kept: list[Round]) -> Section:
+    section = benchmark.section([each.found for each in kept])
+    return section._replace(text=f"{section.text.strip()}\n\n{rounds.described(kept)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    each = "\n".join(
+        f"  {name:22}{benchmark.rounds} × {benchmark.minutes:g} min"
+        for name, benchmark in ALL.items()
+    )
+    total = sum(benchmark.minutes * benchmark.rounds for benchmark in ALL.values())
+    parser = argparse.ArgumentParser(
+        "python -m bench",
+        description="Measure, and write what was found into the marked sections of "
+        f"docs/performance.md, with their charts. All of it takes about {total:.0f} minutes.",
+        epilog=f"benchmarks, and how long each takes:\n{each}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark")
+    parser.add_argument("--quick", action="store_true", help="one short round, printed, not kept")
+    parser.add_argument("--rounds", type=int, help="how many rounds to measure")
+    parser.add_argument("--add", action="store_true", help="add the rounds to those that are kept")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: show what is kept")
+    parser.add_argument("--print", action="store_true", help="print instead of writing the page")
+    parser.add_argument("--only", nargs="+", default=[], metavar="SIDE", help="measure these sides")
+    parser.add_argument("--folder", type=Path, help="take the pictures of this folder")
+    return parser
 
 
 if __name__ == "__main__":

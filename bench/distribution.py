@@ -1,23 +1,24 @@
-"""What an installation takes: `make bench-install`, two or three minutes.
+"""What an installation takes: packages and megabytes of each extra, and the CPU time of imports.
 
 Builds the wheel, and installs it with each extra into an empty environment, with the locked
-versions. The tables show the packages (Gifster is one of them), their megabytes with bytecode, and
-how much CPU time a new Python needs to import the libraries, with bytecode. The imports take turns;
-the table shows the median and the least of 20 rounds.
+versions. Gifster is one of the packages, and the megabytes count bytecode. The imports take turns,
+each in a new Python.
 """
 
-import statistics
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
+from bench import figures
+from bench.page import Section, Table
+from bench.plot import Chart, Measure
+from bench.rounds import Options
 from tests.distribution import Environment, build_wheel
 
 EXTRAS = ("", "[s3]", "[mp4]", "[rabbitmq]", "[postgresql]", "[jobs-page]", "[server]")
-ROUNDS = 20
+#: How often each import is measured in a round.
+IMPORTED = 20
 BOTH = "import gifster.uploads, gifster.jobs"
 CONNECT = "; gifster.jobs.connect('redis://127.0.0.1:6379/0')"
 #: What is measured, in which environment.
@@ -33,29 +34,52 @@ IMPORTS = (
 )
 
 
-def main() -> None:
+def measure(options: Options) -> dict[str, Any]:
+    """The packages and megabytes of each extra, and the CPU seconds of each import."""
+    extras = ("", "[server]") if options.quick else EXTRAS
+    imports = [each for each in IMPORTS if each[1] in extras]
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder) / "wheel")
-        environments = {extra: Environment(Path(folder) / (extra or "plain")) for extra in EXTRAS}
-        sizes = Table("installed", "packages", "MB", title="Packages")
-        for extra in track(EXTRAS, "Installing…"):
-            environments[extra].make(wheel, extra)
-            packages, size = environments[extra].packages(), environments[extra].megabytes()
-            sizes.add_row(f"gifster{extra}", str(len(packages)), f"{size:.1f}")
-        spent: dict[tuple[str, str], list[float]] = {each: [] for each in IMPORTS}
-        for number in track(range(ROUNDS + 1), "Importing…"):
-            for code, extra in IMPORTS:
+        environments = {extra: Environment(Path(folder) / (extra or "plain")) for extra in extras}
+        sizes: dict[str, dict[str, float]] = {}
+        for extra, environment in environments.items():
+            print(f"installing gifster{extra}", file=sys.stderr)
+            environment.make(wheel, extra)
+            count = len(environment.packages())
+            sizes[f"gifster{extra}"] = {"packages": count, "MB": environment.megabytes()}
+        spent: dict[tuple[str, str], list[float]] = {each: [] for each in imports}
+        for number in range(1 + (3 if options.quick else IMPORTED)):
+            for code, extra in imports:
                 seconds = environments[extra].cpu_s(code)
                 if number:  # the first round may compile something
                     spent[code, extra].append(seconds)
-        times = Table("CPU time of", "installed", "median, s", "least, s", title="Imports")
-        for (code, extra), rounds in spent.items():
-            median, least = f"{statistics.median(rounds):.3f}", f"{min(rounds):.3f}"
-            times.add_row(code, f"gifster{extra}", median, least)
-        console = Console(width=120)
-        for table in (sizes, times):
-            console.print(table, markup=False)
+    return {
+        "sizes": sizes,
+        "imports": [[code, f"gifster{extra}", spent[code, extra]] for code, extra in imports],
+    }
 
 
-if __name__ == "__main__":
-    main()
+def section(rounds: list[dict[str, Any]]) -> Section:
+    """What an installation takes on the disk, and an import of the processor."""
+    sizes = [found["sizes"] for found in rounds]
+    taken = Table("installed", "packages", "MB")
+    for extra in figures.sides(sizes):
+        packages, megabytes = (figures.samples(sizes, extra, name) for name in ("packages", "MB"))
+        taken.add_row(f"`{extra}`", f"{packages[-1]:.0f}", f"{megabytes[-1]:.1f}")
+    imports = Table(
+        "CPU time of a new Python process", "installed", "median, s (lowest to highest)"
+    )
+    for code, extra, _ in rounds[0]["imports"]:
+        seconds = [
+            value
+            for found in rounds
+            for its_code, its_extra, values in found["imports"]
+            for value in values
+            if (its_code, its_extra) == (code, extra)
+        ]
+        imports.add_row(f"`{code}`", f"`{extra}`", figures.spread(seconds, ".3f"))
+    chart = Chart("What an installation takes", figures.sides(sizes), [
+        Measure("MB", figures.by_side(sizes, "MB"), ".1f"),
+        Measure("packages", figures.by_side(sizes, "packages"), ".0f"),
+    ])  # fmt: skip
+    return Section(f"{taken}\n\n{imports}", {"sizes": chart})

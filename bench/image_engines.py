@@ -93,14 +93,14 @@ ENGINES: dict[str, tuple[Engine, str | None]] = {
     "ImageMagick": (imagemagick, "convert"),
     "libvips": (libvips, "vips"),
 }
-#: The engines that take minutes.
+#: The engines that take minutes, and are left out in short rounds.
 SLOW = {"ImageMagick", "libvips"}
 
 
-def available(slow: list[str]) -> dict[str, Engine]:
-    """The engines whose programs are installed; of the slow ones only those that are named."""
+def available() -> dict[str, Engine]:
+    """The engines whose programs are installed."""
     return {
         name: engine
         for name, (engine, program) in ENGINES.items()
-        if (name not in SLOW or name in slow) and (not program or shutil.which(program))
+        if not program or shutil.which(program)
     }

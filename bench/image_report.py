@@ -2,94 +2,118 @@
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from bench import figures
 from bench.image_engines import ALL_FIVE, HEAVY_BYTES, SIDES
-from bench.plot import Measure, bars
+from bench.page import Section, Table
+from bench.plot import Chart, Measure
+
+#: By engine and source, what a round has found.
+Found = dict[str, dict[str, dict[str, Any]]]
+BASE = "gifsicle"
 
 
-class Result(NamedTuple):
-    """One engine on one source.
+def section(rounds: list[Found]) -> Section:
+    """The sums of each kind of sources, and what is special about single ones."""
+    made = rounds[0]
+    kinds: dict[str, list[str]] = {}
+    for source, its in made["ours"].items():
+        kinds.setdefault(its["kind"], []).append(source)
+    table = Table(
+        "sources", "engine", "CPU s", "peak MB", "KB", *(f"SSIM {side}" for side in SIDES),
+        f"CPU : {BASE}", f"bytes : {BASE}",
+    )  # fmt: skip
+    for kind, sources in [*sorted(kinds.items()), ("**all**", list(made["ours"]))]:
+        for engine in made:
+            table.add_row(kind, engine, *_row(rounds, engine, sources))
+    parts = [str(table), _worst(made), _others(made)]
+    return Section("\n\n".join(part for part in parts if part), {"engines": _chart(rounds)})
 
-    Times are in seconds, memory in MB. Bytes and SSIM have an entry for each side; `others` has
-    the bytes of its WebP and MP4.
-    """
 
-    kind: str
-    cpu: float
-    wall: float
-    memory: float
-    bytes: list[int]
-    ssim: list[float]
-    others: dict[str, int]
+def growth(rounds: list[figures.Figures]) -> Section:
+    """What all five versions of a film cost."""
+    table = Table("a film of", "CPU s", "MB")
+    for film in figures.sides(rounds):
+        cpu, memory = (figures.samples(rounds, film, name) for name in ("CPU s", "MB"))
+        table.add_row(film, figures.spread(cpu, ".2f"), figures.spread(memory, ".0f"))
+    return Section(str(table))
 
 
-def plot(path: Path, seen: dict[str, list[Result]]) -> None:
-    """Draw the totals of all engines."""
-    names = [name for name in seen if name != ALL_FIVE]
+def _row(rounds: list[Found], engine: str, sources: list[str]) -> list[str]:
+    """CPU, memory, bytes and SSIM of an engine for some sources, and ratios."""
+    cpu = _cpu(rounds, engine, sources)
+    base = _cpu(rounds, BASE, sources)
+    its = [rounds[0][engine][source] for source in sources]
+    memory = [each["memory"] for each in its if each["memory"]]
+    size = _bytes(rounds[0], engine, sources)
+    ssim = [statistics.mean(each["ssim"][at] for each in its) for at in range(len(SIDES))]
+    return [
+        figures.spread(cpu, ".2f"),
+        f"{max(memory):.0f}" if memory else "",
+        f"{size / 1024:,.0f}",
+        *(f"{value:.3f}" for value in ssim),
+        figures.spread([a / b for a, b in zip(cpu, base, strict=False)], ".2f"),
+        f"{size / _bytes(rounds[0], BASE, sources):.2f}" if BASE in rounds[0] else "",
+    ]
 
-    def totals(value: Callable[[Result], float]) -> dict[str, float]:
-        return {name: sum(value(result) for result in seen[name]) for name in names}
 
-    count = len(seen["ours"])
-    quality = totals(lambda result: statistics.mean(result.ssim) / count)
-    bars(path, f"Two GIFs of each of {count}: CPU, bytes, quality", names, [
-        Measure("CPU, seconds", totals(lambda result: result.cpu), ".1f"),
-        Measure("bytes, KB", totals(lambda result: sum(result.bytes) / 1024), ",.0f"),
+def _cpu(rounds: list[Found], engine: str, sources: list[str]) -> list[float]:
+    """The CPU seconds of each round that has measured this engine."""
+    return [
+        sum(found[engine][source]["cpu"] for source in sources)
+        for found in rounds
+        if engine in found
+    ]
+
+
+def _bytes(made: Found, engine: str, sources: list[str]) -> int:
+    return sum(sum(made[engine][source]["bytes"]) for source in sources)
+
+
+def _worst(made: Found) -> str:
+    """The sources of which gifsicle makes much fewer bytes, or better pictures."""
+    table = Table(
+        f"worse than {BASE}", "bytes : its", *(f"SSIM {side}, its" for side in SIDES)
+    )  # fmt: skip
+    found = False
+    for source, its in made.get(BASE, {}).items():
+        ours = made["ours"][source]
+        ratio = sum(ours["bytes"]) / sum(its["bytes"])
+        pairs = list(zip(ours["ssim"], its["ssim"], strict=True))
+        if ratio > 1.5 or any(one < other - 0.0005 for one, other in pairs):
+            found = True
+            ssim = (f"{one:.3f}, {other:.3f}" for one, other in pairs)
+            table.add_row(source, f"{ratio:.2f}", *ssim)
+    return str(table) if found else ""
+
+
+def _others(made: Found) -> str:
+    """How large the WebP and the MP4 of large sources are; one that is larger is not offered."""
+    table = Table("larger GIF over 50 kB", "GIF, KB", "WebP, KB", "MP4, KB")
+    for source, its in made.get(ALL_FIVE, {}).items():
+        gif = its["bytes"][1]
+        if gif > HEAVY_BYTES:
+            sizes = (its["others"].get(kind) for kind in ("webp", "mp4"))
+            table.add_row(source, f"{gif / 1024:,.0f}", *(
+                "" if size is None else f"{size / 1024:,.0f}" for size in sizes
+            ))  # fmt: skip
+    return str(table)
+
+
+def _chart(rounds: list[Found]) -> Chart:
+    """The totals of all engines."""
+    made = rounds[0]
+    names = [name for name in made if name != ALL_FIVE]
+    sources = list(made["ours"])
+
+    def of(value: Callable[[dict[str, Any]], float]) -> dict[str, list[float]]:
+        return {name: [sum(map(value, made[name].values()))] for name in names}
+
+    quality = of(lambda its: statistics.mean(its["ssim"]) / len(sources))
+    cpu = {name: _cpu(rounds, name, sources) for name in names}
+    return Chart(f"Two GIFs of each of {len(sources)}: CPU, bytes, quality", names, [
+        Measure("CPU, seconds", cpu, ".1f"),
+        Measure("bytes, KB", of(lambda its: sum(its["bytes"]) / 1024), ",.0f"),
         Measure("SSIM, from 0.9 on", quality, ".3f", 0.9),
     ])  # fmt: skip
-
-
-def show(console: Console, seen: dict[str, list[Result]], names: list[str]) -> None:
-    """Print the sums of each kind, and where our GIFs are worse than gifsicle's."""
-    table = Table(title=f"Two GIFs of each source (within {SIDES[0]} and {SIDES[1]} pixels)")
-    columns = "CPU s", "wall s", "peak MB", "KB", "SSIM 200", "SSIM 480", "CPU ratio", "bytes ratio"
-    for column in ("", "engine", *columns):
-        table.add_column(column, justify="right" if column in columns else "left")
-    kinds = sorted({result.kind for result in seen["ours"]})
-    groups = [(kind, lambda result, kind=kind: result.kind == kind) for kind in kinds]
-    for title, belongs in [*groups, ("total", lambda result: True)]:
-        sums = {name: [r for r in results if belongs(r)] for name, results in seen.items()}
-        base = sums.get("gifsicle") or sums["Pillow"]
-        for name, results in sums.items():
-            cpu, size = sum(r.cpu for r in results), sum(sum(r.bytes) for r in results)
-            base_cpu, base_size = sum(r.cpu for r in base), sum(sum(r.bytes) for r in base)
-            most = max(result.memory for result in results)
-            memory = f"{most:.0f}" if most else "-"
-            table.add_row(
-                title, name, f"{cpu:.2f}", f"{sum(r.wall for r in results):.2f}",
-                memory, f"{size / 1024:,.0f}",
-                *(f"{statistics.mean(r.ssim[at] for r in results):.4f}" for at in (0, 1)),
-                f"{cpu / base_cpu:.2f}", f"{size / base_size:.2f}",
-            )  # fmt: skip
-        table.add_section()
-    console.print(table)
-    if "gifsicle" not in seen:
-        return
-    for name, mine, theirs in zip(names, seen["ours"], seen["gifsicle"], strict=True):
-        ratio = sum(mine.bytes) / sum(theirs.bytes)
-        below = [s for s, a, b in zip(SIDES, mine.ssim, theirs.ssim, strict=True) if a < b - 0.0005]
-        if ratio > 1.5 or below:
-            worse = f"; SSIM below gifsicle's at {below}" if below else ""
-            console.print(f"{name}: {ratio:.2f} times the bytes of gifsicle's{worse}")
-    _show_others(console, names, seen[ALL_FIVE])
-
-
-def _show_others(console: Console, names: list[str], seen: list[Result]) -> None:
-    """Which WebP and MP4 of large sources are smaller than the larger GIF."""
-    table = Table(title="WebP and MP4 beside the larger GIF, where that has more than 50 kB")
-    for column in ("", "GIF, KB", "WebP, KB", "MP4, KB"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, result in zip(names, seen, strict=True):
-        gif = result.bytes[1]
-        if gif > HEAVY_BYTES:
-            others = [result.others.get(kind) for kind in ("webp", "mp4")]
-            table.add_row(name, f"{gif / 1024:,.0f}", *(
-                "-" if size is None else f"{size / 1024:,.0f}"
-                + ("" if size < gif else " (not offered)") for size in others
-            ))  # fmt: skip
-    console.print(table)

@@ -1,25 +1,21 @@
-"""Make animated GIFs smaller: our engine beside others, in one run. `make bench-images` runs it.
+"""Make animated GIFs smaller: our engine beside others.
 
 Our engine, Pillow frame by frame and, where they are installed, gifsicle, ImageMagick and libvips
 make two GIFs of each source, within 200×200 and 480×480 pixels. Our engine does it once more
 together with a poster, a WebP and an MP4: as in Gifster, these are made of sources over 50 kB, and
 dropped if they are not smaller than the larger GIF.
 
-The engines take turns, each call in a process of its own; CPU seconds are the median of `ROUNDS`.
-Memory is that of a process that imports only our engine, or Pillow, and does the same. The quality
-is measured by `image_quality`.
+The engines take turns, each call in a process of its own. Memory is that of a process that imports
+only our engine, or Pillow, and does the same. The quality is measured by `image_quality`.
 
-The sources are the GIFs in the folder `shared/corpus` beside the checkout, or else some made here.
-ARGS="--folder DIR" takes yours instead, "--with ImageMagick --with libvips" adds the engines that
-take minutes, "--plot FILE" draws the totals.
+The sources are the GIFs in the folder `shared/corpus` beside the checkout, or of the folder that
+was named, or else some made here.
 """
 
-import argparse
 import os
 import pickle
 import re
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,72 +23,66 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from bench import image_report
 from bench.image_engines import ALL_FIVE, ENGINES, SIDES, SLOW, Engine, all_five, available
 from bench.image_quality import moments, pictures, similarity
-from bench.image_report import Result
 from bench.image_sources import CORPUS, animation, find, kind_of
+from bench.rounds import Options
 from gifster import imaging
 
-ROUNDS = 3
+#: The films whose costs are compared: pixels and frames.
+FILMS = [
+    ((240, 136), 10), ((240, 136), 100), ((240, 136), 1000), ((480, 272), 100), ((960, 544), 100),
+]  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--with", dest="more", action="append", default=[], choices=sorted(SLOW))
-    parser.add_argument("--folder", type=Path, default=CORPUS, help="take the GIFs of this folder")
-    parser.add_argument("--only", default="", help="only sources whose name begins with this")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the totals as an SVG")
-    parser.add_argument("--peak", nargs=2, metavar=("ENGINE", "SOURCE"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.peak:
-        _show_peak(arguments.peak[0], Path(arguments.peak[1]))
-        return
-    engines = available(arguments.more)
+def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
+    """What each engine costs and makes of each source. Quality and memory, which do not vary, are
+    measured in the first round only."""
+    engines = available()
+    if options.quick:
+        engines = {name: engine for name, engine in engines.items() if name not in SLOW}
     imaging.preload()  # as in the server that forks the sandboxes
-    console = Console(width=130)
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in engines}
     with tempfile.TemporaryDirectory() as folder:
-        found = find(arguments.folder, Path(folder))
-        sources = [path for path in found if path.name.startswith(arguments.only)]
-        results = {name: [] for name in engines}
-        for source in track(sources, "making GIFs", console=Console(stderr=True)):
-            for name, result in _compare(source, engines, Path(folder)).items():
-                results[name].append(result)
-        image_report.show(console, results, [source.stem for source in sources])
-        if arguments.plot:
-            image_report.plot(arguments.plot, results)
-        _show_growth(console, Path(folder))
+        sources = find(options.folder or CORPUS, Path(folder))
+        for source in sources[: 3 if options.quick else None]:
+            for name in options.chosen(list(engines)):
+                target = {side: Path(folder) / f"{name}-{side}.gif" for side in SIDES}
+                cpu, wall = _cost(engines[name], source, target)
+                its = found[name][source.stem] = {"cpu": cpu, "wall": wall}
+                if options.number == 0:
+                    its |= _made(name, source, target)
+    return {name: its for name, its in found.items() if its}
 
 
-def _compare(source: Path, engines: dict[str, Engine], folder: Path) -> dict[str, Result]:
-    """Measure all engines on one source."""
-    targets = {name: {side: folder / f"{name}-{side}.gif" for side in SIDES} for name in engines}
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
-    for number in range(ROUNDS):
-        for name in engines if number % 2 else reversed(engines):
-            costs[name].append(_cost(engines[name], source, targets[name]))
+def _made(name: str, source: Path, targets: dict[int, Path]) -> dict[str, Any]:
+    """What an engine has made, how good it looks, and the memory (MB) that it needs for that."""
     at = moments(source)
     reference = pictures(source, at)
+    others = (targets[SIDES[1]].with_suffix(f".{kind}") for kind in ("webp", "mp4"))
     return {
-        name: Result(
-            kind_of(source),
-            statistics.median(cost[0] for cost in costs[name]),
-            statistics.median(cost[1] for cost in costs[name]),
-            0 if ENGINES[name][1] else _peak(name, source),
-            [targets[name][side].stat().st_size for side in SIDES],
-            [similarity(reference, pictures(targets[name][side], at)) for side in SIDES],
-            {
-                kind: path.stat().st_size
-                for kind in ("webp", "mp4")
-                if (path := targets[name][SIDES[1]].with_suffix(f".{kind}")).exists()
-            },
-        )
-        for name in engines
+        "kind": kind_of(source),
+        "memory": None if ENGINES[name][1] else _peak(name, source),
+        "bytes": [targets[side].stat().st_size for side in SIDES],
+        "ssim": [similarity(reference, pictures(targets[side], at)) for side in SIDES],
+        "others": {path.suffix[1:]: path.stat().st_size for path in others if path.exists()},
     }
+
+
+def growth(options: Options) -> dict[str, dict[str, float]]:
+    """How CPU and memory of all five versions grow with the frames and pixels of a film."""
+    imaging.preload()
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size, count in FILMS[: 2 if options.quick else None]:
+            source = animation(size, count, "film")
+            targets = {side: Path(folder) / f"{side}.gif" for side in SIDES}
+            cpu, _ = _cost(all_five, source, targets)
+            memory = _peak(ALL_FIVE, source)
+            name = f"{count:,} frames of {size[0]}×{size[1]}"
+            found[name] = {"CPU s": cpu, "MB": memory}
+            source.unlink()
+    return found
 
 
 def _cost(engine: Engine, *arguments: Any) -> tuple[float, float]:
@@ -118,7 +108,7 @@ def _cost(engine: Engine, *arguments: Any) -> tuple[float, float]:
 
 def _peak(name: str, source: Path) -> float:
     """Peak memory (MB) of a process that runs only one engine, including Python."""
-    command = [sys.executable, "-m", "bench.images", "--peak", name, str(source)]
+    command = [sys.executable, "-m", "bench.images", name, str(source)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -130,21 +120,5 @@ def _show_peak(name: str, source: Path) -> None:
     print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
 
 
-def _show_growth(console: Console, folder: Path) -> None:
-    """Print how CPU and memory of all five grow with frames and pixels."""
-    table = Table(title="How all five grow: a film of so many frames and pixels")
-    for column in ("frames", "pixels", "CPU s", "peak MB"):
-        table.add_column(column, justify="right")
-    for size, count in (((240, 136), 10), ((240, 136), 100), ((240, 136), 1000),
-                        ((480, 272), 100), ((960, 544), 100)):  # fmt: skip
-        source = animation(size, count, "film")
-        targets = {side: folder / f"grow-{side}.gif" for side in SIDES}
-        cpu, _ = _cost(all_five, source, targets)
-        memory = _peak(ALL_FIVE, source)
-        table.add_row(f"{count:,}", f"{size[0]}×{size[1]}", f"{cpu:.2f}", f"{memory:.0f}")
-        source.unlink()
-    console.print(table)
-
-
 if __name__ == "__main__":
-    main()
+    _show_peak(sys.argv[1], Path(sys.argv[2]))

@@ -1,23 +1,22 @@
 """The page of results, docs/performance.md: what a benchmark hands over, and where it goes.
 
 A section of the page that `python -m bench` writes lies between `<!-- bench:NAME -->` and
-`<!-- /bench:NAME -->`. It is made by `measure()` of the module `bench.NAME`. What is written around
-the markers stays as it is.
+`<!-- /bench:NAME -->`. What is written around the markers stays as it is.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.plot import Measure, bars
+from bench.plot import Chart, draw
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 SECTION = re.compile(r"<!-- bench:(\w+) -->\n(.*?)<!-- /bench:\1 -->", re.DOTALL)
 
 
 class Table:
-    """A table in Markdown. The first column is aligned to the left, the others to the right.
+    """A table in Markdown. The first column and words are on the left, numbers on the right.
 
     Parameters:
       columns: the heads.
@@ -32,18 +31,16 @@ class Table:
         self._rows.append(cells)
 
     def __str__(self) -> str:
-        marks = ["---", *["---:"] * (len(self._columns) - 1)]
+        words = [
+            any(cell[:1].isalpha() or cell[:1] == "`" for cell in column)
+            for column in zip(*self._rows, strict=True)
+        ]
+        marks = [
+            "---" if number == 0 or is_words else "---:" for number, is_words in enumerate(words)
+        ]
         lines = (f"| {' | '.join(row)} |" for row in (self._columns, marks, *self._rows))
         title = f"{self._title}:\n\n" if self._title else ""
         return title + "\n".join(lines)
-
-
-class Chart(NamedTuple):
-    """A bar chart: its title, a name for each row, and a measure for each column."""
-
-    title: str
-    names: Sequence[str]
-    measures: Sequence[Measure]
 
 
 class Section(NamedTuple):
@@ -69,7 +66,7 @@ def write(name: str, section: Section, page: Path = PAGE) -> None:
     parts = [section.text.strip()]
     for word, chart in section.charts.items():
         path = page.parent / "images" / f"bench-{name}-{word}.svg"
-        bars(path, *chart)
+        draw(path, chart)
         parts.append(f"![{chart.title}](images/{path.name})")
     content = "\n\n".join(parts)
     text = SECTION.sub(

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 QUEUES = ("--queues", "default", "carrierwave", "--processes", "1", "--threads", "8")
 #: The end of a name: the worker writes no lines about jobs.
 BARE = ", bare"
+PEER_NAMES = ("Celery", "RQ", "Huey", "Procrastinate")
 SIDEKIQ = shutil.which("sidekiq")
 #: A virtual environment with celery[redis], rq, huey and procrastinate.
 PEERS = Path(os.environ.get("BENCH_PEERS", ".venv/peers")).absolute() / "bin"
@@ -102,14 +103,13 @@ def sides(server: str, folder: Path, postgresql: str | None) -> Iterator[Side | 
     for bare in (False, True):
         at, name = url(), f"Sidekiq{BARE * bare}"
         yield _sidekiq(name, at, bare=bare) if SIDEKIQ else f"{name}: sidekiq is not installed"
-    for name in ("Celery", "RQ", "Huey", "Procrastinate"):
-        for bare in (False, True):
-            if not (PEERS / "python").exists():
-                yield f"{name}{BARE * bare}: no virtual environment {PEERS.parent} (BENCH_PEERS)"
-            elif name == "Procrastinate" and postgresql is None:
-                yield f"{name}{BARE * bare}: needs PostgreSQL"
-            else:
-                yield _peer(name, url(), postgresql, bare=bare)
+    for name in PEER_NAMES:
+        if not (PEERS / "python").exists():
+            yield f"{name}: no virtual environment {PEERS.parent} (BENCH_PEERS)"
+        elif name == "Procrastinate" and postgresql is None:
+            yield f"{name}: needs PostgreSQL"
+        else:
+            yield _peer(name, url(), postgresql)
 
 
 def _ours(url: Callable[[], str], folder: Path) -> Iterator[Side]:
@@ -151,15 +151,13 @@ def _sidekiq(name: str, url: str, *, bare: bool) -> Side:
     )  # fmt: skip
 
 
-def _peer(name: str, url: str, postgresql: str | None, *, bare: bool) -> Side:
-    level = "WARNING" if bare else "INFO"
+def _peer(name: str, url: str, postgresql: str | None) -> Side:
     worker = {
-        "Celery": ("celery", "-A", "queue_peers", "worker", "-l", level, "-P", "threads",
+        "Celery": ("celery", "-A", "queue_peers", "worker", "-l", "INFO", "-P", "threads",
                    "-c", "8"),
-        "RQ": ("rq", "worker", "--url", url, "--logging_level", level),
-        "Huey": ("huey_consumer", "queue_peers.huey", "-w", "8", "-k", "thread",
-                 *(["--quiet"] if bare else [])),
-        "Procrastinate": ("procrastinate", "--log-level", level.lower(), "--app=queue_peers.app",
+        "RQ": ("rq", "worker", "--url", url, "--logging_level", "INFO"),
+        "Huey": ("huey_consumer", "queue_peers.huey", "-w", "8", "-k", "thread"),
+        "Procrastinate": ("procrastinate", "--log-level", "info", "--app=queue_peers.app",
                           "worker", "--concurrency", "8"),
     }[name]  # fmt: skip
     left = {
@@ -172,7 +170,7 @@ def _peer(name: str, url: str, postgresql: str | None, *, bare: bool) -> Side:
     if postgresql is not None:
         env["BENCH_POSTGRESQL"] = postgresql
     return Side(
-        f"{name}{BARE * bare}", url, (str(PEERS / worker[0]), *worker[1:]),
+        name, url, (str(PEERS / worker[0]), *worker[1:]),
         (str(PEERS / "python"), "-c", "import queue_peers; queue_peers.main()"), left,
         jobs=500 if name == "RQ" else 2_000, word=worker[0], env=env,
     )  # fmt: skip

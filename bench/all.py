@@ -1,0 +1,58 @@
+"""All benchmarks, in the order of the page."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bench import (
+    accepting,
+    distribution,
+    image_report,
+    images,
+    load,
+    queue_report,
+    queues,
+    relay,
+    storage,
+    sweep,
+    whole,
+)
+from bench.page import Section
+from bench.rounds import Options
+
+
+class Benchmark(NamedTuple):
+    """A benchmark.
+
+    Parameters:
+      measure: measures a round, and returns what JSON can hold.
+      section: makes the section of the page from what the rounds have found.
+      minutes: how long a round takes.
+      rounds: how many the page needs.
+    """
+
+    measure: Callable[[Options], Any]
+    section: Callable[[list[Any]], Section]
+    minutes: float
+    rounds: int = 3
+
+
+#: By the names of the page's sections.
+ALL = {
+    "install": Benchmark(distribution.measure, distribution.section, 2, 1),
+    "queues": Benchmark(queues.shipped, queue_report.section, 2.5),
+    "queues_parts": Benchmark(queues.parts, queue_report.section, 2.5),
+    "relay": Benchmark(relay.measure, relay.section, 1),
+    "images": Benchmark(images.measure, image_report.section, 2),
+    "growth": Benchmark(images.growth, image_report.growth, 0.5),
+    "accepting": Benchmark(accepting.sqlite, accepting.section, 0.7),
+    "accepting_two": Benchmark(accepting.two_processes, accepting.section, 0.7),
+    "accepting_postgresql": Benchmark(accepting.postgresql, accepting.section, 0.7),
+    "memory": Benchmark(accepting.memory, accepting.section_memory, 1),
+    "reading": Benchmark(accepting.reading, accepting.section_reading, 0.5),
+    "durability": Benchmark(load.durability, load.section_durability, 0.5),
+    "load": Benchmark(load.load, load.section_load, 2),
+    "whole": Benchmark(whole.alone, whole.section_alone, 2),
+    "carrierwave": Benchmark(whole.beside, whole.section_beside, 2),
+    "sweep": Benchmark(sweep.measure, sweep.section, 1),
+    "storage": Benchmark(storage.measure, storage.section, 3, 1),
+}
