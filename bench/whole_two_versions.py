@@ -3,8 +3,9 @@ preview. Otherwise it is the application's own: `dramatiq bench.whole_two_versio
 
 from gifster.actors import broker
 from gifster.app.models import ImageUploader
+from gifster.uploads.versions.declaring import versions_of
 
 __all__ = ["broker"]
 
-for name in ("poster", "webp", "mp4"):
+for name in versions_of(ImageUploader).keys() - {"thumb", "preview"}:
     setattr(ImageUploader, name, None)

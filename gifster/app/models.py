@@ -122,8 +122,6 @@ class ImageUploader(Backgrounder, Uploader):
     allow_types: set[str] = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
     #: The settings say how many (`uploads.max_bytes`).
     max_bytes: int = 50 * 1024 * 1024
-    #: Larger animations also get WebP and MP4 versions (bytes).
-    heavy_bytes = 50_000
 
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
@@ -143,8 +141,10 @@ class ImageUploader(Backgrounder, Uploader):
     def moves(self, info: ImageInfo) -> bool:
         return info.frames > 1
 
-    def is_heavy(self, info: ImageInfo) -> bool:
-        return info.frames > 1 and info.bytes > self.heavy_bytes
+    def needs_a_gif(self, info: ImageInfo) -> bool:
+        return info.frames > 1 and info.content_type != "image/gif"
+
+    # What a page shows first.
 
     @version
     def thumb(self, image: Image) -> Image:
@@ -154,17 +154,55 @@ class ImageUploader(Backgrounder, Uploader):
     def poster(self, image: Image) -> Image:
         return image.first_frame().fit(480, 480).convert("webp")
 
+    @version(when=moves)
+    def tinyposter(self, image: Image) -> Image:
+        return image.first_frame().fit(220, None).convert("webp")
+
+    # The gallery takes the smallest of these and the thumb.
+
+    @version(when=moves, later=True)
+    def tinymp4(self, image: Image) -> Image:
+        return image.fit(320, 320).quality(70).convert("mp4")
+
+    @version(when=moves, later=True)
+    def tinywebp(self, image: Image) -> Image:
+        return image.fit(220, None).quality(60).convert("webp")
+
+    # A GIF's page, in every format that a client may ask for.
+
     @version(later=True)
     def preview(self, image: Image) -> Image:
         return image.fit(480, 480)
 
-    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    @version(of="preview", when=needs_a_gif, later=True)
+    def mediumgif(self, image: Image) -> Image:
+        return image.convert("gif")
+
+    @version(of="preview", when=moves, later=True)
     def webp(self, image: Image) -> Image:
         return image.convert("webp")
 
-    @version(of="preview", when=is_heavy, later=True, smaller_than="preview")
+    @version(of="preview", when=moves, later=True)
     def mp4(self, image: Image) -> Image:
         return image.convert("mp4")
+
+    @version(of="preview", when=moves, later=True, smaller_than="mp4")
+    def webm(self, image: Image) -> Image:
+        return image.convert("webm")
+
+    # What chats ask for: the sizes of Tenor's formats of these names.
+
+    @version(when=moves, later=True)
+    def tinygif(self, image: Image) -> Image:
+        return image.fit(220, None).convert("gif")
+
+    @version(when=moves, later=True)
+    def nanogif(self, image: Image) -> Image:
+        return image.fit(None, 90).convert("gif")
+
+    @version(of="nanogif", when=moves, later=True)
+    def nanoposter(self, image: Image) -> Image:
+        return image.first_frame().convert("webp")
 
 
 @store_in_background("image")

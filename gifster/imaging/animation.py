@@ -3,16 +3,17 @@
 Most frames of most animations change a part of the picture; those of screen recordings change a few
 pixels. So `frames` yields each frame with the box that it changes, a `scaler` for each size resizes
 that box alone, and a recording keeps the resulting `patches`. Then `gif`, `webp`, `avif`, `apng`
-and `mp4` encode them, each size from the same recording.
+and `video` encode them, each size from the same recording.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import PIL.Image
 
-from gifster.imaging import apng, avif, gif, mp4, webp
+from gifster.imaging import apng, avif, gif, video, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.patches import Recording, Track
@@ -37,7 +38,7 @@ class Output:
     Parameters:
       plan: the part of the source, and its size.
       functions: the caller's functions that get each frame.
-      content_type: of GIF, WebP, AVIF, PNG or MP4.
+      content_type: of GIF, WebP, AVIF, PNG, MP4 or WebM.
       target: where to write it.
       smaller_than: the target that it must be smaller than, if any.
       quality: of the encoding (1 to 100); None is what suits the format.
@@ -57,9 +58,8 @@ def encode(
     """Make animations of another, in the order of `outputs`.
 
     Total duration and loop count stay. Identical neighbouring frames become one. GIF has no partial
-    transparency: pixels that are more than half transparent become transparent. Two outputs may be
-    left out: an MP4 of an animation with transparency, and a WebP that is unlikely to be smaller
-    than the GIF that it must be smaller than.
+    transparency: pixels that are more than half transparent become transparent. A WebP may be
+    left out if it is unlikely to be smaller than the GIF that it must be smaller than.
 
     Parameters:
       source: the animation, in any format that can be read.
@@ -108,9 +108,23 @@ class _Encoder:
         self._plays = 1 if info.loop is None else info.loop
         #: The size of each written GIF after each frame (bytes).
         self._gif_bytes: dict[Path, list[int]] = {}
+        #: What was written, by all that makes a difference.
+        self._written: dict[tuple[object, ...], Path] = {}
 
     def write(self, output: Output, track: Track, scaler: Scaler) -> bool:
         """Write one output, unless it is one of those that are left out (see `encode`)."""
+        target, kind = output.target, (scaler, output.content_type, output.quality)
+        same = self._written.get(kind)
+        if same is not None:  # recipes may differ, and mean the same for this picture
+            shutil.copyfile(same, target)
+            if same in self._gif_bytes:
+                self._gif_bytes[target] = self._gif_bytes[same]
+        elif not self._encode(output, track, scaler):
+            return False
+        self._written[kind] = target
+        return True
+
+    def _encode(self, output: Output, track: Track, scaler: Scaler) -> bool:
         target = output.target
         if output.content_type == "image/gif":
             self._gif_bytes[target] = self._write_gif(output, track, scaler)
@@ -123,8 +137,8 @@ class _Encoder:
             apng.write(target, track, self._plays)
         elif output.content_type == "image/avif":
             avif.write(target, track, output.quality)
-        elif mp4.is_available() and not track.is_transparent:
-            mp4.write(target, track, output.quality)
+        elif video.is_available():
+            video.write(target, output.content_type, track, output.quality)
         else:
             return False
         return True

@@ -2,8 +2,8 @@
 
 `sniff()` tells the type from the first bytes. `probe()` reads the structure of the whole file, so
 that a truncated upload is refused while its sender is still there. Each format has a module:
-`gif_blocks`, `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`. The number of steps is bounded
-(`reader`, decision 26).
+`gif_blocks`, `png_chunks`, `webp_chunks`, `jpeg_segments`, `bmff`, `ebml`. The number of steps is
+bounded (`reader`, decision 26).
 """
 
 import struct
@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import filetype
 import PIL.Image
 
-from gifster.imaging import bmff, jpeg_segments, png_chunks, webp_chunks
+from gifster.imaging import bmff, ebml, jpeg_segments, png_chunks, webp_chunks
 from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
@@ -65,8 +65,8 @@ IMAGE_EXTENSIONS = {
 class ImageInfo:
     """Facts of one image.
 
-    A file that is no image has a content type and a size, an MP4 also width and height; all other
-    facts are 0.
+    A file that is no image has a content type and a size, a film (MP4, WebM) also width and height;
+    all other facts are 0.
 
     Attributes:
       content_type: such as `image/gif`.
@@ -228,6 +228,10 @@ def _probe_mp4(reader: Reader, _: Timeline) -> ImageInfo:
     return ImageInfo("video/mp4", facts.width, facts.height, frames=0)
 
 
+def _probe_webm(reader: Reader, _: Timeline) -> ImageInfo:
+    return ImageInfo("video/webm", *ebml.read(reader), frames=0)
+
+
 def _probe_jpeg(reader: Reader, _: Timeline) -> ImageInfo:
     return ImageInfo("image/jpeg", *jpeg_segments.read(reader))
 
@@ -239,4 +243,5 @@ _PROBES: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
     "image/jpeg": _probe_jpeg,
     "image/avif": _probe_avif,
     "video/mp4": _probe_mp4,
+    "video/webm": _probe_webm,
 }

@@ -21,7 +21,10 @@ FORMATS = {
     "jpg": "image/jpeg",
     "webp": "image/webp",
     "mp4": "video/mp4",
+    "webm": "video/webm",
 }
+#: The formats of films, which PyAV writes.
+_FILMS = ("mp4", "webm")
 
 
 #: What gives a picture another size: a method of `Layout`, and its arguments.
@@ -146,20 +149,22 @@ class Image:
         return replace(self, only_first_frame=True)
 
     def convert(self, format: str) -> "Image":
-        """Convert to another format: `gif`, `png`, `jpeg`, `webp` or `mp4`.
+        """Convert to another format: `gif`, `png`, `jpeg`, `webp`, `mp4` or `webm`.
 
-        An animation becomes a still as JPEG. MP4 is for animations without transparency; the
-        version is not made of any other image.
+        An animation becomes a still as JPEG. What is transparent becomes white in JPEG and MP4. MP4
+        and WebM are for animations; the version is not made of any other image.
 
         Raises:
           ValueError: there is no such format.
-          ModuleNotFoundError: the format is MP4, and PyAV is not installed (the extra `mp4`).
+          ModuleNotFoundError: the format is MP4 or WebM, and PyAV is not installed (the extra
+            `mp4`).
         """
         if format not in FORMATS:
             raise ValueError(f"no format is called {format!r}; choose one of {', '.join(FORMATS)}")
-        if format == "mp4" and importlib.util.find_spec("av") is None:
+        if format in _FILMS and importlib.util.find_spec("av") is None:
             raise ModuleNotFoundError(
-                "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
+                f"convert({format!r}) needs PyAV, which is not installed: "
+                "pip install 'gifster[mp4]'",
                 name="av",
             )
         return replace(self, content_type=FORMATS[format])

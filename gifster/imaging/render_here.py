@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gifster.imaging import animation, pillow, png_frames, stills
+from gifster.imaging import animation, pillow, png_frames, stills, video
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
 
 #: The types in which an animation stays animated.
-_ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", "video/mp4"}
+_ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", *video.TYPES}
 
 
 def render_here(
@@ -41,7 +41,7 @@ def render_here(
                     plan, recipe.functions, content_type, target, rival, recipe.percent
                 )
             )
-        elif content_type != "video/mp4":
+        elif content_type not in video.TYPES:
             still_recipes[target] = recipe
     if still_recipes or info.frames == 1:
         yield from _render_stills(source, info, still_recipes, fingerprinter)

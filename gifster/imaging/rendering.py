@@ -66,6 +66,6 @@ def render_unsandboxed(
 
 def preload() -> None:
     """Import the modules that are otherwise imported late, before a process forks."""
-    from gifster.imaging import mp4, render_here  # noqa: F401, PLC0415
+    from gifster.imaging import render_here, video  # noqa: F401, PLC0415
 
-    mp4.preload()
+    video.preload()

@@ -1,10 +1,13 @@
 """The pages in a real Chromium: uploads, live states, thumbnails that move; with and without
 JavaScript."""
 
+import io
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from tests import images
@@ -66,7 +69,9 @@ def test_a_card_goes_through_all_states(
     page.get_by_text("Making other sizes…").wait_for()
     assert card.get_by_role("img", name="Noise").is_visible()
     eventually(lambda: card.get_by_role("status").count() == 0)
-    assert card.get_by_role("img", name="Noise").is_visible()
+    # … and then the film, which has fewer bytes
+    film = card.locator("video[aria-label=Noise]")
+    eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
     context.close()
 
 
@@ -83,8 +88,8 @@ def test_people_who_prefer_less_motion_see_the_poster(chromium: Any, stack: Stac
         shown[motion] = eventually(lambda: picture.evaluate("image => image.currentSrc"))  # noqa: B023
         context.close()
 
-    assert shown["reduce"].endswith(versions["poster"]["url"])
-    assert shown["no-preference"].endswith(versions["thumb"]["url"])
+    assert shown["reduce"].endswith(versions["tinyposter"]["url"])
+    assert shown["no-preference"].endswith(versions["tinywebp"]["url"])
 
 
 def heavy(stack: Stack, title: str) -> dict[str, Any]:
@@ -164,22 +169,72 @@ def test_a_poster_has_a_play_button(chromium: Any, stack: Stack):
         source = picture.evaluate("image => image.currentSrc")
         return bool(source.endswith(versions[version]["url"]))
 
-    eventually(lambda: shows("poster"))
+    eventually(lambda: shows("tinyposter"))
     button = page.get_by_role("button", name="Play Asked")
     button.focus()
     page.keyboard.press("Enter")
-    eventually(lambda: shows("thumb"))
+    eventually(lambda: shows("tinywebp"))
     assert button.get_attribute("aria-pressed") == "true"
     assert moves(picture)
 
     page.keyboard.press("Enter")
-    eventually(lambda: shows("poster"))
+    eventually(lambda: shows("tinyposter"))
+    context.close()
+
+
+def pan() -> bytes:
+    """A GIF that moves over a picture with many colours, which is much smaller as a film."""
+    spots = PIL.Image.frombytes("RGB", (16, 9), random.Random(1).randbytes(432))
+    scene = spots.resize((480, 270), PIL.Image.Resampling.BICUBIC)
+    views = [scene.crop((at, 0, at + 320, 240)) for at in range(0, 160, 10)]
+    content = io.BytesIO()
+    views[0].save(content, "GIF", save_all=True, append_images=views[1:], duration=50, loop=0)
+    return content.getvalue()
+
+
+def test_a_card_plays_a_film_only_while_it_is_in_view(chromium: Any, stack: Stack):
+    done = stack.finished(stack.upload(pan(), title="Small film").json()["id"])
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.set_viewport_size({"width": 800, "height": 600})
+    page.goto("/?q=Small+film")
+    film = page.locator("video[aria-label='Small film']")
+
+    eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
+    assert film.evaluate("video => video.src").endswith(done["versions"]["tinymp4"]["url"])
+    # Out of view
+    page.evaluate("document.querySelector('.gallery').style.marginTop = '3000px'")
+    eventually(lambda: film.evaluate("video => video.paused"))
+    film.scroll_into_view_if_needed()
+    eventually(lambda: film.evaluate("video => !video.paused"))
+    context.close()
+
+
+def test_a_card_with_a_film_waits_for_its_button_if_less_motion_is_preferred(
+    chromium: Any, stack: Stack
+):
+    done = stack.finished(stack.upload(pan(), title="Calm card").json()["id"])
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+    page.goto("/?q=Calm+card", wait_until="networkidle")
+    film = page.locator("video[aria-label='Calm card']")
+    assert film.evaluate("video => video.paused && video.currentTime === 0")
+    assert film.evaluate("video => video.poster").endswith(done["versions"]["tinyposter"]["url"])
+
+    button = page.get_by_role("button", name="Play Calm card")
+    button.focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
+    assert button.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Enter")
+    eventually(lambda: film.evaluate("video => video.paused && video.currentTime === 0"))
     context.close()
 
 
 def test_a_blurred_placeholder_is_there_until_the_picture_comes(chromium: Any, stack: Stack):
     stack.finished(stack.upload(images.gif((300, 200)), title="Later").json()["id"])
     context = chromium.new_context(base_url=str(stack.client.base_url))
+    context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
     page = context.new_page()
     page.route("**/media/**", lambda route: None)  # it never comes
 
@@ -193,7 +248,7 @@ def test_a_blurred_placeholder_is_there_until_the_picture_comes(chromium: Any, s
     assert blurred.evaluate(place) == picture.evaluate(place)
 
     # And the same on its own page, whatever its aspect ratio is
-    page.goto(page.locator("article a").first.get_attribute("href"))
+    page.goto(page.locator("article a").first.get_attribute("href"), wait_until="domcontentloaded")
     place = (
         "image => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] }"
     )
@@ -249,7 +304,7 @@ def test_a_refusal_stands_beside_the_name_of_the_file(open_page: Callable[..., A
 def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):
     done = stack.finished(stack.upload(images.gif((300, 200), [60] * 6), title="Mine").json()["id"])
     page = open_page(f"/gifs/{done['id']}")
-    assert moves(page.get_by_role("img", name="Mine"))
+    assert moves(page.locator("video[aria-label=Mine]"))
     assert "300 × 200 pixels" in page.inner_text("dl")
     assert "6 frames, 0.36 s, forever" in page.inner_text("dl")
 
@@ -267,7 +322,8 @@ def test_everything_works_without_javascript(open_page: Callable[..., Any]):
     page.get_by_role("button", name="Upload").click()
 
     page.get_by_role("heading", name="Plain").wait_for()
-    page.get_by_role("img", name="Plain").wait_for()
+    # Nothing plays it, but it has controls
+    page.locator("video[aria-label=Plain][controls]").wait_for()
 
 
 def test_the_page_shows_who_is_logged_in_after_a_sign_up(open_page: Callable[..., Any]):

@@ -3,6 +3,7 @@
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import PIL.Image
@@ -10,7 +11,7 @@ import PIL.ImageDraw
 import pytest
 
 from gifster import imaging
-from gifster.imaging import Image, mp4
+from gifster.imaging import Image, gif, video
 from gifster.imaging.probe import probe
 from tests import images
 
@@ -39,6 +40,12 @@ def film(path: Path, size: tuple[int, int]) -> list[PIL.Image.Image]:
     return [
         PIL.Image.frombytes("RGB", size, raw[at : at + step]) for at in range(0, len(raw), step)
     ]
+
+
+def near(pixel: object, color: tuple[int, ...]) -> bool:
+    """Whether a pixel is almost of this colour."""
+    assert isinstance(pixel, tuple)
+    return all(abs(one - other) < 12 for one, other in zip(pixel, color, strict=True))
 
 
 def test_an_mp4_shows_each_frame_for_as_long_as_the_gif(source: Path, tmp_path: Path):
@@ -80,21 +87,70 @@ def test_an_mp4_may_be_tiny(tmp_path: Path, size: tuple[int, int]):
     )
 
 
-def test_an_mp4_that_cannot_be_made_is_left_out(source: Path, tmp_path: Path, monkeypatch):
-    target, other = tmp_path / "target", tmp_path / "other"
-    clear, still = tmp_path / "clear", tmp_path / "still"
-    frames = images.frames((60, 40), 3, mode="RGBA")
-    frames[1].paste((0, 0, 0, 0), (0, 0, 20, 20))
-    frames[0].save(clear, "GIF", save_all=True, append_images=frames[1:], disposal=2)
+@pytest.mark.parametrize("format", ["mp4", "webm"])
+def test_a_film_that_cannot_be_made_is_left_out(
+    source: Path, tmp_path: Path, format: str, monkeypatch
+):
+    target, other, still = tmp_path / "target", tmp_path / "other", tmp_path / "still"
     still.write_bytes(images.still("PNG"))
-    recipes = {target: Image().convert("mp4"), other: Image().fit(50, 50)}
+    recipes = {target: Image().convert(format), other: Image().fit(50, 50)}
 
-    # There is none of an animation with transparency, of a still, and without PyAV
-    assert images.make(clear, recipes) == [other]
+    # There is none of a still, and none without PyAV
     assert images.make(still, recipes) == [other]
-    monkeypatch.setattr(mp4, "is_available", lambda: False)
+    monkeypatch.setattr(video, "is_available", lambda: False)
     assert target not in list(imaging.render_unsandboxed(source, probe(source), recipes, Image()))
     assert not target.exists()
+
+
+def test_a_transparent_animation_is_white_as_mp4_and_stays_transparent_as_webm(tmp_path: Path):
+    clear, mp4, webm = tmp_path / "clear", tmp_path / "mp4", tmp_path / "webm"
+    frames = [PIL.Image.new("RGBA", (60, 40), color) for color in ("red", "blue", "red")]
+    for frame in frames:
+        frame.paste((0, 0, 0, 0), (0, 0, 20, 40))
+    frames[0].save(clear, "GIF", save_all=True, append_images=frames[1:], disposal=2, duration=100)
+
+    images.make(clear, {mp4: Image().convert("mp4"), webm: Image().convert("webm")})
+
+    shown = film(mp4, (60, 40))
+    assert len(shown) == 30
+    assert near(shown[15].getpixel((5, 20)), (255, 255, 255))
+    assert near(shown[15].getpixel((45, 20)), (0, 0, 255))
+    raw = ffmpeg("-c:v", "libvpx-vp9", "-i", webm, "-pix_fmt", "rgba", "-f", "rawvideo", "-")
+    first = PIL.Image.frombytes("RGBA", (60, 40), raw[: 60 * 40 * 4])
+    assert first.getpixel((5, 20))[3] == 0
+    assert near(first.getpixel((45, 20)), (255, 0, 0, 255))
+
+
+def test_a_webm_shows_each_frame_for_as_long_as_the_gif(source: Path, tmp_path: Path):
+    target = tmp_path / "target"
+
+    images.make(source, {target: Image().convert("webm")})
+
+    found = probe(target)
+    assert (found.content_type, found.width, found.height) == ("video/webm", 300, 200)
+    assert len(film(target, (300, 200))) == sum(DELAYS) // 10
+
+
+def test_versions_that_come_out_the_same_are_encoded_once(
+    source: Path, tmp_path: Path, monkeypatch
+):
+    thumb, wide, small = tmp_path / "thumb", tmp_path / "wide", tmp_path / "small"
+    fit = Image().fit(100, 100)
+    recipes = {thumb: fit, wide: Image().fit(100, None).convert("gif"), small: fit.quality(40)}
+    written: list[Path] = []
+    write = gif.write
+
+    def noted(target: Path, *rest: Any) -> list[int]:
+        written.append(target)
+        return write(target, *rest)
+
+    monkeypatch.setattr(gif, "write", noted)
+
+    made = list(imaging.render_unsandboxed(source, probe(source), recipes, Image()))
+
+    assert written == [thumb, small]
+    assert {thumb, wide, small} <= set(made)
+    assert wide.read_bytes() == thumb.read_bytes() != small.read_bytes()
 
 
 @pytest.mark.parametrize(("loop", "plays"), [(None, 1), (0, 0), (1, 2), (3, 4), (65535, 65535)])

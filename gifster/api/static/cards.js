@@ -60,6 +60,7 @@ async function show(id, html, signal) {
       holder.innerHTML = html.trim();
       const fresh = holder.content.firstElementChild;
       put(fresh, element);
+      prepare(fresh);
       tell(fresh);
     }
   }

@@ -1,22 +1,45 @@
 // Motion: people who prefer less of it see posters, each with a button; for everybody else films play.
 
+const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-play]");
   if (!button) return;
-  const poster = button.closest(".picture, .whole").querySelector("source[media]");
+  const around = button.closest(".picture, .whole");
   const plays = button.getAttribute("aria-pressed") === "true";
-  poster.media = plays ? "(prefers-reduced-motion: reduce)" : "not all";
+  const film = around.querySelector("video[data-in-view]");
+  if (film) {
+    if (plays) film.load(); // back to the poster
+    else start(film);
+  } else {
+    around.querySelector("source[media]").media = plays ? "(prefers-reduced-motion: reduce)" : "not all";
+  }
   button.setAttribute("aria-pressed", String(!plays));
 });
 
 /** Play the films within a part of the page as often as each should loop; show pictures where films cannot play. */
 export function prepare(within) {
   within.querySelectorAll("video[data-plays]").forEach((video) => {
-    const instead = () => video.replaceWith(...video.children);
+    const instead = () => video.replaceWith(...video.querySelectorAll(":scope > :not(source)"));
     if (!video.canPlayType("video/mp4")) return instead();
-    video.addEventListener("error", instead);
+    // An error of the last source, if it has sources, is one of the film.
+    (video.querySelector(":scope > source:last-of-type") ?? video).addEventListener("error", instead);
     let left = Number(video.dataset.plays) - 1;
     video.addEventListener("ended", () => { if (left-- > 0) video.play(); });
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) video.play().catch(() => {});
+    if (lessMotion.matches) video.poster ||= video.dataset.poster ?? "";
+    else if ("inView" in video.dataset) seen.observe(video);
+    else start(video);
   });
+}
+
+/** Films of cards play while they are in view, and are loaded shortly before. */
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting && !target.ended) start(target);
+    else target.pause();
+  }
+}, { rootMargin: "200px" });
+
+function start(video) {
+  video.play().catch(() => {}); // not allowed, or paused meanwhile
 }

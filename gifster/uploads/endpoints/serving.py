@@ -23,7 +23,8 @@ FOREVER_S = 365 * 24 * 3600
 #: What the system says of a path that leads to no file, and of a name that no file can have.
 NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 #: What browsers show, by extension. They download everything else: HTML and SVG can have scripts.
-SHOWN = {name: kind for kind, name in IMAGE_EXTENSIONS.items()} | {"mp4": "video/mp4"}
+SHOWN = {name: kind for kind, name in IMAGE_EXTENSIONS.items()}
+SHOWN |= {"mp4": "video/mp4", "webm": "video/webm"}
 
 
 def files(
@@ -36,7 +37,7 @@ def files(
 
         app.mount("/files", endpoints.files().asgi)
 
-    Pictures and MP4 films are shown, and all other files are downloaded. Without `allow` and
+    Pictures, MP4 and WebM films are shown, and all other files are downloaded. Without `allow` and
     `signed`, everybody sees every file whose URL they know.
 
     Parameters:

@@ -32,7 +32,7 @@ LOCKS = 256
 
 
 class CannotBeMade(UploadError):
-    """The image has no such derivation: MP4 of a still, or of an animation with transparency."""
+    """The image has no such derivation: MP4 or WebM of a still."""
 
     code = "derivation_not_possible"
 
