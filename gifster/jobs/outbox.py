@@ -234,17 +234,8 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     )
     database = outbox_database()
     with explained(Job), transaction(database):
-        job.held = group is not None and not later and room_of(group, queue) <= 0
-        if unique is not None:
-            # A dead job with this key stands in nobody's way: this one replaces it.
-            Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
-            # One statement, because two processes that look first both find none and both insert.
-            new = Job.insert(**job.__data__)
-            new = new.on_conflict(action="nothing", conflict_target=[Job.id])
-            if not new.as_rowcount().execute():
-                return None
-        else:
-            _INSERT.execute(**database_values(job))
+        if not _insert(job, unique, now if group is not None and not later else None):
+            return None
         if not later and not job.held:
             outermost = outermost_transaction(database)
             if isinstance(outermost, Transaction):
@@ -252,6 +243,32 @@ def enqueue(  # noqa: PLR0913 options, each with a default
             else:
                 database.after_commit(lambda: send_committed([job]))
     return job
+
+
+def _insert(job: Job, unique: str | None, now: float | None) -> bool:
+    """Insert a job.
+
+    Parameters:
+      now: the time, if the job is throttled while its group has too many jobs with the broker.
+
+    Returns:
+      False if there is a job with its key already.
+    """
+    if unique is None and now is None:
+        _INSERT.execute(**database_values(job))
+    elif unique is None:
+        values = database_values(job)
+        ((held,),) = _INSERT_IN_GROUP.rows(**values, now=now, most=most_of_group())
+        job.held = bool(held)
+    else:
+        job.held = now is not None and room_of(str(job.group), job.queue) <= 0
+        # A dead job with this key stands in nobody's way: this one replaces it.
+        Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
+        # One statement, because two processes that look first both find none and both insert.
+        new = Job.insert(**job.__data__)
+        new = new.on_conflict(action="nothing", conflict_target=[Job.id])
+        return bool(new.as_rowcount().execute())
+    return True
 
 
 @needs(Job)
@@ -294,9 +311,17 @@ def _sent_of_group(group: Any, queue: Any, now: Any) -> Any:
     return Job.select(fn.COUNT(SQL("*"))).where(its & is_held(False) & active)
 
 
-#: Both run with each job that is enqueued.
+def _inserted_in_group(now: Any, most: Any, **values: Any) -> Any:
+    """Insert a job, throttled if its group has that many jobs with the broker, and tell whether it
+    is."""
+    sent = _sent_of_group(values["group"], values["queue"], now)
+    return Job.insert({**values, "held": sent >= most}).returning(Job.held)
+
+
+#: One of the last two runs with each job that is enqueued.
 _SENT = Statement(_sent_of_group)
 _INSERT = Statement.inserting(Job)
+_INSERT_IN_GROUP = Statement(_inserted_in_group, [*Job._meta.fields, "now", "most"])
 
 
 def most_of_group() -> int:

@@ -148,7 +148,7 @@ class HalfDone(Exception):
 class Piece(_Savepoint):
     """One of several pieces of work that share a transaction: a savepoint, which the
     `transaction()` calls of the work share. A savepoint takes two statements, and on PostgreSQL
-    each is a round trip.
+    each is a round trip. This one takes one, as it stays open until the transaction ends.
 
     If the work fails, nothing of it stays. Work that survives the failure of one of its parts
     cannot be done so.
@@ -171,6 +171,9 @@ class Piece(_Savepoint):
         super().__enter__()
         self._outermost.piece = self
         return self
+
+    def commit(self, begin: bool = False) -> None:
+        """Leave the savepoint to the commit of the transaction, and save a statement."""
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._outermost.piece = None
