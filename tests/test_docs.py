@@ -58,6 +58,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path):
 def test_no_line_and_no_row_is_there_twice(page: Path):
     # As after a merge of two branches that changed the same row
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^\|.*\n(?=\| -)", "", text, flags=re.MULTILINE)  # two tables may have one head
     told = (line for line in text.splitlines() if re.search(r"\w", line))
     lines = Counter(line for line in told if len(line) > 50)
     assert [line for line, count in lines.items() if count > 1] == []
