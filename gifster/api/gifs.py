@@ -140,19 +140,18 @@ class Gifs:
             raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
         names = texts.tag_names(wish.tags or [])
         cached = await self.context.fetch(req, fetch, ImageUploader, wish.remote_image_url)
+        ownerless = [cached]
+
+        def work() -> schemas.WholeGif:
+            title, quota = wish.title or "", self.context.quota
+            gif = library.add_gif(cached, title=title, tags=names, user=user, quota=quota)
+            return whole_json(gif, names)
+
         try:
-            gif = await self.context.run(
-                library.add_gif,
-                cached,
-                title=wish.title or "",
-                tags=names,
-                user=user,
-                quota=self.context.quota,
-            )
-        except Exception:  # not a client that has gone: the row may be there
-            await self.context.run_unconnected(cached.delete)
-            raise
-        return await self.context.run(whole_json, gif, names)
+            return await self.context.commit(work, ownerless.clear)
+        finally:
+            for file in ownerless:
+                await self.context.run_unconnected(file.delete)
 
 
 class OneGif:

@@ -11,7 +11,7 @@ import pytest
 
 from gifster.api.fair_queue import FairQueue, TooBusy
 from tests import images
-from tests.machine import eventually
+from tests.machine import eventually, files_below
 from tests.stack import Stack
 
 WEB = {"GIFSTER_UPLOADS__PRIVATE_REMOTES": "true", "GIFSTER_AUTH__ANONYMOUS_UPLOADS": "false"}
@@ -53,7 +53,8 @@ def slow() -> Iterator[Slow]:
 def person(web: Stack, name: str) -> Callable[[str], httpx.Response]:
     """Somebody who signs up, and then uploads by URL."""
     answer = web.client.post(
-        "/api/users", json={"email": f"{name}@example.org", "password": "correct horse"}
+        "/api/users",
+        json={"email": f"{name.encode().hex()}@example.org", "password": "correct horse"},
     )
     headers = {"Authorization": f"Bearer {answer.json()['token']}"}
     return lambda url: web.client.post(
@@ -76,6 +77,17 @@ def test_many_slow_urls_of_one_user_delay_nobody_else(web: Stack, slow: Slow):
         finally:
             slow.open.set()
     assert {answer.status_code for answer in results(crowd)} <= {202, 503}
+
+
+def test_a_fetched_file_of_which_no_gif_is_made_is_deleted(web: Stack, slow: Slow):
+    slow.open.set()
+    before = files_below(web.var / "cache")
+
+    answer = person(web, "\x07")(f"{slow.url}/slow")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "title_invalid")
+    assert slow.asked.acquire(blocking=False)  # it was fetched
+    assert files_below(web.var / "cache") == before
 
 
 def results(futures: list[Future[httpx.Response]]) -> list[httpx.Response]:
