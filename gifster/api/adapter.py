@@ -165,6 +165,9 @@ def _watched(scope: Message, receive: Receive) -> Receive:
 
 def _in_time(send: Send, stall_s: float) -> Send:
     async def send_in_time(message: Message) -> None:
+        if message["type"] == "http.response.start":  # the server keeps it for the body
+            await send(message)
+            return
         try:
             async with asyncio.timeout(stall_s):
                 await send(message)

@@ -32,7 +32,11 @@ ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 def new_id() -> str:
     """A random id of 12 characters (70 bits): short in a link, and impossible to guess."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(12))
+    number, digits = secrets.randbelow(len(ALPHABET) ** 12), []
+    for _ in range(12):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(digits)
 
 
 class MomentField(peewee.BigIntegerField):

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -139,10 +140,15 @@ def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
     return examine(path, max_frames) if info is None else info
 
 
-def glance(path: Path, max_frames: int | None = None) -> ImageInfo | None:
-    """Do what `probe()` does if that takes no longer than hashing the file; else return None."""
+def glance(content: Path | bytes, max_frames: int | None = None) -> ImageInfo | None:
+    """Do what `probe()` does if that takes no longer than hashing the file; else return None.
+
+    Parameters:
+      content: the file's path, or its bytes if they are in memory already.
+    """
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
     try:
-        return _probe(path, max_frames, QUICK_STEPS + path.stat().st_size // QUICK_BYTES_A_STEP)
+        return _probe(content, max_frames, QUICK_STEPS + size // QUICK_BYTES_A_STEP)
     except OutOfSteps:
         return None
 
@@ -167,10 +173,16 @@ def probe_unsandboxed(path: Path, max_frames: int | None) -> ImageInfo:
         raise TooComplex(_TOO_COMPLEX) from None
 
 
-def _probe(path: Path, max_frames: int | None, steps: int) -> ImageInfo:
-    with path.open("rb", buffering=0) as file:
+def _opened(content: Path | bytes) -> BinaryIO:
+    if isinstance(content, bytes):
+        return BytesIO(content)
+    return cast("BinaryIO", content.open("rb", buffering=0))
+
+
+def _probe(content: Path | bytes, max_frames: int | None, steps: int) -> ImageInfo:
+    with _opened(content) as file:
         content_type = sniff(file.read(SNIFF_BYTES))
-        reader = Reader(cast("BinaryIO", file), steps)
+        reader = Reader(file, steps)
         probe_format = _PROBES.get(content_type)
         info = ImageInfo(content_type, 0, 0, frames=0)
         if probe_format is not None:

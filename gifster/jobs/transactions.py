@@ -11,6 +11,10 @@ logger = logging.getLogger("gifster.jobs")
 
 #: PostgreSQL's advisory lock for changes of our tables: an arbitrary number of our own.
 _SCHEMA_LOCK = 713706
+#: The name of our savepoints. Of several with one name, SQL means the innermost, which is always
+#: the one that ends next. With a name of its own, as Peewee's have, each would be another statement
+#: to prepare, and would drop one from the driver's cache that runs again.
+SAVEPOINT = "gifster"
 
 
 class NotBound(RuntimeError):
@@ -58,7 +62,7 @@ def transaction(
     if database.in_transaction():
         outermost = outermost_transaction(database)
         piece = outermost.piece if isinstance(outermost, Transaction) else None
-        return _Savepoint(database) if piece is None else _Within(piece)
+        return _Savepoint(database, SAVEPOINT) if piece is None else _Within(piece)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
     return Transaction(database, *immediate, send=send)
 

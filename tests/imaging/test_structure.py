@@ -99,6 +99,20 @@ def test_an_ordinary_gif_of_50_mb_is_read_without_a_sandbox(source: Path):
     assert info.frames > 40
 
 
+def test_a_file_in_memory_is_read_as_one_on_the_disk(source: Path):
+    for content in (bodies.good_gif(MB), *(bodies.of(name, MB) for name in bodies.BODIES)):
+        source.write_bytes(content)
+
+        assert _glanced(content) == _glanced(source)
+
+
+def _glanced(content: Path | bytes) -> object:
+    try:
+        return glance(content, 5_000)
+    except ImagingError as error:
+        return error.code
+
+
 def test_a_gif_of_many_tiny_sub_blocks_is_read_in_a_sandbox(source: Path):
     # Given a GIF whose sub-blocks have one byte each. Browsers show it
     whole = images.noisy_gif((700, 500), 1)

@@ -3,8 +3,10 @@
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 
 import dramatiq
+import peewee
 import pytest
 
 from gifster import jobs
@@ -94,6 +96,33 @@ def test_a_rollback_takes_the_job_with_it(outbox: Outbox):
 
     assert outbox.queued() == 0
     assert Job.select().count() == 0
+
+
+def test_a_savepoint_is_rolled_back_alone(outbox: Outbox):
+    # Given savepoints in each other, which all have one name
+    with jobs.transaction(outbox.database):
+        jobs.enqueue("send_welcome_email", "outside")
+        with jobs.transaction(outbox.database):
+            jobs.enqueue("send_welcome_email", "between")
+            with suppress(RuntimeError), jobs.transaction(outbox.database):
+                jobs.enqueue("send_welcome_email", "inside")
+                raise RuntimeError
+        with suppress(RuntimeError), jobs.transaction(outbox.database):
+            jobs.enqueue("send_welcome_email", "after")
+            raise RuntimeError
+
+    kept = [job.arguments for job in Job.select().order_by(Job.created_at)]
+    assert kept == [["outside"], ["between"]]
+
+
+def test_a_job_that_cannot_be_written_leaves_the_transaction_open(outbox: Outbox):
+    with jobs.transaction(outbox.database):
+        jobs.enqueue("send_welcome_email", "ann")
+        with pytest.raises(peewee.IntegrityError):
+            jobs.enqueue(None, "bob")  # type: ignore[arg-type]
+        jobs.enqueue("send_welcome_email", "eve")
+
+    assert [job.arguments for job in Job.select().order_by(Job.created_at)] == [["ann"], ["eve"]]
 
 
 def test_without_a_broker_a_job_waits_for_the_relay(outbox: Outbox):

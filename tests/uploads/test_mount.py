@@ -3,9 +3,11 @@
 import io
 from pathlib import Path
 
+import peewee
 import pytest
 
-from gifster.uploads import errors, mount_uploader
+from gifster.uploads import StateField, errors, mount_uploader
+from gifster.uploads.columns.column import mounts_of
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 
@@ -115,3 +117,17 @@ def test_a_refused_file_leaves_nothing(
 
     assert application.cached == []
     assert not person.avatar.changed
+
+
+def test_a_column_can_be_mounted_on_a_model_in_use():
+    class Shop(Base):
+        name = peewee.TextField(default="")
+
+    assert mounts_of(Shop) == []
+
+    Shop._meta.add_field("logo", mount_uploader(LogoUploader))
+
+    assert mounts_of(Shop) == [Shop.logo]
+    assert Shop.logo.columns == ["logo"]
+    Shop._meta.add_field("logo_state", StateField())
+    assert Shop.logo.columns == ["logo", "logo_state"]

@@ -36,10 +36,14 @@ class UploadColumn(_Field, Generic[U]):
         self.uploader = uploader
         #: What is left to a worker; `store_in_background` and `process_in_background` set it.
         self.background: Background | None = None
+        #: All fields of the model, and the names of this column and its companions among them.
+        self._columns: tuple[Any, list[str]] = (None, [])
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a copy, or to pickle an uploader: all but the SQL that `rows.texts_of()` keeps."""
-        return {name: value for name, value in vars(self).items() if name != "_gifster_texts"}
+        """For a copy, or to pickle an uploader: all but the SQL that `rows.texts_of()` keeps, and
+        the fields of the model."""
+        kept = {name: value for name, value in vars(self).items() if name != "_gifster_texts"}
+        return kept | {"_columns": (None, [])}
 
     # The files of a record.
 
@@ -63,8 +67,12 @@ class UploadColumn(_Field, Generic[U]):
     @property
     def columns(self) -> list[str]:
         """The names of this column and of the companions that the model has."""
-        names = [f"{self.name}_{suffix}" for suffix in COMPANIONS if self.companion(suffix)]
-        return [self.name, *names]
+        fields, names = self._columns
+        if fields is not self.model._meta.sorted_fields:  # see `mounts_of()`
+            fields = self.model._meta.sorted_fields
+            names = [f"{self.name}_{suffix}" for suffix in COMPANIONS if self.companion(suffix)]
+            self._columns = fields, [self.name, *names]
+        return list(self._columns[1])
 
     def values(self, **values: Any) -> dict[str, Any]:
         """Field values by field name, for those companions that the model has.
@@ -76,7 +84,8 @@ class UploadColumn(_Field, Generic[U]):
             self.name if suffix == "stored" else f"{self.name}_{suffix}": value
             for suffix, value in values.items()
         }
-        return {name: value for name, value in named.items() if name in self.columns}
+        columns = self.columns
+        return {name: value for name, value in named.items() if name in columns}
 
     # Conversion from and to the database.
 
@@ -110,4 +119,10 @@ class UploadColumn(_Field, Generic[U]):
 
 def mounts_of(model: Any) -> list[UploadColumn[Any]]:
     """The mounted columns of a model; also takes a record."""
-    return [field for field in model._meta.sorted_fields if isinstance(field, UploadColumn)]
+    meta = model._meta
+    fields, mounts = getattr(meta, "_gifster_mounts", (None, []))
+    if fields is not meta.sorted_fields:  # Peewee makes a new list when a field is added
+        fields = meta.sorted_fields
+        mounts = [field for field in fields if isinstance(field, UploadColumn)]
+        meta._gifster_mounts = fields, mounts
+    return mounts

@@ -19,6 +19,8 @@ from gifster.uploads.storage.temporaries import lock
 #: The name of a file until it is complete.
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.tmp")
 PIECE_BYTES = 1024 * 1024
+#: How much is gathered before it is written (bytes). Pieces of uploads are larger.
+BUFFER_BYTES = 8192
 #: How much the kernel copies in one call (bytes).
 MOST_AT_ONCE = 1 << 30
 
@@ -132,16 +134,19 @@ def _create_below(
 ) -> BinaryIO:
     """Create a file and its folders. Another process may remove an empty folder meanwhile: before
     the file is in it, or while `mkdir()` finds that it exists."""
-    tries = 100
+    tries, missing = 100, False
     while True:
         try:
-            _make_folders(path.parent, durable, folders)
-            file = open(path, "xb", opener=partial(_open_with, permissions))  # noqa: SIM115
+            if missing:
+                _make_folders(path.parent, durable, folders)
+            # Without a size of the buffer, `open()` asks whether the file is a terminal.
+            opener = partial(_open_with, permissions)
+            file = open(path, "xb", BUFFER_BYTES, opener=opener)  # noqa: SIM115
             if lock(file.fileno()):
                 return file
             file.close()
         except (FileNotFoundError, FileExistsError):
-            tries -= 1
+            tries, missing = tries - 1, True
             if not tries:
                 raise
 
