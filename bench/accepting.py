@@ -17,7 +17,7 @@ from bench.page import Section, Table
 from bench.plot import Chart, Measure
 from bench.rounds import Options
 from bench.sender import SIZES, Sender, upload_of
-from bench.servers import GIFSTER, LEAST, Server, both, peak
+from bench.servers import GIFSTER, LEAST, LEAST_ASYNCIO, Server, both, peak
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -38,8 +38,8 @@ def _measure(database: str, workers: int, options: Options) -> Found:
     """By server, the figures of each slice: a size over some connections."""
     sizes = list(SIZES)[: 2 if options.quick else None]
     seconds = QUICK_SLICE_S if options.quick else SLICE_S
-    found: Found = {GIFSTER: {}, LEAST: {}}
-    with both(database, workers) as servers:
+    with both(database, workers, asyncio=database == "sqlite" and workers == 1) as servers:
+        found: Found = {name: {} for name in servers}
         for server in servers.values():
             for size in sizes:
                 _slice(server, size, 8, 0.3)  # warm
@@ -79,9 +79,10 @@ def _slice(server: Server, size: float, connections: int, seconds: float) -> dic
 
 def section(rounds: list[Found]) -> Section:
     """Rates and their ratio, and what an upload costs."""
+    on_asyncio = all(LEAST_ASYNCIO in found for found in rounds)
     table = Table(
         "MB", "connections", "Gifster /s", "the least /s", "ratio", P50, P95, CPU,
-        "CPU of the least, ms",
+        "CPU of the least, ms", *(["on asyncio /s", "ratio to that"] if on_asyncio else []),
     )  # fmt: skip
     sizes = [size for size in SIZES if _figure(size, 1, RATE) in rounds[0][GIFSTER]]
     for size in sizes:
@@ -96,8 +97,16 @@ def section(rounds: list[Found]) -> Section:
                 figures.median(figures.samples(rounds, GIFSTER, name(P95)), ".1f"),
                 figures.spread(figures.samples(rounds, GIFSTER, name(CPU)), ".2f"),
                 figures.median(figures.samples(rounds, LEAST, name(CPU)), ".2f"),
+                *(_beside_asyncio(rounds, name(RATE)) if on_asyncio else []),
             )  # fmt: skip
     return Section(str(table), {"rate": _chart(rounds, sizes)})
+
+
+def _beside_asyncio(rounds: list[Found], rate: str) -> list[str]:
+    """What the least does on asyncio's own event loop, and our ratio to that."""
+    ratios = figures.ratios(rounds, GIFSTER, rate, LEAST_ASYNCIO)
+    least = figures.samples(rounds, LEAST_ASYNCIO, rate)
+    return [figures.spread(least, ".0f"), figures.spread(ratios, ".2f")]
 
 
 def _chart(rounds: list[Found], sizes: list[float]) -> Chart:

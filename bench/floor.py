@@ -4,9 +4,10 @@ Granian and an ASGI function. The body goes to a file in pieces, and is hashed o
 fsync, rename, fsync of the folder, and two rows in one transaction that is on the disk when it
 returns. It reads no form, knows no user, checks nothing, and sends no job.
 
-    python -m bench.floor PORT FOLDER DATABASE_URL
+    python -m bench.floor PORT FOLDER DATABASE_URL LOOP
 
-serves until it is killed. `DATABASE_URL` is `sqlite:///…` or `postgresql://…`.
+serves until it is killed. `DATABASE_URL` is `sqlite:///…` or `postgresql://…`; `LOOP` is the event
+loop, `uvloop` (Gifster's) or `asyncio`.
 """
 
 import asyncio
@@ -114,9 +115,9 @@ def build() -> Callable[..., Awaitable[None]]:
 
 def main() -> None:
     from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
+    from granian.constants import HTTPModes, Interfaces, Loops
 
-    _, port, folder, database_url = sys.argv
+    _, port, folder, database_url, loop = sys.argv
     os.environ |= {"FLOOR_FOLDER": folder, "FLOOR_DATABASE": database_url}
     Granian(
         "bench.floor:build",
@@ -126,6 +127,7 @@ def main() -> None:
         port=int(port),
         websockets=False,
         http=HTTPModes.http1,
+        loop=Loops(loop),
         log_enabled=False,
     ).serve()
 

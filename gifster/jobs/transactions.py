@@ -166,7 +166,7 @@ class Piece(_Savepoint):
     """
 
     def __init__(self, outermost: Transaction) -> None:
-        super().__init__(outermost.db)
+        super().__init__(outermost.db, SAVEPOINT)
         self._outermost = outermost
         #: Whether a part failed that would have had a savepoint of its own.
         self.is_half_done = False
