@@ -11,17 +11,21 @@ suspects at a time: otherwise an innocent job could be there at every death. It 
 and sends them again as soon as its suspect ends.
 """
 
+import functools
 import logging
 import os
 import socket
 import threading
 import time
 from itertools import islice
+from typing import Any
 
 import peewee
 
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
+from gifster.jobs.shared_commits import SharedCommits
+from gifster.jobs.statements import Statement
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -46,6 +50,29 @@ class WorkersDied(Exception):
         self.job = job
 
 
+@functools.cache
+def _take_statement(*asked: str) -> Statement:
+    """The statement that leases a job, if its row has what is asked for."""
+
+    def make(**value: Any) -> Any:
+        free = Job.leased_by.is_null() | (Job.send_at <= value["now"])
+        its = [getattr(Job, name) == value[name] for name in asked]
+        # A worker that leased it and did not come back has died over it.
+        deaths = peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1)
+        return Job.update(
+            leased_by=value["worker"],
+            thread=value["thread"],
+            started_at=value["now"],
+            send_at=value["until"],
+            deaths=deaths,
+        ).where(Job.id == value["job_id"], Job.failed_at.is_null(), free, *its)
+
+    return Statement(make, ["job_id", *asked, "worker", "thread", "now", "until"])
+
+
+_READ = Statement(lambda job_id: Job.select(*_WORK).where(Job.id == job_id))
+
+
 class Leases:
     """The leases of one worker process.
 
@@ -66,16 +93,17 @@ class Leases:
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
         self._cannot_renew = Problem(logger)
+        self.commits = SharedCommits()
 
     def take(
-        self, job_id: str, actor: str | None = None, row: peewee.Expression | None = None
+        self, job_id: str, actor: str | None = None, created_at: float | None = None
     ) -> Job | None:
         """Lease a job.
 
         Parameters:
           job_id: the id of the row.
           actor: the actor that is about to run; the job of another actor is not taken.
-          row: what else must be true of the row.
+          created_at: when the row was made; a later one with the same id is not taken.
 
         Returns:
           the columns of the row that describe the work; None if there is nothing to do, because the
@@ -88,22 +116,22 @@ class Leases:
             if job_id in self._held:
                 return None  # even if the lease ran out: a machine that slept renewed nothing
         now = time.time()
-        free = Job.leased_by.is_null() | (Job.send_at <= now)
-        its = (Job.id == job_id) if actor is None else (Job.actor == actor)
-        its = its if row is None else its & row
-        taken = (
-            Job.update(
-                leased_by=self.worker,
-                thread=threading.current_thread().name,
-                started_at=now,
-                send_at=now + self.lease_s,
-                # A worker that leased it and did not come back has died over it.
-                deaths=peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1),
-            )
-            .where(Job.id == job_id, Job.failed_at.is_null(), free & its)
-            .execute()
-        )
-        job = Job.select(*_WORK).where(Job.id == job_id).get_or_none() if taken else None
+        its = {"actor": actor, "created_at": created_at}
+        asked = {name: value for name, value in its.items() if value is not None}
+        values = {
+            "job_id": job_id,
+            **asked,
+            "worker": self.worker,
+            "thread": threading.current_thread().name,
+            "now": now,
+            "until": now + self.lease_s,
+        }
+
+        def take() -> list[Job]:
+            taken = _take_statement(*asked).execute(**values).rowcount
+            return _READ.records(job_id=job_id) if taken else []
+
+        job = next(iter(self.commits.run(Job._meta.database, take)), None)
         if job is None:
             return None
         if job.deaths >= MAX_DEATHS:

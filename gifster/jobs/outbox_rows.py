@@ -18,12 +18,28 @@ from gifster.jobs.lease import Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, send_committed
 from gifster.jobs.sending import send_each
-from gifster.jobs.trust import OUTBOX_ONLY, Refused, apply_row, row_named_by, row_of, why_not_taken
+from gifster.jobs.statements import Statement
+from gifster.jobs.trust import (
+    OUTBOX_ONLY,
+    Refused,
+    apply_row,
+    row_made_at,
+    row_named_by,
+    row_of,
+    why_not_taken,
+)
 
 logger = logging.getLogger("gifster.jobs")
 
 #: What a row keeps of a traceback: the innermost frames, and at most so many characters.
 TRACEBACK_FRAMES, TRACEBACK_CHARACTERS = 30, 20_000
+
+
+_DELETE = Statement(
+    lambda job_id, created_at: Job.delete().where(Job.id == job_id, Job.created_at == created_at)
+)
+#: For messages of earlier releases, which do not say when their row was made.
+_DELETE_ANY = Statement(lambda job_id: Job.delete().where(Job.id == job_id))
 
 
 class OutboxUnavailable(MiddlewareError):
@@ -95,7 +111,7 @@ class OutboxRows(Middleware):
         if job_id is None:
             return
         try:
-            job = self._leases.take(job_id, message.actor_name, row_of(message))
+            job = self._leases.take(job_id, message.actor_name, row_made_at(message))
         except WorkersDied as error:
             apply_row(broker, message, error.job)
             self._give_up(broker, message, error)
@@ -133,15 +149,14 @@ class OutboxRows(Middleware):
         job_id = message.options.get("outbox_id")
         if job_id is None:
             return
-        row = row_of(message)
         if exception is None:
             self._forget(job_id)
-            Job.delete().where(row).execute()
+            self._delete(job_id, row_made_at(message))
         elif message.failed:
             if self._forget(job_id):  # without a lease the row may not be this message's
                 self._give_up(broker, message, exception)
         else:
-            Job.update(**_reason(exception)).where(row).execute()
+            Job.update(**_reason(exception)).where(row_of(message)).execute()
             self._end_lease(job_id)
         self._let_others_begin(message)
 
@@ -153,8 +168,16 @@ class OutboxRows(Middleware):
         if message.failed:
             self._give_up(broker, message, SkipMessage("skipped: another middleware refused it"))
         else:
-            Job.delete().where(row_of(message)).execute()
+            self._delete(job_id, row_made_at(message))
         self._let_others_begin(message)
+
+    def _delete(self, job_id: str, created_at: float | None) -> None:
+        values = {"job_id": job_id}
+        if created_at is None:
+            delete = lambda: _DELETE_ANY.execute(**values)  # noqa: E731
+        else:
+            delete = lambda: _DELETE.execute(**values, created_at=created_at)  # noqa: E731
+        self._leases.commits.run(Job._meta.database, delete)
 
     def _let_others_begin(self, message: MessageProxy) -> None:
         """Send the jobs that waited for the end of this one: the next throttled job of its group,

@@ -49,10 +49,16 @@ def row_named_by(broker: dramatiq.Broker, message: MessageProxy) -> str | None:
 
 
 def row_of(message: MessageProxy) -> peewee.Expression:
-    """The row that a message names, in SQL: not a later one with the same id. Messages of earlier
-    releases do not say when theirs was made."""
-    its, created_at = Job.id == message.options.get(ROW), message.options.get(CREATED_AT)
-    return its & (Job.created_at == created_at) if isinstance(created_at, float) else its
+    """The row that a message names, in SQL: not a later one with the same id."""
+    its, created_at = Job.id == message.options.get(ROW), row_made_at(message)
+    return its if created_at is None else its & (Job.created_at == created_at)
+
+
+def row_made_at(message: MessageProxy) -> float | None:
+    """When the row of a message was made (seconds since the epoch); None if the message, of an
+    earlier release, does not say that."""
+    created_at = message.options.get(CREATED_AT)
+    return created_at if isinstance(created_at, float) else None
 
 
 def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
