@@ -90,6 +90,20 @@ class Fetched:
             self._running_low.set()
             self._running_low = None
 
+    def remove_last(self, count: int) -> list[Any]:
+        """Remove and return so many messages: the last ones, in their order. Those that are aside
+        stay."""
+        with self._lock:
+            heap = sorted(self._heaps.get(None, []))
+            last = heap[max(0, len(heap) - count) :]
+            del heap[len(heap) - len(last) :]
+            if heap:
+                self._heaps[None] = heap  # a sorted list is a heap
+            else:
+                self._heaps.pop(None, None)
+            self._count -= len(last)
+        return [message for _, _, message in last]
+
     def clear(self) -> list[Any]:
         """Remove and return all messages, in their order."""
         with self._lock:

@@ -25,7 +25,13 @@ from gifster.jobs.brokers.batches import BATCH, calls, encoded, with_id
 from gifster.jobs.brokers.in_hand import InHand
 from gifster.jobs.brokers.own_connections import OwnConnections
 from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, MOST_FETCHED, Consumer
-from gifster.jobs.brokers.redis_scripts import ENQUEUE, ENQUEUE_MANY, FETCH, MOVE
+from gifster.jobs.brokers.redis_scripts import (
+    ENQUEUE,
+    ENQUEUE_MANY,
+    FETCH,
+    MOVE,
+    RETURN_FIRST,
+)
 from gifster.jobs.brokers.removal import Removal
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
@@ -51,6 +57,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self._enqueue_all = self.client.register_script(ENQUEUE_MANY)
         self._move = self.client.register_script(MOVE)
         self._fetch = self.client.register_script(FETCH)
+        self._return_first = self.client.register_script(RETURN_FIRST)
         self._own = OwnConnections(self.client)
         self._moved = _Moved()
 
@@ -71,6 +78,10 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
     def _maintenance_is_due(self) -> bool:
         last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
         return bool(time.monotonic() - last >= LOOK_EVERY_S * 0.9)
+
+    def leave_maintenance_to_others(self) -> None:
+        """Have this thread's fetches do no maintenance."""
+        self._maintained.at = float("inf")
 
     def enqueue_many(self, messages: Iterable[dramatiq.Message[Any]]) -> int:
         """Enqueue messages, `BATCH` of them in a round trip (Sidekiq's `push_bulk`).
@@ -241,6 +252,12 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         """Put fetched messages back into their queue, and wake its consumers."""
         self._dispatch("requeue")(queue, *message_ids)  # type: ignore[no-untyped-call]
         self.client.publish(self._channel, queue)
+
+    def return_first(self, queue: str, message_ids: Sequence[str]) -> None:
+        """Put fetched messages back as the first of their queue, and wake its consumers."""
+        name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
+        keys = [name, f"{name}.msgs", f"{acks}.{queue}", self._channel]
+        self._return_first(keys=keys, args=[queue, *message_ids])
 
     def may_hold(self, queue: str, running: int) -> bool:
         """Whether Redis has more messages of a queue than those of so many running jobs: waiting

@@ -2,7 +2,8 @@
 fair scheduler.
 
 Dramatiq's consumer polls, with a pause that grows to a second while the queue is idle. This one
-waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
+waits to be woken up (`wake_up.py`), and polls only while nobody can wake it. While it is idle, the
+thread that hears of a message fetches it, which saves a switch of threads.
 """
 
 import logging
@@ -36,6 +37,14 @@ LOOK_EVERY_S = 2.5
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
 #: How much later than others a process looks that has messages, none of which may begin (seconds).
 LET_OTHERS_S = 0.005
+#: While the threads finish as many messages as Dramatiq prefetches in less than this (seconds), a
+#: fetch costs more than the jobs: each may be twice as large, up to so many times as large.
+SHORT_S, MOST_TIMES = 0.01, 4
+#: A consumer whose threads have not got through a larger fetch in so long gives the surplus back,
+#: for other processes (seconds).
+SURPLUS_S = 0.1
+#: A consumer that has not looked for so long is idle (seconds).
+IDLE_S = 0.005
 #: How long a consumer that ends waits for its last acknowledgements (seconds).
 CLOSE_S = 5.0
 
@@ -51,10 +60,17 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._timeout_s = timeout / 1000
         self._told = broker.wake_up.event(queue_name)
         self._told.set()
+        #: Held by the thread that fetches.
+        self._fetching = threading.Lock()
+        self._over = False
         self._looked_at = 0.0
         #: Whether the queue may have more messages than there was room for.
         self._more = True
         self._pause_s = FIRST_PAUSE_S
+        #: How many messages may be here, those that run included.
+        self._most = int(prefetch)
+        #: Since when jobs are counted for that, and how many have ended.
+        self._counted_since, self._ended = 0.0, 0
         #: Fetched messages that no thread here may take: those of another application, and those
         #: that Dramatiq's own thread handles, because they are delayed or their actor is unknown.
         self._foreign: list[dramatiq.Message[Any]] = []
@@ -62,6 +78,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         #: Whether there is room for no more messages; and what is set when there is room again.
         self._full = False
         self._freed = threading.Event()
+        if self.scheduler is not None:
+            broker.wake_up.tell(queue_name, self._hear)
 
     @property
     def outstanding_message_count(self) -> int:
@@ -72,12 +90,14 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def __next__(self) -> MessageProxy | None:
         if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
-            self._give_back()
-            with suppress(redis.RedisError):  # the next round tries again
-                self.broker.in_hand.settle(self.queue_name)
+            with self._fetching:
+                self._give_back()
+                with suppress(redis.RedisError):  # the next round tries again
+                    self.broker.in_hand.settle(self.queue_name)
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
-        self._look()
+        with self._fetching:
+            self._look()
         if self._handled:
             message = self._handled.pop(0)
             self.queued_message_ids.add(message.message_id)
@@ -87,9 +107,12 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def _look(self) -> None:
         """Fetch as many messages as there is room for, if there may be any."""
+        since = time.monotonic() - self._looked_at
+        self._choose_most()
+        if since > SURPLUS_S and self.outstanding_message_count > self.prefetch:
+            self._give_back_surplus()
         if self._room <= 0:
             return
-        since = time.monotonic() - self._looked_at
         every = LOOK_EVERY_S if self.broker.wake_up.listening else self._pause_s
         if self._told.is_set() or (
             (self._more or since >= every) and not self.fetched.any_may_begin
@@ -102,6 +125,33 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                 raise ConnectionClosed(error) from None
         if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
+
+    def _hear(self) -> bool:
+        """Fetch on the thread that hears of a message, if this consumer is idle.
+
+        Returns:
+          whether nothing is left to do for the consumer's own thread.
+        """
+        if not self._fetching.acquire(blocking=False):
+            return False
+        try:
+            if not self._is_idle:
+                return False
+            self.broker.leave_maintenance_to_others()
+            self._fetch()
+        except Exception as error:  # noqa: BLE001 the consumer's own thread finds out what to do
+            logger.debug("queue=%s is looked at once more: %r", self.queue_name, error)
+            return False
+        finally:
+            self._fetching.release()
+        return not self._more and not self._handled
+
+    @property
+    def _is_idle(self) -> bool:
+        if self._over or self._more or self.fetched or self._handled or self._room <= 0:
+            return False
+        paused = self.scheduler is None or self.scheduler.is_paused(self.queue_name)
+        return not paused and time.monotonic() - self._looked_at > IDLE_S
 
     def _fetch(self) -> None:
         self._told.clear()  # first: a message that arrives from now on sets it again
@@ -117,6 +167,24 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._offer([message for data in fetched if (message := self._kept(data)) is not None])
         self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
         self._put_back_foreign()
+
+    def _choose_most(self) -> None:
+        """Fetch more at a time while the threads are quick."""
+        prefetch, now = int(self.prefetch), time.monotonic()
+        passed = now - self._counted_since
+        if passed < SHORT_S and self._ended < prefetch:
+            return  # too early to tell
+        quick = self._ended * SHORT_S >= prefetch * passed
+        self._most = min(self._most * 2, prefetch * MOST_TIMES) if quick else prefetch
+        self._counted_since, self._ended = now, 0
+
+    def _give_back_surplus(self) -> None:
+        """Give back what Dramatiq would not have prefetched, as the first of the queue."""
+        self._most = int(self.prefetch)
+        surplus = self.fetched.remove_last(max(0, -self._room))
+        if surplus:
+            self._more = True
+            self._return(surplus, first=True)
 
     def _kept(self, data: bytes | None) -> MessageProxy | None:
         """The message, if it is for the threads of this worker. Others are kept elsewhere."""
@@ -153,7 +221,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
     @property
     def _room(self) -> int:
         """How many more messages to fetch."""
-        return int(self.prefetch) - self.outstanding_message_count + self.fetched.aside
+        return self._most - self.outstanding_message_count + self.fetched.aside
 
     def _wait(self) -> None:
         """Wait until there may be messages to fetch, and room for them."""
@@ -161,15 +229,20 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             self._freed.clear()
             self._full = True
             if self._room <= 0:  # no job has ended in the meantime
-                self._freed.wait(self._timeout_s)
+                self._freed.wait(self._longest_wait_s)
             self._full = False
             return
         stuck = bool(self.fetched) and not self.fetched.any_may_begin
         if self._more:
-            self.fetched.tell_when_low(self._told, int(self.prefetch) // 4)
-        self._told.wait(self._timeout_s if self.broker.wake_up.listening else self._pause_s)
+            self.fetched.tell_when_low(self._told, self._most // 4)
+        self._told.wait(self._longest_wait_s if self.broker.wake_up.listening else self._pause_s)
         if stuck:
             time.sleep(LET_OTHERS_S)
+
+    @property
+    def _longest_wait_s(self) -> float:
+        ahead = self._most > self.prefetch or self._room < 0
+        return min(SURPLUS_S, self._timeout_s) if ahead else self._timeout_s
 
     def ack(self, message: MessageProxy) -> None:
         """Leave it to `broker.acks` to tell the broker that a message is done."""
@@ -186,16 +259,23 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def _give_thread_back(self, message: MessageProxy) -> None:
         super()._give_thread_back(message)
+        self._ended += 1
         if self._full:
             self._freed.set()
 
     def requeue(self, messages: Iterable[AnyMessage]) -> None:
         """Give messages back, now or before the next fetch."""
+        self._return(messages)
+
+    def _return(self, messages: Iterable[AnyMessage], *, first: bool = False) -> None:
         ids = [message.options["redis_message_id"] for message in messages]
         if not ids:
             return
         try:
-            self.broker.do_requeue(self.queue_name, *ids)
+            if first:
+                self.broker.return_first(self.queue_name, ids)
+            else:
+                self.broker.do_requeue(self.queue_name, *ids)
         except redis.RedisError as error:
             logger.warning("given back later: %d fetched messages (%s)", len(ids), error)
             self.broker.in_hand.lose(self.queue_name, ids)
@@ -204,7 +284,9 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def close(self) -> None:
         """Give back the messages that have not begun, and acknowledge those that are done."""
-        self._give_back()
+        with self._fetching:
+            self._over = True
+            self._give_back()
         if self.scheduler is None:
             # Dramatiq has given back the delayed messages, or dropped them when a connection broke.
             self.broker.in_hand.lose_all(self.queue_name)

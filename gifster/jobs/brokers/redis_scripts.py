@@ -50,3 +50,14 @@ if redis.call("hset", KEYS[1] .. ".msgs", unpack(ARGV, 2)) > 0 then
 end
 redis.call("publish", KEYS[2], ARGV[1])
 """
+
+#: Does what Dramatiq's script does to requeue messages, but puts them first, and wakes the
+#: consumers.
+RETURN_FIRST = """
+for i = #ARGV, 2, -1 do
+    if redis.call("srem", KEYS[3], ARGV[i]) > 0 and redis.call("hexists", KEYS[2], ARGV[i]) > 0 then
+        redis.call("lpush", KEYS[1], ARGV[i])
+    end
+end
+redis.call("publish", KEYS[4], ARGV[1])
+"""
