@@ -17,6 +17,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -33,7 +34,7 @@ logger = logging.getLogger("gifster.jobs")
 #: has the job within 15 s of its worker's death.
 LEASE_S = 10.0
 #: The columns that describe the work.
-_WORK = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
+_WORK: Sequence[Any] = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
 #: A job over which so many workers died is given up. Three are not enough: while workers are killed
 #: every second and a clock jumps, an innocent job can be there at each of them.
 MAX_DEATHS = 5
@@ -71,6 +72,13 @@ def _take_statement(*asked: str) -> Statement:
 
 
 _READ = Statement(lambda job_id: Job.select(*_WORK).where(Job.id == job_id))
+
+
+def _job(row: Sequence[Any]) -> Job:
+    """A job of the columns that describe the work, as the database has them."""
+    return Job(
+        **{field.name: field.python_value(value) for field, value in zip(_WORK, row, strict=True)}
+    )
 
 
 class Leases:
@@ -127,11 +135,12 @@ class Leases:
             "until": now + self.lease_s,
         }
 
-        def take() -> list[Job]:
+        def take() -> tuple[Any, ...] | None:
             taken = _take_statement(*asked).execute(**values).rowcount
-            return _READ.records(job_id=job_id) if taken else []
+            return _READ.row(job_id=job_id) if taken else None
 
-        job = next(iter(self.commits.run(Job._meta.database, take)), None)
+        row = self.commits.run(Job._meta.database, take)
+        job = None if row is None else _job(row)
         if job is None:
             return None
         if job.deaths >= MAX_DEATHS:
