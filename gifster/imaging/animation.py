@@ -136,7 +136,7 @@ class _Encoder:
         elif output.content_type == "image/png":
             apng.write(target, track, self._plays)
         elif output.content_type == "image/avif":
-            avif.write(target, track, output.quality)
+            avif.write(target, track, self._plays, output.quality)
         elif video.is_available():
             video.write(target, output.content_type, track, output.quality)
         else:

@@ -1,12 +1,14 @@
 """Read the structure of AVIF and MP4: boxes in boxes (ISO/IEC 14496-12; HEIF, 23008-12).
 
-It finds the size of the pictures, and the number and the delays of the frames of a sequence.
+It finds the size of the pictures, and the number and the delays of the frames of a sequence, and
+how often it plays.
 """
 
 import sys
 from array import array
 from collections.abc import Iterator
 from operator import mul
+from pathlib import Path
 from typing import NamedTuple
 
 from gifster.imaging.errors import Truncated, Unreadable
@@ -15,25 +17,33 @@ from gifster.imaging.reader import PART_STEPS, Reader
 #: The boxes that contain boxes, and how many bytes come before these.
 _CONTAINERS = {
     b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
+    b"edts": 0,
 }  # fmt: skip
+_NEEDED = (b"ispe", b"mvhd", b"tkhd", b"irot", b"mdhd", b"stts", b"elst")
+#: Where the duration of a whole presentation and of a track is in its box, by the box's version.
+_DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
+_REPEATS = 1
 _MAX_BOXES, _MAX_CONTENT_BYTES = 10_000, 1_000_000
 _BOX_STEPS = 2 * PART_STEPS
 
 
 class Facts(NamedTuple):
     """Width and height of the largest picture, upright (pixels); and for a sequence the number of
-    frames, and their duration (ms)."""
+    frames, their duration (ms), and how often it plays (0 for forever)."""
 
     width: int
     height: int
     frames: int
     duration_ms: int
+    plays: int
 
 
 class _Box(NamedTuple):
     kind: bytes
     content: bytes
     track: int
+    #: The offset of its content.
+    at: int
 
 
 def is_avif(head: bytes) -> bool:
@@ -53,6 +63,7 @@ def read(reader: Reader) -> Facts:
       OutOfSteps: there are more boxes and entries than the reader has steps.
     """
     sizes, turned, ticks_a_second, frames, ticks = [(0, 0)], False, 1, 0, 0
+    track_ticks, plays = 0, 0
     for box in _boxes(reader):
         content = box.content
         if box.kind == b"ispe":
@@ -60,6 +71,9 @@ def read(reader: Reader) -> Facts:
         elif box.kind == b"tkhd":
             # The last two numbers, which are in units of 1/65,536.
             sizes.append((_number(content[-8:], 0) >> 16, _number(content[-8:], 4) >> 16))
+            track_ticks = _duration(box) if box.track == 1 else track_ticks
+        elif box.kind == b"elst" and box.track == 1:
+            plays = _plays(content, track_ticks)
         elif box.kind == b"irot":
             turned = bool(content[:1] and content[0] & 1)
         elif box.kind == b"mdhd" and box.track == 1:
@@ -71,7 +85,22 @@ def read(reader: Reader) -> Facts:
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     if turned:
         width, height = height, width
-    return Facts(width, height, frames, 1000 * ticks // ticks_a_second)
+    return Facts(width, height, frames, 1000 * ticks // ticks_a_second, plays)
+
+
+def set_plays(path: Path, plays: int) -> None:
+    """Say in a sequence how often it plays, instead of forever."""
+    with path.open("r+b") as file:
+        boxes = [box for box in _boxes(Reader(file)) if box.kind in (*_DURATION_AT, b"elst")]
+        segment = max(_segment(box.content) for box in boxes if box.kind == b"elst")
+        for box in boxes:
+            if box.kind == b"elst":
+                file.seek(box.at)
+                file.write(bytes([box.content[0], 0, 0, _REPEATS if plays > 1 else 0]))
+                continue
+            version = box.content[0]
+            file.seek(box.at + _DURATION_AT[box.kind][version])
+            file.write((segment * plays).to_bytes(8 if version else 4, "big"))
 
 
 def _boxes(reader: Reader) -> Iterator[_Box]:
@@ -99,10 +128,31 @@ def _boxes(reader: Reader) -> Iterator[_Box]:
             container_ends.append(at + size)
             at += length + _CONTAINERS[kind]
         else:
-            wanted = kind in (b"ispe", b"tkhd", b"irot", b"mdhd", b"stts")
+            wanted = kind in _NEEDED
             content = reader.read(min(size - length, _MAX_CONTENT_BYTES)) if wanted else b""
-            yield _Box(kind, content, track)
+            yield _Box(kind, content, track, at + length)
             at += size
+
+
+def _duration(box: _Box) -> int:
+    """The duration that a box says, in its units; 0 if it is indefinite."""
+    version = box.content[:1] == b"\1"
+    at = _DURATION_AT[box.kind][version]
+    field = box.content[at : at + (8 if version else 4)]
+    return 0 if field == b"\xff" * len(field) else int.from_bytes(field, "big")
+
+
+def _plays(edits: bytes, track_ticks: int) -> int:
+    """How often a sequence plays, by its edit list (HEIF, 9.6.1): once, or for as long as the track
+    lasts."""
+    if not _number(edits, 0) & _REPEATS:
+        return 1
+    return -(-track_ticks // max(1, _segment(edits)))
+
+
+def _segment(edits: bytes) -> int:
+    """The duration of what an edit list plays."""
+    return int.from_bytes(edits[8:16] if edits[:1] == b"\1" else edits[8:12], "big")
 
 
 def _number(content: bytes, at: int) -> int:

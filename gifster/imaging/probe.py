@@ -231,7 +231,7 @@ def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
         facts.height,
         facts.frames if moves else 1,
         facts.duration_ms if moves else 0,
-        0 if moves else None,
+        facts.plays if moves else None,
     )
 
 

@@ -1,6 +1,7 @@
 """AVIF, still and animated: it is read, and made."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -70,3 +71,28 @@ def test_a_truncated_or_damaged_avif_is_refused(tmp_path: Path):
     source.write_bytes(content.replace(b"ispe", b"nope"))
     with pytest.raises(Unreadable):
         probe(source)
+
+
+@pytest.mark.parametrize("plays", [0, 1, 3])
+def test_an_animated_avif_plays_as_often_as_its_source(tmp_path: Path, plays: int):
+    # Given an animated PNG, and a version in AVIF
+    source, target, gif = (tmp_path / name for name in ("source", "target", "gif"))
+    frames = images.frames((60, 40), 3)
+    frames[0].save(source, "PNG", save_all=True, append_images=frames[1:], loop=plays)
+
+    images.make(source, {target: replace(Image().fit(30, 30), content_type="image/avif")})
+
+    assert probe(target).loop == plays
+    assert (probe(target).frames, probe(target).duration_ms) == (3, probe(source).duration_ms)
+    # … and back
+    images.make(target, {gif: Image().convert("gif")})
+    assert probe(gif).loop == (None if plays == 1 else plays)
+
+
+def test_an_avif_without_an_edit_list_plays_forever(tmp_path: Path):
+    source = tmp_path / "source"
+    frames = images.frames((60, 40), 3)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], speed=10)
+    source.write_bytes(source.read_bytes().replace(b"edts", b"free"))
+
+    assert probe(source).loop == 0
