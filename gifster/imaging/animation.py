@@ -6,6 +6,7 @@ that box alone, and a recording keeps the resulting `patches`. Then `gif`, `webp
 and `video` encode them, each size from the same recording.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -145,7 +146,12 @@ class _Encoder:
 
     def _write_gif(self, output: Output, track: Track, scaler: Scaler) -> list[int]:
         budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
-        return gif.write(output.target, track, self._plays, scaler.samples, budget, output.quality)
+        # A smaller picture is never larger in bytes than the GIF that it was made from.
+        is_smaller = self._info.content_type == "image/gif" and scaler.area_ratio <= 1
+        most_bytes = self._info.bytes if is_smaller else math.inf
+        return gif.write(
+            output.target, track, self._plays, scaler.samples, budget, output.quality, most_bytes
+        )
 
     def _rival_bytes(self, output: Output) -> list[int] | None:
         """The size after each frame (bytes) of the GIF that an output must be smaller than, if
@@ -155,5 +161,7 @@ class _Encoder:
             return None if rival is None else self._gif_bytes[rival]
         if self._info.content_type != "image/gif" or not rival.exists():
             return None
-        with rival.open("rb") as file:  # a copy of the source, which is small enough already
-            return [frame.data[1] for frame in GifBlocks(Reader(file))]
+        # It is the source, rewritten: about as much smaller in each frame.
+        ratio = rival.stat().st_size / self._info.bytes
+        with self._source.open("rb") as file:
+            return [round(frame.data[1] * ratio) for frame in GifBlocks(Reader(file))]

@@ -1,7 +1,7 @@
 """Encode animated GIFs, dropping bytes that make no visible difference.
 
 The palette has no more colours than the picture needs (`palette`), and pixels that hardly change
-keep their colour (`gif_writer`). A GIF that is still large for what it shows contains noise or
+keep their colour (`gif_quantizer`). A GIF that is still large for what it shows contains noise or
 dithering, which takes many bytes and is not missed. Such a GIF is encoded again, less exactly the
 more it exceeds its budget.
 """
@@ -14,21 +14,28 @@ from typing import NamedTuple
 import PIL.Image
 
 from gifster.imaging.boxes import Box, union
-from gifster.imaging.gif_writer import GifWriter
+from gifster.imaging.gif_quantizer import GifQuantizer
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
 from gifster.imaging.probe import ImageInfo
 
 
 class _Quality(NamedTuple):
-    """How exact the GIF is: the mean square error that the palette may cause, and how much the
-    colour of a pixel may change before it is drawn again (both in steps of 0 to 255)."""
+    """How exact the GIF is: the mean square error that the palette may cause, how much the colour
+    of a pixel may change before it is drawn again (both in steps of 0 to 255), and how many colours
+    the palette may have."""
 
     error: float
     tolerance: int
+    colors: int = 255
 
 
 _EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
+#: What is tried in turn. The last ones are only for GIFs that are larger than their original.
+_LESS = (
+    _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32), _Quality(400, 32, 4),
+    _Quality(400, 32, 2), _Quality(400, 32, 1),
+)  # fmt: skip
 #: How much each step of quality below 100 adds to the tolerance: 85 is `_EXACT`, 75 `_LESS_EXACT`,
 #: 40 `_ROUGH`.
 _TOLERANCE_STEP = 0.2
@@ -46,6 +53,7 @@ def write(  # noqa: PLR0913, PLR0917
     samples: PaletteSamples,
     budget: float,
     quality: int | None = None,
+    most_bytes: float = math.inf,
 ) -> list[int]:
     """Write a GIF.
 
@@ -54,6 +62,7 @@ def write(  # noqa: PLR0913, PLR0917
       samples: what the palette is chosen from.
       budget: a GIF of more bytes is encoded once more, less exactly.
       quality: 1 to 100, whatever its bytes; None chooses it by the budget.
+      most_bytes: a GIF of more bytes is encoded as roughly as it takes.
 
     Returns:
       its size after each frame of the track (bytes).
@@ -61,25 +70,35 @@ def write(  # noqa: PLR0913, PLR0917
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.75, tolerance))
-    sizes = _write(target, track, plays, samples, _EXACT, budget)
-    if sizes[-1] <= budget:
+    sizes = _write(target, track, plays, samples, _EXACT, min(budget, most_bytes))
+    if sizes[-1] <= min(budget, most_bytes):
         return sizes
-    less = _LESS_EXACT if len(sizes) > _LATE * len(track) else _ROUGH
-    return _write(target, track, plays, samples, less)
+    is_late = len(sizes) > _LATE * len(track)
+    for less in _LESS[0 if is_late else 1 :]:
+        sizes = _write(target, track, plays, samples, less, most_bytes)
+        if sizes[-1] <= most_bytes:
+            return sizes
+    return _write(target, track, plays, samples, _LESS[-1])
 
 
-def write_still(target: Path, picture: PIL.Image.Image, quality: int | None = None) -> None:
+def write_still(
+    target: Path,
+    picture: PIL.Image.Image,
+    quality: int | None = None,
+    most_bytes: float = math.inf,
+) -> None:
     """Write a GIF of one picture (RGB or RGBA), as a frame of an animation is written.
 
     Parameters:
       quality: 1 to 100; None is the most exact.
+      most_bytes: a GIF of more bytes is made less exact.
     """
     made = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
     samples = PaletteSamples(ImageInfo("image/gif", *made.size))
     samples.add(0, made)
     with Recording() as recording:
         recording.add(0, [Patch(made, (0, 0, *made.size))])
-        write(target, recording.track(0, made.size), 1, samples, math.inf, quality)
+        write(target, recording.track(0, made.size), 1, samples, math.inf, quality, most_bytes)
 
 
 def _write(  # noqa: PLR0913, PLR0917
@@ -93,11 +112,11 @@ def _write(  # noqa: PLR0913, PLR0917
     """Write a GIF in one quality, and stop when it exceeds the budget."""
     sizes: list[int] = []
     with target.open("wb") as file:
-        palette = samples.palette(quality.error)
-        writer = GifWriter(file, track.size, palette, quality.tolerance)
+        palette = samples.palette(quality.error)[: 3 * quality.colors]
+        writer = GifQuantizer(file, track.size, palette, quality.tolerance)
         writer.begin(plays)
         for patch, delay_cs in _in_centiseconds(track):
-            writer.add(patch, delay_cs)
+            writer.add_patch(patch, delay_cs)
             sizes.append(file.tell())
             if sizes[-1] > budget:
                 break

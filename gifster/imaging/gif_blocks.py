@@ -53,7 +53,8 @@ class GifBlocks:
     a block. Anything after that is ignored. The picture is as large as the logical screen, or
     larger, if the first frame extends beyond it. Later frames do not enlarge it.
 
-    Attributes, complete after the last frame:
+    Attributes, the size complete after the first frame, `plays` after the last:
+      palette: the global color table, 3 bytes for each colour; empty if there is none.
       width, height: the size of the picture (pixels).
       plays: how often it plays, 0 for forever; None if the file does not tell, and it plays once.
 
@@ -67,7 +68,7 @@ class GifBlocks:
         self._reader = reader
         header = reader.read(13)  # 17, 18: header and logical screen descriptor
         self.width, self.height = _word(header, 6), _word(header, 8)
-        self._palette = self._color_table(header[10])
+        self.palette = self._color_table(header[10])
         self.plays: int | None = None
 
     def __iter__(self) -> Iterator[GifFrame]:
@@ -106,7 +107,7 @@ class GifBlocks:
             raise Unreadable(
                 "The GIF is damaged: one of its frames is far larger than the picture."
             )
-        palette = self._color_table(descriptor[8]) or self._palette
+        palette = self._color_table(descriptor[8]) or self.palette
         bits = self._reader.read(1)[0]
         if is_first and bits > _MAX_BITS and not is_empty(box):
             raise Unreadable("The GIF is damaged: it cannot be decoded.")

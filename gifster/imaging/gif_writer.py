@@ -1,7 +1,8 @@
 """Write animated GIFs whose frames contain only the pixels that change.
 
 A frame leaves unchanged pixels transparent, like gifsicle's `-O2`. Transparency and disposal:
-GIF89a, section 23.
+GIF89a, section 23. `gif_quantizer` writes pictures in any colours, and `gif_rewriter` other GIFs
+without loss.
 """
 
 from typing import BinaryIO, NamedTuple
@@ -10,62 +11,91 @@ import PIL.Image
 from PIL import ImageChops
 
 from gifster.imaging.boxes import Box, moved, union
-from gifster.imaging.masks import largest_difference, mask_above, opaque_mask
-from gifster.imaging.palette import quantizer, to_palette
-from gifster.imaging.patches import Patch
+from gifster.imaging.masks import colorful, mask_above
 
 _MAX_DELAY_CS = 0xFFFF
+#: Disposal methods: after a frame its box stays as it is, or is cleared.
+_STAYS, _CLEARED = 1, 2
+#: If one encoding of a frame has at least so many times the bytes of another, a third may be
+#: smaller than both.
+_CLOSE = 0.7
+
+
+class Change(NamedTuple):
+    """What a frame changes: the indices of a box (L), and a mask of those that differ."""
+
+    indices: PIL.Image.Image
+    differs: PIL.Image.Image
+    box: Box
+
+    def cropped(self, inner: Box) -> "Change":
+        """The part in a box within its own."""
+        if inner == (0, 0, *self.indices.size):
+            return self
+        indices, differs = self.indices.crop(inner), self.differs.crop(inner)
+        return Change(indices, differs, moved(inner, self.box))
 
 
 class _Frame(NamedTuple):
     """A frame to be written: palette indices (L), their place, how long they are displayed (1/100
-    s), and whether they are cleared afterwards."""
+    s), and whether they are cleared afterwards. `plain` are indices that show the same, without
+    holes for what does not change."""
 
     indices: PIL.Image.Image
     box: Box
     delay_cs: int
     clears: bool = False
+    plain: PIL.Image.Image | None = None
 
 
 class GifWriter:
     """Writes one GIF, frame by frame.
 
     Parameters:
-      palette: RGB, 3 bytes for each of at most 255 colours. The index after them is transparent.
-      tolerance: a pixel is drawn again only if a channel changes by more than this.
+      palette: RGB, 3 bytes for each of at most 256 colours.
+      transparent: the index that is transparent: the first or the last one.
+      thorough: whether each frame is also encoded without holes for what does not change, and with
+        few of them, and the smallest is written.
     """
 
     def __init__(
-        self, file: BinaryIO, size: tuple[int, int], palette: bytes, tolerance: int
+        self,
+        file: BinaryIO,
+        size: tuple[int, int],
+        palette: bytes,
+        transparent: int,
+        *,
+        thorough: bool = False,
     ) -> None:
         self._file, self._size, self._palette = file, size, palette
-        self._transparent = len(palette) // 3
-        self._bits = max(2, self._transparent.bit_length())
-        self._quantizer = quantizer(palette)
-        self._tolerance = tolerance
-        #: The picture that is shown now: indices, and the colours that they stand for.
-        self._indices = PIL.Image.new("L", size, self._transparent)
-        self._colors = PIL.Image.new("RGB", size)
-        #: Whether some of that picture may be transparent.
+        self._transparent, self._thorough = transparent, thorough
+        #: The picture that is shown now.
+        self._indices = PIL.Image.new("L", size, transparent)
+        #: Whether some of that picture may be transparent, after the first frame.
         self._has_transparency = False
         #: The last frame. The next one decides whether it is cleared, so it is not yet written.
         self._last: _Frame | None = None
 
     def begin(self, plays: int) -> None:
         """Write the header; `plays` is how often it plays, 0 for forever."""
-        table = self._palette.ljust(3 * 2**self._bits, b"\0")
-        flags = 0x80 | 7 << 4 | self._bits - 1
-        self._file.write(b"GIF89a" + _words(*self._size) + bytes([flags, 0, 0]) + table)
-        self._file.write(loop_extension(plays))
+        self._file.write(header(self._size, self._palette, plays))
 
-    def add(self, patch: Patch, delay_cs: int) -> None:
+    def change(self, indices: PIL.Image.Image, box: Box) -> Change | None:
+        """What a frame changes that shows these indices (L) in a box; None if that is nothing."""
+        differs = mask_above(ImageChops.difference(indices, self._indices.crop(box)), 0)
+        inner = differs.getbbox()
+        if inner is None:
+            return None
+        self._has_transparency = True
+        return Change(indices, differs, box).cropped(inner)
+
+    def add(self, difference: Change | None, delay_cs: int) -> None:
         """Add a frame: what it changes, and how long it is displayed (1/100 s)."""
-        difference = self._difference(patch)
         if self._last is None:
-            # The first frame is whole: the later ones only contain their differences from it.
             if difference is not None:
                 self._show(difference)
-            self._last = _Frame(self._indices.copy(), (0, 0, *self._size), delay_cs)
+            whole = _Frame(self._indices.copy(), (0, 0, *self._size), delay_cs)
+            self._last = self._cropped(whole)
             return
         if difference is None:
             self._last = self._last._replace(delay_cs=self._last.delay_cs + delay_cs)
@@ -92,117 +122,126 @@ class GifWriter:
             self._write(self._last)
         self._file.write(b"\x3b")
 
-    def _difference(self, patch: Patch) -> "_Difference | None":
-        if patch.picture is None:
-            return None
-        colors = patch.picture if patch.picture.mode == "RGB" else patch.picture.convert("RGB")
-        reduced = to_palette(colors, self._quantizer)
-        indices = PIL.Image.frombytes("L", reduced.size, reduced.tobytes())
-        if patch.picture.mode == "RGBA":
-            self._has_transparency = True
-            indices.paste(self._transparent, mask=ImageChops.invert(opaque_mask(patch.picture)))
-        differs = self._differs(indices, colors, patch.box)
-        inner = differs.getbbox()
-        if inner is None:
-            return None
-        if inner != (0, 0, *differs.size):
-            indices, colors, differs = (each.crop(inner) for each in (indices, colors, differs))
-        return _Difference(indices, colors, differs, moved(inner, patch.box))
-
-    def _differs(
-        self, indices: PIL.Image.Image, colors: PIL.Image.Image, box: Box
-    ) -> PIL.Image.Image:
-        """A mask of the pixels in a box that have to be drawn."""
-        shown = self._indices.crop(box)
-        differs = mask_above(ImageChops.difference(indices, shown), 0)
-        if self._last is None:
-            return differs
-        far = mask_above(largest_difference(colors, self._colors.crop(box)), self._tolerance)
-        if self._has_transparency:
-            toggled = ImageChops.difference(
-                self._transparent_pixels(indices), self._transparent_pixels(shown)
-            )
-            far = ImageChops.lighter(far, toggled)
-        return ImageChops.darker(differs, far)
-
     def _transparent_pixels(self, indices: PIL.Image.Image) -> PIL.Image.Image:
         """A mask of the transparent pixels."""
+        if self._transparent == 0:
+            return ImageChops.invert(mask_above(indices, 0))
         return mask_above(indices, self._transparent - 1)
 
-    def _show(self, difference: "_Difference") -> None:
-        where = difference.box[:2]
-        self._indices.paste(difference.indices, where, difference.differs)
-        self._colors.paste(difference.colors, where, difference.differs)
+    def _show(self, difference: Change) -> None:
+        self._indices.paste(difference.indices, difference.box[:2], difference.differs)
 
-    def _drawn(self, difference: "_Difference", delay_cs: int) -> _Frame:
+    def _drawn(self, difference: Change, delay_cs: int) -> _Frame:
         """The frame that draws only the pixels that differ. It changes `difference.indices`."""
+        plain = self._indices.crop(difference.box) if self._thorough else None
         difference.indices.paste(self._transparent, mask=ImageChops.invert(difference.differs))
-        return _Frame(difference.indices, difference.box, delay_cs)
+        return _Frame(difference.indices, difference.box, delay_cs, plain=plain)
 
-    def _redrawn(self, difference: "_Difference", cleared: Box, delay_cs: int) -> _Frame:
+    def _redrawn(self, difference: Change, cleared: Box, delay_cs: int) -> _Frame:
         """The frame that draws the pixels that differ, and all pixels of the cleared box."""
         box = union(cleared, difference.box)
         drawn = self._indices.crop(box)
+        plain = drawn.copy() if self._thorough else None
         wanted = PIL.Image.new("L", drawn.size, 0)
         wanted.paste(difference.differs, (difference.box[0] - box[0], difference.box[1] - box[1]))
         wanted.paste(255, moved(cleared, (-box[0], -box[1])))
         drawn.paste(self._transparent, mask=ImageChops.invert(wanted))
-        return self._cropped(drawn, box, delay_cs)
+        return self._cropped(_Frame(drawn, box, delay_cs, plain=plain))
 
     def _cleared_at(self, box: Box, drawn: _Frame) -> _Frame:
         """A frame that is cleared after it was shown, enlarged to contain a box."""
         larger = union(drawn.box, box)
+        if larger == drawn.box:
+            return drawn._replace(clears=True)
         indices = PIL.Image.new(
             "L", (larger[2] - larger[0], larger[3] - larger[1]), self._transparent
         )
         indices.paste(drawn.indices, (drawn.box[0] - larger[0], drawn.box[1] - larger[1]))
         return _Frame(indices, larger, drawn.delay_cs, clears=True)
 
-    def _cropped(self, drawn: PIL.Image.Image, box: Box, delay_cs: int) -> _Frame:
+    def _cropped(self, drawn: _Frame) -> _Frame:
         """A frame without its transparent edges; at least one pixel."""
-        blank = PIL.Image.new("L", drawn.size, self._transparent)
-        inner = ImageChops.difference(drawn, blank).getbbox() or (0, 0, 1, 1)
-        return _Frame(drawn.crop(inner), moved(inner, box), delay_cs)
+        blank = PIL.Image.new("L", drawn.indices.size, self._transparent)
+        inner = ImageChops.difference(drawn.indices, blank).getbbox() or (0, 0, 1, 1)
+        return drawn._replace(
+            indices=drawn.indices.crop(inner),
+            box=moved(inner, drawn.box),
+            plain=None if drawn.plain is None else drawn.plain.crop(inner),
+        )
 
     def _write(self, drawn: _Frame) -> None:
         first, *more = _delays(drawn.delay_cs)
-        self._write_frame(drawn.indices, drawn.box, first, drawn.clears and not more)
+        made = image(drawn.indices, drawn.box)
+        if drawn.plain is not None:
+            made = self._smallest(made, drawn.indices, drawn.plain, drawn.box)
+        self._write_frame(made, first, clears=drawn.clears and not more)
         pixel = PIL.Image.new("L", (1, 1), self._transparent)
         for number, delay_cs in enumerate(more, 1):
             if drawn.clears and number == len(more):
                 blank = PIL.Image.new("L", drawn.indices.size, self._transparent)
-                self._write_frame(blank, drawn.box, delay_cs, clears=True)
+                self._write_frame(image(blank, drawn.box), delay_cs, clears=True)
             else:
-                self._write_frame(pixel, (0, 0, 1, 1), delay_cs, clears=False)
+                self._write_frame(image(pixel, (0, 0, 1, 1)), delay_cs, clears=False)
 
-    def _write_frame(self, indices: PIL.Image.Image, box: Box, delay_cs: int, clears: bool) -> None:
-        control = (
-            bytes([(2 if clears else 1) << 2 | 1])
-            + _words(delay_cs)
-            + bytes([self._transparent, 0])
-        )
-        descriptor = _words(*box[:2], *indices.size) + b"\0"
-        data = indices.tobytes("gif", "L", self._bits, 0)
-        self._file.write(b"\x21\xf9\x04" + control + b"\x2c" + descriptor)
-        self._file.write(bytes([self._bits]) + data + b"\0")
+    def _smallest(
+        self, made: bytes, holes: PIL.Image.Image, plain: PIL.Image.Image, box: Box
+    ) -> bytes:
+        """The smallest encoding of a frame, of which that with holes is made."""
+        other = image(plain, box)
+        smaller, larger = sorted([made, other], key=len)
+        if len(smaller) < _CLOSE * len(larger):
+            return smaller
+        hidden = colorful(plain, self._transparent_pixels(holes))
+        some = plain.copy()
+        some.paste(self._transparent, mask=hidden)
+        return min(smaller, image(some, box), key=len)
 
-
-class _Difference(NamedTuple):
-    """What a frame changes: the indices and colours of a box, and a mask of those that differ."""
-
-    indices: PIL.Image.Image
-    colors: PIL.Image.Image
-    differs: PIL.Image.Image
-    box: Box
+    def _write_frame(self, made: bytes, delay_cs: int, *, clears: bool) -> None:
+        disposal = _CLEARED if clears else _STAYS
+        self._file.write(control(delay_cs, disposal, self._transparent) + made)
 
 
-def loop_extension(plays: int) -> bytes:
-    """The extension that says how often a GIF plays, 0 for forever. It counts the repetitions: a
-    GIF that plays once has none."""
-    if plays == 1:
-        return b""
-    repetitions = min(plays - 1, 0xFFFF) if plays else 0
-    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + _words(repetitions) + b"\0"
+def header(size: tuple[int, int], palette: bytes, plays: int) -> bytes:
+    """The beginning of a GIF.
+
+    Parameters:
+      palette: RGB, 3 bytes for each colour of the global color table; empty for none.
+      plays: how often it plays, 0 for forever.
+    """
+    flags, table = _color_table(palette)
+    repetitions = b""
+    if plays != 1:  # a GIF that plays once has no count
+        count = min(plays - 1, 0xFFFF) if plays else 0
+        repetitions = b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + _words(count) + b"\0"
+    return b"GIF89a" + _words(*size) + bytes([0x70 | flags, 0, 0]) + table + repetitions
+
+
+def control(delay_cs: int, disposal: int, transparent: int | None) -> bytes:
+    """The graphic control extension before a frame."""
+    flags = disposal << 2 | (transparent is not None)
+    return b"\x21\xf9\x04" + bytes([flags]) + _words(delay_cs) + bytes([transparent or 0, 0])
+
+
+def image(indices: PIL.Image.Image, box: Box, palette: bytes = b"") -> bytes:
+    """The pixels of a frame (L), with a color table of its own if it needs one."""
+    bits = max(2, int(indices.getextrema()[1]).bit_length())  # type: ignore[arg-type]
+    data = bytes([bits]) + indices.tobytes("gif", "L", bits, 0) + b"\0"
+    return descriptor(box, palette) + data
+
+
+def descriptor(box: Box, palette: bytes = b"", *, interlaced: bool = False) -> bytes:
+    """What comes before the pixels of a frame: its place, and its color table if it has one."""
+    flags, table = _color_table(palette)
+    place = _words(*box[:2], box[2] - box[0], box[3] - box[1])
+    return b"\x2c" + place + bytes([flags | interlaced << 6]) + table
+
+
+def _color_table(palette: bytes) -> tuple[int, bytes]:
+    """The flags that announce a color table, and the table."""
+    if not palette:
+        return 0, b""
+    bits = max(1, (len(palette) // 3 - 1).bit_length())
+    return 0x80 | bits - 1, palette.ljust(3 * 2**bits, b"\0")
 
 
 def _delays(delay_cs: int) -> list[int]:

@@ -132,7 +132,7 @@ class Image:
     def quality(self, percent: int) -> "Image":
         """Encode with this quality, and so many bytes (CarrierWave's `combine_options`).
 
-        It matters for JPEG, WebP, AVIF, animated GIF and MP4. PNG and still GIFs keep every pixel.
+        It matters for JPEG, WebP, AVIF, GIF, MP4 and WebM. PNG keeps every pixel.
 
         Parameters:
           percent: 1 to 100. By default it suits the format: 85 for most.

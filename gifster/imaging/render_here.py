@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gifster.imaging import animation, pillow, png_frames, stills, video
+from gifster.imaging import animation, gif_rewriter, pillow, png_frames, stills, video
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
@@ -27,11 +27,14 @@ def render_here(
 ) -> Iterator[Fingerprint | Path]:
     """Do what `rendering.render()` does."""
     fingerprinter = Fingerprinter(info, original.plan(info.width, info.height))
-    still_recipes, outputs = {}, []
+    still_recipes, outputs, rewritten = {}, [], []
     for target, recipe in recipes.items():
         content_type = recipe.content_type or info.content_type
         animated = info.frames > 1 and not recipe.only_first_frame
-        if content_type == info.content_type and _keeps_bytes(source, info, recipe):
+        keeps_pixels = content_type == info.content_type and _keeps_pixels(info, recipe)
+        if keeps_pixels and content_type == "image/gif":
+            rewritten.append(target)
+        elif keeps_pixels and _keeps_bytes(source, info):
             shutil.copyfile(source, target)
             yield target
         elif animated and content_type in _ANIMATED_TYPES:
@@ -45,6 +48,9 @@ def render_here(
             still_recipes[target] = recipe
     if still_recipes or info.frames == 1:
         yield from _render_stills(source, info, still_recipes, fingerprinter)
+    for target in rewritten:
+        gif_rewriter.rewrite(source, info, target)
+        yield target
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
         targets = animation.encode(source, info, outputs, fingerprinter.add)
@@ -55,14 +61,17 @@ def render_here(
             yield from targets
 
 
-def _keeps_bytes(source: Path, info: ImageInfo, recipe: Image) -> bool:
-    """Whether a version in the source's format is a copy of the source."""
+def _keeps_pixels(info: ImageInfo, recipe: Image) -> bool:
+    """Whether a version in the source's format has the pixels of the source."""
     stops_moving = info.frames > 1 and recipe.only_first_frame
-    changes = recipe.encodes(info.width, info.height) or stops_moving
-    if info.content_type == "image/png" and info.frames == 1:
-        # Not every viewer takes the same for the one frame.
-        changes = changes or png_frames.was_animation(source)
-    return not changes and not pillow.has_metadata(source, info)
+    return not recipe.encodes(info.width, info.height) and not stops_moving
+
+
+def _keeps_bytes(source: Path, info: ImageInfo) -> bool:
+    """Whether a version with the pixels of the source is a copy of it."""
+    if info.content_type == "image/png" and info.frames == 1 and png_frames.was_animation(source):
+        return False  # not every viewer takes the same for the one frame
+    return not pillow.has_metadata(source, info)
 
 
 def _render_stills(

@@ -1,5 +1,6 @@
 """Make still pictures: decode the first frame of an image once, and write each version from it."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path
     made = _resized(picture, recipe, plan)
     format = pillow.FORMATS[recipe.content_type or info.content_type]
     if format == "GIF":
-        gif.write_still(target, made, recipe.percent)
+        is_smaller = info.content_type == "image/gif" and info.frames == 1
+        is_smaller = is_smaller and made.width * made.height <= info.width * info.height
+        gif.write_still(target, made, recipe.percent, info.bytes if is_smaller else math.inf)
         return
     made = _on_white(made) if format == "JPEG" else made
     made.info = {}

@@ -1,0 +1,66 @@
+"""Write animated GIFs of pictures in any colours: each patch is reduced to one palette, and pixels
+that hardly change keep their colour."""
+
+from typing import BinaryIO
+
+import PIL.Image
+from PIL import ImageChops
+
+from gifster.imaging.boxes import Box
+from gifster.imaging.gif_writer import Change, GifWriter
+from gifster.imaging.masks import largest_difference, mask_above, opaque_mask
+from gifster.imaging.palette import quantizer, to_palette
+from gifster.imaging.patches import Patch
+
+
+class GifQuantizer(GifWriter):
+    """Writes one GIF, patch by patch.
+
+    Parameters:
+      palette: RGB, 3 bytes for each of at most 255 colours. The index after them is transparent.
+      tolerance: a pixel is drawn again only if a channel changes by more than this.
+    """
+
+    def __init__(
+        self, file: BinaryIO, size: tuple[int, int], palette: bytes, tolerance: int
+    ) -> None:
+        super().__init__(file, size, palette + bytes(3), len(palette) // 3)
+        self._quantizer = quantizer(palette)
+        self._tolerance = tolerance
+        #: The colours of the picture that is shown now, before they were reduced.
+        self._colors = PIL.Image.new("RGB", size)
+
+    def add_patch(self, patch: Patch, delay_cs: int) -> None:
+        """Add a frame: what it changes, and how long it is displayed (1/100 s)."""
+        if patch.picture is None:
+            self.add(None, delay_cs)
+            return
+        colors = patch.picture if patch.picture.mode == "RGB" else patch.picture.convert("RGB")
+        reduced = to_palette(colors, self._quantizer)
+        indices = PIL.Image.frombytes("L", reduced.size, reduced.tobytes())
+        if patch.picture.mode == "RGBA":
+            self._has_transparency = True
+            indices.paste(self._transparent, mask=ImageChops.invert(opaque_mask(patch.picture)))
+        differs = self._differs(indices, colors, patch.box)
+        inner = differs.getbbox()
+        if inner is None:
+            self.add(None, delay_cs)
+            return
+        self._colors.paste(colors, patch.box[:2], differs)
+        self.add(Change(indices, differs, patch.box).cropped(inner), delay_cs)
+
+    def _differs(
+        self, indices: PIL.Image.Image, colors: PIL.Image.Image, box: Box
+    ) -> PIL.Image.Image:
+        """A mask of the pixels in a box that have to be drawn."""
+        shown = self._indices.crop(box)
+        differs = mask_above(ImageChops.difference(indices, shown), 0)
+        if self._last is None:
+            return differs
+        far = mask_above(largest_difference(colors, self._colors.crop(box)), self._tolerance)
+        if self._has_transparency:
+            toggled = ImageChops.difference(
+                self._transparent_pixels(indices), self._transparent_pixels(shown)
+            )
+            far = ImageChops.lighter(far, toggled)
+        return ImageChops.darker(differs, far)

@@ -1,0 +1,143 @@
+"""Write a GIF again without loss: the same pictures for the same times, as often, in fewer bytes.
+
+An animation of at most 255 colours gets one palette of them, and each frame becomes what changes in
+it (`gif_writer`). In one of more colours each frame keeps a palette and its disposal, without the
+pixels that are there already (`gif_local_colors`). If that saves nothing, the frames keep their
+bytes. Comments and other metadata are left out in any case.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+
+from gifster.imaging import gif_local_colors
+from gifster.imaging.boxes import Box, intersection, is_empty, union
+from gifster.imaging.delays import displayed_ms
+from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifBlocks, GifFrame
+from gifster.imaging.gif_frames import decoded
+from gifster.imaging.gif_writer import GifWriter, control, descriptor, header
+from gifster.imaging.masks import mask_above
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.reader import Reader
+
+#: A GIF of at most so many pixels in all its frames is decoded once, and a larger one twice.
+_KEPT_PIXELS = 16_000_000
+_MAX_COLORS, _TRANSPARENT = 255, 0
+_BLACK = b"\0\0\0"
+
+
+def rewrite(source: Path, info: ImageInfo, target: Path) -> None:
+    """Write a GIF again, in no more bytes than it has.
+
+    Parameters:
+      info: what `probe()` returned for it.
+
+    Raises:
+      Unreadable: its first frame cannot be decoded.
+    """
+    size, plays = (info.width, info.height), 1 if info.loop is None else info.loop
+    colors = _Colors.of(source) if info.frames > 1 else _Colors(None, [])
+    with target.open("wb") as file:
+        if colors.palette is None:
+            # A still gets a palette of what it has.
+            palette = _global_palette(source) if info.frames > 1 else b""
+            gif_local_colors.write(file, size, plays, palette, decoded(source))
+        else:
+            writer = GifWriter(file, size, colors.palette, _TRANSPARENT, thorough=True)
+            writer.begin(plays)
+            for indices, box, delay_cs in _shown(
+                size, colors.palette, colors.kept or decoded(source)
+            ):
+                writer.add(writer.change(indices, box), delay_cs)
+            writer.end()
+    if target.stat().st_size >= sum(map(len, _stripped(source, size, plays))):
+        with target.open("wb") as file:
+            file.writelines(_stripped(source, size, plays))
+
+
+class _Colors(NamedTuple):
+    """The palette of all colours, the transparent index and the commonest ones first; None if there
+    are too many of them. And the decoded frames, if these are few."""
+
+    palette: bytes | None
+    kept: list[tuple[GifFrame, PIL.Image.Image]]
+
+    @classmethod
+    def of(cls, source: Path) -> "_Colors":
+        """Those of a GIF."""
+        frames_with: Counter[bytes] = Counter()
+        kept, pixels = [], 0
+        for frame, indices in decoded(source):
+            pixels += indices.width * indices.height
+            if pixels <= _KEPT_PIXELS:
+                kept.append((frame, indices))
+            frames_with.update(
+                {
+                    _color(frame, index)
+                    for index, count in enumerate(indices.histogram())
+                    if count and index != frame.transparent
+                }
+            )
+            if len(frames_with) > _MAX_COLORS:
+                return cls(None, [])
+        palette = _BLACK + b"".join(color for color, _ in frames_with.most_common())
+        return cls(palette, kept if pixels <= _KEPT_PIXELS else [])
+
+
+def _color(frame: GifFrame, index: int) -> bytes:
+    return frame.palette[3 * index : 3 * index + 3] or _BLACK
+
+
+def _shown(
+    size: tuple[int, int], palette: bytes, frames: Iterable[tuple[GifFrame, PIL.Image.Image]]
+) -> Iterator[tuple[PIL.Image.Image, Box, int]]:
+    """What may have changed with each frame: the indices of a box in this palette, and how long
+    they are shown (1/100 s)."""
+    number_of = {palette[at : at + 3]: at // 3 for at in range(len(palette) - 3, 0, -3)}
+    tables: dict[tuple[bytes, int | None], bytes] = {}
+    whole, canvas = (0, 0, *size), PIL.Image.new("L", size, _TRANSPARENT)
+    #: What the last frame does to its box: the box, and the indices that it gets.
+    disposal: tuple[Box, PIL.Image.Image | int] | None = None
+    for frame, indices in frames:
+        key = frame.palette, frame.transparent
+        if key not in tables:
+            tables[key] = bytes(
+                _TRANSPARENT
+                if index == frame.transparent
+                else number_of.get(_color(frame, index), 0)
+                for index in range(256)
+            )
+        changed = intersection(frame.box, whole)
+        if disposal is not None:
+            canvas.paste(disposal[1], disposal[0])
+            changed = union(disposal[0], None if is_empty(changed) else changed)
+        box = intersection(frame.box, whole)
+        below = canvas.crop(box) if frame.disposal == RESTORED else _TRANSPARENT
+        drawn = PIL.Image.frombytes("L", indices.size, indices.tobytes()).point(tables[key])
+        canvas.paste(drawn, frame.box[:2], mask_above(drawn, _TRANSPARENT))
+        disposes = frame.disposal in (CLEARED, RESTORED) and not is_empty(box)
+        disposal = (box, below) if disposes else None
+        yield canvas.crop(changed), changed, round(displayed_ms(frame.delay_ms) / 10)
+
+
+def _global_palette(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return GifBlocks(Reader(file)).palette
+
+
+def _stripped(source: Path, size: tuple[int, int], plays: int) -> Iterator[bytes]:
+    """The parts of a GIF that has the frames of another, byte by byte, and nothing else."""
+    palette = _global_palette(source)
+    yield header(size, palette, plays)
+    with source.open("rb") as structure, source.open("rb") as pixels:
+        for frame in GifBlocks(Reader(structure)):
+            if frame.disposal or frame.delay_ms or frame.transparent is not None:
+                yield control(frame.delay_ms // 10, frame.disposal, frame.transparent)
+            own = b"" if frame.palette == palette else frame.palette
+            yield descriptor(frame.box, own, interlaced=frame.interlaced)
+            pixels.seek(frame.data[0])
+            yield bytes([frame.bits]) + pixels.read(frame.data[1] - frame.data[0])
+    yield b"\x3b"
