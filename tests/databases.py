@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import peewee
 from playhouse.db_url import connect as connect_url
 
 from tests.machine import eventually
@@ -30,6 +31,23 @@ def connect(url: str) -> Any:
     postgresql = {"prefer_psycopg3": prefer_psycopg3, "timeout": 15}
     options = _SQLITE if scheme == "sqlite" else postgresql
     return connect_url(f"{scheme}+pool://{rest}", max_connections=64, **options)
+
+
+#: The statements that make a model's table and indexes, by the kind of database.
+_statements: dict[tuple[type, type[peewee.Model]], list[tuple[str, Any]]] = {}
+
+
+def create_tables(database: Any, models: list[type[peewee.Model]]) -> None:
+    """Create the tables of models that many tests use, which are bound to this database. Peewee
+    puts the statements together anew each time, for longer than the database takes to run them."""
+    for model in models:
+        key = type(database), model
+        if key not in _statements:
+            schema = model._schema
+            contexts = [schema._create_table(safe=True), *schema._create_indexes(safe=True)]
+            _statements[key] = [context.query() for context in contexts]
+        for statement, parameters in _statements[key]:
+            database.execute_sql(statement, parameters)
 
 
 WRITER = """

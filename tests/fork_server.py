@@ -196,9 +196,10 @@ def opened(number: int, errors: str, environment: dict[str, str]) -> io.TextIOWr
 
 
 if __name__ == "__main__":
+    gc.disable()  # it would look through the modules again and again while they are imported
     for module in PRELOADED:
         importlib.import_module(module)
-    gc.collect()
     gc.freeze()  # the end of a child would look at all these objects for a quarter of a second
+    gc.enable()
     if (call := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         sys.exit(call())

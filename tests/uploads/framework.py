@@ -24,6 +24,7 @@ from gifster.uploads import (
     version,
 )
 from gifster.uploads.testing import run_jobs
+from tests import databases
 from tests.machine import files_below
 from tests.s3 import S3Server
 
@@ -92,7 +93,7 @@ class Application:
             self.cache_folder = s3.folder(f"{name}cache")
             self.store_folder = s3.folder(f"{name}store")
         self.configure()
-        database.create_tables([Person, Company, *TABLES])
+        databases.create_tables(database, [Person, Company, *TABLES])
         self._declare_actors()
 
     def configure(self, **options: Any) -> None:
