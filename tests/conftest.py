@@ -43,7 +43,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ and has_room(IN_MEMORY):
 #: The fixtures that start processes, themselves or with the fixtures that they use.
 STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server", "chromium"}
 #: What a test file imports that starts processes in its tests.
-PROCESS_MODULES = {"subprocess", "multiprocessing", "scenarios", "Stack", "damage", "s3"}
+PROCESS_MODULES = {
+    "subprocess", "multiprocessing", "psutil", "scenarios", "Stack", "ValkeyServer", "damage", "s3",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def starts_processes(item: pytest.Item) -> bool:
     return bool(
         STARTS_PROCESSES & set(item.fixturenames)
         or PROCESS_MODULES & vars(item.module).keys()
-        or {"postgresql", PLATFORMS[1]} & {each for each in parameters if isinstance(each, str)}
+        or SERVERS & {each for each in parameters if isinstance(each, str)}
     )
 
 
@@ -248,6 +250,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]
 
 
 PLATFORMS = ["folders and SQLite", "S3 and PostgreSQL"]
+#: The values of parameters that say which server a test runs on.
+SERVERS = {"postgresql", "redis", "rabbitmq", PLATFORMS[1]}
 
 
 @pytest.fixture(params=PLATFORMS)
