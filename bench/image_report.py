@@ -16,7 +16,7 @@ BASE = "gifsicle"
 
 def section(rounds: list[Found]) -> Section:
     """The sums of each kind of sources, and what is special about single ones."""
-    made = rounds[0]
+    made = _made(rounds)
     kinds: dict[str, list[str]] = {}
     for source, its in made["ours"].items():
         kinds.setdefault(its["kind"], []).append(source)
@@ -42,20 +42,32 @@ def growth(rounds: list[figures.Figures]) -> Section:
 
 def _row(rounds: list[Found], engine: str, sources: list[str]) -> list[str]:
     """CPU, memory, bytes and SSIM of an engine for some sources, and ratios."""
-    cpu = _cpu(rounds, engine, sources)
-    base = _cpu(rounds, BASE, sources)
-    its = [rounds[0][engine][source] for source in sources]
+    made = _made(rounds)
+    its = [made[engine][source] for source in sources]
+    pairs = [found for found in rounds if engine in found and BASE in found]
+    ratios = [
+        one / other
+        for one, other in zip(_cpu(pairs, engine, sources), _cpu(pairs, BASE, sources), strict=True)
+    ]
     memory = [each["memory"] for each in its if each["memory"]]
-    size = _bytes(rounds[0], engine, sources)
+    size = _bytes(made, engine, sources)
     ssim = [statistics.mean(each["ssim"][at] for each in its) for at in range(len(SIDES))]
     return [
-        figures.spread(cpu, ".2f"),
+        figures.spread(_cpu(rounds, engine, sources), ".2f"),
         f"{max(memory):.0f}" if memory else "",
         f"{size / 1024:,.0f}",
         *(f"{value:.3f}" for value in ssim),
-        figures.spread([a / b for a, b in zip(cpu, base, strict=False)], ".2f"),
-        f"{size / _bytes(rounds[0], BASE, sources):.2f}" if BASE in rounds[0] else "",
+        figures.spread(ratios, ".2f"),
+        f"{size / _bytes(made, BASE, sources):.2f}" if BASE in made else "",
     ]
+
+
+def _made(rounds: list[Found]) -> Found:
+    """What each engine has made, which does not vary: from the first round that has it."""
+    return {
+        engine: next(found[engine] for found in rounds if engine in found)
+        for engine in figures.sides(rounds)
+    }
 
 
 def _cpu(rounds: list[Found], engine: str, sources: list[str]) -> list[float]:
@@ -103,7 +115,7 @@ def _others(made: Found) -> str:
 
 def _chart(rounds: list[Found]) -> Chart:
     """The totals of all engines."""
-    made = rounds[0]
+    made = _made(rounds)
     names = [name for name in made if name != ALL_FIVE]
     sources = list(made["ours"])
 

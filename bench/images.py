@@ -36,8 +36,7 @@ FILMS = [
 
 
 def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
-    """What each engine costs and makes of each source. Quality and memory, which do not vary, are
-    measured in the first round only."""
+    """What each engine costs and makes of each source."""
     engines = available()
     if options.quick:
         engines = {name: engine for name, engine in engines.items() if name not in SLOW}
@@ -49,9 +48,8 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
             for name in options.chosen(list(engines)):
                 target = {side: Path(folder) / f"{name}-{side}.gif" for side in SIDES}
                 cpu, wall = _cost(engines[name], source, target)
-                its = found[name][source.stem] = {"cpu": cpu, "wall": wall}
-                if options.number == 0:
-                    its |= _made(name, source, target)
+                made = _made(name, source, target)
+                found[name][source.stem] = {"cpu": cpu, "wall": wall, **made}
     return {name: its for name, its in found.items() if its}
 
 

