@@ -1,4 +1,4 @@
-"""A folder of a million uploads, beside an empty one.
+"""A folder of many uploads, beside an empty one.
 
 Measures `LocalStorage` before and after it makes empty files under the keys that uploads get: how
 long it takes to store 20 kB (two syncs of the disk), to open and to delete.
@@ -17,7 +17,7 @@ from bench.rounds import Options
 from gifster.uploads import LocalStorage
 
 SAMPLES = 300
-COUNT, QUICK_COUNT = 1_000_000, 10_000
+COUNT, QUICK_COUNT = 200_000, 10_000
 EMPTY, FULL = "empty", "full"
 
 
