@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,14 +84,18 @@ def save(name: str, rounds: list[Round], folder: Path = KEPT) -> None:
 
 
 def described(rounds: list[Round]) -> str:
-    """How often, when and where these rounds were measured, in a sentence."""
-    count = WORDS[len(rounds)] if len(rounds) < len(WORDS) else str(len(rounds))
+    """How often, when and where these rounds were measured, in a sentence.
+
+    Sides that were measured one at a time (`Options.only`) have a round together.
+    """
+    often = max(Counter(side for each in rounds for side in each.found).values())
+    count = WORDS[often] if often < len(WORDS) else str(often)
     dates = sorted({each.date for each in rounds})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = "; ".join(dict.fromkeys(each.machine for each in rounds))
     loads = sorted({f"{each.load:.1f}" for each in rounds}, key=float)
     busy = loads[0] if len(loads) == 1 else f"{loads[0]} to {loads[-1]}"
-    plural = "" if len(rounds) == 1 else "s"
+    plural = "" if often == 1 else "s"
     return f"{count} round{plural}, {when}, on {machines}; the load before was {busy}."
 
 

@@ -26,6 +26,8 @@ from bench.whole_run import run
 from bench.whole_sides import CarrierWave, Gifster
 from tests.machine import free_port
 
+TWO = ("thumb", "preview")
+FIVE = (*TWO, "poster", "webp", "mp4")
 PEER = "CarrierWave, 2 versions"
 Sides = dict[str, Callable[[Path, str], Any]]
 ALONE: Sides = {
@@ -33,8 +35,9 @@ ALONE: Sides = {
     "Gifster, 2 worker processes": lambda *where: Gifster(*where, processes=2),
 }
 BESIDE: Sides = {
-    "Gifster, all 5 versions": Gifster,
-    "Gifster, 2 versions": lambda *where: Gifster(*where, actors="bench.whole_two_versions"),
+    "Gifster, all versions": Gifster,
+    "Gifster, 5 versions": lambda *where: Gifster(*where, versions=FIVE),
+    "Gifster, 2 versions": lambda *where: Gifster(*where, versions=TWO),
     PEER: CarrierWave,
 }
 
@@ -45,7 +48,7 @@ def alone(options: Options) -> dict[str, Any]:
 
 
 def beside(options: Options) -> dict[str, Any]:
-    """Gifster with all versions and with two, beside CarrierWave with two.
+    """Gifster with all versions, five and two, beside CarrierWave with two.
 
     Raises:
       Unavailable

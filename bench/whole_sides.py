@@ -35,17 +35,18 @@ class Gifster:
     """Gifster's web server, worker and scheduler.
 
     Parameters:
-      actors: the module of the worker's actors.
+      versions: the names of those that the worker makes; none means all.
       processes: worker processes, of four threads each.
     """
 
     path = "/api/gifs"
 
     def __init__(
-        self, folder: Path, broker_url: str, actors: str = "gifster.actors", processes: int = 1
+        self, folder: Path, broker_url: str, versions: tuple[str, ...] = (), processes: int = 1
     ) -> None:
-        self._stack = Stack(folder, broker_url, PYTHONPATH=ROOT)
-        self._actors, self._processes = actors, processes
+        self._stack = Stack(folder, broker_url, PYTHONPATH=ROOT, BENCH_VERSIONS=" ".join(versions))
+        self._actors = "bench.whole_fewer_versions" if versions else "gifster.actors"
+        self._processes = processes
         self.port = self._stack.port
 
     def start(self) -> None:

@@ -102,8 +102,8 @@ def test_rounds_are_kept(tmp_path: Path):
 
 def test_a_sentence_says_how_rounds_were_measured():
     kept = [
-        Round("2026-11-25", "2 cores (X), Python 3.11.7", 0.5, {}),
-        Round("2026-11-26", "2 cores (X), Python 3.11.7", 12.0, {}),
+        Round("2026-11-25", "2 cores (X), Python 3.11.7", 0.5, {"ours": {}, "other": {}}),
+        Round("2026-11-26", "2 cores (X), Python 3.11.7", 12.0, {"ours": {}}),
     ]
 
     assert rounds.described(kept) == (
@@ -111,6 +111,8 @@ def test_a_sentence_says_how_rounds_were_measured():
         "the load before was 0.5 to 12.0."
     )
     assert rounds.described(kept[:1]).startswith("One round, 2026-11-25, on 2 cores")
+    pieces = [kept[1], kept[1]._replace(found={"other": {}})]
+    assert rounds.described(pieces).startswith("One round"), "each side was measured once"
 
 
 def test_sides_take_turns_in_another_order_in_every_second_round():
@@ -130,10 +132,10 @@ def bench(report: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         raise Unavailable("it needs a peer")
 
     def section(found: list[Any]) -> Section:
-        return Section(f"found {found}")
+        return Section(f"found {[tuple(each.values()) for each in found]}")
 
     benchmarks = {
-        "one": Benchmark(lambda how: [how.number, how.quick], section, 1, 2),
+        "one": Benchmark(lambda how: {"n": how.number, "quick": how.quick}, section, 1, 2),
         "two": Benchmark(missing, section, 1),
     }
     monkeypatch.setattr(command, "ALL", benchmarks)
@@ -148,13 +150,13 @@ def bench(report: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_rounds_are_measured_kept_and_written(bench: Any, report: Path):
     bench("one")
-    assert "found [[0, False], [1, False]]\n\nTwo rounds" in report.read_text("utf-8")
+    assert "found [(0, False), (1, False)]\n\nTwo rounds" in report.read_text("utf-8")
 
     bench("--add", "--rounds", "1", "one")
-    assert "found [[0, False], [1, False], [2, False]]\n\nThree" in report.read_text("utf-8")
+    assert "found [(0, False), (1, False), (2, False)]\n\nThree" in report.read_text("utf-8")
 
     bench("--rounds", "1", "one")
-    assert "found [[0, False]]\n\nOne round" in report.read_text("utf-8")
+    assert "found [(0, False)]\n\nOne round" in report.read_text("utf-8")
 
 
 def test_the_page_is_made_again_from_what_is_kept(bench: Any, report: Path):
@@ -170,7 +172,7 @@ def test_the_page_is_made_again_from_what_is_kept(bench: Any, report: Path):
 def test_a_short_round_is_printed_and_not_kept(bench: Any, report: Path):
     before = report.read_text("utf-8")
 
-    assert "found [[0, True]]" in bench("--quick", "one")
+    assert "found [(0, True)]" in bench("--quick", "one")
 
     assert report.read_text("utf-8") == before
     assert rounds.load("one") == []
@@ -179,7 +181,7 @@ def test_a_short_round_is_printed_and_not_kept(bench: Any, report: Path):
 def test_what_cannot_run_here_leaves_its_section_alone(bench: Any, report: Path):
     bench()
 
-    assert "found [[0, False], [1, False]]" in report.read_text("utf-8")
+    assert "found [(0, False), (1, False)]" in report.read_text("utf-8")
     assert "kept\n<!-- /bench:two -->" in report.read_text("utf-8")
 
 
