@@ -1,7 +1,7 @@
 """A folder of many uploads, beside an empty one.
 
-Measures `LocalStorage` before and after it makes empty files under the keys that uploads get: how
-long it takes to store 20 kB (two syncs of the disk), to open and to delete.
+The full one has empty files under the keys that uploads get. Measures how long `LocalStorage` takes
+to store 20 kB (two syncs of the disk), to open and to delete.
 """
 
 import shutil
@@ -19,6 +19,11 @@ from gifster.uploads import LocalStorage
 SAMPLES = 300
 COUNT, QUICK_COUNT = 200_000, 10_000
 EMPTY, FULL = "empty", "full"
+CALLS: dict[str, Callable[[LocalStorage, Path, str], None]] = {
+    "upload": lambda storage, source, key: storage.upload(source, key, "image/gif"),
+    "open": lambda storage, source, key: storage.open(key).close(),
+    "delete": lambda storage, source, key: storage.delete(key),
+}
 
 
 def key(number: int) -> str:
@@ -26,47 +31,41 @@ def key(number: int) -> str:
     return f"gif/image/{number}/{number:016x}/original.gif"
 
 
-def microseconds(work: Callable[[int], None]) -> float:
-    taken = []
-    for number in range(10**9, 10**9 + SAMPLES):
-        started = time.perf_counter()
-        work(number)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1e6
-
-
 def measure(options: Options) -> dict[str, dict[str, float]]:
-    """Microseconds of each call of the storage: in an empty folder, and in a full one."""
+    """Microseconds of each call of the storage, in turn in an empty folder and in a full one."""
     count = QUICK_COUNT if options.quick else COUNT
     folder = Path(tempfile.mkdtemp(prefix="gifster-bench-"))
     try:
         source = folder / "source"
         source.write_bytes(bytes(20_000))
-        storage = LocalStorage(folder / "store")
-        empty = _calls(storage, source)
+        storages = {name: LocalStorage(folder / name) for name in (EMPTY, FULL)}
         for number in range(count):
-            path = storage.path(key(number))
+            path = storages[FULL].path(key(number))
             path.parent.mkdir(parents=True)
             path.touch()
-        full = _calls(storage, source)
+        times: dict[str, dict[str, list[float]]] = {
+            name: {call: [] for call in CALLS} for name in storages
+        }
+        for number in range(10**9, 10**9 + SAMPLES):
+            for name, storage in storages.items():
+                for call, work in CALLS.items():
+                    started = time.perf_counter()
+                    work(storage, source, key(number))
+                    times[name][call].append((time.perf_counter() - started) * 1e6)
     finally:
         shutil.rmtree(folder)
-    return {EMPTY: empty, FULL: full | {"files": count}}
-
-
-def _calls(storage: LocalStorage, source: Path) -> dict[str, float]:
-    return {
-        "upload": microseconds(lambda n: storage.upload(source, key(n), "image/gif")),
-        "open": microseconds(lambda n: storage.open(key(n)).close()),
-        "delete": microseconds(lambda n: storage.delete(key(n))),
+    found = {
+        name: {call: statistics.median(taken) for call, taken in calls.items()}
+        for name, calls in times.items()
     }
+    return found | {FULL: found[FULL] | {"files": count}}
 
 
 def section(rounds: list[figures.Figures]) -> Section:
     """What a folder of many entries costs."""
     files = figures.median(figures.samples(rounds, FULL, "files"), ",.0f")
     table = Table("median call, µs", "empty", f"{files} files", "ratio")
-    for call in ("upload", "open", "delete"):
+    for call in CALLS:
         empty, full = (figures.samples(rounds, side, call) for side in (EMPTY, FULL))
         ratios = figures.ratios(rounds, FULL, call, EMPTY)
         table.add_row(
