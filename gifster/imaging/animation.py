@@ -9,7 +9,7 @@ and `video` encode them, each size from the same recording.
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL.Image
@@ -19,10 +19,11 @@ from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import FrameFunctions
 from gifster.imaging.scaler import Scaler
+from gifster.imaging.timing import WHOLE, Timing
 
 #: The bytes that a GIF may have before it is encoded again, less exactly: so many times the
 #: source's bytes, scaled by the number of pixels.
@@ -43,6 +44,8 @@ class Output:
       target: where to write it.
       smaller_than: the target that it must be smaller than, if any.
       quality: of the encoding (1 to 100); None is what suits the format.
+      timing: the part of the source to show, and the frames a second. Outputs of different timings
+        are made of one decoding each.
     """
 
     plan: Plan
@@ -51,6 +54,7 @@ class Output:
     target: Path
     smaller_than: Path | None = None
     quality: int | None = None
+    timing: Timing = WHOLE
 
 
 def encode(
@@ -65,7 +69,7 @@ def encode(
     Parameters:
       source: the animation, in any format that can be read.
       info: what `probe()` returned for it.
-      on_frame: is called with every frame of the source.
+      on_frame: is called with every frame of the first timing.
 
     Returns:
       an iterator over the targets, each when its file is complete.
@@ -73,10 +77,28 @@ def encode(
     Raises:
       Unreadable: the source cannot be decoded.
     """
-    scalers = _scalers(info, outputs)
+    for timing in dict.fromkeys(output.timing for output in outputs) or [WHOLE]:
+        timed = [output for output in outputs if output.timing == timing]
+        yield from _encode_timed(source, info, timed, timing, on_frame)
+        on_frame = _ignore
+
+
+def _ignore(_number: int, _picture: PIL.Image.Image) -> None:
+    """The frames are known from another decoding."""
+
+
+def _encode_timed(
+    source: Path,
+    info: ImageInfo,
+    outputs: Sequence[Output],
+    timing: Timing,
+    on_frame: FrameCallback,
+) -> Iterator[Path]:
+    count = timing.count(info.frames, info.duration_ms)
+    scalers = _scalers(replace(info, frames=count), outputs)
     encoder = _Encoder(source, info)
     with Recording() as recording:
-        for number, frame in enumerate(frames(source, info)):
+        for number, frame in enumerate(frames(source, info, timing)):
             on_frame(number, frame.picture)
             recording.add(frame.delay_ms, [scaler.patch(number, frame) for scaler in scalers])
         for output in outputs:
@@ -146,6 +168,8 @@ class _Encoder:
 
     def _write_gif(self, output: Output, track: Track, scaler: Scaler) -> list[int]:
         budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
+        if self._info.content_type in VIDEO_TYPES:  # whose bytes say nothing about those of a GIF
+            budget = math.inf
         # A smaller picture is never larger in bytes than the GIF that it was made from.
         is_smaller = self._info.content_type == "image/gif" and scaler.area_ratio <= 1
         most_bytes = self._info.bytes if is_smaller else math.inf

@@ -10,6 +10,8 @@ _SEGMENT, _TRACKS, _TRACK, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 _WIDTH, _HEIGHT = 0xB0, 0xBA
 _CLUSTER = 0x1F43B675
 _CONTAINERS = {_SEGMENT, _TRACKS, _TRACK, _VIDEO}
+#: What a live stream's segment says, whose end was not known.
+_UNKNOWN_SIZE = (1 << 56) - 1
 _MAX_NUMBER_BYTES = 8
 
 
@@ -17,7 +19,7 @@ def read(reader: Reader) -> tuple[int, int]:
     """Width and height of the first picture track (pixels); 0 if the file does not tell.
 
     Raises:
-      Truncated: the file ends in the middle of an element before the pictures.
+      Truncated: the file is shorter than it says.
       Unreadable: the structure is wrong.
       OutOfSteps: there are more elements than the reader has steps.
     """
@@ -29,6 +31,10 @@ def read(reader: Reader) -> tuple[int, int]:
             height = _number(reader, size)
         elif element not in _CONTAINERS:
             reader.skip(size)
+        elif element == _SEGMENT and size != _UNKNOWN_SIZE:
+            end = reader.tell()
+            reader.skip(size)
+            reader.seek(end)
         if (width and height) or element == _CLUSTER:
             break
     return width, height

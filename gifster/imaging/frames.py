@@ -7,29 +7,37 @@ import PIL.Image
 import PIL.ImageSequence
 from PIL import ImageChops
 
-from gifster.imaging import gif_frames, pillow, png_frames
+from gifster.imaging import gif_frames, pillow, png_frames, video_frames
 from gifster.imaging.boxes import Box
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
+from gifster.imaging.timing import WHOLE, Timing
 
 #: Larger frames are not compared with one another: that would take too much memory.
 _MAX_COMPARED_PIXELS = 4_000_000
 
 
-def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """The frames of an animation. A picture is valid until the next one is asked for.
+def frames(source: Path, info: ImageInfo, timing: Timing = WHOLE) -> Iterator[Frame]:
+    """The frames of an animation, as a timing shows them. A picture is valid until the next one is
+    asked for.
 
     Parameters:
-      info: what `probe()` returned for it.
+      info: what `probe()` returned for it; of a video, it may have a smaller size.
 
     Raises:
       Unreadable: the animation cannot be decoded.
     """
+    return timing.apply(_frames(source, info, timing), info.duration_ms)
+
+
+def _frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
     if info.content_type == "image/gif":
         return gif_frames.frames(source, info)
     if info.content_type == "image/png":
         return png_frames.frames(source, info)
+    if info.content_type in VIDEO_TYPES:
+        return video_frames.frames(source, info, timing)
     return _frames_by_pillow(source, info)
 
 

@@ -61,6 +61,14 @@ IMAGE_EXTENSIONS = {
     "image/avif": "avif",
 }
 
+#: The types of videos that `probe(reads_videos=True)` reads, and FFmpeg's names of their demuxers.
+VIDEO_TYPES = {
+    "video/mp4": "mov",
+    "video/x-m4v": "mov",
+    "video/quicktime": "mov",
+    "video/webm": "matroska",
+}
+
 
 @dataclass(frozen=True)
 class ImageInfo:
@@ -78,6 +86,7 @@ class ImageInfo:
       loop: how often an animation plays in all, 0 for forever; None if the file does not tell (a
         still, or a GIF that plays once).
       bytes: the size of the file.
+      has_sound: whether it is a video with sound, which no version has.
     """
 
     content_type: str
@@ -87,6 +96,7 @@ class ImageInfo:
     duration_ms: int = 0
     loop: int | None = None
     bytes: int = 0
+    has_sound: bool = False
 
     @property
     def is_image(self) -> bool:
@@ -122,11 +132,13 @@ def sniff(head: bytes) -> str:
     return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
 
 
-def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
+def probe(path: Path, max_frames: int | None = None, *, videos: bool = False) -> ImageInfo:
     """Read the facts of a file: here, or in a sandboxed process if the file has very many parts.
 
     Parameters:
       max_frames: how many frames it may have; None means any number.
+      videos: whether to read videos as animations, in a sandboxed process, by PyAV (the extra
+        `mp4`). Otherwise they are files that are no images.
 
     Raises:
       TooManyFrames: it has more frames. The rest of the file is not read.
@@ -136,11 +148,13 @@ def probe(path: Path, max_frames: int | None = None) -> ImageInfo:
       TooComplex: it has more parts than any image needs.
       ProcessLost: the sandboxed process was killed from outside, or could not be started.
     """
-    info = glance(path, max_frames)
-    return examine(path, max_frames) if info is None else info
+    info = glance(path, max_frames, videos=videos)
+    return examine(path, max_frames, videos=videos) if info is None else info
 
 
-def glance(content: Path | bytes, max_frames: int | None = None) -> ImageInfo | None:
+def glance(
+    content: Path | bytes, max_frames: int | None = None, *, videos: bool = False
+) -> ImageInfo | None:
     """Do what `probe()` does if that takes no longer than hashing the file; else return None.
 
     Parameters:
@@ -148,29 +162,35 @@ def glance(content: Path | bytes, max_frames: int | None = None) -> ImageInfo | 
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     try:
-        return _probe(content, max_frames, QUICK_STEPS + size // QUICK_BYTES_A_STEP)
+        info = _probe(content, max_frames, QUICK_STEPS + size // QUICK_BYTES_A_STEP)
     except OutOfSteps:
         return None
+    return None if videos and info.content_type in VIDEO_TYPES else info
 
 
-def examine(path: Path, max_frames: int | None = None) -> ImageInfo:
-    """Do what `probe()` does with a file of very many parts, in a sandboxed process.
+def examine(path: Path, max_frames: int | None = None, *, videos: bool = False) -> ImageInfo:
+    """Do what `probe()` does with a video, or a file of very many parts, in a sandboxed process.
 
     At most `EXAMINED_AT_ONCE` files are examined at a time; further callers wait.
     """
     with _examined_at_once:
         try:
-            return call_sandboxed(probe_unsandboxed, path, max_frames, limits=EXAMINING)
+            return call_sandboxed(probe_unsandboxed, path, max_frames, videos, limits=EXAMINING)
         except OutOfTime:
             raise TooComplex(_TOO_COMPLEX) from None
 
 
-def probe_unsandboxed(path: Path, max_frames: int | None) -> ImageInfo:
+def probe_unsandboxed(path: Path, max_frames: int | None, videos: bool = False) -> ImageInfo:
     """Do what `examine()` does, in this process."""
     try:
-        return _probe(path, max_frames, MAX_STEPS)
+        info = _probe(path, max_frames, MAX_STEPS)
     except OutOfSteps:
         raise TooComplex(_TOO_COMPLEX) from None
+    if not videos or info.content_type not in VIDEO_TYPES:
+        return info
+    from gifster.imaging import video_frames  # noqa: PLC0415 it loads PyAV
+
+    return replace(video_frames.read(path, info.content_type, max_frames), bytes=info.bytes)
 
 
 def _opened(content: Path | bytes) -> BinaryIO:
@@ -186,7 +206,7 @@ def _probe(content: Path | bytes, max_frames: int | None, steps: int) -> ImageIn
         probe_format = _PROBES.get(content_type)
         info = ImageInfo(content_type, 0, 0, frames=0)
         if probe_format is not None:
-            info = probe_format(reader, Timeline(max_frames))
+            info = replace(probe_format(reader, Timeline(max_frames)), content_type=content_type)
     if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image is damaged: it contains no picture.")
     if info.content_type in _LIMITED_TYPES and info.width * info.height > _MAX_PIXELS:
@@ -255,5 +275,7 @@ _PROBES: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
     "image/jpeg": _probe_jpeg,
     "image/avif": _probe_avif,
     "video/mp4": _probe_mp4,
+    "video/x-m4v": _probe_mp4,
+    "video/quicktime": _probe_mp4,
     "video/webm": _probe_webm,
 }

@@ -9,6 +9,7 @@ import PIL.Image
 
 from gifster.imaging.padding import Color
 from gifster.imaging.plan import Gravity, Layout, Plan, share_before
+from gifster.imaging.timing import WHOLE, Timing
 
 #: The functions that `Image.apply()` takes: each gets a frame, and returns one.
 FrameFunction = Callable[[PIL.Image.Image], PIL.Image.Image]
@@ -48,6 +49,8 @@ class Image:
     functions: FrameFunctions = ()
     #: The quality of lossy formats (1 to 100); None is what suits each format.
     percent: int | None = None
+    #: Which part of an animation, and how many frames a second at most.
+    timing: Timing = WHOLE
 
     def fit(self, width: int | None, height: int | None, *, enlarge: bool = False) -> "Image":
         """Scale to fit into width × height pixels, keeping the proportions.
@@ -144,8 +147,39 @@ class Image:
             raise ValueError(f"quality is {percent}: use 1 to 100")
         return replace(self, percent=percent)
 
+    def trim(self, start_s: float = 0, end_s: float | None = None) -> "Image":
+        """Keep the part of an animation from `start_s` to `end_s`. A still stays as it is.
+
+        Parameters:
+          start_s, end_s: in seconds of the original. None is its end. If the original is shorter
+            than `start_s`, its last frame is kept.
+
+        Raises:
+          ValueError: the start is negative, or not before the end.
+        """
+        if start_s < 0 or (end_s is not None and end_s <= start_s):
+            raise ValueError(
+                f"trim from {start_s} to {end_s} s: the start must come before the end"
+            )
+        end_ms = None if end_s is None else round(end_s * 1000)
+        return replace(
+            self, timing=replace(self.timing, start_ms=round(start_s * 1000), end_ms=end_ms)
+        )
+
+    def fps(self, most: float) -> "Image":
+        """Show at most so many frames a second of an animation (frame rate).
+
+        A GIF, WebP or PNG that is made of a video has at most 15, unless this says otherwise.
+
+        Raises:
+          ValueError: it is not positive.
+        """
+        if most <= 0:
+            raise ValueError(f"fps is {most}: an animation needs more than 0 frames a second")
+        return replace(self, timing=replace(self.timing, most_fps=most))
+
     def first_frame(self) -> "Image":
-        """Keep only the first frame of an animation: a poster."""
+        """Keep only the first frame of an animation, after `trim()`: a poster."""
         return replace(self, only_first_frame=True)
 
     def convert(self, format: str) -> "Image":

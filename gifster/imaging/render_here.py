@@ -6,14 +6,20 @@ loads the decoders and encoders.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gifster.imaging import animation, gif_rewriter, pillow, png_frames, stills, video
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.frames import frames
+from gifster.imaging.plan import Plan
+from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.recipe import Image
+from gifster.imaging.timing import WHOLE, Timing
 
+#: How many frames a second a GIF, WebP or PNG of a video has at most.
+_FPS_OF_VIDEOS = 15
 #: The types in which an animation stays animated.
 _ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", *video.TYPES}
 
@@ -26,9 +32,14 @@ def render_here(
     smaller_than: Mapping[Path, Path] | None = None,
 ) -> Iterator[Fingerprint | Path]:
     """Do what `rendering.render()` does."""
-    fingerprinter = Fingerprinter(info, original.plan(info.width, info.height))
-    still_recipes, outputs, rewritten = {}, [], []
-    for target, recipe in recipes.items():
+    recipes = {target: _of_source(recipe, info) for target, recipe in recipes.items()}
+    counted = original.plan(info.width, info.height)
+    plans = [recipe.plan(info.width, info.height) for recipe in recipes.values()]
+    read = _as_read(info, plans or [counted])
+    still_recipes: dict[Path, Image] = {}
+    outputs: list[animation.Output] = []
+    rewritten: list[Path] = []
+    for (target, recipe), plan in zip(recipes.items(), plans, strict=True):
         content_type = recipe.content_type or info.content_type
         animated = info.frames > 1 and not recipe.only_first_frame
         keeps_pixels = content_type == info.content_type and _keeps_pixels(info, recipe)
@@ -38,22 +49,30 @@ def render_here(
             shutil.copyfile(source, target)
             yield target
         elif animated and content_type in _ANIMATED_TYPES:
-            plan, rival = recipe.plan(info.width, info.height), (smaller_than or {}).get(target)
             outputs.append(
                 animation.Output(
-                    plan, recipe.functions, content_type, target, rival, recipe.percent
+                    _of_read(plan, read, info),
+                    recipe.functions,
+                    content_type,
+                    target,
+                    (smaller_than or {}).get(target),
+                    recipe.percent,
+                    recipe.timing,
                 )
             )
         elif content_type not in video.TYPES:
             still_recipes[target] = recipe
+    timing = outputs[0].timing if outputs else WHOLE
+    sampled = replace(read, frames=timing.count(info.frames, info.duration_ms))
+    fingerprinter = Fingerprinter(sampled, _of_read(counted, read, info))
     if still_recipes or info.frames == 1:
-        yield from _render_stills(source, info, still_recipes, fingerprinter)
+        yield from _render_stills(source, info, read, still_recipes, fingerprinter)
     for target in rewritten:
         gif_rewriter.rewrite(source, info, target)
         yield target
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
-        targets = animation.encode(source, info, outputs, fingerprinter.add)
+        targets = animation.encode(source, read, outputs, fingerprinter.add)
         first = next(targets, None)
         yield fingerprinter.fingerprint()
         if first is not None:
@@ -61,10 +80,40 @@ def render_here(
             yield from targets
 
 
+def _of_source(recipe: Image, info: ImageInfo) -> Image:
+    """What a recipe means for a video: a GIF of fewer frames, unless it says otherwise."""
+    if info.content_type not in VIDEO_TYPES:
+        return recipe
+    content_type = recipe.content_type or "image/gif"
+    timing = recipe.timing
+    if content_type not in video.TYPES and timing.most_fps is None:
+        timing = replace(timing, most_fps=_FPS_OF_VIDEOS)
+    return replace(recipe, content_type=content_type, timing=timing)
+
+
+def _as_read(info: ImageInfo, plans: Sequence[Plan]) -> ImageInfo:
+    """The facts of a picture in the size in which it is read: a video is shrunk while it is
+    decoded, as far as no plan needs more of its pixels."""
+    if info.content_type not in VIDEO_TYPES:
+        return info
+    shrink = max(1.0, stills.shrinks(plans))
+    width, height = round(info.width / shrink), round(info.height / shrink)
+    return replace(info, width=max(1, width), height=max(1, height))
+
+
+def _of_read(plan: Plan, read: ImageInfo, info: ImageInfo) -> Plan:
+    """A plan for the size in which a picture is read."""
+    if read.width == info.width and read.height == info.height:
+        return plan
+    return plan.scaled(read.width / info.width, read.height / info.height)
+
+
 def _keeps_pixels(info: ImageInfo, recipe: Image) -> bool:
-    """Whether a version in the source's format has the pixels of the source."""
-    stops_moving = info.frames > 1 and recipe.only_first_frame
-    return not recipe.encodes(info.width, info.height) and not stops_moving
+    """Whether a version in the source's format has the pixels of the source, at the same times."""
+    if info.content_type in VIDEO_TYPES:
+        return False
+    changes_times = info.frames > 1 and (recipe.only_first_frame or recipe.timing != WHOLE)
+    return not recipe.encodes(info.width, info.height) and not changes_times
 
 
 def _keeps_bytes(source: Path, info: ImageInfo) -> bool:
@@ -75,14 +124,29 @@ def _keeps_bytes(source: Path, info: ImageInfo) -> bool:
 
 
 def _render_stills(
-    source: Path, info: ImageInfo, recipes: Mapping[Path, Image], fingerprinter: Fingerprinter
+    source: Path,
+    info: ImageInfo,
+    read: ImageInfo,
+    recipes: Mapping[Path, Image],
+    fingerprinter: Fingerprinter,
 ) -> Iterator[Fingerprint | Path]:
-    """Write all stills from one decoding; of a still image, yield the fingerprint too."""
-    plans = [recipe.plan(info.width, info.height) for recipe in recipes.values()]
-    picture = stills.decode(source, info, plans or [fingerprinter.plan])
-    for target, recipe in recipes.items():
-        stills.write(picture, info, recipe, target)
-        yield target
+    """Write all stills that show the same moment from one decoding; of a still image, yield the
+    fingerprint too."""
+    starts = [recipe.timing.start_ms for recipe in recipes.values()] or [0]
+    for start_ms in dict.fromkeys(starts if info.frames > 1 else [0]):
+        shown = {
+            target: recipe
+            for target, recipe in recipes.items()
+            if info.frames == 1 or recipe.timing.start_ms == start_ms
+        }
+        plans = [recipe.plan(info.width, info.height) for recipe in shown.values()]
+        if start_ms or info.content_type in VIDEO_TYPES:
+            picture = next(frames(source, read, Timing(start_ms))).picture.copy()
+        else:
+            picture = stills.decode(source, info, plans or [fingerprinter.plan])
+        for target, recipe in shown.items():
+            stills.write(picture, info, recipe, target)
+            yield target
     if info.frames == 1:
         fingerprinter.add(0, picture)
         yield fingerprinter.fingerprint()

@@ -32,11 +32,7 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Im
     Raises:
       Unreadable: Pillow cannot decode it.
     """
-    shrink = min(
-        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
-        for plan in plans
-    )
-    factor = max(1, int(shrink / _GAP))
+    factor = max(1, int(shrinks(plans) / _GAP))
     if info.content_type == "image/gif":
         first = gif_frames.first(source, info)
         return _in_colors(first) if factor == 1 else _reduced(first, factor)
@@ -50,6 +46,14 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Im
         image.draft(None, (width // factor, height // factor))
         factor = max(1, factor * image.width // width)
         return pillow.upright(image if factor == 1 else _reduced(image, factor))
+
+
+def shrinks(plans: Sequence[Plan]) -> float:
+    """How many times as large as any of these plans needs it a picture is."""
+    return min(
+        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
+        for plan in plans
+    )
 
 
 def _in_colors(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -1,0 +1,87 @@
+"""Change when the frames of an animation are shown: a part of it, or fewer frames a second."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gifster.imaging.boxes import Box, is_empty, union
+from gifster.imaging.frame import Frame
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When an animation begins and ends (ms; None is its end), and how many frames a second it has
+    at most (None is as many as it has)."""
+
+    start_ms: int = 0
+    end_ms: int | None = None
+    most_fps: float | None = None
+
+    def apply(self, frames: Iterator[Frame], duration_ms: int) -> Iterator[Frame]:
+        """The frames that are shown. At least one is, whatever start and end say.
+
+        Parameters:
+          duration_ms: how long all of them take (ms).
+        """
+        if self == WHOLE:
+            return frames
+        start_ms = min(self.start_ms, max(0, duration_ms - 1))
+        end_ms = duration_ms if self.end_ms is None else max(self.end_ms, start_ms + 1)
+        shown = _part(frames, start_ms, end_ms)
+        return shown if self.most_fps is None else _thinned(shown, 1000 / self.most_fps)
+
+    def shows(self, begins_ms: float, ends_ms: float) -> bool:
+        """Whether a frame that is there from one moment to the other is shown (ms)."""
+        begins_ms, ends_ms = max(0, begins_ms - self.start_ms), ends_ms - self.start_ms
+        if self.most_fps is None:
+            return ends_ms > 0
+        step_ms = 1000 / self.most_fps
+        return math.ceil(ends_ms / step_ms) > math.ceil(begins_ms / step_ms)
+
+    def count(self, frames: int, duration_ms: int) -> int:
+        """About how many frames are left of so many, which take so long (ms)."""
+        end_ms = duration_ms if self.end_ms is None else min(self.end_ms, duration_ms)
+        shown_ms = max(1, end_ms - min(self.start_ms, max(0, duration_ms - 1)))
+        left = frames * shown_ms / max(1, duration_ms)
+        most = math.inf if self.most_fps is None else shown_ms * self.most_fps / 1000
+        return max(1, round(min(left, most)))
+
+
+_NOTHING: Box = (0, 0, 0, 0)
+#: All of an animation, as it is.
+WHOLE = Timing()
+
+
+def _part(frames: Iterator[Frame], start_ms: int, end_ms: int) -> Iterator[Frame]:
+    now_ms, skipped = 0, _NOTHING
+    for picture, changed, delay_ms in frames:
+        begins, now_ms = now_ms, now_ms + delay_ms
+        if now_ms <= start_ms:
+            skipped = _both(changed, skipped)
+            continue
+        shown_ms = min(now_ms, end_ms) - max(begins, start_ms)
+        yield Frame(picture, _both(changed, skipped), shown_ms)
+        skipped = _NOTHING
+        if now_ms >= end_ms:
+            return
+
+
+def _thinned(frames: Iterator[Frame], step_ms: float) -> Iterator[Frame]:
+    """Frames that last for a whole number of steps. Each shows what is there when it begins."""
+    now_ms, steps, skipped = 0, 0, _NOTHING
+    for picture, changed, delay_ms in frames:
+        now_ms += delay_ms
+        begins = round(steps * step_ms)
+        steps = max(steps, math.ceil(now_ms / step_ms))
+        ends = round(steps * step_ms)
+        if ends == begins:
+            skipped = _both(changed, skipped)
+            continue
+        yield Frame(picture, _both(changed, skipped), ends - begins)
+        skipped = _NOTHING
+
+
+def _both(changed: Box, skipped: Box) -> Box:
+    if is_empty(changed) or is_empty(skipped):
+        return skipped if is_empty(changed) else changed
+    return union(changed, skipped)

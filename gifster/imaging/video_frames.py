@@ -1,0 +1,165 @@
+"""Read videos by PyAV: MP4, MOV and WebM as animations without sound.
+
+Only sandboxed processes do this, as FFmpeg's demuxers and decoders are written in C. `video` writes
+them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from PIL import ImageChops
+
+from gifster.imaging.boxes import Box
+from gifster.imaging.errors import TooManyFrames, Unreadable
+from gifster.imaging.frame import Frame
+from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
+from gifster.imaging.timing import Timing
+
+#: Degrees counterclockwise, and what turns a picture so.
+_TURNS = {
+    90: PIL.Image.Transpose.ROTATE_90,
+    180: PIL.Image.Transpose.ROTATE_180,
+    270: PIL.Image.Transpose.ROTATE_270,
+}
+#: A video without a colour space has BT.709's from so many rows on, and else BT.601's, as in
+#: browsers.
+_HD_ROWS = 720
+_UNSPECIFIED, _BT709, _BT601 = 2, 1, 5
+#: The last frame of a video is displayed as long as the one before; a single one so long (ms).
+_SINGLE_MS = 40
+
+
+def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
+    """The facts of a video. Its first picture is decoded, to see whether that is possible.
+
+    Parameters:
+      content_type: one of `VIDEO_TYPES`.
+      max_frames: how many frames it may have; None means any number.
+
+    Raises:
+      Unreadable: there are no pictures in it, or they cannot be decoded.
+      TooManyFrames: it has more frames.
+    """
+    with _opened(path, content_type) as (container, stream):
+        shown = next(container.decode(stream), None)
+        if shown is None:
+            raise Unreadable("The video is damaged: it contains no picture.")
+        width, height = _size(stream, shown)
+        sound = bool(container.streams.audio)
+    with _opened(path, content_type) as (container, stream):
+        start: int | None = None
+        count = end = 0
+        for packet in container.demux(stream):
+            if packet.pts is None or not packet.size:
+                continue
+            count += 1
+            if max_frames is not None and count > max_frames:
+                raise TooManyFrames(
+                    f"The video has too many frames: at most {max_frames} are allowed."
+                )
+            start = packet.pts if start is None else min(start, packet.pts)
+            end = max(end, packet.pts + (packet.duration or 0))
+        duration_ms = round((end - (start or 0)) * stream.time_base * 1000)
+    return ImageInfo(
+        content_type, width, height, max(count, 1), duration_ms, loop=0, has_sound=sound
+    )
+
+
+def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
+    """The frames of a video, upright, of the size in `info`: its own or a smaller one.
+
+    Colours become sRGB's by the video's matrix and range. High dynamic range is not mapped. A frame
+    that a timing does not show is decoded only, and has the picture of the frame before.
+
+    Raises:
+      Unreadable: the video cannot be decoded.
+    """
+    before: PIL.Image.Image | None = None
+    size, now_ms, shown_ms = (info.width, info.height), 0.0, 0
+    with _opened(source, info.content_type) as (container, stream):
+        for shown, delay_ms in _timed(container.decode(stream), info):
+            now_ms += delay_ms
+            begins_ms, shown_ms = shown_ms, round(now_ms)
+            picture, changed = before, (0, 0, 0, 0)
+            if picture is None or timing.shows(begins_ms, shown_ms):
+                picture = _picture(shown, size)
+                changed = _changed(picture, before)
+            yield Frame(picture, changed, shown_ms - begins_ms)
+            before = picture
+    if before is None:
+        raise Unreadable("The video is damaged: none of its pictures can be decoded.")
+
+
+def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
+    if before is None:
+        return (0, 0, *picture.size)
+    return ImageChops.difference(picture, before).getbbox() or (0, 0, 0, 0)
+
+
+def _timed(shown: Iterator[Any], info: ImageInfo) -> Iterator[tuple[Any, float]]:
+    """Each frame, and how long it is displayed (ms)."""
+    started_ms = delay_ms = 0.0
+    for number, (frame, following) in enumerate(pairwise(chain(shown, [None]))):
+        now_ms = _at_ms(frame)
+        started_ms = started_ms if number else now_ms
+        if following is not None:
+            delay_ms = max(0.0, _at_ms(following) - now_ms)
+        else:
+            delay_ms = max(0.0, started_ms + info.duration_ms - now_ms) or delay_ms or _SINGLE_MS
+        yield frame, delay_ms
+
+
+def _at_ms(frame: Any) -> float:
+    return float((frame.pts or 0) * frame.time_base * 1000)
+
+
+@contextmanager
+def _opened(path: Path, content_type: str) -> Iterator[tuple[Any, Any]]:
+    """A video and its first stream of pictures.
+
+    Raises:
+      Unreadable: it is damaged; also within the `with` block.
+    """
+    import av  # noqa: PLC0415
+
+    try:
+        # Only this demuxer, and no other file.
+        with av.open(
+            str(path),
+            format=VIDEO_TYPES[content_type],
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        ) as container:
+            if not container.streams.video:
+                raise Unreadable("The video contains no pictures.")
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+            yield container, stream
+    except MemoryError:
+        raise
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        raise Unreadable("The video is damaged, or its codec is not known here.") from error
+
+
+def _size(stream: Any, frame: Any) -> tuple[int, int]:
+    """The size of the upright picture with square pixels, as browsers show it."""
+    ratio = stream.sample_aspect_ratio or 1
+    width = max(1, round(frame.width * ratio)) if ratio > 0 else frame.width
+    return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
+
+
+def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
+    turn = _TURNS.get(frame.rotation % 360)
+    width, height = size[::-1] if frame.rotation % 180 else size
+    matrix = frame.colorspace
+    if matrix == _UNSPECIFIED:
+        matrix = _BT709 if frame.height >= _HD_ROWS else _BT601
+    rgb = frame.reformat(
+        width=width, height=height, format="rgb24", src_colorspace=matrix, interpolation="AREA"
+    )
+    picture: PIL.Image.Image = rgb.to_image()
+    return picture if turn is None else picture.transpose(turn)
