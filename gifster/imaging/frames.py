@@ -28,7 +28,8 @@ def frames(source: Path, info: ImageInfo, timing: Timing = WHOLE) -> Iterator[Fr
     Raises:
       Unreadable: the animation cannot be decoded.
     """
-    return timing.apply(_frames(source, info, timing), info.duration_ms)
+    timing = timing.within(info.duration_ms)
+    return timing.apply(_frames(source, info, timing))
 
 
 def _frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:

@@ -17,18 +17,17 @@ class Timing:
     end_ms: int | None = None
     most_fps: float | None = None
 
-    def apply(self, frames: Iterator[Frame], duration_ms: int) -> Iterator[Frame]:
-        """The frames that are shown. At least one is, whatever start and end say.
-
-        Parameters:
-          duration_ms: how long all of them take (ms).
-        """
-        if self == WHOLE:
-            return frames
+    def within(self, duration_ms: int) -> "Timing":
+        """The same for an animation that takes so long (ms): some of it is shown in any case."""
         start_ms = min(self.start_ms, max(0, duration_ms - 1))
-        end_ms = duration_ms if self.end_ms is None else max(self.end_ms, start_ms + 1)
-        shown = _part(frames, start_ms, end_ms)
-        return shown if self.most_fps is None else _thinned(shown, 1000 / self.most_fps)
+        end_ms = None if self.end_ms is None else max(self.end_ms, start_ms + 1)
+        return Timing(start_ms, end_ms, self.most_fps)
+
+    def apply(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames that are shown."""
+        if self.start_ms or self.end_ms is not None:
+            frames = _part(frames, self.start_ms, self.end_ms)
+        return frames if self.most_fps is None else _thinned(frames, 1000 / self.most_fps)
 
     def shows(self, begins_ms: float, ends_ms: float) -> bool:
         """Whether a frame that is there from one moment to the other is shown (ms)."""
@@ -40,8 +39,9 @@ class Timing:
 
     def count(self, frames: int, duration_ms: int) -> int:
         """About how many frames are left of so many, which take so long (ms)."""
-        end_ms = duration_ms if self.end_ms is None else min(self.end_ms, duration_ms)
-        shown_ms = max(1, end_ms - min(self.start_ms, max(0, duration_ms - 1)))
+        part = self.within(duration_ms)
+        end_ms = duration_ms if part.end_ms is None else min(part.end_ms, duration_ms)
+        shown_ms = max(1, end_ms - part.start_ms)
         left = frames * shown_ms / max(1, duration_ms)
         most = math.inf if self.most_fps is None else shown_ms * self.most_fps / 1000
         return max(1, round(min(left, most)))
@@ -52,17 +52,17 @@ _NOTHING: Box = (0, 0, 0, 0)
 WHOLE = Timing()
 
 
-def _part(frames: Iterator[Frame], start_ms: int, end_ms: int) -> Iterator[Frame]:
+def _part(frames: Iterator[Frame], start_ms: int, end_ms: int | None) -> Iterator[Frame]:
     now_ms, skipped = 0, _NOTHING
     for picture, changed, delay_ms in frames:
         begins, now_ms = now_ms, now_ms + delay_ms
         if now_ms <= start_ms:
             skipped = _both(changed, skipped)
             continue
-        shown_ms = min(now_ms, end_ms) - max(begins, start_ms)
-        yield Frame(picture, _both(changed, skipped), shown_ms)
+        ends = now_ms if end_ms is None else min(now_ms, end_ms)
+        yield Frame(picture, _both(changed, skipped), ends - max(begins, start_ms))
         skipped = _NOTHING
-        if now_ms >= end_ms:
+        if end_ms is not None and now_ms >= end_ms:
             return
 
 
