@@ -34,11 +34,12 @@ from rich.table import Table
 from chaos import damage
 from chaos.decoder_ways import WAYS, Way
 from gifster.imaging.errors import ImagingError
-from gifster.imaging.probe import SNIFF_BYTES, probe
+from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, VIDEO_TYPES, probe
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
 from gifster.uploads import UploadError
 from gifster.uploads.files.validation import Limits
 from tests import images
+from tests.videos import video
 
 MB = 1_000_000
 #: The memory (bytes) and time (seconds) that a decoder may take.
@@ -46,6 +47,13 @@ MAX_MEMORY = 300 * MB
 MAX_SECONDS = LIMITS.wall_s + 10
 SOURCE_BYTES = 200_000
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
+
+
+class Taken(Limits):
+    """The limits of the images and videos."""
+
+    allow_types = {*IMAGE_EXTENSIONS, *VIDEO_TYPES}
+    max_video_s = 60
 
 
 @dataclass
@@ -79,6 +87,9 @@ def sources() -> dict[str, bytes]:
         "a.png": images.animated("PNG", [40, 50, 60], (80, 60)),
         "a.webp": images.animated("WEBP", [40, 50, 60], (80, 60)),
         "a.avif": images.animated("AVIF", [40, 50, 60], (80, 60)),
+        "a.mp4": video(frames_each=3),
+        "a.mov": video(frames_each=3, format="mov", sound=True),
+        "a.webm": video(frames_each=3, format="webm"),
     }
     found = sorted(CORPUS.rglob("*.gif"))
     return made | {
@@ -135,9 +146,9 @@ def _outcome(case: tuple[Path, bytes, Way]) -> tuple[str, str, float]:
     started = time.monotonic()
     outcome, reason = "refused", ""
     try:
-        info = probe(source, Limits.max_frames)
-        Limits.check_complete(info.bytes, content[:SNIFF_BYTES])
-        Limits.check_info(info)
+        info = probe(source, Taken.max_frames, videos=True)
+        Taken.check_complete(info.bytes, content[:SNIFF_BYTES])
+        Taken.check_info(info)
         outcome = "failed"
         way(source, info)
         outcome = "made"

@@ -27,6 +27,7 @@ from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif,
 from gifster.app import library, lists, near_duplicates, texts
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
+from gifster.imaging.probe import VIDEO_TYPES
 from gifster.uploads.remote.downloader import fetch
 
 
@@ -63,6 +64,8 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
             "loop": stored.loop,
             "sha256": stored.sha256,
         }
+        if stored.content_type in VIDEO_TYPES:
+            image["has_sound"] = stored.has_sound
         versions = {
             name: {
                 "url": version.url(),

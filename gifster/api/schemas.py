@@ -4,11 +4,16 @@
 the tests hold the answers against them.
 """
 
-from typing import Annotated, Any, Literal
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # Pydantic takes Python's own from 3.12 on
+)
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
-from typing_extensions import TypedDict  # Pydantic takes Python's own from 3.12 on
+from typing_extensions import TypedDict
 
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import State
@@ -49,6 +54,11 @@ class Image(Version):
         int | None, Field(description="How often it is played; 0 is forever, null is once.")
     ]
     sha256: Annotated[str, told(pattern="^[0-9a-f]{64}$")]
+    has_sound: NotRequired[
+        Annotated[
+            bool, Field(description="Only of a video: whether it has sound. No version has any.")
+        ]
+    ]
 
 
 class Placeholder(TypedDict):

@@ -43,6 +43,8 @@ UPLOAD_LIMITS = (
     "max_total_pixels",
     "max_frames",
     "max_duration_s",
+    "max_video_s",
+    "max_video_pixels",
 )
 
 

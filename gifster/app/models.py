@@ -123,9 +123,13 @@ class Token(BaseModel):
 
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
-    allow_types: set[str] = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
+    allow_types: set[str] = {
+        "image/gif", "image/png", "image/jpeg", "image/webp", "image/avif",
+        "video/mp4", "video/x-m4v", "video/quicktime", "video/webm",
+    }  # fmt: skip
     #: The settings say how many (`uploads.max_bytes`).
     max_bytes: int = 50 * 1024 * 1024
+    max_video_s: float | None = 60
 
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
@@ -146,7 +150,7 @@ class ImageUploader(Backgrounder, Uploader):
         return info.frames > 1
 
     def needs_a_gif(self, info: ImageInfo) -> bool:
-        return info.frames > 1 and info.content_type != "image/gif"
+        return info.frames > 1 and info.content_type in {"image/webp", "image/png", "image/avif"}
 
     # What a page shows first.
 

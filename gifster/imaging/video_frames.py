@@ -124,8 +124,13 @@ def _opened(path: Path, content_type: str) -> Iterator[tuple[Any, Any]]:
     Raises:
       Unreadable: it is damaged; also within the `with` block.
     """
-    import av  # noqa: PLC0415
-
+    try:
+        import av  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "reading a video needs PyAV, which is not installed: pip install 'gifster[mp4]'",
+            name="av",
+        ) from None
     try:
         # Only this demuxer, and no other file.
         with av.open(

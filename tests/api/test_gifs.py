@@ -1,13 +1,16 @@
 """`/api/gifs`: from the upload to the stored file, with a real web server and a real worker."""
 
 import hashlib
+import io
 import re
 
+import PIL.Image
 import pytest
 
 from tests import images
 from tests.machine import eventually, files_below
 from tests.stack import Stack
+from tests.videos import video
 
 
 def test_an_upload_is_accepted_at_once_and_then_stored_by_a_worker(stack: Stack, gif: bytes):
@@ -72,12 +75,46 @@ def test_stills_of_every_type_get_a_thumbnail(stack: Stack, content: bytes, cont
     assert images.size(thumb.content) == (220, 147)
 
 
-def test_a_version_that_would_not_shrink_keeps_the_bytes(stack: Stack):
+def test_a_video_gets_the_versions_of_a_gif(stack: Stack):
+    content = video(sound=True)
+    gif_id = stack.upload(content, "holiday.mp4").json()["id"]
+
+    done = stack.finished(gif_id)
+
+    assert done["state"] == "ready", done["error"]
+    image = done["image"]
+    assert (image["content_type"], image["bytes"]) == ("video/mp4", len(content))
+    assert (image["width"], image["height"]) == (96, 64)
+    assert (image["frames"], image["duration_ms"], image["has_sound"]) == (30, 1500, True)
+    kinds = {name: version["content_type"] for name, version in done["versions"].items()}
+    assert kinds["thumb"] == kinds["preview"] == kinds["tinygif"] == "image/gif"
+    assert kinds["webp"] == kinds["poster"] == "image/webp"
+    assert kinds["mp4"] == kinds["tinymp4"] == "video/mp4"
+    assert "mediumgif" not in kinds
+    answer = stack.client.get(image["url"])
+    assert (answer.headers["content-type"], answer.content) == ("video/mp4", content)
+
+
+def test_a_video_that_is_too_long_is_refused_with_a_reason(stack: Stack):
+    answer = stack.upload(video(("red", "blue"), 700), "lecture.mp4")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_long")
+    assert answer.json()["detail"] == "The video plays for 70 seconds; the limit is 60."
+
+
+def test_a_version_that_would_not_shrink_keeps_all_pixels_in_no_more_bytes(stack: Stack):
     small = images.gif(size=(40, 30))
 
     done = stack.finished(stack.upload(small).json()["id"])
 
-    assert stack.client.get(done["versions"]["thumb"]["url"]).content == small
+    thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
+    assert len(thumb) <= len(small)
+    assert images.timing(thumb) == images.timing(small)
+    with PIL.Image.open(io.BytesIO(thumb)) as made, PIL.Image.open(io.BytesIO(small)) as source:
+        for number in range(source.n_frames):  # type: ignore[attr-defined]
+            made.seek(number)
+            source.seek(number)
+            assert made.convert("RGBA").tobytes() == source.convert("RGBA").tobytes()
 
 
 def test_the_title_comes_from_the_file_name_if_none_is_given(stack: Stack, gif: bytes):

@@ -203,6 +203,8 @@ class Uploads(Section):
     max_total_pixels: int = Field(2_000_000_000, ge=1)
     max_frames: int = Field(5_000, ge=1)
     max_duration_s: int = Field(3_600, ge=1)
+    max_video_s: float = Field(60, gt=0)
+    max_video_pixels: int = Field(8_000_000_000, ge=1)
     #: Read each stored file once in so many days, and compare its SHA-256. 0: never.
     deep_check_days: int = Field(30, ge=0)
     #: Signs cache ids. Empty: Gifster makes one at its first start, and keeps it in var/secret.

@@ -86,6 +86,7 @@ def plan(
         source=upload.key if isinstance(upload, CachedFile) else upload.source,
         position=upload.position,
         metadata=upload.metadata,
+        has_sound=file.info.has_sound,
     )
 
 

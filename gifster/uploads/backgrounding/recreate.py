@@ -119,7 +119,7 @@ class Recreation(Attachment):
                     "Restore it from a backup, or upload it again."
                 )
             with imaging_errors_translated():
-                info = probe(path)
+                info = probe(path, videos=uploader.max_video_s is not None)
             if not info.is_image:  # the name that it came with has said what it is
                 info = replace(info, content_type=stored.content_type)
             uploader.before_process(info)

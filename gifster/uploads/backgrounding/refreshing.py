@@ -53,7 +53,8 @@ class Refreshing(Attachment):
         uploader = self.mount.attacher(record).uploader_of(stored)
         known = stored.metadata if names else {}
         with local_copy(stored.storage, stored.key) as path, imaging_errors_translated():
-            file = LocalFile(path, stored.filename, probe(path), stored.sha256, known)
+            info = probe(path, videos=uploader.max_video_s is not None)
+            file = LocalFile(path, stored.filename, info, stored.sha256, known)
             found = extract(uploader, file, names or metadata_of(type(uploader)))
         with transaction(self.model._meta.database):
             row = self.locked()

@@ -194,7 +194,10 @@ class CachedFile(KeptFile):
     def dump(self) -> dict[str, Any]:
         """As a dict that goes into JSON."""
         # `dataclasses.asdict()` copies each value, which takes ten times as long.
-        facts = self.__getstate__() | {"info": dict(vars(self.info)), "metadata": self.metadata}
+        info = dict(vars(self.info))
+        if not info["has_sound"]:  # a fact of videos alone, which earlier releases do not know
+            del info["has_sound"]
+        facts = self.__getstate__() | {"info": info, "metadata": self.metadata}
         return without_empty_metadata(facts)
 
     @classmethod
@@ -282,7 +285,9 @@ class CacheWriter:
             self._file.flush()
         with imaging_errors_translated():
             content = self._file.path if self._whole is None else self._whole
-            self._info = glance(content, self._rules.max_frames)
+            self._info = glance(
+                content, self._rules.max_frames, videos=self._rules.max_video_s is not None
+            )
         if self._info is None or metadata_of(self._rules):
             self._file.flush()
             return None
@@ -296,7 +301,11 @@ class CacheWriter:
         info = self._info
         if info is None:
             with imaging_errors_translated():
-                info = examine(self._file.path, self._rules.max_frames)
+                info = examine(
+                    self._file.path,
+                    self._rules.max_frames,
+                    videos=self._rules.max_video_s is not None,
+                )
         self._rules.check_info(info)
         local = LocalFile(
             self._file.path, self._filename, self._typed(info), self._hash.hexdigest()

@@ -5,6 +5,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
 from types import FunctionType
 from typing import Any
 
@@ -44,11 +45,17 @@ def check_class(uploader: type[Any], base: type[Any]) -> None:
 
 
 def check_values(uploader: type[Any], values: Mapping[str, Any]) -> None:
-    """Raises `TypeError` or `ValueError` unless an uploader can have these limits and options, by
-    name, beside those that it has."""
+    """Raises `TypeError`, `ValueError` or `ModuleNotFoundError` unless an uploader can have these
+    limits and options, by name, beside those that it has."""
     for name, value in values.items():
         if name not in _OPTIONS or isinstance(value, FunctionType) or not hasattr(value, "__get__"):
             _check_value(f"{uploader.__name__}.{name}", name, value)
+        if name == "max_video_s" and value is not None and find_spec("av") is None:
+            raise ModuleNotFoundError(
+                f"{uploader.__name__}.max_video_s needs PyAV, which is not installed: "
+                "pip install 'gifster[mp4]'",
+                name="av",
+            )
         # Any other descriptor of an option, such as a property, is read of each uploader object.
 
     def least_and_most(least: str, most: str) -> tuple[Any, Any]:
@@ -172,6 +179,8 @@ _KINDS: dict[str, _Kind] = _OPTIONS | {
     "max_total_pixels": _PIXELS,
     "max_frames": ("a number of frames, such as 100", _is_number),
     "max_duration_s": ("a number of seconds, such as 60", _is_number),
+    "max_video_s": _or_none(("a number of seconds, such as 60", _is_number), "no videos"),
+    "max_video_pixels": _PIXELS,
     "width_range": _SIDES,
     "height_range": _SIDES,
 }
@@ -182,5 +191,6 @@ _METHODS = {
     "after_store", "before_remove", "after_remove",
 }  # fmt: skip
 _AT_LEAST_ONE = {
-    "max_bytes", "max_pixels", "max_frame_pixels", "max_total_pixels", "max_frames"
+    "max_bytes", "max_pixels", "max_frame_pixels", "max_total_pixels", "max_frames",
+    "max_video_pixels",
 }  # fmt: skip

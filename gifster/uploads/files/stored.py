@@ -71,6 +71,7 @@ class StoredFile(KeptFile):
       position: its place in a list-valued column.
       unprocessed: whether a worker has still to make its versions.
       metadata: the facts that its uploader declares (see `extraction`).
+      has_sound: whether it is a video with sound, which no version has.
     """
 
     storage: str
@@ -92,6 +93,7 @@ class StoredFile(KeptFile):
     position: int = 0
     unprocessed: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    has_sound: bool = False
 
     _from_row: ClassVar[bool] = False
 
@@ -135,7 +137,10 @@ class StoredFile(KeptFile):
 
     def dump(self) -> dict[str, Any]:
         """As a dict that goes into JSON."""
-        return without_empty_metadata(asdict(self))
+        facts = without_empty_metadata(asdict(self))
+        if not self.has_sound:  # a fact of videos alone, which earlier releases do not know
+            del facts["has_sound"]
+        return facts
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "StoredFile":

@@ -6,7 +6,7 @@
 import re
 from typing import Any
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, ImageInfo
+from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, VIDEO_TYPES, ImageInfo
 from gifster.uploads.content_types import (
     Types,
     detect,
@@ -78,6 +78,11 @@ class Limits:
     max_frames = 5_000
     #: How long an animation may play once (seconds).
     max_duration_s = 3_600
+    #: How long a video may be (seconds) that is read as an animation, by PyAV (the extra `mp4`).
+    #: Its versions are GIFs, unless they convert. None: a video is a file like others.
+    max_video_s: float | None = None
+    #: The greatest sum of width × height over all frames of such a video (pixels).
+    max_video_pixels = 8_000_000_000
     #: The least and the greatest width (pixels), both included; None leaves a side open.
     width_range: Range = (None, None)
     #: The least and the greatest height (pixels), both included; None leaves a side open.
@@ -195,7 +200,7 @@ class Limits:
         large = moves or info.content_type in _LARGE_WHEN_DECODED
         most = min(cls.max_pixels, cls.max_frame_pixels) if large else cls.max_pixels
         if pixels > most:
-            what = "animation" if moves else f"{_name(info.content_type)} image"
+            what = _moving(info) if moves else f"{_name(info.content_type)} image"
             raise TooManyPixels(
                 f"The {what} is {info.width}×{info.height} pixels; "
                 f"the limit is {most / 1e6:g} million."
@@ -204,17 +209,20 @@ class Limits:
         _check_side("high", info.height, cls.height_range)
         if info.frames > cls.max_frames:
             raise TooManyFrames(
-                f"The animation has {info.frames} frames; the limit is {cls.max_frames}."
+                f"The {_moving(info)} has {info.frames} frames; the limit is {cls.max_frames}."
             )
-        if moves and pixels * info.frames > cls.max_total_pixels:
+        is_video = info.content_type in VIDEO_TYPES
+        total = cls.max_video_pixels if is_video else cls.max_total_pixels
+        if moves and pixels * info.frames > total:
             raise TooManyPixels(
-                f"The animation has {info.frames} frames of {info.width}×{info.height} pixels; "
-                f"the limit for all of them is {cls.max_total_pixels / 1e6:g} million pixels."
+                f"The {_moving(info)} has {info.frames} frames of {info.width}×{info.height} "
+                f"pixels; the limit for all of them is {total / 1e6:g} million pixels."
             )
-        if info.duration_ms > cls.max_duration_s * 1000:
+        longest_s = cls.max_video_s if is_video and cls.max_video_s else cls.max_duration_s
+        if info.duration_ms > longest_s * 1000:
             raise TooLong(
-                f"The animation plays for {info.duration_ms / 1000:.0f} seconds; "
-                f"the limit is {cls.max_duration_s}."
+                f"The {_moving(info)} plays for {info.duration_ms / 1000:.0f} seconds; "
+                f"the limit is {longest_s:g}."
             )
 
 
@@ -224,6 +232,10 @@ _LIMITS = frozenset(
     for name, value in vars(Limits).items()
     if not name.startswith("_") and not isinstance(value, classmethod)
 )
+
+
+def _moving(info: ImageInfo) -> str:
+    return "video" if info.content_type in VIDEO_TYPES else "animation"
 
 
 def _check_side(word: str, pixels: int, allowed: Range) -> None:
