@@ -2,8 +2,8 @@
 
 Our engine, Pillow frame by frame and, where they are installed, gifsicle, ImageMagick and libvips
 make two GIFs of each source, within 200×200 and 480×480 pixels. Our engine does it once more
-together with a poster, a WebP and an MP4: as in Gifster, these are made of sources over 50 kB, and
-dropped if they are not smaller than the larger GIF.
+together with a poster and, of sources over 50 kB, a WebP and an MP4, which are dropped if they are
+not smaller than the larger GIF.
 
 The engines take turns, each call in a process of its own. Memory is that of a process that imports
 only our engine, or Pillow, and does the same. The quality is measured by `image_quality`.
