@@ -188,7 +188,7 @@ async def _processing(stack: Stack, seconds: float) -> Found:
     """Measure requests beside an idle worker, and while it processes ten uploads."""
     stack.start("gifster", "scheduler")
     stack.start_worker()
-    while any(gif["state"] != "ready" for gif in _listed(stack)):
+    while any(gif["state"] not in ("ready", "failed") for gif in _listed(stack)):
         await asyncio.sleep(0.1)
     quiet = await _gets(stack, seconds)
     gif = images.noisy_gif((640, 480), 25)

