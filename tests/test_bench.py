@@ -8,7 +8,22 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import __main__ as command
-from bench import accepting, figures, image_report, page, queue_report, relay, rounds, sweep, whole
+from bench import (
+    accepting,
+    distribution,
+    figures,
+    image_report,
+    load,
+    outbox,
+    page,
+    queue_recovery,
+    queue_report,
+    relay,
+    rounds,
+    storage,
+    sweep,
+    whole,
+)
 from bench.all import ALL, Benchmark
 from bench.page import Section, Table
 from bench.plot import Chart, Measure, draw
@@ -260,15 +275,71 @@ def test_the_whole_way_is_compared_in_rounds_that_have_both():
     assert "2.5 (2.0 to 3.0)" in made.text
 
 
-def test_the_relay_has_a_row_for_each_backlog():
-    its = {
-        relay._took(300, 0): [0.1, 0.2], relay._took(300, 2): [0.3, 0.3],
-        relay._rows(300, 0): [0.0], relay._rows(300, 2): [500.0],
-    }  # fmt: skip
+SMALL = [
+    (
+        distribution.section,
+        {"sizes": {"gifster": {"packages": 12, "MB": 36.8}},
+         "imports": [["pass", "gifster", [0.1]]]},
+        ["| `gifster` | 12 | 36.8 |", "| `pass` | `gifster` | 0.100 |"],
+    ),
+    (
+        relay.section,
+        {"SQLite": {
+            relay._took(300, 0): [0.1, 0.2], relay._took(300, 2): [0.3, 0.3],
+            relay._rows(300, 0): [0.0], relay._rows(300, 2): [500.0],
+        }},
+        ["| SQLite | 300 | 0.15 (0.10 to 0.20) | 0.30 (0.30 to 0.30) | 2.00 | 500 |"],
+    ),
+    (
+        outbox.section,
+        {outbox.LEAST: {"per second": [100, 300]}, "ours": {"per second": [50]}},
+        ["| ours | 50 | 0.25 |"],
+    ),
+    (
+        queue_recovery.section,
+        {"ours": {"s": 8.1, "waited, s": 60}, "Sidekiq": {"waited, s": 60}},
+        ["| ours | 8.1 |", "| Sidekiq | not in 60 s |"],
+    ),
+    (
+        image_report.growth,
+        {"10 frames of 240×136": {"CPU s": 0.17, "MB": 100}},
+        ["| 10 frames of 240×136 | 0.17 | 100 |"],
+    ),
+    (
+        accepting.section_memory,
+        {"Gifster": {"160 of 1.1 MB": 30, "160 took": 1.5},
+         "the least": {"160 of 1.1 MB": 60, "160 took": 1.0}},
+        ["| 160 of 1.1 MB | 30 | 60 | 0.5 | 1.5 | 1.0 |"],
+    ),
+    (
+        accepting.section_reading,
+        {"`GET /`": {"p50 ms": 4.3, "CPU ms": 3.9}},
+        ["| `GET /` | 4.30 | 3.90 |"],
+    ),
+    (
+        load.section_durability,
+        {load.FSYNC: {"0.1 MB": 5}, load.OS: {"0.1 MB": 4}},
+        ["| 0.1 MB | 5.0 | 4.0 | 0.80 |"],
+    ),
+    (
+        load.section_load,
+        {load.ALONE: {load.P95: 5}, load.TRICKLING: {load.P95: 10, "MB": 45}},
+        [f"| {load.TRICKLING} | 10.0 | 2.00 | 45.0 |"],
+    ),
+    (
+        storage.section,
+        {"empty": {"open": 10, "upload": 5, "delete": 4},
+         "full": {"open": 20, "upload": 5, "delete": 4, "files": 200_000}},
+        ["| median call, µs | empty | 200,000 files | ratio |", "| open | 10 | 20 | 2.00 |"],
+    ),
+]  # fmt: skip
 
-    made = relay.section([{"SQLite": its}])
 
-    assert "| SQLite | 300 | 0.15 (0.10 to 0.20) | 0.30 (0.30 to 0.30) | 2.00 | 500 |" in made.text
+@pytest.mark.parametrize(("section", "found", "lines"), SMALL, ids=lambda each: "")
+def test_a_section_is_made_from_what_a_round_found(section: Any, found: Any, lines: list[str]):
+    text = section([found]).text
+
+    assert [line for line in lines if line not in text] == []
 
 
 def test_a_sweep_is_measured(monkeypatch: pytest.MonkeyPatch):
