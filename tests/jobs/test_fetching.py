@@ -1,6 +1,5 @@
 """How the consumers of the Redis broker fetch. While jobs are short, they fetch more of them at a
-time, and keep none of them from other processes for long; while they are idle, the thread that
-hears of a message fetches it."""
+time, and keep none of them from other processes for long."""
 
 import threading
 from collections.abc import Iterator
@@ -61,31 +60,3 @@ def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_
     eventually(lambda: len(done) == SHORT + LONG)
     worker.stop()
     assert done == list(range(SHORT + LONG))
-
-
-def test_the_thread_that_hears_of_a_message_fetches_it_for_an_idle_consumer(
-    broker: dramatiq.Broker, monkeypatch: pytest.MonkeyPatch
-):
-    fetched_by: list[str] = []
-    fetch = broker.do_fetch
-
-    def watched(queue: str, count: int) -> list[bytes | None]:
-        found = fetch(queue, count)
-        if found:
-            fetched_by.append(threading.current_thread().name)
-        return found
-
-    monkeypatch.setattr(broker, "do_fetch", watched)
-    done = threading.Event()
-    work = dramatiq.actor(done.set, actor_name="work")
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=1_000)
-    worker.start()
-    consumer = worker.consumers["default"]
-    eventually(lambda: consumer.consumer is not None and consumer.consumer._is_idle)
-    eventually(lambda: broker.wake_up.listening)
-
-    work.send()
-
-    assert done.wait(20)
-    worker.stop()
-    assert fetched_by == ["wake-up"]

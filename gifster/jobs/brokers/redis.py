@@ -79,10 +79,6 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         last = getattr(self._maintained, "at", 0.0)  # a thread fetches from one queue only
         return bool(time.monotonic() - last >= LOOK_EVERY_S * 0.9)
 
-    def leave_maintenance_to_others(self) -> None:
-        """Have this thread's fetches do no maintenance."""
-        self._maintained.at = float("inf")
-
     def enqueue_many(self, messages: Iterable[dramatiq.Message[Any]]) -> int:
         """Enqueue messages, `BATCH` of them in a round trip (Sidekiq's `push_bulk`).
 

@@ -2,8 +2,7 @@
 fair scheduler.
 
 Dramatiq's consumer polls, with a pause that grows to a second while the queue is idle. This one
-waits to be woken up (`wake_up.py`), and polls only while nobody can wake it. While it is idle, the
-thread that hears of a message fetches it, which saves a switch of threads.
+waits to be woken up (`wake_up.py`), and polls only while nobody can wake it.
 """
 
 import logging
@@ -43,8 +42,6 @@ SHORT_S, MOST_TIMES = 0.01, 4
 #: A consumer whose threads have not got through a larger fetch in so long gives the surplus back,
 #: for other processes (seconds).
 SURPLUS_S = 0.1
-#: A consumer that has not looked for so long is idle (seconds).
-IDLE_S = 0.005
 #: How long a consumer that ends waits for its last acknowledgements (seconds).
 CLOSE_S = 5.0
 
@@ -60,9 +57,6 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._timeout_s = timeout / 1000
         self._told = broker.wake_up.event(queue_name)
         self._told.set()
-        #: Held by the thread that fetches.
-        self._fetching = threading.Lock()
-        self._over = False
         self._looked_at = 0.0
         #: Whether the queue may have more messages than there was room for.
         self._more = True
@@ -78,8 +72,6 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         #: Whether there is room for no more messages; and what is set when there is room again.
         self._full = False
         self._freed = threading.Event()
-        if self.scheduler is not None:
-            broker.wake_up.tell(queue_name, self._hear)
 
     @property
     def outstanding_message_count(self) -> int:
@@ -90,14 +82,12 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def __next__(self) -> MessageProxy | None:
         if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
-            with self._fetching:
-                self._give_back()
-                with suppress(redis.RedisError):  # the next round tries again
-                    self.broker.in_hand.settle(self.queue_name)
+            self._give_back()
+            with suppress(redis.RedisError):  # the next round tries again
+                self.broker.in_hand.settle(self.queue_name)
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
-        with self._fetching:
-            self._look()
+        self._look()
         if self._handled:
             message = self._handled.pop(0)
             self.queued_message_ids.add(message.message_id)
@@ -125,33 +115,6 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                 raise ConnectionClosed(error) from None
         if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
-
-    def _hear(self) -> bool:
-        """Fetch on the thread that hears of a message, if this consumer is idle.
-
-        Returns:
-          whether nothing is left to do for the consumer's own thread.
-        """
-        if not self._fetching.acquire(blocking=False):
-            return False
-        try:
-            if not self._is_idle:
-                return False
-            self.broker.leave_maintenance_to_others()
-            self._fetch()
-        except Exception as error:  # noqa: BLE001 the consumer's own thread finds out what to do
-            logger.debug("queue=%s is looked at once more: %r", self.queue_name, error)
-            return False
-        finally:
-            self._fetching.release()
-        return not self._more and not self._handled
-
-    @property
-    def _is_idle(self) -> bool:
-        if self._over or self._more or self.fetched or self._handled or self._room <= 0:
-            return False
-        paused = self.scheduler is None or self.scheduler.is_paused(self.queue_name)
-        return not paused and time.monotonic() - self._looked_at > IDLE_S
 
     def _fetch(self) -> None:
         self._told.clear()  # first: a message that arrives from now on sets it again
@@ -284,9 +247,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def close(self) -> None:
         """Give back the messages that have not begun, and acknowledge those that are done."""
-        with self._fetching:
-            self._over = True
-            self._give_back()
+        self._give_back()
         if self.scheduler is None:
             # Dramatiq has given back the delayed messages, or dropped them when a connection broke.
             self.broker.in_hand.lose_all(self.queue_name)

@@ -7,7 +7,6 @@ worker process listens.
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 
 import redis
 
@@ -28,7 +27,6 @@ class WakeUp:
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self._client, self._channel = client, channel
         self._events: dict[str, threading.Event] = defaultdict(threading.Event)
-        self._hearers: dict[str, Callable[[], bool]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -42,11 +40,6 @@ class WakeUp:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="wake-up")
                 self._thread.start()
             return self._events[queue]
-
-    def tell(self, queue: str, hear: Callable[[], bool]) -> None:
-        """Call a function, on the thread that listens, when something has arrived in a queue. If it
-        returns False, the event of the queue is set. It must not raise."""
-        self._hearers[queue] = hear
 
     def stop(self) -> None:
         """Stop listening."""
@@ -75,9 +68,6 @@ class WakeUp:
                     for event in list(self._events.values()):
                         event.set()  # for everything that arrived while nobody listened
                 elif message["type"] == "message":
-                    self._arrived(message["data"].decode(errors="replace"))
-
-    def _arrived(self, queue: str) -> None:
-        told, hear = self._events.get(queue), self._hearers.get(queue)
-        if told is not None and (hear is None or not hear()):
-            told.set()
+                    told = self._events.get(message["data"].decode(errors="replace"))
+                    if told is not None:
+                        told.set()
