@@ -11,15 +11,17 @@ from operator import mul
 from pathlib import Path
 from typing import NamedTuple
 
+from gifster.imaging import bmff_properties
+from gifster.imaging.cicp import CodePoints
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
 
 #: The boxes that contain boxes, and how many bytes come before these.
 _CONTAINERS = {
-    b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
-    b"edts": 0,
+    b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"edts": 0,
 }  # fmt: skip
-_NEEDED = (b"ispe", b"mvhd", b"tkhd", b"irot", b"mdhd", b"stts", b"elst")
+#: The boxes whose content is read.
+_NEEDED = {b"pitm", b"iprp", b"mvhd", b"tkhd", b"mdhd", b"stts", b"stsd", b"elst"}
 #: Where the duration of a whole presentation and of a track is in its box, by the box's version.
 _DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
 _REPEATS = 1
@@ -28,14 +30,18 @@ _BOX_STEPS = 2 * PART_STEPS
 
 
 class Facts(NamedTuple):
-    """Width and height of the largest picture, upright (pixels); and for a sequence the number of
-    frames, their duration (ms), and how often it plays (0 for forever)."""
+    """Width and height of the picture as it is stored (pixels); for a sequence the number of
+    frames, their duration (ms), and how often it plays (0 for forever); the orientation (1 to 8);
+    and if the file says it, the colours, and the brightness of the brightest pixel."""
 
     width: int
     height: int
     frames: int
     duration_ms: int
     plays: int
+    orientation: int = 1
+    colors: CodePoints | None = None
+    peak_nits: float | None = None
 
 
 class _Box(NamedTuple):
@@ -62,20 +68,25 @@ def read(reader: Reader) -> Facts:
       Unreadable: the structure is wrong.
       OutOfSteps: there are more boxes and entries than the reader has steps.
     """
-    sizes, turned, ticks_a_second, frames, ticks = [(0, 0)], False, 1, 0, 0
+    sizes, ticks_a_second, frames, ticks = [(0, 0)], 1, 0, 0
     track_ticks, plays = 0, 0
+    primary: int | None = None
+    properties: bmff_properties.Properties = {}
     for box in _boxes(reader):
         content = box.content
-        if box.kind == b"ispe":
-            sizes.append((_number(content, 4), _number(content, 8)))
+        if box.kind == b"pitm":
+            primary = int.from_bytes(content[4:], "big")
+        elif box.kind == b"iprp":
+            properties = bmff_properties.of_item(reader, content, primary)
+            sizes.append(bmff_properties.size(properties))
+        elif box.kind == b"stsd" and box.track == 1:
+            properties |= bmff_properties.of_track(reader, content)
         elif box.kind == b"tkhd":
             # The last two numbers, which are in units of 1/65,536.
             sizes.append((_number(content[-8:], 0) >> 16, _number(content[-8:], 4) >> 16))
             track_ticks = _duration(box) if box.track == 1 else track_ticks
         elif box.kind == b"elst" and box.track == 1:
             plays = _plays(content, track_ticks)
-        elif box.kind == b"irot":
-            turned = bool(content[:1] and content[0] & 1)
         elif box.kind == b"mdhd" and box.track == 1:
             ticks_a_second = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
@@ -83,9 +94,16 @@ def read(reader: Reader) -> Facts:
             reader.step(len(counts))
             frames, ticks = frames + sum(counts), ticks + sum(map(mul, counts, deltas))
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    if turned:
-        width, height = height, width
-    return Facts(width, height, frames, 1000 * ticks // ticks_a_second, plays)
+    return Facts(
+        width,
+        height,
+        frames,
+        1000 * ticks // ticks_a_second,
+        plays,
+        bmff_properties.orientation(properties),
+        bmff_properties.colors(properties),
+        bmff_properties.peak_nits(properties),
+    )
 
 
 def set_plays(path: Path, plays: int) -> None:

@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageSequence
 from PIL import ImageChops
 
-from gifster.imaging import gif_frames, pillow, png_frames, video_frames
+from gifster.imaging import appearance, gif_frames, pillow, png_frames, video_frames
 from gifster.imaging.boxes import Box
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
@@ -47,13 +47,14 @@ def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
     before: PIL.Image.Image | None = None
     compares = info.width * info.height <= _MAX_COMPARED_PIXELS
     now_ms, rounded_ms = 0.0, 0
+    look = appearance.read(source, info.content_type)
     with pillow.open_image(source, info) as image:
         for frame in PIL.ImageSequence.Iterator(image):
             frame.load()  # a WebP frame has no duration before this
             now_ms += displayed_ms(frame.info.get("duration") or 0)
             delay_ms = round(now_ms) - rounded_ms
             rounded_ms += delay_ms
-            picture = pillow.upright(frame)
+            picture = pillow.upright(frame, look)
             yield Frame(picture, _changed(picture, before), delay_ms)
             if compares:
                 before = picture.copy() if picture is frame else picture

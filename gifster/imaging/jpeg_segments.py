@@ -1,9 +1,10 @@
-"""Read the structure of a JPEG: the size from its frame header and its EXIF (ITU T.81, annex B).
+"""Read the structure of a JPEG: its size and its orientation (ITU T.81, annex B).
 
 It accepts the files that Pillow accepts. Pillow itself keeps every segment, and parses some.
 """
 
 import re
+from typing import NamedTuple
 
 from gifster.imaging import orientation
 from gifster.imaging.errors import Truncated, Unreadable
@@ -17,31 +18,39 @@ _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC}
 #: The markers without a segment: restarts, start and end of image, and reserved ones.
 _STANDALONE = {0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
 _FILL = re.compile(rb"\xff+")
+#: How EXIF begins: only the first such segment counts.
+_EXIF = re.compile(rb"Exif\0(?s:.)")
 
 
-def read(reader: Reader) -> tuple[int, int]:
-    """Read the width and height of the upright picture (pixels).
+class Facts(NamedTuple):
+    """Width and height of the picture as it is stored (pixels), and its orientation (1 to 8)."""
+
+    width: int
+    height: int
+    orientation: int
+
+
+def read(reader: Reader) -> Facts:
+    """Read the facts of a file.
 
     Raises:
       Truncated: the end of the image is missing.
       Unreadable: the structure is wrong, or Pillow cannot decode such a JPEG.
       OutOfSteps: there are more segments than the reader has steps.
     """
-    size, exif, exif_bytes = None, [], 0
+    size, exif = None, None
     reader.skip(2)
     while (marker := _marker(reader)) != _SCAN:
         content = b"" if marker in _STANDALONE else _content(reader, marker)
         if marker in _FRAME_HEADERS:
             size = _size(content)
-        elif marker == 0xE1 and content.startswith(b"Exif\0\0"):
-            exif_bytes += len(content)
-            if exif_bytes <= orientation.MAX_EXIF_BYTES:
-                exif.append(content[6:])
+        elif marker == 0xE1 and exif is None and _EXIF.match(content):
+            exif = content[6:]
     if size is None or min(size) < 1:
         raise Unreadable("The image is damaged.")
     if not reader.find(b"\xff\xd9"):
         raise Truncated("The file is incomplete: it ends in the middle of the image.")
-    return orientation.upright_size(*size, b"".join(exif))
+    return Facts(*size, orientation.of_exif(exif or b""))
 
 
 def _marker(reader: Reader) -> int:

@@ -1,15 +1,11 @@
 """Open images by Pillow, each as the format that it is known to have, upright and in sRGB."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import PIL.ExifTags
 import PIL.Image
-import PIL.ImageCms
-import PIL.ImageOps
 
 # Imported at once: when it first needs WebP or AVIF, Pillow would import some forty formats, which
 # takes longer in a new process than most small images do.
@@ -21,6 +17,8 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from gifster.imaging import colors, orientation
+from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
 
@@ -36,7 +34,6 @@ FORMATS = {
 _METADATA = ("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "photoshop", "comment")
 #: From so many pixels on a progressive JPEG may take more memory than a sandbox allows.
 _MANY_PIXELS = 30_000_000
-_SRGB = PIL.ImageCms.createProfile("sRGB")
 
 
 @contextmanager
@@ -76,27 +73,10 @@ def has_metadata(source: Path, info: ImageInfo) -> bool:
         return any(image.info.get(name) for name in _METADATA)
 
 
-def upright(frame: PIL.Image.Image) -> PIL.Image.Image:
-    """A frame turned by its EXIF orientation and converted to sRGB by its colour profile.
+def upright(frame: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:
+    """A frame turned upright and converted to sRGB, as `look` says.
 
     It is RGBA if it has transparency, else RGB. A frame that needs no change is returned itself.
     """
     frame.load()  # the caller may use it after the file is closed
-    is_turned = frame.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
-    turned = PIL.ImageOps.exif_transpose(frame) if is_turned else frame
-    mode = "RGBA" if turned.has_transparency_data else "RGB"
-    profile = turned.info.get("icc_profile")
-    if profile and turned.mode in ("RGB", "RGBA", "CMYK", "L"):
-        try:
-            # The profile of an RGBA picture is for its colours only.
-            colors = turned.convert("RGB") if turned.mode == "RGBA" else turned
-            converted = PIL.ImageCms.profileToProfile(
-                colors, io.BytesIO(profile), _SRGB, outputMode="RGB"
-            )
-        except PIL.ImageCms.PyCMSError:
-            converted = None  # the profile is damaged, or for another colour space
-        if converted is not None:
-            if mode == "RGBA":
-                converted.putalpha(turned.convert("RGBA").getchannel("A"))
-            return converted
-    return turned if turned.mode == mode else turned.convert(mode)
+    return orientation.turned(colors.to_srgb(colors.plain(frame, look), look), look.orientation)

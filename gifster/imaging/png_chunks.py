@@ -6,34 +6,41 @@ Chromium 156 ends them: before the first frame that is wrong.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gifster.imaging import orientation
 from gifster.imaging.boxes import Box
 from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.reader import Reader
 
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
-_MAX_EXIF_BYTES = 65_536
 _ANIMATION, _FRAME = struct.Struct(">2I"), struct.Struct(">5I2H2B")
 _MAX_NUMBER = 2**31 - 1
-#: The chunks that a decoder needs to show the colours.
-_COLORS = {b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT"}
+#: The chunks that a decoder needs.
+_DECODING = {b"PLTE", b"tRNS"}
+#: The chunks that say how the pixels are to be shown: they must come before these, and only the
+#: first of each kind counts. Longer ones are ignored (bytes).
+_DESCRIBING = {
+    b"eXIf", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"tRNS", b"cLLI", b"mDCV"
+}  # fmt: skip
+_MAX_DESCRIBING_BYTES = 1_000_000
 #: What becomes of a frame after it was shown, and how it is drawn.
 CLEARED, RESTORED = 1, 2
 REPLACES, BLENDS = 0, 1
 
 
 class Facts(NamedTuple):
-    """Width and height of the upright picture (pixels), the number of frames, and how often they
-    play (0 for forever, None for a still)."""
+    """Width and height of the picture as it is stored (pixels), the number of frames, how often
+    they play (0 for forever, None for a still), the bits of a sample, and the chunks that say how
+    the picture is to be shown: kind and content."""
 
     width: int
     height: int
     frames: int
     loop: int | None
+    depth: int
+    describing: Mapping[bytes, bytes]
 
 
 class PngFrame(NamedTuple):
@@ -60,11 +67,12 @@ class PngChunks:
     Attributes, complete after the last frame:
       width, height: of the picture as it is stored (pixels).
       plays: how often it plays, 0 for forever; None if it is no animation.
-      header: the first and the last offset of each chunk that says what the pixels are, from its
-        kind to before its CRC.
+      header: the first and the last offset of each chunk that a decoder needs beside the pixels,
+        from its kind to before its CRC.
       image: the first and the last offset of each part of the compressed pixels of the image that
         viewers show that know no animations. It may be the first frame.
-      exif: its EXIF data.
+      depth: the bits of a sample.
+      describing: the chunks that say how the pixels are to be shown: kind and content.
       has_controls: whether there are chunks of an animation, right or wrong.
 
     Raises, when it is iterated over:
@@ -75,11 +83,11 @@ class PngChunks:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self.width = self.height = 0
+        self.width = self.height = self.depth = 0
         self.plays: int | None = None
         self.header: list[tuple[int, int]] = []
         self.image: list[tuple[int, int]] = []
-        self.exif = b""
+        self.describing: dict[bytes, bytes] = {}
         self.has_controls = False
         self._frames_left = 0
         #: The number that the next chunk of the animation must have; None after a wrong one.
@@ -108,7 +116,8 @@ class PngChunks:
         if kind == b"IHDR":
             if not 8 <= size <= 64:
                 raise Unreadable("The PNG is damaged.")
-            self.width, self.height = struct.unpack(">2I", self._reader.read(8))
+            head = self._reader.read(min(size, 9)).ljust(9, b"\0")
+            self.width, self.height, self.depth = struct.unpack(">2IB", head)
             self.header.append((start - 4, start + size))
         elif kind == b"IDAT":
             self.image.append((start, start + size))
@@ -120,10 +129,13 @@ class PngChunks:
             self._read_frame(size)
         elif kind == b"fdAT":
             self._read_data(size, start)
-        elif kind == b"eXIf" and size <= _MAX_EXIF_BYTES:
-            self.exif = self._reader.read(size)
-        elif kind in _COLORS and not self.image:
-            self.header.append((start - 4, start + size))
+        elif not self.image:
+            if kind in _DECODING:
+                self.header.append((start - 4, start + size))
+            if kind in _DESCRIBING and kind not in self.describing:
+                content = self._checked(kind, size, min(size, _MAX_DESCRIBING_BYTES))
+                if content is not None:
+                    self.describing[kind] = content
 
     def _read_animation(self, size: int) -> None:
         """Read how many frames there are, and how often they play."""
@@ -185,6 +197,12 @@ def read(reader: Reader, timeline: Timeline) -> Facts:
     chunks = PngChunks(reader)
     for frame in chunks:
         timeline.add(frame.delay_ms)
-    size = orientation.upright_size(chunks.width, chunks.height, chunks.exif)
     moves = timeline.frames > 1
-    return Facts(*size, max(1, timeline.frames), chunks.plays if moves else None)
+    return Facts(
+        chunks.width,
+        chunks.height,
+        max(1, timeline.frames),
+        chunks.plays if moves else None,
+        chunks.depth,
+        chunks.describing,
+    )

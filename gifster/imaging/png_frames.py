@@ -14,7 +14,8 @@ import PIL.Image
 from PIL import ImageChops
 from PIL.PngImagePlugin import putchunk
 
-from gifster.imaging import orientation, pillow
+from gifster.imaging import appearance, orientation, pillow
+from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
@@ -39,10 +40,12 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     """
     with source.open("rb") as structure, source.open("rb") as pixels:
         chunks = PngChunks(Reader(structure))
-        canvas = None
+        canvas, look = None, Appearance()
         now_ms, rounded_ms = 0.0, 0
         for frame in chunks:
-            piece = _decoded(frame.box, frame.data, chunks, pixels, info)
+            if canvas is None:
+                look = appearance.of_png(chunks.depth, chunks.describing)
+            piece = _decoded(frame.box, frame.data, chunks, look, pixels, info)
             if canvas is None:
                 canvas = _Canvas((chunks.width, chunks.height))
                 if piece is None:
@@ -50,7 +53,7 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
             now_ms += displayed_ms(frame.delay_ms)
             delay_ms, rounded_ms = round(now_ms) - rounded_ms, round(now_ms)
             changed = canvas.show(frame, piece)
-            picture = orientation.turned(canvas.picture, chunks.exif)
+            picture = orientation.turned(canvas.picture, look.orientation)
             if picture is not canvas.picture and not is_empty(changed):
                 changed = (0, 0, *picture.size)
             yield Frame(picture, changed, delay_ms)
@@ -72,10 +75,11 @@ def first(source: Path, info: ImageInfo) -> PIL.Image.Image | None:
         if not chunks.has_controls:
             return None
         whole = (0, 0, chunks.width, chunks.height)
-        picture = _decoded(whole, chunks.image, chunks, pixels, info)
+        look = appearance.of_png(chunks.depth, chunks.describing)
+        picture = _decoded(whole, chunks.image, chunks, look, pixels, info)
         if picture is None:
             raise Unreadable("The image is damaged: it cannot be decoded.")
-        return orientation.turned(picture, chunks.exif)
+        return orientation.turned(picture, look.orientation)
 
 
 def was_animation(source: Path) -> bool:
@@ -85,10 +89,15 @@ def was_animation(source: Path) -> bool:
         return next(iter(chunks), None) is not None or chunks.has_controls
 
 
-def _decoded(
-    box: Box, data: list[tuple[int, int]], chunks: PngChunks, file: BinaryIO, info: ImageInfo
+def _decoded(  # noqa: PLR0913, PLR0917
+    box: Box,
+    data: list[tuple[int, int]],
+    chunks: PngChunks,
+    look: Appearance,
+    file: BinaryIO,
+    info: ImageInfo,
 ) -> PIL.Image.Image | None:
-    """The pixels of a frame (RGB or RGBA); None if they are damaged."""
+    """The pixels of a frame as they are stored (RGB or RGBA); None if they are damaged."""
     made = io.BytesIO()
     made.write(_SIGNATURE)
     for start, end in chunks.header:
@@ -102,7 +111,7 @@ def _decoded(
     made.seek(0)
     try:
         with pillow.open_image(made, info) as image:
-            return pillow.upright(image)
+            return pillow.upright(image, look._replace(orientation=1))
     except Unreadable:
         return None
 

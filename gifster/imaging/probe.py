@@ -18,7 +18,14 @@ from typing import BinaryIO, cast
 import filetype
 import PIL.Image
 
-from gifster.imaging import bmff, ebml, jpeg_segments, png_chunks, webp_chunks
+from gifster.imaging import (
+    bmff,
+    ebml,
+    jpeg_segments,
+    orientation,
+    png_chunks,
+    webp_chunks,
+)
 from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
@@ -79,7 +86,7 @@ class ImageInfo:
 
     Attributes:
       content_type: such as `image/gif`.
-      width, height: in pixels, of the picture turned upright by its EXIF orientation.
+      width, height: in pixels, of the picture turned upright by its orientation.
       frames: the number of frames; 1 for a still.
       duration_ms: the duration of one pass in browsers, which display a frame with a delay of up to
         10 ms for 100 ms.
@@ -232,8 +239,10 @@ def _probe_gif(reader: Reader, timeline: Timeline) -> ImageInfo:
 
 
 def _probe_png(reader: Reader, timeline: Timeline) -> ImageInfo:
-    width, height, frames, loop = png_chunks.read(reader, timeline)
-    return ImageInfo("image/png", width, height, frames, timeline.duration_ms, loop)
+    facts = png_chunks.read(reader, timeline)
+    turned = orientation.of_exif(facts.describing.get(b"eXIf", b""))
+    size = orientation.upright_size(facts.width, facts.height, turned)
+    return ImageInfo("image/png", *size, facts.frames, timeline.duration_ms, facts.loop)
 
 
 def _probe_webp(reader: Reader, timeline: Timeline) -> ImageInfo:
@@ -247,8 +256,7 @@ def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
     moves = facts.frames > 1
     return ImageInfo(
         "image/avif",
-        facts.width,
-        facts.height,
+        *orientation.upright_size(facts.width, facts.height, facts.orientation),
         facts.frames if moves else 1,
         facts.duration_ms if moves else 0,
         facts.plays if moves else None,
@@ -265,7 +273,9 @@ def _probe_webm(reader: Reader, _: Timeline) -> ImageInfo:
 
 
 def _probe_jpeg(reader: Reader, _: Timeline) -> ImageInfo:
-    return ImageInfo("image/jpeg", *jpeg_segments.read(reader))
+    facts = jpeg_segments.read(reader)
+    size = orientation.upright_size(facts.width, facts.height, facts.orientation)
+    return ImageInfo("image/jpeg", *size)
 
 
 _PROBES: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {

@@ -141,12 +141,13 @@ def _render_stills(
         }
         plans = [recipe.plan(info.width, info.height) for recipe in shown.values()]
         if start_ms or info.content_type in VIDEO_TYPES:
-            picture = next(frames(source, read, Timing(start_ms))).picture.copy()
+            shown_first = next(frames(source, read, Timing(start_ms)))
+            picture = stills.Picture(shown_first.picture.copy(), 1)
         else:
             picture = stills.decode(source, info, plans or [fingerprinter.plan])
         for target, recipe in shown.items():
             stills.write(picture, info, recipe, target)
             yield target
     if info.frames == 1:
-        fingerprinter.add(0, picture)
+        fingerprinter.add(0, picture.upright())
         yield fingerprinter.fingerprint()

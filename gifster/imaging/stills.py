@@ -3,10 +3,14 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import PIL.Image
 
-from gifster.imaging import avif, gif, gif_frames, pillow, png_frames
+from gifster.imaging import appearance, avif, colors, gif, gif_frames, pillow, png_frames
+from gifster.imaging.appearance import Appearance
+from gifster.imaging.boxes import Box
+from gifster.imaging.orientation import stored_box, turned, upright_size
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
@@ -21,10 +25,47 @@ _OPTIONS: dict[str, dict[str, int]] = {
 _GAP = 3
 #: So many rows of the rough picture are made at a time.
 _BAND_ROWS = 32
+#: A picture of more pixels is turned only after it was shrunk by this factor.
+_MANY_PIXELS, _MANY_REDUCED = 4_000_000, 4
 
 
-def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Image:
-    """The first frame of an image, upright (RGB or RGBA), large enough for all these plans.
+class Picture(NamedTuple):
+    """A decoded picture (RGB or RGBA) as it is stored, and its orientation (1 to 8)."""
+
+    pixels: PIL.Image.Image
+    orientation: int
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height after turning it upright (pixels)."""
+        return upright_size(*self.pixels.size, self.orientation)
+
+    def upright(self) -> PIL.Image.Image:
+        """All of it upright, but smaller if turning it would take much memory."""
+        pixels = self.pixels
+        if self.orientation != 1 and pixels.width * pixels.height > _MANY_PIXELS:
+            pixels = pixels.reduce(_MANY_REDUCED)
+        return turned(pixels, self.orientation)
+
+    def part(self, box: Box, size: tuple[int, int]) -> PIL.Image.Image:
+        """A part of the upright picture in another size, upright.
+
+        Only the part is turned: that takes less memory than turning all of it.
+        """
+        pixels = self.pixels
+        if self.orientation != 1:
+            box = stored_box(box, *self.upright_size, self.orientation)
+            size = upright_size(*size, self.orientation)
+        # Not by resize()'s own box: pixels beside it would shine through at the edges.
+        if box != (0, 0, *pixels.size):
+            pixels = pixels.crop(box)
+        if size != pixels.size:
+            pixels = pixels.resize(size, PIL.Image.Resampling.LANCZOS)
+        return turned(pixels, self.orientation)
+
+
+def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
+    """The first frame of an image in sRGB, large enough for all these plans.
 
     If no plan needs all its pixels, it is a smaller picture of the same proportions, and only that
     takes memory beside the decoder's own.
@@ -34,18 +75,20 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> PIL.Image.Im
     """
     factor = max(1, int(shrinks(plans) / _GAP))
     if info.content_type == "image/gif":
-        first = gif_frames.first(source, info)
-        return _in_colors(first) if factor == 1 else _reduced(first, factor)
+        return Picture(_plain(gif_frames.first(source, info), factor, Appearance()), 1)
     if info.content_type == "image/png":
         animated = png_frames.first(source, info)
         if animated is not None:
-            return animated if factor == 1 else _reduced(animated, factor)
+            return Picture(_plain(animated, factor, Appearance()), 1)
+    look = appearance.read(source, info.content_type)
     with pillow.open_image(source, info) as image:
         width, height = image.size
         # Pillow can decode a JPEG at a half, a quarter or an eighth of its size.
         image.draft(None, (width // factor, height // factor))
         factor = max(1, factor * image.width // width)
-        return pillow.upright(image if factor == 1 else _reduced(image, factor))
+        pixels = colors.to_srgb(_plain(image, factor, look), look, in_place=True)
+        pixels.info = {}
+        return Picture(pixels, look.orientation)
 
 
 def shrinks(plans: Sequence[Plan]) -> float:
@@ -56,27 +99,26 @@ def shrinks(plans: Sequence[Plan]) -> float:
     )
 
 
-def _in_colors(image: PIL.Image.Image) -> PIL.Image.Image:
-    """A picture as RGBA if it may be transparent, else RGB."""
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+def _plain(image: PIL.Image.Image, factor: int, look: Appearance) -> PIL.Image.Image:
+    """What `colors.plain()` makes of an image, shrunk by a whole number.
 
-
-def _reduced(image: PIL.Image.Image, factor: int) -> PIL.Image.Image:
-    """An image shrunk by a whole number, band by band: converting it as a whole would take its
-    memory again, for some modes twice."""
+    It works band by band: converting the image as a whole would take its memory again, for some
+    modes twice.
+    """
     image.load()
-    mode = "RGBA" if image.has_transparency_data else image.mode
-    mode = mode if mode in ("RGB", "RGBA", "CMYK", "L") else "RGB"
-    small = PIL.Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
+    sample = colors.plain(image.crop((0, 0, 1, 1)), look)
+    if factor == 1 and sample.mode == image.mode and "transparency" not in image.info:
+        return image
+    small = PIL.Image.new(sample.mode, (-(-image.width // factor), -(-image.height // factor)))
     for top in range(0, small.height, _BAND_ROWS):
         bottom = min(image.height, (top + _BAND_ROWS) * factor)
-        band = image.crop((0, top * factor, image.width, bottom))
-        small.paste(band.convert(mode).reduce(factor), (0, top))
+        band = colors.plain(image.crop((0, top * factor, image.width, bottom)), look)
+        small.paste(band.reduce(factor) if factor > 1 else band, (0, top))
     small.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return small
 
 
-def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path) -> None:
+def write(picture: Picture, info: ImageInfo, recipe: Image, target: Path) -> None:
     """Write a still by a recipe, without metadata.
 
     Parameters:
@@ -84,8 +126,15 @@ def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path
       info: what `probe()` returned for the source.
     """
     plan = recipe.plan(info.width, info.height)
-    plan = plan.scaled(picture.width / info.width, picture.height / info.height)
-    made = _resized(picture, recipe, plan)
+    width, height = picture.upright_size
+    plan = plan.scaled(width / info.width, height / info.height)
+    made = picture.part(plan.part, (plan.width, plan.height))
+    if plan.padding is not None:
+        made = Backdrop(plan.padding).whole(made)
+    if recipe.functions and made is picture.pixels:
+        made = made.copy()  # they may draw on it
+    for function in recipe.functions:
+        made = function(made)
     format = pillow.FORMATS[recipe.content_type or info.content_type]
     if format == "GIF":
         is_smaller = info.content_type == "image/gif" and info.frames == 1
@@ -93,29 +142,17 @@ def write(picture: PIL.Image.Image, info: ImageInfo, recipe: Image, target: Path
         gif.write_still(target, made, recipe.percent, info.bytes if is_smaller else math.inf)
         return
     made = _on_white(made) if format == "JPEG" else made
-    made.info = {}
     options = _OPTIONS.get(format, {})
     if recipe.percent is not None and options:
         options = options | {"quality": recipe.percent}
+    made.info = {}
     made.save(target, format, **options)
-
-
-def _resized(picture: PIL.Image.Image, recipe: Image, plan: Plan) -> PIL.Image.Image:
-    # Not by resize()'s own box: pixels beside it would shine through at the edges.
-    whole = plan.part == (0, 0, *picture.size)
-    part = picture if whole else picture.crop(plan.part)
-    made = part.resize((plan.width, plan.height), PIL.Image.Resampling.LANCZOS)
-    if plan.padding is not None:
-        made = Backdrop(plan.padding).whole(made)
-    for function in recipe.functions:
-        made = function(made)
-    return made
 
 
 def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
     """An image without transparency, which JPEG does not have."""
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     white = PIL.Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.convert("RGBA").getchannel("A"))
     return white

@@ -2,12 +2,12 @@
 
 The checks are those of libwebp's demuxer, which Pillow uses. That demuxer needs the whole file in
 memory, and keeps a record of each chunk. The compressed data of a picture is not checked here.
+Browsers do not turn a WebP by its EXIF, so it is not read.
 """
 
 import struct
 from typing import NamedTuple
 
-from gifster.imaging import orientation
 from gifster.imaging.delays import Timeline
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
@@ -22,7 +22,7 @@ _PICTURE_HEAD_BYTES = 10
 
 
 class Facts(NamedTuple):
-    """Width and height of the upright picture (pixels), and how often an animation plays (0 for
+    """Width and height of the picture (pixels), and how often an animation plays (0 for
     forever, None for a still)."""
 
     width: int
@@ -61,7 +61,6 @@ class _Walk:
         self._canvas: tuple[int, int] | None = None
         self._flags = 0
         self._loop: int | None = None
-        self._exif: bytes | None = None
         self._has_picture = False
 
     def facts(self) -> Facts:
@@ -70,7 +69,7 @@ class _Walk:
             self._go_past(chunk, self._end)
         if self._canvas is None or not self._has_picture:
             raise Unreadable("The image is damaged.")
-        return Facts(*orientation.upright_size(*self._canvas, self._exif or b""), self._loop)
+        return Facts(*self._canvas, self._loop)
 
     def _next(self, end: int) -> _Chunk | None:
         """The head of the next chunk; None at the end."""
@@ -105,9 +104,6 @@ class _Walk:
             self._loop = int.from_bytes(self._reader.read(6)[4:], "little")
         elif chunk.kind == b"ANMF":
             self._read_frame(chunk)
-        elif chunk.kind == b"EXIF" and self._exif is None:
-            fits = chunk.size <= orientation.MAX_EXIF_BYTES
-            self._exif = self._reader.read(chunk.size) if fits else b""
 
     def _read_header(self, chunk: _Chunk) -> None:
         """Read the extended file header (VP8X)."""
