@@ -77,6 +77,7 @@ for use in (
     lambda: uploads.S3Storage("bucket"),
     lambda: uploads.FsspecStorage("gs://bucket"),
     lambda: uploads.Image().convert("mp4"),
+    lambda: type("A", (uploads.Uploader,), {"allow_types": {"image/heic"}}),
     lambda: jobs.connect("amqp://localhost/shop"),
 ):
     try:
@@ -132,7 +133,7 @@ def test_the_wheel_has_all_that_it_needs_and_nothing_else(wheel: Path):
     assert f"Version: {gifster.__version__}" in lines
     assert {"License-Expression: MIT", "Requires-Python: >=3.11"} <= set(lines)
     extras = [line.removeprefix("Provides-Extra: ") for line in lines if "Provides-Extra" in line]
-    assert {"mp4", "postgresql", "rabbitmq", "s3", "server"} <= set(extras)
+    assert {"heic", "mp4", "postgresql", "rabbitmq", "s3", "server"} <= set(extras)
 
 
 def test_the_libraries_come_with_few_packages(installed: Environment):
@@ -193,6 +194,8 @@ def test_what_is_missing_names_its_extra(installed: Environment):
         "fsspec": "FsspecStorage needs fsspec, which is not installed: "
         "pip install 'gifster[fsspec]'",
         "av": "convert('mp4') needs PyAV, which is not installed: pip install 'gifster[mp4]'",
+        "pillow_heif": "HEIC needs pillow-heif, which is not installed: "
+        "pip install 'gifster[heic]'",
         "pika": "broker URL amqp://…: RabbitMQ needs pika, which is not installed: "
         "pip install 'gifster[rabbitmq]'",
     }

@@ -25,7 +25,7 @@ from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
 from gifster.app.library import LibraryError
-from gifster.app.models import User
+from gifster.app.models import ImageUploader, User
 from gifster.app.tokens import Scope
 
 PAGE_SIZE = 30
@@ -80,6 +80,7 @@ class Gallery(Page):
             tag=tag,
             next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
             max_bytes=self.context.settings.uploads.max_bytes,
+            accept=",".join(sorted(ImageUploader.allow_types)),
             max_tags=texts.MAX_TAGS,
             max_tag=texts.MAX_TAG,
             form=form or UploadForm(),

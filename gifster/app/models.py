@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.app.database import db
+from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
 from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (
     Backgrounder,
@@ -123,10 +124,7 @@ class Token(BaseModel):
 
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
-    allow_types: set[str] = {
-        "image/gif", "image/png", "image/jpeg", "image/webp", "image/avif",
-        "video/mp4", "video/x-m4v", "video/quicktime", "video/webm",
-    }  # fmt: skip
+    allow_types: frozenset[str] = TAKEN_TYPES | set(VIDEO_TYPES)
     #: The settings say how many (`uploads.max_bytes`).
     max_bytes: int = 50 * 1024 * 1024
     max_video_s: float | None = 60

@@ -11,7 +11,7 @@ from operator import mul
 from pathlib import Path
 from typing import NamedTuple
 
-from gifster.imaging import bmff_properties
+from gifster.imaging import bmff_properties, heic
 from gifster.imaging.cicp import CodePoints
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
@@ -32,7 +32,8 @@ _BOX_STEPS = 2 * PART_STEPS
 class Facts(NamedTuple):
     """Width and height of the picture as it is stored (pixels); for a sequence the number of
     frames, their duration (ms), and how often it plays (0 for forever); the orientation (1 to 8);
-    and if the file says it, the colours, and the brightness of the brightest pixel."""
+    and if the file says it, the colours, the brightness of the brightest pixel, and the size of the
+    part that is shown (which decoders of AVIF overlook)."""
 
     width: int
     height: int
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     orientation: int = 1
     colors: CodePoints | None = None
     peak_nits: float | None = None
+    aperture: tuple[int, int] | None = None
 
 
 class _Box(NamedTuple):
@@ -54,10 +56,18 @@ class _Box(NamedTuple):
 
 def is_avif(head: bytes) -> bool:
     """Whether the first bytes of a file announce AVIF."""
+    return not {b"avif", b"avis"}.isdisjoint(_brands(head))
+
+
+def _brands(head: bytes) -> set[bytes]:
     brands = head[8 : max(16, int.from_bytes(head[:4], "big"))]
-    return head[4:8] == b"ftyp" and any(
-        brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4)
-    )
+    is_box = head[4:8] == b"ftyp"
+    return {brands[at : at + 4] for at in range(0, len(brands), 4)} if is_box else set()
+
+
+def is_heic(head: bytes) -> bool:
+    """Whether the first bytes of a file announce HEIC."""
+    return not heic.BRANDS.isdisjoint(_brands(head))
 
 
 def read(reader: Reader) -> Facts:
@@ -103,6 +113,7 @@ def read(reader: Reader) -> Facts:
         bmff_properties.orientation(properties),
         bmff_properties.colors(properties),
         bmff_properties.peak_nits(properties),
+        bmff_properties.aperture(properties),
     )
 
 

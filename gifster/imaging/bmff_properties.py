@@ -63,6 +63,18 @@ def size(properties: Properties) -> tuple[int, int]:
     return width, height
 
 
+def aperture(properties: Properties) -> tuple[int, int] | None:
+    """Width and height of the part that is shown (pixels, ISO/IEC 14496-12, 12.1.4: box clap), if
+    the file says it."""
+    content = properties.get(b"clap", b"")
+    if len(content) < 16:
+        return None
+    width, width_unit, height, height_unit = struct.unpack_from(">4L", content)
+    if not width_unit or not height_unit:
+        return None
+    return round(width / width_unit), round(height / height_unit)
+
+
 def colors(properties: Properties) -> CodePoints | None:
     """The code points of the colours, if it has any."""
     content = properties.get(b"colr", b"")

@@ -11,13 +11,15 @@ import PIL.Image
 # takes longer in a new process than most small images do.
 from PIL import (  # noqa: F401
     AvifImagePlugin,
+    BmpImagePlugin,
     GifImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 
-from gifster.imaging import colors, orientation
+from gifster.imaging import colors, heic, orientation
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
@@ -29,6 +31,9 @@ FORMATS = {
     "image/jpeg": "JPEG",
     "image/webp": "WEBP",
     "image/avif": "AVIF",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+    "image/heic": "HEIF",
 }
 #: Pillow's names of metadata: camera and place, orientation and colour profile.
 _METADATA = ("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "photoshop", "comment")
@@ -43,6 +48,8 @@ def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.
     Raises:
       Unreadable: Pillow cannot decode it; also within the `with` block.
     """
+    if info.content_type == "image/heic":
+        heic.register()
     try:
         with PIL.Image.open(source, formats=[FORMATS[info.content_type]]) as image:
             yield image

@@ -6,6 +6,7 @@ around it.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -214,3 +215,11 @@ def _pixels(start: float, end: float, scale: float) -> tuple[int, int]:
 
 def _within(value: float, most: float) -> float:
     return max(0.0, min(value, most))
+
+
+def shrinks(plans: Iterable[Plan]) -> float:
+    """How many times as large as any of these plans needs it a picture is."""
+    return min(
+        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
+        for plan in plans
+    )

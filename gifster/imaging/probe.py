@@ -20,10 +20,13 @@ import PIL.Image
 
 from gifster.imaging import (
     bmff,
+    bmp,
     ebml,
+    heic,
     jpeg_segments,
     orientation,
     png_chunks,
+    tiff,
     webp_chunks,
 )
 from gifster.imaging.delays import Timeline
@@ -66,7 +69,12 @@ IMAGE_EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/webp": "webp",
     "image/avif": "avif",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+    "image/heic": "heic",
 }
+#: Those of them that can be read here: HEIC needs an extra.
+TAKEN_TYPES = frozenset(IMAGE_EXTENSIONS) - (set() if heic.is_available() else {"image/heic"})
 
 #: The types of videos that `probe(reads_videos=True)` reads, and FFmpeg's names of their demuxers.
 VIDEO_TYPES = {
@@ -119,21 +127,27 @@ def extension(content_type: str) -> str:
     return known.extension if known is not None else "bin"
 
 
+#: Whether a file of a type begins with these bytes.
+_SIGNATURES: dict[str, Callable[[bytes], bool]] = {
+    "image/gif": lambda head: head[:6] in (b"GIF87a", b"GIF89a"),
+    "image/png": lambda head: head[:8] == b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": lambda head: head[:3] == b"\xff\xd8\xff",
+    "image/webp": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+    "image/avif": bmff.is_avif,
+    "image/heic": bmff.is_heic,
+    "image/bmp": bmp.is_bmp,
+    "image/tiff": tiff.is_tiff,
+}
+
+
 def sniff(head: bytes) -> str:
     """The content type of a file from its first `SNIFF_BYTES` bytes; `UNKNOWN_TYPE` if unclear.
 
     The `filetype` package recognizes the types that are not read as images.
     """
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "image/gif"
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "image/png"
-    if head[:3] == b"\xff\xd8\xff":
-        return "image/jpeg"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    if bmff.is_avif(head):
-        return "image/avif"
+    for content_type, begins in _SIGNATURES.items():
+        if begins(head):
+            return content_type
     other = filetype.guess_mime(head) or UNKNOWN_TYPE
     # It takes even "GIF90a" for a GIF.
     return UNKNOWN_TYPE if other in IMAGE_EXTENSIONS else other
@@ -212,9 +226,12 @@ def _probe(content: Path | bytes, max_frames: int | None, steps: int) -> ImageIn
         reader = Reader(file, steps)
         probe_format = _PROBES.get(content_type)
         info = ImageInfo(content_type, 0, 0, frames=0)
+        if content_type == "image/heic" and not heic.is_available():
+            probe_format = None
         if probe_format is not None:
             info = replace(probe_format(reader, Timeline(max_frames)), content_type=content_type)
-    if content_type in IMAGE_EXTENSIONS and min(info.width, info.height, info.frames) < 1:
+    is_image = content_type in IMAGE_EXTENSIONS and probe_format is not None
+    if is_image and min(info.width, info.height, info.frames) < 1:
         raise Unreadable("The image is damaged: it contains no picture.")
     if info.content_type in _LIMITED_TYPES and info.width * info.height > _MAX_PIXELS:
         raise TooManyPixels(
@@ -263,6 +280,22 @@ def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
     )
 
 
+def _probe_heic(reader: Reader, _: Timeline) -> ImageInfo:
+    facts = bmff.read(reader)
+    size = orientation.upright_size(*(facts.aperture or facts[:2]), facts.orientation)
+    return ImageInfo("image/heic", *size)
+
+
+def _probe_bmp(reader: Reader, _: Timeline) -> ImageInfo:
+    return ImageInfo("image/bmp", *bmp.read(reader))
+
+
+def _probe_tiff(reader: Reader, _: Timeline) -> ImageInfo:
+    facts = tiff.read(reader)
+    size = orientation.upright_size(facts.width, facts.height, facts.orientation)
+    return ImageInfo("image/tiff", *size)
+
+
 def _probe_mp4(reader: Reader, _: Timeline) -> ImageInfo:
     facts = bmff.read(reader)
     return ImageInfo("video/mp4", facts.width, facts.height, frames=0)
@@ -284,6 +317,9 @@ _PROBES: dict[str, Callable[[Reader, Timeline], ImageInfo]] = {
     "image/webp": _probe_webp,
     "image/jpeg": _probe_jpeg,
     "image/avif": _probe_avif,
+    "image/heic": _probe_heic,
+    "image/bmp": _probe_bmp,
+    "image/tiff": _probe_tiff,
     "video/mp4": _probe_mp4,
     "video/x-m4v": _probe_mp4,
     "video/quicktime": _probe_mp4,

@@ -27,6 +27,12 @@ FORMATS = {
 #: The formats of films, which PyAV writes.
 _FILMS = ("mp4", "webm")
 
+#: What is made of the types that not every browser shows.
+_SHOWN_AS = {
+    "image/bmp": "image/png", "image/tiff": "image/png", "image/heic": "image/jpeg",
+    "video/mp4": "image/gif", "video/x-m4v": "image/gif", "video/quicktime": "image/gif",
+    "video/webm": "image/gif",
+}  # fmt: skip
 
 #: What gives a picture another size: a method of `Layout`, and its arguments.
 Step = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
@@ -202,6 +208,14 @@ class Image:
                 name="av",
             )
         return replace(self, content_type=FORMATS[format])
+
+    def result_type(self, content_type: str) -> str:
+        """The content type of what this recipe makes of a picture of a content type.
+
+        It is the same one, unless the recipe converts, or not every browser shows it as a picture:
+        a BMP or TIFF becomes a PNG, a HEIC a JPEG, and a video a GIF.
+        """
+        return self.content_type or _SHOWN_AS.get(content_type, content_type)
 
     def apply(self, function: FrameFunction) -> "Image":
         """Call a function of yours with each resized frame, and use the frame that it returns.

@@ -13,7 +13,7 @@ from pathlib import Path
 from gifster.imaging import animation, gif_rewriter, pillow, png_frames, stills, video
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.frames import frames
-from gifster.imaging.plan import Plan
+from gifster.imaging.plan import Plan, shrinks
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.imaging.timing import WHOLE, Timing
@@ -40,7 +40,7 @@ def render_here(
     outputs: list[animation.Output] = []
     rewritten: list[Path] = []
     for (target, recipe), plan in zip(recipes.items(), plans, strict=True):
-        content_type = recipe.content_type or info.content_type
+        content_type = recipe.result_type(info.content_type)
         animated = info.frames > 1 and not recipe.only_first_frame
         keeps_pixels = content_type == info.content_type and _keeps_pixels(info, recipe)
         if keeps_pixels and content_type == "image/gif":
@@ -81,14 +81,12 @@ def render_here(
 
 
 def _of_source(recipe: Image, info: ImageInfo) -> Image:
-    """What a recipe means for a video: a GIF of fewer frames, unless it says otherwise."""
-    if info.content_type not in VIDEO_TYPES:
+    """What a recipe means for a video: a GIF, WebP or PNG has fewer frames, unless it says how
+    many."""
+    is_film = recipe.result_type(info.content_type) in video.TYPES
+    if info.content_type not in VIDEO_TYPES or is_film or recipe.timing.most_fps is not None:
         return recipe
-    content_type = recipe.content_type or "image/gif"
-    timing = recipe.timing
-    if content_type not in video.TYPES and timing.most_fps is None:
-        timing = replace(timing, most_fps=_FPS_OF_VIDEOS)
-    return replace(recipe, content_type=content_type, timing=timing)
+    return replace(recipe, timing=replace(recipe.timing, most_fps=_FPS_OF_VIDEOS))
 
 
 def _as_read(info: ImageInfo, plans: Sequence[Plan]) -> ImageInfo:
@@ -96,7 +94,7 @@ def _as_read(info: ImageInfo, plans: Sequence[Plan]) -> ImageInfo:
     decoded, as far as no plan needs more of its pixels."""
     if info.content_type not in VIDEO_TYPES:
         return info
-    shrink = max(1.0, stills.shrinks(plans))
+    shrink = max(1.0, shrinks(plans))
     width, height = round(info.width / shrink), round(info.height / shrink)
     return replace(info, width=max(1, width), height=max(1, height))
 

@@ -7,10 +7,11 @@
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
+from gifster.imaging import memory
 from gifster.imaging.fingerprint import Fingerprint
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
-from gifster.imaging.sandbox import run_sandboxed
+from gifster.imaging.sandbox import LIMITS, run_sandboxed
 
 _UNCHANGED = Image()
 
@@ -45,7 +46,10 @@ def render(
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}
-    yield from run_sandboxed(render_unsandboxed, source, info, ours, original, smaller_than)
+    limits = memory.limits(info, ours.values()) if info.is_image else LIMITS
+    yield from run_sandboxed(
+        render_unsandboxed, source, info, ours, original, smaller_than, limits=limits
+    )
     if theirs:
         rendering = render_unsandboxed(source, info, theirs, original)
         yield from (made for made in rendering if made in theirs)

@@ -7,7 +7,17 @@ from typing import NamedTuple
 
 import PIL.Image
 
-from gifster.imaging import appearance, avif, colors, gif, gif_frames, pillow, png_frames
+from gifster.imaging import (
+    appearance,
+    avif,
+    bmp_pixels,
+    colors,
+    gif,
+    gif_frames,
+    memory,
+    pillow,
+    png_frames,
+)
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box
 from gifster.imaging.orientation import stored_box, turned, upright_size
@@ -21,8 +31,6 @@ _OPTIONS: dict[str, dict[str, int]] = {
     "WEBP": {"quality": 85},
     "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
 }
-#: A picture is first shrunk roughly, to no less than so many times the size that is wanted.
-_GAP = 3
 #: So many rows of the rough picture are made at a time.
 _BAND_ROWS = 32
 #: A picture of more pixels is turned only after it was shrunk by this factor.
@@ -53,15 +61,26 @@ class Picture(NamedTuple):
         Only the part is turned: that takes less memory than turning all of it.
         """
         pixels = self.pixels
-        if self.orientation != 1:
-            box = stored_box(box, *self.upright_size, self.orientation)
-            size = upright_size(*size, self.orientation)
+        stored = stored_box(box, *self.upright_size, self.orientation)
+        if size == (box[2] - box[0], box[3] - box[1]):
+            return self._cropped(box, stored)
         # Not by resize()'s own box: pixels beside it would shine through at the edges.
-        if box != (0, 0, *pixels.size):
-            pixels = pixels.crop(box)
-        if size != pixels.size:
-            pixels = pixels.resize(size, PIL.Image.Resampling.LANCZOS)
-        return turned(pixels, self.orientation)
+        if stored != (0, 0, *pixels.size):
+            pixels = pixels.crop(stored)
+        stored_size = upright_size(*size, self.orientation)
+        return turned(pixels.resize(stored_size, PIL.Image.Resampling.LANCZOS), self.orientation)
+
+    def _cropped(self, box: Box, stored: Box) -> PIL.Image.Image:
+        """A part of the upright picture; the picture itself if that is the part."""
+        if self.orientation == 1:
+            return self.pixels if stored == (0, 0, *self.pixels.size) else self.pixels.crop(stored)
+        left, top, right, bottom = box
+        made = PIL.Image.new(self.pixels.mode, (right - left, bottom - top))
+        for row in range(top, bottom, _BAND_ROWS):
+            band = (left, row, right, min(bottom, row + _BAND_ROWS))
+            stored = stored_box(band, *self.upright_size, self.orientation)
+            made.paste(turned(self.pixels.crop(stored), self.orientation), (0, row - top))
+        return made
 
 
 def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
@@ -73,13 +92,15 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
     Raises:
       Unreadable: Pillow cannot decode it.
     """
-    factor = max(1, int(shrinks(plans) / _GAP))
+    factor = memory.factor(plans)
     if info.content_type == "image/gif":
         return Picture(_plain(gif_frames.first(source, info), factor, Appearance()), 1)
     if info.content_type == "image/png":
         animated = png_frames.first(source, info)
         if animated is not None:
             return Picture(_plain(animated, factor, Appearance()), 1)
+    if info.content_type == "image/bmp":
+        return Picture(_plain(bmp_pixels.decoded(source, info), factor, Appearance()), 1)
     look = appearance.read(source, info.content_type)
     with pillow.open_image(source, info) as image:
         width, height = image.size
@@ -89,14 +110,6 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
         pixels = colors.to_srgb(_plain(image, factor, look), look, in_place=True)
         pixels.info = {}
         return Picture(pixels, look.orientation)
-
-
-def shrinks(plans: Sequence[Plan]) -> float:
-    """How many times as large as any of these plans needs it a picture is."""
-    return min(
-        min((plan.right - plan.left) / plan.width, (plan.bottom - plan.top) / plan.height)
-        for plan in plans
-    )
 
 
 def _plain(image: PIL.Image.Image, factor: int, look: Appearance) -> PIL.Image.Image:
@@ -135,7 +148,7 @@ def write(picture: Picture, info: ImageInfo, recipe: Image, target: Path) -> Non
         made = made.copy()  # they may draw on it
     for function in recipe.functions:
         made = function(made)
-    format = pillow.FORMATS[recipe.content_type or info.content_type]
+    format = pillow.FORMATS[recipe.result_type(info.content_type)]
     if format == "GIF":
         is_smaller = info.content_type == "image/gif" and info.frames == 1
         is_smaller = is_smaller and made.width * made.height <= info.width * info.height

@@ -9,6 +9,9 @@ from importlib.util import find_spec
 from types import FunctionType
 from typing import Any
 
+from gifster.imaging import heic
+from gifster.uploads.content_types import listed
+
 #: What a value must be, in words; with the function that tells.
 _Kind = tuple[str, Callable[[Any], bool]]
 
@@ -77,6 +80,8 @@ def _check_value(where: str, name: str, value: Any) -> None:
     what, fits = _KINDS[name]
     if not fits(value):
         raise TypeError(f"{where} is {value!r}: write {what}")
+    if name == "allow_types" and value is not None and "image/heic" in listed(value):
+        heic.check_available()
     if name in ("allow_types", "extensions") and value is not None and not value:
         raise ValueError(
             f"{where} is {value!r}, which accepts no file: name what it accepts, or write None to "

@@ -6,7 +6,13 @@
 import re
 from typing import Any
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, VIDEO_TYPES, ImageInfo
+from gifster.imaging.probe import (
+    IMAGE_EXTENSIONS,
+    TAKEN_TYPES,
+    UNKNOWN_TYPE,
+    VIDEO_TYPES,
+    ImageInfo,
+)
 from gifster.uploads.content_types import (
     Types,
     detect,
@@ -33,7 +39,9 @@ from gifster.uploads.files.declared_types import may_be_accepted
 MIB = 1024 * 1024
 #: The least and the greatest value; None leaves a side open.
 Range = tuple[int | None, int | None]
-_LARGE_WHEN_DECODED = {"image/webp", "image/avif"}
+#: The stills that take more memory to decode than others: how many times `max_frame_pixels` they
+#: may have.
+_FRAMES_OF_STILLS = {"image/webp": 2, "image/avif": 2, "image/heic": 3}
 
 
 class Limits:
@@ -49,8 +57,9 @@ class Limits:
     #: The content types to accept: one or several, exact or with a wildcard (`image/*`), or as
     #: patterns (`re.compile`), which must match at the beginning. None accepts any. The content
     #: decides what a file is (see `content_types`); if it does not tell, the file is
-    #: `application/octet-stream`.
-    allow_types: Types | None = frozenset(IMAGE_EXTENSIONS)
+    #: `application/octet-stream`. The default is all that `gifster.imaging` can read: HEIC only if
+    #: pillow-heif is installed (the extra `heic`).
+    allow_types: Types | None = TAKEN_TYPES
     #: Content types to refuse, even if `allow_types` has them.
     deny_types: Types = frozenset()
     #: The extensions that the client's file name may have, without the dot and in any case, or
@@ -67,10 +76,11 @@ class Limits:
     #: a long list makes each save slow. A list that is longer already can be changed, but not grow.
     max_files: int | None = 1_000
     #: The greatest width × height of a still (pixels). Decoding takes less than 300 MB within this
-    #: limit and the next two.
+    #: limit and the next two; versions that are as large as a large original take more.
     max_pixels = 40_000_000
-    #: The greatest width × height of an animation's frame, and of a WebP or AVIF, which take
-    #: several times as much memory to decode (pixels); the default is 4K.
+    #: The greatest width × height of an animation's frame (pixels); the default is 4K. A WebP or
+    #: AVIF still may have twice as many, and a HEIC three times: they take more memory to decode
+    #: than other stills.
     max_frame_pixels = 8_300_000
     #: The greatest sum of width × height over all frames of an animation (pixels).
     max_total_pixels = 2_000_000_000
@@ -197,8 +207,8 @@ class Limits:
         if not info.is_image:
             return
         moves, pixels = info.frames > 1, info.width * info.height
-        large = moves or info.content_type in _LARGE_WHEN_DECODED
-        most = min(cls.max_pixels, cls.max_frame_pixels) if large else cls.max_pixels
+        frames = 1 if moves else _FRAMES_OF_STILLS.get(info.content_type)
+        most = min(cls.max_pixels, frames * cls.max_frame_pixels if frames else cls.max_pixels)
         if pixels > most:
             what = _moving(info) if moves else f"{_name(info.content_type)} image"
             raise TooManyPixels(

@@ -117,7 +117,7 @@ def wanted(
     """
     recipe = _recipe(uploader, name, arguments)
     expires_at = None if expires_s is None else int(time.time()) + expires_s
-    content_type = recipe.content_type or stored.content_type
+    content_type = recipe.result_type(stored.content_type)
     return Wanted(stored.storage, stored.key, name, recipe, content_type, expires_at)
 
 
@@ -150,7 +150,7 @@ def read(uploader: type, path: str) -> Wanted:
     expires_at = rest[0] if rest else None
     if expires_at is not None and expires_at <= time.time():
         raise NoSuchDerivation("This address has expired: load the page again.")
-    content_type = recipe.content_type or source_type
+    content_type = recipe.result_type(source_type)
     found = Wanted(
         storage, source, name, recipe, content_type, expires_at, digest == _digest(recipe)
     )

@@ -1,0 +1,69 @@
+"""How much memory a sandbox allows for the stills of an image: the decoded picture once, the
+largest thing that is made of it, and what the codecs of its format take beside them."""
+
+from collections.abc import Iterable
+
+from gifster.imaging.plan import Plan, shrinks
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.recipe import Image
+from gifster.imaging.sandbox import LIMITS, Limits
+
+#: What a decoder takes beside the picture that Pillow keeps (bytes a pixel). A progressive JPEG
+#: keeps all coefficients, and a TIFF may consist of one strip.
+_DECODING = {
+    "image/jpeg": 3, "image/tiff": 4, "image/webp": 14, "image/avif": 16, "image/heic": 10,
+}  # fmt: skip
+#: What an encoder takes (bytes a pixel).
+_ENCODING = {"image/webp": 10, "image/avif": 40}
+_PIXEL_BYTES = 4
+#: Pillow can decode a JPEG at these fractions of its size.
+_DRAFTS = (8, 4, 2, 1)
+#: What a process needs for Python and its libraries, and how much more address space than memory
+#: it uses (bytes).
+_BASE, _MORE_ADDRESSES = 90_000_000, 800_000_000
+#: A picture is first shrunk roughly, to no less than so many times the size that is wanted.
+GAP = 3
+
+
+def factor(plans: Iterable[Plan]) -> int:
+    """By which whole number a picture can be shrunk first, so that it is large enough for all
+    plans."""
+    return max(1, int(shrinks(plans) / GAP))
+
+
+def limits(info: ImageInfo, recipes: Iterable[Image]) -> Limits:
+    """The limits of the process that renders an image by these recipes."""
+    pixels = info.width * info.height
+    planned = [(recipe, recipe.plan(info.width, info.height)) for recipe in recipes]
+    if not planned or info.frames > 1:
+        return LIMITS
+    shrink = factor(plan for _, plan in planned)
+    is_jpeg = info.content_type == "image/jpeg"
+    draft = next(draft for draft in _DRAFTS if draft <= shrink) if is_jpeg else 1
+    needed = pixels * _DECODING.get(info.content_type, 0) + pixels // draft**2 * _PIXEL_BYTES
+    if shrink > draft:
+        needed += pixels // shrink**2 * _PIXEL_BYTES
+    needed += max(_output_bytes(recipe, plan, info, shrink) for recipe, plan in planned) + _BASE
+    return LIMITS._replace(
+        memory_bytes=max(LIMITS.memory_bytes, needed),
+        address_bytes=max(LIMITS.address_bytes, needed + _MORE_ADDRESSES),
+    )
+
+
+def _output_bytes(recipe: Image, plan: Plan, info: ImageInfo, shrink: int) -> int:
+    """What one output takes: the part that it is made of, itself, and its encoder.
+
+    Parameters:
+      shrink: by which factor the picture was shrunk before.
+    """
+    size = plan.size[0] * plan.size[1]
+    content_type = recipe.result_type(info.content_type)
+    part = (plan.right - plan.left) * (plan.bottom - plan.top) // shrink**2
+    is_whole = plan.part == (0, 0, info.width, info.height)
+    cropped = 0 if is_whole or (plan.width, plan.height) == _size_of(plan) else part
+    padded = plan.width * plan.height if plan.padding is not None else 0
+    return (cropped + size + padded) * _PIXEL_BYTES + size * _ENCODING.get(content_type, 0)
+
+
+def _size_of(plan: Plan) -> tuple[int, int]:
+    return plan.right - plan.left, plan.bottom - plan.top
