@@ -58,7 +58,7 @@ JOBS = {
 }  # fmt: skip
 IMAGING = {
     "Reading": ["ImageInfo", "Fingerprint", "placeholder"],
-    "Making": ["Image", "render", "render_unsandboxed", "preload"],
+    "Making": ["Image", "render", "render_unsandboxed", "strip_metadata", "preload"],
     "Errors": ["ImagingError"],
 }
 #: Options of mkdocstrings for some of these names: an uploader's limits come from a base class.

@@ -8,7 +8,8 @@
 4. `stills` makes single pictures. `animation` makes animations: a `scaler` resizes what changes in
    each of the `frames` into `patches`, and `gif`, `webp`, `avif`, `apng` and `mp4` encode these.
 5. `fingerprint` computes what finds near duplicates, and the placeholder of an image.
-6. `errors` lists what can be wrong with an image. The other modules are parts of these.
+6. `stripping` takes metadata out of a file without decoding it.
+7. `errors` lists what can be wrong with an image. The other modules are parts of these.
 
 The package needs Pillow, filetype and thumbhash, and PyAV for MP4: no database, broker or
 application.
@@ -37,6 +38,7 @@ from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.imaging.renamed import aliases
 from gifster.imaging.rendering import preload, render, render_unsandboxed
+from gifster.imaging.stripping import strip_metadata
 
 __all__ = [
     "Fingerprint",
@@ -47,6 +49,7 @@ __all__ = [
     "preload",
     "render",
     "render_unsandboxed",
+    "strip_metadata",
 ]
 
 __getattr__ = aliases(

@@ -11,7 +11,7 @@ from operator import mul
 from pathlib import Path
 from typing import NamedTuple
 
-from gifster.imaging import bmff_properties, heic
+from gifster.imaging import bmff_items, bmff_properties, heic
 from gifster.imaging.cicp import CodePoints
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
@@ -21,7 +21,10 @@ _CONTAINERS = {
     b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"edts": 0,
 }  # fmt: skip
 #: The boxes whose content is read.
-_NEEDED = {b"pitm", b"iprp", b"mvhd", b"tkhd", b"mdhd", b"stts", b"stsd", b"elst"}
+_NEEDED = {
+    b"pitm", b"iprp", b"mvhd", b"tkhd", b"mdhd", b"stts", b"stsd", b"elst", b"iloc", b"stsz",
+    b"stco", b"co64",
+}  # fmt: skip
 #: Where the duration of a whole presentation and of a track is in its box, by the box's version.
 _DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
 _REPEATS = 1
@@ -78,6 +81,7 @@ def read(reader: Reader) -> Facts:
       Unreadable: the structure is wrong.
       OutOfSteps: there are more boxes and entries than the reader has steps.
     """
+    samples = _Samples(reader)
     sizes, ticks_a_second, frames, ticks = [(0, 0)], 1, 0, 0
     track_ticks, plays = 0, 0
     primary: int | None = None
@@ -97,12 +101,17 @@ def read(reader: Reader) -> Facts:
             track_ticks = _duration(box) if box.track == 1 else track_ticks
         elif box.kind == b"elst" and box.track == 1:
             plays = _plays(content, track_ticks)
+        elif box.kind == b"iloc":
+            _check_extents(content, reader)
+        elif box.kind in (b"stsz", b"stco", b"co64"):
+            samples.add(box)
         elif box.kind == b"mdhd" and box.track == 1:
             ticks_a_second = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
             counts, deltas = _pairs(content[8:])
             reader.step(len(counts))
             frames, ticks = frames + sum(counts), ticks + sum(map(mul, counts, deltas))
+    samples.check()
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Facts(
         width,
@@ -184,13 +193,58 @@ def _segment(edits: bytes) -> int:
     return int.from_bytes(edits[8:16] if edits[:1] == b"\1" else edits[8:12], "big")
 
 
+def _check_extents(iloc: bytes, reader: Reader) -> None:
+    """Raises `Truncated` if an item's data is beyond the end of the file."""
+    for extent in bmff_items.extents(iloc):
+        reader.step(1)
+        if extent.method == bmff_items.IN_FILE and extent.start + extent.length > reader.size:
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+
+
+class _Samples:
+    """Where the samples of each track are."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        #: By track: the size of all samples, and the offsets of the chunks that they are in.
+        self._bytes: dict[int, int] = {}
+        self._chunks: dict[int, array[int]] = {}
+
+    def add(self, box: _Box) -> None:
+        """Read a box of sizes (`stsz`) or of offsets (`stco`, `co64`)."""
+        if box.kind == b"stsz":
+            each, count = _number(box.content, 4), _number(box.content, 8)
+            sizes = _numbers("I", box.content[12:])
+            self._reader.step(len(sizes))
+            self._bytes[box.track] = each * count if each else sum(sizes)
+        else:
+            offsets = _numbers("I" if box.kind == b"stco" else "Q", box.content[8:])
+            self._reader.step(len(offsets))
+            self._chunks[box.track] = offsets
+
+    def check(self) -> None:
+        """Raises `Truncated` if there are samples beyond the end of the file. Which samples a chunk
+        has is only known of a single one."""
+        for track, chunks in self._chunks.items():
+            size = self._bytes.get(track, 0) if len(chunks) == 1 else 0
+            if chunks and max(chunks) + size > self._reader.size:
+                raise Truncated("The file is incomplete: it ends in the middle of the image.")
+
+
 def _number(content: bytes, at: int) -> int:
     return int.from_bytes(content[at : at + 4], "big")
 
 
 def _pairs(content: bytes) -> tuple["array[int]", "array[int]"]:
     """The first numbers and the second numbers of pairs of 32-bit numbers."""
-    numbers = array("I", content[: len(content) // 8 * 8])
+    numbers = _numbers("I", content[: len(content) // 8 * 8])
+    return numbers[::2], numbers[1::2]
+
+
+def _numbers(code: str, content: bytes) -> "array[int]":
+    """Numbers of 32 bits (`I`) or 64 (`Q`)."""
+    numbers = array(code)
+    numbers.frombytes(content[: len(content) // numbers.itemsize * numbers.itemsize])
     if sys.byteorder == "little":
         numbers.byteswap()
-    return numbers[::2], numbers[1::2]
+    return numbers

@@ -4,6 +4,7 @@ It accepts the files that Pillow accepts. Pillow itself keeps every segment, and
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gifster.imaging import orientation
@@ -12,7 +13,7 @@ from gifster.imaging.reader import PART_STEPS, Reader
 
 #: A segment takes longer to read than the parts of other formats.
 _SEGMENT_STEPS = 2 * PART_STEPS
-_SCAN, _QUANTIZATION = 0xDA, 0xDB
+_SCAN, _START, _END = 0xDA, 0xD8, 0xD9
 #: The frame headers: all but the differential ones, and without the markers among their numbers.
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC}
 #: The markers without a segment: restarts, start and end of image, and reserved ones.
@@ -20,6 +21,18 @@ _STANDALONE = {0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
 _FILL = re.compile(rb"\xff+")
 #: How EXIF begins: only the first such segment counts.
 _EXIF = re.compile(rb"Exif\0(?s:.)")
+#: What ends the data of a scan: a marker, but no restart. Damaged data has other codes, too.
+_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+
+
+class Segment(NamedTuple):
+    """A marker and its segment, with the data of the scan if it begins one. These are offsets: of
+    the marker, of the content, and of what comes next."""
+
+    marker: int
+    start: int
+    content: int
+    end: int
 
 
 class Facts(NamedTuple):
@@ -38,19 +51,58 @@ def read(reader: Reader) -> Facts:
       Unreadable: the structure is wrong, or Pillow cannot decode such a JPEG.
       OutOfSteps: there are more segments than the reader has steps.
     """
-    size, exif = None, None
-    reader.skip(2)
-    while (marker := _marker(reader)) != _SCAN:
-        content = b"" if marker in _STANDALONE else _content(reader, marker)
-        if marker in _FRAME_HEADERS:
-            size = _size(content)
-        elif marker == 0xE1 and exif is None and _EXIF.match(content):
-            exif = content[6:]
+    size, exif, scans = None, None, 0
+    for segment in segments(reader):
+        marker = segment.marker
+        if scans == 0 and (marker in _FRAME_HEADERS or marker == 0xE1):
+            content = reader.read(segment.end - segment.content)
+            if marker in _FRAME_HEADERS:
+                size = _size(content)
+            elif exif is None and _EXIF.match(content):
+                exif = content[6:]
+        elif marker == _SCAN and size is None:
+            break
+        scans += marker == _SCAN
     if size is None or min(size) < 1:
         raise Unreadable("The image is damaged.")
-    if not reader.find(b"\xff\xd9"):
-        raise Truncated("The file is incomplete: it ends in the middle of the image.")
     return Facts(*size, orientation.of_exif(exif or b""))
+
+
+def segments(reader: Reader) -> Iterator[Segment]:
+    """All segments behind the start of the image, up to its end, with each standalone marker. The
+    content of a segment is what the reader reads next, unless a scan follows.
+
+    The end is that of this image: other images in it, such as the thumbnail in its EXIF, have ends
+    of their own.
+
+    Raises:
+      Truncated: the end of the image is missing.
+      Unreadable: there is a marker that cannot be.
+      OutOfSteps: there are more segments than the reader has steps.
+    """
+    reader.seek(2)
+    scans = 0
+    while True:
+        marker = _marker(reader)
+        start = content = reader.tell() - 2
+        if marker == _START and scans:  # of another image
+            raise Truncated("The file is incomplete: it ends in the middle of the image.")
+        if marker in _STANDALONE:
+            content += 2
+        else:
+            length = int.from_bytes(reader.read(2), "big")
+            content += 4
+            reader.skip(max(0, length - 2))
+            if marker == _SCAN:
+                scans += 1
+                reader.find_match(_AFTER_SCAN, 2)
+        end = reader.tell()
+        if marker != _SCAN:
+            reader.seek(content)
+        yield Segment(marker, start, content, end)
+        if marker == _END and scans:
+            return
+        reader.seek(end)
 
 
 def _marker(reader: Reader) -> int:
@@ -64,15 +116,6 @@ def _marker(reader: Reader) -> int:
     if marker < 0xC0:
         raise Unreadable("The image is damaged.")
     return marker
-
-
-def _content(reader: Reader, marker: int) -> bytes:
-    """The content of a segment that is needed here; empty for the others, which are skipped."""
-    length = max(0, int.from_bytes(reader.read(2), "big") - 2)
-    if marker in _FRAME_HEADERS or marker in (0xE1, _QUANTIZATION):
-        return reader.read(length)
-    reader.skip(length)
-    return b""
 
 
 def _size(frame: bytes) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Open images by Pillow, each as the format that it is known to have, upright and in sRGB."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from gifster.imaging import colors, heic, orientation
+from gifster.imaging import colors, heic, orientation, stripping
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
@@ -35,10 +35,10 @@ FORMATS = {
     "image/tiff": "TIFF",
     "image/heic": "HEIF",
 }
-#: Pillow's names of metadata: camera and place, orientation and colour profile.
-_METADATA = ("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "photoshop", "comment")
 #: From so many pixels on a progressive JPEG may take more memory than a sandbox allows.
 _MANY_PIXELS = 30_000_000
+#: Pillow refuses colour profiles of more than a megabyte.
+PngImagePlugin.MAX_TEXT_CHUNK = stripping.png.MAX_BYTES
 
 
 @contextmanager
@@ -51,7 +51,10 @@ def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.
     if info.content_type == "image/heic":
         heic.register()
     try:
-        with PIL.Image.open(source, formats=[FORMATS[info.content_type]]) as image:
+        with (
+            _opened(source, info) as file,
+            PIL.Image.open(file, formats=[FORMATS[info.content_type]]) as image,
+        ):
             yield image
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
@@ -66,18 +69,21 @@ def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.
         raise Unreadable("The image is damaged: it cannot be decoded.") from error
 
 
-def has_metadata(source: Path, info: ImageInfo) -> bool:
-    """Whether an image has metadata, such as an orientation or a colour profile.
-
-    It is False for a GIF, whose metadata browsers ignore.
-
-    Raises:
-      Unreadable: Pillow cannot open it.
-    """
-    if info.content_type == "image/gif":
-        return False
-    with open_image(source, info) as image:
-        return any(image.info.get(name) for name in _METADATA)
+@contextmanager
+def _opened(source: Path | IO[bytes], info: ImageInfo) -> Iterator[IO[bytes]]:
+    """The file as a decoder gets it: without metadata, of which Pillow reads everything, and fails
+    if some of it is damaged or too large. What cannot be told apart is left as it is, and so is a
+    file that was made here."""
+    if not isinstance(source, Path):
+        yield source
+        return
+    with source.open("rb") as file:
+        pieces = None
+        if info.content_type in stripping.FORMATS:
+            with suppress(Unreadable):
+                pieces = stripping.stripped(file, info.content_type)
+        file.seek(0)
+        yield file if pieces is None else pieces.open(file)
 
 
 def upright(frame: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:

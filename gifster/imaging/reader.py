@@ -88,15 +88,26 @@ class Reader:
         Returns:
           whether they occur.
         """
-        while self.tell() + len(wanted) <= self.size:
-            if self._at + len(wanted) > len(self._window):
-                self._fill(len(wanted))
-            at = self._window.find(wanted, self._at)
-            if at >= 0:
-                self._at = at
+        return self.find_match(re.compile(re.escape(wanted)), len(wanted))
+
+    def find_match(self, pattern: "re.Pattern[bytes]", length: int) -> bool:
+        """Go to the next match of a pattern, or to the end of the file.
+
+        Parameters:
+          length: of what matches (bytes).
+
+        Returns:
+          whether there is a match.
+        """
+        while self.tell() + length <= self.size:
+            if self._at + length > len(self._window):
+                self._fill(length)
+            found = pattern.search(self._window, self._at)
+            if found is not None:
+                self._at = found.start()
                 return True
-            # They may begin at the end of the window.
-            self._at = max(self._at, len(self._window) - len(wanted)) + 1
+            # It may begin at the end of the window.
+            self._at = max(self._at, len(self._window) - length) + 1
         self.seek(self.size)
         return False
 

@@ -5,12 +5,12 @@ is animated, and leave the work to `stills` and `animation`.
 loads the decoders and encoders.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gifster.imaging import animation, gif_rewriter, pillow, png_frames, stills, video
+from gifster.imaging import animation, gif_rewriter, png_frames, stills, stripping, video
+from gifster.imaging.errors import Unreadable
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.frames import frames
 from gifster.imaging.plan import Plan, shrinks
@@ -45,8 +45,7 @@ def render_here(
         keeps_pixels = content_type == info.content_type and _keeps_pixels(info, recipe)
         if keeps_pixels and content_type == "image/gif":
             rewritten.append(target)
-        elif keeps_pixels and _keeps_bytes(source, info):
-            shutil.copyfile(source, target)
+        elif keeps_pixels and _is_copied(source, info, target):
             yield target
         elif animated and content_type in _ANIMATED_TYPES:
             outputs.append(
@@ -114,11 +113,23 @@ def _keeps_pixels(info: ImageInfo, recipe: Image) -> bool:
     return not recipe.encodes(info.width, info.height) and not changes_times
 
 
-def _keeps_bytes(source: Path, info: ImageInfo) -> bool:
-    """Whether a version with the pixels of the source is a copy of it."""
+def _is_copied(source: Path, info: ImageInfo, target: Path) -> bool:
+    """Copy the source without its metadata, for a version that has its pixels.
+
+    A picture that its EXIF turns is no such version: its pixels are turned.
+    """
+    if info.content_type not in stripping.FORMATS:
+        return False
     if info.content_type == "image/png" and info.frames == 1 and png_frames.was_animation(source):
         return False  # not every viewer takes the same for the one frame
-    return not pillow.has_metadata(source, info)
+    with source.open("rb") as file:
+        try:
+            pieces = stripping.stripped(file, info.content_type)
+        except Unreadable:
+            return False
+        if not pieces.are_turned:
+            pieces.write(file, target)
+    return not pieces.are_turned
 
 
 def _render_stills(

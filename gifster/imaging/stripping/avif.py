@@ -1,0 +1,161 @@
+"""AVIF, animated or not: its metadata is blanked where it is (ISO/IEC 14496-12; HEIF, 23008-12).
+
+The boxes of an AVIF say at which offsets of the file the pixels are. So nothing is moved: the items
+that are EXIF, XMP, other texts or thumbnails get a blank content, and boxes of metadata become free
+space. Only what is behind the picture is cut off. The orientation of an AVIF is no EXIF but a
+property of the picture, which stays.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gifster.imaging import bmff_items
+from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.reader import PART_STEPS, Reader
+from gifster.imaging.stripping.pieces import Pieces
+
+#: The boxes of the picture, and those that contain boxes: how many bytes come before these.
+_PICTURE = {b"ftyp", b"meta", b"moov", b"mdat", b"moof", b"sidx", b"styp", b"mfra"}
+_CONTAINERS = {b"moov": 0, b"trak": 0, b"mdia": 0}
+_UNWANTED = {b"udta", b"uuid", b"free", b"skip"}
+_UNWANTED_ITEMS = {b"Exif", b"mime", b"uri "}
+#: The boxes that begin with two times: when the file was made and changed.
+_TIMED = {b"mvhd", b"tkhd", b"mdhd"}
+_MAX_CONTENT_BYTES = 1_000_000
+#: EXIF without an entry: the offset of its TIFF header, which comes at once, and no directory.
+_EMPTY_EXIF = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
+
+
+class _Box(NamedTuple):
+    kind: bytes
+    start: int
+    content: int
+    end: int
+
+
+class _Blank(NamedTuple):
+    """New bytes for a range of the file, filled up with zeros."""
+
+    start: int
+    end: int
+    begin: bytes = b""
+
+
+def strip(reader: Reader) -> Pieces:
+    """The file with blanks for its metadata."""
+    boxes = list(_boxes(reader, 0, reader.size))
+    while boxes and boxes[-1].kind not in _PICTURE:
+        boxes.pop()
+    end = boxes[-1].end if boxes else 0
+    blanks: list[_Blank] = []
+    for box in boxes:
+        if box.kind not in _PICTURE:
+            blanks.append(_freed(box))
+        elif box.kind == b"meta":
+            blanks += _of_items(reader, box)
+        elif box.kind == b"moov":
+            blanks += _of_movie(reader, box)
+    return _with_blanks(reader, sorted(blanks), end)
+
+
+def _with_blanks(reader: Reader, blanks: list[_Blank], end: int) -> Pieces:
+    pieces, at = Pieces(), 0
+    for blank in blanks:
+        start, stop = max(blank.start, at), min(blank.end, end)
+        if start < stop and not _is_blank(reader, blank):
+            pieces.keep(at, start)
+            begin = blank.begin[: stop - start] if start == blank.start else b""
+            pieces.add(begin)
+            pieces.blank(stop - start - len(begin))
+            at = stop
+    pieces.keep(at, end)
+    return pieces
+
+
+def _is_blank(reader: Reader, blank: _Blank) -> bool:
+    """Whether a range is blank already. A large one is blanked again."""
+    size = blank.end - blank.start
+    if size > _MAX_CONTENT_BYTES:
+        return False
+    reader.seek(blank.start)
+    return reader.read(size) == blank.begin.ljust(size, b"\0")
+
+
+def _freed(box: _Box) -> _Blank:
+    """A box as free space of the same size."""
+    size = box.end - box.start
+    long_size = size.to_bytes(8, "big") if box.content - box.start == 16 else b""
+    return _Blank(box.start + 4, box.end, b"free" + long_size)
+
+
+def _of_movie(reader: Reader, movie: _Box) -> Iterator[_Blank]:
+    """The blanks in an image sequence."""
+    for box in _boxes(reader, movie.content + _CONTAINERS[movie.kind], movie.end):
+        if box.kind in _CONTAINERS:
+            yield from _of_movie(reader, box)
+        elif box.kind in _UNWANTED:
+            yield _freed(box)
+        elif box.kind == b"meta":
+            yield from _of_items(reader, box)
+        elif box.kind in _TIMED and box.end > box.content:
+            reader.seek(box.content)
+            size = 8 if reader.read(1) == b"\1" else 4
+            times = box.content + 4
+            yield _Blank(times, min(times + 2 * size, box.end))
+
+
+def _of_items(reader: Reader, meta: _Box) -> Iterator[_Blank]:
+    """The blanks for the items of a box `meta` that are no part of its picture."""
+    found: dict[bytes, _Box] = {}
+    for box in _boxes(reader, meta.content + 4, meta.end):
+        if box.kind in _UNWANTED:
+            yield _freed(box)
+        found.setdefault(box.kind, box)
+    types = bmff_items.types(_content(reader, found[b"iinf"])) if b"iinf" in found else {}
+    unwanted = {number for number, kind in types.items() if kind in _UNWANTED_ITEMS}
+    if b"iref" in found:
+        unwanted |= bmff_items.thumbnails(_content(reader, found[b"iref"]))
+    if not unwanted or b"iloc" not in found:
+        return
+    for extent in bmff_items.extents(_content(reader, found[b"iloc"])):
+        if extent.item in unwanted and extent.length:
+            is_exif = types.get(extent.item) == b"Exif"
+            yield _blank_of(extent, found.get(b"idat"), reader.size, is_exif=is_exif)
+
+
+def _blank_of(extent: bmff_items.Extent, idat: _Box | None, size: int, *, is_exif: bool) -> _Blank:
+    if extent.method == bmff_items.IN_IDAT and idat is not None:
+        start, limit = idat.content + extent.start, idat.end
+    elif extent.method == bmff_items.IN_FILE:
+        start, limit = extent.start, size
+    else:
+        raise Unreadable("The metadata of the image is where nobody can find it.")
+    end = start + extent.length
+    if end > limit:
+        raise Truncated("The file is incomplete: it ends in the middle of the image.")
+    begin = _EMPTY_EXIF if is_exif and end - start >= len(_EMPTY_EXIF) else b""
+    return _Blank(start, end, begin)
+
+
+def _content(reader: Reader, box: _Box) -> bytes:
+    if box.end - box.content > _MAX_CONTENT_BYTES:
+        raise Unreadable("The file is damaged.")
+    reader.seek(box.content)
+    return reader.read(box.end - box.content)
+
+
+def _boxes(reader: Reader, at: int, end: int) -> Iterator[_Box]:
+    """The boxes between two offsets, but not those within them."""
+    while end - at >= 8:
+        reader.step(2 * PART_STEPS)
+        reader.seek(at)
+        head = reader.read(8)
+        size, content = int.from_bytes(head[:4], "big"), at + 8
+        if size == 1:
+            size, content = int.from_bytes(reader.read(8), "big"), at + 16
+        elif size == 0:
+            size = end - at
+        if size < content - at or at + size > end:
+            raise Unreadable("The file is damaged.")
+        yield _Box(head[4:8], at, content, at + size)
+        at += size

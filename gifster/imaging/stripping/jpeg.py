@@ -1,0 +1,62 @@
+"""JPEG: which segments are the picture (ITU T.81, annex B; JFIF 1.02; ICC.1, annex B.4).
+
+What is between the segments, and what comes after the end of the image, is left out: the film of a
+"motion photo", a gain map, further pictures.
+"""
+
+from gifster.imaging.jpeg_segments import Segment, segments
+from gifster.imaging.reader import Reader
+from gifster.imaging.stripping.exif import minimal
+from gifster.imaging.stripping.pieces import Pieces
+
+_JFIF, _EXIF, _PROFILE, _ADOBE = b"JFIF\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe"
+_APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+#: Reserved for extensions of JPEG, which nobody has made: they are no part of a picture.
+_RESERVED = {0x01, 0xC8, *range(0xF0, 0xFE)}
+#: What a JFIF segment has before its thumbnail (bytes).
+_JFIF_BYTES = 14
+
+
+def strip(reader: Reader) -> Pieces:
+    """The segments of the picture, and its orientation."""
+    pieces, exif = Pieces(), None
+    pieces.keep(0, 2)
+    kept: list[tuple[int, int]] = []
+    for number, segment in enumerate(segments(reader)):
+        if segment.marker == _APP0:
+            if number == 0:
+                _keep_jfif(reader, segment, pieces)
+        elif segment.marker == _APP1:
+            content = reader.read(segment.end - segment.content)
+            if exif is None and content.startswith(_EXIF):
+                exif = minimal(content[len(_EXIF) + 1 :])
+        elif _is_picture(reader, segment):
+            kept.append((segment.start, segment.end))
+    if exif:  # behind JFIF, which must be first
+        pieces.are_turned = True
+        content = _EXIF + b"\0" + exif
+        pieces.add(bytes([0xFF, _APP1]) + (len(content) + 2).to_bytes(2, "big") + content)
+    for start, end in kept:
+        pieces.keep(start, end)
+    return pieces
+
+
+def _is_picture(reader: Reader, segment: Segment) -> bool:
+    if segment.marker in _RESERVED or segment.marker == _COMMENT:
+        return False
+    if segment.marker == _APP2:
+        return reader.read(min(12, segment.end - segment.content)) == _PROFILE
+    if segment.marker == _APP14:
+        return reader.read(min(5, segment.end - segment.content)) == _ADOBE
+    return not _APP0 <= segment.marker <= _APP15
+
+
+def _keep_jfif(reader: Reader, segment: Segment, pieces: Pieces) -> None:
+    """Keep a JFIF segment without its thumbnail."""
+    content = reader.read(min(_JFIF_BYTES, segment.end - segment.content))
+    if len(content) < _JFIF_BYTES or not content.startswith(_JFIF):
+        return
+    if segment.end - segment.content == _JFIF_BYTES:
+        pieces.keep(segment.start, segment.end)
+    else:
+        pieces.add(b"\xff\xe0\0\x10" + content[:-2] + b"\0\0")
