@@ -45,6 +45,7 @@ UPLOAD_LIMITS = (
     "max_duration_s",
     "max_video_s",
     "max_video_pixels",
+    "strip_metadata",
 )
 
 

@@ -221,7 +221,7 @@ class Uploader(AttachedFile, Limits):
                 return self.remove()
         if is_blank(source):
             return None
-        if not isinstance(source, CachedFile):
+        if not isinstance(source, CachedFile) or self._has_to_strip(source):
             self.before_cache(filename)
             try:
                 source = cache_upload(type(self), source, filename)
@@ -306,6 +306,11 @@ class Uploader(AttachedFile, Limits):
         self._begin_change()
         self.slot.assigned, self.slot.removing = cached, False
         self.slot.set_aside = self.slot.remote_url = None
+
+    def _has_to_strip(self, cached: CachedFile) -> bool:
+        """Whether a cached file may have metadata that this uploader takes out."""
+        rules = cached.checked
+        return self.strip_metadata and not (rules is not None and rules[0].strip_metadata)
 
     def _begin_change(self) -> None:
         """Mark the column dirty, so that `save(only=record.dirty_fields)` saves it."""

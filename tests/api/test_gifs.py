@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 from tests import images
+from tests.imaging import carriers
 from tests.machine import eventually, files_below
 from tests.stack import Stack
 from tests.videos import video
@@ -216,3 +217,22 @@ def test_a_damaged_picture_ends_as_failed_with_a_reason(stack: Stack):
     assert done["error"]["code"] == "unreadable"
     assert done["image"] is None
     eventually(lambda: not files_below(stack.var / "cache"))
+
+
+def test_nobody_learns_where_a_photo_was_taken(stack: Stack):
+    # Given a photo with its place in EXIF, XMP and comments, a thumbnail, and a film behind it
+    photo = carriers.jpeg()
+
+    done = stack.finished(stack.upload(photo).json()["id"])
+
+    # I expect none of it in the original or in a version, and facts of what is stored
+    original = stack.client.get(done["image"]["url"]).content
+    files = [stack.client.get(version["url"]).content for version in done["versions"].values()]
+    assert not [content for content in [original, *files] if carriers.SECRET in content]
+    with PIL.Image.open(io.BytesIO(original)) as image:
+        assert not dict(image.getexif())
+    assert done["image"]["sha256"] == hashlib.sha256(original).hexdigest()
+    assert done["image"]["bytes"] == len(original) < len(photo)
+    # … and the same photo to be a duplicate
+    again = stack.finished(stack.upload(photo).json()["id"])
+    assert again["image"]["sha256"] == done["image"]["sha256"]

@@ -207,6 +207,8 @@ class Uploads(Section):
     max_video_pixels: int = Field(8_000_000_000, ge=1)
     #: Read each stored file once in so many days, and compare its SHA-256. 0: never.
     deep_check_days: int = Field(30, ge=0)
+    #: Originals are stored without their metadata, such as the place where a photo was taken.
+    strip_metadata: bool = True
     #: Signs cache ids. Empty: Gifster makes one at its first start, and keeps it in var/secret.
     secret: str = ""
     private_remotes: bool = False

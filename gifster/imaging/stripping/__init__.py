@@ -6,14 +6,18 @@ author, comments, texts, thumbnails, and everything behind the picture are left 
 IPTC, C2PA, the film of a "motion photo". Each format has a module, and all of them make `pieces`.
 """
 
+import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from gifster.imaging.reader import Reader
+from gifster.imaging import probe
+from gifster.imaging.errors import TooComplex
+from gifster.imaging.reader import OutOfSteps, Reader
+from gifster.imaging.sandbox import call_sandboxed
 from gifster.imaging.stripping import avif, gif, jpeg, png, webp
 from gifster.imaging.stripping.pieces import Pieces
 
-__all__ = ["FORMATS", "Pieces", "strip_metadata", "stripped"]
+__all__ = ["FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped"]
 
 #: The types whose metadata can be taken out, and what does it.
 FORMATS = {
@@ -41,6 +45,42 @@ def stripped(file: BinaryIO, content_type: str, max_steps: int | None = None) ->
     pieces = FORMATS[content_type](reader)
     pieces.check(reader.size)
     return pieces
+
+
+def glance(content: Path | bytes, content_type: str) -> Pieces | None:
+    """Do what `stripped()` does if that takes no longer than hashing the file; else return None.
+
+    Parameters:
+      content: of the file, or where that is.
+    """
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    # Twice what `probe.glance()` has, as it also reads what is left out.
+    steps = 2 * (probe.QUICK_STEPS + size // probe.QUICK_BYTES_A_STEP)
+    try:
+        if isinstance(content, bytes):
+            return stripped(io.BytesIO(content), content_type, steps)
+        with content.open("rb", buffering=0) as file:
+            return stripped(cast("BinaryIO", file), content_type, steps)
+    except OutOfSteps:
+        return None
+
+
+def examine(path: Path, content_type: str) -> Pieces:
+    """Do what `stripped()` does with a file of very many parts, in a sandboxed process.
+
+    Raises:
+      TooComplex: it has more parts than any image needs.
+      ProcessLost: the process was killed from outside, or could not be started.
+    """
+    return call_sandboxed(_examined, path, content_type, limits=probe.EXAMINING)
+
+
+def _examined(path: Path, content_type: str) -> Pieces:
+    try:
+        with path.open("rb") as file:
+            return stripped(file, content_type, 2 * probe.MAX_STEPS)
+    except OutOfSteps:
+        raise TooComplex("The file has millions of parts, more than any image needs.") from None
 
 
 def strip_metadata(source: Path, target: Path, content_type: str) -> bool:

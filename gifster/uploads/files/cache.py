@@ -25,6 +25,7 @@ from gifster.uploads.errors import (
     CacheFileMissing,
     imaging_errors_translated,
 )
+from gifster.uploads.files import stripping
 from gifster.uploads.files.access import delete_file, local_copy
 from gifster.uploads.files.extraction import (
     LocalFile,
@@ -291,7 +292,9 @@ class CacheWriter:
         if self._info is None or metadata_of(self._rules):
             self._file.flush()
             return None
-        self._rules.check_info(self._info)
+        if not self._strip(self._file, self._info, content, quickly=True):
+            self._file.flush()
+            return None
         return self._commit(self._file, self._info, {})
 
     def finish_slowly(self) -> CachedFile:
@@ -306,15 +309,37 @@ class CacheWriter:
                     self._rules.max_frames,
                     videos=self._rules.max_video_s is not None,
                 )
-        self._rules.check_info(info)
+        self._strip(self._file, info, self._file.path, quickly=False)
         local = LocalFile(
             self._file.path, self._filename, self._typed(info), self._hash.hexdigest()
         )
         return self._commit(self._file, info, extract_at_once(self._rules, local))
 
+    def _strip(
+        self, file: Writer, info: ImageInfo, content: Path | bytes, *, quickly: bool
+    ) -> bool:
+        """Take the metadata out of the file, if the uploader wants that.
+
+        Parameters:
+          content: of the file, or where that is.
+
+        Returns:
+          False if this would take too long, and it is to be done `quickly`.
+        """
+        self._rules.check_info(info)
+        if not stripping.is_stripped(self._rules, info):
+            return True
+        pieces = stripping.find_pieces(content, info, quickly=quickly)
+        if pieces is not None and not pieces.are_all:
+            stripped = stripping.rewrite(self._rules, self._key, content, pieces)
+            file.abort()
+            self._file, self.bytes, self._hash = stripped
+        return pieces is not None
+
     def _typed(self, info: ImageInfo) -> ImageInfo:
-        """The facts with the content type: of a file that is no image, the name may say it, too."""
-        return info if info.is_image else replace(info, content_type=self._content_type)
+        """The facts as they are kept. The name of a file that is no image may say its type, too."""
+        content_type = info.content_type if info.is_image else self._content_type
+        return replace(info, content_type=content_type, bytes=self.bytes)
 
     def _commit(self, file: Writer, info: ImageInfo, metadata: dict[str, Any]) -> CachedFile:
         info, rules, sha256 = self._typed(info), self._rules, self._hash.hexdigest()

@@ -167,6 +167,7 @@ _OPTIONS: dict[str, _Kind] = {
     "enable_processing": _FLAG,
     "derivations_url": _TEXT,
     "keep_files": _FLAG,
+    "strip_metadata": _FLAG,
     "move_to_store": _FLAG,
     "downloader": ("a Downloader, or a function of rules, URL and headers", callable),
     "remote_headers": ("a dict of headers", _a(Mapping)),

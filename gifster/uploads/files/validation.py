@@ -54,6 +54,10 @@ class Limits:
     #: The beginning of all its stored keys, which no other uploader shares. Only the sweep uses it,
     #: and only if `store_dir()` needs more of a record than its primary key (see `sweep`).
     store_prefix: str | None = None
+    #: Whether an original loses its metadata before it is stored: EXIF with the place, XMP, IPTC,
+    #: comments, texts, thumbnails, C2PA, a film behind it. The pixels, the orientation and the
+    #: colour profile stay (see `gifster.imaging.stripping`). Versions never have any.
+    strip_metadata = False
     #: The content types to accept: one or several, exact or with a wildcard (`image/*`), or as
     #: patterns (`re.compile`), which must match at the beginning. None accepts any. The content
     #: decides what a file is (see `content_types`); if it does not tell, the file is
