@@ -37,6 +37,8 @@ FORMATS = {
 }
 #: From so many pixels on a progressive JPEG may take more memory than a sandbox allows.
 _MANY_PIXELS = 30_000_000
+#: libtiff reads parts of a file, but would need the whole of one that is no plain file in memory.
+_READ_BY_PLACE = {"image/tiff"}
 #: Pillow refuses colour profiles of more than a megabyte.
 PngImagePlugin.MAX_TEXT_CHUNK = stripping.png.MAX_BYTES
 
@@ -79,7 +81,7 @@ def _opened(source: Path | IO[bytes], info: ImageInfo) -> Iterator[IO[bytes]]:
         return
     with source.open("rb") as file:
         pieces = None
-        if info.content_type in stripping.FORMATS:
+        if info.content_type in stripping.FORMATS and info.content_type not in _READ_BY_PLACE:
             with suppress(Unreadable):
                 pieces = stripping.stripped(file, info.content_type)
         file.seek(0)

@@ -124,6 +124,17 @@ def avif(orientation: int = 1, *, moving: bool = False) -> bytes:
     return content + unknown + box(b"mpvd", FILM)
 
 
+def tiff(orientation: int = 1) -> bytes:
+    """A TIFF with EXIF, a place, an author, a description and XMP."""
+    made = PIL.Image.Exif()
+    made[0x0112] = orientation
+    made[0x010E] = made[0x013B] = SECRET.decode()
+    made[700] = _XMP
+    made.get_ifd(0x8825)[29] = SECRET.decode()
+    made.get_ifd(0x8769)[0x927C] = SECRET
+    return _saved(images.frames((80, 60), 1)[0], "TIFF", exif=made, icc_profile=PROFILE)
+
+
 def box(kind: bytes, content: bytes) -> bytes:
     """A box of an AVIF."""
     return struct.pack(">I", len(content) + 8) + kind + content
@@ -145,6 +156,7 @@ ALL = {
     "WebP, moving": webp(moving=True),
     "GIF": gif(),
     "GIF, still": gif(moving=False),
+    "TIFF": tiff(),
     "AVIF": avif(),
     "AVIF, moving": avif(moving=True),
 }

@@ -14,7 +14,7 @@ from gifster.imaging import probe
 from gifster.imaging.errors import TooComplex
 from gifster.imaging.reader import OutOfSteps, Reader
 from gifster.imaging.sandbox import call_sandboxed
-from gifster.imaging.stripping import avif, gif, jpeg, png, webp
+from gifster.imaging.stripping import avif, gif, jpeg, png, tiff, webp
 from gifster.imaging.stripping.pieces import Pieces
 
 __all__ = ["FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped"]
@@ -23,8 +23,10 @@ __all__ = ["FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped
 FORMATS = {
     "image/avif": avif.strip,
     "image/gif": gif.strip,
+    "image/heic": avif.strip,
     "image/jpeg": jpeg.strip,
     "image/png": png.strip,
+    "image/tiff": tiff.strip,
     "image/webp": webp.strip,
 }
 

@@ -1,6 +1,6 @@
-"""AVIF, animated or not: its metadata is blanked where it is (ISO/IEC 14496-12; HEIF, 23008-12).
+"""AVIF and HEIC, animated or not: their metadata is blanked where it is (HEIF, ISO/IEC 23008-12).
 
-The boxes of an AVIF say at which offsets of the file the pixels are. So nothing is moved: the items
+The boxes say at which offsets of the file the pixels are. So nothing is moved: the items
 that are EXIF, XMP, other texts or thumbnails get a blank content, and boxes of metadata become free
 space. Only what is behind the picture is cut off. The orientation of an AVIF is no EXIF but a
 property of the picture, which stays.
