@@ -62,6 +62,15 @@ def still(format: str, size: tuple[int, int] = (300, 200), mode: str = "RGB") ->
     return _saved(frames(size, 1, mode=mode)[0], format)
 
 
+def heic(size: tuple[int, int] = (300, 200)) -> bytes:
+    """A still by pillow-heif (the extra `heic`)."""
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(frames(size, 1)[0]).save(buffer, quality=60)
+    return buffer.getvalue()
+
+
 def animated(format: str, durations: list[int], size: tuple[int, int] = (300, 200)) -> bytes:
     return _animated(format, tuple(durations), size)
 

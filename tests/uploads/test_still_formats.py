@@ -1,9 +1,7 @@
 """BMP, TIFF and HEIC as uploads: taken by default, with versions that browsers show."""
 
-import io
 from typing import Any
 
-import pillow_heif
 import pytest
 
 from gifster.imaging import heic
@@ -14,12 +12,9 @@ from tests.uploads.framework import Application, Base
 
 
 def saved(content_type: str) -> bytes:
-    picture, buffer = images.frames((300, 200), 1)[0], io.BytesIO()
     if content_type == "image/heic":
-        pillow_heif.from_pillow(picture).save(buffer, quality=60)
-    else:
-        picture.save(buffer, content_type.partition("/")[2])
-    return buffer.getvalue()
+        return images.heic()
+    return images.still(content_type.partition("/")[2].upper())
 
 
 @pytest.mark.parametrize(
