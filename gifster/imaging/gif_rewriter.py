@@ -8,10 +8,12 @@ bytes. Comments and other metadata are left out in any case.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
+from PIL import ImageChops
 
 from gifster.imaging import gif_local_colors
 from gifster.imaging.boxes import Box, intersection, is_empty, union
@@ -39,7 +41,7 @@ def rewrite(source: Path, info: ImageInfo, target: Path) -> None:
       Unreadable: its first frame cannot be decoded.
     """
     size, plays = (info.width, info.height), 1 if info.loop is None else info.loop
-    colors = _Colors.of(source) if info.frames > 1 else _Colors(None, [])
+    colors = _Colors.of(source, size) if info.frames > 1 else _Colors(None, [])
     with target.open("wb") as file:
         if colors.palette is None:
             # A still gets a palette of what it has.
@@ -59,32 +61,64 @@ def rewrite(source: Path, info: ImageInfo, target: Path) -> None:
 
 
 class _Colors(NamedTuple):
-    """The palette of all colours, the transparent index and the commonest ones first; None if there
-    are too many of them. And the decoded frames, if these are few."""
+    """The palette of all colours, the transparent index first; None if there are too many of them.
+    And the decoded frames, if these are few."""
 
     palette: bytes | None
     kept: list[tuple[GifFrame, PIL.Image.Image]]
 
     @classmethod
-    def of(cls, source: Path) -> "_Colors":
+    def of(cls, source: Path, size: tuple[int, int]) -> "_Colors":
         """Those of a GIF."""
-        frames_with: Counter[bytes] = Counter()
+        colors: dict[bytes, None] = {}
         kept, pixels = [], 0
         for frame, indices in decoded(source):
             pixels += indices.width * indices.height
             if pixels <= _KEPT_PIXELS:
                 kept.append((frame, indices))
-            frames_with.update(
-                {
-                    _color(frame, index)
-                    for index, count in enumerate(indices.histogram())
-                    if count and index != frame.transparent
-                }
-            )
-            if len(frames_with) > _MAX_COLORS:
+            counts = indices.histogram()
+            colors |= {
+                _color(frame, index): None
+                for index, count in enumerate(counts)
+                if count and index != frame.transparent
+            }
+            if len(colors) > _MAX_COLORS:
                 return cls(None, [])
-        palette = _BLACK + b"".join(color for color, _ in frames_with.most_common())
-        return cls(palette, kept if pixels <= _KEPT_PIXELS else [])
+        kept = kept if pixels <= _KEPT_PIXELS else []
+        palette = _BLACK + b"".join(colors)
+        return cls(_ordered(palette, _drawn(size, palette, kept or decoded(source))), kept)
+
+
+def _drawn(
+    size: tuple[int, int], palette: bytes, frames: Iterable[tuple[GifFrame, PIL.Image.Image]]
+) -> Iterator[set[int]]:
+    """The indices that each frame changes to, those that are transparent excluded."""
+    seen = PIL.Image.new("L", size, _TRANSPARENT)
+    for indices, box, _ in _shown(size, palette, frames):
+        differs = mask_above(ImageChops.difference(indices, seen.crop(box)), 0)
+        seen.paste(indices, box[:2])
+        yield {index for index, count in enumerate(indices.histogram(differs)) if count} - {0}
+
+
+def _ordered(palette: bytes, drawn: Iterable[set[int]]) -> bytes:
+    """A palette in the order that lets most frames do with its first colours, as their codes are
+    shorter then.
+
+    As in gifsicle: the colour that fewest frames need becomes the last one. The frames that need it
+    get long codes in any case, and count no more.
+    """
+    frames = list(drawn)
+    needed = Counter(chain.from_iterable(frames))
+    left, last_first = set(range(1, len(palette) // 3)), []
+    while left:
+        rarest = min(left, key=lambda index: (needed[index], -index))
+        left.remove(rarest)
+        last_first.append(rarest)
+        for frame in frames:
+            if rarest in frame:
+                needed.subtract(frame)
+        frames = [frame for frame in frames if rarest not in frame]
+    return _BLACK + b"".join(palette[3 * at : 3 * at + 3] for at in reversed(last_first))
 
 
 def _color(frame: GifFrame, index: int) -> bytes:

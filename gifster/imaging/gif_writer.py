@@ -18,7 +18,7 @@ _MAX_DELAY_CS = 0xFFFF
 _STAYS, _CLEARED = 1, 2
 #: If one encoding of a frame has at least so many times the bytes of another, a third may be
 #: smaller than both.
-_CLOSE = 0.7
+_CLOSE = 0.5
 
 
 class Change(NamedTuple):
