@@ -171,8 +171,10 @@ class _Encoder:
         if self._info.content_type in VIDEO_TYPES:  # whose bytes say nothing about those of a GIF
             budget = math.inf
         # A smaller picture is never larger in bytes than the GIF that it was made from.
-        is_smaller = self._info.content_type == "image/gif" and scaler.area_ratio <= 1
-        most_bytes = self._info.bytes if is_smaller else math.inf
+        width, height = scaler.size
+        is_smaller = width * height <= self._info.width * self._info.height
+        is_bound = is_smaller and self._info.content_type == "image/gif" and not output.functions
+        most_bytes = self._info.bytes if is_bound else math.inf
         return gif.write(
             output.target, track, self._plays, scaler.samples, budget, output.quality, most_bytes
         )

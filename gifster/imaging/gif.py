@@ -33,8 +33,8 @@ class _Quality(NamedTuple):
 _EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
 #: What is tried in turn. The last ones are only for GIFs that are larger than their original.
 _LESS = (
-    _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32), _Quality(400, 32, 4),
-    _Quality(400, 32, 2), _Quality(400, 32, 1),
+    _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32),
+    *(_Quality(200, 20, colors) for colors in (16, 8, 4, 2, 1)),
 )  # fmt: skip
 #: How much each step of quality below 100 adds to the tolerance: 85 is `_EXACT`, 75 `_LESS_EXACT`,
 #: 40 `_ROUGH`.
