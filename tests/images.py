@@ -10,6 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageSequence
 from PIL import ImageChops, ImageStat
 
 from gifster import imaging
@@ -111,6 +112,12 @@ def timing(content: bytes) -> tuple[list[int], int | None]:
             image.load()  # a WebP frame has no duration before this
             durations.append(int(image.info.get("duration") or 0))
         return durations, image.info.get("loop")
+
+
+def pixels(content: bytes) -> list[bytes]:
+    """The pixels of each frame (RGBA), read by Pillow."""
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        return [frame.convert("RGBA").tobytes() for frame in PIL.ImageSequence.Iterator(image)]
 
 
 def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:

@@ -103,7 +103,7 @@ def test_a_video_that_is_too_long_is_refused_with_a_reason(stack: Stack):
     assert answer.json()["detail"] == "The video plays for 70 seconds; the limit is 60."
 
 
-def test_a_version_that_would_not_shrink_keeps_all_pixels_in_no_more_bytes(stack: Stack):
+def test_a_version_that_would_not_shrink_keeps_the_pixels_in_fewer_bytes(stack: Stack):
     small = images.gif(size=(40, 30))
 
     done = stack.finished(stack.upload(small).json()["id"])
@@ -111,11 +111,7 @@ def test_a_version_that_would_not_shrink_keeps_all_pixels_in_no_more_bytes(stack
     thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
     assert len(thumb) <= len(small)
     assert images.timing(thumb) == images.timing(small)
-    with PIL.Image.open(io.BytesIO(thumb)) as made, PIL.Image.open(io.BytesIO(small)) as source:
-        for number in range(source.n_frames):  # type: ignore[attr-defined]
-            made.seek(number)
-            source.seek(number)
-            assert made.convert("RGBA").tobytes() == source.convert("RGBA").tobytes()
+    assert images.pixels(thumb) == images.pixels(small)
 
 
 def test_the_title_comes_from_the_file_name_if_none_is_given(stack: Stack, gif: bytes):
