@@ -89,8 +89,9 @@ def test_versions_build_on_versions_and_have_formats(application: Application):
         "moving": ("image/webp", 100, 67),
         "photo": ("image/jpeg", 300, 200),
     }
-    for name in ("thumb", "square", "moving"):
-        assert images.timing(content(application, file, name)) == ([30, 50, 70, 110], 3)
+    # A GIF counts repetitions, and WebP how often it plays
+    for name, loop in (("thumb", 3), ("square", 3), ("moving", 4)):
+        assert images.timing(content(application, file, name)) == ([30, 50, 70, 110], loop)
     assert file.url("poster").endswith("/poster.png")
     assert images.size(content(application, file, "square")) == (64, 64)
 
