@@ -39,17 +39,27 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
 
 
 def first(source: Path, info: ImageInfo) -> PIL.Image.Image:
-    """The picture that a GIF begins with: P if its first frame fills it, which takes least memory,
-    else RGB or RGBA.
+    """The picture that a GIF begins with: P, which takes least memory, or rarely RGBA.
 
     Raises:
       Unreadable: it cannot be decoded.
     """
     frame, indices = next(decoded(source))
-    if frame.box != (0, 0, info.width, info.height):
-        return _Canvas((info.width, info.height)).show(frame, _in_colors(frame, indices))
-    if frame.transparent is not None:
-        indices.info["transparency"] = frame.transparent
+    size, clear = (info.width, info.height), frame.transparent
+    if frame.box != (0, 0, *size):
+        if clear is None:
+            counts = indices.histogram()
+            clear = next((index for index, count in enumerate(counts) if not count), None)
+        if clear is None:
+            return _Canvas(size).show(frame, _in_colors(frame, indices))
+        palette = bytearray(frame.palette.ljust(3 * 256, b"\0"))
+        palette[3 * clear : 3 * clear + 3] = bytes(3)
+        whole = PIL.Image.new("P", size, clear)
+        whole.putpalette(bytes(palette))
+        whole.paste(indices, frame.box[:2])
+        indices = whole
+    if clear is not None:
+        indices.info["transparency"] = clear
     return indices
 
 

@@ -68,8 +68,27 @@ def _can_last_longer(last: _Written, frame: GifFrame, delay_cs: int) -> bool:
     return is_same and last.delay_cs + delay_cs <= _MAX_DELAY_CS
 
 
+def write_still(
+    file: BinaryIO, size: tuple[int, int], frame: GifFrame, pixels: PIL.Image.Image
+) -> None:
+    """Write a GIF of one frame, with a palette of what it has. It takes less memory."""
+    box = intersection(frame.box, (0, 0, *size))
+    file.write(header(size, b"", 1))
+    if is_empty(box):
+        nothing = image(PIL.Image.new("L", (1, 1), 0), _NOWHERE, bytes(6))
+        _append(file, _Written(nothing, 0, frame.delay_ms // 10, 0))
+    else:
+        indices = pixels.crop(moved(box, (-frame.box[0], -frame.box[1])))
+        indices = PIL.Image.frombytes("L", indices.size, indices.tobytes())
+        encoded = _in_colors((indices, frame.transparent), frame, box, b"")
+        _append(file, _Written(*encoded, frame.delay_ms // 10, 0))
+    file.write(b"\x3b")
+
+
 def _append(file: BinaryIO, frame: _Written) -> None:
-    file.write(control(frame.delay_cs, frame.disposal or 1, frame.transparent) + frame.image)
+    if frame.delay_cs or frame.disposal or frame.transparent is not None:
+        file.write(control(frame.delay_cs, frame.disposal or 1, frame.transparent))
+    file.write(frame.image)
 
 
 class _Drawn:
@@ -106,7 +125,8 @@ class _Drawn:
         place = moved(inner, self._box)
         indices, differs = self._indices.crop(inner), self._differs.crop(inner)
         made = [
-            self._in_colors(variant, place, palette) for variant in self._variants(indices, differs)
+            _in_colors(variant, self._frame, place, palette)
+            for variant in self._variants(indices, differs)
         ]
         return min(made, key=lambda each: len(each[0]))
 
@@ -127,18 +147,20 @@ class _Drawn:
             holes.paste(indices, mask=differs)
             yield holes, hole
 
-    def _in_colors(
-        self, variant: tuple[PIL.Image.Image, int | None], place: Box, palette: bytes
-    ) -> tuple[bytes, int | None]:
-        """A variant encoded in the global palette if it has its colours, or in one of its own."""
-        indices, transparent = variant
-        used = [index for index, count in enumerate(indices.histogram()) if count]
-        if self._frame.palette == palette and palette:
-            return image(indices, place), transparent
-        table = bytes(used.index(index) if index in used else 0 for index in range(256))
-        colors = b"".join(self._frame.palette[3 * at : 3 * at + 3].ljust(3, b"\0") for at in used)
-        made = image(indices.point(table), place, colors)
-        return made, used.index(transparent) if transparent in used else None
+
+def _in_colors(
+    variant: tuple[PIL.Image.Image, int | None], frame: GifFrame, place: Box, palette: bytes
+) -> tuple[bytes, int | None]:
+    """A variant of a frame, encoded in the global palette if that is the frame's, or else in one of
+    its own; and its transparent index."""
+    indices, transparent = variant
+    if frame.palette == palette and palette:
+        return image(indices, place), transparent
+    used = [index for index, count in enumerate(indices.histogram()) if count]
+    table = bytes(used.index(index) if index in used else 0 for index in range(256))
+    colors = b"".join(frame.palette[3 * at : 3 * at + 3].ljust(3, b"\0") for at in used)
+    made = image(indices.point(table), place, colors)
+    return made, used.index(transparent) if transparent in used else None
 
 
 def _differs(before: PIL.Image.Image, after: PIL.Image.Image) -> PIL.Image.Image:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import PIL.Image
 from PIL import ImageChops
@@ -27,6 +27,8 @@ from gifster.imaging.reader import Reader
 
 #: A GIF of at most so many pixels in all its frames is decoded once, and a larger one twice.
 _KEPT_PIXELS = 16_000_000
+#: Stills and colours of more pixels are not written anew, as that would take too much memory.
+_MAX_STILL_PIXELS, _MAX_COMPARED_PIXELS = 16_000_000, 2_500_000
 _MAX_COLORS, _TRANSPARENT = 255, 0
 _BLACK = b"\0\0\0"
 
@@ -41,23 +43,34 @@ def rewrite(source: Path, info: ImageInfo, target: Path) -> None:
       Unreadable: its first frame cannot be decoded.
     """
     size, plays = (info.width, info.height), 1 if info.loop is None else info.loop
-    colors = _Colors.of(source, size) if info.frames > 1 else _Colors(None, [])
     with target.open("wb") as file:
-        if colors.palette is None:
-            # A still gets a palette of what it has.
-            palette = _global_palette(source) if info.frames > 1 else b""
-            gif_local_colors.write(file, size, plays, palette, decoded(source))
-        else:
-            writer = GifWriter(file, size, colors.palette, _TRANSPARENT, thorough=True)
-            writer.begin(plays)
-            for indices, box, delay_cs in _shown(
-                size, colors.palette, colors.kept or decoded(source)
-            ):
-                writer.add(writer.change(indices, box), delay_cs)
-            writer.end()
-    if target.stat().st_size >= sum(map(len, _stripped(source, size, plays))):
+        is_written = _write(file, source, info, size, plays)
+    if not is_written or target.stat().st_size >= sum(map(len, _stripped(source, size, plays))):
         with target.open("wb") as file:
             file.writelines(_stripped(source, size, plays))
+
+
+def _write(
+    file: BinaryIO, source: Path, info: ImageInfo, size: tuple[int, int], plays: int
+) -> bool:
+    """Write all frames anew, unless that would take too much memory. Returns whether it did."""
+    if info.frames == 1:
+        if size[0] * size[1] > _MAX_STILL_PIXELS:
+            return False
+        gif_local_colors.write_still(file, size, *next(decoded(source)))
+        return True
+    colors = _Colors.of(source, size)
+    if colors.palette is not None:
+        writer = GifWriter(file, size, colors.palette, _TRANSPARENT, thorough=True)
+        writer.begin(plays)
+        for indices, box, delay_cs in _shown(size, colors.palette, colors.kept or decoded(source)):
+            writer.add(writer.change(indices, box), delay_cs)
+        writer.end()
+    elif size[0] * size[1] <= _MAX_COMPARED_PIXELS:
+        gif_local_colors.write(file, size, plays, _global_palette(source), decoded(source))
+    else:
+        return False
+    return True
 
 
 class _Colors(NamedTuple):
