@@ -36,11 +36,14 @@ class Segment(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Width and height of the picture as it is stored (pixels), and its orientation (1 to 8)."""
+    """Width and height of the picture as it is stored (pixels), its orientation (1 to 8), and what
+    a decoder must keep in memory beside its rows (bytes): of a JPEG of several scans, such as a
+    progressive one, all coefficients."""
 
     width: int
     height: int
     orientation: int
+    coefficient_bytes: int
 
 
 def read(reader: Reader) -> Facts:
@@ -51,13 +54,13 @@ def read(reader: Reader) -> Facts:
       Unreadable: the structure is wrong, or Pillow cannot decode such a JPEG.
       OutOfSteps: there are more segments than the reader has steps.
     """
-    size, exif, scans = None, None, 0
+    size, frame, exif, scans = None, b"", None, 0
     for segment in segments(reader):
         marker = segment.marker
         if scans == 0 and (marker in _FRAME_HEADERS or marker == 0xE1):
             content = reader.read(segment.end - segment.content)
             if marker in _FRAME_HEADERS:
-                size = _size(content)
+                size, frame = _size(content), content
             elif exif is None and _EXIF.match(content):
                 exif = content[6:]
         elif marker == _SCAN and size is None:
@@ -65,7 +68,8 @@ def read(reader: Reader) -> Facts:
         scans += marker == _SCAN
     if size is None or min(size) < 1:
         raise Unreadable("The image is damaged.")
-    return Facts(*size, orientation.of_exif(exif or b""))
+    coefficient_bytes = _coefficient_bytes(frame, *size) if scans > 1 else 0
+    return Facts(*size, orientation.of_exif(exif or b""), coefficient_bytes)
 
 
 def segments(reader: Reader) -> Iterator[Segment]:
@@ -116,6 +120,14 @@ def _marker(reader: Reader) -> int:
     if marker < 0xC0:
         raise Unreadable("The image is damaged.")
     return marker
+
+
+def _coefficient_bytes(frame: bytes, width: int, height: int) -> int:
+    """The coefficients of all components (A.2.4): 16 bits for each sample of whole MCUs."""
+    factors = [divmod(frame[at], 16) for at in range(7, min(len(frame), 6 + 3 * frame[5]), 3)]
+    across, down = (max((1, *sides)) for sides in zip((1, 1), *factors, strict=True))
+    columns, rows = -(-width // (8 * across)), -(-height // (8 * down))
+    return sum(columns * rows * x * y * 64 * 2 for x, y in factors)
 
 
 def _size(frame: bytes) -> tuple[int, int]:

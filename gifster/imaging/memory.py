@@ -2,16 +2,19 @@
 largest thing that is made of it, and what the codecs of its format take beside them."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from gifster.imaging import jpeg_segments
 from gifster.imaging.plan import Plan, shrinks
 from gifster.imaging.probe import ImageInfo
+from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import Image
 from gifster.imaging.sandbox import LIMITS, Limits
 
-#: What a decoder takes beside the picture that Pillow keeps (bytes a pixel). A progressive JPEG
-#: keeps all coefficients, and a TIFF may consist of one strip.
+#: What a decoder takes beside the picture that Pillow keeps (bytes a pixel). A TIFF may consist of
+#: one strip. What a JPEG takes depends on its scans.
 _DECODING = {
-    "image/jpeg": 3, "image/tiff": 4, "image/webp": 14, "image/avif": 16, "image/heic": 10,
+    "image/tiff": 4, "image/webp": 14, "image/avif": 16, "image/heic": 10,
 }  # fmt: skip
 #: What an encoder takes (bytes a pixel).
 _ENCODING = {"image/webp": 10, "image/avif": 40}
@@ -31,8 +34,12 @@ def factor(plans: Iterable[Plan]) -> int:
     return max(1, int(shrinks(plans) / GAP))
 
 
-def limits(info: ImageInfo, recipes: Iterable[Image]) -> Limits:
-    """The limits of the process that renders an image by these recipes."""
+def limits(source: Path, info: ImageInfo, recipes: Iterable[Image]) -> Limits:
+    """The limits of the process that renders an image by these recipes.
+
+    Raises:
+      ImagingError: the structure of the file is wrong.
+    """
     pixels = info.width * info.height
     planned = [(recipe, recipe.plan(info.width, info.height)) for recipe in recipes]
     if not planned or info.frames > 1:
@@ -43,6 +50,9 @@ def limits(info: ImageInfo, recipes: Iterable[Image]) -> Limits:
     needed = pixels * _DECODING.get(info.content_type, 0) + pixels // draft**2 * _PIXEL_BYTES
     if shrink > draft:
         needed += pixels // shrink**2 * _PIXEL_BYTES
+    if is_jpeg:
+        with source.open("rb") as file:
+            needed += jpeg_segments.read(Reader(file)).coefficient_bytes
     needed += max(_output_bytes(recipe, plan, info, shrink) for recipe, plan in planned) + _BASE
     return LIMITS._replace(
         memory_bytes=max(LIMITS.memory_bytes, needed),

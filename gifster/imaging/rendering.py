@@ -46,7 +46,7 @@ def render(
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}
-    limits = memory.limits(info, ours.values()) if info.is_image else LIMITS
+    limits = memory.limits(source, info, ours.values()) if info.is_image else LIMITS
     yield from run_sandboxed(
         render_unsandboxed, source, info, ours, original, smaller_than, limits=limits
     )

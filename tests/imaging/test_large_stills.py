@@ -5,8 +5,9 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image, ImageInfo, memory
+from gifster.imaging import Image, ImageInfo, jpeg_segments, memory
 from gifster.imaging.probe import probe
+from gifster.imaging.reader import Reader
 from gifster.imaging.sandbox import LIMITS
 from tests import images
 
@@ -39,26 +40,48 @@ def test_a_large_jpeg_may_keep_its_size_or_most_of_it(photograph: Path, tmp_path
     assert images.size(part.read_bytes()) == (5000, 7000)
 
 
-def test_six_recipes_take_no_more_memory_than_the_largest():
-    info = ImageInfo("image/jpeg", 7216, 5408)
+def test_six_recipes_take_no_more_memory_than_the_largest(photograph: Path):
+    info = probe(photograph)
     six = [Image().fit(side, side) for side in (7000, 3000, 2000, 1000, 500, 100)]
 
-    assert memory.limits(info, six) == memory.limits(info, six[:1])
-    # The picture, the largest output, and the coefficients of a progressive JPEG
-    assert memory.limits(info, six).memory_bytes < 39 * MB * (4 + 4 + 3) + 100 * MB
+    assert memory.limits(photograph, info, six) == memory.limits(photograph, info, six[:1])
+    # The picture, and the largest output
+    assert memory.limits(photograph, info, six).memory_bytes < 39 * MB * (4 + 4) + 100 * MB
 
 
 @pytest.mark.parametrize(
-    "info",
+    ("content_type", "size", "frames"),
     [
-        ImageInfo("image/jpeg", 7216, 5408),
-        ImageInfo("image/png", 7216, 5408),
-        ImageInfo("image/webp", 3000, 2700),
-        ImageInfo("image/gif", 3000, 2700, frames=9),
+        ("image/jpeg", (7216, 5408), 1),
+        ("image/png", (7216, 5408), 1),
+        ("image/webp", (3000, 2700), 1),
+        ("image/gif", (3000, 2700), 9),
     ],
 )
-def test_small_versions_need_no_more_than_usual(info: ImageInfo):
-    assert memory.limits(info, [Image().fit(480, 480), Image().fill(96, 96)]) == LIMITS
+def test_small_versions_need_no_more_than_usual(
+    photograph: Path, content_type: str, size: tuple[int, int], frames: int
+):
+    info = ImageInfo(content_type, *size, frames)
+
+    assert memory.limits(photograph, info, [Image().fit(480, 480), Image().fill(96, 96)]) == LIMITS
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_a_pixel"),
+    [
+        ({"subsampling": "4:4:4"}, 0),
+        ({"subsampling": "4:4:4", "progressive": True}, 6),
+        ({"subsampling": "4:2:0", "progressive": True}, 3),
+    ],
+)
+def test_a_progressive_jpeg_keeps_all_coefficients(tmp_path: Path, options, bytes_a_pixel: int):
+    source = tmp_path / "source"
+    images.frames((160, 80), 1)[0].save(source, "JPEG", **options)
+
+    with source.open("rb") as file:
+        facts = jpeg_segments.read(Reader(file))
+
+    assert facts.coefficient_bytes == 160 * 80 * bytes_a_pixel
 
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF"])
