@@ -129,6 +129,8 @@ def _transform(profile: bytes, mode: str) -> PIL.ImageCms.ImageCmsTransform | No
             _SRGB,
             mode,
             "RGBA" if mode == "RGBA" else "RGB",
+            # As Chromium does; the perceptual intent of a CMYK profile makes shadows lighter.
+            PIL.ImageCms.Intent.RELATIVE_COLORIMETRIC,
         )
     except (PIL.ImageCms.PyCMSError, OSError):
         return None
