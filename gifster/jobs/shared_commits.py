@@ -57,16 +57,18 @@ class SharedCommits:
         real = real_database(database)
         if not isinstance(real, peewee.SqliteDatabase) or real.in_transaction():
             return work()
-        change, every = _Change(work), []
-        with self._changed:
-            self._waiting.append(change)
-            self._changed.wait_for(lambda: change.settled or not self._busy)
-            if not change.settled:
-                every, self._waiting, self._busy = self._waiting, [], True
-        if every:
-            try:
+        change = _Change(work)
+        every: list[_Change] = []
+        try:
+            with self._changed:
+                self._waiting.append(change)
+                self._changed.wait_for(lambda: change.settled or not self._busy)
+                if not change.settled:
+                    every, self._waiting, self._busy = self._waiting, [], True
+            if every:
                 self._carry_out(real, every)
-            finally:
+        finally:  # Dramatiq may interrupt a thread anywhere, and the others wait for it
+            if every:
                 self._settle(every)
         return cast("R", change.result) if change.committed else work()
 

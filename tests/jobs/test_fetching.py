@@ -1,5 +1,5 @@
 """How the consumers of the Redis broker fetch. While jobs are short, they fetch more of them at a
-time, and keep none of them from other processes for long."""
+time. While long jobs use all threads, they leave the others to other processes."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ import pytest
 import redis
 
 from gifster import jobs
+from gifster.jobs import QueueWeight
 from gifster.jobs.brokers import redis_consumer
+from gifster.jobs.brokers.fair import GROUP
 from tests.machine import eventually
 
 SHORT, LONG = 300, 60
@@ -24,8 +26,9 @@ def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dramati
     made.close()
 
 
+@pytest.mark.parametrize("groups", [False, True])
 def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_long(
-    broker: dramatiq.Broker, broker_url: str, monkeypatch: pytest.MonkeyPatch
+    broker: dramatiq.Broker, broker_url: str, monkeypatch: pytest.MonkeyPatch, groups: bool
 ):
     done: list[int] = []
     gate, rooms = threading.Event(), []
@@ -45,7 +48,8 @@ def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_
         done.append(number)
 
     # Given a worker of one thread, which may prefetch two messages, and short jobs before long ones
-    jobs.send_bulk(work, ([number] for number in range(SHORT + LONG)))
+    for number in range(SHORT + LONG):
+        work.send_with_options(args=(number,), **({GROUP: f"user {number}"} if groups else {}))
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=1_000)
     worker.start()
     eventually(lambda: len(done) == SHORT)
@@ -53,10 +57,88 @@ def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_
     # I expect that it has fetched more than two at a time
     assert 2 < max(rooms) <= 2 * redis_consumer.MOST_TIMES
 
-    # And all but two of the long ones to be with the broker again
+    # And all but the one that runs to be with the broker again
     client = redis.Redis.from_url(broker_url)
-    eventually(lambda: client.llen("dramatiq:default") == LONG - 2)
+    eventually(lambda: client.llen("dramatiq:default") == LONG - 1)
     gate.set()
     eventually(lambda: len(done) == SHORT + LONG)
     worker.stop()
     assert done == list(range(SHORT + LONG))
+
+
+def test_messages_behind_long_jobs_are_left_to_a_worker_that_has_a_thread(broker_url: str):
+    begun_by: dict[str, list[int]] = {"busy": [], "free": []}
+    gate = threading.Event()
+
+    def start(name: str) -> dramatiq.Worker:
+        broker = jobs.connect(broker_url)
+
+        @dramatiq.actor
+        def work(number: int) -> None:
+            begun_by[name].append(number)
+            if name == "busy":
+                gate.wait(20)
+
+        @dramatiq.actor(queue_name="other")
+        def work_in_other(number: int) -> None:
+            work.fn(number)
+
+        if name == "busy":
+            jobs.send_bulk(work, ([number] for number in range(6)))
+        workers.append(dramatiq.Worker(broker, worker_threads=2, worker_timeout=100))
+        workers[-1].start()
+        if name == "busy":
+            eventually(lambda: len(begun_by["busy"]) == 2)
+            jobs.send_bulk(work_in_other, ([number] for number in range(6, 12)))
+        return workers[-1]
+
+    # Given a worker whose threads run long jobs, and jobs of both of its queues that wait
+    workers: list[dramatiq.Worker] = []
+    busy = start("busy")
+
+    # When another worker starts, I expect it to do all of them
+    start("free")
+    eventually(lambda: sorted(begun_by["free"]) == list(range(2, 12)))
+
+    # And the busy one to fetch again as soon as its jobs have ended
+    workers.pop().stop()
+    gate.set()
+    busy.broker.get_actor("work").send(12)
+    eventually(lambda: begun_by["busy"][2:] == [12])
+    for worker in workers:
+        worker.stop()
+        worker.broker.close()
+
+
+def test_the_weights_hold_though_each_job_is_so_long_that_the_others_are_given_back(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(redis_consumer, "SURPLUS_S", 0.01)
+    weights = {"five": QueueWeight(5), "three": QueueWeight(3)}
+    broker = jobs.connect(broker_url, weights=weights)
+    began: list[str] = []
+    go = threading.Semaphore(0)
+
+    def work(queue: str) -> None:
+        began.append(queue)
+        go.acquire(timeout=20)
+
+    for queue in weights:
+        actor = dramatiq.actor(work, queue_name=queue, actor_name=queue)
+        jobs.send_bulk(actor, ([queue] for _ in range(20)))
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=1_000)
+    worker.start()
+    client = redis.Redis.from_url(broker_url)
+
+    # When each job ends only when both queues have given back all messages
+    for ended in range(24):
+        left = 40 - ended - 1
+        eventually(lambda left=left: sum(client.llen(f"dramatiq:{q}") for q in weights) == left)
+        assert len(began) == ended + 1
+        go.release()
+    eventually(lambda: len(began) == 25)
+
+    assert 14 <= began[:24].count("five") <= 16
+    go.release(20)
+    worker.stop()
+    broker.close()

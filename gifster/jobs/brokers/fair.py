@@ -75,6 +75,8 @@ class FairScheduler:
         #: The queues that have jobs. A queue stays here while it fetches more; otherwise the other
         #: queues would get its turns.
         self._racing: set[str] = set()
+        #: The queues that fetch nothing until a thread is free, and what is set then.
+        self._want_thread: dict[str, threading.Event] = {}
         self._paused: frozenset[str] = frozenset()
         self._quiet = False
 
@@ -118,6 +120,33 @@ class FairScheduler:
                 self._in_groups[queue, group] -= 1
                 if self._in_groups[queue, group] <= 0:
                     del self._in_groups[queue, group]
+            self.tell_next()
+
+    def has_thread(self, queue: str) -> bool:
+        """Whether a thread is free for a queue."""
+        with self.lock:
+            return self._running.total() < self._threads and self._has_room(queue)
+
+    def wait_for_thread(self, queue: str, timeout_s: float) -> None:
+        """Wait until a thread is free for a queue, but no longer than `timeout_s`. If several
+        queues wait, the one that is next by the weights goes on alone. It calls `tell_next()` when
+        it has offered what it has."""
+        told = threading.Event()
+        with self.lock:
+            self._want_thread[queue] = told
+            self.tell_next()
+        told.wait(timeout_s)
+        with self.lock:
+            self._want_thread.pop(queue, None)
+
+    def tell_next(self) -> None:
+        """Let the next queue go on that waits for a thread, if one is free."""
+        if self._want_thread:
+            with self.lock:
+                able = [queue for queue in self._want_thread if self.has_thread(queue)]
+                if able:
+                    queue = min(able, key=lambda queue: (self._passes.get(queue, 0.0), queue))
+                    self._want_thread.pop(queue).set()
 
     def running_in(self, queue: str) -> int:
         """How many threads a queue uses."""

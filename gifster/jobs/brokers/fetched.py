@@ -9,6 +9,7 @@ uses no thread.
 import heapq
 import itertools
 import threading
+import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -31,6 +32,8 @@ class Fetched:
         self._heaps: dict[str | None, list[tuple[int, int, AnyMessage]]] = {}
         self._numbers = itertools.count()
         self._count = 0
+        #: When the last message was taken by a thread (`time.monotonic()`).
+        self.taken_at = 0.0
         self._lock: Any = nullcontext() if scheduler is None else scheduler.lock
         #: What is set as soon as only `_low` messages are left; None if nobody waits for it.
         self._running_low: threading.Event | None = None
@@ -76,6 +79,7 @@ class Fetched:
         if not heap:
             del self._heaps[group]
         self._count -= 1
+        self.taken_at = time.monotonic()
         self._tell_if_low()
         return message
 
@@ -90,19 +94,20 @@ class Fetched:
             self._running_low.set()
             self._running_low = None
 
-    def remove_last(self, count: int) -> list[Any]:
-        """Remove and return so many messages: the last ones, in their order. Those that are aside
-        stay."""
+    def keep_first(self, count: int) -> list[Any]:
+        """Remove and return the last messages, in their order, until at most `count` are left, not
+        counting those aside."""
+        removed = []
         with self._lock:
-            heap = sorted(self._heaps.get(None, []))
-            last = heap[max(0, len(heap) - count) :]
-            del heap[len(heap) - len(last) :]
-            if heap:
-                self._heaps[None] = heap  # a sorted list is a heap
-            else:
-                self._heaps.pop(None, None)
-            self._count -= len(last)
-        return [message for _, _, message in last]
+            for heap in self._heaps.values():
+                heap.sort()  # a sorted list is a heap
+            while self._count and self._count - self.aside > count:
+                group = max(self._heaps, key=lambda group: self._heaps[group][-1][:2])
+                removed.append(self._heaps[group].pop())
+                if not self._heaps[group]:
+                    del self._heaps[group]
+                self._count -= 1
+        return [message for _, _, message in reversed(removed)]
 
     def clear(self) -> list[Any]:
         """Remove and return all messages, in their order."""

@@ -25,13 +25,7 @@ from gifster.jobs.brokers.batches import BATCH, calls, encoded, with_id
 from gifster.jobs.brokers.in_hand import InHand
 from gifster.jobs.brokers.own_connections import OwnConnections
 from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, MOST_FETCHED, Consumer
-from gifster.jobs.brokers.redis_scripts import (
-    ENQUEUE,
-    ENQUEUE_MANY,
-    FETCH,
-    MOVE,
-    RETURN_FIRST,
-)
+from gifster.jobs.brokers.redis_scripts import ENQUEUE, ENQUEUE_MANY, FETCH, MOVE, REQUEUE
 from gifster.jobs.brokers.removal import Removal
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
@@ -57,7 +51,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self._enqueue_all = self.client.register_script(ENQUEUE_MANY)
         self._move = self.client.register_script(MOVE)
         self._fetch = self.client.register_script(FETCH)
-        self._return_first = self.client.register_script(RETURN_FIRST)
+        self._requeue = self.client.register_script(REQUEUE)
         self._own = OwnConnections(self.client)
         self._moved = _Moved()
 
@@ -245,15 +239,11 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         return answer
 
     def do_requeue(self, queue: str, *message_ids: str) -> None:
-        """Put fetched messages back into their queue, and wake its consumers."""
-        self._dispatch("requeue")(queue, *message_ids)  # type: ignore[no-untyped-call]
-        self.client.publish(self._channel, queue)
-
-    def return_first(self, queue: str, message_ids: Sequence[str]) -> None:
-        """Put fetched messages back as the first of their queue, and wake its consumers."""
+        """Put fetched messages back as the first of their queue, as Sidekiq does, and wake its
+        consumers."""
         name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
         keys = [name, f"{name}.msgs", f"{acks}.{queue}", self._channel]
-        self._return_first(keys=keys, args=[queue, *message_ids])
+        self._requeue(keys=keys, args=[queue, *message_ids])
 
     def may_hold(self, queue: str, running: int) -> bool:
         """Whether Redis has more messages of a queue than those of so many running jobs: waiting

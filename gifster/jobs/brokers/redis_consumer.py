@@ -39,8 +39,8 @@ LET_OTHERS_S = 0.005
 #: While the threads finish as many messages as Dramatiq prefetches in less than this (seconds), a
 #: fetch costs more than the jobs: each may be twice as large, up to so many times as large.
 SHORT_S, MOST_TIMES = 0.01, 4
-#: A consumer whose threads have not got through a larger fetch in so long gives the surplus back,
-#: for other processes (seconds).
+#: After so long, a consumer gives back what is beyond Dramatiq's prefetch; and all that waits, if
+#: none has begun for so long and no thread is free: other processes may have one (seconds).
 SURPLUS_S = 0.1
 #: How long a consumer that ends waits for its last acknowledgements (seconds).
 CLOSE_S = 5.0
@@ -65,6 +65,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._most = int(prefetch)
         #: Since when jobs are counted for that, and how many have ended.
         self._counted_since, self._ended = 0.0, 0
+        #: Whether long jobs use all threads.
+        self._busy = False
         #: Fetched messages that no thread here may take: those of another application, and those
         #: that Dramatiq's own thread handles, because they are delayed or their actor is unknown.
         self._foreign: list[dramatiq.Message[Any]] = []
@@ -83,6 +85,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
     def __next__(self) -> MessageProxy | None:
         if self.scheduler is not None and self.scheduler.is_paused(self.queue_name):
             self._give_back()
+            self.scheduler.tell_next()
             with suppress(redis.RedisError):  # the next round tries again
                 self.broker.in_hand.settle(self.queue_name)
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
@@ -99,7 +102,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         """Fetch as many messages as there is room for, if there may be any."""
         since = time.monotonic() - self._looked_at
         self._choose_most()
-        if since > SURPLUS_S and self.outstanding_message_count > self.prefetch:
+        if since > SURPLUS_S:
             self._give_back_surplus()
         if self._room <= 0:
             return
@@ -132,8 +135,17 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._put_back_foreign()
 
     def _choose_most(self) -> None:
-        """Fetch more at a time while the threads are quick."""
-        prefetch, now = int(self.prefetch), time.monotonic()
+        """Fetch more at a time while the threads are quick, and nothing while long jobs use them
+        all."""
+        prefetch, now, scheduler = int(self.prefetch), time.monotonic(), self.scheduler
+        self._busy = (
+            scheduler is not None
+            and now - self.fetched.taken_at > SURPLUS_S
+            and not scheduler.has_thread(self.queue_name)
+        )
+        if scheduler is not None and self._busy:
+            self._most = self.outstanding_message_count - len(self.fetched)
+            return
         passed = now - self._counted_since
         if passed < SHORT_S and self._ended < prefetch:
             return  # too early to tell
@@ -142,12 +154,17 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._counted_since, self._ended = now, 0
 
     def _give_back_surplus(self) -> None:
-        """Give back what Dramatiq would not have prefetched, as the first of the queue."""
-        self._most = int(self.prefetch)
-        surplus = self.fetched.remove_last(max(0, -self._room))
+        """Give back what there is no room for; while long jobs use all threads, what is aside,
+        too."""
+        surplus: list[Any] = []
+        if self._busy:
+            surplus = self.fetched.clear()
+        elif self._room < 0:
+            others = self.outstanding_message_count - len(self.fetched)
+            surplus = self.fetched.keep_first(self._most - others)
         if surplus:
             self._more = True
-            self._return(surplus, first=True)
+            self.requeue(surplus)
 
     def _kept(self, data: bytes | None) -> MessageProxy | None:
         """The message, if it is for the threads of this worker. Others are kept elsewhere."""
@@ -188,6 +205,11 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def _wait(self) -> None:
         """Wait until there may be messages to fetch, and room for them."""
+        if self.scheduler is not None:
+            self.scheduler.tell_next()
+            if self._busy:
+                self.scheduler.wait_for_thread(self.queue_name, self._longest_wait_s)
+                return
         if self._room <= 0:
             self._freed.clear()
             self._full = True
@@ -204,8 +226,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     @property
     def _longest_wait_s(self) -> float:
-        ahead = self._most > self.prefetch or self._room < 0
-        return min(SURPLUS_S, self._timeout_s) if ahead else self._timeout_s
+        return min(SURPLUS_S, self._timeout_s) if self.fetched else self._timeout_s
 
     def ack(self, message: MessageProxy) -> None:
         """Leave it to `broker.acks` to tell the broker that a message is done."""
@@ -228,17 +249,11 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def requeue(self, messages: Iterable[AnyMessage]) -> None:
         """Give messages back, now or before the next fetch."""
-        self._return(messages)
-
-    def _return(self, messages: Iterable[AnyMessage], *, first: bool = False) -> None:
         ids = [message.options["redis_message_id"] for message in messages]
         if not ids:
             return
         try:
-            if first:
-                self.broker.return_first(self.queue_name, ids)
-            else:
-                self.broker.do_requeue(self.queue_name, *ids)
+            self.broker.do_requeue(self.queue_name, *ids)
         except redis.RedisError as error:
             logger.warning("given back later: %d fetched messages (%s)", len(ids), error)
             self.broker.in_hand.lose(self.queue_name, ids)

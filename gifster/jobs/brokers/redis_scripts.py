@@ -53,7 +53,7 @@ redis.call("publish", KEYS[2], ARGV[1])
 
 #: Does what Dramatiq's script does to requeue messages, but puts them first, and wakes the
 #: consumers.
-RETURN_FIRST = """
+REQUEUE = """
 for i = #ARGV, 2, -1 do
     if redis.call("srem", KEYS[3], ARGV[i]) > 0 and redis.call("hexists", KEYS[2], ARGV[i]) > 0 then
         redis.call("lpush", KEYS[1], ARGV[i])
