@@ -2,6 +2,7 @@
 time. While long jobs use all threads, they leave the others to other processes."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import dramatiq
@@ -142,3 +143,41 @@ def test_the_weights_hold_though_each_job_is_so_long_that_the_others_are_given_b
     go.release(20)
     worker.stop()
     broker.close()
+
+
+def test_short_jobs_are_fetched_in_proportion_to_the_weights(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(redis_consumer, "SHORT_S", 60.0)
+    weights = {"five": QueueWeight(5), "three": QueueWeight(3)}
+    broker = jobs.connect(broker_url, weights=weights)
+    rooms: dict[str, list[int]] = {"five": [], "three": []}
+    both, ended = threading.Event(), Counter()
+    fetch = broker.do_fetch
+
+    def watched(queue: str, count: int) -> list[bytes | None]:
+        found = fetch(queue, count)
+        if queue in rooms and found:
+            rooms[queue].append(count)
+            if all(rooms.values()):
+                both.set()
+        return found
+
+    def work(queue: str) -> None:
+        both.wait(20)
+        ended[queue] += 1
+
+    monkeypatch.setattr(broker, "do_fetch", watched)
+    for queue, count in (("five", 3_000), ("three", 600)):
+        actor = dramatiq.actor(work, queue_name=queue, actor_name=queue)
+        jobs.send_bulk(actor, ([queue] for _ in range(count)))
+
+    # When a worker of four threads runs short jobs of both queues, until one queue is empty
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
+    worker.start()
+    eventually(lambda: ended == {"five": 3_000, "three": 600})
+    worker.stop()
+    broker.close()
+
+    # I expect it to fetch up to 32 at a time of the one, and three fifths of that of the other
+    assert max(rooms["three"]) <= 32 * 3 / 5 < max(rooms["five"]) <= 32

@@ -127,6 +127,14 @@ class FairScheduler:
         with self.lock:
             return self._running.total() < self._threads and self._has_room(queue)
 
+    def share_of(self, queue: str) -> float:
+        """The weight of a queue, compared with the greatest of those that have jobs: at most 1."""
+        with self.lock:
+            weight = self._weight_of(queue).weight
+            return weight / max(
+                [weight, *(self._weight_of(other).weight for other in self._racing)]
+            )
+
     def wait_for_thread(self, queue: str, timeout_s: float) -> None:
         """Wait until a thread is free for a queue, but no longer than `timeout_s`. If several
         queues wait, the one that is next by the weights goes on alone. It calls `tell_next()` when

@@ -37,7 +37,8 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1.0
 #: How much later than others a process looks that has messages, none of which may begin (seconds).
 LET_OTHERS_S = 0.005
 #: While the threads finish as many messages as Dramatiq prefetches in less than this (seconds), a
-#: fetch costs more than the jobs: each may be twice as large, up to so many times as large.
+#: fetch costs more than the jobs: each may be twice as large, up to so many times as large. With
+#: several queues, all of that counts by their weights.
 SHORT_S, MOST_TIMES = 0.01, 4
 #: After so long, a consumer gives back what is beyond Dramatiq's prefetch; and all that waits, if
 #: none has begun for so long and no thread is free: other processes may have one (seconds).
@@ -149,8 +150,11 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         passed = now - self._counted_since
         if passed < SHORT_S and self._ended < prefetch:
             return  # too early to tell
-        quick = self._ended * SHORT_S >= prefetch * passed
-        self._most = min(self._most * 2, prefetch * MOST_TIMES) if quick else prefetch
+        share = 1.0 if scheduler is None else scheduler.share_of(self.queue_name)
+        quick = self._ended * SHORT_S >= prefetch * share * passed
+        # By its weight, because quick threads take all of each fetch before the next one comes.
+        most = max(1, int(prefetch * MOST_TIMES * share))
+        self._most = min(self._most * 2, most) if quick else prefetch
         self._counted_since, self._ended = now, 0
 
     def _give_back_surplus(self) -> None:
