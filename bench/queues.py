@@ -42,7 +42,7 @@ from tests.machine import eventually, free_port
 BACKLOG = 1_600
 IDLE_S = 3
 #: Idle starts of a round.
-STARTS, QUICK_STARTS = 100, 20
+STARTS, QUICK_STARTS = 80, 20
 #: The kinds as their users run them, and those that show where the time goes.
 SHIPPED = ["ours", "Sidekiq", "Dramatiq", *PEER_NAMES]
 PARTS = ["ours", "ours, with the outbox", f"ours{BARE}", "Sidekiq", f"Sidekiq{BARE}", "Dramatiq"]
