@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from gifster import imaging
-from gifster.imaging import Image
+from gifster.imaging import Image, strip_metadata
 from gifster.imaging.errors import TooManyFrames, Truncated, Unreadable
 from gifster.imaging.probe import ImageInfo, probe
 from tests import images
@@ -252,3 +252,51 @@ def test_a_video_names_no_other_file(folder: Path, tmp_path: Path):
 
 def test_the_tests_decode_what_pyav_has():
     assert {"h264", "hevc", "vp8", "vp9", "av1"} <= set(av.codecs_available)
+
+
+PLACE = "+48.8577+002.2950/"
+TAGS = ["-metadata", f"location={PLACE}", "-metadata", "title=Grandma", "-metadata",
+        "creation_time=2001-02-03T04:05:06Z"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("sound.mp4", []),
+        ("sound.mp4", ["-movflags", "use_metadata_tags+faststart"]),
+        ("turned.mov", []),
+        ("parts.mp4", ["-movflags", "frag_keyframe+empty_moov"]),
+        ("clip.webm", []),
+    ],
+)
+def test_the_metadata_of_a_video_is_taken_out(
+    folder: Path, tmp_path: Path, name: str, flags: list[str]
+):
+    source, clean = tmp_path / name, tmp_path / f"clean-{name}"
+    ffmpeg("-i", folder / name, "-c", "copy", *TAGS, *flags, source)
+    content = source.read_bytes()
+    assert b"Grandma" in content
+
+    assert strip_metadata(source, clean, info_of(source).content_type)
+
+    left = clean.read_bytes()
+    assert len(left) == len(content)
+    for text in (PLACE, "Grandma", "location", "loci"):
+        assert text.encode() not in left
+    with av.open(str(clean)) as video, av.open(str(source)) as before:
+        assert not {"title", "location", "creation_time"} & set(video.metadata)
+        assert "title" in before.metadata
+        shown = [bytes(packet) for packet in video.demux() if packet.size]
+        assert shown == [bytes(packet) for packet in before.demux() if packet.size]
+    assert info_of(clean) == info_of(source)
+    # And once more there is nothing to take out
+    assert not strip_metadata(clean, tmp_path / "again", info_of(clean).content_type)
+
+
+def test_a_live_stream_says_no_sizes(tmp_path: Path):
+    live = tmp_path / "live.webm"
+    ffmpeg(*SOURCE, "-c:v", "libvpx-vp9", "-live", "1", "-f", "webm", live)
+
+    assert info_of(live).frames == 60
+    strip_metadata(live, tmp_path / "clean", "video/webm")
+    assert info_of(tmp_path / "clean").frames == 60

@@ -1,4 +1,4 @@
-"""Take the metadata out of a picture's file without decoding a pixel.
+"""Take the metadata out of the file of a picture or a video without decoding a pixel.
 
 `stripped()` says which bytes of a file are its picture: what changes how it looks, and nothing
 else. Its orientation stays as a minimal EXIF, its colour profile stays as it is. Camera, place,
@@ -14,7 +14,7 @@ from gifster.imaging import probe
 from gifster.imaging.errors import TooComplex
 from gifster.imaging.reader import OutOfSteps, Reader
 from gifster.imaging.sandbox import call_sandboxed
-from gifster.imaging.stripping import avif, gif, jpeg, png, tiff, webp
+from gifster.imaging.stripping import avif, gif, jpeg, png, tiff, webm, webp
 from gifster.imaging.stripping.pieces import Pieces
 
 __all__ = ["FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped"]
@@ -28,6 +28,10 @@ FORMATS = {
     "image/png": png.strip,
     "image/tiff": tiff.strip,
     "image/webp": webp.strip,
+    "video/mp4": avif.strip_video,
+    "video/quicktime": avif.strip_video,
+    "video/webm": webm.strip,
+    "video/x-m4v": avif.strip_video,
 }
 
 

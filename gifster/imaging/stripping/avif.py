@@ -1,9 +1,11 @@
-"""AVIF and HEIC, animated or not: their metadata is blanked where it is (HEIF, ISO/IEC 23008-12).
+"""AVIF and HEIC, animated or not, and MP4 and MOV: their metadata is blanked where it is (HEIF,
+ISO/IEC 23008-12; ISO/IEC 14496-12; QuickTime File Format).
 
 The boxes say at which offsets of the file the pixels are. So nothing is moved: the items
 that are EXIF, XMP, other texts or thumbnails get a blank content, and boxes of metadata become free
 space. Only what is behind the picture is cut off. The orientation of an AVIF is no EXIF but a
-property of the picture, which stays.
+property of the picture, which stays. A video keeps its pictures and its sound. Other tracks, such
+as the telemetry of a camera, leave its index; their samples stay where they are.
 """
 
 from collections.abc import Iterator
@@ -21,6 +23,10 @@ _UNWANTED = {b"udta", b"uuid", b"free", b"skip"}
 _UNWANTED_ITEMS = {b"Exif", b"mime", b"uri "}
 #: The boxes that begin with two times: when the file was made and changed.
 _TIMED = {b"mvhd", b"tkhd", b"mdhd"}
+#: The handlers of a video's tracks that stay: pictures and sound. A handler is the third number of
+#: its box.
+_SHOWN_TRACKS = {b"vide", b"soun"}
+_HANDLER_END = 12
 _MAX_CONTENT_BYTES = 1_000_000
 #: EXIF without an entry: the offset of its TIFF header, which comes at once, and no directory.
 _EMPTY_EXIF = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
@@ -42,7 +48,16 @@ class _Blank(NamedTuple):
 
 
 def strip(reader: Reader) -> Pieces:
-    """The file with blanks for its metadata."""
+    """A picture with blanks for its metadata."""
+    return _stripped(reader, is_video=False)
+
+
+def strip_video(reader: Reader) -> Pieces:
+    """A video with blanks for its metadata."""
+    return _stripped(reader, is_video=True)
+
+
+def _stripped(reader: Reader, *, is_video: bool) -> Pieces:
     boxes = list(_boxes(reader, 0, reader.size))
     while boxes and boxes[-1].kind not in _PICTURE:
         boxes.pop()
@@ -52,9 +67,9 @@ def strip(reader: Reader) -> Pieces:
         if box.kind not in _PICTURE:
             blanks.append(_freed(box))
         elif box.kind == b"meta":
-            blanks += _of_items(reader, box)
+            blanks += [_freed(box)] if is_video else _of_items(reader, box)
         elif box.kind == b"moov":
-            blanks += _of_movie(reader, box)
+            blanks += _of_movie(reader, box, is_video=is_video)
     return _with_blanks(reader, sorted(blanks), end)
 
 
@@ -88,12 +103,14 @@ def _freed(box: _Box) -> _Blank:
     return _Blank(box.start + 4, box.end, b"free" + long_size)
 
 
-def _of_movie(reader: Reader, movie: _Box) -> Iterator[_Blank]:
-    """The blanks in an image sequence."""
+def _of_movie(reader: Reader, movie: _Box, *, is_video: bool) -> Iterator[_Blank]:
+    """The blanks in an image sequence or a video."""
     for box in _boxes(reader, movie.content + _CONTAINERS[movie.kind], movie.end):
-        if box.kind in _CONTAINERS:
-            yield from _of_movie(reader, box)
-        elif box.kind in _UNWANTED:
+        if box.kind == b"trak" and is_video and _kind_of_track(reader, box) not in _SHOWN_TRACKS:
+            yield _freed(box)
+        elif box.kind in _CONTAINERS:
+            yield from _of_movie(reader, box, is_video=is_video)
+        elif box.kind in _UNWANTED or (box.kind == b"meta" and is_video):
             yield _freed(box)
         elif box.kind == b"meta":
             yield from _of_items(reader, box)
@@ -102,6 +119,17 @@ def _of_movie(reader: Reader, movie: _Box) -> Iterator[_Blank]:
             size = 8 if reader.read(1) == b"\1" else 4
             times = box.content + 4
             yield _Blank(times, min(times + 2 * size, box.end))
+
+
+def _kind_of_track(reader: Reader, track: _Box) -> bytes:
+    """Its handler, such as `vide`; empty if it has none."""
+    for media in _boxes(reader, track.content, track.end):
+        if media.kind == b"mdia":
+            for box in _boxes(reader, media.content, media.end):
+                if box.kind == b"hdlr" and box.end - box.content >= _HANDLER_END:
+                    reader.seek(box.content)
+                    return reader.read(_HANDLER_END)[-4:]
+    return b""
 
 
 def _of_items(reader: Reader, meta: _Box) -> Iterator[_Blank]:
