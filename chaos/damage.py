@@ -120,10 +120,6 @@ OVER_THE_LIMITS: dict[str, tuple[Callable[[], bytes], str]] = {
         "too_many_pixels",
     ),
     "GIF of 10,000 frames of 1 × 1": (lambda: gif_of((1, 1), 10_000), "too_many_frames"),
-    "PNG that says it has 4 billion frames": (
-        lambda: _with_chunk(images.still("PNG"), b"acTL", b"\xff\xff\xff\xff\0\0\0\0"),
-        "too_many_frames",
-    ),
     "GIF of 4,000 frames of 2,000 × 2,000": (
         lambda: gif_of((2_000, 2_000), 4_000),
         "too_many_pixels",
@@ -160,6 +156,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     # 0x101 is the end, and 0x102 the first free code: here it is defined by itself.
     "GIF whose codes are made of themselves": lambda: gif_of(
         (99, 99), 9, data=_lzw(8, b"\x00\x05\x0a\x14\x28" * 9_999)
+    ),
+    "PNG that says it has 4 billion frames": lambda: _with_chunk(
+        images.still("PNG"), b"acTL", b"\xff\xff\xff\xff\0\0\0\0"
     ),
     "GIF whose codes have 12 bits": lambda: gif_of((99, 99), 9, data=_lzw(12, bytes(999))),
     "GIF whose codes have 255 bits": lambda: gif_of((99, 99), 9, data=_lzw(255, bytes(999))),

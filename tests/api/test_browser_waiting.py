@@ -206,7 +206,7 @@ def test_the_page_of_a_gif_follows_without_a_reload(site: Site):
     site.stack.start_worker()
     site.stack.start_web()
 
-    page.get_by_role("img", name="Alone").wait_for()
+    page.locator("video[aria-label=Alone]").wait_for()
     assert page.evaluate("window.notReloaded") is True
     assert page.evaluate("document.activeElement.textContent") == "Delete"
 

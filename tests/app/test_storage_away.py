@@ -90,10 +90,10 @@ def test_a_full_store_delays_an_upload_and_loses_nothing(
     new_stack: Callable[..., Stack], small_disk: Path
 ):
     stack = new_stack(GIFSTER_STORE__ROOT=str(small_disk))
-    (small_disk / "ballast").write_bytes(bytes(1000 * 1024))
+    (small_disk / "ballast").write_bytes(bytes(1020 * 1024))  # so that no version fits
     stack.start_web()
     stack.start_worker()
-    gif_id = stack.upload(images.noisy_gif((180, 180), 4)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((120, 120), 4)).json()["id"]
     eventually(lambda: "No space left on device" in stack.log("dramatiq-gifster.actors"))
     assert files_below(small_disk) == ["ballast"]
 
