@@ -298,7 +298,7 @@ def test_a_refusal_stands_beside_the_name_of_the_file(open_page: Callable[..., A
 
     row = page.locator("#progress li", has_text="notes.gif")
     row.get_by_role("alert").wait_for()
-    assert "The file must be one of these types: AVIF, GIF, JPEG, " in row.inner_text()
+    assert "The file must be one of these types: AVIF, BMP, GIF, " in row.inner_text()
 
 
 def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):

@@ -310,7 +310,7 @@ def test_a_full_quota_refuses_an_upload_before_its_body_is_read(web: Stack):
     # A body without a Content-Length is refused after it is read
     def chunks():
         head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-        yield head + GIF + bytes(410_000) + b"\r\n--b--\r\n"
+        yield head + images.noisy_gif((320, 200), 8) + b"\r\n--b--\r\n"
 
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     answer = web.client.post(

@@ -42,7 +42,7 @@ def waiting_jobs() -> list[Job]:
     return list(Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at))
 
 
-def _here(function: Callable[..., Any], *arguments: Any) -> Any:
+def _here(function: Callable[..., Any], *arguments: Any, limits: object = None) -> Any:
     return (yield from function(*arguments))
 
 

@@ -79,14 +79,14 @@ class Several(Base):
     photos_tmp = CacheListField()
 
 
-class AtOnce(Base):
+class StrippedAtOnce(Base):
     photo = mount_uploader(StrippingAtOnce)
     plain = mount_uploader(LogoUploader)
 
 
 @pytest.fixture
 def app(application: Application) -> Application:
-    application.create_tables(Later, Processed, Several, AtOnce)
+    application.create_tables(Later, Processed, Several, StrippedAtOnce)
     return application
 
 
@@ -134,7 +134,7 @@ def test_a_worker_stores_it_and_finds_nothing_in_the_cache(app: Application):
 
 
 def test_the_save_stores_it(app: Application):
-    record = AtOnce.create(photo=PHOTO)
+    record = StrippedAtOnce.create(photo=PHOTO)
 
     assert_is_stripped(record.photo)
     assert_nobody_finds_it(app)
@@ -187,16 +187,16 @@ def test_a_file_without_metadata_is_not_written_again(
 
 
 def test_by_default_an_original_is_stored_as_it_came(app: Application):
-    assert AtOnce.create(plain=PHOTO).plain.read() == PHOTO
+    assert StrippedAtOnce.create(plain=PHOTO).plain.read() == PHOTO
 
 
 def test_a_file_of_another_uploader_is_stripped_on_its_way(app: Application):
     # Given a file in the cache, and a stored one, with all that came with them
     cached = cache_upload(AvatarUploader, PHOTO)
-    other = AtOnce.create(plain=PHOTO)
+    other = StrippedAtOnce.create(plain=PHOTO)
 
     for source in (cached, other.plain, other.plain.stored):
-        record = AtOnce.create(photo=source)
+        record = StrippedAtOnce.create(photo=source)
         assert_is_stripped(record.photo)
 
 
@@ -242,7 +242,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(
     monkeypatch.setattr(cache.stripping.Pieces, "read", full)
 
     with pytest.raises(OSError, match="No space"):
-        AtOnce.create(photo=PHOTO)
+        StrippedAtOnce.create(photo=PHOTO)
 
     assert contents(app) == []
 
@@ -277,6 +277,6 @@ def test_a_file_of_very_many_parts_is_stripped_in_a_process_of_its_own(
 
 def test_a_cut_photo_is_refused(app: Application):
     with pytest.raises(Truncated):
-        AtOnce.create(photo=PHOTO[: len(PHOTO) // 2])
+        StrippedAtOnce.create(photo=PHOTO[: len(PHOTO) // 2])
 
     assert contents(app) == []
