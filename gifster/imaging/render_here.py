@@ -5,6 +5,7 @@ is animated, and leave the work to `stills` and `animation`.
 loads the decoders and encoders.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,9 +67,7 @@ def render_here(
     fingerprinter = Fingerprinter(sampled, _of_read(counted, read, info))
     if still_recipes or info.frames == 1:
         yield from _render_stills(source, info, read, still_recipes, fingerprinter)
-    for target in rewritten:
-        gif_rewriter.rewrite(source, info, target)
-        yield target
+    yield from _rewrite(source, info, rewritten)
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
         targets = animation.encode(source, read, outputs, fingerprinter.add)
@@ -130,6 +129,16 @@ def _is_copied(source: Path, info: ImageInfo, target: Path) -> bool:
         if not pieces.are_turned:
             pieces.write(file, target)
     return not pieces.are_turned
+
+
+def _rewrite(source: Path, info: ImageInfo, targets: Sequence[Path]) -> Iterator[Path]:
+    """Write a GIF again without loss, once for all versions that have its pixels."""
+    for number, target in enumerate(targets):
+        if number == 0:
+            gif_rewriter.rewrite(source, info, target)
+        else:
+            shutil.copyfile(targets[0], target)
+        yield target
 
 
 def _render_stills(

@@ -8,10 +8,10 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 
-from gifster.imaging import Image
+from gifster.imaging import Image, gif_rewriter, render_unsandboxed
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.probe import probe
+from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.reader import Reader
 from tests import images
 from tests.imaging.viewer import SIZE, decoded, drawn, moments, words
@@ -161,6 +161,28 @@ def test_a_still_gif_gets_the_palette_that_it_needs(tmp_path: Path):
         [frame] = GifBlocks(Reader(file))
     assert len(frame.palette) <= 4 * 3
     assert shown(target) == shown(source)
+
+
+def test_versions_with_the_pixels_of_the_gif_are_rewritten_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source, thumb, preview = tmp_path / "source", tmp_path / "thumb", tmp_path / "preview"
+    source.write_bytes(images.gif((60, 40), [50] * 4))
+    written: list[Path] = []
+    rewrite = gif_rewriter.rewrite
+
+    def noted(path: Path, info: ImageInfo, target: Path) -> None:
+        written.append(target)
+        rewrite(path, info, target)
+
+    monkeypatch.setattr(gif_rewriter, "rewrite", noted)
+    recipes = {thumb: Image().fit(220, 220), preview: Image().fit(480, 480)}
+
+    made = list(render_unsandboxed(source, probe(source), recipes))
+
+    assert written == [thumb]
+    assert [path for path in made if isinstance(path, Path)] == [thumb, preview]
+    assert thumb.read_bytes() == preview.read_bytes()
 
 
 def test_a_smaller_version_never_has_more_bytes_than_the_gif(tmp_path: Path):
