@@ -33,8 +33,8 @@ def test_a_heavy_image_gets_its_versions_and_a_bomb_costs_one_process(name: str)
     verdict = attack(name, [(damage.HEAVY | damage.BOMBS)[name]()], ways=["versions"])
 
     assert verdict.wrong == []
-    # What is refused for the facts of its file is not decoded
-    assert (verdict.memory > 0) == (verdict.counts["refused"] == 0)
+    # What is refused for the facts of its file needs no decoder
+    assert verdict.counts["refused"] == 1 or verdict.memory > 0
 
 
 @pytest.mark.parametrize("way", ["boxes", "steps"])
