@@ -52,7 +52,7 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure all, in an hour, and write docs/performance.md (ARGS="--quick relay"; ARGS=--help)
+bench: $(VENV)/.dev ## Measure all, in over an hour, and write docs/performance.md (ARGS="--quick relay"; ARGS=--help)
 	$(BIN)/python -m bench $(if $(DIR),--folder $(DIR)) $(ARGS)
 
 bench-%: $(VENV)/.dev  # one of its sections

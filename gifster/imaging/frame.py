@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import PIL.Image
+from PIL import ImageChops
 
 from gifster.imaging.boxes import Box
 
@@ -13,3 +14,10 @@ class Frame(NamedTuple):
     picture: PIL.Image.Image
     changed: Box
     delay_ms: int
+
+
+def changed_box(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
+    """The box in which two pictures differ; an empty one if they do not."""
+    if before is None or (before.mode, before.size) != (picture.mode, picture.size):
+        return (0, 0, *picture.size)
+    return ImageChops.difference(picture, before).getbbox(alpha_only=False) or (0, 0, 0, 0)

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import PIL.Image
 import PIL.ImageSequence
-from PIL import ImageChops
 
 from gifster.imaging import appearance, gif_frames, pillow, png_frames, video_frames
-from gifster.imaging.boxes import Box
 from gifster.imaging.delays import displayed_ms
-from gifster.imaging.frame import Frame
+from gifster.imaging.frame import Frame, changed_box
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import WHOLE, Timing
 
@@ -55,13 +53,6 @@ def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
             delay_ms = round(now_ms) - rounded_ms
             rounded_ms += delay_ms
             picture = pillow.upright(frame, look)
-            yield Frame(picture, _changed(picture, before), delay_ms)
+            yield Frame(picture, changed_box(picture, before), delay_ms)
             if compares:
                 before = picture.copy() if picture is frame else picture
-
-
-def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
-    """The box in which two pictures differ; an empty one if they do not."""
-    if before is None or (before.mode, before.size) != (picture.mode, picture.size):
-        return (0, 0, *picture.size)
-    return ImageChops.difference(picture, before).getbbox(alpha_only=False) or (0, 0, 0, 0)

@@ -76,7 +76,7 @@ IMAGE_EXTENSIONS = {
 #: Those of them that can be read here: HEIC needs an extra.
 TAKEN_TYPES = frozenset(IMAGE_EXTENSIONS) - (set() if heic.is_available() else {"image/heic"})
 
-#: The types of videos that `probe(reads_videos=True)` reads, and FFmpeg's names of their demuxers.
+#: The types of videos that `probe(videos=True)` reads, and FFmpeg's names of their demuxers.
 VIDEO_TYPES = {
     "video/mp4": "mov",
     "video/x-m4v": "mov",

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-from PIL import ImageChops
 
-from gifster.imaging.boxes import Box
 from gifster.imaging.errors import TooManyFrames, Unreadable
-from gifster.imaging.frame import Frame
+from gifster.imaging.frame import Frame, changed_box
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import Timing
 
@@ -87,17 +85,11 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
             picture, changed = before, (0, 0, 0, 0)
             if picture is None or timing.shows(begins_ms, shown_ms):
                 picture = _picture(shown, size)
-                changed = _changed(picture, before)
+                changed = changed_box(picture, before)
             yield Frame(picture, changed, shown_ms - begins_ms)
             before = picture
     if before is None:
         raise Unreadable("The video is damaged: none of its pictures can be decoded.")
-
-
-def _changed(picture: PIL.Image.Image, before: PIL.Image.Image | None) -> Box:
-    if before is None:
-        return (0, 0, *picture.size)
-    return ImageChops.difference(picture, before).getbbox() or (0, 0, 0, 0)
 
 
 def _timed(shown: Iterator[Any], info: ImageInfo) -> Iterator[tuple[Any, float]]:
