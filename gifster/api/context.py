@@ -15,6 +15,7 @@ from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
+from gifster.api.links import origin
 from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
 from gifster.app.database import db
@@ -135,6 +136,10 @@ class Context:
         refusal = "Too many files of very many parts are being checked now."
         async with self._checking.place(refusal, self.client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+
+    def origin(self, req: Request) -> str:
+        """What absolute addresses in the answer begin with: see `links.origin()`."""
+        return origin(req, self.settings.web)
 
     def client(self, req: Request) -> str:
         """The client that takes turns: the user, or the address of somebody who is not logged

@@ -13,6 +13,7 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader
 from gifster.api.context import Context
+from gifster.api.links import absolute
 from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
@@ -41,12 +42,13 @@ def accept_upload(
     return gif, names
 
 
-def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif:
+def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None, origin: str = "") -> schemas.Gif:
     """A GIF as JSON.
 
     Parameters:
       tags: those of the GIF.
       duplicate_of: the id of an older GIF that is the same file.
+      origin: what its URLs begin with (`Context.origin()`); empty for a page.
     """
     stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
     image: schemas.Image | None = None
@@ -54,7 +56,7 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
     versions: dict[str, schemas.Version] = {}
     if stored is not None:
         image = {
-            "url": stored.url(),
+            "url": absolute(origin, stored.url()),
             "content_type": stored.content_type,
             "bytes": stored.bytes,
             "width": stored.width,
@@ -68,7 +70,7 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
             image["has_sound"] = stored.has_sound
         versions = {
             name: {
-                "url": version.url(),
+                "url": absolute(origin, version.url()),
                 "content_type": version.content_type,
                 "bytes": version.bytes,
                 "width": version.width,
@@ -91,22 +93,23 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None) -> schemas.Gif
     }
 
 
-def gifs_json(gifs: Sequence[Gif]) -> list[schemas.Gif]:
+def gifs_json(gifs: Sequence[Gif], origin: str = "") -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, and one for their duplicates."""
     tags, older = lists.tags_of(gifs), near_duplicates.oldest_copies(gifs)
-    return [gif_json(gif, tags[gif.id], older.get(gif.id)) for gif in gifs]
+    return [gif_json(gif, tags[gif.id], older.get(gif.id), origin) for gif in gifs]
 
 
-def whole_json(gif: Gif, tags: list[str] | None = None) -> schemas.WholeGif:
+def whole_json(gif: Gif, origin: str, tags: list[str] | None = None) -> schemas.WholeGif:
     """A GIF as JSON, with the ids of its near duplicates.
 
     Parameters:
+      origin: what its URLs begin with (`Context.origin()`).
       tags: those of the GIF, if they are known already.
     """
     known = lists.tags_of([gif])[gif.id] if tags is None else tags
     older = near_duplicates.oldest_copy(gif)
     similar = [other.id for other in near_duplicates.near_duplicates_of(gif)]
-    return {**gif_json(gif, known, older), "similar": similar}
+    return {**gif_json(gif, known, older, origin), "similar": similar}
 
 
 class Gifs:
@@ -116,16 +119,16 @@ class Gifs:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked = query(req, GifQuery)
+        asked, origin = query(req, GifQuery), self.context.origin(req)
 
         def work() -> schemas.GifList:
             gifs, following = lists.list_gifs(**asked.model_dump())
-            return {"items": gifs_json(gifs), "next": following}
+            return {"items": gifs_json(gifs, origin), "next": following}
 
         resp.media = await self.context.run(work)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        user = await require_uploader(self.context, req)
+        user, origin = await require_uploader(self.context, req), self.context.origin(req)
         require_media_type(req, MULTIPART, JSON)
         if media_type(req) == JSON:
             wish = await json_body(self.context, req, FetchGif)
@@ -133,7 +136,8 @@ class Gifs:
             return
 
         def work() -> schemas.WholeGif:
-            return whole_json(*accept_upload(form, user, self.context.quota))
+            gif, names = accept_upload(form, user, self.context.quota)
+            return whole_json(gif, origin, names)
 
         async with upload_form(self.context, req, user) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))
@@ -143,12 +147,12 @@ class Gifs:
             raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
         names = texts.tag_names(wish.tags or [])
         cached = await self.context.fetch(req, fetch, ImageUploader, wish.remote_image_url)
-        ownerless = [cached]
+        ownerless, origin = [cached], self.context.origin(req)
 
         def work() -> schemas.WholeGif:
             title, quota = wish.title or "", self.context.quota
             gif = library.add_gif(cached, title=title, tags=names, user=user, quota=quota)
-            return whole_json(gif, names)
+            return whole_json(gif, origin, names)
 
         try:
             return await self.context.commit(work, ownerless.clear)
@@ -164,8 +168,10 @@ class OneGif:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
+        origin = self.context.origin(req)
+
         def work() -> schemas.WholeGif:
-            return whole_json(library.get_gif(gif_id))
+            return whole_json(library.get_gif(gif_id), origin)
 
         resp.media = await self.context.run(work)
 
@@ -174,13 +180,14 @@ class OneGif:
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
         model = PatchGif if media_type(req) == MERGE_PATCH else EditGif
         changes = await json_body(self.context, req, model, MERGE_PATCH)
+        origin = self.context.origin(req)
 
         def work() -> schemas.WholeGif:
             names = None if changes.tags is None else texts.tag_names(changes.tags)
             gif = library.edit_gif(
                 gif_id, editor.user, title=changes.title, tags=names, reach=editor.reach
             )
-            return whole_json(gif, names)
+            return whole_json(gif, origin, names)
 
         resp.media = await self.context.run(work)
 
@@ -197,7 +204,7 @@ class GifImage:
         self.context = context
 
     async def on_put(self, req: Request, resp: Response, gif_id: str) -> None:
-        editor = await require_editor(self.context, req)
+        editor, origin = await require_editor(self.context, req), self.context.origin(req)
         # Before the body is read.
         await self.context.run_unconnected(self.context.limits.upload, req, editor.user)
         await self.context.run(library.gif_to_change, gif_id, editor.user, editor.reach)
@@ -205,7 +212,8 @@ class GifImage:
         def work() -> schemas.WholeGif:
             cached = form.require_image()
             quota, reach = self.context.quota, editor.reach
-            return whole_json(library.replace_image(gif_id, editor.user, cached, quota, reach))
+            gif = library.replace_image(gif_id, editor.user, cached, quota, reach)
+            return whole_json(gif, origin)
 
         async with upload_form(self.context, req, editor.user) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))

@@ -38,7 +38,7 @@ Moment = Annotated[str, told(format="date-time")]
 class Version(TypedDict):
     """A version of a GIF, or its original."""
 
-    url: str
+    url: Annotated[str, told("Absolute.", format="uri")]
     content_type: str
     bytes: Count
     width: Pixels
