@@ -4,6 +4,8 @@ from pathlib import Path
 
 import falcon.asgi
 from falcon.asgi import Request, Response
+from falcon.media import JSONHandler
+from pydantic_core import to_json
 
 from gifster.api import health, jobs, pages, problems
 from gifster.api.accounts import OneToken, Tokens, Users
@@ -53,6 +55,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         **app.resp_options.static_media_types,
         ".webp": "image/webp",
     }
+    # Three times as quick as Python's encoder; a list of 30 GIFs has 70 kB.
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=to_json)
     problems.install(app, context)
     _serve_files(app, context)
     watch = Watch(context)

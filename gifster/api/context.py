@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-import jinja2
 from falcon.asgi import Request
 
 from gifster.api.bodies import Bodies
@@ -16,6 +15,7 @@ from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
 from gifster.api.links import origin
+from gifster.api.templating import templates
 from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
 from gifster.app.database import db
@@ -23,8 +23,6 @@ from gifster.app.library import Quota
 from gifster.app.readiness import Readiness
 from gifster.app.settings import Settings
 from gifster.imaging.probe import EXAMINED_AT_ONCE
-from gifster.jobs.page import rendering
-from gifster.uploads import placeholder
 from gifster.uploads.config import config
 
 __all__ = ["Context", "TooBusy"]
@@ -61,14 +59,7 @@ class Context:
         limits = settings.limits
         #: How much a user may have.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
-        self.templates = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gifster.api"), rendering.loader()]),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.templates.filters["blurred"] = placeholder
+        self.templates = templates()
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         self._commits = GroupCommit()
         # However many uploads come in, they occupy no thread that answers other requests.

@@ -189,11 +189,21 @@ def public_url(base_url: BaseUrl, key: str, name: str = "") -> str:
       name: the storage's own name of the file, if that is not its key.
     """
     base = base_url if isinstance(base_url, str) else base_url(check_key(key))
-    return f"{base.rstrip('/')}/{_quoted(name or check_key(key))}"
+    return f"{base.rstrip('/')}/{_quoted(name) if name else _path_of(key)}"
 
 
-#: A list has some two hundred URLs, mostly the same ones each time.
+#: A list has some four hundred URLs, mostly the same ones each time.
 _quoted = functools.lru_cache(4096)(quote)
+
+
+@functools.lru_cache(4096)
+def _path_of(key: str) -> str:
+    """A key in a URL.
+
+    Raises:
+      ValueError: it is not a key.
+    """
+    return quote(check_key(key))
 
 
 def supported_options(method: Callable[..., object], **options: object) -> dict[str, Any]:

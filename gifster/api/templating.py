@@ -1,0 +1,36 @@
+"""The pages' templates (`templates/`), and those of the jobs page, from which they borrow."""
+
+from typing import Any
+
+import jinja2
+
+from gifster.jobs.page import rendering
+from gifster.uploads import placeholder
+
+
+class Templates(jinja2.Environment):
+    """Jinja's environment, in which `gif.title` is `gif["title"]` at once if `gif` is a dict.
+
+    Jinja looks for an attribute of the object first. A page has more than a thousand such names,
+    nearly all of them keys, and a failed look costs more than all the rest of it.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def templates() -> Templates:
+    """The templates, with their filters."""
+    made = Templates(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gifster.api"), rendering.loader()]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # A page has a card thirty times, and would look each time whether its file has changed.
+        auto_reload=False,
+    )
+    made.filters["blurred"] = placeholder
+    return made
