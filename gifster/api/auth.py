@@ -10,7 +10,7 @@ from gifster.api.forwarded import is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
 from gifster.app import library, tokens
-from gifster.app.library import Reach
+from gifster.app.access import Reach, Viewer
 from gifster.app.models import ImageUploader, Token, User
 from gifster.app.tokens import Kind, Scope
 
@@ -24,6 +24,10 @@ class Editor:
 
     user: User | None
     reach: Reach
+
+    @property
+    def viewer(self) -> Viewer:
+        return Viewer(None if self.user is None else self.user.id, self.reach)
 
 
 async def current_token(context: Context, req: Request) -> Token | None:
@@ -115,6 +119,16 @@ async def reach_of(context: Context, req: Request) -> Reach:
     if token is not None and token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN):
         return Reach.ALL
     return Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
+
+
+async def viewer_of(context: Context, req: Request) -> Viewer:
+    """Who looks at GIFs, by the request's token or session.
+
+    Raises:
+      Problem: 401, as `current_token()`.
+    """
+    token = await current_token(context, req)
+    return Viewer(None if token is None else token.user.id, await reach_of(context, req))
 
 
 async def require_uploader(context: Context, req: Request) -> User | None:

@@ -11,7 +11,7 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import require_editor, require_uploader
+from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.context import Context
 from gifster.api.links import absolute
 from gifster.api.problems import Problem
@@ -26,8 +26,10 @@ from gifster.api.receive import (
 )
 from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif, json_body, query
 from gifster.app import library, lists, near_duplicates, texts
+from gifster.app.access import STRANGER, Viewer
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
+from gifster.app.texts import Rating, Visibility
 from gifster.imaging.probe import VIDEO_TYPES
 from gifster.uploads.remote.downloader import fetch
 
@@ -38,16 +40,28 @@ def accept_upload(
     """The GIF made of a received form, and its tags. It is work for `Context.commit()`."""
     tags = [tag for field in form.fields.get("tags", []) for tag in texts.split_tags(field)]
     cached, names = form.require_image(), texts.tag_names(tags)
-    gif = library.add_gif(cached, title=form.first("title"), tags=names, user=user, quota=quota)
+    gif = library.add_gif(
+        cached,
+        title=form.first("title"),
+        tags=names,
+        alt_text=form.first("alt_text"),
+        rating=form.first("rating") or Rating.G,
+        visibility=form.first("visibility") or Visibility.PUBLIC,
+        user=user,
+        quota=quota,
+    )
     return gif, names
 
 
-def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None, origin: str = "") -> schemas.Gif:
+def gif_json(
+    gif: Gif, tags: list[str], duplicate_of: str | None, uploader: str | None, origin: str = ""
+) -> schemas.Gif:
     """A GIF as JSON.
 
     Parameters:
       tags: those of the GIF.
       duplicate_of: the id of an older GIF that is the same file.
+      uploader: the name of the GIF's user; None for a GIF without one.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
     """
     stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
@@ -83,6 +97,10 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None, origin: str = 
         "id": gif.id,
         "title": gif.title,
         "tags": tags,
+        "alt_text": gif.alt_text,
+        "rating": gif.rating,
+        "visibility": gif.visibility,
+        "user": None if uploader is None else {"id": gif.user_id or "", "name": uploader},
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
         "image": image,
@@ -93,23 +111,45 @@ def gif_json(gif: Gif, tags: list[str], duplicate_of: str | None, origin: str = 
     }
 
 
-def gifs_json(gifs: Sequence[Gif], origin: str = "") -> list[schemas.Gif]:
-    """GIFs as JSON, with one query for all their tags, and one for their duplicates."""
-    tags, older = lists.tags_of(gifs), near_duplicates.oldest_copies(gifs)
-    return [gif_json(gif, tags[gif.id], older.get(gif.id), origin) for gif in gifs]
+def gifs_json(
+    gifs: Sequence[Gif], viewer: Viewer = STRANGER, origin: str = ""
+) -> list[schemas.Gif]:
+    """GIFs as JSON, with one query for all their tags, one for their duplicates and one for their
+    users.
+
+    Parameters:
+      viewer: who reads it. It names no GIF that the viewer may not see.
+      origin: what its URLs begin with (`Context.origin()`); empty for a page.
+    """
+    tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
+    older = near_duplicates.oldest_copies(gifs, viewer.user_id)
+    return [
+        gif_json(gif, tags[gif.id], older.get(gif.id), names.get(gif.user_id or ""), origin)
+        for gif in gifs
+    ]
 
 
-def whole_json(gif: Gif, origin: str, tags: list[str] | None = None) -> schemas.WholeGif:
+def whole_json(
+    gif: Gif,
+    viewer: Viewer,
+    origin: str,
+    tags: list[str] | None = None,
+    uploader: User | None = None,
+) -> schemas.WholeGif:
     """A GIF as JSON, with the ids of its near duplicates.
 
     Parameters:
+      viewer: who reads it, as in `gifs_json()`.
       origin: what its URLs begin with (`Context.origin()`).
       tags: those of the GIF, if they are known already.
+      uploader: the GIF's user, if that is known already.
     """
     known = lists.tags_of([gif])[gif.id] if tags is None else tags
-    older = near_duplicates.oldest_copy(gif)
-    similar = [other.id for other in near_duplicates.near_duplicates_of(gif)]
-    return {**gif_json(gif, known, older, origin), "similar": similar}
+    name = uploader.name if uploader else lists.uploaders_of([gif]).get(gif.user_id or "")
+    older = near_duplicates.oldest_copy(gif, viewer.user_id)
+    similar = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
+    told = gif_json(gif, known, older, name, origin)
+    return {**told, "similar": [other.id for other in similar]}
 
 
 class Gifs:
@@ -120,10 +160,11 @@ class Gifs:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         asked, origin = query(req, GifQuery), self.context.origin(req)
+        viewer = await viewer_of(self.context, req)
 
         def work() -> schemas.GifList:
             gifs, following = lists.list_gifs(**asked.model_dump())
-            return {"items": gifs_json(gifs, origin), "next": following}
+            return {"items": gifs_json(gifs, viewer, origin), "next": following}
 
         resp.media = await self.context.run(work)
 
@@ -137,7 +178,7 @@ class Gifs:
 
         def work() -> schemas.WholeGif:
             gif, names = accept_upload(form, user, self.context.quota)
-            return whole_json(gif, origin, names)
+            return whole_json(gif, Viewer(gif.user_id), origin, names, user)
 
         async with upload_form(self.context, req, user) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))
@@ -150,9 +191,17 @@ class Gifs:
         ownerless, origin = [cached], self.context.origin(req)
 
         def work() -> schemas.WholeGif:
-            title, quota = wish.title or "", self.context.quota
-            gif = library.add_gif(cached, title=title, tags=names, user=user, quota=quota)
-            return whole_json(gif, origin, names)
+            gif = library.add_gif(
+                cached,
+                title=wish.title or "",
+                tags=names,
+                alt_text=wish.alt_text or "",
+                rating=wish.rating or Rating.G,
+                visibility=wish.visibility or Visibility.PUBLIC,
+                user=user,
+                quota=self.context.quota,
+            )
+            return whole_json(gif, Viewer(gif.user_id), origin, names, user)
 
         try:
             return await self.context.commit(work, ownerless.clear)
@@ -162,16 +211,16 @@ class Gifs:
 
 
 class OneGif:
-    """`GET`, `PATCH` (title, tags), `DELETE`."""
+    """`GET`, `PATCH` (title, tags, alternative text, rating, visibility), `DELETE`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
-        origin = self.context.origin(req)
+        viewer, origin = await viewer_of(self.context, req), self.context.origin(req)
 
         def work() -> schemas.WholeGif:
-            return whole_json(library.get_gif(gif_id), origin)
+            return whole_json(library.get_gif(gif_id, viewer), viewer, origin)
 
         resp.media = await self.context.run(work)
 
@@ -185,9 +234,16 @@ class OneGif:
         def work() -> schemas.WholeGif:
             names = None if changes.tags is None else texts.tag_names(changes.tags)
             gif = library.edit_gif(
-                gif_id, editor.user, title=changes.title, tags=names, reach=editor.reach
+                gif_id,
+                editor.user,
+                title=changes.title,
+                tags=names,
+                alt_text=changes.alt_text,
+                rating=changes.rating,
+                visibility=changes.visibility,
+                reach=editor.reach,
             )
-            return whole_json(gif, origin, names)
+            return whole_json(gif, editor.viewer, origin, names)
 
         resp.media = await self.context.run(work)
 
@@ -213,7 +269,7 @@ class GifImage:
             cached = form.require_image()
             quota, reach = self.context.quota, editor.reach
             gif = library.replace_image(gif_id, editor.user, cached, quota, reach)
-            return whole_json(gif, origin)
+            return whole_json(gif, editor.viewer, origin)
 
         async with upload_form(self.context, req, editor.user) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))

@@ -18,13 +18,16 @@ import peewee
 from falcon.asgi import Request, Response, SSEvent
 
 from gifster.api.adapter import GONE, Message
+from gifster.api.auth import viewer_of
 from gifster.api.context import Context
 from gifster.api.gifs import gifs_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.requests import json_object
 from gifster.app import lists
+from gifster.app.access import Viewer, may_see
 from gifster.app.faults import is_database_error
+from gifster.app.lists import Standing
 
 logger = logging.getLogger("gifster.api")
 
@@ -43,16 +46,27 @@ ID = re.compile(r"[\w-]{1,40}", re.ASCII)
 
 #: The state and the SHA-256 of the stored image; None for a GIF that is gone, or has no image yet.
 Known = tuple[str | None, str | None]
+#: What the database has of each GIF that was asked for; None for a GIF that is gone.
+Standings = dict[str, Standing | None]
 
 
-def known(gif_ids: Sequence[str]) -> dict[str, Known]:
-    """The states of any number of GIFs. Each may be gone, or have an impossible id."""
-    found: dict[str, Known] = dict.fromkeys(gif_ids, (None, None))
+def read(gif_ids: Sequence[str]) -> Standings:
+    """How far any number of GIFs are. Each may be gone, or have an impossible id."""
+    found: Standings = dict.fromkeys(gif_ids)
     # PostgreSQL refuses a query with a NUL, which must not spoil the answers to other requests.
     possible = [gif_id for gif_id in found if ID.fullmatch(gif_id)]
     for some in peewee.chunked(possible, AT_ONCE):
-        found |= lists.states(list(some))
+        found |= lists.standings(list(some))
     return found
+
+
+def known(standing: Standing | None, viewer: Viewer) -> Known:
+    """What a viewer may know of a GIF. One in the trash is gone, and so is one that they may not
+    see."""
+    if standing is None or standing.in_trash:
+        return None, None
+    seen = may_see(standing.user_id, standing.visibility, standing.in_trash, viewer)
+    return (standing.state, standing.image) if seen else (None, None)
 
 
 class Watch:
@@ -63,7 +77,7 @@ class Watch:
         self.stopping = False
         limits = context.settings.limits
         self.places = Places(limits.waiting if limits.enabled else None)
-        self._known: dict[str, Known] = {}
+        self._found: Standings = {}
         self._waiting: list[Sequence[str]] = []
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +103,7 @@ class Watch:
         finally:
             self._waiting.remove(gif_ids)
 
-    async def look(self) -> dict[str, Known]:
+    async def look(self) -> Standings:
         """The result of the next query; empty if it fails, or takes more than `PING_S` seconds."""
         if self._task is None:
             self._task = asyncio.create_task(self._look())
@@ -98,18 +112,18 @@ class Watch:
                 await self._looked.wait()
         except TimeoutError:
             return {}
-        return self._known
+        return self._found
 
     async def _look(self) -> None:
         try:
             while self._waiting:
                 gif_ids = sorted({gif_id for some in self._waiting for gif_id in some})
                 try:
-                    self._known = await self.context.run(known, gif_ids)
+                    self._found = await self.context.run(read, gif_ids)
                 except Exception as error:
                     if not is_database_error(error):
                         raise
-                    self._known = {}
+                    self._found = {}
                     logger.warning("the states cannot be read: %s", error)
                 looked, self._looked = self._looked, asyncio.Event()
                 looked.set()
@@ -133,6 +147,7 @@ class Cards:
         self.watch = watch
 
     async def on_post(self, req: Request, resp: Response) -> None:
+        viewer = await viewer_of(self.context, req)
         shown, wait_s = _shown(await json_object(self.context, req))
         place = None
         if wait_s:
@@ -141,24 +156,24 @@ class Cards:
             except NoPlace:
                 resp.set_header("Retry-After", str(PAGE_AGAIN_S))
         if place is None:
-            changed = await self._changed_now(shown)
+            changed = await self._changed_now(shown, viewer)
         else:
             try:
-                changed = await self._changed(shown, wait_s)
+                changed = await self._changed(shown, wait_s, viewer)
             finally:
                 place.leave()
-        resp.media = {"cards": await self.context.run(self._cards, changed)}
+        resp.media = {"cards": await self.context.run(self._cards, changed, viewer)}
 
-    async def _changed_now(self, shown: dict[str, Known]) -> list[str]:
+    async def _changed_now(self, shown: dict[str, Known], viewer: Viewer) -> list[str]:
         """With a query of its own: requests that do not wait would enlarge the shared one."""
         try:
-            found = await self.context.run(known, list(shown))
+            found = await self.context.run(read, list(shown))
         except peewee.PeeweeException as error:
             logger.warning("the states cannot be read: %s", error)
             raise _unavailable() from None
-        return [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
+        return _unlike(shown, found, viewer)
 
-    async def _changed(self, shown: dict[str, Known], wait_s: float) -> list[str]:
+    async def _changed(self, shown: dict[str, Known], wait_s: float, viewer: Viewer) -> list[str]:
         until = time.monotonic() + wait_s
         with self.watch.over(list(shown)):
             while True:
@@ -167,14 +182,19 @@ class Cards:
                     raise _unavailable()
                 if not found.keys() >= shown.keys():
                     continue  # that query had begun before
-                changed = [gif_id for gif_id, state in shown.items() if found[gif_id] != state]
+                changed = _unlike(shown, found, viewer)
                 if changed or self.watch.stopping or time.monotonic() >= until:
                     return changed
 
-    def _cards(self, gif_ids: list[str]) -> dict[str, str | None]:
+    def _cards(self, gif_ids: list[str], viewer: Viewer) -> dict[str, str | None]:
         card = self.context.templates.get_template("card.html")
-        gifs = gifs_json(lists.get_gifs(gif_ids))
+        gifs = gifs_json(lists.get_gifs(gif_ids, viewer), viewer)
         return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
+
+
+def _unlike(shown: dict[str, Known], found: Standings, viewer: Viewer) -> list[str]:
+    """The GIFs that differ from what a page shows of them."""
+    return [gif_id for gif_id, state in shown.items() if known(found[gif_id], viewer) != state]
 
 
 def _unavailable() -> Problem:
@@ -215,6 +235,7 @@ class Events:
         ids = req.get_param_as_list("gif") or []
         if not 1 <= len(ids) <= MAX_GIFS:
             raise Problem(400, "gif_missing", f"Name 1 to {MAX_GIFS} GIFs: /events?gif=ID")
+        viewer = await viewer_of(self.watch.context, req)
         try:
             place = self.watch.places.take(self.watch.context.limits.address(req), ids)
         except NoPlace as error:
@@ -222,11 +243,11 @@ class Events:
             raise Problem(429, "too_many_streams", str(error), headers=wait) from None
         resp.content_type = "text/event-stream"  # for HEAD; Falcon sends it with the stream itself
         resp.set_header("X-Accel-Buffering", "no")
-        resp.sse = stream = self._stream(ids, place, req.scope)
+        resp.sse = stream = self._stream(ids, viewer, place, req.scope)
         weakref.finalize(stream, place.leave)  # a stream that never begins has no `finally`
 
     async def _stream(
-        self, ids: list[str], place: Place, scope: Message
+        self, ids: list[str], viewer: Viewer, place: Place, scope: Message
     ) -> AsyncIterator[SSEvent | None]:
         try:
             seen: dict[str, Known] = {}
@@ -239,7 +260,7 @@ class Events:
                     for gif_id in ids:
                         if gif_id not in found:
                             continue
-                        now = state, image = found[gif_id]
+                        now = state, image = known(found[gif_id], viewer)
                         if seen.get(gif_id) != now:
                             seen[gif_id], quiet_since = now, time.monotonic()
                             told = {"id": gif_id, "state": state, "image": image}

@@ -44,6 +44,8 @@ OF_BODIES, OF_CHANGES, OF_PEOPLE = (400, 408, 413, 415, 422), (409, 507), (401, 
 #: Who may make a request: users; editors, who are anybody where the settings allow it; anybody.
 USER: list[Json] = [{"token": []}]
 EDITOR: list[Json] = [*USER, {}]
+#: Anybody; people who are logged in also see what only they may see.
+READER: list[Json] = [*USER, {}]
 ANYBODY: list[Json] = []
 
 
@@ -108,13 +110,13 @@ CHANGES = {JSON: requests.EditGif, MERGE_PATCH: requests.PatchGif}
 PATHS = {
     "/api/gifs": {
         "get": Operation("listGifs", "A page of GIFs, newest first", schemas.GifList, (400,),
-                         query=requests.GifQuery),
+                         query=requests.GifQuery, may=READER),
         "post": Operation("addGif", "Upload a GIF, or have it fetched", schemas.WholeGif, (429,),
                           202, bodies=UPLOADS, may=EDITOR, headers=LOCATED),
     },
     "/api/gifs/{gif_id}": {
-        "get": Operation("getGif", "One GIF", schemas.WholeGif, (404,)),
-        "patch": Operation("editGif", "Change title or tags", schemas.WholeGif, (404, 429),
+        "get": Operation("getGif", "One GIF", schemas.WholeGif, (404,), may=READER),
+        "patch": Operation("editGif", "Change title, tags and so on", schemas.WholeGif, (404, 429),
                            bodies=CHANGES, may=EDITOR),
         "delete": Operation("deleteGif", "Delete a GIF and its files", None, (404,), 204,
                             may=EDITOR),

@@ -12,11 +12,11 @@ from gifster.api.auth import (
     current_token,
     current_user,
     end_session,
-    reach_of,
     require_editor,
     require_scope,
     require_uploader,
     start_session,
+    viewer_of,
 )
 from gifster.api.context import Context
 from gifster.api.gifs import accept_upload, gifs_json
@@ -24,6 +24,7 @@ from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form, url_form
 from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
+from gifster.app.access import may_change
 from gifster.app.library import LibraryError
 from gifster.app.models import ImageUploader, User
 from gifster.app.tokens import Scope
@@ -64,11 +65,12 @@ class Gallery(Page):
         refusal: LibraryError | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
+        viewer = await viewer_of(self.context, req)
 
         def work() -> tuple[list[schemas.Gif], str | None]:
             cursor = req.get_param("cursor") or ""
             gifs, following = lists.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
-            return gifs_json(gifs), following
+            return gifs_json(gifs, viewer), following
 
         gifs, following = await self.context.run(work)
         await self.render(
@@ -113,20 +115,24 @@ class GifPage(Page):
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
         user = await current_user(self.context, req)
-        reach = await reach_of(self.context, req)
+        viewer = await viewer_of(self.context, req)
 
         def work() -> dict[str, object]:
-            gif = library.get_gif(gif_id)
+            gif = library.get_gif(gif_id, viewer)
+            near = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
             return {
-                "gif": gifs_json([gif])[0],
-                "similar": gifs_json(near_duplicates.near_duplicates_of(gif)),
-                "may_change": self.may_write(user) and library.may_change(gif, user, reach),
+                "gif": gifs_json([gif], viewer)[0],
+                "similar": gifs_json(near, viewer),
+                "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
             }
 
         await self.render(req, resp, "gif.html", **await self.context.run(work))
 
     async def on_get_card(self, req: Request, resp: Response, gif_id: str) -> None:
-        gif = await self.context.run(lambda: gifs_json([library.get_gif(gif_id)])[0])
+        viewer = await viewer_of(self.context, req)
+        gif = await self.context.run(
+            lambda: gifs_json([library.get_gif(gif_id, viewer)], viewer)[0]
+        )
         await self.render(req, resp, "card.html", gif=gif)
 
     async def on_post_delete(self, req: Request, resp: Response, gif_id: str) -> None:

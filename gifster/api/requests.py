@@ -29,6 +29,7 @@ from gifster.api.receive import JSON, require_media_type, require_text, small_bo
 from gifster.api.schemas import told
 from gifster.app import addresses, lists, texts
 from gifster.app.models import ImageUploader
+from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
 
@@ -42,6 +43,18 @@ TITLE: dict[str, str | int] = {
 Title = Annotated[str, told(**TITLE)]
 Tag = Annotated[str, told("Without control characters.", maxLength=texts.MAX_TAG)]
 Tags = Annotated[list[Tag], Field(fail_fast=True, json_schema_extra={"maxItems": texts.MAX_TAGS})]
+
+
+AltText = Annotated[
+    str, told("What the picture shows, for people who do not see it.", maxLength=texts.MAX_ALT_TEXT)
+]
+_RATINGS: dict[str, str | list[str]] = {"description": "Whom it suits.", "enum": list(Rating)}
+_VISIBILITIES: dict[str, str | list[str]] = {
+    "description": "Who sees it: everybody, those who know its address, or its owner.",
+    "enum": list(Visibility),
+}
+RatingText = Annotated[str, told(**_RATINGS)]
+VisibilityText = Annotated[str, told(**_VISIBILITIES)]
 
 
 class _ImageFile:
@@ -72,11 +85,14 @@ class Body(Sent):
 
 
 class EditGif(Body):
-    """New title or tags. A null leaves the field as it is."""
+    """New title, tags and so on. A null leaves the field as it is."""
 
     refusals = {"tags": ("tags_invalid", "tags must be a list of texts.")}
     title: Annotated[Title | None, told(minLength=1)] = None
     tags: Tags | None = None
+    alt_text: AltText | None = None
+    rating: RatingText | None = None
+    visibility: VisibilityText | None = None
 
 
 def _null_is(empty: object) -> BeforeValidator:
@@ -84,13 +100,20 @@ def _null_is(empty: object) -> BeforeValidator:
 
 
 class PatchGif(EditGif):
-    """New title or tags, as a merge patch (RFC 7396): a null removes the tags. A title cannot be
-    removed."""
+    """New title, tags and so on, as a merge patch (RFC 7396): a null removes the tags or the
+    alternative text. Title, rating and visibility cannot be removed."""
 
     title: Annotated[
         Title | None, _null_is(""), WithJsonSchema(TITLE | {"minLength": 1, "type": "string"})
     ] = None
     tags: Annotated[Tags | None, _null_is([])] = None
+    alt_text: Annotated[AltText | None, _null_is("")] = None
+    rating: Annotated[
+        RatingText | None, _null_is(""), WithJsonSchema(_RATINGS | {"type": "string"})
+    ] = None
+    visibility: Annotated[
+        VisibilityText | None, _null_is(""), WithJsonSchema(_VISIBILITIES | {"type": "string"})
+    ] = None
 
 
 class FetchGif(Body):
@@ -105,6 +128,9 @@ class FetchGif(Body):
     ]
     title: Title | None = None
     tags: Tags | None = None
+    alt_text: AltText | None = None
+    rating: RatingText | None = None
+    visibility: VisibilityText | None = None
 
 
 class UploadGif(Sent):
@@ -113,6 +139,9 @@ class UploadGif(Sent):
     image: File
     title: Title = ""
     tags: Annotated[str, told("Tags, separated by commas.")] = ""
+    alt_text: AltText = ""
+    rating: RatingText = Rating.G.value
+    visibility: VisibilityText = Visibility.PUBLIC.value
 
 
 class ReplaceImage(Sent):

@@ -15,6 +15,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
+from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import State
 
@@ -75,12 +76,26 @@ class Failure(TypedDict):
     message: str
 
 
+class Person(TypedDict):
+    """What everybody may know of a user."""
+
+    id: str
+    name: str
+
+
 class Gif(TypedDict):
     """A GIF in a list."""
 
     id: str
     title: str
     tags: list[str]
+    alt_text: Annotated[
+        str,
+        Field(description="What the picture shows, for people who do not see it; may be empty."),
+    ]
+    rating: Annotated[str, told(enum=list(Rating))]
+    visibility: Annotated[str, told(enum=list(Visibility))]
+    user: Annotated[Person | None, Field(description="Who uploaded it; null if nobody knows.")]
     state: Literal["queued", "processing", "ready", "failed"]
     created_at: Moment
     image: Annotated[Image | None, Field(description="null until it is stored.")]

@@ -6,17 +6,17 @@ The functions are synchronous, know nothing of HTTP, and expect a database conne
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import peewee
 from peewee import SQL, fn
 
 from gifster.app import texts
+from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif
 from gifster.app.database import db
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
-from gifster.app.texts import GIF_ID
+from gifster.app.texts import GIF_ID, Rating, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
 from gifster.uploads import CachedFile
@@ -25,19 +25,10 @@ from gifster.uploads.columns.rows import locked_row
 #: PostgreSQL's name for the lock of the quota that people without an account share.
 NOBODYS_QUOTA = 713706
 
-#: Defined in `errors`, and imported from here.
-__all__ = ["BadQuery", "Conflict", "Denied", "Invalid", "LibraryError", "NotFound"]
-
-
-class Reach(Enum):
-    """Which GIFs somebody may change."""
-
-    #: Their own. GIFs without an owner belong to people who are not logged in.
-    OWN = "own"
-    #: Also GIFs without an owner, where anybody may write.
-    OWNERLESS = "ownerless"
-    #: All: an admin.
-    ALL = "all"
+#: Defined in `errors` and `access`, and imported from here.
+__all__ = [
+    "BadQuery", "Conflict", "Denied", "Invalid", "LibraryError", "NotFound", "Reach", "may_change",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,11 +44,14 @@ class Quota:
     bytes: int
 
 
-def add_gif(
+def add_gif(  # noqa: PLR0913 fields, each with a default
     cached: CachedFile,
     *,
     title: str = "",
     tags: Iterable[str] = (),
+    alt_text: str = "",
+    rating: str = Rating.G,
+    visibility: str = Visibility.PUBLIC,
     user: User | None = None,
     quota: Quota | None = None,
 ) -> Gif:
@@ -68,18 +62,30 @@ def add_gif(
       title: at most `texts.MAX_TITLE` characters; by default the file's name without its
         extension.
       tags: at most `texts.MAX_TAGS`, of at most `texts.MAX_TAG` characters each.
+      alt_text: at most `texts.MAX_ALT_TEXT` characters.
+      rating, visibility: one of `texts.Rating`, and of `texts.Visibility`.
       user: its owner.
       quota: the user's; None for no limit.
 
     Raises:
-      Invalid: the title or a tag is too long, or has control characters; nothing has been
+      Invalid: a text is too long, or has control characters; the rating or the visibility is
+        none of those that there are; or a GIF without an owner would be private. Nothing has been
         written.
       Denied: the quota is used up; nothing has been written.
       Conflict: the user was deleted at the same moment; nothing has been written.
     """
     names = texts.tag_names(tags)
     title = texts.title(title) or texts.title_from(cached.filename)
-    gif = Gif(title=title, user=user, bytes=cached.bytes, sha256=cached.sha256)
+    gif = Gif(
+        title=title,
+        alt_text=texts.alt_text(alt_text),
+        rating=texts.rating(rating),
+        visibility=texts.visibility(visibility),
+        user=user,
+        bytes=cached.bytes,
+        sha256=cached.sha256,
+    )
+    _check_owner(gif)
     gif.image = cached
     try:
         with transaction(db):
@@ -192,18 +198,22 @@ def _no_longer_kept(cached: CachedFile) -> None:
         KeptUpload.delete().where(KeptUpload.key == cached.key).execute()
 
 
-def edit_gif(
+def edit_gif(  # noqa: PLR0913 fields, each with a default
     gif_id: str,
     user: User | None,
     *,
     title: str | None = None,
     tags: Iterable[str] | None = None,
+    alt_text: str | None = None,
+    rating: str | None = None,
+    visibility: str | None = None,
     reach: Reach = Reach.OWN,
 ) -> Gif:
-    """The GIF with another title or other tags; None leaves them as they are.
+    """The GIF with another title, other tags, and so on; None leaves each as it is.
 
     Raises:
-      Invalid: the title is empty or too long, or a tag is too long, or one has control characters.
+      Invalid: the title is empty, or as `add_gif()`. Only an admin makes a GIF without an owner
+        private: nobody else would see it again.
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
     gif = gif_to_change(gif_id, user, reach)
@@ -212,12 +222,23 @@ def edit_gif(
         gif.title = texts.title(title)
         if not gif.title:
             raise Invalid("title_missing", "A GIF needs a title.")
+    if alt_text is not None:
+        gif.alt_text = texts.alt_text(alt_text)
+    if rating is not None:
+        gif.rating = texts.rating(rating)
+    if visibility is not None:
+        gif.visibility = texts.visibility(visibility)
+        if reach is not Reach.ALL:
+            _check_owner(gif)
+    values = {Gif.title: title, Gif.alt_text: alt_text, Gif.rating: rating,
+              Gif.visibility: visibility}  # fmt: skip
+    changed = [column for column, value in values.items() if value is not None]
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
         if locked_row(gif) is None:
             raise _not_found(gif_id)
-        if title is not None:
-            gif.save(only=[Gif.title])
+        if changed:
+            gif.save(only=changed)
         if names is not None:
             GifTag.delete().where(GifTag.gif == gif).execute()
             _set_tags(gif, names)
@@ -233,15 +254,18 @@ def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None
     gif_to_change(gif_id, user, reach).delete_instance()
 
 
-def get_gif(gif_id: str) -> Gif:
+def get_gif(gif_id: str, viewer: Viewer = STRANGER) -> Gif:
     """The GIF with that id.
 
+    Parameters:
+      viewer: who asks.
+
     Raises:
-      NotFound: there is no such GIF.
+      NotFound: there is no such GIF, or the viewer may not see it.
     """
     possible = GIF_ID.fullmatch(gif_id)
     gif: Gif | None = Gif.get_or_none(Gif.id == gif_id) if possible else None
-    if gif is None:
+    if gif is None or not may_see_gif(gif, viewer):
         raise _not_found(gif_id)
     return gif
 
@@ -254,21 +278,15 @@ def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> G
       reach: which GIFs they may change.
 
     Raises:
-      NotFound: there is no such GIF.
+      NotFound: there is no such GIF, or they may not even see it.
       Denied: it is somebody else's (`not_yours`), or nobody's (`no_owner`).
     """
-    gif = get_gif(gif_id)
+    gif = get_gif(gif_id, Viewer(None if user is None else user.id, reach))
     if may_change(gif, user, reach):
         return gif
     if gif.user_id is None:
         raise Denied("no_owner", "This GIF has no owner, so only an admin may change it.")
     raise Denied("not_yours", "This GIF belongs to somebody else.")
-
-
-def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:
-    """Whether somebody who may write may change a GIF; the parameters are `gif_to_change()`'s."""
-    own = gif.user_id == (None if user is None else user.id)
-    return own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS)
 
 
 def keep_findings(counts: Mapping[str, int]) -> None:
@@ -286,6 +304,14 @@ def last_findings() -> list[Finding]:
 
 def _not_found(gif_id: str) -> NotFound:
     return NotFound("gif_not_found", f"There is no GIF {gif_id[:40]}.")
+
+
+def _check_owner(gif: Gif) -> None:
+    """Raise `Invalid` for a private GIF that has no owner."""
+    if gif.visibility == Visibility.PRIVATE and gif.user_id is None:
+        raise Invalid(
+            "private_needs_owner", "Nobody could see this GIF: log in before you make one private."
+        )
 
 
 def _set_tags(gif: Gif, names: list[str]) -> None:

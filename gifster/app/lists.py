@@ -7,16 +7,20 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 from peewee import SQL, fn
 
 from gifster.app import texts
+from gifster.app.access import STRANGER, Viewer, listed, may_see
 from gifster.app.errors import BadQuery
-from gifster.app.models import Gif, GifTag, Tag
+from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
+
+#: Defined in `access`, and imported from here.
+__all__ = ["listed"]
 
 MAX_LIMIT = 100
 #: What a database's largest integer can hold.
@@ -52,7 +56,7 @@ def list_gifs(
     q, tag = texts.query(q), texts.asked_tag(tag)
     if not (q or tag or cursor):
         return _page(_NEWEST.records(most=limit + 1), limit)
-    query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(limit + 1)
+    query = _newest_first(limit + 1)
     if cursor:
         created_at, gif_id = _read_cursor(cursor)
         query = query.where(
@@ -65,10 +69,13 @@ def list_gifs(
     return _page(list(query), limit)
 
 
+def _newest_first(most: Any) -> Any:
+    newest_first = Gif.select().where(listed()).order_by(Gif.created_at.desc(), Gif.id.desc())
+    return newest_first.limit(most)
+
+
 #: The first page, which most people see.
-_NEWEST = Statement(
-    lambda most: Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc()).limit(most)
-)
+_NEWEST = Statement(_newest_first)
 
 
 def _page(gifs: list[Gif], limit: int) -> tuple[list[Gif], str | None]:
@@ -89,17 +96,43 @@ def count_by_state() -> dict[str, int]:
     return dict(query.tuples())
 
 
-def get_gifs(gif_ids: Sequence[str]) -> list[Gif]:
-    """The GIFs with these ids, in any order. Ids of no GIF are left out."""
+def get_gifs(gif_ids: Sequence[str], viewer: Viewer = STRANGER) -> list[Gif]:
+    """The GIFs with these ids, in any order. Ids of no GIF, of GIFs in the trash and of those that
+    the viewer may not see are left out."""
     possible = [gif_id for gif_id in gif_ids if GIF_ID.fullmatch(gif_id)]
-    return list(Gif.select().where(Gif.id.in_(possible)))
+    found = Gif.select().where(Gif.id.in_(possible) & Gif.trashed_at.is_null())
+    return [gif for gif in found if may_see(gif.user_id, gif.visibility, False, viewer)]
 
 
-def states(gif_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
-    """The state of each of these GIFs, and the SHA-256 of its image, None until that is stored. Ids
-    of no GIF are left out."""
-    rows: Any = Gif.select(Gif.id, Gif.image_state, Gif.image).where(Gif.id.in_(gif_ids)).tuples()
-    return {gif_id: (state, stored and stored.sha256) for gif_id, state, stored in rows}
+class Standing(NamedTuple):
+    """How far a GIF is, and who may know it.
+
+    Attributes:
+      state: its `image_state`.
+      image: the SHA-256 of its image; None until that is stored.
+      user_id, visibility, in_trash: as `access.may_see()` takes them.
+    """
+
+    state: str
+    image: str | None
+    user_id: str | None
+    visibility: str
+    in_trash: bool
+
+
+def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
+    """How far each of these GIFs is. Ids of no GIF are left out."""
+    rows: Any = (
+        Gif.select(
+            Gif.id, Gif.image_state, Gif.image, Gif.user, Gif.visibility, Gif.trashed_at.is_null()
+        )
+        .where(Gif.id.in_(gif_ids))
+        .tuples()
+    )
+    return {
+        gif_id: Standing(state, stored and stored.sha256, user_id, visibility, not kept)
+        for gif_id, state, stored, user_id, visibility, kept in rows
+    }
 
 
 def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
@@ -118,6 +151,16 @@ _tags = for_each_length(
         .order_by(Tag.name)
         .tuples()
     )
+)
+
+
+def uploaders_of(gifs: Sequence[Gif]) -> dict[str, str]:
+    """The names of the users who own these GIFs, by their ids."""
+    return dict(_names(sorted({gif.user_id for gif in gifs if gif.user_id})))
+
+
+_names = for_each_length(
+    lambda ids: User.select(User.id, User.name).where(User.id.in_(ids)).tuples()
 )
 
 

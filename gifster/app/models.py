@@ -217,7 +217,13 @@ class Gif(BaseModel):
     user = peewee.ForeignKeyField(User, null=True, backref="gifs", on_delete="SET NULL")
     user_id: str | None
     title = peewee.CharField(200)
+    #: What a picture shows, for people who do not see it.
+    alt_text = peewee.CharField(1000, default="")
+    rating = peewee.CharField(5, default="g")
+    visibility = peewee.CharField(8, default="public")
     created_at: Any = MomentField(default=now, index=True)
+    #: Since when it is in the trash; None for a GIF that is not.
+    trashed_at: Any = MomentField(null=True)
     #: The size and hash of the original. While a replacement waits, and after it has failed, the
     #: larger of both sizes, and the replacement's hash.
     bytes = peewee.BigIntegerField(default=0)
@@ -235,6 +241,16 @@ class Gif(BaseModel):
             # Finds the oldest GIF of the same file.
             (("sha256", "created_at"), False),
         )
+
+
+# Lists read the first, whose condition is that of `access.listed()`; the trash reads the second.
+_is_public: Any = Gif.visibility == peewee.SQL("'public'")
+_trashed_at: Any = Gif.trashed_at
+for _name, _columns, _condition in [
+    ("gif_listed", (Gif.created_at, Gif.id), _is_public & _trashed_at.is_null()),
+    ("gif_trashed", (_trashed_at,), _trashed_at.is_null(False)),
+]:
+    Gif.add_index(peewee.ModelIndex(Gif, _columns, where=_condition, name=_name))
 
 
 class KeptUpload(BaseModel):

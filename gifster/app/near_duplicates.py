@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from gifster.app.access import shown_to
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 from gifster.jobs.statements import Statement, for_each_length
 
@@ -14,18 +15,26 @@ MAX_BITS = 3
 MAX_CANDIDATES = 500
 
 
-def oldest_copies(gifs: Sequence[Gif]) -> dict[str, str]:
+def oldest_copies(gifs: Sequence[Gif], user_id: str | None = None) -> dict[str, str]:
     """The oldest GIF with the same upload, byte by byte, for each of these GIFs that is not the
-    oldest itself. Both are ids. GIFs that failed do not count."""
+    oldest itself. Both are ids. GIFs that failed do not count, nor do those of others that are not
+    listed.
+
+    Parameters:
+      user_id: of the user who reads it, if they are logged in. Their own private GIFs count.
+    """
     ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
-    return {gif_id: other for gif_id, other in _oldest(ids) if other not in (None, gif_id)}
+    rows = _oldest([user_id or "", *ids]) if ids else []
+    return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
 
 
-def _oldest_of(ids: list[Any]) -> Any:
+def _oldest_of(values: list[Any]) -> Any:
+    user_id, *ids = values
     oldest = Gif.alias()
     first = (
         oldest.select(oldest.id)
         .where((oldest.sha256 == Gif.sha256) & (oldest.image_state != "failed"))
+        .where(shown_to(user_id, oldest) | (oldest.id == Gif.id))
         .order_by(oldest.created_at, oldest.id)
         .limit(1)
     )
@@ -35,32 +44,35 @@ def _oldest_of(ids: list[Any]) -> Any:
 _oldest = for_each_length(_oldest_of)
 
 
-def oldest_copy(gif: Gif) -> str | None:
+def oldest_copy(gif: Gif, user_id: str | None = None) -> str | None:
     """The same for one GIF; None if it is the oldest itself, or failed."""
     if not gif.sha256 or gif.image_state == "failed":
         return None
-    row = _OLDEST.row(sha256=gif.sha256)
+    row = _OLDEST.row(sha256=gif.sha256, gif_id=gif.id, user_id=user_id or "")
     return None if row is None or row[0] == gif.id else str(row[0])
 
 
 #: It runs with each upload.
 _OLDEST = Statement(
-    lambda sha256: (
+    lambda sha256, gif_id, user_id: (
         Gif.select(Gif.id)
         .where((Gif.sha256 == sha256) & (Gif.image_state != "failed"))
+        .where(shown_to(user_id) | (Gif.id == gif_id))
         .order_by(Gif.created_at, Gif.id)
         .limit(1)
     )
 )
 
 
-def near_duplicates_of(gif: Gif, most: int = 12) -> list[Gif]:
+def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> list[Gif]:
     """The near duplicates of a GIF, in other sizes or formats too; the newest first.
 
-    A GIF without any detail has none (see `StoredFile.dhash`).
+    A GIF without any detail has none (see `StoredFile.dhash`). Those of others that are not listed
+    are left out.
 
     Parameters:
       most: how many at most.
+      user_id: of the user who reads it, if they are logged in.
     """
     dhash = gif.image.stored and gif.image.stored.dhash
     if not dhash:
@@ -69,7 +81,7 @@ def near_duplicates_of(gif: Gif, most: int = 12) -> list[Gif]:
     sharing = FingerprintPart.select(FingerprintPart.gif).where(FingerprintPart.part.in_(parts))
     candidates = (
         Gif.select()
-        .where(Gif.id.in_(sharing) & (Gif.id != gif.id))
+        .where(Gif.id.in_(sharing) & (Gif.id != gif.id) & shown_to(user_id or ""))
         .order_by(Gif.created_at.desc())
         .limit(MAX_CANDIDATES)
     )

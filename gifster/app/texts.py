@@ -9,6 +9,7 @@ that people paste without seeing them are removed (decision 35). E-mail addresse
 import re
 import unicodedata
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import PurePath
 
 from gifster.app.errors import BadQuery, Invalid
@@ -16,6 +17,7 @@ from gifster.uploads.text import LONGEST, has_controls, is_visible, one_line, wi
 
 #: In characters, after cleaning.
 MAX_TITLE = 200
+MAX_ALT_TEXT = 1000
 MAX_TAG = 50
 MAX_TAGS = 20
 MAX_NAME = 100
@@ -24,6 +26,26 @@ MIN_PASSWORD = 8
 MAX_PASSWORD = 1000
 #: A longer list of tags is refused without a look at them.
 _MOST_TAGS = 1_000
+
+
+class Rating(StrEnum):
+    """Whom a GIF suits, in the words of Tenor and GIPHY."""
+
+    G = "g"
+    PG = "pg"
+    PG_13 = "pg-13"
+    R = "r"
+
+
+class Visibility(StrEnum):
+    """Who sees a GIF (see `access`)."""
+
+    PUBLIC = "public"
+    #: Those who know its address.
+    UNLISTED = "unlisted"
+    #: Its owner, and admins.
+    PRIVATE = "private"
+
 
 #: The ids that `models.new_id()` makes.
 GIF_ID = re.compile("[0-9A-Za-z]{12}")
@@ -48,6 +70,43 @@ def title(text: str) -> str:
 def title_from(filename: str) -> str:
     """The title of a GIF that came without one. `filename` is clean."""
     return " ".join(PurePath(filename).stem.split())[:MAX_TITLE] or "Untitled"
+
+
+def alt_text(text: str) -> str:
+    """The alternative text of a picture, clean and in one line; empty if nothing of it is visible.
+
+    Raises:
+      Invalid: it has control characters, or more than `MAX_ALT_TEXT` characters.
+    """
+    if has_controls(text):
+        raise Invalid("alt_text_invalid", "An alternative text cannot have control characters.")
+    cleaned = _line(text)
+    if cleaned is None or len(cleaned) > MAX_ALT_TEXT:
+        raise Invalid(
+            "alt_text_too_long", f"An alternative text has at most {MAX_ALT_TEXT:,} characters."
+        )
+    return cleaned if is_visible(cleaned) else ""
+
+
+def rating(text: str) -> str:
+    """A rating; raises `Invalid` for anything else."""
+    if text not in set(Rating):
+        raise Invalid("rating_invalid", f"rating is {text[:20]!r}: use {_one_of(Rating)}.")
+    return text
+
+
+def visibility(text: str) -> str:
+    """A visibility; raises `Invalid` for anything else."""
+    if text not in set(Visibility):
+        raise Invalid(
+            "visibility_invalid", f"visibility is {text[:20]!r}: use {_one_of(Visibility)}."
+        )
+    return text
+
+
+def _one_of(words: type[StrEnum]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
 
 
 def tag_names(tags: Iterable[str]) -> list[str]:

@@ -116,12 +116,15 @@ def test_a_body_of_another_shape_is_refused(name: str):
 
 
 def test_a_null_leaves_a_field_as_it_is_and_in_a_merge_patch_removes_it():
-    nulls: dict[str, object] = {"title": None, "tags": None}
+    names = ("title", "tags", "alt_text", "rating", "visibility")
+    nulls: dict[str, object] = dict.fromkeys(names)
 
     assert requests.checked(requests.EditGif, nulls).model_dump() == nulls
     assert requests.checked(requests.PatchGif, {}).model_dump() == nulls
     removed = requests.checked(requests.PatchGif, nulls)
     assert (removed.title, removed.tags) == ("", [])  # a title cannot be empty: `edit_gif` says so
+    assert removed.alt_text == ""
+    assert (removed.rating, removed.visibility) == ("", "")  # nor can these
 
 
 def test_the_document_has_the_limits_of_the_application(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,101 @@
+"""Who may see a GIF, and who may change it: the one rule for pages, lists, files and events
+(decision 64).
+
+`may_see()` judges a GIF that somebody asks for by its id. `listed()` is the condition of what
+strangers find: lists, search, feeds and drop-ins show nothing else.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from peewee import SQL
+
+from gifster.app.models import Gif, User
+from gifster.app.texts import Visibility
+
+
+class Reach(Enum):
+    """Which GIFs somebody may change."""
+
+    #: Their own. GIFs without an owner belong to people who are not logged in.
+    OWN = "own"
+    #: Also GIFs without an owner, where anybody may write.
+    OWNERLESS = "ownerless"
+    #: All: an admin.
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Somebody who looks at GIFs; by default a stranger.
+
+    Parameters:
+      user_id: None for somebody who is not logged in.
+      reach: which GIFs they may change.
+    """
+
+    user_id: str | None = None
+    reach: Reach = Reach.OWN
+
+
+STRANGER = Viewer()
+
+
+def listed(gif: Any = Gif) -> Any:
+    """The condition of the GIFs that lists, search, feeds and drop-ins may show: public, and not in
+    the trash.
+
+    Its values are part of the SQL, as an index for a part of the rows needs (`gif_listed`).
+
+    Parameters:
+      gif: the model, or an alias of it.
+    """
+    return (gif.visibility == SQL("'public'")) & gif.trashed_at.is_null()
+
+
+def shown_to(user_id: Any, gif: Any = Gif) -> Any:
+    """The condition of the GIFs that others' GIFs may mention to somebody, as duplicates: those
+    that are listed, and the viewer's own ones outside the trash.
+
+    Parameters:
+      user_id: the viewer's; empty for somebody who is not logged in.
+      gif: the model, or an alias of it.
+    """
+    own = (gif.user == user_id) & gif.trashed_at.is_null()
+    return listed(gif) | own
+
+
+def may_see(
+    user_id: str | None, visibility: str, in_trash: bool, viewer: Viewer = STRANGER
+) -> bool:
+    """Whether somebody who knows a GIF's id may see it. If not, it does not exist for them.
+
+    A private GIF is for its owner and for admins; a GIF in the trash is for those who may change
+    it.
+
+    Parameters:
+      user_id, visibility, in_trash: the GIF's owner, if it has one; its visibility; and whether it
+        is in the trash.
+    """
+    if viewer.reach is Reach.ALL or (user_id is not None and user_id == viewer.user_id):
+        return True
+    if visibility == Visibility.PRIVATE:
+        return False
+    return not in_trash or (user_id is None and viewer.reach is Reach.OWNERLESS)
+
+
+def may_see_gif(gif: Gif, viewer: Viewer = STRANGER) -> bool:
+    """The same of a GIF."""
+    return may_see(gif.user_id, gif.visibility, gif.trashed_at is not None, viewer)
+
+
+def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody who may write may change a GIF.
+
+    Parameters:
+      user: None for somebody who is not logged in, but may write.
+      reach: which GIFs they may change.
+    """
+    own = gif.user_id == (None if user is None else user.id)
+    return own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS)
