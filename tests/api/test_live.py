@@ -183,4 +183,4 @@ def test_open_requests_do_not_delay_a_stop(new_stack: Callable[..., Stack]):
         # It is killed after ten seconds
         eventually(lambda: web.poll() is not None, within=9)
         page.settimeout(9)
-        assert page.recv(9999).endswith(b'{"cards": {}}')
+        assert page.recv(9999).endswith(b'{"cards":{}}')
