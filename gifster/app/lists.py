@@ -63,9 +63,9 @@ def list_gifs(
             (Gif.created_at < created_at) | ((Gif.created_at == created_at) & (Gif.id < gif_id))
         )
     if q:
-        query = query.where(Gif.title.contains(q) | Gif.id.in_(_tagged(Tag.name.contains(q))))
+        query = query.where(Gif.title.contains(q) | Gif.id.in_(tagged(Tag.name.contains(q))))
     if tag:
-        query = query.where(Gif.id.in_(_tagged(Tag.name == tag)))
+        query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
     return _page(list(query), limit)
 
 
@@ -164,7 +164,8 @@ _names = for_each_length(
 )
 
 
-def _tagged(condition: peewee.Expression) -> peewee.Query:
+def tagged(condition: peewee.Expression) -> peewee.Query:
+    """The ids of the GIFs with a tag that meets a condition, such as `Tag.name == "cat"`."""
     return GifTag.select(GifTag.gif).join(Tag).where(condition)
 
 

@@ -1,0 +1,113 @@
+"""Writes GIFs as a zip of their originals, each with its details in a file beside it.
+
+A GIF is `TITLE-ID.gif` and `TITLE-ID.gif.json`. The zip is not compressed: pictures already are.
+"""
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from gifster.app import lists, texts
+from gifster.app.models import Gif, Tag, User, rfc3339
+from gifster.imaging.probe import extension
+from gifster.uploads import StorageUnavailable, StoredFile
+
+PIECE_BYTES = 256 * 1024
+#: GIFs are read from the database in batches of this size.
+BATCH = 100
+
+
+def chosen(user: User | None = None, tag: str = "") -> Any:
+    """The query of the GIFs that an export has: all with a stored image that are not in the trash.
+
+    Parameters:
+      user: only theirs.
+      tag: only those with it.
+    """
+    query = Gif.select().where(Gif.image.is_null(False) & Gif.trashed_at.is_null())
+    if user is not None:
+        query = query.where(Gif.user == user)
+    if tag:
+        query = query.where(Gif.id.in_(lists.tagged(Tag.name == texts.asked_tag(tag))))
+    return query
+
+
+def export(target: BinaryIO, gifs: Any) -> Iterator[tuple[Gif, str]]:
+    """Write GIFs into a zip, in the order of their ids.
+
+    Parameters:
+      target: the open file. It need not be able to seek.
+      gifs: `chosen()`.
+
+    Yields:
+      each GIF, and why its file is not in the zip, or not as it was stored; empty if it is. One
+      that is deleted meanwhile is left out.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for gif in _in_batches(gifs):
+            yield gif, _write(archive, gif)
+
+
+def _in_batches(gifs: Any) -> Iterator[Gif]:
+    """The GIFs of a query. An open SELECT would keep others from writing to SQLite."""
+    after = ""
+    while batch := list(gifs.where(Gif.id > after).order_by(Gif.id).limit(BATCH)):
+        yield from batch
+        after = batch[-1].id
+
+
+def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
+    [stored] = Gif.image.stored_files(gif)  # `chosen()` asks for those that have one
+    name = f"{_slug(gif)}.{extension(stored.content_type)}"
+    try:
+        fault = _write_file(archive, _entry(name, gif), stored)
+    except FileNotFoundError:
+        return "" if Gif.get_or_none(Gif.id == gif.id) is None else "Its file is missing."
+    except (OSError, StorageUnavailable) as error:
+        return f"Its file cannot be read: {error}."
+    told = json.dumps(_details(gif, stored), ensure_ascii=False, indent=2)
+    archive.writestr(_entry(f"{name}.json", gif), told)
+    return fault
+
+
+def _write_file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, stored: StoredFile) -> str:
+    digest = hashlib.sha256()
+    with stored.open() as source:
+        piece = source.read(PIECE_BYTES)  # before the entry begins: the file may be missing
+        with archive.open(entry, "w", force_zip64=True) as target:
+            while piece:
+                digest.update(piece)
+                target.write(piece)
+                piece = source.read(PIECE_BYTES)
+    same = digest.hexdigest() == stored.sha256
+    return "" if same else "Its file has changed since it was stored."
+
+
+def _entry(name: str, gif: Gif) -> zipfile.ZipInfo:
+    """An entry of the zip, with the moment of the upload (in UTC; a zip knows no time zones)."""
+    return zipfile.ZipInfo(name, gif.created_at.timetuple()[:6])
+
+
+def _slug(gif: Gif) -> str:
+    """The name of a GIF's files: what can be read of its title, and its id."""
+    words = re.sub(r"[^\w]+", "-", gif.title).strip("-_")[:60].strip("-_")
+    return f"{words}-{gif.id}" if words else gif.id
+
+
+def _details(gif: Gif, stored: StoredFile) -> dict[str, object]:
+    return {
+        "id": gif.id,
+        "title": gif.title,
+        "tags": lists.tags_of([gif])[gif.id],
+        "alt_text": gif.alt_text,
+        "rating": gif.rating,
+        "visibility": gif.visibility,
+        "user": lists.uploaders_of([gif]).get(gif.user_id or ""),
+        "created_at": rfc3339(gif.created_at),
+        "content_type": stored.content_type,
+        "bytes": stored.bytes,
+        "sha256": stored.sha256,
+    }

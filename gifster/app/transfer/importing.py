@@ -1,0 +1,197 @@
+"""Adds many pictures to the library, each file once."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from pathlib import PurePath
+
+from gifster.app import library
+from gifster.app.database import db
+from gifster.app.errors import Invalid, LibraryError
+from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.texts import Rating, Visibility
+from gifster.app.transfer.sources import Details, Found
+from gifster.jobs import transaction
+from gifster.uploads import CachedFile, UploadError
+from gifster.uploads.files.sources import cache_stream
+from gifster.uploads.remote.downloader import fetch
+
+#: So many GIFs share a transaction.
+BATCH = 40
+#: They wait for the disk, which syncs the files of several as quickly as one's, or for servers.
+THREADS = 8
+PIECE_BYTES = 256 * 1024
+#: What reading a damaged zip, or a disk, raises.
+_UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+class What(StrEnum):
+    """What has become of a picture."""
+
+    ADDED = "added"
+    #: The library has this file already.
+    KNOWN = "known"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a picture.
+
+    Parameters:
+      name: the `Found`'s.
+      gif_id: of the GIF that it has become, or that is the same file; empty if it was refused.
+      reason: why it was refused; otherwise empty.
+    """
+
+    name: str
+    what: What
+    gif_id: str = ""
+    reason: str = ""
+
+
+@dataclass
+class _Picture:
+    """A picture on its way. `sha256` is of what is known of it: the file, then the cached file."""
+
+    found: Found
+    details: Details = field(default_factory=Details)
+    sha256: str = ""
+    cached: CachedFile | None = None
+    outcome: Outcome | None = None
+
+    def end(self, what: What, gif_id: str = "", reason: str = "") -> None:
+        """Say what has become of it, and delete its cached file unless a GIF has that."""
+        self.outcome = Outcome(self.found.name, what, gif_id, reason)
+        if self.cached is not None and what is not What.ADDED:
+            self.cached.delete()
+
+
+def add_all(
+    found: Iterable[Found], user: User | None = None, tags: Iterable[str] = ()
+) -> Iterator[Outcome]:
+    """Add pictures to the library, as if each had been uploaded: a worker makes their versions.
+
+    A file that the library has already is not added again, so an import that was interrupted can
+    be started again: it goes on where it ended. Quotas do not count.
+
+    Parameters:
+      found: the pictures; see `sources`.
+      user: their owner.
+      tags: further ones for each.
+
+    Yields:
+      what has become of each picture, in their order. If the caller ends earlier, what was yielded
+      as added stays.
+    """
+    rest, more = iter(found), list(tags)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="import") as threads:
+        while batch := [_Picture(each) for each in islice(rest, BATCH)]:
+            yield from _add_batch(batch, threads, user, more)
+
+
+def _add_batch(
+    batch: list[_Picture], threads: ThreadPoolExecutor, user: User | None, tags: list[str]
+) -> Iterator[Outcome]:
+    try:
+        list(threads.map(_read, batch))
+        _end_known(batch)
+        list(threads.map(_cache, (each for each in batch if each.outcome is None)))
+        _end_known(batch)  # without its metadata a picture may be one that is known
+    except BaseException:
+        for each in batch:
+            if each.cached is not None and each.outcome is None:
+                each.cached.delete()
+        raise
+    # If the database fails from here on, it may have committed, so the files stay in the cache. The
+    # sweep removes those that no row names.
+    with transaction(db):
+        for each in batch:
+            if each.cached is not None and each.outcome is None:
+                with _refusing(each):
+                    each.end(What.ADDED, _add(each, each.cached, user, tags).id)
+    for each in batch:
+        if each.outcome is not None:
+            yield each.outcome
+
+
+@contextmanager
+def _refusing(picture: _Picture) -> Iterator[None]:
+    """Refuse a picture that cannot be read, or that the library does not take."""
+    try:
+        yield
+    except (UploadError, LibraryError) as error:
+        picture.end(What.REFUSED, reason=str(error))
+    except _UNREADABLE as error:
+        picture.end(What.REFUSED, reason=f"It cannot be read: {error}.")
+
+
+def _read(picture: _Picture) -> None:
+    """Read what is said of a picture, and its hash."""
+    with _refusing(picture):
+        picture.details = picture.found.details()
+        if picture.found.open is None:
+            return
+        digest, left = hashlib.sha256(), ImageUploader.max_bytes + 1
+        with picture.found.open() as file:
+            while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                digest.update(piece)
+                left -= len(piece)
+        picture.sha256 = digest.hexdigest()
+
+
+def _cache(picture: _Picture) -> None:
+    """Check a picture, and write it into the cache."""
+    with _refusing(picture):
+        found = picture.found
+        if found.open is None:
+            picture.cached = fetch(ImageUploader, found.name)
+        else:
+            with found.open() as file:
+                picture.cached = cache_stream(ImageUploader, file, PurePath(found.name).name)
+        picture.sha256 = picture.cached.sha256
+
+
+def _end_known(batch: list[_Picture]) -> None:
+    """End the pictures that the library has already, and those that this batch has twice."""
+    asked = [each for each in batch if each.outcome is None and each.sha256]
+    query = Gif.select().where(Gif.sha256.in_([each.sha256 for each in asked]))
+    known: dict[str, Gif | _Picture] = {}
+    for gif in query.order_by(Gif.created_at, Gif.id):
+        known.setdefault(gif.sha256 or "", gif)
+    for each in asked:
+        first = known.setdefault(each.sha256, each)
+        if isinstance(first, Gif):
+            _end_as(each, first)
+        elif first is not each:
+            each.end(What.KNOWN, reason=f"It is the same file as {first.found.name}.")
+
+
+def _end_as(picture: _Picture, gif: Gif) -> None:
+    if gif.image_state == "failed":
+        failure = gif.image_error.message if gif.image_error else "It could not be processed."
+        reason = f"{failure} (GIF {gif.id}; delete it to try again)"
+        picture.end(What.REFUSED, reason=reason)
+    else:
+        picture.end(What.KNOWN, gif.id, "It is in the trash." if gif.trashed_at else "")
+
+
+def _add(picture: _Picture, cached: CachedFile, user: User | None, tags: list[str]) -> Gif:
+    details = picture.details
+    if details.visibility == Visibility.PRIVATE and user is None:
+        raise Invalid("visibility_invalid", "A private GIF needs an owner: import with --user.")
+    return library.add_gif(
+        cached,
+        title=details.title,
+        tags=[*details.tags, *tags],
+        alt_text=details.alt_text,
+        rating=details.rating or Rating.G,
+        visibility=details.visibility or Visibility.PUBLIC,
+        user=user,
+    )
