@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.app.database import db
+from gifster.app.edits import EditField
 from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
 from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (
@@ -23,6 +24,7 @@ from gifster.uploads import (
     StoredFile,
     Uploader,
     mount_uploader,
+    process,
     store_in_background,
     version,
 )
@@ -150,6 +152,11 @@ class ImageUploader(Backgrounder, Uploader):
     def needs_a_gif(self, info: ImageInfo) -> bool:
         return info.frames > 1 and info.content_type in {"image/webp", "image/png", "image/avif"}
 
+    @process(original=False)
+    def edited(self, image: Image) -> Image:
+        edit = self.record.edit
+        return image if edit is None else edit.applied(image)
+
     # What a page shows first.
 
     @version
@@ -233,6 +240,8 @@ class Gif(BaseModel):
     image_processing = ProcessingField()
     image_state = StateField()
     image_error = ErrorField()
+    #: What is done to the image before its versions are made; None for nothing.
+    edit: Any = EditField(null=True)
 
     class Meta:
         indexes = (

@@ -74,14 +74,16 @@ class Fingerprinter:
 
     Parameters:
       info: what `probe()` returned for it.
-      plan: the part of it that counts.
+      plan: the part of it that counts for the difference hash.
+      shown: the part of it that counts for the colour and the ThumbHash; by default the same.
     """
 
-    def __init__(self, info: ImageInfo, plan: Plan) -> None:
+    def __init__(self, info: ImageInfo, plan: Plan, shown: Plan | None = None) -> None:
         steps = max(1, min(_SAMPLED_FRAMES, info.frames) - 1)
         self._sampled = {round(step * (info.frames - 1) / steps) for step in range(steps + 1)}
         #: The smallest size that `add()` needs.
-        self.plan = plan.shrunk(min(1.0, _MAX_SIDE / max(plan.size)))
+        self.plan = _small(plan)
+        self._shown = _small(shown or plan)
         self._info = info
         self._first: PIL.Image.Image | None = None
         #: The brightness of 9 × 8 fields, summed over the sampled frames.
@@ -91,16 +93,20 @@ class Fingerprinter:
         """Take a frame into account: RGB or RGBA, in the source's proportions, of any size."""
         if number not in self._sampled:
             return
-        thumbnail = self._thumbnail(picture)
-        self._first = self._first or thumbnail
+        thumbnail = self._thumbnail(picture, self.plan)
         on_white = PIL.Image.new("RGBA", thumbnail.size, "white")
         on_white.alpha_composite(thumbnail)
         fields = on_white.convert("L").resize((9, 8), PIL.Image.Resampling.BOX).tobytes()
         self._brightness = [sum(pair) for pair in zip(self._brightness, fields, strict=True)]
 
-    def _thumbnail(self, picture: PIL.Image.Image) -> PIL.Image.Image:
+    def show(self, picture: PIL.Image.Image) -> None:
+        """Take the colour and the ThumbHash of a picture: RGB or RGBA, in the source's proportions,
+        of any size."""
+        self._first = self._thumbnail(picture, self._shown)
+
+    def _thumbnail(self, picture: PIL.Image.Image, plan: Plan) -> PIL.Image.Image:
         x, y = picture.width / self._info.width, picture.height / self._info.height
-        plan = self.plan.scaled(x, y)
+        plan = plan.scaled(x, y)
         size = plan.width, plan.height
         resized = picture.resize(size, PIL.Image.Resampling.BOX, plan.part, reducing_gap=2)
         if plan.padding is not None:
@@ -111,13 +117,17 @@ class Fingerprinter:
         """The fingerprint of the frames that were added.
 
         Raises:
-          LookupError: no frame was added.
+          LookupError: no picture was shown.
         """
         if self._first is None:
-            raise LookupError("no frame was added: call add() first")
+            raise LookupError("no picture was shown: call show() first")
         thumbhash = rgba_to_thumb_hash(*self._first.size, self._first.tobytes())
         encoded = base64.b64encode(bytes(thumbhash)).decode("ascii")
         return Fingerprint(_dominant_color(self._first), encoded, _dhash(self._brightness))
+
+
+def _small(plan: Plan) -> Plan:
+    return plan.shrunk(min(1.0, _MAX_SIDE / max(plan.size)))
 
 
 def _dominant_color(picture: PIL.Image.Image) -> str:

@@ -157,8 +157,9 @@ class Image:
         """Keep the part of an animation from `start_s` to `end_s`. A still stays as it is.
 
         Parameters:
-          start_s, end_s: in seconds of the original. None is its end. If the original is shorter
-            than `start_s`, its last frame is kept.
+          start_s, end_s: in seconds of the animation as it is at this step: the second of two calls
+            keeps a part of what the first keeps. None is its end. If the animation is shorter than
+            `start_s`, its last frame is kept.
 
         Raises:
           ValueError: the start is negative, or not before the end.
@@ -168,12 +169,11 @@ class Image:
                 f"trim from {start_s} to {end_s} s: the start must come before the end"
             )
         end_ms = None if end_s is None else round(end_s * 1000)
-        return replace(
-            self, timing=replace(self.timing, start_ms=round(start_s * 1000), end_ms=end_ms)
-        )
+        return replace(self, timing=self.timing.part(round(start_s * 1000), end_ms))
 
     def fps(self, most: float) -> "Image":
-        """Show at most so many frames a second of an animation (frame rate).
+        """Show at most so many frames a second of an animation (frame rate). The lower of
+        two calls counts.
 
         A GIF, WebP or PNG that is made of a video has at most 15, unless this says otherwise.
 
@@ -182,7 +182,8 @@ class Image:
         """
         if most <= 0:
             raise ValueError(f"fps is {most}: an animation needs more than 0 frames a second")
-        return replace(self, timing=replace(self.timing, most_fps=most))
+        lower = min(most, self.timing.most_fps or most)
+        return replace(self, timing=replace(self.timing, most_fps=lower))
 
     def first_frame(self) -> "Image":
         """Keep only the first frame of an animation, after `trim()`: a poster."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from gifster.imaging import animation, gif_rewriter, png_frames, stills, stripping, video
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
+from gifster.imaging.fingerprinting import Fingerprinting
 from gifster.imaging.frames import frames
 from gifster.imaging.plan import Plan, shrinks
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
@@ -25,15 +26,18 @@ _FPS_OF_VIDEOS = 15
 _ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", *video.TYPES}
 
 
-def render_here(
+def render_here(  # noqa: PLR0913, PLR0917
     source: Path,
     info: ImageInfo,
     recipes: Mapping[Path, Image],
-    original: Image,
+    original: Image | None,
     smaller_than: Mapping[Path, Path] | None = None,
+    shown: Image | None = None,
 ) -> Iterator[Fingerprint | Path]:
     """Do what `rendering.render()` does."""
     recipes = {target: _of_source(recipe, info) for target, recipe in recipes.items()}
+    shown = shown or original or Image()
+    original = original or shown
     counted = original.plan(info.width, info.height)
     plans = [recipe.plan(info.width, info.height) for recipe in recipes.values()]
     read = _as_read(info, plans or [counted])
@@ -62,17 +66,22 @@ def render_here(
             )
         elif content_type not in video.TYPES:
             still_recipes[target] = recipe
-    timing = outputs[0].timing if outputs else WHOLE
-    sampled = replace(read, frames=timing.count(info.frames, info.duration_ms))
-    fingerprinter = Fingerprinter(sampled, _of_read(counted, read, info))
+    decoded = outputs[0].timing if outputs else WHOLE
+    fingerprinting = Fingerprinting(
+        source,
+        read,
+        (_of_read(counted, read, info), _of_source(original, info).timing if outputs else WHOLE),
+        (_of_read(shown.plan(info.width, info.height), read, info), shown.timing),
+        decoded,
+    )
     if still_recipes or info.frames == 1:
-        yield from _render_stills(source, info, read, still_recipes, fingerprinter)
+        yield from _render_stills(source, info, read, still_recipes, fingerprinting.fingerprinter)
     yield from _rewrite(source, info, rewritten)
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
-        targets = animation.encode(source, read, outputs, fingerprinter.add)
+        targets = animation.encode(source, read, outputs, fingerprinting.add)
         first = next(targets, None)
-        yield fingerprinter.fingerprint()
+        yield fingerprinting.fingerprint()
         if first is not None:
             yield first
             yield from targets
@@ -167,5 +176,6 @@ def _render_stills(
             stills.write(picture, info, recipe, target)
             yield target
     if info.frames == 1:
-        fingerprinter.add(0, picture.upright())
+        fingerprinter.show(upright := picture.upright())
+        fingerprinter.add(0, upright)
         yield fingerprinter.fingerprint()

@@ -16,12 +16,13 @@ from gifster.imaging.sandbox import LIMITS, run_sandboxed
 _UNCHANGED = Image()
 
 
-def render(
+def render(  # noqa: PLR0913, PLR0917
     source: Path,
     info: ImageInfo,
     recipes: Mapping[Path, Image],
-    original: Image = _UNCHANGED,
+    original: Image | None = _UNCHANGED,
     smaller_than: Mapping[Path, Path] | None = None,
+    shown: Image | None = None,
 ) -> Generator[Fingerprint | Path, None, None]:
     """Make versions of an image in a sandboxed process, all animations from one decoding.
 
@@ -33,9 +34,12 @@ def render(
       source: the image file.
       info: what `probe()` returned for it.
       recipes: the recipe for each file to write, the most urgent first.
-      original: the recipe for the image itself; the fingerprint is of its result.
+      original: the recipe for the image itself; the fingerprint is of its result. If None, the
+        fingerprint is of what is `shown`, which saves a decoding if that is a part of an animation.
       smaller_than: for some targets another target that they must be smaller than. Such a target
         may be left out if it is unlikely to be smaller.
+      shown: the recipe with which the others begin; the colour and the ThumbHash are of its result.
+        By default it is `original`.
 
     Returns:
       an iterator over the fingerprint of the original, and each path when its file is complete.
@@ -48,24 +52,25 @@ def render(
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}
     limits = memory.limits(source, info, ours.values()) if info.is_image else LIMITS
     yield from run_sandboxed(
-        render_unsandboxed, source, info, ours, original, smaller_than, limits=limits
+        render_unsandboxed, source, info, ours, original, smaller_than, shown, limits=limits
     )
     if theirs:
-        rendering = render_unsandboxed(source, info, theirs, original)
+        rendering = render_unsandboxed(source, info, theirs, original, None, shown)
         yield from (made for made in rendering if made in theirs)
 
 
-def render_unsandboxed(
+def render_unsandboxed(  # noqa: PLR0913, PLR0917
     source: Path,
     info: ImageInfo,
     recipes: Mapping[Path, Image],
-    original: Image = _UNCHANGED,
+    original: Image | None = _UNCHANGED,
     smaller_than: Mapping[Path, Path] | None = None,
+    shown: Image | None = None,
 ) -> Iterator[Fingerprint | Path]:
     """Do what `render()` does, in this process and without limits."""
     from gifster.imaging.render_here import render_here  # noqa: PLC0415 it loads all codecs
 
-    return render_here(source, info, recipes, original, smaller_than)
+    return render_here(source, info, recipes, original, smaller_than, shown)
 
 
 def preload() -> None:

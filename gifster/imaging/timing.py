@@ -17,6 +17,16 @@ class Timing:
     end_ms: int | None = None
     most_fps: float | None = None
 
+    def part(self, start_ms: int, end_ms: int | None) -> "Timing":
+        """A part of what this shows, from one moment of it to another (ms; None is its end)."""
+        ends = [self.start_ms + end_ms] if end_ms is not None else []
+        ends += [self.end_ms] if self.end_ms is not None else []
+        return Timing(self.start_ms + start_ms, min(ends, default=None), self.most_fps)
+
+    def shows_another_part(self, other: "Timing") -> bool:
+        """Whether it begins or ends at other moments than another one."""
+        return (self.start_ms, self.end_ms) != (other.start_ms, other.end_ms)
+
     def within(self, duration_ms: int) -> "Timing":
         """The same for an animation that takes so long (ms): some of it is shown in any case."""
         start_ms = min(self.start_ms, max(0, duration_ms - 1))
@@ -54,16 +64,21 @@ WHOLE = Timing()
 
 def _part(frames: Iterator[Frame], start_ms: int, end_ms: int | None) -> Iterator[Frame]:
     now_ms, skipped = 0, _NOTHING
+    last: Frame | None = None
     for picture, changed, delay_ms in frames:
         begins, now_ms = now_ms, now_ms + delay_ms
         if now_ms <= start_ms:
             skipped = _both(changed, skipped)
+            last = Frame(picture, skipped, max(1, delay_ms))
             continue
+        last = None
         ends = now_ms if end_ms is None else min(now_ms, end_ms)
         yield Frame(picture, _both(changed, skipped), ends - max(begins, start_ms))
         skipped = _NOTHING
         if end_ms is not None and now_ms >= end_ms:
             return
+    if last is not None:  # it is shorter than the file says
+        yield last
 
 
 def _thinned(frames: Iterator[Frame], step_ms: float) -> Iterator[Frame]:

@@ -4,11 +4,12 @@ Only sandboxed processes do this, as FFmpeg's demuxers and decoders are written 
 them.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL.Image
 
@@ -29,6 +30,8 @@ _HD_ROWS = 720
 _UNSPECIFIED, _BT709, _BT601 = 2, 1, 5
 #: The last frame of a video is displayed as long as the one before; a single one so long (ms).
 _SINGLE_MS = 40
+#: A part that begins earlier is not worth looking for a key frame.
+_WORTH_SEEKING_MS = 1_000
 
 
 def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
@@ -71,15 +74,21 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
     """The frames of a video, upright, of the size in `info`: its own or a smaller one.
 
     Colours become sRGB's by the video's matrix and range. High dynamic range is not mapped. A frame
-    that a timing does not show is decoded only, and has the picture of the frame before.
+    that a timing does not show is decoded only, and has the picture of the frame before. Those that
+    come long before it begins are not decoded: one frame stands for all of them.
 
     Raises:
       Unreadable: the video cannot be decoded.
     """
     before: PIL.Image.Image | None = None
     size, now_ms, shown_ms = (info.width, info.height), 0.0, 0
+    place = _place(source, info, timing.start_ms)
     with _opened(source, info.content_type) as (container, stream):
-        for shown, delay_ms in _timed(container.decode(stream), info):
+        if place is not None:
+            container.seek(place.at, stream=stream)
+        for shown, delay_ms in _timed(container.decode(stream), info, place):
+            if place is not None and before is None:
+                now_ms = _at_ms(shown) - place.begins_ms
             now_ms += delay_ms
             begins_ms, shown_ms = shown_ms, round(now_ms)
             picture, changed = before, (0, 0, 0, 0)
@@ -92,12 +101,46 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
         raise Unreadable("The video is damaged: none of its pictures can be decoded.")
 
 
-def _timed(shown: Iterator[Any], info: ImageInfo) -> Iterator[tuple[Any, float]]:
-    """Each frame, and how long it is displayed (ms)."""
-    started_ms = delay_ms = 0.0
+class _Place(NamedTuple):
+    """A moment to go to: in the stream's unit of time, and when the video begins (ms)."""
+
+    at: int
+    begins_ms: float
+
+
+def _place(source: Path, info: ImageInfo, start_ms: int) -> _Place | None:
+    """Where to go in a video so that decoding begins at a key frame before a moment; None if it has
+    to begin with the first frame."""
+    if start_ms < _WORTH_SEEKING_MS:
+        return None
+    with _opened(source, info.content_type) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None or first.pts is None:
+            return None
+        at = first.pts + math.floor(start_ms / 1000 / stream.time_base)
+        try:
+            container.seek(at, stream=stream)
+            found = next(container.decode(stream), None)
+        except (OSError, ValueError, EOFError):  # of FFmpeg: it has no index, for example
+            return None
+        if found is None or found.pts is None or not first.pts <= found.pts <= at:
+            return None
+    return _Place(at, _at_ms(first))
+
+
+def _timed(
+    shown: Iterator[Any], info: ImageInfo, place: _Place | None
+) -> Iterator[tuple[Any, float]]:
+    """Each frame, and how long it is displayed (ms).
+
+    Parameters:
+      place: where decoding begins; None is the first frame.
+    """
+    started_ms = 0.0 if place is None else place.begins_ms
+    delay_ms = 0.0
     for number, (frame, following) in enumerate(pairwise(chain(shown, [None]))):
         now_ms = _at_ms(frame)
-        started_ms = started_ms if number else now_ms
+        started_ms = started_ms if number or place is not None else now_ms
         if following is not None:
             delay_ms = max(0.0, _at_ms(following) - now_ms)
         else:

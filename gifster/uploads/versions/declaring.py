@@ -15,10 +15,12 @@ __all__ = [
     "Version",
     "process",
     "processes_of",
+    "shown_by",
     "version",
     "versions_of",
 ]
 
+_UNCHANGED = Image()
 Recipe = Callable[[Any, Image], Image]
 FileStep = Callable[[Any, Path], Path | bytes]
 Condition = Callable[[Any, ImageInfo], bool]
@@ -48,13 +50,27 @@ class _Step:
 
 
 class Process(_Step):
-    """A method of an uploader that changes every upload before it is stored."""
+    """A method of an uploader that changes every upload before it is stored, or (without
+    `original`) what its versions are made of."""
+
+    def __init__(
+        self,
+        function: Recipe | FileStep,
+        *,
+        when: Condition | None,
+        file: bool,
+        original: bool,
+    ) -> None:
+        super().__init__(function, when=when, file=file)
+        self.original = original
 
 
 @overload
 def process(recipe: Recipe, /) -> Process: ...
 @overload
-def process(*, when: Condition | None = None) -> Callable[[Recipe], Process]: ...
+def process(
+    *, when: Condition | None = None, original: bool = True
+) -> Callable[[Recipe], Process]: ...
 @overload
 def process(
     *, file: Literal[True], when: Condition | None = None
@@ -65,6 +81,7 @@ def process(
     *,
     when: Condition | None = None,
     file: bool = False,
+    original: bool = True,
 ) -> Process | Callable[[Recipe], Process] | Callable[[FileStep], Process]:
     """Declare a processing step (CarrierWave's `process`).
 
@@ -79,13 +96,29 @@ def process(
         def tidy(self, file: Path) -> Path | bytes:
             return file.read_bytes().replace(b"\r\n", b"\n")
 
+        @process(original=False)
+        def edited(self, image: Image) -> Image:
+            return image.crop(*self.record.crop) if self.record.crop else image
+
     Parameters:
       when: a function of the uploader and the file's facts. The step applies if it returns True.
       file: whether the method gets a file rather than an `Image`; see `version()`.
+      original: whether the original is stored as this step leaves it. If not, it is stored as it
+        was uploaded, and all versions begin with this step, except those that a method with
+        `file=True` makes. When what the step reads of the record changes, call
+        `update_versions()`.
+
+    Raises:
+      TypeError: the step makes a file, and leaves the original alone: make it a version.
     """
+    if file and not original:
+        raise TypeError(
+            "process(file=True, original=False) would make a file that nobody keeps: declare a "
+            "version with file=True, and others of= it"
+        )
     if recipe is not None:
-        return Process(recipe, when=when, file=file)
-    return lambda function: Process(function, when=when, file=file)
+        return Process(recipe, when=when, file=file, original=original)
+    return lambda function: Process(function, when=when, file=file, original=original)
 
 
 class Version(_Step):
@@ -202,8 +235,22 @@ def version(  # noqa: PLR0913
 
 
 def processes_of(uploader: type) -> list[Process]:
-    """The processing steps that an uploader class declares or inherits, in their order."""
-    return list(declared(uploader, Process).values())
+    """The processing steps of the original that an uploader class declares or inherits, in their
+    order."""
+    return [step for step in declared(uploader, Process).values() if step.original]
+
+
+def shown_by(uploader: Any, info: ImageInfo, image: Image = _UNCHANGED) -> Image:
+    """The recipe with which all versions begin.
+
+    Parameters:
+      info: the facts of the original.
+      image: what the steps of the original have left to do.
+    """
+    for step in declared(type(uploader), Process).values():
+        if not step.original and info.is_image and step.is_due(uploader, info):
+            image = step.record(uploader, image)
+    return image
 
 
 def versions_of(uploader: type) -> dict[str, Version]:

@@ -37,13 +37,13 @@ class PlannedVersion:
 
 
 def plan_versions(
-    uploader: Any, info: ImageInfo, original: Image, names: Collection[str] | None
+    uploader: Any, info: ImageInfo, shown: Image, names: Collection[str] | None
 ) -> list[PlannedVersion]:
     """The versions of an upload, each after those that it builds on.
 
     Parameters:
       info: the facts of the original.
-      original: the recipe of the original, with which the versions' recipes begin.
+      shown: the recipe with which those of the versions begin.
       names: the versions that are wanted; None means all.
     """
     made: dict[str | None, PlannedVersion] = {}
@@ -56,7 +56,7 @@ def plan_versions(
             later = version.later or (parent is not None and parent.later)
             made[version.name] = PlannedVersion(version, version.of, None, later, wanted)
             continue
-        source, recipe = None, original
+        source, recipe = None, shown
         if parent is not None:
             source, recipe = parent.source, parent.recipe or Image()
             if parent.recipe is None:

@@ -17,7 +17,7 @@ from gifster.imaging.recipe import Image
 from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.storage.temporaries import temporary_folder
-from gifster.uploads.versions.declaring import Process, Version, processes_of
+from gifster.uploads.versions.declaring import Process, Version, processes_of, shown_by
 from gifster.uploads.versions.made_files import (
     ORIGINAL,
     ProcessedFile,
@@ -31,13 +31,14 @@ __all__ = ["ORIGINAL", "Making", "ProcessedFile", "original_of", "processed"]
 
 
 @contextmanager
-def processed(
+def processed(  # noqa: PLR0913
     uploader: Any,
     source: ProcessedFile,
     *,
     steps: bool = True,
     versions: Collection[str] | None = None,
     later: bool = True,
+    known_hash: bool = False,
 ) -> Iterator["Making"]:
     """Make an upload's files, in a temporary folder that exists for the `with` block.
 
@@ -47,12 +48,14 @@ def processed(
       steps: whether to apply the processing steps. A stored original has already gone through them.
       versions: the versions to make; None means all.
       later: whether to make the `later` versions, too.
+      known_hash: whether the difference hash of the original is known, so that the fingerprint may
+        have another one.
 
     Raises:
       UploadError: a step that makes a file refuses the upload.
     """
     with temporary_folder() as folder:
-        making = Making(uploader, source, folder)
+        making = Making(uploader, source, folder, known_hash=known_hash)
         making.plan(steps, versions, later=later)
         try:
             yield making
@@ -70,10 +73,14 @@ class Making:
     `first()` and `all()` raise `UploadError` if the upload cannot be processed.
     """
 
-    def __init__(self, uploader: Any, source: ProcessedFile, folder: Path) -> None:
-        self._uploader, self._folder = uploader, folder
+    def __init__(
+        self, uploader: Any, source: ProcessedFile, folder: Path, *, known_hash: bool = False
+    ) -> None:
+        self._uploader, self._folder, self._known_hash = uploader, folder, known_hash
         #: The original after the steps that make a file, and what is left to do as a recipe.
         self._original, self._step = source, Image()
+        #: The recipe with which the versions begin.
+        self._shown = Image()
         self._versions: list[PlannedVersion] = []
         #: Whether there are `later` versions that are not to be made now.
         self.leaves_rest = False
@@ -93,7 +100,8 @@ class Making:
             elif self._original.info.is_image:
                 self._step = step.record(self._uploader, self._step)
         info = self._original.info
-        planned = plan_versions(self._uploader, info, self._step, names)
+        self._shown = shown_by(self._uploader, info, self._step) if enabled else self._step
+        planned = plan_versions(self._uploader, info, self._shown, names)
         self._versions = [item for item in planned if later or not item.later]
         self.leaves_rest = len(self._versions) < len(planned)
         if not enabled:
@@ -208,8 +216,15 @@ class Making:
             for item in items
             if item.version.smaller_than is not None
         }
-        step = self._step if source is None else Image()
-        rendering = imaging.render(file.path, file.info, recipes, step, smaller_than)
+        step, shown = (self._step, self._shown) if source is None else (Image(), Image())
+        rendering = imaging.render(
+            file.path,
+            file.info,
+            recipes,
+            None if self._known_hash else step,
+            smaller_than,
+            shown,
+        )
         try:
             while True:
                 with imaging_errors_translated():
