@@ -8,6 +8,14 @@ from gifster.uploads.actors import (
     recreate_versions,
     remove_files,
     store_asset,
+    update_versions,
 )
 
-__all__ = ["complete_asset", "process_asset", "recreate_versions", "remove_files", "store_asset"]
+__all__ = [
+    "complete_asset",
+    "process_asset",
+    "recreate_versions",
+    "remove_files",
+    "store_asset",
+    "update_versions",
+]

@@ -27,6 +27,7 @@ from gifster.uploads import mirror
 from gifster.uploads.backgrounding.completion import Completion
 from gifster.uploads.backgrounding.promotion import Promotion, RecordGone
 from gifster.uploads.backgrounding.recreate import Recreation
+from gifster.uploads.backgrounding.updating import Updating
 from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.keys import from_job
@@ -149,6 +150,19 @@ def recreate_versions(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Make versions of a stored upload again, for `recreate_versions()`."""
     Recreation(table, pk, column, key).again(names, revision)
+
+
+@_actor(priority=5)
+def update_versions(table: str, pk: Any, column: str, key: str, revision: str) -> None:
+    """Make versions of a stored upload again whose steps have changed (`update_versions()`)."""
+    Updating(table, pk, column, key).update_versions(revision)
+
+
+def _update_died(error: BaseException, *arguments: Any) -> None:
+    Updating(*arguments[:4]).give_up(error)
+
+
+update_versions.options["on_dead"] = _update_died
 
 
 @_actor()

@@ -114,6 +114,18 @@ def enqueue_recreation(
     )
 
 
+def enqueue_update(
+    record: peewee.Model, column: str, stored: StoredFile, group: str | None
+) -> Job | None:
+    """Have a worker make the versions of a stored file anew, unless they begin with the present
+    steps by then.
+
+    Each change enqueues a job of its own. One that waited may just have ended without the change.
+    """
+    arguments = (*_address(record, column), stored.key, secrets.token_hex(4))
+    return enqueue("update_versions", *arguments, queue=config.queue, group=group)
+
+
 def _address(record: peewee.Model, column: str) -> tuple[str, Any, str]:
     """A record's column, as the arguments of a job."""
     return record._meta.table_name, keys.to_job(record), column

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gifster.imaging.probe import ImageInfo
-from gifster.jobs import Job
+from gifster.jobs import Job, transaction
+from gifster.uploads.columns import bulk
 from gifster.uploads.columns.attached_file import AttachedFile
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.record import Slot, uploads_of
-from gifster.uploads.enqueueing import Background, enqueue_recreation
+from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.enqueueing import Background, enqueue_recreation, enqueue_update
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.files import keys
 from gifster.uploads.files.cache import CachedFile
@@ -293,6 +295,34 @@ class Uploader(AttachedFile, Limits):
         if self.stored is None:
             return None
         return enqueue_recreation(self.record, self.mount.name, self.stored, names)
+
+    def update_versions(self) -> Job | None:
+        """Have a worker make all versions again, after something has changed that their steps read
+        of the record (`process(original=False)`). Call it in the transaction of that change.
+
+        Until then the record shows the former versions, and its state is `processing`. The last of
+        several changes wins. An upload that still waits for its worker needs no such job: it gets
+        its versions by the record as it is when they are stored.
+
+        Returns:
+          the job; None if nothing is stored, or if the upload is not processed yet.
+        """
+        stored, model = self.stored, type(self.record)
+        with transaction(model._meta.database):
+            row = None if stored is None else locked_row(self.record)
+            attacher = None if row is None else self.mount.attacher(row)
+            present = None if attacher is None or stored is None else attacher.stored(stored.key)
+            if attacher is None or present is None or present.unprocessed:
+                return None
+            waits = attacher.pending and not self.mount.many
+            if waits and getattr(row, f"{self.mount.name}_state", None) != "failed":
+                return None
+            if not waits:
+                values = attacher.working()
+                with bulk.saving():
+                    model.update(**values).where(self.record._pk_expr()).execute()
+                self.record.__data__.update(values)
+            return enqueue_update(self.record, self.mount.name, present, self.fair_by())
 
     def _take(self, cached: CachedFile) -> None:
         if not cached.claim(self.slot):

@@ -115,6 +115,7 @@ class Application:
             "complete_asset",
             "process_asset",
             "recreate_versions",
+            "update_versions",
             "remove_files",
             "mirror_file",
         ):

@@ -6,8 +6,11 @@ after a crash writes the same keys.
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import PurePosixPath
 
+from gifster.imaging.probe import ImageInfo
+from gifster.imaging.recipe import Image
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension
 from gifster.uploads.files.access import upload_file
@@ -16,6 +19,8 @@ from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.storage.base import Storage, takes_options
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.uploader import Uploader
+from gifster.uploads.versions.declaring import shown_by
+from gifster.uploads.versions.derivations import canonical
 from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
 
 
@@ -67,7 +72,7 @@ def plan(
         )
     original, file = versions.pop(ORIGINAL), files[-1]
     fingerprint = file.fingerprint
-    return StoredFile(
+    stored = StoredFile(
         storage=original.storage,
         key=original.key,
         filename=upload.filename,
@@ -88,6 +93,24 @@ def plan(
         metadata=upload.metadata,
         has_sound=file.info.has_sound,
     )
+    return replace(stored, steps=steps_of(uploader, stored))
+
+
+def steps_of(uploader: Uploader, stored: StoredFile) -> str:
+    """A digest of the steps with which the versions of a stored file begin, as the uploader's
+    record has them now; empty for none."""
+    info = ImageInfo(
+        stored.content_type,
+        stored.width,
+        stored.height,
+        stored.frames,
+        stored.duration_ms,
+        stored.loop,
+        stored.bytes,
+        has_sound=stored.has_sound,
+    )
+    shown = shown_by(uploader, info)
+    return "" if shown == Image() else hashlib.sha256(canonical(shown).encode()).hexdigest()[:16]
 
 
 def store(

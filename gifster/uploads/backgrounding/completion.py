@@ -15,6 +15,9 @@ from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.versions.declaring import versions_of
 from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile, original_of, processed
 
+#: Some of the versions begin with other steps than the others: like no digest of steps.
+MIXED = "mixed"
+
 
 class Completion(Promotion):
     """Stores the rest of one cached upload; `key` is the cached file's key."""
@@ -44,5 +47,7 @@ class Completion(Promotion):
             files = [file for file in making.all() if is_small_enough(file)]
             made = plan(uploader, files, cached)
             stored = replace(shown, versions=shown.versions | made.versions)
+            if made.steps != shown.steps:  # so they are all made anew
+                stored = replace(stored, steps=MIXED)
             store(uploader, files, stored, {ORIGINAL, *shown.versions})
         return stored

@@ -17,11 +17,12 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.storing import plan, store
+from gifster.uploads.attaching.storing import plan, steps_of, store
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.rows import Record, locked_row, row_of
 from gifster.uploads.config import config
+from gifster.uploads.enqueueing import enqueue_update
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.access import delete_file
 from gifster.uploads.files.cache import CachedFile
@@ -217,6 +218,8 @@ class Promotion(Attachment):
             if cached is not None:
                 attacher = self.mount.attacher(row)
                 self.update(attacher.failed(cached, failure, give_up=give_up))
+                for stored in attacher.stored_files:  # what stays has perhaps to follow the record
+                    self._caught_up(row, stored)
         if give_up:
             self._drop_cached()
         logger.info("failed %s code=%s", self, failure.code)
@@ -246,6 +249,7 @@ class Promotion(Attachment):
             made, stored = stored, self._with_remade(stored, attacher.stored(stored.key))
             if done:
                 columns, replaced = attacher.promoted(cached, stored)
+                columns |= self._caught_up(row, stored)
             else:
                 columns = self.mount.values(stored=stored, error=None)
                 replaced = attacher.stored_files
@@ -263,12 +267,24 @@ class Promotion(Attachment):
                 self.mount.background.enqueue_completion(row, self.mount.name, cached, group)
         return True
 
+    def _caught_up(self, row: Record, stored: StoredFile) -> dict[str, Any]:
+        """If the steps of its versions have changed since these were made, enqueue a job that makes
+        them anew, and return the columns of a record that is not done."""
+        attacher = self.mount.attacher(row)
+        uploader = attacher.uploader_of(stored)
+        if steps_of(uploader, stored) == stored.steps:
+            return {}
+        enqueue_update(row, self.mount.name, stored, uploader.fair_by())
+        return attacher.working()
+
     def _with_remade(self, stored: StoredFile, present: StoredFile | None) -> StoredFile:
         """What the row shall name: what this job stored, but with the versions that
         `recreate_versions()` has made since the row showed the first files, because these are gone.
         """
         if self._shown is None or present is None:
             return stored
+        if present.steps != self._shown.steps:  # all of them were made anew
+            return replace(stored, versions=present.versions, steps=present.steps)
         before = self._shown.versions
         remade = {n: v for n, v in present.versions.items() if before.get(n) != v}
         return replace(stored, versions=stored.versions | remade)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
-from gifster.uploads.attaching.storing import plan, store
+from gifster.uploads.attaching.storing import plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
@@ -61,19 +61,25 @@ class Recreation(Attachment):
         Raises:
           Exception: a retry may succeed.
         """
-        record = self.record()
-        stored = self._present(record)
-        if stored is None or not stored.unprocessed:
-            self.log_superseded(record)
+        if self._unprocessed() is None:
+            self.log_superseded(self.record())
             return
         with transaction(self.model._meta.database):
             row = self.locked()
             if self._present(row) is not None:
                 self.update(self.mount.attacher(row).working())
         try:
-            self._make(record, stored, steps=True, names=None, revision="made")
+            while (found := self._unprocessed()) is not None:
+                self._make(*found, steps=True, names=None, revision="made")
         except UploadError as error:
             self.fail(error)
+
+    def _unprocessed(self) -> tuple[Record, StoredFile] | None:
+        record = self.record()
+        stored = self._present(record)
+        if record is None or stored is None or not stored.unprocessed:
+            return None
+        return record, stored
 
     def fail(self, error: BaseException) -> None:
         """Mark the upload failed, unless it has been superseded; its original stays."""
@@ -96,10 +102,14 @@ class Recreation(Attachment):
           UploadError: the versions cannot be made.
           Exception: a retry may succeed.
         """
-        record = self.record()
-        stored = self._present(record)
-        if stored is not None:
-            self._make(record, stored, steps=False, names=names or None, revision=revision)
+        while True:
+            record = self.record()
+            stored = self._present(record)
+            if record is None or stored is None:
+                return
+            wanted = names if names and stored.steps == self._steps(record, stored) else None
+            if self._make(record, stored, steps=False, names=wanted, revision=revision):
+                return
 
     def _make(
         self,
@@ -109,7 +119,12 @@ class Recreation(Attachment):
         steps: bool,
         names: Collection[str] | None,
         revision: str,
-    ) -> None:
+    ) -> bool:
+        """Make and store versions, and let the row name them.
+
+        Returns:
+          False if they were superseded meanwhile, by another file or by other steps.
+        """
         uploader = self.mount.attacher(record).uploader_of(stored)
         digest = hashlib.sha256()
         with local_copy(stored.storage, stored.key, digest) as path:
@@ -128,27 +143,33 @@ class Recreation(Attachment):
                 original_of(uploader, path, info, stored.sha256),
                 steps=steps,
                 versions=names,
+                known_hash=not steps and stored.dhash is not None,
             ) as making:
                 if steps:
                     stored = extract_later(uploader, stored, path, info)
                 files = making.all()
                 uploader.after_process(files)
-                made = plan(uploader, files, stored, revision)
+                # If the steps have changed, a second try writes other files.
+                made = plan(uploader, files, stored, f"{revision}{steps_of(uploader, stored)[:8]}")
+                if not steps and stored.dhash is not None:
+                    made = replace(made, dhash=stored.dhash)
                 same_original = files[-1].path == path
                 if same_original:
                     made = replace(made, storage=stored.storage, key=stored.key)
                 store(uploader, files[:-1] if same_original else files, made)
-        if self._swap(replace(made, unprocessed=False), names, first=steps):
+        swapped = self._swap(replace(made, unprocessed=False), names, first=steps)
+        if swapped:
             logger.info("processed %s key=%s versions=%s", self, made.key, ",".join(made.versions))
         else:
             self.delete_unnamed(made)
             self.log_superseded(self.record())
+        return swapped
 
     def _swap(self, made: StoredFile, names: Collection[str] | None, *, first: bool) -> bool:
         with transaction(self.model._meta.database):
             row = self.locked()
             present = self._present(row)
-            if present is None:
+            if present is None or self._steps(row, made) != made.steps:
                 return False
             if names is not None:
                 kept = {n: v for n, v in present.versions.items() if n not in names}
@@ -159,7 +180,7 @@ class Recreation(Attachment):
                 made = replace(made, unprocessed=present.unprocessed, metadata=present.metadata)
             attacher = self.mount.attacher(row)
             columns = attacher.recreated(present, made)
-            self.update(columns | (self._states(row) if first else {}))
+            self.update(columns | (self._states(row) if first else self.settled(row)))
             attacher.discard(made, [file for file in present.files if file not in made.files])
             attacher.uploader_of(made).after_store(made)
         return True
@@ -168,6 +189,18 @@ class Recreation(Attachment):
         others = self._others_wait(row)
         state = {"processing": others, "state": "processing" if others else "ready"}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
+
+    def settled(self, row: Record) -> dict[str, Any]:
+        """The columns of a row that waited for new versions (`update_versions()`) and has them."""
+        marked = getattr(row, f"{self.mount.name}_processing", False)
+        marked = marked or getattr(row, f"{self.mount.name}_state", None) == "processing"
+        waits = self.mount.pending(row) or any(
+            stored.unprocessed for stored in self.mount.stored_files(row)
+        )
+        return self._states(row) if marked and not waits else {}
+
+    def _steps(self, row: Record, stored: StoredFile) -> str:
+        return steps_of(self.mount.attacher(row).uploader_of(stored), stored)
 
     def _others_wait(self, row: Record) -> bool:
         files = self.mount.stored_files(row)

@@ -72,6 +72,8 @@ class StoredFile(KeptFile):
       unprocessed: whether a worker has still to make its versions.
       metadata: the facts that its uploader declares (see `extraction`).
       has_sound: whether it is a video with sound, which no version has.
+      steps: a digest of the steps with which its versions begin (`process(original=False)`), as
+        they were when these were made; empty for none.
     """
 
     storage: str
@@ -94,6 +96,7 @@ class StoredFile(KeptFile):
     unprocessed: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     has_sound: bool = False
+    steps: str = ""
 
     _from_row: ClassVar[bool] = False
 
@@ -140,6 +143,8 @@ class StoredFile(KeptFile):
         facts = without_empty_metadata(asdict(self))
         if not self.has_sound:  # a fact of videos alone, which earlier releases do not know
             del facts["has_sound"]
+        if not self.steps:
+            del facts["steps"]
         return facts
 
     @classmethod

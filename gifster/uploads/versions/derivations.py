@@ -15,6 +15,7 @@ serves it, and `making.py` makes each derivation once.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -94,7 +95,7 @@ class Wanted:
     def key(self) -> str:
         """The key of the derivation, in a folder beside its original. It follows from the recipe:
         an uploader that changes gets new files."""
-        digest = hashlib.sha256(f"{self.source} {_canonical(self.recipe)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.source} {canonical(self.recipe)}".encode()).hexdigest()
         folder = PurePosixPath(self.source).parent
         return f"{folder}/derived/{self.name}-{digest[:32]}.{extension(self.content_type)}"
 
@@ -175,18 +176,27 @@ def _recipe(uploader: type, name: str, arguments: tuple[Argument, ...]) -> Image
     return recipe
 
 
-def _canonical(recipe: Image) -> str:
+def canonical(recipe: Image) -> str:
     """The recipe as a text. What a later release adds to recipes does not change it."""
     changed = {
         field.name: getattr(recipe, field.name)
         for field in dataclasses.fields(recipe)
         if getattr(recipe, field.name) != field.default
     }
-    return json.dumps(changed, sort_keys=True, default=str)
+    return json.dumps(changed, sort_keys=True, default=_named)
+
+
+def _named(value: Any) -> str:
+    """A value of a recipe as a text, the same in each process."""
+    if isinstance(value, functools.partial):
+        return f"{_named(value.func)}{value.args}{sorted(value.keywords.items())}"
+    if not callable(value):
+        return str(value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _digest(recipe: Image) -> str:
-    return hashlib.sha256(_canonical(recipe).encode()).hexdigest()[:8]
+    return hashlib.sha256(canonical(recipe).encode()).hexdigest()[:8]
 
 
 def _signer(uploader: type) -> itsdangerous.URLSafeSerializer:
