@@ -25,7 +25,7 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif, json_body, query
-from gifster.app import library, lists, near_duplicates, texts
+from gifster.app import edits, library, lists, near_duplicates, texts
 from gifster.app.access import STRANGER, Viewer
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
@@ -47,6 +47,7 @@ def accept_upload(
         alt_text=form.first("alt_text"),
         rating=form.first("rating") or Rating.G,
         visibility=form.first("visibility") or Visibility.PUBLIC,
+        edit=edits.read_form(form.first),
         user=user,
         quota=quota,
     )
@@ -103,12 +104,23 @@ def gif_json(
         "user": None if uploader is None else {"id": gif.user_id or "", "name": uploader},
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
+        "edit": _edit_json(gif.edit),
         "image": image,
         "versions": versions,
         "placeholder": placeholder,
         "error": {"code": failure.code, "message": failure.message} if failure else None,
         "duplicate_of": duplicate_of,
     }
+
+
+def _edit_json(edit: edits.Edit | None) -> schemas.Edit | None:
+    if edit is None:
+        return None
+    crop: schemas.Crop | None = None
+    if edit.crop is not None:
+        box = edit.crop
+        crop = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+    return {"start": edit.start, "end": edit.end, "fps": edit.fps, "crop": crop}
 
 
 def gifs_json(
@@ -186,7 +198,7 @@ class Gifs:
     async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
         if len(wish.remote_image_url) > MAX_URL:
             raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
-        names = texts.tag_names(wish.tags or [])
+        names, edit = texts.tag_names(wish.tags or []), edits.read(wish.edit)
         cached = await self.context.fetch(req, fetch, ImageUploader, wish.remote_image_url)
         ownerless, origin = [cached], self.context.origin(req)
 
@@ -198,6 +210,7 @@ class Gifs:
                 alt_text=wish.alt_text or "",
                 rating=wish.rating or Rating.G,
                 visibility=wish.visibility or Visibility.PUBLIC,
+                edit=edit,
                 user=user,
                 quota=self.context.quota,
             )
@@ -211,7 +224,7 @@ class Gifs:
 
 
 class OneGif:
-    """`GET`, `PATCH` (title, tags, alternative text, rating, visibility), `DELETE`."""
+    """`GET`, `PATCH` (title, tags, alternative text, rating, visibility, edit), `DELETE`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -241,6 +254,7 @@ class OneGif:
                 alt_text=changes.alt_text,
                 rating=changes.rating,
                 visibility=changes.visibility,
+                edit=changes.edit_change(),
                 reach=editor.reach,
             )
             return whole_json(gif, editor.viewer, origin, names)

@@ -24,10 +24,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gifster.api.context import Context
+from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, lists, texts
+from gifster.app import addresses, edits, lists, texts
+from gifster.app.editing import EditChange
 from gifster.app.models import ImageUploader
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
@@ -85,7 +87,7 @@ class Body(Sent):
 
 
 class EditGif(Body):
-    """New title, tags and so on. A null leaves the field as it is."""
+    """New title, tags and so on. A null leaves the field as it is, but removes the edit."""
 
     refusals = {"tags": ("tags_invalid", "tags must be a list of texts.")}
     title: Annotated[Title | None, told(minLength=1)] = None
@@ -93,6 +95,18 @@ class EditGif(Body):
     alt_text: AltText | None = None
     rating: RatingText | None = None
     visibility: VisibilityText | None = None
+    edit: EditObject = None
+
+    def edit_change(self) -> EditChange | None:
+        """What the request wants to be done with the edit; None if it does not name it.
+
+        Raises:
+          Invalid: it names no edit.
+        """
+        if "edit" not in self.model_fields_set:
+            return None
+        edit = edits.read(self.edit)
+        return lambda _present: edit
 
 
 def _null_is(empty: object) -> BeforeValidator:
@@ -100,8 +114,8 @@ def _null_is(empty: object) -> BeforeValidator:
 
 
 class PatchGif(EditGif):
-    """New title, tags and so on, as a merge patch (RFC 7396): a null removes the tags or the
-    alternative text. Title, rating and visibility cannot be removed."""
+    """New title, tags and so on, as a merge patch (RFC 7396): a null removes the tags, the
+    alternative text, the edit or a part of it. Title, rating and visibility cannot be removed."""
 
     title: Annotated[
         Title | None, _null_is(""), WithJsonSchema(TITLE | {"minLength": 1, "type": "string"})
@@ -114,6 +128,11 @@ class PatchGif(EditGif):
     visibility: Annotated[
         VisibilityText | None, _null_is(""), WithJsonSchema(_VISIBILITIES | {"type": "string"})
     ] = None
+
+    def edit_change(self) -> EditChange | None:
+        if "edit" not in self.model_fields_set:
+            return None
+        return lambda present: edits.read(edits.merged(present, self.edit))
 
 
 class FetchGif(Body):
@@ -131,6 +150,7 @@ class FetchGif(Body):
     alt_text: AltText | None = None
     rating: RatingText | None = None
     visibility: VisibilityText | None = None
+    edit: EditObject = None
 
 
 class UploadGif(Sent):
@@ -142,6 +162,10 @@ class UploadGif(Sent):
     alt_text: AltText = ""
     rating: RatingText = Rating.G.value
     visibility: VisibilityText = Visibility.PUBLIC.value
+    start: Annotated[str, told("Where the versions begin (seconds).")] = ""
+    end: Annotated[str, told("Where the versions end (seconds).")] = ""
+    fps: Annotated[str, told("The most frames a second: 1 to 60.")] = ""
+    crop: Annotated[str, told("x,y,width,height in pixels of the upright original.")] = ""
 
 
 class ReplaceImage(Sent):

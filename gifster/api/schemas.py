@@ -83,6 +83,26 @@ class Person(TypedDict):
     name: str
 
 
+class Crop(TypedDict):
+    """A box of the upright original."""
+
+    x: Pixels
+    y: Pixels
+    width: Pixels
+    height: Pixels
+
+
+class Edit(TypedDict):
+    """Which part of the original the versions show."""
+
+    start: Annotated[float | None, Field(description="Seconds; null is the beginning.")]
+    end: Annotated[float | None, Field(description="Seconds; null is the end.")]
+    fps: Annotated[
+        float | None, Field(description="The most frames a second; null is as many as there are.")
+    ]
+    crop: Annotated[Crop | None, Field(description="null is the whole picture.")]
+
+
 class Gif(TypedDict):
     """A GIF in a list."""
 
@@ -98,6 +118,10 @@ class Gif(TypedDict):
     user: Annotated[Person | None, Field(description="Who uploaded it; null if nobody knows.")]
     state: Literal["queued", "processing", "ready", "failed"]
     created_at: Moment
+    edit: Annotated[
+        Edit | None,
+        Field(description="What is done to the original before the versions are made."),
+    ]
     image: Annotated[Image | None, Field(description="null until it is stored.")]
     versions: dict[str, Version]
     placeholder: Placeholder | None

@@ -5,7 +5,6 @@ step with which all versions begin.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ from gifster.imaging import Image, ImageInfo
 
 #: How many frames a second an edit may ask for.
 MIN_FPS, MAX_FPS = 1, 60
-#: No picture has a side of so many pixels.
-_MAX_SIDE = 2**31
+#: No picture lasts so many seconds, or has a side of so many pixels.
+_MOST = 2**31
 
 _SIDES = ("x", "y", "width", "height")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
@@ -188,7 +187,7 @@ def _number(name: str, sent: object) -> float | None:
         return None
     if isinstance(sent, bool) or not isinstance(sent, (int, float)):
         raise _invalid(f"{name} must be a number, or null.")
-    if not (math.isfinite(sent) if isinstance(sent, float) else abs(sent) < _MAX_SIDE):
+    if not abs(sent) < _MOST:  # neither is NaN
         raise _invalid(f"{name} is no number that a picture could have.")
     return sent
 
@@ -200,7 +199,7 @@ def _crop(sent: object) -> Crop:
         value = members.get(name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MAX_SIDE:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MOST:
             raise _invalid(f"crop.{name} must be a whole number of pixels.")
         least = 0 if name in ("x", "y") else 1
         if value < least:

@@ -14,6 +14,8 @@ from peewee import SQL, fn
 from gifster.app import texts
 from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif
 from gifster.app.database import db
+from gifster.app.editing import EditChange, change_edit
+from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.app.texts import GIF_ID, Rating, Visibility
@@ -52,6 +54,7 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
     alt_text: str = "",
     rating: str = Rating.G,
     visibility: str = Visibility.PUBLIC,
+    edit: Edit | None = None,
     user: User | None = None,
     quota: Quota | None = None,
 ) -> Gif:
@@ -64,13 +67,14 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
       tags: at most `texts.MAX_TAGS`, of at most `texts.MAX_TAG` characters each.
       alt_text: at most `texts.MAX_ALT_TEXT` characters.
       rating, visibility: one of `texts.Rating`, and of `texts.Visibility`.
+      edit: what is done to the picture before its versions are made.
       user: its owner.
       quota: the user's; None for no limit.
 
     Raises:
       Invalid: a text is too long, or has control characters; the rating or the visibility is
-        none of those that there are; or a GIF without an owner would be private. Nothing has been
-        written.
+        none of those that there are; or a GIF without an owner would be private; or the picture
+        cannot be edited so. Nothing has been written.
       Denied: the quota is used up; nothing has been written.
       Conflict: the user was deleted at the same moment; nothing has been written.
     """
@@ -81,10 +85,13 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
         alt_text=texts.alt_text(alt_text),
         rating=texts.rating(rating),
         visibility=texts.visibility(visibility),
+        edit=edit,
         user=user,
         bytes=cached.bytes,
         sha256=cached.sha256,
     )
+    if edit is not None:
+        edit.check(cached.info)
     _check_owner(gif)
     gif.image = cached
     try:
@@ -110,13 +117,15 @@ def replace_image(
 ) -> Gif:
     """The GIF with a new upload as its image. The present image stays until the upload is stored.
 
+    The edit ends with this: it was made for the present image.
+
     Raises:
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
       Denied: the quota of the GIF's owner is used up.
     """
     gif = gif_to_change(gif_id, user, reach)
     owner = User.get_or_none(User.id == gif.user_id)
-    gif.image = cached
+    gif.image, gif.edit = cached, None
     try:
         with transaction(db):
             lock_quota(owner, quota)
@@ -207,13 +216,18 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     alt_text: str | None = None,
     rating: str | None = None,
     visibility: str | None = None,
+    edit: EditChange | None = None,
     reach: Reach = Reach.OWN,
 ) -> Gif:
     """The GIF with another title, other tags, and so on; None leaves each as it is.
 
+    Parameters:
+      edit: gets the present edit, and returns the new one. A worker makes the versions.
+
     Raises:
       Invalid: the title is empty, or as `add_gif()`. Only an admin makes a GIF without an owner
-        private: nobody else would see it again.
+        private: nobody else would see it again. Or the picture cannot be edited so.
+      Conflict: there is no picture to edit.
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
     """
     gif = gif_to_change(gif_id, user, reach)
@@ -235,14 +249,17 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     changed = [column for column, value in values.items() if value is not None]
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
-        if locked_row(gif) is None:
+        row = locked_row(gif)
+        if row is None:
             raise _not_found(gif_id)
+        if edit is not None:
+            change_edit(row, edit)
         if changed:
             gif.save(only=changed)
         if names is not None:
             GifTag.delete().where(GifTag.gif == gif).execute()
             _set_tags(gif, names)
-    return gif
+        return gif if edit is None else Gif.get_by_id(gif.id)
 
 
 def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None:

@@ -116,7 +116,7 @@ def test_a_body_of_another_shape_is_refused(name: str):
 
 
 def test_a_null_leaves_a_field_as_it_is_and_in_a_merge_patch_removes_it():
-    names = ("title", "tags", "alt_text", "rating", "visibility")
+    names = ("title", "tags", "alt_text", "rating", "visibility", "edit")
     nulls: dict[str, object] = dict.fromkeys(names)
 
     assert requests.checked(requests.EditGif, nulls).model_dump() == nulls
