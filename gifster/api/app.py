@@ -11,6 +11,7 @@ from gifster.api import health, jobs, pages, problems
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.context import Context
+from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
@@ -89,6 +90,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/gifs/{gif_id}", gif_page, ""),
         ("/gifs/{gif_id}/card", gif_page, "card"),
         ("/gifs/{gif_id}/delete", gif_page, "delete"),
+        ("/gifs/{gif_id}/edit", EditPage(context), ""),
         ("/signup", pages.SignUp(context), ""),
         ("/login", pages.LogIn(context), ""),
         ("/logout", log_out, ""),

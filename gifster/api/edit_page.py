@@ -1,0 +1,58 @@
+"""`/gifs/{id}/edit`: the form that trims and crops a GIF. It is on the GIF's page, too."""
+
+import falcon
+from falcon.asgi import Request, Response
+
+from gifster.api import schemas
+from gifster.api.auth import require_editor, viewer_of
+from gifster.api.gifs import gifs_json
+from gifster.api.pages import Page
+from gifster.api.problems import problem_for, wants_page
+from gifster.api.receive import url_form
+from gifster.app import edits, library
+from gifster.app.errors import Conflict, Invalid, LibraryError
+
+
+class EditPage(Page):
+    """`GET` the form, `POST` what it says."""
+
+    async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
+        await self._show(req, resp, gif_id)
+
+    async def on_post(self, req: Request, resp: Response, gif_id: str) -> None:
+        editor = await require_editor(self.context, req)
+        await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
+        values = await url_form(self.context, req)
+
+        def work() -> None:
+            sent = {} if values.get("remove") else values
+            edit = edits.read_form(lambda name: sent.get(name, ""))
+            library.edit_gif(gif_id, editor.user, edit=lambda _: edit, reach=editor.reach)
+
+        try:
+            await self.context.run(work)
+        except (Invalid, Conflict) as error:
+            if not wants_page(req):
+                raise
+            resp.status = problem_for(error).status
+            await self._show(req, resp, gif_id, values, error)
+            return
+        raise falcon.HTTPSeeOther(f"/gifs/{gif_id}")
+
+    async def _show(
+        self,
+        req: Request,
+        resp: Response,
+        gif_id: str,
+        values: dict[str, str] | None = None,
+        refusal: LibraryError | None = None,
+    ) -> None:
+        editor = await require_editor(self.context, req)
+        viewer = await viewer_of(self.context, req)
+
+        def work() -> schemas.Gif:
+            library.gif_to_change(gif_id, editor.user, editor.reach)
+            return gifs_json([library.get_gif(gif_id, viewer)], viewer)[0]
+
+        gif = await self.context.run(work)
+        await self.render(req, resp, "edit.html", gif=gif, values=values or {}, refusal=refusal)
