@@ -63,8 +63,9 @@ def encode(
     """Make animations of another, in the order of `outputs`.
 
     Total duration and loop count stay. Identical neighbouring frames become one. GIF has no partial
-    transparency: pixels that are more than half transparent become transparent. A WebP may be
-    left out if it is unlikely to be smaller than the GIF that it must be smaller than.
+    transparency: pixels that are more than half transparent become transparent. A WebP or a film
+    may be left out if it is unlikely to be smaller than the GIF or film that it must be smaller
+    than.
 
     Parameters:
       source: the animation, in any format that can be read.
@@ -131,6 +132,8 @@ class _Encoder:
         self._plays = 1 if info.loop is None else info.loop
         #: The size of each written GIF after each frame (bytes).
         self._gif_bytes: dict[Path, list[int]] = {}
+        #: The size of each written film after each picture (bytes).
+        self._film_bytes: dict[Path, list[int]] = {}
         #: What was written, by all that makes a difference.
         self._written: dict[tuple[object, ...], Path] = {}
 
@@ -161,7 +164,7 @@ class _Encoder:
         elif output.content_type == "image/avif":
             avif.write(target, track, self._plays, output.quality)
         elif video.is_available():
-            video.write(target, output.content_type, track, output.quality)
+            return self._write_film(output, track)
         else:
             return False
         return True
@@ -178,6 +181,17 @@ class _Encoder:
         return gif.write(
             output.target, track, self._plays, scaler.samples, budget, output.quality, most_bytes
         )
+
+    def _write_film(self, output: Output, track: Track) -> bool:
+        rival = self._film_bytes.get(output.smaller_than) if output.smaller_than else None
+        if rival is not None and len(rival) != len(track.delays_ms):
+            rival = None  # its pictures are others
+        sizes = video.write(output.target, output.content_type, track, output.quality, rival)
+        if sizes is None:
+            output.target.unlink()
+            return False
+        self._film_bytes[output.target] = sizes
+        return True
 
     def _rival_bytes(self, output: Output) -> list[int] | None:
         """The size after each frame (bytes) of the GIF that an output must be smaller than, if

@@ -142,11 +142,18 @@ class Track:
     def pictures(self) -> Iterator[PIL.Image.Image]:
         """The whole picture after each change. It may be the same object each time: use it before
         you ask for the next."""
+        for picture, _ in self.shown():
+            yield picture
+
+    def shown(self) -> Iterator[tuple[PIL.Image.Image, Box]]:
+        """`pictures()`, each with the box that has changed; the first is whole."""
         canvas = Canvas(self.size)
         for number, (patch, _) in enumerate(self):
             canvas.paint(patch)
-            if patch.picture is not None or number == 0:
-                yield canvas.whole
+            if number == 0:
+                yield canvas.whole, (0, 0, *self.size)
+            elif patch.picture is not None:
+                yield canvas.whole, patch.box
 
     def changes(self) -> Iterator[tuple[PIL.Image.Image, Box]]:
         """What changes in each of `pictures()`, and where; the first is whole."""
