@@ -87,6 +87,8 @@ def segments(reader: Reader) -> Iterator[Segment]:
     reader.seek(2)
     scans = 0
     while True:
+        if not scans:  # what comes between scans may belong to them, if the file is damaged
+            reader.part(0)
         marker = _marker(reader)
         start = content = reader.tell() - 2
         if marker == _START and scans:  # of another image

@@ -51,6 +51,14 @@ class Reader:
         if self._left < 0 and self._counts:
             raise OutOfSteps
 
+    def part(self, steps: int = PART_STEPS) -> None:
+        """Say that a part begins at the next byte, and spend its steps.
+
+        Raises:
+          OutOfSteps: there were fewer.
+        """
+        self.step(steps)
+
     def tell(self) -> int:
         """The offset of the next byte."""
         return self._start + self._at

@@ -12,6 +12,7 @@ import redis
 from gifster.jobs import Job
 from gifster.uploads import sweep
 from gifster.uploads.files.cache import CacheWriter
+from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.storage import temporaries
 from gifster.uploads.storage.temporaries import PREFIX, temporary_file, temporary_folder
 from gifster.uploads.sweep import Findings
@@ -67,9 +68,9 @@ def test_an_old_cached_file_without_a_row_is_removed(application: Application):
 def test_an_old_half_written_file_is_removed(application: Application):
     # Given a web process that was killed in the middle of an upload
     writer = CacheWriter(AvatarUploader, "a.gif")
-    writer.write(GIF)
+    writer.write(GIF + bytes(HELD_BYTES))
     assert sweep_old() == NOTHING  # it still runs
-    writer._file._file.close()  # the system does this for a dead process
+    writer._content._file._file.close()  # the system does this for a dead process
     assert sweep(repair=True) == NOTHING
 
     assert len(sweep_old().abandoned) == 1

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -26,10 +27,13 @@ from gifster.uploads import (
     version,
 )
 from gifster.uploads.errors import Truncated
-from gifster.uploads.files import cache
+from gifster.uploads.files import stripping
 from gifster.uploads.files.cache_ids import presign
-from gifster.uploads.files.sources import cache_upload
+from gifster.uploads.files.content import HELD_BYTES
+from gifster.uploads.files.sources import cache_pieces, cache_upload
+from gifster.uploads.storage.local_writer import LocalWriter
 from gifster.uploads.storage.s3 import S3Storage
+from gifster.uploads.storage.spool import Spool
 from tests import images
 from tests.imaging import carriers
 from tests.imaging.carriers import ALL, SECRET
@@ -180,7 +184,7 @@ def test_each_format_has_the_facts_of_what_is_stored(app: Application, name: str
 def test_a_file_without_metadata_is_not_written_again(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache.stripping, "rewrite", None)
+    monkeypatch.setattr(stripping, "rewrite", None)
 
     for content in (images.gif(), images.still("JPEG"), images.still("PNG"), images.still("WEBP")):
         assert cache_upload(StrippingAtOnce, content).sha256 == hashlib.sha256(content).hexdigest()
@@ -202,7 +206,7 @@ def test_a_file_of_another_uploader_is_stripped_on_its_way(app: Application):
 
 def test_a_cached_file_is_not_stripped_twice(app: Application, monkeypatch: pytest.MonkeyPatch):
     cached = cache_upload(Stripping, PHOTO)
-    monkeypatch.setattr(cache.stripping, "rewrite", None)
+    monkeypatch.setattr(stripping, "rewrite", None)
 
     record = Later.create(photo=cached)
 
@@ -239,7 +243,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     # Given a disk that is full when the second file is written
-    monkeypatch.setattr(cache.stripping.Pieces, "read", full)
+    monkeypatch.setattr(stripping.Pieces, "read", full)
 
     with pytest.raises(OSError, match="No space"):
         StrippedAtOnce.create(photo=PHOTO)
@@ -251,7 +255,7 @@ def test_a_crash_leaves_only_what_the_sweep_removes(app: Application):
     # Given a process that dies while it writes the second file
     child = os.fork()
     if child == 0:
-        cache.stripping.Pieces.read = lambda *_: os._exit(1)  # type: ignore[method-assign]
+        stripping.Pieces.read = lambda *_: os._exit(1)  # type: ignore[method-assign]
         cache_upload(StrippingAtOnce, PHOTO)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
@@ -279,4 +283,115 @@ def test_a_cut_photo_is_refused(app: Application):
     with pytest.raises(Truncated):
         StrippedAtOnce.create(photo=PHOTO[: len(PHOTO) // 2])
 
+    assert contents(app) == []
+
+
+#: Larger than what is held in memory.
+LARGE = images.noisy_gif((300, 300), 4)
+COMMENT = b"\x21\xfe" + carriers.sub_blocks(SECRET)
+CONTROL = b"\x21\xf9"
+
+
+def put(content: bytes, added: bytes, at: int) -> bytes:
+    return content[:at] + added + content[at:]
+
+
+PLACES = {
+    "in front": put(LARGE, COMMENT, LARGE.index(CONTROL)),
+    "in front, larger than the head": put(LARGE, COMMENT * 15_000, LARGE.index(CONTROL)),
+    "in the middle": put(LARGE, COMMENT, LARGE.index(CONTROL, HELD_BYTES)),
+    "in front and in the middle": put(
+        put(LARGE, COMMENT, LARGE.index(CONTROL, HELD_BYTES)), COMMENT, LARGE.index(CONTROL)
+    ),
+    "at the end": put(LARGE, COMMENT, len(LARGE) - 1),
+    "behind the end": LARGE + carriers.FILM,
+    "far behind the end": LARGE + carriers.FILM * 500,
+    "everywhere": put(put(LARGE, COMMENT, LARGE.index(CONTROL, 300_000)), COMMENT, 781) + SECRET,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_large_file_is_stripped_wherever_the_metadata_is(app: Application, place: str):
+    sent = PLACES[place]
+    assert SECRET in sent
+
+    for length in (100_000, 10_000, len(sent)):
+        cached = cache_pieces(
+            StrippingAtOnce, (sent[at : at + length] for at in range(0, len(sent), length)), "a.gif"
+        )
+
+        assert cached.read() == LARGE
+        assert cached.sha256 == hashlib.sha256(LARGE).hexdigest()
+        assert (cached.bytes, cached.info.bytes) == (len(LARGE), len(LARGE))
+        assert not [name for name in app.cached if name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize(
+    "place", ["in front", "at the end", "behind the end", "far behind the end"]
+)
+def test_only_metadata_in_the_middle_makes_it_write_twice(
+    app: Application, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    monkeypatch.setattr(stripping, "rewrite", None)
+
+    assert cache_upload(StrippingAtOnce, PLACES[place]).read() == LARGE
+    with pytest.raises(TypeError):
+        cache_upload(StrippingAtOnce, PLACES["in the middle"])
+
+
+def test_a_small_file_is_not_written_before_it_is_stripped(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    written: list[bytes] = []
+    monkeypatch.setattr(LocalWriter, "write", lambda self, piece: written.append(piece))
+    monkeypatch.setattr(Spool, "write", lambda self, piece: written.append(piece))
+    monkeypatch.setattr(stripping, "rewrite", None)
+
+    cached = cache_upload(StrippingAtOnce, PHOTO)
+
+    assert SECRET not in b"".join(written)
+    assert hashlib.sha256(b"".join(written)).hexdigest() == cached.sha256
+
+
+def test_a_source_may_use_its_buffer_again(app: Application):
+    buffer = bytearray(1000)
+
+    def pieces() -> Iterator[bytearray]:
+        for at in range(0, len(PHOTO), len(buffer)):
+            piece = PHOTO[at : at + len(buffer)]
+            buffer[:] = piece
+            yield buffer
+
+    assert cache_pieces(LogoUploader, pieces(), "a.jpg").read() == PHOTO
+
+
+def test_a_large_file_that_cannot_be_written_again_leaves_nothing(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    # Given a disk that is full when the second file is written
+    monkeypatch.setattr(stripping.Pieces, "read", full)
+
+    with pytest.raises(OSError, match="No space"):
+        cache_upload(StrippingAtOnce, PLACES["in the middle"])
+
+    assert contents(app) == []
+
+
+def test_a_crash_while_a_large_file_is_written_again_leaves_only_what_the_sweep_removes(
+    app: Application,
+):
+    # Given a process that dies while it writes the second file
+    child = os.fork()
+    if child == 0:
+        stripping.Pieces.read = lambda *_: os._exit(1)  # type: ignore[method-assign]
+        cache_upload(StrippingAtOnce, PLACES["in the middle"])
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+    # I expect no file under its name, and nothing at all after a sweep
+    assert not [name for name in app.cached if not name.endswith(".tmp")]
+    sweep(repair=True, min_age_s=0)
     assert contents(app) == []

@@ -15,9 +15,12 @@ from gifster.imaging.errors import TooComplex
 from gifster.imaging.reader import OutOfSteps, Reader
 from gifster.imaging.sandbox import call_sandboxed
 from gifster.imaging.stripping import avif, gif, jpeg, png, tiff, webm, webp
+from gifster.imaging.stripping.heads import without_metadata
 from gifster.imaging.stripping.pieces import Pieces
 
-__all__ = ["FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped"]
+__all__ = [
+    "FORMATS", "Pieces", "examine", "glance", "strip_metadata", "stripped", "without_metadata",
+]  # fmt: skip
 
 #: The types whose metadata can be taken out, and what does it.
 FORMATS = {

@@ -15,12 +15,19 @@ _APPLICATIONS = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}
 
 def strip(reader: Reader) -> Pieces:
     """The blocks of the picture, up to its end."""
-    pieces, frames = Pieces(), 0
+    pieces = Pieces()
+    walk(reader, pieces)
+    return pieces
+
+
+def walk(reader: Reader, pieces: Pieces) -> None:
+    """Put the blocks of the picture into `pieces`."""
+    frames = 0
     reader.seek(0)
     _skip_table(reader, reader.read(13)[10])  # 17, 18: header and logical screen descriptor
     pieces.keep(0, reader.tell())
     while reader.tell() < reader.size:
-        reader.step()
+        reader.part()
         start = reader.tell()
         block = reader.read(1)
         is_kept = True
@@ -42,12 +49,11 @@ def strip(reader: Reader) -> Pieces:
         if is_kept:
             pieces.keep(start, reader.tell())
     else:
-        return pieces
+        return
     if block == _TRAILER:
         pieces.keep(start, start + 1)
     else:
         pieces.add(_TRAILER)
-    return pieces
 
 
 def _skip_table(reader: Reader, packed: int) -> None:

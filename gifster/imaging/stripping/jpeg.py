@@ -19,26 +19,55 @@ _JFIF_BYTES = 14
 
 def strip(reader: Reader) -> Pieces:
     """The segments of the picture, and its orientation."""
-    pieces, exif = Pieces(), None
+    pieces = Pieces()
+    walk(reader, pieces)
+    return pieces
+
+
+def walk(reader: Reader, pieces: Pieces) -> None:
+    """Put the segments of the picture, and its orientation, into `pieces`."""
     pieces.keep(0, 2)
+    exif: tuple[int, int] | bytes | None = None
     kept: list[tuple[int, int]] = []
-    for number, segment in enumerate(segments(reader)):
-        if segment.marker == _APP0:
-            if number == 0:
-                _keep_jfif(reader, segment, pieces)
-        elif segment.marker == _APP1:
-            content = reader.read(segment.end - segment.content)
-            if exif is None and content.startswith(_EXIF):
-                exif = minimal(content[len(_EXIF) + 1 :])
-        elif _is_picture(reader, segment):
-            kept.append((segment.start, segment.end))
-    if exif:  # behind JFIF, which must be first
+    try:
+        for number, segment in enumerate(segments(reader)):
+            if segment.marker == _APP0:
+                if number == 0:
+                    _keep_jfif(reader, segment, pieces)
+            elif segment.marker == _APP1:
+                content = reader.read(segment.end - segment.content)
+                if exif is None and content.startswith(_EXIF):
+                    exif = _orientation(content)
+                    if exif == content and not kept:
+                        exif = segment.start, segment.end
+            elif _is_picture(reader, segment):
+                kept.append((segment.start, segment.end))
+    finally:  # also if the rest of the file has not come yet (see `heads`)
+        _keep_segments(exif, kept, pieces)
+
+
+def _keep_segments(
+    exif: tuple[int, int] | bytes | None, kept: list[tuple[int, int]], pieces: Pieces
+) -> None:
+    """Put the segments behind JFIF, which must be first, into `pieces`.
+
+    Parameters:
+      exif: an orientation, as a segment of the file or as the content of a new one.
+    """
+    if exif:
         pieces.are_turned = True
-        content = _EXIF + b"\0" + exif
-        pieces.add(bytes([0xFF, _APP1]) + (len(content) + 2).to_bytes(2, "big") + content)
+    if isinstance(exif, tuple):
+        pieces.keep(*exif)
+    elif exif:
+        pieces.add(bytes([0xFF, _APP1]) + (len(exif) + 2).to_bytes(2, "big") + exif)
     for start, end in kept:
         pieces.keep(start, end)
-    return pieces
+
+
+def _orientation(content: bytes) -> bytes:
+    """A segment's EXIF with its orientation alone; empty if that is upright."""
+    exif = minimal(content[len(_EXIF) + 1 :])
+    return exif and _EXIF + b"\0" + exif
 
 
 def _is_picture(reader: Reader, segment: Segment) -> bool:

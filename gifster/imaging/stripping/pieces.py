@@ -47,6 +47,28 @@ class Pieces:
         """Find out whether these are all bytes of the file, whose size (bytes) this is."""
         self.are_all = self._parts == [(0, size)]
 
+    def keep_rest(self, start: int, end: int) -> None:
+        """Forget what is kept behind `start`, and keep everything from there to `end`."""
+        while self._parts and isinstance(last := self._parts[-1], tuple) and last[1] > start:
+            self._parts.pop()
+            self.keep(last[0], start)
+            if last[0] < start:
+                break
+        self.keep(start, end)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return sum(map(_length, self._parts))
+
+    def after_beginning(self) -> "tuple[int, Pieces]":
+        """How many of the file's first bytes stay where they are, and what is kept behind them."""
+        rest, size = Pieces(), 0
+        rest._parts = self._parts
+        if self._parts and isinstance(first := self._parts[0], tuple) and first[0] == 0:
+            size, rest._parts = first[1], self._parts[1:]
+        return size, rest
+
     def read(self, file: BinaryIO) -> Iterator[bytes]:
         """The content, read from the file, some hundred kilobytes at a time."""
         for part in self._parts:

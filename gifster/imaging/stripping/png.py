@@ -28,12 +28,18 @@ MAX_BYTES = 4 * 2**20
 def strip(reader: Reader) -> Pieces:
     """The chunks of the picture, up to its end."""
     pieces = Pieces()
+    walk(reader, pieces)
+    return pieces
+
+
+def walk(reader: Reader, pieces: Pieces) -> None:
+    """Put the chunks of the picture into `pieces`."""
     seen: set[bytes] = set()
     pieces.keep(0, 8)
     reader.seek(8)
     kind = b""
     while kind != b"IEND":
-        reader.step()
+        reader.part()
         start = reader.tell()
         size, kind = _HEAD.unpack(reader.read(_HEAD.size))
         end = start + size + 12
@@ -44,13 +50,16 @@ def strip(reader: Reader) -> Pieces:
             if reader.read(4) == _crc(kind, content) and _is_usable(kind, content):
                 pieces.keep(start, end)
         elif kind == b"eXIf" and size <= MAX_BYTES and not {kind, b"IDAT"} & seen:
-            content = minimal(reader.read(size))
-            if content:
-                pieces.are_turned = True
+            chunk = reader.read(size + 4)
+            is_valid = chunk[size:] == _crc(kind, chunk[:size])
+            content = minimal(chunk[:size]) if is_valid else b""
+            pieces.are_turned = pieces.are_turned or bool(content)
+            if content and chunk == content + _crc(kind, content):
+                pieces.keep(start, end)
+            elif content:
                 pieces.add(_HEAD.pack(len(content), kind) + content + _crc(kind, content))
         seen.add(kind if kind in _LOOKS or kind in (b"IDAT", b"eXIf") else b"")
         reader.seek(end)
-    return pieces
 
 
 def _is_usable(kind: bytes, content: bytes) -> bool:

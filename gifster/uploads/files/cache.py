@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gifster.imaging.probe import ImageInfo, examine, glance
-from gifster.uploads.config import storage
 from gifster.uploads.content_types import HEAD_BYTES, extension
 from gifster.uploads.errors import (
     CacheFileChanged,
     CacheFileMissing,
     imaging_errors_translated,
 )
-from gifster.uploads.files import stripping
 from gifster.uploads.files.access import delete_file, local_copy
+from gifster.uploads.files.content import Content
 from gifster.uploads.files.extraction import (
     LocalFile,
     extract_at_once,
@@ -39,7 +38,6 @@ from gifster.uploads.files.validation import Limits
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.storage.shapes import folder_of
-from gifster.uploads.storage.spool import Writer, writer
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -228,17 +226,14 @@ class CacheWriter:
     """
 
     def __init__(self, rules: type[Limits], filename: str) -> None:
-        self.bytes = 0
+        self._received = 0
         self._rules = rules
         self._filename = clean_filename(filename)
         rules.check_name(self._filename)
         self._key = new_key(rules)
-        self._file: Writer | None = None
+        self._content = Content(rules, self._key)
         self._committing = False
-        self._hash = hashlib.sha256()
         self._head, self._content_type = b"", ""
-        #: The content, if it came in one piece. Then the check need not read the file.
-        self._whole: bytes | None = None
         #: The facts of the file that `finish_quickly()` has read.
         self._info: ImageInfo | None = None
         self._step = instrument(
@@ -253,17 +248,13 @@ class CacheWriter:
           TooLarge: the file is now larger than the uploader allows.
           TypeNotAllowed: its first bytes show a type that the uploader does not allow.
         """
-        self._whole = piece if not self.bytes and isinstance(piece, bytes) else None
-        self.bytes += len(piece)
-        self._rules.check_bytes(self.bytes)
+        self._received += len(piece)
+        self._rules.check_bytes(self._received)
         if len(self._head) < HEAD_BYTES:
             self._head += piece[:HEAD_BYTES]
             if len(self._head) >= HEAD_BYTES:
                 self._rules.check_type(self._head, self._filename)
-        if self._file is None:
-            self._file = writer(storage(self._rules.cache), self._key)
-        self._hash.update(piece)
-        self._file.write(piece)
+        self._content.write(piece)
 
     def finish(self) -> CachedFile:
         """Check the file as a whole, and make it durable. A file with very many parts is checked in
@@ -279,76 +270,52 @@ class CacheWriter:
         """Do what `finish()` does, unless the file has very many parts, or the uploader reads facts
         of its own. Then return None: call `finish_slowly()`, on a thread that other uploads do not
         need."""
-        self._content_type = self._rules.check_complete(self.bytes, self._head, self._filename)
-        if self._file is None:
-            raise ValueError("nothing was written")
-        if self._whole is None:
-            self._file.flush()
+        self._content_type = self._rules.check_complete(self._received, self._head, self._filename)
         with imaging_errors_translated():
-            content = self._file.path if self._whole is None else self._whole
             self._info = glance(
-                content, self._rules.max_frames, videos=self._rules.max_video_s is not None
+                self._content.complete(),
+                self._rules.max_frames,
+                videos=self._rules.max_video_s is not None,
             )
         if self._info is None or metadata_of(self._rules):
-            self._file.flush()
+            self._content.on_disk()
             return None
-        if not self._strip(self._file, self._info, content, quickly=True):
-            self._file.flush()
+        self._rules.check_info(self._info)
+        if not self._content.strip(self._info, quickly=True):
+            self._content.on_disk()
             return None
-        return self._commit(self._file, self._info, {})
+        return self._commit(self._info, {})
 
     def finish_slowly(self) -> CachedFile:
         """Do what `finish()` does, after `finish_quickly()` has returned None."""
-        if self._file is None:
-            raise ValueError("nothing was written")
         info = self._info
         if info is None:
             with imaging_errors_translated():
                 info = examine(
-                    self._file.path,
+                    self._content.on_disk(),
                     self._rules.max_frames,
                     videos=self._rules.max_video_s is not None,
                 )
-        self._strip(self._file, info, self._file.path, quickly=False)
-        local = LocalFile(
-            self._file.path, self._filename, self._typed(info), self._hash.hexdigest()
-        )
-        return self._commit(self._file, info, extract_at_once(self._rules, local))
-
-    def _strip(
-        self, file: Writer, info: ImageInfo, content: Path | bytes, *, quickly: bool
-    ) -> bool:
-        """Take the metadata out of the file, if the uploader wants that.
-
-        Parameters:
-          content: of the file, or where that is.
-
-        Returns:
-          False if this would take too long, and it is to be done `quickly`.
-        """
         self._rules.check_info(info)
-        if not stripping.is_stripped(self._rules, info):
-            return True
-        pieces = stripping.find_pieces(content, info, quickly=quickly)
-        if pieces is not None and not pieces.are_all:
-            stripped = stripping.rewrite(self._rules, self._key, content, pieces)
-            file.abort()
-            self._file, self.bytes, self._hash = stripped
-        return pieces is not None
+        self._content.strip(info, quickly=False)
+        path = self._content.on_disk()
+        local = LocalFile(path, self._filename, self._typed(info), self._content.sha256)
+        return self._commit(info, extract_at_once(self._rules, local))
 
     def _typed(self, info: ImageInfo) -> ImageInfo:
         """The facts as they are kept. The name of a file that is no image may say its type, too."""
         content_type = info.content_type if info.is_image else self._content_type
-        return replace(info, content_type=content_type, bytes=self.bytes)
+        return replace(info, content_type=content_type, bytes=self._content.size)
 
-    def _commit(self, file: Writer, info: ImageInfo, metadata: dict[str, Any]) -> CachedFile:
-        info, rules, sha256 = self._typed(info), self._rules, self._hash.hexdigest()
+    def _commit(self, info: ImageInfo, metadata: dict[str, Any]) -> CachedFile:
+        info, rules, content = self._typed(info), self._rules, self._content
         self._committing = True
-        file.commit(info.content_type)
+        content.commit(info.content_type)
         cached = CachedFile(
-            rules.cache, self._key, self._filename, self.bytes, sha256, info, metadata=metadata
-        )
-        self._step.facts |= {"bytes": self.bytes, "content_type": info.content_type}
+            rules.cache, self._key, self._filename, content.size, content.sha256, info,
+            metadata=metadata,
+        )  # fmt: skip
+        self._step.facts |= {"bytes": content.size, "content_type": info.content_type}
         self._step.end()
         return cached.received(rules, time.time())
 
@@ -359,8 +326,7 @@ class CacheWriter:
           error: why.
         """
         self._step.end(error or UploadAborted())
-        if self._file is not None:
-            self._file.abort()
+        self._content.abort()
         if self._committing:
             try:
                 delete_file(self._rules.cache, self._key)

@@ -34,6 +34,7 @@ from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen, ValueInvalid
 from gifster.uploads.files.access import open_file
 from gifster.uploads.files.cache import PIECE_BYTES, CachedFile, CacheWriter
+from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.files.filenames import Named, form_filename
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.files.uploader_version import UploaderVersion
@@ -48,7 +49,7 @@ _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 #: How much of a form's part is gathered on the event loop before a thread writes it, and in how
 #: many chunks.
-GATHERED_BYTES, MOST_CHUNKS = 256 * 1024, 64
+GATHERED_BYTES, MOST_CHUNKS = HELD_BYTES, 64
 
 
 class Readable(Protocol):

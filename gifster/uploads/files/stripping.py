@@ -1,8 +1,9 @@
 """Takes the metadata out of an upload before anybody can see it (`strip_metadata`).
 
-A file that comes into the cache is complete under a temporary name first. If it has metadata, a
-second file is written without it, becomes the cached file, and the first one goes. So no cache and
-no store ever has the metadata; a crash leaves temporary files, which the sweep removes.
+A file that comes into the cache is complete under a temporary name first. What is at its beginning
+is left out before it is written, what is behind the picture is cut off (`content.py`). If there is
+more, a second file is written without it, becomes the cached file, and the first one goes. So no
+cache and no store ever has the metadata; a crash leaves temporary files, which the sweep removes.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gifster.imaging import stripping
 from gifster.imaging.probe import ImageInfo
-from gifster.imaging.stripping import Pieces
+from gifster.imaging.stripping import Pieces, without_metadata
 from gifster.uploads.config import storage
 from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.files.validation import Limits
@@ -20,6 +21,10 @@ from gifster.uploads.storage.spool import Writer, writer
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+__all__ = ["find_pieces", "hash_part", "is_stripped", "kept", "rewrite", "without_metadata"]
+
+_PIECE_BYTES = 128 * 1024
 
 
 class Stripped(NamedTuple):
@@ -53,12 +58,27 @@ def find_pieces(content: Path | bytes, info: ImageInfo, *, quickly: bool) -> Pie
     return found
 
 
-def rewrite(rules: type[Limits], key: str, content: Path | bytes, pieces: Pieces) -> Stripped:
+def kept(content: Path | bytes, pieces: Pieces) -> bytes:
+    """What is kept of a file, in memory."""
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        return b"".join(pieces.read(source))
+
+
+def hash_part(path: Path, digest: "_Hash", start: int, end: int) -> None:
+    """Update a digest with the bytes of a file between two offsets."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while start < end and (piece := file.read(min(_PIECE_BYTES, end - start))):
+            digest.update(piece)
+            start += len(piece)
+
+
+def rewrite(rules: type[Limits], key: str, content: Path, pieces: Pieces) -> Stripped:
     """Write what is kept of a file to another one, which is to have its key in the cache."""
     stripped = writer(storage(rules.cache), key)
     size, digest = 0, hashlib.sha256()
     try:
-        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        with content.open("rb") as source:
             for piece in pieces.read(source):
                 stripped.write(piece)
                 digest.update(piece)

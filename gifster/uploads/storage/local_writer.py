@@ -68,6 +68,11 @@ class LocalWriter:
         """Make the content so far readable at `path`."""
         self._file.flush()
 
+    def truncate(self, size: int) -> None:
+        """Keep only so many bytes. The next piece comes behind them."""
+        self._file.truncate(size)
+        self._file.seek(size)
+
     def commit(self, content_type: str = "") -> None:
         """Make the file durable, then visible under its name."""
         self._file.flush()

@@ -19,6 +19,9 @@ class Writer(Protocol):
     def flush(self) -> None:
         """Make the content so far readable at `path`."""
 
+    def truncate(self, size: int) -> None:
+        """Keep only so many bytes. The next piece comes behind them."""
+
     def commit(self, content_type: str) -> None:
         """Have the storage keep the file, complete and durable."""
 
@@ -46,6 +49,10 @@ class Spool:
 
     def flush(self) -> None:
         self._file.flush()
+
+    def truncate(self, size: int) -> None:
+        self._file.truncate(size)
+        self._file.seek(size)
 
     def commit(self, content_type: str) -> None:
         self._file.flush()
