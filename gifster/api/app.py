@@ -1,7 +1,5 @@
 """The application put together, every route in one place; `build()` is what the server calls."""
 
-from pathlib import Path
-
 import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.media import JSONHandler
@@ -10,6 +8,7 @@ from pydantic_core import to_json
 from gifster.api import health, jobs, pages, problems
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
+from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
 from gifster.api.context import Context
 from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
@@ -17,15 +16,7 @@ from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
-from gifster.api.middleware import (
-    JOBS_STATIC,
-    STATIC,
-    FixedFiles,
-    Headers,
-    Hosts,
-    SameOrigin,
-    WellFormed,
-)
+from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.openapi import OpenApi
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
@@ -34,7 +25,6 @@ from gifster.jobs.page import rendering
 from gifster.jobs.parent import end_with_parent
 from gifster.uploads.config import storage
 
-STATIC_FOLDER = Path(__file__).parent / "static"
 #: Types as which browsers may show stored files. SVG is not among them: it can have scripts.
 SHOWN = ("image/gif", "image/png", "image/jpeg", "image/webp", "image/avif", "video/")
 
@@ -45,6 +35,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             RequestMetrics(),
+            Digests(),
             Headers(settings.store),
             Hosts(settings.web),
             FixedFiles(),

@@ -3,9 +3,9 @@
 import falcon
 from falcon.asgi import Request, Response
 
+from gifster.api.assets import ADDRESS
 from gifster.api.auth import require_admin
 from gifster.api.context import Context
-from gifster.api.middleware import JOBS_STATIC
 from gifster.api.pages import Page
 from gifster.api.receive import url_fields
 from gifster.app.boot import queue_weights
@@ -16,7 +16,7 @@ from gifster.jobs.page.messages import MAX_FIELDS
 MOUNT = {
     "layout": "base.html",
     "here": "/jobs",
-    "assets": f"{JOBS_STATIC}/",
+    "assets": f"{ADDRESS}/jobs/",
     "site": "Gifster",
     "may_change": True,
 }

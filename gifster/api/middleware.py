@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import falcon
 from falcon.asgi import Request, Response
 
+from gifster.api.assets import STATIC
 from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
 from gifster.api.receive import require_text
@@ -17,9 +18,6 @@ from gifster.app.hosts import PORTS, HostRules, parse_host, parse_origin
 from gifster.app.settings import Storage, Web
 from gifster.uploads.text import has_controls, is_text
 
-STATIC = "/static"
-#: Where the files of the library's jobs page are.
-JOBS_STATIC = f"{STATIC}/jobs"
 #: How many values of `Host` that are ours are remembered, so that they are not parsed again.
 MOST_HOSTS = 64
 #: Probes use whatever address they know, and learn only whether the process works.
@@ -33,6 +31,10 @@ PAGE_POLICY = (
 )
 #: Whatever somebody managed to upload, nothing in it runs.
 MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+
+#: For content that never changes at its address.
+FOR_GOOD = "public, max-age=31536000, immutable"
 
 
 class Headers:
@@ -56,16 +58,20 @@ class Headers:
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             if succeeded:
                 # The content of a key never changes: a new image gets new keys.
-                resp.set_header("Cache-Control", "public, max-age=31536000, immutable")
+                resp.set_header("Cache-Control", FOR_GOOD)
         else:
             resp.set_header("Content-Security-Policy", self._page_policy)
             resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
             resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
             resp.set_header("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-            # Browsers revalidate static files each time (304), so that no page of a new release
-            # runs an old script.
-            static = req.path.startswith(STATIC + "/")
-            resp.set_header("Cache-Control", "no-cache" if static else "no-store")
+            resp.set_header("Cache-Control", self._caching(req, succeeded))
+
+    def _caching(self, req: Request, succeeded: bool) -> str:
+        if not req.path.startswith(STATIC + "/"):
+            return "no-store"
+        # Without the digest, browsers revalidate static files each time (304), so that no page of a
+        # new release runs an old script.
+        return FOR_GOOD if succeeded and req.context.get("immutable") else "no-cache"
 
 
 def _origins(store: Storage) -> list[str]:

@@ -30,6 +30,8 @@ from gifster.app.models import ImageUploader, User
 from gifster.app.tokens import Scope
 
 PAGE_SIZE = 30
+#: The states of GIFs whose cards will change.
+WAITING = ("queued", "processing")
 
 
 class Page:
@@ -80,6 +82,9 @@ class Gallery(Page):
             gifs=gifs,
             q=q,
             tag=tag,
+            newest=not (q or tag or req.get_param("cursor")),
+            waiting=any(gif["state"] in WAITING for gif in gifs),
+            newer_query=None,
             next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
             max_bytes=self.context.settings.uploads.max_bytes,
             accept=",".join(sorted(ImageUploader.allow_types)),

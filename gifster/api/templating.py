@@ -4,6 +4,8 @@ from typing import Any
 
 import jinja2
 
+from gifster.api.assets import ADDRESS
+from gifster.api.shapes import shape
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 
@@ -33,4 +35,5 @@ def templates() -> Templates:
         auto_reload=False,
     )
     made.filters["blurred"] = placeholder
+    made.globals |= {"static": ADDRESS, "shape": shape}
     return made

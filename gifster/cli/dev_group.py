@@ -19,8 +19,8 @@ class DevGroup(ProcessGroup):
     """The children of `gifster dev`."""
 
     def watch(self) -> None:
-        """From now on, restart web, worker and scheduler when their code changes: the package with
-        its templates, and the Python files and the settings in this folder."""
+        """From now on, restart web, worker and scheduler when their code changes: the package, and
+        the Python files and the settings in this folder."""
         for folder, below in ((Path(gifster.__file__).parent, True), (Path.cwd(), False)):
             threading.Thread(target=self._watch, args=(folder, below), daemon=True).start()
 
@@ -45,7 +45,8 @@ class DevGroup(ProcessGroup):
 
 
 def _is_code(change: watchfiles.Change, path: str) -> bool:
-    return path.endswith((".py", ".html", f"{os.sep}settings.toml"))
+    # A web process reads templates once, and gives scripts and styles an address of their content.
+    return path.endswith((".py", ".html", ".css", ".js", ".svg", f"{os.sep}settings.toml"))
 
 
 def say(line: str, name: str = SUPERVISOR) -> None:

@@ -19,6 +19,11 @@ def payload(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "image/gif", "buffer": content}
 
 
+def open_form(page: Any) -> None:
+    """Show the upload form, which is behind a button."""
+    page.locator("summary", has_text="Add").click()
+
+
 def moves(image: Any) -> bool:
     """Whether a picture on the page changes by itself."""
     first = image.screenshot()
@@ -318,6 +323,7 @@ def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any]
 def test_everything_works_without_javascript(open_page: Callable[..., Any]):
     page = open_page(java_script_enabled=False)
 
+    open_form(page)
     page.get_by_label("Choose a GIF").set_input_files(payload("Plain.gif", images.gif()))
     page.get_by_role("button", name="Upload").click()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import images
-from tests.api.test_browser import payload
+from tests.api.test_browser import open_form, payload
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -56,6 +56,7 @@ def test_every_field_of_the_form_is_sent(open_page: Callable[..., Any]):
                                              route.continue_()))  # fmt: skip
 
     # When I upload one file, and then two
+    open_form(page)
     page.get_by_label("Title", exact=True).fill("One title")
     choose(page, payload("one.gif", images.gif()))
     eventually(lambda: page.wait_for_timeout(50) or len(sent) == 1)
@@ -218,6 +219,7 @@ def test_bad_tags_are_found_before_any_upload(open_page: Callable[..., Any]):
     page = open_page()
     sent: list[str] = []
     page.on("request", lambda request: request.url.endswith("/gifs") and sent.append(request.url))
+    open_form(page)
     tags = page.get_by_label("Tags", exact=True)
 
     for wrong, reason in (

@@ -17,6 +17,7 @@ const UNSURE = "The connection was lost before the answer came. Check whether th
 
 const form = document.getElementById("upload");
 const byId = (id) => document.getElementById(id);
+const behind = byId("add");
 const queue = [];
 let running = 0, chosen = 0, accepted = 0, failures = 0, heldUntil = 0, timer = null;
 
@@ -46,7 +47,8 @@ async function begin(upload) {
     failures = 0;
     accepted += 1;
     upload.row.remove();
-    appear(answer);
+    if (byId("new-card")) appear(answer);
+    else said("told", `“${answer.title}” is uploaded.`);
   } else if (wait && !answer.unsure) {
     queue.unshift(upload);
     note(upload.row, `${answer.detail} Trying again automatically.`);
@@ -158,7 +160,7 @@ function button(label, name, act) {
 function leave(row) {
   const next = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
-  (next?.querySelector("button") ?? form.image).focus();
+  (next?.querySelector("button") ?? behind.firstElementChild).focus();
   showSum();
 }
 
@@ -194,10 +196,11 @@ function upload(files) {
   const without = ["image", "image_cache", ...(files.length === 1 ? [] : ["title"])];
   add(files, [...new FormData(form)].filter(([name]) => !without.includes(name)));
   form.reset();
+  behind.open = false;
 }
 
-const drop = form.querySelector(".drop");
 form.image.multiple = true;
+form.image.addEventListener("change", () => { behind.open = true; });
 form.elements.tags.addEventListener("input", (event) => event.target.setCustomValidity(""));
 form.addEventListener("submit", (event) => {
   // The server has kept the file of a refused form, so the form is sent as it is.
@@ -205,14 +208,20 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   upload([...form.image.files]);
 });
-["dragover", "dragleave", "drop"].forEach((kind) => drop.addEventListener(kind, (event) => {
+["dragover", "dragleave", "drop"].forEach((kind) => addEventListener(kind, (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();
-  drop.classList.toggle("over", kind === "dragover");
-  if (kind === "drop" && event.dataTransfer.files.length) upload([...event.dataTransfer.files]);
+  document.documentElement.classList.toggle("dropping", kind === "dragover");
+  if (kind === "drop") upload([...event.dataTransfer.files]);
 }));
 byId("dismiss").addEventListener("click", () => {
   document.querySelectorAll("#progress .refused").forEach((row) => row.remove());
-  form.image.focus();
+  behind.firstElementChild.focus();
   showSum();
 });
 addEventListener("online", () => { heldUntil = 0; goOn(); });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !behind.open || event.defaultPrevented) return;
+  behind.open = false;
+  behind.firstElementChild.focus();
+});

@@ -1,0 +1,187 @@
+"""Pages for everybody, in a real Chromium: what axe finds, the keyboard, and where the focus is."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests import axe, images
+from tests.api.test_browser import open_form
+from tests.machine import eventually
+from tests.stack import Stack
+
+SIZES = ((1280, 860), (390, 844))
+BROKEN = b"GIF89a" + bytes(40)
+
+
+@pytest.fixture(scope="module")
+def library(stack: Stack) -> dict[str, str]:
+    """A library with pictures of several shapes, one of which fails; and a user."""
+    ids = {
+        title: stack.upload(content, title=title, tags="shapes, a & b").json()["id"]
+        for title, content in (
+            ("Wide", images.gif((600, 100), [60] * 4)),
+            ("Tall", images.gif((100, 400))),
+            ("שלום עולם", images.gif((320, 240))),
+            ("Same", images.gif((320, 240))),
+        )
+    }
+    damaged = bytearray(images.still("PNG"))
+    at = damaged.index(b"IDAT") + 8
+    damaged[at : at + 40] = bytes(40)
+    ids["Failed"] = stack.upload(bytes(damaged), title="Failed").json()["id"]
+    for gif_id in ids.values():
+        stack.finished(gif_id)
+    stack.client.post(
+        "/api/users",
+        json={"email": "eve@example.org", "password": "correct horse", "name": "Eve"},
+    )
+    return ids
+
+
+@pytest.fixture
+def page(chromium: Any, stack: Stack) -> Iterator[Any]:
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    yield context.new_page()
+    context.close()
+
+
+def log_in(page: Any) -> None:
+    page.goto("/login")
+    page.get_by_label("E-mail address").fill("eve@example.org")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_label("Password").press("Enter")
+    page.get_by_role("button", name="Log out").wait_for()
+
+
+def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str]):
+    script, found = axe.source(), []
+
+    def look(name: str) -> None:
+        """All rules once; those of colours and sizes in both colour schemes and sizes."""
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                first = width == SIZES[0][0] and scheme == "light"
+                rules = () if first else ("color-contrast", "target-size")
+                found.extend(
+                    f"{name}, {width}, {scheme}: {barrier}"
+                    for barrier in axe.barriers(page, script, *rules)
+                )
+
+    for path in ("/", "/?q=shapes", "/?tag=a+%26+b", "/?q=no-such-thing", "/login", "/signup",
+                 *(f"/gifs/{gif_id}" for gif_id in library.values()), "/gifs/gone"):  # fmt: skip
+        page.goto(path)
+        look(path)
+    # What lies over a picture, the form, and a refusal
+    page.goto("/")
+    page.locator("article h3 a").first.focus()
+    look("a card with the focus")
+    open_form(page)
+    look("the form")
+    page.goto("/login")
+    page.get_by_label("E-mail address").fill("eve@example.org")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_label("Password").press("Enter")
+    page.get_by_role("alert").wait_for()
+    look("a refusal")
+    log_in(page)
+    look("logged in")
+    page.goto("/logout")
+    look("/logout")
+
+    assert not found, "\n".join(found)
+
+
+def test_the_focus_is_visible_wherever_it_is(page: Any, library: dict[str, str]):
+    # When I go through the gallery by the Tab key
+    page.goto("/")
+    seen, unseen = 0, []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        state = page.evaluate(
+            """() => {
+                const focused = document.activeElement;
+                if (focused === document.body) return null;
+                const shown = focused.closest(".card h3") ? focused.closest(".card") : focused;
+                const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(shown);
+                const far = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+                const at = shown.getBoundingClientRect();
+                const clips = (element) => {
+                    if (!element) return false;
+                    const within = element.getBoundingClientRect();
+                    return (getComputedStyle(element).overflow === "hidden"
+                        && (at.left - far < within.left || at.right + far > within.right
+                            || at.top - far < within.top || at.bottom + far > within.bottom)
+                    ) || clips(element.parentElement);
+                };
+                return [focused.outerHTML.slice(0, 80), outlineStyle !== "none" && far > 0,
+                    !clips(shown.parentElement)];
+            }"""
+        )
+        if state is None:
+            break
+        seen += 1
+        if not (state[1] and state[2] and eventually(lambda: opacity_of_focus(page) == "1")):
+            unseen.append(state)
+
+    # I expect to see each time where I am
+    assert seen > 10
+    assert unseen == [], unseen
+
+
+def opacity_of_focus(page: Any) -> str:
+    found: str = page.evaluate(
+        "getComputedStyle(document.activeElement.closest('.about') ?? document.body).opacity"
+    )
+    return found
+
+
+def test_the_order_on_the_screen_is_that_of_the_text(page: Any, library: dict[str, str]):
+    page.goto("/")
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        places = page.evaluate(
+            """[...document.querySelectorAll("#gallery article")].map((card) => {
+                const { x, y } = card.getBoundingClientRect();
+                return [Math.round(y), Math.round(x)];
+            })"""
+        )
+        assert places == sorted(places)
+        assert len({x for _, x in places}) == (2 if width == 390 else len(places))
+
+
+def test_pictures_keep_their_shapes(page: Any, library: dict[str, str]):
+    page.goto("/")
+    for title, shape in (("Wide", 600 / 195), ("Tall", 100 / 200), ("שלום עולם", 320 / 240)):
+        card = page.locator("article", has_text=title)
+        width, height = card.evaluate("card => [card.clientWidth, card.clientHeight]")
+        assert width / height == pytest.approx(shape, rel=0.03), title
+    # One that is much wider than high is shown whole
+    fit = "getComputedStyle(document.querySelector('.odd picture img, .odd video')).objectFit"
+    assert page.evaluate(fit) == "contain"
+
+
+def test_a_title_from_right_to_left_begins_at_the_right(page: Any, library: dict[str, str]):
+    page.goto("/")
+    title = page.locator("article h3 a", has_text="שלום")
+    assert title.evaluate("link => getComputedStyle(link).direction") == "rtl"
+
+
+def test_the_form_opens_and_closes_by_the_keyboard(
+    open_page: Callable[..., Any], library: dict[str, str]
+):
+    page = open_page()
+    button = page.locator("summary", has_text="Add")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Title", exact=True).fill("typed")
+
+    page.keyboard.press("Escape")
+
+    assert not page.get_by_label("Title", exact=True).is_visible()
+    assert page.evaluate("document.activeElement.localName") == "summary"
+    # And what I typed is still there
+    page.keyboard.press("Enter")
+    assert page.get_by_label("Title", exact=True).input_value() == "typed"
