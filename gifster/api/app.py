@@ -9,6 +9,7 @@ from gifster.api import health, jobs, pages, problems
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
+from gifster.api.compression import Compression
 from gifster.api.context import Context
 from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             RequestMetrics(),
+            Compression(),
             Digests(),
             Headers(settings.store),
             Hosts(settings.web),

@@ -4,6 +4,8 @@ styles in the text of a page.
 A column has rows of a fortieth of its width, and a card spans as many as its picture is high.
 """
 
+from markupsafe import Markup
+
 from gifster.api import schemas
 
 #: Flatter and taller pictures leave a margin in their cards.
@@ -23,3 +25,8 @@ def shape(picture: schemas.Image | schemas.Version | None) -> str:
     if rows < ROOM_FOR_TAGS:
         classes += " flat"
     return classes if FLATTEST <= rows <= TALLEST else f"{classes} odd"
+
+
+def size_of(picture: schemas.Version) -> Markup:
+    """The attributes with which a browser keeps room for a picture before it has come."""
+    return Markup('width="%d" height="%d"') % (picture["width"], picture["height"])

@@ -5,7 +5,7 @@ from typing import Any
 import jinja2
 
 from gifster.api.assets import ADDRESS
-from gifster.api.shapes import shape
+from gifster.api.shapes import shape, size_of
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 
@@ -35,5 +35,5 @@ def templates() -> Templates:
         auto_reload=False,
     )
     made.filters["blurred"] = placeholder
-    made.globals |= {"static": ADDRESS, "shape": shape}
+    made.globals |= {"static": ADDRESS, "shape": shape, "size_of": size_of}
     return made

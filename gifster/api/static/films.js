@@ -20,7 +20,7 @@ document.addEventListener("click", (event) => {
 /** Play the films within a part of the page as often as each should loop; show pictures where films cannot play. */
 export function prepare(within) {
   within.querySelectorAll("video[data-plays]").forEach((video) => {
-    const instead = () => video.replaceWith(...video.querySelectorAll(":scope > :not(source)"));
+    const instead = () => showPicture(video);
     if (!video.canPlayType("video/mp4")) return instead();
     // An error of the last source, if it has sources, is one of the film.
     (video.querySelector(":scope > source:last-of-type") ?? video).addEventListener("error", instead);
@@ -30,6 +30,17 @@ export function prepare(within) {
     else if ("inView" in video.dataset) seen.observe(video);
     else start(video);
   });
+}
+
+/** Put what a film has within it in its place; or, where it has nothing, what stands beside it for pages without
+ * scripts. That is text for a page's parser, and elements for the parser of a part that came later. */
+function showPicture(video) {
+  const beside = video.nextElementSibling;
+  if (beside?.localName !== "noscript") return video.replaceWith(...video.querySelectorAll(":scope > :not(source)"));
+  const holder = document.createElement("template");
+  holder.innerHTML = beside.children.length ? beside.innerHTML : beside.textContent;
+  beside.remove();
+  video.replaceWith(holder.content);
 }
 
 /** Films of cards play while they are in view, and are loaded shortly before. */
