@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from gifster.app.edits import Edit
-from gifster.app.errors import Conflict
-from gifster.app.models import Gif
+from gifster.app.errors import Conflict, Invalid
+from gifster.app.models import Gif, ImageUploader
 from gifster.imaging import ImageInfo
+from gifster.imaging.probe import VIDEO_TYPES
+from gifster.uploads.errors import TooLong
 
 #: Gets the present edit of a GIF, and returns the new one.
 EditChange = Callable[[Edit | None], Edit | None]
@@ -23,8 +25,11 @@ def change_edit(row: Gif, change: EditChange) -> None:
     """
     present: Edit | None = row.edit
     edit = change(present)
-    if edit is not None:
-        edit.check(_facts(row))
+    info = _facts(row)
+    if edit is not None and info is None:
+        raise Conflict("nothing_to_edit", "The upload has failed: there is no picture to edit.")
+    if info is not None:
+        check_edit(info, edit)
     if edit == present and row.image_state != "failed":
         return
     row.edit = edit
@@ -32,13 +37,35 @@ def change_edit(row: Gif, change: EditChange) -> None:
     row.image.update_versions()
 
 
-def _facts(row: Gif) -> ImageInfo:
-    """The facts of the newest picture of a GIF."""
+def check_edit(info: ImageInfo, edit: Edit | None) -> None:
+    """Check an edit, or that there is none, for a picture with these facts.
+
+    Raises:
+      Invalid: the picture cannot be edited so (`edit_invalid`), or more of a long video would be
+        shown than `uploads.max_video_s` (`too_long`).
+    """
+    if edit is not None:
+        edit.check(info)
+    longest_s = ImageUploader.max_video_s
+    if info.content_type not in VIDEO_TYPES or not longest_s:
+        return
+    shown = edit or Edit()
+    end_ms = info.duration_ms if shown.end is None else round(shown.end * 1000)
+    shown_ms = end_ms - round((shown.start or 0) * 1000)
+    if shown_ms > longest_s * 1000:
+        what = "video plays for" if shown_ms == info.duration_ms else "edit shows"
+        raise Invalid(
+            TooLong.code, f"The {what} {shown_ms / 1000:.0f} seconds; the limit is {longest_s:g}."
+        )
+
+
+def _facts(row: Gif) -> ImageInfo | None:
+    """The facts of the newest picture of a GIF; None if its upload has failed."""
     cached, stored = row.image.cached, row.image.stored
     if cached is not None:
         return cached.info
     if stored is None:
-        raise Conflict("nothing_to_edit", "The upload has failed: there is no picture to edit.")
+        return None
     return ImageInfo(
         stored.content_type, stored.width, stored.height, stored.frames, stored.duration_ms
     )

@@ -14,7 +14,7 @@ from peewee import SQL, fn
 from gifster.app import texts
 from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif
 from gifster.app.database import db
-from gifster.app.editing import EditChange, change_edit
+from gifster.app.editing import EditChange, change_edit, check_edit
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
@@ -90,8 +90,7 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
         bytes=cached.bytes,
         sha256=cached.sha256,
     )
-    if edit is not None:
-        edit.check(cached.info)
+    check_edit(cached.info, edit)
     _check_owner(gif)
     gif.image = cached
     try:
@@ -122,9 +121,11 @@ def replace_image(
     Raises:
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
       Denied: the quota of the GIF's owner is used up.
+      Invalid: it is a video of which only a part could be shown (`too_long`).
     """
     gif = gif_to_change(gif_id, user, reach)
     owner = User.get_or_none(User.id == gif.user_id)
+    check_edit(cached.info, None)
     gif.image, gif.edit = cached, None
     try:
         with transaction(db):

@@ -1,8 +1,10 @@
 """The tables: users and tokens; GIFs, their tags and fingerprints; the findings of the sweep."""
 
 import functools
+import math
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +126,40 @@ class Token(BaseModel):
     expires_at: Any = MomentField(null=True)
 
 
+#: A video may be so many times as long as `uploads.max_video_s`, if an edit shows a part of it that
+#: is short enough.
+MAX_PARTS = 10
+
+
+def longest_part(info: ImageInfo, longest_s: float | None) -> ImageInfo:
+    """The facts of the longest part that an edit may show of a video; of anything else, and of one
+    that is too long in any case, its own."""
+    most_ms = round((longest_s or 0) * 1000)
+    is_longer = most_ms < info.duration_ms <= most_ms * MAX_PARTS
+    return part_of(info, most_ms) if info.content_type in VIDEO_TYPES and is_longer else info
+
+
+def part_of(info: ImageInfo, duration_ms: int) -> ImageInfo:
+    """The facts of so long a part of an animation."""
+    frames = math.ceil(info.frames * duration_ms / max(1, info.duration_ms))
+    return replace(info, frames=max(2, frames), duration_ms=duration_ms)
+
+
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
     allow_types: frozenset[str] = TAKEN_TYPES | set(VIDEO_TYPES)
     #: The settings say how many (`uploads.max_bytes`).
     max_bytes: int = 50 * 1024 * 1024
     max_video_s: float | None = 60
+
+    @classmethod
+    def frames_counted(cls) -> int:
+        return cls.max_frames * MAX_PARTS
+
+    @classmethod
+    def check_info(cls, info: ImageInfo) -> None:
+        # A long video is accepted if an edit shows a part of it: `editing` knows which.
+        super().check_info(longest_part(info, cls.max_video_s))
 
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"

@@ -16,6 +16,7 @@ from gifster.app.models import Gif, ImageUploader
 from gifster.app.settings import Settings
 from gifster.imaging import ImageInfo
 from gifster.uploads import CachedFile, StoredVersion
+from gifster.uploads.errors import TooLong, TooManyPixels
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.testing import enqueued, run_jobs
 from tests import images
@@ -274,3 +275,37 @@ def test_a_part_of_a_video(library_here: Settings):
     pixels = images.pixels(gif.image.thumb.read())
     assert {frame[1] > 240 > 20 > frame[0] for frame in pixels} == {True}  # lime
     assert sum(images.timing(gif.image.thumb.read())[0]) == 600
+
+
+def test_a_part_of_a_long_video(library_here: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ImageUploader, "max_video_s", 1)
+    monkeypatch.setattr(ImageUploader, "max_frames", 25)
+    content = video(frames_each=20)  # 3 seconds, 60 frames
+    for edit, said in (
+        (None, "The video plays for 3 seconds; the limit is 1."),
+        (Edit(crop=Crop(0, 0, 9, 9)), "The video plays for 3 seconds; the limit is 1."),
+        (Edit(end=2), "The edit shows 2 seconds; the limit is 1."),
+    ):
+        with pytest.raises(Invalid) as refused:
+            library.add_gif(cached(content), edit=edit)
+        assert (refused.value.code, str(refused.value)) == ("too_long", said)
+
+    gif = ready(content, Edit(1.2, 2, crop=Crop(0, 0, 48, 64)))
+
+    assert gif.image_state == "ready"
+    assert sum(images.timing(gif.image.thumb.read())[0]) == 800
+    with pytest.raises(Invalid, match="plays for 3 seconds"):
+        put(gif, None)
+    monkeypatch.setattr(ImageUploader, "max_frames", 60)
+    monkeypatch.setattr(ImageUploader, "max_video_s", 0.2)
+    with pytest.raises(TooLong):
+        cached(content)
+
+
+def test_a_part_of_a_video_may_have_so_many_pixels_as_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, library_here: Settings
+):
+    monkeypatch.setattr(ImageUploader, "max_video_s", 1)
+    monkeypatch.setattr(ImageUploader, "max_video_pixels", 96 * 64 * 19)
+    with pytest.raises(TooManyPixels):
+        cached(video(frames_each=20))

@@ -36,7 +36,9 @@ def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
     for number, (page, block) in enumerate((page, b) for page, blocks in found for b in blocks):
         code = block.replace("redis://127.0.0.1:6379/0", broker_url)
         exec(compile(code, f"block {number + 1}, in {page}", "exec"), names)
-        for actor in ("store_asset", "process_asset", "recreate_versions", "remove_files"):
+        for actor in (
+            "store_asset", "process_asset", "recreate_versions", "update_versions", "remove_files",
+        ):  # fmt: skip
             dramatiq.get_broker().declare_actor(getattr(actors, actor))
         if number > 1:
             run_jobs()  # what the guide's worker does

@@ -274,7 +274,7 @@ class CacheWriter:
         with imaging_errors_translated():
             self._info = glance(
                 self._content.complete(),
-                self._rules.max_frames,
+                self._rules.frames_counted(),
                 videos=self._rules.max_video_s is not None,
             )
         if self._info is None or metadata_of(self._rules):
@@ -293,7 +293,7 @@ class CacheWriter:
             with imaging_errors_translated():
                 info = examine(
                     self._content.on_disk(),
-                    self._rules.max_frames,
+                    self._rules.frames_counted(),
                     videos=self._rules.max_video_s is not None,
                 )
         self._rules.check_info(info)

@@ -206,6 +206,12 @@ class Limits:
             raise TooSmall(f"The file is too small. The least is {_human(cls.min_bytes)}.")
 
     @classmethod
+    def frames_counted(cls) -> int:
+        """How many frames of a file are counted before it is refused. An uploader whose
+        `check_info()` takes files of more frames than `max_frames` returns a larger number."""
+        return cls.max_frames
+
+    @classmethod
     def check_info(cls, info: ImageInfo) -> None:
         """Raises `TooManyPixels`, `DimensionsNotAllowed`, `TooManyFrames` or `TooLong`."""
         if not info.is_image:
