@@ -31,6 +31,11 @@ def patch(stack: Stack, gif_id: str, edit: object, **options: Any) -> Any:
     return stack.client.patch(f"/api/gifs/{gif_id}", content=body, headers=headers)
 
 
+@pytest.fixture(scope="module")
+def gif_id(stack: Stack) -> str:
+    return str(stack.upload(GIF).json()["id"])
+
+
 def test_an_edit_on_upload_and_later(stack: Stack):
     # When I upload a GIF with an edit
     answer = stack.upload(GIF, start="0.2", end="0.6", crop="30,0,60,90", fps="")
@@ -93,10 +98,8 @@ def test_an_upload_with_an_edit_that_does_not_fit_is_refused(
 )  # fmt: skip
 @pytest.mark.parametrize("headers", [{}, MERGE])
 def test_a_patch_with_an_edit_that_does_not_fit_is_refused(
-    stack: Stack, headers: dict[str, str], edit: object
+    stack: Stack, gif_id: str, headers: dict[str, str], edit: object
 ):
-    gif_id = eventually(lambda: stack.client.get("/api/gifs").json()["items"])[0]["id"]
-
     answer = patch(stack, gif_id, edit, headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "edit_invalid")
