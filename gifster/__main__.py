@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 #: The modules of the extra `server`, but for those that only `gifster dev` loads.
 SERVER = (
-    "apscheduler", "argon2", "click", "email_validator", "falcon", "granian", "jinja2",
-    "limits", "prometheus_client", "pydantic", "rich", "typing_extensions", "uvloop",
+    "apscheduler", "argon2", "click", "email_validator", "emoji", "falcon", "granian", "jinja2",
+    "limits", "prometheus_client", "pydantic", "rich", "Stemmer", "typing_extensions", "uvloop",
 )  # fmt: skip
 
 

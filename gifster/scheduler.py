@@ -26,7 +26,10 @@ from gifster.jobs.scheduler import LOOK_EVERY_S, look_at_the_clock, relay_outbox
 logger = logging.getLogger("gifster.scheduler")
 
 #: The recurring jobs that Gifster needs. The settings may move them.
-ALWAYS = {"clean_up": Setting(cron="17 * * * *")}
+ALWAYS = {
+    "clean_up": Setting(cron="17 * * * *"),
+    "tend_search": Setting(cron="*/5 * * * *"),
+}
 
 
 def run(settings: Settings) -> None:

@@ -1,15 +1,20 @@
 """Cleaning up, which the scheduler enqueues every hour."""
 
 import logging
+import time
 
 import dramatiq
 
 from gifster.actors.setup import settings
 from gifster.app import file_checks, kept_uploads, library, tokens
+from gifster.app.search import popularity, upkeep
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
 
 logger = logging.getLogger("gifster.maintenance")
+
+#: How long a job fills the index of the search (seconds).
+FILL_S = 200.0
 
 _WORRYING = ("missing", "damaged", "unread")
 
@@ -35,3 +40,14 @@ def clean_up() -> None:
     log = logger.error if counts["held_back"] else log
     swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
     log("swept %s expired_kept=%d expired_tokens=%d", swept, forgotten, ended)
+
+
+@dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
+def tend_search() -> None:
+    """Put GIFs into the index of the search that are not in it, and those in front that are used
+    most. A new index is filled for some minutes, and the next job goes on."""
+    ends = time.monotonic() + FILL_S
+    filled = upkeep.fill(lambda: time.monotonic() > ends)
+    left_out, moved = upkeep.add_left_out(), popularity.put_on_shelves()
+    popularity.forget_queries()
+    logger.info("search filled=%d left_out=%d moved=%d", filled, left_out, moved)

@@ -11,7 +11,7 @@ from typing import Any
 import peewee
 from peewee import SQL, fn
 
-from gifster.app import texts
+from gifster.app import search, texts
 from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif
 from gifster.app.database import db
 from gifster.app.editing import EditChange, change_edit, check_edit
@@ -100,6 +100,7 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
             check_quota(user, quota, gifs=1, bytes=cached.bytes)
             gif.save(force_insert=True)
             _set_tags(gif, names)
+            search.put(gif, names)
     except peewee.IntegrityError:
         if user is not None and User.get_or_none(User.id == user.id) is None:
             raise Conflict("account_gone", "Your account has just been deleted.") from None
@@ -260,7 +261,9 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
         if names is not None:
             GifTag.delete().where(GifTag.gif == gif).execute()
             _set_tags(gif, names)
-        return gif if edit is None else Gif.get_by_id(gif.id)
+        as_written = Gif.get_by_id(gif.id)  # another change may have been first
+        search.put(as_written, names)
+        return gif if edit is None else as_written
 
 
 def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None:
@@ -269,7 +272,10 @@ def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None
     Raises:
       NotFound, Denied: as `gif_to_change()`.
     """
-    gif_to_change(gif_id, user, reach).delete_instance()
+    gif = gif_to_change(gif_id, user, reach)
+    with transaction(db):
+        search.remove(gif_id)
+        gif.delete_instance()
 
 
 def get_gif(gif_id: str, viewer: Viewer = STRANGER) -> Gif:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import peewee
 from peewee import SQL, fn
 
-from gifster.app import texts
+from gifster.app import search, texts
 from gifster.app.access import STRANGER, Viewer, listed, may_see
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, User
@@ -34,27 +34,69 @@ def check_limit(limit: int) -> None:
         raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
 
 
-def list_gifs(
-    *, q: str = "", tag: str = "", cursor: str = "", limit: int = 30
+def list_gifs(  # noqa: PLR0913 each narrows the list
+    *,
+    q: str = "",
+    tag: str = "",
+    user: str = "",
+    kind: str = "",
+    rating: str = "",
+    sort: str = "",
+    cursor: str = "",
+    limit: int = 30,
+    locale: str = "",
 ) -> tuple[list[Gif], str | None]:
-    """A page of GIFs, newest first, and the cursor of the next page.
+    """A page of GIFs, and the cursor of the next page.
 
     Parameters:
-      q: a part of the title or of a tag, in any case; at most `texts.MAX_QUERY` characters.
+      q: words of titles, tags and alternative texts (see `search`); at most `texts.MAX_QUERY`
+        characters.
       tag: a whole tag.
+      user: the id of their owner.
+      kind: one of `search.KINDS`.
+      rating: the highest that they may have.
+      sort: one of `search.SORTS`; by default `relevance` if there is a `q`, else `newest`.
       cursor: the one that the previous page came with; empty for the first page.
       limit: how many at most, 1 to 100.
+      locale: of the words of `q`, such as `de_CH`, if it is known.
 
     Returns:
       the GIFs, and the cursor; it is None on the last page.
 
     Raises:
-      BadQuery: the limit or the cursor is invalid, or `q` or `tag` is too long or has control
-        characters.
+      BadQuery: one of these is invalid, or `q` or `tag` is too long or has control characters.
     """
     check_limit(limit)
     q, tag = texts.query(q), texts.asked_tag(tag)
-    if not (q or tag or cursor):
+    asked = _filter(tag, user, kind, rating)
+    sort = _one_of("sort", sort, search.SORTS) or ("relevance" if q else "newest")
+    everything = asked == search.Filter() and not q and sort != "popular"
+    if everything or (tag and not q and not search.is_filled()):
+        return _newest_page(tag, cursor, limit)
+    order = "newest" if sort == "relevance" and not q else sort
+    try:
+        return search.page(q, asked, sort=order, cursor=cursor, limit=limit, locale=locale)
+    except ValueError:
+        raise _bad_cursor() from None
+
+
+def _filter(tag: str, user: str, kind: str, rating: str) -> search.Filter:
+    ratings = [each.value for each in texts.Rating]
+    _one_of("rating", rating, ratings)
+    if user and not GIF_ID.fullmatch(user):
+        raise BadQuery("user_invalid", "user must be the id of a user.")
+    allowed = frozenset(ratings[: ratings.index(rating) + 1] if rating else ratings)
+    return search.Filter(tag, user, _one_of("type", kind, search.KINDS), allowed)
+
+
+def _one_of(name: str, value: str, values: Sequence[str]) -> str:
+    if value and value not in values:
+        raise BadQuery(f"{name}_invalid", f"{name} is {value[:20]!r}: use {', '.join(values)}.")
+    return value
+
+
+def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | None]:
+    if not (tag or cursor):
         return _page(_NEWEST.records(most=limit + 1), limit)
     query = _newest_first(limit + 1)
     if cursor:
@@ -62,8 +104,6 @@ def list_gifs(
         query = query.where(
             (Gif.created_at < created_at) | ((Gif.created_at == created_at) & (Gif.id < gif_id))
         )
-    if q:
-        query = query.where(Gif.title.contains(q) | Gif.id.in_(tagged(Tag.name.contains(q))))
     if tag:
         query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
     return _page(list(query), limit)
@@ -181,5 +221,9 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
         text = ""
     found = _CURSOR.fullmatch(text)
     if found is None or int(found[1]) > _MAX_MOMENT:
-        raise BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")
+        raise _bad_cursor()
     return int(found[1]), found[2]
+
+
+def _bad_cursor() -> BadQuery:
+    return BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")

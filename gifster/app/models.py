@@ -3,7 +3,7 @@
 import functools
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -145,6 +145,10 @@ def part_of(info: ImageInfo, duration_ms: int) -> ImageInfo:
     return replace(info, frames=max(2, frames), duration_ms=duration_ms)
 
 
+#: They are called with the id of a GIF and its image, in the transaction that stores it.
+after_image: list[Callable[[str, StoredFile], None]] = []
+
+
 class ImageUploader(Backgrounder, Uploader):
     storage = "store"
     allow_types: frozenset[str] = TAKEN_TYPES | set(VIDEO_TYPES)
@@ -175,6 +179,8 @@ class ImageUploader(Backgrounder, Uploader):
         rows = [{"gif": self.record, "part": part} for part in fingerprint_parts(stored.dhash)]
         if rows:
             FingerprintPart.insert_many(rows).execute()
+        for tell in after_image:
+            tell(self.record.id, stored)
 
     def moves(self, info: ImageInfo) -> bool:
         return info.frames > 1

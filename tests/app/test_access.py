@@ -5,7 +5,7 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import library, lists, near_duplicates
+from gifster.app import library, lists, near_duplicates, search
 from gifster.app.access import STRANGER, Reach, Viewer, may_see_gif
 from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid, NotFound
@@ -52,8 +52,11 @@ def test_lists_show_public_gifs_outside_the_trash(booted: Settings):
     # Given one GIF of each kind
     ann, _ = users()
     shown = Gif.create(title="cat", user=ann)
+    search.put(shown, [])
     for visibility, trashed_at in [("unlisted", None), ("private", None), ("public", now())]:
-        Gif.create(title="cat", user=ann, visibility=visibility, trashed_at=trashed_at)
+        search.put(
+            Gif.create(title="cat", user=ann, visibility=visibility, trashed_at=trashed_at), []
+        )
 
     # I expect lists to have the public one alone, also with a query and a cursor
     for query in ({}, {"q": "cat"}, {"limit": 1}):

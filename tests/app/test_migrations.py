@@ -145,8 +145,8 @@ def _empty() -> None:
             db.execute_sql("CREATE SCHEMA public")
             return
         db.execute_sql("PRAGMA foreign_keys = 0")
-        for table in db.obj.get_tables():
-            db.execute_sql(f'DROP TABLE "{table}"')
+        for table in set(db.obj.get_tables()) - {"sqlite_sequence"}:
+            db.execute_sql(f'DROP TABLE IF EXISTS "{table}"')  # FTS5 drops its own
         db.execute_sql("PRAGMA foreign_keys = 1")
 
 

@@ -28,7 +28,7 @@ def test_the_settings_add_recurring_jobs_and_cannot_lose_ours():
 
     found = recurring_jobs(settings)
 
-    assert set(found) == {"clean_up", "digest"}
+    assert set(found) == {"clean_up", "tend_search", "digest"}
     assert found["digest"].rule == "0 7 * * 1 (Europe/Berlin)"
     assert (found["digest"].actor, found["digest"].arguments) == ("digest", [7])
     moved = recurring_jobs(Settings(recurring={"clean_up": "0 3 * * *"}))

@@ -4,19 +4,32 @@ Plain synchronous functions, as in `lists`, with a database connection around th
 says how GIFs are found and ranked.
 """
 
-from gifster.app.search.filters import ALL_RATINGS, Filter, Found
-from gifster.app.search.finding import find, related, trending
+from gifster.app.search.filters import ALL_RATINGS, KINDS, Filter, Found
+from gifster.app.search.finding import find, page, related, trending
 from gifster.app.search.index import put, remove
 from gifster.app.search.popularity import searched, used
-from gifster.app.search.terms import categories, complete, suggestions, trending_terms
+from gifster.app.search.terms import (
+    categories,
+    complete,
+    frequent_tags,
+    suggestions,
+    trending_terms,
+)
+from gifster.app.search.upkeep import is_filled
+from gifster.app.search.walking import SORTS
 
 __all__ = [
     "ALL_RATINGS",
+    "KINDS",
+    "SORTS",
     "Filter",
     "Found",
     "categories",
     "complete",
     "find",
+    "frequent_tags",
+    "is_filled",
+    "page",
     "put",
     "related",
     "remove",

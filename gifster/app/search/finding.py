@@ -1,14 +1,28 @@
-"""Finds GIFs."""
+"""Finds GIFs, a page at a time."""
 
-from typing import Any
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 
-import peewee
-
-from gifster.app.models import Gif, GifTag, Tag
-from gifster.app.search.filters import ALL_RATINGS, Filter, Found
-from gifster.app.texts import GIF_ID
+from gifster.app.access import listed
+from gifster.app.models import Gif
+from gifster.app.search import candidates
+from gifster.app.search.asking import Group, meant, one_each
+from gifster.app.search.candidates import END, Candidate
+from gifster.app.search.filters import Filter, Found
+from gifster.app.search.index import BAR
+from gifster.app.search.tables import SearchEntry
+from gifster.app.search.walking import RANKED, Place, Search, head_of, walk
 
 ANY = Filter()
+#: A page that is further behind begins here.
+MOST_OFFSET = 5_000
+#: So many words make GIFs related.
+COMMON_WORDS = 8
+#: A cursor has the fields of its place.
+_CURSOR = re.compile(r"(all|any)\.([0-9]{1,18})\.([0-9]{1,5})\.([0-9]{1,18})\.([0-3])")
 
 
 def find(  # noqa: PLR0913 each narrows the search
@@ -20,51 +34,109 @@ def find(  # noqa: PLR0913 each narrows the search
     limit: int = 30,
     locale: str = "",
 ) -> Found:
-    """The GIFs that the words of a search find.
+    """The GIFs that a search finds.
 
     Parameters:
-      q: the words, as `texts.query()` returns them.
-      sort: `relevance`, `newest` or `popular`.
-      offset: how many to leave out.
+      q: the words, as `texts.query()` returns them. If it is empty, all GIFs are found.
+      sort: one of `SORTS`.
+      offset: how many to leave out, up to `MOST_OFFSET`.
       limit: how many at most.
       locale: of the words, such as `de_CH`; empty if it is not known.
     """
-    query = _filtered(filter)
-    for word in q.split():
-        tagged = GifTag.select(GifTag.gif).join(Tag).where(Tag.name.contains(word))
-        query = query.where(Gif.title.contains(word) | Gif.id.in_(tagged))
-    return _page(query, offset, limit)
+    groups = meant(q, locale)
+    if q.strip() and not groups:
+        return Found([], 0, False)
+    return _found(Search(groups, filter, sort), offset, limit)
+
+
+def page(  # noqa: PLR0913 each narrows the search
+    q: str, filter: Filter, *, sort: str, cursor: str, limit: int, locale: str = ""
+) -> tuple[list[Gif], str | None]:
+    """A page of a search, and the cursor of the next one; None on the last page.
+
+    Parameters:
+      cursor: the one of the page before; empty for the first page. The pages of a search do not
+        change while GIFs are added.
+
+    Raises:
+      ValueError: the cursor is invalid.
+    """
+    place = read_cursor(cursor) if cursor else Place(top=candidates.newest_id() + 1)
+    groups = meant(q, locale)
+    if q.strip() and not groups:
+        return [], None
+    search = Search(groups, filter, sort)
+    found, following = walk(search, place, limit)
+    if following is not None and not walk(search, following, 1)[0]:
+        following = None
+    return gifs_of(found), None if following is None else write_cursor(following)
+
+
+def write_cursor(place: Place) -> str:
+    """A place as a cursor."""
+    fields = (place.words, place.top, place.ranked, place.below, place.shelves)
+    return base64.urlsafe_b64encode(".".join(map(str, fields)).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> Place:
+    """The place of a cursor.
+
+    Raises:
+      ValueError: it is none of `write_cursor()`.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii")
+    except binascii.Error:
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise ValueError(cursor)
+    words, *numbers = found.groups()
+    return Place(words, *map(int, numbers))
+
+
+def _found(search: Search, offset: int, limit: int) -> Found:
+    offset = min(offset, MOST_OFFSET)
+    found, following = walk(search, Place(), offset + limit)
+    more = following is not None and bool(walk(search, following, 1)[0])
+    return Found(gifs_of(found[offset:]), max(_total(search), len(found)), more)
+
+
+def _total(search: Search) -> int:
+    top = candidates.newest_id() + 1
+    ranked = replace(search, sort="relevance")
+    total = head_of(ranked, "all", END).total(top)
+    if total < RANKED and ranked.after(Place(), not total) is not None:
+        total += head_of(ranked, "any", END).total(top)
+    return total
 
 
 def trending(filter: Filter = ANY, *, offset: int = 0, limit: int = 30) -> Found:
-    """The GIFs that are used most now; the newest where nothing is used."""
-    return _page(_filtered(filter), offset, limit)
+    """The GIFs that are used most now, then the newest."""
+    return _found(Search((), filter, "popular"), offset, limit)
 
 
 def related(gif_id: str, filter: Filter = ANY, *, offset: int = 0, limit: int = 30) -> Found:
-    """GIFs with the same tags as this one."""
-    if not GIF_ID.fullmatch(gif_id):
+    """GIFs that have the rarest words in common with this one."""
+    groups = _rarest_words(gif_id)
+    if not groups:
         return Found([], 0, False)
-    own = GifTag.select(GifTag.tag).where(GifTag.gif == gif_id)
-    sharing = GifTag.select(GifTag.gif).where(GifTag.tag.in_(own))
-    return _page(_filtered(filter).where(Gif.id.in_(sharing) & (Gif.id != gif_id)), offset, limit)
+    return _found(Search(groups, filter, "relevance", gif_id, alike=True), offset, limit)
 
 
-def _filtered(filter: Filter) -> peewee.Query:
-    query = Gif.select().order_by(Gif.created_at.desc(), Gif.id.desc())
-    if filter.tag:
-        tagged = GifTag.select(GifTag.gif).join(Tag).where(Tag.name == filter.tag)
-        query = query.where(Gif.id.in_(tagged))
-    if filter.user:
-        query = query.where(Gif.user == filter.user)
-    if filter.ready:
-        query = query.where(Gif.image.is_null(False))
-    if "rating" in Gif._meta.fields and filter.ratings != ALL_RATINGS:
-        query = query.where(Gif._meta.fields["rating"].in_(filter.ratings))
-    return query
+def _rarest_words(gif_id: str) -> list[Group]:
+    entry = SearchEntry.get_or_none(SearchEntry.gif == gif_id)
+    if entry is None:
+        return []
+    title, tags, _ = entry.words.split(BAR)
+    groups = one_each([*dict.fromkeys([*tags.split(), *title.split()])])
+    shared = [group for group in groups if group.count > 1]
+    return sorted(shared, key=lambda group: group.count)[:COMMON_WORDS]
 
 
-def _page(query: peewee.Query, offset: int, limit: int) -> Found:
-    gifs = list(query.limit(limit + 1).offset(offset))
-    total: Any = query.order_by().limit(1_001)
-    return Found(gifs[:limit], total.count(), len(gifs) > limit)
+def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
+    """The GIFs of some candidates, in their order."""
+    ids = [candidate.gif_id for candidate in found]
+    gifs = {gif.id: gif for gif in Gif.select().where(Gif.id.in_(ids) & listed())}
+    return [gifs[gif_id] for gif_id in ids if gif_id in gifs]

@@ -1,54 +1,94 @@
 """The words that people may mean: completions, related words, and what is searched for."""
 
+from collections import Counter
 from typing import Any
 
-import peewee
-from peewee import SQL, fn
-
 from gifster.app.models import Gif, GifTag, Tag
+from gifster.app.search import analyser, candidates, popularity
+from gifster.app.search.asking import beginning, meant
+from gifster.app.search.filters import Filter
+from gifster.app.search.finding import gifs_of
+from gifster.app.search.tables import rows
+from gifster.app.search.walking import Place, Search, walk
+
+#: The tags of so many GIFs are counted for suggestions.
+LOOKED_AT = 60
+#: A search is trending if it has at least so many counts now.
+TRENDING = 3
+_LAST = "\U0010ffff"
 
 
 def complete(prefix: str, *, limit: int = 10, locale: str = "") -> list[str]:
-    """Tags and terms that begin so, the most frequent first."""
-    query = Tag.select(Tag.name).where(Tag.name.startswith(prefix.lower()))
-    return _names(query.join(GifTag).group_by(Tag.name).order_by(fn.COUNT(SQL("*")).desc()), limit)
+    """What people may be going to type: frequent searches, tags and words that begin so.
+
+    Parameters:
+      prefix: what has been typed. Only its last word is completed to a word; a search or a tag
+        begins with all of it.
+      locale: not used yet; clients send it.
+    """
+    pieces = analyser.asked(prefix)
+    if not pieces:
+        return []
+    start = " ".join(piece.word for piece in pieces)
+    before = " ".join(prefix.split()[:-1])
+    # The index has no words of scripts without spaces, and emoji are complete.
+    words = [] if pieces[-1].exact else [w for w, _ in beginning(pieces[-1].word, limit)]
+    words = [f"{before} {word}".strip() for word in words]
+    found = dict.fromkeys([*_searches(start, limit), *_tags(start, limit), *words])
+    return list(found)[:limit]
+
+
+def _searches(start: str, limit: int) -> list[str]:
+    least = popularity.added(0, TRENDING, popularity.now())
+    sql = (
+        'SELECT "words" FROM "search_query" WHERE "words" >= ? AND "words" < ? AND "heat" >= ? '
+        'ORDER BY "heat" DESC LIMIT ?'
+    )
+    return [words for (words,) in rows(sql, start, start + _LAST, least, limit)]
+
+
+def _tags(start: str, limit: int) -> list[str]:
+    sql = (
+        'SELECT "name" FROM "search_tag" WHERE "folded" >= ? AND "folded" < ? '
+        'ORDER BY "count" DESC, "name" LIMIT ?'
+    )
+    return [name for (name,) in rows(sql, start, start + _LAST, limit)]
 
 
 def suggestions(q: str, *, limit: int = 10, locale: str = "") -> list[str]:
-    """Tags that occur together with the words of a search, the most frequent first."""
-    other = GifTag.alias()
-    name = Tag.alias()
-    query = (
-        GifTag.select(name.name)
-        .join(Tag)
-        .switch(GifTag)
-        .join(other, on=(other.gif == GifTag.gif) & (other.tag != GifTag.tag))
-        .join(name, on=(name.id == other.tag))
-        .where(Tag.name.in_(q.lower().split()))
-        .group_by(name.name)
+    """The tags that the best GIFs of a search have, the most frequent first."""
+    groups = meant(q, locale)
+    if not groups:
+        return []
+    found, _ = walk(Search(groups, Filter(), "relevance"), Place(), LOOKED_AT)
+    names: Any = (
+        GifTag.select(Tag.name).join(Tag).where(GifTag.gif.in_([each.gif_id for each in found]))
     )
-    return _names(query.order_by(fn.COUNT(SQL("*")).desc(), name.name), limit)
+    asked = {form for group in groups for form in group.forms}
+    counts = Counter(name for (name,) in names.tuples() if not asked >= set(analyser.words(name)))
+    return [name for name, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0]))][:limit]
 
 
 def trending_terms(*, limit: int = 10, locale: str = "") -> list[str]:
-    """What people search for now, the most frequent first."""
-    return [name for name, _ in categories(limit=limit)]
+    """What people search for now, then the most frequent tags."""
+    least = popularity.added(0, TRENDING, popularity.now())
+    sql = 'SELECT "words" FROM "search_query" WHERE "heat" >= ? ORDER BY "heat" DESC LIMIT ?'
+    searches = [words for (words,) in rows(sql, least, limit)]
+    return list(dict.fromkeys([*searches, *(name for name, _ in frequent_tags(limit))]))[:limit]
+
+
+def frequent_tags(limit: int, offset: int = 0) -> list[tuple[str, int]]:
+    """The most frequent tags, each with the number of its GIFs; above 64 it is estimated."""
+    sql = 'SELECT "name", "count" FROM "search_tag" ORDER BY "count" DESC, "name" LIMIT ? OFFSET ?'
+    return rows(sql, limit, offset)
 
 
 def categories(*, limit: int = 30) -> list[tuple[str, Gif]]:
-    """The most frequent tags, each with a GIF."""
-    count = fn.COUNT(SQL("*"))
-    query = (
-        GifTag.select(Tag.name, fn.MAX(GifTag.gif))
-        .join(Tag)
-        .group_by(Tag.name)
-        .order_by(count.desc(), Tag.name)
-        .limit(limit)
-    )
-    rows: list[Any] = list(query.tuples())
-    gifs = {gif.id: gif for gif in Gif.select().where(Gif.id.in_([row[1] for row in rows]))}
-    return [(name, gifs[gif_id]) for name, gif_id in rows if gif_id in gifs]
-
-
-def _names(query: peewee.Query, limit: int) -> list[str]:
-    return [name for (name,) in query.limit(limit).tuples()]
+    """The most frequent tags, each with its newest GIF that has an image."""
+    found = []
+    for name, count in frequent_tags(limit):
+        search = Search((), Filter(tag=name, ready=True), "newest")
+        some = candidates.newest(search.found_by("all"), candidates.END, 1, count)
+        found += [(name, one) for one in some]
+    gifs = {gif.id: gif for gif in gifs_of([one for _, one in found])}
+    return [(name, gifs[one.gif_id]) for name, one in found if one.gif_id in gifs]

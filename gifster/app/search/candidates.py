@@ -1,0 +1,117 @@
+"""Reads entries that an expression finds, the newest first, on SQLite and PostgreSQL.
+
+The cost does not grow with the number of hits. FTS5 walks the hits in the order of their ids and
+stops. A GIN index gives all hits at once, so PostgreSQL is asked for those in the newest blocks of
+ids, and then, if they are too few, for those in more and more of the older ones.
+"""
+
+from typing import NamedTuple
+
+from gifster.app.search.expressions import (
+    Expression,
+    any_of,
+    every,
+    for_fts5,
+    for_postgresql,
+    term,
+)
+from gifster.app.search.tables import is_postgresql, rows
+
+#: A block of PostgreSQL's has so many ids (see migration 0014).
+BLOCK_BITS = 12
+#: Up to so many hits are read at once.
+FEW = 3_000
+#: How many times as many blocks are looked at next.
+GROWTH = 4
+#: With more blocks, all of the index is.
+MOST_BLOCKS = 256
+
+END = 2**62
+
+
+class Candidate(NamedTuple):
+    """An entry, as it is ranked."""
+
+    id: int
+    gif_id: str
+    words: str
+    ratio: float
+    heat: float
+
+
+def newest(found_by: Expression, below: int, most: int, likely: int) -> list[Candidate]:
+    """The entries that an expression finds, the newest first.
+
+    Parameters:
+      below: only those with a lower id.
+      most: how many at most.
+      likely: about how many there are at most.
+    """
+    if is_postgresql():
+        return _on_postgresql(found_by, below, most, likely)
+    sql = (
+        "SELECT e.id, e.gif_id, e.words, e.ratio, e.heat FROM "
+        "(SELECT rowid FROM search_fts WHERE search_fts MATCH ? AND rowid < ? "
+        "ORDER BY rowid DESC LIMIT ?) AS f JOIN search_entry AS e ON e.id = f.rowid "
+        "ORDER BY e.id DESC"
+    )
+    return [Candidate(*row) for row in rows(sql, for_fts5(found_by), below, most)]
+
+
+def _on_postgresql(found_by: Expression, below: int, most: int, likely: int) -> list[Candidate]:
+    top = min(below, newest_id() + 1)
+    if likely <= FEW:
+        return _between(found_by, 0, top, most)
+    found: list[Candidate] = []
+    # The first window has twice as many hits as needed, if they are spread evenly.
+    blocks = max(1, 2 * most * top // likely >> BLOCK_BITS)
+    while top > 0 and len(found) < most:
+        bottom = max(0, (((top - 1) >> BLOCK_BITS) - blocks + 1) << BLOCK_BITS)
+        bottom = bottom if blocks <= MOST_BLOCKS else 0
+        found += _between(found_by, bottom, top, most - len(found))
+        top, blocks = bottom, blocks * GROWTH
+    return found
+
+
+#: As in migration 0014.
+LEXEMES = (
+    "array_to_tsvector(string_to_array("
+    "\"words\" || ' ' || \"facts\" || ' _w' || (\"id\" >> 12)::text, ' '))"
+)
+
+
+def _between(found_by: Expression, bottom: int, top: int, most: int) -> list[Candidate]:
+    """The newest entries with ids from `bottom` to below `top`."""
+    if bottom:
+        blocks = range(bottom >> BLOCK_BITS, ((top - 1) >> BLOCK_BITS) + 1)
+        found_by = every([any_of([term(f"_w{block}") for block in blocks]), found_by])
+    # Without OFFSET 0 the planner may read all entries in the order of their ids.
+    sql = (
+        'SELECT id, gif_id, words, ratio, heat FROM (SELECT * FROM "search_entry" '
+        f"WHERE ({LEXEMES}) @@ ?::tsquery AND id < ? OFFSET 0) AS found ORDER BY id DESC LIMIT ?"
+    )
+    return [Candidate(*row) for row in rows(sql, for_postgresql(found_by), top, most)]
+
+
+def newest_id() -> int:
+    """The highest id that any entry has; 0 of none."""
+    return int(rows('SELECT coalesce(max("id"), 0) FROM "search_entry"')[0][0])
+
+
+def by_heat(most: int, offset: int = 0) -> list[Candidate]:
+    """The entries that are used most now."""
+    sql = (
+        'SELECT "id", "gif_id", "words", "ratio", "heat" FROM "search_entry" WHERE "heat" > 0 '
+        'ORDER BY "heat" DESC LIMIT ? OFFSET ?'
+    )
+    return [Candidate(*row) for row in rows(sql, most, offset)]
+
+
+def facts_of(found_by: Expression) -> list[tuple[int, str]]:
+    """The id and the facts of all entries that an expression finds."""
+    if is_postgresql():
+        where, value = f"({LEXEMES}) @@ ?::tsquery", for_postgresql(found_by)
+    else:
+        where = '"id" IN (SELECT rowid FROM search_fts WHERE search_fts MATCH ?)'
+        value = for_fts5(found_by)
+    return rows(f'SELECT "id", "facts" FROM "search_entry" WHERE {where}', value)

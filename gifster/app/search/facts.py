@@ -1,0 +1,86 @@
+"""What the filters of a search ask for, as words of the index that no text can have: they begin
+with an underscore.
+
+    _rpg-13 → `_rpg13`   its rating
+    _km, _ks, _kn        it moves, is still, or is not stored yet
+    _kt                  it has transparency
+    _u…, _g…             its owner, and each of its tags
+    _p0, _p1, _p2        it is one of the most used (see `popularity`)
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+from gifster.app.models import Gif
+from gifster.app.search.expressions import Expression, any_of, but_not, every, term
+from gifster.app.search.filters import ALL_RATINGS, Filter
+from gifster.imaging.fingerprint import placeholder
+from gifster.uploads import StoredFile
+
+MOVES, STILL, UNSTORED, STICKER = "_km", "_ks", "_kn", "_kt"
+OF_TAG = "_g"
+SHELVES = ("_p0", "_p1", "_p2")
+
+
+def facts(gif: Gif, tags: Sequence[str]) -> list[str]:
+    """All facts about a GIF but its shelf."""
+    own = [_hashed("_u", gif.user_id)] if gif.user_id else []
+    return [_rating(gif.rating), *kinds(stored_image(gif)), *own, *map(of_tag, tags)]
+
+
+def of_tag(tag: str) -> str:
+    """The fact that a GIF has this tag."""
+    return _hashed(OF_TAG, tag)
+
+
+def stored_image(gif: Gif) -> StoredFile | None:
+    """The image of a GIF; None until it is stored."""
+    return next(iter(Gif.image.stored_files(gif)), None)
+
+
+def kinds(stored: StoredFile | None) -> list[str]:
+    """The facts about a stored image."""
+    if stored is None:
+        return [UNSTORED]
+    # A picture with transparency has no blurred placeholder.
+    see_through = stored.thumbhash is not None and not placeholder(stored.thumbhash)
+    return [MOVES if stored.frames > 1 else STILL, *([STICKER] if see_through else [])]
+
+
+def ratio(stored: StoredFile | None) -> float:
+    """The width of an image divided by its height; 0 if that is not known."""
+    return stored.width / stored.height if stored and stored.height else 0
+
+
+def narrowed(words: Expression | None, filter: Filter) -> Expression:
+    """The expression that finds some words, or anything, within a filter."""
+    wanted, unwanted = [] if words is None else [words], []
+    if filter.tag:
+        wanted.append(term(of_tag(filter.tag)))
+    if filter.user:
+        wanted.append(term(_hashed("_u", filter.user)))
+    if filter.kind in _KINDS:
+        wanted.append(term(_KINDS[filter.kind]))
+    if filter.kind == "gif":
+        unwanted += [STILL, UNSTORED]
+    if filter.ready:
+        unwanted.append(UNSTORED)
+    ratings = [_rating(rating) for rating in sorted(filter.ratings)]
+    if not wanted or "g" not in filter.ratings:
+        wanted.append(any_of([term(rating) for rating in ratings]))
+    else:  # most GIFs have the first rating
+        unwanted += [_rating(rating) for rating in sorted(ALL_RATINGS - filter.ratings)]
+    return but_not(every(wanted), [term(fact) for fact in dict.fromkeys(unwanted)])
+
+
+_KINDS = {"still": STILL, "sticker": STICKER}
+
+
+def _rating(rating: str) -> str:
+    return f"_r{rating.replace('-', '')}"
+
+
+def _hashed(kind: str, name: str) -> str:
+    digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=5).digest()
+    return kind + base64.b32encode(digest).decode("ascii").lower()

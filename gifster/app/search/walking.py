@@ -1,0 +1,186 @@
+"""Walks through what a search finds: first the GIFs that have all of its words, then those that
+have any.
+
+Of each kind, the best of the first thousand candidates come first: the GIFs that are used most (on
+the shelves, see `popularity`) and the newest. The others follow, the newest first, so that a page
+far behind costs no more than the first.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gifster.app.search import candidates, popularity
+from gifster.app.search.asking import Group, expression
+from gifster.app.search.candidates import END, Candidate
+from gifster.app.search.expressions import Expression, but_not, every, term
+from gifster.app.search.facts import SHELVES, narrowed
+from gifster.app.search.filters import Filter
+from gifster.app.search.ranking import ranked
+
+#: So many candidates are ranked, and half as many of the GIFs that are used most.
+RANKED, USED = 1_000, 500
+SORTS = ("relevance", "newest", "popular")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page begins.
+
+    Parameters:
+      words: "all" of the search, or "any".
+      top: only older entries count, so that the pages of a search stay what they are while new
+        GIFs come.
+      ranked: how many of the ranked ones are on earlier pages.
+      below: if not 0, all ranked ones are on earlier pages, and the newest one has a lower id.
+      shelves: then, how many shelves the ranked ones came from.
+    """
+
+    words: str = "all"
+    top: int = END
+    ranked: int = 0
+    below: int = 0
+    shelves: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for.
+
+    Parameters:
+      groups: what the words mean; empty for anything.
+      filter: which GIFs may be found.
+      sort: one of `SORTS`.
+      without: the id of a GIF that is not found.
+      alike: whether GIFs with many of the words are wanted, all or not.
+    """
+
+    groups: Sequence[Group]
+    filter: Filter
+    sort: str
+    without: str = ""
+    alike: bool = False
+
+    def found_by(self, words: str) -> Expression:
+        if not self.groups:
+            return narrowed(None, self.filter)
+        all_words = words == "all" and not self.alike
+        wanted = narrowed(expression(self.groups, all_words=all_words), self.filter)
+        if all_words or self.alike:
+            return wanted
+        return but_not(wanted, [expression(self.groups, all_words=True)])
+
+    def likely(self, words: str) -> int:
+        """About how many GIFs are found at most, as far as the words tell."""
+        if not self.groups:
+            return END
+        counts = [group.count for group in self.groups]
+        return min(counts) if words == "all" and not self.alike else sum(counts)
+
+    def passes(self, found: Candidate) -> bool:
+        """Whether a candidate passes what the index does not know."""
+        low, high = self.filter.min_ratio, self.filter.max_ratio
+        fits = (low, high) == (0, math.inf) or low <= found.ratio <= high
+        return fits and found.gif_id != self.without
+
+    def after(self, place: Place, is_empty: bool) -> Place | None:
+        """Where the next page begins after the last GIF of a kind; None after the last kind.
+
+        Parameters:
+          is_empty: whether no GIF was of that kind.
+        """
+        has_any = place.words == "all" and len(self.groups) > 1 and not self.alike
+        if has_any and (self.sort == "relevance" or is_empty):
+            return Place("any", place.top)
+        return None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The candidates that are ranked, the best first, and where the others begin.
+
+    Parameters:
+      below: 0 if there are no others.
+      shelves: how many shelves have been looked at.
+    """
+
+    best: list[Candidate]
+    below: int
+    shelves: int
+
+    def total(self, top: int) -> int:
+        """How many GIFs are found, of those with an id below `top`. If there are others than the
+        candidates, they are taken to be as frequent."""
+        if not self.below:
+            return len(self.best)
+        return len(self.best) * top // max(1, top - self.below)
+
+
+def head_of(search: Search, words: str, top: int) -> Head:
+    """The ranked candidates of a search."""
+    if search.sort == "newest":
+        return Head([], top, 0)
+    found_by, likely = search.found_by(words), search.likely(words)
+    used: list[Candidate] = []
+    shelves = 0
+    while likely > RANKED and shelves < len(SHELVES) and len(used) < USED:
+        used += candidates.newest(every([term(SHELVES[shelves]), found_by]), top, END, 0)
+        shelves += 1
+    newest = candidates.newest(_others(found_by, shelves), top, RANKED, likely)
+    below = newest[-1].id if len(newest) == RANKED else 0
+    kept = [found for found in [*used, *newest] if search.passes(found)]
+    groups = search.groups if search.sort == "relevance" else ()
+    best = ranked(kept, groups, candidates.newest_id(), popularity.now())
+    return Head(best, below, shelves)
+
+
+def _others(found_by: Expression, shelves: int) -> Expression:
+    """Those that are not on the first shelves."""
+    return but_not(found_by, [term(shelf) for shelf in SHELVES[:shelves]])
+
+
+def walk(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Place | None]:
+    """A page of a search, and where the next one begins; None after the last one.
+
+    Parameters:
+      limit: how many at most.
+    """
+    found: list[Candidate] = []
+    following: Place | None = place
+    while following is not None and len(found) < limit:
+        place, missing = following, limit - len(found)
+        if not place.below:
+            head = head_of(search, place.words, place.top)
+            some = head.best[place.ranked : place.ranked + missing]
+            following = replace(place, ranked=place.ranked + len(some))
+            if following.ranked == len(head.best):
+                following = _behind(search, following, head)
+        else:
+            some, following = _tail(search, place, missing)
+        found += some
+    return found, following
+
+
+def _behind(search: Search, place: Place, head: Head) -> Place | None:
+    """The place behind the ranked candidates."""
+    if head.below:
+        return replace(place, below=head.below, shelves=head.shelves)
+    return search.after(place, not head.best)
+
+
+def _tail(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Place | None]:
+    """The next ones that are not ranked, and what comes after them. If few have the shape that the
+    filter asks for, there may be fewer than `limit`."""
+    rest = _others(search.found_by(place.words), place.shelves)
+    read = candidates.newest(
+        rest, place.below, max(limit, RANKED // 10), search.likely(place.words)
+    )
+    if not read:
+        return [], search.after(place, place.below == place.top)
+    found: list[Candidate] = []
+    for candidate in read:
+        place = replace(place, below=candidate.id)
+        found += [candidate] if search.passes(candidate) else []
+        if len(found) == limit:
+            break
+    return found, place
