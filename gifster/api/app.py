@@ -11,6 +11,9 @@ from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
 from gifster.api.compression import Compression
 from gifster.api.context import Context
+from gifster.api.dropin import routes as dropin
+from gifster.api.dropin.access import CrossOrigin
+from gifster.api.dropin.envelopes import ENVELOPES
 from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
@@ -39,9 +42,10 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
             Compression(),
             Digests(),
             Headers(settings.store),
+            CrossOrigin(),
             Hosts(settings.web),
             FixedFiles(),
-            SameOrigin(settings.web),
+            SameOrigin(settings.web, dropin.OPEN_POSTS),
             WellFormed(),
         ]
     )
@@ -51,7 +55,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     }
     # Three times as quick as Python's encoder; a list of 30 GIFs has 70 kB.
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=to_json)
-    problems.install(app, context)
+    problems.install(app, context, ENVELOPES)
     _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware(watch)
@@ -89,6 +93,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/logout", log_out, ""),
         ("/logout/everywhere", log_out, "everywhere"),
         ("/jobs", JobsPage(context), ""),
+        *dropin.routes(app, context),
     ]:
         _answer_head(resource, suffix)
         app.add_route(path, resource, suffix=suffix or None)

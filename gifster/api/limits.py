@@ -57,6 +57,7 @@ class RateLimits:
         self._log_in_account = parse(limits.log_in_account)
         self._log_in_everywhere = parse(limits.log_in_account_everywhere)
         self._upload, self._edit = parse(limits.upload), parse(limits.edit)
+        self._search = parse(limits.search)
         self._own = Limiter(MemoryStorage())
         in_redis = not broker_url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
@@ -120,6 +121,19 @@ class RateLimits:
           RateLimited: too many from this address, or by this user.
         """
         self._count("changes", *self._of_both(self._edit, "edit", req, user))
+
+    def search(self, req: Request, key: str = "") -> None:
+        """Count a request of the drop-in API.
+
+        Parameters:
+          key: the name of the key that it came with, which must not be the key itself; empty if
+            any key is taken.
+
+        Raises:
+          RateLimited: too many with this key, or from this address if there is none.
+        """
+        whose = f"key:{key}" if key else self._here(req)
+        self._count("requests", (self._search, "search", whose))
 
     def _here(self, req: Request) -> str:
         return f"address:{self.address(req)}"

@@ -4,6 +4,7 @@ It must be for a host of ours (`Hosts`), not come from a page of another site (`
 its texts must be text (`WellFormed`). `Headers` protects the answer.
 """
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 import falcon
@@ -56,7 +57,7 @@ class Headers:
         if req.path.startswith(MEDIA + "/"):
             resp.set_header("Content-Security-Policy", MEDIA_POLICY)
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-            if succeeded:
+            if succeeded and resp.status_code != 302:
                 # The content of a key never changes: a new image gets new keys.
                 resp.set_header("Cache-Control", FOR_GOOD)
         else:
@@ -151,10 +152,12 @@ class SameOrigin:
 
     Parameters:
       web: has the public address, if that is known.
+      open_to_all: paths whose handlers look at no cookie, and call `check()` where it matters.
     """
 
-    def __init__(self, web: Web) -> None:
+    def __init__(self, web: Web, open_to_all: Collection[str] = ()) -> None:
         self._public = parse_origin(web.public_url) if web.public_url else None
+        self._open_to_all = open_to_all
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Check where a request comes from, unless it only reads.
@@ -162,8 +165,15 @@ class SameOrigin:
         Raises:
           Problem: 403, `cross_site`.
         """
-        if req.method in SAFE_METHODS:
-            return
+        if req.method not in SAFE_METHODS and req.path not in self._open_to_all:
+            self.check(req)
+
+    def check(self, req: Request) -> None:
+        """Check where a request comes from.
+
+        Raises:
+          Problem: 403, `cross_site`.
+        """
         site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
         ours = site in ("same-origin", "none") if site else not origin or self._is_ours(req, origin)
         if not ours:

@@ -7,6 +7,8 @@ import errno
 import http
 import json
 import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import falcon
 import falcon.asgi
@@ -63,6 +65,8 @@ FALCON = {
     416: ("range_not_satisfiable", "The file has no such range."),
 }
 
+#: Makes the JSON of a problem that other clients read.
+Envelope = Callable[[schemas.Problem], dict[str, Any]]
 #: The parameters of a path. Error handlers get them, and need none.
 Params = dict[str, str]
 
@@ -85,8 +89,17 @@ class Problem(falcon.HTTPError):
         self.problem_code = code
 
 
-def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
-    """Make an application answer all errors this way."""
+def install(
+    app: falcon.asgi.App[Request, Response],
+    context: Context,
+    envelopes: Mapping[str, Envelope] | None = None,
+) -> None:
+    """Make an application answer all errors this way.
+
+    Parameters:
+      envelopes: what makes another JSON of a problem, by the beginning of the paths.
+    """
+    others = envelopes or {}
 
     async def known(req: Request, resp: Response, error: Exception, params: Params) -> None:
         raise problem_for(error) from error
@@ -134,7 +147,8 @@ def install(app: falcon.asgi.App[Request, Response], context: Context) -> None:
         )
 
     def serialize(req: Request, resp: Response, error: falcon.HTTPError) -> None:
-        answer(context, req, resp, error)
+        write = next((others[begin] for begin in others if req.path.startswith(begin)), None)
+        answer(context, req, resp, error, write)
 
     app.add_error_handler(Exception, unknown)
     app.add_error_handler(OSError, full)
@@ -160,8 +174,18 @@ def problem_for(error: Exception) -> Problem:
     return Problem(status, getattr(error, "code", "refused"), str(error))
 
 
-def answer(context: Context, req: Request, resp: Response, error: falcon.HTTPError) -> None:
-    """Write an error into a response: a page for people, else problem+json."""
+def answer(
+    context: Context,
+    req: Request,
+    resp: Response,
+    error: falcon.HTTPError,
+    write: Envelope | None = None,
+) -> None:
+    """Write an error into a response: a page for people, else problem+json.
+
+    Parameters:
+      write: what makes another JSON of it.
+    """
     code, detail = FALCON.get(error.status_code, ("refused", error.title))
     problem: schemas.Problem = {
         "type": "about:blank",
@@ -175,7 +199,10 @@ def answer(context: Context, req: Request, resp: Response, error: falcon.HTTPErr
         # The rest of the body is not read, and the server closes the connection. Unless the answer
         # says so, a client sends its next request in vain (RFC 9112, 9.6).
         resp.set_header("Connection", "close")
-    if wants_page(req):
+    if write is not None:
+        resp.text = json.dumps(write(problem), ensure_ascii=False)
+        resp.content_type = falcon.MEDIA_JSON
+    elif wants_page(req):
         resp.content_type = falcon.MEDIA_HTML
         token = getattr(req.context, "token", None)
         page = context.templates.get_template("error.html")

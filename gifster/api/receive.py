@@ -6,7 +6,7 @@ is made of is removed, also when the client goes away.
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +49,10 @@ _options.max_body_part_headers_size = 4096
 _handler = MultipartFormHandler(_options)
 
 
+#: Says who sends a form, from the fields before its file; raises if they may not upload.
+Admit = Callable[[dict[str, list[str]]], Awaitable[User | None]]
+
+
 @dataclass
 class UploadForm:
     """A received form: its text fields, and its cached file, if it had a file."""
@@ -57,6 +61,8 @@ class UploadForm:
     cached: CachedFile | None = None
     #: The user who may use the file's cache id, or the address of somebody without an account.
     owner: str = ""
+    #: The sender, if the form itself says who that is (`upload_form(admit=…)`).
+    user: User | None = None
 
     def first(self, name: str) -> str:
         """The first value of a field, or an empty text."""
@@ -96,7 +102,11 @@ class UploadForm:
 
 @asynccontextmanager
 async def upload_form(
-    context: Context, req: Request, user: User | None
+    context: Context,
+    req: Request,
+    user: User | None,
+    file: str = "image",
+    admit: Admit | None = None,
 ) -> AsyncIterator[UploadForm]:
     """Receive a multipart form with a file in the field `image`, or with the cache id of a kept
     file in `image_cache` (`UploadForm.keep()`).
@@ -106,11 +116,13 @@ async def upload_form(
 
     Parameters:
       user: the sender. Somebody else's `image_cache` is refused.
+      file: the name of the field that has the file.
+      admit: is asked before the file is read, if the form itself says who sends it.
 
     Raises:
       Problem, MultipartParseError, UploadError: the body is not acceptable.
     """
-    require_media_type(req, MULTIPART, hint=" with a field `image`")
+    require_media_type(req, MULTIPART, hint=f" with a field `{file}`")
     limit = ImageUploader.max_bytes + SMALL_BYTES
     length = req.content_length or 0
     if length > limit:
@@ -120,7 +132,8 @@ async def upload_form(
     context.memory.taken()
     try:
         async with context.bodies.place(context.client(req)) as place:
-            await _read(context, req, form, guarded(req.stream, context.settings.web, limit, place))
+            pieces = guarded(req.stream, context.settings.web, limit, place)
+            await _read(context, req, form, pieces, _Parts(file, admit))
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
                 req, retrieve, ImageUploader, form.first("image_cache"), form.owner
@@ -133,8 +146,25 @@ async def upload_form(
             await context.write(trim)
 
 
+@dataclass
+class _Parts:
+    """How the parts of a form are read.
+
+    Parameters:
+      file, admit: as `upload_form()` has them.
+    """
+
+    file: str
+    admit: Admit | None
+
+    async def admitted(self, form: UploadForm) -> None:
+        """Ask once who sends the form."""
+        if self.admit is not None:
+            form.user, self.admit = await self.admit(form.fields), None
+
+
 async def _read(
-    context: Context, req: Request, form: UploadForm, pieces: AsyncIterator[bytes]
+    context: Context, req: Request, form: UploadForm, pieces: AsyncIterator[bytes], how: _Parts
 ) -> None:
     """Read all parts of a form."""
     parts: MultipartForm = await _handler.deserialize_async(
@@ -143,21 +173,25 @@ async def _read(
     iterator = aiter(parts)
     async for part in iterator:
         try:
-            await _take_part(context, req, form, part)
+            await _take_part(context, req, form, part, how)
         except Truncated:
             # If the whole body was cut off, not only the image, reading on says so.
             await anext(iterator, None)
             raise
+    await how.admitted(form)
 
 
-async def _take_part(context: Context, req: Request, form: UploadForm, part: BodyPart) -> None:
+async def _take_part(
+    context: Context, req: Request, form: UploadForm, part: BodyPart, how: _Parts
+) -> None:
     try:
         name, filename = part.name, part.filename
     except UnicodeDecodeError:
         raise Problem(400, "not_utf8", "The name of a field or a file is not UTF-8.") from None
-    if name == "image" and filename is not None:
+    if name == how.file and filename is not None:
         if form.cached is not None:
             raise Problem(422, "too_many_images", "Send one image at a time.")
+        await how.admitted(form)
         check = partial(context.check, req)
         form.cached = await cache_form_part(ImageUploader, part, context.write, check)
     elif name and filename is None:

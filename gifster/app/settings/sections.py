@@ -23,6 +23,7 @@ from gifster.app.settings.values import (
     QueueName,
     Rate,
     RecurringName,
+    SearchKey,
 )
 
 #: What Dramatiq's own keys in Redis begin with.
@@ -229,6 +230,11 @@ class Auth(Section):
     in_house_emails: bool = False
 
 
+class Search(Section):
+    #: Keys of the drop-in API. Empty: any key is taken, and none is needed.
+    keys: list[SearchKey] = []
+
+
 class Limits(Section):
     enabled: bool = True
     #: By address.
@@ -241,6 +247,8 @@ class Limits(Section):
     #: By address, and by user.
     upload: Rate = "600/hour"
     edit: Rate = "1200/hour"
+    #: Of the drop-in API: by key; by address where any key is taken.
+    search: Rate = "6000/minute"
     #: Event streams and waiting pages that one address has open at once, in each web process.
     waiting: int = Field(50, ge=1)
     gifs_per_user: int = Field(10_000, ge=1)
@@ -266,4 +274,5 @@ class Settings(Section):
     uploads: Uploads = Uploads()
     mail: Mail = Mail()
     auth: Auth = Auth()
+    search: Search = Search()
     limits: Limits = Limits()

@@ -36,6 +36,9 @@ HeaderName = Annotated[
 Namespace = Annotated[
     str, _like(r"[A-Za-z0-9_.:-]{1,64}", "be 1 to 64 letters, digits, and the characters _ . : -")
 ]
+SearchKey = Annotated[
+    str, _like(r"[!-~]{1,200}", "be 1 to 200 letters, digits and other characters of ASCII")
+]
 Prefix = Annotated[
     str,
     _like(

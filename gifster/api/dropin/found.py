@@ -1,0 +1,75 @@
+"""From GIFs of the database to what an answer is made of."""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gifster.api.dropin.renditions import Renditions
+from gifster.app import lists
+from gifster.app.models import Gif
+from gifster.app.search import ALL_RATINGS, Found
+from gifster.uploads import StoredFile
+
+#: Of how many results a random one is one.
+MOST_RANDOM = 1_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """A GIF that an answer can show, with its tags and files."""
+
+    gif: Gif
+    tags: list[str]
+    renditions: Renditions
+
+
+def shown(gif: Gif) -> StoredFile | None:
+    """The stored image of a GIF; None as long as not all of its versions are made."""
+    if gif.image_state == "processing" and gif.image_tmp is None:
+        return None
+    return next(iter(Gif.image.stored_files(gif)), None)
+
+
+def items(gifs: Iterable[Gif], *, moves: bool | None = None) -> list[Item]:
+    """Those of some GIFs that clients can show, in the same order: all of them show GIF files, so
+    stills that came in another format are left out.
+
+    Parameters:
+      moves: only animations, or only stills; None for both.
+    """
+    kept: list[tuple[Gif, Renditions]] = []
+    for gif in gifs:
+        stored = shown(gif)
+        if stored is None or moves not in (None, stored.frames > 1):
+            continue
+        renditions = Renditions(stored)
+        if renditions.has_gif:
+            kept.append((gif, renditions))
+    tags = lists.tags_of([gif for gif, _ in kept])
+    return [Item(gif, tags[gif.id], renditions) for gif, renditions in kept]
+
+
+def by_ids(ids: list[str], ratings: frozenset[str] = ALL_RATINGS) -> list[Gif]:
+    """The GIFs with these ids, in this order, as far as a stranger may see them. Unlisted ones are
+    among them, as whoever knows an id was told it (decision 66).
+
+    Parameters:
+      ratings: those that are allowed.
+    """
+    gifs = {gif.id: gif for gif in lists.get_gifs(ids)}
+    known = (gifs[gif_id] for gif_id in ids if gif_id in gifs)
+    return [gif for gif in known if gif.rating in ratings]
+
+
+def at_random(find: Callable[[int, int], Found], count: int = 1) -> list[Gif]:
+    """Some of the GIFs that a search finds, in random order.
+
+    Parameters:
+      find: the search, given an offset and a limit.
+      count: how many at most.
+    """
+    total = min(find(0, 1).total, MOST_RANDOM)
+    offset = secrets.randbelow(max(1, total - count + 1))
+    gifs = find(offset, count).gifs
+    secrets.SystemRandom().shuffle(gifs)
+    return gifs

@@ -1,0 +1,141 @@
+"""What GIPHY v1 answers with. Its numbers within `images` are texts."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_plus
+
+from gifster.api.dropin.addresses import Addresses
+from gifster.api.dropin.found import Item
+from gifster.api.dropin.renditions import (
+    GIF,
+    MOST_BYTES,
+    MP4,
+    STILL,
+    WEBP,
+    File,
+    Renditions,
+    Side,
+    Wanted,
+)
+from gifster.app.models import Gif
+
+#: What GIPHY writes for a GIF that never was among the trending ones.
+NEVER = "0000-00-00 00:00:00"
+_NO_WORD = re.compile(r"[^a-z0-9]+")
+
+Image = dict[str, str]
+
+#: By the name of a rendition: its name in a media address, its size, and the types it comes in.
+MOVING: dict[str, tuple[str, Side, int, tuple[str, ...]]] = {
+    "original": ("giphy", Side.BOX, 480, (GIF, MP4, WEBP)),
+    "fixed_height": ("200", Side.HEIGHT, 200, (GIF, MP4, WEBP)),
+    "fixed_height_downsampled": ("200_d", Side.HEIGHT, 200, (GIF, WEBP)),
+    "fixed_height_small": ("100", Side.HEIGHT, 100, (GIF, MP4, WEBP)),
+    "fixed_width": ("200w", Side.WIDTH, 200, (GIF, MP4, WEBP)),
+    "fixed_width_downsampled": ("200w_d", Side.WIDTH, 200, (GIF, WEBP)),
+    "fixed_width_small": ("100w", Side.WIDTH, 100, (GIF, MP4, WEBP)),
+    "original_mp4": ("giphy", Side.BOX, 480, (MP4,)),
+    "looping": ("giphy-loop", Side.BOX, 480, (MP4,)),
+    "preview": ("giphy-preview", Side.BOX, 150, (MP4,)),
+}
+#: Those of which the URL is a file of one wanted kind.
+SINGLE: dict[str, tuple[str, Wanted]] = {
+    "original_still": ("giphy_s", Wanted(STILL, Side.BOX, 480)),
+    "fixed_height_still": ("200_s", Wanted(STILL, Side.HEIGHT, 200)),
+    "fixed_height_small_still": ("100_s", Wanted(STILL, Side.HEIGHT, 100)),
+    "fixed_width_still": ("200w_s", Wanted(STILL, Side.WIDTH, 200)),
+    "fixed_width_small_still": ("100w_s", Wanted(STILL, Side.WIDTH, 100)),
+    "downsized_still": ("giphy-downsized_s", Wanted(STILL, Side.BOX, 480)),
+    "480w_still": ("480w_s", Wanted(STILL, Side.WIDTH, 480)),
+    "downsized": ("giphy-downsized", Wanted(GIF, most_bytes=2_000_000)),
+    "downsized_medium": ("giphy-downsized-medium", Wanted(GIF, most_bytes=5_000_000)),
+    "downsized_large": ("giphy-downsized-large", Wanted(GIF, most_bytes=MOST_BYTES)),
+    "preview_gif": ("giphy-preview", Wanted(GIF, Side.HEIGHT, 90)),
+    "preview_webp": ("giphy-preview", Wanted(WEBP, Side.HEIGHT, 90)),
+}
+#: An MP4 of at most 200 kB.
+DOWNSIZED_SMALL = ("giphy-downsized-small", Wanted(MP4, most_bytes=200_000))
+_PREFIXES = {GIF: "", MP4: "mp4_", WEBP: "webp_"}
+
+
+def images(gif: Gif, renditions: Renditions, addresses: Addresses) -> dict[str, Image]:
+    """All renditions of a GIF."""
+    made: dict[str, Image] = {}
+    for rendition, (name, side, pixels, kinds) in MOVING.items():
+        image: Image = {}
+        for kind in kinds:
+            file = renditions.find(Wanted(kind, side, pixels))
+            if file is not None:
+                _put(image, kind, addresses.file(gif.id, file, name), file)
+        made[rendition] = image
+    for rendition, (name, wanted) in SINGLE.items():
+        if (file := renditions.find(wanted)) is not None:
+            made[rendition] = {}
+            _put(made[rendition], GIF, addresses.file(gif.id, file, name), file)
+    name, wanted = DOWNSIZED_SMALL
+    if (file := renditions.find(wanted)) is not None:
+        made["downsized_small"] = {}
+        _put(made["downsized_small"], MP4, addresses.file(gif.id, file, name), file)
+    stored = renditions.stored
+    made["original"] |= {"frames": str(stored.frames), "hash": stored.sha256[:32]}
+    return {name: image for name, image in made.items() if image}
+
+
+def _put(image: Image, kind: str, url: str, file: File) -> None:
+    """Write a file into a rendition. Its first file gives it its width and height."""
+    key = _PREFIXES[kind]
+    image[key[:-1] or "url"] = url
+    image[f"{key}size"] = str(file.bytes)
+    if "width" not in image:
+        image["width"], image["height"] = str(file.width), str(file.height)
+
+
+def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
+    """A GIF."""
+    gif = item.gif
+    page = addresses.page(gif.id)
+    words = _NO_WORD.sub("-", gif.title.lower()).strip("-")
+    counted = f"{addresses.origin}/v1/analytics?gif_id={gif.id}&action="
+    return {
+        "type": "gif",
+        "id": gif.id,
+        "slug": f"{words}-{gif.id}" if words else gif.id,
+        "url": page,
+        "bitly_url": page,
+        "bitly_gif_url": page,
+        "embed_url": f"{addresses.origin}/embed/{gif.id}",
+        "username": "",
+        "source": "",
+        "title": gif.title,
+        "alt_text": gif.alt_text,
+        "rating": gif.rating,
+        "content_url": "",
+        "source_tld": "",
+        "source_post_url": "",
+        "is_sticker": 0,
+        "is_low_contrast": False,
+        "import_datetime": written(gif.created_at),
+        "trending_datetime": NEVER,
+        "tags": item.tags,
+        "images": images(gif, item.renditions, addresses),
+        "analytics_response_payload": f"gif={gif.id}",
+        "analytics": {
+            action: {"url": f"{counted}{action}"} for action in ("onload", "onclick", "onsent")
+        },
+    }
+
+
+def written(moment: datetime) -> str:
+    """A moment as GIPHY writes it, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def term(name: str) -> dict[str, str]:
+    """A word that somebody may search for."""
+    return {"name": name, "analytics_response_payload": ""}
+
+
+def category(name: str) -> dict[str, Any]:
+    """A category, without its picture."""
+    return {"name": name, "name_encoded": quote_plus(name)}

@@ -1,0 +1,213 @@
+"""The endpoints of Tenor v2 (https://developers.google.com/tenor/guides/endpoints).
+
+Each is a function of the parameters; it blocks, and has a database connection around it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from gifster.api.context import Context
+from gifster.api.dropin import positions, tenor_objects
+from gifster.api.dropin.access import Keys
+from gifster.api.dropin.addresses import Addresses, lasting
+from gifster.api.dropin.asked import CONTENT_FILTERS, MOST_OFFSET, Asked
+from gifster.api.dropin.counting import count_use
+from gifster.api.dropin.found import at_random, by_ids, items
+from gifster.api.dropin.renditions import GIF, Side, Wanted
+from gifster.api.problems import Problem
+from gifster.app import search as gifs
+from gifster.app.models import Gif
+from gifster.app.search import Filter, Found
+
+Json = dict[str, Any]
+Answer = Callable[[Asked, Addresses], Json]
+
+DEFAULT_LIMIT, MOST_LIMIT, MOST_POSTS = 20, 50, 50
+#: Categories that are searches, each of which costs a search for its picture.
+MOST_TRENDING = 12
+#: Width to height.
+RATIOS = {"wide": (0.42, 2.36), "standard": (0.56, 1.78)}
+DEFAULT_LOCALE = "en_US"
+_PICTURE = Wanted(GIF, Side.WIDTH, 220)
+#: What a category's search repeats.
+_REPEATED = ("key", "client_key", "country", "locale", "contentfilter")
+
+
+class Endpoint:
+    """One of Tenor's endpoints.
+
+    Parameters:
+      context: the process's.
+      keys: which are taken.
+      answer: what it answers with.
+      place: the path that comes before `/v2`.
+    """
+
+    def __init__(self, context: Context, keys: Keys, answer: Answer, place: str = "") -> None:
+        self._context, self._keys, self._answer, self._place = context, keys, answer, place
+        # A client that asks through `/proxy` fetches the files there, too, by their path.
+        self._direct = lasting(context.settings) and not place
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        asked = Asked.of(req)
+        origin = self._context.origin(req)
+        addresses = Addresses(origin, direct=self._direct, place=self._place)
+
+        def work() -> Json:
+            self._keys.check(req, asked.raw("key"), 400)
+            return self._answer(asked, addresses)
+
+        resp.media = await self._context.run(work)
+
+
+def search(asked: Asked, addresses: Addresses) -> Json:
+    """GIFs that words find."""
+    offset, asked = positions.read(asked)
+    q = asked.words("q", "tag")  # tenorjs searches for a category by `tag`
+    if not q:
+        raise Problem(400, "q_missing", "q is missing: say what to search for.")
+    only, locale = _filter(asked), asked.locale("locale")
+
+    def find(offset: int, limit: int) -> Found:
+        return gifs.find(q, only, offset=offset, limit=limit, locale=locale)
+
+    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    if asked.choice("random", ("true", "1")):
+        return {"results": _results(at_random(find, limit), asked, addresses), "next": ""}
+    found = find(offset, limit)
+    if found.gifs and not offset:
+        gifs.searched(q)
+    return _page(found, offset + limit, {**asked.values, "q": q}, asked, addresses)
+
+
+def featured(asked: Asked, addresses: Addresses) -> Json:
+    """GIFs that are used most now. Ghost sends a `q`, which means nothing here."""
+    offset, asked = positions.read(asked)
+    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    found = gifs.trending(_filter(asked), offset=offset, limit=limit)
+    return _page(found, offset + limit, {**asked.values, "q": ""}, asked, addresses) | _locale(
+        asked
+    )
+
+
+def posts(asked: Asked, addresses: Addresses) -> Json:
+    """GIFs by their ids."""
+    return {"results": _results(by_ids(asked.ids("ids", MOST_POSTS)), asked, addresses)}
+
+
+def categories(asked: Asked, addresses: Addresses) -> Json:
+    """Searches to begin with, each with a picture: frequent tags, or what people search for now."""
+    ratings = CONTENT_FILTERS[asked.choice("contentfilter", CONTENT_FILTERS, "off")]
+    repeated = [(name, value) for name in _REPEATED if (value := asked.raw(name)[:200])]
+    if asked.choice("type", ("trending",)):
+        pairs = _with_pictures(ratings, asked.locale("locale"))
+    else:
+        found = gifs.categories(limit=MOST_LIMIT)
+        pairs = [(tag, gif) for tag, gif in found if gif.rating in ratings]
+    pictures = {}
+    for item in items([gif for _, gif in pairs]):
+        if file := item.renditions.find(_PICTURE):
+            pictures[item.gif.id] = addresses.file(item.gif.id, file, "tinygif")
+    tags = [
+        tenor_objects.category(term, f"#{term}", pictures[gif.id], addresses, repeated)
+        for term, gif in pairs
+        if gif.id in pictures
+    ]
+    return _locale(asked) | {"tags": tags}
+
+
+def search_suggestions(asked: Asked, addresses: Addresses) -> Json:
+    """Words that occur together with those of a search."""
+    return _terms(gifs.suggestions, asked, asked.words("q"))
+
+
+def autocomplete(asked: Asked, addresses: Addresses) -> Json:
+    """Words that begin as what somebody is typing."""
+    return _terms(gifs.complete, asked, asked.words("q"))
+
+
+def trending_terms(asked: Asked, addresses: Addresses) -> Json:
+    """What people search for now."""
+    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    terms = gifs.trending_terms(limit=limit, locale=asked.locale("locale"))
+    return _locale(asked) | {"results": terms}
+
+
+def registershare(asked: Asked, addresses: Addresses) -> Json:
+    """Count that somebody shared a GIF."""
+    for gif_id in asked.ids("id", 1):
+        count_use(gif_id, asked.words("q"))
+    return {"status": "ok"}
+
+
+ANSWERS: dict[str, Answer] = {
+    "search": search,
+    "featured": featured,
+    "posts": posts,
+    "gifs": posts,  # its name in v1, which tenorjs still asks for
+    "categories": categories,
+    "search_suggestions": search_suggestions,
+    "autocomplete": autocomplete,
+    "trending_terms": trending_terms,
+    "registershare": registershare,
+}
+
+
+def _filter(asked: Asked) -> Filter:
+    least, most = RATIOS.get(asked.raw("ar_range").lower(), (0, float("inf")))
+    return Filter(
+        kind="sticker" if _stickers(asked) else "gif",
+        ratings=CONTENT_FILTERS[asked.choice("contentfilter", CONTENT_FILTERS, "off")],
+        min_ratio=least,
+        max_ratio=most,
+        ready=True,
+    )
+
+
+def _stickers(asked: Asked) -> bool:
+    return "sticker" in asked.names("searchfilter")
+
+
+def _page(
+    found: Found, following: int, values: dict[str, str], asked: Asked, addresses: Addresses
+) -> Json:
+    """A page of results.
+
+    Parameters:
+      following: the offset of the next page.
+      values: the parameters that the next page repeats.
+    """
+    more = found.more and following <= MOST_OFFSET
+    return {
+        "results": _results(found.gifs, asked, addresses),
+        # Always a text: Zulip and Stoat refuse a page without it.
+        "next": positions.write(following, values) if more else "",
+    }
+
+
+def _results(found: list[Gif], asked: Asked, addresses: Addresses) -> list[tenor_objects.Result]:
+    stickers, words = _stickers(asked), asked.names("searchfilter")
+    formats = tenor_objects.formats(asked.names("media_filter"), stickers=stickers)
+    moves = True if "-static" in words else False if "static" in words else None
+    return [tenor_objects.result(item, formats, addresses) for item in items(found, moves=moves)]
+
+
+def _terms(find: Callable[..., list[str]], asked: Asked, q: str) -> Json:
+    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    terms = find(q, limit=limit, locale=asked.locale("locale")) if q else []
+    return _locale(asked) | {"results": terms}
+
+
+def _locale(asked: Asked) -> Json:
+    return {"locale": asked.locale("locale") or DEFAULT_LOCALE}
+
+
+def _with_pictures(ratings: frozenset[str], locale: str) -> list[tuple[str, Gif]]:
+    """What people search for now, each with the first GIF that it finds."""
+    only = Filter(kind="gif", ratings=ratings, ready=True)
+    pairs = []
+    for term in gifs.trending_terms(limit=MOST_TRENDING, locale=locale):
+        pairs += [(term, gif) for gif in gifs.find(term, only, limit=1, locale=locale).gifs]
+    return pairs

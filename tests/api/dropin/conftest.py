@@ -1,0 +1,146 @@
+"""A library whose GIFs are rows only, and the application in this process: no server, no worker, no
+picture is made. Real clients and real pictures are in `test_clients.py`."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gifster.api.app import create_app
+from gifster.app import library, search, settings
+from gifster.app.boot import boot
+from gifster.app.database import db
+from gifster.app.models import Gif
+from gifster.jobs import transaction
+from gifster.uploads import StoredFile, StoredVersion
+
+#: The versions of a GIF of 600 × 400 pixels: type, bytes, width, height.
+VERSIONS = {
+    "thumb": ("image/gif", 90_000, 220, 147),
+    "poster": ("image/webp", 9_000, 480, 320),
+    "tinyposter": ("image/webp", 3_000, 220, 147),
+    "tinymp4": ("video/mp4", 30_000, 320, 214),
+    "tinywebp": ("image/webp", 40_000, 220, 147),
+    "preview": ("image/gif", 300_000, 480, 320),
+    "webp": ("image/webp", 120_000, 480, 320),
+    "mp4": ("video/mp4", 60_000, 480, 320),
+    "webm": ("video/webm", 50_000, 480, 320),
+    "tinygif": ("image/gif", 80_000, 220, 147),
+    "nanogif": ("image/gif", 30_000, 135, 90),
+    "nanoposter": ("image/webp", 1_000, 135, 90),
+}
+
+
+def stored(gif_id: str, versions: dict[str, tuple[str, int, int, int]] = VERSIONS) -> StoredFile:
+    """A stored image, of which there is no file."""
+    folder = f"gifs/{gif_id}/5b1d"
+    return StoredFile(
+        storage="store",
+        key=f"{folder}/original.gif",
+        filename="cat.gif",
+        content_type="image/gif",
+        bytes=2_500_000,
+        sha256="ab" * 32,
+        width=600,
+        height=400,
+        frames=12,
+        duration_ms=1_250,
+        loop=0,
+        color="#aabbcc",
+        versions={
+            name: StoredVersion("store", f"{folder}/{name}", *facts)
+            for name, facts in versions.items()
+        },
+    )
+
+
+class Library:
+    """The GIFs, and a client of the application.
+
+    Parameters:
+      settings: the application's.
+    """
+
+    def __init__(self, settings: settings.Settings) -> None:
+        self._loop = asyncio.Runner()
+        transport = httpx.ASGITransport(create_app(settings))  # type: ignore[arg-type]
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://gifs.example.org")
+
+    def add(
+        self,
+        title: str,
+        tags: str = "",
+        change: Callable[[StoredFile], StoredFile | None] = lambda stored: stored,
+        **columns: Any,
+    ) -> str:
+        """The id of a new GIF.
+
+        Parameters:
+          change: makes its stored image out of the usual one.
+        """
+        with db.connection_context(), transaction(db):
+            gif = Gif.create(title=title, **{"image_state": "ready", **columns})
+            image = change(stored(gif.id))
+            if image is not None:
+                text = json.dumps(image.dump())
+                mark = db.obj.param
+                db.execute_sql(
+                    f'UPDATE "gif" SET "image" = {mark} WHERE "id" = {mark}', (text, gif.id)
+                )
+            names = tags.split()
+            library._set_tags(gif, names)
+            search.put(gif, names)
+        return str(gif.id)
+
+    def ask(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        """The answer to a request; the options are those of httpx."""
+        return self._loop.run(self._client.request(method, path, **options))
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The JSON of an answer."""
+        answer = self.ask(path, params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def in_process(
+    tmp_path_factory: pytest.TempPathFactory, migrated: Path
+) -> Iterator[Callable[..., Library]]:
+    """Makes this process the application's, with the settings that are passed as variables."""
+    folder = tmp_path_factory.mktemp("dropin")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GIFSTER_BROKER__URL", "stub://")
+        patch.setenv("GIFSTER_LIMITS__ENABLED", "false")
+        patch.setenv("GIFSTER_WEB__PUBLIC_URL", "https://gifs.example.org")
+        (folder / "var").mkdir(mode=0o700)
+        shutil.copy2(migrated, folder / "var" / "gifster.db")
+
+        def make(**variables: str) -> Library:
+            with patch.context() as more:
+                for name, value in variables.items():
+                    more.setenv(name, value)
+                loaded = settings.load()
+            boot(loaded)
+            return Library(loaded)
+
+        yield make
+        db.obj.close_all()
+
+
+@pytest.fixture(scope="module")
+def gifs(in_process: Callable[..., Library]) -> Library:
+    """A library without GIFs, for the tests of a file."""
+    return in_process()
+
+
+def still(image: StoredFile) -> StoredFile:
+    """A still GIF in place of an animation."""
+    return replace(image, frames=1, duration_ms=0, versions={})

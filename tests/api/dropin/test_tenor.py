@@ -1,0 +1,305 @@
+"""Tenor v2 as its clients read it: the strictest of them decides about a field."""
+
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from pydantic import BaseModel, ConfigDict, HttpUrl, StrictBool, StrictInt, StrictStr
+
+from tests.api.dropin.conftest import Library, still
+
+
+class Strict(BaseModel):
+    """No field is missing, none is unknown, and none is of nearly the right type."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Media(Strict):
+    """Commet reads `dims` and `size` with `as int`, Zulip parses the URL."""
+
+    url: HttpUrl
+    dims: tuple[StrictInt, StrictInt]
+    duration: float
+    size: StrictInt
+    preview: Literal[""]
+
+
+class Result(Strict):
+    """Stoat's types (`types.rs`): everything is there but the last three."""
+
+    id: StrictStr
+    title: StrictStr
+    media_formats: dict[str, Media]
+    created: float
+    content_description: StrictStr
+    content_description_source: StrictStr
+    itemurl: HttpUrl
+    url: HttpUrl
+    tags: list[StrictStr]
+    flags: list[StrictStr]
+    hasaudio: StrictBool
+    hascaption: StrictBool | None = None
+    bg_color: StrictStr | None = None
+
+
+class Page(Strict):
+    """Zulip and Stoat want a text for `next`, never null."""
+
+    locale: StrictStr | None = None
+    results: list[Result]
+    next: StrictStr
+
+
+class Category(Strict):
+    searchterm: StrictStr
+    path: HttpUrl
+    image: HttpUrl
+    name: StrictStr
+
+
+class Categories(Strict):
+    locale: StrictStr
+    tags: list[Category]
+
+
+class Terms(Strict):
+    locale: StrictStr
+    results: list[StrictStr]
+
+
+@pytest.fixture(scope="module")
+def cat(gifs: Library) -> str:
+    return gifs.add("A cat", "cat funny", alt_text="A cat falls off a chair")
+
+
+def ids(page: Any) -> list[str]:
+    return [result["id"] for result in page["results"]]
+
+
+def test_a_search_answers_what_the_strictest_clients_read(gifs: Library, cat: str):
+    page = Page.model_validate(gifs.get("/v2/search", q="cat", key="any"))
+
+    (found,) = page.results
+    assert (found.id, found.title, found.tags) == (cat, "A cat", ["cat", "funny"])
+    assert found.content_description == "A cat falls off a chair"
+    assert found.itemurl == HttpUrl(f"https://gifs.example.org/gifs/{cat}")
+    assert page.next == ""
+
+
+def test_each_format_is_the_nearest_file_with_its_true_size(gifs: Library, cat: str):
+    formats = gifs.get("/v2/posts", ids=cat)["results"][0]["media_formats"]
+
+    def named(name: str) -> tuple[str, list[int], int]:
+        media = formats[name]
+        return media["url"].rpartition("/")[2], media["dims"], media["size"]
+
+    assert named("gif") == ("original.gif", [600, 400], 2_500_000)
+    assert named("mediumgif") == ("preview", [480, 320], 300_000)
+    assert named("tinygif") == ("tinygif", [220, 147], 80_000)
+    assert named("nanogif") == ("nanogif", [135, 90], 30_000)
+    assert named("mp4") == named("loopedmp4") == ("mp4", [480, 320], 60_000)
+    # Gifster makes no file of these names.
+    assert named("nanomp4") == named("tinymp4") == ("tinymp4", [320, 214], 30_000)
+    assert named("tinywebm") == named("nanowebm") == named("webm") == ("webm", [480, 320], 50_000)
+    assert named("preview") == named("gifpreview") == ("poster", [480, 320], 9_000)
+    assert named("tinygifpreview")[0] == "tinyposter"
+    assert named("nanogifpreview")[0] == "nanoposter"
+    assert formats["mp4"]["duration"] == 1.25
+    assert formats["preview"]["duration"] == 0
+
+
+def test_only_the_named_formats_are_sent(gifs: Library, cat: str):
+    def formats(names: str) -> set[str]:
+        page = gifs.get("/v2/search", q="cat", media_filter=names)
+        return set(page["results"][0]["media_formats"])
+
+    assert formats("tinygif, GIF") == {"tinygif", "gif"}
+    assert formats("minimal") == {"gif", "tinygif", "mp4"}
+    assert formats("gif_transparent,tinywebm") == {"gif_transparent", "tinywebm"}
+    assert formats("undefined") == formats("") == formats("a,b")
+
+
+def test_a_named_format_is_there_even_if_there_is_no_such_file(gifs: Library):
+    # Given a GIF of an old release, with few versions
+    few = {"thumb": ("image/gif", 90_000, 220, 147)}
+    gifs.add("ancient", change=lambda image: type(image)(**{**vars(image), "versions": {
+        name: image.versions[name] for name in few}}))  # fmt: skip
+
+    # When a client names formats of other types
+    names = "webm,tinywebm,webp,preview"
+    (found,) = gifs.get("/v2/search", q="ancient", media_filter=names)["results"]
+
+    # I expect each of them, so that the client keeps the page
+    assert set(found["media_formats"]) == set(names.split(","))
+    assert all(media["size"] > 0 for media in found["media_formats"].values())
+    # When no format is named, I expect those that there are
+    (found,) = gifs.get("/v2/search", q="ancient")["results"]
+    assert {"gif", "tinygif"} <= set(found["media_formats"])
+    assert "webm" not in found["media_formats"]
+
+
+def test_a_still_that_is_no_gif_is_not_found(gifs: Library):
+    def as_png(image: Any) -> Any:
+        return type(image)(**{**vars(still(image)), "content_type": "image/png"})
+
+    gif_id = gifs.add("stillness", change=as_png)
+
+    assert ids(gifs.get("/v2/search", q="stillness")) == []
+    assert ids(gifs.get("/v2/posts", ids=gif_id)) == []
+
+
+def test_a_gif_that_is_not_ready_is_not_found(gifs: Library):
+    gif_id = gifs.add("unready", change=lambda _: None, image_state="queued")
+    other = gifs.add("unready", image_state="processing")
+
+    assert ids(gifs.get("/v2/search", q="unready")) == []
+    assert ids(gifs.get("/v2/posts", ids=f"{gif_id},{other}")) == []
+
+
+def test_content_filters_are_ratings(gifs: Library):
+    rated = {rating: gifs.add("rated", rating=rating) for rating in ("g", "pg", "pg-13", "r")}
+
+    def ratings(level: str) -> set[str]:
+        found = ids(gifs.get("/v2/search", q="rated", contentfilter=level))
+        return {rating for rating, gif_id in rated.items() if gif_id in found}
+
+    assert ratings("high") == {"g"}
+    assert ratings("MEDIUM") == {"g", "pg"}
+    assert ratings("low") == {"g", "pg", "pg-13"}
+    assert ratings("off") == ratings("") == ratings("nonsense") == set(rated)
+
+
+def test_pages_follow_each_other(gifs: Library):
+    added = [gifs.add(f"paged {number}") for number in range(5)]
+
+    # When a client asks for the next page by `pos` alone, as tenor-gif-api does
+    first = gifs.get("/v2/search", q="paged", limit=2, media_filter="tinygif", contentfilter="off")
+    second = gifs.get("/v2/search", pos=first["next"])
+    third = gifs.get("/v2/search", pos=second["next"])
+
+    # I expect the same search, the same formats and the same length
+    found = [ids(page) for page in (first, second, third)]
+    assert [len(page) for page in found] == [2, 2, 1]
+    assert sorted(gif_id for page in found for gif_id in page) == sorted(added)
+    assert set(second["results"][0]["media_formats"]) == {"tinygif"}
+    assert third["next"] == ""
+
+
+@pytest.mark.parametrize("pos", ["", "0"])
+def test_clients_send_odd_positions_for_the_first_page(gifs: Library, cat: str, pos: str):
+    # Stoat sends an empty one, Discourse a zero.
+    assert cat in ids(gifs.get("/v2/search", q="cat", pos=pos))
+    assert cat in ids(gifs.get("/v2/featured", pos=pos, limit=50))
+
+
+@pytest.mark.parametrize("pos", ["-1", "99999999", "abc", "W10", "é", "A" * 5000, "WzEsMl0", "e30"])
+def test_a_malformed_position_is_refused(gifs: Library, pos: str):
+    answer = gifs.ask("/v2/search", params={"q": "cat", "pos": pos})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"][0]["reason"] == "POS_INVALID"
+
+
+def test_featured_ignores_a_search(gifs: Library, cat: str):
+    page = Page.model_validate(gifs.get("/v2/featured", q="excited", limit=50))
+
+    assert cat in [result.id for result in page.results]
+    assert page.locale == "en_US"
+
+
+def test_posts_come_in_the_order_of_their_ids(gifs: Library, cat: str):
+    dog = gifs.add("A dog")
+
+    found = gifs.get("/v2/posts", ids=f" {dog},nonsense,{cat},{dog},")
+
+    assert ids(found) == ids(gifs.get("/v2/gifs", ids=f"{dog},{cat}")) == [dog, cat]
+
+
+def test_the_shape_of_a_picture_is_a_filter(gifs: Library):
+    tall = gifs.add("shape", change=lambda image: type(image)(**{**vars(image), "height": 2000}))
+    usual = gifs.add("shape")
+
+    assert set(ids(gifs.get("/v2/search", q="shape", ar_range="all"))) == {tall, usual}
+    # The rest is the search's own matter (tests/app/search).
+
+
+def test_a_random_search_finds_the_same_in_any_order(gifs: Library):
+    added = {gifs.add("random") for _ in range(3)}
+
+    page = Page.model_validate(gifs.get("/v2/search", q="random", random="true"))
+
+    assert {result.id for result in page.results} == added
+
+
+def test_categories_lead_to_searches_with_the_callers_parameters(gifs: Library, cat: str):
+    sent = {"key": "some key", "type": "featured", "contentfilter": "high", "locale": "de_CH"}
+
+    found = Categories.model_validate(gifs.get("/v2/categories", **sent))
+
+    assert found.locale == "de_CH"
+    category = next(tag for tag in found.tags if tag.searchterm == "funny")
+    assert category.name == "#funny"
+    path = urlsplit(str(category.path))
+    assert (path.netloc, path.path) == ("gifs.example.org", "/v2/search")
+    repeated = {"key": ["some key"], "contentfilter": ["high"], "locale": ["de_CH"]}
+    assert parse_qs(path.query) == {"q": ["funny"], **repeated}
+    assert cat in ids(gifs.get(path.path, **parse_qs(path.query)))
+
+
+def test_trending_categories_are_what_people_search_for(gifs: Library, cat: str):
+    Categories.model_validate(gifs.get("/v2/categories", type="trending"))
+
+
+def test_terms_are_lists_of_words(gifs: Library, cat: str):
+    assert "funny" in Terms.model_validate(gifs.get("/v2/autocomplete", q="fu")).results
+    assert "funny" in Terms.model_validate(gifs.get("/v2/search_suggestions", q="cat")).results
+    Terms.model_validate(gifs.get("/v2/trending_terms", limit=3))
+    assert gifs.get("/v2/autocomplete")["results"] == []
+
+
+def test_a_search_needs_words(gifs: Library):
+    answer = gifs.ask("/v2/search", params={"q": " "})
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+    assert error["details"][0]["reason"] == "Q_MISSING"
+
+
+def test_unknown_parameters_and_values_are_ignored(gifs: Library, cat: str):
+    odd = {"limit": "many", "ar_range": "round", "random": "undefined", "country": "??",
+           "component": "categories", "anon_id": "", "excludeDynamicResults": "undefined",
+           "locale": "no such\tlanguage"}  # fmt: skip
+    assert cat in ids(gifs.get("/v2/search", q="cat", **odd))
+
+
+def test_limits_are_bounded(gifs: Library):
+    for number in range(51):
+        gifs.add(f"many {number}")
+
+    assert len(gifs.get("/v2/search", q="many", limit=500)["results"]) == 50
+    assert len(gifs.get("/v2/search", q="many", limit=0)["results"]) == 20
+
+
+def test_a_share_is_accepted(gifs: Library, cat: str):
+    assert gifs.get("/v2/registershare", id=cat, q="cat") == {"status": "ok"}
+    assert gifs.get("/v2/registershare", id="nonsense") == {"status": "ok"}
+
+
+@pytest.mark.parametrize("proxy", ["tenor", "klipy"])
+def test_commet_finds_and_fetches_gifs_through_its_proxy(gifs: Library, cat: str, proxy: str):
+    # Given a search of Commet's, a Matrix client, which sends no more than this
+    page = gifs.get(f"/proxy/{proxy}/api/v2/search", q="cat")
+    Page.model_validate(page)
+
+    # When it asks for a file: by the path of its URL, below another path
+    formats = next(result for result in page["results"] if result["id"] == cat)["media_formats"]
+    path = urlsplit(formats["webp"]["url"]).path
+    answer = gifs.ask(f"/proxy/{proxy}/media{path}")
+
+    # I expect a redirect to the file
+    assert answer.status_code == 302
+    assert answer.headers["Location"].endswith("/webp")
+    # It reads this without a check.
+    assert formats["webp"]["size"] == 120_000
