@@ -1,11 +1,12 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint docs audit format bench pictures chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint docs audit format bench pictures clients chaos decoders hostile demo constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
+CLIENTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gifster/clients
 OSV := https://api.osv.dev
 BIN := $(VENV)/bin
 # Any pip from Python 3.11's on can do this: it reads no extras and no groups, only locked versions.
@@ -60,6 +61,15 @@ bench-%: $(VENV)/.dev  # one of its sections
 
 pictures: $(VENV)/.dev ## Try the pictures of a folder, and compare them with Chromium (DIR=FOLDER, ARGS="--all")
 	@$(BIN)/python -m bench.pictures $(DIR) $(ARGS)
+
+clients: ## Install clients of Tenor and GIPHY for the tests of the drop-in API, outside this folder (needs Node)
+	@mkdir -p $(CLIENTS)
+	@cp tests/api/dropin/clients/package.json tests/api/dropin/clients/package-lock.json $(CLIENTS)
+	@npm --prefix $(CLIENTS) ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent
+	@for name in giphpy others; do \
+		$(PYTHON) -m venv $(CLIENTS)/$$name && \
+		$(CLIENTS)/$$name/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+			--require-hashes --requirement tests/api/dropin/clients/$$name.txt || exit 1; done
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)

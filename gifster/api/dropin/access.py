@@ -98,4 +98,3 @@ class CrossOrigin:
         if req.path.startswith(OPEN):
             resp.set_header("Access-Control-Allow-Origin", "*")
             resp.set_header("Access-Control-Expose-Headers", "Retry-After")
-            resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")

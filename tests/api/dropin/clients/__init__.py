@@ -1,0 +1,75 @@
+"""Other people's clients of Tenor and GIPHY, unpatched, as `make clients` has installed them."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+FOLDER = Path(os.environ.get("CLIENTS", CACHE / "gifster" / "clients"))
+#: The hosts that clients have fixed in their code.
+HOSTS = ["tenor.googleapis.com", "api.giphy.com", "upload.giphy.com"]
+
+
+@cache
+def missing() -> str:
+    """Why the clients cannot run; empty if they can."""
+    if shutil.which("node") is None:
+        return "there is no Node here (on Debian: apt install nodejs)"
+    lock = FOLDER / "package-lock.json"
+    if not lock.exists() or lock.read_bytes() != (HERE / "package-lock.json").read_bytes():
+        return f"the clients are not in {FOLDER}, or are others: run make clients"
+    return ""
+
+
+def require() -> None:
+    """Skip the tests if the clients cannot run."""
+    if reason := missing():
+        pytest.skip(reason)
+
+
+def node(script: str, overridden: Mapping[str, str] | None = None, **variables: str) -> Any:
+    """What a script says: the JSON of the last line that it prints.
+
+    Parameters:
+      overridden: the environment that leads fixed hosts elsewhere (`tls.Overridden`).
+      variables: more of the environment.
+    """
+    options = ["--require", str(HERE / "override_hosts.cjs")] if overridden else []
+    return _said(["node", *options, "--eval", script], {**(overridden or {}), **variables})
+
+
+def python(name: str, script: str, overridden: Mapping[str, str] | None = None) -> Any:
+    """The same of a script for the virtual environment with that name."""
+    more = {**overridden, "PYTHONPATH": str(HERE / "python")} if overridden else {}
+    return _said([str(FOLDER / name / "bin" / "python"), "-W", "ignore", "-c", script], more)
+
+
+def bundle(source: Path, target: Path) -> None:
+    """A script for browsers, with all that it imports."""
+    esbuild = FOLDER / "node_modules" / ".bin" / "esbuild"
+    options = ["--bundle", "--loader:.js=jsx", '--define:process.env.NODE_ENV="production"']
+    command = [str(esbuild), str(source), *options, f"--outfile={target}", "--log-level=error"]
+    environment = {**os.environ, "NODE_PATH": str(FOLDER / "node_modules")}
+    subprocess.run(command, check=True, env=environment, timeout=60)
+
+
+def _said(command: list[str], variables: Mapping[str, str]) -> Any:
+    done = subprocess.run(
+        command,
+        cwd=FOLDER,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
