@@ -22,6 +22,7 @@ from gifster.api.live import Cards, Events, Watch
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.openapi import OpenApi
+from gifster.api.sharing.routes import sharing
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
@@ -56,7 +57,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     # Three times as quick as Python's encoder; a list of 30 GIFs has 70 kB.
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=to_json)
     problems.install(app, context, ENVELOPES)
-    _serve_files(app, context)
+    media = _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware(watch)
     gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
@@ -88,6 +89,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/gifs/{gif_id}/card", gif_page, "card"),
         ("/gifs/{gif_id}/delete", gif_page, "delete"),
         ("/gifs/{gif_id}/edit", EditPage(context), ""),
+        *sharing(context, media),
         ("/signup", pages.SignUp(context), ""),
         ("/login", pages.LogIn(context), ""),
         ("/logout", log_out, ""),
@@ -100,7 +102,9 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     return app
 
 
-def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> None:
+def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> Files:
+    """Add the sinks of all files. Returns that of the store, which has no paths if its URLs lead to
+    a bucket."""
     settings = context.settings
     # Some installers make a package of symbolic links.
     static = Files(f"{STATIC}/", STATIC_FOLDER, context.read, follow_links=True)
@@ -108,11 +112,12 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> N
     # After `static`: Falcon asks the sink first that was added last.
     of_jobs = Files(f"{JOBS_STATIC}/", rendering.STATIC, context.read, follow_links=True)
     app.add_sink(of_jobs, f"{JOBS_STATIC}/")
-    if settings.store.kind == "s3":
-        return  # its URLs lead to the bucket
     root = settings.store.root.absolute()
     source = root if settings.store.kind == "local" else storage("store")
-    app.add_sink(Files(f"{MEDIA}/", source, context.read, types=SHOWN), f"{MEDIA}/")
+    media = Files(f"{MEDIA}/", source, context.read, types=SHOWN)
+    if settings.store.kind != "s3":
+        app.add_sink(media, f"{MEDIA}/")
+    return media
 
 
 def _answer_head(resource: object, suffix: str) -> None:

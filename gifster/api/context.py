@@ -60,6 +60,7 @@ class Context:
         #: How much a user may have.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
         self.templates = templates()
+        self.templates.globals["public_url"] = settings.web.public_url
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         self._commits = GroupCommit()
         # However many uploads come in, they occupy no thread that answers other requests.

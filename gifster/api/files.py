@@ -61,6 +61,10 @@ class Files:
         key = req.path.removeprefix(self._prefix)
         if not is_key(key):
             raise falcon.HTTPNotFound
+        await self.answer(req, resp, key)
+
+    async def answer(self, req: Request, resp: Response, key: str) -> None:
+        """Answer with the file under a key, whatever the path."""
         await self._read(self._answer, req, resp, key)
 
     def _answer(self, req: Request, resp: Response, key: str) -> None:

@@ -58,6 +58,7 @@ class RateLimits:
         self._log_in_everywhere = parse(limits.log_in_account_everywhere)
         self._upload, self._edit = parse(limits.upload), parse(limits.edit)
         self._search = parse(limits.search)
+        self._use = parse(limits.use)
         self._own = Limiter(MemoryStorage())
         in_redis = not broker_url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
@@ -134,6 +135,14 @@ class RateLimits:
         """
         whose = f"key:{key}" if key else self._here(req)
         self._count("requests", (self._search, "search", whose))
+
+    def use(self, req: Request) -> None:
+        """Count a use of a GIF: a copy, a download.
+
+        Raises:
+          RateLimited: too many from this address.
+        """
+        self._count("uses", (self._use, "use", self._here(req)))
 
     def _here(self, req: Request) -> str:
         return f"address:{self.address(req)}"

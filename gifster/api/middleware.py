@@ -46,7 +46,7 @@ class Headers:
     """
 
     def __init__(self, store: Storage) -> None:
-        origins = "".join(f" {origin}" for origin in _origins(store))
+        origins = "".join(f" {origin}" for origin in image_origins(store))
         self._page_policy = PAGE_POLICY.format(media=origins)
 
     async def process_response(
@@ -60,6 +60,8 @@ class Headers:
             if succeeded and resp.status_code != 302:
                 # The content of a key never changes: a new image gets new keys.
                 resp.set_header("Cache-Control", FOR_GOOD)
+        elif resp.get_header("Cross-Origin-Resource-Policy") == "cross-origin":
+            pass  # `sharing` has set the headers of what other sites may show
         else:
             resp.set_header("Content-Security-Policy", self._page_policy)
             resp.set_header("Cross-Origin-Opener-Policy", "same-origin")
@@ -75,7 +77,7 @@ class Headers:
         return FOR_GOOD if succeeded and req.context.get("immutable") else "no-cache"
 
 
-def _origins(store: Storage) -> list[str]:
+def image_origins(store: Storage) -> list[str]:
     """The other origins from which browsers fetch images."""
     endpoint_url = store.endpoint_url
     if store.addressing == "virtual":

@@ -23,8 +23,9 @@ from gifster.api.gifs import accept_upload, gifs_json
 from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import UploadForm, upload_form, url_form
+from gifster.api.sharing.previews import Preview
 from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
-from gifster.app.access import may_change
+from gifster.app.access import may_change, may_see_gif
 from gifster.app.library import LibraryError
 from gifster.app.models import ImageUploader, User
 from gifster.app.tokens import Scope
@@ -120,13 +121,15 @@ class GifPage(Page):
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
         user = await current_user(self.context, req)
-        viewer = await viewer_of(self.context, req)
+        viewer, origin = await viewer_of(self.context, req), self.context.origin(req)
 
         def work() -> dict[str, object]:
             gif = library.get_gif(gif_id, viewer)
+            facts = gifs_json([gif], viewer)[0]
             near = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
             return {
-                "gif": gifs_json([gif], viewer)[0],
+                "gif": facts,
+                "shared": Preview(origin, gif, facts["tags"]) if may_see_gif(gif) else None,
                 "similar": gifs_json(near, viewer),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
             }

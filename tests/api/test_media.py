@@ -2,7 +2,7 @@
 
 import pytest
 
-from gifster.api.middleware import _origins
+from gifster.api.middleware import image_origins
 from gifster.app.settings import Store
 from tests import images
 from tests.stack import Stack
@@ -92,4 +92,4 @@ def test_pages_may_show_images_from_the_bucket(addressing: str, origin: str):
     store = Store(kind="s3", bucket="gifs", endpoint_url="https://s3.example.org:9000",
                   addressing=addressing)  # fmt: skip
 
-    assert _origins(store) == [origin]
+    assert image_origins(store) == [origin]

@@ -3,6 +3,8 @@
 import "./cards.js";
 import { prepare } from "./films.js";
 import "./jobs/confirm.js";
+import "./keys.js";
+import "./share.js";
 
 document.documentElement.classList.add("js");
 prepare(document);

@@ -249,6 +249,8 @@ class Limits(Section):
     edit: Rate = "1200/hour"
     #: Of the drop-in API: by key; by address where any key is taken.
     search: Rate = "6000/minute"
+    #: Copies and downloads that count as uses, by address.
+    use: Rate = "600/hour"
     #: Event streams and waiting pages that one address has open at once, in each web process.
     waiting: int = Field(50, ge=1)
     gifs_per_user: int = Field(10_000, ge=1)

@@ -1,0 +1,110 @@
+"""Which of a GIF's files others get, and their addresses, which stay when the picture is replaced
+or the files move to another storage."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from gifster.uploads import StoredFile, StoredVersion
+
+#: Versions that show the first frame of what moves.
+STILLS = {"poster", "tinyposter", "nanoposter"}
+#: Types that every browser and chat shows.
+SHOWN_TYPES = {"image/gif", "image/png", "image/jpeg", "image/webp"}
+#: Larger pictures are not shown in previews (bytes): X takes 5 MB, Discord fetches all of a page's
+#: pictures in ten seconds.
+MOST_BYTES = 5_000_000
+
+#: The original or a version.
+Kept = StoredFile | StoredVersion
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """A file of a GIF.
+
+    Attributes:
+      path: where it is, below the library's address.
+      content_type: such as `image/gif`.
+      bytes: its size.
+      width, height: in pixels.
+    """
+
+    path: str
+    content_type: str
+    bytes: int
+    width: int
+    height: int
+
+    def fitted(self, max_width: float, max_height: float) -> tuple[int, int]:
+        """The size at which it fits into a box, never enlarged (pixels)."""
+        scale = min(1.0, max_width / self.width, max_height / self.height)
+        return max(1, int(self.width * scale)), max(1, int(self.height * scale))
+
+
+def extension_of(file: Kept) -> str:
+    """The extension of a file's key, such as `gif`."""
+    return PurePosixPath(file.key).suffix[1:]
+
+
+def file_as(stored: StoredFile, extension: str) -> Kept | None:
+    """The file of that extension: the original if it is one, else the largest version that shows
+    all that the original shows; None if there is none."""
+    if extension_of(stored) == extension:
+        return stored
+    versions = [file for _, file in _versions(stored) if extension_of(file) == extension]
+    return max(versions, key=_quality, default=None)
+
+
+def own_extension(stored: StoredFile) -> str:
+    """The extension under which a GIF is shared: `gif` for all that moves."""
+    if file_as(stored, "gif") is not None:
+        return "gif"
+    picture = stored if stored.content_type in SHOWN_TYPES else next(_pictures(stored), None)
+    return "" if picture is None else extension_of(picture)
+
+
+def picture_of(
+    gif_id: str, stored: StoredFile, max_width: float = math.inf, max_height: float = math.inf
+) -> Rendition | None:
+    """The picture for previews, which moves as a GIF if the original moves: the largest version
+    that fits into the box and is not too heavy; else the smallest one there is.
+
+    Parameters:
+      max_width, max_height: the box (pixels).
+    """
+    found = sorted(_pictures(stored), key=_quality, reverse=True)
+    for file in found:
+        if file.bytes <= MOST_BYTES and file.width <= max_width and file.height <= max_height:
+            return rendition(gif_id, stored, file)
+    return rendition(gif_id, stored, found[-1]) if found else None
+
+
+def film_of(gif_id: str, stored: StoredFile) -> Rendition | None:
+    """The MP4 of what moves."""
+    file = stored.versions.get("mp4")
+    return None if file is None else rendition(gif_id, stored, file)
+
+
+def rendition(gif_id: str, stored: StoredFile, file: Kept) -> Rendition:
+    """A file of a GIF under its address that stays."""
+    name = next((name for name, version in stored.versions.items() if version is file), "")
+    path = f"/g/{gif_id}{name and '/'}{name}.{extension_of(file)}"
+    return Rendition(path, file.content_type, file.bytes, file.width, file.height)
+
+
+def _quality(file: StoredVersion) -> tuple[int, int]:
+    """Of two versions of one size, the smaller file has lost more."""
+    return file.width * file.height, file.bytes
+
+
+def _pictures(stored: StoredFile) -> Iterator[StoredVersion]:
+    moves = stored.frames > 1
+    for _, file in _versions(stored):
+        if file.content_type == "image/gif" if moves else file.content_type in SHOWN_TYPES:
+            yield file
+
+
+def _versions(stored: StoredFile) -> Iterator[tuple[str, StoredVersion]]:
+    return ((name, file) for name, file in stored.versions.items() if name not in STILLS)

@@ -1,0 +1,28 @@
+"""The queries of these addresses."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from gifster.api.requests import Sent
+from gifster.api.schemas import told
+
+#: Larger than any picture of ours (pixels).
+_ANY = 1_000_000
+
+
+def _pixels(text: str) -> int:
+    """The number of pixels. Anything else is no limit, as the answer has to have a size."""
+    return min(int(text), _ANY) or _ANY if text.isascii() and text.isdecimal() else _ANY
+
+
+Pixels = Annotated[int, BeforeValidator(_pixels), told("Pixels.", minimum=1)]
+
+
+class OEmbedQuery(Sent):
+    """What a consumer of oEmbed asks for."""
+
+    url: Annotated[str, told("The address of a GIF's page, or its short one.", format="uri")] = ""
+    maxwidth: Pixels = _ANY
+    maxheight: Pixels = _ANY
+    format: Annotated[str, told(enum=["json", "xml"])] = "json"

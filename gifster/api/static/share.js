@@ -1,0 +1,186 @@
+// Sharing: a menu for each GIF that copies its link, its address or code with it, and the picture; downloads
+// the file; and opens the system's share sheet. What is copied counts as a use of the GIF.
+import { said } from "./jobs/follow.js";
+
+const origin = document.documentElement.dataset.origin || location.origin;
+const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+/** What others need to know of the GIF whose card or page an element is in; null if it cannot be shared yet. */
+export function gifAt(element) {
+  const around = element?.closest("[data-gif]");
+  const button = around?.querySelector("[data-share]");
+  if (!button) return null;
+  const { share: extension, width, height, alt } = button.dataset;
+  const title = around.querySelector("h1, h3").textContent.trim();
+  const path = `/g/${around.dataset.gif}`;
+  return {
+    title, width, height, extension, alt: alt || title, moves: "moves" in button.dataset, id: around.dataset.gif,
+    link: origin + path, file: `${origin}${path}.${extension}`, own: `${path}.${extension}?download=1`,
+  };
+}
+
+const image = ({ file, alt, width, height }) =>
+  `<img src="${escaped(file)}" alt="${escaped(alt)}" width="${width}" height="${height}">`;
+const frame = ({ id, alt, width, height }) => `<iframe src="${escaped(origin)}/embed/${id}" width="${width}" `
+  + `height="${height}" title="${escaped(alt)}" style="border: 0" loading="lazy"></iframe>`;
+const TEXTS = {
+  "Copy link": ({ link }) => link,
+  "Copy file’s address": ({ file }) => file,
+  "Copy Markdown": ({ alt, file }) => `![${alt.replace(/[[\]\\]/g, "\\$&")}](${file})`,
+  "Copy HTML": image,
+  "Copy BBCode": ({ file }) => `[img]${file}[/img]`,
+  "Copy embed code": frame,
+};
+
+/** Copy the link of a GIF's page. */
+export const copyLink = (gif) => copyText(gif, gif.link);
+
+async function copyText(gif, text) {
+  if (await written(text)) {
+    tell(`Copied: ${text}`);
+    used(gif);
+  } else {
+    tell(`This browser does not let the page copy. Copy it by hand: ${text}`);
+  }
+}
+
+async function written(text) {
+  try {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(text);
+      return true;
+    }
+  } catch (error) {
+    console.debug(error); // not allowed: perhaps the older way is
+  }
+  return writtenBySelection(text);
+}
+
+// Without TLS, as in many networks at home, a page has no Clipboard API.
+function writtenBySelection(text) {
+  const field = Object.assign(document.createElement("textarea"), { value: text, readOnly: true, className: "hidden" });
+  const focused = document.activeElement;
+  (menu.open ? menu : document.body).append(field); // all else is inert while the menu is open
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  focused?.focus({ preventScroll: true });
+  return done;
+}
+
+// Browsers take only PNG pictures. What moves is copied as HTML, which mails and documents show as a picture.
+async function copyPicture(gif) {
+  if (!navigator.clipboard?.write) return copyText(gif, gif.file);
+  const blob = (text, type) => new Blob([text], { type });
+  try {
+    // Safari wants the promise itself: after an `await` it forgets that somebody has clicked.
+    const item = gif.moves
+      ? { "text/html": blob(image(gif), "text/html"), "text/plain": blob(gif.file, "text/plain") }
+      : { "image/png": asPng(gif) };
+    await navigator.clipboard.write([new ClipboardItem(item)]);
+    tell(gif.moves
+      ? "Copied as HTML, with the address as text: browsers cannot copy a picture that moves."
+      : "Copied the picture as PNG.");
+    used(gif);
+  } catch (error) {
+    console.debug(error);
+    await copyText(gif, gif.file);
+  }
+}
+
+async function asPng(gif) {
+  const blob = await content(gif);
+  if (blob.type === "image/png") return blob;
+  const picture = await createImageBitmap(blob);
+  const canvas = Object.assign(document.createElement("canvas"), { width: picture.width, height: picture.height });
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+async function content({ own }) {
+  const answer = await fetch(own);
+  if (!answer.ok) throw new Error(`${own}: ${answer.status}`);
+  return answer.blob();
+}
+
+async function shareSheet(gif) {
+  try {
+    const blob = await content(gif);
+    const files = [new File([blob], `${gif.title}.${gif.extension}`, { type: blob.type })];
+    const asFile = navigator.canShare?.({ files });
+    await navigator.share(asFile ? { files, title: gif.title } : { url: gif.link, title: gif.title });
+    used(gif);
+  } catch (error) {
+    if (error.name !== "AbortError") tell(`The system’s share sheet did not open: ${error.message}`);
+  }
+}
+
+// Popular GIFs come first in searches, and the words with which somebody found this one count for it.
+function used({ id }) {
+  const q = new URLSearchParams(location.search).get("q") ?? "";
+  navigator.sendBeacon(`/gifs/${id}/used`, new URLSearchParams({ q }));
+}
+
+// The menu, one for the page.
+const menu = document.createElement("dialog");
+let shared = null;
+
+function build() {
+  const part = (name, fields, ...children) => {
+    const made = Object.assign(document.createElement(name), fields);
+    made.append(...children);
+    return made;
+  };
+  const action = (label, act) => part("button", { type: "button", textContent: label, onclick: () => act(shared) });
+  const texts = Object.entries(TEXTS).map(([label, text]) => action(label, (gif) => copyText(gif, text(gif))));
+  const download = part("a", { className: "download", textContent: "Download", onclick: () => used(shared) });
+  download.setAttribute("download", "");
+  const picture = action("", copyPicture);
+  picture.className = "of-picture";
+  const items = [texts[0], texts[1], picture, ...texts.slice(2), download];
+  if (navigator.share) items.push(action("Share…", shareSheet));
+  const close = part("button", { type: "button", className: "plain", textContent: "Close", onclick: () => menu.close() });
+  const heading = part("h2", { id: "share-title", dir: "auto" });
+  menu.append(heading, part("ul", {}, ...items.map((item) => part("li", {}, item))),
+    part("output", { id: "copied" }), close);
+  menu.className = "share-menu";
+  menu.setAttribute("aria-labelledby", "share-title");
+  menu.addEventListener("click", (event) => { if (event.target === menu) menu.close(); }); // beside it
+  document.body.append(menu);
+}
+
+/** Open the menu for a GIF. */
+export function openMenu(gif) {
+  if (!menu.isConnected) build();
+  shared = gif;
+  menu.querySelector("h2").textContent = `Share “${gif.title}”`;
+  menu.querySelector(".of-picture").textContent = gif.moves ? "Copy picture as HTML" : "Copy picture";
+  menu.querySelector(".download").href = gif.own;
+  menu.querySelector("output").textContent = "";
+  menu.showModal();
+}
+
+// A sentence for all: in the menu if it is open, else at the edge of the page for some seconds.
+const toast = Object.assign(document.createElement("p"), { className: "toast", hidden: true });
+let timer = null;
+
+function tell(sentence) {
+  if (menu.open) {
+    menu.querySelector("output").textContent = sentence;
+    return;
+  }
+  said("told", sentence); // a screen reader finds it there
+  if (!toast.isConnected) {
+    toast.setAttribute("aria-hidden", "true");
+    document.body.append(toast);
+  }
+  toast.textContent = sentence;
+  toast.hidden = false;
+  clearTimeout(timer);
+  timer = setTimeout(() => { toast.hidden = true; }, 4000);
+}
+
+document.addEventListener("click", (event) => {
+  const gif = event.target.closest("[data-share]") && gifAt(event.target);
+  if (gif) openMenu(gif);
+});
