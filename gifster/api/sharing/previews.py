@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gifster.api.sharing.renditions import Rendition, film_of, own_extension, picture_of
+from gifster.api.sharing.renditions import Rendition, film_of, own_file, picture_of
 from gifster.app.models import Gif
 from gifster.uploads import StoredFile
 
@@ -40,12 +40,6 @@ class Preview:
         return f"{self.origin}/embed/{self.gif.id}"
 
     @property
-    def file(self) -> str:
-        """The address of the file itself; empty if it has none that others show."""
-        extension = own_extension(self.stored) if self.stored else ""
-        return f"{self.origin}/g/{self.gif.id}.{extension}" if extension else ""
-
-    @property
     def oembed(self) -> str:
         """The address of the oEmbed answer, but for its format."""
         return f"{self.origin}/oembed?url={quote(self.page, safe='')}&format="
@@ -72,6 +66,10 @@ class Preview:
         if self.stored is None:
             return None
         return picture_of(self.gif.id, self.stored, max_width, max_height)
+
+    def file(self) -> Rendition | None:
+        """The file itself, in a format that others show."""
+        return None if self.stored is None else own_file(self.gif.id, self.stored)
 
     def film(self) -> Rendition | None:
         """The film of what moves."""

@@ -57,12 +57,15 @@ def file_as(stored: StoredFile, extension: str) -> Kept | None:
     return max(versions, key=_quality, default=None)
 
 
-def own_extension(stored: StoredFile) -> str:
-    """The extension under which a GIF is shared: `gif` for all that moves."""
-    if file_as(stored, "gif") is not None:
-        return "gif"
-    picture = stored if stored.content_type in SHOWN_TYPES else next(_pictures(stored), None)
-    return "" if picture is None else extension_of(picture)
+def own_file(gif_id: str, stored: StoredFile) -> Rendition | None:
+    """The file as which a GIF is shared, `/g/{id}.{extension}`: a GIF if it moves."""
+    file = file_as(stored, "gif")
+    if file is None:
+        file = stored if stored.content_type in SHOWN_TYPES else next(_pictures(stored), None)
+    if file is None:
+        return None
+    path = f"/g/{gif_id}.{extension_of(file)}"
+    return Rendition(path, file.content_type, file.bytes, file.width, file.height)
 
 
 def picture_of(

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator
 
 from gifster.api.requests import Sent
 from gifster.api.schemas import told
+from gifster.app import texts
 
 #: Larger than any picture of ours (pixels).
 _ANY = 1_000_000
@@ -26,3 +27,10 @@ class OEmbedQuery(Sent):
     maxwidth: Pixels = _ANY
     maxheight: Pixels = _ANY
     format: Annotated[str, told(enum=["json", "xml"])] = "json"
+
+
+class FeedQuery(Sent):
+    """Whose GIFs a feed has; left out, everybody's."""
+
+    tag: Annotated[str, told("A whole tag.", maxLength=texts.MAX_TAG)] = ""
+    user: Annotated[str, told("The id of a user.")] = ""

@@ -3,6 +3,7 @@
 from gifster.api.context import Context
 from gifster.api.files import Files
 from gifster.api.sharing.embed import Embed
+from gifster.api.sharing.feeds import Feed
 from gifster.api.sharing.files import SharedFiles, ShortLink
 from gifster.api.sharing.oembed import OEmbed
 from gifster.api.sharing.uses import Used
@@ -20,6 +21,7 @@ def sharing(context: Context, files: Files) -> list[tuple[str, object, str]]:
         ("/g/{gif_id}.{extension}", shared, ""),
         ("/g/{gif_id}/{version}.{extension}", shared, "version"),
         ("/embed/{gif_id}", Embed(context), ""),
+        ("/feed.atom", Feed(context), ""),
         ("/oembed", OEmbed(context), ""),
         ("/gifs/{gif_id}/used", Used(context), ""),
     ]

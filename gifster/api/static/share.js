@@ -25,7 +25,7 @@ const frame = ({ id, alt, width, height }) => `<iframe src="${escaped(origin)}/e
   + `height="${height}" title="${escaped(alt)}" style="border: 0" loading="lazy"></iframe>`;
 const TEXTS = {
   "Copy link": ({ link }) => link,
-  "Copy file’s address": ({ file }) => file,
+  "Copy file address": ({ file }) => file,
   "Copy Markdown": ({ alt, file }) => `![${alt.replace(/[[\]\\]/g, "\\$&")}](${file})`,
   "Copy HTML": image,
   "Copy BBCode": ({ file }) => `[img]${file}[/img]`,

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gifster.api.sharing.renditions import file_as, own_extension, picture_of
+from gifster.api.sharing.renditions import file_as, own_file, picture_of
 from gifster.uploads import StoredFile, StoredVersion
 from tests import images
 from tests.api.sharing.conftest import Make
@@ -229,7 +229,11 @@ def test_a_poster_is_not_the_gif():
 
 
 def test_what_moves_is_shared_as_a_gif():
-    assert own_extension(WEBP) == own_extension(HEAVY) == "gif"
-    assert own_extension(stored("image/png", 1, thumb=("image/png", 220, 1))) == "png"
-    assert own_extension(stored("image/heic", 1, thumb=("image/jpeg", 220, 1))) == "jpeg"
-    assert own_extension(stored("image/heic", 1)) == ""
+    def path(file: StoredFile) -> str:
+        found = own_file("x", file)
+        return "" if found is None else found.path
+
+    assert path(WEBP) == path(HEAVY) == "/g/x.gif"
+    assert path(stored("image/png", 1, thumb=("image/png", 220, 1))) == "/g/x.png"
+    assert path(stored("image/heic", 1, thumb=("image/jpeg", 220, 1))) == "/g/x.jpeg"
+    assert path(stored("image/heic", 1)) == ""

@@ -1,0 +1,100 @@
+"""`/feed.atom`: the newest GIFs for feed readers, as Atom (RFC 4287); `?tag=` and `?user=` (an id)
+give those of a tag and of a user.
+
+Entries keep their ids when the library moves to another address. A reader that has the present
+state already gets 304.
+"""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from falcon.asgi import Request, Response
+
+from gifster.api.conditional import Validators
+from gifster.api.context import Context
+from gifster.api.requests import query
+from gifster.api.sharing.previews import SITE, Preview
+from gifster.api.sharing.requests import FeedQuery
+from gifster.app import lists, search, texts
+from gifster.app.errors import NotFound
+from gifster.app.models import User, rfc3339
+from gifster.app.search import Filter
+from gifster.app.texts import Visibility
+
+#: How many entries: a reader that comes once a day misses none in most libraries.
+ENTRIES = 50
+#: The namespace of the ids of entries (RFC 9562).
+IDS = uuid.UUID("5f2c0e0c-5a7e-4d0e-9d46-0c2f2f1f6a11")
+#: When an empty feed has last changed; it has to say something.
+NEVER = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A GIF in a feed, and the name of its author."""
+
+    preview: Preview
+    author: str
+
+    @property
+    def id(self) -> str:
+        return uuid.uuid5(IDS, self.preview.gif.id).urn
+
+    @property
+    def at(self) -> str:
+        return rfc3339(self.preview.gif.created_at)
+
+
+class Feed:
+    """The feed."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._public = bool(context.settings.web.public_url)
+        self._template = context.templates.get_template("feed.xml")
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        asked, origin = query(req, FeedQuery), self.context.origin(req)
+        text: str = await self.context.run(self._made, asked, origin)
+        # Without a public address, the Host of the request is in it: no cache may share it.
+        resp.set_header("Cache-Control", "no-cache" if self._public else "private, no-cache")
+        resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        validators = Validators(f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"', None)
+        resp.etag = validators.etag
+        if validators.status_for(req) == 304:
+            resp.status = 304
+            return
+        resp.content_type, resp.text = "application/atom+xml; charset=utf-8", text
+
+    def _made(self, asked: FeedQuery, origin: str) -> str:
+        tag, title, about = texts.asked_tag(asked.tag), f"Newest GIFs on {SITE}", ""
+        if asked.user:
+            user = User.get_or_none(User.id == asked.user)
+            if user is None:
+                raise NotFound("user_not_found", f"There is no user {asked.user[:40]}.")
+            title = f"GIFs by {user.name} on {SITE}"
+        if tag:
+            title = f"#{tag} on {SITE}" if not asked.user else f"#{tag}: {title}"
+            about = "?" + urlencode({"tag": tag})
+        wanted = Filter(tag=tag, user=asked.user, ready=True)
+        found = search.find("", wanted, sort="newest", limit=ENTRIES).gifs
+        gifs = [gif for gif in found if gif.visibility == Visibility.PUBLIC and not gif.trashed_at]
+        tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
+        entries = [
+            Entry(Preview(origin, gif, tags[gif.id]), names.get(gif.user_id or "", SITE))
+            for gif in gifs
+        ]
+        own = urlencode(
+            {key: value for key, value in (("tag", tag), ("user", asked.user)) if value}
+        )
+        return self._template.render(
+            title=title,
+            site=SITE,
+            origin=origin,
+            own=f"{origin}/feed.atom{own and '?'}{own}",
+            page=f"{origin}/{about}",
+            updated=max((entry.at for entry in entries), default=NEVER),
+            entries=entries,
+        )
