@@ -35,6 +35,11 @@ class Preview:
         return f"{self.origin}/gifs/{self.gif.id}"
 
     @property
+    def link(self) -> str:
+        """The short address of the page, which people pass on."""
+        return f"{self.origin}/g/{self.gif.id}"
+
+    @property
     def embed(self) -> str:
         """The address of the page that others put into a frame."""
         return f"{self.origin}/embed/{self.gif.id}"

@@ -37,6 +37,10 @@ class Rendition:
     width: int
     height: int
 
+    @property
+    def extension(self) -> str:
+        return PurePosixPath(self.path).suffix[1:]
+
     def fitted(self, max_width: float, max_height: float) -> tuple[int, int]:
         """The size at which it fits into a box, never enlarged (pixels)."""
         scale = min(1.0, max_width / self.width, max_height / self.height)

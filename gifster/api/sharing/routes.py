@@ -5,8 +5,8 @@ from gifster.api.files import Files
 from gifster.api.sharing.embed import Embed
 from gifster.api.sharing.feeds import Feed
 from gifster.api.sharing.files import SharedFiles, ShortLink
+from gifster.api.sharing.menu import ShareMenu
 from gifster.api.sharing.oembed import OEmbed
-from gifster.api.sharing.uses import Used
 
 
 def sharing(context: Context, files: Files) -> list[tuple[str, object, str]]:
@@ -23,5 +23,5 @@ def sharing(context: Context, files: Files) -> list[tuple[str, object, str]]:
         ("/embed/{gif_id}", Embed(context), ""),
         ("/feed.atom", Feed(context), ""),
         ("/oembed", OEmbed(context), ""),
-        ("/gifs/{gif_id}/used", Used(context), ""),
+        ("/gifs/{gif_id}/share", ShareMenu(context), ""),
     ]

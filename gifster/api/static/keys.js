@@ -42,9 +42,9 @@ function fromPage({ key, target, shiftKey }) {
     return next ? () => focus(next) : null;
   }
   if (localStorage.getItem(OFF)) return null;
-  const gif = gifAt(card ?? document.querySelector("article[data-page]"));
-  if (gif && key === "c") return () => copyLink(gif);
-  if (gif && key === "s") return () => openMenu(gif);
+  const id = gifAt(card ?? document.querySelector("article[data-page]"));
+  if (id && key === "c") return () => copyLink(id);
+  if (id && key === "s") return () => openMenu(id);
   if (key === "/" && searchField()) return () => searchField().select();
   return key === "?" ? help : null;
 }

@@ -1,27 +1,22 @@
 // Sharing: a menu for each GIF that copies its link, its address or code with it, and the picture; downloads
 // the file; and opens the system's share sheet. What is copied counts as a use of the GIF.
-import { said } from "./jobs/follow.js";
+import { answerTo, said } from "./jobs/follow.js";
 
 const origin = document.documentElement.dataset.origin || location.origin;
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
-/** What others need to know of the GIF whose card or page an element is in; null if it cannot be shared yet. */
+/** The GIF whose card or page an element is in, by its id; null if it has no picture yet. */
 export function gifAt(element) {
   const around = element?.closest("[data-gif]");
-  const button = around?.querySelector("[data-share]");
-  if (!button) return null;
-  const { share: extension, width, height, alt } = button.dataset;
-  const title = around.querySelector("h1, h3").textContent.trim();
-  const path = `/g/${around.dataset.gif}`;
-  return {
-    title, width, height, extension, alt: alt || title, moves: "moves" in button.dataset, id: around.dataset.gif,
-    link: origin + path, file: `${origin}${path}.${extension}`, own: `${path}.${extension}?download=1`,
-  };
+  return around?.querySelector("[data-share]") ? around.dataset.gif : null;
 }
+
+/** Copy the link of a GIF's page. */
+export const copyLink = (id) => copyText(id, `${origin}/g/${id}`);
 
 const image = ({ file, alt, width, height }) =>
   `<img src="${escaped(file)}" alt="${escaped(alt)}" width="${width}" height="${height}">`;
-const frame = ({ id, alt, width, height }) => `<iframe src="${escaped(origin)}/embed/${id}" width="${width}" `
+const frame = ({ embed, alt, width, height }) => `<iframe src="${escaped(embed)}" width="${width}" `
   + `height="${height}" title="${escaped(alt)}" style="border: 0" loading="lazy"></iframe>`;
 const TEXTS = {
   "Copy link": ({ link }) => link,
@@ -32,13 +27,10 @@ const TEXTS = {
   "Copy embed code": frame,
 };
 
-/** Copy the link of a GIF's page. */
-export const copyLink = (gif) => copyText(gif, gif.link);
-
-async function copyText(gif, text) {
+async function copyText(id, text) {
   if (await written(text)) {
     tell(`Copied: ${text}`);
-    used(gif);
+    used(id);
   } else {
     tell(`This browser does not let the page copy. Copy it by hand: ${text}`);
   }
@@ -70,7 +62,7 @@ function writtenBySelection(text) {
 
 // Browsers take only PNG pictures. What moves is copied as HTML, which mails and documents show as a picture.
 async function copyPicture(gif) {
-  if (!navigator.clipboard?.write) return copyText(gif, gif.file);
+  if (!navigator.clipboard?.write) return copyText(gif.id, gif.file);
   const blob = (text, type) => new Blob([text], { type });
   try {
     // Safari wants the promise itself: after an `await` it forgets that somebody has clicked.
@@ -81,10 +73,10 @@ async function copyPicture(gif) {
     tell(gif.moves
       ? "Copied as HTML, with the address as text: browsers cannot copy a picture that moves."
       : "Copied the picture as PNG.");
-    used(gif);
+    used(gif.id);
   } catch (error) {
     console.debug(error);
-    await copyText(gif, gif.file);
+    await copyText(gif.id, gif.file);
   }
 }
 
@@ -97,28 +89,26 @@ async function asPng(gif) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-async function content({ own }) {
-  const answer = await fetch(own);
-  if (!answer.ok) throw new Error(`${own}: ${answer.status}`);
-  return answer.blob();
-}
+// A script may not read the files of a bucket, so it asks for a download, which comes from here.
+const download = ({ file }) => `${new URL(file).pathname}?download=1`;
+const content = async (gif) => (await answerTo(download(gif))).blob();
 
 async function shareSheet(gif) {
   try {
     const blob = await content(gif);
-    const files = [new File([blob], `${gif.title}.${gif.extension}`, { type: blob.type })];
+    const files = [new File([blob], gif.name, { type: blob.type })];
     const asFile = navigator.canShare?.({ files });
     await navigator.share(asFile ? { files, title: gif.title } : { url: gif.link, title: gif.title });
-    used(gif);
+    used(gif.id);
   } catch (error) {
     if (error.name !== "AbortError") tell(`The system’s share sheet did not open: ${error.message}`);
   }
 }
 
 // Popular GIFs come first in searches, and the words with which somebody found this one count for it.
-function used({ id }) {
+function used(id) {
   const q = new URLSearchParams(location.search).get("q") ?? "";
-  navigator.sendBeacon(`/gifs/${id}/used`, new URLSearchParams({ q }));
+  navigator.sendBeacon(`/gifs/${id}/share`, new URLSearchParams({ q }));
 }
 
 // The menu, one for the page.
@@ -132,12 +122,12 @@ function build() {
     return made;
   };
   const action = (label, act) => part("button", { type: "button", textContent: label, onclick: () => act(shared) });
-  const texts = Object.entries(TEXTS).map(([label, text]) => action(label, (gif) => copyText(gif, text(gif))));
-  const download = part("a", { className: "download", textContent: "Download", onclick: () => used(shared) });
-  download.setAttribute("download", "");
+  const texts = Object.entries(TEXTS).map(([label, text]) => action(label, (gif) => copyText(gif.id, text(gif))));
+  const load = part("a", { className: "download", textContent: "Download", onclick: () => used(shared.id) });
+  load.setAttribute("download", "");
   const picture = action("", copyPicture);
   picture.className = "of-picture";
-  const items = [texts[0], texts[1], picture, ...texts.slice(2), download];
+  const items = [texts[0], texts[1], picture, ...texts.slice(2), load];
   if (navigator.share) items.push(action("Share…", shareSheet));
   const close = part("button", { type: "button", className: "plain", textContent: "Close", onclick: () => menu.close() });
   const heading = part("h2", { id: "share-title", dir: "auto" });
@@ -150,13 +140,19 @@ function build() {
 }
 
 /** Open the menu for a GIF. */
-export function openMenu(gif) {
+export async function openMenu(id) {
   if (!menu.isConnected) build();
-  shared = gif;
-  menu.querySelector("h2").textContent = `Share “${gif.title}”`;
-  menu.querySelector(".of-picture").textContent = gif.moves ? "Copy picture as HTML" : "Copy picture";
-  menu.querySelector(".download").href = gif.own;
-  menu.querySelector("output").textContent = "";
+  try {
+    shared = { id, ...await (await answerTo(`/gifs/${id}/share`)).json() };
+  } catch (error) {
+    console.debug(error);
+    tell("The server does not answer. Try again.");
+    return;
+  }
+  menu.querySelector("h2").textContent = `Share “${shared.title}”`;
+  menu.querySelector(".of-picture").textContent = shared.moves ? "Copy picture as HTML" : "Copy picture";
+  menu.querySelector(".download").href = download(shared);
+  menu.querySelector("output").textContent = shared.by_anybody ? "" : "Only you and admins can see this GIF.";
   menu.showModal();
 }
 
@@ -181,6 +177,6 @@ function tell(sentence) {
 }
 
 document.addEventListener("click", (event) => {
-  const gif = event.target.closest("[data-share]") && gifAt(event.target);
-  if (gif) openMenu(gif);
+  const id = event.target.closest("[data-share]") && gifAt(event.target);
+  if (id) openMenu(id);
 });
