@@ -14,6 +14,7 @@ from gifster.api.context import Context
 from gifster.api.dropin import routes as dropin
 from gifster.api.dropin.access import CrossOrigin
 from gifster.api.dropin.envelopes import ENVELOPES
+from gifster.api.duplicates import Duplicates
 from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/openapi.json", OpenApi(), ""),
         ("/events", Events(watch), ""),
         ("/cards", Cards(context, watch), ""),
+        ("/duplicates", Duplicates(context), ""),
         ("/", gallery, ""),
         ("/gifs", gallery, "upload"),
         ("/gifs/{gif_id}", gif_page, ""),

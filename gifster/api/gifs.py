@@ -17,6 +17,7 @@ from gifster.api.links import absolute
 from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
+    MAX_URL,
     MERGE_PATCH,
     MULTIPART,
     UploadForm,
@@ -24,7 +25,7 @@ from gifster.api.receive import (
     require_media_type,
     upload_form,
 )
-from gifster.api.requests import MAX_URL, EditGif, FetchGif, GifQuery, PatchGif, json_body, query
+from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
 from gifster.app import edits, library, lists, near_duplicates, texts
 from gifster.app.access import STRANGER, Viewer
 from gifster.app.library import Quota

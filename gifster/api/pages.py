@@ -22,15 +22,18 @@ from gifster.api.context import Context
 from gifster.api.gifs import accept_upload, gifs_json
 from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
-from gifster.api.receive import UploadForm, upload_form, url_form
+from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form, url_form
 from gifster.api.sharing.previews import Preview
 from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
 from gifster.app.access import may_change, may_see_gif
 from gifster.app.library import LibraryError
-from gifster.app.models import ImageUploader, User
+from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.tokens import Scope
+from gifster.uploads import UploadError
 
 PAGE_SIZE = 30
+#: How many pictures of other sites a form without a script may ask for.
+MOST_URLS = 20
 #: The states of GIFs whose cards will change.
 WAITING = ("queued", "processing")
 
@@ -65,7 +68,7 @@ class Gallery(Page):
         resp: Response,
         form: UploadForm | None = None,
         kept: str = "",
-        refusal: LibraryError | None = None,
+        refusal: LibraryError | UploadError | RateLimited | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
         viewer = await viewer_of(self.context, req)
@@ -98,11 +101,11 @@ class Gallery(Page):
 
     async def on_post_upload(self, req: Request, resp: Response) -> None:
         user = await require_uploader(self.context, req)
-        async with upload_form(self.context, req, user) as form:
+        made: list[Gif] = []
+        async with upload_form(self.context, req, user, Parts(fetching=False)) as form:
             try:
-                accept = partial(accept_upload, form, user, self.context.quota)
-                gif, _ = await self.context.commit(accept, form.handed_over)
-            except (library.Invalid, library.Denied) as error:
+                await self._accept(req, form, user, made)
+            except (library.Invalid, library.Denied, UploadError, RateLimited) as error:
                 # Only a browser that shows the answer as a page can send the kept file again.
                 if not wants_page(req) or req.get_header("Sec-Fetch-Mode") != "navigate":
                     raise
@@ -110,7 +113,28 @@ class Gallery(Page):
                 kept = await self.context.run(form.keep, user, self.context.quota)
                 await self._show(req, resp, form, kept, error)
                 return
-        raise falcon.HTTPSeeOther(f"/gifs/{gif.id}")
+        raise falcon.HTTPSeeOther(f"/gifs/{made[0].id}" if len(made) == 1 else "/")
+
+    async def _accept(
+        self, req: Request, form: UploadForm, user: User | None, made: list[Gif]
+    ) -> None:
+        """Make GIFs of the form's file and of those at its URLs, until one is refused. Those that
+        are left stay in the form."""
+        urls = form.urls
+        if form.cached is None and not urls:
+            raise library.Invalid("image_missing", "Choose a file, or give the address of one.")
+        if len(urls) > MOST_URLS:
+            detail = f"{len(urls)} addresses are too many: give at most {MOST_URLS} at a time."
+            raise library.Invalid("too_many_images", detail)
+        accept = partial(accept_upload, form, user, self.context.quota)
+        if form.cached is not None:
+            made.append((await self.context.commit(accept, form.handed_over))[0])
+        for number, url in enumerate(urls):
+            form.fields["remote_image_url"] = ["\n".join(urls[number:])]
+            if number:
+                await self.context.run_unconnected(self.context.limits.upload, req, user)
+            await fetch_into(self.context, req, form, url)
+            made.append((await self.context.commit(accept, form.handed_over))[0])
 
     async def on_get_upload(self, req: Request, resp: Response) -> None:
         raise falcon.HTTPSeeOther("/")

@@ -29,11 +29,14 @@ from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
 from gifster.uploads.files.cache_ids import cache_id, retrieve
 from gifster.uploads.files.sources import cache_form_part
+from gifster.uploads.remote.downloader import fetch
 from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 MULTIPART = "multipart/form-data"
 
+#: In characters. Every server takes so many (RFC 9110, 4.1).
+MAX_URL = 8_000
 #: How long the fields beside the file, with the multipart framing, may be (bytes).
 SMALL_BYTES = 64 * 1024
 READ_BYTES = 16 * 1024
@@ -61,12 +64,17 @@ class UploadForm:
     cached: CachedFile | None = None
     #: The user who may use the file's cache id, or the address of somebody without an account.
     owner: str = ""
-    #: The sender, if the form itself says who that is (`upload_form(admit=…)`).
+    #: The sender, if the form itself says who that is (`Parts.admit`).
     user: User | None = None
 
     def first(self, name: str) -> str:
         """The first value of a field, or an empty text."""
         return self.fields.get(name, [""])[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of pictures to fetch, which the page's form takes a line each."""
+        return self.first("remote_image_url").split()
 
     def require_image(self) -> CachedFile:
         """The file.
@@ -100,29 +108,47 @@ class UploadForm:
         self.cached = None
 
 
+@dataclass
+class Parts:
+    """How the parts of one form are read.
+
+    Parameters:
+      file: the name of the field that has the file.
+      admit: is asked before the file is read, if the form itself says who sends it.
+      fetching: whether the file of a URL is fetched. If not, the caller does it, and there may be
+        any number of URLs.
+    """
+
+    file: str = "image"
+    admit: Admit | None = None
+    fetching: bool = True
+
+    async def admitted(self, form: UploadForm) -> None:
+        """Ask once who sends the form."""
+        if self.admit is not None:
+            form.user, self.admit = await self.admit(form.fields), None
+
+
 @asynccontextmanager
 async def upload_form(
-    context: Context,
-    req: Request,
-    user: User | None,
-    file: str = "image",
-    admit: Admit | None = None,
+    context: Context, req: Request, user: User | None, how: Parts | None = None
 ) -> AsyncIterator[UploadForm]:
-    """Receive a multipart form with a file in the field `image`, or with the cache id of a kept
-    file in `image_cache` (`UploadForm.keep()`).
+    """Receive a multipart form with a file in the field `image`, with the cache id of a kept file
+    in `image_cache` (`UploadForm.keep()`), or with the URL of one in `remote_image_url`.
 
     The file is removed at the end of the `async with` block, unless it was `handed_over()`. A kept
     file stays until it is used, or too old.
 
     Parameters:
       user: the sender. Somebody else's `image_cache` is refused.
-      file: the name of the field that has the file.
-      admit: is asked before the file is read, if the form itself says who sends it.
+      how: by default a file in `image`, or a URL, which is fetched here.
 
     Raises:
       Problem, MultipartParseError, UploadError: the body is not acceptable.
+      TooBusy: too many URLs are being fetched already.
     """
-    require_media_type(req, MULTIPART, hint=f" with a field `{file}`")
+    how = how or Parts()
+    require_media_type(req, MULTIPART, hint=f" with a field `{how.file}`")
     limit = ImageUploader.max_bytes + SMALL_BYTES
     length = req.content_length or 0
     if length > limit:
@@ -133,11 +159,15 @@ async def upload_form(
     try:
         async with context.bodies.place(context.client(req)) as place:
             pieces = guarded(req.stream, context.settings.web, limit, place)
-            await _read(context, req, form, pieces, _Parts(file, admit))
+            await _read(context, req, form, pieces, how)
         if form.cached is None and form.first("image_cache"):
             form.cached = await context.check(
                 req, retrieve, ImageUploader, form.first("image_cache"), form.owner
             )
+        if how.fetching and form.urls:
+            if form.cached is not None or len(form.urls) > 1:
+                raise _too_many()
+            await fetch_into(context, req, form, form.urls[0])
         yield form
     finally:
         if form.cached is not None:
@@ -146,25 +176,23 @@ async def upload_form(
             await context.write(trim)
 
 
-@dataclass
-class _Parts:
-    """How the parts of a form are read.
+def _too_many() -> Problem:
+    return Problem(422, "too_many_images", "Send one image at a time.")
 
-    Parameters:
-      file, admit: as `upload_form()` has them.
+
+async def fetch_into(context: Context, req: Request, form: UploadForm, url: str) -> None:
+    """Give a form the file at a URL.
+
+    Raises:
+      Problem, UploadError, TooBusy: it cannot be fetched.
     """
-
-    file: str
-    admit: Admit | None
-
-    async def admitted(self, form: UploadForm) -> None:
-        """Ask once who sends the form."""
-        if self.admit is not None:
-            form.user, self.admit = await self.admit(form.fields), None
+    if len(url) > MAX_URL:
+        raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
+    form.cached = await context.fetch(req, fetch, ImageUploader, url)
 
 
 async def _read(
-    context: Context, req: Request, form: UploadForm, pieces: AsyncIterator[bytes], how: _Parts
+    context: Context, req: Request, form: UploadForm, pieces: AsyncIterator[bytes], how: Parts
 ) -> None:
     """Read all parts of a form."""
     parts: MultipartForm = await _handler.deserialize_async(
@@ -182,7 +210,7 @@ async def _read(
 
 
 async def _take_part(
-    context: Context, req: Request, form: UploadForm, part: BodyPart, how: _Parts
+    context: Context, req: Request, form: UploadForm, part: BodyPart, how: Parts
 ) -> None:
     try:
         name, filename = part.name, part.filename
@@ -190,7 +218,7 @@ async def _take_part(
         raise Problem(400, "not_utf8", "The name of a field or a file is not UTF-8.") from None
     if name == how.file and filename is not None:
         if form.cached is not None:
-            raise Problem(422, "too_many_images", "Send one image at a time.")
+            raise _too_many()
         await how.admitted(form)
         check = partial(context.check, req)
         form.cached = await cache_form_part(ImageUploader, part, context.write, check)

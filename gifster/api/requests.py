@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema
 from gifster.api.context import Context
 from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
-from gifster.api.receive import JSON, require_media_type, require_text, small_body
+from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text, small_body
 from gifster.api.schemas import told
 from gifster.app import addresses, edits, lists, texts
 from gifster.app.editing import EditChange
@@ -34,9 +34,6 @@ from gifster.app.models import ImageUploader
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
-
-#: In characters. Every server takes so many (RFC 9110, 4.1).
-MAX_URL = 8_000
 
 TITLE: dict[str, str | int] = {
     "description": "Without control characters.",

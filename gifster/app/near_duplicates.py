@@ -64,6 +64,20 @@ _OLDEST = Statement(
 )
 
 
+def oldest_with(sha256: Sequence[str], user_id: str | None = None) -> dict[str, Gif]:
+    """The oldest GIF with each of these uploads, by its SHA-256; without those that failed.
+
+    Parameters:
+      user_id: as in `oldest_copies()`.
+    """
+    rows = (
+        Gif.select(Gif.id, Gif.title, Gif.sha256)
+        .where(Gif.sha256.in_(sha256) & (Gif.image_state != "failed") & shown_to(user_id or ""))
+        .order_by(Gif.created_at.desc(), Gif.id.desc())
+    )
+    return {str(gif.sha256): gif for gif in rows}
+
+
 def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> list[Gif]:
     """The near duplicates of a GIF, in other sizes or formats too; the newest first.
 

@@ -219,7 +219,7 @@ def test_bad_tags_are_found_before_any_upload(open_page: Callable[..., Any]):
     page = open_page()
     sent: list[str] = []
     page.on("request", lambda request: request.url.endswith("/gifs") and sent.append(request.url))
-    open_form(page)
+    page.get_by_label("Choose a GIF").set_input_files(payload("Tagged.gif", images.gif()))
     tags = page.get_by_label("Tags", exact=True)
 
     for wrong, reason in (
@@ -227,10 +227,115 @@ def test_bad_tags_are_found_before_any_upload(open_page: Callable[..., Any]):
         ("a" * 51, "A tag has at most 50 characters."),
     ):
         tags.fill(wrong)
-        choose(page, payload("Tagged.gif", images.gif()))
+        page.get_by_role("button", name="Upload").click()
         assert tags.evaluate("tags => tags.validationMessage") == reason
     assert sent == []
 
     tags.fill("fine")
-    choose(page, payload("Tagged.gif", images.gif()))
+    page.get_by_role("button", name="Upload").click()
     card(page, "Tagged").wait_for()
+
+
+def test_each_of_several_files_has_a_title_and_tags_of_its_own(open_page: Callable[..., Any]):
+    # Given two chosen files, and one of which I think better
+    page = open_page()
+    page.get_by_label("Choose a GIF").set_input_files(payload("one.gif", images.gif((30, 20))))
+    assert page.get_by_label("Title", exact=True).is_visible()
+    page.get_by_label("Choose a GIF").set_input_files(
+        [payload("two.gif", images.gif((40, 20))), payload("three.gif", images.gif((50, 20)))]
+    )
+    page.get_by_role("button", name="Remove three.gif").click()
+
+    # When I describe each, and both
+    assert not page.get_by_label("Title", exact=True).is_visible()
+    page.get_by_label("Title of one.gif").fill("First of two")
+    page.get_by_label("Tags of one.gif").fill("first")
+    page.get_by_label("Title of two.gif").fill("Second of two")
+    page.get_by_label("Tags of all").fill("both")
+    page.get_by_role("button", name="Upload").click()
+
+    # I expect them to be there as I said
+    for title, tags in (("First of two", ["#both", "#first"]), ("Second of two", ["#both"])):
+        page.locator("#gallery article[data-state=ready]", has_text=title).wait_for()
+        assert card(page, title).locator(".tags a").all_inner_texts() == tags
+    assert card(page, "three").count() == 0
+
+
+def test_a_file_that_is_in_the_library_already_says_so_before_it_is_sent(
+    open_page: Callable[..., Any], stack: Stack
+):
+    content = images.gif((77, 33))
+    known = stack.finished(stack.upload(content, title="Known").json()["id"])
+    page = open_page()
+
+    page.get_by_label("Choose a GIF").set_input_files(
+        [payload("again.gif", content), payload("new.gif", images.gif((78, 33)))]
+    )
+
+    said = page.locator("#chosen li", has_text="again.gif").get_by_role("status")
+    said.get_by_role("link", name="Known").wait_for()
+    assert "in the library already" in said.inner_text()
+    assert said.get_by_role("link").get_attribute("href") == f"/gifs/{known['id']}"
+    assert not page.locator("#chosen li", has_text="new.gif").get_by_role("status").is_visible()
+    # Nothing has been sent
+    page.get_by_role("button", name="Remove again.gif").click()
+    assert page.locator("#chosen li").count() == 1
+    page.on("dialog", lambda dialog: dialog.accept())
+
+
+DROP = """([kind, name, bytes]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/gif" }));
+    const how = { bubbles: true, cancelable: true };
+    const event = kind === "paste" ? new ClipboardEvent("paste", { ...how, clipboardData: data })
+        : new DragEvent(kind, { ...how, dataTransfer: data });
+    document.querySelector("footer").dispatchEvent(event);
+}"""
+
+
+def test_files_come_in_by_a_drop_anywhere_and_from_the_clipboard(open_page: Callable[..., Any]):
+    page = open_page("/?q=nothing-like-it")
+    content = list(images.gif((60, 20)))
+
+    page.evaluate(DROP, ["dragover", "dropped.gif", content])
+    assert page.evaluate("document.documentElement.classList.contains('dropping')")
+    page.evaluate(DROP, ["drop", "dropped.gif", content])
+    page.evaluate(DROP, ["paste", "pasted.gif", content])
+
+    assert page.locator("#chosen li b").all_inner_texts() == ["dropped.gif", "pasted.gif"]
+    page.get_by_label("Title of pasted.gif").fill("Pasted")
+    page.get_by_role("button", name="Upload").click()
+    # These are the results of a search, where a new GIF has no place
+    row = page.locator("#progress li", has_text="pasted.gif")
+    row.get_by_role("link", name="Show it").click()
+    page.get_by_role("heading", name="Pasted").wait_for()
+
+
+def test_what_is_typed_is_not_lost(chromium: Any, stack: Stack):
+    # Given a title that I have typed
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    open_form(page)
+    page.get_by_label("Title", exact=True).fill("A long thought")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    # When I click a link by mistake, I expect to be asked
+    page.get_by_role("link", name="Log in").click()
+    eventually(lambda: page.evaluate("1") and asked == ["beforeunload"])
+    assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
+
+    # And when the upload is refused for one of its fields, I expect all of them back
+    refusal = '{"code": "title_invalid", "detail": "The title is odd."}'
+    page.route("**/api/gifs", lambda route: route.fulfill(status=422, body=refusal), times=1)
+    page.get_by_label("Tags", exact=True).fill("thoughts")
+    choose(page, payload("thought.gif", images.gif((65, 20))))
+    row = page.locator("#progress li", has_text="thought.gif")
+    assert "The title is odd." in row.inner_text()
+    row.get_by_role("button", name="Edit: thought.gif").click()
+    assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
+    assert page.get_by_label("Tags", exact=True).input_value() == "thoughts"
+    page.get_by_role("button", name="Upload").click()
+    card(page, "A long thought").wait_for()
+    context.close()

@@ -21,19 +21,20 @@ from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
     MULTIPART,
+    Parts,
     UploadForm,
+    fetch_into,
     media_type,
     require_text,
     small_body,
     upload_form,
     url_fields,
 )
-from gifster.api.requests import MAX_URL, parsed_json
+from gifster.api.requests import parsed_json
 from gifster.app import tokens
-from gifster.app.models import ImageUploader, User
+from gifster.app.models import User
 from gifster.app.texts import Visibility
 from gifster.app.tokens import Kind
-from gifster.uploads.remote.downloader import fetch
 
 Fields = dict[str, list[str]]
 FORM = "application/x-www-form-urlencoded"
@@ -51,7 +52,7 @@ class Gifs(Endpoint):
         token that may write."""
         admit = partial(self._admit, req)
         if media_type(req) == MULTIPART:
-            async with upload_form(self._context, req, None, "file", admit) as form:
+            async with upload_form(self._context, req, None, Parts("file", admit)) as form:
                 await self._accept(req, resp, form)
             return
         form = UploadForm(fields=await self._small_form(req))
@@ -104,11 +105,7 @@ class Gifs(Endpoint):
             form.fields["visibility"] = [Visibility.UNLISTED]
         url = form.first("source_image_url").strip()
         if form.cached is None and url:
-            if len(url) > MAX_URL:
-                raise Problem(
-                    422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters."
-                )
-            form.cached = await self._context.fetch(req, fetch, ImageUploader, url)
+            await fetch_into(self._context, req, form, url)
         if form.cached is None:
             raise Problem(
                 422, "image_missing", "Send the picture as `file`, or its `source_image_url`."

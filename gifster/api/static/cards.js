@@ -120,7 +120,7 @@ export function appear({ id, title }) {
 function put(fresh, old) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
-  const similar = (within) => [...within.querySelectorAll("a, button, summary")].filter(
+  const similar = (within) => [...within.querySelectorAll("a:not([tabindex]), button, summary")].filter(
     (element) => kind(element) === kind(focused));
   const place = focused && similar(old).indexOf(focused);
   old.replaceWith(fresh);
