@@ -20,6 +20,7 @@ from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
+from gifster.api.media import MediaAccess
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.openapi import OpenApi
@@ -116,7 +117,8 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> F
     app.add_sink(of_jobs, f"{JOBS_STATIC}/")
     root = settings.store.root.absolute()
     source = root if settings.store.kind == "local" else storage("store")
-    media = Files(f"{MEDIA}/", source, context.read, types=SHOWN)
+    access = MediaAccess(context)
+    media = Files(f"{MEDIA}/", source, context.read, types=SHOWN, check=access)
     if settings.store.kind != "s3":
         app.add_sink(media, f"{MEDIA}/")
     return media

@@ -39,21 +39,26 @@ async def current_token(context: Context, req: Request) -> Token | None:
     if hasattr(req.context, "token"):
         token: Token | None = req.context.token
         return token
-    scheme, _, secret = (req.get_header("Authorization") or "").partition(" ")
-    if scheme.lower() == "bearer":
-        token = await context.run(tokens.find_token, secret.strip(), Kind.TOKEN)
-        if token is None:
-            raise Problem(
-                401,
-                "token_invalid",
-                "The token is wrong, expired or revoked.",
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-            )
-    else:
-        cookies = req.get_cookie_values(COOKIE)
-        token = await context.run(tokens.find_token, cookies[0], Kind.SESSION) if cookies else None
+    sent = _credentials(req)
+    token = await context.run(tokens.find_token, *sent) if sent else None
+    if token is None and sent and sent[1] is Kind.TOKEN:
+        raise Problem(
+            401,
+            "token_invalid",
+            "The token is wrong, expired or revoked.",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
     req.context.token = token
     return token
+
+
+def _credentials(req: Request) -> tuple[str, Kind] | None:
+    """The secret that a request came with. A token goes before a session."""
+    scheme, _, secret = (req.get_header("Authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        return secret.strip(), Kind.TOKEN
+    cookies = req.get_cookie_values(COOKIE)
+    return (cookies[0], Kind.SESSION) if cookies else None
 
 
 async def current_user(context: Context, req: Request) -> User | None:
@@ -115,10 +120,7 @@ async def require_editor(context: Context, req: Request) -> Editor:
 async def reach_of(context: Context, req: Request) -> Reach:
     """Which GIFs the sender of a request may change, if they may write at all. Only admins may
     change the GIFs of others, and only with a session or a token of the scope `admin`."""
-    token = await current_token(context, req)
-    if token is not None and token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN):
-        return Reach.ALL
-    return Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
+    return _viewer(context, await current_token(context, req)).reach
 
 
 async def viewer_of(context: Context, req: Request) -> Viewer:
@@ -127,8 +129,22 @@ async def viewer_of(context: Context, req: Request) -> Viewer:
     Raises:
       Problem: 401, as `current_token()`.
     """
-    token = await current_token(context, req)
-    return Viewer(None if token is None else token.user.id, await reach_of(context, req))
+    return _viewer(context, await current_token(context, req))
+
+
+def viewer_here(context: Context, req: Request) -> Viewer:
+    """The same in a thread with a database connection. Somebody with a wrong token is a
+    stranger."""
+    sent = _credentials(req)
+    return _viewer(context, tokens.find_token(*sent) if sent else None)
+
+
+def _viewer(context: Context, token: Token | None) -> Viewer:
+    anybody = Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
+    if token is None:
+        return Viewer(None, anybody)
+    is_admin = token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN)
+    return Viewer(token.user.id, Reach.ALL if is_admin else anybody)
 
 
 async def require_uploader(context: Context, req: Request) -> User | None:

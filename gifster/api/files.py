@@ -20,6 +20,8 @@ from gifster.api.problems import Problem
 from gifster.uploads.storage.base import Storage, is_key
 
 Read = Callable[..., Awaitable[Any]]
+#: Raises if a client may not have the file with a key. It is called in a thread.
+Check = Callable[[Request, str], None]
 
 #: Up to so many bytes are sent at once, more in pieces. For a slow client the server keeps about
 #: four pieces in memory.
@@ -38,9 +40,10 @@ class Files:
       follow_links: whether symbolic links below the folder are followed.
       types: the beginnings of the content types that stay. Files of other types become attachments
         of type `application/octet-stream`. Empty: all types stay.
+      check: who may have a file; None: everybody.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 options, each with a default
         self,
         prefix: str,
         source: Path | Storage,
@@ -48,9 +51,10 @@ class Files:
         *,
         follow_links: bool = False,
         types: tuple[str, ...] = (),
+        check: Check | None = None,
     ) -> None:
         self._prefix, self._source, self._read = prefix, source, read
-        self._follow_links, self._types = follow_links, types
+        self._follow_links, self._types, self._check = follow_links, types, check
 
     async def __call__(self, req: Request, resp: Response | None, **_: object) -> None:
         if resp is None:
@@ -69,6 +73,8 @@ class Files:
 
     def _answer(self, req: Request, resp: Response, key: str) -> None:
         """Everything before the first piece, in one trip to a thread."""
+        if self._check is not None:
+            self._check(req, key)
         file = self._open(key)
         try:
             size, first = self._head(req, resp, key, file)

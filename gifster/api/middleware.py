@@ -57,9 +57,8 @@ class Headers:
         if req.path.startswith(MEDIA + "/"):
             resp.set_header("Content-Security-Policy", MEDIA_POLICY)
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-            if succeeded and resp.status_code != 302:
-                # The content of a key never changes: a new image gets new keys.
-                resp.set_header("Cache-Control", FOR_GOOD)
+            if resp.status_code != 302:
+                resp.set_header("Cache-Control", _media_caching(req, succeeded))
         elif resp.get_header("Cross-Origin-Resource-Policy") == "cross-origin":
             pass  # `sharing` has set the headers of what other sites may show
         else:
@@ -75,6 +74,17 @@ class Headers:
         # Without the digest, browsers revalidate static files each time (304), so that no page of a
         # new release runs an old script.
         return FOR_GOOD if succeeded and req.context.get("immutable") else "no-cache"
+
+
+def _media_caching(req: Request, succeeded: bool) -> str:
+    """What caches may do with a file. A GIF may become public, so they must not remember that it
+    was not to be found."""
+    if not succeeded:
+        return "no-store"
+    if getattr(req.context, "is_private", False):
+        return "private, no-cache"
+    # The content of a key never changes: a new image gets new keys.
+    return FOR_GOOD
 
 
 def image_origins(store: Storage) -> list[str]:

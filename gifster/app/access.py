@@ -5,6 +5,7 @@
 strangers find: lists, search, feeds and drop-ins show nothing else.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from peewee import SQL
 
 from gifster.app.models import Gif, User
-from gifster.app.texts import Visibility
+from gifster.app.texts import GIF_ID, Visibility
+from gifster.jobs.statements import Statement
 
 
 class Reach(Enum):
@@ -88,6 +90,41 @@ def may_see(
 def may_see_gif(gif: Gif, viewer: Viewer = STRANGER) -> bool:
     """The same of a GIF."""
     return may_see(gif.user_id, gif.visibility, gif.trashed_at is not None, viewer)
+
+
+def is_for_everybody(gif: Gif) -> bool:
+    """Whether everybody who knows the address of a GIF or of its files may see them."""
+    return gif.visibility != Visibility.PRIVATE and gif.trashed_at is None
+
+
+def gif_of(key: str) -> str | None:
+    """The id of the GIF that a key in the store belongs to; None for other files.
+
+    Some file systems (of macOS and Windows) take other spellings of a name for the same name: such
+    keys belong to no GIF that there is, rather than to none at all.
+    """
+    folder, _, rest = key.partition("/")
+    gif_id, _, name = rest.partition("/")
+    if not name or _spelt_simply(folder) != "gifs" or not GIF_ID.fullmatch(_spelt_simply(gif_id)):
+        return None
+    return gif_id if folder == "gifs" else f"not {gif_id}"
+
+
+def _spelt_simply(name: str) -> str:
+    return name if name == "gifs" else unicodedata.normalize("NFKC", name).casefold()
+
+
+def gif_of_file(gif_id: str) -> Gif | None:
+    """The GIF with this id, with its owner, its visibility and `trashed_at` alone; None if there is
+    none. It runs with each file that is served."""
+    return next(iter(_OF_FILE.records(gif_id=gif_id)), None)
+
+
+_OF_FILE = Statement(
+    lambda gif_id: Gif.select(Gif.id, Gif.user, Gif.visibility, Gif.trashed_at).where(
+        Gif.id == gif_id
+    )
+)
 
 
 def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:

@@ -1,0 +1,37 @@
+"""Who gets a file of `/media`: those who may see its GIF (decision 64)."""
+
+import falcon
+from falcon.asgi import Request
+
+from gifster.api.auth import viewer_here
+from gifster.api.context import Context
+from gifster.app.access import gif_of, gif_of_file, is_for_everybody, may_see_gif
+from gifster.app.database import db
+
+
+class MediaAccess:
+    """Refuses files to those who may not see their GIF. To be called in a thread.
+
+    A file that not everybody may see is marked in the request's context (`is_private`), so that no
+    shared cache keeps it. For public GIFs nobody asks who the client is.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, req: Request, key: str) -> None:
+        """Check a request for the file with this key.
+
+        Raises:
+          HTTPNotFound: the client may not see its GIF, or there is none (any more).
+        """
+        gif_id = gif_of(key)
+        if gif_id is None:
+            return
+        with db.connection_context():
+            gif = gif_of_file(gif_id)
+            if gif is not None and is_for_everybody(gif):
+                return
+            req.context.is_private = True
+            if gif is None or not may_see_gif(gif, viewer_here(self._context, req)):
+                raise falcon.HTTPNotFound
