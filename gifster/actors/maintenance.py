@@ -6,7 +6,7 @@ import time
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import file_checks, kept_uploads, library, tokens
+from gifster.app import file_checks, kept_uploads, library, tokens, trash
 from gifster.app.search import popularity, upkeep
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.sweep import Why, sweep
@@ -21,9 +21,12 @@ _WORRYING = ("missing", "damaged", "unread")
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
-    """Remove what crashes left behind, the files of forms that nobody sent again, and expired
-    sessions. Read part of the stored files, to check that they are what was stored."""
+    """Remove what crashes left behind, the files of forms that nobody sent again, expired sessions,
+    and what has been in the trash for too long. Read part of the stored files, to check that they
+    are what was stored."""
     forgotten = kept_uploads.forget_expired()
+    days = settings.library.trash_days
+    trashed = trash.empty_old(days) if days else 0
     found = sweep(repair=True)
     if settings.uploads.deep_check_days:
         try:
@@ -39,7 +42,13 @@ def clean_up() -> None:
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
     log = logger.error if counts["held_back"] else log
     swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
-    log("swept %s expired_kept=%d expired_tokens=%d", swept, forgotten, ended)
+    log(
+        "swept %s expired_kept=%d expired_tokens=%d expired_trash=%d",
+        swept,
+        forgotten,
+        ended,
+        trashed,
+    )
 
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)

@@ -25,6 +25,7 @@ from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.openapi import OpenApi
 from gifster.api.sharing.routes import sharing
+from gifster.api.trash import GifTrash, Trash
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
@@ -70,6 +71,9 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/gifs", Gifs(context), ""),
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
+        ("/api/gifs/{gif_id}/trash", GifTrash(context), ""),
+        ("/api/gifs/{gif_id}/restore", GifTrash(context), "restore"),
+        ("/api/trash", Trash(context), ""),
         ("/api/users", Users(context), ""),
         ("/api/tokens", Tokens(context), ""),
         ("/api/tokens/{token_id}", OneToken(context), ""),

@@ -14,6 +14,7 @@ from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.context import Context
 from gifster.api.links import absolute
+from gifster.api.media import guarded_url, plain_url
 from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
@@ -27,7 +28,7 @@ from gifster.api.receive import (
 )
 from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
 from gifster.app import edits, library, lists, near_duplicates, texts
-from gifster.app.access import STRANGER, Viewer
+from gifster.app.access import STRANGER, Viewer, is_for_everybody
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
 from gifster.app.texts import Rating, Visibility
@@ -70,9 +71,10 @@ def gif_json(
     image: schemas.Image | None = None
     placeholder: schemas.Placeholder | None = None
     versions: dict[str, schemas.Version] = {}
+    url = plain_url if is_for_everybody(gif) else guarded_url
     if stored is not None:
         image = {
-            "url": absolute(origin, stored.url()),
+            "url": absolute(origin, url(stored)),
             "content_type": stored.content_type,
             "bytes": stored.bytes,
             "width": stored.width,
@@ -86,7 +88,7 @@ def gif_json(
             image["has_sound"] = stored.has_sound
         versions = {
             name: {
-                "url": absolute(origin, version.url()),
+                "url": absolute(origin, url(version)),
                 "content_type": version.content_type,
                 "bytes": version.bytes,
                 "width": version.width,
@@ -105,6 +107,7 @@ def gif_json(
         "user": None if uploader is None else {"id": gif.user_id or "", "name": uploader},
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
+        "trashed_at": gif.trashed_at and rfc3339(gif.trashed_at),
         "edit": _edit_json(gif.edit),
         "image": image,
         "versions": versions,

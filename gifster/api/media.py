@@ -1,4 +1,4 @@
-"""Who gets a file of `/media`: those who may see its GIF (decision 64)."""
+"""Who gets a GIF's files: those who may see the GIF (decision 64)."""
 
 import falcon
 from falcon.asgi import Request
@@ -6,7 +6,29 @@ from falcon.asgi import Request
 from gifster.api.auth import viewer_here
 from gifster.api.context import Context
 from gifster.app.access import gif_of, gif_of_file, is_for_everybody, may_see_gif
+from gifster.app.boot import MEDIA
 from gifster.app.database import db
+from gifster.uploads import S3Storage
+from gifster.uploads.config import storage
+from gifster.uploads.files.stored import StoredFile, StoredVersion
+from gifster.uploads.storage.base import public_url
+
+
+def plain_url(file: StoredFile | StoredVersion) -> str:
+    """The URL of a file that everybody may see."""
+    return file.url()
+
+
+def guarded_url(file: StoredFile | StoredVersion) -> str:
+    """The URL of a file that not everybody may see.
+
+    A CDN or a public bucket (`store.base_url`) does not ask who somebody is. So this is a URL of
+    `/media`, or, for a bucket, one that is signed and ends.
+    """
+    store = storage(file.storage)
+    if isinstance(store, S3Storage):
+        return store.url(file.key, store.expires_s)
+    return public_url(MEDIA, file.key)
 
 
 class MediaAccess:

@@ -118,13 +118,27 @@ PATHS = {
         "get": Operation("getGif", "One GIF", schemas.WholeGif, (404,), may=READER),
         "patch": Operation("editGif", "Change title, tags and so on", schemas.WholeGif, (404, 429),
                            bodies=CHANGES, may=EDITOR),
-        "delete": Operation("deleteGif", "Delete a GIF and its files", None, (404,), 204,
+        "delete": Operation("deleteGif", "Delete a GIF and its files for good", None, (404,), 204,
                             may=EDITOR),
     },
     "/api/gifs/{gif_id}/image": {
         "put": Operation("replaceImage", "Another image; the present one stays until it is stored",
                          schemas.WholeGif, (404, 429), 202,
                          bodies={MULTIPART: requests.ReplaceImage}, may=EDITOR, headers=LOCATED),
+    },
+    "/api/gifs/{gif_id}/trash": {
+        "post": Operation("trashGif", "Throw a GIF away; it can be taken back for some weeks",
+                          schemas.WholeGif, (404, 429), may=EDITOR),
+    },
+    "/api/gifs/{gif_id}/restore": {
+        "post": Operation("restoreGif", "Take a GIF back from the trash", schemas.WholeGif,
+                          (404, 429), may=EDITOR),
+    },
+    "/api/trash": {
+        "get": Operation("listTrash", "A page of one's own trash, the last thrown away first",
+                         schemas.GifList, (400,), query=requests.Query, may=USER),
+        "delete": Operation("emptyTrash", "Delete all in one's own trash for good", None, (), 204,
+                            may=USER),
     },
     "/api/users": {
         "post": Operation("signUp", "Make an account; the token is shown this once",

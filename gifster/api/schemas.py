@@ -118,6 +118,9 @@ class Gif(TypedDict):
     user: Annotated[Person | None, Field(description="Who uploaded it; null if nobody knows.")]
     state: Literal["queued", "processing", "ready", "failed"]
     created_at: Moment
+    trashed_at: Annotated[
+        Moment | None, Field(description="Since when it is in the trash; null if it is not.")
+    ]
     edit: Annotated[
         Edit | None,
         Field(description="What is done to the original before the versions are made."),

@@ -141,9 +141,10 @@ def replace_image(
                 if stored is not None:
                     there = stored.bytes if present.image_tmp else present.bytes
                     gif.bytes = max(cached.bytes, there)
-            gif.save()
+            # Not what somebody else changes meanwhile, such as the visibility.
+            gif.save(only=["image", "edit", "bytes", "sha256"])
     except peewee.DoesNotExist:
-        raise _not_found(gif_id) from None
+        raise gif_not_found(gif_id) from None
     return gif
 
 
@@ -253,7 +254,7 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
         row = locked_row(gif)
         if row is None:
-            raise _not_found(gif_id)
+            raise gif_not_found(gif_id)
         if edit is not None:
             change_edit(row, edit)
         if changed:
@@ -267,15 +268,25 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
 
 
 def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None:
-    """Delete a GIF. A worker deletes its files soon after.
+    """Delete a GIF for good, without the detour through the trash. A worker deletes its files soon
+    after.
 
     Raises:
       NotFound, Denied: as `gif_to_change()`.
     """
-    gif = gif_to_change(gif_id, user, reach)
+    delete(gif_to_change(gif_id, user, reach))
+
+
+def delete(gif: Gif) -> None:
+    """Delete a GIF for good, whoever asks."""
     with transaction(db):
-        search.remove(gif_id)
+        search.remove(gif.id)
         gif.delete_instance()
+
+
+def gif_not_found(gif_id: str) -> NotFound:
+    """The error about a GIF that does not exist, or not for the one who asks."""
+    return NotFound("gif_not_found", f"There is no GIF {gif_id[:40]}.")
 
 
 def get_gif(gif_id: str, viewer: Viewer = STRANGER) -> Gif:
@@ -290,7 +301,7 @@ def get_gif(gif_id: str, viewer: Viewer = STRANGER) -> Gif:
     possible = GIF_ID.fullmatch(gif_id)
     gif: Gif | None = Gif.get_or_none(Gif.id == gif_id) if possible else None
     if gif is None or not may_see_gif(gif, viewer):
-        raise _not_found(gif_id)
+        raise gif_not_found(gif_id)
     return gif
 
 
@@ -324,10 +335,6 @@ def keep_findings(counts: Mapping[str, int]) -> None:
 def last_findings() -> list[Finding]:
     """What the last sweep found; nothing before the first."""
     return list(Finding.select().order_by(Finding.kind))
-
-
-def _not_found(gif_id: str) -> NotFound:
-    return NotFound("gif_not_found", f"There is no GIF {gif_id[:40]}.")
 
 
 def _check_owner(gif: Gif) -> None:

@@ -3,9 +3,6 @@
 Plain synchronous functions, as in `library`, with a database connection around them.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,24 +11,14 @@ from peewee import SQL, fn
 
 from gifster.app import search, texts
 from gifster.app.access import STRANGER, Viewer, listed, may_see
+from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
 
-#: Defined in `access`, and imported from here.
-__all__ = ["listed"]
-
-MAX_LIMIT = 100
-#: What a database's largest integer can hold.
-_MAX_MOMENT = 2**63 - 1
-_CURSOR = re.compile(rf"([0-9]{{1,19}})\.({GIF_ID.pattern})")
-
-
-def check_limit(limit: int) -> None:
-    """Raise `BadQuery` unless a list may have so many items."""
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+#: Defined in `cursors` and `access`, and imported from here.
+__all__ = ["MAX_LIMIT", "listed"]
 
 
 def list_gifs(  # noqa: PLR0913 each narrows the list
@@ -77,7 +64,7 @@ def list_gifs(  # noqa: PLR0913 each narrows the list
     try:
         return search.page(q, asked, sort=order, cursor=cursor, limit=limit, locale=locale)
     except ValueError:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
 
 
 def _filter(tag: str, user: str, kind: str, rating: str) -> search.Filter:
@@ -98,24 +85,18 @@ def _one_of(name: str, value: str, values: Sequence[str]) -> str:
 def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | None]:
     if not (tag or cursor):
         return _page(_NEWEST.records(most=limit + 1), limit)
-    query = _newest_first(limit + 1)
-    if cursor:
-        created_at, gif_id = _read_cursor(cursor)
-        query = query.where(
-            (Gif.created_at < created_at) | ((Gif.created_at == created_at) & (Gif.id < gif_id))
-        )
+    query = _newest_first(limit + 1, cursor)
     if tag:
         query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
     return _page(list(query), limit)
 
 
-def _newest_first(most: Any) -> Any:
-    newest_first = Gif.select().where(listed()).order_by(Gif.created_at.desc(), Gif.id.desc())
-    return newest_first.limit(most)
+def _newest_first(most: Any, cursor: str = "") -> Any:
+    return newest_first(Gif.select().where(listed()), Gif.created_at, Gif.id, cursor, most)
 
 
 #: The first page, which most people see.
-_NEWEST = Statement(_newest_first)
+_NEWEST = Statement(lambda most: _newest_first(most))  # noqa: PLW0108 it has no cursor
 
 
 def _page(gifs: list[Gif], limit: int) -> tuple[list[Gif], str | None]:
@@ -124,10 +105,7 @@ def _page(gifs: list[Gif], limit: int) -> tuple[list[Gif], str | None]:
     Parameters:
       gifs: those of the page, and one more if there is one.
     """
-    if len(gifs) <= limit:
-        return gifs, None
-    last = gifs[limit - 1]
-    return gifs[:limit], _write_cursor(Gif.created_at.db_value(last.created_at), last.id)
+    return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
 
 
 def count_by_state() -> dict[str, int]:
@@ -207,23 +185,3 @@ _names = for_each_length(
 def tagged(condition: peewee.Expression) -> peewee.Query:
     """The ids of the GIFs with a tag that meets a condition, such as `Tag.name == "cat"`."""
     return GifTag.select(GifTag.gif).join(Tag).where(condition)
-
-
-def _write_cursor(created_at: int, gif_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created_at}.{gif_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    found = _CURSOR.fullmatch(text)
-    if found is None or int(found[1]) > _MAX_MOMENT:
-        raise _bad_cursor()
-    return int(found[1]), found[2]
-
-
-def _bad_cursor() -> BadQuery:
-    return BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")

@@ -215,6 +215,11 @@ class Uploads(Section):
     private_remotes: bool = False
 
 
+class Library(Section):
+    #: How long GIFs stay in the trash. 0: until somebody empties it.
+    trash_days: int = Field(30, ge=0, le=3_650)
+
+
 class Mail(Section):
     url: MailUrl = "file:var/mail"
     sender: str = "Gifster <gifster@localhost>"
@@ -274,6 +279,7 @@ class Settings(Section):
     cache: Cache = Cache()
     store: Store = Store()
     uploads: Uploads = Uploads()
+    library: Library = Library()
     mail: Mail = Mail()
     auth: Auth = Auth()
     search: Search = Search()

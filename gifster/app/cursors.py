@@ -1,0 +1,81 @@
+"""Pages of lists that are ordered by a moment, the newest first, and their cursors.
+
+A cursor names the last item of a page: when it was, and its id. So GIFs that come or go between two
+pages do no harm.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gifster.app.errors import BadQuery
+from gifster.app.texts import GIF_ID
+
+MAX_LIMIT = 100
+#: What a database's largest integer can hold.
+_MAX_MOMENT = 2**63 - 1
+_CURSOR = re.compile(rf"([0-9]{{1,19}})\.({GIF_ID.pattern})")
+
+T = TypeVar("T")
+
+
+def check_limit(limit: int) -> None:
+    """Raise `BadQuery` unless a list may have so many items."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+
+
+def write_cursor(moment: int, gif_id: str) -> str:
+    """The cursor of the page after this item.
+
+    Parameters:
+      moment: as the database has it.
+    """
+    return base64.urlsafe_b64encode(f"{moment}.{gif_id}".encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """The moment and the id in a cursor; raises `BadQuery` for one that no page came with."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars="-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None or int(found[1]) > _MAX_MOMENT:
+        raise bad_cursor()
+    return int(found[1]), found[2]
+
+
+def bad_cursor() -> BadQuery:
+    """The error about a cursor that no page came with."""
+    return BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")
+
+
+def newest_first(query: Any, moment: Any, gif_id: Any, cursor: str, most: int) -> Any:
+    """A query with an order and a limit, and from a cursor on.
+
+    Parameters:
+      moment, gif_id: the columns.
+      most: how many rows.
+    """
+    if cursor:
+        at, last_id = read_cursor(cursor)
+        query = query.where((moment < at) | ((moment == at) & (gif_id < last_id)))
+    return query.order_by(moment.desc(), gif_id.desc()).limit(most)
+
+
+def page(
+    items: list[T], limit: int, key: Callable[[T], tuple[int, str]]
+) -> tuple[list[T], str | None]:
+    """The items of a page, and the cursor of the next one; None on the last page.
+
+    Parameters:
+      items: those of the page, and one more if there is one.
+      key: the moment and the id of an item.
+    """
+    if len(items) <= limit:
+        return items, None
+    return items[:limit], write_cursor(*key(items[limit - 1]))

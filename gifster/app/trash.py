@@ -1,0 +1,94 @@
+"""The trash: GIFs that somebody has thrown away, until they are taken back or deleted for good.
+
+A GIF in the trash keeps its row and its files, and counts for its user's quota. Only those who may
+change it still see it (`access`). `empty_old()` deletes what has been there for too long.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from gifster.app import library, search
+from gifster.app.access import Reach
+from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.database import db
+from gifster.app.models import Gif, User, now
+from gifster.jobs import transaction
+from gifster.uploads.columns.rows import locked_row
+
+#: How many GIFs are looked up at a time to be deleted.
+AT_ONCE = 200
+
+
+def throw_away(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
+    """The GIF, which is in the trash from now on. If it is there already, it stays for as long as
+    it would have.
+
+    Raises:
+      NotFound, Denied: as `library.gif_to_change()`; also if it is deleted at the same moment.
+    """
+    return _move(gif_id, user, reach, into=True)
+
+
+def take_back(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
+    """The GIF, which is no longer in the trash; it is what it was before.
+
+    Raises:
+      NotFound, Denied: as `throw_away()`.
+    """
+    return _move(gif_id, user, reach, into=False)
+
+
+def _move(gif_id: str, user: User | None, reach: Reach, *, into: bool) -> Gif:
+    gif = library.gif_to_change(gif_id, user, reach)
+    with transaction(db):
+        present = locked_row(gif)
+        if present is None:
+            raise library.gif_not_found(gif_id)
+        if into is (present.trashed_at is None):
+            present.trashed_at = now() if into else None
+            present.save(only=[Gif.trashed_at])
+            search.put(present)
+    result: Gif = present
+    return result
+
+
+def trash_of(user: User, *, cursor: str = "", limit: int = 30) -> tuple[list[Gif], str | None]:
+    """A page of what a user has in the trash, the last thrown away first, and the cursor of the
+    next page.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid.
+    """
+    check_limit(limit)
+    in_trash = Gif.select().where((Gif.user == user) & Gif.trashed_at.is_null(False))
+    gifs = list(newest_first(in_trash, Gif.trashed_at, Gif.id, cursor, limit + 1))
+    return page(gifs, limit, lambda gif: (Gif.trashed_at.db_value(gif.trashed_at), gif.id))
+
+
+def empty(user: User) -> int:
+    """Delete all that a user has in the trash for good. Returns how many GIFs."""
+    return _delete_all((Gif.user == user) & Gif.trashed_at.is_null(False))
+
+
+def empty_old(days: int) -> int:
+    """Delete for good what has been in the trash for longer. Returns how many GIFs.
+
+    Parameters:
+      days: how long GIFs stay in the trash.
+    """
+    return _delete_all(Gif.trashed_at < now() - timedelta(days=days))
+
+
+def _delete_all(condition: Any) -> int:
+    """Delete the GIFs that meet a condition, each in a transaction of its own, which is short."""
+    deleted = 0
+    query: Any = Gif.select(Gif.id).where(condition).limit(AT_ONCE)
+    while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
+        for gif_id in ids:
+            with transaction(db):
+                gif = locked_row(Gif(id=gif_id))
+                # Somebody may have taken it back, or deleted it, meanwhile.
+                if gif is not None and gif.trashed_at is not None:
+                    library.delete(gif)
+                    deleted += 1
+    return deleted
