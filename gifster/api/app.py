@@ -9,6 +9,8 @@ from gifster.api import health, jobs, pages, problems
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
+from gifster.api.collection_pages import CollectGif, CollectionPage, CollectionsPage
+from gifster.api.collections import CollectedGif, Collections, OneCollection
 from gifster.api.compression import Compression
 from gifster.api.context import Context
 from gifster.api.dropin import routes as dropin
@@ -17,15 +19,18 @@ from gifster.api.dropin.envelopes import ENVELOPES
 from gifster.api.duplicates import Duplicates
 from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
+from gifster.api.gif_forms import FORMS, GifForms
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.media import MediaAccess
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
+from gifster.api.mine import OneFavourite, OwnList, Trash, own_favourites, own_gifs
 from gifster.api.openapi import OpenApi
+from gifster.api.own_pages import OwnPage, TrashPage
 from gifster.api.sharing.routes import sharing
-from gifster.api.trash import GifTrash, Trash
+from gifster.api.trash import GifTrash
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
@@ -63,7 +68,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     media = _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware(watch)
-    gallery, gif_page = pages.Gallery(context), pages.GifPage(context)
+    gallery, gif_page = pages.Gallery(context), GifForms(context)
     log_out = pages.LogOut(context)
     for path, resource, suffix in [
         ("/healthz", health.Health(), ""),
@@ -73,7 +78,13 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/gifs/{gif_id}/trash", GifTrash(context), ""),
         ("/api/gifs/{gif_id}/restore", GifTrash(context), "restore"),
+        ("/api/mine", OwnList(context, own_gifs), ""),
         ("/api/trash", Trash(context), ""),
+        ("/api/favourites", OwnList(context, own_favourites), ""),
+        ("/api/favourites/{gif_id}", OneFavourite(context), ""),
+        ("/api/collections", Collections(context), ""),
+        ("/api/collections/{collection_id}", OneCollection(context), ""),
+        ("/api/collections/{collection_id}/gifs/{gif_id}", CollectedGif(context), ""),
         ("/api/users", Users(context), ""),
         ("/api/tokens", Tokens(context), ""),
         ("/api/tokens/{token_id}", OneToken(context), ""),
@@ -94,9 +105,19 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/gifs", gallery, "upload"),
         ("/gifs/{gif_id}", gif_page, ""),
         ("/gifs/{gif_id}/card", gif_page, "card"),
-        ("/gifs/{gif_id}/delete", gif_page, "delete"),
+        *((f"/gifs/{{gif_id}}/{form}", gif_page, form) for form in FORMS),
         ("/gifs/{gif_id}/edit", EditPage(context), ""),
         *sharing(context, media),
+        ("/gifs/{gif_id}/collect", CollectGif(context), "collect"),
+        ("/gifs/{gif_id}/uncollect", CollectGif(context), "uncollect"),
+        ("/collections", CollectionsPage(context), ""),
+        ("/collections/{collection_id}", CollectionPage(context), ""),
+        ("/collections/{collection_id}/edit", CollectionPage(context), "edit"),
+        ("/collections/{collection_id}/delete", CollectionPage(context), "delete"),
+        ("/mine", OwnPage(context, "mine", own_gifs), ""),
+        ("/favourites", OwnPage(context, "favourites", own_favourites), ""),
+        ("/trash", TrashPage(context), ""),
+        ("/trash/empty", TrashPage(context), "empty"),
         ("/signup", pages.SignUp(context), ""),
         ("/login", pages.LogIn(context), ""),
         ("/logout", log_out, ""),

@@ -27,7 +27,7 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
-from gifster.app import edits, library, lists, near_duplicates, texts
+from gifster.app import collections, edits, library, lists, near_duplicates, texts
 from gifster.app.access import STRANGER, Viewer, is_for_everybody
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
@@ -179,10 +179,21 @@ class Gifs:
         viewer = await viewer_of(self.context, req)
 
         def work() -> schemas.GifList:
-            gifs, following = lists.list_gifs(**asked.model_dump())
+            gifs, following = self._found(asked, viewer)
             return {"items": gifs_json(gifs, viewer, origin), "next": following}
 
         resp.media = await self.context.run(work)
+
+    def _found(self, asked: GifQuery, viewer: Viewer) -> tuple[list[Gif], str | None]:
+        wanted = asked.model_dump(exclude={"collection"})
+        if not asked.collection:
+            return lists.list_gifs(**wanted)
+        mine = {name: wanted.pop(name) for name in ("tag", "cursor", "limit")}
+        if any(wanted.values()):
+            raise library.BadQuery(
+                "collection_invalid", "collection goes with tag, cursor and limit, not with others."
+            )
+        return collections.gifs_in(collections.get(asked.collection, viewer), viewer, **mine)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         user, origin = await require_uploader(self.context, req), self.context.origin(req)

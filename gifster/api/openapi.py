@@ -109,7 +109,7 @@ CHANGES = {JSON: requests.EditGif, MERGE_PATCH: requests.PatchGif}
 
 PATHS = {
     "/api/gifs": {
-        "get": Operation("listGifs", "A page of GIFs, newest first", schemas.GifList, (400,),
+        "get": Operation("listGifs", "A page of GIFs, newest first", schemas.GifList, (400, 404),
                          query=requests.GifQuery, may=READER),
         "post": Operation("addGif", "Upload a GIF, or have it fetched", schemas.WholeGif, (429,),
                           202, bodies=UPLOADS, may=EDITOR, headers=LOCATED),
@@ -133,6 +133,40 @@ PATHS = {
     "/api/gifs/{gif_id}/restore": {
         "post": Operation("restoreGif", "Take a GIF back from the trash", schemas.WholeGif,
                           (404, 429), may=EDITOR),
+    },
+    "/api/mine": {
+        "get": Operation("listMine", "A page of one's own GIFs, whatever their visibility, newest "
+                         "first", schemas.GifList, (400,), query=requests.Query, may=USER),
+    },
+    "/api/favourites": {
+        "get": Operation("listFavourites", "A page of one's favourites, the last added first",
+                         schemas.GifList, (400,), query=requests.Query, may=USER),
+    },
+    "/api/favourites/{gif_id}": {
+        "put": Operation("addFavourite", "Make a GIF a favourite", None, (404, 429), 204, may=USER),
+        "delete": Operation("removeFavourite", "Make a GIF no favourite any more", None, (404, 429),
+                            204, may=USER),
+    },
+    "/api/collections": {
+        "get": Operation("listCollections", "One's own collections", schemas.CollectionList,
+                         may=USER),
+        "post": Operation("createCollection", "Make a collection", schemas.Collection, (429,), 201,
+                          bodies={JSON: requests.CreateCollection}, may=USER, headers=LOCATED),
+    },
+    "/api/collections/{collection_id}": {
+        "get": Operation("getCollection", "One collection; its GIFs are GET "
+                         "/api/gifs?collection=ID", schemas.Collection, (404,), may=READER),
+        "patch": Operation("editCollection", "Change name, visibility or order",
+                           schemas.Collection, (404, 429),
+                           bodies={JSON: requests.EditCollection}, may=USER),
+        "delete": Operation("deleteCollection", "Delete a collection; its GIFs stay", None,
+                            (404, 429), 204, may=USER),
+    },
+    "/api/collections/{collection_id}/gifs/{gif_id}": {
+        "put": Operation("collectGif", "Put a GIF at the end of a collection", None, (404, 429),
+                         204, may=USER),
+        "delete": Operation("uncollectGif", "Take a GIF out of a collection", None, (404, 429), 204,
+                            may=USER),
     },
     "/api/trash": {
         "get": Operation("listTrash", "A page of one's own trash, the last thrown away first",
@@ -250,7 +284,7 @@ def _in_path(path: str) -> Json:
     text = {"type": "string", "minLength": 1}
     parameters = [
         {"name": name, "in": "path", "required": True,
-         "schema": GIF_ID if name == "gif_id" else text}
+         "schema": GIF_ID if name in ("gif_id", "collection_id") else text}
         for name in names
     ]  # fmt: skip
     return {"parameters": parameters} if parameters else {}

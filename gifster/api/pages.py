@@ -1,6 +1,7 @@
 """The pages: plain forms and plain HTML, which work without JavaScript. The scripts in `static/`
 add progress bars, several files at once, and cards that update themselves (`live`)."""
 
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlencode
 
@@ -12,7 +13,6 @@ from gifster.api.auth import (
     current_token,
     current_user,
     end_session,
-    require_editor,
     require_scope,
     require_uploader,
     start_session,
@@ -24,8 +24,19 @@ from gifster.api.limits import RateLimited
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form, url_form
 from gifster.api.sharing.previews import Preview
-from gifster.app import accounts, addresses, library, lists, near_duplicates, texts, tokens
-from gifster.app.access import may_change, may_see_gif
+from gifster.api.undo import thrown_away
+from gifster.app import (
+    accounts,
+    addresses,
+    collections,
+    favourites,
+    library,
+    lists,
+    near_duplicates,
+    texts,
+    tokens,
+)
+from gifster.app.access import Reach, may_change, may_see_gif
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.tokens import Scope
@@ -79,10 +90,12 @@ class Gallery(Page):
             return gifs_json(gifs, viewer), following
 
         gifs, following = await self.context.run(work)
+        thrown = await thrown_away(self.context, req, resp, viewer)
         await self.render(
             req,
             resp,
             "gallery.html",
+            thrown=thrown,
             gifs=gifs,
             q=q,
             tag=tag,
@@ -141,9 +154,17 @@ class Gallery(Page):
 
 
 class GifPage(Page):
-    """`/gifs/{id}`, its card for the gallery, and its delete button."""
+    """`/gifs/{id}` and its card for the gallery; its forms are in `gif_forms`."""
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
+        await self.show(req, resp, gif_id)
+
+    async def show(self, req: Request, resp: Response, gif_id: str, **values: object) -> None:
+        """Answer with the page.
+
+        Parameters:
+          values: more for the template, in place of its own.
+        """
         user = await current_user(self.context, req)
         viewer, origin = await viewer_of(self.context, req), self.context.origin(req)
 
@@ -156,9 +177,24 @@ class GifPage(Page):
                 "shared": Preview(origin, gif, facts["tags"]) if may_see_gif(gif) else None,
                 "similar": gifs_json(near, viewer),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
+                "may_be_private": gif.user_id is not None or viewer.reach is Reach.ALL,
+                "deleted_at": self._end_of(gif),
+                "favourite": user is not None and favourites.is_favourite(user, gif_id),
+                "collections": collections.collections_of(user) if user else [],
+                "collected_in": collections.with_gif(user, gif_id) if user else set(),
+                "typed": None,
+                "details_refusal": None,
+                "accept": ",".join(sorted(ImageUploader.allow_types)),
             }
 
-        await self.render(req, resp, "gif.html", **await self.context.run(work))
+        await self.render(req, resp, "gif.html", **(await self.context.run(work) | values))
+
+    def _end_of(self, gif: Gif) -> str | None:
+        """The day on which a GIF in the trash is deleted; None if it is not."""
+        days = self.context.settings.library.trash_days
+        if gif.trashed_at is None or not days:
+            return None
+        return str((gif.trashed_at + timedelta(days=days)).date())
 
     async def on_get_card(self, req: Request, resp: Response, gif_id: str) -> None:
         viewer = await viewer_of(self.context, req)
@@ -166,11 +202,6 @@ class GifPage(Page):
             lambda: gifs_json([library.get_gif(gif_id, viewer)], viewer)[0]
         )
         await self.render(req, resp, "card.html", gif=gif)
-
-    async def on_post_delete(self, req: Request, resp: Response, gif_id: str) -> None:
-        editor = await require_editor(self.context, req)
-        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
-        raise falcon.HTTPSeeOther("/")
 
 
 class AccountForm(Page):
@@ -201,7 +232,7 @@ class AccountForm(Page):
             return
         await start_session(self.context, req, resp, user)
         self.context.devices.remember(req, resp, addresses.account_of(user.email))
-        _see(resp, "/")
+        see(resp, "/")
 
 
 class SignUp(AccountForm):
@@ -245,7 +276,7 @@ class LogOut(Page):
 
     async def on_post(self, req: Request, resp: Response) -> None:
         await end_session(self.context, req, resp)
-        _see(resp, "/")
+        see(resp, "/")
 
     async def on_post_everywhere(self, req: Request, resp: Response) -> None:
         token = await current_token(self.context, req)
@@ -255,7 +286,8 @@ class LogOut(Page):
         await self.on_post(req, resp)
 
 
-def _see(resp: Response, location: str) -> None:
+def see(resp: Response, location: str) -> None:
+    """Send the browser to another page."""
     # Raising HTTPSeeOther would drop the cookie that has been set.
     resp.status = falcon.HTTP_303
     resp.location = location

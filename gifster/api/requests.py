@@ -202,6 +202,29 @@ class CreateToken(Body):
     ] = None
 
 
+CollectionName = Annotated[str, told(minLength=1, maxLength=texts.MAX_NAME)]
+
+
+class CreateCollection(Body):
+    """A new collection."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"]})
+    name: CollectionName = ""
+    visibility: VisibilityText = Visibility.PUBLIC.value
+
+
+class EditCollection(Body):
+    """Another name, visibility or order of a collection. A null leaves the field as it is."""
+
+    refusals = {"first": ("first_invalid", "first must be a list of ids.")}
+    name: CollectionName | None = None
+    visibility: VisibilityText | None = None
+    first: Annotated[
+        list[str] | None,
+        Field(fail_fast=True, description="The ids of the GIFs that come first, in their order."),
+    ] = None
+
+
 class PauseQueue(Body):
     """Whether a queue is paused."""
 
@@ -235,6 +258,10 @@ class GifQuery(Query):
 
     q: Annotated[str, told("A part of the title or of a tag.", maxLength=texts.MAX_QUERY)] = ""
     tag: Annotated[str, told("A whole tag.", maxLength=texts.MAX_TAG)] = ""
+    collection: Annotated[
+        str,
+        told("The id of a collection: its GIFs in its order. It goes with tag, cursor and limit."),
+    ] = ""
 
 
 class JobQuery(Query):

@@ -147,6 +147,24 @@ class GifList(TypedDict):
     next: str | None
 
 
+class Collection(TypedDict):
+    """A collection of GIFs."""
+
+    id: str
+    name: str
+    visibility: Annotated[str, told(enum=list(Visibility))]
+    user: Person
+    created_at: Moment
+    size: Annotated[Count, Field(description="How many of its GIFs you see.")]
+
+
+class CollectionList(TypedDict):
+    """One's own collections."""
+
+    items: list[Collection]
+    next: None
+
+
 class NewUser(TypedDict):
     """A new account, as its user may see it."""
 

@@ -68,6 +68,15 @@ def shown_to(user_id: Any, gif: Any = Gif) -> Any:
     return listed(gif) | own
 
 
+def seen_by(viewer: Viewer) -> Any:
+    """The condition of the GIFs outside the trash that somebody may see who has their addresses, as
+    `may_see()` says: for favourites and collections."""
+    if viewer.reach is Reach.ALL:
+        return Gif.trashed_at.is_null()
+    open_to_them = (Gif.visibility != Visibility.PRIVATE) | (Gif.user == (viewer.user_id or ""))
+    return Gif.trashed_at.is_null() & open_to_them
+
+
 def may_see(
     user_id: str | None, visibility: str, in_trash: bool, viewer: Viewer = STRANGER
 ) -> bool:

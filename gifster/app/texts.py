@@ -157,6 +157,18 @@ def person(text: str) -> str:
     return cleaned if is_visible(cleaned) else ""
 
 
+def collection_name(text: str) -> str:
+    """A collection's name, clean.
+
+    Raises:
+      Invalid: nothing of it is visible, or as `person()`.
+    """
+    name = person(text)
+    if not name:
+        raise Invalid("name_missing", "A collection needs a name.")
+    return name
+
+
 def query(text: str) -> str:
     """The words of a search, clean.
 

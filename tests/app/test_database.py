@@ -7,7 +7,7 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import database, models
+from gifster.app import collections, database, favourites, models
 from gifster.app.database import db
 from gifster.app.search import tables
 from gifster.app.settings import Settings
@@ -18,6 +18,7 @@ MODELS = [
     models.User, models.Token, models.Gif, models.FingerprintPart, models.Tag, models.GifTag,
     models.Finding, models.DamagedFile, models.FileCheck, models.WriteProbe, models.KeptUpload,
     tables.SearchEntry, tables.SearchTerm, tables.SearchTag, tables.SearchQuery, tables.SearchFill,
+    favourites.Favourite, collections.Collection, collections.CollectionGif,
     *TABLES,
 ]  # fmt: skip
 

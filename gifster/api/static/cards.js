@@ -1,6 +1,7 @@
 // Live states: while a GIF on the page is unfinished, the page sends the server the states that it shows, and
 // gets the cards of the GIFs whose state has changed. Each answer is complete, so a lost answer does no harm:
 // the next one makes up for it.
+import { keepUnsaved } from "./details.js";
 import { prepare } from "./films.js";
 import { answerTo, follow, said } from "./jobs/follow.js";
 
@@ -74,12 +75,14 @@ function remove(card) {
 }
 
 // Fetch the page of a GIF rather than reload it, so that the old one stays if there is no answer.
-async function showPage(signal) {
+export async function showPage(signal) {
   const answer = await answerTo(location.href, { signal, headers: { Accept: "text/html" } }, [404]);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("main");
   if (!fresh) throw new Error("the answer is not a page of ours");
+  const focused = keepUnsaved(fresh);
   put(fresh, document.getElementById("main"));
+  focused?.focus({ preventScroll: true });
   document.title = page.title;
   prepare(fresh);
   const whole = fresh.querySelector("[data-page]");

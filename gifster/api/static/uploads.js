@@ -54,7 +54,9 @@ function tagsAreFine() {
 function send() {
   const many = areMany(), several = areSeveral();
   const own = ["image", "image_cache", "remote_image_url", "title", "tags"];
-  const others = [...new FormData(form)].filter(([name]) => !own.includes(name));
+  // A text about one picture does not suit several.
+  const alone = many ? ["alt_text"] : [];
+  const others = [...new FormData(form)].filter(([name]) => ![...own, ...alone].includes(name));
   const fieldsOf = (ownTitle, ownTags) => [
     ...others,
     ["title", many ? ownTitle : title.value],
