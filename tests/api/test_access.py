@@ -69,6 +69,8 @@ class Library:
         return [stored.url(), *(version.url() for version in stored.versions.values())]
 
 
+#: They take a GIF out of one's own favourites, whether it is there or not.
+HARMLESS = ("/api/favourites/{gif_id}", "/gifs/{gif_id}/unfavourite")
 MAY_SEE = ("owner", "owner's browser", "owner's reading token", "admin")
 
 
@@ -127,9 +129,8 @@ def stored_gif(owner: User, title: str, tags: list[str]) -> Gif:
 
 
 def normalized(answer: httpx.Response, gif_id: str) -> tuple[int, str, dict[str, str]]:
-    headers = dict(answer.headers)
-    for name in ("content-length", "date"):
-        headers.pop(name, None)
+    headers = {name: text.replace(gif_id, "ID") for name, text in answer.headers.items()}
+    headers.pop("content-length", None)
     return answer.status_code, answer.text.replace(gif_id, "ID"), headers
 
 
@@ -169,7 +170,7 @@ def test_each_address_answers_as_if_there_were_no_such_gif(library_of_ann: Libra
                 for url, gif_id in ((hidden, it.gif.id), (missing, NOBODY))
             )
             assert answer == expected, (name, method, path)
-            assert answer[0] >= 400 or (method, path) == ("DELETE", "/api/favourites/{gif_id}")
+            assert answer[0] >= 400 or path in HARMLESS, (name, method, path)
 
     # And nothing has changed
     assert Gif.get_by_id(it.gif.id).__data__ == before
