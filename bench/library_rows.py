@@ -3,28 +3,41 @@ as frequent as those of a language (Zipf), and without files.
 
     python -m bench.library_rows URL COUNT
 
-adds rows until there are so many, and puts them into the index of the search, as the job of an
-upgrade does.
+adds rows until there are so many, with their entries in the index of the search.
 """
 
 import bisect
+import functools
+import hashlib
 import itertools
 import json
 import random
 import sys
-import time
+from collections import Counter
 from typing import Any
 
 from gifster import jobs
 from gifster.app import database
 from gifster.app.database import db
-from gifster.app.models import ALPHABET, fingerprint_parts
-from gifster.app.search import upkeep
-from gifster.app.search.tables import marks, rows, run
+from gifster.app.models import ALPHABET, Gif, fingerprint_parts
+from gifster.app.search import index, upkeep
+from gifster.app.search.facts import MOVES, STILL, of_owner
+from gifster.app.search.facts import facts as facts_of
+from gifster.app.search.tables import (
+    SearchEntry,
+    SearchTag,
+    SearchTerm,
+    is_postgresql,
+    marks,
+    rows,
+)
 
 #: How many different words there are, and tags among them.
 WORDS, TAGS, USERS = 60_000, 20_000, 1_000
 BATCH = 2_000
+SIZES = ((480, 270), (320, 320), (270, 480), (600, 200))
+RATINGS, SHARES = ("g", "pg", "pg-13", "r"), (85, 10, 4.9, 0.1)
+HASH = "1QcSHQRnh493V4dIh4eXh1h4kJUI"
 NEWEST = 1_760_000_000_000_000
 COMMON = [
     "cat", "dog", "happy", "funny", "monday", "party", "dance", "love", "work", "coffee",
@@ -35,6 +48,9 @@ COMMON = [
 SYLLABLES = [
     c + v + e for c in "bcdfghklmnprstvw" for v in "aeiou" for e in ("", "n", "r", "s", "l")
 ]
+
+
+_tag, _owner = functools.cache(index.of_tag), functools.cache(of_owner)
 
 
 def words() -> list[str]:
@@ -75,65 +91,103 @@ def gif_id(number: int) -> str:
     return "".join(digits)
 
 
-def stored(number: int, gif: str) -> dict[str, Any]:
-    """The value of a GIF's `image`, with as many versions as an animation has."""
-    chance = random.Random(-number)
-    width, height = chance.choice(((480, 270), (320, 320), (270, 480), (600, 200)))
-    sizes = {"width": width, "height": height, "bytes": 400_000}
-    version = {"storage": "store", "content_type": "image/gif", **sizes}
+def image_of(number: int, gif: str) -> str:
+    """The value of a GIF's `image` as JSON, with versions, as an animation has them."""
+    width, height = SIZES[number % len(SIZES)]
+    version = {"storage": "store", "content_type": "image/gif", "width": width, "height": height,
+               "bytes": 400_000}  # fmt: skip
     names = ("thumb", "poster", "tinymp4", "tinywebp", "preview")
     versions = {name: version | {"key": f"gifs/{gif}/{number:032x}/{name}.gif"} for name in names}
-    frames = 1 if number % 20 == 0 else 24
-    facts = {"filename": "a.gif", "sha256": f"{number:064x}", "frames": frames,
+    facts = {"filename": "a.gif", "sha256": f"{number:064x}", "frames": 24 if number % 20 else 1,
              "duration_ms": 1200, "loop": 0}  # fmt: skip
-    looks = {"color": "#8090a0", "thumbhash": "1QcSHQRnh493V4dIh4eXh1h4kJUI", "source": "0" * 35,
-             "dhash": f"{chance.getrandbits(64):016x}"}  # fmt: skip
+    looks = {"color": "#8090a0", "thumbhash": HASH, "source": "0" * 35, "dhash": dhash(number)}
     key = {"key": f"gifs/{gif}/{number:032x}/original.gif", "versions": versions}
-    return version | facts | looks | key
+    return json.dumps(version | facts | looks | key)
+
+
+def dhash(number: int) -> str:
+    return hashlib.blake2b(number.to_bytes(8), digest_size=8).hexdigest()
 
 
 def make(count: int) -> None:
     """Add rows until there are so many GIFs."""
     captions = Captions()
     (first,) = rows('SELECT count(*) FROM "gif"')[0]
+    tags = {name: number for number, name in enumerate(captions.words[:TAGS], 1)}
     if first == 0:
         users = [(f"user{n:08}", f"u{n}@example.org", "Ann", "", False, NEWEST)
                  for n in range(USERS)]  # fmt: skip
         _insert("user", ("id", "email", "name", "password_hash", "is_admin", "created_at"), users)
-        names = enumerate(captions.words[:TAGS], 1)
-        _insert("tag", ("id", "name"), list(names))
-    tags = {name: number for number, name in enumerate(captions.words[:TAGS], 1)}
-    for start in range(first, count, BATCH):
-        with db.atomic():
-            _add(range(start, min(count, start + BATCH)), captions, tags)
+        _insert("tag", ("id", "name"), [(number, name) for name, number in tags.items()])
+    terms, tokens = Counter[str](), Counter[str]()
+    with db.atomic():
+        for start in range(first, count, BATCH):
+            _add(range(start, min(count, start + BATCH)), captions, tags, terms, tokens)
+        _count(terms, tokens, {index.of_tag(name): name for name in tags})
 
 
-def _add(numbers: range, captions: Captions, tags: dict[str, int]) -> None:
-    gifs, tagged, parts = [], [], []
+def _add(
+    numbers: range,
+    captions: Captions,
+    tags: dict[str, int],
+    terms: Counter[str],
+    tokens: Counter[str],
+) -> None:
+    gifs, tagged, parts, entries = [], [], [], []
     for number in numbers:
         gif, chance = gif_id(number), random.Random(~number)
         title, names, alt_text = captions.of(number)
-        image = stored(number, gif)
-        rating = chance.choices(("g", "pg", "pg-13", "r"), (85, 10, 4.9, 0.1))[0]
+        rating = chance.choices(RATINGS, SHARES)[0]
         user = f"user{int(USERS * chance.random() ** 3):08}"
         gifs.append((gif, user, title, alt_text, rating, NEWEST - (10**7 - number) * 10**7,
-                     400_000, image["sha256"], json.dumps(image), "ready"))  # fmt: skip
+                     400_000, f"{number:064x}", image_of(number, gif), "ready"))  # fmt: skip
         tagged += [(gif, tags[name]) for name in names]
-        parts += [(gif, part) for part in fingerprint_parts(image["dhash"])]
+        parts += [(gif, part) for part in fingerprint_parts(dhash(number))]
+        words = " ".join([*title.split(), "|", *names, "|", *alt_text.split()])
+        facts = [f"_r{rating.replace('-', '')}", STILL if number % 20 == 0 else MOVES,
+                 _owner(user), *map(_tag, names)]  # fmt: skip
+        width, height = SIZES[number % len(SIZES)]
+        entries.append((number + 1, gif, words, " ".join(facts), width / height, 0.0))
+        terms.update(index.terms_of(words))
+        tokens.update(map(_tag, names))
     _insert("gif", ("id", "user_id", "title", "alt_text", "rating", "created_at", "bytes", "sha256",
                     "image", "image_state"), gifs)  # fmt: skip
     _insert("gif_tag", ("gif_id", "tag_id"), tagged)
     _insert("likeness", ("gif_id", "quarter"), parts)
+    _insert("search_entry", ("id", "gif_id", "words", "facts", "ratio", "heat"), entries)
+
+
+def _count(terms: Counter[str], tokens: Counter[str], names: dict[str, str]) -> None:
+    tagged = [
+        {"token": token, "name": names[token], "folded": names[token], "count": count}
+        for token, count in sorted(tokens.items())
+    ]
+    upkeep.upsert(SearchTerm, SearchTerm.term, [
+        {"term": term, "count": count} for term, count in sorted(terms.items())
+    ])  # fmt: skip
+    upkeep.upsert(SearchTag, SearchTag.token, tagged)
 
 
 def _insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
     names = ", ".join(f'"{column}"' for column in columns)
-    step = 30_000 // len(columns)
-    for at in range(0, len(values), step):
-        some = values[at : at + step]
-        one = f"({marks(len(columns))})"
-        run(f'INSERT INTO "{table}" ({names}) VALUES {", ".join([one] * len(some))}',
-            *itertools.chain.from_iterable(some))  # fmt: skip
+    cursor = db.obj.cursor()
+    if is_postgresql():
+        with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
+            for value in values:
+                copy.write_row(value)
+    else:
+        cursor.executemany(
+            f'INSERT INTO "{table}" ({names}) VALUES ({marks(len(columns))})', values
+        )
+
+
+def check() -> None:
+    """Raise unless the entries are those that the index's own job would write."""
+    for gif in Gif.select().order_by(Gif.created_at.desc()).limit(20):
+        tags = index.tags_of([gif])[gif.id]
+        entry = SearchEntry.get(SearchEntry.gif == gif)
+        assert set(entry.words.split()) == set(index.words_of(gif, tags).split()), gif.id
+        assert set(entry.facts.split()) == set(facts_of(gif, tags)), gif.id
 
 
 def open_library(url: str) -> None:
@@ -142,18 +196,8 @@ def open_library(url: str) -> None:
     db.bind(jobs.TABLES)
 
 
-def index(seconds: float = 1e9) -> tuple[int, float]:
-    """Put the rows into the index; how many, and the CPU seconds of this process."""
-    if upkeep.is_filled() and not rows('SELECT 1 FROM "search_entry" LIMIT 1'):
-        run("INSERT INTO \"search_fill\" VALUES (1, -1, '')")
-    began, ends = time.process_time(), time.monotonic() + seconds
-    return upkeep.fill(lambda: time.monotonic() > ends), time.process_time() - began
-
-
 if __name__ == "__main__":
     open_library(sys.argv[1])
     with db.connection_context():
-        if sys.argv[3:]:
-            print(index(float(sys.argv[3])), upkeep.is_filled(), flush=True)
-        else:
-            make(int(sys.argv[2]))
+        make(int(sys.argv[2]))
+        check()

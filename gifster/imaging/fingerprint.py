@@ -47,7 +47,11 @@ class Fingerprint:
     dhash: str
 
 
-@functools.lru_cache(4096)
+def has_alpha(thumbhash: str) -> bool:
+    """Whether the image of a ThumbHash in base64 has transparency (its 24th bit says so)."""
+    return bool(base64.b64decode(thumbhash)[2] & 0x80)
+
+
 @functools.lru_cache(4096)
 def placeholder(thumbhash: str | None) -> str:
     """A ThumbHash as a data URI: a tiny WebP, about 32 pixels wide, to show behind the image.

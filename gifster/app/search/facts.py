@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gifster.app.models import Gif
 from gifster.app.search.expressions import Expression, any_of, but_not, every, term
 from gifster.app.search.filters import ALL_RATINGS, Filter
-from gifster.imaging.fingerprint import placeholder
+from gifster.imaging.fingerprint import has_alpha
 from gifster.uploads import StoredFile
 
 MOVES, STILL, UNSTORED, STICKER = "_km", "_ks", "_kn", "_kt"
@@ -25,13 +25,18 @@ SHELVES = ("_p0", "_p1", "_p2")
 
 def facts(gif: Gif, tags: Sequence[str]) -> list[str]:
     """All facts about a GIF but its shelf."""
-    own = [_hashed("_u", gif.user_id)] if gif.user_id else []
+    own = [of_owner(gif.user_id)] if gif.user_id else []
     return [_rating(gif.rating), *kinds(stored_image(gif)), *own, *map(of_tag, tags)]
 
 
 def of_tag(tag: str) -> str:
     """The fact that a GIF has this tag."""
     return _hashed(OF_TAG, tag)
+
+
+def of_owner(user_id: str) -> str:
+    """The fact that a GIF belongs to this user."""
+    return _hashed("_u", user_id)
 
 
 def stored_image(gif: Gif) -> StoredFile | None:
@@ -43,8 +48,7 @@ def kinds(stored: StoredFile | None) -> list[str]:
     """The facts about a stored image."""
     if stored is None:
         return [UNSTORED]
-    # A picture with transparency has no blurred placeholder.
-    see_through = stored.thumbhash is not None and not placeholder(stored.thumbhash)
+    see_through = has_alpha(stored.thumbhash) if stored.thumbhash else False
     return [MOVES if stored.frames > 1 else STILL, *([STICKER] if see_through else [])]
 
 
@@ -59,7 +63,7 @@ def narrowed(words: Expression | None, filter: Filter) -> Expression:
     if filter.tag:
         wanted.append(term(of_tag(filter.tag)))
     if filter.user:
-        wanted.append(term(_hashed("_u", filter.user)))
+        wanted.append(term(of_owner(filter.user)))
     if filter.kind in _KINDS:
         wanted.append(term(_KINDS[filter.kind]))
     if filter.kind == "gif":

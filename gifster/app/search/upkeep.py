@@ -92,16 +92,17 @@ def _add(new: Sequence[dict[str, Any]], tags: dict[str, list[str]]) -> None:
     SearchEntry.insert_many(new).on_conflict_ignore().execute()
     terms = Counter(term for entry in new for term in terms_of(entry["words"]))
     names = Counter(name for entry in new for name in tags[entry["gif"]])
-    _upsert(SearchTerm, SearchTerm.term, [
+    upsert(SearchTerm, SearchTerm.term, [
         {"term": term, "count": count} for term, count in sorted(terms.items())
     ])  # fmt: skip
-    _upsert(SearchTag, SearchTag.token, sorted((
+    upsert(SearchTag, SearchTag.token, sorted((
         {"token": of_tag(name), "name": name, "folded": folded(name), "count": count}
         for name, count in names.items()
     ), key=lambda row: row["token"]))  # fmt: skip
 
 
-def _upsert(table: Any, key: Any, values: Sequence[dict[str, Any]]) -> None:
+def upsert(table: Any, key: Any, values: Sequence[dict[str, Any]]) -> None:
+    """Insert terms or tags, and add the counts of those that are there already."""
     for at in range(0, len(values), BATCH):
         insert = table.insert_many(values[at : at + BATCH])
         insert.on_conflict(
