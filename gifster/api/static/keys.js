@@ -45,7 +45,7 @@ function fromPage({ key, target, shiftKey }) {
   const id = gifAt(card ?? document.querySelector("article[data-page]"));
   if (id && key === "c") return () => copyLink(id);
   if (id && key === "s") return () => openMenu(id);
-  if (key === "/" && searchField()) return () => searchField().select();
+  if (key === "/" && searchField()) return () => { searchField().focus(); searchField().select(); };
   return key === "?" ? help : null;
 }
 
