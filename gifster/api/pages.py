@@ -3,7 +3,6 @@ add progress bars, several files at once, and cards that update themselves (`liv
 
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlencode
 
 import falcon
 from falcon.asgi import Request, Response
@@ -21,6 +20,7 @@ from gifster.api.auth import (
 from gifster.api.context import Context
 from gifster.api.gifs import accept_upload, gifs_json
 from gifster.api.limits import RateLimited
+from gifster.api.page_links import page_links
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form, url_form
 from gifster.api.sharing.previews import Preview
@@ -82,15 +82,16 @@ class Gallery(Page):
         refusal: LibraryError | UploadError | RateLimited | None = None,
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
+        cursor, way = req.get_param("cursor") or "", req.get_param("way") or ""
         viewer = await viewer_of(self.context, req)
 
         def work() -> tuple[list[schemas.Gif], str | None]:
-            cursor = req.get_param("cursor") or ""
             gifs, following = lists.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
             return gifs_json(gifs, viewer), following
 
         gifs, following = await self.context.run(work)
         thrown = await thrown_away(self.context, req, resp, viewer)
+        newer, older = page_links({"q": q, "tag": tag}, cursor, way, following)
         await self.render(
             req,
             resp,
@@ -99,10 +100,10 @@ class Gallery(Page):
             gifs=gifs,
             q=q,
             tag=tag,
-            newest=not (q or tag or req.get_param("cursor")),
+            newest=not (q or tag or cursor),
             waiting=any(gif["state"] in WAITING for gif in gifs),
-            newer_query=None,
-            next_query=following and urlencode({"q": q, "tag": tag, "cursor": following}),
+            newer_query=newer,
+            next_query=older,
             max_bytes=self.context.settings.uploads.max_bytes,
             accept=",".join(sorted(ImageUploader.allow_types)),
             max_tags=texts.MAX_TAGS,

@@ -8,3 +8,11 @@ import "./share.js";
 
 document.documentElement.classList.add("js");
 prepare(document);
+
+// Back to a card that had been loaded on scroll (more.js).
+const card = history.state?.at && document.querySelector(`[data-gif="${CSS.escape(history.state.at)}"]`);
+if (card) {
+  card.scrollIntoView({ block: "center" });
+  card.querySelector("h3 a").focus({ preventScroll: true });
+  history.scrollRestoration = "auto";
+}

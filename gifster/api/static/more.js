@@ -1,0 +1,58 @@
+// Loading on scroll: when the link to older GIFs comes near, their page's cards are added above it. After a few
+// pages the link stays a link, so that everybody gets to what is below it; and it is one without this script.
+import { prepare } from "./films.js";
+import { said } from "./jobs/follow.js";
+
+// With 30 cards each.
+const MOST_PAGES = 4;
+
+const gallery = document.getElementById("gallery");
+const place = document.getElementById("older");
+const link = place.querySelector("a");
+let pages = 1, loading = false;
+
+const near = new IntersectionObserver((entries) => {
+  if (entries.at(-1).isIntersecting) load();
+}, { rootMargin: "0px 0px 800px" });
+
+async function load() {
+  // Somebody who has gone past the gallery by the Tab key wants what is there.
+  const past = document.querySelector("footer").contains(document.activeElement);
+  if (loading || past || pages >= MOST_PAGES || navigator.connection?.saveData) return;
+  loading = true;
+  try {
+    const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
+    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"), link.href);
+    else pages = MOST_PAGES;
+  } catch { /* no connection: the link tells more */ }
+  loading = false;
+  near.unobserve(place);
+  if (place.isConnected) near.observe(place); // it may be in view still
+}
+
+function put(page, address) {
+  pages += 1;
+  const fresh = [...page.querySelectorAll("#gallery > article")].filter(
+    ({ dataset }) => !gallery.querySelector(`[data-gif="${CSS.escape(dataset.gif)}"]`));
+  fresh.forEach((card) => { card.dataset.of = address; });
+  const focused = document.activeElement === link;
+  gallery.append(...fresh);
+  fresh.forEach(prepare);
+  said("told", `${fresh.length} more GIFs`);
+  const next = page.querySelector("#older a");
+  if (next) {
+    link.href = next.href;
+    return;
+  }
+  place.remove();
+  if (focused) fresh[0]?.querySelector("h3 a").focus({ preventScroll: true });
+}
+
+// The back button returns to the card that was clicked: its page is the one in the address by then.
+gallery.addEventListener("click", (event) => {
+  const card = event.target.closest("a") && event.target.closest("[data-of]");
+  if (!card || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  history.scrollRestoration = "manual";
+  history.replaceState({ at: card.dataset.gif }, "", card.dataset.of);
+});
+near.observe(place);
