@@ -218,3 +218,37 @@ def test_a_worker_that_is_still_starting_does_not_outlive_its_killed_main_proces
     main.wait()
 
     eventually(lambda: not any(map(alive, started)), within=30)
+
+
+def test_the_last_edit_of_a_gif_wins_when_its_worker_is_killed(stack: Stack):
+    # Given a GIF, and a worker that is killed while it makes the versions of an edit
+    stack.start_web()
+    main = start_worker(stack)
+    gif_id = stack.upload(images.noisy_gif((320, 240), 12)).json()["id"]
+    former = stack.finished(gif_id)["versions"]
+    assert stack.client.patch(f"/api/gifs/{gif_id}", json={"edit": {"end": 0.3}}).is_success
+    eventually(lambda: jobs_of(stack, "update_versions", "started_at > 0"))
+    os.killpg(main.pid, signal.SIGKILL)
+
+    # When the GIF is edited again
+    edit = {"crop": {"x": 0, "y": 0, "width": 100, "height": 200}}
+    assert stack.client.patch(f"/api/gifs/{gif_id}", json={"edit": edit}).is_success
+    assert stack.gif(gif_id)["versions"].keys() == former.keys()
+    start_worker(stack)
+
+    # Then its versions show the last edit, and no others are left
+    done = stack.finished(gif_id, within=40)
+    assert done["state"] == "ready"
+    thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
+    assert images.size(thumb) == (100, 200)
+    assert len(images.timing(thumb)[0]) == 12
+    eventually(lambda: not (jobs_of(stack, "update_versions") or jobs_of(stack, "remove_files")))
+    files = [name for name in files_below(stack.var / "store") if gif_id in name]
+    assert len(files) == len(done["versions"]) + 1
+
+
+def jobs_of(stack: Stack, actor: str, condition: str = "1") -> int:
+    """How many jobs of an actor are not done."""
+    query = f"SELECT count(*) FROM outbox WHERE actor = ? AND {condition}"
+    with sqlite3.connect(stack.var / "gifster.db") as database:
+        return int(database.execute(query, (actor,)).fetchone()[0])

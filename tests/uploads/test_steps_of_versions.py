@@ -226,6 +226,29 @@ def test_a_change_while_the_versions_of_another_are_made(
     check_files(application, record)
 
 
+def test_of_two_jobs_at_once_the_first_gives_the_urls(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    record = clip()
+    application.work()
+    change(record, 50)
+    change(record, 30)
+    job, other = enqueued("update_versions")
+    found: list[Any] = []
+
+    def meanwhile() -> None:
+        application.deliver(other)
+        found.append(fresh(record).file.stored)
+
+    _when_stored(monkeypatch, Recreation, meanwhile)
+    application.deliver(job)
+
+    assert fresh(record).file.stored == found[0]
+    assert sizes(record) == EDITED
+    application.work()
+    check_files(application, record)
+
+
 @BOTH
 @pytest.mark.parametrize("last", [30, 0])
 def test_a_change_while_the_upload_is_processed_is_not_lost(

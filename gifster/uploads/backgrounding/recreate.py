@@ -169,7 +169,7 @@ class Recreation(Attachment):
         with transaction(self.model._meta.database):
             row = self.locked()
             present = self._present(row)
-            if present is None or self._steps(row, made) != made.steps:
+            if present is None or not self._is_wanted(row, present, made):
                 return False
             if names is not None:
                 kept = {n: v for n, v in present.versions.items() if n not in names}
@@ -189,6 +189,10 @@ class Recreation(Attachment):
         others = self._others_wait(row)
         state = {"processing": others, "state": "processing" if others else "ready"}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
+
+    def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:
+        """Whether the row still asks for versions that begin with these steps."""
+        return self._steps(row, made) == made.steps
 
     def settled(self, row: Record) -> dict[str, Any]:
         """The columns of a row that waited for new versions (`update_versions()`) and has them."""

@@ -10,7 +10,9 @@ that comes late finds nothing to do.
 from gifster.jobs import transaction
 from gifster.uploads.backgrounding.promotion import failure_of
 from gifster.uploads.backgrounding.recreate import Recreation
+from gifster.uploads.columns.rows import Record
 from gifster.uploads.errors import UploadError
+from gifster.uploads.files.stored import StoredFile
 
 
 class Updating(Recreation):
@@ -55,6 +57,10 @@ class Updating(Recreation):
             if tried in (None, self._steps(row, stored)):
                 failure = failure_of(error, "The versions could not be made.")
                 self.update(self.mount.values(processing=False, state="failed", error=failure))
+
+    def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:
+        # If another job was quicker, its URLs stay.
+        return present.steps != made.steps and super()._is_wanted(row, present, made)
 
     def _is_done(self) -> bool:
         """Whether the row names versions that begin with its steps; it does not wait for others
