@@ -164,8 +164,12 @@ def _watched(scope: Message, receive: Receive) -> Receive:
 
 
 def _in_time(send: Send, stall_s: float) -> Send:
+    is_stream = False
+
     async def send_in_time(message: Message) -> None:
-        if message["type"] == "http.response.start":  # the server keeps it for the body
+        nonlocal is_stream
+        is_stream = is_stream or message.get("more_body", False)
+        if not is_stream:  # the server takes a head, and a body that comes whole, at once
             await send(message)
             return
         try:

@@ -5,6 +5,7 @@ process on every machine gives the same answer. Requests are counted by the proc
 server, in files that they share (`prometheus_client`'s multi-process mode).
 """
 
+import functools
 import os
 import time
 from collections import Counter as Counts
@@ -38,6 +39,10 @@ _seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
 
+#: The counters of a route, which are looked up with each request. There are few.
+_counted = functools.lru_cache(1024)(_requests.labels)
+_timed = functools.lru_cache(1024)(_seconds.labels)
+
 
 class RequestMetrics:
     """Counts requests, and measures how long their answers take, by route."""
@@ -50,13 +55,13 @@ class RequestMetrics:
     ) -> None:
         method = _method(req.method)
         route = req.uri_template or "other"
-        _requests.labels(method, route, str(resp.status_code)).inc()
-        _seconds.labels(method, route).observe(time.perf_counter() - req.context.began)
+        _counted(method, route, str(resp.status_code)).inc()
+        _timed(method, route).observe(time.perf_counter() - req.context.began)
 
 
 def count_refused(method: str, status: int) -> None:
     """Count a request that reached no route, because its head was too long."""
-    _requests.labels(_method(method), "other", str(status)).inc()
+    _counted(_method(method), "other", str(status)).inc()
 
 
 def _method(name: str) -> str:
