@@ -66,10 +66,11 @@ clients: ## Install clients of Tenor and GIPHY for the tests of the drop-in API,
 	@mkdir -p $(CLIENTS)
 	@cp tests/api/dropin/clients/package.json tests/api/dropin/clients/package-lock.json $(CLIENTS)
 	@npm --prefix $(CLIENTS) ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent
-	@for name in giphpy others; do \
+	@for name in giphpy others maubot; do \
 		$(PYTHON) -m venv $(CLIENTS)/$$name && \
 		$(CLIENTS)/$$name/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
-			--require-hashes --requirement tests/api/dropin/clients/$$name.txt || exit 1; done
+			--require-hashes --requirement tests/api/dropin/clients/$$name.txt && \
+		cp tests/api/dropin/clients/$$name.txt $(CLIENTS) || exit 1; done
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)

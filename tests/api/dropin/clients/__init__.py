@@ -14,6 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FOLDER = Path(os.environ.get("CLIENTS", CACHE / "gifster" / "clients"))
+LOCKS = ("package-lock.json", "giphpy.txt", "others.txt", "maubot.txt")
 #: The hosts that clients have fixed in their code.
 HOSTS = ["tenor.googleapis.com", "api.giphy.com", "upload.giphy.com"]
 
@@ -23,9 +24,10 @@ def missing() -> str:
     """Why the clients cannot run; empty if they can."""
     if shutil.which("node") is None:
         return "there is no Node here (on Debian: apt install nodejs)"
-    lock = FOLDER / "package-lock.json"
-    if not lock.exists() or lock.read_bytes() != (HERE / "package-lock.json").read_bytes():
-        return f"the clients are not in {FOLDER}, or are others: run make clients"
+    for name in LOCKS:
+        lock = FOLDER / name
+        if not lock.exists() or lock.read_bytes() != (HERE / name).read_bytes():
+            return f"the clients are not in {FOLDER}, or are others: run make clients"
     return ""
 
 
@@ -46,9 +48,16 @@ def node(script: str, overridden: Mapping[str, str] | None = None, **variables: 
     return _said(["node", *options, "--eval", script], {**(overridden or {}), **variables})
 
 
-def python(name: str, script: str, overridden: Mapping[str, str] | None = None) -> Any:
+def python(
+    name: str,
+    script: str,
+    overridden: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """The same of a script for the virtual environment with that name."""
-    more = {**overridden, "PYTHONPATH": str(HERE / "python")} if overridden else {}
+    more = dict(environment or {})
+    if overridden:
+        more |= {**overridden, "PYTHONPATH": str(HERE / "python")}
     return _said([str(FOLDER / name / "bin" / "python"), "-W", "ignore", "-c", script], more)
 
 
