@@ -21,7 +21,6 @@ from gifster.app import lists, search, texts
 from gifster.app.errors import NotFound
 from gifster.app.models import User, rfc3339
 from gifster.app.search import Filter
-from gifster.app.texts import Visibility
 
 #: How many entries: a reader that comes once a day misses none in most libraries.
 ENTRIES = 50
@@ -79,8 +78,7 @@ class Feed:
             title = f"#{tag} on {SITE}" if not asked.user else f"#{tag}: {title}"
             about = "?" + urlencode({"tag": tag})
         wanted = Filter(tag=tag, user=asked.user, ready=True)
-        found = search.find("", wanted, sort="newest", limit=ENTRIES).gifs
-        gifs = [gif for gif in found if gif.visibility == Visibility.PUBLIC and not gif.trashed_at]
+        gifs = search.find("", wanted, sort="newest", limit=ENTRIES).gifs
         tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
         entries = [
             Entry(Preview(origin, gif, tags[gif.id]), names.get(gif.user_id or "", SITE))

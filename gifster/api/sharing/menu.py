@@ -76,11 +76,11 @@ class ShareMenu:
         """Count a use; `q` is the search that has found the GIF, and may be empty."""
         await self.context.run_unconnected(self.context.limits.use, req)
         q = texts.query((await url_form(self.context, req)).get("q", ""))
-        viewer = await viewer_of(self.context, req)
+        viewer, client = await viewer_of(self.context, req), self.context.client(req)
 
         def work() -> None:
             library.get_gif(gif_id, viewer)
-            search.used(gif_id, q)
+            search.used(gif_id, q, client=client)
 
         await self.context.run(work)
         resp.status = falcon.HTTP_204
