@@ -280,6 +280,7 @@ def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None
 def delete(gif: Gif) -> None:
     """Delete a GIF for good, whoever asks."""
     with transaction(db):
+        locked_row(gif)  # before its words, as all who change a GIF do: nobody waits crosswise
         search.remove(gif.id)
         gif.delete_instance()
 
