@@ -93,6 +93,25 @@ def test_every_url_in_json_is_absolute(stack: Stack, public: httpx.Client):
     assert stack.client.get(answers[0]["image"]["url"].removeprefix(PUBLIC)).status_code == 200
 
 
+def test_what_chats_and_readers_get_begins_with_the_public_address(
+    stack: Stack, public: httpx.Client
+):
+    gif_id = stack.upload(images.gif()).json()["id"]
+    stack.finished(gif_id)
+    page = public.get(f"/gifs/{gif_id}").text
+    assert f'property="og:image" content="{PUBLIC}/g/{gif_id}/' in page
+    assert f'<html lang="en" data-origin="{PUBLIC}">' in page  # where the menu finds it
+
+    asked = {"url": f"{PUBLIC}/gifs/{gif_id}"}
+    answer = public.get("/oembed", params=asked)
+    assert answer.json()["provider_url"] == PUBLIC
+    # The answer is the same for all, so a proxy may keep it
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    feed = public.get("/feed.atom")
+    assert f'rel="self" type="application/atom+xml" href="{PUBLIC}/feed.atom"' in feed.text
+    assert feed.headers["cache-control"] == "no-cache"
+
+
 def test_a_page_names_no_host(stack: Stack, public: httpx.Client):
     """So it works at every address of the library, also at one that only this network knows."""
     gif_id = stack.upload(images.gif()).json()["id"]

@@ -14,6 +14,7 @@ from falcon.asgi import Request, Response
 from gifster.api.auth import viewer_of
 from gifster.api.context import Context
 from gifster.api.files import Files
+from gifster.api.media import guarded_url
 from gifster.api.middleware import MEDIA_POLICY
 from gifster.api.problems import SOON, Problem
 from gifster.api.sharing.renditions import Kept, extension_of, file_as
@@ -53,7 +54,7 @@ class SharedFiles:
         self._redirect_s = min(FRESH_S, store.url_expires_s // 2)
 
     async def on_get(self, req: Request, resp: Response, gif_id: str, extension: str) -> None:
-        extension = {"jpeg": "jpg"}.get(extension, extension)
+        extension = {"jpeg": "jpg"}.get(extension.lower(), extension.lower())
         await self._send(req, resp, gif_id, extension, lambda stored: file_as(stored, extension))
 
     async def on_get_version(
@@ -73,7 +74,8 @@ class SharedFiles:
         download = req.get_param_as_bool("download", default=False)
         if self._in_bucket and not download:
             _may_be_shown(resp, gif, self._redirect_s)
-            resp.status, resp.location = falcon.HTTP_302, file.url()
+            url = file.url() if may_see_gif(gif) else guarded_url(file)
+            resp.status, resp.location = falcon.HTTP_302, url
             return
         name = clean_filename(f"{gif.title}.{extension_of(file)}")
         await self._files.answer(req, resp, file.key)

@@ -2,7 +2,6 @@
 or the files move to another storage."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -10,8 +9,8 @@ from gifster.uploads import StoredFile, StoredVersion
 
 #: Versions that show the first frame of what moves.
 STILLS = {"poster", "tinyposter", "nanoposter"}
-#: Types that every browser and chat shows.
-SHOWN_TYPES = {"image/gif", "image/png", "image/jpeg", "image/webp"}
+#: Types that browsers show, and all chats but for the last one.
+SHOWN_TYPES = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
 #: Larger pictures are not shown in previews (bytes): X takes 5 MB, Discord fetches all of a page's
 #: pictures in ten seconds.
 MOST_BYTES = 5_000_000
@@ -57,7 +56,7 @@ def file_as(stored: StoredFile, extension: str) -> Kept | None:
     all that the original shows; None if there is none."""
     if extension_of(stored) == extension:
         return stored
-    versions = [file for _, file in _versions(stored) if extension_of(file) == extension]
+    versions = [file for file in _versions(stored) if extension_of(file) == extension]
     return max(versions, key=_quality, default=None)
 
 
@@ -65,7 +64,10 @@ def own_file(gif_id: str, stored: StoredFile) -> Rendition | None:
     """The file as which a GIF is shared, `/g/{id}.{extension}`: a GIF if it moves."""
     file = file_as(stored, "gif")
     if file is None:
-        file = stored if stored.content_type in SHOWN_TYPES else next(_pictures(stored), None)
+        pictures: list[Kept] = [*_pictures(stored)]
+        if stored.content_type in SHOWN_TYPES:
+            pictures.insert(0, stored)
+        file = next(iter(pictures), None)
     if file is None:
         return None
     path = f"/g/{gif_id}.{extension_of(file)}"
@@ -106,12 +108,13 @@ def _quality(file: StoredVersion) -> tuple[int, int]:
     return file.width * file.height, file.bytes
 
 
-def _pictures(stored: StoredFile) -> Iterator[StoredVersion]:
-    moves = stored.frames > 1
-    for _, file in _versions(stored):
-        if file.content_type == "image/gif" if moves else file.content_type in SHOWN_TYPES:
-            yield file
+def _pictures(stored: StoredFile) -> list[StoredVersion]:
+    """The versions that are pictures; of what moves the GIFs, unless an earlier release has made
+    none."""
+    shown = [file for file in _versions(stored) if file.content_type in SHOWN_TYPES]
+    gifs = [file for file in shown if file.content_type == "image/gif"]
+    return gifs if gifs and stored.frames > 1 else shown
 
 
-def _versions(stored: StoredFile) -> Iterator[tuple[str, StoredVersion]]:
-    return ((name, file) for name, file in stored.versions.items() if name not in STILLS)
+def _versions(stored: StoredFile) -> list[StoredVersion]:
+    return [file for name, file in stored.versions.items() if name not in STILLS]

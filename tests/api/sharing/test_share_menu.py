@@ -11,11 +11,11 @@ import pytest
 from gifster.api.app import create_app
 from gifster.app import library
 from gifster.app.models import ImageUploader
-from gifster.app.search.popularity import COUNTS
+from gifster.app.search import popularity
 from gifster.app.search.tables import SearchEntry
 from gifster.app.settings import Settings
 from gifster.uploads.files.cache import CacheWriter
-from tests import images
+from tests import axe, images
 from tests.api.sharing.conftest import Make
 from tests.machine import eventually
 from tests.stack import Stack
@@ -206,6 +206,22 @@ def test_keys_are_explained_and_can_be_switched_off(open_with_clipboard: Open):
     assert page.locator("dialog[open]").count() == 0
 
 
+def test_axe_finds_nothing_in_the_menu_and_in_the_keys(
+    open_with_clipboard: Open, moving: dict[str, Any]
+):
+    page = open_with_clipboard(f"/gifs/{moving['id']}")
+    script = axe.source()
+    for key, name in ("s", "Share “My"), ("?", "Keys"):
+        page.keyboard.press(key)
+        dialog = page.get_by_role("dialog", name=name)
+        dialog.wait_for()
+        for scheme in "light", "dark":
+            page.emulate_media(color_scheme=scheme)
+            assert axe.barriers(page, script) == []
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+
+
 def test_only_what_one_may_see_is_used(stack: Stack, make: Make, moving: dict[str, Any]):
     assert stack.client.post(f"/gifs/{moving['id']}/share", data={"q": "x"}).status_code == 204
     secret = make(visibility="private")
@@ -216,7 +232,10 @@ def test_only_what_one_may_see_is_used(stack: Stack, make: Make, moving: dict[st
     assert answer.status_code == 403
 
 
-def test_a_use_makes_a_gif_popular_and_uses_are_limited(booted: Settings):
+def test_a_use_makes_a_gif_popular_and_uses_are_limited(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(popularity, "WRITE_EVERY_S", 0)
     limits = booted.limits.model_copy(update={"use": "2/hour"})
     app = create_app(booted.model_copy(update={"limits": limits}))
     writer = CacheWriter(ImageUploader, "a.gif")
@@ -232,5 +251,4 @@ def test_a_use_makes_a_gif_popular_and_uses_are_limited(booted: Settings):
 
     assert [answer.status_code for answer in answers] == [204, 204, 429]
     assert answers[2].headers["retry-after"]
-    COUNTS.write()
-    assert SearchEntry.get(SearchEntry.gif == gif).heat > 0
+    eventually(lambda: SearchEntry.get(SearchEntry.gif == gif).heat > 0)

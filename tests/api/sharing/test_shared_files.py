@@ -71,7 +71,7 @@ def test_a_film_and_a_webp_have_a_gif(stack: Stack, make: Make):
 
 def test_a_still_has_its_own_format_and_no_other(stack: Stack, make: Make):
     still = make(images.still("JPEG"), "a.jpg", title="Still")
-    for extension in ("jpg", "jpeg"):
+    for extension in ("jpg", "jpeg", "JPG"):
         assert file(stack, f"{still['id']}.{extension}").headers["content-type"] == "image/jpeg"
 
     answer = file(stack, f"{still['id']}.mp4", Accept="application/json")
@@ -212,6 +212,9 @@ HEAVY = stored(
         (WEBP, (10, 10), "/g/x/nanogif.gif"),
         (HEAVY, (), "/g/x/tinygif.gif"),
         (stored("image/tiff", 1, preview=("image/png", 480, 10)), (), "/g/x/preview.png"),
+        (stored("image/avif", 1, preview=("image/avif", 480, 10)), (), "/g/x/preview.avif"),
+        # An earlier release made no GIF of an animated WebP
+        (stored("image/webp", 9, thumb=("image/webp", 220, 10)), (), "/g/x/thumb.webp"),
     ],
 )
 def test_which_picture_a_preview_gets(file: StoredFile, box: tuple[int, ...], path: str):
