@@ -193,6 +193,16 @@ class ImageUploader(Backgrounder, Uploader):
         edit = self.record.edit
         return image if edit is None else edit.applied(image)
 
+    def is_edited(self, info: ImageInfo) -> bool:
+        edit = self.record.edit
+        return edit is not None and edit.applied(Image()) != Image()
+
+    def is_edited_picture(self, info: ImageInfo) -> bool:
+        return self.is_edited(info) and info.content_type not in VIDEO_TYPES
+
+    def is_edited_video(self, info: ImageInfo) -> bool:
+        return self.is_edited(info) and info.content_type in VIDEO_TYPES
+
     # What a page shows first.
 
     @version
@@ -238,6 +248,16 @@ class ImageUploader(Backgrounder, Uploader):
     @version(of="preview", when=moves, later=True, smaller_than="mp4")
     def webm(self, image: Image) -> Image:
         return image.convert("webm")
+
+    # What an edit selects, as large as it is: to be shared in place of the original.
+
+    @version(when=is_edited_picture, later=True)
+    def full(self, image: Image) -> Image:
+        return image
+
+    @version(when=is_edited_video, later=True)
+    def fullmp4(self, image: Image) -> Image:
+        return image.convert("mp4")
 
     # What chats ask for: the sizes of Tenor's formats of these names.
 

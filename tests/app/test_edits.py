@@ -193,7 +193,8 @@ def test_an_upload_with_an_edit(library_here: Settings):
     assert (gif.edit, gif.image_state) == (EDIT, "ready")
     assert (stored.width, stored.height, stored.duration_ms) == (120, 90, 1000)
     assert gif.image.read() == GIF
-    assert looks(gif)["thumb"] == looks(gif)["preview"] == (60, 90)
+    assert looks(gif)["thumb"] == looks(gif)["preview"] == looks(gif)["full"] == (60, 90)
+    assert "full" not in looks(plain)
     assert images.timing(gif.image.thumb.read())[0] == [100] * 4
     assert images.timing(gif.image.webp.read())[0] == [100] * 4
     # Those that look for copies of the original find it.
@@ -265,13 +266,13 @@ def test_a_failed_upload_has_nothing_to_edit(library_here: Settings):
 def test_a_still_is_cropped(library_here: Settings):
     gif = ready(images.still("PNG", (120, 90)), Edit(crop=Crop(0, 0, 30, 90)))
 
-    assert looks(gif) == {"thumb": (30, 90), "preview": (30, 90)}
+    assert looks(gif) == dict.fromkeys(("thumb", "preview", "full"), (30, 90))
 
 
 def test_a_part_of_a_video(library_here: Settings):
     gif = ready(video(frames_each=20), Edit(1.2, 1.8, 10, Crop(0, 0, 48, 64)))
 
-    assert looks(gif)["tinygif"] == (48, 64)
+    assert looks(gif)["tinygif"] == looks(gif)["fullmp4"] == (48, 64)
     pixels = images.pixels(gif.image.thumb.read())
     assert {frame[1] > 240 > 20 > frame[0] for frame in pixels} == {True}  # lime
     assert sum(images.timing(gif.image.thumb.read())[0]) == 600
