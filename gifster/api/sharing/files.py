@@ -14,12 +14,12 @@ from falcon.asgi import Request, Response
 from gifster.api.auth import viewer_of
 from gifster.api.context import Context
 from gifster.api.files import Files
-from gifster.api.media import guarded_url
+from gifster.api.media import guarded_url, plain_url
 from gifster.api.middleware import MEDIA_POLICY
 from gifster.api.problems import SOON, Problem
 from gifster.api.sharing.renditions import Kept, extension_of, file_as
 from gifster.app import library
-from gifster.app.access import STRANGER, may_see_gif
+from gifster.app.access import STRANGER, is_for_everybody, may_see_gif
 from gifster.app.models import Gif
 from gifster.app.texts import Visibility
 from gifster.uploads import StoredFile
@@ -74,8 +74,8 @@ class SharedFiles:
         download = req.get_param_as_bool("download", default=False)
         if self._in_bucket and not download:
             _may_be_shown(resp, gif, self._redirect_s)
-            url = file.url() if may_see_gif(gif) else guarded_url(file)
-            resp.status, resp.location = falcon.HTTP_302, url
+            url = plain_url if is_for_everybody(gif) else guarded_url
+            resp.status, resp.location = falcon.HTTP_302, url(file)
             return
         name = clean_filename(f"{gif.title}.{extension_of(file)}")
         await self._files.answer(req, resp, file.key)
