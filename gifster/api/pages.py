@@ -33,6 +33,7 @@ from gifster.app import (
     library,
     lists,
     near_duplicates,
+    search,
     texts,
     tokens,
 )
@@ -43,6 +44,8 @@ from gifster.app.tokens import Scope
 from gifster.uploads import UploadError
 
 PAGE_SIZE = 30
+#: How many GIFs with the same words a GIF's page shows.
+MOST_ALIKE = 12
 #: How many pictures of other sites a form without a script may ask for.
 MOST_URLS = 20
 #: The states of GIFs whose cards will change.
@@ -173,10 +176,13 @@ class GifPage(Page):
             gif = library.get_gif(gif_id, viewer)
             facts = gifs_json([gif], viewer)[0]
             near = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
+            alike = search.related(gif_id, limit=MOST_ALIKE + len(near)).gifs
             return {
                 "gif": facts,
                 "shared": Preview(origin, gif, facts["tags"]) if may_see_gif(gif) else None,
                 "similar": gifs_json(near, viewer),
+                "alike": gifs_json([one for one in alike if one not in near], viewer),
+                "uses": search.lately(gif_id),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
                 "may_be_private": gif.user_id is not None or viewer.reach is Reach.ALL,
                 "deleted_at": self._end_of(gif),

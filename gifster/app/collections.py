@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import peewee
-from peewee import SQL, fn
+from peewee import SQL, Tuple, fn
 
 from gifster.app import library, texts
 from gifster.app.access import Reach, Viewer, seen_by, shown_to
@@ -266,7 +266,6 @@ def gifs_in(
         tagged = GifTag.select(GifTag.gif).join(Tag).where(Tag.name == tag)
         query = query.where(Gif.id.in_(tagged))
     if cursor:
-        last, last_id = read_cursor(cursor)
-        query = query.where((position > last) | ((position == last) & (gif_id > last_id)))
+        query = query.where(Tuple(position, gif_id) > read_cursor(cursor))
     rows, following = page(list(query), limit, lambda row: (row.position, row.gif_id))
     return [row.gif for row in rows], following

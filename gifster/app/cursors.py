@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from peewee import Tuple
+
 from gifster.app.errors import BadQuery
 from gifster.app.texts import GIF_ID
 
@@ -62,8 +64,8 @@ def newest_first(query: Any, moment: Any, gif_id: Any, cursor: str, most: int) -
       most: how many rows.
     """
     if cursor:
-        at, last_id = read_cursor(cursor)
-        query = query.where((moment < at) | ((moment == at) & (gif_id < last_id)))
+        # As rows: with OR in its place, SQLite reads the index from its beginning.
+        query = query.where(Tuple(moment, gif_id) < read_cursor(cursor))
     return query.order_by(moment.desc(), gif_id.desc()).limit(most)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gifster.api.app import create_app
-from gifster.app import collections, favourites, library, tokens
+from gifster.app import collections, favourites, library, search, tokens
 from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.search import popularity
 from gifster.app.settings import Settings
 from gifster.uploads.files.sources import cache_upload
 from tests import images
@@ -115,6 +116,27 @@ def test_the_page_undoes_a_delete(people: dict[str, Any]):
     undone = ann("POST", f"/gifs/{gif_id}/restore", data={"x": "y"})
     assert undone.headers["location"] == f"/gifs/{gif_id}"
     assert "&lt;cat&gt;" in ann("GET", "/").text
+
+
+# What the page shows
+
+
+def test_the_page_says_how_often_a_gif_is_used_and_shows_others_like_it(people: dict[str, Any]):
+    first = gif(people["user ann"], "Dancing otter", alt_text="An otter that <dances>")
+    gif(people["user bob"], "Sleeping otter")
+    gif(people["user bob"], "Secret otter", visibility="private")
+    assert "lately" not in people["stranger"]("GET", f"/gifs/{first}").text
+
+    for client in ("a", "b", "c"):
+        search.used(first, client=client)
+    popularity.COUNTS.write()
+
+    page = people["stranger"]("GET", f"/gifs/{first}").text
+    assert "about 3 times lately" in page
+    assert "by <bdi>ann</bdi>" in page
+    assert "More like this" in page
+    assert "Sleeping otter" in page
+    assert "Secret otter" not in page
 
 
 # The edit form

@@ -7,7 +7,7 @@ says how GIFs are found and ranked.
 from gifster.app.search.filters import ALL_RATINGS, KINDS, Filter, Found
 from gifster.app.search.finding import find, page, related, trending
 from gifster.app.search.index import put, remove
-from gifster.app.search.popularity import searched, used
+from gifster.app.search.popularity import lately, searched, used
 from gifster.app.search.terms import (
     categories,
     complete,
@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "frequent_tags",
     "is_filled",
+    "lately",
     "page",
     "put",
     "related",

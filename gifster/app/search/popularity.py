@@ -137,6 +137,12 @@ def used(gif_id: str, q: str = "", *, client: str = "") -> None:
         searched(q, client=client)
 
 
+def lately(gif_id: str) -> int:
+    """About how often a GIF is used now: a use of `HALF_LIFE_S` ago counts as half of one."""
+    entry = SearchEntry.get_or_none(SearchEntry.gif == gif_id)
+    return round(2 ** (entry.heat - now())) if entry is not None and entry.heat else 0
+
+
 def searched(q: str, *, client: str = "") -> None:
     """Count a search that had results. Nobody can tell later who has searched.
 
