@@ -4,9 +4,11 @@ lost, and a delete can be undone."""
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
-from tests import images
+from tests import axe, images
+from tests.machine import eventually
 from tests.stack import Stack
 
 
@@ -56,6 +58,45 @@ def edit(page: Any) -> None:
         page.locator(".whole").get_by_alt_text("A square that wanders")
     ).first.wait_for()
     assert page.evaluate("window.notReloaded") is True
+
+
+def test_axe_finds_nothing_on_a_users_own_pages(chromium: Any, stack: Stack):
+    # Given a user with a GIF, a favourite, a collection and something in the trash
+    context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
+    page = context.new_page()
+    page.goto("/signup")
+    page.get_by_label("E-mail address").fill("details@example.org")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_label("Password").press("Enter")
+    page.get_by_role("link", name="Your GIFs").wait_for()
+    cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
+    send = httpx.Client(base_url=stack.client.base_url, cookies=cookies, timeout=30)
+    ids = [
+        send.post("/api/gifs", files={"image": ("a.gif", images.gif((90, 60)), "image/gif")},
+                  data={"title": title, "visibility": "private"}).json()["id"]
+        for title in ("Kept", "Thrown")
+    ]  # fmt: skip
+    kept, thrown = ids
+    for gif_id in ids:
+        eventually(lambda gif_id=gif_id: send.get(f"/api/gifs/{gif_id}").json()["state"] == "ready")
+    collection = send.post("/api/collections", json={"name": "Best"}).json()["id"]
+    send.put(f"/api/favourites/{kept}")
+    send.put(f"/api/collections/{collection}/gifs/{kept}")
+    send.post(f"/api/gifs/{thrown}/trash")
+
+    # I expect no barrier, in both colour schemes, on a desk and on a phone
+    script, found = axe.source(), []
+    for path in ("/mine", "/favourites", "/collections", f"/collections/{collection}", "/trash",
+                 f"/gifs/{kept}", f"/gifs/{thrown}"):  # fmt: skip
+        page.goto(path)
+        page.evaluate("document.querySelectorAll('main details').forEach((one) => one.open = true)")
+        for width, scheme in ((1280, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found += [f"{path}, {width}: {barrier}" for barrier in axe.barriers(page, script)]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert not found, "\n".join(found)
+    context.close()
 
 
 @pytest.mark.parametrize("scripts", [True, False])
