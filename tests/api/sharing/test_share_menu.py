@@ -1,20 +1,11 @@
 """The share menu and the keys, in a real Chromium: what is in the clipboard afterwards."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-import httpx
 import pytest
 
-from gifster.api.app import create_app
-from gifster.app import library
-from gifster.app.models import ImageUploader
-from gifster.app.search import popularity
-from gifster.app.search.tables import SearchEntry
-from gifster.app.settings import Settings
-from gifster.uploads.files.cache import CacheWriter
 from tests import axe, images
 from tests.api.sharing.conftest import Make
 from tests.machine import eventually
@@ -230,25 +221,3 @@ def test_only_what_one_may_see_is_used(stack: Stack, make: Make, moving: dict[st
     elsewhere = {"Origin": "http://evil.example"}
     answer = stack.client.post(f"/gifs/{moving['id']}/share", data={"q": ""}, headers=elsewhere)
     assert answer.status_code == 403
-
-
-def test_a_use_makes_a_gif_popular_and_uses_are_limited(
-    booted: Settings, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(popularity, "WRITE_EVERY_S", 0)
-    limits = booted.limits.model_copy(update={"use": "2/hour"})
-    app = create_app(booted.model_copy(update={"limits": limits}))
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(images.gif((20, 10)))
-    gif = library.add_gif(writer.finish())
-
-    async def use() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.post(f"/gifs/{gif.id}/share", data={"q": "jumping cats"})
-
-    answers = [asyncio.run(use()) for _ in range(3)]
-
-    assert [answer.status_code for answer in answers] == [204, 204, 429]
-    assert answers[2].headers["retry-after"]
-    eventually(lambda: SearchEntry.get(SearchEntry.gif == gif).heat > 0)
