@@ -29,7 +29,7 @@ from gifster.uploads.files.filenames import clean_filename
 #: appears after that time. The redirect to a bucket is kept for half of the time that its URL has.
 FRESH_S = 300
 
-Choose = Callable[[StoredFile], Kept | None]
+Choose = Callable[[Gif, StoredFile], Kept | None]
 
 
 class ShortLink:
@@ -55,12 +55,15 @@ class SharedFiles:
 
     async def on_get(self, req: Request, resp: Response, gif_id: str, extension: str) -> None:
         extension = {"jpeg": "jpg"}.get(extension.lower(), extension.lower())
-        await self._send(req, resp, gif_id, extension, lambda stored: file_as(stored, extension))
+        await self._send(
+            req, resp, gif_id, extension,
+            lambda gif, stored: file_as(stored, extension, edited=bool(gif.edit)),
+        )  # fmt: skip
 
     async def on_get_version(
         self, req: Request, resp: Response, gif_id: str, version: str, extension: str
     ) -> None:
-        def choose(stored: StoredFile) -> Kept | None:
+        def choose(gif: Gif, stored: StoredFile) -> Kept | None:
             file = stored.versions.get(version)
             return file if file is not None and extension_of(file) == extension else None
 
@@ -103,7 +106,7 @@ def _found(gif: Gif, what: str, choose: Choose) -> Kept:
       Problem: 404; if a worker still makes files, with the time after which to try again.
     """
     stored = next(iter(Gif.image.stored_files(gif)), None)
-    file = None if stored is None else choose(stored)
+    file = None if stored is None else choose(gif, stored)
     if file is not None:
         return file
     if gif.image_state in (None, "queued", "processing"):

@@ -74,7 +74,11 @@ class Preview:
 
     def file(self) -> Rendition | None:
         """The file itself, in a format that others show."""
-        return None if self.stored is None else own_file(self.gif.id, self.stored)
+        return (
+            None
+            if self.stored is None
+            else own_file(self.gif.id, self.stored, edited=bool(self.gif.edit))
+        )
 
     def film(self) -> Rendition | None:
         """The film of what moves."""

@@ -9,6 +9,9 @@ from gifster.uploads import StoredFile, StoredVersion
 
 #: Versions that show the first frame of what moves.
 STILLS = {"poster", "tinyposter", "nanoposter"}
+#: What an edit selects, as large as it is. It takes the place of the original, which nobody else
+#: gets: an edit may cut off what is nobody's business.
+WHOLE = ("full", "fullmp4")
 #: Types that browsers show, and all chats but for the last one.
 SHOWN_TYPES = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
 #: Larger pictures are not shown in previews (bytes): X takes 5 MB, Discord fetches all of a page's
@@ -51,22 +54,31 @@ def extension_of(file: Kept) -> str:
     return PurePosixPath(file.key).suffix[1:]
 
 
-def file_as(stored: StoredFile, extension: str) -> Kept | None:
-    """The file of that extension: the original if it is one, else the largest version that shows
-    all that the original shows; None if there is none."""
-    if extension_of(stored) == extension:
+def whole_of(stored: StoredFile, *, edited: bool) -> Kept | None:
+    """The original; of a GIF with an edit what the edit selects, or None until that is made."""
+    if not edited:
         return stored
+    return next((stored.versions[name] for name in WHOLE if name in stored.versions), None)
+
+
+def file_as(stored: StoredFile, extension: str, *, edited: bool = False) -> Kept | None:
+    """The file of that extension: the whole picture if it is one, else the largest version that
+    shows all of it; None if there is none."""
+    whole = whole_of(stored, edited=edited)
+    if whole is not None and extension_of(whole) == extension:
+        return whole
     versions = [file for file in _versions(stored) if extension_of(file) == extension]
     return max(versions, key=_quality, default=None)
 
 
-def own_file(gif_id: str, stored: StoredFile) -> Rendition | None:
+def own_file(gif_id: str, stored: StoredFile, *, edited: bool = False) -> Rendition | None:
     """The file as which a GIF is shared, `/g/{id}.{extension}`: a GIF if it moves."""
-    file = file_as(stored, "gif")
+    file = file_as(stored, "gif", edited=edited)
     if file is None:
         pictures: list[Kept] = [*_pictures(stored)]
-        if stored.content_type in SHOWN_TYPES:
-            pictures.insert(0, stored)
+        whole = whole_of(stored, edited=edited)
+        if whole is not None and whole.content_type in SHOWN_TYPES:
+            pictures.insert(0, whole)
         file = next(iter(pictures), None)
     if file is None:
         return None
@@ -111,10 +123,11 @@ def _quality(file: StoredVersion) -> tuple[int, int]:
 def _pictures(stored: StoredFile) -> list[StoredVersion]:
     """The versions that are pictures; of what moves the GIFs, unless an earlier release has made
     none."""
-    shown = [file for file in _versions(stored) if file.content_type in SHOWN_TYPES]
+    versions = _versions(stored, without=WHOLE)
+    shown = [file for file in versions if file.content_type in SHOWN_TYPES]
     gifs = [file for file in shown if file.content_type == "image/gif"]
     return gifs if gifs and stored.frames > 1 else shown
 
 
-def _versions(stored: StoredFile) -> list[StoredVersion]:
-    return [file for name, file in stored.versions.items() if name not in STILLS]
+def _versions(stored: StoredFile, without: tuple[str, ...] = ()) -> list[StoredVersion]:
+    return [file for name, file in stored.versions.items() if name not in {*STILLS, *without}]

@@ -124,6 +124,12 @@ def test_a_download_has_the_name_of_the_title(stack: Stack, make: Make):
     assert "filename*=UTF-8''Katze.gif" in disposition or 'filename="Katze.gif"' in disposition
 
 
+def test_an_edited_gif_is_shared_as_edited(stack: Stack, make: Make):
+    gif = make(images.gif((120, 80), [60] * 4), crop="0,0,40,80")
+
+    assert images.size(file(stack, f"{gif['id']}.gif").content) == (40, 80)
+
+
 def test_an_unlisted_gif_is_there_for_those_who_know_its_address(stack: Stack, make: Make):
     gif = make(visibility="unlisted")
 
@@ -229,6 +235,20 @@ def test_a_poster_is_not_the_gif():
     assert file_as(HEAVY, "webp") is None
     film = stored("video/mp4", 9, poster=("image/webp", 480, 1), webp=("image/webp", 300, 1))
     assert file_as(film, "webp") is film.versions["webp"]
+
+
+def test_the_part_that_an_edit_cut_off_is_not_shared():
+    cut = stored("image/gif", 9, full=("image/gif", 900, 10), preview=("image/gif", 480, 10))
+    film = stored("video/mp4", 9, fullmp4=("video/mp4", 900, 10), mp4=("video/mp4", 480, 10))
+    assert file_as(cut, "gif", edited=True) is cut.versions["full"]
+    assert file_as(film, "mp4", edited=True) is film.versions["fullmp4"]
+    # … nor is the original, before a worker has made that
+    assert file_as(HEAVY, "gif", edited=True) is HEAVY.versions["preview"]
+    assert file_as(stored("image/png", 1), "png", edited=True) is None
+    # Previews have the size that they always have
+    shown = picture_of("x", cut)
+    assert shown is not None
+    assert shown.path == "/g/x/preview.gif"
 
 
 def test_what_moves_is_shared_as_a_gif():
