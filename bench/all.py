@@ -47,6 +47,7 @@ ALL = {
     "recovery": Benchmark(queue_recovery.measure, queue_recovery.section, 4),
     "relay": Benchmark(relay.measure, relay.section, 1),
     "images": Benchmark(images.measure, image_report.section, 2),
+    "rewriting": Benchmark(images.rewriting, image_report.rewriting, 0.3),
     "growth": Benchmark(images.growth, image_report.growth, 0.5),
     "accepting": Benchmark(accepting.sqlite, accepting.section, 0.7),
     "accepting_two": Benchmark(accepting.two_processes, accepting.section, 0.7),

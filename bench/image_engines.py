@@ -9,7 +9,7 @@ import PIL.Image
 import PIL.ImageSequence
 
 from gifster import imaging
-from gifster.imaging.probe import probe
+from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.recipe import Image
 
 #: The GIFs fit into a square of each of these sides (pixels).
@@ -45,8 +45,40 @@ def all_five(source: Path, targets: dict[int, Path]) -> None:
     )
 
 
+def all_versions(source: Path, targets: dict[int, Path]) -> None:
+    """What the application makes of an upload, from one decoding."""
+    info = probe(source)
+    recipes, smaller_than = versions(info, targets[SIDES[1]].with_suffix(""))
+    list(imaging.render_unsandboxed(source, info, recipes, Image(), smaller_than))
+
+
+def versions(info: ImageInfo, stem: Path) -> tuple[dict[Path, Image], dict[Path, Path]]:
+    """The recipes of the application's versions by target, and what they must be smaller than."""
+    from gifster.app.models import ImageUploader  # noqa: PLC0415 it loads the application
+    from gifster.uploads.versions.declaring import versions_of  # noqa: PLC0415
+
+    uploader, made = object.__new__(ImageUploader), dict[str, Image]()
+    targets, smaller_than = dict[str, Path](), dict[Path, Path]()
+    for name, version in versions_of(ImageUploader).items():
+        if version.is_due(uploader, info) and (version.of is None or version.of in made):
+            made[name] = version.record(uploader, made[version.of] if version.of else Image())
+            targets[name] = stem.with_name(f"{stem.name}-{name}")
+            if version.smaller_than is not None:
+                smaller_than[targets[name]] = targets[version.smaller_than]
+    return {targets[name]: recipe for name, recipe in made.items()}, smaller_than
+
+
 def _beside(targets: dict[int, Path], name: str) -> Path:
     return targets[SIDES[1]].with_suffix(f".{name}")
+
+
+def not_shrunk(source: Path, target: Path) -> None:
+    """A version that has the pixels of its source."""
+    list(imaging.render_unsandboxed(source, probe(source), {target: Image()}, Image()))
+
+
+def gifsicle_not_shrunk(source: Path, target: Path) -> None:
+    _run("gifsicle", "-O2", str(source), "-o", str(target))
 
 
 def pillow(source: Path, targets: dict[int, Path]) -> None:
@@ -83,13 +115,15 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
-ALL_FIVE = "ours, all five"
+OURS, BASE = "ours", "gifsicle"
+ALL_FIVE, ALL_VERSIONS = "ours, all five", "ours, all versions"
 #: Each engine, and the program that it needs.
 ENGINES: dict[str, tuple[Engine, str | None]] = {
-    "ours": (ours, None),
+    OURS: (ours, None),
     ALL_FIVE: (all_five, None),
+    ALL_VERSIONS: (all_versions, None),
     "Pillow": (pillow, None),
-    "gifsicle": (gifsicle, "gifsicle"),
+    BASE: (gifsicle, "gifsicle"),
     "ImageMagick": (imagemagick, "convert"),
     "libvips": (libvips, "vips"),
 }

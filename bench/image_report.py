@@ -4,14 +4,13 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from bench import figures
-from bench.image_engines import ALL_FIVE, HEAVY_BYTES, SIDES
+from bench import figures, image_goals
+from bench.image_engines import ALL_FIVE, ALL_VERSIONS, BASE, HEAVY_BYTES, OURS, SIDES
 from bench.page import Section, Table
 from bench.plot import Chart, Measure
 
 #: By engine and source, what a round has found.
 Found = dict[str, dict[str, dict[str, Any]]]
-BASE = "gifsicle"
 
 
 def section(rounds: list[Found]) -> Section:
@@ -27,7 +26,10 @@ def section(rounds: list[Found]) -> Section:
     for kind, sources in [*sorted(kinds.items()), ("**all**", list(made["ours"]))]:
         for engine in made:
             table.add_row(kind, engine, *_row(rounds, engine, sources))
-    parts = [str(table), _worst(made), _others(made)]
+    cpu = {
+        engine: statistics.median(ratios) for engine in made if (ratios := _ratios(rounds, engine))
+    }
+    parts = [str(table), image_goals.table(made, cpu), _worst(made), _others(made)]
     return Section("\n\n".join(part for part in parts if part), {"engines": _chart(rounds)})
 
 
@@ -43,23 +45,57 @@ def growth(rounds: list[figures.Figures]) -> Section:
 def _row(rounds: list[Found], engine: str, sources: list[str]) -> list[str]:
     """CPU, memory, bytes and SSIM of an engine for some sources, and ratios."""
     made = _made(rounds)
+    ratios = figures.spread(_ratios(rounds, engine, sources), ".2f")
+    cpu = figures.spread(_cpu(rounds, engine, sources), ".2f")
+    if engine == ALL_VERSIONS:  # its GIFs have other sizes
+        return [cpu, "", "", *("" for _ in SIDES), ratios, ""]
     its = [made[engine][source] for source in sources]
-    pairs = [found for found in rounds if engine in found and BASE in found]
-    ratios = [
-        one / other
-        for one, other in zip(_cpu(pairs, engine, sources), _cpu(pairs, BASE, sources), strict=True)
-    ]
     memory = [each["memory"] for each in its if each["memory"]]
     size = _bytes(made, engine, sources)
     ssim = [statistics.mean(each["ssim"][at] for each in its) for at in range(len(SIDES))]
     return [
-        figures.spread(_cpu(rounds, engine, sources), ".2f"),
+        cpu,
         f"{max(memory):.0f}" if memory else "",
         f"{size / 1024:,.0f}",
         *(f"{value:.3f}" for value in ssim),
-        figures.spread(ratios, ".2f"),
+        ratios,
         f"{size / _bytes(made, BASE, sources):.2f}" if BASE in made else "",
     ]
+
+
+def _ratios(rounds: list[Found], engine: str, sources: list[str] | None = None) -> list[float]:
+    """The CPU of an engine for some sources, or all, as a multiple of gifsicle's in each round."""
+    pairs = [found for found in rounds if engine in found and BASE in found]
+    chosen = sources or list(_made(rounds)[OURS])
+    return [
+        one / other
+        for one, other in zip(_cpu(pairs, engine, chosen), _cpu(pairs, BASE, chosen), strict=True)
+    ]
+
+
+def rewriting(rounds: list[Found]) -> Section:
+    """The CPU and the bytes of GIFs that are written again in their own size."""
+    made = _made(rounds)
+    table = Table("not shrunk", "CPU s", f"CPU : {BASE}", "bytes : the original", f"bytes : {BASE}")
+    for engine, its in made.items():
+        size, original = (
+            sum(each[name] for each in its.values()) for name in ("bytes", "original")
+        )
+        theirs = sum(each["bytes"] for each in made.get(BASE, {}).values())
+        table.add_row(
+            engine,
+            figures.spread(_cpu(rounds, engine, list(its)), ".2f"),
+            figures.spread(_ratios(rounds, engine), ".2f"),
+            f"{size / original:.3f}",
+            f"{size / theirs:.3f}" if theirs else "",
+        )
+    worst = [
+        f"{source} ({ratio:.3f})"
+        for source, its in made.get(BASE, {}).items()
+        if (ratio := made[OURS][source]["bytes"] / its["bytes"]) > 1.0005
+    ]
+    text = f"More bytes than with {BASE}: {', '.join(worst) or 'none'}."
+    return Section(f"{table}\n\n{text}" if BASE in made else str(table))
 
 
 def _made(rounds: list[Found]) -> Found:
@@ -116,7 +152,7 @@ def _others(made: Found) -> str:
 def _chart(rounds: list[Found]) -> Chart:
     """The totals of all engines."""
     made = _made(rounds)
-    names = [name for name in made if name != ALL_FIVE]
+    names = [name for name in made if name not in (ALL_FIVE, ALL_VERSIONS)]
     sources = list(made["ours"])
 
     def of(value: Callable[[dict[str, Any]], float]) -> dict[str, list[float]]:

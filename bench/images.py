@@ -23,7 +23,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.image_engines import ALL_FIVE, ENGINES, SIDES, SLOW, Engine, all_five, available
+from bench.image_engines import (
+    ALL_FIVE,
+    ALL_VERSIONS,
+    BASE,
+    ENGINES,
+    OURS,
+    SIDES,
+    SLOW,
+    Engine,
+    all_five,
+    available,
+    gifsicle_not_shrunk,
+    not_shrunk,
+)
 from bench.image_quality import moments, pictures, similarity
 from bench.image_sources import CORPUS, animation, find, kind_of
 from bench.rounds import Options
@@ -48,7 +61,7 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
             for name in options.chosen(list(engines)):
                 target = {side: Path(folder) / f"{name}-{side}.gif" for side in SIDES}
                 cpu, wall = _cost(engines[name], source, target)
-                made = _made(name, source, target)
+                made = {} if name == ALL_VERSIONS else _made(name, source, target)
                 found[name][source.stem] = {"cpu": cpu, "wall": wall, **made}
     return {name: its for name, its in found.items() if its}
 
@@ -60,11 +73,28 @@ def _made(name: str, source: Path, targets: dict[int, Path]) -> dict[str, Any]:
     others = (targets[SIDES[1]].with_suffix(f".{kind}") for kind in ("webp", "mp4"))
     return {
         "kind": kind_of(source),
+        "original": source.stat().st_size,
         "memory": None if ENGINES[name][1] else _peak(name, source),
         "bytes": [targets[side].stat().st_size for side in SIDES],
         "ssim": [similarity(reference, pictures(targets[side], at)) for side in SIDES],
         "others": {path.suffix[1:]: path.stat().st_size for path in others if path.exists()},
     }
+
+
+def rewriting(options: Options) -> dict[str, dict[str, dict[str, float]]]:
+    """What it costs to write each source again in its own size, and how many bytes that has."""
+    imaging.preload()
+    engines = {OURS: not_shrunk} | ({BASE: gifsicle_not_shrunk} if BASE in available() else {})
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in engines}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "target.gif"
+        sources = find(options.folder or CORPUS, Path(folder))
+        for source in sources[: 3 if options.quick else None]:
+            for name in options.chosen(list(engines)):
+                cpu, _ = _cost(engines[name], source, target)
+                size, original = target.stat().st_size, source.stat().st_size
+                found[name][source.stem] = {"cpu": cpu, "bytes": size, "original": original}
+    return found
 
 
 def growth(options: Options) -> dict[str, dict[str, float]]:

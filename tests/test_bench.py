@@ -239,6 +239,7 @@ def test_queues_are_compared_with_ours_in_the_same_round():
 def test_images_are_summed_by_kind_and_beside_gifsicle():
     def made(cpu: float, size: int, memory: float | None) -> dict[str, Any]:
         facts = {"kind": "film", "memory": memory, "bytes": [size, size], "ssim": [0.9, 0.95]}
+        facts["original"] = 4096
         return {"cat": {"cpu": cpu, "wall": cpu, "others": {"mp4": 2048}, **facts}}
 
     first = {
@@ -254,6 +255,33 @@ def test_images_are_summed_by_kind_and_beside_gifsicle():
     assert "| 0.62 (0.50 to 0.75) | 2.00 |" in text
     assert "| film | gifsicle | 3.00 (2.00 to 4.00) |  | 2 |" in text
     assert "| cat | 2.00 | 0.900, 0.900 | 0.950, 0.950 |" in text, "it has twice the bytes"
+
+
+def test_images_are_held_against_their_goals():
+    def made(cpu: float, sizes: list[int], ssim: list[float]) -> dict[str, Any]:
+        facts = {"kind": "film", "memory": None, "others": {}, "original": 50_000}
+        return {"cpu": cpu, "wall": cpu, "bytes": sizes, "ssim": ssim, **facts}
+
+    found = {
+        "ours": {
+            "cat": made(1, [15_000, 60_000], [0.98, 0.96]),
+            "dog": made(1, [10_000, 40_000], [0.98, 0.99]),
+        },
+        "ours, all versions": {"cat": {"cpu": 4, "wall": 4}, "dog": {"cpu": 6, "wall": 6}},
+        "gifsicle": {
+            "cat": made(2, [10_000, 40_000], [0.97, 0.97]),
+            "dog": made(2, [20_000, 60_000], [0.97, 0.97]),
+        },
+    }
+
+    text = image_report.section([found]).text
+
+    assert "| CPU of ours : gifsicle | ≤ 0.75 | 0.50 |" in text
+    assert "| CPU of ours, all versions : gifsicle | ≤ 1.8 | 2.50 |" in text
+    assert "| ≤ 1.0 | 0.96 |" in text
+    assert "1.3 times its bytes | 0 | 1: cat (1.50, SSIM +0.000) |" in text
+    assert "| 0 | 1: cat (480: 0.960, 0.970) |" in text
+    assert "| 0 | 1: cat (60000, 50000) |" in text
 
 
 def test_the_whole_way_is_compared_in_rounds_that_have_both():
@@ -299,6 +327,12 @@ SMALL = [
         queue_recovery.section,
         {"ours": {"s": 8.1, "waited, s": 60}, "Sidekiq": {"waited, s": 60}},
         ["| ours | 8.1 |", "| Sidekiq | not in 60 s |"],
+    ),
+    (
+        image_report.rewriting,
+        {"ours": {"cat": {"cpu": 2.0, "bytes": 88, "original": 100}},
+         "gifsicle": {"cat": {"cpu": 1.0, "bytes": 80, "original": 100}}},
+        ["| ours | 2.00 | 2.00 | 0.880 | 1.100 |", "cat (1.100)"],
     ),
     (
         image_report.growth,
