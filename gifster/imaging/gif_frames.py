@@ -31,7 +31,8 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     whole = (0, 0, info.width, info.height)
     canvas, cleared = _Canvas((info.width, info.height)), None
     for number, (frame, indices) in enumerate(decoded(source)):
-        picture = canvas.show(frame, _in_colors(frame, indices))
+        fills = frame.box == whole and not canvas.is_opaque
+        picture = canvas.show(frame, _in_colors(frame, indices, may_be_opaque=fills))
         changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
         yield Frame(picture, changed, round(displayed_ms(frame.delay_ms)))
         cleared = frame.box if frame.disposal in (CLEARED, RESTORED) else None
@@ -93,9 +94,11 @@ def _indices(frame: GifFrame, file: BinaryIO, *, is_first: bool) -> PIL.Image.Im
     return indices
 
 
-def _in_colors(frame: GifFrame, indices: PIL.Image.Image) -> PIL.Image.Image:
-    """The pixels of a frame: RGBA, or RGB if it has no transparent index."""
-    if frame.transparent is None:
+def _in_colors(
+    frame: GifFrame, indices: PIL.Image.Image, *, may_be_opaque: bool = False
+) -> PIL.Image.Image:
+    """The pixels of a frame: RGBA, or RGB if it has no transparent index, or has no such pixel."""
+    if frame.transparent is None or (may_be_opaque and not indices.histogram()[frame.transparent]):
         return indices.convert("RGB")
     indices.info["transparency"] = frame.transparent
     return indices.convert("RGBA")
@@ -111,6 +114,11 @@ class _Canvas:
         self._empty: Box | None = self._whole
         #: What is shown until `dispose()`.
         self._shown = self._picture
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no pixel is transparent: then the pictures are RGB."""
+        return self._picture.mode == "RGB"
 
     def show(self, frame: GifFrame, drawn: PIL.Image.Image) -> PIL.Image.Image:
         """Draw a frame, and return the whole picture."""

@@ -157,7 +157,8 @@ def _in_colors(
     if frame.palette == palette and palette:
         return image(indices, place), transparent
     used = [index for index, count in enumerate(indices.histogram()) if count]
-    table = bytes(used.index(index) if index in used else 0 for index in range(256))
+    place_of = {index: at for at, index in enumerate(used)}
+    table = bytes(place_of.get(index, 0) for index in range(256))
     colors = b"".join(frame.palette[3 * at : 3 * at + 3].ljust(3, b"\0") for at in used)
     made = image(indices.point(table), place, colors)
     return made, used.index(transparent) if transparent in used else None

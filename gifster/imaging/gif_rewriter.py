@@ -123,13 +123,16 @@ def _ordered(palette: bytes, drawn: Iterable[set[int]]) -> bytes:
     frames = list(drawn)
     needed = Counter(chain.from_iterable(frames))
     left, last_first = set(range(1, len(palette) // 3)), []
+    #: How many frames need each index, and of those that as many need, the later first.
+    rank = [256 * needed[index] - index for index in range(len(palette) // 3)]
     while left:
-        rarest = min(left, key=lambda index: (needed[index], -index))
+        rarest = min(left, key=rank.__getitem__)
         left.remove(rarest)
         last_first.append(rarest)
         for frame in frames:
             if rarest in frame:
-                needed.subtract(frame)
+                for index in frame:
+                    rank[index] -= 256
         frames = [frame for frame in frames if rarest not in frame]
     return _BLACK + b"".join(palette[3 * at : 3 * at + 3] for at in reversed(last_first))
 

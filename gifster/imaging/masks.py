@@ -19,7 +19,7 @@ def largest_difference(one: PIL.Image.Image, other: PIL.Image.Image) -> PIL.Imag
 
 def mask_above(channel: PIL.Image.Image, limit: int) -> PIL.Image.Image:
     """A mask that is 255 where a channel exceeds the limit. Five times as fast as `point()`."""
-    return ImageChops.subtract(channel, PIL.Image.new("L", channel.size, limit), 1 / 256)
+    return ImageChops.add(channel, channel, 1 / 128, -256 * limit)
 
 
 def opaque_mask(picture: PIL.Image.Image) -> PIL.Image.Image:
