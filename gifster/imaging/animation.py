@@ -28,6 +28,8 @@ from gifster.imaging.timing import WHOLE, Timing
 #: The bytes that a GIF may have before it is encoded again, less exactly: so many times the
 #: source's bytes, scaled by the number of pixels.
 _BUDGET_FACTOR = 1.8
+#: A film that is larger than a GIF of its size of more than so many bytes has this quality instead.
+_HEAVY, _ROUGH_QUALITY = 20_000, 60
 
 #: Gets the number of each frame, and its whole picture.
 FrameCallback = Callable[[int, PIL.Image.Image], None]
@@ -164,7 +166,7 @@ class _Encoder:
         elif output.content_type == "image/avif":
             avif.write(target, track, self._plays, output.quality)
         elif video.is_available():
-            return self._write_film(output, track)
+            return self._write_film(output, track, scaler)
         else:
             return False
         return True
@@ -182,7 +184,7 @@ class _Encoder:
             output.target, track, self._plays, scaler.samples, budget, output.quality, most_bytes
         )
 
-    def _write_film(self, output: Output, track: Track) -> bool:
+    def _write_film(self, output: Output, track: Track, scaler: Scaler) -> bool:
         rival = self._film_bytes.get(output.smaller_than) if output.smaller_than else None
         if rival is not None and len(rival) != len(track.delays_ms):
             rival = None  # its pictures are others
@@ -190,8 +192,19 @@ class _Encoder:
         if sizes is None:
             output.target.unlink()
             return False
+        if output.quality is None and _HEAVY < self._gif_size(scaler) < sizes[-1]:
+            # Dithering costs a film more than a GIF, and is not missed.
+            sizes = video.write(output.target, output.content_type, track, _ROUGH_QUALITY) or sizes
         self._film_bytes[output.target] = sizes
         return True
+
+    def _gif_size(self, scaler: Scaler) -> float:
+        """The bytes of the GIF of this size, if there is one."""
+        gif = self._written.get((scaler, "image/gif", None))
+        if gif is not None:
+            return self._gif_bytes[gif][-1]
+        is_whole = scaler.size == (self._info.width, self._info.height)
+        return self._info.bytes if is_whole and self._info.content_type == "image/gif" else math.inf
 
     def _rival_bytes(self, output: Output) -> list[int] | None:
         """The size after each frame (bytes) of the GIF that an output must be smaller than, if

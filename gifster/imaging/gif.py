@@ -6,8 +6,10 @@ dithering, which takes many bytes and is not missed. Such a GIF is encoded again
 more it exceeds its budget.
 """
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,8 @@ from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
 from gifster.imaging.probe import ImageInfo
 
+_ALL_COLORS = 255
+
 
 class _Quality(NamedTuple):
     """How exact the GIF is: the mean square error that the palette may cause, how much the colour
@@ -27,7 +31,7 @@ class _Quality(NamedTuple):
 
     error: float
     tolerance: int
-    colors: int = 255
+    colors: int = _ALL_COLORS
 
 
 _EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
@@ -42,6 +46,9 @@ _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
 _LATE = 3 / 4
+#: When so much of all that changes is written, in at least so many frames, a GIF is given up that
+#: would come to so many times the bytes that it may have.
+_SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
 #: Browsers display shorter frames for ten times as long.
 _MIN_DELAY_CS = 2
 
@@ -70,14 +77,13 @@ def write(  # noqa: PLR0913, PLR0917
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.75, tolerance))
-    sizes = _write(target, track, plays, samples, _EXACT, min(budget, most_bytes))
-    if sizes[-1] <= min(budget, most_bytes):
-        return sizes
-    is_late = len(sizes) > _LATE * len(track)
+    try:
+        return _write(target, track, plays, samples, _EXACT, min(budget, most_bytes))
+    except _TooLarge as error:
+        is_late = error.part > _LATE
     for less in _LESS[0 if is_late else 1 :]:
-        sizes = _write(target, track, plays, samples, less, most_bytes)
-        if sizes[-1] <= most_bytes:
-            return sizes
+        with contextlib.suppress(_TooLarge):
+            return _write(target, track, plays, samples, less, most_bytes)
     return _write(target, track, plays, samples, _LESS[-1])
 
 
@@ -101,6 +107,18 @@ def write_still(
         write(target, recording.track(0, made.size), 1, samples, math.inf, quality, most_bytes)
 
 
+class _TooLarge(Exception):
+    """A GIF exceeds its budget, or surely will.
+
+    Parameters:
+      part: of the frames, how many have as many bytes as the budget.
+    """
+
+    def __init__(self, part: float) -> None:
+        super().__init__(part)
+        self.part = part
+
+
 def _write(  # noqa: PLR0913, PLR0917
     target: Path,
     track: Track,
@@ -109,21 +127,46 @@ def _write(  # noqa: PLR0913, PLR0917
     quality: _Quality,
     budget: float = math.inf,
 ) -> list[int]:
-    """Write a GIF in one quality, and stop when it exceeds the budget."""
+    """Write a GIF in one quality.
+
+    Returns:
+      its size after each frame of the track (bytes).
+
+    Raises:
+      _TooLarge: it has more bytes than the budget.
+    """
     sizes: list[int] = []
+    changed = list(accumulate(track.areas))
     with target.open("wb") as file:
         palette = samples.palette(quality.error)[: 3 * quality.colors]
         writer = GifQuantizer(file, track.size, palette, quality.tolerance)
         writer.begin(plays)
-        for patch, delay_cs in _in_centiseconds(track):
+        for number, (patch, delay_cs) in enumerate(_in_centiseconds(track)):
             writer.add_patch(patch, delay_cs)
             sizes.append(file.tell())
             if sizes[-1] > budget:
-                break
-        else:
-            writer.end()
-            sizes[-1] = file.tell()
+                raise _TooLarge(len(sizes) / len(track))
+            expected = _expected(sizes, changed[: number + 1], changed[-1])
+            if expected > _TOO_MUCH * budget and quality.colors == _ALL_COLORS:
+                raise _TooLarge(budget / expected)
+        writer.end()
+        sizes[-1] = file.tell()
+    if sizes[-1] > budget:
+        raise _TooLarge(1.0)
     return sizes
+
+
+def _expected(sizes: Sequence[int], changed: Sequence[int], total: int) -> float:
+    """The bytes that a GIF will have, by what its changes took so far; 0 if that says little.
+
+    Parameters:
+      sizes: what was written after each frame, which is all frames before it.
+      changed: how many pixels each frame and all before it change; in all, `total`.
+    """
+    if len(sizes) < _MIN_SEEN or total == changed[0]:
+        return 0
+    seen = (changed[-2] - changed[0]) / (total - changed[0])
+    return sizes[1] + (sizes[-1] - sizes[1]) / seen if seen >= _SEEN else 0
 
 
 def _in_centiseconds(track: Track) -> Iterator[tuple[Patch, int]]:

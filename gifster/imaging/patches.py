@@ -132,6 +132,12 @@ class Track:
         """The delay of the shortest frame."""
         return min(delay_ms for delay_ms, _ in self._frames)
 
+    @property
+    def areas(self) -> list[int]:
+        """How many pixels each frame changes."""
+        boxes = [(0, 0, 0, 0) if patch is None else patch.box for _, patch in self._frames]
+        return [(right - left) * (bottom - top) for left, top, right, bottom in boxes]
+
     def __len__(self) -> int:
         return len(self._frames)
 

@@ -5,6 +5,7 @@ is animated, and leave the work to `stills` and `animation`.
 loads the decoders and encoders.
 """
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from gifster.imaging.timing import WHOLE, Timing
 _FPS_OF_VIDEOS = 15
 #: The types in which an animation stays animated.
 _ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", *video.TYPES}
+#: The longest side that a format can have (pixels), and libjpeg's and x264's limits.
+_MAX_SIDES = {"image/webp": 16_383, "image/gif": 65_535, "image/jpeg": 65_500, "video/mp4": 16_384}
 
 
 def render_here(  # noqa: PLR0913, PLR0917
@@ -52,6 +55,8 @@ def render_here(  # noqa: PLR0913, PLR0917
             rewritten.append(target)
         elif keeps_pixels and _is_copied(source, info, target):
             yield target
+        elif max(plan.size) > _MAX_SIDES.get(content_type, math.inf):
+            continue
         elif animated and content_type in _ANIMATED_TYPES:
             outputs.append(
                 animation.Output(

@@ -21,8 +21,9 @@ from gifster.imaging.recipe import FrameFunctions
 #: The filter, and how far it reaches, in pixels of the smaller picture.
 _FILTER, _REACH = Resampling.BICUBIC, 2
 #: Pillow takes twice as long for transparent pictures. A narrower filter gives the same quality
-#: where they are shrunk to less than half.
-_NARROW_FILTER, _NARROW_FROM = Resampling.HAMMING, 2
+#: where they are shrunk by much. The other one swings at sharp edges, so pixels beside those of a
+#: noisy alpha would become opaque and transparent in turns, which takes very many bytes.
+_NARROW_FILTER, _NARROW_FROM = Resampling.HAMMING, 1.5
 #: A version is made from a larger one if that is at least so many times as wide.
 _MIN_SHRINK = 1.5
 

@@ -28,7 +28,8 @@ from gifster.imaging.recipe import Image
 
 _OPTIONS: dict[str, dict[str, int]] = {
     "JPEG": {"quality": 85},
-    "WEBP": {"quality": 85},
+    # More effort takes twice the time, for a seventieth fewer bytes.
+    "WEBP": {"quality": 85, "method": 2},
     "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
 }
 #: So many rows of the rough picture are made at a time.

@@ -1,0 +1,162 @@
+"""What keeps versions cheap and small: encodings that are given up, and parts that are left out."""
+
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+
+from gifster import imaging
+from gifster.imaging import Image, animation, gif_frames, gif_quantizer, video
+from gifster.imaging.probe import probe
+from gifster.imaging.yuv import YuvCanvas
+from tests import images
+
+
+def rendered(source: Path, recipes: dict[Path, Image], **options: Any) -> list[Path]:
+    made = imaging.render_unsandboxed(source, probe(source), recipes, Image(), **options)
+    return [path for path in made if isinstance(path, Path)]
+
+
+def plane_bytes(canvas: YuvCanvas) -> list[bytes]:
+    width = canvas.size[0]
+    return list(canvas.planes([width, width // 2, width // 2]))
+
+
+@pytest.mark.parametrize("size", [(40, 30), (41, 31)])
+def test_a_changed_box_of_a_film_is_converted_as_the_whole_picture_would_be(size: tuple[int, int]):
+    before, after = images.frames(size, 2)
+    changed = PIL.Image.new("RGB", size)
+    changed.paste(before)
+    box = (7, 3, 26, 29)
+    changed.paste(after.crop(box), box)
+    canvas, whole = (YuvCanvas(size, keeps_transparency=False) for _ in range(2))
+
+    canvas.paint(before, (0, 0, *size))
+    canvas.paint(changed, box)
+
+    whole.paint(changed, (0, 0, *size))
+    assert plane_bytes(canvas) == plane_bytes(whole)
+
+
+def test_colours_of_a_film_are_those_of_bt_601():
+    canvas = YuvCanvas((2, 2), keeps_transparency=False)
+    for color, yuv in (
+        ("white", (235, 128, 128)), ("black", (16, 128, 128)), ("red", (81, 90, 240)),
+        ("lime", (145, 54, 34)), ("blue", (41, 240, 110)),
+    ):  # fmt: skip
+        canvas.paint(PIL.Image.new("RGB", (2, 2), color), (0, 0, 2, 2))
+        assert tuple(plane[0] for plane in plane_bytes(canvas)) == yuv
+
+
+def test_a_webm_is_given_up_when_it_will_be_larger_than_the_mp4(tmp_path: Path, monkeypatch):
+    # Given 40 pictures of which the first 10 are alike
+    source = images.saved(images.frames((60, 40), 40), tmp_path / "source")
+    mp4, webm, counted = tmp_path / "mp4", tmp_path / "webm", []
+    recipes = {mp4: Image().convert("mp4"), webm: Image().convert("webm")}
+    count = video._count
+
+    def noted(packets: list[Any], sizes: list[int]) -> None:
+        count(packets, sizes)
+        counted.append(len(sizes))
+
+    # When an MP4 has few bytes, or as many as the WebM has
+    monkeypatch.setattr(video, "_count", noted)
+    assert rendered(source, recipes) == [mp4, webm]
+    full = video.write(webm, "video/webm", track := _track(source), None)
+    assert full is not None
+    assert len(full) == 40
+
+    # I expect it to be given up early in one case only
+    counted.clear()
+    assert video.write(webm, "video/webm", track, None, [size // 2 for size in full]) is None
+    assert counted[-1] < 10
+    assert video.write(webm, "video/webm", track, None, [size + 1 for size in full]) == full
+    # … and nothing to be left of it
+    monkeypatch.setattr(video, "_is_lost", lambda sizes, rival: True)
+    assert rendered(source, recipes, smaller_than={webm: mp4}) == [mp4]
+    assert not webm.exists()
+
+
+def _track(source: Path) -> Any:
+    from gifster.imaging.patches import Patch, Recording
+
+    recording = Recording()
+    with PIL.Image.open(source) as image:
+        for number in range(40):
+            image.seek(number)
+            picture = image.convert("RGB")
+            recording.add(50, [Patch(picture, (0, 0, *picture.size))])
+    return recording.track(0, (60, 40))
+
+
+def test_a_film_of_dithering_is_rougher_if_it_is_larger_than_the_gif(tmp_path: Path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(images.noisy_gif((160, 120), 8))
+    gif, mp4, qualities = tmp_path / "gif", tmp_path / "mp4", []
+    write = video.write
+
+    def noted(target: Path, content_type: str, track: Any, quality: Any, rival: Any = None) -> Any:
+        qualities.append(quality)
+        sizes = write(target, content_type, track, quality, rival)
+        return [size * 100 for size in sizes or []] if quality is None else sizes
+
+    monkeypatch.setattr(video, "write", noted)
+    rendered(source, {gif: Image(), mp4: Image().convert("mp4")})
+    assert qualities == [None, 60]
+
+    # But not if the recipe says how good it is
+    qualities.clear()
+    rendered(source, {gif: Image(), mp4: Image().quality(90).convert("mp4")})
+    assert qualities == [90]
+
+
+def test_a_picture_that_is_too_wide_for_a_format_is_left_out(tmp_path: Path):
+    source = images.saved([PIL.Image.new("RGB", (16_400, 2), "red")], tmp_path / "source", "PNG")
+    wide, narrow, png = tmp_path / "wide", tmp_path / "narrow", tmp_path / "png"
+    recipes = {
+        wide: Image().convert("webp"),
+        narrow: Image().fit(16_383, 2).convert("webp"),
+        png: Image(),
+    }
+
+    assert sorted(rendered(source, recipes)) == sorted([narrow, png])
+    assert not wide.exists()
+
+
+def test_a_gif_that_will_exceed_its_budget_is_given_up_early(tmp_path: Path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(images.noisy_gif((160, 120), 24))
+    tries: list[int] = []
+    begin, add_patch = gif_quantizer.GifQuantizer.begin, gif_quantizer.GifQuantizer.add_patch
+
+    def begun(self: Any, plays: int) -> None:
+        tries.append(0)
+        begin(self, plays)
+
+    def added(self: Any, *arguments: Any) -> None:
+        tries[-1] += 1
+        add_patch(self, *arguments)
+
+    monkeypatch.setattr(animation, "_BUDGET_FACTOR", 0.3)
+    monkeypatch.setattr(gif_quantizer.GifQuantizer, "begin", begun)
+    monkeypatch.setattr(gif_quantizer.GifQuantizer, "add_patch", added)
+    rendered(source, {target: Image().fit(150, 150)})
+
+    assert len(tries) > 1
+    assert tries[0] < 12
+    assert tries[-1] == 24
+    assert target.stat().st_size <= source.stat().st_size
+
+
+def test_an_opaque_gif_is_composed_in_rgb_whatever_its_frames_leave_out(tmp_path: Path):
+    # Given frames that leave out what does not change, as optimizers write them
+    frames = images.frames((60, 40), 4)
+    source = images.saved(frames, tmp_path / "source")
+    small = tmp_path / "small"
+    rendered(source, {small: Image()})
+
+    info = probe(small)
+    assert any(frame.transparent is not None for frame, _ in gif_frames.decoded(small))
+    assert {frame.picture.mode for frame in gif_frames.frames(small, info)} == {"RGB"}
