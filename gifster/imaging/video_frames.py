@@ -52,10 +52,11 @@ def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
         width, height = _size(stream, shown)
         sound = bool(container.streams.audio)
     with _opened(path, content_type) as (container, stream):
-        start: int | None = None
-        count = end = 0
+        start = end = None
+        count = 0
         for packet in container.demux(stream):
-            if packet.pts is None or not packet.size:
+            # A cut begins at a key frame that is not displayed: an edit list leaves it out.
+            if packet.pts is None or not packet.size or packet.is_discard:
                 continue
             count += 1
             if max_frames is not None and count > max_frames:
@@ -63,8 +64,9 @@ def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
                     f"The video has too many frames: at most {max_frames} are allowed."
                 )
             start = packet.pts if start is None else min(start, packet.pts)
-            end = max(end, packet.pts + (packet.duration or 0))
-        duration_ms = round((end - (start or 0)) * stream.time_base * 1000)
+            ends = packet.pts + (packet.duration or 0)
+            end = ends if end is None else max(end, ends)
+        duration_ms = round(((end or 0) - (start or 0)) * stream.time_base * 1000)
     return ImageInfo(
         content_type, width, height, max(count, 1), duration_ms, loop=0, has_sound=sound
     )

@@ -175,6 +175,22 @@ def test_a_part_of_what_moves(folder: Path, tmp_path: Path, kind: str):
     assert abs(info_of(film).duration_ms - 800) <= 1
 
 
+def test_a_video_that_was_cut_without_encoding_begins_where_it_was_cut(
+    folder: Path, tmp_path: Path
+):
+    """Phones cut videos so: the frames since the last key frame stay, and an edit list leaves them
+    out."""
+    cut, gif, film = tmp_path / "cut.mp4", tmp_path / "gif", tmp_path / "film"
+    ffmpeg("-ss", "1", "-i", folder / "sound.mp4", "-c", "copy", cut)
+
+    rendered(cut, {gif: Image(), film: Image().convert("mp4")})
+
+    assert (info_of(cut).frames, info_of(cut).duration_ms) == (30, 1000)
+    assert [color for color, _ in seen(gif)] == ["blue", "yellow"]
+    assert all(abs(delay - 500) <= FRAME_MS for _, delay in seen(gif))
+    assert info_of(film).duration_ms == 1000
+
+
 def test_a_part_behind_the_end_is_the_last_frame(folder: Path, tmp_path: Path):
     target = tmp_path / "target"
 
