@@ -5,7 +5,7 @@ the form's file into the cache, `library.add_gif()` commits the row with its job
 202.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import falcon
 from falcon.asgi import Request, Response
@@ -56,8 +56,18 @@ def accept_upload(
     return gif, names
 
 
-def gif_json(
-    gif: Gif, tags: list[str], duplicate_of: str | None, uploader: str | None, origin: str = ""
+#: The versions among which a card of the gallery chooses. A GIF has thirteen.
+OF_CARDS = frozenset({"thumb", "tinywebp", "tinymp4", "tinyposter"})
+
+
+def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
+    gif: Gif,
+    tags: list[str],
+    duplicate_of: str | None,
+    uploader: str | None,
+    origin: str = "",
+    *,
+    only: Container[str] | None = None,
 ) -> schemas.Gif:
     """A GIF as JSON.
 
@@ -66,6 +76,7 @@ def gif_json(
       duplicate_of: the id of an older GIF that is the same file.
       uploader: the name of the GIF's user; None for a GIF without one.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
+      only: the names of the versions that are wanted; None for all.
     """
     stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
     image: schemas.Image | None = None
@@ -95,6 +106,7 @@ def gif_json(
                 "height": version.height,
             }
             for name, version in stored.versions.items()
+            if only is None or name in only
         }
         placeholder = {"color": stored.color, "thumbhash": stored.thumbhash}
     return {
@@ -128,7 +140,10 @@ def _edit_json(edit: edits.Edit | None) -> schemas.Edit | None:
 
 
 def gifs_json(
-    gifs: Sequence[Gif], viewer: Viewer = STRANGER, origin: str = ""
+    gifs: Sequence[Gif],
+    viewer: Viewer = STRANGER,
+    origin: str = "",
+    only: Container[str] | None = None,
 ) -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, one for their duplicates and one for their
     users.
@@ -136,11 +151,14 @@ def gifs_json(
     Parameters:
       viewer: who reads it. It names no GIF that the viewer may not see.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
+      only: the names of the versions that are wanted; None for all.
     """
     tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
     older = near_duplicates.oldest_copies(gifs, viewer.user_id)
     return [
-        gif_json(gif, tags[gif.id], older.get(gif.id), names.get(gif.user_id or ""), origin)
+        gif_json(
+            gif, tags[gif.id], older.get(gif.id), names.get(gif.user_id or ""), origin, only=only
+        )
         for gif in gifs
     ]
 

@@ -20,7 +20,7 @@ from falcon.asgi import Request, Response, SSEvent
 from gifster.api.adapter import GONE, Message
 from gifster.api.auth import viewer_of
 from gifster.api.context import Context
-from gifster.api.gifs import gifs_json
+from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.requests import json_object
@@ -188,7 +188,7 @@ class Cards:
 
     def _cards(self, gif_ids: list[str], viewer: Viewer) -> dict[str, str | None]:
         card = self.context.templates.get_template("card.html")
-        gifs = gifs_json(lists.get_gifs(gif_ids, viewer), viewer)
+        gifs = gifs_json(lists.get_gifs(gif_ids, viewer), viewer, only=OF_CARDS)
         return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
 
 

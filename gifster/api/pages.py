@@ -18,7 +18,7 @@ from gifster.api.auth import (
     viewer_of,
 )
 from gifster.api.context import Context
-from gifster.api.gifs import accept_upload, gifs_json
+from gifster.api.gifs import OF_CARDS, accept_upload, gifs_json
 from gifster.api.limits import RateLimited
 from gifster.api.page_links import page_links
 from gifster.api.problems import problem_for, wants_page
@@ -90,7 +90,7 @@ class Gallery(Page):
 
         def work() -> tuple[list[schemas.Gif], str | None]:
             gifs, following = lists.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
-            return gifs_json(gifs, viewer), following
+            return gifs_json(gifs, viewer, only=OF_CARDS), following
 
         gifs, following = await self.context.run(work)
         thrown = await thrown_away(self.context, req, resp, viewer)
@@ -180,8 +180,10 @@ class GifPage(Page):
             return {
                 "gif": facts,
                 "shared": Preview(origin, gif, facts["tags"]) if may_see_gif(gif) else None,
-                "similar": gifs_json(near, viewer),
-                "alike": gifs_json([one for one in alike if one not in near], viewer),
+                "similar": gifs_json(near, viewer, only=OF_CARDS),
+                "alike": gifs_json(
+                    [one for one in alike if one not in near], viewer, only=OF_CARDS
+                ),
                 "uses": search.lately(gif_id),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
                 "may_be_private": gif.user_id is not None or viewer.reach is Reach.ALL,

@@ -185,3 +185,30 @@ def test_the_form_opens_and_closes_by_the_keyboard(
     # And what I typed is still there
     page.keyboard.press("Enter")
     assert page.get_by_label("Title", exact=True).input_value() == "typed"
+
+
+SHIFTS = """window.shifts = [];
+new PerformanceObserver((list) => shifts.push(...list.getEntries().map(({ value }) => value)))
+    .observe({ type: "layout-shift", buffered: true });"""
+
+
+def test_nothing_moves_when_pictures_come(chromium: Any, stack: Stack, library: dict[str, str]):
+    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context.add_init_script(SHIFTS)
+    page = context.new_page()
+    # Given pictures that come after the page is there
+    held: list[Any] = []
+    free: list[bool] = []
+    page.route("**/media/**", lambda route: route.continue_() if free else held.append(route))
+    page.goto("/", wait_until="domcontentloaded")
+    eventually(lambda: page.evaluate("1") and len(held) >= 3)
+
+    free.append(True)
+    for route in held:
+        route.continue_()
+    page.wait_for_load_state("load")
+    pictures = "[...document.querySelectorAll('.card picture img')].some((i) => i.naturalWidth > 1)"
+    eventually(lambda: page.evaluate(pictures))
+
+    assert page.evaluate("shifts") == []
+    context.close()

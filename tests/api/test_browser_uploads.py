@@ -242,9 +242,9 @@ def test_each_of_several_files_has_a_title_and_tags_of_its_own(open_page: Callab
     page.get_by_label("Choose a GIF").set_input_files(payload("one.gif", images.gif((30, 20))))
     assert page.get_by_label("Title", exact=True).is_visible()
     page.get_by_label("Choose a GIF").set_input_files(
-        [payload("two.gif", images.gif((40, 20))), payload("three.gif", images.gif((50, 20)))]
+        [payload("two.gif", images.gif((40, 20))), payload("unwanted.gif", images.gif((50, 20)))]
     )
-    page.get_by_role("button", name="Remove three.gif").click()
+    page.get_by_role("button", name="Remove unwanted.gif").click()
 
     # When I describe each, and both
     assert not page.get_by_label("Title", exact=True).is_visible()
@@ -258,7 +258,7 @@ def test_each_of_several_files_has_a_title_and_tags_of_its_own(open_page: Callab
     for title, tags in (("First of two", ["#both", "#first"]), ("Second of two", ["#both"])):
         page.locator("#gallery article[data-state=ready]", has_text=title).wait_for()
         assert card(page, title).locator(".tags a").all_inner_texts() == tags
-    assert card(page, "three").count() == 0
+    assert card(page, "unwanted").count() == 0
 
 
 def test_a_file_that_is_in_the_library_already_says_so_before_it_is_sent(
