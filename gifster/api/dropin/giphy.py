@@ -5,6 +5,7 @@ Each is a function of the parameters; it blocks, and has a database connection a
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import falcon
@@ -17,7 +18,7 @@ from gifster.api.dropin.addresses import Addresses, lasting
 from gifster.api.dropin.asked import GIPHY_RATINGS, MOST_OFFSET, Asked
 from gifster.api.dropin.envelopes import meta
 from gifster.api.dropin.found import at_random, by_ids, items
-from gifster.app import library, search
+from gifster.app import library, search, texts
 from gifster.app.models import Gif
 from gifster.app.search import ALL_RATINGS, Filter, Found
 
@@ -146,11 +147,10 @@ def subcategories(asked: Asked, addresses: Addresses, kind: str, category: str) 
     offset, limit = _page(asked)
     name = Asked({"q": category}).words("q")
     names = search.suggestions(name, limit=MOST_SUBCATEGORIES) if name else []
-    only = _filter(asked, kind)
     found = [
         (other, gif)
         for other in names[offset : offset + limit]
-        for gif in search.find(f"{name} {other}", only, limit=1).gifs
+        for gif in search.find(name, _tagged(asked, kind, other), limit=1).gifs
     ]
     return _categories(found, len(names), offset, addresses)
 
@@ -159,7 +159,12 @@ def in_category(
     asked: Asked, addresses: Addresses, kind: str, category: str, subcategory: str
 ) -> Json:
     """GIFs of a category and a subcategory."""
-    return find(Asked({**asked.values, "q": f"{category} {subcategory}"}), addresses, kind)
+    offset, limit = _page(asked)
+    q = Asked({"q": category}).words("q")
+    if offset > MOST_OFFSET:
+        return listed([], offset=offset)
+    found = search.find(q, _tagged(asked, kind, subcategory), offset=offset, limit=limit)
+    return _gifs(found, offset, addresses)
 
 
 def completions(asked: Asked, addresses: Addresses, kind: str) -> Json:
@@ -243,6 +248,10 @@ def _page(asked: Asked) -> tuple[int, int]:
 
 def _filter(asked: Asked, kind: str) -> Filter:
     return Filter(kind=kind, ratings=_ratings(asked), ready=True)
+
+
+def _tagged(asked: Asked, kind: str, tag: str) -> Filter:
+    return replace(_filter(asked, kind), tag=texts.asked_tag(tag[: texts.MAX_TAG]))
 
 
 def _ratings(asked: Asked) -> frozenset[str]:

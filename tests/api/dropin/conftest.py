@@ -78,6 +78,11 @@ class Library:
         transport = httpx.ASGITransport(create_app(settings))  # type: ignore[arg-type]
         self._client = httpx.AsyncClient(transport=transport, base_url="http://gifs.example.org")
 
+    def close(self) -> None:
+        """End the loop that the requests ran on."""
+        self._loop.run(self._client.aclose())
+        self._loop.close()
+
     def add(
         self,
         title: str,
@@ -101,7 +106,7 @@ class Library:
                 )
             names = tags.split()
             _set_tags(gif, names)
-            search.put(gif, names)
+            search.put(Gif.get_by_id(gif.id), names)
         return str(gif.id)
 
     def ask(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
@@ -120,7 +125,7 @@ def in_process(
     tmp_path_factory: pytest.TempPathFactory, migrated: Path
 ) -> Iterator[Callable[..., Library]]:
     """Makes this process the application's, with the settings that are passed as variables."""
-    folder = tmp_path_factory.mktemp("dropin")
+    folder, libraries = tmp_path_factory.mktemp("dropin"), list[Library]()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("GIFSTER_BROKER__URL", "stub://")
@@ -135,9 +140,12 @@ def in_process(
                     more.setenv(name, value)
                 loaded = settings.load()
             boot(loaded)
-            return Library(loaded)
+            libraries.append(Library(loaded))
+            return libraries[-1]
 
         yield make
+        for made in libraries:
+            made.close()
         db.obj.close_all()
 
 

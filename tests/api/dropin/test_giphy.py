@@ -266,7 +266,7 @@ def test_lists_of_gifs(gifs: Library, cat: str, kind: str):
 def test_related_gifs_share_a_tag(gifs: Library, cat: str):
     other = gifs.add("Another cat", "cat")
 
-    assert ids(gifs.get("/v1/gifs/related", gif_id=cat)) == [other]
+    assert ids(gifs.get("/v1/gifs/related", gif_id=cat))[0] == other
     assert ids(gifs.get("/v1/gifs/related", gif_id="nonsense")) == []
 
 
