@@ -82,7 +82,13 @@ class Odd:
         self._turn = {id(of): itertools.cycle(of) for of in (TEXTS, VALUES)}
         self._admin = {name: value.encode() for name, value in admin.items()}
         self._number = itertools.count()
-        self._ids = {"gif_id": gif_id, "queue": "default", "job_id": "0" * 32, "worker_id": "a:1:b"}
+        self._ids = {
+            "gif_id": gif_id,
+            "collection_id": "1" * 12,
+            "queue": "default",
+            "job_id": "0" * 32,
+            "worker_id": "a:1:b",
+        }
 
     def requests(self) -> Iterator[Request]:
         """A request for each text in each place."""
