@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote
 
 from gifster.api.sharing.renditions import Rendition, film_of, own_file, picture_of
@@ -25,7 +26,7 @@ class Preview:
     gif: Gif
     tags: list[str]
 
-    @property
+    @cached_property
     def stored(self) -> StoredFile | None:
         return next(iter(Gif.image.stored_files(self.gif)), None)
 
