@@ -54,10 +54,11 @@ def all_versions(source: Path, targets: dict[int, Path]) -> None:
 
 def versions(info: ImageInfo, stem: Path) -> tuple[dict[Path, Image], dict[Path, Path]]:
     """The recipes of the application's versions by target, and what they must be smaller than."""
-    from gifster.app.models import ImageUploader  # noqa: PLC0415 it loads the application
+    from gifster.app.models import Gif, ImageUploader  # noqa: PLC0415 it loads the application
     from gifster.uploads.versions.declaring import versions_of  # noqa: PLC0415
 
     uploader, made = object.__new__(ImageUploader), dict[str, Image]()
+    uploader.record = Gif()  # which has no edit
     targets, smaller_than = dict[str, Path](), dict[Path, Path]()
     for name, version in versions_of(ImageUploader).items():
         if version.is_due(uploader, info) and (version.of is None or version.of in made):
