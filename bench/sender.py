@@ -9,13 +9,15 @@ from tests import images
 
 #: The size of a file (MB): width and height of its frames, and how many there are.
 SIZES = {0.1: (270, 1), 1.1: (515, 3), 5: (492, 15)}
+#: As long as a browser's. To look for a boundary of one letter takes Python eight times as long.
+BOUNDARY = b"----WebKitFormBoundary7MA4YWxkTrZu0gW"
 MARK = b"a mark of this upload: 0123456789abcdef"
 
 
 def gif_of(size: float) -> bytes:
     """A GIF of about that many MB, whose last colours are a mark that each upload has of its own.
 
-    It is no comment: Gifster would take that out, and write the file twice.
+    It is no comment: Gifster would take that out.
     """
     side, frames = SIZES[size]
     gif = images.noisy_gif((side, side), frames)
@@ -25,11 +27,12 @@ def gif_of(size: float) -> bytes:
 
 def upload_of(size: float) -> bytes:
     """A whole request that uploads such a GIF."""
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r\n'
-    body = head + b"Content-Type: image/gif\r\n\r\n" + gif_of(size) + b"\r\n--b--\r\n"
+    head = b'Content-Disposition: form-data; name="image"; filename="a.gif"\r\n'
+    content = head + b"Content-Type: image/gif\r\n\r\n" + gif_of(size)
+    body = b"--%b\r\n%b\r\n--%b--\r\n" % (BOUNDARY, content, BOUNDARY)
     return (
         b"POST /api/gifs HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
-        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" % len(body)
+        b"Content-Type: multipart/form-data; boundary=%b\r\n\r\n" % (len(body), BOUNDARY)
     ) + body
 
 

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from gifster.imaging.errors import Truncated
 
-#: How much of a file is in memory at a time. Each read gives Python's lock up, which another thread
-#: may take for a while.
-WINDOW_BYTES = 256 * 1024
+#: How much of a file is in memory at a time. Each read gives Python's lock up. From 128 KiB on, the
+#: C library may ask the system for each window anew, which takes as long as reading it.
+WINDOW_BYTES = 120 * 1024
 #: The price of one part (a GIF's block, a PNG's chunk, a JPEG's segment, a box), in steps. One step
 #: is the time to skip one sub-block of a GIF, some 75 ns of Python.
 PART_STEPS = 12

@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import gc
 import io
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +12,7 @@ import pytest
 
 from gifster.uploads import errors
 from gifster.uploads import sources as former
-from gifster.uploads.files import cache_ids, gathering, sources
-from gifster.uploads.files.cache import CacheWriter
-from gifster.uploads.files.gathering import GATHERED_BYTES
+from gifster.uploads.files import cache_ids, sources
 from gifster.uploads.files.sources import cache_form_part
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Person
@@ -147,94 +143,6 @@ def test_each_uploader_checks_a_part_by_its_own_rules(application: Application):
     assert asyncio.run(take(AvatarUploader, part)) is first
     with pytest.raises(errors.TooLarge):
         asyncio.run(take(Small, part))
-
-
-class Chunks:
-    """A part whose chunks come one by one, as a test says."""
-
-    filename = "a.gif"
-
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
-        self.stream = stream
-
-
-def test_a_part_is_read_on_while_it_is_written(
-    application: Application, monkeypatch: pytest.MonkeyPatch
-):
-    content = images.noisy_gif((700, 500), 2)
-    assert 3 * GATHERED_BYTES < len(content) < 1_000_000
-    read, written = threading.Event(), []
-    write = gathering.write
-
-    def waiting(writer: CacheWriter, chunks: list[bytes]) -> None:
-        # Given a disk that writes the second list of chunks only after the body has been read
-        written.append(len(chunks))
-        assert len(written) != 2 or read.wait(10)
-        write(writer, chunks)
-
-    async def stream() -> AsyncIterator[bytes]:
-        half = GATHERED_BYTES // 2
-        for start in range(0, 5 * half, half):
-            yield content[start : start + half]
-        read.set()
-        yield content[5 * half :]
-
-    monkeypatch.setattr(gathering, "write", waiting)
-    cached = asyncio.run(cache_form_part(AvatarUploader, Chunks(stream()), asyncio.to_thread))
-
-    # I expect the whole file, in order
-    assert cached is not None
-    assert cached.read() == content
-
-
-def test_a_disk_that_is_full_refuses_a_part_and_leaves_nothing(
-    application: Application, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    taken = []
-
-    def full(self: CacheWriter, piece: bytes) -> None:
-        taken.append(piece)
-        if len(taken) > 1:
-            raise OSError(28, "No space left on device")
-
-    async def stream() -> AsyncIterator[bytes]:
-        while True:  # I expect it to end by itself
-            yield GIF[:6] + bytes(GATHERED_BYTES)
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(CacheWriter, "write", full)
-    with pytest.raises(OSError, match="No space"):
-        asyncio.run(cache_form_part(AvatarUploader, Chunks(stream()), asyncio.to_thread))
-
-    gc.collect()
-    assert application.cached == []
-    assert "never retrieved" not in caplog.text
-
-
-def test_a_part_that_breaks_off_waits_for_the_thread_and_leaves_nothing(
-    application: Application, monkeypatch: pytest.MonkeyPatch
-):
-    # Given a client that goes away while a thread writes
-    gone, steps, write = threading.Event(), [], gathering.write
-
-    def slow(writer: CacheWriter, chunks: list[bytes]) -> None:
-        if steps:
-            assert gone.wait(10)
-        write(writer, chunks)
-        steps.append("written")
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield GIF[:6] + bytes(GATHERED_BYTES)
-        yield bytes(GATHERED_BYTES)
-        asyncio.get_running_loop().call_later(0.01, gone.set)
-        raise ConnectionError
-
-    monkeypatch.setattr(gathering, "write", slow)
-    monkeypatch.setattr(CacheWriter, "abort", lambda self, error: steps.append("aborted"))
-    with pytest.raises(ConnectionError):
-        asyncio.run(cache_form_part(AvatarUploader, Chunks(stream()), asyncio.to_thread))
-
-    assert steps == ["written", "written", "aborted"]
 
 
 def test_a_file_field_without_a_chosen_file_is_none(application: Application):

@@ -30,6 +30,7 @@ class _Head(Reader):
     def __init__(self, content: bytes, max_steps: int) -> None:
         super().__init__(BytesIO(content), max_steps)
         self._known, self.size = self.size, _ANY_SIZE
+        self._window = content
         #: Where the last part begins. What is before it has been read.
         self.last_part = 0
 

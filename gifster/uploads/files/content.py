@@ -14,9 +14,11 @@ from gifster.uploads.files import stripping
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.storage.spool import Writer, writer
 
-#: How much is held in memory (bytes). A smaller file is not written before it is checked, and a
-#: larger one has most of its metadata there.
+#: How much is held in memory (bytes). A smaller file is not written before it is checked.
 HELD_BYTES = 256 * 1024
+#: How much of a larger file is searched for metadata before it is written, at least (bytes): the
+#: longest segment of a JPEG.
+HEAD_BYTES = 64 * 1024
 #: How much is moved forward at the end of a file, rather than the whole file written again (bytes).
 MOVED_BYTES = 64 * 1024
 
@@ -56,10 +58,16 @@ class Content:
         self._held.append(bytes(piece))  # a source may use its buffer again
         self._held_bytes += len(piece)
         if self._held_bytes >= HELD_BYTES:
-            head = self._take_held()
-            if self._rules.strip_metadata:
-                head = stripping.without_metadata(head)
-            self._write(head)
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if self._rules.strip_metadata:
+            if len(held[0]) < HEAD_BYTES:
+                held = [b"".join(held)]
+            held[0] = stripping.without_metadata(held[0])
+        for piece in held:
+            self._write(piece)
 
     def _take_held(self) -> bytes:
         head = self._held[0] if len(self._held) == 1 else b"".join(self._held)

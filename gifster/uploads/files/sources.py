@@ -34,8 +34,8 @@ from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen, ValueInvalid
 from gifster.uploads.files.access import open_file
 from gifster.uploads.files.cache import PIECE_BYTES, CachedFile, CacheWriter
+from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.files.filenames import Named, form_filename
-from gifster.uploads.files.gathering import GATHERED_BYTES, Gathered, Writing, write_last
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.files.validation import Limits
@@ -45,6 +45,11 @@ from gifster.uploads.text import is_text
 #: Runs of escapes in a URI. `urllib` decodes them one by one, each an object in memory: 150 MB of
 #: escapes would take gigabytes.
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+
+
+#: How much of a form's part is gathered on the event loop before a thread writes it, and in how
+#: many chunks.
+GATHERED_BYTES, MOST_CHUNKS = HELD_BYTES, 64
 
 
 class Readable(Protocol):
@@ -302,27 +307,60 @@ async def cache_form_part(
         return before
     writer = CacheWriter(rules, form_filename(part)) if part.filename else None
     cached: CachedFile | None = None
-    gathered, writing = Gathered(), Writing(run)
+    gathered = _Gathered()
     try:
         async for chunk in part.stream:
-            await writing.look()
             if gathered.add(chunk) >= GATHERED_BYTES:
                 writer = writer or CacheWriter(rules, form_filename(part))
-                await writing.begin(writer, gathered.taken())
+                await run(_write, writer, gathered.taken())
         if writer is None and not gathered.bytes:
             return None
         writer = writer or CacheWriter(rules, form_filename(part))
-        await writing.end()
-        cached = await run(write_last, writer, gathered.taken())
+        cached = await run(_write_last, writer, gathered.taken())
         if cached is None:
             cached = await (run_slowly or run)(writer.finish_slowly)
     except BaseException as error:
         if cached is None and writer is not None:
-            await writing.stop()
             await run(writer.abort, error)
         raise
     _remember(rules, part, cached)
     return cached
+
+
+class _Gathered:
+    """The chunks of a part that are not written yet. They are not copied together."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._chunks: list[bytes] = []
+
+    def add(self, chunk: bytes) -> int:
+        """Add a chunk. Returns how many bytes there are now."""
+        self._chunks.append(chunk)
+        if len(self._chunks) > MOST_CHUNKS:  # each is an object, however small
+            self._chunks = [b"".join(self._chunks)]
+        self.bytes += len(chunk)
+        return self.bytes
+
+    def taken(self) -> list[bytes]:
+        """The chunks. It has none from now on."""
+        chunks, self._chunks, self.bytes = self._chunks, [], 0
+        return chunks
+
+
+def _write(writer: CacheWriter, chunks: list[bytes]) -> None:
+    """Write some chunks of an upload, and let go of them."""
+    for chunk in chunks:
+        writer.write(chunk)
+    chunks.clear()
+
+
+def _write_last(writer: CacheWriter, chunks: list[bytes]) -> CachedFile | None:
+    """Write the last chunks of an upload. Returns what `finish_quickly()` returns."""
+    if not chunks:
+        writer.write(b"")
+    _write(writer, chunks)
+    return writer.finish_quickly()
 
 
 def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
