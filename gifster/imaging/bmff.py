@@ -214,11 +214,11 @@ class _Samples:
         """Read a box of sizes (`stsz`) or of offsets (`stco`, `co64`)."""
         if box.kind == b"stsz":
             each, count = _number(box.content, 4), _number(box.content, 8)
-            sizes = _numbers("I", box.content[12:])
+            sizes = numbers("I", box.content[12:])
             self._reader.step(len(sizes))
             self._bytes[box.track] = each * count if each else sum(sizes)
         else:
-            offsets = _numbers("I" if box.kind == b"stco" else "Q", box.content[8:])
+            offsets = numbers("I" if box.kind == b"stco" else "Q", box.content[8:])
             self._reader.step(len(offsets))
             self._chunks[box.track] = offsets
 
@@ -237,14 +237,14 @@ def _number(content: bytes, at: int) -> int:
 
 def _pairs(content: bytes) -> tuple["array[int]", "array[int]"]:
     """The first numbers and the second numbers of pairs of 32-bit numbers."""
-    numbers = _numbers("I", content[: len(content) // 8 * 8])
-    return numbers[::2], numbers[1::2]
+    found = numbers("I", content[: len(content) // 8 * 8])
+    return found[::2], found[1::2]
 
 
-def _numbers(code: str, content: bytes) -> "array[int]":
-    """Numbers of 32 bits (`I`) or 64 (`Q`)."""
-    numbers = array(code)
-    numbers.frombytes(content[: len(content) // numbers.itemsize * numbers.itemsize])
+def numbers(code: str, content: bytes) -> "array[int]":
+    """The numbers of a table, each of 32 bits (`I`) or 64 (`Q`)."""
+    found = array(code)
+    found.frombytes(content[: len(content) // found.itemsize * found.itemsize])
     if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers
+        found.byteswap()
+    return found

@@ -14,6 +14,7 @@ from gifster.imaging import Image, strip_metadata
 from gifster.imaging.errors import TooManyFrames, Truncated, Unreadable
 from gifster.imaging.probe import ImageInfo, probe
 from tests import images
+from tests.imaging.carriers import box
 
 #: Each half second of the video has one of these colours.
 COLORS = ["red", "lime", "blue", "yellow"]
@@ -307,6 +308,62 @@ def test_the_metadata_of_a_video_is_taken_out(
     assert info_of(clean) == info_of(source)
     # And once more there is nothing to take out
     assert not strip_metadata(clean, tmp_path / "again", info_of(clean).content_type)
+
+
+def test_the_samples_of_a_data_track_go_with_it(folder: Path, tmp_path: Path):
+    """Cameras write where they were, moment by moment, into a track of its own."""
+    places, source, clean = tmp_path / "a.srt", tmp_path / "places.mp4", tmp_path / "clean.mp4"
+    places.write_text(
+        "".join(
+            f"{n + 1}\n00:00:00,{n}00 --> 00:00:00,{n}90\nPLACE{n} N 2.295\n\n" for n in range(8)
+        )
+    )
+    ffmpeg(
+        "-i", folder / "sound.mp4", "-i", places, "-map", "0:v", "-map", "1:s", "-map", "0:a",
+        "-c", "copy", "-c:s", "mov_text", "-metadata:s:v", "handler_name=My Camera", source,
+    )  # fmt: skip
+    assert b"PLACE7" in source.read_bytes()
+    assert b"My Camera" in source.read_bytes()
+
+    assert strip_metadata(source, clean, "video/mp4")
+
+    assert b"PLACE" not in clean.read_bytes()
+    assert b"My Camera" not in clean.read_bytes()
+    with av.open(str(clean)) as video, av.open(str(source)) as before:
+        assert [stream.type for stream in before.streams] == ["video", "subtitle", "audio"]
+        assert [stream.type for stream in video.streams] == ["video", "audio"]
+        for kind in ("video", "audio"):
+            shown = [bytes(packet) for packet in video.demux(**{kind: 0}) if packet.size]
+            assert shown == [bytes(packet) for packet in before.demux(**{kind: 0}) if packet.size]
+            video.seek(0)
+            before.seek(0)
+    assert info_of(clean) == info_of(source)
+    assert not strip_metadata(clean, tmp_path / "again", "video/mp4")
+
+
+@pytest.mark.parametrize("at", ["moov", "trak", "minf", "stbl", "moof", "traf"])
+def test_a_box_of_metadata_goes_wherever_it_is(folder: Path, tmp_path: Path, at: str):
+    source, clean = tmp_path / "source.mp4", tmp_path / "clean.mp4"
+    content = (folder / "parts.mp4").read_bytes()
+    source.write_bytes(with_box(content, at.encode(), b"uuid", bytes(16) + b"Grandma"))
+
+    assert strip_metadata(source, clean, "video/mp4")
+
+    assert b"Grandma" not in clean.read_bytes()
+    assert len(clean.read_bytes()) == len(content) + 31
+
+
+def with_box(content: bytes, into: bytes, kind: bytes, inner: bytes) -> bytes:
+    """A file with one more box at the end of the first box of a kind, and of those around it."""
+    made, done, at = b"", False, 0
+    while at < len(content):
+        size, name = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        body = content[at + 8 : at + size]
+        if not done and name in {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"}:
+            longer = body + box(kind, inner) if name == into else with_box(body, into, kind, inner)
+            done, body = longer != body, longer
+        made, at = made + box(name, body), at + size
+    return made
 
 
 def test_a_live_stream_says_no_sizes(tmp_path: Path):

@@ -5,7 +5,8 @@ The boxes say at which offsets of the file the pixels are. So nothing is moved: 
 that are EXIF, XMP, other texts or thumbnails get a blank content, and boxes of metadata become free
 space. Only what is behind the picture is cut off. The orientation of an AVIF is no EXIF but a
 property of the picture, which stays. A video keeps its pictures and its sound. Other tracks, such
-as the telemetry of a camera, leave its index; their samples stay where they are.
+as the telemetry of a camera, become free space, and so do their samples, unless the file is
+fragmented: then these stay.
 """
 
 from collections.abc import Iterator
@@ -13,30 +14,27 @@ from typing import NamedTuple
 
 from gifster.imaging import bmff_items
 from gifster.imaging.errors import Truncated, Unreadable
-from gifster.imaging.reader import PART_STEPS, Reader
+from gifster.imaging.reader import Reader
+from gifster.imaging.stripping import tracks
+from gifster.imaging.stripping.bmff_boxes import Box, boxes, content
 from gifster.imaging.stripping.pieces import Pieces
 
-#: The boxes of the picture, and those that contain boxes: how many bytes come before these.
+#: The boxes of the picture, and those in which boxes are looked for.
 _PICTURE = {b"ftyp", b"meta", b"moov", b"mdat", b"moof", b"sidx", b"styp", b"mfra"}
-_CONTAINERS = {b"moov": 0, b"trak": 0, b"mdia": 0}
+_CONTAINERS = {
+    b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf", b"mfra",
+}  # fmt: skip
 _UNWANTED = {b"udta", b"uuid", b"free", b"skip"}
 _UNWANTED_ITEMS = {b"Exif", b"mime", b"uri "}
 #: The boxes that begin with two times: when the file was made and changed.
 _TIMED = {b"mvhd", b"tkhd", b"mdhd"}
-#: The handlers of a video's tracks that stay: pictures and sound. A handler is the third number of
-#: its box.
+#: The handlers of a video's tracks that stay: pictures and sound. Behind the handler come its maker
+#: and its name, which may be those of the camera.
 _SHOWN_TRACKS = {b"vide", b"soun"}
-_HANDLER_END = 12
+_MAKER_AT = 12
 _MAX_CONTENT_BYTES = 1_000_000
 #: EXIF without an entry: the offset of its TIFF header, which comes at once, and no directory.
 _EMPTY_EXIF = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
-
-
-class _Box(NamedTuple):
-    kind: bytes
-    start: int
-    content: int
-    end: int
 
 
 class _Blank(NamedTuple):
@@ -58,18 +56,19 @@ def strip_video(reader: Reader) -> Pieces:
 
 
 def _stripped(reader: Reader, *, is_video: bool) -> Pieces:
-    boxes = list(_boxes(reader, 0, reader.size))
-    while boxes and boxes[-1].kind not in _PICTURE:
-        boxes.pop()
-    end = boxes[-1].end if boxes else 0
+    found = list(boxes(reader, 0, reader.size))
+    while found and found[-1].kind not in _PICTURE:
+        found.pop()
+    end = found[-1].end if found else 0
     blanks: list[_Blank] = []
-    for box in boxes:
+    for box in found:
         if box.kind not in _PICTURE:
             blanks.append(_freed(box))
         elif box.kind == b"meta":
             blanks += [_freed(box)] if is_video else _of_items(reader, box)
-        elif box.kind == b"moov":
+        elif box.kind in _CONTAINERS:
             blanks += _of_movie(reader, box, is_video=is_video)
+            blanks += _of_samples(reader, box, found) if is_video else []
     return _with_blanks(reader, sorted(blanks), end)
 
 
@@ -96,17 +95,17 @@ def _is_blank(reader: Reader, blank: _Blank) -> bool:
     return reader.read(size) == blank.begin.ljust(size, b"\0")
 
 
-def _freed(box: _Box) -> _Blank:
+def _freed(box: Box) -> _Blank:
     """A box as free space of the same size."""
     size = box.end - box.start
     long_size = size.to_bytes(8, "big") if box.content - box.start == 16 else b""
     return _Blank(box.start + 4, box.end, b"free" + long_size)
 
 
-def _of_movie(reader: Reader, movie: _Box, *, is_video: bool) -> Iterator[_Blank]:
+def _of_movie(reader: Reader, movie: Box, *, is_video: bool) -> Iterator[_Blank]:
     """The blanks in an image sequence or a video."""
-    for box in _boxes(reader, movie.content + _CONTAINERS[movie.kind], movie.end):
-        if box.kind == b"trak" and is_video and _kind_of_track(reader, box) not in _SHOWN_TRACKS:
+    for box in boxes(reader, movie.content, movie.end):
+        if box.kind == b"trak" and is_video and tracks.handler(reader, box) not in _SHOWN_TRACKS:
             yield _freed(box)
         elif box.kind in _CONTAINERS:
             yield from _of_movie(reader, box, is_video=is_video)
@@ -114,6 +113,8 @@ def _of_movie(reader: Reader, movie: _Box, *, is_video: bool) -> Iterator[_Blank
             yield _freed(box)
         elif box.kind == b"meta":
             yield from _of_items(reader, box)
+        elif box.kind == b"hdlr" and is_video and box.end - box.content > _MAKER_AT:
+            yield _Blank(box.content + _MAKER_AT, box.end)
         elif box.kind in _TIMED and box.end > box.content:
             reader.seek(box.content)
             size = 8 if reader.read(1) == b"\1" else 4
@@ -121,37 +122,37 @@ def _of_movie(reader: Reader, movie: _Box, *, is_video: bool) -> Iterator[_Blank
             yield _Blank(times, min(times + 2 * size, box.end))
 
 
-def _kind_of_track(reader: Reader, track: _Box) -> bytes:
-    """Its handler, such as `vide`; empty if it has none."""
-    for media in _boxes(reader, track.content, track.end):
-        if media.kind == b"mdia":
-            for box in _boxes(reader, media.content, media.end):
-                if box.kind == b"hdlr" and box.end - box.content >= _HANDLER_END:
-                    reader.seek(box.content)
-                    return reader.read(_HANDLER_END)[-4:]
-    return b""
+def _of_samples(reader: Reader, movie: Box, found: list[Box]) -> Iterator[_Blank]:
+    """The blanks for the samples of tracks that are neither pictures nor sound."""
+    media = [box for box in found if box.kind == b"mdat"]
+    for track in boxes(reader, movie.content, movie.end):
+        if track.kind == b"trak" and tracks.handler(reader, track) not in _SHOWN_TRACKS:
+            for start, end in tracks.chunks(reader, track):
+                for box in media:
+                    if max(start, box.content) < min(end, box.end):
+                        yield _Blank(max(start, box.content), min(end, box.end))
 
 
-def _of_items(reader: Reader, meta: _Box) -> Iterator[_Blank]:
+def _of_items(reader: Reader, meta: Box) -> Iterator[_Blank]:
     """The blanks for the items of a box `meta` that are no part of its picture."""
-    found: dict[bytes, _Box] = {}
-    for box in _boxes(reader, meta.content + 4, meta.end):
+    found: dict[bytes, Box] = {}
+    for box in boxes(reader, meta.content + 4, meta.end):
         if box.kind in _UNWANTED:
             yield _freed(box)
         found.setdefault(box.kind, box)
-    types = bmff_items.types(_content(reader, found[b"iinf"])) if b"iinf" in found else {}
+    types = bmff_items.types(content(reader, found[b"iinf"])) if b"iinf" in found else {}
     unwanted = {number for number, kind in types.items() if kind in _UNWANTED_ITEMS}
     if b"iref" in found:
-        unwanted |= bmff_items.thumbnails(_content(reader, found[b"iref"]))
+        unwanted |= bmff_items.thumbnails(content(reader, found[b"iref"]))
     if not unwanted or b"iloc" not in found:
         return
-    for extent in bmff_items.extents(_content(reader, found[b"iloc"])):
+    for extent in bmff_items.extents(content(reader, found[b"iloc"])):
         if extent.item in unwanted and extent.length:
             is_exif = types.get(extent.item) == b"Exif"
             yield _blank_of(extent, found.get(b"idat"), reader.size, is_exif=is_exif)
 
 
-def _blank_of(extent: bmff_items.Extent, idat: _Box | None, size: int, *, is_exif: bool) -> _Blank:
+def _blank_of(extent: bmff_items.Extent, idat: Box | None, size: int, *, is_exif: bool) -> _Blank:
     if extent.method == bmff_items.IN_IDAT and idat is not None:
         start, limit = idat.content + extent.start, idat.end
     elif extent.method == bmff_items.IN_FILE:
@@ -163,27 +164,3 @@ def _blank_of(extent: bmff_items.Extent, idat: _Box | None, size: int, *, is_exi
         raise Truncated("The file is incomplete: it ends in the middle of the image.")
     begin = _EMPTY_EXIF if is_exif and end - start >= len(_EMPTY_EXIF) else b""
     return _Blank(start, end, begin)
-
-
-def _content(reader: Reader, box: _Box) -> bytes:
-    if box.end - box.content > _MAX_CONTENT_BYTES:
-        raise Unreadable("The file is damaged.")
-    reader.seek(box.content)
-    return reader.read(box.end - box.content)
-
-
-def _boxes(reader: Reader, at: int, end: int) -> Iterator[_Box]:
-    """The boxes between two offsets, but not those within them."""
-    while end - at >= 8:
-        reader.step(2 * PART_STEPS)
-        reader.seek(at)
-        head = reader.read(8)
-        size, content = int.from_bytes(head[:4], "big"), at + 8
-        if size == 1:
-            size, content = int.from_bytes(reader.read(8), "big"), at + 16
-        elif size == 0:
-            size = end - at
-        if size < content - at or at + size > end:
-            raise Unreadable("The file is damaged.")
-        yield _Box(head[4:8], at, content, at + size)
-        at += size
