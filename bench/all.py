@@ -8,6 +8,7 @@ from bench import (
     distribution,
     image_report,
     images,
+    library,
     load,
     outbox,
     queue_recovery,
@@ -59,5 +60,6 @@ ALL = {
     "whole": Benchmark(whole.alone, whole.section_alone, 2),
     "carrierwave": Benchmark(whole.beside, whole.section_beside, 2),
     "sweep": Benchmark(sweep.measure, sweep.section, 1),
+    "library": Benchmark(library.measure, library.section, 5, 1),
     "storage": Benchmark(storage.measure, storage.section, 2, 1),
 }

@@ -5,7 +5,7 @@ from falcon.asgi import Request, Response
 from falcon.media import JSONHandler
 from pydantic_core import to_json
 
-from gifster.api import health, jobs, pages, problems
+from gifster.api import health, jobs, pages, problems, search
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
@@ -69,11 +69,16 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     watch = Watch(context)
     app.add_middleware(watch)
     gallery, gif_page = pages.Gallery(context), GifForms(context)
-    log_out = pages.LogOut(context)
+    log_out, terms = pages.LogOut(context), search.Terms(context)
     for path, resource, suffix in [
         ("/healthz", health.Health(), ""),
         ("/readyz", health.Readiness(context), ""),
         ("/api/gifs", Gifs(context), ""),
+        ("/api/search/complete", terms, "complete"),
+        ("/api/search/suggestions", terms, "suggestions"),
+        ("/api/search/trending", terms, "trending"),
+        ("/api/tags", search.Tags(context), ""),
+        ("/tags", search.TagsPage(context), ""),
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/gifs/{gif_id}/trash", GifTrash(context), ""),

@@ -27,7 +27,7 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
-from gifster.app import collections, edits, library, lists, near_duplicates, texts
+from gifster.app import collections, edits, library, lists, near_duplicates, search, texts
 from gifster.app.access import STRANGER, Viewer, is_for_everybody
 from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User, rfc3339
@@ -186,6 +186,13 @@ def whole_json(
     return {**told, "similar": [other.id for other in similar]}
 
 
+def locale_of(req: Request) -> str:
+    """The first language that a client prefers (RFC 9110, 12.5.4), such as `de-CH`; empty if it
+    does not say so."""
+    preferred = (req.get_header("Accept-Language") or "").partition(",")[0].partition(";")[0]
+    return preferred.strip()[:20]
+
+
 class Gifs:
     """`GET` a list, `POST` an upload."""
 
@@ -194,18 +201,20 @@ class Gifs:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         asked, origin = query(req, GifQuery), self.context.origin(req)
-        viewer = await viewer_of(self.context, req)
+        viewer, client = await viewer_of(self.context, req), self.context.client(req)
 
         def work() -> schemas.GifList:
-            gifs, following = self._found(asked, viewer)
+            gifs, following = self._found(asked, viewer, locale_of(req))
+            if gifs and asked.q and not asked.cursor:
+                search.searched(asked.q, client=client)
             return {"items": gifs_json(gifs, viewer, origin), "next": following}
 
         resp.media = await self.context.run(work)
 
-    def _found(self, asked: GifQuery, viewer: Viewer) -> tuple[list[Gif], str | None]:
-        wanted = asked.model_dump(exclude={"collection"})
+    def _found(self, asked: GifQuery, viewer: Viewer, locale: str) -> tuple[list[Gif], str | None]:
+        wanted = asked.model_dump(exclude={"collection", "type"}) | {"kind": asked.type}
         if not asked.collection:
-            return lists.list_gifs(**wanted)
+            return lists.list_gifs(**wanted, locale=locale)
         mine = {name: wanted.pop(name) for name in ("tag", "cursor", "limit")}
         if any(wanted.values()):
             raise library.BadQuery(

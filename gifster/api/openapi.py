@@ -109,10 +109,26 @@ CHANGES = {JSON: requests.EditGif, MERGE_PATCH: requests.PatchGif}
 
 PATHS = {
     "/api/gifs": {
-        "get": Operation("listGifs", "A page of GIFs, newest first", schemas.GifList, (400, 404),
+        "get": Operation("listGifs", "A page of GIFs", schemas.GifList, (400, 404),
                          query=requests.GifQuery, may=READER),
         "post": Operation("addGif", "Upload a GIF, or have it fetched", schemas.WholeGif, (429,),
                           202, bodies=UPLOADS, may=EDITOR, headers=LOCATED),
+    },
+    "/api/search/complete": {
+        "get": Operation("complete", "What people may be going to type", schemas.Terms, (400,),
+                         query=requests.CompleteQuery, may=READER),
+    },
+    "/api/search/suggestions": {
+        "get": Operation("suggest", "Tags that the GIFs of a search have", schemas.Terms, (400,),
+                         query=requests.CompleteQuery, may=READER),
+    },
+    "/api/search/trending": {
+        "get": Operation("trendingSearches", "What people search for now", schemas.Terms, (400,),
+                         query=requests.CompleteQuery, may=READER),
+    },
+    "/api/tags": {
+        "get": Operation("listTags", "The tags, the most frequent first", schemas.TagList, (400,),
+                         query=requests.TagQuery, may=READER),
     },
     "/api/gifs/{gif_id}": {
         "get": Operation("getGif", "One GIF", schemas.WholeGif, (404,), may=READER),

@@ -18,7 +18,7 @@ from gifster.api.auth import (
     viewer_of,
 )
 from gifster.api.context import Context
-from gifster.api.gifs import OF_CARDS, accept_upload, gifs_json
+from gifster.api.gifs import OF_CARDS, accept_upload, gifs_json, locale_of
 from gifster.api.limits import RateLimited
 from gifster.api.page_links import page_links
 from gifster.api.problems import problem_for, wants_page
@@ -86,10 +86,14 @@ class Gallery(Page):
     ) -> None:
         q, tag = req.get_param("q") or "", req.get_param("tag") or ""
         cursor, way = req.get_param("cursor") or "", req.get_param("way") or ""
-        viewer = await viewer_of(self.context, req)
+        viewer, client = await viewer_of(self.context, req), self.context.client(req)
 
         def work() -> tuple[list[schemas.Gif], str | None]:
-            gifs, following = lists.list_gifs(q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE)
+            gifs, following = lists.list_gifs(
+                q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE, locale=locale_of(req)
+            )
+            if gifs and q and not cursor and not req.get_header("Gifster-Typing"):
+                search.searched(q, client=client)
             return gifs_json(gifs, viewer, only=OF_CARDS), following
 
         gifs, following = await self.context.run(work)

@@ -28,7 +28,7 @@ from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, edits, lists, texts
+from gifster.app import addresses, edits, lists, search, texts
 from gifster.app.editing import EditChange
 from gifster.app.models import ImageUploader
 from gifster.app.texts import Rating, Visibility
@@ -244,6 +244,15 @@ def _number(text: str) -> int:
     return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
 
 
+#: Of a list of tags.
+MAX_OFFSET = 99_999
+
+
+def _offset(text: str) -> int:
+    """The number, or -1, which no list accepts, for anything but one to five digits."""
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else -1
+
+
 class Query(Sent):
     """The parameters of a list. Texts that are left out are empty."""
 
@@ -256,12 +265,44 @@ class Query(Sent):
 class GifQuery(Query):
     """Which GIFs to list."""
 
-    q: Annotated[str, told("A part of the title or of a tag.", maxLength=texts.MAX_QUERY)] = ""
+    q: Annotated[
+        str, told("Words of titles, tags and alternative texts.", maxLength=texts.MAX_QUERY)
+    ] = ""
     tag: Annotated[str, told("A whole tag.", maxLength=texts.MAX_TAG)] = ""
     collection: Annotated[
         str,
         told("The id of a collection: its GIFs in its order. It goes with tag, cursor and limit."),
     ] = ""
+    user: Annotated[str, told("The id of the GIFs' owner.")] = ""
+    type: Annotated[
+        str, told("Moving GIFs, still ones, or those with transparency.", enum=list(search.KINDS))
+    ] = ""
+    rating: Annotated[
+        str, told("The highest rating that a GIF may have.", enum=list(texts.Rating))
+    ] = ""
+    sort: Annotated[
+        str, told("`relevance` if there is a `q`, else `newest`.", enum=list(search.SORTS))
+    ] = ""
+
+
+class CompleteQuery(Sent):
+    """What to complete."""
+
+    q: Annotated[str, told("What has been typed.", maxLength=texts.MAX_QUERY)] = ""
+    limit: Annotated[
+        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
+    ] = 10
+
+
+class TagQuery(Sent):
+    """Which tags to list."""
+
+    offset: Annotated[
+        int, BeforeValidator(_offset), told("How many to leave out.", minimum=0, maximum=MAX_OFFSET)
+    ] = 0
+    limit: Annotated[
+        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
+    ] = 100
 
 
 class JobQuery(Query):

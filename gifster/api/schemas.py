@@ -165,6 +165,27 @@ class CollectionList(TypedDict):
     next: None
 
 
+class Tag(TypedDict):
+    """A tag."""
+
+    name: str
+    count: Annotated[
+        int, Field(ge=0, description="How many GIFs have it; above 64 it is estimated.")
+    ]
+
+
+class TagList(TypedDict):
+    """Tags, the most frequent first."""
+
+    items: list[Tag]
+
+
+class Terms(TypedDict):
+    """What people may be going to search for."""
+
+    items: list[str]
+
+
 class NewUser(TypedDict):
     """A new account, as its user may see it."""
 

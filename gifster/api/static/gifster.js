@@ -4,6 +4,7 @@ import "./cards.js";
 import { prepare } from "./films.js";
 import "./jobs/confirm.js";
 import "./keys.js";
+import "./search.js";
 import "./share.js";
 
 document.documentElement.classList.add("js");

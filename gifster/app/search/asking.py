@@ -15,7 +15,7 @@ from gifster.app.search.tables import marks, rows
 #: So many words of a search count.
 MOST_WORDS = 16
 #: A word means so many others at most, the most frequent ones.
-MOST_FORMS = 32
+MOST_FORMS = 20
 #: Of the words that begin alike, so many are looked at.
 MOST_ALIKE = 200
 #: How much less it is worth if a GIF has another form than the one that was asked for.
@@ -65,7 +65,9 @@ def meant(q: str, locale: str = "", *, whole: bool = False) -> list[Group]:
     """
     pieces = list(dict.fromkeys(analyser.asked(q)))[:MOST_WORDS]
     of = languages(locale)
-    exact = _counts([p.word for p in pieces] + [name for p in pieces for name in p.names])
+    # The others come with the words that begin alike.
+    alone = [p.word for p in pieces if p.exact or len(p.word) < 3]
+    exact = _counts(alone + [name for p in pieces for name in p.names])
     found = []
     for piece in pieces:
         is_last = piece is pieces[-1] and not whole
@@ -97,10 +99,11 @@ def _forms(word: str, of: tuple[str, ...], is_last: bool, exact: dict[str, int])
     forms: dict[str, float] = {word: EXACT}
     counts = {word: exact.get(word, 0)}
     for other, count in alike:
+        if other == word:
+            counts[word] = count
+            continue
         if len(forms) > MOST_FORMS:
             break
-        if other == word:
-            continue
         same = own and any(a == b for a, b in zip(own, stems(other, of), strict=True))
         if same or (is_last and other.startswith(word)):
             forms[other] = STEM if same else PREFIX
@@ -116,7 +119,7 @@ def _alike(word: str, own: Sequence[str], is_last: bool) -> list[tuple[str, int]
     if len(word) < 3:
         return beginning(word) if is_last else []
     start = word[: max(3, min(_shared(word, stem) for stem in own) - 1)]
-    return beginning(start)
+    return beginning(start, first=word)
 
 
 def _shared(word: str, stem: str) -> int:
@@ -125,17 +128,18 @@ def _shared(word: str, stem: str) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(word), len(stem)))
 
 
-def beginning(start: str, most: int = MOST_ALIKE) -> list[tuple[str, int]]:
-    """The words of the index that begin so, the most frequent first, each with its count."""
-    values: tuple[str, ...]
+def beginning(start: str, most: int = MOST_ALIKE, first: str = "") -> list[tuple[str, int]]:
+    """The words of the index that begin so, the most frequent first, each with its count.
+
+    Parameters:
+      first: a word that comes first, however frequent it is.
+    """
+    select = 'SELECT "term", "count" FROM "search_term" WHERE '
     if len(start) < 3:
-        condition, values = f'substr("term", 1, {len(start)}) = ?', (start,)
-    else:
-        condition, values = '"term" >= ? AND "term" < ?', (start, start + _LAST)
-    ordered = 'ORDER BY "count" DESC LIMIT ?'
-    return rows(
-        f'SELECT "term", "count" FROM "search_term" WHERE {condition} {ordered}', *values, most
-    )
+        sql = f'{select} substr("term", 1, {len(start)}) = ? ORDER BY "count" DESC LIMIT ?'
+        return rows(sql, start, most)
+    sql = f'{select} "term" >= ? AND "term" < ? ORDER BY "term" = ? DESC, "count" DESC LIMIT ?'
+    return rows(sql, start, start + _LAST, first, most)
 
 
 def _without_error(word: str) -> list[tuple[str, int]]:

@@ -19,8 +19,8 @@ from gifster.app.search.tables import is_postgresql, rows
 
 #: A block of PostgreSQL's has so many ids (see migration 0014).
 BLOCK_BITS = 12
-#: Up to so many hits are read at once.
-FEW = 3_000
+#: Up to so many hits, or three times as many as are wanted, are read at once.
+FEW = 500
 #: How many times as many blocks are looked at next.
 GROWTH = 4
 #: With more blocks, all of the index is.
@@ -59,12 +59,12 @@ def newest(found_by: Expression, below: int, most: int, likely: int) -> list[Can
 
 
 def _on_postgresql(found_by: Expression, below: int, most: int, likely: int) -> list[Candidate]:
-    top = min(below, newest_id() + 1)
-    if likely <= FEW:
+    top = newest_id() + 1 if below == END else below
+    if likely <= max(FEW, 3 * most):
         return _between(found_by, 0, top, most)
     found: list[Candidate] = []
-    # The first window has twice as many hits as needed, if they are spread evenly.
-    blocks = max(1, 2 * most * top // likely >> BLOCK_BITS)
+    # The first window has as many hits as needed, if they are spread evenly.
+    blocks = max(1, most * top // likely >> BLOCK_BITS)
     while top > 0 and len(found) < most:
         bottom = max(0, (((top - 1) >> BLOCK_BITS) - blocks + 1) << BLOCK_BITS)
         bottom = bottom if blocks <= MOST_BLOCKS else 0
@@ -85,10 +85,12 @@ def _between(found_by: Expression, bottom: int, top: int, most: int) -> list[Can
     if bottom:
         blocks = range(bottom >> BLOCK_BITS, ((top - 1) >> BLOCK_BITS) + 1)
         found_by = every([any_of([term(f"_w{block}") for block in blocks]), found_by])
-    # Without OFFSET 0 the planner may read all entries in the order of their ids.
+    # Without OFFSET 0 the planner may read all entries in the order of their ids. If it knew the
+    # query, it would look into its statistics of all words, for longer than the search takes.
     sql = (
         'SELECT id, gif_id, words, ratio, heat FROM (SELECT * FROM "search_entry" '
-        f"WHERE ({LEXEMES}) @@ ?::tsquery AND id < ? OFFSET 0) AS found ORDER BY id DESC LIMIT ?"
+        f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id < ? OFFSET 0) AS found "
+        "ORDER BY id DESC LIMIT ?"
     )
     return [Candidate(*row) for row in rows(sql, for_postgresql(found_by), top, most)]
 

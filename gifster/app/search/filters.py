@@ -39,7 +39,7 @@ class Found:
 
     Parameters:
       gifs: those of the page.
-      total: how many there are; above 1,000 it is estimated.
+      total: how many there are; above some hundreds it is estimated.
       more: whether there is another page.
     """
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,12 @@ from gifster.app.access import listed
 from gifster.app.models import Gif
 from gifster.app.search import candidates
 from gifster.app.search.asking import Group, meant, one_each
-from gifster.app.search.candidates import END, Candidate
+from gifster.app.search.candidates import Candidate
 from gifster.app.search.filters import Filter, Found
 from gifster.app.search.index import BAR
 from gifster.app.search.tables import SearchEntry
-from gifster.app.search.walking import RANKED, Place, Search, head_of, walk
+from gifster.app.search.walking import RANKED, Place, Search, walk
+from gifster.jobs.statements import Statement
 
 ANY = Filter()
 #: A page that is further behind begins here.
@@ -97,18 +99,17 @@ def read_cursor(cursor: str) -> Place:
 
 
 def _found(search: Search, offset: int, limit: int) -> Found:
-    offset = min(offset, MOST_OFFSET)
-    found, following = walk(search, Place(), offset + limit)
+    offset, top = min(offset, MOST_OFFSET), candidates.newest_id() + 1
+    found, following = walk(search, Place(top=top), offset + limit)
     more = following is not None and bool(walk(search, following, 1)[0])
-    return Found(gifs_of(found[offset:]), max(_total(search), len(found)), more)
+    return Found(gifs_of(found[offset:]), max(_total(search, top), len(found)), more)
 
 
-def _total(search: Search) -> int:
-    top = candidates.newest_id() + 1
-    ranked = replace(search, sort="relevance")
-    total = head_of(ranked, "all", END).total(top)
+def _total(search: Search, top: int) -> int:
+    ranked = replace(search, sort="relevance", heads={}) if search.sort == "newest" else search
+    total = ranked.head("all", top).total(top)
     if total < RANKED and ranked.after(Place(), not total) is not None:
-        total += head_of(ranked, "any", END).total(top)
+        total += ranked.head("any", top).total(top)
     return total
 
 
@@ -138,5 +139,14 @@ def _rarest_words(gif_id: str) -> list[Group]:
 def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
     """The GIFs of some candidates, in their order."""
     ids = [candidate.gif_id for candidate in found]
-    gifs = {gif.id: gif for gif in Gif.select().where(Gif.id.in_(ids) & listed())}
+    named = {f"id_{number}": gif_id for number, gif_id in enumerate(ids)}
+    gifs = {gif.id: gif for gif in _with_ids(len(ids)).records(**named)} if ids else {}
     return [gifs[gif_id] for gif_id in ids if gif_id in gifs]
+
+
+@functools.lru_cache(128)
+def _with_ids(count: int) -> Statement:
+    return Statement(
+        lambda **ids: Gif.select().where(Gif.id.in_(list(ids.values())) & listed()),
+        [f"id_{number}" for number in range(count)],
+    )

@@ -41,6 +41,8 @@ CLIENT_S = 3600
 MOST_QUERIES = 10_000
 #: How many GIFs each shelf has (see `facts`).
 SHELF_SIZES = (1_024, 3_072, 12_288)
+#: How long a process remembers how many shelves there are (seconds).
+LOOK_EVERY_S = 60.0
 #: So many entries change in a transaction.
 BATCH = 200
 
@@ -50,7 +52,7 @@ def now(moment: float | None = None) -> float:
     return (time.time() if moment is None else moment) / HALF_LIFE_S
 
 
-def added(heat: float, count: int, at: float) -> float:
+def added(heat: float, count: float, at: float) -> float:
     """A count after so many more uses.
 
     Parameters:
@@ -209,6 +211,22 @@ def forget_queries() -> int:
         return int(run('DELETE FROM "search_query" WHERE "heat" <= ?', too_old[0][0]).rowcount)
 
 
+_shelves: tuple[int, float] = (0, -math.inf)
+
+
+def shelves() -> int:
+    """How many of the first shelves have GIFs; looked up once a minute."""
+    global _shelves  # noqa: PLW0603 a guess that each process makes
+    count, at = _shelves
+    if time.monotonic() - at > LOOK_EVERY_S:
+        sql = 'SELECT count(*) FROM (SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT ?) AS some'
+        used = int(rows(sql, sum(SHELF_SIZES[:2]) + 1)[0][0])
+        starts = (0, SHELF_SIZES[0], sum(SHELF_SIZES[:2]))
+        count = sum(used > start for start in starts)
+        _shelves = count, time.monotonic()
+    return count
+
+
 def put_on_shelves() -> int:
     """Give the GIFs that are used most the facts that searches ask for first. Returns how many have
     another shelf than before."""
@@ -233,6 +251,8 @@ def put_on_shelves() -> int:
                 SearchEntry.update(facts=" ".join(facts)).where(
                     SearchEntry.id == entry.id
                 ).execute()
+    global _shelves  # noqa: PLW0603 see above
+    _shelves = 0, -math.inf
     return len(moved)
 
 

@@ -48,20 +48,24 @@ def ranked(
 
 def _worth(words: str, places: dict[str, list[tuple[int, float]]], asked: int) -> float:
     """What the words of an entry are worth for a search."""
-    title, tags, text = (part.split() for part in words.split(BAR))
+    title, tags, text = words.split(BAR)
     best = [0.0] * asked
-    before, neighbours = -2, 0
-    title_worth = TITLE / (1 + LENGTH * len(title))
-    for word in title:
+    before, neighbours, length = -2, 0, 0
+    for word in title.split():
+        length += 1
         here = -2
-        for number, worth in places.get(word, ()):
-            best[number] = max(best[number], worth * title_worth)
-            here = number
-            neighbours += number == before + 1
+        if word in places:
+            for number, worth in places[word]:
+                best[number] = max(best[number], worth * TITLE)
+                here = number
+                neighbours += number == before + 1
         before = here
+    shortness = 1 / (1 + LENGTH * length)
+    best = [worth * shortness for worth in best]
     for part, part_worth in ((tags, TAGS), (text, TEXT)):
-        for word in part:
-            for number, worth in places.get(word, ()):
-                best[number] = max(best[number], worth * part_worth)
+        for word in part.split():
+            if word in places:
+                for number, worth in places[word]:
+                    best[number] = max(best[number], worth * part_worth)
     total = sum(best) * (1 + NEIGHBOURS * neighbours)
-    return total * (1 + WHOLE) if len(title) == asked and all(best) else total
+    return total * (1 + WHOLE) if length == asked and all(best) else total

@@ -13,8 +13,8 @@ from gifster.app.search.walking import Place, Search, walk
 
 #: The tags of so many GIFs are counted for suggestions.
 LOOKED_AT = 60
-#: A search is trending if it has at least so many counts now.
-TRENDING = 3
+#: A search is trending if it has so many counts, after what has been forgotten.
+TRENDING = 2.5
 _LAST = "\U0010ffff"
 
 

@@ -1,14 +1,14 @@
 """Walks through what a search finds: first the GIFs that have all of its words, then those that
 have any.
 
-Of each kind, the best of the first thousand candidates come first: the GIFs that are used most (on
-the shelves, see `popularity`) and the newest. The others follow, the newest first, so that a page
-far behind costs no more than the first.
+Of each kind, some hundred candidates come first, ranked: the GIFs that are used most (those on the
+shelves, see `popularity`) and the newest. The others follow, the newest first, so that a page far
+behind costs no more than the first.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gifster.app.search import candidates, popularity
 from gifster.app.search.asking import Group, expression
@@ -19,7 +19,7 @@ from gifster.app.search.filters import Filter
 from gifster.app.search.ranking import ranked
 
 #: So many candidates are ranked, and half as many of the GIFs that are used most.
-RANKED, USED = 1_000, 500
+RANKED, USED = 400, 200
 SORTS = ("relevance", "newest", "popular")
 
 
@@ -60,6 +60,15 @@ class Search:
     sort: str
     without: str = ""
     alike: bool = False
+    #: Those that have been looked at.
+    heads: "dict[tuple[str, int], Head]" = field(default_factory=dict)
+
+    def head(self, words: str, top: int) -> "Head":
+        """The ranked candidates of a kind."""
+        key = words, top
+        if key not in self.heads:
+            self.heads[key] = _head_of(self, words, top)
+        return self.heads[key]
 
     def found_by(self, words: str) -> Expression:
         if not self.groups:
@@ -80,8 +89,12 @@ class Search:
     def passes(self, found: Candidate) -> bool:
         """Whether a candidate passes what the index does not know."""
         low, high = self.filter.min_ratio, self.filter.max_ratio
-        fits = (low, high) == (0, math.inf) or low <= found.ratio <= high
+        fits = self.takes_any_shape or low <= found.ratio <= high
         return fits and found.gif_id != self.without
+
+    @property
+    def takes_any_shape(self) -> bool:
+        return (self.filter.min_ratio, self.filter.max_ratio) == (0, math.inf)
 
     def after(self, place: Place, is_empty: bool) -> Place | None:
         """Where the next page begins after the last GIF of a kind; None after the last kind.
@@ -116,21 +129,22 @@ class Head:
         return len(self.best) * top // max(1, top - self.below)
 
 
-def head_of(search: Search, words: str, top: int) -> Head:
+def _head_of(search: Search, words: str, top: int) -> Head:
     """The ranked candidates of a search."""
     if search.sort == "newest":
         return Head([], top, 0)
     found_by, likely = search.found_by(words), search.likely(words)
     used: list[Candidate] = []
     shelves = 0
-    while likely > RANKED and shelves < len(SHELVES) and len(used) < USED:
+    there = popularity.shelves() if likely > RANKED else 0
+    while shelves < there and len(used) < USED:
         used += candidates.newest(every([term(SHELVES[shelves]), found_by]), top, END, 0)
         shelves += 1
     newest = candidates.newest(_others(found_by, shelves), top, RANKED, likely)
     below = newest[-1].id if len(newest) == RANKED else 0
     kept = [found for found in [*used, *newest] if search.passes(found)]
     groups = search.groups if search.sort == "relevance" else ()
-    best = ranked(kept, groups, candidates.newest_id(), popularity.now())
+    best = ranked(kept, groups, top, popularity.now())
     return Head(best, below, shelves)
 
 
@@ -150,7 +164,7 @@ def walk(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pla
     while following is not None and len(found) < limit:
         place, missing = following, limit - len(found)
         if not place.below:
-            head = head_of(search, place.words, place.top)
+            head = search.head(place.words, place.top)
             some = head.best[place.ranked : place.ranked + missing]
             following = replace(place, ranked=place.ranked + len(some))
             if following.ranked == len(head.best):
@@ -173,7 +187,10 @@ def _tail(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pl
     filter asks for, there may be fewer than `limit`."""
     rest = _others(search.found_by(place.words), place.shelves)
     read = candidates.newest(
-        rest, place.below, max(limit, RANKED // 10), search.likely(place.words)
+        rest,
+        place.below,
+        limit if search.takes_any_shape else limit + 100,
+        search.likely(place.words),
     )
     if not read:
         return [], search.after(place, place.below == place.top)

@@ -1,0 +1,79 @@
+"""What helps to search: completions, suggestions, trending searches, and the tags."""
+
+from falcon.asgi import Request, Response
+
+from gifster.api import schemas
+from gifster.api.context import Context
+from gifster.api.gifs import locale_of
+from gifster.api.pages import Page
+from gifster.api.requests import MAX_OFFSET, CompleteQuery, TagQuery, query
+from gifster.app import lists, search, texts
+from gifster.app.errors import BadQuery
+
+#: Of the page of tags.
+PAGE_SIZE = 100
+
+
+class Terms:
+    """`GET /api/search/complete`, `/api/search/suggestions` and `/api/search/trending`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get_complete(self, req: Request, resp: Response) -> None:
+        asked, locale = query(req, CompleteQuery), locale_of(req)
+
+        def work() -> list[str]:
+            lists.check_limit(asked.limit)
+            return search.complete(texts.query(asked.q), limit=asked.limit, locale=locale)
+
+        resp.media = {"items": await self.context.run(work)}
+
+    async def on_get_suggestions(self, req: Request, resp: Response) -> None:
+        asked, locale = query(req, CompleteQuery), locale_of(req)
+
+        def work() -> list[str]:
+            lists.check_limit(asked.limit)
+            return search.suggestions(texts.query(asked.q), limit=asked.limit, locale=locale)
+
+        resp.media = {"items": await self.context.run(work)}
+
+    async def on_get_trending(self, req: Request, resp: Response) -> None:
+        asked = query(req, CompleteQuery)
+
+        def work() -> list[str]:
+            lists.check_limit(asked.limit)
+            return search.trending_terms(limit=asked.limit)
+
+        resp.media = {"items": await self.context.run(work)}
+
+
+class Tags:
+    """`GET /api/tags`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        asked = query(req, TagQuery)
+
+        def work() -> schemas.TagList:
+            lists.check_limit(asked.limit)
+            if asked.offset < 0:
+                raise BadQuery("offset_invalid", f"offset must be 0 to {MAX_OFFSET:,}.")
+            found = search.frequent_tags(asked.limit, asked.offset)
+            return {"items": [{"name": name, "count": count} for name, count in found]}
+
+        resp.media = await self.context.run(work)
+
+
+class TagsPage(Page):
+    """`/tags`."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        number = req.get_param_as_int("page", min_value=1, max_value=MAX_OFFSET // PAGE_SIZE)
+        start = ((number or 1) - 1) * PAGE_SIZE
+        found = await self.context.run(search.frequent_tags, PAGE_SIZE + 1, start)
+        shown = [{"name": name, "count": count} for name, count in found[:PAGE_SIZE]]
+        more = len(found) > PAGE_SIZE
+        await self.render(req, resp, "tags.html", tags=shown, number=number or 1, more=more)
