@@ -7,7 +7,7 @@ from gifster.api.context import Context
 from gifster.api.gifs import locale_of
 from gifster.api.pages import Page
 from gifster.api.requests import MAX_OFFSET, CompleteQuery, TagQuery, query
-from gifster.app import lists, search, texts
+from gifster.app import cursors, search, texts
 from gifster.app.errors import BadQuery
 
 #: Of the page of tags.
@@ -24,7 +24,7 @@ class Terms:
         asked, locale = query(req, CompleteQuery), locale_of(req)
 
         def work() -> list[str]:
-            lists.check_limit(asked.limit)
+            cursors.check_limit(asked.limit)
             return search.complete(texts.query(asked.q), limit=asked.limit, locale=locale)
 
         resp.media = {"items": await self.context.run(work)}
@@ -33,7 +33,7 @@ class Terms:
         asked, locale = query(req, CompleteQuery), locale_of(req)
 
         def work() -> list[str]:
-            lists.check_limit(asked.limit)
+            cursors.check_limit(asked.limit)
             return search.suggestions(texts.query(asked.q), limit=asked.limit, locale=locale)
 
         resp.media = {"items": await self.context.run(work)}
@@ -42,7 +42,7 @@ class Terms:
         asked = query(req, CompleteQuery)
 
         def work() -> list[str]:
-            lists.check_limit(asked.limit)
+            cursors.check_limit(asked.limit)
             return search.trending_terms(limit=asked.limit)
 
         resp.media = {"items": await self.context.run(work)}
@@ -58,7 +58,7 @@ class Tags:
         asked = query(req, TagQuery)
 
         def work() -> schemas.TagList:
-            lists.check_limit(asked.limit)
+            cursors.check_limit(asked.limit)
             if asked.offset < 0:
                 raise BadQuery("offset_invalid", f"offset must be 0 to {MAX_OFFSET:,}.")
             found = search.frequent_tags(asked.limit, asked.offset)
