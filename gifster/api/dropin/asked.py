@@ -41,19 +41,19 @@ CONTENT_FILTERS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Parameters by name, each once."""
+    """Parameters by name, each once; and who sends them, as `search.used()` takes it."""
 
     values: Mapping[str, str]
+    client: str = ""
 
     @classmethod
-    def of(cls, req: Request) -> "Asked":
+    def of(cls, req: Request, client: str = "") -> "Asked":
         """Those of a request's query. If one is repeated, its first value counts."""
-        return cls(
-            {
-                name: value if isinstance(value, str) else value[0]
-                for name, value in req.params.items()
-            }
-        )
+        values = {
+            name: value if isinstance(value, str) else value[0]
+            for name, value in req.params.items()
+        }
+        return cls(values, client)
 
     def raw(self, name: str) -> str:
         """A parameter as it was sent, without spaces around it; empty if it is absent."""

@@ -20,14 +20,15 @@ MOST_EVENTS = 50
 _PAYLOAD = re.compile(r"gif=([0-9A-Za-z]{12})\b")
 
 
-def count_use(gif_id: str, q: str = "") -> None:
+def count_use(gif_id: str, client: str, q: str = "") -> None:
     """Count that somebody took a GIF, if it is one that can be found.
 
     Parameters:
+      client: as `search.used()` takes it: each counts once an hour.
       q: the search that had found it.
     """
     if lists.get_gifs([gif_id]):
-        search.used(gif_id, q)
+        search.used(gif_id, q, client=client)
 
 
 class Analytics:
@@ -37,13 +38,13 @@ class Analytics:
         self._context = context
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked = Asked.of(req)
+        asked, client = Asked.of(req), self._context.client(req)
 
         def work() -> None:
             self._context.limits.search(req)
             if asked.raw("action").lower() in USES:
                 for gif_id in asked.ids("gif_id", 1):
-                    count_use(gif_id)
+                    count_use(gif_id, client)
 
         await self._context.run(work)
         resp.media = {"data": [], "meta": meta()}
@@ -57,12 +58,12 @@ class Pingback:
         self._context = context
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        used = used_in(await small_body(self._context, req))
+        used, client = used_in(await small_body(self._context, req)), self._context.client(req)
 
         def work() -> None:
             self._context.limits.search(req)
             for gif_id in used:
-                count_use(gif_id)
+                count_use(gif_id, client)
 
         await self._context.run(work)
         resp.media = {"data": [], "meta": meta()}

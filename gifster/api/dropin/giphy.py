@@ -49,7 +49,7 @@ class Endpoint:
         self._direct = lasting(context.settings)
 
     async def on_get(self, req: Request, resp: Response, **path: str) -> None:
-        asked = Asked.of(req)
+        asked = Asked.of(req, self._context.client(req))
         addresses = Addresses(self._context.origin(req), direct=self._direct)
 
         def work() -> Json:
@@ -69,7 +69,7 @@ def find(asked: Asked, addresses: Addresses, kind: str) -> Json:
         q, _filter(asked, kind), sort=sort, offset=offset, limit=limit, locale=_locale(asked)
     )
     if found.gifs and not offset:
-        search.searched(q)
+        search.searched(q, client=asked.client)
     return _gifs(found, offset, addresses)
 
 

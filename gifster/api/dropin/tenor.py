@@ -51,7 +51,7 @@ class Endpoint:
         self._direct = lasting(context.settings) and not place
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked = Asked.of(req)
+        asked = Asked.of(req, self._context.client(req))
         origin = self._context.origin(req)
         addresses = Addresses(origin, direct=self._direct, place=self._place)
 
@@ -78,7 +78,7 @@ def search(asked: Asked, addresses: Addresses) -> Json:
         return {"results": _results(at_random(find, limit), asked, addresses), "next": ""}
     found = find(offset, limit)
     if found.gifs and not offset:
-        gifs.searched(q)
+        gifs.searched(q, client=asked.client)
     return _page(found, offset + limit, {**asked.values, "q": q}, asked, addresses)
 
 
@@ -138,7 +138,7 @@ def trending_terms(asked: Asked, addresses: Addresses) -> Json:
 def registershare(asked: Asked, addresses: Addresses) -> Json:
     """Count that somebody shared a GIF."""
     for gif_id in asked.ids("id", 1):
-        count_use(gif_id, asked.words("q"))
+        count_use(gif_id, asked.client, asked.words("q"))
     return {"status": "ok"}
 
 
