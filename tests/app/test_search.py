@@ -318,3 +318,29 @@ def test_words_that_help_to_search(booted: Settings):
     assert search.related("nope").gifs == []
     assert search.frequent_tags(1) == [("cats", 2)]
     assert search.categories() == []  # no GIF has an image yet
+
+
+def test_hits_that_lie_far_apart_are_all_found(booted: Settings, monkeypatch):
+    # Given entries in many blocks of ids, every third with both words
+    monkeypatch.setattr("gifster.app.search.candidates.FEW", 0)
+    monkeypatch.setattr("gifster.app.search.walking.RANKED", 4)
+    titles = []
+    for number in range(40):
+        titles.append(f"cat {number}" + " dance" * (number % 3 == 0))
+        add(titles[-1])
+        if tables.is_postgresql():
+            tables.run("SELECT setval('search_entry_id_seq', ?)", (number + 1) * 5_000)
+        else:
+            sql = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'search_entry'"
+            tables.run(sql, (number + 1) * 5_000)
+
+    # I expect the newest first, each once, however few there are in a window
+    for q in ("cat", "dance", "cat dance"):
+        wanted = [title for title in reversed(titles) if "cat" not in q or "cat" in title]
+        wanted = [title for title in wanted if "dance" not in q or "dance" in title]
+        seen, cursor = [], ""
+        while cursor is not None:
+            gifs, cursor = lists.list_gifs(q=q, sort="newest", limit=3, cursor=cursor)
+            seen += [gif.title for gif in gifs]
+        assert seen == wanted, q
+        assert set(found(q, limit=100)) >= set(wanted)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gifster.app.search import analyser
 from gifster.app.search.expressions import Expression, any_of, every, term
 from gifster.app.search.stems import languages, stems
-from gifster.app.search.tables import marks, rows
+from gifster.app.search.tables import is_postgresql, marks, rows
 
 #: So many words of a search count.
 MOST_WORDS = 16
@@ -157,6 +157,9 @@ def _without_error(word: str) -> list[tuple[str, int]]:
 
 def _counts(terms: Sequence[str]) -> dict[str, int]:
     """The counts of those of some words that the index has."""
+    if is_postgresql():
+        sql = 'SELECT "term", "count" FROM "search_term" WHERE "term" = ANY(?)'
+        return dict(rows(sql, list(terms))) if terms else {}
     found: dict[str, int] = {}
     for at in range(0, len(terms), 500):  # of so many SQLite takes the values
         some = terms[at : at + 500]

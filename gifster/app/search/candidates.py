@@ -2,7 +2,7 @@
 
 The cost does not grow with the number of hits. FTS5 walks the hits in the order of their ids and
 stops. A GIN index gives all hits at once, so PostgreSQL is asked for those in the newest blocks of
-ids, and then, if they are too few, for those in more and more of the older ones.
+ids, and then, if they are too few, for those in as many older ones as are needed, or in all.
 """
 
 from typing import NamedTuple
@@ -21,10 +21,9 @@ from gifster.app.search.tables import is_postgresql, rows
 BLOCK_BITS = 12
 #: Up to so many hits, or three times as many as are wanted, are read at once.
 FEW = 500
-#: How many times as many blocks are looked at next.
-GROWTH = 4
-#: With more blocks, all of the index is.
-MOST_BLOCKS = 256
+#: A window has so many blocks at most. All of the index costs less than one with more: the words
+#: of a search are rarer then than the blocks.
+MOST_BLOCKS = 16
 
 END = 2**62
 
@@ -62,15 +61,25 @@ def _on_postgresql(found_by: Expression, below: int, most: int, likely: int) -> 
     top = newest_id() + 1 if below == END else below
     if likely <= max(FEW, 3 * most):
         return _between(found_by, 0, top, most)
-    found: list[Candidate] = []
-    # The first window has as many hits as needed, if they are spread evenly.
-    blocks = max(1, most * top // likely >> BLOCK_BITS)
-    while top > 0 and len(found) < most:
-        bottom = max(0, (((top - 1) >> BLOCK_BITS) - blocks + 1) << BLOCK_BITS)
-        bottom = bottom if blocks <= MOST_BLOCKS else 0
-        found += _between(found_by, bottom, top, most - len(found))
-        top, blocks = bottom, blocks * GROWTH
+    # As large as it must be if hits are spread evenly; the newest block is seldom full.
+    bottom = _block_below(top, most * top // likely)
+    found = _between(found_by, bottom, top, most)
+    if bottom and len(found) < most:
+        # Now it is known how frequent they really are: of two words, few GIFs may have both.
+        missing = most - len(found)
+        rows_needed = missing * (top - bottom) // len(found) if found else top
+        next_bottom = _block_below(bottom, 2 * rows_needed)
+        if bottom - next_bottom > MOST_BLOCKS << BLOCK_BITS:
+            next_bottom = 0
+        found += _between(found_by, next_bottom, bottom, missing)
+        if next_bottom and len(found) < most:
+            found += _between(found_by, 0, next_bottom, most - len(found))
     return found
+
+
+def _block_below(top: int, count: int) -> int:
+    """The first id of a block, with at least so many ids from there to below `top`."""
+    return max(0, (top - count) >> BLOCK_BITS << BLOCK_BITS)
 
 
 #: As in migration 0014.

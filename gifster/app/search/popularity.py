@@ -219,7 +219,7 @@ def shelves() -> int:
     global _shelves  # noqa: PLW0603 a guess that each process makes
     count, at = _shelves
     if time.monotonic() - at > LOOK_EVERY_S:
-        sql = 'SELECT count(*) FROM (SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT ?) AS some'
+        sql = 'SELECT count(*) FROM (SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT ?) AS hot'
         used = int(rows(sql, sum(SHELF_SIZES[:2]) + 1)[0][0])
         starts = (0, SHELF_SIZES[0], sum(SHELF_SIZES[:2]))
         count = sum(used > start for start in starts)
