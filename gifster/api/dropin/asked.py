@@ -41,7 +41,12 @@ CONTENT_FILTERS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Parameters by name, each once; and who sends them, as `search.used()` takes it."""
+    """Parameters by name, each once.
+
+    Parameters:
+      values: the parameters.
+      client: the address of the client, by which what it takes is counted.
+    """
 
     values: Mapping[str, str]
     client: str = ""

@@ -21,10 +21,10 @@ _PAYLOAD = re.compile(r"gif=([0-9A-Za-z]{12})\b")
 
 
 def count_use(gif_id: str, client: str, q: str = "") -> None:
-    """Count that somebody took a GIF, if it is one that can be found.
+    """Count that somebody took a GIF, if a stranger may see it.
 
     Parameters:
-      client: as `search.used()` takes it: each counts once an hour.
+      client: the address of the client, which is not kept. Each counts once an hour.
       q: the search that had found it.
     """
     if lists.get_gifs([gif_id]):
@@ -38,13 +38,13 @@ class Analytics:
         self._context = context
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked, client = Asked.of(req), self._context.client(req)
+        asked = Asked.of(req, self._context.limits.address(req))
 
         def work() -> None:
             self._context.limits.search(req)
             if asked.raw("action").lower() in USES:
                 for gif_id in asked.ids("gif_id", 1):
-                    count_use(gif_id, client)
+                    count_use(gif_id, asked.client)
 
         await self._context.run(work)
         resp.media = {"data": [], "meta": meta()}
@@ -58,7 +58,8 @@ class Pingback:
         self._context = context
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        used, client = used_in(await small_body(self._context, req)), self._context.client(req)
+        used = used_in(await small_body(self._context, req))
+        client = self._context.limits.address(req)
 
         def work() -> None:
             self._context.limits.search(req)

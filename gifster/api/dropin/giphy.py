@@ -49,7 +49,7 @@ class Endpoint:
         self._direct = lasting(context.settings)
 
     async def on_get(self, req: Request, resp: Response, **path: str) -> None:
-        asked = Asked.of(req, self._context.client(req))
+        asked = Asked.of(req, self._context.limits.address(req))
         addresses = Addresses(self._context.origin(req), direct=self._direct)
 
         def work() -> Json:

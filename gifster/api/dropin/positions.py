@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gifster.api.dropin.asked import MOST, MOST_OFFSET, Asked
 from gifster.api.problems import Problem
@@ -56,7 +57,8 @@ def read(asked: Asked) -> tuple[int, Asked]:
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise _invalid() from None
     sent = {name: value for name, value in asked.values.items() if value.strip()}
-    return _checked(offset), Asked({n: kept[n] for n in REPEATED if n in kept} | sent)
+    values = {name: kept[name] for name in REPEATED if name in kept} | sent
+    return _checked(offset), replace(asked, values=values)
 
 
 def _checked(offset: int) -> int:

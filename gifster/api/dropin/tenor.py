@@ -51,7 +51,7 @@ class Endpoint:
         self._direct = lasting(context.settings) and not place
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked = Asked.of(req, self._context.client(req))
+        asked = Asked.of(req, self._context.limits.address(req))
         origin = self._context.origin(req)
         addresses = Addresses(origin, direct=self._direct, place=self._place)
 

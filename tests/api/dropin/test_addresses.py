@@ -1,0 +1,64 @@
+"""The addresses in results: people paste them into chats, so they must stay."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.dropin.conftest import Library
+
+
+@pytest.fixture(scope="module")
+def bucket(in_process: Callable[..., Library]) -> Library:
+    """A library whose files are in a bucket, with URLs that expire."""
+    made = in_process(
+        GIFSTER_STORE__KIND="s3",
+        GIFSTER_STORE__BUCKET="gifs",
+        GIFSTER_STORE__ENDPOINT_URL="https://s3.example.org",
+        GIFSTER_STORE__ACCESS_KEY_ID="key",
+        GIFSTER_STORE__SECRET_ACCESS_KEY="secret",
+    )
+    made.add("A cat")
+    return made
+
+
+def test_results_have_addresses_that_do_not_expire(bucket: Library):
+    (found,) = bucket.get("/v2/search", q="cat")["results"]
+    formats = {name: media["url"] for name, media in found["media_formats"].items()}
+    own = f"https://gifs.example.org/media/{found['id']}/"
+    assert formats["tinygif"] == own + "tinygif.gif"
+    assert formats["preview"] == own + "preview.webp"
+    assert all(url.startswith(own) for url in formats.values())
+
+    images = bucket.get("/v1/gifs/search", q="cat")["data"][0]["images"]
+    assert images["fixed_width"]["url"] == own + "200w.gif"
+    assert images["original"]["mp4"] == own + "giphy.mp4"
+    urls = [image[key] for image in images.values() for key in ("url", "mp4", "webp")
+            if key in image]  # fmt: skip
+
+    # Each of them leads to the very file whose size the results tell.
+    for url in [*formats.values(), *urls]:
+        answer = bucket.ask(url)
+        assert answer.status_code == 302, url
+        assert answer.headers["Location"].startswith("https://s3.example.org/gifs/"), url
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_an_address_leads_to_the_file_whose_size_was_told(bucket: Library):
+    (found,) = bucket.get("/v2/search", q="cat")["results"]
+    for name, media in found["media_formats"].items():
+        key = bucket.ask(media["url"]).headers["Location"].partition("?")[0].rpartition("/")[2]
+        direct = {"original.gif": [600, 400], "preview": [480, 320], "tinygif": [220, 147],
+                  "nanogif": [135, 90], "mp4": [480, 320], "tinymp4": [320, 214],
+                  "webm": [480, 320], "webp": [480, 320], "poster": [480, 320],
+                  "tinyposter": [220, 147], "nanoposter": [135, 90]}  # fmt: skip
+        assert media["dims"] == direct[key], name
+
+
+def test_a_base_url_is_used_directly(in_process: Callable[..., Library]):
+    made = in_process(
+        GIFSTER_STORE__KIND="s3",
+        GIFSTER_STORE__BUCKET="gifs",
+        GIFSTER_STORE__BASE_URL="https://cdn.example.org",
+    )
+    (found,) = made.get("/v2/search", q="cat", media_filter="tinygif")["results"]
+    assert found["media_formats"]["tinygif"]["url"].startswith("https://cdn.example.org/gifs/")
