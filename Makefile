@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make dev` runs Gifster, `make test` tests it.
-.PHONY: help dev test test-all check lint docs audit format bench pictures clients chaos decoders hostile demo constraints clean
+.PHONY: help dev test test-all check lint docs audit format bench pictures clients chaos decoders hostile demo screenshots constraints clean
 .DEFAULT_GOAL := help
 
 PORT ?= 8000
@@ -80,6 +80,9 @@ decoders: $(VENV)/.dev ## Give the image engine bombs, and thousands of damaged 
 
 hostile: $(VENV)/.dev ## Send ten thousand hostile requests, and attack connections, on both databases (ARGS="--seed 2")
 	@$(BIN)/python -m chaos.hostile $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take the pictures of pages in docs/images, with sample GIFs
+	@$(BIN)/python -m docs.building.screenshots
 
 demo: $(VENV)/.run ## Make sample GIFs and upload them to a running `make dev` (PORT=8000)
 	@$(BIN)/gifster demo --port $(PORT)

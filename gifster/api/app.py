@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     app.resp_options.static_media_types = {
         **app.resp_options.static_media_types,
         ".webp": "image/webp",
+        ".webmanifest": "application/manifest+json",
     }
     # Three times as quick as Python's encoder; a list of 30 GIFs has 70 kB.
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=to_json)

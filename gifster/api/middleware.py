@@ -27,8 +27,8 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 PAGE_POLICY = (
     "default-src 'none'; img-src 'self' data:{media}; media-src 'self'{media}; "
-    "style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "style-src 'self'; script-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 #: Whatever somebody managed to upload, nothing in it runs.
 MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"

@@ -73,8 +73,11 @@ class UploadForm:
 
     @property
     def urls(self) -> list[str]:
-        """The addresses of pictures to fetch, which the page's form takes a line each."""
-        return self.first("remote_image_url").split()
+        """The addresses of pictures to fetch, which the page's form takes a line each. Phones share
+        an address within a `text`."""
+        words = self.first("text").split()
+        shared = [word for word in words if word.startswith(("http://", "https://"))]
+        return self.first("remote_image_url").split() or shared
 
     def require_image(self) -> CachedFile:
         """The file.

@@ -1,9 +1,11 @@
 """Pictures of other sites: addresses in the upload form, with and without a script."""
 
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -114,3 +116,35 @@ def test_addresses_are_sent_beside_files(chromium: Any, web: Stack, other_site: 
     assert page.get_by_label("Web addresses").input_value() == f"{other_site}/missing"
     assert page.get_by_label("Tags", exact=True).input_value() == "fetched"
     context.close()
+
+
+def test_a_phone_shares_pictures_and_addresses_with_the_installed_page(
+    chromium: Any, web: Stack, other_site: str
+):
+    # Given the page's manifest, as a browser reads it
+    context = chromium.new_context(base_url=str(web.client.base_url))
+    page = context.new_page()
+    page.goto("/")
+    read = context.new_cdp_session(page).send("Page.getAppManifest")
+    context.close()
+    assert read["errors"] == []
+    manifest = json.loads(read["data"])
+    target = manifest["share_target"]
+    assert (target["method"], target["enctype"]) == ("POST", "multipart/form-data")
+    for icon in manifest["icons"]:
+        assert web.client.get(urljoin(read["url"], icon["src"])).status_code == 200
+    # and what phones send with it, which is from no site
+    sent = PAGE | {"Sec-Fetch-Site": "none"}
+    fields = target["params"]
+
+    # When I share a picture
+    files = {fields["files"][0]["name"]: ("shared.gif", images.gif(), "image/gif")}
+    answer = web.client.post(target["action"], files=files, headers=sent)
+    assert answer.headers["location"].startswith("/gifs/")
+    assert titles(web)[0] == "shared"
+
+    # And an address, which Android puts into the text
+    data = {fields["text"]: f"Look at this: {other_site}/pointed.gif", fields["url"]: ""}
+    answer = web.client.post(target["action"], files=NO_FILE, data=data, headers=sent)
+    assert answer.headers["location"].startswith("/gifs/")
+    assert titles(web)[0] == "pointed"
