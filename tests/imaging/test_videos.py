@@ -283,7 +283,7 @@ TAGS = ["-metadata", f"location={PLACE}", "-metadata", "title=Grandma", "-metada
         ("sound.mp4", ["-movflags", "use_metadata_tags+faststart"]),
         ("turned.mov", []),
         ("parts.mp4", ["-movflags", "frag_keyframe+empty_moov"]),
-        ("clip.webm", []),
+        ("clip.webm", ["-metadata:s:v", "title=Grandma"]),
     ],
 )
 def test_the_metadata_of_a_video_is_taken_out(
@@ -371,5 +371,27 @@ def test_a_live_stream_says_no_sizes(tmp_path: Path):
     ffmpeg(*SOURCE, "-c:v", "libvpx-vp9", "-live", "1", "-f", "webm", live)
 
     assert info_of(live).frames == 60
-    strip_metadata(live, tmp_path / "clean", "video/webm")
-    assert info_of(tmp_path / "clean").frames == 60
+    # And whatever comes between its clusters or behind them is found
+    hidden = b"".join(
+        bytes.fromhex(element) + bytes([0x80 | 7]) + b"Grandma"
+        for element in ("ec", "1254c367", "1043a770", "bf")
+    )
+    cluster = bytes.fromhex("1f43b675")
+    content = live.read_bytes()
+    at = content.rindex(cluster)
+    live.write_bytes(content[:at] + hidden + content[at:] + hidden)
+    assert strip_metadata(live, tmp_path / "clean", "video/webm")
+    assert b"Grandma" not in (tmp_path / "clean").read_bytes()
+    assert info_of(tmp_path / "clean") == info_of(live)
+    assert not strip_metadata(tmp_path / "clean", tmp_path / "again", "video/webm")
+
+
+def test_what_is_behind_a_webm_is_cut_off(folder: Path, tmp_path: Path):
+    source, clean = tmp_path / "source.webm", tmp_path / "clean.webm"
+    content = (folder / "clip.webm").read_bytes()
+    source.write_bytes(content + bytes(3) + b"Grandma")
+
+    assert strip_metadata(source, clean, "video/webm")
+
+    assert len(clean.read_bytes()) == len(content)
+    assert info_of(clean) == info_of(folder / "clip.webm")
