@@ -180,6 +180,10 @@ def test_no_key_is_taken_from_a_field(open_with_clipboard: Open):
 
 def test_keys_are_explained_and_can_be_switched_off(open_with_clipboard: Open):
     page = open_with_clipboard("/?q=cat")
+    # Given the button at the foot of each page, or the key
+    page.get_by_role("button", name="Keys", exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Keys").wait_for(state="hidden")
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").get_by_text("copy the link").wait_for()
     page.get_by_role("checkbox", name="Use the keys").uncheck()
