@@ -5,7 +5,7 @@ from falcon.asgi import Request
 
 from gifster.api.auth import viewer_here
 from gifster.api.context import Context
-from gifster.app.access import gif_of, gif_of_file, is_for_everybody, may_see_gif
+from gifster.app.access import gif_of, may_see, standing_of
 from gifster.app.boot import MEDIA
 from gifster.app.database import db
 from gifster.uploads import S3Storage
@@ -51,9 +51,9 @@ class MediaAccess:
         if gif_id is None:
             return
         with db.connection_context():
-            gif = gif_of_file(gif_id)
-            if gif is not None and is_for_everybody(gif):
+            standing = standing_of(gif_id)
+            if standing is not None and may_see(*standing):
                 return
             req.context.is_private = True
-            if gif is None or not may_see_gif(gif, viewer_here(self._context, req)):
+            if standing is None or not may_see(*standing, viewer_here(self._context, req)):
                 raise falcon.HTTPNotFound

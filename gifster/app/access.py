@@ -123,16 +123,15 @@ def _spelt_simply(name: str) -> str:
     return name if name == "gifs" else unicodedata.normalize("NFKC", name).casefold()
 
 
-def gif_of_file(gif_id: str) -> Gif | None:
-    """The GIF with this id, with its owner, its visibility and `trashed_at` alone; None if there is
-    none. It runs with each file that is served."""
-    return next(iter(_OF_FILE.records(gif_id=gif_id)), None)
+def standing_of(gif_id: str) -> tuple[str | None, str, bool] | None:
+    """The owner, the visibility of a GIF and whether it is in the trash, as `may_see()` takes them;
+    None if there is no such GIF. It runs with each file that is served."""
+    row = _STANDING.row(gif_id=gif_id)
+    return None if row is None else (row[0], row[1], row[2] is not None)
 
 
-_OF_FILE = Statement(
-    lambda gif_id: Gif.select(Gif.id, Gif.user, Gif.visibility, Gif.trashed_at).where(
-        Gif.id == gif_id
-    )
+_STANDING = Statement(
+    lambda gif_id: Gif.select(Gif.user, Gif.visibility, Gif.trashed_at).where(Gif.id == gif_id)
 )
 
 
