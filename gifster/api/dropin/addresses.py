@@ -24,6 +24,7 @@ class Addresses:
 
     def __init__(self, origin: str, *, direct: bool, place: str = "") -> None:
         self.origin, self.direct, self.place = origin, direct, place
+        self._known: dict[str, str] = {}
 
     def file(self, gif_id: str, file: File, name: str) -> str:
         """The URL of a file.
@@ -32,7 +33,10 @@ class Addresses:
           name: which `media.wanted()` knows as this file, without its extension.
         """
         if self.direct:
-            return absolute(self.origin, file.url())
+            url = self._known.get(file.key)
+            if url is None:
+                url = self._known[file.key] = absolute(self.origin, file.url())
+            return url
         return f"{self.origin}{MEDIA}/{gif_id}/{name}.{extension(file.content_type)}"
 
     def page(self, gif_id: str) -> str:

@@ -1,5 +1,6 @@
 """What GIPHY v1 answers with. Its numbers within `images` are texts."""
 
+import functools
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,6 @@ from gifster.api.dropin.renditions import (
     MP4,
     STILL,
     WEBP,
-    File,
     Renditions,
     Side,
     Wanted,
@@ -26,6 +26,7 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 Image = dict[str, str]
 
+_wanted = functools.cache(Wanted)
 #: By the name of a rendition: its name in a media address, its size, and the types it comes in.
 MOVING: dict[str, tuple[str, Side, int, tuple[str, ...]]] = {
     "original": ("giphy", Side.BOX, 480, (GIF, MP4, WEBP)),
@@ -41,12 +42,12 @@ MOVING: dict[str, tuple[str, Side, int, tuple[str, ...]]] = {
 }
 #: Those of which the URL is a file of one wanted kind.
 SINGLE: dict[str, tuple[str, Wanted]] = {
-    "original_still": ("giphy_s", Wanted(STILL, Side.BOX, 480)),
-    "fixed_height_still": ("200_s", Wanted(STILL, Side.HEIGHT, 200)),
+    "original_still": ("giphy_s", _wanted(STILL, Side.BOX, 480)),
+    "fixed_height_still": ("200_s", _wanted(STILL, Side.HEIGHT, 200)),
     "fixed_height_small_still": ("100_s", Wanted(STILL, Side.HEIGHT, 100)),
     "fixed_width_still": ("200w_s", Wanted(STILL, Side.WIDTH, 200)),
     "fixed_width_small_still": ("100w_s", Wanted(STILL, Side.WIDTH, 100)),
-    "downsized_still": ("giphy-downsized_s", Wanted(STILL, Side.BOX, 480)),
+    "downsized_still": ("giphy-downsized_s", _wanted(STILL, Side.BOX, 480)),
     "480w_still": ("480w_s", Wanted(STILL, Side.WIDTH, 480)),
     "downsized": ("giphy-downsized", Wanted(GIF, most_bytes=2_000_000)),
     "downsized_medium": ("giphy-downsized-medium", Wanted(GIF, most_bytes=5_000_000)),
@@ -56,39 +57,39 @@ SINGLE: dict[str, tuple[str, Wanted]] = {
 }
 #: An MP4 of at most 200 kB.
 DOWNSIZED_SMALL = ("giphy-downsized-small", Wanted(MP4, most_bytes=200_000))
-_PREFIXES = {GIF: "", MP4: "mp4_", WEBP: "webp_"}
+#: The names of a file's URL and size.
+_KEYS = {
+    GIF: ("url", "size"),
+    MP4: ("mp4", "mp4_size"),
+    WEBP: ("webp", "webp_size"),
+}
+#: All of them: their files, each with the names of its URL and its size, and what is looked for.
+_FILES = [
+    *(
+        (rendition, name, [(*_KEYS[kind], _wanted(kind, side, pixels)) for kind in kinds])
+        for rendition, (name, side, pixels, kinds) in MOVING.items()
+    ),
+    *((rendition, name, [("url", "size", one)]) for rendition, (name, one) in SINGLE.items()),
+    ("downsized_small", DOWNSIZED_SMALL[0], [("mp4", "mp4_size", DOWNSIZED_SMALL[1])]),
+]
 
 
 def images(gif: Gif, renditions: Renditions, addresses: Addresses) -> dict[str, Image]:
-    """All renditions of a GIF."""
+    """All renditions of a GIF. The first file of each gives it its width and height."""
     made: dict[str, Image] = {}
-    for rendition, (name, side, pixels, kinds) in MOVING.items():
+    find, url = renditions.find, addresses.file
+    for rendition, name, files in _FILES:
         image: Image = {}
-        for kind in kinds:
-            file = renditions.find(Wanted(kind, side, pixels))
-            if file is not None:
-                _put(image, kind, addresses.file(gif.id, file, name), file)
-        made[rendition] = image
-    for rendition, (name, wanted) in SINGLE.items():
-        if (file := renditions.find(wanted)) is not None:
-            made[rendition] = {}
-            _put(made[rendition], GIF, addresses.file(gif.id, file, name), file)
-    name, wanted = DOWNSIZED_SMALL
-    if (file := renditions.find(wanted)) is not None:
-        made["downsized_small"] = {}
-        _put(made["downsized_small"], MP4, addresses.file(gif.id, file, name), file)
+        for address, size, wanted in files:
+            if (file := find(wanted)) is not None:
+                if not image:
+                    image["width"], image["height"] = str(file.width), str(file.height)
+                image[address], image[size] = url(gif.id, file, name), str(file.bytes)
+        if image:
+            made[rendition] = image
     stored = renditions.stored
     made["original"] |= {"frames": str(stored.frames), "hash": stored.sha256[:32]}
-    return {name: image for name, image in made.items() if image}
-
-
-def _put(image: Image, kind: str, url: str, file: File) -> None:
-    """Write a file into a rendition. Its first file gives it its width and height."""
-    key = _PREFIXES[kind]
-    image[key[:-1] or "url"] = url
-    image[f"{key}size"] = str(file.bytes)
-    if "width" not in image:
-        image["width"], image["height"] = str(file.width), str(file.height)
+    return made
 
 
 def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Gifster makes the formats that people see most (`ImageUploader`). Any other is a
 of the same type that is nearest in size, with that file's true size: clients read it and adapt.
 """
 
-from collections.abc import Callable, Iterable
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,9 +32,10 @@ class Side(Enum):
     BOX = "box"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """A file that a client asks for.
+    """A file that a client asks for. Each is made once, and compared by identity: a page of results
+    looks for hundreds.
 
     Parameters:
       kind: a content type, or `STILL`.
@@ -58,7 +59,7 @@ class Renditions:
     def __init__(self, stored: StoredFile) -> None:
         self.stored = stored
         self._files: dict[str, list[File]] = {}
-        self._found: dict[Wanted, File | None] = {}
+        self._found: dict[Wanted, File] = {}
         moves = stored.frames > 1
         self._add(stored, moves)
         for name, version in stored.versions.items():
@@ -83,33 +84,37 @@ class Renditions:
         Parameters:
           instead: whether a file of another type can stand in.
         """
-        if wanted in self._found:
-            return self._found[wanted]
+        found = self._found.get(wanted)
+        if found is not None:
+            return found
         kinds = (wanted.kind, *INSTEAD[wanted.kind]) if instead else (wanted.kind,)
-        files = next((self._files[kind] for kind in kinds if kind in self._files), ())
-        found = min(files, key=_distance(wanted, files), default=None)
-        if instead or found is not None:
-            self._found[wanted] = found
+        files = next((self._files[kind] for kind in kinds if kind in self._files), None)
+        if not files:
+            return None
+        if wanted.most_bytes:
+            found = _largest(files, wanted.most_bytes)
+        else:
+            found = _nearest(files, wanted.side, wanted.pixels)
+        self._found[wanted] = found
         return found
 
 
-def _distance(wanted: Wanted, files: Iterable[File]) -> Callable[[File], tuple[float, ...]]:
-    """How to sort files: the nearest first."""
-    most, pixels, side = wanted.most_bytes, wanted.pixels, wanted.side
-    if most:
-        if any(file.bytes <= most for file in files):
-            return lambda file: (file.bytes > most, -file.width * file.height, file.bytes)
-        return lambda file: (file.bytes,)
+def _largest(files: list[File], most_bytes: int) -> File:
+    """The largest picture of at most so many bytes; the smallest file if all have more."""
+    small = [file for file in files if file.bytes <= most_bytes]
+    if not small:
+        return min(files, key=lambda file: file.bytes)
+    return max(small, key=lambda file: (file.width * file.height, -file.bytes))
 
-    def distance(file: File) -> tuple[float, ...]:
-        width, height = file.width, file.height
-        if side is Side.WIDTH:
-            has = width
-        elif side is Side.HEIGHT:
+
+def _nearest(files: list[File], side: Side, pixels: int) -> File:
+    """The file that would have to be scaled least; of several the one with the fewest bytes."""
+    nearest, least = files[0], math.inf
+    for file in files:
+        has, height = file.width, file.height
+        if side is Side.HEIGHT or (side is Side.BOX and height > has):
             has = height
-        else:
-            has = width if width > height else height
-        far = has / pixels
-        return (far if far >= 1 or not far else 1 / far, file.bytes)
-
-    return distance
+        far = has / pixels if has >= pixels else pixels / max(1, has)
+        if far < least or (far == least and file.bytes < nearest.bytes):
+            nearest, least = file, far
+    return nearest

@@ -153,9 +153,11 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
         if file is None:
             continue
         key = id(file) if addresses.direct else id(one)
-        if key not in made:
-            made[key] = _media(gif, file, name, duration if one.kind != STILL else 0.0, addresses)
-        media[name] = made[key]
+        known = made.get(key)
+        if known is None:
+            moving = duration if one.kind != STILL else 0.0
+            known = made[key] = _media(gif, file, name, moving, addresses)
+        media[name] = known
     whole = renditions.find(FORMATS["gif"]) or stored
     answer: Result = {
         "id": gif.id,

@@ -60,5 +60,6 @@ def test_a_base_url_is_used_directly(in_process: Callable[..., Library]):
         GIFSTER_STORE__BUCKET="gifs",
         GIFSTER_STORE__BASE_URL="https://cdn.example.org",
     )
-    (found,) = made.get("/v2/search", q="cat", media_filter="tinygif")["results"]
+    made.add("A dog")
+    (found,) = made.get("/v2/search", q="dog", media_filter="tinygif")["results"]
     assert found["media_formats"]["tinygif"]["url"].startswith("https://cdn.example.org/gifs/")
