@@ -132,7 +132,7 @@ def _bytes_each() -> float:
         sql = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname IN ({})"
         names = "'search_entry', 'search_term', 'search_tag'"
         return float(tables.rows(sql.format(names))[0][0]) / count
-    sql = "SELECT sum(pgsize) FROM dbstat WHERE aggregate AND name LIKE '%search%'"
+    sql = "SELECT sum(pgsize) FROM dbstat WHERE aggregate = TRUE AND name LIKE '%search%'"
     return float(tables.rows(sql)[0][0]) / count
 
 

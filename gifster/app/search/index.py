@@ -96,12 +96,13 @@ def terms_of(words: str) -> set[str]:
 def tags_of(gifs: Iterable[Gif]) -> dict[str, list[str]]:
     """The tags of each of these GIFs."""
     found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
-    for gif_id, name in _tags(list(found)):
+    for gif_id, name in tag_rows(list(found)):
         found[gif_id].append(name)
     return found
 
 
-_tags = for_each_length(
+#: The ids of GIFs, each with one of its tags.
+tag_rows = for_each_length(
     lambda ids: GifTag.select(GifTag.gif, Tag.name).join(Tag).where(GifTag.gif.in_(ids)).tuples()
 )
 

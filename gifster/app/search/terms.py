@@ -1,13 +1,13 @@
 """The words that people may mean: completions, related words, and what is searched for."""
 
 from collections import Counter
-from typing import Any
 
-from gifster.app.models import Gif, GifTag, Tag
+from gifster.app.models import Gif
 from gifster.app.search import analyser, candidates, popularity
 from gifster.app.search.asking import beginning, meant
 from gifster.app.search.filters import Filter
 from gifster.app.search.finding import gifs_of
+from gifster.app.search.index import tag_rows
 from gifster.app.search.tables import rows
 from gifster.app.search.walking import Place, Search, walk
 
@@ -61,11 +61,9 @@ def suggestions(q: str, *, limit: int = 10, locale: str = "") -> list[str]:
     if not groups:
         return []
     found, _ = walk(Search(groups, Filter(), "relevance"), Place(), LOOKED_AT)
-    names: Any = (
-        GifTag.select(Tag.name).join(Tag).where(GifTag.gif.in_([each.gif_id for each in found]))
-    )
+    tags = [name for _, name in tag_rows([each.gif_id for each in found])]
     asked = {form for group in groups for form in group.forms}
-    counts = Counter(name for (name,) in names.tuples() if not asked >= set(analyser.words(name)))
+    counts = Counter(name for name in tags if not asked >= set(analyser.words(name)))
     return [name for name, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0]))][:limit]
 
 
