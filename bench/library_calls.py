@@ -120,7 +120,9 @@ def _use_some() -> None:
     if tables.rows('SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT 1'):
         return
     at = popularity.now()
-    used = f'UPDATE "search_entry" SET "heat" = {at} + "id" % 97 * 0.1 WHERE "id" % 10 = 0'
+    # Without a sign of a remainder, which drivers take for a place of a value.
+    used = f'UPDATE "search_entry" SET "heat" = {at} + ("id" - "id" / 97 * 97) * 0.1 '
+    used += 'WHERE "id" - "id" / 10 * 10 = 0'
     tables.run(used)
     popularity.put_on_shelves()
 
