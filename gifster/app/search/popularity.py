@@ -101,6 +101,8 @@ class Counts:
 
     def _write_soon(self) -> None:
         time.sleep(WRITE_EVERY_S)
+        with self._lock:
+            self._writer = None  # the next count starts another one
         try:
             with db.connection_context():
                 self.write()
@@ -114,7 +116,6 @@ class Counts:
         with self._lock:
             used, self._used = self._used, Counter()
             searched, self._searched = self._searched, Counter()
-            self._writer = None
         if used:
             _write_uses(used)
         if searched:
