@@ -77,7 +77,8 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
 
     Colours become sRGB's by the video's matrix and range. High dynamic range is not mapped. A frame
     that a timing does not show is decoded only, and has the picture of the frame before. Those that
-    come long before it begins are not decoded: one frame stands for all of them.
+    come long before it begins are not decoded: one frame stands for all of them. A frame that is
+    displayed for no time is left out.
 
     Raises:
       Unreadable: the video cannot be decoded.
@@ -92,7 +93,9 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
             if place is not None and before is None:
                 now_ms = _at_ms(shown) - place.begins_ms
             now_ms += delay_ms
-            begins_ms, shown_ms = shown_ms, round(now_ms)
+            begins_ms, shown_ms = shown_ms, int(now_ms + 0.5)
+            if begins_ms == shown_ms:  # the next one has the same time
+                continue
             picture, changed = before, (0, 0, 0, 0)
             if picture is None or timing.shows(begins_ms, shown_ms):
                 picture = _picture(shown, size)
@@ -138,16 +141,18 @@ def _timed(
     Parameters:
       place: where decoding begins; None is the first frame.
     """
-    started_ms = 0.0 if place is None else place.begins_ms
-    delay_ms = 0.0
+    ends_ms = info.duration_ms + (0.0 if place is None else place.begins_ms)
+    now_ms = delay_ms = 0.0
     for number, (frame, following) in enumerate(pairwise(chain(shown, [None]))):
-        now_ms = _at_ms(frame)
-        started_ms = started_ms if number or place is not None else now_ms
-        if following is not None:
+        if number == 0:
+            now_ms = _at_ms(frame)
+            ends_ms += now_ms if place is None else 0
+        if following is not None:  # its time may lie: none goes back
             delay_ms = max(0.0, _at_ms(following) - now_ms)
         else:
-            delay_ms = max(0.0, started_ms + info.duration_ms - now_ms) or delay_ms or _SINGLE_MS
+            delay_ms = max(1.0, max(0.0, ends_ms - now_ms) or delay_ms or _SINGLE_MS)
         yield frame, delay_ms
+        now_ms += delay_ms
 
 
 def _at_ms(frame: Any) -> float:

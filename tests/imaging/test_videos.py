@@ -192,6 +192,31 @@ def test_a_video_that_was_cut_without_encoding_begins_where_it_was_cut(
     assert info_of(film).duration_ms == 1000
 
 
+def test_frames_whose_times_are_equal_or_go_back(tmp_path: Path):
+    odd, gif, film, part = (tmp_path / name for name in ("odd.webm", "gif", "film", "part"))
+    moving = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=2", "-c:v", "libvpx", "-cpu-used", "8"]
+    ffmpeg(*moving, tmp_path / "a.webm")
+    ffmpeg("-i", tmp_path / "a.webm", "-c", "copy", "-bsf:v", "setts=ts=TS-mod(TS\\,100)", odd)
+    # The second frame at 0.4 s now says 1.4 s
+    block, content = b"\x81" + (400).to_bytes(2, "big"), odd.read_bytes()
+    at = content.index(block, content.index(block) + 1)
+    odd.write_bytes(content[: at + 1] + (1400).to_bytes(2, "big") + content[at + 3 :])
+
+    rendered(
+        odd,
+        {
+            gif: Image(),
+            film: Image().convert("mp4"),
+            part: Image().trim(1).convert("mp4"),
+        },
+    )
+
+    assert info_of(odd).duration_ms == 1933
+    assert probe(gif).duration_ms == pytest.approx(1933, abs=FRAME_MS)
+    assert info_of(film).duration_ms == 1933
+    assert info_of(part).duration_ms == 933
+
+
 def test_a_part_behind_the_end_is_the_last_frame(folder: Path, tmp_path: Path):
     target = tmp_path / "target"
 
