@@ -28,7 +28,7 @@ from gifster.imaging.recipe import Image
 
 _OPTIONS: dict[str, dict[str, int]] = {
     "JPEG": {"quality": 85},
-    # More effort takes twice the time, for a seventieth fewer bytes.
+    # More effort takes twice the time: a photo has a seventieth fewer bytes, a flat picture a sixth.
     "WEBP": {"quality": 85, "method": 2},
     "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
 }

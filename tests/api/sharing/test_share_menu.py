@@ -101,7 +101,7 @@ def test_without_tls_a_link_is_copied_too(open_page: Open, stack: Stack, moving:
     page.get_by_text("Copied: ").first.wait_for()
     page.keyboard.press("Escape")
 
-    search = page.get_by_role("searchbox")
+    search = page.locator("input[name=q]")
     search.focus()
     page.keyboard.press("ControlOrMeta+v")
 
@@ -169,7 +169,7 @@ def test_two_keys_lead_from_the_search_to_the_clipboard(
 
 def test_no_key_is_taken_from_a_field(open_with_clipboard: Open):
     page = open_with_clipboard("/?q=cat")
-    search = page.get_by_role("searchbox")
+    search = page.locator("input[name=q]")
     search.fill("")
     search.press_sequentially("a/c?s")
 
