@@ -77,6 +77,9 @@ class Media:
 
 
 def _url(gif_id: str, asked: Wanted) -> str | None:
-    stored = shown(library.get_gif(gif_id))
-    file = Renditions(stored).find(asked) if stored is not None else None
+    gif = library.get_gif(gif_id)
+    stored = shown(gif)
+    if stored is None:
+        return None
+    file = Renditions(stored, edited=gif.edit is not None).find(asked)
     return file.url() if file is not None else None

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from gifster.api.sharing.renditions import STILLS
 from gifster.uploads import StoredFile, StoredVersion
 
 File = StoredFile | StoredVersion
@@ -54,16 +55,18 @@ class Renditions:
 
     Parameters:
       stored: its stored image.
+      edited: whether it has an edit. Then nobody else gets the original (`sharing.renditions`).
     """
 
-    def __init__(self, stored: StoredFile) -> None:
+    def __init__(self, stored: StoredFile, *, edited: bool = False) -> None:
         self.stored = stored
         self._files: dict[str, list[File]] = {}
         self._found: dict[Wanted, File] = {}
         moves = stored.frames > 1
-        self._add(stored, moves)
+        if not edited:
+            self._add(stored, moves)
         for name, version in stored.versions.items():
-            self._add(version, moves and not name.endswith("poster"))
+            self._add(version, moves and name not in STILLS)
 
     def _add(self, file: File, moves: bool) -> None:
         if not moves:

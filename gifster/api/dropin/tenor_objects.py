@@ -142,14 +142,14 @@ def formats(names: Iterable[str], *, stickers: bool) -> Formats:
 def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
     """A GIF as a result."""
     gif, renditions, named = item.gif, item.renditions, formats.named
-    stored = renditions.stored
+    stored, whole = renditions.stored, renditions.find(FORMATS["gif"])
     duration = stored.duration_ms / 1000
     made: dict[int, Media] = {}
     media: dict[str, Media] = {}
     for name, one in formats.wanted.items():
         file = renditions.find(one, instead=named or one.kind == STILL)
         if file is None and named:
-            file = stored
+            file = whole
         if file is None:
             continue
         key = id(file) if addresses.direct else id(one)
@@ -158,7 +158,6 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
             moving = duration if one.kind != STILL else 0.0
             known = made[key] = _media(gif, file, name, moving, addresses)
         media[name] = known
-    whole = renditions.find(FORMATS["gif"]) or stored
     answer: Result = {
         "id": gif.id,
         "title": gif.title,
@@ -167,7 +166,7 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
         "content_description": gif.alt_text or gif.title,
         "content_description_source": "",
         "itemurl": addresses.page(gif.id),
-        "url": addresses.file(gif.id, whole, "gif"),
+        "url": media["gif"]["url"] if "gif" in media else _address(gif, whole, addresses),
         "tags": item.tags,
         "flags": [] if stored.frames > 1 else ["static"],
         "hasaudio": False,
@@ -176,6 +175,10 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
     if stored.color:
         answer["bg_color"] = stored.color
     return answer
+
+
+def _address(gif: Gif, file: File | None, addresses: Addresses) -> str:
+    return addresses.page(gif.id) if file is None else addresses.file(gif.id, file, "gif")
 
 
 def _media(gif: Gif, file: File, name: str, duration: float, addresses: Addresses) -> Media:
