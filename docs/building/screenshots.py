@@ -95,4 +95,9 @@ def shoot(browser: Any, url: str) -> None:
 
 if __name__ == "__main__":
     with running() as url, sync_playwright() as playwright:
-        shoot(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]), url)
+        shoot(
+            playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+            ),
+            url,
+        )
