@@ -124,6 +124,8 @@ def make(count: int) -> None:
         for start in range(first, count, BATCH):
             _add(range(start, min(count, start + BATCH)), captions, tags, terms, tokens)
         _count(terms, tokens, {index.of_tag(name): name for name in tags})
+        if is_postgresql():
+            rows("SELECT setval('search_entry_id_seq', ?)", count)
 
 
 def _add(
