@@ -94,14 +94,34 @@ def _between(found_by: Expression, bottom: int, top: int, most: int) -> list[Can
     if bottom:
         blocks = range(bottom >> BLOCK_BITS, ((top - 1) >> BLOCK_BITS) + 1)
         found_by = every([any_of([term(f"_w{block}") for block in blocks]), found_by])
-    # Without OFFSET 0 the planner may read all entries in the order of their ids. If it knew the
-    # query, it would look into its statistics of all words, for longer than the search takes.
+    # Without OFFSET 0 the planner may read all entries in the order of their ids, and without the
+    # sum all of the index of their ids. If it knew the query, it would look into its statistics of
+    # all words, for longer than the search takes.
     sql = (
         'SELECT id, gif_id, words, ratio, heat FROM (SELECT * FROM "search_entry" '
-        f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id < ? OFFSET 0) AS found "
+        f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id + 0 < ? OFFSET 0) AS found "
         "ORDER BY id DESC LIMIT ?"
     )
     return [Candidate(*row) for row in rows(sql, for_postgresql(found_by), top, most)]
+
+
+def on_shelf(shelf: str, size: int, found_by: Expression, below: int) -> list[Candidate]:
+    """The entries on a shelf that an expression finds.
+
+    Parameters:
+      size: how many the shelf has, and those before it.
+      below: only those with a lower id.
+    """
+    found_by = every([term(shelf), found_by])
+    if not is_postgresql():
+        return newest(found_by, below, END, 0)
+    # They lie all over the index, which is slower than to look at each.
+    sql = (
+        "SELECT id, gif_id, words, ratio, heat FROM ("
+        'SELECT * FROM "search_entry" WHERE heat > 0 ORDER BY heat DESC LIMIT ?) AS used '
+        f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id < ? ORDER BY id DESC"
+    )
+    return [Candidate(*row) for row in rows(sql, size, for_postgresql(found_by), below)]
 
 
 def newest_id() -> int:

@@ -23,7 +23,15 @@ from gifster.app.faults import is_database_error
 from gifster.app.search import analyser, candidates
 from gifster.app.search.expressions import any_of, term
 from gifster.app.search.facts import SHELVES
-from gifster.app.search.tables import SearchEntry, SearchQuery, SearchTerm, marks, rows, run
+from gifster.app.search.tables import (
+    SearchEntry,
+    SearchQuery,
+    SearchTerm,
+    is_postgresql,
+    marks,
+    rows,
+    run,
+)
 from gifster.app.texts import GIF_ID
 from gifster.jobs import transaction
 
@@ -216,14 +224,15 @@ _shelves: tuple[int, float] = (0, -math.inf)
 
 
 def shelves() -> int:
-    """How many of the first shelves have GIFs; looked up once a minute."""
+    """How many of the first shelves searches look at: those with GIFs, and on PostgreSQL only the
+    first one. It is looked up once a minute."""
     global _shelves  # noqa: PLW0603 a guess that each process makes
     count, at = _shelves
     if time.monotonic() - at > LOOK_EVERY_S:
         sql = 'SELECT count(*) FROM (SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT ?) AS hot'
         used = int(rows(sql, sum(SHELF_SIZES[:2]) + 1)[0][0])
         starts = (0, SHELF_SIZES[0], sum(SHELF_SIZES[:2]))
-        count = sum(used > start for start in starts)
+        count = sum(used > start for start in starts[: 1 if is_postgresql() else None])
         _shelves = count, time.monotonic()
     return count
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from gifster.app.search import candidates, popularity
 from gifster.app.search.asking import Group, expression
 from gifster.app.search.candidates import END, Candidate
-from gifster.app.search.expressions import Expression, but_not, every, term
+from gifster.app.search.expressions import Expression, but_not, term
 from gifster.app.search.facts import SHELVES, narrowed
 from gifster.app.search.filters import Filter
 from gifster.app.search.ranking import ranked
@@ -138,7 +138,8 @@ def _head_of(search: Search, words: str, top: int) -> Head:
     shelves = 0
     there = popularity.shelves() if likely > RANKED else 0
     while shelves < there and len(used) < USED:
-        used += candidates.newest(every([term(SHELVES[shelves]), found_by]), top, END, 0)
+        size = sum(popularity.SHELF_SIZES[: shelves + 1])
+        used += candidates.on_shelf(SHELVES[shelves], size, found_by, top)
         shelves += 1
     newest = candidates.newest(_others(found_by, shelves), top, RANKED, likely)
     below = newest[-1].id if len(newest) == RANKED else 0
