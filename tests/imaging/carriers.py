@@ -105,7 +105,9 @@ def gif(*, moving: bool = True) -> bytes:
     comment = b"\x21\xfe" + sub_blocks(SECRET)
     text = b"\x21\x01" + sub_blocks(b"\0" * 12, SECRET)
     xmp = b"\x21\xff\x0bXMP DataXMP" + sub_blocks(_XMP)
-    return content[:at] + comment + text + xmp + content[at:] + FILM
+    more = sub_blocks(SECRET)  # in a block that has one sub-block
+    control, rest = content[at : at + 7], content[at + 8 :]
+    return content[:at] + comment + text + xmp + control + more + rest + FILM
 
 
 def sub_blocks(*contents: bytes) -> bytes:
@@ -120,6 +122,8 @@ def avif(orientation: int = 1, *, moving: bool = False) -> bytes:
     options = {"icc_profile": PROFILE, "exif": exif(orientation), "xmp": _XMP, "speed": 10}
     content = _saved(made[0], "AVIF", **options, **more)
     unknown = box(b"uuid", bytes(16) + SECRET) + box(b"free", SECRET)
+    # A property that says what it shows, in place of one that nobody needs.
+    content = content.replace(b"pixi\0\0\0\0\3\x08\x08\x08", b"udes\0" + SECRET[:7])
     # Behind the pixels, as the offsets in front of them would be wrong.
     return content + unknown + box(b"mpvd", FILM)
 

@@ -73,6 +73,20 @@ def test_all_metadata_is_taken_out_and_the_pixels_stay(name: str, source: Path, 
     assert source.read_bytes() == made
 
 
+def test_bytes_that_no_decoder_reads_leave_the_chunks_of_a_png(source: Path, target: Path):
+    content = images.still("PNG", (40, 30))
+    profile = b"p\0\0" + zlib.compress(carriers.PROFILE)
+    source.write_bytes(
+        content[:33] + carriers.chunk(b"iCCP", profile + SECRET)
+        + carriers.chunk(b"tRNS", SECRET * 20) + content[33:-12] + carriers.chunk(b"IEND", SECRET)
+    )  # fmt: skip
+
+    assert strip(source, target)
+
+    clean = content[:33] + carriers.chunk(b"iCCP", profile) + content[33:]
+    assert target.read_bytes() == clean
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "GIF"])
 def test_a_file_without_metadata_keeps_every_byte(format: str, source: Path, target: Path):
     source.write_bytes(images.still(format))

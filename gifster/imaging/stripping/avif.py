@@ -25,6 +25,8 @@ _CONTAINERS = {
     b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf", b"mfra",
 }  # fmt: skip
 _UNWANTED = {b"udta", b"uuid", b"free", b"skip"}
+#: Properties that say what a picture shows, and when it was made and changed.
+_UNWANTED_PROPERTIES = _UNWANTED | {b"udes", b"altt", b"crtt", b"mdft"}
 _UNWANTED_ITEMS = {b"Exif", b"mime", b"uri "}
 #: The boxes that begin with two times: when the file was made and changed.
 _TIMED = {b"mvhd", b"tkhd", b"mdhd"}
@@ -139,6 +141,8 @@ def _of_items(reader: Reader, meta: Box) -> Iterator[_Blank]:
     for box in boxes(reader, meta.content + 4, meta.end):
         if box.kind in _UNWANTED:
             yield _freed(box)
+        elif box.kind == b"iprp":
+            yield from _of_properties(reader, box)
         found.setdefault(box.kind, box)
     types = bmff_items.types(content(reader, found[b"iinf"])) if b"iinf" in found else {}
     unwanted = {number for number, kind in types.items() if kind in _UNWANTED_ITEMS}
@@ -150,6 +154,16 @@ def _of_items(reader: Reader, meta: Box) -> Iterator[_Blank]:
         if extent.item in unwanted and extent.length:
             is_exif = types.get(extent.item) == b"Exif"
             yield _blank_of(extent, found.get(b"idat"), reader.size, is_exif=is_exif)
+
+
+def _of_properties(reader: Reader, box: Box) -> Iterator[_Blank]:
+    """The blanks for the properties that do not change how a picture looks. Others are counted, so
+    they keep their places."""
+    for inner in boxes(reader, box.content, box.end):
+        if inner.kind == b"ipco":
+            for found in boxes(reader, inner.content, inner.end):
+                if found.kind in _UNWANTED_PROPERTIES:
+                    yield _freed(found)
 
 
 def _blank_of(extent: bmff_items.Extent, idat: Box | None, size: int, *, is_exif: bool) -> _Blank:

@@ -39,8 +39,13 @@ def walk(reader: Reader, pieces: Pieces) -> None:
         elif block == _EXTENSION:
             label = reader.read(1)[0]
             first = reader.read(reader.read(1)[0])
+            ends = reader.tell() + 1
             if first:
                 reader.skip_sub_blocks()
+            if label == _CONTROL and reader.tell() > ends:  # 23: it is one sub-block
+                pieces.keep(start, ends - 1)
+                pieces.add(b"\0")
+                continue
             is_kept = label == _CONTROL or (label == _APPLICATION and first in _APPLICATIONS)
         elif block == _TRAILER or frames:  # like browsers, end at any byte that begins no block
             break

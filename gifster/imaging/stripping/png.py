@@ -17,8 +17,8 @@ _NEEDED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
 #: The chunks that change how it looks: transparency, colour spaces, and the shape of a pixel; and
 #: the sizes that they may have (bytes). None is any size.
 _LOOKS: dict[bytes, Collection[int] | None] = {
-    b"tRNS": None, b"iCCP": None, b"gAMA": (4,), b"cHRM": (32,), b"sRGB": (1,), b"cICP": (4,),
-    b"mDCV": (24,), b"cLLI": (8,), b"sBIT": (1, 2, 3, 4), b"pHYs": (9,),
+    b"tRNS": range(1, 257), b"iCCP": None, b"gAMA": (4,), b"cHRM": (32,), b"sRGB": (1,),
+    b"cICP": (4,), b"mDCV": (24,), b"cLLI": (8,), b"sBIT": (1, 2, 3, 4), b"pHYs": (9,),
 }  # fmt: skip
 #: The greatest size of such a chunk, and of an unpacked colour profile (bytes). Larger ones are
 #: left out: no display has them, but bombs do.
@@ -43,12 +43,17 @@ def walk(reader: Reader, pieces: Pieces) -> None:
         start = reader.tell()
         size, kind = _HEAD.unpack(reader.read(_HEAD.size))
         end = start + size + 12
-        if kind in _NEEDED:
+        if kind == b"IEND" and size:
+            pieces.add(_chunk(kind, b""))
+        elif kind in _NEEDED:
             pieces.keep(start, end)
         elif kind in _LOOKS and kind not in seen and size <= MAX_BYTES:
             content = reader.read(size)
-            if reader.read(4) == _crc(kind, content) and _is_usable(kind, content):
+            used = _used(kind, content) if reader.read(4) == _crc(kind, content) else b""
+            if used and used == content:
                 pieces.keep(start, end)
+            elif used:
+                pieces.add(_chunk(kind, used))
         elif kind == b"eXIf" and size <= MAX_BYTES and not {kind, b"IDAT"} & seen:
             chunk = reader.read(size + 4)
             is_valid = chunk[size:] == _crc(kind, chunk[:size])
@@ -57,24 +62,27 @@ def walk(reader: Reader, pieces: Pieces) -> None:
             if content and chunk == content + _crc(kind, content):
                 pieces.keep(start, end)
             elif content:
-                pieces.add(_HEAD.pack(len(content), kind) + content + _crc(kind, content))
+                pieces.add(_chunk(kind, content))
         seen.add(kind if kind in _LOOKS or kind in (b"IDAT", b"eXIf") else b"")
         reader.seek(end)
 
 
-def _is_usable(kind: bytes, content: bytes) -> bool:
-    """Whether a chunk has its size. A colour profile can be unpacked, and is not too large."""
+def _used(kind: bytes, content: bytes) -> bytes:
+    """What decoders use of a chunk; nothing of one that has another size than its kind, or of a
+    colour profile that cannot be unpacked or is too large."""
     sizes = _LOOKS[kind]
     if sizes is not None:
-        return len(content) in sizes
-    if kind != b"iCCP":
-        return True
+        return content if len(content) in sizes else b""
     unpacking = zlib.decompressobj()
     try:
         unpacking.decompress(content[content.find(b"\0") + 2 :], MAX_BYTES)
     except zlib.error:
-        return False
-    return unpacking.eof
+        return b""
+    return content[: len(content) - len(unpacking.unused_data)] if unpacking.eof else b""
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return _HEAD.pack(len(content), kind) + content + _crc(kind, content)
 
 
 def _crc(kind: bytes, content: bytes) -> bytes:
