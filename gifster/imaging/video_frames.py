@@ -5,6 +5,7 @@ them.
 """
 
 import math
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, pairwise
@@ -18,12 +19,19 @@ from gifster.imaging.frame import Frame, changed_box
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import Timing
 
-#: Degrees counterclockwise, and what turns a picture so.
-_TURNS = {
-    90: PIL.Image.Transpose.ROTATE_90,
-    180: PIL.Image.Transpose.ROTATE_180,
-    270: PIL.Image.Transpose.ROTATE_270,
+#: What turns a picture as the matrix of its video says, by the signs of that matrix: where one to
+#: the right and where one down in the picture are displayed. Like browsers, ignore others.
+_TURNS: dict[tuple[int, ...], PIL.Image.Transpose] = {
+    (-1, 0, 0, 1): PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    (-1, 0, 0, -1): PIL.Image.Transpose.ROTATE_180,
+    (0, 1, -1, 0): PIL.Image.Transpose.ROTATE_270,
+    (0, -1, 1, 0): PIL.Image.Transpose.ROTATE_90,
+    (0, 1, 1, 0): PIL.Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): PIL.Image.Transpose.TRANSVERSE,
 }
+_SWAPS_SIDES = {(0, 1, -1, 0), (0, -1, 1, 0), (0, 1, 1, 0), (0, -1, -1, 0)}
+_MATRIX = struct.Struct("=5i")
 #: A video without a colour space has BT.709's from so many rows on, and else BT.601's, as in
 #: browsers.
 _HD_ROWS = 720
@@ -196,17 +204,33 @@ def _size(stream: Any, frame: Any) -> tuple[int, int]:
     """The size of the upright picture with square pixels, as browsers show it."""
     ratio = stream.sample_aspect_ratio or 1
     width = max(1, round(frame.width * ratio)) if ratio > 0 else frame.width
-    return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
+    return (frame.height, width) if _signs(frame) in _SWAPS_SIDES else (width, frame.height)
+
+
+def _signs(frame: Any) -> tuple[int, ...]:
+    """The signs of the matrix by which a frame is displayed (see `_TURNS`)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return (1, 0, 0, 1)
+    a, b, _, c, d = _MATRIX.unpack_from(bytes(matrix))
+    least = max(map(abs, (a, b, c, d))) / 100
+    return tuple((number > least) - (number < -least) for number in (a, b, c, d))
 
 
 def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
-    turn = _TURNS.get(frame.rotation % 360)
-    width, height = size[::-1] if frame.rotation % 180 else size
+    signs = _signs(frame)
+    width, height = size[::-1] if signs in _SWAPS_SIDES else size
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED:
         matrix = _BT709 if frame.height >= _HD_ROWS else _BT601
     rgb = frame.reformat(
-        width=width, height=height, format="rgb24", src_colorspace=matrix, interpolation="AREA"
+        width=width,
+        height=height,
+        format="rgb24",
+        src_colorspace=matrix,
+        interpolation="AREA",
+        threads=1,  # more may not be startable in a sandbox
     )
     picture: PIL.Image.Image = rgb.to_image()
+    turn = _TURNS.get(signs)
     return picture if turn is None else picture.transpose(turn)

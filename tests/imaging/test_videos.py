@@ -176,6 +176,35 @@ def test_a_part_of_what_moves(folder: Path, tmp_path: Path, kind: str):
     assert abs(info_of(film).duration_ms - 800) <= 1
 
 
+@pytest.mark.parametrize(
+    ("display", "size", "left", "top"),
+    [
+        (["-display_hflip"], (96, 64), "blue", "mixed"),
+        (["-display_vflip"], (96, 64), "red", "mixed"),
+        (["-display_rotation", "90"], (64, 96), "mixed", "blue"),
+        (["-display_rotation", "-90", "-display_hflip"], (64, 96), "mixed", "red"),
+        (["-display_rotation", "37"], (96, 64), "red", "mixed"),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_browsers_do_it(
+    tmp_path: Path, display: list[str], size: tuple[int, int], left: str, top: str
+):
+    """Other angles than multiples of 90 degrees are ignored."""
+    halves = "color=red:s=48x64:d=0.1[a];color=blue:s=48x64:d=0.1[b];[a][b]hstack"
+    ffmpeg("-f", "lavfi", "-i", halves, *H264, tmp_path / "a.mp4")
+    ffmpeg(*display, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "b.mp4")
+    poster = tmp_path / "poster"
+
+    rendered(tmp_path / "b.mp4", {poster: Image().first_frame().convert("png")})
+
+    with PIL.Image.open(poster) as image:
+        assert image.size == size
+        for box, expected in (((0, 0, 9, size[1]), left), ((0, 0, size[0], 9), top)):
+            red, _, blue = image.convert("RGB").crop(box).resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
+            found = "mixed" if min(red, blue) > 60 else "red" if red > blue else "blue"
+            assert found == expected
+
+
 def test_a_video_that_was_cut_without_encoding_begins_where_it_was_cut(
     folder: Path, tmp_path: Path
 ):
