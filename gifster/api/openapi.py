@@ -124,7 +124,7 @@ PATHS = {
     },
     "/api/search/trending": {
         "get": Operation("trendingSearches", "What people search for now", schemas.Terms, (400,),
-                         query=requests.CompleteQuery, may=READER),
+                         query=requests.TermsQuery, may=READER),
     },
     "/api/tags": {
         "get": Operation("listTags", "The tags, the most frequent first", schemas.TagList, (400,),

@@ -285,13 +285,18 @@ class GifQuery(Query):
     ] = ""
 
 
-class CompleteQuery(Sent):
-    """What to complete."""
+class TermsQuery(Sent):
+    """How many terms to list."""
 
-    q: Annotated[str, told("What has been typed.", maxLength=texts.MAX_QUERY)] = ""
     limit: Annotated[
         int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
     ] = 10
+
+
+class CompleteQuery(TermsQuery):
+    """What to complete."""
+
+    q: Annotated[str, told("What has been typed.", maxLength=texts.MAX_QUERY)] = ""
 
 
 class TagQuery(Sent):

@@ -6,7 +6,7 @@ from gifster.api import schemas
 from gifster.api.context import Context
 from gifster.api.gifs import locale_of
 from gifster.api.pages import Page
-from gifster.api.requests import MAX_OFFSET, CompleteQuery, TagQuery, query
+from gifster.api.requests import MAX_OFFSET, CompleteQuery, TagQuery, TermsQuery, query
 from gifster.app import cursors, search, texts
 from gifster.app.errors import BadQuery
 
@@ -39,7 +39,7 @@ class Terms:
         resp.media = {"items": await self.context.run(work)}
 
     async def on_get_trending(self, req: Request, resp: Response) -> None:
-        asked = query(req, CompleteQuery)
+        asked = query(req, TermsQuery)
 
         def work() -> list[str]:
             cursors.check_limit(asked.limit)
