@@ -54,7 +54,7 @@ FOR_ADMINS = ("/api/jobs", "/api/queues", "/api/workers", "/api/stats")
 
 
 settings = hypothesis.settings(
-    max_examples=examples(10, of=60),
+    max_examples=examples(4, of=60),
     deadline=None,
     derandomize=True,
     database=None,

@@ -142,7 +142,7 @@ def test_people_sign_up_log_in_and_log_out_by_page(strict: Stack):
     assert 'action="/gifs"' in page
     uploaded = client.post("/gifs", files={"image": ("a.gif", images.gif())})
     assert uploaded.status_code == 303
-    assert "/delete" in client.get(uploaded.headers["location"]).text
+    assert "/trash" in client.get(uploaded.headers["location"]).text
 
     # Logging out ends the session
     secret = client.cookies["gifster_session"]
@@ -150,7 +150,7 @@ def test_people_sign_up_log_in_and_log_out_by_page(strict: Stack):
     client.cookies.clear()
     client.cookies["gifster_session"] = secret
     assert 'action="/gifs"' not in client.get("/").text
-    assert "/delete" not in client.get(uploaded.headers["location"]).text
+    assert "/trash" not in client.get(uploaded.headers["location"]).text
     client.cookies.clear()
 
     # Logging in again works, and only with the password
