@@ -5,11 +5,10 @@ from falcon.asgi import Request, Response
 from falcon.media import JSONHandler
 from pydantic_core import to_json
 
-from gifster.api import health, jobs, pages, problems, search
+from gifster.api import health, jobs, problems, search
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
-from gifster.api.collection_pages import CollectGif, CollectionPage, CollectionsPage
 from gifster.api.collections import CollectedGif, Collections, OneCollection
 from gifster.api.compression import Compression
 from gifster.api.context import Context
@@ -17,18 +16,22 @@ from gifster.api.dropin import routes as dropin
 from gifster.api.dropin.access import CrossOrigin
 from gifster.api.dropin.envelopes import ENVELOPES
 from gifster.api.duplicates import Duplicates
-from gifster.api.edit_page import EditPage
 from gifster.api.files import Files
-from gifster.api.gif_forms import FORMS, GifForms
 from gifster.api.gifs import GifImage, Gifs, OneGif
-from gifster.api.jobs_page import JobsPage
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.media import MediaAccess
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.mine import OneFavourite, OwnList, Trash, own_favourites, own_gifs
 from gifster.api.openapi import OpenApi
-from gifster.api.own_pages import OwnPage, TrashPage
+from gifster.api.pages.accounts import LogIn, LogOut, SignUp
+from gifster.api.pages.collections import CollectGif, CollectionPage, CollectionsPage
+from gifster.api.pages.edit import EditPage
+from gifster.api.pages.gallery import Gallery
+from gifster.api.pages.gif_forms import FORMS, GifForms
+from gifster.api.pages.jobs import JobsPage
+from gifster.api.pages.own import OwnPage, TrashPage
+from gifster.api.pages.tags import TagsPage
 from gifster.api.sharing.routes import sharing
 from gifster.api.trash import GifTrash
 from gifster.app.boot import MEDIA, boot
@@ -69,8 +72,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     media = _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware(watch)
-    gallery, gif_page = pages.Gallery(context), GifForms(context)
-    log_out, terms = pages.LogOut(context), search.Terms(context)
+    gallery, gif_page = Gallery(context), GifForms(context)
+    log_out, terms = LogOut(context), search.Terms(context)
     for path, resource, suffix in [
         ("/healthz", health.Health(), ""),
         ("/readyz", health.Readiness(context), ""),
@@ -79,7 +82,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/search/suggestions", terms, "suggestions"),
         ("/api/search/trending", terms, "trending"),
         ("/api/tags", search.Tags(context), ""),
-        ("/tags", search.TagsPage(context), ""),
+        ("/tags", TagsPage(context), ""),
         ("/api/gifs/{gif_id}", OneGif(context), ""),
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/gifs/{gif_id}/trash", GifTrash(context), ""),
@@ -124,8 +127,8 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/favourites", OwnPage(context, "favourites", own_favourites), ""),
         ("/trash", TrashPage(context), ""),
         ("/trash/empty", TrashPage(context), "empty"),
-        ("/signup", pages.SignUp(context), ""),
-        ("/login", pages.LogIn(context), ""),
+        ("/signup", SignUp(context), ""),
+        ("/login", LogIn(context), ""),
         ("/logout", log_out, ""),
         ("/logout/everywhere", log_out, "everywhere"),
         ("/jobs", JobsPage(context), ""),

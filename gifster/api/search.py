@@ -5,13 +5,9 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.context import Context
 from gifster.api.gifs import locale_of
-from gifster.api.pages import Page
 from gifster.api.requests import MAX_OFFSET, CompleteQuery, TagQuery, TermsQuery, query
 from gifster.app import cursors, search, texts
 from gifster.app.errors import BadQuery
-
-#: Of the page of tags.
-PAGE_SIZE = 100
 
 
 class Terms:
@@ -65,15 +61,3 @@ class Tags:
             return {"items": [{"name": name, "count": count} for name, count in found]}
 
         resp.media = await self.context.run(work)
-
-
-class TagsPage(Page):
-    """`/tags`."""
-
-    async def on_get(self, req: Request, resp: Response) -> None:
-        number = req.get_param_as_int("page", min_value=1, max_value=MAX_OFFSET // PAGE_SIZE)
-        start = ((number or 1) - 1) * PAGE_SIZE
-        found = await self.context.run(search.frequent_tags, PAGE_SIZE + 1, start)
-        shown = [{"name": name, "count": count} for name, count in found[:PAGE_SIZE]]
-        more = len(found) > PAGE_SIZE
-        await self.render(req, resp, "tags.html", tags=shown, number=number or 1, more=more)

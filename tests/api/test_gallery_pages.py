@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gifster.api.page_links import MOST_BACK, page_links
+from gifster.api.pages.links import MOST_BACK, page_links
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack

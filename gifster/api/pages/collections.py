@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.collections import collections_json, collector
 from gifster.api.gifs import gifs_json
-from gifster.api.pages import PAGE_SIZE, Page
+from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.receive import url_form
 from gifster.app import collections
 from gifster.app.texts import Visibility

@@ -10,7 +10,7 @@ from gifster.api import mine, schemas
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.context import Context
 from gifster.api.gifs import gifs_json
-from gifster.api.pages import PAGE_SIZE, Page
+from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.app import trash
 from gifster.app.access import Viewer
 from gifster.app.models import User

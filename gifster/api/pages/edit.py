@@ -6,7 +6,7 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import require_editor, viewer_of
 from gifster.api.gifs import gifs_json
-from gifster.api.pages import Page
+from gifster.api.pages.page import Page
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import url_form
 from gifster.app import edits, library

@@ -1,0 +1,106 @@
+"""The forms that begin and end a session."""
+
+import falcon
+from falcon.asgi import Request, Response
+
+from gifster.api.auth import (
+    current_token,
+    current_user,
+    end_session,
+    require_scope,
+    start_session,
+)
+from gifster.api.limits import RateLimited
+from gifster.api.pages.page import Page, see
+from gifster.api.problems import problem_for
+from gifster.api.receive import url_form
+from gifster.app import (
+    accounts,
+    addresses,
+    tokens,
+)
+from gifster.app.library import LibraryError
+from gifster.app.models import User
+from gifster.app.tokens import Scope
+
+
+class AccountForm(Page):
+    """A form that begins a session, or comes back with an error."""
+
+    template: str
+
+    def submit(self, req: Request, values: dict[str, str]) -> User:
+        """The user whose session begins (in a thread).
+
+        Raises:
+          LibraryError, RateLimited: the form is refused.
+        """
+        raise NotImplementedError
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        await self.render(req, resp, self.template, values={}, error=None)
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        values = await url_form(self.context, req)
+        try:
+            user = await self.context.run(self.submit, req, values)
+        except (LibraryError, RateLimited) as error:
+            problem = problem_for(error)
+            resp.status = problem.status
+            resp.set_headers(problem.headers or {})
+            await self.render(req, resp, self.template, values=values, error=error)
+            return
+        await start_session(self.context, req, resp, user)
+        self.context.devices.remember(req, resp, addresses.account_of(user.email))
+        see(resp, "/")
+
+
+class SignUp(AccountForm):
+    """`/signup`."""
+
+    template = "signup.html"
+
+    def submit(self, req: Request, values: dict[str, str]) -> User:
+        self.context.limits.sign_up(req)
+        return accounts.sign_up(
+            values.get("email", ""),
+            values.get("password", ""),
+            values.get("name", ""),
+            in_house=self.context.settings.auth.in_house_emails,
+        )
+
+
+class LogIn(AccountForm):
+    """`/login`."""
+
+    template = "login.html"
+
+    def submit(self, req: Request, values: dict[str, str]) -> User:
+        email = values.get("email", "")
+        # Attempts are counted for the account, however the address is spelt.
+        account = addresses.account_of(email)
+        device = self.context.devices.known(req, account)
+        self.context.limits.log_in(req, account, device)
+        user = accounts.log_in(email, values.get("password", ""))
+        self.context.limits.logged_in(req, account, device)
+        return user
+
+
+class LogOut(Page):
+    """`/logout`, and `/logout/everywhere`, which ends all sessions and tokens of the user."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        if await current_user(self.context, req) is None:
+            raise falcon.HTTPSeeOther("/login")
+        await self.render(req, resp, "logout.html")
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        await end_session(self.context, req, resp)
+        see(resp, "/")
+
+    async def on_post_everywhere(self, req: Request, resp: Response) -> None:
+        token = await current_token(self.context, req)
+        if token is not None:
+            require_scope(token, Scope.ADMIN)
+            await self.context.run(tokens.log_out_everywhere, token.user)
+        await self.on_post(req, resp)
