@@ -12,6 +12,7 @@ import dramatiq
 import pytest
 
 from gifster.app import lists
+from gifster.app.edits import Crop, Edit
 from gifster.app.errors import LibraryError
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.settings import Settings
@@ -135,7 +136,35 @@ def test_the_same_file_twice_in_one_import(tmp_path: Path):
     [first, second] = imported(tmp_path / "a.gif", tmp_path / "b.gif")
 
     assert (first.what, second.what) == (What.ADDED, What.KNOWN)
-    assert second.reason == f"It is the same file as {tmp_path}/a.gif."
+    assert (first.name, second.gif_id) == (f"{tmp_path}/a.gif", first.gif_id)
+
+
+def test_a_twin_of_a_refused_picture_is_added(tmp_path: Path):
+    for name in ("a.gif", "b.gif", "c.gif"):
+        (tmp_path / name).write_bytes(images.gif())
+    (tmp_path / "a.gif.json").write_text('{"visibility": "private"}')
+
+    outcomes = imported(tmp_path)
+
+    assert counts(outcomes) == {"refused": 1, "added": 1, "known": 1}
+    assert Gif.get().title == "b"
+    assert not sweep(repair=False, min_age_s=0).abandoned
+
+
+def test_what_only_others_find_is_added(tmp_path: Path):
+    # Given unlisted and private copies of Ann's
+    picture = tmp_path / "a.gif"
+    picture.write_bytes(images.gif())
+    ann = person()
+    imported(picture, user=ann)
+    Gif.update(visibility="unlisted").execute()
+
+    # When the team imports the same file twice
+    assert counts(imported(picture)) == {"added": 1}
+    assert counts(imported(picture)) == {"known": 1}
+
+    # I expect Ann's import to find her own
+    assert counts(imported(picture, user=ann)) == {"known": 1}
 
 
 def test_sidecars(folder: Path):
@@ -166,6 +195,7 @@ def test_sidecars(folder: Path):
         ("[1]", "is no JSON object"),
         ('{"title": 3}', "title must be a text"),
         ('{"tags": [1]}', "tags must be a list of texts"),
+        ('{"edit": {"start": -1}}', "start"),
         ('{"rating": "x"}', "rating"),
         ('{"visibility": "private"}', "needs an owner"),
         ('{"title": "' + "x" * 201 + '"}', "at most 200 characters"),
@@ -271,9 +301,13 @@ def test_an_export_is_imported_as_it_was(folder: Path, tmp_path: Path):
     ann = person()
     imported(folder, user=ann)
     run_jobs()
-    Gif.update(alt_text="Words", rating="pg", visibility="private", title="../Né / 猫?").where(
-        Gif.title == "nod"
-    ).execute()
+    Gif.update(
+        alt_text="Words",
+        rating="pg",
+        visibility="private",
+        title="../Né / 猫?",
+        edit=Edit(end=0.1, crop=Crop(2, 3, 40, 50)),
+    ).where(Gif.title == "nod").execute()
     before = {gif.sha256: told(gif) for gif in Gif.select()}
 
     # When it is exported, emptied, and imported again
@@ -294,7 +328,7 @@ def test_an_export_is_imported_as_it_was(folder: Path, tmp_path: Path):
 
 def told(gif: Gif) -> list[object]:
     tags = lists.tags_of([gif])[gif.id]
-    return [gif.title, tags, gif.alt_text, gif.rating, gif.visibility, gif.user_id]
+    return [gif.title, tags, gif.alt_text, gif.rating, gif.visibility, gif.edit, gif.user_id]
 
 
 def test_an_export_says_which_files_are_missing_or_changed(folder: Path):

@@ -105,6 +105,7 @@ def _details(gif: Gif, stored: StoredFile) -> dict[str, object]:
         "alt_text": gif.alt_text,
         "rating": gif.rating,
         "visibility": gif.visibility,
+        "edit": gif.edit.as_json() if gif.edit else None,
         "user": lists.uploaders_of([gif]).get(gif.user_id or ""),
         "created_at": rfc3339(gif.created_at),
         "content_type": stored.content_type,

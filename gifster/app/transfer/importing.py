@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import PurePath
 
 from gifster.app import library
+from gifster.app.access import listed
 from gifster.app.database import db
 from gifster.app.errors import Invalid, LibraryError
 from gifster.app.models import Gif, ImageUploader, User
@@ -87,23 +88,29 @@ def add_all(
       tags: further ones for each.
 
     Yields:
-      what has become of each picture, in their order. If the caller ends earlier, what was yielded
-      as added stays.
+      what has become of each picture, roughly in their order. If the caller ends earlier, what was
+      yielded as added stays.
     """
     rest, more = iter(found), list(tags)
+    twins: list[Found] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="import") as threads:
-        while batch := [_Picture(each) for each in islice(rest, BATCH)]:
+        while some := [*twins, *islice(rest, BATCH - len(twins))]:
+            batch = [_Picture(each) for each in some]
             yield from _add_batch(batch, threads, user, more)
+            twins = [each.found for each in batch if each.outcome is None]
 
 
 def _add_batch(
     batch: list[_Picture], threads: ThreadPoolExecutor, user: User | None, tags: list[str]
 ) -> Iterator[Outcome]:
+    """Add the pictures of a batch. One that is the same file as another of them has no outcome yet:
+    the other may be refused."""
     try:
         list(threads.map(_read, batch))
-        _end_known(batch)
-        list(threads.map(_cache, (each for each in batch if each.outcome is None)))
-        _end_known(batch)  # without its metadata a picture may be one that is known
+        first = _new_ones(batch, user)
+        list(threads.map(_cache, first))
+        # Without its metadata a picture may be one that is known.
+        first = _new_ones([each for each in first if each.outcome is None], user)
     except BaseException:
         for each in batch:
             if each.cached is not None and each.outcome is None:
@@ -112,8 +119,8 @@ def _add_batch(
     # If the database fails from here on, it may have committed, so the files stay in the cache. The
     # sweep removes those that no row names.
     with transaction(db):
-        for each in batch:
-            if each.cached is not None and each.outcome is None:
+        for each in first:
+            if each.cached is not None:
                 with _refusing(each):
                     each.end(What.ADDED, _add(each, each.cached, user, tags).id)
     for each in batch:
@@ -158,19 +165,25 @@ def _cache(picture: _Picture) -> None:
         picture.sha256 = picture.cached.sha256
 
 
-def _end_known(batch: list[_Picture]) -> None:
-    """End the pictures that the library has already, and those that this batch has twice."""
-    asked = [each for each in batch if each.outcome is None and each.sha256]
-    query = Gif.select().where(Gif.sha256.in_([each.sha256 for each in asked]))
-    known: dict[str, Gif | _Picture] = {}
+def _new_ones(batch: list[_Picture], user: User | None) -> list[_Picture]:
+    """The pictures that the library has not yet, each once; the others end, or wait for the next
+    batch. What only others can find does not count as there."""
+    asked = [each for each in batch if each.outcome is None]
+    same_owner = Gif.user.is_null() if user is None else Gif.user == user
+    hashes = [each.sha256 for each in asked if each.sha256]
+    query = Gif.select().where(Gif.sha256.in_(hashes) & (listed() | same_owner))
+    known: dict[str, Gif] = {}
     for gif in query.order_by(Gif.created_at, Gif.id):
         known.setdefault(gif.sha256 or "", gif)
+    new: dict[str, _Picture] = {}
     for each in asked:
-        first = known.setdefault(each.sha256, each)
-        if isinstance(first, Gif):
-            _end_as(each, first)
-        elif first is not each:
-            each.end(What.KNOWN, reason=f"It is the same file as {first.found.name}.")
+        there = known.get(each.sha256)
+        if there is not None:
+            _end_as(each, there)
+        elif new.setdefault(each.sha256 or each.found.name, each) is not each and each.cached:
+            each.cached.delete()
+            each.cached = None
+    return list(new.values())
 
 
 def _end_as(picture: _Picture, gif: Gif) -> None:
@@ -193,5 +206,6 @@ def _add(picture: _Picture, cached: CachedFile, user: User | None, tags: list[st
         alt_text=details.alt_text,
         rating=details.rating or Rating.G,
         visibility=details.visibility or Visibility.PUBLIC,
+        edit=details.edit,
         user=user,
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO
 
-from gifster.app import texts
+from gifster.app import edits, texts
+from gifster.app.edits import Edit
 from gifster.app.errors import Invalid, LibraryError
 from gifster.imaging.probe import IMAGE_EXTENSIONS
 
@@ -38,6 +39,7 @@ class Details:
     alt_text: str = ""
     rating: str = ""
     visibility: str = ""
+    edit: Edit | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def _read(content: bytes, name: str, folders: list[str]) -> Details:
         if value is not None and not isinstance(value, str):
             raise Invalid("sidecar_invalid", f"{name}: {key} must be a text.")
     given = {key: value for key, value in said.items() if value is not None}
-    return Details(tags=_kept(folders) if tags is None else tags, **given)
+    tags = _kept(folders) if tags is None else tags
+    return Details(tags=tags, edit=edits.read(read.get("edit")), **given)
 
 
 def _kept(folders: list[str]) -> list[str]:
