@@ -15,8 +15,8 @@ from gifster.api.dropin.envelopes import ENVELOPES
 from gifster.api.problems import Problem
 from gifster.app.boot import MEDIA
 
-#: From where any page may ask.
-OPEN = (*ENVELOPES, f"{MEDIA}/")
+#: From where any page may ask: the API, and the files that it names.
+OPEN = (*ENVELOPES, f"{MEDIA}/", "/g/")
 #: How long a browser remembers that it may ask (seconds); more is nowhere allowed.
 PREFLIGHT_S = 86_400
 #: `*` does not stand for Authorization (Fetch, 4.9).

@@ -1,15 +1,21 @@
-"""Where a client finds a file, in an address that stays: people paste it into chats."""
+"""Where a client finds a file. People paste it into chats, so the address stays when the GIF is
+edited, and when its picture is replaced: the storage's own URL does not."""
+
+from pathlib import PurePosixPath
 
 from gifster.api.dropin.renditions import File
-from gifster.api.links import absolute
+from gifster.api.sharing import renditions
 from gifster.app.boot import MEDIA
 from gifster.app.settings import Settings
 from gifster.imaging.probe import extension
 
+#: The files of all of a picture, which `/g/{id}.{extension}` is.
+WHOLE = {"original", *renditions.WHOLE}
 
-def lasting(settings: Settings) -> bool:
-    """Whether the URLs of stored files stay valid. Those that are signed for a bucket expire."""
-    return settings.store.kind != "s3" or bool(settings.store.base_url)
+
+def sent_here(settings: Settings) -> bool:
+    """Whether `/g/{id}/{version}.{extension}` sends a file; those of a bucket are redirects."""
+    return settings.store.kind != "s3"
 
 
 class Addresses:
@@ -17,14 +23,13 @@ class Addresses:
 
     Parameters:
       origin: what they begin with (`Context.origin()`).
-      direct: whether they lead to the files themselves; if not, to `/media/{id}/{name}`, which
-        redirects to wherever the file is.
+      direct: whether they are those of `sharing.files`, which send the files; if not, they are
+        `/media/{id}/{name}`, which redirects to wherever the file is.
       place: the path that the API was asked under, such as `/proxy/tenor/api`.
     """
 
     def __init__(self, origin: str, *, direct: bool, place: str = "") -> None:
         self.origin, self.direct, self.place = origin, direct, place
-        self._known: dict[str, str] = {}
 
     def file(self, gif_id: str, file: File, name: str) -> str:
         """The URL of a file.
@@ -32,12 +37,11 @@ class Addresses:
         Parameters:
           name: which `media.wanted()` knows as this file, without its extension.
         """
-        if self.direct:
-            url = self._known.get(file.key)
-            if url is None:
-                url = self._known[file.key] = absolute(self.origin, file.url())
-            return url
-        return f"{self.origin}{MEDIA}/{gif_id}/{name}.{extension(file.content_type)}"
+        ending = extension(file.content_type)
+        if not self.direct:
+            return f"{self.origin}{MEDIA}/{gif_id}/{name}.{ending}"
+        version = PurePosixPath(file.key).stem
+        return f"{self.origin}/g/{gif_id}{'' if version in WHOLE else f'/{version}'}.{ending}"
 
     def page(self, gif_id: str) -> str:
         """The URL of a GIF's page."""

@@ -14,7 +14,7 @@ from falcon.asgi import Request, Response
 from gifster.api.context import Context
 from gifster.api.dropin import giphy_objects
 from gifster.api.dropin.access import Keys
-from gifster.api.dropin.addresses import Addresses, lasting
+from gifster.api.dropin.addresses import Addresses, sent_here
 from gifster.api.dropin.asked import GIPHY_RATINGS, MOST_OFFSET, Asked
 from gifster.api.dropin.envelopes import meta
 from gifster.api.dropin.found import at_random, by_ids, items
@@ -46,7 +46,7 @@ class Endpoint:
 
     def __init__(self, context: Context, keys: Keys, answer: Answer, kind: str = "gif") -> None:
         self._context, self._keys, self._answer, self._kind = context, keys, answer, kind
-        self._direct = lasting(context.settings)
+        self._direct = sent_here(context.settings)
 
     async def on_get(self, req: Request, resp: Response, **path: str) -> None:
         asked = Asked.of(req, self._context.limits.address(req))

@@ -11,7 +11,7 @@ from falcon.asgi import Request, Response
 from gifster.api.context import Context
 from gifster.api.dropin import positions, tenor_objects
 from gifster.api.dropin.access import Keys
-from gifster.api.dropin.addresses import Addresses, lasting
+from gifster.api.dropin.addresses import Addresses, sent_here
 from gifster.api.dropin.asked import CONTENT_FILTERS, MOST_OFFSET, Asked
 from gifster.api.dropin.counting import count_use
 from gifster.api.dropin.found import at_random, by_ids, items
@@ -48,7 +48,7 @@ class Endpoint:
     def __init__(self, context: Context, keys: Keys, answer: Answer, place: str = "") -> None:
         self._context, self._keys, self._answer, self._place = context, keys, answer, place
         # A client that asks through `/proxy` fetches the files there, too, by their path.
-        self._direct = lasting(context.settings) and not place
+        self._direct = sent_here(context.settings) and not place
 
     async def on_get(self, req: Request, resp: Response) -> None:
         asked = Asked.of(req, self._context.limits.address(req))

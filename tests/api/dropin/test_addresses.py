@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gifster.app.database import db
 from tests.api.dropin.conftest import Library
 
 
@@ -54,7 +55,28 @@ def test_an_address_leads_to_the_file_whose_size_was_told(bucket: Library):
         assert media["dims"] == direct[key], name
 
 
-def test_a_base_url_is_used_directly(in_process: Callable[..., Library]):
+def test_addresses_stay_whatever_happens_to_the_files(in_process: Callable[..., Library]):
+    # Given what a client has pasted into a chat
+    made = in_process()
+    gif_id = made.add("A cow")
+
+    def addresses() -> dict[str, str]:
+        (found,) = made.get("/v2/search", q="cow")["results"]
+        return {name: media["url"] for name, media in found["media_formats"].items()}
+
+    before = addresses()
+    assert before["gif"] == f"https://gifs.example.org/g/{gif_id}.gif"
+    assert before["tinygif"] == f"https://gifs.example.org/g/{gif_id}/tinygif.gif"
+
+    # When an edit, or another picture, gives all files new places
+    with db.connection_context():
+        db.execute_sql('UPDATE "gif" SET "image" = replace("image", \'/5b1d/\', \'/77aa/\')')
+
+    # I expect the same addresses
+    assert addresses() == before
+
+
+def test_a_bucket_with_a_cdn_has_addresses_that_stay_too(in_process: Callable[..., Library]):
     made = in_process(
         GIFSTER_STORE__KIND="s3",
         GIFSTER_STORE__BUCKET="gifs",
@@ -62,4 +84,7 @@ def test_a_base_url_is_used_directly(in_process: Callable[..., Library]):
     )
     made.add("A dog")
     (found,) = made.get("/v2/search", q="dog", media_filter="tinygif")["results"]
-    assert found["media_formats"]["tinygif"]["url"].startswith("https://cdn.example.org/gifs/")
+    url = found["media_formats"]["tinygif"]["url"]
+    assert url == f"https://gifs.example.org/media/{found['id']}/tinygif.gif"
+    location = made.ask(url).headers["Location"]
+    assert location.startswith("https://cdn.example.org/gifs/")
