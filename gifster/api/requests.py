@@ -275,13 +275,13 @@ class GifQuery(Query):
     ] = ""
     user: Annotated[str, told("The id of the GIFs' owner.")] = ""
     type: Annotated[
-        str, told("Moving GIFs, still ones, or those with transparency.", enum=list(search.KINDS))
+        str, told("Moving GIFs, still ones, or those with transparency.", enum=["", *search.KINDS])
     ] = ""
     rating: Annotated[
-        str, told("The highest rating that a GIF may have.", enum=list(texts.Rating))
+        str, told("The highest rating that a GIF may have.", enum=["", *texts.Rating])
     ] = ""
     sort: Annotated[
-        str, told("`relevance` if there is a `q`, else `newest`.", enum=list(search.SORTS))
+        str, told("`relevance` if there is a `q`, else `newest`.", enum=["", *search.SORTS])
     ] = ""
 
 

@@ -6,11 +6,11 @@ import { copyLink, gifAt, openMenu } from "./share.js";
 const OFF = "gifster-keys-off";
 const KEYS = [
   ["/", "go to the search"],
-  ["↓", "in the search: go to the first result"],
+  ["Enter", "in the search: go to the first result"],
   ["← ↑ ↓ →", "go from one GIF to the next"],
   ["c", "copy the link of the GIF that has the focus"],
   ["s", "open its share menu"],
-  ["Enter", "open its page"],
+  ["Enter", "on a GIF: open its page"],
   ["?", "show these keys"],
 ];
 
@@ -31,7 +31,10 @@ function fromSearch({ key, target }) {
   const first = cards()[0];
   // A list of suggestions that is open has the arrows.
   const free = target === searchField() && target.getAttribute("aria-expanded") !== "true";
-  return free && key === "ArrowDown" && first ? () => focus(first) : null;
+  if (!free || key !== "ArrowDown") return null;
+  // The results of what has been typed are still to come.
+  if ("waiting" in target.form.dataset) return () => target.form.requestSubmit();
+  return first ? () => focus(first) : null;
 }
 
 function fromPage({ key, target, shiftKey }) {

@@ -37,6 +37,7 @@ function soon() {
   asked.abort();
   asked = new AbortController();
   const { signal } = asked;
+  form.dataset.waiting = ""; // the results on the page are not those of what has been typed
   pause = setTimeout(() => {
     // Other requests will come, and the page is still right.
     suggest(signal).catch((error) => console.debug(error));
@@ -48,7 +49,11 @@ const address = () => field.value.trim() ? `/?${new URLSearchParams({ q: field.v
 
 /** Show the results of an address in place of the present ones; the back button leads to what was there before. */
 async function show(url, signal, whileTyping) {
-  if (url === shown) return;
+  if (url !== shown) await load(url, signal, whileTyping);
+  if (!signal.aborted) delete form.dataset.waiting;
+}
+
+async function load(url, signal, whileTyping) {
   await replaceMain(url, signal, whileTyping);
   history[typing && whileTyping ? "replaceState" : "pushState"]({}, "", url);
   typing = whileTyping;
@@ -96,7 +101,9 @@ function onSubmit(event) {
   typing = false;
   asked.abort();
   asked = new AbortController();
-  show(address(), asked.signal, false).catch(() => location.assign(address()));
+  // From here an arrow leads on, and one letter copies the link (keys.js).
+  const goOn = () => main.querySelector("article.card a")?.focus();
+  show(address(), asked.signal, false).then(goOn, () => location.assign(address()));
 }
 
 async function suggest(signal) {

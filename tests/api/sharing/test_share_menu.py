@@ -167,6 +167,39 @@ def test_two_keys_lead_from_the_search_to_the_clipboard(
     page.get_by_role("dialog", name="Share “Zebra").wait_for()
 
 
+@pytest.mark.parametrize("key", ["Enter", "ArrowDown"])
+def test_from_a_search_that_is_just_typed_one_key_leads_to_its_first_result(
+    open_with_clipboard: Open, make: Make, key: str
+):
+    # Given a page with other GIFs, and a search whose results are not there yet
+    wanted = make(title="Quagga", tags="stripes")
+    page = open_with_clipboard()
+    page.keyboard.press("/")
+    page.keyboard.type("quagga")
+
+    # When I press the key at once, and then that which copies
+    page.keyboard.press(key)
+    page.wait_for_function("document.activeElement.closest('article')")
+    page.keyboard.press("c")
+
+    page.get_by_text("Copied: ").first.wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.endswith(f"/g/{wanted['id']}")
+
+
+def test_the_picture_is_clicked_where_its_title_lies_over_it(open_page: Open, make: Make):
+    gif = make(title="Okapi", tags="one, two, three")
+    page = open_page("/?q=okapi")
+    card = page.locator("article.card").first
+    card.hover()
+    box = card.bounding_box()
+    assert box is not None
+
+    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.8)
+
+    page.wait_for_url(f"**/gifs/{gif['id']}")
+
+
 def test_no_key_is_taken_from_a_field(open_with_clipboard: Open):
     page = open_with_clipboard("/?q=cat")
     search = page.locator("input[name=q]")
