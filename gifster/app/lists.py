@@ -14,11 +14,12 @@ from gifster.app.access import STRANGER, Viewer, listed, may_see
 from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, User
+from gifster.app.search.index import tags_of
 from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
 
-#: Defined in `cursors` and `access`, and imported from here.
-__all__ = ["MAX_LIMIT", "listed"]
+#: Defined in `cursors`, `access` and `search`, and imported from here.
+__all__ = ["MAX_LIMIT", "listed", "tags_of"]
 
 
 def list_gifs(  # noqa: PLR0913 each narrows the list
@@ -151,25 +152,6 @@ def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
         gif_id: Standing(state, stored and stored.sha256, user_id, visibility, not kept)
         for gif_id, state, stored, user_id, visibility, kept in rows
     }
-
-
-def tags_of(gifs: Sequence[Gif]) -> dict[str, list[str]]:
-    """The tags of each of these GIFs, in alphabetical order."""
-    found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
-    for gif_id, name in _tags(list(found)):
-        found[gif_id].append(name)
-    return found
-
-
-_tags = for_each_length(
-    lambda ids: (
-        GifTag.select(GifTag.gif, Tag.name)
-        .join(Tag)
-        .where(GifTag.gif.in_(ids))
-        .order_by(Tag.name)
-        .tuples()
-    )
-)
 
 
 def uploaders_of(gifs: Sequence[Gif]) -> dict[str, str]:

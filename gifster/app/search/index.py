@@ -94,7 +94,7 @@ def terms_of(words: str) -> set[str]:
 
 
 def tags_of(gifs: Iterable[Gif]) -> dict[str, list[str]]:
-    """The tags of each of these GIFs."""
+    """The tags of each of these GIFs, in alphabetical order."""
     found: dict[str, list[str]] = {gif.id: [] for gif in gifs}
     for gif_id, name in tag_rows(list(found)):
         found[gif_id].append(name)
@@ -103,7 +103,13 @@ def tags_of(gifs: Iterable[Gif]) -> dict[str, list[str]]:
 
 #: The ids of GIFs, each with one of its tags.
 tag_rows = for_each_length(
-    lambda ids: GifTag.select(GifTag.gif, Tag.name).join(Tag).where(GifTag.gif.in_(ids)).tuples()
+    lambda ids: (
+        GifTag.select(GifTag.gif, Tag.name)
+        .join(Tag)
+        .where(GifTag.gif.in_(ids))
+        .order_by(Tag.name)
+        .tuples()
+    )
 )
 
 
