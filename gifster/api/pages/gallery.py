@@ -6,10 +6,7 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import (
-    require_uploader,
-    viewer_of,
-)
+from gifster.api.auth import require_uploader, viewer_of
 from gifster.api.gifs import OF_CARDS, accept_upload, gifs_json, locale_of
 from gifster.api.limits import RateLimited
 from gifster.api.pages.links import page_links
@@ -17,12 +14,7 @@ from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.pages.undo import thrown_away
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form
-from gifster.app import (
-    library,
-    lists,
-    search,
-    texts,
-)
+from gifster.app import library, lists, search, texts
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.uploads import UploadError

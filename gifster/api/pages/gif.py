@@ -4,20 +4,11 @@ from datetime import timedelta
 
 from falcon.asgi import Request, Response
 
-from gifster.api.auth import (
-    current_user,
-    viewer_of,
-)
+from gifster.api.auth import current_user, viewer_of
 from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
-from gifster.app import (
-    collections,
-    favourites,
-    library,
-    near_duplicates,
-    search,
-)
+from gifster.app import collections, favourites, library, near_duplicates, search
 from gifster.app.access import Reach, may_change, may_see_gif
 from gifster.app.models import Gif, ImageUploader
 
