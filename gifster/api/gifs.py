@@ -15,13 +15,12 @@ from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.context import Context
 from gifster.api.links import absolute
 from gifster.api.media import guarded_url, plain_url
-from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
-    MAX_URL,
     MERGE_PATCH,
     MULTIPART,
     UploadForm,
+    fetched,
     media_type,
     require_media_type,
     upload_form,
@@ -30,10 +29,9 @@ from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_bod
 from gifster.app import collections, edits, library, lists, near_duplicates, search, texts
 from gifster.app.access import STRANGER, Viewer, is_for_everybody
 from gifster.app.library import Quota
-from gifster.app.models import Gif, ImageUploader, User, rfc3339
+from gifster.app.models import Gif, User, rfc3339
 from gifster.app.texts import Rating, Visibility
 from gifster.imaging.probe import VIDEO_TYPES
-from gifster.uploads.remote.downloader import fetch
 
 
 def accept_upload(
@@ -238,10 +236,8 @@ class Gifs:
             _accepted(resp, await self.context.commit(work, form.handed_over))
 
     async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
-        if len(wish.remote_image_url) > MAX_URL:
-            raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
         names, edit = texts.tag_names(wish.tags or []), edits.read(wish.edit)
-        cached = await self.context.fetch(req, fetch, ImageUploader, wish.remote_image_url)
+        cached = await fetched(self.context, req, wish.remote_image_url)
         ownerless, origin = [cached], self.context.origin(req)
 
         def work() -> schemas.WholeGif:

@@ -184,14 +184,19 @@ def _too_many() -> Problem:
 
 
 async def fetch_into(context: Context, req: Request, form: UploadForm, url: str) -> None:
-    """Give a form the file at a URL.
+    """Give a form the file at a URL. Raises what `fetched()` raises."""
+    form.cached = await fetched(context, req, url)
+
+
+async def fetched(context: Context, req: Request, url: str) -> CachedFile:
+    """The file at a URL, in the cache.
 
     Raises:
       Problem, UploadError, TooBusy: it cannot be fetched.
     """
     if len(url) > MAX_URL:
         raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
-    form.cached = await context.fetch(req, fetch, ImageUploader, url)
+    return await context.fetch(req, fetch, ImageUploader, url)
 
 
 async def _read(
