@@ -6,6 +6,7 @@ the form's file into the cache, `library.add_gif()` commits the row with its job
 """
 
 from collections.abc import Container, Sequence
+from typing import cast
 
 import falcon
 from falcon.asgi import Request, Response
@@ -118,23 +119,13 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
         "trashed_at": gif.trashed_at and rfc3339(gif.trashed_at),
-        "edit": _edit_json(gif.edit),
+        "edit": None if gif.edit is None else cast("schemas.Edit", gif.edit.as_json()),
         "image": image,
         "versions": versions,
         "placeholder": placeholder,
         "error": {"code": failure.code, "message": failure.message} if failure else None,
         "duplicate_of": duplicate_of,
     }
-
-
-def _edit_json(edit: edits.Edit | None) -> schemas.Edit | None:
-    if edit is None:
-        return None
-    crop: schemas.Crop | None = None
-    if edit.crop is not None:
-        box = edit.crop
-        crop = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
-    return {"start": edit.start, "end": edit.end, "fps": edit.fps, "crop": crop}
 
 
 def gifs_json(
