@@ -4,7 +4,7 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import require_editor, viewer_of
+from gifster.api.auth import require_editor
 from gifster.api.gifs import gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.problems import problem_for, wants_page
@@ -48,11 +48,10 @@ class EditPage(Page):
         refusal: LibraryError | None = None,
     ) -> None:
         editor = await require_editor(self.context, req)
-        viewer = await viewer_of(self.context, req)
 
         def work() -> schemas.Gif:
-            library.gif_to_change(gif_id, editor.user, editor.reach)
-            return gifs_json([library.get_gif(gif_id, viewer)], viewer)[0]
+            gif = library.gif_to_change(gif_id, editor.user, editor.reach)
+            return gifs_json([gif], editor.viewer)[0]
 
         gif = await self.context.run(work)
         await self.render(req, resp, "edit.html", gif=gif, values=values or {}, refusal=refusal)
