@@ -340,7 +340,7 @@ def test_the_page_shows_who_is_logged_in_after_a_sign_up(open_page: Callable[...
     page.get_by_label("Password").fill("correct horse")
     page.get_by_label("Password").press("Enter")
 
-    page.get_by_text("Brow Ser").wait_for()
+    page.get_by_text("Brow Ser").click()
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("link", name="Log in").wait_for()
 

@@ -17,3 +17,15 @@ if (card) {
   card.querySelector("h3 a").focus({ preventScroll: true });
   history.scrollRestoration = "auto";
 }
+
+// A menu closes when somebody leaves it.
+const menus = document.querySelectorAll("[data-menu]");
+for (const kind of ["click", "focusin"]) addEventListener(kind, ({ target }) => {
+  for (const menu of menus) if (!menu.contains(target)) menu.open = false;
+});
+addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && [...menus].find((each) => each.open);
+  if (!menu) return;
+  menu.open = false;
+  menu.firstElementChild.focus();
+});
