@@ -4,6 +4,7 @@ from typing import Any
 
 import jinja2
 
+from gifster.api import schemas
 from gifster.api.assets import ADDRESS
 from gifster.api.shapes import shape, size_of
 from gifster.jobs.page import rendering
@@ -35,5 +36,21 @@ def templates() -> Templates:
         auto_reload=False,
     )
     made.filters["blurred"] = placeholder
+    made.filters["told_edit"] = told_edit
     made.globals |= {"static": ADDRESS, "shape": shape, "size_of": size_of}
     return made
+
+
+def told_edit(edit: schemas.Edit) -> str:
+    """An edit in words, such as "from 0.5 s to 2 s, 10 frames per second, 200 × 100 pixels"."""
+    start, end, fps, crop = edit["start"], edit["end"], edit["fps"], edit["crop"]
+    parts = []
+    if start or end is not None:
+        parts.append(f"from {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}")
+    if fps is not None:
+        parts.append(f"at most {fps:g} frames per second")
+    if crop is not None:
+        parts.append(
+            f"{crop['width']} × {crop['height']} pixels of it, from {crop['x']}, {crop['y']}"
+        )
+    return ", ".join(parts)

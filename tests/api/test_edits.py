@@ -141,6 +141,9 @@ def test_the_form_of_a_page_edits(stack: Stack):
     assert done["edit"] == EDIT
     assert size(done["versions"]["thumb"]) == (60, 90)
     assert 'value="30,0,60,90"' in stack.client.get(f"/gifs/{gif_id}/edit").text
+    page = stack.client.get(f"/gifs/{gif_id}").text
+    assert "from 0.2 s to 0.6 s, 60 × 90 pixels of it, from 30, 0" in page
+    assert "<dt>Original</dt>" in page
 
     assert stack.client.post(f"/gifs/{gif_id}/edit", data=sent | {"remove": "1"}).status_code == 303
     assert stack.finished(gif_id)["edit"] is None
