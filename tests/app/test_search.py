@@ -319,6 +319,11 @@ def test_words_that_help_to_search(booted: Settings):
     assert search.complete("cat") == ["cats"]
     assert search.complete("happy b")[0] == "happy birthday"
     assert search.complete("") == []
+    # A completion finds something, and has no typing error
+    assert search.complete("sleepy b") == ["sleepy bed", "sleepy birthday"]
+    assert search.complete("slepy b") == ["sleepy bed", "sleepy birthday"]
+    assert search.complete("nothing b") == []
+    assert search.complete("walrus b") == []
     assert search.suggestions("cats") == ["bed", "happy birthday", "sleepy"]
     assert [gif.title for gif in search.related(cat.id).gifs] == ["Sleepy head"]
     assert search.related("nope").gifs == []

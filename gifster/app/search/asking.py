@@ -50,6 +50,12 @@ class Group:
     count: int = 0
 
     @property
+    def spelt(self) -> str:
+        """The word without its typing error, if it can only be one."""
+        right = [form for form, worth in self.forms.items() if worth == TYPO]
+        return right[0] if right else self.word
+
+    @property
     def expression(self) -> Expression:
         forms = [term(form) for form in self.forms]
         return any_of([*forms, every([term(n) for n in self.names])] if self.names else forms)

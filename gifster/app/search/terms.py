@@ -4,12 +4,12 @@ from collections import Counter
 
 from gifster.app.models import Gif
 from gifster.app.search import analyser, candidates, popularity
-from gifster.app.search.asking import beginning, meant
+from gifster.app.search.asking import Group, beginning, meant
 from gifster.app.search.filters import Filter
 from gifster.app.search.finding import gifs_of
-from gifster.app.search.index import tag_rows
+from gifster.app.search.index import tag_rows, terms_of
 from gifster.app.search.tables import rows
-from gifster.app.search.walking import Place, Search, walk
+from gifster.app.search.walking import RANKED, Place, Search, walk
 
 #: The tags of so many GIFs are counted for suggestions.
 LOOKED_AT = 60
@@ -30,12 +30,35 @@ def complete(prefix: str, *, limit: int = 10, locale: str = "") -> list[str]:
     if not pieces:
         return []
     start = " ".join(piece.word for piece in pieces)
-    before = " ".join(prefix.split()[:-1])
     # The index has no words of scripts without spaces, and emoji are complete.
-    words = [] if pieces[-1].exact else [w for w, _ in beginning(pieces[-1].word, limit)]
-    words = [f"{before} {word}".strip() for word in words]
+    words = [] if pieces[-1].exact else _words(prefix, pieces[-1].word, limit, locale)
     found = dict.fromkeys([*_searches(start, limit), *_tags(start, limit), *words])
     return list(found)[:limit]
+
+
+def _words(prefix: str, last: str, limit: int, locale: str) -> list[str]:
+    """What has been typed, with its last word completed. The words before it are those that have
+    been typed, without their typing errors. Each completion finds some GIF.
+
+    Parameters:
+      last: the last word, as the index has it.
+    """
+    before = prefix.split()[:-1]
+    if not before:
+        return [word for word, _ in beginning(last, limit)]
+    *groups, _ = meant(prefix, locale)
+    for group in groups:
+        before = [group.spelt if word.casefold() == group.word else word for word in before]
+    all_groups = [*groups, Group(last, dict.fromkeys([w for w, _ in beginning(last)], 1.0))]
+    search = Search(all_groups, Filter(), "newest")
+    if not all(group.forms for group in all_groups):
+        return []
+    newest = candidates.newest(search.found_by("all"), candidates.END, RANKED, RANKED)
+    counts = Counter(
+        word for one in newest for word in terms_of(one.words) if word.startswith(last)
+    )
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:limit]
+    return [" ".join([*before, word]) for word in frequent]
 
 
 def _searches(start: str, limit: int) -> list[str]:
