@@ -5,6 +5,7 @@ is made of is removed, also when the client goes away.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -56,6 +57,10 @@ _handler = MultipartFormHandler(_options)
 Admit = Callable[[dict[str, list[str]]], Awaitable[User | None]]
 
 
+#: An address that somebody has copied may have spaces in it.
+_BETWEEN_URLS = re.compile(r"\s*[\r\n]\s*|\s+(?=https?://)", re.IGNORECASE)
+
+
 @dataclass
 class UploadForm:
     """A received form: its text fields, and its cached file, if it had a file."""
@@ -73,11 +78,12 @@ class UploadForm:
 
     @property
     def urls(self) -> list[str]:
-        """The addresses of pictures to fetch, which the page's form takes a line each. Phones share
-        an address within a `text`."""
+        """The addresses of pictures to fetch, which the page's form takes a line each; also several
+        in a line, if each has its scheme. Phones share an address within a `text`."""
         words = self.first("text").split()
         shared = [word for word in words if word.startswith(("http://", "https://"))]
-        return self.first("remote_image_url").split() or shared
+        lines = _BETWEEN_URLS.split(self.first("remote_image_url").strip())
+        return [line for line in lines if line] or shared
 
     def require_image(self) -> CachedFile:
         """The file.

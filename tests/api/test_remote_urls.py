@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from gifster.api.receive import UploadForm
 from tests import images
 from tests.api.test_browser import open_form
 from tests.stack import Stack
@@ -75,6 +76,19 @@ def test_a_page_takes_several_addresses_without_a_script(web: Stack, other_site:
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert titles(web)[:2] == ["two", "one"]
+
+
+def test_an_address_is_a_line(web: Stack):
+    form = UploadForm(
+        {"remote_image_url": [" http://a.b/a cat.gif \r\n\nhttp://a.b/1 https://a.b/2"]}
+    )
+
+    assert form.urls == ["http://a.b/a cat.gif", "http://a.b/1", "https://a.b/2"]
+
+
+def test_an_address_may_have_a_space_in_it(web: Stack, other_site: str):
+    assert send(web, "/gifs", f"{other_site}/a cat.gif").status_code == 303
+    assert titles(web)[0] == "a cat"
 
 
 def test_the_addresses_that_are_left_come_back_with_the_reason(web: Stack, other_site: str):

@@ -13,7 +13,9 @@ const kept = Boolean(form.elements.image_cache);
 let leaving = false;
 
 const namesIn = (text) => text.split(",").map((tag) => tag.trim().toLowerCase()).filter(Boolean);
-const urls = () => addresses.value.split(/\s+/).filter(Boolean);
+// One a line; several in a line if each has its scheme. An address may have spaces in it.
+const addressesIn = (text) => text.split(/\s*[\r\n]\s*|\s+(?=https?:\/\/)/i).map((url) => url.trim()).filter(Boolean);
+const urls = () => addressesIn(addresses.value);
 const areMany = () => chosenItems().length + urls().length > 1;
 
 function show() {
