@@ -7,6 +7,7 @@ synchronous functions, like those of `accounts`: call them with a database conne
 
 import hashlib
 import logging
+import re
 import secrets
 from datetime import timedelta
 from enum import StrEnum
@@ -28,6 +29,8 @@ MAX_SESSIONS = 100
 MAX_DAYS = 3_650
 #: `last_used_at` is written at most this often, so that requests that only read seldom write.
 USED_EVERY = timedelta(hours=1)
+#: What secrets look like: 32 bytes as URL-safe base64.
+SECRET = re.compile("[A-Za-z0-9_-]{43}")
 
 
 class Kind(StrEnum):

@@ -63,8 +63,16 @@ class Keys:
           Problem: it is no key of ours.
           RateLimited: too many requests with this key.
         """
+        self._context.limits.search(req, self.require(key, status))
+
+    def require(self, key: str, status: int) -> str:
+        """The name of a key, as `name_of()` tells it.
+
+        Raises:
+          Problem: it is no key of ours; with this status.
+        """
         try:
-            name = self.name_of(key)
+            return self.name_of(key)
         except KeyError:
             # Ghost looks for these very words.
             missing = "" if key else " The request has none."
@@ -73,7 +81,6 @@ class Keys:
                 "api_key_invalid",
                 f"API key not valid. Please pass a valid API key.{missing}",
             ) from None
-        self._context.limits.search(req, name)
 
 
 class CrossOrigin:

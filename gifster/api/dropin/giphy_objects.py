@@ -19,6 +19,7 @@ from gifster.api.dropin.renditions import (
     Wanted,
 )
 from gifster.app.models import Gif
+from gifster.app.search.analyser import fold
 
 #: What GIPHY writes for a GIF that never was among the trending ones.
 NEVER = "0000-00-00 00:00:00"
@@ -96,7 +97,7 @@ def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
     """A GIF."""
     gif = item.gif
     page = addresses.page(gif.id)
-    words = _NO_WORD.sub("-", gif.title.lower()).strip("-")
+    words = _NO_WORD.sub("-", fold(gif.title)).strip("-")
     counted = f"{addresses.origin}/v1/analytics?gif_id={gif.id}&action="
     return {
         "type": "gif",

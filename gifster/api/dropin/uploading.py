@@ -76,10 +76,27 @@ class Gifs(Endpoint):
         if secret:
             token = await self._context.run(tokens.find_token, secret, Kind.TOKEN)
         if token is None:
+            self._check_key(secret)
             # Where anybody may upload, a page of another site still may not do it in their name.
             self._same_origin.check(req)
         req.context.token = token
         return await require_uploader(self._context, req)
+
+    def _check_key(self, key: str) -> None:
+        """Refuse a key that is none: without an owner, its upload would not be where its sender
+        looks for it.
+
+        Raises:
+          Problem: 401, it is a token that is not valid (any more), or no key of `search.keys`.
+        """
+        if tokens.SECRET.fullmatch(key):
+            raise Problem(
+                401,
+                "token_invalid",
+                "The token in api_key is wrong, expired or revoked. Make another one.",
+            )
+        if key:
+            self._keys.require(key, 401)
 
     async def _small_form(self, req: Request) -> Fields:
         """The fields of a form without a file: a form, JSON, or nothing but the query."""

@@ -83,6 +83,21 @@ def test_nobody_uploads_without_a_token(gifs: Library, key: str):
     assert answer.status_code == answer.json()["meta"]["status"] == 401
 
 
+def test_a_wrong_token_uploads_nowhere_even_where_anybody_may(
+    in_process: Callable[..., Library],
+):
+    open_library = in_process(
+        GIFSTER_AUTH__ANONYMOUS_UPLOADS="true", GIFSTER_SEARCH__KEYS='["known"]'
+    )
+
+    def sent(key: str) -> Any:
+        return open_library.ask("/v1/gifs", "POST", data={"api_key": key}, files=PICTURE)
+
+    assert sent("x" * 43).json()["meta"]["error_code"] == "token_invalid"
+    assert sent("nonsense").json()["meta"]["error_code"] == "api_key_invalid"
+    assert sent("known").status_code == sent("").status_code == 200
+
+
 def test_a_token_that_only_reads_does_not_upload(gifs: Library, token: Callable[[str], str]):
     answer = gifs.ask("/v1/gifs", "POST", data={"api_key": token("read")}, files=PICTURE)
 
