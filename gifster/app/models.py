@@ -106,6 +106,12 @@ class User(BaseModel):
     #: When a worker began to send the welcome mail, and when the mail server accepted it.
     welcome_claimed_at: Any = MomentField(null=True)
     welcomed_at: Any = MomentField(null=True)
+    #: Since when it is known that its user reads the mails of its address.
+    confirmed_at: Any = MomentField(null=True)
+    #: Since when nobody may use it; None for an account that is in use.
+    disabled_at: Any = MomentField(null=True)
+    #: The address that its user wants, until they confirm it.
+    new_email = peewee.CharField(254, null=True)
 
 
 class Token(BaseModel):
@@ -124,6 +130,9 @@ class Token(BaseModel):
     last_used_at: Any = MomentField(null=True)
     #: None means that it is valid until it is revoked.
     expires_at: Any = MomentField(null=True)
+    #: Of a session: the address and the browser (`User-Agent`) that it was begun with.
+    address = peewee.CharField(45, default="")
+    browser = peewee.CharField(200, default="")
 
 
 #: A video may be so many times as long as `uploads.max_video_s`, if an edit shows a part of it that

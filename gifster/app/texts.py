@@ -21,6 +21,7 @@ MAX_ALT_TEXT = 1000
 MAX_TAG = 50
 MAX_TAGS = 20
 MAX_NAME = 100
+MAX_BROWSER = 200
 MAX_QUERY = 200
 MIN_PASSWORD = 8
 MAX_PASSWORD = 1000
@@ -155,6 +156,11 @@ def person(text: str) -> str:
             f"A name has at most {MAX_NAME} characters, and no control characters.",
         )
     return cleaned if is_visible(cleaned) else ""
+
+
+def browser(user_agent: str) -> str:
+    """What a browser says that it is, clean and cut to `MAX_BROWSER` characters."""
+    return one_line(user_agent[:LONGEST])[:MAX_BROWSER]
 
 
 def collection_name(text: str) -> str:

@@ -53,15 +53,30 @@ class Scope(StrEnum):
         return scopes.index(self) >= scopes.index(needed)
 
 
-def start_session(user: User, days: int) -> str:
+def check_enabled(user: User) -> None:
+    """Raise `Denied` (`account_disabled`) for an account that nobody may use."""
+    if user.disabled_at is not None:
+        raise Denied(
+            "account_disabled",
+            "This account is disabled. Ask the people who run this library.",
+        )
+
+
+def start_session(user: User, days: int, *, address: str = "", browser: str = "") -> str:
     """The secret of a new session. Only its hash is kept, so it cannot be shown again.
 
     Parameters:
       days: how long the session is valid.
+      address: the address that it begins from, so that its user recognizes it.
+      browser: the `User-Agent` of its browser; at most `texts.MAX_BROWSER` characters of it stay.
+
+    Raises:
+      Denied: the account is disabled.
     """
     with transaction(db):
         _lock(user)
-        _, secret = _issue(user, Kind.SESSION, "", Scope.ADMIN, days)
+        where = {"address": address[:45], "browser": texts.browser(browser)}
+        _, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, **where)
         newest = _of(user, Kind.SESSION).limit(MAX_SESSIONS)
         kept = [token.digest for token in newest]
         Token.delete().where(
@@ -87,7 +102,8 @@ def create_token(
 
     Raises:
       Invalid: one of them is invalid; the code and the message say which.
-      Denied: the user has 100 tokens already, or `by` was revoked meanwhile.
+      Denied: the user has 100 tokens already, `by` was revoked meanwhile, or the account is
+        disabled.
     """
     name = texts.person(name)
     if not name:
@@ -111,12 +127,12 @@ def create_token(
                 "too_many_tokens",
                 f"You have {MAX_TOKENS} tokens already, which is the most. Revoke one first.",
             )
-        return _issue(user, Kind.TOKEN, name, Scope(scope), days)
+        return _issue(user, Kind.TOKEN, Scope(scope), days, name=name)
 
 
 def issue_token(user: User, days: int | None = None) -> str:
     """The secret of a new token without a name, of the scope `admin`."""
-    return _issue(user, Kind.TOKEN, "", Scope.ADMIN, days)[1]
+    return _issue(user, Kind.TOKEN, Scope.ADMIN, days)[1]
 
 
 def find_token(secret: str, kind: Kind) -> Token | None:
@@ -125,6 +141,7 @@ def find_token(secret: str, kind: Kind) -> Token | None:
         Token.select(Token, User)
         .join(User)
         .where(Token.digest == _digest(secret), Token.kind == kind, _holds())
+        .where(User.disabled_at.is_null())
         .get_or_none()
     )
     if found is not None:
@@ -170,7 +187,7 @@ def revoke_token(secret: str) -> None:
 def log_out_everywhere(user: User) -> int:
     """Revoke all sessions and all tokens of a user. Returns how many were still valid."""
     with transaction(db):
-        _lock(user)
+        _lock(user, enabled=False)
         forget_expired_tokens(user)
         revoked = int(Token.delete().where(Token.user == user).execute())
     logger.info("logged out everywhere user=%s revoked=%d", user.id, revoked)
@@ -185,23 +202,33 @@ def forget_expired_tokens(user: User | None = None) -> int:
     return int(query.execute())
 
 
-def _issue(user: User, kind: Kind, name: str, scope: Scope, days: int | None) -> tuple[Token, str]:
+def _issue(
+    user: User, kind: Kind, scope: Scope, days: int | None, **columns: str
+) -> tuple[Token, str]:
     secret = secrets.token_urlsafe(32)
     expires_at = None if days is None else now() + timedelta(days=days)
     token = Token.create(
         digest=_digest(secret),
         user=user,
         kind=kind.value,
-        name=name,
         scope=scope.value,
         expires_at=expires_at,
+        **columns,
     )
     return token, secret
 
 
-def _lock(user: User) -> None:
-    if locked_row(user) is None:
+def _lock(user: User, *, enabled: bool = True) -> None:
+    """Lock the row of a user, so that what follows is one step for all who do the same.
+
+    Parameters:
+      enabled: whether to refuse disabled accounts.
+    """
+    row = locked_row(user)
+    if row is None:
         raise NotFound("account_not_found", "This account does not exist any more.")
+    if enabled:
+        check_enabled(row)
 
 
 def _of(user: User, *kinds: Kind) -> "peewee.ModelSelect[Token]":

@@ -8,6 +8,7 @@ import peewee
 import pytest
 
 from gifster.app import collections, database, favourites, models
+from gifster.app.accounts import tables as accounts
 from gifster.app.database import db
 from gifster.app.search import tables
 from gifster.app.settings import Settings
@@ -19,6 +20,7 @@ MODELS = [
     models.Finding, models.DamagedFile, models.FileCheck, models.WriteProbe, models.KeptUpload,
     tables.SearchEntry, tables.SearchTerm, tables.SearchTag, tables.SearchQuery, tables.SearchFill,
     favourites.Favourite, collections.Collection, collections.CollectionGif,
+    accounts.MailSecret, accounts.Invitation, accounts.Export,
     *TABLES,
 ]  # fmt: skip
 

@@ -1,35 +1,22 @@
-"""People's accounts: sign up, the one welcome mail, log in, admins. `tokens` has their sessions and
-API tokens.
-
-Plain synchronous functions, like those of `library`: call them with a database connection open.
-"""
+"""New accounts, and the one welcome mail of each."""
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import argon2
 import peewee
 
 from gifster.app import addresses, texts
+from gifster.app.accounts.logging_in import account_with
+from gifster.app.accounts.passwords import hashed
 from gifster.app.database import db
-from gifster.app.errors import Conflict, Denied, Invalid, NotFound
+from gifster.app.errors import Conflict
 from gifster.app.mailers import NotDelivered, Transport, WelcomeMailer
 from gifster.app.models import User, now
 from gifster.app.tokens import Scope, create_token
 from gifster.jobs import enqueue, transaction
 
 logger = logging.getLogger("gifster.app.accounts")
-
-# OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. With more memory, a dozen
-# people who log in at once could take a gigabyte.
-_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-#: The hash of a random password, with the same parameters: to log in with an unknown address takes
-#: as long as with a known one.
-NOBODY = (
-    "$argon2id$v=19$m=19456,t=2,p=1$2BqrzAaOplE8EWAW0E+VFg"
-    "$IZeWPu+ob8ODgExP80K5D8DQLHqNuihTS+vklFsP54s"
-)
 
 
 def sign_up(email: str, password: str, name: str = "", *, in_house: bool = False) -> User:
@@ -71,15 +58,9 @@ def _fields(email: str, password: str, name: str, in_house: bool) -> dict[str, s
     """The checked values of a new account. Hashes the password, outside any transaction."""
     address = addresses.canonical(email, in_house=in_house)
     name = texts.person(name) or address.partition("@")[0]
-    if not texts.MIN_PASSWORD <= len(password) <= texts.MAX_PASSWORD:
-        raise Invalid(
-            "password_invalid",
-            f"The password has {len(password):,} characters. Choose one with "
-            f"{texts.MIN_PASSWORD} to {texts.MAX_PASSWORD:,} characters.",
-        )
-    if _account(email) is not None:
+    if account_with(email) is not None:
         raise _taken()
-    return {"email": address, "name": name, "password_hash": _hasher.hash(texts.password(password))}
+    return {"email": address, "name": name, "password_hash": hashed(password)}
 
 
 def _create(fields: dict[str, str]) -> User:
@@ -102,13 +83,6 @@ def _taken() -> Conflict:
         "email_taken",
         "There is an account with that address already. Log in, or use another address.",
     )
-
-
-def _account(email: str) -> User | None:
-    """The account with an address, however it is spelt. One that has it as typed comes first."""
-    spellings = addresses.spellings(email)
-    found = {user.email: user for user in User.select().where(User.email.in_(spellings))}
-    return next((found[spelling] for spelling in spellings if spelling in found), None)
 
 
 def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
@@ -136,53 +110,3 @@ def deliver_welcome(user_id: str, transport: Transport, sender: str) -> None:
         User.update(welcome_claimed_at=None).where(mine).execute()
         raise
     User.update(welcomed_at=now()).where(mine).execute()
-
-
-def log_in(email: str, password: str) -> User:
-    """The user with that address and password.
-
-    Raises:
-      Denied: no account has them. It does not say whether the address is known.
-    """
-    user = _account(email)
-    if not _is_password(user.password_hash if user else NOBODY, password) or user is None:
-        raise Denied("login_failed", "The address or the password is wrong.")
-    return user
-
-
-def find_user(email: str) -> User:
-    """The user with that address.
-
-    Raises:
-      NotFound: there is no account with that address.
-    """
-    user = _account(email)
-    if user is None:
-        raise NotFound("account_not_found", f"There is no account with the address {email}.")
-    return user
-
-
-def _is_password(kept: str, password: str) -> bool:
-    password = password[: texts.MAX_PASSWORD]
-    # Earlier releases kept the hash of the password as typed, whatever its normalization.
-    for one in dict.fromkeys([texts.password(password), password]):
-        with suppress(argon2.exceptions.VerificationError):
-            return _hasher.verify(kept, one)
-    return False
-
-
-def set_admin(email: str, is_admin: bool = True) -> User:
-    """Make an account an admin, or an ordinary account.
-
-    Raises:
-      NotFound: there is no account with that address.
-    """
-    user = find_user(email)
-    User.update(is_admin=is_admin).where(User.id == user.id).execute()
-    user.is_admin = is_admin
-    return user
-
-
-def admins() -> list[User]:
-    """The admins, by address."""
-    return list(User.select().where(User.is_admin).order_by(User.email))

@@ -1,0 +1,113 @@
+"""Which accounts may log in: a disabled one may do nothing, from that moment on."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from gifster.app import accounts, tokens
+from gifster.app.database import db
+from gifster.app.errors import Denied
+from gifster.app.models import Token, User, now
+from gifster.app.settings import Settings
+from gifster.app.tokens import Kind
+
+PASSWORD = "correct horse"
+
+
+def refused(code: str):
+    return pytest.raises(Denied, check=lambda error: error.code == code)
+
+
+def test_a_disabled_account_has_no_session_and_no_token_from_that_moment(booted: Settings):
+    # Given Ann, with a session and a token, and Bob
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+    bob = accounts.sign_up("bob@example.org", PASSWORD)
+    session, (_, token) = tokens.start_session(ann, 1), tokens.create_token(ann, "script")
+    of_bob = tokens.start_session(bob, 1)
+
+    # When Ann's account is disabled
+    assert accounts.disable(ann) == 2
+
+    # I expect neither to work, and Ann not to get another one
+    assert tokens.find_token(session, Kind.SESSION) is None
+    assert tokens.find_token(token, Kind.TOKEN) is None
+    assert tokens.find_token(of_bob, Kind.SESSION) is not None
+    with refused("account_disabled"):
+        accounts.log_in("ann@example.org", PASSWORD)
+    with refused("account_disabled"):
+        tokens.start_session(ann, 1)  # loaded before
+    with refused("account_disabled"):
+        tokens.create_token(ann, "another")
+
+    # And somebody who does not know the password to learn nothing of it
+    with refused("login_failed"):
+        accounts.log_in("ann@example.org", "wrong horse")
+
+    # When it is enabled again, I expect Ann to log in, and the former secrets to be gone
+    accounts.enable(ann)
+    assert accounts.log_in("ann@example.org", PASSWORD) == ann
+    assert tokens.find_token(session, Kind.SESSION) is None
+
+
+def test_a_token_that_was_there_in_spite_of_all_does_not_work_either(booted: Settings):
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+    session = tokens.start_session(ann, 1)
+
+    User.update(disabled_at=now()).execute()  # as a process that ends no sessions would
+
+    assert tokens.find_token(session, Kind.SESSION) is None
+
+
+def test_sessions_that_begin_while_an_account_is_disabled_are_gone(booted: Settings):
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+
+    def begin(_: int) -> None:
+        with db.connection_context():
+            with suppress(Denied):
+                tokens.start_session(ann, 1)
+
+    def end() -> None:
+        with db.connection_context():
+            accounts.disable(ann)
+
+    with ThreadPoolExecutor(6) as threads:
+        begun = [threads.submit(begin, number) for number in range(8)]
+        ended = threads.submit(end)
+        begun += [threads.submit(begin, number) for number in range(8)]
+    for each in [*begun, ended]:
+        each.result()
+
+    assert Token.select().count() == 0
+
+
+def test_where_addresses_must_be_confirmed_others_cannot_log_in(booted: Settings):
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+
+    with refused("email_unconfirmed"):
+        accounts.log_in("ann@example.org", PASSWORD, confirmed_only=True)
+    assert accounts.log_in("ann@example.org", PASSWORD) == ann
+    User.update(confirmed_at=now()).execute()
+
+    assert accounts.log_in("ann@example.org", PASSWORD, confirmed_only=True) == ann
+
+
+def test_an_account_without_a_password_has_no_password_that_works(booted: Settings):
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+    User.update(password_hash="").execute()
+
+    assert not accounts.has_password(User.get_by_id(ann.id))
+    for guess in (PASSWORD, "", " "):
+        with refused("login_failed"):
+            accounts.log_in("ann@example.org", guess)
+
+
+def test_a_session_says_where_it_was_begun(booted: Settings):
+    ann = accounts.sign_up("ann@example.org", PASSWORD)
+
+    tokens.start_session(ann, 1, address="2001:db8::1", browser="Mozilla\x00/5.0\n" + "x" * 9_000)
+
+    [session] = tokens.tokens_of(ann)
+    assert session.address == "2001:db8::1"
+    assert session.browser.startswith("Mozilla/5.0 xxx")
+    assert len(session.browser) == 200
