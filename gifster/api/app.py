@@ -20,6 +20,7 @@ from gifster.api.files import Files
 from gifster.api.gifs import GifImage, Gifs, OneGif
 from gifster.api.live import Cards, Events, Watch
 from gifster.api.media import MediaAccess
+from gifster.api.members import MembersOnly
 from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.mine import OneFavourite, OwnList, Trash, own_favourites, own_gifs
@@ -53,12 +54,13 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
             RequestMetrics(),
             Compression(),
             Digests(),
-            Headers(settings.store),
+            Headers(settings.store, members_only=context.members_only),
             CrossOrigin(),
             Hosts(settings.web),
             FixedFiles(),
             SameOrigin(settings.web, dropin.OPEN_POSTS),
             WellFormed(),
+            MembersOnly(context),
         ]
     )
     app.resp_options.static_media_types = {

@@ -12,6 +12,7 @@ from gifster.api.receive import SMALL_BYTES
 from gifster.app import library, tokens
 from gifster.app.access import Reach, Viewer
 from gifster.app.models import ImageUploader, Token, User
+from gifster.app.roles import Role, role_of
 from gifster.app.tokens import Kind, Scope
 
 COOKIE = "gifster_session"
@@ -52,11 +53,16 @@ async def current_token(context: Context, req: Request) -> Token | None:
     return token
 
 
+def bearer(req: Request) -> str | None:
+    """The token in a request's header (RFC 6750, 2.1); None if it has none."""
+    scheme, _, secret = (req.get_header("Authorization") or "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
+
+
 def _credentials(req: Request) -> tuple[str, Kind] | None:
     """The secret that a request came with. A token goes before a session."""
-    scheme, _, secret = (req.get_header("Authorization") or "").partition(" ")
-    if scheme.lower() == "bearer":
-        return secret.strip(), Kind.TOKEN
+    if (secret := bearer(req)) is not None:
+        return secret, Kind.TOKEN
     cookies = req.get_cookie_values(COOKIE)
     return (cookies[0], Kind.SESSION) if cookies else None
 
@@ -84,6 +90,15 @@ async def require_token(context: Context, req: Request, needed: Scope) -> Token:
     return token
 
 
+async def require_reader(context: Context, req: Request) -> None:
+    """Pass for somebody who is logged in, and for a program with a token of any scope.
+
+    Raises:
+      Problem: 401 for everybody else.
+    """
+    await require_token(context, req, Scope.READ)
+
+
 def require_scope(token: Token, needed: Scope) -> None:
     """Raise `Problem` (403) for a token whose scope is too narrow (RFC 6750, 3.1)."""
     if not Scope(token.scope).covers(needed):
@@ -102,7 +117,7 @@ async def require_writer(context: Context, req: Request) -> User | None:
       Problem: 401 for somebody who has to log in first; 403 for a token that only reads.
     """
     token = await current_token(context, req)
-    if token is None and context.settings.auth.anonymous_uploads:
+    if token is None and context.settings.auth.anonymous_uploads and not context.members_only:
         return None
     return (await require_token(context, req, Scope.WRITE)).user
 
@@ -118,8 +133,9 @@ async def require_editor(context: Context, req: Request) -> Editor:
 
 
 async def reach_of(context: Context, req: Request) -> Reach:
-    """Which GIFs the sender of a request may change, if they may write at all. Only admins may
-    change the GIFs of others, and only with a session or a token of the scope `admin`."""
+    """Which GIFs the sender of a request may change, if they may write at all. Only moderators and
+    admins may change the GIFs of others, and only with a session or a token of the scope
+    `admin`."""
     return _viewer(context, await current_token(context, req)).reach
 
 
@@ -140,11 +156,13 @@ def viewer_here(context: Context, req: Request) -> Viewer:
 
 
 def _viewer(context: Context, token: Token | None) -> Viewer:
-    anybody = Reach.OWNERLESS if context.settings.auth.anonymous_uploads else Reach.OWN
+    changes = context.settings.auth.anonymous_changes
     if token is None:
-        return Viewer(None, anybody)
-    is_admin = token.user.is_admin and Scope(token.scope).covers(Scope.ADMIN)
-    return Viewer(token.user.id, Reach.ALL if is_admin else anybody)
+        return Viewer(None, Reach.OWNERLESS if changes else Reach.NONE)
+    role = role_of(token.user) if Scope(token.scope).covers(Scope.ADMIN) else Role.MEMBER
+    if role is Role.MEMBER:
+        return Viewer(token.user.id, Reach.OWNERLESS if changes else Reach.OWN)
+    return Viewer(token.user.id, Reach.ALL if role is Role.ADMIN else Reach.MODERATED)
 
 
 async def require_uploader(context: Context, req: Request) -> User | None:
@@ -178,10 +196,28 @@ async def require_admin(context: Context, req: Request) -> User:
       Problem: 401 for somebody who has to log in first; 403 for a token without the scope `admin`,
         and for somebody who is not an admin.
     """
+    return await _require_role(context, req, Role.ADMIN)
+
+
+async def require_moderator(context: Context, req: Request) -> Editor:
+    """The user, who is a moderator or an admin, and which GIFs they may change.
+
+    Raises:
+      Problem: as `require_admin()`, for somebody who is neither.
+    """
+    user = await _require_role(context, req, Role.MODERATOR)
+    return Editor(user, await reach_of(context, req))
+
+
+async def _require_role(context: Context, req: Request, needed: Role) -> User:
     user: User = (await require_token(context, req, Scope.ADMIN)).user
-    if not user.is_admin:
+    if role_of(user).covers(needed):
+        return user
+    if needed is Role.ADMIN:
         raise Problem(403, "admins_only", "This is for admins (gifster admins add ADDRESS).")
-    return user
+    raise Problem(
+        403, "moderators_only", "This is for moderators (gifster moderation add ADDRESS)."
+    )
 
 
 def _log_in_first() -> Problem:

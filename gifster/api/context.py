@@ -51,6 +51,8 @@ class Context:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: Whether only people who are logged in see the library.
+        self.members_only = settings.auth.read == "members"
         self.memory = Memory()
         self.bodies = Bodies()
         self.readiness = Readiness()

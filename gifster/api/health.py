@@ -11,6 +11,8 @@ from gifster.api.context import Context
 class Health:
     """For supervisors, which restart a process that hangs."""
 
+    open_to_strangers = True
+
     async def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"status": "ok"}
 
@@ -19,6 +21,8 @@ class Readiness:
     """For load balancers: 503 if the database does not answer, is not migrated, or takes no write.
     A process without a broker is ready: it still accepts uploads, and their jobs wait in the
     outbox."""
+
+    open_to_strangers = True
 
     def __init__(self, context: Context) -> None:
         self.context = context

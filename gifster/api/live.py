@@ -65,7 +65,7 @@ def known(standing: Standing | None, viewer: Viewer) -> Known:
     see."""
     if standing is None or standing.in_trash:
         return None, None
-    seen = may_see(standing.user_id, standing.visibility, standing.in_trash, viewer)
+    seen = may_see(standing.user_id, standing.visibility, False, standing.is_hidden, viewer)
     return (standing.state, standing.image) if seen else (None, None)
 
 

@@ -55,5 +55,5 @@ class MediaAccess:
             if standing is not None and may_see(*standing):
                 return
             req.context.is_private = True
-            if standing is None or not may_see(*standing, viewer_here(self._context, req)):
+            if standing is None or not may_see(*standing, viewer=viewer_here(self._context, req)):
                 raise falcon.HTTPNotFound

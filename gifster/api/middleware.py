@@ -36,6 +36,7 @@ MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 #: For content that never changes at its address.
 FOR_GOOD = "public, max-age=31536000, immutable"
+FOR_AN_HOUR = "private, max-age=3600, immutable"
 
 
 class Headers:
@@ -43,9 +44,11 @@ class Headers:
 
     Parameters:
       store: where images may come from.
+      members_only: whether only people who are logged in see them.
     """
 
-    def __init__(self, store: Storage) -> None:
+    def __init__(self, store: Storage, *, members_only: bool = False) -> None:
+        self._members_only = members_only
         origins = "".join(f" {origin}" for origin in image_origins(store))
         self._page_policy = PAGE_POLICY.format(media=origins)
 
@@ -58,7 +61,7 @@ class Headers:
             resp.set_header("Content-Security-Policy", MEDIA_POLICY)
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             if resp.status_code != 302:
-                resp.set_header("Cache-Control", _media_caching(req, succeeded))
+                resp.set_header("Cache-Control", self._media_caching(req, succeeded))
         elif resp.get_header("Cross-Origin-Resource-Policy") == "cross-origin":
             pass  # `sharing` has set the headers of what other sites may show
         else:
@@ -75,16 +78,16 @@ class Headers:
         # new release runs an old script.
         return FOR_GOOD if succeeded and req.context.get("immutable") else "no-cache"
 
-
-def _media_caching(req: Request, succeeded: bool) -> str:
-    """What caches may do with a file. A GIF may become public, so they must not remember that it
-    was not to be found."""
-    if not succeeded:
-        return "no-store"
-    if getattr(req.context, "is_private", False):
-        return "private, no-cache"
-    # The content of a key never changes: a new image gets new keys.
-    return FOR_GOOD
+    def _media_caching(self, req: Request, succeeded: bool) -> str:
+        """What caches may do with a file. A GIF may become public, so they must not remember that
+        it was not to be found."""
+        if not succeeded:
+            return "no-store"
+        if getattr(req.context, "is_private", False):
+            return "private, no-cache"
+        # The content of a key never changes: a new image gets new keys. A browser from which
+        # somebody logs out shall not keep what members see for a year.
+        return FOR_AN_HOUR if self._members_only else FOR_GOOD
 
 
 def image_origins(store: Storage) -> list[str]:

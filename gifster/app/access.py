@@ -20,12 +20,20 @@ from gifster.jobs.statements import Statement
 class Reach(Enum):
     """Which GIFs somebody may change."""
 
-    #: Their own. GIFs without an owner belong to people who are not logged in.
+    #: None: somebody without an account.
+    NONE = "none"
+    #: Their own. To code without a user, such as a command, belong those without an owner.
     OWN = "own"
-    #: Also GIFs without an owner, where anybody may write.
+    #: Also GIFs without an owner, where anybody may change these.
     OWNERLESS = "ownerless"
+    #: All but those that others keep private: a moderator.
+    MODERATED = "moderated"
     #: All: an admin.
     ALL = "all"
+
+
+#: Those who may change the GIFs of others.
+MODERATORS = (Reach.MODERATED, Reach.ALL)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Viewer:
     reach: Reach = Reach.OWN
 
 
-STRANGER = Viewer()
+STRANGER = Viewer(reach=Reach.NONE)
 
 
 def listed(gif: Any = Gif) -> Any:
@@ -78,19 +86,25 @@ def seen_by(viewer: Viewer) -> Any:
 
 
 def may_see(
-    user_id: str | None, visibility: str, in_trash: bool, viewer: Viewer = STRANGER
+    user_id: str | None,
+    visibility: str,
+    in_trash: bool,
+    is_hidden: bool,
+    viewer: Viewer = STRANGER,
 ) -> bool:
     """Whether somebody who knows a GIF's id may see it. If not, it does not exist for them.
 
-    A private GIF is for its owner and for admins; a GIF in the trash is for those who may change
-    it.
+    A private GIF is for its owner and for admins; one that is private because a moderator has
+    hidden it, for moderators, too. A GIF in the trash is for those who may change it.
 
     Parameters:
-      user_id, visibility, in_trash: the GIF's owner, if it has one; its visibility; and whether it
-        is in the trash.
+      user_id, visibility, in_trash, is_hidden: the GIF's owner, if it has one; its visibility; and
+        whether it is in the trash, and hidden.
     """
     if viewer.reach is Reach.ALL or (user_id is not None and user_id == viewer.user_id):
         return True
+    if viewer.reach is Reach.MODERATED:
+        return is_hidden or visibility != Visibility.PRIVATE
     if visibility == Visibility.PRIVATE:
         return False
     return not in_trash or (user_id is None and viewer.reach is Reach.OWNERLESS)
@@ -98,7 +112,8 @@ def may_see(
 
 def may_see_gif(gif: Gif, viewer: Viewer = STRANGER) -> bool:
     """The same of a GIF."""
-    return may_see(gif.user_id, gif.visibility, gif.trashed_at is not None, viewer)
+    in_trash, is_hidden = gif.trashed_at is not None, gif.hidden_from is not None
+    return may_see(gif.user_id, gif.visibility, in_trash, is_hidden, viewer)
 
 
 def is_for_everybody(gif: Gif) -> bool:
@@ -123,15 +138,17 @@ def _spelt_simply(name: str) -> str:
     return name if name == "gifs" else unicodedata.normalize("NFKC", name).casefold()
 
 
-def standing_of(gif_id: str) -> tuple[str | None, str, bool] | None:
-    """The owner, the visibility of a GIF and whether it is in the trash, as `may_see()` takes them;
-    None if there is no such GIF. It runs with each file that is served."""
+def standing_of(gif_id: str) -> tuple[str | None, str, bool, bool] | None:
+    """The owner, the visibility of a GIF, and whether it is in the trash, and hidden, as
+    `may_see()` takes them; None if there is no such GIF. It runs with each file that is served."""
     row = _STANDING.row(gif_id=gif_id)
-    return None if row is None else (row[0], row[1], row[2] is not None)
+    return None if row is None else (row[0], row[1], row[2] is not None, row[3] is not None)
 
 
 _STANDING = Statement(
-    lambda gif_id: Gif.select(Gif.user, Gif.visibility, Gif.trashed_at).where(Gif.id == gif_id)
+    lambda gif_id: Gif.select(Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from).where(
+        Gif.id == gif_id
+    )
 )
 
 
@@ -142,5 +159,18 @@ def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:
       user: None for somebody who is not logged in, but may write.
       reach: which GIFs they may change.
     """
+    if reach is Reach.NONE:
+        return False
+    if reach is Reach.MODERATED and may_see_gif(gif, Viewer(user.id if user else None, reach)):
+        return True
     own = gif.user_id == (None if user is None else user.id)
     return own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS)
+
+
+def moderates(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody who changes a GIF does so as a moderator or an admin: it is not their own.
+
+    Parameters:
+      user, reach: as `may_change()` takes them.
+    """
+    return reach in MODERATORS and (user is None or gif.user_id != user.id)

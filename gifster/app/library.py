@@ -321,7 +321,7 @@ def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> G
     if may_change(gif, user, reach):
         return gif
     if gif.user_id is None:
-        raise Denied("no_owner", "This GIF has no owner, so only an admin may change it.")
+        raise Denied("no_owner", "This GIF has no owner, so only a moderator may change it.")
     raise Denied("not_yours", "This GIF belongs to somebody else.")
 
 

@@ -10,7 +10,7 @@ import peewee
 from peewee import SQL, fn
 
 from gifster.app import search, texts
-from gifster.app.access import STRANGER, Viewer, listed, may_see
+from gifster.app.access import STRANGER, Viewer, listed, may_see_gif
 from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, User
@@ -120,7 +120,7 @@ def get_gifs(gif_ids: Sequence[str], viewer: Viewer = STRANGER) -> list[Gif]:
     the viewer may not see are left out."""
     possible = [gif_id for gif_id in gif_ids if GIF_ID.fullmatch(gif_id)]
     found = Gif.select().where(Gif.id.in_(possible) & Gif.trashed_at.is_null())
-    return [gif for gif in found if may_see(gif.user_id, gif.visibility, False, viewer)]
+    return [gif for gif in found if may_see_gif(gif, viewer)]
 
 
 class Standing(NamedTuple):
@@ -129,7 +129,7 @@ class Standing(NamedTuple):
     Attributes:
       state: its `image_state`.
       image: the SHA-256 of its image; None until that is stored.
-      user_id, visibility, in_trash: as `access.may_see()` takes them.
+      user_id, visibility, in_trash, is_hidden: as `access.may_see()` takes them.
     """
 
     state: str
@@ -137,20 +137,27 @@ class Standing(NamedTuple):
     user_id: str | None
     visibility: str
     in_trash: bool
+    is_hidden: bool
 
 
 def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
     """How far each of these GIFs is. Ids of no GIF are left out."""
+    of_people = (Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from)
     rows: Any = (
-        Gif.select(
-            Gif.id, Gif.image_state, Gif.image, Gif.user, Gif.visibility, Gif.trashed_at.is_null()
-        )
+        Gif.select(Gif.id, Gif.image_state, Gif.image, *of_people)
         .where(Gif.id.in_(gif_ids))
         .tuples()
     )
     return {
-        gif_id: Standing(state, stored and stored.sha256, user_id, visibility, not kept)
-        for gif_id, state, stored, user_id, visibility, kept in rows
+        gif_id: Standing(
+            state,
+            stored and stored.sha256,
+            user_id,
+            visibility,
+            trashed_at is not None,
+            hidden_from is not None,
+        )
+        for gif_id, state, stored, user_id, visibility, trashed_at, hidden_from in rows
     }
 
 

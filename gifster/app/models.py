@@ -100,8 +100,9 @@ class User(BaseModel):
     email = peewee.CharField(254, unique=True)
     name = peewee.CharField(100)
     password_hash = peewee.CharField()
-    #: Whether they may use the jobs page.
+    #: Both together are the `roles.Role`: an admin is one, whether a moderator or not.
     is_admin = peewee.BooleanField(default=False)
+    is_moderator = peewee.BooleanField(default=False)
     created_at: Any = MomentField(default=now)
     #: When a worker began to send the welcome mail, and when the mail server accepted it.
     welcome_claimed_at: Any = MomentField(null=True)
@@ -293,6 +294,9 @@ class Gif(BaseModel):
     alt_text = peewee.CharField(1000, default="")
     rating = peewee.CharField(5, default="g")
     visibility = peewee.CharField(8, default="public")
+    #: The visibility that it had before a moderator hid it. It is private since then. None for a
+    #: GIF that is not hidden.
+    hidden_from = peewee.CharField(8, null=True)
     created_at: Any = MomentField(default=now, index=True)
     #: Since when it is in the trash; None for a GIF that is not.
     trashed_at: Any = MomentField(null=True)
@@ -317,12 +321,14 @@ class Gif(BaseModel):
         )
 
 
-# Lists read the first, whose condition is that of `access.listed()`; the trash reads the second.
+# Lists read the first, whose condition is that of `access.listed()`; the trash reads the second,
+# and moderators the third.
 _is_public: Any = Gif.visibility == peewee.SQL("'public'")
 _trashed_at: Any = Gif.trashed_at
 for _name, _columns, _condition in [
     ("gif_listed", (Gif.created_at, Gif.id), _is_public & _trashed_at.is_null()),
     ("gif_trashed", (_trashed_at,), _trashed_at.is_null(False)),
+    ("gif_hidden", (Gif.created_at, Gif.id), Gif.hidden_from.is_null(False)),
 ]:
     Gif.add_index(peewee.ModelIndex(Gif, _columns, where=_condition, name=_name))
 

@@ -18,6 +18,7 @@ from gifster.uploads.text import LONGEST, has_controls, is_visible, one_line, wi
 #: In characters, after cleaning.
 MAX_TITLE = 200
 MAX_ALT_TEXT = 1000
+MAX_REASON = 1000
 MAX_TAG = 50
 MAX_TAGS = 20
 MAX_NAME = 100
@@ -86,6 +87,22 @@ def alt_text(text: str) -> str:
         raise Invalid(
             "alt_text_too_long", f"An alternative text has at most {MAX_ALT_TEXT:,} characters."
         )
+    return cleaned if is_visible(cleaned) else ""
+
+
+def reason(text: str) -> str:
+    """Why somebody does something, clean and in one line; empty if nothing of it is visible.
+
+    Raises:
+      Invalid: it has control characters, or more than `MAX_REASON` characters.
+    """
+    # Line breaks are fine here: a text of several lines becomes one.
+    one = " ".join(text.split())
+    if has_controls(one):
+        raise Invalid("reason_invalid", "A reason cannot have control characters.")
+    cleaned = _line(one)
+    if cleaned is None or len(cleaned) > MAX_REASON:
+        raise Invalid("reason_too_long", f"A reason has at most {MAX_REASON:,} characters.")
     return cleaned if is_visible(cleaned) else ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import collections, database, favourites, models
+from gifster.app import collections, database, favourites, models, moderation_log, reports
 from gifster.app.accounts import tables as accounts
 from gifster.app.database import db
 from gifster.app.search import tables
@@ -21,6 +21,7 @@ MODELS = [
     tables.SearchEntry, tables.SearchTerm, tables.SearchTag, tables.SearchQuery, tables.SearchFill,
     favourites.Favourite, collections.Collection, collections.CollectionGif,
     accounts.MailSecret, accounts.Invitation, accounts.Export,
+    reports.Report, moderation_log.ModerationEntry,
     *TABLES,
 ]  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Who may search: the keys, the rates, and the pages of other sites.
 
 A key allows searching only, so it may be in a page's script. Nothing on these paths looks at a
-cookie: a page of another site learns and does here only what anybody can.
+cookie: a page of another site learns and does here only what anybody can. In a library for members
+(`auth.read`) nobody searches without a key, and an API token is one, too.
 """
 
 import hashlib
@@ -10,10 +11,12 @@ import hmac
 import falcon
 from falcon.asgi import Request, Response
 
+from gifster.api.auth import bearer
 from gifster.api.context import Context
 from gifster.api.dropin.envelopes import ENVELOPES
 from gifster.api.problems import Problem
 from gifster.app.boot import MEDIA
+from gifster.app.tokens import Kind, find_token
 
 #: From where any page may ask: the API, and the files that it names.
 OPEN = (*ENVELOPES, f"{MEDIA}/", "/g/")
@@ -33,6 +36,7 @@ class Keys:
     def __init__(self, context: Context) -> None:
         keys = context.settings.search.keys
         self._context = context
+        self._any = not keys and not context.members_only
         #: By the name under which its requests are counted, which does not tell the key.
         self._keys = {hashlib.sha256(key.encode()).hexdigest()[:16]: key.encode() for key in keys}
 
@@ -42,7 +46,7 @@ class Keys:
         Raises:
           KeyError: it is no key of ours.
         """
-        if not self._keys:
+        if self._any:
             return ""
         sent, found = key.encode(), None
         for name, known in self._keys.items():  # all of them, so that the time tells nothing
@@ -63,7 +67,8 @@ class Keys:
           Problem: it is no key of ours.
           RateLimited: too many requests with this key.
         """
-        self._context.limits.search(req, self.require(key, status))
+        name = self._name_of_member(req, key) or self.require(key, status)
+        self._context.limits.search(req, name)
 
     def require(self, key: str, status: int) -> str:
         """The name of a key, as `name_of()` tells it.
@@ -81,6 +86,14 @@ class Keys:
                 "api_key_invalid",
                 f"API key not valid. Please pass a valid API key.{missing}",
             ) from None
+
+    def _name_of_member(self, req: Request, key: str) -> str:
+        """The name by which requests with an API token are counted, which may come as a key or as
+        other API tokens do. Empty if there is none, and where everybody may read."""
+        if not self._context.members_only:
+            return ""
+        token = find_token(bearer(req) or key, Kind.TOKEN)
+        return "" if token is None else token.id
 
 
 class CrossOrigin:

@@ -44,6 +44,8 @@ class Endpoint:
       kind: `gif` or `sticker`.
     """
 
+    asks_for_key = True
+
     def __init__(self, context: Context, keys: Keys, answer: Answer, kind: str = "gif") -> None:
         self._context, self._keys, self._answer, self._kind = context, keys, answer, kind
         self._direct = sent_here(context.settings)

@@ -45,6 +45,8 @@ class Endpoint:
       place: the path that comes before `/v2`.
     """
 
+    asks_for_key = True
+
     def __init__(self, context: Context, keys: Keys, answer: Answer, place: str = "") -> None:
         self._context, self._keys, self._answer, self._place = context, keys, answer, place
         # A client that asks through `/proxy` fetches the files there, too, by their path.

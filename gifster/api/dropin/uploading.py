@@ -9,7 +9,7 @@ from functools import partial
 
 from falcon.asgi import Request, Response
 
-from gifster.api.auth import require_uploader
+from gifster.api.auth import bearer, require_uploader
 from gifster.api.context import Context
 from gifster.api.dropin.access import Keys
 from gifster.api.dropin.asked import Asked
@@ -69,9 +69,7 @@ class Gifs(Endpoint):
         Raises:
           Problem, RateLimited, TooLarge, Denied: as `require_uploader()`.
         """
-        scheme, _, bearer = (req.get_header("Authorization") or "").partition(" ")
-        secret = bearer.strip() if scheme.lower() == "bearer" else ""
-        secret = secret or Asked.of(req).raw("api_key") or fields.get("api_key", [""])[0]
+        secret = bearer(req) or Asked.of(req).raw("api_key") or fields.get("api_key", [""])[0]
         token = None
         if secret:
             token = await self._context.run(tokens.find_token, secret, Kind.TOKEN)

@@ -27,6 +27,7 @@ from gifster.app.tokens import Scope
 class AccountForm(Page):
     """A form that begins a session, or comes back with an error."""
 
+    open_to_strangers = True
     template: str
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
@@ -88,6 +89,8 @@ class LogIn(AccountForm):
 
 class LogOut(Page):
     """`/logout`, and `/logout/everywhere`, which ends all sessions and tokens of the user."""
+
+    open_to_strangers = True
 
     async def on_get(self, req: Request, resp: Response) -> None:
         if await current_user(self.context, req) is None:

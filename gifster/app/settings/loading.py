@@ -27,7 +27,11 @@ SECRETS = [
 #: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
 PROFILES: dict[str, Any] = {
     "development": {
-        "auth": {"anonymous_uploads": True, "in_house_emails": True},
+        "auth": {
+            "anonymous_uploads": True,
+            "anonymous_changes": True,
+            "in_house_emails": True,
+        },
         "limits": {"enabled": False},
     }
 }
@@ -106,6 +110,8 @@ def _is_table(value: Any) -> bool:
 def _line(found: ErrorDetails, path: Path, variables: dict[str, Any]) -> str:
     """One error: the key, what its value must be, and where which value is set."""
     keys = [str(part) for part in found["loc"] if part != "[key]"]
+    if not keys:  # about several keys, which the message names
+        return str(found["ctx"]["error"])
     place = _place(keys, path, variables)
     if found["type"] == "extra_forbidden":
         return f"{'.'.join(keys)}: no such key{_meant(keys)} ({place})"

@@ -227,7 +227,11 @@ class Mail(Section):
 
 
 class Auth(Section):
+    #: Who sees the library: everybody, or people who are logged in.
+    read: Literal["public", "members"] = "public"
     anonymous_uploads: bool = False
+    #: Whether anybody may change what was uploaded without an account. If not, moderators may.
+    anonymous_changes: bool = False
     session_days: int = Field(30, ge=1, le=3_650)
     #: How long a token holds that is made without an end (days).
     token_days: int = Field(365, ge=1, le=3_650)
@@ -256,6 +260,8 @@ class Limits(Section):
     search: Rate = "6000/minute"
     #: Copies and downloads that count as uses, by address.
     use: Rate = "600/hour"
+    #: Reports of GIFs, by address, and by user.
+    report: Rate = "20/hour"
     #: Event streams and waiting pages that one address has open at once, in each web process.
     waiting: int = Field(50, ge=1)
     gifs_per_user: int = Field(10_000, ge=1)
@@ -284,3 +290,22 @@ class Settings(Section):
     auth: Auth = Auth()
     search: Search = Search()
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _check_members(self) -> "Settings":
+        """Everybody who has an address can fetch a file from a CDN or from a public bucket."""
+        open_to_all = [
+            name
+            for name, is_open in [
+                ("store.base_url", bool(self.store.base_url)),
+                ("store.acl", self.store.acl.startswith("public-read")),
+            ]
+            if is_open
+        ]
+        if self.auth.read == "members" and open_to_all:
+            names = " and ".join(open_to_all)
+            raise ValueError(
+                f'auth.read is "members", and {names} would let strangers fetch files: leave '
+                f'{names} empty, or set auth.read = "public"'
+            )
+        return self

@@ -1,0 +1,186 @@
+"""The log of moderation: who changed, hid or removed whose GIF, and why; who closed a report; who
+got another role.
+
+An entry is written in the transaction of what it tells of, and never changed. It names the GIF and
+the people as they were then, so it outlives them. Admins read it.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import peewee
+
+from gifster.app import texts
+from gifster.app.access import Reach, moderates
+from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.errors import Invalid
+from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
+
+#: How long entries are kept.
+KEPT_DAYS = 730
+#: How many characters of a value that was changed are kept.
+MOST_VALUE = 300
+
+
+class Action(StrEnum):
+    """What a moderator did."""
+
+    EDIT = "edit"
+    REPLACE = "replace"
+    TRASH = "trash"
+    RESTORE = "restore"
+    DELETE = "delete"
+    HIDE = "hide"
+    UNHIDE = "unhide"
+    REMOVE = "remove"
+    RESOLVE = "resolve"
+    DISMISS = "dismiss"
+    ROLE = "role"
+
+
+class ModerationEntry(BaseModel):
+    id = peewee.CharField(12, primary_key=True, default=new_id)
+    at: Any = MomentField(default=now)
+    #: None for a command; also once the account is deleted.
+    moderator = peewee.ForeignKeyField(User, null=True, on_delete="SET NULL")
+    moderator_id: str | None
+    moderator_name = peewee.CharField(100)
+    action = peewee.CharField(12)
+    #: No foreign keys: the entry outlives the GIF, its owner, and the account with another role.
+    gif_id = peewee.CharField(12, null=True, index=True)
+    user_id = peewee.CharField(12, null=True)
+    #: The title of the GIF, or the name of the account.
+    subject = peewee.CharField(200)
+    reason = peewee.CharField(1000)
+    #: JSON: the values before and after, by the name of the field.
+    changes = peewee.TextField()
+
+    class Meta:
+        table_name = "moderation_entry"
+        indexes = ((("at", "id"), False),)
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        """The values before and after, by the name of the field."""
+        read: dict[str, list[Any]] = json.loads(self.changes)
+        return read
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who changes a GIF.
+
+    Parameters:
+      user: None for somebody who is not logged in, and for a command.
+      reach: which GIFs they may change.
+      reason: why they do it; clean, and maybe empty.
+    """
+
+    user: User | None
+    reach: Reach
+    reason: str = ""
+
+
+def actor(gif: Gif, user: User | None, reach: Reach, reason: str) -> Actor:
+    """Somebody who is going to change a GIF. A moderator needs a reason to change somebody else's;
+    an admin, whose scripts may do so, may leave it out.
+
+    Raises:
+      Invalid: the reason is missing, too long, or has control characters.
+    """
+    reason = texts.reason(reason)
+    if not reason and reach is Reach.MODERATED and moderates(gif, user, reach):
+        raise reason_missing()
+    return Actor(user, reach, reason)
+
+
+def reason_missing() -> Invalid:
+    """The error about what a moderator does without a reason."""
+    return Invalid("reason_missing", "Give a reason: the log of moderation keeps it.")
+
+
+def note(
+    action: Action, gif: Gif, by: Actor, changes: dict[str, tuple[Any, Any]] | None = None
+) -> None:
+    """Write into the log what a moderator did with somebody else's GIF. What people do with their
+    own GIFs is not in it. Call it in the transaction of the change.
+
+    Parameters:
+      changes: the values before and after, by the name of the field.
+    """
+    if moderates(gif, by.user, by.reach):
+        about = {"gif_id": gif.id, "user_id": gif.user_id, "subject": gif.title}
+        _write(action, by.user, by.reason, changes or {}, about)
+
+
+def note_role(user: User, before: str, after: str, by: User | None, reason: str) -> None:
+    """Write into the log that an account got another role."""
+    about = {"gif_id": None, "user_id": user.id, "subject": user.name}
+    _write(Action.ROLE, by, texts.reason(reason), {"role": (before, after)}, about)
+
+
+def _write(
+    action: Action,
+    by: User | None,
+    reason: str,
+    changes: dict[str, tuple[Any, Any]],
+    about: dict[str, str | None],
+) -> None:
+    kept = {name: [_cut(before), _cut(after)] for name, (before, after) in changes.items()}
+    ModerationEntry.create(
+        moderator=by,
+        moderator_name="" if by is None else by.name,
+        action=action.value,
+        reason=reason,
+        changes=json.dumps(kept, ensure_ascii=False),
+        **about,
+    )
+
+
+def _cut(value: Any) -> Any:
+    """A value, shortened: an entry says what was changed, and is no copy of it."""
+    if isinstance(value, list):
+        value = ", ".join(value)
+    if isinstance(value, str) and len(value) > MOST_VALUE:
+        return value[: MOST_VALUE - 1] + "…"
+    return value
+
+
+def entries(
+    *, gif_id: str = "", cursor: str = "", limit: int = 30
+) -> tuple[list[ModerationEntry], str | None]:
+    """A page of the log, the newest entries first, and the cursor of the next page.
+
+    Parameters:
+      gif_id: only entries about this GIF; empty for all.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid.
+    """
+    check_limit(limit)
+    query: Any = ModerationEntry.select()
+    if gif_id:
+        query = query.where(ModerationEntry.gif_id == gif_id)
+    at = ModerationEntry.at
+    found = list(newest_first(query, at, ModerationEntry.id, cursor, limit + 1))
+    return page(found, limit, lambda entry: (at.db_value(entry.at), entry.id))
+
+
+def why_hidden(gif_id: str) -> str:
+    """The reason that a moderator gave last for hiding a GIF; empty if the log does not have it."""
+    query: Any = ModerationEntry.select(ModerationEntry.reason).where(
+        ModerationEntry.gif_id == gif_id,
+        ModerationEntry.action.in_([Action.HIDE.value, Action.REMOVE.value]),
+    )
+    newest = query.order_by(ModerationEntry.at.desc()).limit(1).tuples()
+    return next((reason for (reason,) in newest), "")
+
+
+def forget_old(days: int = KEPT_DAYS) -> int:
+    """Delete entries that are older. Returns how many."""
+    return int(
+        ModerationEntry.delete().where(ModerationEntry.at < now() - timedelta(days=days)).execute()
+    )

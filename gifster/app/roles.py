@@ -1,0 +1,72 @@
+"""What people are in a library: members, moderators or admins.
+
+A role is derived from two columns of the account, `is_admin` and `is_moderator`, so that processes
+of the release before go on knowing admins. `access` says which GIFs each role may see and change.
+"""
+
+from enum import StrEnum
+
+from gifster.app.database import db
+from gifster.app.errors import NotFound
+from gifster.app.models import User
+from gifster.app.moderation_log import note_role
+from gifster.jobs import transaction
+from gifster.uploads.columns.rows import locked_row
+
+
+class Role(StrEnum):
+    """Each role may do what those before it may."""
+
+    #: Sees the library, adds GIFs, changes their own.
+    MEMBER = "member"
+    #: Edits, hides and removes the GIFs of others, and decides about reports.
+    MODERATOR = "moderator"
+    #: Does everything: also jobs, accounts, and the log of what moderators did.
+    ADMIN = "admin"
+
+    def covers(self, needed: "Role") -> bool:
+        """Whether this role may do what that one may."""
+        roles = list(Role)
+        return roles.index(self) >= roles.index(needed)
+
+
+def role_of(user: User) -> Role:
+    """The role of an account."""
+    if user.is_admin:
+        return Role.ADMIN
+    return Role.MODERATOR if user.is_moderator else Role.MEMBER
+
+
+def set_role(user: User, role: Role, by: User | None = None, reason: str = "") -> User:
+    """The account, which has that role from now on. The log says who gave it.
+
+    Parameters:
+      by: who gives it; None for a command, or for a provider of identities.
+      reason: why; may be empty.
+
+    Raises:
+      NotFound: the account has been deleted meanwhile.
+    """
+    with transaction(db):
+        present = locked_row(user)
+        if present is None:
+            raise NotFound("account_not_found", "This account does not exist any more.")
+        before = role_of(present)
+        if before is not role:
+            present.is_admin = role is Role.ADMIN
+            present.is_moderator = role is Role.MODERATOR
+            present.save(only=[User.is_admin, User.is_moderator])
+            note_role(present, before, role, by, reason)
+    result: User = present
+    return result
+
+
+def with_role(role: Role) -> list[User]:
+    """The accounts with a role, by address."""
+    moderators = User.is_moderator & ~User.is_admin
+    condition = {
+        Role.ADMIN: User.is_admin,
+        Role.MODERATOR: moderators,
+        Role.MEMBER: ~User.is_moderator & ~User.is_admin,
+    }[role]
+    return list(User.select().where(condition).order_by(User.email))
