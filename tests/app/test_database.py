@@ -12,6 +12,7 @@ from gifster.app.accounts import tables as accounts
 from gifster.app.database import db
 from gifster.app.search import tables
 from gifster.app.settings import Settings
+from gifster.app.sign_in import tables as sign_in
 from gifster.jobs import TABLES
 from tests.conftest import new_postgresql
 
@@ -22,6 +23,8 @@ MODELS = [
     favourites.Favourite, collections.Collection, collections.CollectionGif,
     accounts.MailSecret, accounts.Invitation, accounts.Export,
     reports.Report, moderation_log.ModerationEntry,
+    sign_in.Identity, sign_in.AuthenticatorApp, sign_in.RecoveryCode, sign_in.Passkey,
+    sign_in.SignInStep,
     *TABLES,
 ]  # fmt: skip
 

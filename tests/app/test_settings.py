@@ -47,6 +47,21 @@ def test_durability_is_the_one_setting_outside_a_section(monkeypatch: pytest.Mon
         load()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[auth]\npasswords = false\nproxy_header = 'X-User'\nproxy_addresses = ['10.0.0.0/8']",
+        "[auth]\npasswords = false\n[oidc]\nissuer = 'https://a.example'\nclient_id = 'gifster'",
+        "[oidc]\nissuer = 'http://localhost:9400'\nclient_id = 'gifster'",
+        "[oidc]\nissuer = 'http://127.0.0.1:9400/realm'\nclient_id = 'gifster'",
+    ],
+)
+def test_ways_to_log_in(text: str):
+    write(text)
+
+    load()
+
+
 def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pytest.MonkeyPatch):
     assert load(ROOT / "settings.toml").auth.anonymous_uploads is False
 
@@ -79,6 +94,17 @@ def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pyte
         ("[recurring]\nclean_up = 'hourly'", "recurring.clean_up: .*5 fields"),
         ("[recurring]\nx = {cron = '@daily', zone = 'UTC'}", "recurring.x.zone: no such key"),
         ("[mail]\npassword = 'secret'", "mail.password is a secret: set GIFSTER_MAIL__PASSWORD"),
+        ("[oidc]\nclient_secret = 'x'", "set GIFSTER_OIDC__CLIENT_SECRET"),
+        ("[oidc]\nissuer = 'http://login.example.org'", "oidc.issuer: must be empty, or the addr"),
+        ("[oidc]\nissuer = 'http://localhost.evil.example'", "oidc.issuer: must"),
+        ("[oidc]\nissuer = 'https://login.example.org/?a=b'", "oidc.issuer: must"),
+        ("[oidc]\nissuer = 'https://login.example.org'", "oidc: issuer is .* client_id is empty"),
+        ("[oidc]\nissuer = 'https://a.example'\nclient_id = 'x'\nscopes = []", "'openid'"),
+        ("[auth]\npasswords = false", "nobody could log in"),
+        ("[auth]\nproxy_header = 'Remote-Email'", "auth: proxy_header is 'Remote-Email'.* both"),
+        ("[auth]\nproxy_addresses = ['10.0.0.1']", "set both, or neither"),
+        ("[auth]\nproxy_header = 'Remote Email'", "auth.proxy_header: must be empty, or the name"),
+        ("[auth]\nadmin_groups = ['a,b']", "auth.admin_groups.*without a comma"),
         ("[web", "settings.toml: "),
         ("web = 3", r"web: must be a table .settings.toml has 3"),
         ("profile = 3", "profile: must be tables"),

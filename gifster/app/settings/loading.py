@@ -20,6 +20,7 @@ FILE = Path("settings.toml")
 #: These must come from the environment.
 SECRETS = [
     ("mail", "password"),
+    ("oidc", "client_secret"),
     ("uploads", "secret"),
     ("cache", "secret_access_key"),
     ("store", "secret_access_key"),
@@ -110,7 +111,7 @@ def _is_table(value: Any) -> bool:
 def _line(found: ErrorDetails, path: Path, variables: dict[str, Any]) -> str:
     """One error: the key, what its value must be, and where which value is set."""
     keys = [str(part) for part in found["loc"] if part != "[key]"]
-    if not keys:  # about several keys, which the message names
+    if not keys:  # of several sections together
         return str(found["ctx"]["error"])
     place = _place(keys, path, variables)
     if found["type"] == "extra_forbidden":

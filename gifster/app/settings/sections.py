@@ -12,12 +12,15 @@ from gifster.app.settings.values import (
     DatabaseUrl,
     Encryption,
     EndpointUrl,
+    GroupName,
     HeaderName,
     HostEntry,
+    IssuerUrl,
     MailUrl,
     Mode,
     Namespace,
     Network,
+    OptionalHeader,
     Prefix,
     PublicUrl,
     QueueName,
@@ -237,6 +240,55 @@ class Auth(Section):
     token_days: int = Field(365, ge=1, le=3_650)
     #: Whether accounts may have addresses that only lead somewhere within one network.
     in_house_emails: bool = False
+    #: Whether people log in with passwords, and with the passkeys of such accounts.
+    passwords: bool = True
+    #: The header in which a proxy tells who is logged in, by address; the proxies that may.
+    proxy_header: OptionalHeader = ""
+    proxy_addresses: list[Network] = []
+    #: The header in which it tells their groups, with commas between them.
+    proxy_groups_header: OptionalHeader = ""
+    #: Of the sign-in service or the proxy: who may log in (empty: everybody), and who has a role.
+    allowed_groups: list[GroupName] = []
+    moderator_groups: list[GroupName] = []
+    admin_groups: list[GroupName] = []
+
+    @model_validator(mode="after")
+    def _check_proxy(self) -> "Auth":
+        if bool(self.proxy_header) != bool(self.proxy_addresses):
+            raise ValueError(
+                f"proxy_header is {self.proxy_header!r}, and proxy_addresses has "
+                f"{len(self.proxy_addresses)} entries: set both, or neither. Whoever connects from "
+                "one of these addresses can log in as anybody"
+            )
+        return self
+
+
+class Oidc(Section):
+    """The sign-in service (OpenID Connect)."""
+
+    #: Its address, as its own metadata writes it. Empty: there is none.
+    issuer: IssuerUrl = ""
+    client_id: str = ""
+    client_secret: str = ""
+    #: What the button calls it.
+    name: str = Field("single sign-on", min_length=1, max_length=60)
+    scopes: list[str] = ["openid", "profile", "email"]
+    groups_claim: str = Field("groups", min_length=1)
+    #: Whether somebody without an account gets one.
+    sign_up: bool = True
+    #: Whether all addresses are verified, though the service does not say so.
+    trust_emails: bool = False
+
+    @model_validator(mode="after")
+    def _check_client(self) -> "Oidc":
+        if self.issuer and not self.client_id:
+            raise ValueError(
+                f"issuer is {self.issuer!r}, and client_id is empty: set the id under which the "
+                "service knows this library"
+            )
+        if self.issuer and "openid" not in self.scopes:
+            raise ValueError(f"scopes is {self.scopes!r}: it must have 'openid'")
+        return self
 
 
 class Search(Section):
@@ -288,8 +340,18 @@ class Settings(Section):
     library: Library = Library()
     mail: Mail = Mail()
     auth: Auth = Auth()
+    oidc: Oidc = Oidc()
     search: Search = Search()
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _check_ways_in(self) -> "Settings":
+        if not (self.auth.passwords or self.auth.proxy_header or self.oidc.issuer):
+            raise ValueError(
+                "auth.passwords is false, and neither oidc.issuer nor auth.proxy_header is set: "
+                "nobody could log in. Set one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_members(self) -> "Settings":

@@ -33,6 +33,13 @@ RecurringName = Annotated[str, _like(r"[a-z][a-z0-9_-]{0,31}", f"{_NAME} 32 char
 HeaderName = Annotated[
     str, _like(r"[A-Za-z0-9-]{1,64}", "be the name of a header, such as X-Forwarded-For")
 ]
+OptionalHeader = Annotated[
+    str,
+    _like(r"|[A-Za-z0-9-]{1,64}", "be empty, or the name of a header, such as Remote-Email"),
+]
+GroupName = Annotated[
+    str, _like(r"[^,\x00-\x1f]{1,200}", "be the name of a group, without a comma")
+]
 Namespace = Annotated[
     str, _like(r"[A-Za-z0-9_.:-]{1,64}", "be 1 to 64 letters, digits, and the characters _ . : -")
 ]
@@ -66,6 +73,15 @@ MailUrl = Annotated[
     _like(r"(file:|smtp://|smtps://).*", "begin with file:, smtp:// or smtps://"),
 ]
 EndpointUrl = Annotated[str, _like(r"|https?://.*", "be empty, or begin with http:// or https://")]
+#: Without https, anybody between here and there could log in as anybody; on this machine nobody is.
+IssuerUrl = Annotated[
+    str,
+    _like(
+        r"|https://[^\s?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?",
+        "be empty, or the address of a service, such as https://login.example.org/realms/team "
+        "(http:// on this machine alone)",
+    ),
+]
 BaseUrl = Annotated[
     str, _like(r"|(https?://|/).*", "be empty, or begin with http://, https:// or /")
 ]
