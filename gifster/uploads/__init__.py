@@ -20,6 +20,7 @@ knows nothing of any application. Its modules, from the bottom up:
 
 - `storage/` keeps files under keys. `files/` has the uploads that wait in the cache and those that
   are stored, `remote/` brings them from other servers, and `content_types` says what they are.
+- `resumable/` has the uploads that go on after a lost connection, and their `TABLES`.
 - `versions/` declares, plans and makes the versions of an upload.
 - `uploader` has the rules for one kind of file. It sits between `columns/`, the places of uploads
   in a table, and `attaching/`, every change to them from an assignment to the end of a `save()`.
@@ -71,6 +72,7 @@ from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.remote.downloader import Downloader
+from gifster.uploads.resumable.rows import TABLES
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage
@@ -81,6 +83,7 @@ from gifster.uploads.versions.declaring import Image, process, version
 from gifster.uploads.versions.derivations import derivation
 
 __all__ = [
+    "TABLES",
     "Backgrounder",
     "CacheField",
     "CacheId",

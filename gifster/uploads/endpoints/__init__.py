@@ -6,9 +6,10 @@ uploads from scripts in a browser, such as Uppy.
 
 Each has a WSGI application, `.wsgi`, and an ASGI application, `.asgi` (`mounting.py`, `wsgi.py`,
 `asgi.py`), and answers errors with `application/problem+json` (RFC 9457, `messages.py`).
-`receiving.py` takes uploads, `presigning.py` lets clients write to S3 themselves, `serving.py`
-serves stored files, and `deriving.py` derivations. The ideas are those of Shrine's
-`upload_endpoint`, `presign_endpoint`, `download_endpoint` and `derivation_endpoint`.
+`receiving.py` takes uploads, `tus.py` those that go on after a lost connection. `presigning.py`
+lets clients write to S3 themselves, `serving.py` serves stored files, `deriving.py` derivations.
+The ideas are those of Shrine's `upload_endpoint`, `presign_endpoint`, `download_endpoint` and
+`derivation_endpoint`.
 """
 
 from gifster.uploads.endpoints.deriving import derivations
@@ -17,5 +18,6 @@ from gifster.uploads.endpoints.mounting import Endpoint
 from gifster.uploads.endpoints.presigning import presign
 from gifster.uploads.endpoints.receiving import upload
 from gifster.uploads.endpoints.serving import files
+from gifster.uploads.endpoints.tus import tus
 
-__all__ = ["Endpoint", "Problem", "derivations", "files", "presign", "upload"]
+__all__ = ["Endpoint", "Problem", "derivations", "files", "presign", "tus", "upload"]

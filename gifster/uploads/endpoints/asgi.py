@@ -102,6 +102,8 @@ async def _receive(body: Body, receive: Receive, run: Run) -> Response:
                 await run(body.feed, piece)
         response: Response = await run(body.finish)
     except BaseException as error:
+        with suppress(Exception):  # the request has failed already
+            await run(body.feed, bytes(gathered))
         await run(body.abort, error)
         raise
     return response

@@ -22,7 +22,7 @@ class Body(Protocol):
         """The answer, when the body is complete."""
 
     def abort(self, error: BaseException) -> None:
-        """Leave nothing behind."""
+        """End it, after `feed()` got all that has come: leave nothing half-done behind."""
 
 
 class Pace:

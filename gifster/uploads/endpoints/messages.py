@@ -21,6 +21,8 @@ logger = logging.getLogger("gifster.uploads")
 Headers = dict[str, str]
 
 MAX_PARAMETERS = 20
+#: The status that tus has of its own.
+CHECKSUM = (460, "Checksum Mismatch")
 SOON, LATER = {"Retry-After": "2"}, {"Retry-After": "30"}
 
 
@@ -81,7 +83,12 @@ class Response:
     @property
     def reason(self) -> str:
         """The reason phrase of the status."""
-        return http.HTTPStatus(self.status).phrase
+        return phrase(self.status)
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status."""
+    return CHECKSUM[1] if status == CHECKSUM[0] else http.HTTPStatus(status).phrase
 
 
 def as_json(status: int, value: Mapping[str, Any], kind: str = "application/json") -> Response:
@@ -123,7 +130,7 @@ def refusal(problem: Problem) -> Response:
     """The answer to a request that has a problem."""
     value = {
         "type": "about:blank",
-        "title": http.HTTPStatus(problem.status).phrase,
+        "title": phrase(problem.status),
         "status": problem.status,
         "detail": str(problem),
         "code": problem.code,

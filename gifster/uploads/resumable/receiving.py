@@ -1,0 +1,206 @@
+"""Takes the bytes of one request of an upload, and keeps them as parts in the cache."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+from gifster.uploads.config import storage
+from gifster.uploads.content_types import HEAD_BYTES, UNKNOWN_TYPE
+from gifster.uploads.files.access import PIECE_BYTES, open_file
+from gifster.uploads.files.cache import CachedFile, new_key
+from gifster.uploads.files.sources import cache_pieces
+from gifster.uploads.files.validation import Limits
+from gifster.uploads.resumable import rows
+from gifster.uploads.resumable.protocol import Checksum, ProtocolError, filename_of
+from gifster.uploads.resumable.rows import OffsetMoved, Part, PartsLost, ResumableUpload
+from gifster.uploads.storage.spool import Writer, writer
+
+#: A part is kept once it has so many bytes; a slow one after so long (seconds), if it is worth it.
+#: A crash loses no more than that.
+PART_BYTES, KEEP_S, KEEP_BYTES = 4 * 1024 * 1024, 5.0, 256 * 1024
+
+
+class Receiver:
+    """The bytes of one request. All methods block. `keep()` and `end()` use the database.
+
+    Parameters:
+      rules: the uploader class that is to take the upload.
+      upload: as `rows.find()` returned it.
+      offset: where the request's bytes begin.
+      checksum: of all of them, if the client gives it. Then all are kept, or none.
+
+    Raises:
+      OffsetMoved: the upload is at another offset.
+    """
+
+    def __init__(
+        self,
+        rules: type[Limits],
+        upload: ResumableUpload,
+        offset: int,
+        checksum: Checksum | None = None,
+    ) -> None:
+        if offset != upload.received or upload.stage != rows.Stage.OPEN:
+            raise OffsetMoved(upload.received)
+        self.upload, self._rules = upload, rules
+        self._filename = filename_of(upload.metadata)
+        self._checksum = checksum
+        self._hash = checksum.new() if checksum is not None else hashlib.sha1(usedforsecurity=False)
+        self._head: bytes | None = b"" if offset == 0 else None
+        self._writer: Writer | None = None
+        self._key, self._gathered, self._since = "", 0, time.monotonic()
+        #: The last byte of the upload. It stays out of the parts, so that the offset becomes the
+        #: length only with the application's own commit.
+        self._last = b""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last byte has come."""
+        return bool(self._last)
+
+    def write(self, piece: bytes) -> bool:
+        """Take a piece.
+
+        Returns:
+          whether it is time for `keep()`.
+
+        Raises:
+          ProtocolError: 413, the body is longer than the rest of the upload.
+          TypeNotAllowed: the first bytes show a type that the uploader does not take.
+        """
+        came = self.upload.received + self._gathered + len(self._last) + len(piece)
+        if came > self.upload.length:
+            detail = f"The body exceeds the upload's length of {self.upload.length:,} bytes."
+            raise ProtocolError(413, "upload_length_exceeded", detail)
+        if self._checksum is not None:
+            self._hash.update(piece)
+        self._check_type(piece)
+        if piece and came == self.upload.length:
+            piece, self._last = piece[:-1], piece[-1:]
+        if piece:
+            self._append(piece)
+        if self._checksum is not None:
+            return False
+        waits = self._gathered >= KEEP_BYTES and time.monotonic() - self._since >= KEEP_S
+        return self._gathered >= PART_BYTES or waits
+
+    def _check_type(self, piece: bytes) -> None:
+        if self._head is not None and len(self._head) < HEAD_BYTES:
+            self._head += piece[:HEAD_BYTES]
+            if len(self._head) >= HEAD_BYTES and self._checksum is None:
+                self._rules.check_type(self._head, self._filename)
+
+    def _append(self, piece: bytes) -> None:
+        if self._writer is None:
+            self._key = new_key(self._rules)
+            self._writer = writer(storage(self.upload.storage), self._key)
+        self._writer.write(piece)
+        self._gathered += len(piece)
+
+    def keep(self) -> None:
+        """Make what has come durable, and move the upload's offset.
+
+        Raises:
+          OffsetMoved: another request has moved it, so these bytes are not needed.
+          PartsLost: the parts that came before are gone.
+        """
+        if self._writer is None:
+            return
+        upload, absorbed = self.upload, _absorbed(self.upload.parts, self._gathered)
+        part, came = Part(self._key, self._gathered), self._gathered
+        if absorbed:
+            part = self._merged(absorbed)
+        else:
+            self._writer.commit(UNKNOWN_TYPE)
+        self._writer, self._gathered, self._since = None, 0, time.monotonic()
+        stay = upload.parts[: len(upload.parts) - len(absorbed)]
+        try:
+            rows.advance(upload, upload.received + came, [*stay, part])
+        except BaseException:
+            rows.delete_parts(upload, [part])
+            raise
+        rows.delete_parts(upload, absorbed)
+
+    def _merged(self, absorbed: list[Part]) -> Part:
+        """One part of those before, and of what has come."""
+        if self._writer is None:
+            raise ValueError("nothing has come")
+        self._writer.flush()
+        key = new_key(self._rules)
+        merged = writer(storage(self.upload.storage), key)
+        try:
+            for piece in self._content_of(absorbed):
+                merged.write(piece)
+            with self._writer.path.open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    merged.write(piece)
+            merged.commit(UNKNOWN_TYPE)
+        except BaseException:
+            merged.abort()
+            raise
+        finally:
+            self._writer.abort()
+        return Part(key, sum(part.bytes for part in absorbed) + self._gathered)
+
+    def end(self) -> None:
+        """Keep what has come, now that the request is complete.
+
+          Raises:
+            ProtocolError: 460, it has another checksum; nothing is kept.
+        TypeNotAllowed: as `write()`, which leaves a body with a checksum to this.
+            OffsetMoved, PartsLost: as `keep()`.
+        """
+        if self._checksum is not None:
+            self._checksum.check(self._hash)
+            if self._head is not None and len(self._head) >= HEAD_BYTES:
+                self._rules.check_type(self._head, self._filename)
+        self.keep()
+
+    def abort(self) -> None:
+        """Leave no half-written part behind. It does nothing after `end()`."""
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer, self._gathered = None, 0
+
+    def break_off(self) -> None:
+        """Keep what has come of a request that breaks off, as far as that can be trusted."""
+        try:
+            if self._checksum is None:
+                self.keep()
+        finally:
+            self.abort()
+
+    def assemble(self) -> CachedFile:
+        """The complete upload in the cache, checked as any other. Call `end()` before.
+
+        Raises:
+          UploadError: the uploader does not take it, or a part is lost. Call `rows.fail()` then.
+        """
+        return cache_pieces(self._rules, self._pieces(), self._filename)
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield from self._content_of(self.upload.parts)
+        yield self._last
+
+    def _content_of(self, parts: list[Part]) -> Iterator[bytes]:
+        for part in parts:
+            try:
+                file = open_file(self.upload.storage, part.key)
+            except FileNotFoundError:
+                raise PartsLost from None  # or another request has merged it
+            with file:
+                while piece := file.read(PIECE_BYTES):
+                    yield piece
+
+
+def _absorbed(parts: list[Part], size: int) -> list[Part]:
+    """The last parts that are merged with a new one.
+
+    Each is at most twice as large as all that comes after it. So an upload has few parts, however
+    small the requests are, and a byte is copied a few times at most (as in a log-structured merge).
+    """
+    first = len(parts)
+    while first and parts[first - 1].bytes <= 2 * size and size < PART_BYTES // 2:
+        size += parts[first - 1].bytes
+        first -= 1
+    return parts[first:]
