@@ -9,6 +9,7 @@ from gifster.actors.setup import settings
 from gifster.app import file_checks, kept_uploads, library, tokens, trash
 from gifster.app.search import popularity, upkeep
 from gifster.uploads import StorageUnavailable
+from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import Why, sweep
 
 logger = logging.getLogger("gifster.maintenance")
@@ -21,10 +22,11 @@ _WORRYING = ("missing", "damaged", "unread")
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
-    """Remove what crashes left behind, the files of forms that nobody sent again, expired sessions,
-    and what has been in the trash for too long. Read part of the stored files, to check that they
-    are what was stored."""
+    """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
+    uploads, expired sessions, and what has been in the trash for too long. Read part of the stored
+    files, to check that they are what was stored."""
     forgotten = kept_uploads.forget_expired()
+    unfinished = resumable.forget_expired()
     days = settings.library.trash_days
     trashed = trash.empty_old(days) if days else 0
     found = sweep(repair=True)
@@ -43,11 +45,12 @@ def clean_up() -> None:
     log = logger.error if counts["held_back"] else log
     swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
     log(
-        "swept %s expired_kept=%d expired_tokens=%d expired_trash=%d",
+        "swept %s expired_kept=%d expired_tokens=%d expired_trash=%d expired_uploads=%d",
         swept,
         forgotten,
         ended,
         trashed,
+        unfinished,
     )
 
 

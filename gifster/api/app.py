@@ -12,6 +12,7 @@ from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
 from gifster.api.collections import CollectedGif, Collections, OneCollection
 from gifster.api.compression import Compression
 from gifster.api.context import Context
+from gifster.api.direct.routes import direct
 from gifster.api.dropin import routes as dropin
 from gifster.api.dropin.access import CrossOrigin
 from gifster.api.dropin.envelopes import ENVELOPES
@@ -119,6 +120,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         *((f"/gifs/{{gif_id}}/{form}", gif_page, form) for form in FORMS),
         ("/gifs/{gif_id}/edit", EditPage(context), ""),
         *sharing(context, media),
+        *direct(app, context),
         ("/gifs/{gif_id}/collect", CollectGif(context), "collect"),
         ("/gifs/{gif_id}/uncollect", CollectGif(context), "uncollect"),
         ("/collections", CollectionsPage(context), ""),
@@ -163,7 +165,8 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> F
 def _answer_head(resource: object, suffix: str) -> None:
     """Every resource that answers GET answers HEAD (RFC 9110, 9.1); Falcon leaves the body out."""
     end = f"_{suffix}" if suffix else ""
-    if get := getattr(resource, f"on_get{end}", None):
+    get = getattr(resource, f"on_get{end}", None)
+    if get and not hasattr(resource, f"on_head{end}"):
         setattr(resource, f"on_head{end}", get)
 
 

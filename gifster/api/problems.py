@@ -4,7 +4,6 @@ A browser that asks for a page gets the same as a page. Nobody ever gets a trace
 """
 
 import errno
-import http
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs import admin
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
+from gifster.uploads.endpoints.messages import phrase
 
 logger = logging.getLogger("gifster.api")
 
@@ -84,7 +84,7 @@ class Problem(falcon.HTTPError):
     def __init__(
         self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
     ) -> None:
-        title = http.HTTPStatus(status).phrase
+        title = phrase(status)
         super().__init__(status, title=title, description=detail, headers=headers)
         self.problem_code = code
 
@@ -189,7 +189,7 @@ def answer(
     code, detail = FALCON.get(error.status_code, ("refused", error.title))
     problem: schemas.Problem = {
         "type": "about:blank",
-        "title": http.HTTPStatus(error.status_code).phrase,
+        "title": phrase(error.status_code),
         "status": error.status_code,
         "detail": error.description or detail,
         "code": getattr(error, "problem_code", code),

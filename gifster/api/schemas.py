@@ -76,6 +76,20 @@ class Failure(TypedDict):
     message: str
 
 
+class ResumableUpload(TypedDict):
+    """An upload in several requests (tus)."""
+
+    id: str
+    offset: Annotated[int, Field(ge=0, description="How many bytes are safe.")]
+    length: Annotated[int, Field(ge=0, description="The size of the file (bytes).")]
+    expires_at: Moment
+    gif: Annotated[
+        "WholeGif | None",
+        Field(description="What became of it; null until the last byte has come."),
+    ]
+    error: Annotated[Failure | None, Field(description="Why it was refused; null if it was not.")]
+
+
 class Person(TypedDict):
     """What everybody may know of a user."""
 

@@ -64,7 +64,7 @@ def configure(settings: Settings) -> None:
     close_to_others(settings)
     durable = settings.durability == "fsync"
     database.connect(settings.database.url, durable=durable)
-    database.db.bind(jobs.TABLES)
+    database.db.bind([*jobs.TABLES, *uploads.TABLES])
     uploads.configure(
         {
             "cache": storage(settings.cache, durable=durable),

@@ -23,6 +23,7 @@ from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
 from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.resumable.rows import ResumableUpload, Stage
 
 #: PostgreSQL's name for the lock of the quota that people without an account share.
 NOBODYS_QUOTA = 713706
@@ -39,7 +40,8 @@ class Quota:
 
     Parameters:
       gifs: how many GIFs.
-      bytes: how many bytes, as they were uploaded, with the files that refused forms keep.
+      bytes: how many bytes, as they were uploaded, with the files that refused forms keep and the
+        whole length of unfinished uploads.
     """
 
     gifs: int
@@ -174,8 +176,8 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
     has, keeps = (_HAS, _KEEPS) if user is not None else (_NOBODY_HAS, _NOBODY_KEEPS)
     whose = {} if user is None else {"user": user.id}
     ((number, size),) = has.rows(**whose)
-    ((kept,),) = keeps.rows(**whose)
-    number, size = int(number), int(size) + int(kept)
+    ((kept, unfinished, begun),) = keeps.rows(**whose, **({"owner": user.id} if user else {}))
+    number, size = int(number) + begun, int(size) + int(kept) + int(unfinished)
     if gifs > 0 and number + gifs > quota.gifs:
         raise Denied(
             "quota_exceeded", f"The quota of {quota.gifs:,} GIFs is used up. Delete one first."
@@ -193,15 +195,19 @@ def _had(user: Any) -> Any:
     return has.where(Gif.user == user)
 
 
-def _kept(user: Any) -> Any:
-    return KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0)).where(
-        KeptUpload.user == user
+def _kept(user: Any, owner: Any) -> Any:
+    unfinished: Any = ResumableUpload.select(fn.COALESCE(fn.SUM(ResumableUpload.length), 0))
+    unfinished = unfinished.where(
+        (ResumableUpload.owner == owner) & (ResumableUpload.stage == Stage.OPEN)
     )
+    number = unfinished.select(fn.COUNT(SQL("*")))
+    kept = KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0), unfinished, number)
+    return kept.where(KeptUpload.user == user)
 
 
 #: They run twice with each upload.
 _HAS, _NOBODY_HAS = Statement(_had), Statement(lambda: _had(None))
-_KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda: _kept(None))
+_KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda: _kept(None, ""))
 
 
 def _no_longer_kept(cached: CachedFile) -> None:
@@ -341,9 +347,14 @@ def last_findings() -> list[Finding]:
 def _check_owner(gif: Gif) -> None:
     """Raise `Invalid` for a private GIF that has no owner."""
     if gif.visibility == Visibility.PRIVATE and gif.user_id is None:
-        raise Invalid(
-            "private_needs_owner", "Nobody could see this GIF: log in before you make one private."
-        )
+        raise private_needs_owner()
+
+
+def private_needs_owner() -> Invalid:
+    """The error of a private GIF that has no owner."""
+    return Invalid(
+        "private_needs_owner", "Nobody could see this GIF: log in before you make one private."
+    )
 
 
 def _set_tags(gif: Gif, names: list[str]) -> None:

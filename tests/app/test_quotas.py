@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gifster.app import accounts, kept_uploads, library
+from gifster.app import accounts, direct, kept_uploads, library
 from gifster.app.database import db
 from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.app.settings import Settings
@@ -17,6 +17,7 @@ from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.cache_ids import cache_id, retrieve
+from gifster.uploads.resumable import rows
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -215,3 +216,39 @@ def broken() -> bytes:
     for at in range(start, start + 40):
         small[at] = 0xFF
     return bytes(small)
+
+
+@pytest.mark.parametrize("who", ["ann", "nobody"])
+def test_unfinished_uploads_count_once(booted: Settings, who: str):
+    # Given a quota of two GIFs, and two uploads that have begun
+    user, quota, file = someone(who), library.Quota(gifs=2, bytes=10**9), cached()
+    begun = [direct.begin(len(GIF), "", user, quota, 60) for _ in range(2)]
+    assert not tried(library.add_gif, file, user=user, quota=quota)
+    assert not tried(direct.begin, 9, "", user, quota, 60)
+    other = accounts.sign_up("bob@example.org", "correct horse")
+    assert tried(direct.begin, 9, "", other, quota, 60)
+
+    # When one becomes a GIF, and the other is refused
+    direct.take(begun[0], lambda: library.add_gif(file, user=user, quota=quota))
+    assert not tried(direct.begin, 9, "", user, quota, 60)
+    rows.fail(begun[1], library.Invalid("code", "Why."))
+
+    # Then there is one place more
+    assert tried(direct.begin, 9, "", user, quota, 60)
+
+
+def test_an_upload_that_could_not_become_a_gif_stays_as_it_was(booted: Settings):
+    upload = direct.begin(len(GIF), "", None, None, 60)
+
+    def refuse() -> Gif:
+        raise library.Denied("quota_exceeded", "Why.")
+
+    with pytest.raises(library.Denied):
+        direct.take(upload, refuse)
+
+    assert direct.find(upload.id, None).stage == rows.Stage.OPEN
+    gif = direct.take(upload, lambda: library.add_gif(cached()))
+    assert direct.find(upload.id, None).outcome == {"gif": gif.id}
+    with pytest.raises(rows.OffsetMoved):
+        direct.take(upload, lambda: library.add_gif(cached()))
+    assert Gif.select().count() == 1

@@ -213,6 +213,8 @@ class Uploads(Section):
     deep_check_days: int = Field(30, ge=0)
     #: Originals are stored without their metadata, such as the place where a photo was taken.
     strip_metadata: bool = True
+    #: How long a resumable upload is kept after its last byte came, until it is complete.
+    unfinished_hours: int = Field(24, ge=1, le=24 * 30)
     #: Signs cache ids. Empty: Gifster makes one at its first start, and keeps it in var/secret.
     secret: str = ""
     private_remotes: bool = False

@@ -1,0 +1,88 @@
+"""Receives the body of one request of a resumable upload. What has come of a body that breaks off
+is kept."""
+
+from falcon.asgi import Request
+
+from gifster.api.adapter import GONE
+from gifster.api.context import Context, trim
+from gifster.api.problems import Problem
+from gifster.api.receive import guarded
+from gifster.uploads import UploadError
+from gifster.uploads.files.sources import GATHERED_BYTES, MOST_CHUNKS
+from gifster.uploads.resumable.receiving import Receiver
+from gifster.uploads.resumable.rows import OffsetMoved, PartsLost
+
+
+async def receive(context: Context, req: Request, receiver: Receiver) -> None:
+    """Receive a body to its end.
+
+    Raises:
+      Problem: it is too slow, too long, or breaks off.
+      ProtocolError, OffsetMoved, UploadError: as `Receiver.write()` and `Receiver.end()`.
+    """
+    context.memory.taken()
+    body = _Body(context, receiver)
+    try:
+        try:
+            await _read(context, req, receiver, body)
+            await body.pass_on()
+            await context.run(receiver.end)
+        except UploadError:
+            await context.write(receiver.abort)  # it is of no use
+            raise
+        except BaseException:
+            await body.break_off()
+            raise
+    finally:
+        if context.memory.given_back():
+            await context.write(trim)
+
+
+async def _read(context: Context, req: Request, receiver: Receiver, body: "_Body") -> None:
+    upload = receiver.upload
+    rest, came = upload.length - upload.received, 0
+    if (req.content_length or 0) > rest:
+        raise _too_long(rest)
+    async with context.bodies.place(context.client(req)) as place:
+        async for chunk in guarded(req.stream, context.settings.web, rest, place):
+            came += len(chunk)
+            await body.take(chunk)
+    if GONE in req.scope or came < (req.content_length or 0):
+        raise Problem(400, "body_incomplete", "The body ends too early. Go on at the offset.")
+
+
+def _too_long(rest: int) -> Problem:
+    detail = f"The body is longer than the rest of the upload, which has {rest:,} bytes."
+    return Problem(413, "upload_length_exceeded", detail)
+
+
+class _Body:
+    """Gathers chunks, so that a thread gets pieces of some size."""
+
+    def __init__(self, context: Context, receiver: Receiver) -> None:
+        self._context, self._receiver = context, receiver
+        self._gathered, self._chunks = bytearray(), 0
+
+    async def take(self, chunk: bytes) -> None:
+        self._gathered += chunk
+        self._chunks += 1
+        if len(self._gathered) >= GATHERED_BYTES or self._chunks >= MOST_CHUNKS:
+            await self.pass_on()
+
+    async def pass_on(self) -> None:
+        """Write what has been gathered, and keep it if it is time."""
+        piece = bytes(self._gathered)
+        self._gathered, self._chunks = bytearray(), 0
+        if piece:
+            is_time = await self._context.write(self._receiver.write, piece)
+            if is_time:
+                await self._context.run(self._receiver.keep)
+
+    async def break_off(self) -> None:
+        """Keep what has come."""
+        try:
+            if self._gathered:
+                await self._context.write(self._receiver.write, bytes(self._gathered))
+            await self._context.run(self._receiver.break_off)
+        except (OffsetMoved, PartsLost):
+            pass  # the client goes on in another request, or has to begin again

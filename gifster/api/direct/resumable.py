@@ -1,0 +1,236 @@
+"""`/api/uploads` and `/api/uploads/{upload_id}`: resumable uploads, by tus 1.0.
+
+`POST` begins an upload: its `Upload-Metadata` has the file's name and the fields of the upload
+form. `PATCH` brings content, `HEAD` says how far it is, `DELETE` ends it. The `PATCH` that brings
+the last byte makes the GIF, and its 204 promises what the 202 of `POST /api/gifs` does; `GET` then
+has the GIF.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import falcon
+from falcon.asgi import Request, Response
+
+from gifster.api import schemas
+from gifster.api.auth import require_uploader, require_writer, viewer_of
+from gifster.api.context import Context
+from gifster.api.direct.bodies import receive
+from gifster.api.gifs import accept_upload, whole_json
+from gifster.api.problems import Problem
+from gifster.api.receive import UploadForm
+from gifster.app import direct, edits, library, texts
+from gifster.app.access import Viewer
+from gifster.app.errors import Invalid, NotFound
+from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.texts import Rating, Visibility
+from gifster.uploads import UploadError
+from gifster.uploads.resumable import protocol, rows
+from gifster.uploads.resumable.receiving import Receiver
+from gifster.uploads.resumable.rows import ResumableUpload, Stage
+
+#: The header of the answer to the request that completes an upload: the id of the GIF.
+GIF = "Gifster-Gif"
+
+Responder = Callable[[Request, Response, str], Awaitable[None]]
+
+
+class Uploads:
+    """`POST` begins an upload."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_options(self, req: Request, resp: Response) -> None:
+        resp.set_headers(protocol.of_server(ImageUploader.max_bytes))
+        resp.set_header("Allow", "POST, OPTIONS")
+        resp.status = falcon.HTTP_204
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        headers = spoken(req, resp)
+        length, metadata = protocol.length_of(headers), headers.get("upload-metadata", "")
+        form = form_of(metadata)
+        checksum = protocol.checksum_of(headers)
+        told = protocol.metadata_of(metadata)
+        content_type = told.get("filetype") or told.get("type") or ""
+        ImageUploader.check_declared(protocol.filename_of(metadata), length, content_type)
+        user = await require_uploader(self.context, req)
+        check_details(form, user)
+        upload = await self.context.run(
+            direct.begin, length, metadata, user, self.context.quota, self.lives_s
+        )
+        resp.location = f"/api/uploads/{upload.id}"
+        if protocol.has_content(headers):
+            receiver = Receiver(ImageUploader, upload, 0, checksum)
+            await take_body(self.context, req, resp, receiver, user)
+        resp.status = falcon.HTTP_201
+        resp.set_headers(protocol.of_progress(upload))
+        resp.media = await told_of(self.context, req, upload)
+
+    @property
+    def lives_s(self) -> int:
+        """How long an upload without progress is kept (seconds)."""
+        return self.context.settings.uploads.unfinished_hours * 3600
+
+
+class OneUpload:
+    """`HEAD`, `PATCH`, `DELETE`, and a `GET` that tells all as JSON."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_options(self, req: Request, resp: Response, upload_id: str) -> None:
+        resp.set_headers(protocol.of_server(ImageUploader.max_bytes))
+        resp.set_header("Allow", "GET, HEAD, PATCH, DELETE, OPTIONS")
+        resp.status = falcon.HTTP_204
+
+    async def on_get(self, req: Request, resp: Response, upload_id: str) -> None:
+        upload, _ = await self._upload(req, upload_id)
+        resp.media = await told_of(self.context, req, upload)
+
+    async def on_head(self, req: Request, resp: Response, upload_id: str) -> None:
+        spoken(req, resp)
+        upload, _ = await self._upload(req, upload_id)
+        check_not_failed(upload)
+        resp.set_headers(protocol.of_upload(upload))
+        resp.media = await told_of(self.context, req, upload)
+
+    async def on_patch(self, req: Request, resp: Response, upload_id: str) -> None:
+        headers = spoken(req, resp)
+        protocol.check_content_type(headers)
+        offset, checksum = protocol.offset_of(headers), protocol.checksum_of(headers)
+        upload, user = await self._upload(req, upload_id)
+        check_not_failed(upload)
+        if upload.stage != Stage.DONE or offset != upload.length:  # else it came twice
+            receiver = Receiver(ImageUploader, upload, offset, checksum)
+            await take_body(self.context, req, resp, receiver, user)
+        resp.set_headers(protocol.of_progress(upload))
+        resp.status = falcon.HTTP_204
+
+    async def on_delete(self, req: Request, resp: Response, upload_id: str) -> None:
+        spoken(req, resp)
+        upload, _ = await self._upload(req, upload_id)
+        await self.context.run(rows.terminate, upload)
+        resp.status = falcon.HTTP_204
+
+    async def on_post(self, req: Request, resp: Response, upload_id: str) -> None:
+        """A request of a client that can send no other method."""
+        meant = protocol.method_of("POST", req.headers_lower)
+        responders: dict[str, Responder] = {
+            "PATCH": self.on_patch, "DELETE": self.on_delete, "HEAD": self.on_head
+        }  # fmt: skip
+        if meant not in responders:
+            raise falcon.HTTPMethodNotAllowed(["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"])
+        await responders[meant](req, resp, upload_id)
+
+    async def _upload(self, req: Request, upload_id: str) -> tuple[ResumableUpload, User | None]:
+        user = await require_writer(self.context, req)
+        return await self.context.run(direct.find, upload_id, user), user
+
+
+def spoken(req: Request, resp: Response) -> dict[str, str]:
+    """The headers of a request that speaks our version of tus, by their names in lower case.
+
+    Raises:
+      ProtocolError: 412, it speaks another.
+    """
+    resp.set_header("Tus-Resumable", protocol.VERSION)
+    headers = dict(req.headers_lower)
+    protocol.check_version(headers)
+    return headers
+
+
+def form_of(metadata: str) -> UploadForm:
+    """An upload's metadata, as the fields of a form.
+
+    Raises:
+      ProtocolError: 400, they are malformed.
+    """
+    values = protocol.metadata_of(metadata)
+    return UploadForm(fields={name: [value] for name, value in values.items()})
+
+
+def check_details(form: UploadForm, user: User | None) -> None:
+    """Refuse a title, tags and so on that the GIF could not have, before its file comes.
+
+    Raises:
+      Invalid: one of them is invalid.
+    """
+    texts.title(form.first("title"))
+    texts.tag_names(
+        [tag for field in form.fields.get("tags", []) for tag in texts.split_tags(field)]
+    )
+    texts.alt_text(form.first("alt_text"))
+    texts.rating(form.first("rating") or Rating.G)
+    visibility = texts.visibility(form.first("visibility") or Visibility.PUBLIC)
+    if visibility == Visibility.PRIVATE and user is None:
+        raise library.private_needs_owner()
+    edits.read_form(form.first)
+
+
+def check_not_failed(upload: ResumableUpload) -> None:
+    """Raises `Problem` (410) for an upload that was refused."""
+    if upload.stage == Stage.FAILED:
+        raise Problem(410, upload.outcome["code"], upload.outcome["message"])
+
+
+async def take_body(
+    context: Context, req: Request, resp: Response, receiver: Receiver, user: User | None
+) -> None:
+    """Receive a request's body, and make the GIF if the upload is complete.
+
+    Raises:
+      Problem, ProtocolError, OffsetMoved, UploadError, LibraryError: it cannot be taken.
+    """
+    upload = receiver.upload
+    try:
+        await receive(context, req, receiver)
+        if receiver.is_complete:
+            resp.set_header(GIF, await make_gif(context, req, receiver, user))
+    except (UploadError, Invalid) as error:
+        # However often it is sent, it will be refused. A used-up quota is another matter.
+        await context.run(rows.fail, upload, error)
+        raise
+
+
+async def make_gif(context: Context, req: Request, receiver: Receiver, user: User | None) -> str:
+    """The id of the GIF that is made of a complete upload."""
+    upload, form = receiver.upload, form_of(receiver.upload.metadata)
+    form.cached = await context.check(req, receiver.assemble)
+    owner = None if upload.owner == "" else user
+
+    def work() -> Gif:
+        return direct.take(upload, lambda: accept_upload(form, owner, context.quota)[0])
+
+    try:
+        gif = await context.commit(work, form.handed_over)
+    finally:
+        if form.cached is not None:
+            await context.write(form.cached.discard)
+    await context.write(rows.finished, upload, {"gif": gif.id})
+    return gif.id
+
+
+async def told_of(
+    context: Context, req: Request, upload: ResumableUpload
+) -> schemas.ResumableUpload:
+    """An upload as JSON, with its GIF once that is made."""
+    viewer, origin = await viewer_of(context, req), context.origin(req)
+    outcome = upload.outcome or {}
+
+    def gif() -> schemas.WholeGif | None:
+        # Who may go on with the upload may see what became of it.
+        seer = Viewer(upload.owner or viewer.user_id, viewer.reach)
+        try:
+            return whole_json(library.get_gif(outcome["gif"], seer), seer, origin)
+        except NotFound:
+            return None
+
+    done, failed = upload.stage == Stage.DONE, upload.stage == Stage.FAILED
+    return {
+        "id": upload.id,
+        "offset": upload.received,
+        "length": upload.length,
+        "expires_at": rows.expiry(upload),
+        "gif": await context.run(gif) if done else None,
+        "error": {"code": outcome["code"], "message": outcome["message"]} if failed else None,
+    }
