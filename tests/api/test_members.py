@@ -27,7 +27,7 @@ BY_KEY = re.compile(r"/v1/(?!analytics|gifs/search/actions)|/v2/(?!pingback)|/pr
 VALUES = {
     "name": "giphy.gif", "version": "thumb", "extension": "gif", "collection_id": "y" * 12,
     "category": "animals", "subcategory": "cats", "term": "cat", "job_id": "j", "queue": "default",
-    "worker_id": "w", "token_id": "t" * 12, "report_id": "r" * 12,
+    "worker_id": "w", "token_id": "t" * 12, "report_id": "r" * 12, "upload_id": "u" * 24,
 }  # fmt: skip
 #: They end what the viewers of this test live on.
 NOT_TRIED = {("DELETE", "/api/tokens"), ("POST", "/logout"), ("POST", "/logout/everywhere")}
