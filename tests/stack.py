@@ -41,6 +41,7 @@ class Stack:
             "GIFSTER_BROKER__URL": broker_url,
             "GIFSTER_WEB__PORT": str(self.port),
             "GIFSTER_AUTH__ANONYMOUS_UPLOADS": "true",
+            "GIFSTER_AUTH__ANONYMOUS_CHANGES": "true",
             "GIFSTER_LIMITS__ENABLED": "false",
             "PYTHONUNBUFFERED": "1",
             # Their own, so that no sweep meets what other tests' workers are about.

@@ -6,7 +6,7 @@ import time
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import file_checks, kept_uploads, library, tokens, trash
+from gifster.app import file_checks, kept_uploads, library, moderation, tokens, trash
 from gifster.app.search import popularity, upkeep
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.resumable import rows as resumable
@@ -23,8 +23,9 @@ _WORRYING = ("missing", "damaged", "unread")
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
     """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
-    uploads, expired sessions, and what has been in the trash for too long. Read part of the stored
-    files, to check that they are what was stored."""
+    uploads, expired sessions, what has been in the trash for too long, and old reports and entries
+    of the log of moderation. Read part of the stored files, to check that they are what was
+    stored."""
     forgotten = kept_uploads.forget_expired()
     unfinished = resumable.forget_expired()
     days = settings.library.trash_days
@@ -39,6 +40,7 @@ def clean_up() -> None:
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
     ended = tokens.forget_expired_tokens()
+    moderation.forget_old()
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info

@@ -5,7 +5,7 @@ from falcon.asgi import Request, Response
 from falcon.media import JSONHandler
 from pydantic_core import to_json
 
-from gifster.api import health, jobs, problems, search
+from gifster.api import health, jobs, moderation, problems, search
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
@@ -32,6 +32,13 @@ from gifster.api.pages.edit import EditPage
 from gifster.api.pages.gallery import Gallery
 from gifster.api.pages.gif_forms import FORMS, GifForms
 from gifster.api.pages.jobs import JobsPage
+from gifster.api.pages.moderation import (
+    HiddenPage,
+    LogPage,
+    ModerateForm,
+    ReportForm,
+    ReportsPage,
+)
 from gifster.api.pages.own import OwnPage, TrashPage
 from gifster.api.pages.tags import TagsPage
 from gifster.api.sharing.routes import sharing
@@ -90,6 +97,12 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/gifs/{gif_id}/image", GifImage(context), ""),
         ("/api/gifs/{gif_id}/trash", GifTrash(context), ""),
         ("/api/gifs/{gif_id}/restore", GifTrash(context), "restore"),
+        ("/api/gifs/{gif_id}/reports", moderation.GifReports(context), ""),
+        ("/api/gifs/{gif_id}/moderation", moderation.GifModeration(context), ""),
+        ("/api/reports", moderation.Reports(context), ""),
+        ("/api/reports/{report_id}", moderation.OneReport(context), ""),
+        ("/api/moderation/hidden", moderation.HiddenGifs(context), ""),
+        ("/api/moderation/log", moderation.ModerationLog(context), ""),
         ("/api/mine", OwnList(context, own_gifs), ""),
         ("/api/trash", Trash(context), ""),
         ("/api/favourites", OwnList(context, own_favourites), ""),
@@ -123,6 +136,11 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         *direct(app, context),
         ("/gifs/{gif_id}/collect", CollectGif(context), "collect"),
         ("/gifs/{gif_id}/uncollect", CollectGif(context), "uncollect"),
+        ("/gifs/{gif_id}/report", ReportForm(context), ""),
+        ("/gifs/{gif_id}/moderate", ModerateForm(context), ""),
+        ("/moderation", ReportsPage(context), ""),
+        ("/moderation/hidden", HiddenPage(context), ""),
+        ("/moderation/log", LogPage(context), ""),
         ("/collections", CollectionsPage(context), ""),
         ("/collections/{collection_id}", CollectionPage(context), ""),
         ("/collections/{collection_id}/edit", CollectionPage(context), "edit"),

@@ -21,10 +21,15 @@ COOKIE = "gifster_session"
 @dataclass(frozen=True)
 class Editor:
     """Somebody who may write (None for people who are not logged in), and which GIFs they may
-    change."""
+    change.
+
+    Parameters:
+      reason: why they change one, from the query (`?reason=`): moderators say so.
+    """
 
     user: User | None
     reach: Reach
+    reason: str = ""
 
     @property
     def viewer(self) -> Viewer:
@@ -96,7 +101,8 @@ async def require_reader(context: Context, req: Request) -> None:
     Raises:
       Problem: 401 for everybody else.
     """
-    await require_token(context, req, Scope.READ)
+    if await current_token(context, req) is None:
+        raise _log_in_first("This library is for people who have an account. Log in to see it.")
 
 
 def require_scope(token: Token, needed: Scope) -> None:
@@ -117,7 +123,7 @@ async def require_writer(context: Context, req: Request) -> User | None:
       Problem: 401 for somebody who has to log in first; 403 for a token that only reads.
     """
     token = await current_token(context, req)
-    if token is None and context.settings.auth.anonymous_uploads and not context.members_only:
+    if token is None and context.anonymous_uploads:
         return None
     return (await require_token(context, req, Scope.WRITE)).user
 
@@ -129,7 +135,7 @@ async def require_editor(context: Context, req: Request) -> Editor:
       Problem: as `require_writer()`.
     """
     user = await require_writer(context, req)
-    return Editor(user, await reach_of(context, req))
+    return Editor(user, await reach_of(context, req), req.get_param("reason") or "")
 
 
 async def reach_of(context: Context, req: Request) -> Reach:
@@ -156,7 +162,7 @@ def viewer_here(context: Context, req: Request) -> Viewer:
 
 
 def _viewer(context: Context, token: Token | None) -> Viewer:
-    changes = context.settings.auth.anonymous_changes
+    changes = context.anonymous_changes
     if token is None:
         return Viewer(None, Reach.OWNERLESS if changes else Reach.NONE)
     role = role_of(token.user) if Scope(token.scope).covers(Scope.ADMIN) else Role.MEMBER
@@ -199,14 +205,13 @@ async def require_admin(context: Context, req: Request) -> User:
     return await _require_role(context, req, Role.ADMIN)
 
 
-async def require_moderator(context: Context, req: Request) -> Editor:
-    """The user, who is a moderator or an admin, and which GIFs they may change.
+async def require_moderator(context: Context, req: Request) -> User:
+    """The user, who is a moderator or an admin.
 
     Raises:
       Problem: as `require_admin()`, for somebody who is neither.
     """
-    user = await _require_role(context, req, Role.MODERATOR)
-    return Editor(user, await reach_of(context, req))
+    return await _require_role(context, req, Role.MODERATOR)
 
 
 async def _require_role(context: Context, req: Request, needed: Role) -> User:
@@ -214,18 +219,27 @@ async def _require_role(context: Context, req: Request, needed: Role) -> User:
     if role_of(user).covers(needed):
         return user
     if needed is Role.ADMIN:
-        raise Problem(403, "admins_only", "This is for admins (gifster admins add ADDRESS).")
+        raise Problem(
+            403,
+            "admins_only",
+            "This is for admins (gifster admins add ADDRESS).",
+            for_people="This page is for admins. Ask an admin to give you that role.",
+        )
     raise Problem(
-        403, "moderators_only", "This is for moderators (gifster moderation add ADDRESS)."
+        403,
+        "moderators_only",
+        "This is for moderators (gifster moderation add ADDRESS).",
+        for_people="This page is for moderators. Ask an admin to give you that role.",
     )
 
 
-def _log_in_first() -> Problem:
+def _log_in_first(for_people: str = "Log in first.") -> Problem:
     return Problem(
         401,
         "sign_in_first",
         "Log in first, or send an API token (Authorization: Bearer …).",
         headers={"WWW-Authenticate": "Bearer"},
+        for_people=for_people,
     )
 
 

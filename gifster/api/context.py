@@ -53,6 +53,9 @@ class Context:
         self.settings = settings
         #: Whether only people who are logged in see the library.
         self.members_only = settings.auth.read == "members"
+        #: Whether people without an account may upload; and change what was uploaded so.
+        self.anonymous_uploads = settings.auth.anonymous_uploads and not self.members_only
+        self.anonymous_changes = settings.auth.anonymous_changes and self.anonymous_uploads
         self.memory = Memory()
         self.bodies = Bodies()
         self.readiness = Readiness()

@@ -115,6 +115,7 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
         "alt_text": gif.alt_text,
         "rating": gif.rating,
         "visibility": gif.visibility,
+        "hidden": gif.hidden_from is not None,
         "user": None if uploader is None else {"id": gif.user_id or "", "name": uploader},
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
@@ -285,6 +286,7 @@ class OneGif:
                 visibility=changes.visibility,
                 edit=changes.edit_change(),
                 reach=editor.reach,
+                reason=editor.reason,
             )
             return whole_json(gif, editor.viewer, origin, names)
 
@@ -292,7 +294,7 @@ class OneGif:
 
     async def on_delete(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
-        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
+        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach, editor.reason)
         resp.status = falcon.HTTP_204
 
 
@@ -311,7 +313,9 @@ class GifImage:
         def work() -> schemas.WholeGif:
             cached = form.require_image()
             quota, reach = self.context.quota, editor.reach
-            gif = library.replace_image(gif_id, editor.user, cached, quota, reach)
+            gif = library.replace_image(
+                gif_id, editor.user, cached, quota, reach, reason=editor.reason
+            )
             return whole_json(gif, editor.viewer, origin)
 
         async with upload_form(self.context, req, editor.user) as form:

@@ -59,6 +59,7 @@ class RateLimits:
         self._upload, self._edit = parse(limits.upload), parse(limits.edit)
         self._search = parse(limits.search)
         self._use = parse(limits.use)
+        self._report = parse(limits.report)
         self._own = Limiter(MemoryStorage())
         in_redis = not broker_url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
@@ -143,6 +144,14 @@ class RateLimits:
           RateLimited: too many from this address.
         """
         self._count("uses", (self._use, "use", self._here(req)))
+
+    def report(self, req: Request, user: User | None) -> None:
+        """Count a report of a GIF.
+
+        Raises:
+          RateLimited: too many from this address, or by this user.
+        """
+        self._count("reports", *self._of_both(self._report, "report", req, user))
 
     def _here(self, req: Request) -> str:
         return f"address:{self.address(req)}"

@@ -208,7 +208,32 @@ PATHS = {
         "delete": Operation("revokeToken", "Revoke a token, or end a session (scope admin, or "
                             "itself)", None, (404,), 204, may=USER),
     },
+    "/api/gifs/{gif_id}/reports": {
+        "post": Operation("reportGif", "Tell the moderators that a GIF should not be here", None,
+                          (404, 429), 204, bodies={JSON: requests.ReportGif}, may=READER),
+    },
+    # For moderators.
+    "/api/gifs/{gif_id}/moderation": {
+        "post": Operation("moderateGif", "Hide a GIF, remove it, or undo that", schemas.WholeGif,
+                          (404, 429), bodies={JSON: requests.ModerateGif}, may=USER),
+    },
+    "/api/reports": {
+        "get": Operation("listReports", "A page of the open reports, newest first",
+                         schemas.ReportList, (400,), query=requests.Query, may=USER),
+    },
+    "/api/reports/{report_id}": {
+        "patch": Operation("closeReport", "Resolve or dismiss a report", schemas.Report,
+                           (404, 429), bodies={JSON: requests.CloseReport}, may=USER),
+    },
+    "/api/moderation/hidden": {
+        "get": Operation("listHidden", "A page of the GIFs that moderators have hidden, newest "
+                         "first", schemas.GifList, (400,), query=requests.Query, may=USER),
+    },
     # For admins.
+    "/api/moderation/log": {
+        "get": Operation("moderationLog", "A page of what moderators did, newest first",
+                         schemas.ModerationLog, (400,), query=requests.LogQuery, may=USER),
+    },
     "/api/jobs": {
         "get": Operation("listJobs", "A page of the jobs in a state, the next one first",
                          schemas.JobList, (400,), query=requests.JobQuery, may=USER),
@@ -258,7 +283,7 @@ TOKENS = {
     "description": (
         "A `token` from POST /api/users or POST /api/tokens. Its scope says what it may do: `read` "
         "looks, `write` also adds and changes GIFs, `admin` also manages tokens and, if its user "
-        "is an admin, jobs and other people's GIFs."
+        "is a moderator or an admin, does what they may."
     ),
 }
 GIF_ID = {"type": "string", "pattern": f"^{texts.GIF_ID.pattern}$", "examples": ["7TzWk3Bq9nYd"]}

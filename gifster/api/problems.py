@@ -18,6 +18,7 @@ from falcon.media.multipart import MultipartParseError
 from gifster.api import schemas
 from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
+from gifster.api.way_back import way_back
 from gifster.app import library
 from gifster.app.faults import Fault, fault_of
 from gifster.imaging.sandbox import ProcessLost
@@ -77,16 +78,23 @@ class Problem(falcon.HTTPError):
     Parameters:
       status: the HTTP status.
       code: stable, for programs.
-      detail: a sentence for people.
+      detail: a sentence that says what is wrong and what to do.
       headers: more headers of the answer.
+      for_people: what a page says in place of the detail, if that is about programs.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        *,
+        for_people: str = "",
     ) -> None:
         title = phrase(status)
         super().__init__(status, title=title, description=detail, headers=headers)
-        self.problem_code = code
+        self.problem_code, self.for_people = code, for_people
 
 
 def install(
@@ -206,7 +214,12 @@ def answer(
         resp.content_type = falcon.MEDIA_HTML
         token = getattr(req.context, "token", None)
         page = context.templates.get_template("error.html")
-        resp.text = page.render(problem=problem, user=token.user if token else None)
+        problem["detail"] = getattr(error, "for_people", "") or problem["detail"]
+        resp.text = page.render(
+            problem=problem,
+            user=token.user if token else None,
+            next=way_back(req) if error.status_code == 401 else "",
+        )
     else:
         resp.text = json.dumps(problem, ensure_ascii=False)
         resp.content_type = "application/problem+json"

@@ -28,9 +28,10 @@ from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, edits, lists, search, texts
+from gifster.app import addresses, edits, lists, moderation, search, texts
 from gifster.app.editing import EditChange
 from gifster.app.models import ImageUploader
+from gifster.app.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
@@ -225,6 +226,29 @@ class EditCollection(Body):
     ] = None
 
 
+class ReportGif(Body):
+    """Why a GIF should not be in the library."""
+
+    reason: Annotated[str, told(enum=list(ReportReason))]
+    text: Annotated[str | None, told("What else there is to say.", maxLength=texts.MAX_REASON)] = (
+        None
+    )
+
+
+class ModerateGif(Body):
+    """What a moderator does with a GIF."""
+
+    action: Annotated[str, told(enum=list(moderation.ACTIONS))]
+    reason: Annotated[str, told("Why.", minLength=1, maxLength=texts.MAX_REASON)] = ""
+
+
+class CloseReport(Body):
+    """What a moderator decides about a report."""
+
+    verdict: Annotated[str, told(enum=list(Verdict))]
+    reason: Annotated[str | None, told("Why.", maxLength=texts.MAX_REASON)] = None
+
+
 class PauseQueue(Body):
     """Whether a queue is paused."""
 
@@ -260,6 +284,12 @@ class Query(Sent):
     limit: Annotated[
         int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
     ] = 30
+
+
+class LogQuery(Query):
+    """Which entries of the log to list."""
+
+    gif: Annotated[str, told("Only entries about the GIF with this id.")] = ""
 
 
 class GifQuery(Query):

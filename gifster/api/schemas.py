@@ -15,6 +15,8 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
+from gifster.app.moderation_log import Action
+from gifster.app.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import State
@@ -129,6 +131,10 @@ class Gif(TypedDict):
     ]
     rating: Annotated[str, told(enum=list(Rating))]
     visibility: Annotated[str, told(enum=list(Visibility))]
+    hidden: Annotated[
+        bool,
+        Field(description="Whether a moderator has hidden it; it is private as long as it is."),
+    ]
     user: Annotated[Person | None, Field(description="Who uploaded it; null if nobody knows.")]
     state: Literal["queued", "processing", "ready", "failed"]
     created_at: Moment
@@ -177,6 +183,68 @@ class CollectionList(TypedDict):
 
     items: list[Collection]
     next: None
+
+
+class ReportedGif(TypedDict):
+    """The GIF of a report."""
+
+    id: str
+    title: str
+
+
+class Report(TypedDict):
+    """A report of a GIF."""
+
+    id: str
+    gif: Annotated[ReportedGif | None, Field(description="null if its owner made it private.")]
+    user_id: Annotated[str | None, Field(description="null for somebody without an account.")]
+    reason: Annotated[str, told(enum=list(ReportReason))]
+    text: str
+    created_at: Moment
+    closed_at: Moment | None
+    verdict: Annotated[str | None, told(enum=[*Verdict, None])]
+
+
+class ReportList(TypedDict):
+    """A page of open reports."""
+
+    items: list[Report]
+    next: str | None
+
+
+class Moderator(TypedDict):
+    """Who did something."""
+
+    id: Annotated[str | None, Field(description="null for a command, and for a deleted account.")]
+    name: Annotated[str, Field(description="The name at that time; empty for a command.")]
+
+
+class ModerationEntry(TypedDict):
+    """An entry of the log of moderation."""
+
+    id: str
+    at: Moment
+    moderator: Moderator
+    action: Annotated[str, told(enum=list(Action))]
+    gif_id: str | None
+    user_id: Annotated[
+        str | None, Field(description="The owner of the GIF, or the account with another role.")
+    ]
+    subject: Annotated[str, Field(description="The title of the GIF, or the name of the account.")]
+    reason: str
+    changes: Annotated[
+        dict[str, list[Any]],
+        Field(
+            description="The values before and after, by the name of the field; long texts are cut."
+        ),
+    ]
+
+
+class ModerationLog(TypedDict):
+    """A page of the log."""
+
+    items: list[ModerationEntry]
+    next: str | None
 
 
 class Tag(TypedDict):

@@ -37,7 +37,7 @@ def templates() -> Templates:
     )
     made.filters["blurred"] = placeholder
     made.filters["told_edit"] = told_edit
-    made.globals |= {"static": ADDRESS, "shape": shape, "size_of": size_of}
+    made.globals |= {"root": "", "static": ADDRESS, "shape": shape, "size_of": size_of}
     return made
 
 

@@ -13,7 +13,7 @@ from gifster.app import trash
 from gifster.app.library import Reach
 from gifster.app.models import Gif, User
 
-Move = Callable[[str, User | None, Reach], Gif]
+Move = Callable[[str, User | None, Reach, str], Gif]
 
 
 class GifTrash:
@@ -33,7 +33,7 @@ class GifTrash:
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
 
         def work() -> schemas.WholeGif:
-            gif = move(gif_id, editor.user, editor.reach)
+            gif = move(gif_id, editor.user, editor.reach, editor.reason)
             return whole_json(gif, editor.viewer, origin)
 
         resp.media = await self.context.run(work)

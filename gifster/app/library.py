@@ -12,12 +12,14 @@ import peewee
 from peewee import SQL, fn
 
 from gifster.app import search, texts
-from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif
+from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif, moderates
 from gifster.app.database import db
 from gifster.app.editing import EditChange, change_edit, check_edit
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
+from gifster.app.moderation_log import Action, Actor, actor, note
+from gifster.app.search.index import tags_of
 from gifster.app.texts import GIF_ID, Rating, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
@@ -110,23 +112,30 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
     return gif
 
 
-def replace_image(
+def replace_image(  # noqa: PLR0913 fields, each with a default
     gif_id: str,
     user: User | None,
     cached: CachedFile,
     quota: Quota | None = None,
     reach: Reach = Reach.OWN,
+    *,
+    reason: str = "",
 ) -> Gif:
     """The GIF with a new upload as its image. The present image stays until the upload is stored.
 
     The edit ends with this: it was made for the present image.
 
+    Parameters:
+      reason: why; a moderator who replaces the picture of somebody else's GIF needs one.
+
     Raises:
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
       Denied: the quota of the GIF's owner is used up.
-      Invalid: it is a video of which only a part could be shown (`too_long`).
+      Invalid: it is a video of which only a part could be shown (`too_long`), or a moderator gives
+        no reason.
     """
     gif = gif_to_change(gif_id, user, reach)
+    by, before = actor(gif, user, reach, reason), gif.sha256
     owner = User.get_or_none(User.id == gif.user_id)
     check_edit(cached.info, None)
     gif.image, gif.edit = cached, None
@@ -145,6 +154,7 @@ def replace_image(
                     gif.bytes = max(cached.bytes, there)
             # Not what somebody else changes meanwhile, such as the visibility.
             gif.save(only=["image", "edit", "bytes", "sha256"])
+            note(Action.REPLACE, gif, by, {"sha256": (before, cached.sha256)})
     except peewee.DoesNotExist:
         raise gif_not_found(gif_id) from None
     return gif
@@ -227,60 +237,123 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     visibility: str | None = None,
     edit: EditChange | None = None,
     reach: Reach = Reach.OWN,
+    reason: str = "",
 ) -> Gif:
     """The GIF with another title, other tags, and so on; None leaves each as it is.
 
     Parameters:
       edit: gets the present edit, and returns the new one. A worker makes the versions.
+      reason: why; a moderator who edits somebody else's GIF needs one.
 
     Raises:
-      Invalid: the title is empty, or as `add_gif()`. Only an admin makes a GIF without an owner
-        private: nobody else would see it again. Or the picture cannot be edited so.
+      Invalid: the title is empty, or as `add_gif()`, or a moderator gives no reason. Only an admin
+        makes a GIF without an owner private: nobody else would see it again. Or the picture cannot
+        be edited so.
       Conflict: there is no picture to edit.
       NotFound, Denied: as `gif_to_change()`; also if the GIF is deleted at the same moment.
+      Denied: they may not give it this visibility.
     """
     gif = gif_to_change(gif_id, user, reach)
+    by = actor(gif, user, reach, reason)
     names = None if tags is None else texts.tag_names(tags)
-    if title is not None:
-        gif.title = texts.title(title)
-        if not gif.title:
-            raise Invalid("title_missing", "A GIF needs a title.")
-    if alt_text is not None:
-        gif.alt_text = texts.alt_text(alt_text)
-    if rating is not None:
-        gif.rating = texts.rating(rating)
-    if visibility is not None:
-        gif.visibility = texts.visibility(visibility)
-        if reach is not Reach.ALL:
-            _check_owner(gif)
-    values = {Gif.title: title, Gif.alt_text: alt_text, Gif.rating: rating,
-              Gif.visibility: visibility}  # fmt: skip
-    changed = [column for column, value in values.items() if value is not None]
+    new = _cleaned(title=title, alt_text=alt_text, rating=rating, visibility=visibility)
+    if "visibility" in new:
+        _check_visibility(gif, new["visibility"], by)
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
         row = locked_row(gif)
         if row is None:
             raise gif_not_found(gif_id)
+        changes = _changes(row, new, names) if moderates(gif, user, reach) else {}
+        for name, value in new.items():
+            setattr(gif, name, value)
         if edit is not None:
             change_edit(row, edit)
-        if changed:
-            gif.save(only=changed)
+            changes["edit"] = (_edit_json(gif), _edit_json(row))
+        if new:
+            gif.save(only=list(new))
         if names is not None:
             GifTag.delete().where(GifTag.gif == gif).execute()
             _set_tags(gif, names)
         as_written = Gif.get_by_id(gif.id)  # another change may have been first
         search.put(as_written, names)
+        if changes:
+            note(Action.EDIT, row, by, changes)
         return gif if edit is None else as_written
 
 
-def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> None:
+def _cleaned(**given: str | None) -> dict[str, str]:
+    """The texts that an edit gives a GIF, clean, by their columns.
+
+    Raises:
+      Invalid: one of them is, or the title is empty.
+    """
+    clean = {
+        "title": texts.title,
+        "alt_text": texts.alt_text,
+        "rating": texts.rating,
+        "visibility": texts.visibility,
+    }
+    new = {name: clean[name](text) for name, text in given.items() if text is not None}
+    if new.get("title") == "":
+        raise Invalid("title_missing", "A GIF needs a title.")
+    return new
+
+
+def _changes(
+    gif: Gif, new: Mapping[str, str], names: list[str] | None
+) -> dict[str, tuple[Any, Any]]:
+    """What an edit changes, for the log of moderation."""
+    before: dict[str, Any] = {name: getattr(gif, name) for name in new}
+    after: dict[str, Any] = dict(new)
+    if names is not None:
+        before["tags"], after["tags"] = tags_of([gif])[gif.id], names
+    return {name: (before[name], after[name]) for name in after if before[name] != after[name]}
+
+
+def _edit_json(gif: Gif) -> Any:
+    return None if gif.edit is None else gif.edit.as_json()
+
+
+def _check_visibility(gif: Gif, wanted: str, by: Actor) -> None:
+    """Raise unless somebody may give a GIF a visibility.
+
+    Raises:
+      Invalid: nobody but an admin would see it again.
+      Denied: a moderator has hidden it, or would show more of somebody else's GIF, or hide it
+        without its owner knowing.
+    """
+    if wanted == gif.visibility:
+        return
+    if gif.hidden_from is not None:
+        raise Denied("gif_hidden", "A moderator has hidden this GIF, so it stays private.")
+    if by.reach is Reach.ALL:
+        return
+    if wanted == Visibility.PRIVATE and gif.user_id is None:
+        raise private_needs_owner()
+    if moderates(gif, by.user, by.reach) and wanted != Visibility.UNLISTED:
+        raise Denied(
+            "owners_choice",
+            "Only its owner makes this GIF public or private. Make it unlisted, or hide it.",
+        )
+
+
+def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason: str = "") -> None:
     """Delete a GIF for good, without the detour through the trash. A worker deletes its files soon
     after.
 
+    Parameters:
+      reason: why; a moderator who deletes somebody else's GIF needs one.
+
     Raises:
       NotFound, Denied: as `gif_to_change()`.
+      Invalid: a moderator gives no reason.
     """
-    delete(gif_to_change(gif_id, user, reach))
+    gif = gif_to_change(gif_id, user, reach)
+    by = actor(gif, user, reach, reason)
+    with transaction(db):
+        delete(gif)
+        note(Action.DELETE, gif, by)
 
 
 def delete(gif: Gif) -> None:

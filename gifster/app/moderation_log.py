@@ -17,7 +17,7 @@ from gifster.app import texts
 from gifster.app.access import Reach, moderates
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.errors import Invalid
-from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
+from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now, rfc3339
 
 #: How long entries are kept.
 KEPT_DAYS = 730
@@ -92,9 +92,14 @@ def actor(gif: Gif, user: User | None, reach: Reach, reason: str) -> Actor:
       Invalid: the reason is missing, too long, or has control characters.
     """
     reason = texts.reason(reason)
-    if not reason and reach is Reach.MODERATED and moderates(gif, user, reach):
+    if not reason and needs_reason(gif, user, reach):
         raise reason_missing()
     return Actor(user, reach, reason)
+
+
+def needs_reason(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody has to say why they change a GIF."""
+    return reach is Reach.MODERATED and moderates(gif, user, reach)
 
 
 def reason_missing() -> Invalid:
@@ -114,6 +119,22 @@ def note(
     if moderates(gif, by.user, by.reach):
         about = {"gif_id": gif.id, "user_id": gif.user_id, "subject": gif.title}
         _write(action, by.user, by.reason, changes or {}, about)
+
+
+def note_moderation(action: Action, gif: Gif, by: User, reason: str) -> None:
+    """Write into the log that a moderator hid a GIF, or the like, be it their own."""
+    about = {"gif_id": gif.id, "user_id": gif.user_id, "subject": gif.title}
+    _write(action, by, reason, {}, about)
+
+
+def note_report(action: Action, gif: Gif, by: User, reason: str, number: int) -> None:
+    """Write into the log that somebody closed reports about a GIF.
+
+    Parameters:
+      number: how many.
+    """
+    about = {"gif_id": gif.id, "user_id": gif.user_id, "subject": gif.title}
+    _write(action, by, reason, {"open_reports": (number, 0)}, about)
 
 
 def note_role(user: User, before: str, after: str, by: User | None, reason: str) -> None:
@@ -167,6 +188,21 @@ def entries(
     at = ModerationEntry.at
     found = list(newest_first(query, at, ModerationEntry.id, cursor, limit + 1))
     return page(found, limit, lambda entry: (at.db_value(entry.at), entry.id))
+
+
+def entry_json(entry: ModerationEntry) -> dict[str, Any]:
+    """An entry as JSON, for the API and for commands."""
+    return {
+        "id": entry.id,
+        "at": rfc3339(entry.at),
+        "moderator": {"id": entry.moderator_id, "name": entry.moderator_name},
+        "action": entry.action,
+        "gif_id": entry.gif_id,
+        "user_id": entry.user_id,
+        "subject": entry.subject,
+        "reason": entry.reason,
+        "changes": entry.changed,
+    }
 
 
 def why_hidden(gif_id: str) -> str:

@@ -4,12 +4,26 @@ Everybody who sees a GIF may report it, also without an account. Nothing is kept
 but their account. Moderators resolve or dismiss a report.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 import peewee
 
+from gifster.app import library, moderation_log, texts
+from gifster.app.access import Viewer
+from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.database import db
+from gifster.app.errors import Conflict, Invalid, NotFound
 from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
+from gifster.app.moderation_log import Action
+from gifster.jobs import transaction
+from gifster.uploads.columns.rows import locked_row
+
+#: So many reports of one GIF are open at once: more say nothing new.
+MOST_OPEN = 20
+#: How long closed reports are kept.
+KEPT_DAYS = 180
 
 
 class ReportReason(StrEnum):
@@ -51,3 +65,113 @@ _is_open: Any = Report.closed_at.is_null()
 Report.add_index(
     peewee.ModelIndex(Report, (_created_at, Report.id), where=_is_open, name="report_open")
 )
+
+
+def report(gif_id: str, viewer: Viewer, user: User | None, reason: str, text: str = "") -> None:
+    """Tell the moderators of a GIF. A second report by the same account changes nothing, as long as
+    the first one is open.
+
+    Parameters:
+      viewer: who reports it, and must be able to see it.
+      user: their account; None for somebody who is not logged in.
+      reason: one of `ReportReason`.
+      text: what else they say, at most `texts.MAX_REASON` characters.
+
+    Raises:
+      NotFound: there is no such GIF, or they may not see it.
+      Invalid: the reason or the text is invalid.
+    """
+    if reason not in set(ReportReason):
+        words = ", ".join(ReportReason)
+        raise Invalid("reason_invalid", f"reason is {reason[:40]!r}: use one of {words}.")
+    text = texts.reason(text)
+    gif = library.get_gif(gif_id, viewer)
+    with transaction(db):
+        if locked_row(gif) is None:  # the lock also counts simultaneous reports one by one
+            raise library.gif_not_found(gif_id)
+        about = _open_about(gif)
+        twice = user is not None and about.where(Report.user == user).exists()
+        if not twice and about.count() < MOST_OPEN:
+            Report.create(gif=gif, user=user, reason=reason, text=text)
+
+
+def _open_about(gif: Gif) -> Any:
+    return Report.select().where(Report.gif == gif, Report.closed_at.is_null())
+
+
+def open_reports(*, cursor: str = "", limit: int = 30) -> tuple[list[Report], str | None]:
+    """A page of the open reports with their GIFs, the newest first, and the cursor of the next
+    page.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid.
+    """
+    check_limit(limit)
+    query: Any = (
+        Report.select(Report, Gif, User)
+        .join(Gif)
+        .switch(Report)
+        .join(User, peewee.JOIN.LEFT_OUTER, on=(Report.user == User.id))
+        .where(Report.closed_at.is_null())
+    )
+    found = list(newest_first(query, Report.created_at, Report.id, cursor, limit + 1))
+    return page(found, limit, lambda one: (Report.created_at.db_value(one.created_at), one.id))
+
+
+def count_open() -> int:
+    """How many reports are open."""
+    return int(Report.select().where(Report.closed_at.is_null()).count())
+
+
+def close(report_id: str, verdict: str, by: User, reason: str = "") -> Report:
+    """The report, which is closed from now on.
+
+    Parameters:
+      verdict: one of `Verdict`.
+      by: the moderator.
+      reason: why; may be empty.
+
+    Raises:
+      NotFound: there is no such report (any more).
+      Conflict: it is closed already.
+      Invalid: the verdict or the reason is invalid.
+    """
+    checked, reason = read_verdict(verdict), texts.reason(reason)
+    found = (
+        Report.get_or_none(Report.id == report_id) if texts.GIF_ID.fullmatch(report_id) else None
+    )
+    with transaction(db):
+        present: Report | None = None if found is None else locked_row(found)
+        if present is None:
+            raise NotFound("report_not_found", f"There is no report {report_id[:40]}.")
+        if present.closed_at is not None:
+            raise Conflict("report_closed", "Somebody has closed this report already.")
+        present.closed_at, present.verdict = now(), checked.value
+        present.save(only=[Report.closed_at, Report.verdict])
+        moderation_log.note_report(_ACTIONS[checked], present.gif, by, reason, 1)
+    return present
+
+
+def close_all(gif: Gif, by: User, verdict: Verdict, reason: str) -> int:
+    """Close all open reports about a GIF, in the caller's transaction. Returns how many."""
+    closing = Report.update(closed_at=now(), verdict=verdict.value)
+    number = int(closing.where(Report.gif == gif, Report.closed_at.is_null()).execute())
+    if number:
+        moderation_log.note_report(_ACTIONS[verdict], gif, by, reason, number)
+    return number
+
+
+_ACTIONS = {Verdict.RESOLVED: Action.RESOLVE, Verdict.DISMISSED: Action.DISMISS}
+
+
+def read_verdict(text: str) -> Verdict:
+    """A verdict; raises `Invalid` for anything else."""
+    if text not in set(Verdict):
+        words = " or ".join(Verdict)
+        raise Invalid("verdict_invalid", f"verdict is {text[:40]!r}: use {words}.")
+    return Verdict(text)
+
+
+def forget_closed(days: int = KEPT_DAYS) -> int:
+    """Delete reports that were closed longer ago. Returns how many."""
+    return int(Report.delete().where(Report.closed_at < now() - timedelta(days=days)).execute())

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from gifster.app import library, search
-from gifster.app.access import Reach
+from gifster.app.access import MODERATORS, Reach
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
+from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, now
+from gifster.app.moderation_log import Action, actor, note
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -19,35 +21,46 @@ from gifster.uploads.columns.rows import locked_row
 AT_ONCE = 200
 
 
-def throw_away(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
+def throw_away(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason: str = "") -> Gif:
     """The GIF, which is in the trash from now on. If it is there already, it stays for as long as
     it would have.
 
+    Parameters:
+      reason: why; a moderator who throws somebody else's GIF away needs one.
+
     Raises:
       NotFound, Denied: as `library.gif_to_change()`; also if it is deleted at the same moment.
+      Invalid: a moderator gives no reason.
     """
-    return _move(gif_id, user, reach, into=True)
+    return _move(gif_id, user, reach, reason, into=True)
 
 
-def take_back(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> Gif:
+def take_back(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason: str = "") -> Gif:
     """The GIF, which is no longer in the trash; it is what it was before.
 
     Raises:
-      NotFound, Denied: as `throw_away()`.
+      NotFound, Denied, Invalid: as `throw_away()`. What a moderator has hidden, only a moderator
+        takes back.
     """
-    return _move(gif_id, user, reach, into=False)
+    return _move(gif_id, user, reach, reason, into=False)
 
 
-def _move(gif_id: str, user: User | None, reach: Reach, *, into: bool) -> Gif:
+def _move(gif_id: str, user: User | None, reach: Reach, reason: str, *, into: bool) -> Gif:
     gif = library.gif_to_change(gif_id, user, reach)
+    by = actor(gif, user, reach, reason)
     with transaction(db):
         present = locked_row(gif)
         if present is None:
             raise library.gif_not_found(gif_id)
+        if present.hidden_from is not None and not into and reach not in MODERATORS:
+            raise Denied(
+                "gif_hidden", "A moderator has hidden this GIF, so only a moderator takes it back."
+            )
         if into is (present.trashed_at is None):
             present.trashed_at = now() if into else None
             present.save(only=[Gif.trashed_at])
             search.put(present)
+            note(Action.TRASH if into else Action.RESTORE, present, by)
     result: Gif = present
     return result
 

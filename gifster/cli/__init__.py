@@ -4,10 +4,13 @@ application."""
 import sys
 
 from gifster.app.errors import SettingsError
-from gifster.cli import admins, files, jobs, processes, setup, transfer, users
+from gifster.cli import admins, files, jobs, moderation, processes, setup, transfer, users
 from gifster.cli.root import cli, say
 
-__all__ = ["admins", "cli", "files", "jobs", "main", "processes", "setup", "transfer", "users"]
+__all__ = [
+    "admins", "cli", "files", "jobs", "main", "moderation", "processes", "setup", "transfer",
+    "users",
+]  # fmt: skip
 
 
 def main() -> None:

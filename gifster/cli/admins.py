@@ -60,10 +60,12 @@ def _full_tokens(address: str) -> int:
 def _set(address: str, is_admin: bool) -> None:
     from gifster.app import accounts
     from gifster.app.errors import NotFound
+    from gifster.app.roles import Role, set_role
 
     with open_database(settings_here()):
         try:
-            accounts.set_admin(address, is_admin)
+            role = Role.ADMIN if is_admin else Role.MEMBER
+            set_role(accounts.find_user(address), role)
         except NotFound as error:
             raise Refused(
                 f"{error} Sign up first, on the page /signup or with POST /api/users."

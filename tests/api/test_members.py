@@ -44,7 +44,9 @@ class Members:
         """The method of each route, its path, and the path with values in place of parameters."""
         values = VALUES | {"gif_id": self.gif.id}
         for route in falcon.inspect.inspect_routes(self.app):
-            path = re.sub(r"{(\w+)(:\w+)?}", lambda found: values[found[1]], route.path)
+            path = re.sub(
+                r"{(\w+)(:\w+)?}", lambda found: values.get(found[1], "x" * 12), route.path
+            )
             for method in route.methods:
                 tried = not method.internal or method.method == "OPTIONS"
                 if tried and (method.method, route.path) not in NOT_TRIED:

@@ -14,6 +14,7 @@ from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
+from gifster.api.way_back import local_path
 from gifster.app import (
     accounts,
     addresses,
@@ -39,10 +40,12 @@ class AccountForm(Page):
         raise NotImplementedError
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        await self.render(req, resp, self.template, values={}, error=None)
+        values = {"next": local_path(req.get_param("next") or "/")}
+        await self.render(req, resp, self.template, values=values, error=None)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         values = await url_form(self.context, req)
+        values["next"] = local_path(values.get("next", "/"))
         try:
             user = await self.context.run(self.submit, req, values)
         except (LibraryError, RateLimited) as error:
@@ -53,7 +56,7 @@ class AccountForm(Page):
             return
         await start_session(self.context, req, resp, user)
         self.context.devices.remember(req, resp, addresses.account_of(user.email))
-        see(resp, "/")
+        see(resp, values["next"])
 
 
 class SignUp(AccountForm):

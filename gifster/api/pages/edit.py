@@ -3,14 +3,15 @@
 import falcon
 from falcon.asgi import Request, Response
 
-from gifster.api import schemas
 from gifster.api.auth import require_editor
 from gifster.api.gifs import gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import url_form
 from gifster.app import edits, library
+from gifster.app.access import moderates
 from gifster.app.errors import Conflict, Invalid, LibraryError
+from gifster.app.moderation_log import needs_reason
 
 
 class EditPage(Page):
@@ -27,7 +28,13 @@ class EditPage(Page):
         def work() -> None:
             sent = {} if values.get("remove") else values
             edit = edits.read_form(lambda name: sent.get(name, ""))
-            library.edit_gif(gif_id, editor.user, edit=lambda _: edit, reach=editor.reach)
+            library.edit_gif(
+                gif_id,
+                editor.user,
+                edit=lambda _: edit,
+                reach=editor.reach,
+                reason=values.get("reason", ""),
+            )
 
         try:
             await self.context.run(work)
@@ -49,9 +56,13 @@ class EditPage(Page):
     ) -> None:
         editor = await require_editor(self.context, req)
 
-        def work() -> schemas.Gif:
+        def work() -> dict[str, object]:
             gif = library.gif_to_change(gif_id, editor.user, editor.reach)
-            return gifs_json([gif], editor.viewer)[0]
+            return {
+                "gif": gifs_json([gif], editor.viewer)[0],
+                "asks_reason": moderates(gif, editor.user, editor.reach),
+                "needs_reason": needs_reason(gif, editor.user, editor.reach),
+            }
 
-        gif = await self.context.run(work)
-        await self.render(req, resp, "edit.html", gif=gif, values=values or {}, refusal=refusal)
+        facts = await self.context.run(work)
+        await self.render(req, resp, "edit.html", **facts, values=values or {}, refusal=refusal)

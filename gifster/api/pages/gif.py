@@ -8,12 +8,18 @@ from gifster.api.auth import current_user, viewer_of
 from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
-from gifster.app import collections, favourites, library, near_duplicates, search
-from gifster.app.access import Reach, may_change, may_see_gif
-from gifster.app.models import Gif, ImageUploader
+from gifster.app import collections, favourites, library, moderation, near_duplicates, search
+from gifster.app.access import MODERATORS, Reach, may_change, may_see_gif, moderates
+from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.moderation_log import needs_reason
 
 #: How many GIFs with the same words a GIF's page shows.
 MOST_ALIKE = 12
+
+
+def _may_be_private(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody may make a GIF private: its owner may, and admins may."""
+    return reach is Reach.ALL or (gif.user_id is not None and not moderates(gif, user, reach))
 
 
 class GifPage(Page):
@@ -45,7 +51,11 @@ class GifPage(Page):
                 ),
                 "uses": search.lately(gif_id),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
-                "may_be_private": gif.user_id is not None or viewer.reach is Reach.ALL,
+                "may_be_private": _may_be_private(gif, user, viewer.reach),
+                "may_moderate": user is not None and viewer.reach in MODERATORS,
+                "asks_reason": moderates(gif, user, viewer.reach),
+                "needs_reason": needs_reason(gif, user, viewer.reach),
+                "why_hidden": moderation.why_hidden(gif),
                 "deleted_at": self._end_of(gif),
                 "favourite": user is not None and favourites.is_favourite(user, gif_id),
                 "collections": collections.collections_of(user) if user else [],

@@ -18,9 +18,10 @@ from gifster.app.library import Reach
 from gifster.app.models import Gif, User
 from gifster.app.tokens import Scope
 
+FIELDS = ("title", "tags", "alt_text", "rating", "visibility", "reason")
 FORMS = ("details", "image", "trash", "restore", "delete", "favourite", "unfavourite")
 
-Move = Callable[[str, User | None, Reach], Gif]
+Move = Callable[[str, User | None, Reach, str], Gif]
 
 
 class GifForms(GifPage):
@@ -29,7 +30,7 @@ class GifForms(GifPage):
     async def on_post_details(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
-        typed = dict.fromkeys(("title", "tags", "alt_text", "rating", "visibility"), "")
+        typed = dict.fromkeys(FIELDS, "")
         typed |= await url_form(self.context, req)  # which leaves out empty fields
 
         def work() -> None:
@@ -42,6 +43,7 @@ class GifForms(GifPage):
                 rating=typed["rating"],
                 visibility=typed["visibility"],
                 reach=editor.reach,
+                reason=typed["reason"],
             )
 
         try:
@@ -65,6 +67,7 @@ class GifForms(GifPage):
                 form.require_image(),
                 self.context.quota,
                 editor.reach,
+                reason=form.first("reason"),
             )
             await self.context.commit(work, form.handed_over)
         raise falcon.HTTPSeeOther(f"/gifs/{gif_id}")
@@ -81,7 +84,7 @@ class GifForms(GifPage):
     async def _move(self, req: Request, gif_id: str, move: Move) -> None:
         editor = await require_editor(self.context, req)
         await self.context.run_unconnected(self.context.limits.edit, req, editor.user)
-        await self.context.run(move, gif_id, editor.user, editor.reach)
+        await self.context.run(move, gif_id, editor.user, editor.reach, editor.reason)
 
     async def on_post_favourite(self, req: Request, resp: Response, gif_id: str) -> None:
         user = await self._user(req)
@@ -100,5 +103,5 @@ class GifForms(GifPage):
 
     async def on_post_delete(self, req: Request, resp: Response, gif_id: str) -> None:
         editor = await require_editor(self.context, req)
-        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach)
+        await self.context.run(library.delete_gif, gif_id, editor.user, editor.reach, editor.reason)
         raise falcon.HTTPSeeOther("/")

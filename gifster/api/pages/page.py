@@ -28,7 +28,7 @@ class Page:
 
     def may_write(self, user: User | None) -> bool:
         """Whether to show the upload form."""
-        return user is not None or self.context.settings.auth.anonymous_uploads
+        return user is not None or self.context.anonymous_uploads
 
 
 def see(resp: Response, location: str) -> None:

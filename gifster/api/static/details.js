@@ -15,11 +15,12 @@ function isUnsaved(edited) {
 }
 
 async function refusalOf(edited) {
-  const { title, tags, alt_text, rating, visibility } = Object.fromEntries(new FormData(edited));
+  const { title, tags, alt_text, rating, visibility, reason = "" } = Object.fromEntries(new FormData(edited));
   const body = JSON.stringify({ title, tags: tags.split(","), alt_text, rating, visibility });
+  const why = reason && `?reason=${encodeURIComponent(reason)}`;
   const headers = { "Content-Type": "application/json" };
   try {
-    const answer = await fetch(`/api/gifs/${edited.dataset.details}`, { method: "PATCH", body, headers });
+    const answer = await fetch(`/api/gifs/${edited.dataset.details}${why}`, { method: "PATCH", body, headers });
     return answer.ok ? null : (await answer.json()).detail;
   } catch {
     return NO_ANSWER;

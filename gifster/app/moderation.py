@@ -1,0 +1,120 @@
+"""What moderators do with the GIFs of others: hide them, remove them, and undo both.
+
+A hidden GIF is private. Its owner still sees it, with the reason, and moderators do; lists, files
+and drop-ins treat it as any private GIF. A removed one is hidden and in the trash, from where its
+owner cannot take it back. Each of these is written into the log (`moderation_log`) with its reason.
+"""
+
+from typing import Any
+
+from gifster.app import library, moderation_log, reports, search, texts
+from gifster.app.access import MODERATORS, Reach
+from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.database import db
+from gifster.app.errors import Conflict, Denied, Invalid
+from gifster.app.models import Gif, User, now
+from gifster.app.moderation_log import Action
+from gifster.app.reports import Verdict
+from gifster.app.texts import Visibility
+from gifster.jobs import transaction
+from gifster.uploads.columns.rows import locked_row
+
+#: What can be done by `moderate()`.
+ACTIONS = (Action.HIDE, Action.UNHIDE, Action.REMOVE, Action.RESTORE)
+
+
+def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) -> Gif:
+    """The GIF after a moderator's action. What is so already stays so.
+
+    Hiding and removing a GIF resolves the open reports about it.
+
+    Parameters:
+      action: one of `ACTIONS`.
+      user, reach: a moderator or an admin.
+      reason: why; not empty.
+
+    Raises:
+      Invalid: there is no such action, or no reason.
+      Denied: they are no moderator.
+      Conflict: they would show a GIF again that is not hidden.
+      NotFound: there is no such GIF, or they may not see it.
+    """
+    if action not in ACTIONS:
+        words = ", ".join(ACTIONS)
+        raise Invalid("action_invalid", f"action is {action[:40]!r}: use one of {words}.")
+    reason = texts.reason(reason)
+    if not reason:
+        raise moderation_log.reason_missing()
+    if reach not in MODERATORS:
+        raise Denied("moderators_only", "This is for moderators.")
+    gif = library.gif_to_change(gif_id, user, reach)
+    with transaction(db):
+        present: Gif | None = locked_row(gif)
+        if present is None:
+            raise library.gif_not_found(gif_id)
+        before = (present.hidden_from, present.visibility, present.trashed_at)
+        _apply(present, Action(action))
+        if before != (present.hidden_from, present.visibility, present.trashed_at):
+            present.save(only=[Gif.hidden_from, Gif.visibility, Gif.trashed_at])
+            search.put(present)
+            moderation_log.note_moderation(Action(action), present, user, reason)
+        if action in (Action.HIDE, Action.REMOVE):
+            reports.close_all(present, user, Verdict.RESOLVED, reason)
+    return present
+
+
+def _apply(gif: Gif, action: Action) -> None:
+    """Make a GIF what an action makes of it."""
+    if action in (Action.HIDE, Action.REMOVE):
+        if gif.hidden_from is None:
+            gif.hidden_from = gif.visibility
+        # Also for a process of the release before, which knows nothing of `hidden_from`.
+        gif.visibility = Visibility.PRIVATE
+        if action is Action.REMOVE and gif.trashed_at is None:
+            gif.trashed_at = now()
+        return
+    if gif.hidden_from is None:
+        raise Conflict("not_hidden", "This GIF is not hidden.")
+    gif.visibility, gif.hidden_from = gif.hidden_from, None
+    if action is Action.RESTORE:
+        gif.trashed_at = None
+
+
+def hidden(*, cursor: str = "", limit: int = 30) -> tuple[list[Gif], str | None]:
+    """A page of the GIFs that moderators have hidden or removed, the newest first, and the cursor
+    of the next page.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid.
+    """
+    check_limit(limit)
+    query: Any = Gif.select().where(Gif.hidden_from.is_null(False))
+    gifs = list(newest_first(query, Gif.created_at, Gif.id, cursor, limit + 1))
+    return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+
+
+def why_hidden(gif: Gif) -> str:
+    """The reason that a moderator gave for hiding a GIF; empty if it is not hidden."""
+    return "" if gif.hidden_from is None else moderation_log.why_hidden(gif.id)
+
+
+def forget_old() -> tuple[int, int]:
+    """Delete old entries of the log, and reports that were closed long ago. Returns how many."""
+    return moderation_log.forget_old(), reports.forget_closed()
+
+
+def close_reports(gif_id: str, verdict: str, by: User, reason: str = "") -> int:
+    """Close all open reports about a GIF. Returns how many there were.
+
+    Raises:
+      Invalid: the verdict or the reason is invalid.
+      NotFound: there is no such GIF.
+    """
+    checked, reason = reports.read_verdict(verdict), texts.reason(reason)
+    gif = Gif.get_or_none(Gif.id == gif_id) if texts.GIF_ID.fullmatch(gif_id) else None
+    if gif is None:
+        raise library.gif_not_found(gif_id)
+    with transaction(db):
+        if locked_row(gif) is None:
+            raise library.gif_not_found(gif_id)
+        return reports.close_all(gif, by, checked, reason)
