@@ -41,6 +41,7 @@ from gifster.api.pages.moderation import (
 )
 from gifster.api.pages.own import OwnPage, TrashPage
 from gifster.api.pages.tags import TagsPage
+from gifster.api.root_path import below
 from gifster.api.sharing.routes import sharing
 from gifster.api.trash import GifTrash
 from gifster.app.boot import MEDIA, boot
@@ -122,7 +123,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/workers/{worker_id}", jobs.OneWorker(context), ""),
         ("/api/stats", jobs.Stats(context), ""),
         ("/metrics", Metrics(context), ""),
-        ("/openapi.json", OpenApi(), ""),
+        ("/openapi.json", OpenApi(settings.web.root_path), ""),
         ("/events", Events(watch), ""),
         ("/cards", Cards(context, watch), ""),
         ("/duplicates", Duplicates(context), ""),
@@ -194,4 +195,5 @@ def build() -> Application:
     settings = load()
     boot(settings)
     end_with_parent()
-    return adapted(create_app(settings), settings.web.body_stall_s)
+    app = below(create_app(settings), settings.web.root_path)
+    return adapted(app, settings.web.body_stall_s)

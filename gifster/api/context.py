@@ -14,7 +14,7 @@ from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
-from gifster.api.links import origin
+from gifster.api.links import home, origin
 from gifster.api.templating import templates
 from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
@@ -64,7 +64,7 @@ class Context:
         limits = settings.limits
         #: How much a user may have.
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
-        self.templates = templates()
+        self.templates = templates(settings.web.root_path)
         self.templates.globals["public_url"] = settings.web.public_url
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         self._commits = GroupCommit()
@@ -135,8 +135,13 @@ class Context:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
     def origin(self, req: Request) -> str:
-        """What absolute addresses in the answer begin with: see `links.origin()`."""
+        """What the storage's URLs in the answer begin with: see `links.origin()`."""
         return origin(req, self.settings.web)
+
+    def home(self, req: Request) -> str:
+        """What the library's own absolute addresses in the answer begin with: see
+        `links.home()`."""
+        return home(req, self.settings.web)
 
     def client(self, req: Request) -> str:
         """The client that takes turns: the user, or the address of somebody who is not logged

@@ -24,6 +24,11 @@ def origin(req: Request, web: Web) -> str:
     return web.public_url or _written(scheme(req, web), _host(req))
 
 
+def home(req: Request, web: Web) -> str:
+    """The address of the library, as `origin()` and `web.root_path`, without a slash at the end."""
+    return origin(req, web) + web.root_path
+
+
 def absolute(origin: str, url: str) -> str:
     """A storage's URL as an absolute one. Those of buckets already are.
 

@@ -5,8 +5,8 @@ from falcon.asgi import Request
 
 from gifster.api.auth import viewer_here
 from gifster.api.context import Context
+from gifster.app import boot
 from gifster.app.access import gif_of, may_see, standing_of
-from gifster.app.boot import MEDIA
 from gifster.app.database import db
 from gifster.uploads import S3Storage
 from gifster.uploads.config import storage
@@ -28,7 +28,7 @@ def guarded_url(file: StoredFile | StoredVersion) -> str:
     store = storage(file.storage)
     if isinstance(store, S3Storage):
         return store.url(file.key, store.expires_s)
-    return public_url(MEDIA, file.key)
+    return public_url(boot.media_url, file.key)
 
 
 class MediaAccess:

@@ -16,13 +16,15 @@ from gifster.api.problems import Problem
 from gifster.api.receive import require_text
 from gifster.app.boot import MEDIA
 from gifster.app.hosts import PORTS, HostRules, parse_host, parse_origin
-from gifster.app.settings import Storage, Web
+from gifster.app.settings import PREFIX, Storage, Web
 from gifster.uploads.text import has_controls, is_text
 
 #: How many values of `Host` that are ours are remembered, so that they are not parsed again.
 MOST_HOSTS = 64
 #: Probes use whatever address they know, and learn only whether the process works.
 PROBES = {"/healthz", "/readyz"}
+#: The environment variable of `web.public_url`.
+PUBLIC_URL = f"{PREFIX}WEB__PUBLIC_URL"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 PAGE_POLICY = (
@@ -154,7 +156,7 @@ class Hosts:
                 "host_not_allowed",
                 f"Gifster does not answer for the host {host!r}. If it is yours, set "
                 "web.public_url to the address that people use "
-                f"(such as GIFSTER_WEB__PUBLIC_URL={used}), or add the host to web.hosts.",
+                f"(such as {PUBLIC_URL}={used}), or add the host to web.hosts.",
             )
 
 
@@ -195,13 +197,21 @@ class SameOrigin:
             raise Problem(403, "cross_site", self._refusal(req, origin or ""))
 
     def _refusal(self, req: Request, origin: str) -> str:
+        foreign = "A page of another site sent this request."
         try:
             _, host, _ = parse_origin(origin)
             near = host in (self._public and self._public[1], parse_host(req.host)[0])
         except ValueError:
-            near = False
+            return foreign
+        if self._public is None and req.get_header("Sec-Fetch-Site") is None:
+            # Perhaps a proxy has put its own Host in the place of the browser's.
+            return (
+                f"{foreign} Its address is {origin}, and the request is for {req.netloc}. If both "
+                f"are this library, set web.public_url ({PUBLIC_URL}={origin}), or have the proxy "
+                "pass the browser's Host on (nginx: proxy_set_header Host $http_host)."
+            )
         if self._public is None or not near:
-            return "A page of another site sent this request."
+            return foreign
         scheme, host, port = self._public
         public = f"{scheme}://{host}" + (f":{port}" if port != PORTS[scheme] else "")
         return (

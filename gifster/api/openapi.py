@@ -291,10 +291,17 @@ COMPONENT = "#/components/schemas/{model}"
 
 
 class OpenApi:
-    """`GET` the document."""
+    """`GET` the document.
+
+    Parameters:
+      root: the path below which the library is (`web.root_path`).
+    """
+
+    def __init__(self, root: str = "") -> None:
+        self._servers = {"servers": [{"url": root}]} if root else {}
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        resp.media = document()
+        resp.media = document() | self._servers
 
 
 @cache

@@ -24,8 +24,12 @@ class Templates(jinja2.Environment):
         return super().getattr(obj, attribute)
 
 
-def templates() -> Templates:
-    """The templates, with their filters."""
+def templates(root: str = "") -> Templates:
+    """The templates, with their filters.
+
+    Parameters:
+      root: what the paths of links begin with (`web.root_path`).
+    """
     made = Templates(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gifster.api"), rendering.loader()]),
         autoescape=True,
@@ -37,7 +41,8 @@ def templates() -> Templates:
     )
     made.filters["blurred"] = placeholder
     made.filters["told_edit"] = told_edit
-    made.globals |= {"root": "", "static": ADDRESS, "shape": shape, "size_of": size_of}
+    made.globals |= {"root": root, "static": root + ADDRESS}
+    made.globals |= {"shape": shape, "size_of": size_of}
     return made
 
 

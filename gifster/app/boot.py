@@ -29,6 +29,9 @@ from gifster.app.valkey import embedded_url
 logger = logging.getLogger("gifster")
 
 MEDIA = "/media"
+#: What the URLs of files on this machine begin with: `MEDIA` below `web.root_path`. `configure()`
+#: sets it.
+media_url = MEDIA
 #: A power cut has damaged a secret that is shorter (characters).
 MIN_SECRET = 16
 #: From glibc's malloc.h. A freed block of at least so many bytes goes back to the system at once;
@@ -59,6 +62,8 @@ def configure(settings: Settings) -> None:
       SettingsError: the installation's secret can be neither read nor made, or private files are
         in the store.
     """
+    global media_url  # noqa: PLW0603 it belongs to the process, like the rest of this
+    media_url = settings.web.root_path + MEDIA
     keep_private()
     secret = check_files(settings)
     close_to_others(settings)
@@ -68,7 +73,7 @@ def configure(settings: Settings) -> None:
     uploads.configure(
         {
             "cache": storage(settings.cache, durable=durable),
-            "store": storage(settings.store, MEDIA, durable=durable),
+            "store": storage(settings.store, media_url, durable=durable),
         },
         secret=secret,
         private_remotes=settings.uploads.private_remotes,

@@ -15,6 +15,8 @@ HOST = re.compile(
     rf"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>{LABEL}(\.{LABEL})*)\.?)(:(?P<port>[0-9]{{0,5}}))?"
 )
 LONGEST_NAME = 253
+#: A path that reads the same in a URL, a header, a cookie and a page.
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -70,9 +72,25 @@ def public_url(text: str) -> str:
     try:
         scheme, host, port = parse_origin(f"{scheme}://{_in_ascii(rest)}")
     except ValueError:
-        raise ValueError("must be like https://gifs.example.org, without a path") from None
+        raise ValueError(
+            "must be like https://gifs.example.org, without a path: web.root_path has the path"
+        ) from None
     written = f"[{host}]" if ":" in host else host
     return f"{scheme}://{written}" + ("" if port == PORTS[scheme] else f":{port}")
+
+
+def root_path(text: str) -> str:
+    """The setting `web.root_path`, without a slash at the end.
+
+    Raises:
+      ValueError: it is no plain path.
+    """
+    path = text.rstrip("/")
+    if path and (ROOT_PATH.fullmatch(path) is None or {".", ".."} & set(path.split("/"))):
+        raise ValueError(
+            "must be a path like /gifs, of letters, digits and the characters . _ ~ -, or empty"
+        )
+    return path
 
 
 def host_entry(text: str) -> str:

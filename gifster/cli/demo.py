@@ -23,11 +23,12 @@ Size = tuple[int, int]
 Paint = Callable[[Draw, float, float, Size], None]
 
 
-def run(host: str, port: int, count: int) -> None:
+def run(host: str, port: int, count: int, root: str = "") -> None:
     """Make and upload GIFs, with a progress bar.
 
     Parameters:
       count: the number of GIFs.
+      root: the path below which it is (`web.root_path`).
 
     Raises:
       Refused: no Gifster answers there, or it refuses an upload.
@@ -37,8 +38,8 @@ def run(host: str, port: int, count: int) -> None:
         hue = (number * 0.618034) % 1
         title = f"{name} {number // len(SAMPLES) + 1}"
         content = animation(paint, hue, SHAPES[number % len(SHAPES)])
-        _upload(host, port, title, f"demo, {name.lower()}", content)
-    say(f"Done: see http://{host}:{port}/")
+        _upload((host, port, root), title, f"demo, {name.lower()}", content)
+    say(f"Done: see http://{host}:{port}{root}/")
 
 
 def animation(paint: Paint, hue: float, size: Size = SIZE) -> bytes:
@@ -146,7 +147,8 @@ def _color(hue: float, saturation: float = 0.65, value: float = 0.95) -> tuple[i
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _upload(host: str, port: int, title: str, tags: str, content: bytes) -> None:
+def _upload(site: tuple[str, int, str], title: str, tags: str, content: bytes) -> None:
+    host, port, root = site
     boundary = secrets.token_hex(16)
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -161,7 +163,7 @@ def _upload(host: str, port: int, title: str, tags: str, content: bytes) -> None
     try:
         connection.request(
             "POST",
-            "/api/gifs",
+            f"{root}/api/gifs",
             body,
             {"Content-Type": f"multipart/form-data; boundary={boundary}"},
         )

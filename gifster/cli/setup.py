@@ -105,5 +105,5 @@ def demo(port: int | None, count: int) -> None:
     """
     from gifster.cli.demo import run
 
-    settings = settings_here()
-    run(settings.web.host, port or settings.web.port, count)
+    web = settings_here().web
+    run(web.host, port or web.port, count, web.root_path)

@@ -80,7 +80,7 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
     group.start("scheduler", ["gifster", "scheduler"], lambda c: "is ready" in c.output)
     if group.wait_until_ready():
         shown = f"[{host}]" if ":" in host else host
-        say(f"Gifster is ready: http://{shown}:{port} (Ctrl-C stops it)")
+        say(f"Gifster is ready: http://{shown}:{port}{settings.web.root_path} (Ctrl-C stops it)")
 
 
 def _migrate() -> None:

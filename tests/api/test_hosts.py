@@ -176,6 +176,22 @@ def test_forms(public: Stack, headers: dict[str, str], status: int):
         assert answer.json()["code"] == "cross_site"
 
 
+def test_a_form_whose_host_a_proxy_has_replaced_gets_the_setting_that_mends_it(web: Stack):
+    # Given nginx with a bare `proxy_pass`, and no public address
+    behind = {"Host": "127.0.0.1:8000", "Origin": "https://gifs.example.org"}
+
+    # With TLS the browser itself says that the form is the library's own
+    assert upload(web, **behind, **{"Sec-Fetch-Site": "same-origin"}).status_code == 303
+    # Without TLS nothing tells it from a form of another site, so somebody has to say the address
+    refused = upload(web, **behind | {"Origin": "http://gifs.lan:8080"})
+    assert refused.status_code == 403
+    assert "GIFSTER_WEB__PUBLIC_URL=http://gifs.lan:8080" in refused.json()["detail"]
+    assert "proxy_set_header Host $http_host" in refused.json()["detail"]
+    # But a browser that knows gets no advice
+    known = upload(web, **behind, **{"Sec-Fetch-Site": "cross-site"})
+    assert known.json()["detail"] == "A page of another site sent this request."
+
+
 def test_a_session_is_for_https_where_the_public_address_is(public: Stack, web: Stack):
     form = {"email": "tls@example.org", "password": "correct horse"}
 
@@ -240,6 +256,12 @@ def test_a_network_may_be_listed():
         ("PUBLIC_URL", "https://gifs.example.org/gifs"),
         ("PUBLIC_URL", "https://user@gifs.example.org"),
         ("PUBLIC_URL", "https://"),
+        ("ROOT_PATH", "gifs"),
+        ("ROOT_PATH", "/gifs?"),
+        ("ROOT_PATH", "/gifs//cats"),
+        ("ROOT_PATH", "/gifs/.."),
+        ("ROOT_PATH", "/gifs;Domain=evil.example"),
+        ("ROOT_PATH", "/gïfs"),
         ("HOSTS", '["https://gifs.example.org"]'),
         ("HOSTS", '["gifs.example.org:8000"]'),
         ("HOSTS", '["*.example.org"]'),
@@ -256,3 +278,6 @@ def test_a_wrong_address_is_refused_at_the_start(
 
 def test_a_slash_at_the_end_of_the_public_address_does_no_harm():
     assert Web(public_url="https://Gifs.example.org/").public_url == "https://gifs.example.org"
+    assert Web(root_path="/").root_path == ""
+    web = Web(public_url="https://gifs.example.org", root_path="/team/gifs/")
+    assert (web.root_path, web.home) == ("/team/gifs", "https://gifs.example.org/team/gifs")

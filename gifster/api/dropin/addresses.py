@@ -22,14 +22,14 @@ class Addresses:
     """Makes the URLs of one answer.
 
     Parameters:
-      origin: what they begin with (`Context.origin()`).
+      home: what they begin with (`Context.home()`).
       direct: whether they are those of `sharing.files`, which send the files; if not, they are
         `/media/{id}/{name}`, which redirects to wherever the file is.
       place: the path that the API was asked under, such as `/proxy/tenor/api`.
     """
 
-    def __init__(self, origin: str, *, direct: bool, place: str = "") -> None:
-        self.origin, self.direct, self.place = origin, direct, place
+    def __init__(self, home: str, *, direct: bool, place: str = "") -> None:
+        self.home, self.direct, self.place = home, direct, place
 
     def file(self, gif_id: str, file: File, name: str) -> str:
         """The URL of a file.
@@ -39,10 +39,10 @@ class Addresses:
         """
         ending = extension(file.content_type)
         if not self.direct:
-            return f"{self.origin}{MEDIA}/{gif_id}/{name}.{ending}"
+            return f"{self.home}{MEDIA}/{gif_id}/{name}.{ending}"
         version = PurePosixPath(file.key).stem
-        return f"{self.origin}/g/{gif_id}{'' if version in WHOLE else f'/{version}'}.{ending}"
+        return f"{self.home}/g/{gif_id}{'' if version in WHOLE else f'/{version}'}.{ending}"
 
     def page(self, gif_id: str) -> str:
         """The URL of a GIF's page."""
-        return f"{self.origin}/gifs/{gif_id}"
+        return f"{self.home}/gifs/{gif_id}"

@@ -52,7 +52,7 @@ class Endpoint:
 
     async def on_get(self, req: Request, resp: Response, **path: str) -> None:
         asked = Asked.of(req, self._context.limits.address(req))
-        addresses = Addresses(self._context.origin(req), direct=self._direct)
+        addresses = Addresses(self._context.home(req), direct=self._direct)
 
         def work() -> Json:
             self._keys.check(req, asked.raw("api_key"), 401)

@@ -98,7 +98,7 @@ def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
     gif = item.gif
     page = addresses.page(gif.id)
     words = _NO_WORD.sub("-", fold(gif.title)).strip("-")
-    counted = f"{addresses.origin}/v1/analytics?gif_id={gif.id}&action="
+    counted = f"{addresses.home}/v1/analytics?gif_id={gif.id}&action="
     return {
         "type": "gif",
         "id": gif.id,
@@ -106,7 +106,7 @@ def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
         "url": page,
         "bitly_url": page,
         "bitly_gif_url": page,
-        "embed_url": f"{addresses.origin}/embed/{gif.id}",
+        "embed_url": f"{addresses.home}/embed/{gif.id}",
         "username": "",
         "source": "",
         "title": gif.title,

@@ -81,4 +81,4 @@ def _media(context: Context) -> Iterator[Route]:
     media = Media(context)
     yield f"{MEDIA}{FILE}", media
     for proxy in PROXIES:  # followed by the path of a file's URL
-        yield f"{proxy}/media{MEDIA}{FILE}", media
+        yield f"{proxy}/media{context.settings.web.root_path}{MEDIA}{FILE}", media

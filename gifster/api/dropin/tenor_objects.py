@@ -204,7 +204,7 @@ def category(
     query = urlencode([("q", term), *repeated])
     return {
         "searchterm": term,
-        "path": f"{addresses.origin}{addresses.place}/v2/search?{query}",
+        "path": f"{addresses.home}{addresses.place}/v2/search?{query}",
         "image": image,
         "name": name,
     }

@@ -35,7 +35,7 @@ class GifPage(Page):
           values: more for the template, in place of its own.
         """
         user = await current_user(self.context, req)
-        viewer, origin = await viewer_of(self.context, req), self.context.origin(req)
+        viewer, home = await viewer_of(self.context, req), self.context.home(req)
 
         def work() -> dict[str, object]:
             gif = library.get_gif(gif_id, viewer)
@@ -44,7 +44,7 @@ class GifPage(Page):
             alike = search.related(gif_id, limit=MOST_ALIKE + len(near)).gifs
             return {
                 "gif": facts,
-                "shared": Preview(origin, gif, facts["tags"]) if may_see_gif(gif) else None,
+                "shared": Preview(home, gif, facts["tags"]) if may_see_gif(gif) else None,
                 "similar": gifs_json(near, viewer, only=OF_CARDS),
                 "alike": gifs_json(
                     [one for one in alike if one not in near], viewer, only=OF_CARDS

@@ -12,15 +12,6 @@ from gifster.app.boot import queue_weights
 from gifster.jobs.page import views
 from gifster.jobs.page.messages import MAX_FIELDS
 
-#: Where the library's templates are, and what they need to know.
-MOUNT = {
-    "layout": "base.html",
-    "here": "/jobs",
-    "assets": f"{ADDRESS}/jobs/",
-    "site": "Gifster",
-    "may_change": True,
-}
-
 
 class JobsPage(Page):
     """`GET` the page, or with `?state=…` all jobs of a state; `POST` the action of a button."""
@@ -28,6 +19,15 @@ class JobsPage(Page):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._weights = queue_weights(context.settings)
+        root = context.settings.web.root_path
+        #: What the library's templates need to know.
+        self._mount = {
+            "layout": "base.html",
+            "here": f"{root}/jobs",
+            "assets": f"{root}{ADDRESS}/jobs/",
+            "site": "Gifster",
+            "may_change": True,
+        }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
@@ -37,14 +37,14 @@ class JobsPage(Page):
             ("jobs/list.html", views.jobs_in) if state else ("jobs.html", views.overview)
         )
         values = await self.context.run(view, parameters, self._weights)
-        await self.render(req, resp, template, **MOUNT, **values)
+        await self.render(req, resp, template, **self._mount, **values)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         await require_admin(self.context, req)
         form = await url_fields(self.context, req, MAX_FIELDS)
         question = await self.context.run(views.question, form)
         if question is not None:
-            await self.render(req, resp, "jobs/confirm.html", **MOUNT, **question)
+            await self.render(req, resp, "jobs/confirm.html", **self._mount, **question)
             return
         query = await self.context.run(views.act, form, self._weights)
         raise falcon.HTTPSeeOther(f"/jobs?{query}")

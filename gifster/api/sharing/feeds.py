@@ -55,8 +55,8 @@ class Feed:
         self._template = context.templates.get_template("feed.xml")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked, origin = query(req, FeedQuery), self.context.origin(req)
-        text: str = await self.context.run(self._made, asked, origin)
+        asked, home = query(req, FeedQuery), self.context.home(req)
+        text: str = await self.context.run(self._made, asked, home)
         # Without a public address, the Host of the request is in it: no cache may share it.
         resp.set_header("Cache-Control", "no-cache" if self._public else "private, no-cache")
         resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
@@ -67,7 +67,7 @@ class Feed:
             return
         resp.content_type, resp.text = "application/atom+xml; charset=utf-8", text
 
-    def _made(self, asked: FeedQuery, origin: str) -> str:
+    def _made(self, asked: FeedQuery, home: str) -> str:
         tag, title, about = texts.asked_tag(asked.tag), f"Newest GIFs on {SITE}", ""
         if asked.user:
             user = User.get_or_none(User.id == asked.user)
@@ -81,7 +81,7 @@ class Feed:
         gifs = search.find("", wanted, sort="newest", limit=ENTRIES).gifs
         tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
         entries = [
-            Entry(Preview(origin, gif, tags[gif.id]), names.get(gif.user_id or "", SITE))
+            Entry(Preview(home, gif, tags[gif.id]), names.get(gif.user_id or "", SITE))
             for gif in gifs
         ]
         own = urlencode(
@@ -90,9 +90,9 @@ class Feed:
         return self._template.render(
             title=title,
             site=SITE,
-            origin=origin,
-            own=f"{origin}/feed.atom{own and '?'}{own}",
-            page=f"{origin}/{about}",
+            home=home,
+            own=f"{home}/feed.atom{own and '?'}{own}",
+            page=f"{home}/{about}",
             updated=max((entry.at for entry in entries), default=NEVER),
             entries=entries,
         )

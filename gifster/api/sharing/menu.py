@@ -48,10 +48,10 @@ class ShareMenu:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
-        viewer, origin = await viewer_of(self.context, req), self.context.origin(req)
+        viewer, home = await viewer_of(self.context, req), self.context.home(req)
 
         def work() -> Shared:
-            preview = Preview(origin, library.get_gif(gif_id, viewer), [])
+            preview = Preview(home, library.get_gif(gif_id, viewer), [])
             picture, file = preview.picture(), preview.file()
             if picture is None or file is None:
                 raise Problem(
@@ -61,7 +61,7 @@ class ShareMenu:
                 "title": preview.gif.title,
                 "alt": preview.alt,
                 "link": preview.link,
-                "file": origin + file.path,
+                "file": home + file.path,
                 "embed": preview.embed,
                 "name": f"{preview.gif.title}.{file.extension}",
                 "width": picture.width,

@@ -37,9 +37,10 @@ class OEmbed:
         self.context = context
         web = context.settings.web
         self._rules, self._public = HostRules(web.public_url, web.hosts), bool(web.public_url)
+        self._below = web.root_path + "/"
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        asked, origin = query(req, OEmbedQuery), self.context.origin(req)
+        asked, home = query(req, OEmbedQuery), self.context.home(req)
         if not asked.url:
             raise Problem(400, "url_missing", "Name a GIF's address: /oembed?url=…")
         if asked.format not in ("json", "xml"):
@@ -50,7 +51,7 @@ class OEmbed:
         def work() -> Json:
             gif = library.get_gif(gif_id)
             user = User.get_or_none(User.id == gif.user_id) if gif.user_id else None
-            preview = Preview(origin, gif, lists.tags_of([gif])[gif.id])
+            preview = Preview(home, gif, lists.tags_of([gif])[gif.id])
             return answer(preview, user, asked.maxwidth, asked.maxheight)
 
         made = await self.context.run(work)
@@ -72,12 +73,15 @@ class OEmbed:
         """
         try:
             parts = urlsplit(url)
-            ours = parts.scheme in ("http", "https") and self._rules.allow(
-                parse_host(parts.netloc)[0]
+            ours = (
+                parts.scheme in ("http", "https")
+                and parts.path.startswith(self._below)
+                and self._rules.allow(parse_host(parts.netloc)[0])
             )
         except ValueError:
             ours = False
-        folder, _, name = parts.path.removeprefix("/").partition("/") if ours else ("", "", "")
+        path = parts.path.removeprefix(self._below) if ours else ""
+        folder, _, name = path.partition("/")
         if folder not in PATHS:
             raise Problem(404, "not_found", f"{url[:200]} is not the address of a GIF here.")
         return name.partition("/")[0].partition(".")[0]
@@ -95,7 +99,7 @@ def answer(preview: Preview, user: User | None, max_width: int, max_height: int)
         "type": "link",
         "title": preview.gif.title,
         "provider_name": SITE,
-        "provider_url": preview.origin,
+        "provider_url": preview.home,
         "cache_age": CACHE_S,
     }
     if user is not None:
@@ -109,7 +113,7 @@ def answer(preview: Preview, user: User | None, max_width: int, max_height: int)
 def _shown(
     preview: Preview, picture: Rendition, width: int, height: int
 ) -> Mapping[str, str | int]:
-    url = preview.origin + picture.path
+    url = preview.home + picture.path
     if not preview.moves:
         return {"type": "photo", "url": url, "width": width, "height": height}
     title = html.escape(preview.alt)

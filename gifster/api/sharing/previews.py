@@ -17,12 +17,12 @@ class Preview:
     """A GIF for other sites.
 
     Attributes:
-      origin: what the addresses begin with (`Context.origin()`).
+      home: what the addresses begin with (`Context.home()`).
       gif: the GIF.
       tags: its tags.
     """
 
-    origin: str
+    home: str
     gif: Gif
     tags: list[str]
 
@@ -33,22 +33,22 @@ class Preview:
     @property
     def page(self) -> str:
         """The address of the GIF's page."""
-        return f"{self.origin}/gifs/{self.gif.id}"
+        return f"{self.home}/gifs/{self.gif.id}"
 
     @property
     def link(self) -> str:
         """The short address of the page, which people pass on."""
-        return f"{self.origin}/g/{self.gif.id}"
+        return f"{self.home}/g/{self.gif.id}"
 
     @property
     def embed(self) -> str:
         """The address of the page that others put into a frame."""
-        return f"{self.origin}/embed/{self.gif.id}"
+        return f"{self.home}/embed/{self.gif.id}"
 
     @property
     def oembed(self) -> str:
         """The address of the oEmbed answer, but for its format."""
-        return f"{self.origin}/oembed?url={quote(self.page, safe='')}&format="
+        return f"{self.home}/oembed?url={quote(self.page, safe='')}&format="
 
     @property
     def alt(self) -> str:

@@ -4,6 +4,7 @@
 import { keepUnsaved } from "./details.js";
 import { prepare } from "./films.js";
 import { answerTo, follow, said } from "./jobs/follow.js";
+import { root } from "./root.js";
 
 const AT_ONCE = 100; // the server's limit
 const HOLD_S = 5; // the server answers then if nothing changes
@@ -45,7 +46,8 @@ async function held(ask) {
 async function cardsUnlike(elements, wait_s, signal) {
   const shown = Object.fromEntries(elements.map(({ dataset }) => [dataset.gif, [dataset.state, dataset.image]]));
   const headers = { "Content-Type": "application/json" };
-  const answer = await answerTo("/cards", { method: "POST", body: JSON.stringify({ shown, wait_s }), headers, signal });
+  const body = JSON.stringify({ shown, wait_s });
+  const answer = await answerTo(`${root}/cards`, { method: "POST", body, headers, signal });
   pause = Math.max(wait_s ? PAUSE_MS : UNHELD_PAUSE_MS, 1000 * Number(answer.headers.get("Retry-After")));
   return (await answer.json()).cards;
 }
@@ -112,7 +114,7 @@ export function appear({ id, title }) {
   const card = document.getElementById("new-card").content.firstElementChild.cloneNode(true);
   card.dataset.gif = id;
   card.dataset.state = "";
-  card.querySelectorAll("a").forEach((link) => { link.href = `/gifs/${id}`; });
+  card.querySelectorAll("a").forEach((link) => { link.href = `${root}/gifs/${id}`; });
   card.querySelector("h3 a").textContent = title;
   document.getElementById("nothing")?.remove();
   document.getElementById("gallery").prepend(card);

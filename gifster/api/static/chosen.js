@@ -1,6 +1,7 @@
 // What has been chosen and not sent yet: a list in the upload form, of files and of web addresses, each with a
 // title and tags of its own if there are several. A file that is in the library already says so.
 import { tooLarge } from "./queue.js";
+import { root } from "./root.js";
 
 const SEVERAL = 2;
 const list = document.getElementById("chosen");
@@ -92,7 +93,7 @@ async function compare(fresh) {
     for (const item of fresh) item.sha256 = await hashOf(item.file);
     const asked = { sha256: [...new Set(fresh.map((item) => item.sha256))].slice(0, 100) };
     const headers = { "Content-Type": "application/json" };
-    const answer = await fetch("/duplicates", { method: "POST", body: JSON.stringify(asked), headers });
+    const answer = await fetch(`${root}/duplicates`, { method: "POST", body: JSON.stringify(asked), headers });
     if (!answer.ok) return;
     const { found } = await answer.json();
     for (const item of fresh) {
@@ -111,7 +112,7 @@ async function hashOf(file) {
 
 function linkTo({ id, title }) {
   const link = document.createElement("a");
-  link.href = `/gifs/${id}`;
+  link.href = `${root}/gifs/${id}`;
   link.target = "_blank";
   link.dir = "auto";
   link.textContent = title;

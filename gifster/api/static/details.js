@@ -2,6 +2,7 @@
 // server refuses it, if there is no answer, and while the rest of the page changes (cards.js).
 import { showPage } from "./cards.js";
 import { said } from "./jobs/follow.js";
+import { root } from "./root.js";
 
 const NO_ANSWER = "The server does not answer. Nothing is lost: save again later.";
 const form = () => document.querySelector("[data-details]");
@@ -20,7 +21,7 @@ async function refusalOf(edited) {
   const why = reason && `?reason=${encodeURIComponent(reason)}`;
   const headers = { "Content-Type": "application/json" };
   try {
-    const answer = await fetch(`/api/gifs/${edited.dataset.details}${why}`, { method: "PATCH", body, headers });
+    const answer = await fetch(`${root}/api/gifs/${edited.dataset.details}${why}`, { method: "PATCH", body, headers });
     return answer.ok ? null : (await answer.json()).detail;
   } catch {
     return NO_ANSWER;

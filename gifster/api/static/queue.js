@@ -3,6 +3,7 @@
 // pause, the queue waits; then it goes on by itself.
 import { appear } from "./cards.js";
 import { said } from "./jobs/follow.js";
+import { root } from "./root.js";
 
 const AT_ONCE = 3;
 // A connection without progress for so long is dead, as after a laptop's sleep. The server answers sooner.
@@ -118,7 +119,7 @@ function answerTo(body, bar) {
       const retryAfter = Number(status && request.getResponseHeader("Retry-After"));
       resolve({ detail: reason, ...told, status, unsure, retryAfter });
     });
-    request.open("POST", "/api/gifs");
+    request.open("POST", `${root}/api/gifs`);
     request.send(body);
     moves();
   });
@@ -133,7 +134,7 @@ function arrive({ row }, gif) {
   }
   row.querySelector("progress").hidden = true;
   const link = document.createElement("a");
-  link.href = `/gifs/${gif.id}`;
+  link.href = `${root}/gifs/${gif.id}`;
   link.textContent = "Show it";
   note(row, "Uploaded. ").append(link);
   said("told", `“${gif.title}” is uploaded.`);

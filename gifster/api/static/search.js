@@ -3,6 +3,7 @@
 // lead to, so both show the same.
 import { prepare } from "./films.js";
 import { said } from "./jobs/follow.js";
+import { root } from "./root.js";
 
 const PAUSE_MS = 180; // after the last key
 const SUGGESTED = 8;
@@ -41,11 +42,14 @@ function soon() {
   pause = setTimeout(() => {
     // Other requests will come, and the page is still right.
     suggest(signal).catch((error) => console.debug(error));
-    if (location.pathname === "/") show(address(), signal, true).catch((error) => console.debug(error));
+    if (location.pathname === `${root}/`) show(address(), signal, true).catch((error) => console.debug(error));
   }, PAUSE_MS);
 }
 
-const address = () => field.value.trim() ? `/?${new URLSearchParams({ q: field.value.trim() })}` : "/";
+const address = () => {
+  const q = field.value.trim();
+  return `${root}/${q && `?${new URLSearchParams({ q })}`}`;
+};
 
 /** Show the results of an address in place of the present ones; the back button leads to what was there before. */
 async function show(url, signal, whileTyping) {
@@ -96,7 +100,7 @@ function back() {
 function onSubmit(event) {
   clearTimeout(pause);
   close();
-  if (location.pathname !== "/") return;
+  if (location.pathname !== `${root}/`) return;
   event.preventDefault();
   typing = false;
   asked.abort();
@@ -109,7 +113,7 @@ function onSubmit(event) {
 async function suggest(signal) {
   const q = field.value.trim();
   const query = new URLSearchParams({ q, limit: String(SUGGESTED) });
-  const terms = q ? (await (await fetch(`/api/search/complete?${query}`, { signal })).json()).items : [];
+  const terms = q ? (await (await fetch(`${root}/api/search/complete?${query}`, { signal })).json()).items : [];
   const others = terms.filter((term) => term !== q);
   if (signal.aborted || document.activeElement !== field) return;
   list.replaceChildren(...others.map((term, number) => {

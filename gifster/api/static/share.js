@@ -1,8 +1,8 @@
 // Sharing: a menu for each GIF that copies its link, its address or code with it, and the picture; downloads
 // the file; and opens the system's share sheet. What is copied counts as a use of the GIF.
 import { answerTo, said } from "./jobs/follow.js";
+import { home, root } from "./root.js";
 
-const origin = document.documentElement.dataset.origin || location.origin;
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 /** The GIF whose card or page an element is in, by its id; null if it has no picture yet. */
@@ -12,7 +12,7 @@ export function gifAt(element) {
 }
 
 /** Copy the link of a GIF's page. */
-export const copyLink = (id) => copyText(id, `${origin}/g/${id}`);
+export const copyLink = (id) => copyText(id, `${home}/g/${id}`);
 
 const image = ({ file, alt, width, height }) =>
   `<img src="${escaped(file)}" alt="${escaped(alt)}" width="${width}" height="${height}">`;
@@ -108,7 +108,7 @@ async function shareSheet(gif) {
 // Popular GIFs come first in searches, and the words with which somebody found this one count for it.
 function used(id) {
   const q = new URLSearchParams(location.search).get("q") ?? "";
-  navigator.sendBeacon(`/gifs/${id}/share`, new URLSearchParams({ q }));
+  navigator.sendBeacon(`${root}/gifs/${id}/share`, new URLSearchParams({ q }));
 }
 
 // The menu, one for the page.
@@ -143,7 +143,7 @@ function build() {
 export async function openMenu(id) {
   if (!menu.isConnected) build();
   try {
-    shared = { id, ...await (await answerTo(`/gifs/${id}/share`)).json() };
+    shared = { id, ...await (await answerTo(`${root}/gifs/${id}/share`)).json() };
   } catch (error) {
     console.debug(error);
     tell("The server does not answer. Try again.");

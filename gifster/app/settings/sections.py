@@ -26,6 +26,7 @@ from gifster.app.settings.values import (
     QueueName,
     Rate,
     RecurringName,
+    RootPath,
     SearchKey,
 )
 
@@ -55,8 +56,16 @@ class Web(Section):
     client_scheme_header: HeaderName = "X-Forwarded-Proto"
     #: The address that people use, scheme and host. Empty: not known.
     public_url: PublicUrl = ""
+    #: The path that all addresses begin with. Empty: the library has a host of its own.
+    root_path: RootPath = ""
     #: Further hosts to answer for.
     hosts: list[HostEntry] = []
+
+    @property
+    def home(self) -> str:
+        """The address of the library for mails and other texts that leave it, without a slash at
+        the end; empty if `public_url` is."""
+        return self.public_url and self.public_url + self.root_path
 
 
 def sqlite_file(url: str) -> Path:

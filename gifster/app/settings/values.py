@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gifster.app.hosts import host_entry, public_url
+from gifster.app.hosts import host_entry, public_url, root_path
 
 
 def _like(pattern: str, must: str) -> AfterValidator:
@@ -88,6 +88,7 @@ BaseUrl = Annotated[
 Encryption = Annotated[str, _like(r"|AES256|aws:kms", 'be empty, "AES256" or "aws:kms"')]
 
 PublicUrl = Annotated[str, AfterValidator(public_url)]
+RootPath = Annotated[str, AfterValidator(root_path)]
 HostEntry = Annotated[str, AfterValidator(host_entry)]
 
 

@@ -1,0 +1,206 @@
+"""The library at a path of a host (`web.root_path`): no page, answer, cookie or script leads out of
+it."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import pytest
+
+from gifster.api.adapter import adapted
+from gifster.api.app import create_app
+from gifster.api.root_path import below
+from gifster.app import collections, favourites, search, tokens, trash
+from gifster.app.access import Reach, Viewer
+from gifster.app.models import Gif
+from gifster.app.settings import Settings
+from tests import images
+from tests.api.test_access import stored_gif, user
+
+STATIC = Path(__file__).parent.parent.parent / "gifster" / "api" / "static"
+ROOT = "/team/gifs"  # it ends like one of our own paths
+SITE = "http://localhost"
+#: Attributes that name an address.
+ADDRESSES = {"href", "src", "srcset", "poster", "data-url", "data-poster", "formaction"}
+
+
+class Links(HTMLParser):
+    """The addresses in a page, and its forms: the address and the method of each."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.forms: set[tuple[str, str]] = set()
+        self._in_template = False  # scripts complete what is there
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        of = {name: value or "" for name, value in attrs}
+        self._in_template = self._in_template or tag == "template"
+        if self._in_template:
+            return
+        if tag == "form":
+            self.forms.add((of.get("action", ""), of.get("method", "get").lower()))
+            return
+        for name in ADDRESSES & of.keys():
+            url = of[name].split(" ")[0]
+            if url and not url.startswith("data:"):
+                self.found.add(url)
+        if of.get("property", "").startswith("og:") and of.get("content", "").startswith("http"):
+            self.found.add(of["content"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_template = self._in_template and tag != "template"
+
+
+class Browser:
+    """Ann's browser, against the application in this process."""
+
+    def __init__(self, settings: Settings, runner: asyncio.Runner, session: str) -> None:
+        self._runner = runner
+        app = adapted(below(create_app(settings), settings.web.root_path), 30)
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),  # type: ignore[arg-type]
+            base_url=SITE,
+            headers={"Cookie": f"gifster_session={session}", "Accept": "text/html"},
+        )
+
+    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        return self._runner.run(self._client.request(method, path, **options))
+
+
+@pytest.fixture
+def at_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be asked for before `booted`."""
+    monkeypatch.setenv("GIFSTER_WEB__ROOT_PATH", ROOT)
+    monkeypatch.setenv("GIFSTER_LIMITS__ENABLED", "false")
+
+
+@pytest.fixture
+def ann(at_a_path: None, booted: Settings) -> Iterator[Browser]:
+    """Ann's, who is an admin. She has GIFs, also a private one and one in the trash, a collection
+    and a favourite."""
+    ann = user("ann", is_admin=True)
+    first, *_ = gifs = [stored_gif(ann, f"Cat {number}", ["cat"]) for number in range(3)]
+    Gif.update(visibility="private").where(Gif.id == gifs[1].id).execute()
+    trash.throw_away(gifs[2].id, ann, Reach.OWN)
+    search.put(Gif.get_by_id(first.id), ["cat"])
+    viewer = Viewer(ann.id, Reach.OWN)
+    made = collections.create(ann, "Cats", "public")
+    collections.add(made.id, first.id, viewer)
+    favourites.add(ann, first.id, viewer)
+    with asyncio.Runner() as runner:
+        yield Browser(booted, runner, tokens.start_session(ann, 1))
+
+
+def inside(url: str, at: str) -> str:
+    """The path and query of an address of ours that was found at a path."""
+    parts = urlsplit(urljoin(SITE + at, url))
+    assert f"{parts.scheme}://{parts.netloc}" == SITE, (at, url)
+    assert parts.path.startswith(f"{ROOT}/"), f"{at} leads to {url}"
+    return parts.path + (parts.query and "?" + parts.query)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_walk_over_all_pages_never_leaves_the_path(ann: Browser):
+    gif = Gif.select().where(Gif.visibility == "public").first()
+    # The second page is linked by its form alone
+    waiting, seen, forms = [f"{ROOT}/", f"{ROOT}/gifs/{gif.id}/edit"], set(), set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        answer = ann(path)
+        assert answer.status_code in (200, 301, 303), (path, answer.text)
+        if "Location" in answer.headers:
+            waiting.append(inside(answer.headers["Location"], path))
+        if not answer.headers.get("Content-Type", "").startswith("text/html"):
+            continue
+        page = Links(answer.text)
+        waiting += [inside(url, path) for url in page.found]
+        for action, method in page.forms:
+            forms.add((inside(action or path, path), method))
+            waiting += [inside(action or path, path)] if method == "get" else []
+
+    # The walk has seen what there is, and each form leads to something that takes it
+    routes = {re.sub(r"/[0-9A-Za-z]{12}\b", "/ID", urlsplit(path).path) for path in seen}
+    pages = ("", "mine", "favourites", "trash", "collections", "collections/ID", "gifs/ID",
+             "gifs/ID/edit", "jobs", "tags", "logout", "openapi.json", "feed.atom")  # fmt: skip
+    assert {f"{ROOT}/{page}" for page in pages} <= routes
+    for path, method in forms:
+        if method == "post":
+            answer = ann(path, "POST", data={}, headers={"Accept": "application/problem+json"})
+            assert answer.status_code not in (404, 405), path
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_addresses_in_answers_for_programs_are_below_the_path(ann: Browser):
+    gif = ann(f"{ROOT}/api/gifs", headers={"Accept": "application/json"}).json()["items"][0]
+    page = f"{SITE}{ROOT}/gifs/{gif['id']}"
+    oembed = ann(f"{ROOT}/oembed?url={page}").json()
+    texts = [
+        json.dumps(gif),
+        json.dumps(oembed),
+        ann(f"{ROOT}/feed.atom").text,
+        ann(f"{ROOT}/v1/gifs/search?q=cat").text,
+        ann(f"{ROOT}/v2/search?q=cat").text,
+        ann(f"{ROOT}/gifs/{gif['id']}/share").text,
+        ann(f"{ROOT}/embed/{gif['id']}").text,
+    ]
+
+    for text in texts:
+        found = re.findall(rf'{SITE}[^"<>\s\\&]*|(?<=[">])/[a-z][^"<>\s]*', text)
+        assert found, text
+        for url in found:
+            if url != SITE + ROOT:  # the provider of oEmbed
+                assert ann(inside(url, "/")).status_code in (200, 301, 302, 405), url
+    assert ann(f"{ROOT}/openapi.json").json()["servers"] == [{"url": ROOT}]
+    # Where the page was before the library moved
+    assert ann(f"{ROOT}/oembed?url={SITE}/gifs/{gif['id']}").status_code == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_upload_and_a_log_in_lead_below_the_path(ann: Browser):
+    sent = {"image": ("a.gif", images.gif(), "image/gif")}
+
+    by_program = ann(f"{ROOT}/api/gifs", "POST", files=sent)
+    by_form = ann(f"{ROOT}/gifs", "POST", files=sent)
+    person = {"email": "bob@example.org", "password": "correct horse", "name": "Bob"}
+    signed_up = ann(f"{ROOT}/signup", "POST", data=person)
+
+    assert by_program.headers["Location"] == f"{ROOT}/api/gifs/{by_program.json()['id']}"
+    assert by_form.headers["Location"].startswith(f"{ROOT}/gifs/")
+    assert signed_up.headers["Location"] == f"{ROOT}/"
+    paths = re.findall("Path=([^;,]*)", signed_up.headers["Set-Cookie"])
+    assert sorted(paths) == [f"{ROOT}/", f"{ROOT}/login"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nothing_but_the_path_is_the_librarys(ann: Browser):
+    for path in ("/", "/gifs", "/team", f"{ROOT}x", "/team/gifs2/", "//team/gifs/", "/team//gifs/"):
+        answer = ann(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+    assert f"the library is at {ROOT}/" in ann("/login").json()["detail"]
+
+    # Relative links would miss the path without its slash
+    assert ann(f"{ROOT}?q=a").headers["Location"] == f"{ROOT}/?q=a"
+    # Probes and scrapers come by the port, past the proxy
+    for path in ("/healthz", "/metrics"):
+        assert (ann(path).status_code, ann(ROOT + path).status_code) == (200, 200)
+    # And no path makes a redirect to another host of it
+    assert ann(f"{ROOT}//evil.example/").status_code == 404
+
+
+def test_no_script_names_an_address_at_the_root():
+    for path in STATIC.glob("*.js"):
+        for line in path.read_text().splitlines():
+            assert not re.search(r"""["'`]/[a-z$]""", line), (path.name, line)
+    manifest = (STATIC / "manifest.webmanifest").read_text()
+    assert '"/' not in manifest
