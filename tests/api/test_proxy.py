@@ -1,10 +1,9 @@
-"""`deploy/nginx.conf`, in front of a real Gifster: forms, uploads and streams work through it, and
-many half-open heads keep nobody waiting. `deploy/nftables.conf`: the kernel takes it, and
+"""The proxies of `deploy/`, in front of a real Gifster: forms, uploads and streams work through
+them, and many half-open heads keep nobody waiting. `deploy/nftables.conf`: the kernel takes it, and
 counts."""
 
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,13 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import images
+from tests import images, proxies
 from tests.machine import eventually, free_port
+from tests.proxies import DEPLOY, HOST
 from tests.stack import Stack
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
-NGINX, OPENSSL, CADDY = map(shutil.which, ("nginx", "openssl", "caddy"))
-HOST = "gifs.example.org"
 PORT = free_port()
 
 WEB = {
@@ -37,55 +34,32 @@ WEB = {
 @pytest.fixture(scope="module")
 def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of nginx, as it is configured in `deploy/`, with ports and paths of its own."""
-    if NGINX is None or OPENSSL is None:
-        pytest.skip("no nginx, or no openssl, is installed (on Debian: apt install nginx openssl)")
-    folder, port = tmp_path_factory.mktemp("nginx"), PORT
-    make = f"{OPENSSL} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    names = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
-    paths = ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
-    subprocess.run([*make.split(), *names, *paths], check=True, capture_output=True)
-    text = (DEPLOY / "nginx.conf").read_text()
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folder = tmp_path_factory.mktemp("nginx")
+    trust = proxies.certificate(folder)
+    text = proxies.changed(
+        (DEPLOY / "nginx.conf").read_text(),
+        {
+            "user www-data;": "daemon off;",
+            "worker_processes auto": "worker_processes 1",
+            "/run/nginx.pid": f"{folder}/pid",
+            "/var/log/nginx": str(folder),
+            "http {\n": f"http {{ {proxies.temporary_paths(folder)}\n",
+            "/etc/ssl/gifster": str(folder),
+            "127.0.0.1:8000": f"127.0.0.1:{web.port}",
+            "listen 80": f"listen 127.0.0.1:{free_port()}",
+            "listen 443": f"listen 127.0.0.1:{PORT}",
+        },
     )
-    for old, new in [
-        ("user www-data;", "daemon off;"),
-        ("worker_processes auto", "worker_processes 1"),
-        ("/run/nginx.pid", f"{folder}/pid"),
-        ("/var/log/nginx", str(folder)),
-        ("http {\n", f"http {{ {temporary}\n"),
-        ("/etc/ssl/gifster", str(folder)),
-        ("127.0.0.1:8000", f"127.0.0.1:{web.port}"),
-        ("listen 80", f"listen 127.0.0.1:{free_port()}"),
-        ("listen 443", f"listen 127.0.0.1:{port}"),
-    ]:
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "nginx.conf").write_text(text)
-    command = [NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert tested.returncode == 0, tested.stderr
-    nginx = subprocess.Popen(command)
-    trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
-    client = httpx.Client(
-        base_url=f"https://127.0.0.1:{port}",
-        headers={"Host": f"{HOST}:{port}"},
-        verify=trust,
-        timeout=20,
-    )
-    try:
-        eventually(lambda: nginx.poll() is None and listens(port))
+    with (
+        proxies.nginx(folder, text, PORT),
+        httpx.Client(
+            base_url=f"https://127.0.0.1:{PORT}",
+            headers={"Host": f"{HOST}:{PORT}"},
+            verify=trust,
+            timeout=20,
+        ) as client,
+    ):
         yield client
-    finally:
-        client.close()
-        nginx.terminate()
-        nginx.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def get(proxy: httpx.Client, path: str, **options: object) -> httpx.Response:
@@ -174,45 +148,79 @@ def test_half_open_heads_delay_nobody(proxy: httpx.Client):
 def caddy(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of Caddy, as it is configured in `deploy/`, without TLS and with a port of its
     own."""
-    if CADDY is None:
-        pytest.skip("no caddy is installed (on Debian: apt install caddy)")
-    port, text = free_port(), (DEPLOY / "Caddyfile").read_text()
-    for old, new in [
-        ("gifs.example.org {", f"http://127.0.0.1:{port} {{"),
-        ("127.0.0.1:8000", f"127.0.0.1:{web.port}"),
-        ("{\n\tservers", "{\n\tadmin off\n\tservers"),
-    ]:
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "Caddyfile").write_text(text)
-    process = subprocess.Popen(
-        [CADDY, "run", "--config", "Caddyfile", "--adapter", "caddyfile"],
-        cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
-        stderr=(tmp_path / "log").open("wb"),
+    port = free_port()
+    text = proxies.changed(
+        (DEPLOY / "Caddyfile").read_text(),
+        {
+            "gifs.example.org {": f"http://127.0.0.1:{port} {{",
+            "127.0.0.1:8000": f"127.0.0.1:{web.port}",
+            "{\n\tservers": "{\n\tadmin off\n\tservers",
+        },
     )
-    try:
-        eventually(lambda: process.poll() is None and listens(port))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
+    with (
+        proxies.caddy(tmp_path, text, port),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def traefik(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of Traefik, as it is configured in `deploy/`, without TLS and with ports of its
+    own."""
+    port, files = free_port(), DEPLOY / "traefik"
+    dynamic = proxies.changed(
+        (files / "gifster.yml").read_text(),
+        {HOST: "127.0.0.1", "http://127.0.0.1:8000": f"http://127.0.0.1:{web.port}"},
+    )
+    (tmp_path / "gifster.yml").write_text(dynamic)
+    static = proxies.changed(
+        (files / "traefik.yml").read_text(),
+        {
+            '":80"': f'"127.0.0.1:{free_port()}"',
+            '":443"': f'"127.0.0.1:{port}"',
+            "      tls: {certResolver: letsencrypt}\n": "",
+            "/etc/traefik": str(tmp_path),
+        },
+    )
+    # Its authority would be asked for a certificate.
+    static = re.sub(r"certificatesResolvers:\n(?:  .*\n)+", "", static)
+    with (
+        proxies.traefik(tmp_path, static, port),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+    ):
+        eventually(lambda: client.get("/healthz").status_code == 200)
+        yield client
+
+
+def works_through(proxy: httpx.Client) -> None:
+    """Forms, uploads, streams; and that clients cannot forge their address."""
+    form = {"email": "eve@example.org", "password": "correct horse", "name": "Eve"}
+    origin = str(proxy.base_url).rstrip("/")
+
+    # There is no such account, but the form is ours
+    ours = proxy.post("/login", data=form, headers={"Origin": origin})
+    assert "The address or the password is wrong." in ours.text
+    foreign = proxy.post("/login", data=form, headers={"Origin": "https://evil.example"})
+    assert foreign.json()["code"] == "cross_site"
+    answer = proxy.post("/api/gifs", files={"image": ("a.gif", images.gif(), "image/gif")})
+    assert answer.status_code == 202
+    with proxy.stream("GET", "/events?gif=nope") as stream:
+        assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
+    statuses = set()
+    for number in range(5):
+        said = {"X-Forwarded-For": f"192.0.2.{number}", "X-Real-IP": f"192.0.2.{number}"}
+        body = {"email": f"mallory{number}@example.org", "password": "correct horse"}
+        statuses.add(proxy.post("/api/users", json=body, headers=said).status_code)
+    assert 429 in statuses
 
 
 def test_caddy_does_too(caddy: httpx.Client):
-    form = {"email": "eve@example.org", "password": "correct horse", "name": "Eve"}
-    origin = str(caddy.base_url).rstrip("/")
+    works_through(caddy)
 
-    # There is no such account, but the form is ours
-    ours = caddy.post("/login", data=form, headers={"Origin": origin})
-    assert "The address or the password is wrong." in ours.text
-    foreign = caddy.post("/login", data=form, headers={"Origin": "https://evil.example"})
-    assert foreign.json()["code"] == "cross_site"
-    answer = caddy.post("/api/gifs", files={"image": ("a.gif", images.gif(), "image/gif")})
-    assert answer.status_code == 202
-    with caddy.stream("GET", "/events?gif=nope") as stream:
-        assert "nope" in next(line for line in stream.iter_lines() if line.startswith("data: "))
+
+def test_traefik_does_too(traefik: httpx.Client):
+    works_through(traefik)
 
 
 def test_an_address_has_a_number_of_connections(tmp_path: Path):
