@@ -6,12 +6,18 @@ what sends a browser somewhere gets it: `Location`, and the paths of cookies, as
 templates, from `Context.home()`, and from the storage's URLs.
 """
 
+import re
+
 from gifster.api.adapter import Application, Message, Receive, Refusal, Send
 from gifster.api.metrics import count_refused
 from gifster.api.middleware import PROBES
 
 #: Programs beside the proxy ask for these, and know only the port.
 ALSO_AT_THE_ROOT = {*PROBES, "/metrics"}
+
+
+#: The attribute of a cookie (RFC 6265, 4.1.1), after its value, which may be in quotes.
+_COOKIE_PATH = re.compile(rb'^([^=]+=(?:"[^"]*"|[^";]*)(?:;[^;]*)*?); *path=/', re.IGNORECASE)
 
 
 def below(app: Application, root: str) -> Application:
@@ -83,5 +89,5 @@ def _below(name: bytes, value: bytes, root: bytes) -> bytes:
     if name == b"location" and value[:1] == b"/" and value[:2] != b"//":
         return root + value
     if name == b"set-cookie":
-        return value.replace(b"; Path=/", b"; Path=" + root + b"/")
+        return _COOKIE_PATH.sub(rb"\1; Path=" + root + b"/", value, count=1)
     return value

@@ -204,3 +204,35 @@ def test_no_script_names_an_address_at_the_root():
             assert not re.search(r"""["'`]/[a-z$]""", line), (path.name, line)
     manifest = (STATIC / "manifest.webmanifest").read_text()
     assert '"/' not in manifest
+
+
+def test_only_redirects_and_cookies_of_ours_get_the_path():
+    headers = {
+        b"location": [b"/gifs/1", b"//evil.example/", b"https://evil.example/", b"relative"],
+        b"set-cookie": [b"a=1; Path=/; HttpOnly", b"b=2; path=/x", b'c="; Path=/"', b"d=3"],
+        b"link": [b"</gifs/1>"],
+    }
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/gifs/1"
+        sent = [(name, value) for name, values in headers.items() for value in values]
+        await send({"type": "http.response.start", "status": 200, "headers": sent})
+
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": f"{ROOT}/gifs/1", "query_string": b""}
+    asyncio.run(below(app, ROOT)(scope, app, send))
+
+    answered: dict[bytes, list[bytes]] = {}
+    for name, value in messages[0]["headers"]:
+        answered.setdefault(name, []).append(value)
+    assert answered[b"location"] == [
+        b"/team/gifs/gifs/1", b"//evil.example/", b"https://evil.example/", b"relative",
+    ]  # fmt: skip
+    assert answered[b"set-cookie"] == [
+        b"a=1; Path=/team/gifs/; HttpOnly", b"b=2; Path=/team/gifs/x", b'c="; Path=/"', b"d=3",
+    ]  # fmt: skip
+    assert answered[b"link"] == headers[b"link"]
