@@ -62,7 +62,7 @@ bench-%: $(VENV)/.dev  # one of its sections
 pictures: $(VENV)/.dev ## Try the pictures of a folder, and compare them with Chromium (DIR=FOLDER, ARGS="--all")
 	@$(BIN)/python -m bench.pictures $(DIR) $(ARGS)
 
-clients: ## Install clients of Tenor and GIPHY for the tests of the drop-in API, outside this folder (needs Node)
+clients: ## Install clients of Tenor, GIPHY and tus for the tests of the API, outside this folder (needs Node)
 	@mkdir -p $(CLIENTS)
 	@cp tests/api/dropin/clients/package.json tests/api/dropin/clients/package-lock.json $(CLIENTS)
 	@npm --prefix $(CLIENTS) ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent
@@ -71,6 +71,9 @@ clients: ## Install clients of Tenor and GIPHY for the tests of the drop-in API,
 		$(CLIENTS)/$$name/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
 			--require-hashes --requirement tests/api/dropin/clients/$$name.txt && \
 		cp tests/api/dropin/clients/$$name.txt $(CLIENTS) || exit 1; done
+	@mkdir -p $(CLIENTS)/direct
+	@cp tests/api/direct/clients/package.json tests/api/direct/clients/package-lock.json $(CLIENTS)/direct
+	@npm --prefix $(CLIENTS)/direct ci --ignore-scripts --no-audit --no-fund --silent
 
 chaos: $(VENV)/.dev ## Kill, starve and cut off everything under a stream of uploads (ARGS="--only kills")
 	@$(BIN)/python -m chaos $(ARGS)

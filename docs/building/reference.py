@@ -30,7 +30,8 @@ UPLOADS = {
     ],
     "Remote files": ["Downloader"],
     "Options": ["configure"],
-    "Upkeep": ["sweep", "recreate_all", "presign"],
+    "Upkeep": ["sweep", "recreate_all"],
+    "Direct and resumable uploads": ["presign", "TABLES"],
     "Errors": ["UploadError"],
 }  # fmt: skip
 JOBS = {
