@@ -3,6 +3,7 @@
 // pause, the queue waits; then it goes on by itself.
 import { appear } from "./cards.js";
 import { said } from "./jobs/follow.js";
+import { isLarge, uploadInChunks } from "./resume.js";
 import { root } from "./root.js";
 
 const AT_ONCE = 3;
@@ -92,6 +93,7 @@ async function sent({ file, url, fields, row }) {
     } catch {
       return { status: 0, local: true, detail: GONE };
     }
+    if (isLarge(file)) return uploadInChunks(file, fields, row.querySelector("progress"));
     body.append("image", file);
   }
   return answerTo(body, row.querySelector("progress"));
