@@ -56,16 +56,35 @@ class WelcomeMailer:
     """Mails about a new account."""
 
     @staticmethod
-    def welcome_email(user: User, sender: str) -> EmailMessage:
+    def welcome_email(user: User, sender: str, link: str = "") -> EmailMessage:
         """The mail to a new user.
+
+        Parameters:
+          link: confirms the address; empty if nothing needs to.
 
         Raises:
           NoAddress: the account's address is not an e-mail address.
         """
-        # The first line has the name, and becomes a header: the name must stay in that line.
-        shown = {"name": " ".join(user.name.split()), "email": user.email}
         key = f"welcome.{user.id}"
-        return _render("welcome", to=user.email, sender=sender, key=key, user=shown)
+        return mail("welcome", to=user.email, sender=sender, key=key, user=user, link=link)
+
+
+def mail(
+    template: str, *, to: str, sender: str, key: str, user: User | None, **values: str
+) -> EmailMessage:
+    """A mail made of the templates of that name in `mails/`, which get the user and the values.
+
+    Parameters:
+      key: makes the mail's id. The same mail has the same one, so that a receiver can recognize a
+        second copy.
+      user: whom it concerns; None for nobody who has an account.
+
+    Raises:
+      NoAddress: `to` is not one e-mail address.
+    """
+    # The first line may have the name, and becomes a header: the name must stay in that line.
+    shown = user and {"name": " ".join(user.name.split()), "email": user.email}
+    return _render(template, to=to, sender=sender, key=key, user=shown, **values)
 
 
 def _render(template: str, *, to: str, sender: str, key: str, **values: object) -> EmailMessage:
@@ -76,7 +95,6 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
     message["From"] = sender
     _address_to(message, to)
     message["Date"] = formatdate()
-    # The same mail has the same id, so that a receiver can recognize a second copy.
     domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
     message["Message-ID"] = f"<{key}@{domain}>"
     message.set_content(body.lstrip("\n"))

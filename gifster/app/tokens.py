@@ -184,6 +184,25 @@ def revoke_token(secret: str) -> None:
     Token.delete().where(Token.digest == _digest(secret)).execute()
 
 
+def end_sessions(user: User, *, keep: Token | None = None, revoke: bool = False) -> int:
+    """End the sessions of a user. Returns how many there were.
+
+    Parameters:
+      keep: the session, or the token, that stays.
+      revoke: whether to revoke the user's tokens, too.
+    """
+    query = Token.delete().where(Token.user == user)
+    if not revoke:
+        query = query.where(Token.kind == Kind.SESSION)
+    if keep is not None:
+        query = query.where(Token.digest != keep.digest)
+    with transaction(db):
+        _lock(user, enabled=False)
+        ended = int(query.execute())
+    logger.info("ended sessions of user=%s ended=%d", user.id, ended)
+    return ended
+
+
 def log_out_everywhere(user: User) -> int:
     """Revoke all sessions and all tokens of a user. Returns how many were still valid."""
     with transaction(db):

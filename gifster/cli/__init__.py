@@ -4,12 +4,22 @@ application."""
 import sys
 
 from gifster.app.errors import SettingsError
-from gifster.cli import admins, files, jobs, moderation, processes, setup, transfer, users
+from gifster.cli import (
+    admins,
+    files,
+    jobs,
+    moderation,
+    processes,
+    setup,
+    tokens,
+    transfer,
+    users,
+)
 from gifster.cli.root import cli, say
 
 __all__ = [
-    "admins", "cli", "files", "jobs", "main", "moderation", "processes", "setup", "transfer",
-    "users",
+    "admins", "cli", "files", "jobs", "main", "moderation", "processes", "setup", "tokens",
+    "transfer", "users",
 ]  # fmt: skip
 
 

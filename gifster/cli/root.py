@@ -125,6 +125,19 @@ def open_database(settings: "Settings") -> Iterator[None]:
 
 
 @contextmanager
+def account_errors(settings: "Settings | None" = None) -> Iterator[None]:
+    """A connection to the database, for a command that needs nothing else; errors of the
+    application become `Refused`."""
+    from gifster.app.errors import LibraryError
+
+    with open_database(settings or settings_here()):
+        try:
+            yield
+        except LibraryError as error:
+            raise Refused(str(error)) from None
+
+
+@contextmanager
 def refused_by_the_database() -> Iterator[None]:
     """Turn errors of the database into `Refused`, which says in a line what is wrong."""
     from gifster.app.faults import fault_of, is_database_error

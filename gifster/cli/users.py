@@ -1,18 +1,161 @@
-"""People's accounts and tokens, for the person who runs the server: `users log-out`, `tokens list`,
-`add`, `revoke`."""
+"""People's accounts, for the person who runs the server: `users list`, `add`, `invite`, `reset`,
+`disable`, `enable`, `admin`, `log-out`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
+from gifster.cli.root import account_errors, cli, connect_our_broker, say, settings_here, text
+from gifster.cli.tokens import day
+
+if TYPE_CHECKING:
+    from gifster.app.models import User
+    from gifster.app.settings import Settings
 
 
 @cli.group()
 def users() -> None:
     """Look after people's accounts."""
+
+
+@users.command("list")
+def users_list() -> None:
+    """List all accounts: who they are, what they have, and which are disabled."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gifster.app.accounts.people import everybody
+
+    table = Table("address", "name", "is", "since", "GIFs", "MB", box=None, pad_edge=False)
+    with account_errors():
+        for person in everybody():
+            user, has = person.user, (f"{person.gifs:,}", f"{person.bytes / 1e6:,.1f}")
+            table.add_row(user.email, user.name, _standing(user), day(user.created_at), *has)
+    if table.rows:
+        Console(width=160, markup=False, highlight=False).print(table)
+    else:
+        say("no accounts: people sign up on the page /signup, or run gifster users add ADDRESS")
+
+
+def _standing(user: "User") -> str:
+    words = {
+        "disabled": user.disabled_at is not None,
+        "admin": user.is_admin,
+        "unconfirmed": user.confirmed_at is None,
+    }
+    return ", ".join(word for word, holds in words.items() if holds)
+
+
+@users.command("add")
+@click.argument("address", type=text)
+@click.option("--name", type=text, default="", help="By default the part before the @.")
+@click.option("--admin", is_flag=True, help="Make it an admin's account.")
+@click.option("--mail", is_flag=True, help="Send the link to the address instead.")
+def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
+    """Make an account, and print a link where its user chooses a password.
+
+    The link works once, and for an hour; gifster users reset prints another one. It works whatever
+    auth.sign_up says.
+    """
+    from gifster.app import accounts
+
+    settings = settings_here()
+    with account_errors(settings):
+        user = accounts.add(address, name, in_house=settings.auth.in_house_emails)
+        if admin:
+            accounts.set_admin(user.email)
+        _give_link(settings, user, mail)
+
+
+@users.command("invite")
+@click.argument("address", type=text, required=False)
+@click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True,
+              help="How long the invitation is good for.")  # fmt: skip
+def users_invite(address: str | None, days: int) -> None:
+    """Invite somebody to sign up: print a link for one person, or have it sent to ADDRESS.
+
+    Where auth.sign_up is "invite", people can only sign up so.
+    """
+    from gifster.app.accounts import invitations
+
+    settings = settings_here()
+    if address is None:
+        with account_errors(settings):
+            _, link = invitations.invite(None, settings.web, days=days)
+        say(link)
+        return
+    connect_our_broker(settings)
+    with account_errors(settings):
+        in_house = settings.auth.in_house_emails
+        made = invitations.invite_by_mail(None, address, days=days, in_house=in_house)
+    say(f"a worker sends the invitation to {made.email}")
+
+
+@users.command("reset")
+@click.argument("address", type=text)
+@click.option("--mail", is_flag=True, help="Send the link to the address instead.")
+def users_reset(address: str, mail: bool) -> None:
+    """Print a link where the user of that account chooses a new password.
+
+    The link works once, and for an hour. Their sessions end when they have chosen one;
+    gifster users log-out ends them now.
+    """
+    from gifster.app import accounts
+    from gifster.app.tokens import check_enabled
+
+    settings = settings_here()
+    with account_errors(settings):
+        user = accounts.find_user(address)
+        check_enabled(user)
+        _give_link(settings, user, mail)
+
+
+def _give_link(settings: "Settings", user: "User", mail: bool) -> None:
+    from gifster.app.accounts import password_changes
+    from gifster.app.accounts.post import Post
+
+    if mail:
+        connect_our_broker(settings)
+        password_changes.ask_for_reset(user.email)
+        say(f"a worker sends the link to {user.email}")
+    else:
+        say(password_changes.reset_link(user, Post.of(settings)))
+
+
+@users.command("disable")
+@click.argument("address", type=text)
+def users_disable(address: str) -> None:
+    """Let nobody use that account: end its sessions, revoke its tokens, refuse to log in.
+
+    Its GIFs stay.
+    """
+    from gifster.app import accounts
+
+    with account_errors():
+        revoked = accounts.disable(accounts.find_user(address))
+    say(f"{address} is disabled: {revoked} sessions and tokens ended")
+
+
+@users.command("enable")
+@click.argument("address", type=text)
+def users_enable(address: str) -> None:
+    """Let people use that account again. Its former sessions and tokens stay revoked."""
+    from gifster.app import accounts
+
+    with account_errors():
+        accounts.enable(accounts.find_user(address))
+    say(f"{address} is enabled")
+
+
+@users.command("admin")
+@click.argument("address", type=text)
+@click.option("--remove", is_flag=True, help="Make it an ordinary account.")
+@click.pass_context
+def users_admin(context: click.Context, address: str, remove: bool) -> None:
+    """Make that account an admin's, as gifster admins add does."""
+    from gifster.cli.admins import admins_add, admins_remove
+
+    context.invoke(admins_remove if remove else admins_add, address=address)
 
 
 @users.command("log-out")
@@ -21,90 +164,6 @@ def users_log_out(address: str) -> None:
     """End all sessions of the account with that e-mail address, and revoke all its tokens."""
     from gifster.app import accounts, tokens
 
-    with _account_errors():
+    with account_errors():
         revoked = tokens.log_out_everywhere(accounts.find_user(address))
     say(f"logged out {address}: {revoked} sessions and tokens")
-
-
-@cli.group()
-def tokens() -> None:
-    """Make, list and revoke API tokens."""
-
-
-@tokens.command("list")
-@click.argument("address", type=text)
-def tokens_list(address: str) -> None:
-    """List the sessions and tokens of the account with that e-mail address."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from gifster.app import accounts
-    from gifster.app.tokens import tokens_of
-
-    with _account_errors():
-        found = tokens_of(accounts.find_user(address))
-    columns = ["id", "kind", "name", "scope", "created", "last used", "expires"]
-    table = Table(*columns, box=None, pad_edge=False)
-    for token in found:
-        moments = (token.created_at, token.last_used_at, token.expires_at)
-        table.add_row(token.id, token.kind, token.name, token.scope, *map(_day, moments))
-    if found:
-        Console(width=160, markup=False, highlight=False).print(table)
-    else:
-        say("no sessions and no tokens (gifster tokens add ADDRESS --name NAME makes one)")
-
-
-@tokens.command("add")
-@click.argument("address", type=text)
-@click.option("--name", type=text, required=True, help="What the token is for.")
-@click.option("--scope", type=click.Choice(["read", "write", "admin"]), default="write",
-              show_default=True)  # fmt: skip
-@click.option(
-    "--days",
-    type=click.IntRange(1, 3650),
-    help="How many days it is valid.  [default: auth.token_days of the settings]",
-)
-@click.option("--no-end", is_flag=True, help="It is valid until it is revoked.")
-def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
-    """Make a token for the account with that e-mail address, and print it.
-
-    It is shown only this once. The scope read looks, write also adds and changes GIFs, admin does
-    all that the account may.
-    """
-    from gifster.app import accounts
-    from gifster.app.tokens import create_token
-
-    if days is not None and no_end:
-        raise click.UsageError("--days and --no-end exclude each other: use one of them")
-    if days is None and not no_end:
-        days = settings_here().auth.token_days
-    with _account_errors():
-        _, secret = create_token(accounts.find_user(address), name, scope, days)
-    say(secret)
-
-
-@tokens.command("revoke")
-@click.argument("token_id", type=text, metavar="ID")
-def tokens_revoke(token_id: str) -> None:
-    """Revoke a token, or end a session, by its id (gifster tokens list ADDRESS)."""
-    from gifster.app.tokens import revoke
-
-    with _account_errors():
-        revoke(token_id)
-    say(f"revoked {token_id}")
-
-
-@contextmanager
-def _account_errors() -> Iterator[None]:
-    """A connection to the database; errors of the application become `Refused`."""
-    from gifster.app.errors import LibraryError
-
-    with open_database(settings_here()):
-        try:
-            yield
-        except LibraryError as error:
-            raise Refused(str(error)) from None
-
-
-def _day(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

@@ -1,5 +1,6 @@
 // Uploads a large file in several requests (tus 1.0), each of which the server keeps. After a lost connection the
 // upload goes on where it was; so it does in a page that was loaded again, once the same file is chosen.
+import { root } from "./root.js";
 
 // How much goes in one request (bytes): a proxy may pass a request on only when it is complete.
 const CHUNK = 8 * 1024 * 1024;
@@ -47,7 +48,7 @@ async function attempt(file, fields, bar, url, remember) {
     if (told.status !== 200) return told;
     offset = Number(told.headers("Upload-Offset"));
   } else {
-    const begun = await request("POST", "/api/uploads", { ...TUS, ...described(file, fields) });
+    const begun = await request("POST", `${root}/api/uploads`, { ...TUS, ...described(file, fields) });
     if (begun.status !== 201) return begun;
     url = begun.headers("Location");
     remember(url);

@@ -246,6 +246,10 @@ class Auth(Section):
     anonymous_uploads: bool = False
     #: Whether anybody may change what was uploaded without an account. If not, moderators may.
     anonymous_changes: bool = False
+    #: Who may make an account: anybody, people with an invitation, or nobody by themselves.
+    sign_up: Literal["open", "invite", "closed"] = "open"
+    #: Whether people must confirm their address before they can log in.
+    confirm_emails: bool = False
     session_days: int = Field(30, ge=1, le=3_650)
     #: How long a token holds that is made without an end (days).
     token_days: int = Field(365, ge=1, le=3_650)
@@ -316,6 +320,9 @@ class Limits(Section):
     #: For one account: by address, and for all browsers that have not logged in before.
     log_in_account: Rate = "10/15 minutes"
     log_in_account_everywhere: Rate = "100/hour"
+    #: Mails with a link that anybody may ask for: by address, and by the address that gets them.
+    mail: Rate = "20/hour"
+    mail_account: Rate = "5/hour"
     #: By address, and by user.
     upload: Rate = "600/hour"
     edit: Rate = "1200/hour"

@@ -1,0 +1,196 @@
+"""Who may sign up: anybody, people who were invited, or nobody (`auth.sign_up`). An invitation is a
+link for one person. An admin passes it on, or has it sent by mail."""
+
+import logging
+import secrets
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from gifster.app import addresses
+from gifster.app.accounts import mail_links
+from gifster.app.accounts.mail_secrets import digest
+from gifster.app.accounts.post import Post
+from gifster.app.accounts.tables import Invitation
+from gifster.app.database import db
+from gifster.app.errors import Denied, Invalid, NotFound
+from gifster.app.models import User, now
+from gifster.app.settings import Web
+from gifster.app.texts import GIF_ID
+from gifster.jobs import enqueue, transaction
+
+logger = logging.getLogger("gifster.app.accounts")
+
+#: How long an invitation is good for, by default and at most (days).
+DAYS, MAX_DAYS = 7, 365
+#: How long the lists still have one that was used or is too old.
+REMEMBERED = timedelta(days=30)
+
+
+class SignUps(StrEnum):
+    """Who may sign up: the values of `auth.sign_up`."""
+
+    OPEN = "open"
+    INVITE = "invite"
+    CLOSED = "closed"
+
+
+def invite(by: User | None, web: Web, *, days: int = DAYS) -> tuple[Invitation, str]:
+    """A new invitation, and its link, which cannot be shown again.
+
+    Parameters:
+      by: the admin who invites; None for the command line.
+      days: how long it is good for, 1 to `MAX_DAYS`.
+
+    Raises:
+      Invalid: the number of days is wrong.
+    """
+    secret = secrets.token_urlsafe(32)
+    made = Invitation.create(digest=digest(secret), made_by=by, expires_at=_end(days))
+    logger.info("invited invitation=%s", made.id)
+    return made, mail_links.link(web, mail_links.INVITATION, secret)
+
+
+def invite_by_mail(
+    by: User | None, email: str, *, days: int = DAYS, in_house: bool = False
+) -> Invitation:
+    """A new invitation, which a worker sends to an address.
+
+    Parameters:
+      by, days: as `invite()`.
+      in_house: as `addresses.canonical()`.
+
+    Raises:
+      Invalid: the address or the number of days is wrong.
+    """
+    address = addresses.canonical(email, in_house=in_house)
+    with transaction(db):
+        made = Invitation.create(email=address, made_by=by, expires_at=_end(days))
+        enqueue("send_invitation", made.id)
+    logger.info("invited invitation=%s by mail", made.id)
+    return made
+
+
+def _end(days: int) -> Any:
+    if not 1 <= days <= MAX_DAYS:
+        raise Invalid(
+            "days_invalid", f"An invitation cannot be good for {days:,} days: use 1 to {MAX_DAYS}."
+        )
+    return now() + timedelta(days=days)
+
+
+def deliver(invitation_id: str, post: Post) -> None:
+    """Deliver the mail of an invitation that is still good. A second mail has a new link, and ends
+    the former one."""
+    found = Invitation.get_or_none((Invitation.id == invitation_id) & _good())
+    if found is None:
+        return
+    secret = secrets.token_urlsafe(32)
+    mine = (Invitation.id == invitation_id) & _good()
+    Invitation.update(digest=digest(secret)).where(mine).execute()
+    post.deliver(
+        "invitation",
+        to=found.email,
+        key=f"invitation.{found.id}",
+        user=found.made_by,
+        link=post.link(mail_links.INVITATION, secret),
+        end=f"{found.expires_at:%-d %B %Y}",
+    )
+
+
+def find(secret: str) -> Invitation:
+    """The invitation of a link, which is still good.
+
+    Raises:
+      Denied: it was used or revoked, is too old, or never was one (`invitation_invalid`).
+    """
+    found: Invitation | None = Invitation.get_or_none(
+        (Invitation.digest == digest(secret)) & _good()
+    )
+    if found is None:
+        raise _no_good()
+    return found
+
+
+def check_may_sign_up(sign_ups: str, secret: str = "") -> Invitation | None:
+    """The invitation that somebody brings who may sign up; None for somebody who needs none, and
+    brings none.
+
+    Parameters:
+      sign_ups: one of `SignUps`.
+      secret: of the invitation; empty without one.
+
+    Raises:
+      Denied: nobody may sign up (`sign_up_closed`), or only with an invitation
+        (`invitation_needed`), or the one that they bring is no good (`invitation_invalid`).
+    """
+    if sign_ups == SignUps.CLOSED:
+        raise Denied(
+            "sign_up_closed", "Nobody can sign up here. Ask the people who run this library."
+        )
+    if secret:
+        return find(secret)
+    if sign_ups == SignUps.INVITE:
+        raise Denied(
+            "invitation_needed",
+            "You need an invitation to sign up here. Ask somebody who runs this library for one.",
+        )
+    return None
+
+
+def accept(invitation: Invitation, user: User) -> None:
+    """Note who has used an invitation. Call it in the transaction that makes the account: of two
+    people with one link, one gets an account.
+
+    Raises:
+      Denied: it is no good any more (`invitation_invalid`).
+    """
+    mine = (Invitation.id == invitation.id) & (Invitation.digest == invitation.digest) & _good()
+    if not Invitation.update(used_at=now(), used_by=user).where(mine).execute():
+        raise _no_good()
+
+
+def recent() -> list[Invitation]:
+    """The invitations that are good, and those that were until lately, the newest first."""
+    inviting, invited = User.alias(), User.alias()
+    query = (
+        Invitation.select(Invitation, inviting, invited)
+        .left_outer_join(inviting, on=(Invitation.made_by == inviting.id), attr="inviting")
+        .switch(Invitation)
+        .left_outer_join(invited, on=(Invitation.used_by == invited.id), attr="invited")
+        .order_by(Invitation.created_at.desc(), Invitation.id)
+        .limit(200)
+    )
+    return list(query)
+
+
+def revoke(invitation_id: str) -> None:
+    """End an invitation.
+
+    Raises:
+      NotFound: there is none with that id.
+    """
+    possible = GIF_ID.fullmatch(invitation_id)
+    if not possible or not Invitation.delete().where(Invitation.id == invitation_id).execute():
+        raise NotFound("invitation_not_found", f"There is no invitation {invitation_id[:40]!r}.")
+
+
+def forget_old() -> int:
+    """Delete the invitations that ended long ago. Returns how many."""
+    return int(Invitation.delete().where(Invitation.expires_at < now() - REMEMBERED).execute())
+
+
+def is_good(invitation: Invitation) -> bool:
+    """Whether somebody can still sign up with it."""
+    return invitation.used_at is None and bool(invitation.expires_at > now())
+
+
+def _good() -> Any:
+    return Invitation.used_at.is_null() & (Invitation.expires_at > now())
+
+
+def _no_good() -> Denied:
+    return Denied(
+        "invitation_invalid",
+        "This invitation was used already, was revoked, or is too old. Ask for another one.",
+    )
