@@ -7,50 +7,76 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 
+from chaos import nodes
 from chaos.scenarios import SCENARIOS, NotHere
 from chaos.verdict import Verdict
 
 HEAD = ("what happens", "accepted", "stored", "failed", "deleted", "blows", "lost", "wrong",
-        "double mails", "orphans", "longest recovery, s", "took, s")  # fmt: skip
+        "double mails", "orphans", "no answer", "slowest 202, s",
+        "longest recovery, s", "took, s")  # fmt: skip
+
+
+#: Those on several nodes have a row for each thing that happens to them.
+ALL: dict[str, tuple[Callable[[Path, int, int], Verdict | Iterator[Verdict]], float]] = {
+    **SCENARIOS,
+    "nodes": (nodes.valkey, 0.4),
+    "nodes-rabbitmq": (nodes.rabbitmq, 0.4),
+}
+
+
+def run(
+    scenario: Callable[[Path, int, int], Verdict | Iterator[Verdict]],
+    folder: Path,
+    uploads: int,
+    seed: int,
+) -> Iterator[Verdict]:
+    """Run a scenario, and yield each row as soon as it is there."""
+    outcome = scenario(folder, uploads, seed)
+    if isinstance(outcome, Verdict):
+        yield outcome
+    else:
+        yield from outcome
 
 
 def row(verdict: Verdict) -> list[str]:
     """A row of the table."""
     recovery = "none" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}"
     counts = (verdict.accepted, verdict.stored, verdict.failed, verdict.deleted, verdict.blows,
-              verdict.lost, verdict.wrong, verdict.double_mails, verdict.orphans)  # fmt: skip
-    return [verdict.name, *(f"{count:,}" for count in counts), recovery, f"{verdict.took_s:.0f}"]
+              verdict.lost, verdict.wrong, verdict.double_mails, verdict.orphans,
+              verdict.unanswered)  # fmt: skip
+    times = (f"{verdict.slowest_s:.1f}", recovery, f"{verdict.took_s:.0f}")
+    return [verdict.name, *(f"{count:,}" for count in counts), *times]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--uploads", type=int, default=2400, help="how many in all (default 2400)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), default=list(SCENARIOS))
+    parser.add_argument("--only", nargs="*", choices=list(ALL), default=list(ALL))
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
     options = parser.parse_args()
     console = Console(width=160 if not sys.stdout.isatty() else None)
     folder = Path(tempfile.mkdtemp(prefix="gifster-chaos-"))
-    whole = sum(SCENARIOS[name][1] for name in options.only)
+    whole = sum(ALL[name][1] for name in options.only)
     verdicts = []
     print("| " + " | ".join(HEAD) + " |")
     print("| --- |" + " ---: |" * (len(HEAD) - 1), flush=True)
     for name in options.only:
-        scenario, share = SCENARIOS[name]
+        scenario, share = ALL[name]
         uploads = round(options.uploads * share / whole)
         try:
-            verdict = scenario(folder / name, uploads, options.seed)
+            for verdict in run(scenario, folder / name, uploads, options.seed):
+                verdicts.append(verdict)
+                print("| " + " | ".join(row(verdict)) + " |", flush=True)
+                for note in verdict.notes:
+                    console.print(f"  {note}", style="red", highlight=False)
         except NotHere as error:
             print(f"| {name} | not run: {error} |" + " |" * (len(HEAD) - 2), flush=True)
-            continue
-        verdicts.append(verdict)
-        print("| " + " | ".join(row(verdict)) + " |", flush=True)
-        for note in verdict.notes:
-            console.print(f"  {note}", style="red", highlight=False)
     total = {key: sum(getattr(v, key) for v in verdicts) for key in
              ("accepted", "stored", "failed", "lost", "missing_mails", "unanswered")}  # fmt: skip
     deleted = sum(verdict.deleted for verdict in verdicts)

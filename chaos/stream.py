@@ -36,6 +36,8 @@ class Promises:
     #: How often there was no answer, or a 5xx.
     unanswered: int = 0
     refused: list[str] = field(default_factory=list)
+    #: The longest time until an upload had a 202 (seconds).
+    slowest_s: float = 0.0
 
     def joined(self, later: "Promises") -> "Promises":
         """These promises, with those of a later stream."""
@@ -47,6 +49,7 @@ class Promises:
             self.signed_up | later.signed_up,
             self.unanswered + later.unanswered,
             self.refused + later.refused,
+            max(self.slowest_s, later.slowest_s),
         )
 
 
@@ -66,6 +69,8 @@ class Stream:
         self._old = [images.gif((WIDTH, 180), [40] * n) for n in range(3, 9)]
         self._new = images.gif((NEW_WIDTH, 200), [40] * 3)
         self.over = threading.Event()
+        #: When it is set, each client ends after its present upload.
+        self.enough = threading.Event()
 
     def run(self) -> Promises:
         """Send everything; returns after the last answer, or when `over` is set."""
@@ -79,7 +84,7 @@ class Stream:
         share = self.uploads // CLIENTS + (number < self.uploads % CLIENTS)
         with self.site.client() as client:
             for _ in range(share):
-                if self.over.is_set():
+                if self.over.is_set() or self.enough.is_set():
                     return
                 started = time.monotonic()
                 self._upload(client, chance)
@@ -125,11 +130,16 @@ class Stream:
 
     def _ask(self, client: httpx.Client, method: str, path: str, **body: Any) -> Any:
         while not self.over.is_set():
+            started = time.monotonic()
             try:
                 answer = client.request(method, path, **body)
             except httpx.TransportError:
                 answer = None
             if answer is not None and answer.status_code < 500:
+                if answer.status_code == 202:
+                    with self._lock:
+                        took_s = time.monotonic() - started
+                        self.promises.slowest_s = max(self.promises.slowest_s, took_s)
                 return answer
             with self._lock:
                 self.promises.unanswered += 1

@@ -43,11 +43,19 @@ class Verdict:
     recovery_s: float | None
     took_s: float
     notes: list[str]
+    #: The longest time until an upload had its answer (seconds).
+    slowest_s: float = 0.0
 
     @property
     def sound(self) -> bool:
         """Whether Gifster kept its promise."""
         return not (self.lost or self.wrong or self.double_mails or self.orphans)
+
+    @classmethod
+    def of_checks(cls, name: str, count: int, wrong: list[str], took_s: float) -> "Verdict":
+        """The verdict of checks that send no stream of uploads; `wrong` has a line for each that
+        failed."""
+        return cls(name, 0, 0, 0, 0, count, 0, 0, len(wrong), 0, 0, 0, None, took_s, wrong)
 
 
 def settle(site: Site, promises: Promises, within_s: float = SETTLE_S) -> dict[str, dict[str, Any]]:
@@ -126,6 +134,7 @@ def judge(name: str, site: Site, promises: Promises, started: float) -> Verdict:
         recovery_s=longest_recovery(site),
         took_s=time.monotonic() - started,
         notes=notes,
+        slowest_s=promises.slowest_s,
     )
 
 
@@ -149,6 +158,11 @@ def welcome_mails(folder: Path) -> Counter[str]:
 
 def events(site: Site) -> list[tuple[float, int, str, str]]:
     """The workers' log lines about jobs: time, process, event, job."""
+    return events_in(site.log("worker"))
+
+
+def events_in(log: str) -> list[tuple[float, int, str, str]]:
+    """The lines about jobs in the log of some workers."""
     return sorted(
         (
             datetime.strptime(line["at"], "%Y-%m-%d %H:%M:%S,%f").timestamp(),
@@ -156,7 +170,7 @@ def events(site: Site) -> list[tuple[float, int, str, str]]:
             line["what"],
             line["job"],
         )
-        for line in _JOB_LINE.finditer(site.log("worker"))
+        for line in _JOB_LINE.finditer(log)
     )
 
 

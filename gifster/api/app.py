@@ -13,6 +13,7 @@ from gifster.api.collections import CollectedGif, Collections, OneCollection
 from gifster.api.compression import Compression
 from gifster.api.context import Context
 from gifster.api.direct.routes import direct
+from gifster.api.draining import Draining
 from gifster.api.dropin import routes as dropin
 from gifster.api.dropin.access import CrossOrigin
 from gifster.api.dropin.envelopes import ENVELOPES
@@ -82,7 +83,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     problems.install(app, context, ENVELOPES)
     media = _serve_files(app, context)
     watch = Watch(context)
-    app.add_middleware(watch)
+    app.add_middleware([watch, Draining(context.readiness)])
     gallery, gif_page = Gallery(context), GifForms(context)
     log_out, terms = LogOut(context), search.Terms(context)
     for path, resource, suffix in [

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import dramatiq
 from falcon.asgi import Request
 
+from gifster import jobs
 from gifster.api.bodies import Bodies
 from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
@@ -58,7 +60,7 @@ class Context:
         self.anonymous_changes = settings.auth.anonymous_changes and self.anonymous_uploads
         self.memory = Memory()
         self.bodies = Bodies()
-        self.readiness = Readiness()
+        self.readiness = Readiness(lambda: jobs.ping(dramatiq.get_broker()))
         self.limits = RateLimits(settings, broker_url(settings))
         self.devices = Devices(config.secret, settings.web)
         limits = settings.limits

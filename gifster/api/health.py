@@ -1,10 +1,8 @@
 """`/healthz`: this process answers. `/readyz`: it can do its work."""
 
-import dramatiq
 import falcon
 from falcon.asgi import Request, Response
 
-from gifster import jobs
 from gifster.api.context import Context
 
 
@@ -20,7 +18,7 @@ class Health:
 class Readiness:
     """For load balancers: 503 if the database does not answer, is not migrated, or takes no write.
     A process without a broker is ready: it still accepts uploads, and their jobs wait in the
-    outbox."""
+    outbox. It answers in time, whatever does not. A process that is about to stop is not ready."""
 
     open_to_strangers = True
 
@@ -28,17 +26,13 @@ class Readiness:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        database, broker = await self.context.run_unconnected(self._checks)
-        resp.status = falcon.HTTP_503 if database else falcon.HTTP_200
+        readiness = self.context.readiness
+        database, broker = await self.context.run_unconnected(
+            lambda: (readiness.answer(), readiness.broker())
+        )
+        status = "stopping" if readiness.draining else "unavailable" if database else "ok"
+        resp.status = falcon.HTTP_200 if status == "ok" else falcon.HTTP_503
         resp.media = {
-            "status": "unavailable" if database else "ok",
-            "checks": {"database": database or "ok", "broker": broker},
+            "status": status,
+            "checks": {"database": database or "ok", "broker": broker or "ok"},
         }
-
-    def _checks(self) -> tuple[str, str]:
-        database = self.context.readiness.answer()
-        try:
-            jobs.ping(dramatiq.get_broker())
-        except jobs.BrokerUnavailable as error:
-            return database, str(error)
-        return database, "ok"

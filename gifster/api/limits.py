@@ -46,7 +46,8 @@ class RateLimits:
 
     Parameters:
       settings: the application's.
-      broker_url: the broker. If it is Redis, the counters are kept there.
+      broker_url: the broker. If it is Redis, the counters are kept there, unless the settings name
+        another one.
     """
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
@@ -61,9 +62,10 @@ class RateLimits:
         self._use = parse(limits.use)
         self._report = parse(limits.report)
         self._own = Limiter(MemoryStorage())
-        in_redis = not broker_url.startswith(("amqp", "stub"))
+        url = limits.url or broker_url
+        in_redis = not url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
-        self._shared = _in_redis(broker_url, namespace) if in_redis else self._own
+        self._shared = _in_redis(url, namespace) if in_redis else self._own
         self._away_until = 0.0
 
     def address(self, req: Request) -> str:
@@ -176,11 +178,17 @@ class RateLimits:
             self._ask(lambda limiter: limiter.clear(limit, *key))
 
     def _ask(self, question: Callable[[Limiter], R]) -> R:
-        if time.monotonic() >= self._away_until:
+        now = time.monotonic()
+        if now >= self._away_until:
+            if self._away_until:  # one request finds out whether it is back; the others go on
+                self._away_until = now + 2 * ANSWER_S
             try:
-                return question(self._shared)
+                answer = question(self._shared)
             except (redis.RedisError, ArithmeticError, ValueError):  # away, or no numbers there
                 self._away_until = time.monotonic() + AWAY_S
+            else:
+                self._away_until = 0.0
+                return answer
         return question(self._own)
 
 

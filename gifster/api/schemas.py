@@ -419,7 +419,7 @@ class Health(TypedDict):
 class Readiness(TypedDict):
     """What this process needs."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "unavailable", "stopping"]
     checks: dict[str, str]
 
 

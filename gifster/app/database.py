@@ -5,10 +5,10 @@ pooled; work within `with db.connection_context():`, and write within `gifster.j
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import peewee
-from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+from playhouse.pool import PooledSqliteDatabase
 
 from gifster import jobs
 from gifster.app.faults import is_database_error
@@ -17,12 +17,6 @@ from gifster.app.settings.sections import sqlite_file
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
-#: PostgreSQL ends a statement that takes longer (seconds), and a transaction that is idle for
-#: longer: others may wait for the rows of a process that was stopped. Migrations may take longer.
-STATEMENT_S, IDLE_IN_TRANSACTION_S = 300, 300
-#: How long a connection waits for a PostgreSQL server's machine that has gone silent (seconds).
-SILENT_S = 30
-
 if TYPE_CHECKING:
     from playhouse.migrations import Runner
 
@@ -66,26 +60,10 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
 
 
 def _postgresql(url: str, durable: bool) -> peewee.Database:
-    from playhouse.db_url import parse as parse_url  # noqa: PLC0415 it loads drivers of SQLite
+    from gifster.app import postgresql  # noqa: PLC0415 it loads drivers of SQLite
 
-    options: dict[str, Any] = parse_url(url)
-    # The options of the URL come later, and win.
-    server = [
-        f"-c statement_timeout={STATEMENT_S}s",
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s",
-        *([] if durable else ["-c synchronous_commit=off"]),
-        options.get("options", ""),
-    ]
-    options["options"] = " ".join(server).strip()
-    silent = {"keepalives_idle": SILENT_S, "keepalives_interval": 5, "keepalives_count": 3}
-    options = silent | {"tcp_user_timeout": SILENT_S * 1000} | options
-    database: peewee.Database = PooledPostgresqlDatabase(
-        options.pop("database"),
-        prefer_psycopg3=True,
-        max_connections=MAX_CONNECTIONS,
-        timeout=BUSY_TIMEOUT_S,
-        connect_timeout=5,
-        **options,
+    database: peewee.Database = postgresql.pool(
+        url, durable=durable, max_connections=MAX_CONNECTIONS, wait_s=BUSY_TIMEOUT_S
     )
     return database
 

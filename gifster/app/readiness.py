@@ -6,14 +6,19 @@ PostgreSQL, and succeeds on a full disk.
 
 import logging
 import os
+import socket
 import time
-from threading import Lock
+import zlib
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+import peewee
 
 from gifster.app import database
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.models import WriteProbe
-from gifster.jobs import transaction
+from gifster.jobs import BrokerUnavailable, transaction
 
 logger = logging.getLogger("gifster.app.readiness")
 
@@ -26,6 +31,14 @@ GOOD_FOR_S, BAD_FOR_S = 10.0, 1.0
 REFUSED_FOR_S = 15.0
 #: How long a request waits for the very first answer (seconds), and what it gets without one.
 FIRST_WITHIN_S, NOT_KNOWN = 2.0, "not known yet"
+#: How long the request that begins a check waits for its end (seconds): probes have timeouts of
+#: their own, often a second.
+WITHIN_S = 0.8
+#: A check that takes so long means that nobody answers (seconds).
+SILENT_S = 5.0
+#: Each process writes one of so many rows, so that one which is stopped while it has its row locked
+#: makes none of the others wait.
+ROWS = 64
 
 
 class NotReady(Exception):
@@ -39,12 +52,19 @@ def check_write() -> None:
       Exception: the database's error, if it refuses the write.
     """
     # Random, so that PostgreSQL has nothing to compress.
-    row = {"id": 1, "content": os.urandom(PROBE_BYTES)}
+    row = {"id": _row(), "content": os.urandom(PROBE_BYTES)}
     with transaction(db):
         query = WriteProbe.insert(row).on_conflict(
             conflict_target=[WriteProbe.id], update={"content": row["content"]}
         )
         query.execute()
+
+
+def _row() -> int:
+    """The row of this process. Processes that share a SQLite database share its lock, too."""
+    if isinstance(db.obj, peewee.SqliteDatabase):
+        return 1
+    return 1 + zlib.crc32(f"{socket.gethostname()}:{os.getpid()}".encode()) % ROWS
 
 
 def check() -> None:
@@ -64,14 +84,63 @@ def check() -> None:
         raise NotReady(f"pending migrations: {', '.join(pending)}")
 
 
-class Readiness:
-    """The answers of `check()`, each valid for a while. For any number of threads."""
+class Outcome:
+    """The outcome of a check, which is valid for a while. For any number of threads.
 
-    def __init__(self) -> None:
-        self._checking = Lock()
+    The check runs on a thread of its own, one at a time. It may wait for a lock, or for a machine
+    that says nothing, and those who ask wait for neither.
+
+    Parameters:
+      look: returns what is wrong; an empty text if nothing is.
+      what: what is checked, for people: it has not answered, if the check takes too long.
+    """
+
+    def __init__(self, look: Callable[[], str], what: str) -> None:
+        self._check, self._what = look, what
+        self._lock = Lock()
         self._answer = NOT_KNOWN
         self._holds_until = 0.0
+        #: When the present check began (`time.monotonic()`), and what is set at its end.
+        self._began, self._done = 0.0, Event()
+        self._done.set()
+
+    def get(self) -> str:
+        """What is wrong; an empty text if nothing is."""
+        with self._lock:
+            is_mine = self._done.is_set() and time.monotonic() >= self._holds_until
+            if is_mine:
+                self._began, self._done = time.monotonic(), Event()
+                Thread(target=self._look, args=[self._done], daemon=True, name="readiness").start()
+            wait_s = FIRST_WITHIN_S if self._answer == NOT_KNOWN else WITHIN_S if is_mine else 0
+        # Other requests get the previous answer.
+        if not self._done.wait(wait_s) and time.monotonic() - self._began >= SILENT_S:
+            return f"{self._what} has not answered for {SILENT_S:.0f} seconds"
+        return self._answer
+
+    def _look(self, done: Event) -> None:
+        try:
+            self._answer = self._check()
+        except Exception as error:
+            logger.exception("%s cannot be checked", self._what)
+            self._answer = f"{self._what} cannot be checked: {type(error).__name__}"
+        self._holds_until = time.monotonic() + (BAD_FOR_S if self._answer else GOOD_FOR_S)
+        done.set()
+
+
+class Readiness:
+    """What load balancers want to know of one process. For any number of threads.
+
+    Parameters:
+      ask_broker: asks whether the broker answers; raises `BrokerUnavailable` if it does not.
+    """
+
+    def __init__(self, ask_broker: Callable[[], object] | None = None) -> None:
         self._refused: tuple[float, Fault] | None = None
+        self._database = Outcome(_wrong_with_the_database, "the database")
+        self._ask_broker = ask_broker
+        self._broker = Outcome(self._wrong_with_the_broker, "the broker")
+        #: Whether the process is about to stop, and wants no more requests.
+        self.draining = False
 
     def refused(self, fault: Fault) -> None:
         """Note that the database has just refused a request. A disk that is too full for an upload
@@ -84,20 +153,25 @@ class Readiness:
         refused = self._refused
         if refused is not None and time.monotonic() < refused[0] + REFUSED_FOR_S:
             return f"the database {refused[1]}"
-        # A check may wait for a lock. Other requests get the previous answer, and wait for nothing.
-        if self._checking.acquire(timeout=FIRST_WITHIN_S if self._answer == NOT_KNOWN else 0):
-            try:
-                if time.monotonic() >= self._holds_until:
-                    self._look()
-            finally:
-                self._checking.release()
-        return self._answer
+        return self._database.get()
 
-    def _look(self) -> None:
+    def broker(self) -> str:
+        """What is wrong with the broker, or an empty text. Asks it at most once a second."""
+        return self._broker.get()
+
+    def _wrong_with_the_broker(self) -> str:
         try:
-            check()
-            self._answer = ""
-        except NotReady as error:
-            self._answer = str(error)
-            logger.warning("not ready: %s reason=%r", error, str(error.__cause__ or ""))
-        self._holds_until = time.monotonic() + (BAD_FOR_S if self._answer else GOOD_FOR_S)
+            if self._ask_broker is not None:
+                self._ask_broker()
+        except BrokerUnavailable as error:
+            return str(error)
+        return ""
+
+
+def _wrong_with_the_database() -> str:
+    try:
+        check()
+    except NotReady as error:
+        logger.warning("not ready: %s reason=%r", error, str(error.__cause__ or ""))
+        return str(error)
+    return ""

@@ -42,21 +42,25 @@ def dev(port: int | None, watch: bool) -> None:
 
 @cli.command()
 def web() -> None:
-    """Run the web server."""
-    from granian import Granian
+    """Run the web server.
+
+    SIGTERM stops it in order: after `web.drain_s` seconds, in which `/readyz` answers 503. Requests
+    under way get `web.grace_s` seconds more.
+    """
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
     settings = settings_here()
     from gifster.app.boot import check_files
+    from gifster.cli.web_server import DrainingServer
 
     check_address(settings.web.host, settings.web.port, shared=True)
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
-    Granian(
-        "gifster.api.process:build",
+    DrainingServer(
+        settings.web.drain_s,
         factory=True,
         interface=Interfaces.ASGI,
         address=settings.web.host,
@@ -67,7 +71,7 @@ def web() -> None:
         # The most open connections of a process. Slow uploads are many, and cost next to nothing.
         backpressure=_connections(_allow_many_files()),
         respawn_failed_workers=True,
-        workers_kill_timeout=10,
+        workers_kill_timeout=settings.web.grace_s,
         # In its other modes granian first looks whether a client speaks HTTP/2, and waits for ever
         # when the client sends nothing.
         http=HTTPModes.http1,

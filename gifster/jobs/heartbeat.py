@@ -38,6 +38,10 @@ logger = logging.getLogger("gifster.jobs")
 
 #: How often a worker reads its orders, and writes its heartbeat (seconds).
 LOOK_S, SEEN_S = 2.0, 10.0
+#: A worker that has not been able to read its orders for so long takes no jobs until it can: it is
+#: cut off from the database, and has lost its leases. What it had fetched goes back to the queue,
+#: for workers that are not (seconds).
+ORDERS_HOLD_S = 10.0
 #: A worker without a heartbeat for so long counts as dead, and for so long is forgotten (seconds).
 DEAD_S, FORGOTTEN_S = 30.0, 600.0
 
@@ -251,11 +255,11 @@ class Heartbeat(Middleware):
                 Worker._meta.database.connection_context(),
                 explained(Worker, PausedQueue, ActorStats),
             ):
+                if not self._over.is_set():  # first, as a write may have to wait for a lock
+                    self._look(broker, row)
                 self._counts.flush()
                 if self._over.is_set():
                     row.delete_instance()
-                else:
-                    self._look(broker, row)
         except Exception as error:  # noqa: BLE001 drivers raise errors that Peewee does not wrap
             self._problem.report(f"a worker cannot write its heartbeat: {error}")
         else:
@@ -270,7 +274,8 @@ class Heartbeat(Middleware):
         row.quiet = signalled if signalled is not None else wanted
         scheduler = broker.scheduler if isinstance(broker, FairBroker) else None
         if scheduler is not None:
-            scheduler.pause(paused_queues(), everything=row.quiet or self._too_large)
+            everything = row.quiet or self._too_large
+            scheduler.pause(paused_queues(), everything=everything, for_s=ORDERS_HOLD_S)
             self._limit_memory(scheduler)
         recent = time.monotonic() - self._written_at < SEEN_S
         if told is None or changed or not recent:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dramatiq
 from dramatiq.broker import MessageProxy
-from dramatiq.errors import ActorNotFound
+from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
 from gifster.jobs.brokers.fair import group_of
@@ -31,6 +31,9 @@ from gifster.jobs.trust import (
 
 logger = logging.getLogger("gifster.jobs")
 
+#: The first pause before a message is tried again of which nobody could read the row, and the
+#: longest; it doubles (seconds).
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 #: What a row keeps of a traceback: the innermost frames, and at most so many characters.
 TRACEBACK_FRAMES, TRACEBACK_CHARACTERS = 30, 20_000
 
@@ -42,8 +45,17 @@ _DELETE = Statement(
 _DELETE_ANY = Statement(lambda job_id: Job.delete().where(Job.id == job_id))
 
 
-class OutboxUnavailable(MiddlewareError):
-    """The outbox did not answer, so nobody knows what a message is about: it is retried later."""
+class OutboxUnavailable(MiddlewareError, Retry):
+    """The outbox did not answer, so nobody knows what a message is about: it is retried soon, as
+    another worker may reach the outbox.
+
+    Parameters:
+      retries: how often that has happened; each time it waits twice as long.
+    """
+
+    def __init__(self, why: Exception, retries: int) -> None:
+        wait_s = min(FIRST_RETRY_S * 2 ** min(retries, 10), LAST_RETRY_S)
+        super().__init__(f"the outbox cannot be asked: {why!r}", delay=round(wait_s * 1000))
 
 
 class OutboxRows(Middleware):
@@ -103,7 +115,9 @@ class OutboxRows(Middleware):
         except MiddlewareError:
             raise
         except Exception as error:
-            raise OutboxUnavailable(f"the outbox cannot be asked: {error!r}") from error
+            retries = message.options.get("retries")
+            retries = retries if isinstance(retries, int) and retries > 0 else 0
+            raise OutboxUnavailable(error, retries) from error
 
     def _take(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         """Lease the row of a message, and apply it to the message."""

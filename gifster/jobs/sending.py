@@ -1,14 +1,16 @@
 """Sends messages to the process's broker, and tells what became of each.
 
 Many messages travel in one round trip where the broker can take them. A broker that is away is
-asked once, not once for each message; a message that cannot be sent stops no other. A process
-without a broker learns that at once: Dramatiq would make one for this machine, and wait for it.
+asked once, not once for each message; a message that cannot be sent stops no other. One that does
+not even refuse connections is left alone until it answers (`circuit.py`). A process without a
+broker learns that at once: Dramatiq would make one for this machine, and wait for it.
 redis-py is loaded only in a process that has a Redis broker.
 """
 
 import importlib.util
 import logging
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -18,6 +20,7 @@ import dramatiq.broker
 from dramatiq.errors import BrokerError
 from dramatiq.middleware import default_middleware
 
+from gifster.jobs.circuit import SLOW_S, Circuit, circuit_of
 from gifster.jobs.problem import Problem
 
 if TYPE_CHECKING:
@@ -106,6 +109,20 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
     broker = current_broker()
     if broker is None:
         return [NoBroker("no broker is set")] * len(messages)
+    circuit = _circuit_of(broker)
+    if (why := circuit.why_open) is not None:
+        return [BrokerUnavailable(why)] * len(messages)
+    started = time.monotonic()
+    outcomes = _send_to(broker, messages)
+    away = next((error for error in outcomes if isinstance(error, BrokerUnavailable)), None)
+    if away is not None and time.monotonic() - started >= SLOW_S:
+        circuit.open(str(away))
+    return outcomes
+
+
+def _send_to(
+    broker: dramatiq.Broker, messages: Sequence[dramatiq.Message[Any]]
+) -> list[Exception | None]:
     enqueue_each: Any = getattr(broker, "enqueue_each", None)
     if len(messages) > 1 and enqueue_each is not None:
         return [None if e is None else _away(e) or e for e in enqueue_each(messages)]
@@ -237,13 +254,23 @@ def ping(broker: dramatiq.Broker) -> str:
       BrokerUnavailable: it did not answer; says why.
     """
     try:
-        if is_redis(broker):
-            broker.client.ping()
-        elif not is_stub(broker):
-            _open_a_channel(broker)
+        _ask(broker)
     except Exception as error:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
+    _circuit_of(broker).close()
     return "PONG"
+
+
+def _circuit_of(broker: dramatiq.Broker) -> Circuit:
+    return circuit_of(broker, _ask)
+
+
+def _ask(broker: dramatiq.Broker) -> None:
+    """Ask a broker whether it answers; raise its error if it does not."""
+    if is_redis(broker):
+        broker.client.ping()
+    elif not is_stub(broker):
+        _open_a_channel(broker)
 
 
 def _open_a_channel(broker: Any) -> None:

@@ -7,7 +7,15 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import collections, database, favourites, models, moderation_log, reports
+from gifster.app import (
+    collections,
+    database,
+    favourites,
+    models,
+    moderation_log,
+    postgresql,
+    reports,
+)
 from gifster.app.accounts import tables as accounts
 from gifster.app.database import db
 from gifster.app.search import tables
@@ -168,7 +176,7 @@ def test_a_process_that_stops_within_a_transaction_blocks_others_only_for_a_whil
     postgresql_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a stopped process whose transaction has locked a row
-    monkeypatch.setattr(database, "IDLE_IN_TRANSACTION_S", 1)
+    monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_S", 1)
     url = new_postgresql(postgresql_server, tmp_path.name)
     database.connect(url)
     with db.connection_context():

@@ -12,7 +12,7 @@ import os
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from gifster.app.errors import SettingsError
-from gifster.app.settings.environment import COUNTED_IN, PREFIX, PROFILE, SUPERVISED
+from gifster.app.settings.environment import COUNTED_IN, DRAIN, PREFIX, PROFILE, SUPERVISED
 from gifster.app.settings.loading import load
 from gifster.app.settings.sections import (
     NAMESPACE,
@@ -37,6 +37,7 @@ from gifster.app.settings.sections import (
 
 __all__ = [
     "COUNTED_IN",
+    "DRAIN",
     "NAMESPACE",
     "PREFIX",
     "PROFILE",

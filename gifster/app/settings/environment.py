@@ -2,6 +2,7 @@
 environment wins over the file."""
 
 import json
+import signal
 from collections.abc import Mapping
 from typing import Any, get_origin
 
@@ -12,6 +13,9 @@ PREFIX = "GIFSTER_"
 PROFILE = f"{PREFIX}PROFILE"
 #: The supervisor's mark on what it has started: its process id.
 SUPERVISED = f"{PREFIX}SUPERVISED"
+#: With this signal a web server tells its processes that they are about to stop. Systems ignore it
+#: in a process that has no handler yet.
+DRAIN = signal.SIGURG
 #: Where prometheus_client is told in which folder processes count together.
 COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 #: These begin like settings, and are none.

@@ -26,6 +26,7 @@ from gifster.app.settings.values import (
     QueueName,
     Rate,
     RecurringName,
+    RedisUrl,
     RootPath,
     SearchKey,
 )
@@ -50,6 +51,10 @@ class Web(Section):
     head_timeout_s: float = Field(10, ge=0.1, le=3600)
     body_stall_s: float = Field(30, gt=0)
     body_min_bytes_per_s: int = Field(500, ge=0)
+    #: When told to stop: how long requests are still taken while `/readyz` answers 503, and then
+    #: how long requests under way may last.
+    drain_s: float = Field(0, ge=0, le=3600)
+    grace_s: float = Field(10, ge=1, le=3600)
     trusted_proxies: list[Network] = []
     #: Which headers of these proxies count: for the client's address and scheme.
     client_address_header: HeaderName = "X-Forwarded-For"
@@ -313,6 +318,8 @@ class Search(Section):
 
 class Limits(Section):
     enabled: bool = True
+    #: Where all web processes count together. Empty: in the broker, if that is Redis.
+    url: RedisUrl = ""
     #: By address.
     sign_up: Rate = "10/hour"
     #: By address; and by browser that has logged in before, for its account.

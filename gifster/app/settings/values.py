@@ -68,6 +68,10 @@ BrokerUrl = Annotated[
         "be empty, or begin with redis://, rediss://, unix://, amqp:// or amqps://",
     ),
 ]
+RedisUrl = Annotated[
+    str,
+    _like(r"|(redis|rediss|unix)://.*", "be empty, or begin with redis://, rediss:// or unix://"),
+]
 MailUrl = Annotated[
     str,
     _like(r"(file:|smtp://|smtps://).*", "begin with file:, smtp:// or smtps://"),

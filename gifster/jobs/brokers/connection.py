@@ -6,10 +6,11 @@ the client that the URL needs.
 
 import importlib.util
 import re
+import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import dramatiq
 import dramatiq.broker
@@ -33,6 +34,17 @@ SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps", "stub")
 #: How long a command waits for the broker (seconds). A dead broker must not block an upload: the
 #: job's row is in the outbox, and the relay sends it later.
 TIMEOUT_S = 3.0
+#: How long a server's machine may be silent, which acknowledges nothing that we send (seconds): TCP
+#: (RFC 5482) gives the connection up then. A server that is only busy is not silent.
+SILENT_S = 2.0
+#: How long a connection that waits is idle before TCP asks whether the peer is there (seconds).
+KEEPALIVE_S = 5
+TCP = {
+    "TCP_KEEPIDLE": KEEPALIVE_S,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 2,
+    "TCP_USER_TIMEOUT": round(SILENT_S * 1000),
+}
 #: A worker process that sent no command for as long as a lease, and for at least so long (seconds),
 #: counts as dead: the messages that it had fetched and not begun go back to their queue. Each
 #: consumer sends a command every few seconds. A message that comes twice is skipped, as its row is
@@ -158,11 +170,28 @@ def _redis(url: str, lease_s: float, **options: Any) -> FairBroker:
 
     from gifster.jobs.brokers.redis import RedisBroker  # noqa: PLC0415
 
-    client = redis.Redis.from_url(
-        url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=30
-    )
+    client = redis.Redis.from_url(url, **redis_timeouts(url))
     timeout_ms = round(max(lease_s, MIN_HEARTBEAT_TIMEOUT_S) * 1000)
     return RedisBroker(client=client, heartbeat_timeout=timeout_ms, identity=identity, **options)
+
+
+def redis_timeouts(url: str) -> dict[str, Any]:
+    """The options of a redis-py client that make it notice in seconds that a server is gone. What
+    the URL says wins."""
+    tcp = {} if urlsplit(url).scheme == "unix" else {"socket_keepalive_options": keepalives()}
+    return {
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": SILENT_S,
+        "health_check_interval": 30,
+        **tcp,
+    }
+
+
+def keepalives() -> dict[int, int]:
+    """The TCP options, by number, of a connection on which a silent peer is noticed after
+    `SILENT_S` while something is sent, and after a few seconds while nothing is. Systems other than
+    Linux lack some of them."""
+    return {getattr(socket, name): value for name, value in TCP.items() if hasattr(socket, name)}
 
 
 def _rabbitmq(url: str, **options: Any) -> FairBroker:
@@ -175,8 +204,21 @@ def _rabbitmq(url: str, **options: Any) -> FairBroker:
         )
     from gifster.jobs.brokers.rabbitmq import RabbitmqBroker  # noqa: PLC0415 see above
 
+    return RabbitmqBroker(
+        url=[rabbitmq_url(each) for each in url.split(";")], identity=identity, **options
+    )
+
+
+def rabbitmq_url(url: str) -> str:
+    """The URL with the options that make pika notice in seconds that a server is gone. What the URL
+    says wins."""
+    tcp = {name: value for name, value in TCP.items() if hasattr(socket, name)}
+    options = {
+        "socket_timeout": TIMEOUT_S,
+        "stack_timeout": 2 * TIMEOUT_S,
+        "blocked_connection_timeout": TIMEOUT_S,
+        "tcp_options": quote(repr(tcp)),
+    }
     query = urlsplit(url).query
-    timeouts = f"socket_timeout={TIMEOUT_S}&blocked_connection_timeout={TIMEOUT_S}"
-    if "socket_timeout" not in query:
-        url += f"{'&' if query else '?'}{timeouts}"
-    return RabbitmqBroker(url=url, identity=identity, **options)
+    missing = [f"{name}={value}" for name, value in options.items() if f"{name}=" not in query]
+    return url + ("&" if query else "?") + "&".join(missing) if missing else url

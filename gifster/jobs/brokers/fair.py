@@ -7,6 +7,7 @@ queue with the lowest pass is next. `default = 5, carrierwave = 3` gives 5:3 whi
 jobs, as in Sidekiq. A queue without jobs leaves its threads to the others and saves nothing up.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -79,6 +80,8 @@ class FairScheduler:
         self._want_thread: dict[str, threading.Event] = {}
         self._paused: frozenset[str] = frozenset()
         self._quiet = False
+        #: Until when these orders hold (`time.monotonic()`).
+        self._ordered_until = math.inf
 
     def offer(self, queue: str, messages: Offered, count: int) -> None:
         """Have the threads take the messages of a queue, of which `count` are new."""
@@ -174,16 +177,22 @@ class FairScheduler:
         """How many threads are taken."""
         return self._running.total()
 
-    def pause(self, queues: Collection[str], *, everything: bool) -> None:
-        """Give no threads to these queues, or to any queue, until the next call."""
+    def pause(self, queues: Collection[str], *, everything: bool, for_s: float = math.inf) -> None:
+        """Give no threads to these queues, or to any queue, until the next call.
+
+        Parameters:
+          for_s: how long this holds (seconds). If no other call comes by then, no queue gets a
+            thread until one does.
+        """
         with self.lock:
             self._paused, self._quiet = frozenset(queues), everything
+            self._ordered_until = time.monotonic() + for_s
             self._pauses.notify_all()
             self._offers.notify_all()
 
     def is_paused(self, queue: str) -> bool:
         """Whether a queue gets no threads now."""
-        return self._quiet or queue in self._paused
+        return self._quiet or queue in self._paused or time.monotonic() >= self._ordered_until
 
     def wait_while_paused(self, queue: str, timeout_s: float) -> None:
         """Wait until the queue gets threads again, but no longer than `timeout_s`."""

@@ -7,6 +7,8 @@ receive to the fair scheduler, as the consumers of `redis.py` do.
 import logging
 import time
 from contextlib import suppress
+from copy import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pika
@@ -16,9 +18,16 @@ from dramatiq.errors import ConnectionClosed
 from gifster.jobs.brokers.base import FairBroker, FairConsumer
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.malformed import malformed
+from gifster.jobs.circuit import SLOW_S
+from gifster.jobs.lease import LEASE_S
 
 logger = logging.getLogger("gifster.jobs")
 
+#: How long a server is left alone that did not even refuse a connection (seconds).
+LEFT_ALONE_S = 1.0
+#: A consumer's heartbeat is this part of a lease. After two or three that it misses, RabbitMQ gives
+#: the messages that it holds to others.
+HEARTBEATS_OF_LEASE = 4
 #: How long a consumer that ends waits for the acknowledgements of jobs that run (seconds).
 CLOSE_S = 5.0
 
@@ -33,6 +42,35 @@ class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(confirm_delivery=True, **options)
+        #: Until when nobody opens a connection (`time.monotonic()`).
+        self._left_alone_until = 0.0
+
+    @property
+    def connection(self) -> Any:
+        """The connection of this thread.
+
+        Dramatiq opens one up to six times for a message. Each attempt takes seconds if the server's
+        machine says nothing, so a second one follows only after a moment.
+
+        Raises:
+          pika.exceptions.AMQPConnectionError
+        """
+        if getattr(self.state, "connection", None) is not None:
+            return self.state.connection
+        started = time.monotonic()
+        if started < self._left_alone_until:
+            raise pika.exceptions.AMQPConnectionError("the server did not answer a moment ago")
+        try:
+            return super().connection
+        except pika.exceptions.AMQPConnectionError:
+            now = time.monotonic()
+            if now - started >= SLOW_S:
+                self._left_alone_until = now + LEFT_ALONE_S
+            raise
+
+    @connection.deleter
+    def connection(self) -> None:
+        rabbitmq.RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined]
 
     def may_hold(self, queue: str, running: int) -> bool:
         """Whether a queue has messages that no worker has received; RabbitMQ does not tell how many
@@ -56,13 +94,28 @@ class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
         return Consumer
 
 
+def _with_heartbeat(broker: RabbitmqBroker) -> list[Any]:
+    """The parameters of a consumer's connection. The server's own heartbeat is a minute, and until
+    it misses some of them, it keeps the messages of a worker that is cut off. Connections that only
+    send keep the server's: nobody answers heartbeats on them while they are idle."""
+    every = broker.parameters
+    made = [copy(each) for each in (every if isinstance(every, list) else [every])]
+    for each in made:
+        if each.heartbeat is None:
+            each.heartbeat = max(2, round((broker.lease_s or LEASE_S) / HEARTBEATS_OF_LEASE))
+    return made
+
+
 class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
     """Consumes one queue; of the messages received, those with a higher priority come first."""
 
     def __init__(
         self, broker: RabbitmqBroker, queue_name: str, prefetch: int, timeout: int
     ) -> None:
-        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        # Dramatiq's consumer takes only the parameters of its own connection from this.
+        lively = SimpleNamespace(parameters=_with_heartbeat(broker))
+        super().__init__(lively, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self.broker = broker
         self._share_threads(broker, queue_name)
         self._timeout_s = timeout / 1000
 

@@ -115,7 +115,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                 self._fetch()
                 while self._more and self.fetched.aside and self._room > 0:
                     self._fetch()
-            except redis.ConnectionError as error:
+            except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise ConnectionClosed(error) from None
         if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
             self.scheduler.leave(self.queue_name)

@@ -1,0 +1,128 @@
+"""PostgreSQL behind a network that may be cut: the pool of connections."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peewee
+import psycopg
+import pytest
+
+from gifster.app import database, postgresql
+from gifster.app.database import db
+from gifster.app.faults import Fault, fault_of
+from tests.conftest import new_postgresql
+
+
+@pytest.fixture
+def pool(postgresql_server: Any, tmp_path: Path) -> Iterator[peewee.Database]:
+    connected = database.connect(new_postgresql(postgresql_server, tmp_path.name))
+    yield connected
+    connected.close_all()
+
+
+def test_both_sides_notice_a_silent_machine_before_a_lease_ends(pool: peewee.Database):
+    with pool.connection_context():
+        # Of a Unix socket the server shows 0, so look at what it was asked for
+        options = pool.connection().info.get_parameters()
+
+    assert options["tcp_user_timeout"] == "8000"
+    assert options["connect_timeout"] == "3"
+    assert {"keepalives_idle", "keepalives_interval", "keepalives_count"} <= options.keys()
+    for name in ("idle", "interval", "count"):
+        assert f"-c tcp_keepalives_{name}=" in options["options"]
+    assert "-c tcp_user_timeout=8s" in options["options"]
+
+
+def test_a_connection_that_was_closed_while_it_was_idle_fails_no_request(pool: peewee.Database):
+    # Given connections in the pool, which the server closes
+    barrier = threading.Barrier(3)
+
+    def use() -> None:
+        with pool.connection_context():
+            pool.execute_sql("SELECT 1")
+            barrier.wait(20)
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pool._connections) == 3
+    with psycopg.connect(pool.connect_params["host"] and _url(pool), autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+
+    # I expect the next use to have a new one
+    with pool.connection_context():
+        assert pool.execute_sql("SELECT 2").fetchone() == (2,)
+    assert len(pool._connections) == 1
+
+
+def _url(pool: peewee.Database) -> str:
+    its = pool.connect_params
+    return f"postgresql://{its['user']}@/{pool.database}?host={its['host']}"
+
+
+def test_a_connection_costs_no_round_trip_when_it_is_taken_from_the_pool(pool: peewee.Database):
+    with pool.connection_context():
+        pool.execute_sql("SELECT 1")
+        connection = pool.connection()
+    asked: list[object] = []
+    execute = psycopg.Cursor.execute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            psycopg.Cursor, "execute", lambda *a, **k: (asked.append(a[1]), execute(*a, **k))[1]
+        )
+        with pool.connection_context():
+            assert pool.connection() is connection
+
+    assert asked == []
+
+
+def test_one_thread_waits_for_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
+    # Given a server to which nobody can connect in time
+    monkeypatch.setattr(postgresql, "SLOW_S", 0.0)
+    monkeypatch.setattr(postgresql, "LEFT_ALONE_S", 600.0)
+    database.connect("postgresql://nobody@127.0.0.1:1/nothing")
+    tried: list[int] = []
+    connect = psycopg.connect
+
+    def counted(*positional: Any, **named: Any) -> Any:
+        tried.append(1)
+        return connect(*positional, **named)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+
+    # When many threads want a connection
+    errors: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            db.connect()
+        except peewee.OperationalError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    # I expect one attempt, and that error for all: the database is away
+    assert len(tried) == 1
+    assert len(errors) == 16
+    assert {fault_of(error) for error in errors} == {Fault.AWAY}
+
+
+def test_a_server_that_refuses_is_tried_each_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(postgresql, "SLOW_S", 60.0)
+    database.connect("postgresql://nobody@127.0.0.1:1/nothing")
+
+    for _ in range(3):
+        with pytest.raises(peewee.OperationalError) as refused:
+            db.connect()
+        assert "a moment ago" not in str(refused.value)
