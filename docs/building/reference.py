@@ -42,8 +42,8 @@ JOBS = {
         "recurring_jobs", "RecurringJob", "forget_others",
     ],
     "Finding, retrying and dropping": [
-        "State", "find", "state_of", "is_waiting", "retry", "drop", "clear", "NoSuchJob",
-        "JobIsRunning",
+        "State", "find", "state_of", "is_waiting", "retry", "drop", "clear", "forget_dead",
+        "NoSuchJob", "JobIsRunning",
     ],
     "Queues and workers": [
         "pause", "resume", "paused_queues", "PausedQueue", "workers", "Worker", "quiet",
@@ -89,6 +89,7 @@ FURTHER = {
         "gifster.uploads.testing": [],
     },
     "jobs": {
+        "gifster.jobs.tracing": ["trace_jobs"],
         "gifster.jobs.page": ["wsgi", "asgi", "Access"],
         "gifster.jobs.admin": [],
         "gifster.jobs.testing": [],

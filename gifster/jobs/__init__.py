@@ -17,7 +17,7 @@ from typing import Any
 
 from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, send_bulk, send_many
 from gifster.jobs.brokers.fair import QueueWeight
-from gifster.jobs.dead import NoSuchJob, retry
+from gifster.jobs.dead import NoSuchJob, forget_dead, retry
 from gifster.jobs.dropping import JobIsRunning, clear, drop
 from gifster.jobs.heartbeat import (
     NoSuchWorker,
@@ -90,6 +90,7 @@ __all__ = [
     "enqueue_recurring",
     "every",
     "find",
+    "forget_dead",
     "forget_others",
     "history",
     "is_waiting",

@@ -1,11 +1,17 @@
 """Dead jobs: their retries ran out, or too many workers died over them. They are kept, with the
-reason, until somebody retries them or drops them (`dropping.py`)."""
+reason, until somebody retries them or drops them (`dropping.py`), or `forget_dead()` does."""
 
 import time
+from typing import Any
 
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 from gifster.jobs.transactions import transaction
+
+#: As in Sidekiq: how long dead jobs are kept (seconds), and how many.
+KEPT_S, KEPT = 180 * 86_400.0, 10_000
+#: How many one transaction deletes.
+BATCH = 500
 
 
 class NoSuchJob(LookupError):
@@ -32,3 +38,29 @@ def retry(job_id: str) -> Job:
             job.send()
             return job
     raise NoSuchJob(f"there is no job {job_id} that is dead or waits for later")
+
+
+@needs(Job)
+def forget_dead(max_age_s: float = KEPT_S, most: int = KEPT) -> int:
+    """Drop the dead jobs that are too old or too many, the oldest first, and return how many. Call
+    it in a recurring job (Sidekiq's `dead_timeout_in_seconds` and `dead_max_jobs`).
+
+    Parameters:
+      max_age_s: how long a dead job is kept after it was given up (seconds).
+      most: how many of the newest are kept.
+
+    Raises:
+      OldSchema: the outbox is missing or of an earlier release; says what to do.
+    """
+    before = time.time() - max_age_s
+    one_too_many: Any = Job.select(Job.failed_at).where(Job.failed_at.is_null(False))
+    newest_first = one_too_many.order_by(Job.failed_at.desc()).offset(most).limit(1)
+    before = max(before, newest_first.scalar() or before)
+    dropped = 0
+    old: Any = Job.select(Job.id).where(Job.failed_at <= before).limit(BATCH)
+    while ids := [job_id for (job_id,) in old.clone().tuples()]:
+        with transaction(Job._meta.database):
+            # One that somebody has retried meanwhile is dead no longer.
+            still = Job.id.in_(ids) & (Job.failed_at <= before)
+            dropped += int(Job.delete().where(still).execute())
+    return dropped

@@ -28,6 +28,8 @@ from gifster.jobs.identity import identity_of
 from gifster.jobs.old_schema import explained, needs
 from gifster.jobs.sending import NoBroker, send_each
 from gifster.jobs.statements import Statement, database_values
+from gifster.jobs.traceparent import OPTION as TRACEPARENT
+from gifster.jobs.traceparent import of_new_job
 from gifster.jobs.transactions import (
     Transaction,
     outermost_transaction,
@@ -125,6 +127,8 @@ class Job(peewee.Model):
     error = peewee.TextField(null=True)
     traceback = peewee.TextField(null=True)
     failed_at = peewee.DoubleField(null=True)
+    #: The trace that the job belongs to (see `traceparent.py`); null if nobody traces.
+    traceparent = peewee.CharField(64, null=True)
 
     class Meta:
         table_name = "outbox"
@@ -149,6 +153,7 @@ class Job(peewee.Model):
                 "retries": self.attempts,
                 **({} if whose is None else {"outbox": whose}),
                 **({} if self.group is None else {GROUP: self.group}),
+                **({} if self.traceparent is None else {TRACEPARENT: self.traceparent}),
             },
         )
 
@@ -230,6 +235,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
         send_at=due_at if later else now + RESEND_AFTER_S,
         due_at=due_at if later else None,
         group=group,
+        traceparent=of_new_job(actor, queue),
         **({} if unique is None else {"id": unique}),
     )
     database = outbox_database()

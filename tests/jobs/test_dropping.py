@@ -11,7 +11,7 @@ import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, State
+from gifster.jobs import Job, State, dead
 from gifster.jobs.lease import Leases
 from tests.jobs.conftest import Outbox, opened
 from tests.machine import eventually
@@ -258,3 +258,26 @@ def test_each_job_is_either_run_or_dropped(broker_url: str, database_url: str):
 
 def test_each_job_is_either_run_or_dropped_on_rabbitmq(rabbitmq: str, database_url: str):
     drop_while_they_run(rabbitmq, database_url)
+
+
+def test_dead_jobs_are_forgotten_by_age_and_number(outbox: Outbox, monkeypatch: pytest.MonkeyPatch):
+    # Given dead jobs of 0 to 8 days ago, and jobs in all other states
+    monkeypatch.setattr(dead, "BATCH", 2)
+    for days in range(9):
+        job = put_into(State.DEAD, days)
+        Job.update(failed_at=time.time() - days * 86_400 - 1).where(Job.id == job.id).execute()
+    others = [put_into(state) for state in State if state is not State.DEAD]
+
+    def left() -> list[int]:
+        return sorted(job.arguments[0] for job in jobs.find(State.DEAD))
+
+    # When nobody is too old or too many, then some are too old, then some are too many
+    assert jobs.forget_dead(10 * 86_400) == 0
+    assert jobs.forget_dead(6.5 * 86_400) == 2
+    assert left() == [0, 1, 2, 3, 4, 5, 6]
+    assert jobs.forget_dead(6.5 * 86_400, most=3) == 4
+    assert left() == [0, 1, 2]
+    assert jobs.forget_dead(most=3) == 0
+
+    # I expect the jobs that are not dead to stay
+    assert Job.select().where(Job.failed_at.is_null()).count() == len(others)
