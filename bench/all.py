@@ -16,6 +16,7 @@ from bench import (
     queue_report,
     queues,
     relay,
+    retention,
     storage,
     sweep,
     whole,
@@ -62,6 +63,7 @@ ALL = {
     "carrierwave": Benchmark(whole.beside, whole.section_beside, 2),
     "nodes": Benchmark(nodes.measure, nodes.section, 5, 1),
     "sweep": Benchmark(sweep.measure, sweep.section, 1),
+    "retention": Benchmark(retention.measure, retention.section, 8, 1),
     "library": Benchmark(library.measure, library.section, 5, 1),
     "storage": Benchmark(storage.measure, storage.section, 2, 1),
 }

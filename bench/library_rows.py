@@ -117,8 +117,8 @@ def make(count: int) -> None:
     if first == 0:
         users = [(f"user{n:08}", f"u{n}@example.org", "Ann", "", False, NEWEST)
                  for n in range(USERS)]  # fmt: skip
-        _insert("user", ("id", "email", "name", "password_hash", "is_admin", "created_at"), users)
-        _insert("tag", ("id", "name"), [(number, name) for name, number in tags.items()])
+        insert("user", ("id", "email", "name", "password_hash", "is_admin", "created_at"), users)
+        insert("tag", ("id", "name"), [(number, name) for name, number in tags.items()])
     terms, tokens = Counter[str](), Counter[str]()
     with db.atomic():
         for start in range(first, count, BATCH):
@@ -152,11 +152,11 @@ def _add(
         entries.append((number + 1, gif, words, " ".join(facts), width / height, 0.0))
         terms.update(index.terms_of(words))
         tokens.update(map(_tag, names))
-    _insert("gif", ("id", "user_id", "title", "alt_text", "rating", "created_at", "bytes", "sha256",
+    insert("gif", ("id", "user_id", "title", "alt_text", "rating", "created_at", "bytes", "sha256",
                     "image", "image_state"), gifs)  # fmt: skip
-    _insert("gif_tag", ("gif_id", "tag_id"), tagged)
-    _insert("likeness", ("gif_id", "quarter"), parts)
-    _insert("search_entry", ("id", "gif_id", "words", "facts", "ratio", "heat"), entries)
+    insert("gif_tag", ("gif_id", "tag_id"), tagged)
+    insert("likeness", ("gif_id", "quarter"), parts)
+    insert("search_entry", ("id", "gif_id", "words", "facts", "ratio", "heat"), entries)
 
 
 def _count(terms: Counter[str], tokens: Counter[str], names: dict[str, str]) -> None:
@@ -170,7 +170,7 @@ def _count(terms: Counter[str], tokens: Counter[str], names: dict[str, str]) -> 
     upkeep.upsert(SearchTag, SearchTag.token, tagged)
 
 
-def _insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
+def insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
     names = ", ".join(f'"{column}"' for column in columns)
     cursor = db.obj.cursor()
     if is_postgresql():

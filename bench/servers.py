@@ -56,7 +56,7 @@ def both(
         # The socket of PostgreSQL needs a short path.
         tempfile.TemporaryDirectory(prefix="gifster-", dir="/tmp") as name,
         ValkeyServer(free_port()) as valkey,
-        _databases(Path(name), database) as (its, ours),
+        databases(Path(name), database) as (its, ours),
         floor(Path(name) / "least", its) as least,
         gifster(
             Path(name) / "gifster", f"{valkey.connection_url}/0", GIFSTER_DATABASE__URL=ours,
@@ -72,7 +72,7 @@ def both(
 
 
 @contextmanager
-def _databases(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
+def databases(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
     """The URLs of two databases, for the floor and for Gifster."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/least.db", "sqlite:///var/gifster.db"

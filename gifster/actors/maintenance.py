@@ -6,7 +6,7 @@ import time
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import file_checks, kept_uploads, library, moderation, tokens, trash
+from gifster.app import file_checks, kept_uploads, library, moderation, retention, tokens, trash
 from gifster.app.search import popularity, upkeep
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.resumable import rows as resumable
@@ -23,9 +23,11 @@ _WORRYING = ("missing", "damaged", "unread")
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
 def clean_up() -> None:
     """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
-    uploads, expired sessions, what has been in the trash for too long, and old reports and entries
-    of the log of moderation. Read part of the stored files, to check that they are what was
-    stored."""
+    uploads, expired sessions, what has been in the trash for too long, old reports and entries of
+    the log of moderation, and what else nobody asks for. Read part of the stored files, to check
+    that they are what was stored."""
+    counted = retention.forget_old(settings)
+    logger.info("forgot %s", " ".join(f"{what}={count}" for what, count in counted.items()))
     forgotten = kept_uploads.forget_expired()
     unfinished = resumable.forget_expired()
     days = settings.library.trash_days

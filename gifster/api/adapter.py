@@ -17,8 +17,9 @@ from typing import Any
 from gifster.api import schemas
 from gifster.api.metrics import count_refused
 
-#: Keys of a request's scope: GONE is there once the client has gone; RECEIVE is ASGI's `receive`.
-GONE, RECEIVE = "gifster.gone", "gifster.receive"
+#: Keys of a request's scope: GONE is there once the client has gone; RECEIVE is ASGI's `receive`;
+#: SPAN is its span, if requests are traced.
+GONE, RECEIVE, SPAN = "gifster.gone", "gifster.receive", "gifster.span"
 
 #: The parts of ASGI (https://asgi.readthedocs.io/en/latest/specs/main.html).
 Message = dict[str, Any]

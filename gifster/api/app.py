@@ -6,6 +6,7 @@ from falcon.media import JSONHandler
 from pydantic_core import to_json
 
 from gifster.api import health, jobs, moderation, problems, search
+from gifster.api.access_log import Noted, logged
 from gifster.api.accounts import OneToken, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
@@ -44,7 +45,9 @@ from gifster.api.pages.own import OwnPage, TrashPage
 from gifster.api.pages.tags import TagsPage
 from gifster.api.root_path import below
 from gifster.api.sharing.routes import sharing
+from gifster.api.traced import RouteOfSpan, traced
 from gifster.api.trash import GifTrash
+from gifster.app import tracing
 from gifster.app.boot import MEDIA, boot
 from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
@@ -73,6 +76,10 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
             MembersOnly(context),
         ]
     )
+    if settings.web.access_log:
+        app.add_middleware(Noted(settings.web))
+    if tracing.provider() is not None:
+        app.add_middleware(RouteOfSpan())
     app.resp_options.static_media_types = {
         **app.resp_options.static_media_types,
         ".webp": "image/webp",
@@ -196,5 +203,10 @@ def build() -> Application:
     settings = load()
     boot(settings)
     end_with_parent()
-    app = below(create_app(settings), settings.web.root_path)
-    return adapted(app, settings.web.body_stall_s)
+    application = adapted(
+        below(create_app(settings), settings.web.root_path), settings.web.body_stall_s
+    )
+    if settings.web.access_log:
+        application = logged(application)
+    provider = tracing.provider()
+    return application if provider is None else traced(application, settings.web, provider)

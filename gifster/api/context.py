@@ -24,6 +24,7 @@ from gifster.app.database import db
 from gifster.app.library import Quota
 from gifster.app.readiness import Readiness
 from gifster.app.settings import Settings
+from gifster.app.tracing import carried
 from gifster.imaging.probe import EXAMINED_AT_ONCE
 from gifster.uploads.config import config
 
@@ -92,7 +93,7 @@ class Context:
             in a `transaction(db)` of its own.
           committed: is called on the thread right after the commit. It must not raise.
         """
-        return await self._commits.run(work, committed)
+        return await self._commits.run(carried(work), committed)
 
     async def run_unconnected(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same without a database connection."""
@@ -153,7 +154,7 @@ class Context:
 
 
 async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], R]) -> R:
-    return await to_the_end(asyncio.get_running_loop().run_in_executor(threads, work))
+    return await to_the_end(asyncio.get_running_loop().run_in_executor(threads, carried(work)))
 
 
 def _connected(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

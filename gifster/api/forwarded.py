@@ -8,8 +8,9 @@ Gifster does not use them.
 
 import functools
 import re
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 from falcon.asgi import Request
 
@@ -17,10 +18,13 @@ from gifster.app.settings import Web
 
 #: How much of a header is read, from its end, where our own proxies write (characters).
 MOST = 1_024
+#: Headers that proxies add.
+PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 #: The address of a client whose connection has none.
 UNKNOWN = "unknown"
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 # RFC 7239, 4. A value without quotes may also have the colons and brackets of addresses, which many
 # proxies do not quote. No part can match in two ways, so garbage costs no time.
@@ -59,6 +63,12 @@ def client_network(address: str) -> str:
     return str(parsed)
 
 
+def is_proxied(scope: Mapping[str, Any], web: Web) -> bool:
+    """Whether a request, by its ASGI scope, comes from one of our proxies."""
+    address = _peer(str((scope.get("client") or ("",))[0]))
+    return address is not None and _is_trusted(address, web)
+
+
 def scheme(req: Request, web: Web) -> str:
     """The scheme that the client used, `http` or `https`. A trusted proxy tells it in
     `web.client_scheme_header`."""
@@ -69,6 +79,19 @@ def scheme(req: Request, web: Web) -> str:
 def is_https(req: Request, web: Web) -> bool:
     """Whether cookies can be `Secure`: the client used https, or `web.public_url` has it."""
     return "https" in (scheme(req, web), web.public_url.partition(":")[0])
+
+
+def is_from(req: Request, web: Web, networks: Collection[Network]) -> bool:
+    """Whether a request certainly comes from one of these networks. A request that a proxy has
+    passed on that is not named in `web.trusted_proxies` may come from anywhere."""
+    address, proxies = _client(req, web)
+    if address is None or (not proxies and _was_passed_on(req, web)):
+        return False
+    return any(address in network for network in networks)
+
+
+def _was_passed_on(req: Request, web: Web) -> bool:
+    return any(map(req.get_header, (*PASSED_ON, web.client_address_header)))
 
 
 def _client(req: Request, web: Web) -> tuple[Address | None, int]:

@@ -2,10 +2,12 @@
 
 GIFs, jobs, queues, workers and the last sweep's findings come from the database, so that every web
 process on every machine gives the same answer. Requests are counted by the processes of one web
-server, in files that they share (`prometheus_client`'s multi-process mode).
+server, in files that they share (`prometheus_client`'s multi-process mode). Disks are those of this
+machine (`gifster.app.disks`).
 """
 
 import functools
+import hmac
 import os
 import time
 from collections import Counter as Counts
@@ -19,10 +21,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from gifster import jobs
+from gifster import __version__, jobs
 from gifster.api.context import Context
-from gifster.app import library, lists
-from gifster.app.settings import COUNTED_IN
+from gifster.api.forwarded import is_from
+from gifster.api.problems import Problem
+from gifster.app import disks, library, lists
+from gifster.app.settings import COUNTED_IN, Settings
 from gifster.jobs import State
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -69,19 +73,45 @@ def _method(name: str) -> str:
 
 
 class Metrics:
-    """`GET` them in Prometheus's text format."""
+    """`GET` them in Prometheus's text format, from an address or with the token of the settings."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        resp.data = await self.context.run(_all)
+        self._check(req)
+        resp.data = await self.context.run(_all, self.context.settings)
         resp.content_type = CONTENT_TYPE_LATEST
 
+    def _check(self, req: Request) -> None:
+        """Raise `Problem` unless the client may read them: 401 if there is a token, else 403."""
+        web = self.context.settings.web
+        scheme, _, sent = (req.get_header("Authorization") or "").partition(" ")
+        has_token = scheme.lower() == "bearer" and hmac.compare_digest(
+            sent.strip().encode("utf-8", "surrogatepass"), web.metrics_token.encode()
+        )
+        if web.metrics_token and has_token:
+            return
+        if is_from(req, web, web.metrics_addresses):
+            return
+        if web.metrics_token:
+            way = "Send the token of web.metrics_token (Authorization: Bearer …)"
+            status, headers = 401, {"WWW-Authenticate": "Bearer"}
+        else:
+            way, status, headers = "Set web.metrics_token", 403, {}
+        raise Problem(
+            status,
+            "metrics_closed",
+            f"The metrics are not for this address. {way}, or add the address to "
+            "web.metrics_addresses.",
+            headers=headers,
+        )
 
-def _all() -> bytes:
+
+def _all(settings: Settings) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Database())
+    registry.register(_Machine(settings))
     requests = _here
     if COUNTED_IN in os.environ:
         requests = CollectorRegistry()
@@ -94,7 +124,27 @@ class _Database(Collector):
         yield from _gifs()
         yield from _jobs()
         yield from _workers()
+        yield from _recurring()
         yield from _findings()
+
+
+class _Machine(Collector):
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("gifster_build_info", "1, with the release.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield GaugeMetricFamily(
+            "gifster_database_bytes", "The size of the database.", value=disks.database_bytes()
+        )
+        free = GaugeMetricFamily("gifster_disk_free_bytes", "Of its disk.", labels=["folder"])
+        size = GaugeMetricFamily("gifster_disk_size_bytes", "Of its disk.", labels=["folder"])
+        for disk in disks.disks(self._settings):
+            free.add_metric([disk.name], disk.free_bytes)
+            size.add_metric([disk.name], disk.size_bytes)
+        yield from (free, size)
 
 
 def _gifs() -> Iterator[Metric]:
@@ -149,6 +199,18 @@ def _workers() -> Iterator[Metric]:
             threads.add_metric([worker.id], worker.threads)
             memory.add_metric([worker.id], worker.memory_bytes)
     yield from (threads, memory)
+
+
+def _recurring() -> Iterator[Metric]:
+    last = GaugeMetricFamily(
+        "gifster_recurring_timestamp_seconds",
+        "When a recurring job was enqueued last.",
+        labels=["name"],
+    )
+    for job in jobs.recurring_jobs():
+        if job.last_at is not None:
+            last.add_metric([job.name], job.last_at)
+    yield last
 
 
 def _findings() -> Iterator[Metric]:

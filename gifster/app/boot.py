@@ -24,6 +24,7 @@ from gifster.app.private import (
     write_private,
 )
 from gifster.app.settings import PREFIX, Settings, SettingsError, Storage
+from gifster.app.tracing import trace_process
 from gifster.app.valkey import embedded_url
 
 logger = logging.getLogger("gifster")
@@ -209,7 +210,9 @@ def boot(settings: Settings) -> dramatiq.Broker:
     log_in_lines()
     _give_memory_back()
     configure(settings)
-    return connect_broker(settings)
+    broker = connect_broker(settings)
+    trace_process(settings.traces)
+    return broker
 
 
 def _give_memory_back() -> None:

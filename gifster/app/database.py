@@ -17,6 +17,8 @@ from gifster.app.settings.sections import sqlite_file
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
+#: How large SQLite's write-ahead log stays (bytes). It starts over at 4 MB, unless somebody reads.
+WAL_BYTES = 64 * 2**20
 if TYPE_CHECKING:
     from playhouse.migrations import Runner
 
@@ -54,6 +56,8 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
             "synchronous": "full" if durable else "normal",
             "busy_timeout": BUSY_TIMEOUT_S * 1000,
             "foreign_keys": 1,
+            # After a transaction that was larger, the WAL shrinks again.
+            "journal_size_limit": WAL_BYTES,
         },
     )
     return database

@@ -29,6 +29,8 @@ from gifster.uploads.resumable.rows import ResumableUpload, Stage
 
 #: PostgreSQL's name for the lock of the quota that people without an account share.
 NOBODYS_QUOTA = 713706
+#: How often tags are looked up that the hourly job deletes at the same moment.
+TAGS_TRIED = 3
 
 #: Defined in `errors` and `access`, and imported from here.
 __all__ = [
@@ -433,12 +435,16 @@ def private_needs_owner() -> Invalid:
 def _set_tags(gif: Gif, names: list[str]) -> None:
     if not names:
         return
-    # Everybody inserts them in alphabetical order, so that no two transactions wait for each other.
-    Tag.insert_many([{"name": name} for name in names]).on_conflict_ignore().execute()
-    found: Any = Tag.select().where(Tag.name.in_(names))
-    if db.obj.for_update:
-        found = found.for_update("FOR KEY SHARE")  # so that nobody deletes one before it is named
-    rows = [{"gif": gif, "tag": tag} for tag in found]
-    if len(rows) < len(names):
+    rows: list[dict[str, Any]] = []
+    for _ in range(TAGS_TRIED):
+        # In alphabetical order, as everybody does, so that no two transactions wait for each other.
+        Tag.insert_many([{"name": name} for name in names]).on_conflict_ignore().execute()
+        found: Any = Tag.select().where(Tag.name.in_(names))
+        if db.obj.for_update:
+            found = found.for_update("FOR KEY SHARE")  # nobody deletes one before it is named
+        rows = [{"gif": gif, "tag": tag} for tag in found]
+        if len(rows) == len(names):
+            break
+    else:
         raise Conflict("conflict", "A tag has just been deleted. Try again.")
     GifTag.insert_many(rows).on_conflict_ignore().execute()

@@ -162,9 +162,11 @@ def scheduler() -> None:
     settings = settings_here()
     from gifster import scheduler as gifster_scheduler
     from gifster.app.boot import configure
+    from gifster.app.tracing import trace_process
 
     configure(settings)
     connect_our_broker(settings)
+    trace_process(settings.traces)
     if settings.broker.url.startswith("stub:"):
         raise Refused(FOR_TESTS)
     end_with_supervisor()

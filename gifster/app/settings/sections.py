@@ -1,5 +1,6 @@
 """What can be set: a class for each section of `settings.toml`, with the default of each key."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from gifster.app.settings.values import (
     HostEntry,
     IssuerUrl,
     MailUrl,
+    MetricsToken,
     Mode,
     Namespace,
     Network,
@@ -33,6 +35,10 @@ from gifster.app.settings.values import (
 
 #: What Dramatiq's own keys in Redis begin with.
 NAMESPACE = "dramatiq"
+#: This machine, and the networks that no router of the internet leads to (RFC 1918, RFC 4193).
+PRIVATE_NETWORKS = (
+    "127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7",
+)  # fmt: skip
 #: Settings outside any section.
 ALONE = {"durability"}
 
@@ -65,6 +71,11 @@ class Web(Section):
     root_path: RootPath = ""
     #: Further hosts to answer for.
     hosts: list[HostEntry] = []
+    #: Whether the log gets a line for each request.
+    access_log: bool = False
+    #: Who may read `/metrics`: whoever connects from there, or sends the token.
+    metrics_addresses: list[Network] = [ip_network(text) for text in PRIVATE_NETWORKS]
+    metrics_token: MetricsToken = ""
 
     @property
     def home(self) -> str:
@@ -239,6 +250,27 @@ class Library(Section):
     trash_days: int = Field(30, ge=0, le=3_650)
 
 
+class Retention(Section):
+    """How long rows and files are kept that nobody asks for."""
+
+    #: Dead jobs: how long, and how many of the newest.
+    dead_job_days: int = Field(180, ge=1, le=3_650)
+    dead_jobs: int = Field(10_000, ge=1)
+    #: Uploads that failed and never had a picture. 0: until somebody deletes them.
+    failed_days: int = Field(180, ge=0, le=3_650)
+    #: Mails that were written as files. 0: until somebody deletes them.
+    mail_days: int = Field(30, ge=0, le=3_650)
+
+
+class Traces(Section):
+    """Where OpenTelemetry's spans go."""
+
+    #: A collector that speaks OTLP over HTTP. Empty: nobody traces.
+    url: EndpointUrl = ""
+    #: How many of all traces.
+    fraction: float = Field(1.0, ge=0, le=1)
+
+
 class Mail(Section):
     url: MailUrl = "file:var/mail"
     sender: str = "Gifster <gifster@localhost>"
@@ -363,6 +395,8 @@ class Settings(Section):
     store: Store = Store()
     uploads: Uploads = Uploads()
     library: Library = Library()
+    retention: Retention = Retention()
+    traces: Traces = Traces()
     mail: Mail = Mail()
     auth: Auth = Auth()
     oidc: Oidc = Oidc()

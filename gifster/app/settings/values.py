@@ -46,6 +46,10 @@ Namespace = Annotated[
 SearchKey = Annotated[
     str, _like(r"[!-~]{1,200}", "be 1 to 200 letters, digits and other characters of ASCII")
 ]
+MetricsToken = Annotated[
+    str,
+    _like(r"|[!-~]{16,200}", "be 16 to 200 letters, digits and other characters of ASCII"),
+]
 Prefix = Annotated[
     str,
     _like(

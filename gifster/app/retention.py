@@ -1,0 +1,99 @@
+"""Removes what nobody asks for any more: uploads that failed long ago, tags that no GIF has, mails
+that were written as files. The hourly `clean_up` calls it.
+
+docs/running/observing.md lists every table and folder, and what bounds it.
+"""
+
+import re
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from peewee import fn
+
+from gifster import jobs
+from gifster.app import library
+from gifster.app.database import db
+from gifster.app.mailers import FOLDER
+from gifster.app.models import Gif, GifTag, Tag, now
+from gifster.app.settings import Settings
+from gifster.jobs import transaction
+from gifster.uploads.columns.rows import locked_row
+
+DAY_S = 86_400
+#: How many rows are looked up at a time; a transaction deletes at most so many tags.
+AT_ONCE = 200
+#: A mail as `mailers.FileTransport` names it: what it is about, and whom.
+_MAIL = re.compile(r"[a-z_-]+\.[A-Za-z0-9_.-]+\.eml")
+
+
+def forget_old(settings: Settings) -> dict[str, int]:
+    """Remove what `[retention]` in the settings lets nobody keep for longer. Returns how many of
+    each."""
+    kept, mails = settings.retention, settings.mail.url
+    folder = Path(mails.removeprefix(FOLDER)) if mails.startswith(FOLDER) else None
+    return {
+        "dead_jobs": jobs.forget_dead(kept.dead_job_days * DAY_S, kept.dead_jobs),
+        "failed": forget_failed(kept.failed_days) if kept.failed_days else 0,
+        "mails": forget_mails(folder, kept.mail_days) if folder and kept.mail_days else 0,
+        "tags": forget_unused_tags(),
+    }
+
+
+def forget_failed(days: int) -> int:
+    """Delete the GIFs whose upload failed so many days ago and that never had a picture. Returns
+    how many.
+
+    A GIF that kept its picture when its replacement failed stays.
+    """
+    deleted = 0
+    image: Any = Gif.image
+    old = (Gif.image_state == "failed") & (Gif.created_at < now() - timedelta(days=days))
+    query: Any = Gif.select(Gif.id).where(old & image.is_null()).limit(AT_ONCE)
+    while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
+        for gif_id in ids:
+            with transaction(db):
+                gif = locked_row(Gif(id=gif_id))
+                # Somebody may have retried it, or replaced its picture, meanwhile.
+                if gif is not None and gif.image_state == "failed" and gif.image.stored is None:
+                    library.delete(gif)
+                    deleted += 1
+    return deleted
+
+
+def forget_unused_tags() -> int:
+    """Delete the tags that no GIF has. Returns how many."""
+    deleted, after = 0, 0
+    key: Any = Tag._meta.primary_key
+    used = fn.EXISTS(GifTag.select().where(GifTag.tag == key))
+    while True:
+        unused: Any = Tag.select(key).where((key > after) & ~used).order_by(key)
+        ids = [tag_id for (tag_id,) in unused.limit(AT_ONCE).tuples()]
+        if not ids:
+            return deleted
+        after = ids[-1]
+        with transaction(db):
+            deleted += int(Tag.delete().where(key.in_(ids) & ~used).execute())
+
+
+def forget_mails(folder: Path, days: int) -> int:
+    """Delete the mails that Gifster wrote into a folder more than so many days ago. Returns how
+    many. Files of others stay."""
+    before, deleted = time.time() - days * DAY_S, 0
+    for path in folder.glob("*.eml"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before and is_our_mail(path):
+                path.unlink()
+                deleted += 1
+    return deleted
+
+
+def is_our_mail(path: Path) -> bool:
+    """Whether Gifster wrote a mail: its name is the beginning of its message id."""
+    if not _MAIL.fullmatch(path.name) or path.is_symlink():
+        return False
+    head = path.read_bytes()[:4096].decode("ascii", "replace").lower()
+    own_id = re.escape(path.name.removesuffix(".eml").lower())
+    return re.search(rf"^message-id:\s+<{own_id}@", head, re.MULTILINE) is not None
