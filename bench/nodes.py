@@ -236,53 +236,32 @@ def _speeds(rounds: list[dict[str, Any]]) -> str:
 
 
 def _costs(rounds: list[dict[str, Any]]) -> str:
-    """What is asked of the servers: for an upload, and for a worker process that waits."""
+    """What is asked of the servers: for an upload, and while nothing happens."""
     table = Table(
-        "", "PostgreSQL, statements", "transactions", "Valkey, commands", "round trips",
-        "PostgreSQL, CPU ms", "Valkey, CPU ms", title="What the servers are asked",
+        "tiny pictures, worker processes", "an upload: statements", "transactions",
+        "Valkey's commands", "its round trips", "a second of waiting: statements",
+        "transactions", "Valkey's commands", "PostgreSQL, CPU ms", "Valkey, CPU ms",
+        title="What the servers are asked",
     )  # fmt: skip
-    names = ("statements", "transactions", "commands", "reads")
     counted = [each["tiny, 1, counted"] for each in rounds if "tiny, 1, counted" in each]
-    plain = [each["tiny, 1"] for each in rounds if "tiny, 1" in each]
-    if counted and plain:
+    for processes in PROCESSES:
+        found = [each[f"tiny, {processes}"] for each in rounds if f"tiny, {processes}" in each]
+        logged = counted if processes == 1 else []
         table.add_row(
-            "an upload",
-            *(figures.median([each["each"][name] for each in counted], ".1f") for name in names),
+            str(processes),
+            figures.median([each["each"]["statements"] for each in logged], ".1f"),
             *(
-                figures.median([each["cpu_ms"][role] for each in plain], ".1f")
+                figures.median([each["each"][name] for each in found], ".1f")
+                for name in ("transactions", "commands", "reads")
+            ),
+            figures.median([each["idle_s"]["statements"] for each in logged], ".1f"),
+            *(
+                figures.median([each["idle_s"][name] for each in found], ".1f")
+                for name in ("transactions", "commands")
+            ),
+            *(
+                figures.median([each["idle_cpu_ms_s"][role] for each in found], ".2f")
                 for role in ("PostgreSQL", "Valkey")
-            ),
-        )
-        table.add_row(
-            "a second of one worker process, web server and scheduler that wait",
-            *(figures.median([each["idle_s"][name] for each in counted], ".1f") for name in names),
-            *(
-                figures.median([each["idle_cpu_ms_s"][role] for each in plain], ".2f")
-                for role in ("PostgreSQL", "Valkey")
-            ),
-        )
-    more = [
-        (each["tiny, 4"], each["tiny, 1"])
-        for each in rounds
-        if {"tiny, 1", "tiny, 4"} <= each.keys()
-    ]
-    if more:
-
-        def each_more(four: dict[str, float], one: dict[str, float], name: str) -> float:
-            return (four[name] - one[name]) / 3
-
-        table.add_row(
-            "a second of one more worker process that waits",
-            "",
-            *(
-                figures.median([each_more(f["idle_s"], o["idle_s"], n) for f, o in more], ".1f")
-                for n in ("transactions", "commands", "reads")
-            ),
-            *(
-                figures.median(
-                    [each_more(f["idle_cpu_ms_s"], o["idle_cpu_ms_s"], r) for f, o in more], ".2f"
-                )
-                for r in ("PostgreSQL", "Valkey")
             ),
         )
     return str(table)

@@ -26,17 +26,18 @@ Trouble = Callable[[Cluster, random.Random], None]
 
 def valkey(folder: Path, uploads: int, seed: int) -> Iterator[Verdict]:
     """3 web servers, 3 workers, 2 schedulers; PostgreSQL, Valkey, S3."""
-    yield from _nodes(folder, "valkey", uploads, seed)
+    yield from on_nodes(folder, "valkey", uploads, seed)
 
 
 def rabbitmq(folder: Path, uploads: int, seed: int) -> Iterator[Verdict]:
     """The same with RabbitMQ."""
-    yield from _nodes(folder, "rabbitmq", uploads, seed)
+    yield from on_nodes(folder, "rabbitmq", uploads, seed)
 
 
-def _nodes(
+def on_nodes(
     folder: Path, broker: str, uploads: int, seed: int, rows: dict[str, Trouble] | None = None
 ) -> Iterator[Verdict]:
+    """The rows, one after the other; None for all, and the checks of what holds together."""
     rows = ROWS if rows is None else rows
     chance = random.Random(seed)
     with cluster(folder, broker, **together.RATES) as site:
@@ -68,7 +69,7 @@ def _row(
 # What happens to the nodes.
 
 
-def workers_cut_off(site: Cluster, chance: random.Random) -> None:
+def worker_cut_off(site: Cluster, chance: random.Random) -> None:
     """Cut a worker off from everything while it has jobs; they must be in other hands soon."""
     name = chance.choice(_of("worker"))
     _wait_for_work(site, name)
@@ -123,7 +124,7 @@ def restarted(site: Cluster, chance: random.Random) -> None:
 
 
 ROWS: dict[str, Trouble] = {
-    "a worker cut off": workers_cut_off,
+    "a worker cut off": worker_cut_off,
     "workers cut off from database, broker, S3": workers_cut_off_in_part,
     "a web server cut off": web_cut_off,
     "the broker cut off from all web servers": broker_cut_off_from_web,

@@ -28,12 +28,10 @@ CADDYFILE = """\
     admin off
     auto_https off
     grace_period 5s
-    servers {{
-        trusted_proxies static 10.213.0.0/16
-    }}
 }}
 http://:{port} {{
     reverse_proxy {upstreams} {{
+        trusted_proxies 10.213.0.0/16
         lb_policy round_robin
         # Only what was not sent, or may be sent twice, goes to another node.
         lb_try_duration 5s
@@ -52,7 +50,9 @@ http://:{port} {{
 """
 DIRECT = """\
 http://:{port} {{
-    reverse_proxy {upstream}
+    reverse_proxy {upstream} {{
+        trusted_proxies 10.213.0.0/16
+    }}
 }}
 """
 

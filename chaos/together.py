@@ -83,6 +83,8 @@ def quotas(site: Cluster) -> None:
         user = client.post("/api/users", json=body).json()
         token = {"Authorization": f"Bearer {user['token']}"}
         first = _upload(client, content, token).json()["id"]
+        url = f"/api/gifs/{first}"
+        eventually(lambda: client.get(url, headers=token).json()["state"] == "ready", within=60)
     used = QUOTA_BYTES - LEFT * len(content)
     site.services.query(f"UPDATE gif SET bytes = {used} WHERE id = '{first}' RETURNING id")
     together = threading.Barrier(4 * len(WEBS))

@@ -234,11 +234,12 @@ def test_a_worker_that_is_cut_off_from_the_database_gives_its_jobs_to_others(
         taken.append(number)
         let_go.wait(20)
 
-    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1, worker_timeout=50)
+    broker = dramatiq.get_broker()
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
     worker.start()
     for number in range(3):
         jobs.enqueue("work", number)
-    eventually(lambda: taken and outbox.queued() == 0)
+    eventually(lambda: taken == [0])
 
     # When it cannot read its orders any more
     def lost(*_: object) -> None:
@@ -247,10 +248,11 @@ def test_a_worker_that_is_cut_off_from_the_database_gives_its_jobs_to_others(
     with monkeypatch.context() as cut_off:
         cut_off.setattr(Heartbeat, "_look", lost)
 
-        # I expect it to give back what it has not begun, and to begin nothing
-        eventually(lambda: outbox.queued() == 2)
+        # I expect it to end its job, to give back what it has fetched, and to begin nothing
+        eventually(lambda: broker.scheduler.is_paused("default"))
         let_go.set()
         eventually(lambda: jobs.Job.select().count() == 2)
+        eventually(lambda: outbox.queued() == 2)
         assert taken == [0]
 
     # And to go on when it can

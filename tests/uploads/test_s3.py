@@ -3,6 +3,7 @@ server keeps the file in another size."""
 
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from gifster.uploads import S3Storage, StorageUnavailable
 from gifster.uploads.storage.s3 import PART_BYTES
-from gifster.uploads.storage.s3_client import is_amazon
+from gifster.uploads.storage.s3_client import SILENT_S, is_amazon
 from gifster.uploads.testing import StorageContract, read
 from tests import s3
 from tests.uploads import plain_s3
@@ -104,6 +105,31 @@ def test_a_server_with_an_unknown_authority_is_not_trusted(server: PlainS3, tmp_
         server.storage(ca_file=tmp_path / "none.pem").exists("a.gif")
 
     assert server.files == {}
+
+
+def test_connections_to_a_silent_machine_are_given_up(
+    server: PlainS3, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a storage, and a note of what its connections ask of TCP
+    asked: set[tuple[int, int]] = set()
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: object) -> None:
+        for name in ("TCP_KEEPIDLE", "TCP_USER_TIMEOUT"):
+            option = getattr(socket, name)
+            asked.add((option, self.getsockopt(socket.IPPROTO_TCP, option)))
+        asked.add((socket.SO_KEEPALIVE, self.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+
+    server.storage().exists("a.gif")
+
+    assert asked == {
+        (socket.TCP_KEEPIDLE, SILENT_S // 2),
+        (socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
+        (socket.SO_KEEPALIVE, 1),
+    }
 
 
 def test_a_direct_upload_keeps_the_file(server: PlainS3):

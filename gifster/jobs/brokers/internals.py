@@ -27,7 +27,7 @@ Consumers (`redis_consumer.py`, `rabbitmq.py`)
   9. `_RedisConsumer` has `broker`, `queue_name`, `prefetch` and `queued_message_ids`, and
      `requeue(messages)` calls `do_requeue(queue, *ids)`.
  10. `_RabbitmqConsumer` has `connection`, `channel`, `iterator` and `known_tags`, and `_nack(tag)`.
-     Its messages have a `_tag`.
+     Its messages have a `_tag`. Of the broker it uses only `parameters` when it is made.
 
 Messages (`trust.py`, `outbox_rows.py`)
  11. `MessageProxy` keeps the message in `_message`, which may be replaced before the actor is

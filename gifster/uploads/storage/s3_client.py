@@ -7,6 +7,7 @@ the bucket in the path. boto3 is loaded with the first client.
 import importlib.util
 import io
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 Checksums = Literal["auto", "when_supported", "when_required"]
 Addressing = Literal["auto", "path", "virtual"]
 
+#: How long the server's machine may be silent (seconds). One that is only busy acknowledges what it
+#: gets.
+SILENT_S = 8
 #: The names of Amazon's endpoints before the partition's domain: s3.eu-central-1,
 #: s3-fips.dualstack.us-east-1, bucket.vpce-1a2b.s3.us-east-1.vpce. A load balancer or a machine in
 #: Amazon's domain is somebody's own server.
@@ -70,6 +74,7 @@ class Connection:
                 made = self._client(made.meta.endpoint_url, signed)
         except (BotoCoreError, ValueError) as error:
             raise StorageUnavailable(f"S3 cannot be used: {error}") from error
+        _give_up_when_silent(made)
         return made
 
     def _client(self, endpoint_url: str | None, signed: bool) -> Any:
@@ -105,6 +110,26 @@ class Connection:
             aws_secret_access_key=self.secret_access_key,
             verify=str(self.ca_file) if self.ca_file else None,
         )
+
+
+def _give_up_when_silent(client: Any) -> None:
+    """Have a client give up connections on which the server's machine acknowledges nothing. boto3
+    has no option for it: it would wait for `timeout_s`, on each of the connections that it keeps.
+    """
+    wanted = {
+        "TCP_KEEPIDLE": SILENT_S // 2,
+        "TCP_KEEPINTVL": 2,
+        "TCP_KEEPCNT": 2,
+        "TCP_USER_TIMEOUT": SILENT_S * 1000,  # RFC 5482; Linux
+    }
+    client._endpoint.http_session._socket_options += [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *(
+            (socket.IPPROTO_TCP, getattr(socket, name), value)
+            for name, value in wanted.items()
+            if hasattr(socket, name)
+        ),
+    ]
 
 
 @cache
