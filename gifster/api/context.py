@@ -17,6 +17,7 @@ from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
 from gifster.api.links import home, origin
+from gifster.api.signed import Signatures
 from gifster.api.templating import templates
 from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
@@ -59,6 +60,7 @@ class Context:
         #: Whether people without an account may upload; and change what was uploaded so.
         self.anonymous_uploads = settings.auth.anonymous_uploads and not self.members_only
         self.anonymous_changes = settings.auth.anonymous_changes and self.anonymous_uploads
+        self.signatures = Signatures(settings.store.url_expires_s)
         self.memory = Memory()
         self.bodies = Bodies()
         self.readiness = Readiness(lambda: jobs.ping(dramatiq.get_broker()))
@@ -79,6 +81,11 @@ class Context:
         self._fetching = FairQueue(FETCHES, MAX_FETCHES, "fetching")
         # A check is soon over, so a client that is alone may have all threads.
         self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking", each=CHECKS)
+
+    def for_strangers(self, path: str) -> str:
+        """The path of a file as somebody needs it who does not log in: in a library for members,
+        with a signature that ends."""
+        return self.signatures.sign(path) if self.members_only else path
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work in a thread, with a database connection around it."""

@@ -12,6 +12,8 @@ from gifster.api.auth import require_reader
 from gifster.api.context import Context
 from gifster.app.boot import MEDIA
 
+#: Files, for which a signature is enough (`signed`).
+SIGNED = (f"{MEDIA}/", "/g/")
 OPEN, OWN_WALL = "open_to_strangers", "asks_for_key"
 
 
@@ -32,7 +34,7 @@ class MembersOnly:
           Problem: 401, as `require_reader()`.
         """
         if self._on and req.path.startswith(f"{MEDIA}/"):
-            await require_reader(self._context, req)
+            await self._require(req)
 
     async def process_resource(
         self, req: Request, resp: Response, resource: object, params: dict[str, str]
@@ -43,6 +45,10 @@ class MembersOnly:
           Problem: 401, as `require_reader()`.
         """
         if self._on and not (getattr(resource, OPEN, False) or getattr(resource, OWN_WALL, False)):
+            await self._require(req)
+
+    async def _require(self, req: Request) -> None:
+        if not (req.path.startswith(SIGNED) and self._context.signatures.hold(req)):
             await require_reader(self._context, req)
 
     async def process_response(

@@ -259,13 +259,13 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     by = actor(gif, user, reach, reason)
     names = None if tags is None else texts.tag_names(tags)
     new = _cleaned(title=title, alt_text=alt_text, rating=rating, visibility=visibility)
-    if "visibility" in new:
-        _check_visibility(gif, new["visibility"], by)
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
         row = locked_row(gif)
         if row is None:
             raise gif_not_found(gif_id)
+        if "visibility" in new:  # a moderator may have hidden it since it was read
+            _check_visibility(row, new["visibility"], by)
         changes = _changes(row, new, names) if moderates(gif, user, reach) else {}
         for name, value in new.items():
             setattr(gif, name, value)

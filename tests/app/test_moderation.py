@@ -117,6 +117,26 @@ def test_its_owner_cannot_undo_it_but_may_delete_it(people: dict[str, User]):
     assert [action for action, *_ in logged()] == ["remove"]
 
 
+def test_no_edit_at_the_same_moment_shows_a_hidden_gif(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+):
+    # Given an edit by the owner that has read the GIF, and a moderator who hides it before the
+    # edit writes
+    ann, gif, read = people["ann"], gif_of(people["ann"]), library.gif_to_change
+
+    def read_slowly(*arguments: Any) -> Gif:
+        found = read(*arguments)
+        if found.hidden_from is None and arguments[1] == ann:
+            moderate(gif, "hide", people["mo"])
+        return found
+
+    monkeypatch.setattr(library, "gif_to_change", read_slowly)
+    with pytest.raises(Denied):
+        library.edit_gif(gif.id, ann, title="dog", visibility="unlisted")
+
+    assert (fresh(gif).visibility, fresh(gif).title) == ("private", "cat")
+
+
 def test_moderators_do_not_see_what_others_keep_private(people: dict[str, User]):
     ann, mo = people["ann"], people["mo"]
     private = gif_of(ann, visibility="private")

@@ -1,6 +1,7 @@
 """Where a client finds a file. People paste it into chats, so the address stays when the GIF is
 edited, and when its picture is replaced: the storage's own URL does not."""
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from gifster.api.dropin.renditions import File
@@ -26,10 +27,13 @@ class Addresses:
       direct: whether they are those of `sharing.files`, which send the files; if not, they are
         `/media/{id}/{name}`, which redirects to wherever the file is.
       place: the path that the API was asked under, such as `/proxy/tenor/api`.
+      signed: makes a path one that a client may fetch (`Context.for_strangers()`).
     """
 
-    def __init__(self, home: str, *, direct: bool, place: str = "") -> None:
-        self.home, self.direct, self.place = home, direct, place
+    def __init__(
+        self, home: str, signed: Callable[[str], str], *, direct: bool, place: str = ""
+    ) -> None:
+        self.home, self.direct, self.place, self._signed = home, direct, place, signed
 
     def file(self, gif_id: str, file: File, name: str) -> str:
         """The URL of a file.
@@ -39,9 +43,10 @@ class Addresses:
         """
         ending = extension(file.content_type)
         if not self.direct:
-            return f"{self.home}{MEDIA}/{gif_id}/{name}.{ending}"
+            return self.home + self._signed(f"{MEDIA}/{gif_id}/{name}.{ending}")
         version = PurePosixPath(file.key).stem
-        return f"{self.home}/g/{gif_id}{'' if version in WHOLE else f'/{version}'}.{ending}"
+        part = "" if version in WHOLE else f"/{version}"
+        return self.home + self._signed(f"/g/{gif_id}{part}.{ending}")
 
     def page(self, gif_id: str) -> str:
         """The URL of a GIF's page."""

@@ -52,7 +52,8 @@ class Endpoint:
 
     async def on_get(self, req: Request, resp: Response, **path: str) -> None:
         asked = Asked.of(req, self._context.limits.address(req))
-        addresses = Addresses(self._context.home(req), direct=self._direct)
+        home, signed = self._context.home(req), self._context.for_strangers
+        addresses = Addresses(home, signed, direct=self._direct)
 
         def work() -> Json:
             self._keys.check(req, asked.raw("api_key"), 401)

@@ -14,6 +14,7 @@ from gifster.api.dropin.found import shown
 from gifster.api.dropin.renditions import GIF, MP4, STILL, WEBM, WEBP, Renditions, Wanted
 from gifster.api.links import absolute
 from gifster.app import library
+from gifster.app.boot import MEDIA
 from gifster.app.texts import GIF_ID
 
 KINDS = {"gif": GIF, "mp4": MP4, "webm": WEBM, "webp": WEBP}
@@ -71,6 +72,8 @@ class Media:
         if url is None:
             raise falcon.HTTPNotFound
         resp.status = falcon.HTTP_302
+        if url.startswith(f"{MEDIA}/"):
+            url = self._context.for_strangers(url)
         resp.location = absolute(self._context.origin(req), url)
         # The image may be replaced, or taken away; the file itself is immutable.
         resp.set_header("Cache-Control", "no-cache")

@@ -54,8 +54,12 @@ class Endpoint:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         asked = Asked.of(req, self._context.limits.address(req))
-        home = self._context.home(req)
-        addresses = Addresses(home, direct=self._direct, place=self._place)
+        addresses = Addresses(
+            self._context.home(req),
+            self._context.for_strangers,
+            direct=self._direct,
+            place=self._place,
+        )
 
         def work() -> Json:
             self._keys.check(req, asked.raw("key"), 400)
