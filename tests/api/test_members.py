@@ -184,7 +184,7 @@ def test_a_drop_in_client_shows_files_without_logging_in(
         assert answer.headers["cache-control"].startswith("private")
         # and nothing else
         plain, _, query = url.partition("?")
-        wrong = query[:-1] + ("A" if query[-1] != "A" else "B")
+        wrong = re.sub("by=(.)", lambda one: "by=A" if one[1] != "A" else "by=B", query)
         later = re.sub("until=([0-9]+)", lambda one: f"until={int(one[1]) + 9999}", query)
         for other in (
             plain, f"{plain}?until=99999999999&by=", f"{plain}?{wrong}", f"{plain}?{later}",
