@@ -57,7 +57,7 @@ class _Watch:
         self.shown: dict[str, float] = {}
         self.ready: dict[str, float] = {}
         self.failed: set[str] = set()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
