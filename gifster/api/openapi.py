@@ -142,6 +142,16 @@ PATHS = {
                          schemas.WholeGif, (404, 429), 202,
                          bodies={MULTIPART: requests.ReplaceImage}, may=EDITOR, headers=LOCATED),
     },
+    # The other methods of uploads are those of tus, whose specification has them.
+    "/api/uploads/presigned": {
+        "post": Operation("presignUpload", "How to write a file directly into the cache, a bucket",
+                          schemas.PresignedUpload, (429,), 201,
+                          bodies={JSON: requests.Presign}, may=EDITOR),
+    },
+    "/api/uploads/{upload_id}": {
+        "get": Operation("getUpload", "How far a resumable upload is (tus), and its GIF",
+                         schemas.ResumableUpload, (404,), may=EDITOR),
+    },
     "/api/gifs/{gif_id}/trash": {
         "post": Operation("trashGif", "Throw a GIF away; it can be taken back for some weeks",
                           schemas.WholeGif, (404, 429), may=EDITOR),

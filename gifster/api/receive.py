@@ -162,8 +162,7 @@ async def upload_form(
     length = req.content_length or 0
     if length > limit:
         ImageUploader.check_bytes(length)
-    address = context.limits.address(req)
-    form = UploadForm(owner=f"address:{address}" if user is None else f"user:{user.id}")
+    form = UploadForm(owner=owner_of(context, req, user))
     context.memory.taken()
     try:
         async with context.bodies.place(context.client(req)) as place:
@@ -183,6 +182,12 @@ async def upload_form(
             await context.write(form.cached.discard)
         if context.memory.given_back():
             await context.write(trim)
+
+
+def owner_of(context: Context, req: Request, user: User | None) -> str:
+    """Whom the cache ids of a request are for: the user, or the address of somebody without an
+    account."""
+    return f"address:{context.limits.address(req)}" if user is None else f"user:{user.id}"
 
 
 def _too_many() -> Problem:

@@ -151,6 +151,18 @@ class FetchGif(Body):
     edit: EditObject = None
 
 
+class Presign(Body):
+    """A file that is going to be written into a bucket."""
+
+    refusals = {
+        "bytes": ("size_invalid", "Send the size of the file in bytes, as bytes."),
+        "filename": ("filename_invalid", "Send the name of the file, as filename."),
+    }
+    filename: Annotated[str, told(maxLength=1_000)]
+    bytes: Annotated[int, Field(ge=0, le=2**53)]
+    content_type: Annotated[str | None, told("As far as it is known.")] = None
+
+
 class UploadGif(Sent):
     """The form of an upload."""
 

@@ -92,6 +92,18 @@ class ResumableUpload(TypedDict):
     error: Annotated[Failure | None, Field(description="Why it was refused; null if it was not.")]
 
 
+class PresignedUpload(TypedDict):
+    """How to write one file directly into the cache, a bucket."""
+
+    method: str
+    url: Annotated[str, told("Signed.", format="uri")]
+    headers: Annotated[dict[str, str], Field(description="To be sent; they are signed, too.")]
+    image_cache: Annotated[
+        str, Field(description="The field of POST /api/gifs that then replaces `image`.")
+    ]
+    expires_at: Moment
+
+
 class Person(TypedDict):
     """What everybody may know of a user."""
 

@@ -1,4 +1,5 @@
-"""Cached files of refused forms, kept so that the form can be sent again without them.
+"""Cached files of refused forms, kept so that the form can be sent again without them; and files
+that clients write into the cache directly, from the moment that they may.
 
 Each has a row, and counts for its user's quota, until a GIF is made of it (then `library` deletes
 the row) or it is an hour old.
@@ -31,11 +32,26 @@ def keep(cached: CachedFile, user: User | None, quota: Quota | None) -> None:
     Raises:
       Denied: it exceeds the quota.
     """
+    reserve(cached.key, cached.storage, cached.bytes, user, quota)
+
+
+def reserve(key: str, storage: str, size: int, user: User | None, quota: Quota | None) -> None:
+    """Count a file for its user's quota that is in the cache, or may be soon. It does nothing for
+    one that is counted already.
+
+    Parameters:
+      key, storage: where it is.
+      size: in bytes.
+      user: its owner; None for somebody who is not logged in.
+
+    Raises:
+      Denied: it exceeds the quota.
+    """
     with transaction(db):
         library.lock_quota(user, quota)
-        if KeptUpload.get_or_none(KeptUpload.key == cached.key) is None:
-            library.check_quota(user, quota, bytes=cached.bytes)
-            KeptUpload.create(key=cached.key, storage=cached.storage, user=user, bytes=cached.bytes)
+        if KeptUpload.get_or_none(KeptUpload.key == key) is None:
+            library.check_quota(user, quota, bytes=size)
+            KeptUpload.create(key=key, storage=storage, user=user, bytes=size)
 
 
 def forget_expired() -> int:

@@ -223,9 +223,11 @@ _KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda: _kept(None, ""))
 
 
 def _no_longer_kept(cached: CachedFile) -> None:
-    """A file that a refused form kept belongs to a GIF from now on."""
-    if cached.is_shared:
-        KeptUpload.delete().where(KeptUpload.key == cached.key).execute()
+    """A file that a refused form kept, or that a client wrote directly, belongs to a GIF from now
+    on."""
+    key = cached.key if cached.is_shared else cached.copy_of
+    if key:
+        KeptUpload.delete().where(KeptUpload.key == key).execute()
 
 
 def edit_gif(  # noqa: PLR0913 fields, each with a default

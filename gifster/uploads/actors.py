@@ -33,6 +33,7 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.files.keys import from_job
 from gifster.uploads.files.stored import delete_files
 from gifster.uploads.mount import mount_named
+from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import sweep
 
 logger = logging.getLogger("gifster.uploads")
@@ -182,11 +183,14 @@ def mirror_file(name: str, key: str, content_type: str) -> None:
 
 @_actor(max_retries=3)
 def sweep_uploads() -> None:
-    """Remove what crashes left behind, and log what was found."""
+    """Remove what crashes left behind, and resumable uploads that have expired. Log what was
+    found."""
+    expired = resumable.forget_expired() if resumable.is_bound() else 0
     found = sweep(repair=True)
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
-    logger.info("swept %s", " ".join(f"{kind}={count}" for kind, count in found.counts().items()))
+    counts = " ".join(f"{kind}={count}" for kind, count in found.counts().items())
+    logger.info("swept %s expired_uploads=%d", counts, expired)
 
 
 declare_recurring({"sweep_uploads": cron("17 * * * *", "sweep_uploads")})

@@ -498,6 +498,37 @@ class TestTheEnd:
         app.work()
         assert show(told).film_tmp
 
+    def test_a_commit_that_nobody_knows_of_keeps_its_part(
+        self, app: Application, one: Tus, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Given a connection to the database that is lost while it commits
+        path = one.begun(len(GIF))
+        advance = rows.advance
+
+        def lost(*args: Any) -> None:
+            advance(*args)
+            raise peewee.OperationalError("the connection is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "advance", lost)
+            assert one.patch(path, 0, GIF[:1000]).status_code == 500
+
+        # Then the offset and the part are both there
+        assert one.offset(path) == 1000
+        assert one.patch(path, 1000, GIF[1000:]).status_code == 204
+
+    def test_the_hourly_job_forgets_what_has_expired(
+        self, app: Application, one: Tus, caplog: pytest.LogCaptureFixture
+    ):
+        from gifster.uploads import actors
+
+        one.begun(len(GIF), GIF[:1000])
+        ResumableUpload.update(expires_at=time.time() - 1).execute()
+        with caplog.at_level("INFO"):
+            actors.sweep_uploads.fn()
+        assert "expired_uploads=1" in caplog.text
+        assert app.cached == []
+
     def test_a_part_that_is_lost_ends_the_upload(self, app: Application, one: Tus):
         path = one.begun(len(GIF), GIF[:1000])
         for part in ResumableUpload.get().parts:

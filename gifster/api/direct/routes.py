@@ -4,6 +4,7 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from gifster.api.context import Context
+from gifster.api.direct.presigned import Presigned
 from gifster.api.direct.resumable import OneUpload, Uploads
 from gifster.api.problems import Params, Problem
 from gifster.uploads.resumable.protocol import ProtocolError
@@ -23,6 +24,7 @@ def direct(
     app.add_error_handler(OffsetMoved, _moved)
     return [
         ("/api/uploads", Uploads(context), ""),
+        ("/api/uploads/presigned", Presigned(context), ""),
         ("/api/uploads/{upload_id}", OneUpload(context), ""),
     ]
 

@@ -86,6 +86,8 @@ class CachedFile(KeptFile):
     _checked: ClassVar[tuple[type[Limits], float] | None] = None
     #: Whether a cache id gives others this very file (see `cache_ids`).
     _shared: ClassVar[bool] = False
+    #: The key of the cached file that it was copied from; empty for any other.
+    _copy_of: ClassVar[str] = ""
 
     def claim(self, holder: object) -> bool:
         """Become the holder of a file that has just come into the cache. A file has one holder at a
@@ -120,6 +122,16 @@ class CachedFile(KeptFile):
     def is_shared(self) -> bool:
         """Whether a cache id gives others this very file."""
         return self._shared
+
+    @property
+    def copy_of(self) -> str:
+        """The key of the file of which a cache id made this copy; empty for any other file."""
+        return self._copy_of
+
+    def copied(self, key: str) -> "CachedFile":
+        """This file, marked as the copy of another one in the cache."""
+        object.__setattr__(self, "_copy_of", key)
+        return self
 
     def received(self, rules: type[Limits], at: float) -> "CachedFile":
         """This file, marked as one that has just come. The next `claim()` gets it.

@@ -81,7 +81,7 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
         if shared is not None:
             return shared
         with open_file(name, key) as file:
-            return cache_stream(rules, file, filename)
+            return cache_stream(rules, file, filename).copied(key)
     except FileNotFoundError:
         reason = "its file is gone"
         logger.info("cache id refused uploader=%s reason=%r key=%s", _name(rules), reason, key)
@@ -111,10 +111,12 @@ class DirectUpload:
     Attributes:
       request: the request to make.
       cache_id: the text to send here afterwards.
+      key: where the file is going to be in the cache; a secret.
     """
 
     request: PresignedUpload
     cache_id: str
+    key: str
 
 
 def presign(  # noqa: PLR0913, PLR0917
@@ -149,7 +151,7 @@ def presign(  # noqa: PLR0913, PLR0917
             f"{type(kept).__name__} has no presign(). Use an S3Storage"
         )
     request = kept.presign(key, size, content_type or UNKNOWN_TYPE, expires_s)
-    return DirectUpload(request, _sign(owner, rules.cache, key, filename))
+    return DirectUpload(request, _sign(owner, rules.cache, key, filename), key)
 
 
 # An id is signed twice: for its owner, and then for everybody. So the log can tell an id of another

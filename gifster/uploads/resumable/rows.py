@@ -155,6 +155,11 @@ def database() -> peewee.Database:
     return bound
 
 
+def is_bound() -> bool:
+    """Whether the application has bound the table, as it does for `endpoints.tus()`."""
+    return ResumableUpload._meta.database is not None
+
+
 def name_of(rules: type[Limits]) -> str:
     """The name of an uploader class, as rows have it."""
     return f"{rules.__module__}.{rules.__qualname__}"
