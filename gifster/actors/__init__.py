@@ -3,7 +3,7 @@
 `setup` boots the process and sets the broker. The other modules declare the actors; all are thin.
 """
 
-from gifster.actors import assets, emails, maintenance
+from gifster.actors import accounts, assets, emails, maintenance
 from gifster.actors.setup import broker
 
-__all__ = ["assets", "broker", "emails", "maintenance"]
+__all__ = ["accounts", "assets", "broker", "emails", "maintenance"]

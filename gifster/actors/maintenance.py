@@ -26,6 +26,8 @@ def clean_up() -> None:
     uploads, expired sessions, what has been in the trash for too long, old reports and entries of
     the log of moderation, and what else nobody asks for. Read part of the stored files, to check
     that they are what was stored."""
+    from gifster.app import accounts  # noqa: PLC0415 it loads what passwords and mails need
+
     counted = retention.forget_old(settings)
     logger.info("forgot %s", " ".join(f"{what}={count}" for what, count in counted.items()))
     forgotten = kept_uploads.forget_expired()
@@ -43,6 +45,7 @@ def clean_up() -> None:
     library.keep_findings(counts)
     ended = tokens.forget_expired_tokens()
     moderation.forget_old()
+    accounts.forget_expired()
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
     log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info

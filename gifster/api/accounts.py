@@ -1,6 +1,8 @@
 """People by HTTP: signing up (`/api/users`), and one's own sessions and tokens (`/api/tokens`,
 `/api/tokens/{id}`)."""
 
+from typing import TypedDict
+
 import falcon
 from falcon.asgi import Request, Response
 
@@ -8,9 +10,16 @@ from gifster.api import schemas
 from gifster.api.auth import COOKIE, forget_session, require_token
 from gifster.api.context import Context
 from gifster.api.requests import CreateToken, SignUp, json_body
-from gifster.app import accounts, tokens
+from gifster.app import accounts, addresses, tokens
+from gifster.app.accounts.invitations import check_may_sign_up
+from gifster.app.accounts.tables import Invitation
 from gifster.app.models import Token, rfc3339
 from gifster.app.tokens import Scope
+
+
+class _Common(TypedDict):
+    in_house: bool
+    invitation: Invitation | None
 
 
 class Users:
@@ -27,14 +36,18 @@ class Users:
 
         def work() -> schemas.NewUser:
             self.context.limits.sign_up(req)
-            # Without a browser the account has only this token, which can make narrower ones.
-            user, secret = accounts.sign_up_with_token(
-                wish.email,
-                wish.password,
-                wish.name,
-                in_house=settings.in_house_emails,
-                days=settings.token_days,
-            )
+            invitation = check_may_sign_up(settings.sign_up, wish.invitation)
+            fields = wish.email, wish.password, wish.name
+            common: _Common = {"in_house": settings.in_house_emails, "invitation": invitation}
+            to_confirm = invitation is None or invitation.email != addresses.account_of(wish.email)
+            secret: str | None = None
+            if settings.confirm_emails and to_confirm:
+                user = accounts.sign_up(*fields, **common)
+            else:
+                # Without a browser the account has only this token, which can make narrower ones.
+                user, secret = accounts.sign_up_with_token(
+                    *fields, **common, days=settings.token_days
+                )
             return {"id": user.id, "name": user.name, "email": user.email, "token": secret}
 
         resp.media = await self.context.run(work)

@@ -28,6 +28,9 @@ from gifster.api.metrics import Metrics, RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
 from gifster.api.mine import OneFavourite, OwnList, Trash, own_favourites, own_gifs
 from gifster.api.openapi import OpenApi
+from gifster.api.pages.account import own
+from gifster.api.pages.account.invitations import InvitationsPage
+from gifster.api.pages.account.mailed import Confirm, Forgot, Invited, NewPassword
 from gifster.api.pages.accounts import LogIn, LogOut, SignUp
 from gifster.api.pages.collections import CollectGif, CollectionPage, CollectionsPage
 from gifster.api.pages.edit import EditPage
@@ -160,6 +163,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/trash/empty", TrashPage(context), "empty"),
         ("/signup", SignUp(context), ""),
         ("/login", LogIn(context), ""),
+        *account_pages(context),
         ("/logout", log_out, ""),
         ("/logout/everywhere", log_out, "everywhere"),
         ("/jobs", JobsPage(context), ""),
@@ -168,6 +172,27 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         _answer_head(resource, suffix)
         app.add_route(path, resource, suffix=suffix or None)
     return app
+
+
+def account_pages(context: Context) -> list[tuple[str, object, str]]:
+    """The routes of people's accounts, and of the links in mails."""
+    account, confirm, password = own.AccountPage(context), Confirm(context), NewPassword(context)
+    invitations = InvitationsPage(context)
+    return [
+        ("/account", account, ""),
+        *((f"/account/{form}", account, form) for form in own.FORMS),
+        ("/account/exports/{export_id}", own.ExportFile(context), ""),
+        ("/account/leave", own.Leave(context), ""),
+        ("/forgot", Forgot(context), ""),
+        ("/password", password, ""),
+        ("/password/{secret}", password, "secret"),
+        ("/confirm", confirm, ""),
+        ("/confirm/again", confirm, "again"),
+        ("/confirm/{secret}", confirm, "secret"),
+        ("/invitation/{secret}", Invited(context), ""),
+        ("/invitations", invitations, ""),
+        ("/invitations/revoke", invitations, "revoke"),
+    ]
 
 
 def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> Files:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from falcon.asgi import Request, Response
 
 from gifster.api.context import Context
-from gifster.api.forwarded import is_https
+from gifster.api.forwarded import client_address, is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
 from gifster.app import library, tokens
@@ -247,11 +247,15 @@ async def start_session(context: Context, req: Request, resp: Response, user: Us
     """Give the browser a new session cookie, and end the session that it may have had."""
     days = context.settings.auth.session_days
     before = req.get_cookie_values(COOKIE) or []
+    where = {
+        "address": client_address(req, context.settings.web),
+        "browser": req.get_header("User-Agent", default=""),
+    }
 
     def work() -> str:
         for secret in before:
             tokens.revoke_token(secret)
-        return tokens.start_session(user, days)
+        return tokens.start_session(user, days, **where)
 
     resp.set_cookie(
         COOKIE,

@@ -57,6 +57,7 @@ class RateLimits:
         self._log_in = parse(limits.log_in)
         self._log_in_account = parse(limits.log_in_account)
         self._log_in_everywhere = parse(limits.log_in_account_everywhere)
+        self._mail, self._mail_account = parse(limits.mail), parse(limits.mail_account)
         self._upload, self._edit = parse(limits.upload), parse(limits.edit)
         self._search = parse(limits.search)
         self._use = parse(limits.use)
@@ -109,6 +110,20 @@ class RateLimits:
         self._clear(self._log_in_account, "log_in", account, self._here(req))
         if device is not None:
             self._clear(self._log_in, "log_in", f"device:{device}")
+
+    def mail(self, req: Request, email: str) -> None:
+        """Count a mail that somebody asks for, whether it will be sent or not.
+
+        Parameters:
+          email: the address that would get it, in the form of `addresses.account_of()`.
+
+        Raises:
+          RateLimited: too many from this address, or to that one.
+        """
+        account = f"account:{account_key(email)}"
+        self._count(
+            "mails", (self._mail, "mail", self._here(req)), (self._mail_account, "mail", account)
+        )
 
     def upload(self, req: Request, user: User | None) -> None:
         """Count an upload.

@@ -191,6 +191,9 @@ class SignUp(Body):
     email: Annotated[str, told(maxLength=addresses.MAX_ADDRESS)] = ""
     password: Annotated[str, told(minLength=texts.MIN_PASSWORD, maxLength=texts.MAX_PASSWORD)] = ""
     name: Annotated[str, told(maxLength=texts.MAX_NAME)] = ""
+    invitation: Annotated[
+        str, told("What follows /invitation/ in the link of an invitation, where one is needed.")
+    ] = ""
 
 
 class CreateToken(Body):

@@ -286,7 +286,13 @@ class NewUser(TypedDict):
     id: str
     name: str
     email: str
-    token: Annotated[str, Field(description="An API token of the scope `admin`.")]
+    token: Annotated[
+        str | None,
+        Field(
+            description="An API token of the scope `admin`. null where the address must be "
+            "confirmed first (auth.confirm_emails)."
+        ),
+    ]
 
 
 class Token(TypedDict):

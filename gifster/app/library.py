@@ -173,6 +173,16 @@ def lock_quota(user: User | None, quota: Quota | None) -> None:
         db.execute_sql(f"SELECT pg_advisory_xact_lock({NOBODYS_QUOTA})")
 
 
+def used(user: User | None) -> tuple[int, int]:
+    """How many GIFs count for a user's quota, and how many bytes: theirs, and those on their way.
+    None: those of all people who were not logged in."""
+    has, keeps = (_HAS, _KEEPS) if user is not None else (_NOBODY_HAS, _NOBODY_KEEPS)
+    whose = {} if user is None else {"user": user.id}
+    ((number, size),) = has.rows(**whose)
+    ((kept, unfinished, begun),) = keeps.rows(**whose, **({"owner": user.id} if user else {}))
+    return int(number) + begun, int(size) + int(kept) + int(unfinished)
+
+
 def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes: int = 0) -> None:
     """Raise unless a user may have more now. After `lock_quota()` the answer holds until the end of
     the transaction.
@@ -185,11 +195,7 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
     """
     if quota is None:
         return
-    has, keeps = (_HAS, _KEEPS) if user is not None else (_NOBODY_HAS, _NOBODY_KEEPS)
-    whose = {} if user is None else {"user": user.id}
-    ((number, size),) = has.rows(**whose)
-    ((kept, unfinished, begun),) = keeps.rows(**whose, **({"owner": user.id} if user else {}))
-    number, size = int(number) + begun, int(size) + int(kept) + int(unfinished)
+    number, size = used(user)
     if gifs > 0 and number + gifs > quota.gifs:
         raise Denied(
             "quota_exceeded", f"The quota of {quota.gifs:,} GIFs is used up. Delete one first."

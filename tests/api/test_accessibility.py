@@ -88,7 +88,8 @@ def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str]):
     look("a refusal")
     log_in(page)
     look("logged in")
-    for path in ("/logout", "/mine", "/favourites", "/trash", "/collections", "/tags",
+    for path in ("/forgot", "/confirm", "/account", "/account/leave", "/logout", "/mine",
+                 "/favourites", "/trash", "/collections", "/tags",
                  f"/gifs/{library['Wide']}/edit"):  # fmt: skip
         page.goto(path)
         look(path)

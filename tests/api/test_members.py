@@ -22,13 +22,18 @@ from gifster.app.tokens import Scope
 from tests.api.test_access import NOBODY, PICTURE, Client, body, stored_gif, user
 
 #: What strangers may use: they log in and sign up, and supervisors ask how the process is.
-OPEN = {"/healthz", "/readyz", "/login", "/signup", "/logout", "/logout/everywhere", "/api/users"}
+OPEN = {
+    "/healthz", "/readyz", "/login", "/signup", "/logout", "/logout/everywhere", "/api/users",
+    "/forgot", "/password", "/password/{secret}", "/confirm", "/confirm/again", "/confirm/{secret}",
+    "/invitation/{secret}",
+}  # fmt: skip
 #: These ask for a key, or for an API token in its place.
 BY_KEY = re.compile(r"/v1/(?!analytics|gifs/search/actions)|/v2/(?!pingback)|/proxy/\w+/api/")
 VALUES = {
     "name": "giphy.gif", "version": "thumb", "extension": "gif", "collection_id": "y" * 12,
     "category": "animals", "subcategory": "cats", "term": "cat", "job_id": "j", "queue": "default",
     "worker_id": "w", "token_id": "t" * 12, "report_id": "r" * 12, "upload_id": "u" * 24,
+    "export_id": "e" * 12, "secret": "s" * 43,
 }  # fmt: skip
 #: They end what the viewers of this test live on.
 NOT_TRIED = {("DELETE", "/api/tokens"), ("POST", "/logout"), ("POST", "/logout/everywhere")}

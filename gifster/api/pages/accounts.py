@@ -20,6 +20,7 @@ from gifster.app import (
     addresses,
     tokens,
 )
+from gifster.app.accounts.invitations import check_may_sign_up
 from gifster.app.library import LibraryError
 from gifster.app.models import User
 from gifster.app.tokens import Scope
@@ -41,7 +42,11 @@ class AccountForm(Page):
 
     async def on_get(self, req: Request, resp: Response) -> None:
         values = {"next": local_path(req.get_param("next") or "/")}
-        await self.render(req, resp, self.template, values=values, error=None)
+        await self.show(req, resp, values=values, error=None)
+
+    async def show(self, req: Request, resp: Response, **values: object) -> None:
+        """Answer with the form."""
+        await self.render(req, resp, self.template, **values)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         values = await url_form(self.context, req)
@@ -52,7 +57,10 @@ class AccountForm(Page):
             problem = problem_for(error)
             resp.status = problem.status
             resp.set_headers(problem.headers or {})
-            await self.render(req, resp, self.template, values=values, error=error)
+            await self.show(req, resp, values=values, error=error)
+            return
+        if self.context.settings.auth.confirm_emails and user.confirmed_at is None:
+            see(resp, "/confirm?sent=1")  # the welcome mail has the link
             return
         await start_session(self.context, req, resp, user)
         self.context.devices.remember(req, resp, addresses.account_of(user.email))
@@ -65,13 +73,20 @@ class SignUp(AccountForm):
     template = "signup.html"
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
+        auth = self.context.settings.auth
         self.context.limits.sign_up(req)
         return accounts.sign_up(
             values.get("email", ""),
             values.get("password", ""),
             values.get("name", ""),
-            in_house=self.context.settings.auth.in_house_emails,
+            in_house=auth.in_house_emails,
+            invitation=check_may_sign_up(auth.sign_up, values.get("invitation", "")),
         )
+
+    async def show(self, req: Request, resp: Response, **values: object) -> None:
+        may, typed = self.context.settings.auth.sign_up == "open", values["values"]
+        may = may or (isinstance(typed, dict) and "invitation" in typed)
+        await super().show(req, resp, may=may, **values)
 
 
 class LogIn(AccountForm):
@@ -79,13 +94,17 @@ class LogIn(AccountForm):
 
     template = "login.html"
 
+    async def show(self, req: Request, resp: Response, **values: object) -> None:
+        await super().show(req, resp, done=req.get_param("done") or "", **values)
+
     def submit(self, req: Request, values: dict[str, str]) -> User:
         email = values.get("email", "")
         # Attempts are counted for the account, however the address is spelt.
         account = addresses.account_of(email)
         device = self.context.devices.known(req, account)
         self.context.limits.log_in(req, account, device)
-        user = accounts.log_in(email, values.get("password", ""))
+        confirmed_only = self.context.settings.auth.confirm_emails
+        user = accounts.log_in(email, values.get("password", ""), confirmed_only=confirmed_only)
         self.context.limits.logged_in(req, account, device)
         return user
 

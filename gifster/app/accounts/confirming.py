@@ -54,6 +54,15 @@ def wish_email(user: User, email: str, *, in_house: bool = False) -> str:
     return address
 
 
+def send_again(user: User) -> None:
+    """Have the mail sent once more to the address that a user wants, or to their unconfirmed one.
+    It does nothing if there is nothing to confirm."""
+    if user.new_email is not None:
+        enqueue("send_confirmation", user.new_email, user.id)
+    elif user.confirmed_at is None:
+        enqueue("send_confirmation", user.email)
+
+
 def deliver_confirmation(email: str, user_id: str | None, post: Post) -> None:
     """Deliver the mail with the link that confirms an address.
 

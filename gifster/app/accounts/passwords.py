@@ -51,6 +51,6 @@ def is_password(user: User | None, password: str) -> bool:
     password = password[: texts.MAX_PASSWORD]
     # Earlier releases kept the hash of the password as typed, whatever its normalization.
     for one in dict.fromkeys([texts.password(password), password]):
-        with suppress(argon2.exceptions.VerificationError):
+        with suppress(argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return _hasher.verify(kept, one) and kept is not NOBODY
     return False

@@ -1,0 +1,24 @@
+"""What takes long about accounts: packing all GIFs of a user, and removing an account."""
+
+import dramatiq
+
+from gifster.actors import setup  # noqa: F401
+
+#: A user may have gigabytes in a slow bucket (milliseconds).
+LONGEST_MS = 6 * 3600 * 1000
+
+
+@dramatiq.actor(queue_name="default", max_retries=3, time_limit=LONGEST_MS, outbox_only=True)
+def make_export(export_id: str) -> None:
+    """Pack all GIFs of a user."""
+    from gifster.app.accounts import exports  # noqa: PLC0415 it loads what passwords and mails need
+
+    exports.make(export_id)
+
+
+@dramatiq.actor(queue_name="default", max_retries=10, time_limit=LONGEST_MS, outbox_only=True)
+def remove_account(user_id: str, with_gifs: bool) -> None:
+    """Remove an account that its user left."""
+    from gifster.app.accounts import leaving  # noqa: PLC0415
+
+    leaving.remove(user_id, with_gifs)

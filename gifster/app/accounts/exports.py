@@ -1,0 +1,134 @@
+"""A zip of all GIFs of a user, which a worker makes as `gifster export` does, and which its user
+can download for a day.
+
+It is in the cache, which nobody serves: the original of a private GIF is in it, too. A worker
+writes it into `var/exports` first, so that machine needs room for it.
+"""
+
+import logging
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from gifster.app.accounts.tables import Export
+from gifster.app.database import db
+from gifster.app.errors import Conflict, NotFound
+from gifster.app.models import User, now
+from gifster.app.texts import GIF_ID
+from gifster.app.transfer import exporting
+from gifster.jobs import enqueue, transaction
+from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.config import storage
+
+logger = logging.getLogger("gifster.app.accounts")
+
+#: How long a zip is kept, and after what time nobody waits any more for one that is not there.
+KEPT, GIVEN_UP = timedelta(days=1), timedelta(hours=6)
+FOLDER = Path("var/exports")
+
+
+def key_of(export: Export) -> str:
+    """The key of a zip in the cache."""
+    return f"exports/{export.id}.zip"
+
+
+def of(user: User) -> Export | None:
+    """The export of a user, made or in the making; None without one."""
+    found: Export | None = Export.get_or_none(Export.user == user)
+    gone = found is not None and found.expires_at is not None and found.expires_at <= now()
+    return None if gone else found
+
+
+def ask(user: User) -> Export:
+    """A new export of a user, in place of the one before. A worker makes it.
+
+    Raises:
+      Conflict: one is being made already (`export_running`).
+    """
+    before = Export.get_or_none(Export.user == user)
+    if before is not None and before.finished_at is not None:
+        storage("cache").delete(key_of(before))
+    with transaction(db):
+        locked_row(user)  # two requests at once
+        waiting = Export.finished_at.is_null() & (Export.created_at > now() - GIVEN_UP)
+        if Export.select().where((Export.user == user) & waiting).exists():
+            raise Conflict("export_running", "Your GIFs are being packed already. Wait a little.")
+        Export.delete().where(Export.user == user).execute()
+        made = Export.create(user=user)
+        enqueue("make_export", made.id)
+    return made
+
+
+def make(export_id: str) -> None:
+    """Make the zip of an export. A second run makes it once more, under the same key.
+
+    Raises:
+      OSError, StorageUnavailable: it cannot be written now.
+    """
+    export = Export.get_or_none((Export.id == export_id) & Export.finished_at.is_null())
+    if export is None:
+        return
+    _forget_parts()
+    part = FOLDER / f"{export.id}.part"
+    gifs = left_out = 0
+    try:
+        with part.open("wb") as target:
+            for gif, fault in exporting.export(target, exporting.chosen(export.user)):
+                gifs += 1
+                if fault:
+                    left_out += 1
+                    logger.warning("export=%s gif=%s fault=%r", export.id, gif.id, fault)
+        size = part.stat().st_size
+        storage("cache").upload(part, key_of(export), "application/zip")
+    finally:
+        part.unlink(missing_ok=True)
+    done = {
+        Export.finished_at: now(),
+        Export.expires_at: now() + KEPT,
+        Export.gifs: gifs,
+        Export.left_out: left_out,
+        Export.bytes: size,
+    }
+    if not Export.update(done).where(Export.id == export.id).execute():
+        storage("cache").delete(key_of(export))  # its user left, or asked for another one
+    logger.info("exported export=%s gifs=%d left_out=%d bytes=%d", export.id, gifs, left_out, size)
+
+
+def find(export_id: str, user: User) -> Export:
+    """The export with that id, which its user can download.
+
+    Raises:
+      NotFound: there is none, it is somebody else's, not made yet, or no longer kept.
+    """
+    possible = GIF_ID.fullmatch(export_id)
+    found = of(user) if possible else None
+    if found is None or found.id != export_id or found.finished_at is None:
+        raise NotFound(
+            "export_not_found", "These GIFs are no longer packed. Have them packed once more."
+        )
+    return found
+
+
+def forget(export: Export) -> None:
+    """Delete an export and its zip. The row goes last: it knows the file."""
+    storage("cache").delete(key_of(export))
+    export.delete_instance()
+
+
+def forget_expired() -> int:
+    """Delete the exports that are kept no longer. Returns how many."""
+    given_up = Export.finished_at.is_null() & (Export.created_at <= now() - GIVEN_UP)
+    old = list(Export.select().where((Export.expires_at <= now()) | given_up))
+    for export in old:
+        forget(export)
+    return len(old)
+
+
+def _forget_parts() -> None:
+    """Delete what killed workers left behind."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for part in FOLDER.glob("*.part"):
+        with suppress(FileNotFoundError):
+            if part.stat().st_mtime < time.time() - GIVEN_UP.total_seconds():
+                part.unlink()

@@ -1,0 +1,655 @@
+"""The pages about accounts: one's own, those that mails lead to, invitations, leaving."""
+
+import asyncio
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from gifster import jobs
+from gifster.api.app import create_app
+from gifster.app import accounts, library, tokens
+from gifster.app.accounts import exports, invitations, leaving
+from gifster.app.accounts.tables import Export, Invitation, MailSecret
+from gifster.app.models import Gif, Token, User, now
+from gifster.app.settings import Settings
+from gifster.app.tokens import Kind, Scope
+from gifster.uploads.config import storage
+from tests.api.test_access import Client, stored_gif
+from tests.app.letters import link_of, run_mail_jobs, secret_of
+
+#: A form without fields.
+NOTHING = {"": ""}
+OLD, NEW = "correct horse", "battery staple"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@dataclass
+class Site:
+    """The application in this process, with changed settings, and people with browsers."""
+
+    settings: Settings
+    app: Any
+    loop: asyncio.AbstractEventLoop
+
+    def stranger(self) -> Client:
+        return Client(self.app, self.loop, {"User-Agent": FIREFOX})
+
+    def browser(self, user: User) -> Client:
+        secret = tokens.start_session(user, 1, address="10.0.0.1", browser=FIREFOX)
+        return Client(self.app, self.loop, {"Cookie": f"gifster_session={secret}"})
+
+    def program(self, user: User, scope: str = Scope.ADMIN) -> Client:
+        secret = tokens.create_token(user, "script", scope)[1]
+        return Client(self.app, self.loop, {"Authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture
+def make_site(booted: Settings) -> Iterator[Callable[..., Site]]:
+    """Makes the application with changed settings of `[auth]` and `[limits]`."""
+    with asyncio.Runner() as runner:
+
+        def make(*, limits: dict[str, Any] | None = None, **auth: Any) -> Site:
+            changed = {
+                "auth": booted.auth.model_copy(update=auth),
+                "limits": booted.limits.model_copy(update={"enabled": False} | (limits or {})),
+            }
+            settings = booted.model_copy(update=changed)
+            return Site(settings, create_app(settings), runner.get_loop())
+
+        yield make
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    return make_site()
+
+
+@pytest.fixture
+def ann(booted: Settings) -> User:
+    user = accounts.sign_up("ann@example.org", OLD, "Ann")
+    run_mail_jobs(booted)
+    MailSecret.delete().execute()
+    return user
+
+
+def path_of(mail: Any) -> str:
+    return httpx.URL(link_of(mail)).path
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field of a page."""
+    return re.search(f'type="hidden" name="{name}" value="([^"]*)"', page)[1]
+
+
+def is_done(answer: httpx.Response, location: str) -> bool:
+    assert (answer.status_code, answer.headers.get("location")) == (303, location), answer.text
+    return True
+
+
+# Mails.
+
+
+def test_a_forgotten_password_by_page(site: Site, ann: User):
+    stranger = site.stranger()
+    assert 'href="/forgot"' in stranger("GET", "/login").text
+
+    # When Ann asks for a link, opens it (and some program before her), and chooses a password
+    asked = stranger("POST", "/forgot", data={"email": "ann@example.org"})
+    assert is_done(asked, "/forgot?sent=1")
+    [mail] = run_mail_jobs(site.settings)
+    stranger("GET", path_of(mail))
+    page = stranger("GET", path_of(mail))
+    assert page.status_code == 200
+    assert page.headers["cache-control"] == "no-store"
+    assert page.headers["referrer-policy"] == "same-origin"
+    form = {"secret": hidden(page.text, "secret"), "password": NEW}
+    assert is_done(stranger("POST", "/password", data=form), "/login?done=password")
+
+    # I expect her to log in with it
+    login = stranger("POST", "/login", data={"email": "ann@example.org", "password": NEW})
+    assert login.status_code == 303
+    # And the link to work no more, in a second tab and from the mail
+    again = stranger("POST", "/password", data=form)
+    assert again.status_code == 422
+    assert "it works once" in again.text
+    assert stranger("GET", path_of(mail)).status_code == 422
+
+
+def test_pages_say_nothing_of_who_has_an_account(site: Site, ann: User):
+    stranger = site.stranger()
+    for path in ("/forgot", "/confirm/again"):
+        known, unknown = (
+            stranger("POST", path, data={"email": address})
+            for address in ("ann@example.org", "eve@example.org")
+        )
+        assert known.headers["location"] == unknown.headers["location"]
+        assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
+
+
+def test_a_mail_leads_to_the_settings_address_whatever_host_a_request_names(site: Site, ann: User):
+    # Given Eve, who asks for Ann's mail at an address of her own
+    site.stranger()(
+        "POST", "/forgot", data={"email": "ann@example.org"},
+        headers={"Host": "10.6.6.6", "X-Forwarded-Host": "evil.example.org"},
+    )  # fmt: skip
+
+    [mail] = run_mail_jobs(site.settings)
+
+    assert link_of(mail).startswith("http://127.0.0.1:8000/")
+    assert "10.6.6.6" not in mail.as_string()
+    assert "evil" not in mail.as_string()
+
+
+@pytest.mark.parametrize("address", ["", "ann", "ann@example.org\r\nBcc: eve@example.org", "a@b@c"])
+def test_what_is_no_address_gets_no_mail(site: Site, ann: User, address: str):
+    answer = site.stranger()("POST", "/forgot", data={"email": address})
+
+    assert answer.status_code == 422
+    assert jobs.Job.select().count() == 0
+
+
+def test_mails_are_limited_for_who_asks_and_for_who_gets_them(
+    make_site: Callable[..., Site], ann: User
+):
+    site = make_site(limits={"enabled": True, "mail": "7/hour", "mail_account": "2/hour"})
+    stranger = site.stranger()
+
+    def ask(address: str) -> int:
+        return stranger("POST", "/forgot", data={"email": address}).status_code
+
+    # However the address is spelt, and whether it has an account or not
+    for address in ("ann@example.org", "eve@example.org"):
+        spellings = (address, f" {address.upper()} ", address)
+        assert [ask(spelling) for spelling in spellings][:2] == [303, 303], address
+    assert ask("ann@example.org") == 429
+    assert ask("bob@example.org") == 429
+
+
+def test_a_new_address_by_page(site: Site, ann: User):
+    browser = site.browser(ann)
+    wish = {"email": "new@example.org", "present": OLD}
+    assert is_done(browser("POST", "/account/email", data=wish), "/account?done=email#email")
+    assert "new@example.org takes its place" in browser("GET", "/account").text
+    [mail] = run_mail_jobs(site.settings)
+
+    page = browser("GET", path_of(mail))
+    assert "new@example.org" in page.text
+    confirmed = browser("POST", "/confirm", data={"secret": hidden(page.text, "secret")})
+
+    assert is_done(confirmed, "/account?done=confirmed")
+    assert User.get_by_id(ann.id).email == "new@example.org"
+    assert browser("POST", "/confirm", data={"secret": secret_of(mail)}).status_code == 422
+
+
+def test_an_address_is_changed_with_the_password_alone(site: Site, ann: User):
+    browser = site.browser(ann)
+
+    for present in ("", "wrong horse"):
+        form = {"email": "eve@example.org", "present": present}
+        answer = browser("POST", "/account/email", data=form)
+        assert answer.status_code == 403
+        assert "That is not your password." in answer.text
+
+    assert User.get_by_id(ann.id).new_email is None
+    assert jobs.Job.select().count() == 0
+
+
+def test_a_session_cannot_try_passwords_without_end(make_site: Callable[..., Site], ann: User):
+    browser = make_site(limits={"enabled": True, "log_in_account": "3/hour"}).browser(ann)
+
+    answers = [
+        browser("POST", "/account/password", data={"present": f"guess {n}", "password": NEW})
+        for n in range(4)
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 403, 429]
+    # Leaving and a new address count for the same
+    form = {"present": "guess", "gifs": "keep", "email": "eve@example.org"}
+    assert browser("POST", "/account/leave", data=form).status_code == 429
+    assert browser("POST", "/account/email", data=form).status_code == 429
+
+
+# Signing up.
+
+
+def test_where_addresses_must_be_confirmed_people_log_in_afterwards(make_site: Callable[..., Site]):
+    site = make_site(confirm_emails=True)
+    stranger, form = site.stranger(), {"email": "ann@example.org", "password": OLD}
+
+    signed_up = stranger("POST", "/signup", data=form)
+    assert is_done(signed_up, "/confirm?sent=1")
+    assert "set-cookie" not in signed_up.headers
+    refused = stranger("POST", "/login", data=form)
+    assert refused.status_code == 403
+    assert 'href="/confirm"' in refused.text
+
+    [mail] = run_mail_jobs(site.settings)
+    page = stranger("GET", path_of(mail)).text
+    confirmed = stranger("POST", "/confirm", data={"secret": hidden(page, "secret")})
+    assert is_done(confirmed, "/login?done=confirmed")
+    assert stranger("POST", "/login", data=form).status_code == 303
+
+
+def test_where_addresses_must_be_confirmed_programs_get_no_token(make_site: Callable[..., Site]):
+    stranger = make_site(confirm_emails=True).stranger()
+
+    made = stranger("POST", "/api/users", json={"email": "ann@example.org", "password": OLD})
+
+    assert (made.status_code, made.json()["token"]) == (201, None)
+    assert Token.select().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "says"),
+    [
+        ("invite", "invitation_needed", "You need an invitation"),
+        ("closed", "sign_up_closed", "Nobody can sign up here"),
+    ],
+)
+def test_where_sign_up_is_closed_no_way_leads_in(
+    make_site: Callable[..., Site], mode: str, code: str, says: str
+):
+    stranger = make_site(sign_up=mode).stranger()
+    form = {"email": "eve@example.org", "password": OLD}
+
+    page = stranger("GET", "/signup").text
+    assert says in page
+    assert 'name="password"' not in page
+    for data in (form, form | {"invitation": ""}, form | {"invitation": "x" * 43}):
+        assert stranger("POST", "/signup", data=data).status_code == 403
+    answer = stranger("POST", "/api/users", json=form)
+    assert (answer.status_code, answer.json()["code"]) == (403, code)
+    assert User.select().count() == 0
+    assert 'href="/signup"' not in stranger("GET", "/").text
+
+
+def test_an_admin_invites_by_page(make_site: Callable[..., Site], ann: User):
+    site = make_site(sign_up="invite")
+    User.update(is_admin=True).execute()
+    admin, stranger = site.browser(ann), site.stranger()
+
+    # A link that is shown once
+    page = admin("POST", "/invitations", data={"email": "", "days": "7"}).text
+    link = re.search('value="(http[^"]*/invitation/[^"]*)"', page)[1]
+    assert link not in admin("GET", "/invitations").text
+    secret = hidden(stranger("GET", httpx.URL(link).path).text, "invitation")
+    form = {"email": "bob@example.org", "password": OLD, "invitation": secret, "name": "<b>Bob"}
+    # A refused form keeps the invitation
+    refused = stranger("POST", "/signup", data=form | {"password": "short"})
+    assert hidden(refused.text, "invitation") == secret
+    assert stranger("POST", "/signup", data=form).status_code == 303
+    assert "used by <bdi>&lt;b&gt;Bob</bdi>" in admin("GET", "/invitations").text
+    gone = stranger("GET", httpx.URL(link).path)
+    assert gone.status_code == 403
+    assert "used already" in gone.text
+
+    # And one by mail
+    sent = admin("POST", "/invitations", data={"email": "eve@example.org", "days": "1"})
+    assert is_done(sent, "/invitations?done=sent")
+    [mail] = [one for one in run_mail_jobs(site.settings) if one["To"] == "eve@example.org"]
+    page = stranger("GET", path_of(mail)).text
+    assert 'value="eve@example.org"' in page
+    [waiting] = Invitation.select().where(Invitation.used_at.is_null())
+    revoked = admin("POST", "/invitations/revoke", data={"id": waiting.id})
+    assert is_done(revoked, "/invitations?done=revoked")
+    assert stranger("GET", path_of(mail)).status_code == 403
+
+
+def test_only_admins_invite(site: Site, ann: User):
+    User.create(email="root@example.org", name="Root", password_hash="", is_admin=True)
+    User.update(is_moderator=True).where(User.id == ann.id).execute()
+    root = User.get(User.is_admin)
+    for client in (site.browser(ann), site.program(root, Scope.WRITE)):
+        assert client("GET", "/invitations").status_code == 403
+        form = {"email": "", "days": "7", "id": "x"}
+        assert client("POST", "/invitations", data=form).status_code == 403
+        assert client("POST", "/invitations/revoke", data=form).status_code == 403
+    assert site.stranger()("GET", "/invitations").status_code == 401
+    assert Invitation.select().count() == 0
+
+
+def test_an_invitation_by_the_api(make_site: Callable[..., Site]):
+    site = make_site(sign_up="invite")
+    _, link = invitations.invite(None, site.settings.web)
+    wish = {"email": "bob@example.org", "password": OLD, "invitation": link.rpartition("/")[2]}
+
+    assert site.stranger()("POST", "/api/users", json=wish).json()["token"]
+    again = site.stranger()("POST", "/api/users", json=wish | {"email": "eve@example.org"})
+    assert again.json()["code"] == "invitation_invalid"
+
+
+# The account page.
+
+
+def test_an_account_has_a_page(site: Site, ann: User):
+    browser = site.browser(ann)
+
+    page = browser("GET", "/account").text
+
+    assert "Firefox on Linux" in page
+    assert "from 10.0.0.1" in page
+    assert "ann@example.org is not confirmed yet" in page
+    assert 'href="/account"' in browser("GET", "/").text
+    assert site.stranger()("GET", "/account").status_code == 401
+    for scope in (Scope.READ, Scope.WRITE):
+        assert site.program(ann, scope)("GET", "/account").status_code == 403
+
+
+def test_a_name_is_changed_and_shown_as_text(site: Site, ann: User):
+    browser = site.browser(ann)
+
+    renamed = browser("POST", "/account/name", data={"name": "  <script>Ann\u202e  "})
+
+    assert is_done(renamed, "/account?done=name#name")
+    assert User.get_by_id(ann.id).name == "<script>Ann"
+    assert "&lt;script&gt;Ann" in browser("GET", "/account").text
+    for name in ("", " \u200b ", "a" * 101):
+        refused = browser("POST", "/account/name", data={"name": name})
+        assert refused.status_code == 422
+        assert 'role="alert"' in refused.text
+    assert User.get_by_id(ann.id).name == "<script>Ann"
+
+
+def test_a_password_is_changed_and_other_sessions_end(site: Site, ann: User):
+    here, there = site.browser(ann), site.browser(ann)
+
+    changed = here("POST", "/account/password", data={"present": OLD, "password": NEW})
+
+    assert is_done(changed, "/account?done=password#password")
+    assert here("GET", "/account").status_code == 200
+    assert there("GET", "/account").status_code == 401
+    [mail] = run_mail_jobs(site.settings)
+    assert mail["Subject"] == "Your password for Gifster was changed"
+
+
+def test_sessions_are_ended_one_by_one_and_all_at_once(site: Site, ann: User):
+    here, there, elsewhere = site.browser(ann), site.browser(ann), site.browser(ann)
+    token = site.program(ann)
+    ids = re.findall('name="id" value="([^"]*)"', here("GET", "/account").text)
+    mine = {one.id for one in tokens.tokens_of(ann) if one.kind == Kind.SESSION} - set(ids)
+    assert len(mine) == 1  # one's own has no button
+
+    one = next(
+        one.id for one in tokens.tokens_of(ann) if one.kind == Kind.SESSION and one.id in ids
+    )
+    ended = here("POST", "/account/session", data={"id": one})
+    assert is_done(ended, "/account?done=session#session")
+    seen = [browser("GET", "/account").status_code for browser in (there, elsewhere)]
+    assert sorted(seen) == [200, 401]
+    here("POST", "/account/sessions", data=NOTHING)
+    assert there("GET", "/account").status_code == elsewhere("GET", "/account").status_code == 401
+    assert here("GET", "/account").status_code == token("GET", "/account").status_code == 200
+
+
+def test_nobody_ends_the_sessions_of_others(site: Site, ann: User):
+    eve = accounts.sign_up("eve@example.org", OLD)
+    site.browser(ann)
+    [session] = tokens.tokens_of(ann)
+
+    for form in ("session", "revoke"):
+        for token_id in (session.id, session.digest, "", "\u202e", "x" * 3_000):
+            answer = site.browser(eve)("POST", f"/account/{form}", data={"id": token_id})
+            assert answer.status_code == 404, token_id
+
+    assert tokens.tokens_of(ann) == [session]
+
+
+def test_a_token_is_made_shown_once_and_revoked(site: Site, ann: User):
+    browser = site.browser(ann)
+
+    form = {"name": "camera <trap>", "scope": "read", "days": "30"}
+    page = browser("POST", "/account/token", data=form).text
+    secret = re.search('aria-label="The new token" readonly value="([^"]*)"', page)[1]
+
+    # It works, within its scope
+    program = Client(site.app, site.loop, {"Authorization": f"Bearer {secret}"})
+    assert program("GET", "/api/tokens").status_code == 200
+    assert program("DELETE", "/api/tokens").status_code == 403
+    # It is shown only this once
+    page = browser("GET", "/account").text
+    assert secret not in page
+    assert "camera &lt;trap&gt;" in page
+    [token] = [one for one in tokens.tokens_of(ann) if one.kind == Kind.TOKEN]
+    assert 29 <= (token.expires_at - now()).days <= 30
+    # And revoked
+    browser("POST", "/account/revoke", data={"id": token.id})
+    assert program("GET", "/api/tokens").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": ""}, {"scope": "root"}, {"days": "31"}, {"days": "-1"}, {"days": "\u0663"}]
+)
+def test_a_bad_token_is_refused_with_the_page(site: Site, ann: User, wrong: dict[str, str]):
+    form = {"name": "script", "scope": "read", "days": "30"} | wrong
+
+    answer = site.browser(ann)("POST", "/account/token", data=form)
+
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert {one.kind for one in tokens.tokens_of(ann)} == {Kind.SESSION}
+
+
+def test_forms_from_another_site_are_refused(site: Site, ann: User):
+    browser = site.browser(ann)
+    for form in ("name", "email", "password", "sessions", "token", "export", "leave"):
+        answer = browser(
+            "POST",
+            f"/account/{form}",
+            data={"name": "Eve"},
+            headers={"Origin": "https://evil.example"},
+        )
+        assert answer.status_code == 403
+    assert User.get_by_id(ann.id).name == "Ann"
+
+
+def test_a_disabled_account_is_out_at_once_by_every_way(site: Site, ann: User):
+    browser, program = site.browser(ann), site.program(ann)
+
+    accounts.disable(ann)
+
+    assert browser("GET", "/account").status_code == 401
+    assert program("GET", "/api/tokens").status_code == 401
+    login = site.stranger()("POST", "/login", data={"email": "ann@example.org", "password": OLD})
+    assert login.status_code == 403
+    assert "This account is disabled." in login.text
+
+
+# Exports.
+
+
+def run_export() -> None:
+    job = jobs.Job.get(jobs.Job.actor == "make_export")
+    exports.make(*job.arguments)
+    job.delete_instance()
+
+
+def test_a_user_takes_all_their_gifs_along(site: Site, ann: User):
+    # Given GIFs of Ann's, a private one among them, one in her trash, and one of Bob's
+    bob = accounts.sign_up("bob@example.org", OLD)
+    mine = [stored_gif(ann, f"Needle {n}", ["haystack"]) for n in range(2)]
+    Gif.update(visibility="private").where(Gif.id == mine[0].id).execute()
+    thrown, other = stored_gif(ann, "Thrown", []), stored_gif(bob, "Other", [])
+    Gif.update(trashed_at=now()).where(Gif.id == thrown.id).execute()
+    browser = site.browser(ann)
+
+    # When she asks for them
+    asked = browser("POST", "/account/export", data=NOTHING)
+    assert is_done(asked, "/account?done=export#export")
+    assert "A worker packs your GIFs" in browser("GET", "/account").text
+    twice = browser("POST", "/account/export", data=NOTHING)
+    assert twice.status_code == 409
+    run_export()
+
+    # I expect a zip of her own GIFs, for her alone
+    link = re.search('href="(/account/exports/[^"]*)"', browser("GET", "/account").text)[1]
+    answer = browser("GET", link)
+    assert answer.headers["content-disposition"].startswith('attachment; filename="gifster-')
+    assert answer.headers["cache-control"] == "no-store"
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert {gif.id for gif in mine} == {name[:-4][-12:] for name in names if name.endswith("gif")}
+    assert not any(gif.id in name for gif in (thrown, other) for name in names)
+    part = browser("GET", link, headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.content) == (206, b"PK\x03\x04")
+    for client, status in ((site.browser(bob), 404), (site.stranger(), 401)):
+        assert client("GET", link).status_code == status
+    export = exports.of(ann)
+    assert site.stranger()("GET", f"/media/{exports.key_of(export)}").status_code == 404
+
+    # And it to be gone after a day
+    Export.update(expires_at=now()).execute()
+    assert browser("GET", link).status_code == 404
+    accounts.forget_expired()
+    assert Export.select().count() == 0
+    assert not storage("cache").exists(exports.key_of(export))
+
+
+def test_an_export_that_runs_twice_or_too_late_leaves_one_file_or_none(site: Site, ann: User):
+    stored_gif(ann, "Needle", [])
+    first = exports.ask(ann)
+    exports.make(first.id)
+    exports.make(first.id)
+    assert storage("cache").exists(exports.key_of(first))
+
+    # Another one takes the place of the first
+    second = exports.ask(ann)
+    assert not storage("cache").exists(exports.key_of(first))
+    # And its user leaves while the worker packs
+    Export.delete().execute()
+    exports.make(second.id)
+    assert not storage("cache").exists(exports.key_of(second))
+    assert list(exports.FOLDER.glob("*")) == []
+
+
+def test_an_export_whose_worker_never_came_back_is_made_anew(booted: Settings, ann: User):
+    first = exports.ask(ann)
+    Export.update(created_at=now() - exports.GIVEN_UP).execute()
+
+    assert exports.ask(ann).id != first.id
+    Export.update(created_at=now() - exports.GIVEN_UP).execute()
+    accounts.forget_expired()
+    assert Export.select().count() == 0
+
+
+# Leaving.
+
+
+def run_leave() -> None:
+    job = jobs.Job.get(jobs.Job.actor == "remove_account")
+    leaving.remove(*job.arguments)
+    leaving.remove(*job.arguments)  # a second time does no harm
+    job.delete_instance()
+
+
+def library_of(ann: User) -> dict[str, Gif]:
+    """Ann's GIFs: one for each that has another end."""
+    gifs = {name: stored_gif(ann, name, ["tag"]) for name in ("public", "private", "trashed")}
+    Gif.update(visibility="private").where(Gif.id == gifs["private"].id).execute()
+    Gif.update(trashed_at=now()).where(Gif.id == gifs["trashed"].id).execute()
+    return gifs
+
+
+def test_leaving_with_all_gifs(site: Site, ann: User):
+    library_of(ann)
+    bob = accounts.sign_up("bob@example.org", OLD)
+    other = stored_gif(bob, "other", [])
+    browser, program = site.browser(ann), site.program(ann)
+    assert "Your 3 GIFs" in browser("GET", "/account/leave").text
+
+    form = {"gifs": "delete", "present": OLD}
+    assert is_done(browser("POST", "/account/leave", data=form), "/login?done=left")
+
+    # At once she is out, and her name and address are gone
+    assert browser("GET", "/account").status_code == 401
+    assert program("GET", "/api/tokens").status_code == 401
+    gone = User.get_by_id(ann.id)
+    assert (gone.name, gone.password_hash, "@" in gone.email) == ("", "", False)
+    assert accounts.sign_up("ann@example.org", OLD).id != ann.id
+    # And soon everything
+    run_leave()
+    assert User.get_or_none(User.id == ann.id) is None
+    assert [gif.id for gif in Gif.select()] == [other.id]
+
+
+def test_leaving_without_the_gifs(site: Site, ann: User):
+    gifs = library_of(ann)
+
+    form = {"gifs": "keep", "present": OLD}
+    site.browser(ann)("POST", "/account/leave", data=form)
+    run_leave()
+
+    [kept] = Gif.select()
+    assert (kept.id, kept.user_id) == (gifs["public"].id, None)
+    found = site.stranger()("GET", "/api/gifs?q=public").json()["items"]
+    assert [gif["id"] for gif in found] == [kept.id]
+    assert site.stranger()("GET", f"/api/gifs?user={ann.id}").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"gifs": "delete", "present": "wrong"}, 403),
+        ({"gifs": "delete"}, 403),
+        ({"gifs": "sell", "present": OLD}, 422),
+        ({"present": OLD}, 422),
+    ],
+)
+def test_leaving_takes_the_password_and_a_choice(
+    site: Site, ann: User, form: dict[str, str], status: int
+):
+    answer = site.browser(ann)("POST", "/account/leave", data=form)
+
+    assert answer.status_code == status
+    assert 'role="alert"' in answer.text
+    assert User.get_by_id(ann.id).disabled_at is None
+
+
+def test_the_only_admin_stays(site: Site, ann: User):
+    User.update(is_admin=True).execute()
+    form = {"gifs": "keep", "present": OLD}
+    assert site.browser(ann)("POST", "/account/leave", data=form).status_code == 409
+
+    User.create(email="root@example.org", name="Root", password_hash="", is_admin=True)
+    assert site.browser(ann)("POST", "/account/leave", data=form).status_code == 303
+
+
+def test_an_upload_that_comes_while_its_user_leaves_is_theirs_to_go(site: Site, ann: User):
+    leaving.leave(ann, with_gifs=True)
+    late = stored_gif(ann, "late", [])
+    run_leave()
+    assert Gif.get_or_none(Gif.id == late.id) is None
+
+    # And once the account is gone it is refused
+    with pytest.raises(library.Conflict, match="deleted"):
+        stored_gif(ann, "later", [])
+
+
+def test_a_job_that_names_somebody_who_did_not_leave_removes_nothing(booted: Settings, ann: User):
+    stored_gif(ann, "Needle", [])
+
+    leaving.remove(ann.id, True)
+    leaving.remove("nobody", True)
+
+    assert User.get_by_id(ann.id) == ann
+    assert Gif.select().count() == 1
+
+
+def test_an_account_without_a_password_is_asked_to_choose_one(site: Site, ann: User):
+    User.update(password_hash="").execute()
+    browser = site.browser(ann)
+
+    page = browser("GET", "/account").text
+    assert "You have no password." in page
+    for path, form in (
+        ("/account/leave", {"gifs": "keep", "present": ""}),
+        ("/account/email", {"email": "eve@example.org", "present": ""}),
+        ("/account/password", {"present": "", "password": NEW}),
+    ):
+        answer = browser("POST", path, data=form)
+        assert (answer.status_code, "has no password" in answer.text) == (403, True), path
+    assert not accounts.has_password(User.get_by_id(ann.id))
