@@ -120,11 +120,11 @@ def install(
     async def full(req: Request, resp: Response, error: OSError, params: Params) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             await unknown(req, resp, error, params)
-        logger.error("full method=%s path=%s error=%r", req.method, req.path, str(error))
+        logger.error("full method=%s path=%s error=%r", req.method, path_to_log(req), str(error))
         raise Problem(507, "storage_full", "The server has no room left for the upload.")
 
     async def unavailable(req: Request, resp: Response, error: Exception, params: Params) -> None:
-        logger.error("storage away method=%s path=%s error=%s", req.method, req.path, error)
+        logger.error("storage away method=%s path=%s error=%s", req.method, path_to_log(req), error)
         raise Problem(
             503, "storage_unavailable", "The storage cannot be reached now.", headers=LATER
         )
@@ -133,7 +133,7 @@ def install(
         raise Problem(503, "too_busy", str(error), headers=LATER)
 
     async def lost(req: Request, resp: Response, error: Exception, params: Params) -> None:
-        logger.error("check lost method=%s path=%s error=%s", req.method, req.path, error)
+        logger.error("check lost method=%s path=%s error=%s", req.method, path_to_log(req), error)
         raise Problem(503, "check_interrupted", "The file could not be checked now.", headers=LATER)
 
     async def gone(req: Request, resp: Response, error: Exception, params: Params) -> None:
@@ -145,11 +145,11 @@ def install(
             context.readiness.refused(fault)
             reason = " ".join(str(error).split())
             logger.error(
-                "database %s path=%r reason=%r: it %s", req.method, req.path, reason, fault
+                "database %s path=%r reason=%r: it %s", req.method, path_to_log(req), reason, fault
             )
             status, code, detail, headers = DATABASE[fault]
             raise Problem(status, code, detail, headers=headers) from error
-        logger.error("error method=%s path=%s", req.method, req.path, exc_info=error)
+        logger.error("error method=%s path=%s", req.method, path_to_log(req), exc_info=error)
         raise Problem(
             500, "internal_error", "Something went wrong on the server. It has been logged."
         )
@@ -223,6 +223,12 @@ def answer(
     else:
         resp.text = json.dumps(problem, ensure_ascii=False)
         resp.content_type = "application/problem+json"
+
+
+def path_to_log(req: Request) -> str:
+    """A request's path as a log may have it: without the secret of a link that came by mail."""
+    template = req.uri_template or ""
+    return template if "{secret}" in template else str(req.path)
 
 
 def wants_page(req: Request) -> bool:

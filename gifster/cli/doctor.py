@@ -17,6 +17,7 @@ import urllib3
 
 from gifster import jobs
 from gifster.app import database, mailers, readiness
+from gifster.app.accounts.mail_links import address_of
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
 from gifster.app.faults import fault_of, is_database_error
@@ -46,10 +47,18 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("cache", lambda: _storage("cache")),
         ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
         ("privacy", lambda: _privacy(settings)),
-        ("mail", lambda: mailers.transport(settings.mail).check()),
+        ("mail", lambda: _mail(settings)),
         ("workers", lambda: _with_tables(lambda: _workers(settings))),
         ("scheduler", lambda: _with_tables(_scheduler)),
     ]
+
+
+def _mail(settings: Settings) -> str:
+    """Whether a mail could be delivered now, and where its links lead without an address."""
+    said = mailers.transport(settings.mail).check()
+    if settings.web.public_url:
+        return said
+    return f"{said}; links lead to {address_of(settings.web)} (web.public_url is not set)"
 
 
 def _privacy(settings: Settings) -> str:

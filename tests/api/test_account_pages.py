@@ -14,12 +14,13 @@ import pytest
 from gifster import jobs
 from gifster.api.app import create_app
 from gifster.app import accounts, library, tokens
-from gifster.app.accounts import exports, invitations, leaving
+from gifster.app.accounts import exports, invitations, leaving, mail_secrets, password_changes
 from gifster.app.accounts.tables import Export, Invitation, MailSecret
 from gifster.app.models import Gif, Token, User, now
 from gifster.app.settings import Settings
 from gifster.app.tokens import Kind, Scope
-from gifster.uploads.config import storage
+from gifster.uploads.config import configure, storage
+from gifster.uploads.sweep import sweep
 from tests.api.test_access import Client, stored_gif
 from tests.app.letters import link_of, run_mail_jobs, secret_of
 
@@ -152,6 +153,25 @@ def test_what_is_no_address_gets_no_mail(site: Site, ann: User, address: str):
 
     assert answer.status_code == 422
     assert jobs.Job.select().count() == 0
+
+
+def test_no_log_has_the_secret_of_a_link(
+    site: Site, ann: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    # Given a page of a mail's link that fails
+    password_changes.ask_for_reset("ann@example.org")
+    [mail] = run_mail_jobs(site.settings)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(mail_secrets, "find", fail)
+    answer = site.stranger()("GET", path_of(mail))
+
+    # I expect the log to say where, without the secret
+    assert answer.status_code == 500
+    assert "path=/password/{secret}" in caplog.text
+    assert secret_of(mail) not in caplog.text
 
 
 def test_mails_are_limited_for_who_asks_and_for_who_gets_them(
@@ -534,6 +554,40 @@ def test_an_export_whose_worker_never_came_back_is_made_anew(booted: Settings, a
     Export.update(created_at=now() - exports.GIVEN_UP).execute()
     accounts.forget_expired()
     assert Export.select().count() == 0
+
+
+def test_an_export_lies_in_a_bucket_if_the_cache_does(
+    site: Site, ann: User, request: pytest.FixtureRequest
+):
+    # Given machines that share a bucket, and no disk
+    bucket = request.getfixturevalue("s3_server").storage("exports")
+    configure({"cache": bucket, "store": storage("store")}, secret="s" * 32)
+    stored_gif(ann, "Needle", [])
+    other = create_app(site.settings)
+
+    export = exports.ask(ann)
+    exports.make(export.id)
+
+    # I expect another machine to serve it, also a part of it
+    secret = tokens.start_session(ann, 1)
+    elsewhere = Client(other, site.loop, {"Cookie": f"gifster_session={secret}"})
+    answer = elsewhere("GET", f"/account/exports/{export.id}")
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    accounts.forget_expired()
+    assert bucket.exists(exports.key_of(export))
+    Export.update(expires_at=now()).execute()
+    accounts.forget_expired()
+    assert not bucket.exists(exports.key_of(export))
+
+
+def test_the_sweep_leaves_an_export_alone(booted: Settings, ann: User):
+    stored_gif(ann, "Needle", [])
+    export = exports.ask(ann)
+    exports.make(export.id)
+
+    sweep(repair=True, min_age_s=0)
+
+    assert storage("cache").exists(exports.key_of(export))
 
 
 # Leaving.
