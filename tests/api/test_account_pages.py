@@ -13,8 +13,10 @@ import pytest
 
 from gifster import jobs
 from gifster.api.app import create_app
+from gifster.api.root_path import below
 from gifster.app import accounts, library, tokens
 from gifster.app.accounts import exports, invitations, leaving, mail_secrets, password_changes
+from gifster.app.accounts.mail_links import link
 from gifster.app.accounts.tables import Export, Invitation, MailSecret
 from gifster.app.models import Gif, Token, User, now
 from gifster.app.settings import Settings
@@ -707,3 +709,44 @@ def test_an_account_without_a_password_is_asked_to_choose_one(site: Site, ann: U
         answer = browser("POST", path, data=form)
         assert (answer.status_code, "has no password" in answer.text) == (403, True), path
     assert not accounts.has_password(User.get_by_id(ann.id))
+
+
+def test_where_nobody_has_a_password_no_page_asks_for_one(
+    make_site: Callable[..., Site], ann: User
+):
+    User.update(password_hash="").execute()
+    site = make_site(passwords=False)
+    browser, stranger = site.browser(ann), site.stranger()
+
+    page = browser("GET", "/account").text
+    assert 'type="password"' not in page
+    assert "/forgot" not in page
+    for method, path in (("GET", "/forgot"), ("POST", "/forgot"), ("POST", "/password"),
+                         ("GET", "/password/secret"), ("POST", "/account/password"),
+                         ("POST", "/account/email")):  # fmt: skip
+        answer = (browser if "account" in path else stranger)(
+            method, path, **({"data": {"email": "eve@example.org"}} if method == "POST" else {})
+        )
+        assert answer.status_code == 404, path
+
+    # One leaves with one's address
+    for address, status in (("eve@example.org", 403), (" Ann@example.org", 303)):
+        form = {"gifs": "keep", "email": address}
+        assert browser("POST", "/account/leave", data=form).status_code == status
+
+
+def test_a_library_below_a_path_has_its_account_pages_there(booted: Settings, ann: User):
+    web = booted.web.model_copy(update={"root_path": "/gifs"})
+    settings = booted.model_copy(update={"web": web})
+    with asyncio.Runner() as runner:
+        site = Site(settings, below(create_app(settings), "/gifs"), runner.get_loop())
+        browser, stranger = site.browser(ann), site.stranger()
+        pages = [browser("GET", f"/gifs/account{path}").text for path in ("", "/leave")]
+        pages += [stranger("GET", f"/gifs{path}").text for path in ("/forgot", "/confirm")]
+        renamed = browser("POST", "/gifs/account/name", data={"name": "Anna"})
+
+    for page in pages:
+        leads = re.findall('(?:href|action|src)="(/[^"]*)"', page)
+        assert [path for path in leads if not path.startswith("/gifs/")] == []
+    assert is_done(renamed, "/gifs/account?done=name#name")
+    assert link(web, "/confirm/", "s").startswith("http://127.0.0.1:8000/gifs/confirm/")

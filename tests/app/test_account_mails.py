@@ -468,6 +468,11 @@ def test_an_account_that_an_admin_makes_has_no_password_until_its_user_chooses_o
     ("web", "address"),
     [
         ({"public_url": "https://gifs.example.org"}, "https://gifs.example.org"),
+        (
+            {"public_url": "https://example.org", "root_path": "/gifs"},
+            "https://example.org/gifs",
+        ),
+        ({"root_path": "/gifs"}, "http://127.0.0.1:8000/gifs"),
         ({"host": "0.0.0.0", "port": 9000}, "http://localhost:9000"),
         ({"host": "::1"}, "http://[::1]:8000"),
         ({"host": "10.0.0.1", "port": 80}, "http://10.0.0.1"),

@@ -6,6 +6,7 @@ writes it into `var/exports` first, so that machine needs room for it.
 """
 
 import logging
+import secrets
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -70,7 +71,7 @@ def make(export_id: str) -> None:
     if export is None:
         return
     _forget_parts()
-    part = FOLDER / f"{export.id}.part"
+    part = FOLDER / f"{export.id}.{secrets.token_hex(4)}.part"  # it may run twice at once
     gifs = left_out = 0
     try:
         with part.open("wb") as target:

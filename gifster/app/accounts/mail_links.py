@@ -14,12 +14,14 @@ _ANY = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}  # noqa: S10
 
 
 def address_of(web: Web) -> str:
-    """The address that links in mails begin with, without a slash at the end: `web.public_url`; if
-    that is not set, this machine's, which is good for trying Gifster out."""
-    if web.public_url:
-        return web.public_url
+    """The address that links in mails begin with, without a slash at the end: `web.public_url` and
+    `web.root_path`; without a public address this machine's, which is good for trying Gifster
+    out."""
+    if web.home:
+        return web.home
     host = _ANY.get(web.host, web.host)
-    return public_url(f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}")
+    host = f"[{host}]" if ":" in host else host
+    return public_url(f"http://{host}:{web.port}") + web.root_path
 
 
 def link(web: Web, path: str, secret: str) -> str:

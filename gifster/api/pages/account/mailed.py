@@ -7,6 +7,7 @@ secret on. No page says whether an address has an account.
 
 from collections.abc import Callable
 
+import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_user
@@ -66,13 +67,24 @@ class AskForMail(MailForm):
         see(resp, f"{req.path.removesuffix('/again')}?sent=1")
 
 
+def require_passwords(page: Page) -> None:
+    """Raise a 404 where nobody logs in with a password."""
+    if not page.context.settings.auth.passwords:
+        raise falcon.HTTPNotFound
+
+
 class Forgot(AskForMail):
     """`/forgot`."""
 
     template = "account/forgot.html"
     ask = staticmethod(password_changes.ask_for_reset)
 
+    async def on_get(self, req: Request, resp: Response) -> None:
+        require_passwords(self)
+        await super().on_get(req, resp)
+
     async def on_post(self, req: Request, resp: Response) -> None:
+        require_passwords(self)
         await self._ask(req, resp)
 
 
@@ -82,6 +94,7 @@ class NewPassword(MailForm):
     template = "account/new_password.html"
 
     async def on_get_secret(self, req: Request, resp: Response, secret: str) -> None:
+        require_passwords(self)
         try:
             found = await self.context.run(mail_secrets.find, secret, Purpose.RESET)
         except LibraryError as error:
@@ -90,6 +103,7 @@ class NewPassword(MailForm):
         await self.render(req, resp, self.template, secret=secret, email=found.email, error=None)
 
     async def on_post(self, req: Request, resp: Response) -> None:
+        require_passwords(self)
         form = await url_form(self.context, req)
         secret = form.get("secret", "")
 
@@ -147,7 +161,7 @@ class Invited(MailForm):
         try:
             found = await self.context.run(invitations.check_may_sign_up, mode, secret)
         except LibraryError as error:
-            await self.refuse(req, resp, "signup.html", error, values={}, may=False)
+            await self.refuse(req, resp, "signup.html", error, values={"next": "/"}, may=False)
             return
-        values = {"invitation": secret, "email": found.email if found else ""}
+        values = {"next": "/", "invitation": secret, "email": found.email if found else ""}
         await self.render(req, resp, "signup.html", values=values, error=None, may=True)

@@ -15,12 +15,13 @@ from gifster.api.context import Context
 from gifster.api.files import Files
 from gifster.api.limits import RateLimited
 from gifster.api.pages.account.browsers import browser_name
+from gifster.api.pages.account.mailed import require_passwords
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import confirming, exports, leaving, password_changes, profile
-from gifster.app.errors import Invalid, LibraryError
+from gifster.app.errors import Denied, Invalid, LibraryError
 from gifster.app.models import Token, User
 from gifster.app.tokens import Kind, Scope
 from gifster.uploads.config import storage
@@ -62,12 +63,14 @@ class AccountPage(Page):
         await self._take(req, resp, "name", self._rename)
 
     async def on_post_email(self, req: Request, resp: Response) -> None:
+        require_passwords(self)  # else the address is that of the sign-in service
         await self._take(req, resp, "email", self._change_email)
 
     async def on_post_confirm(self, req: Request, resp: Response) -> None:
         await self._take(req, resp, "confirm", self._send_confirmation)
 
     async def on_post_password(self, req: Request, resp: Response) -> None:
+        require_passwords(self)
         await self._take(req, resp, "password", self._change_password)
 
     async def on_post_session(self, req: Request, resp: Response) -> None:
@@ -193,6 +196,7 @@ class AccountPage(Page):
             days=DAYS,
             token_days=self.context.settings.auth.token_days,
             browser_name=browser_name,
+            passwords=self.context.settings.auth.passwords,
             **shown,
             **await self.context.run(work),
         )
@@ -225,11 +229,25 @@ class Leave(Page):
         await self._show(req, resp, mine, None)
 
     async def _show(self, req: Request, resp: Response, mine: Token, error: Any) -> None:
-        has_password = accounts.has_password(mine.user)
         gifs, _ = await self.context.run(library.used, mine.user)
         await self.render(
-            req, resp, "account/leave.html", error=error, has_password=has_password, gifs=gifs
+            req,
+            resp,
+            "account/leave.html",
+            error=error,
+            has_password=accounts.has_password(mine.user),
+            passwords=self.context.settings.auth.passwords,
+            gifs=gifs,
         )
+
+    def _prove(self, req: Request, form: Form, user: User) -> None:
+        """Raise unless it is the user who sent the form. Where there are no passwords, they type
+        the address of the account, so that nobody leaves by mistake."""
+        if self.context.settings.auth.passwords:
+            self.context.limits.log_in(req, user.email)
+            password_changes.require_password(user, form.get("present", ""))
+        elif addresses.account_of(form.get("email", "")) != user.email:
+            raise Denied("email_wrong", "That is not the address of your account.")
 
     async def on_post(self, req: Request, resp: Response) -> None:
         mine = await require_token(self.context, req, Scope.ADMIN)
@@ -238,8 +256,7 @@ class Leave(Page):
         def work() -> None:
             if form.get("gifs") not in ("keep", "delete"):
                 raise Invalid("gifs_invalid", "Choose what becomes of your GIFs.")
-            self.context.limits.log_in(req, mine.user.email)
-            password_changes.require_password(mine.user, form.get("present", ""))
+            self._prove(req, form, mine.user)
             leaving.leave(mine.user, with_gifs=form["gifs"] == "delete")
 
         try:
