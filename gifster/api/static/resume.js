@@ -11,6 +11,8 @@ const TUS = { "Tus-Resumable": "1.0.0" };
 const LOST = "The connection was lost. The upload goes on where it was.";
 // The upload is at another offset, or is gone. Then it is asked where it is, or begun again.
 const MOVED = [404, 409, 410], TRIES = 5;
+// Another tab sends the same file: when it is there, it is there for both.
+const ELSEWHERE = "The file is being uploaded from another page, too.", AGAIN_S = 3;
 
 // What is on its way from this page: the same file twice is two uploads.
 const running = new Set();
@@ -32,6 +34,7 @@ export async function uploadInChunks(file, fields, bar) {
     if (answer.status !== 409) known.remove(key);
   }
   running.delete(key);
+  if (answer.status === 409) return { ...answer, status: 503, retryAfter: AGAIN_S, detail: ELSEWHERE };
   // It is complete, or will never be: 4xx, but for those that may pass.
   if (answer.status >= 200 && answer.status < 500 && ![401, 403, 408, 429].includes(answer.status)) known.remove(key);
   return answer;
