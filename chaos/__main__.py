@@ -5,9 +5,10 @@ Exit status 1 if anything was lost, done twice or left behind.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -22,25 +23,17 @@ HEAD = ("what happens", "accepted", "stored", "failed", "deleted", "blows", "los
 
 
 #: Those on several nodes have a row for each thing that happens to them.
-ALL: dict[str, tuple[Callable[[Path, int, int], Verdict | Iterator[Verdict]], float]] = {
-    **SCENARIOS,
-    "nodes": (nodes.valkey, 0.4),
-    "nodes-rabbitmq": (nodes.rabbitmq, 0.4),
-}
+NODES = {"nodes": nodes.valkey, "nodes-rabbitmq": nodes.rabbitmq}
+SHARES = {name: share for name, (_, share) in SCENARIOS.items()} | dict.fromkeys(NODES, 0.2)
 
 
-def run(
-    scenario: Callable[[Path, int, int], Verdict | Iterator[Verdict]],
-    folder: Path,
-    uploads: int,
-    seed: int,
-) -> Iterator[Verdict]:
+def run(name: str, folder: Path, uploads: int, options: argparse.Namespace) -> Iterator[Verdict]:
     """Run a scenario, and yield each row as soon as it is there."""
-    outcome = scenario(folder, uploads, seed)
-    if isinstance(outcome, Verdict):
-        yield outcome
+    if name in NODES:
+        yield from NODES[name](folder, uploads, options.seed, options.part)
     else:
-        yield from outcome
+        scenario, _ = SCENARIOS[name]
+        yield scenario(folder, uploads, options.seed)
 
 
 def row(verdict: Verdict) -> list[str]:
@@ -57,20 +50,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--uploads", type=int, default=2400, help="how many in all (default 2400)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", choices=list(ALL), default=list(ALL))
+    parser.add_argument("--only", nargs="*", choices=list(SHARES), default=list(SHARES))
+    parser.add_argument("--part", default="", help="of `nodes`, only rows with this in their name")
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and clean up
     console = Console(width=160 if not sys.stdout.isatty() else None)
     folder = Path(tempfile.mkdtemp(prefix="gifster-chaos-"))
-    whole = sum(ALL[name][1] for name in options.only)
+    whole = sum(SHARES[name] for name in options.only)
     verdicts = []
     print("| " + " | ".join(HEAD) + " |")
     print("| --- |" + " ---: |" * (len(HEAD) - 1), flush=True)
     for name in options.only:
-        scenario, share = ALL[name]
-        uploads = round(options.uploads * share / whole)
+        uploads = round(options.uploads * SHARES[name] / whole)
         try:
-            for verdict in run(scenario, folder / name, uploads, options.seed):
+            for verdict in run(name, folder / name, uploads, options):
                 verdicts.append(verdict)
                 print("| " + " | ".join(row(verdict)) + " |", flush=True)
                 for note in verdict.notes:

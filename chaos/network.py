@@ -7,6 +7,7 @@ through, as with a pulled cable or a firewall. It needs root, `ip` and `nft`.
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -99,11 +100,14 @@ class Network:
             _run("ip", "netns", "exec", namespace, "nft", "-f", "-", given=empty)
 
     def remove(self) -> None:
-        """Remove all namespaces, and with them the wires. Their processes must have ended."""
+        """Remove all namespaces, with their wires and whatever still runs in them."""
         with suppress(OSError, subprocess.CalledProcessError):
             _ip("link", "delete", self._client)
         for namespace in [self.hub, *map(self.namespace, self._numbers)]:
             with suppress(OSError, subprocess.CalledProcessError):
+                for pid in _run("ip", "netns", "pids", namespace).split():
+                    with suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
                 _ip("netns", "delete", namespace)
 
     def _add_node(self, name: str) -> None:
@@ -134,5 +138,6 @@ def _ip(*words: str) -> None:
     _run("ip", *words)
 
 
-def _run(*words: str, given: str | None = None) -> None:
-    subprocess.run(words, input=given, capture_output=True, text=True, check=True)
+def _run(*words: str, given: str | None = None) -> str:
+    done = subprocess.run(words, input=given, capture_output=True, text=True, check=True)
+    return done.stdout

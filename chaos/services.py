@@ -39,7 +39,6 @@ http://:{port} {{
         health_uri /readyz
         health_interval 500ms
         health_timeout 1s
-        fail_duration 2s
         transport http {{
             dial_timeout 1s
             keepalive 4s

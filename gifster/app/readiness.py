@@ -19,6 +19,7 @@ from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.models import WriteProbe
 from gifster.jobs import BrokerUnavailable, transaction
+from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.app.readiness")
 
@@ -139,6 +140,7 @@ class Readiness:
         self._database = Outcome(_wrong_with_the_database, "the database")
         self._ask_broker = ask_broker
         self._broker = Outcome(self._wrong_with_the_broker, "the broker")
+        self._problem = Problem(logger)
         #: Whether the process is about to stop, and wants no more requests.
         self.draining = False
 
@@ -156,7 +158,8 @@ class Readiness:
         return self._database.get()
 
     def broker(self) -> str:
-        """What is wrong with the broker, or an empty text. Asks it at most once a second."""
+        """What is wrong with the broker, or an empty text. Asks it at most once a second. Strangers
+        may read it, so the log has the reason, which names hosts."""
         return self._broker.get()
 
     def _wrong_with_the_broker(self) -> str:
@@ -164,7 +167,9 @@ class Readiness:
             if self._ask_broker is not None:
                 self._ask_broker()
         except BrokerUnavailable as error:
-            return str(error)
+            self._problem.report(f"the broker does not answer: {error}")
+            return "the broker does not answer"
+        self._problem.resolved("the broker answers")
         return ""
 
 
