@@ -49,6 +49,7 @@ class Stack:
             **variables,
         }
         (folder / "tmp").mkdir(exist_ok=True)
+        (folder / "settings.toml").touch()  # without one, `gifster migrate` makes no database
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     @property

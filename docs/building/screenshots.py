@@ -32,6 +32,7 @@ def running() -> Iterator[str]:
     """The address of a Gifster with sample GIFs."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "settings.toml").touch()
         gifster = subprocess.Popen(  # noqa: S603
             [BIN / "gifster", "dev", "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL
         )

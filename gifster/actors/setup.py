@@ -19,7 +19,9 @@ def _loaded() -> Settings | SettingsError:
 
 _found = _loaded()
 
-from gifster.app.boot import boot  # noqa: E402
+from gifster.app import installation  # noqa: E402
+from gifster.app.boot import boot, broker_url  # noqa: E402
+from gifster.app.database import NewerDatabase  # noqa: E402
 from gifster.app.valkey import NoEmbeddedBroker  # noqa: E402
 from gifster.jobs.parent import end_with_parent  # noqa: E402
 
@@ -31,6 +33,8 @@ if isinstance(_found, SettingsError):
     sys.exit(f"gifster.actors: {_found}")
 settings = _found
 try:
+    broker_url(settings)
+    installation.check(settings)
     broker = boot(settings)
-except (SettingsError, NoEmbeddedBroker) as error:
+except (SettingsError, NoEmbeddedBroker, installation.NoInstallation, NewerDatabase) as error:
     sys.exit(f"gifster.actors: {error}")

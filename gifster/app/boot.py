@@ -68,9 +68,15 @@ def configure(settings: Settings) -> None:
     keep_private()
     secret = check_files(settings)
     close_to_others(settings)
-    durable = settings.durability == "fsync"
-    database.connect(settings.database.url, durable=durable)
+    database.connect(settings.database.url, durable=settings.durability == "fsync")
     database.db.bind([*jobs.TABLES, *uploads.TABLES])
+    configure_storages(settings, secret)
+    ImageUploader.set_limits(**{name: getattr(settings.uploads, name) for name in UPLOAD_LIMITS})
+
+
+def configure_storages(settings: Settings, secret: str = "") -> None:
+    """Bind the framework to its storages, without a database."""
+    durable = settings.durability == "fsync"
     uploads.configure(
         {
             "cache": storage(settings.cache, durable=durable),
@@ -79,7 +85,6 @@ def configure(settings: Settings) -> None:
         secret=secret,
         private_remotes=settings.uploads.private_remotes,
     )
-    ImageUploader.set_limits(**{name: getattr(settings.uploads, name) for name in UPLOAD_LIMITS})
 
 
 def check_files(settings: Settings) -> str:

@@ -4,13 +4,14 @@
 pooled; work within `with db.connection_context():`, and write within `gifster.jobs.transaction`.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import peewee
 from playhouse.pool import PooledSqliteDatabase
 
-from gifster import jobs
+from gifster import __version__, jobs
 from gifster.app.faults import is_database_error
 from gifster.app.settings.sections import sqlite_file
 
@@ -24,9 +25,24 @@ if TYPE_CHECKING:
 
 db = peewee.DatabaseProxy()
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+#: The table of the applied migrations.
+APPLIED = "schema_migration"
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be used. The message says why."""
+
+
+class NewerDatabase(DatabaseUnavailable):
+    """A later release has migrated the database. The message says what to do."""
+
+    def __init__(self, unknown: list[str]) -> None:
+        super().__init__(
+            f"a later release of Gifster has migrated the database ({', '.join(unknown)} is not "
+            f"known to this one, {__version__}), and there is no way back: install the later "
+            "release again, or restore the backup that was made before the upgrade"
+        )
 
 
 def connect(url: str, *, durable: bool = True) -> peewee.Database:
@@ -37,9 +53,13 @@ def connect(url: str, *, durable: bool = True) -> peewee.Database:
       durable: whether a commit is on the disk when it returns. If not, a crash of the machine,
         though not of the process, may undo the last commits.
     """
-    connected = _postgresql if url.startswith("postgres") else _sqlite
-    db.initialize(connected(url, durable))
+    db.initialize(opened(url, durable=durable))
     return _current()
+
+
+def opened(url: str, *, durable: bool = True) -> peewee.Database:
+    """A database beside `db`, with the parameters of `connect()`. Opens no connection yet."""
+    return (_postgresql if url.startswith("postgres") else _sqlite)(url, durable)
 
 
 def _sqlite(url: str, durable: bool) -> peewee.Database:
@@ -77,17 +97,21 @@ def _current() -> peewee.Database:
     return database
 
 
-def migrate() -> list[str]:
+def migrate(database: peewee.Database | None = None) -> list[str]:
     """Bring the schema up to date. Two processes may do it at once: one waits for the other.
+
+    Parameters:
+      database: another one than `db`.
 
     Returns:
       the names of the applied migrations.
 
     Raises:
+      NewerDatabase: a later release has migrated it.
       DatabaseUnavailable: it cannot be reached or written.
     """
     try:
-        return _migrate(_current())
+        return _migrate(database or _current())
     except Exception as error:
         if not is_database_error(error):
             raise
@@ -110,18 +134,45 @@ def _migrate(database: peewee.Database) -> list[str]:
 def _migrate_all(database: peewee.Database) -> list[str]:
     # The first eleven migrations of Gifster made the tables of its jobs. What those tables have
     # needed since then are migrations of the library.
-    applied = list(_runner().up())
+    if unknown := _unknown(database):
+        raise NewerDatabase(unknown)
+    applied = list(_runner(database).up())
     return applied + [f"jobs {name}" for name in jobs.migrate(database)]
 
 
-def pending_migrations() -> list[str]:
-    """The names of the migrations that are not applied yet."""
-    with db.connection_context():
-        own = [step.name for step in _runner().status() if step.path and not step.applied]
-        return own + [f"jobs {name}" for name in jobs.pending_migrations(db)]
+def pending_migrations(database: peewee.Database | None = None) -> list[str]:
+    """The names of the migrations that are not applied yet, to `db` or another database."""
+    database = database or _current()
+    with database.connection_context():
+        own = [step.name for step in _runner(database).status() if step.path and not step.applied]
+        return own + [f"jobs {name}" for name in jobs.pending_migrations(database)]
 
 
-def _runner() -> "Runner":
+def check_not_newer(database: peewee.Database | None = None) -> None:
+    """Check that no later release has migrated the database: a process of this one would write rows
+    that are wrong there. A process that runs while the next release migrates may go on.
+
+    Raises:
+      NewerDatabase: one has; says what to do.
+    """
+    database = database or _current()
+    with database.connection_context() if database.is_closed() else nullcontext():
+        unknown = _unknown(database)
+    if unknown:
+        raise NewerDatabase(unknown)
+
+
+def _unknown(database: peewee.Database) -> list[str]:
+    """The names of the applied migrations that this release does not have. It reads the table of
+    Peewee's runner, which takes longer to load than all of this."""
+    if not database.table_exists(APPLIED):
+        return []
+    ours = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
+    applied = database.execute_sql(f'SELECT "name" FROM "{APPLIED}" ORDER BY "name"').fetchall()  # noqa: S608
+    return [name for (name,) in applied if name not in ours]
+
+
+def _runner(database: peewee.Database | None = None) -> "Runner":
     from playhouse.migrations import Runner  # noqa: PLC0415 most processes migrate nothing
 
-    return Runner(db.obj, str(Path(__file__).parent / "migrations"))
+    return Runner(database or db.obj, str(MIGRATIONS), APPLIED)

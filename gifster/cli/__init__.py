@@ -6,6 +6,7 @@ import sys
 from gifster.app.errors import SettingsError
 from gifster.cli import (
     admins,
+    backup,
     files,
     jobs,
     moderation,
@@ -18,8 +19,8 @@ from gifster.cli import (
 from gifster.cli.root import cli, say
 
 __all__ = [
-    "admins", "cli", "files", "jobs", "main", "moderation", "processes", "setup", "tokens",
-    "transfer", "users",
+    "admins", "backup", "cli", "files", "jobs", "main", "moderation", "processes", "setup",
+    "tokens", "transfer", "users",
 ]  # fmt: skip
 
 

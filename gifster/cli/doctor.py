@@ -16,7 +16,7 @@ import peewee
 import urllib3
 
 from gifster import jobs
-from gifster.app import database, mailers, readiness
+from gifster.app import database, installation, mailers, readiness
 from gifster.app.accounts.mail_links import address_of
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
@@ -43,7 +43,7 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
     configure(settings)
     return [
         ("broker", lambda: jobs.ping(connect_broker(settings))),
-        ("database", _database),
+        ("database", lambda: _database(settings)),
         ("cache", lambda: _storage("cache")),
         ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
         ("privacy", lambda: _privacy(settings)),
@@ -72,8 +72,9 @@ def _privacy(settings: Settings) -> str:
     return "other users of this machine can read no file of Gifster's"
 
 
-def _database() -> str:
+def _database(settings: Settings) -> str:
     """Whether the database is migrated and takes a write; and whether a SQLite file is sound."""
+    installation.check(settings)
     try:
         pending = database.pending_migrations()
         with db.connection_context():

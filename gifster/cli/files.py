@@ -8,6 +8,7 @@ import click
 
 from gifster.cli.root import (
     Refused,
+    check_installation,
     cli,
     connect_our_broker,
     open_database,
@@ -200,7 +201,9 @@ def storage_copy(source: str, target: str, threads: int) -> None:
 
     if source == target:
         raise click.UsageError(f"--from and --to are the same ({source}): name two different ones")
-    store = settings_here().store
+    settings = settings_here()
+    check_installation(settings)
+    store = settings.store
     if "s3" in (source, target) and not store.bucket:
         raise Refused("store.bucket is not set: name the bucket (GIFSTER_STORE__BUCKET)")
     if "fsspec" in (source, target) and not store.url:

@@ -13,6 +13,7 @@ from gifster.cli.ports import check_address
 from gifster.cli.root import (
     Refused,
     check_broker,
+    check_installation,
     cli,
     connect_our_broker,
     end_with_supervisor,
@@ -54,6 +55,7 @@ def web() -> None:
     from gifster.app.boot import check_files
     from gifster.cli.web_server import DrainingServer
 
+    check_installation(settings)
     check_address(settings.web.host, settings.web.port, shared=True)
     check_broker(settings)
     check_files(settings)
@@ -135,6 +137,7 @@ def worker() -> None:
     from gifster.app.boot import check_files
     from gifster.jobs.worker_command import run_workers
 
+    check_installation(settings)
     check_broker(settings)
     check_files(settings)
     end_with_supervisor()
@@ -160,6 +163,7 @@ def scheduler() -> None:
 
     log_to_stderr()
     settings = settings_here()
+    check_installation(settings)
     from gifster import scheduler as gifster_scheduler
     from gifster.app.boot import configure
     from gifster.app.tracing import trace_process

@@ -97,6 +97,18 @@ def check_broker(settings: "Settings") -> None:
         raise Refused(str(error)) from None
 
 
+def check_installation(settings: "Settings") -> None:
+    """Raises `Refused` if there is no installation here, or if a later release has migrated its
+    database; says where it looked."""
+    from gifster.app import installation
+    from gifster.app.database import NewerDatabase
+
+    try:
+        installation.check(settings)
+    except (installation.NoInstallation, NewerDatabase) as error:
+        raise Refused(str(error)) from None
+
+
 @contextmanager
 def open_database(settings: "Settings") -> Iterator[None]:
     """A connection to the database of this installation, for a command.
@@ -107,12 +119,7 @@ def open_database(settings: "Settings") -> Iterator[None]:
     from gifster.app.boot import configure
     from gifster.app.database import db, pending_migrations
 
-    file = settings.database.file
-    if file is not None and not file.exists():
-        raise Refused(
-            f"there is no database in {file.absolute()}: run this in Gifster's folder, or make a "
-            "new database with gifster migrate"
-        )
+    check_installation(settings)
     configure(settings)
     with refused_by_the_database():
         if pending := pending_migrations():

@@ -9,13 +9,23 @@ from gifster.cli.root import Refused, cli, say, settings_here
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database's schema up to date."""
-    from gifster.app import database
+@click.option("--new", is_flag=True, help="Make a new installation in this folder.")
+def migrate(new: bool) -> None:
+    """Bring the database's schema up to date.
+
+    It makes a SQLite database that is missing only in a folder with a settings.toml, or with --new.
+    A database that a later release has migrated is refused: there is no way back.
+    """
+    from gifster.app import database, installation
     from gifster.app.private import close_to_others, refuse_served_secrets
 
     # Without boot, which loads the image engine and the broker.
     settings = settings_here()
+    if not new:
+        try:
+            installation.check_may_begin(settings)
+        except installation.NoInstallation as error:
+            raise Refused(str(error)) from None
     refuse_served_secrets(settings)
     close_to_others(settings)
     database.connect(settings.database.url, durable=settings.durability == "fsync")
@@ -41,11 +51,17 @@ def doctor() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from gifster.app import installation
     from gifster.cli.doctor import checks
 
+    settings = settings_here()
+    try:
+        installation.check_traces(settings)
+    except installation.NoInstallation as error:
+        raise Refused(str(error)) from None
     table = Table(box=None, show_header=False, pad_edge=False)
     failed = False
-    for name, check in checks(settings_here()):
+    for name, check in checks(settings):
         try:
             table.add_row(name, "[green]ok[/green]", escape(escaped(check())))
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer

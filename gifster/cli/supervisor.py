@@ -18,6 +18,7 @@ import dramatiq
 from gifster import jobs
 from gifster.app import database
 from gifster.app.boot import boot
+from gifster.app.installation import NoInstallation, check_may_begin
 from gifster.app.settings import PREFIX, PROFILE, Settings, load
 from gifster.app.valkey import choose_url
 from gifster.cli.dev_group import DevGroup, say
@@ -46,6 +47,10 @@ def run(port: int | None, *, watch: bool = False) -> None:
     settings = load(environment=environment)
     if os.environ.get("MAKELEVEL"):
         end_with_parent(grace_s=STOP_S + 5)
+    try:
+        check_may_begin(settings)
+    except NoInstallation as error:
+        raise Refused(str(error)) from None
     with _only_one():
         check_address(settings.web.host, settings.web.port)
         group = DevGroup(environment, say)

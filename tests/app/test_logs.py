@@ -123,7 +123,7 @@ def run(
     def run(*command: str) -> str:
         return CliRunner().invoke(cli, command).output
 
-    run("migrate")
+    run("migrate", "--new")
     configure(settings.load())
     yield run
     db.obj.close_all()

@@ -20,7 +20,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker_url: str) -> It
     """The ids of four jobs in an installation, of which the last one runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
-    CliRunner().invoke(cli, ["migrate"])
+    CliRunner().invoke(cli, ["migrate", "--new"])
     loaded = settings.load()
     configure(loaded)
     broker = connect_broker(loaded)

@@ -1,0 +1,250 @@
+"""Brings a backup back, where nothing is yet.
+
+First the files, then the database: until that is there, no other command takes this folder for an
+installation, and a restore that was interrupted goes on where it ended.
+
+All jobs of the outbox are due again, so each upload that was accepted before the backup is stored.
+The outbox gets a new name: if the broker still has messages of the original, they are not ours, and
+a trial on a copy takes none of the original's jobs.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from gifster.app import database as databases
+from gifster.app.backup import BackupError
+from gifster.app.backup.making import SECRET, secret_mark
+from gifster.app.backup.manifest import Kept, listed
+from gifster.app.backup.repository import Backup, Repository, hash_of
+from gifster.app.backup.snapshot import check_file, opened_file, sync
+from gifster.app.backup.tables import copy_rows
+from gifster.app.backup.targets import filling, new_file, refuse_full, why_not_empty
+from gifster.app.installation import RESTORING
+from gifster.app.private import write_private
+from gifster.app.settings import Settings
+from gifster.uploads.config import config, storage
+from gifster.uploads.content_types import HEAD_BYTES, detect
+from gifster.uploads.storage.base import Listing, is_key
+
+THREADS = 8
+#: What is different once the database is back: SQL for both kinds, with the time and a new name.
+CHANGES: list[tuple[str, Callable[[], list[object]]]] = [
+    # No worker of the original runs here.
+    ("DELETE FROM worker", list),
+    (
+        "UPDATE outbox SET leased_by = NULL, thread = NULL, started_at = NULL, "
+        "send_at = COALESCE(due_at, ?) WHERE failed_at IS NULL",
+        lambda: [time.time()],
+    ),
+    ("DELETE FROM outbox_identity", list),
+    ("INSERT INTO outbox_identity (id, name) VALUES (1, ?)", lambda: [secrets.token_hex(8)]),
+    # People log in again: who has logged out since, or changed a password, must stay logged out.
+    ("DELETE FROM token WHERE kind = 'session'", list),
+    # What works once may have been used since.
+    ("DELETE FROM mail_secret", list),
+    ("DELETE FROM sign_in_step", list),
+    # Their files are not in a backup.
+    ("DELETE FROM export WHERE finished_at IS NOT NULL", list),
+    ("DELETE FROM resumable_upload WHERE stage = 'open'", list),
+]
+
+
+def restore(
+    repository: Repository,
+    backup: Backup,
+    settings: Settings,
+    restored: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Bring a backup back into the database and the storages of the settings.
+
+    Parameters:
+      restored: is called with the size of each file (bytes).
+
+    Raises:
+      BackupError: something is there already, or the backup is damaged; says what to do.
+      StorageUnavailable, OSError, peewee.PeeweeException
+    """
+    check(repository, backup, contents=False)
+    _check_storages(backup)
+    mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
+    resumed = RESTORING.exists()
+    if not resumed:
+        refuse_full(settings.database.url)
+        _refuse_files()
+    with _marked(mine, resumed=resumed):
+        # The database comes last, and at once: if it is there, only the mark was left.
+        if not resumed or not why_not_empty(settings.database.url):
+            _restore_files(repository, backup, restored, resumed=resumed)
+            _restore_secret(backup, settings)
+            _restore_database(backup, settings)
+        RESTORING.unlink()
+    sync(RESTORING.parent)
+
+
+def check(
+    repository: Repository,
+    backup: Backup,
+    *,
+    contents: bool = True,
+    checked: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Check that a backup is complete and sound.
+
+    Parameters:
+      contents: whether to read all files; otherwise only their sizes are looked at.
+      checked: is called with the size of each file (bytes).
+
+    Raises:
+      BackupError: it is not; says which file.
+    """
+    facts = backup.facts
+    pairs = ((backup.files, facts.files_sha256), (backup.database, facts.database_sha256))
+    for path, sha256 in pairs:
+        if not path.exists() or hash_of(path) != sha256:
+            raise BackupError(f"{path} is damaged or missing: use another backup")
+    check_file(backup.database)
+    for kept in listed(backup.files):
+        if not is_key(kept.key):
+            raise BackupError(
+                f"the list of files names {kept.key[:80]!r}, which is not a storage key"
+            )
+        if not repository.holds(kept.sha256, kept.bytes):
+            raise BackupError(_damaged(repository, kept))
+        if contents and hash_of(repository.object(kept.sha256)) != kept.sha256:
+            raise BackupError(_damaged(repository, kept))
+        checked(kept.bytes)
+
+
+def _damaged(repository: Repository, kept: Kept) -> str:
+    path = repository.object(kept.sha256)
+    return (
+        f"{path} is damaged or missing, the content of {kept.storage}:{kept.key}: remove it, and "
+        "gifster backup copies it again if the original is still there"
+    )
+
+
+def _check_storages(backup: Backup) -> None:
+    names = {kept.storage for kept in listed(backup.files)}
+    if unknown := names - set(config.storages):
+        raise BackupError(f"the backup has files of a storage {min(unknown)!r}, and none is set")
+
+
+@contextmanager
+def _marked(mine: dict[str, str], *, resumed: bool) -> Iterator[None]:
+    """A block during which the mark of this restore is there, and no other process restores here.
+
+    Raises:
+      BackupError: another one does, or another backup has been restored half-way.
+    """
+    RESTORING.parent.mkdir(parents=True, exist_ok=True)
+    another = BackupError(
+        f"another gifster restore runs here, or has not finished ({RESTORING.absolute()}): start "
+        "that one again. To give it up, empty the storages, and remove that file"
+    )
+    try:
+        mark = RESTORING.open("r+" if resumed else "x+", encoding="utf-8")
+    except (FileExistsError, FileNotFoundError):
+        raise another from None
+    with mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise another from None
+        if not resumed:
+            json.dump(mine, mark)
+            mark.flush()
+            os.fsync(mark.fileno())
+        elif mark.read() != json.dumps(mine):
+            raise another
+        yield
+
+
+def _refuse_files() -> None:
+    for name, kept in config.storages.items():
+        if isinstance(kept, Listing):
+            for key, _ in kept.walk():
+                raise BackupError(
+                    f"the storage {name} is not empty: it has {key}. A backup is restored where "
+                    f"nothing is yet: empty it, or set another folder or bucket for [{name}]"
+                )
+
+
+def _restore_files(
+    repository: Repository, backup: Backup, restored: Callable[[int], None], *, resumed: bool
+) -> None:
+    def restore_one(kept: Kept) -> int:
+        # A storage has a file whole or not at all, and no other one under its key.
+        if resumed and storage(kept.storage).exists(kept.key):
+            return kept.bytes
+        path = repository.object(kept.sha256)
+        if hash_of(path) != kept.sha256:
+            raise BackupError(_damaged(repository, kept))
+        with path.open("rb") as file:
+            content_type = detect(file.read(HEAD_BYTES), kept.key)
+        storage(kept.storage).upload(path, kept.key, content_type)
+        return kept.bytes
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for batch in _batches(listed(backup.files)):
+                for size in pool.map(restore_one, batch):
+                    restored(size)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _batches(files: Iterator[Kept], size: int = 500) -> Iterator[list[Kept]]:
+    batch: list[Kept] = []
+    for kept in files:
+        batch.append(kept)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _restore_secret(backup: Backup, settings: Settings) -> None:
+    kept = backup.folder / "secret"
+    if kept.exists() and not settings.uploads.secret:
+        SECRET.parent.mkdir(parents=True, exist_ok=True)
+        write_private(SECRET, kept.read_bytes())
+
+
+def has_other_secret(backup: Backup, settings: Settings) -> bool:
+    """Whether the backup's installation had another secret than the settings name now."""
+    kept = backup.folder / "secret"
+    secret = settings.uploads.secret or (kept.read_text("ascii") if kept.exists() else "")
+    return secret_mark(secret) != backup.facts.secret
+
+
+def _restore_database(backup: Backup, settings: Settings) -> None:
+    file = settings.database.file
+    if file is not None:
+        with new_file(file) as part:
+            _prepare(backup, part)
+        return
+    part = RESTORING.with_name("restoring.sqlite")
+    try:
+        _prepare(backup, part)
+        with opened_file(part) as source, filling(settings.database.url) as target:
+            copy_rows(source, target, lambda *_: None)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _prepare(backup: Backup, path: Path) -> None:
+    """Write the database of a backup into a file, as it has to be here."""
+    shutil.copyfile(backup.database, path)
+    with opened_file(path) as database:
+        databases.migrate(database)
+        with database.atomic("IMMEDIATE"):
+            for statement, values in CHANGES:
+                database.execute_sql(statement, values())

@@ -1,0 +1,90 @@
+"""Whether there is an installation where a command looks for one.
+
+No command makes a new one by being started in the wrong folder: it says where it looked. Only
+`gifster migrate` makes one, in a folder with a `settings.toml` or when it is told to, and `gifster
+restore` brings one back.
+"""
+
+from pathlib import Path
+
+import peewee
+
+from gifster.app import database
+from gifster.app.faults import is_database_error
+from gifster.app.private import VAR
+from gifster.app.settings import Settings
+from gifster.app.settings.loading import FILE
+
+#: What only an installation has below `var/`.
+TRACES = ("gifster.db", "secret", "valkey", "store", "cache")
+#: While this file is there, `gifster restore` has not finished.
+RESTORING = VAR / "restoring.json"
+
+
+class NoInstallation(Exception):
+    """There is no installation here, or it is not complete. The message says where we looked."""
+
+
+def check(settings: Settings) -> None:
+    """Check that the database is there, and that no later release has migrated it. A server that
+    does not answer passes: it may answer later.
+
+    Raises:
+      NoInstallation
+      NewerDatabase: says what to do.
+    """
+    _check_restored()
+    file = settings.database.file
+    if file is not None and not file.exists():
+        raise NoInstallation(
+            f"there is no database in {file.absolute()}: run this in Gifster's folder, or make a "
+            "new database with gifster migrate"
+        )
+    beside = database.opened(settings.database.url)
+    try:
+        database.check_not_newer(beside)
+    except (peewee.PeeweeException, OSError) as error:
+        if not is_database_error(error):
+            raise
+    finally:
+        beside.close_all()  # type: ignore[attr-defined]  # it is a pool
+
+
+def _check_restored() -> None:
+    if RESTORING.exists():
+        raise NoInstallation(
+            f"a restore has not finished here ({RESTORING.absolute()}): start gifster restore "
+            "again, which goes on where it ended"
+        )
+
+
+def check_may_begin(settings: Settings) -> None:
+    """Check that a database that is missing may be made here: somebody has chosen this folder.
+
+    Raises:
+      NoInstallation
+    """
+    _check_restored()
+    file = settings.database.file
+    if file is None or file.exists() or file.is_absolute() or FILE.exists():
+        return
+    raise NoInstallation(
+        f"there is no Gifster in {Path.cwd()}: neither {FILE} nor {file} is there. Run this in "
+        "Gifster's folder. To make a new installation here: gifster migrate --new"
+    )
+
+
+def check_traces(settings: Settings) -> None:
+    """Check that something of an installation is here, so that its rest can be examined.
+
+    Raises:
+      NoInstallation
+    """
+    file = settings.database.file
+    if file is None or FILE.exists() or any((VAR / name).exists() for name in TRACES):
+        return
+    if not file.exists():
+        raise NoInstallation(
+            f"there is no Gifster in {Path.cwd()}: neither {FILE} nor {file} nor anything else of "
+            f"ours in {VAR}/ is there. Run this in Gifster's folder"
+        )

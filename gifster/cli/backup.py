@@ -1,0 +1,205 @@
+"""Backups: `backup`, `backups`, `restore`; and `database copy`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gifster.cli.root import (
+    Refused,
+    cli,
+    open_database,
+    refused_by_the_database,
+    say,
+    settings_here,
+    text,
+)
+
+if TYPE_CHECKING:
+    from gifster.app.settings import Settings
+
+FOLDER = click.Path(path_type=Path)
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--keep", type=click.IntRange(1), help="Keep only so many backups, the last ones.")
+def backup(folder: Path, keep: int | None) -> None:
+    """Make a backup in a FOLDER, while Gifster runs.
+
+    It has the database, all stored files, and what waits in the cache and the outbox, as they are
+    at one moment. Each backup in the folder is complete; files that an earlier one has are not
+    copied again. Gifster goes on meanwhile, and nobody notices.
+
+    The exit status is 1 if a file is missing or damaged; the backup has all the others.
+    """
+    from gifster.app.backup import making
+    from gifster.app.backup.repository import open_repository
+    from gifster.app.boot import check_files
+    from gifster.app.database import db
+
+    settings = settings_here()
+    with _refusals(), open_database(settings):
+        _refuse_within(folder, settings)
+        repository = open_repository(folder, new=True)
+        with repository.locked(), _counting("copying") as copied:
+            done = making.make(
+                repository, db.obj, settings, check_files(settings),
+                making.Progress(tell=lambda so_far: copied(so_far.files, so_far.bytes)),
+            )  # fmt: skip
+            removed = making.prune(repository, keep) if keep else 0
+    facts = done.facts
+    for fault in facts.faults:
+        say(fault, err=True)
+    say(
+        f"{done.name}: {facts.files:,} files ({_size(facts.bytes)}), {facts.new_files:,} of them "
+        f"new ({_size(facts.new_bytes)}); the database has {_size(done.database.stat().st_size)}"
+    )
+    if removed:
+        say(f"{removed:,} older removed")
+    if not (done.folder / "secret").exists():
+        say("GIFSTER_UPLOADS__SECRET is not in it: keep it elsewhere")
+    sys.exit(1 if facts.faults else 0)
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--verify", is_flag=True, help="Read all of them, and compare each file's SHA-256.")
+def backups(folder: Path, verify: bool) -> None:
+    """List the backups in a FOLDER, oldest first."""
+    from gifster.app.backup import BackupError
+    from gifster.app.backup.repository import open_repository
+    from gifster.app.backup.restoring import check
+
+    damaged = 0
+    with _refusals():
+        repository = open_repository(folder)
+        for each in repository.backups():
+            said = "" if not each.facts.faults else f", {len(each.facts.faults):,} faults"
+            try:
+                if verify:
+                    check(repository, each)
+                    said += ", verified"
+            except BackupError as error:
+                damaged += 1
+                said += f", DAMAGED: {error}"
+            say(f"{each.name}  {each.facts.files:,} files, {_size(each.facts.bytes)}{said}")
+    sys.exit(1 if damaged else 0)
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--backup", "name", type=text, help="Which one (gifster backups); else the last.")
+def restore(folder: Path, name: str | None) -> None:
+    """Bring back a backup of a FOLDER, where nothing is yet.
+
+    Into the database, the cache and the store of the settings, whatever kinds they are; they must
+    be empty. Uploads that waited are stored once workers run. People have to log in again. A
+    restore that was interrupted goes on when it is started again.
+    """
+    from gifster.app.backup import restoring
+    from gifster.app.backup.repository import open_repository
+    from gifster.app.boot import configure_storages
+    from gifster.app.private import refuse_served_secrets
+
+    settings = settings_here()
+    with _refusals():
+        refuse_served_secrets(settings)
+        repository = open_repository(folder)
+        chosen = repository.backup(name)
+        configure_storages(settings)
+        with _counting("restoring") as restored:
+            files = size = 0
+
+            def count(bytes_: int) -> None:
+                nonlocal files, size
+                files, size = files + 1, size + bytes_
+                restored(files, size)
+
+            restoring.restore(repository, chosen, settings, count)
+        where = settings.database.file
+        into = "the database server" if where is None else str(where.absolute())
+        say(f"{chosen.name} is restored: {files:,} files ({_size(size)}), and {into}")
+        if restoring.has_other_secret(chosen, settings):
+            say(
+                "the secret is another one than in the backup: set GIFSTER_UPLOADS__SECRET as it "
+                "was there, before you start Gifster"
+            )
+    for fault in chosen.facts.faults:
+        say(f"the backup lacks: {fault}", err=True)
+
+
+@cli.group()
+def database() -> None:
+    """Move the database to another kind or server."""
+
+
+@database.command("copy")
+@click.argument("source", type=text)
+@click.argument("target", type=text)
+def database_copy(source: str, target: str) -> None:
+    """Copy all rows from the database SOURCE into TARGET, which must be empty.
+
+    Both are URLs as in database.url. Stop all processes of Gifster first; then name the TARGET in
+    database.url, and start them. The files stay where they are. Each table is read back and
+    compared. If the command fails, TARGET has no rows.
+
+    Example: gifster database copy sqlite:///var/gifster.db postgresql://gifster@db/gifster
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from gifster.app.backup.moving import copy_database
+    from gifster.app.settings.values import DatabaseUrl
+
+    for name, url in (("SOURCE", source), ("TARGET", target)):
+        try:
+            TypeAdapter(DatabaseUrl).validate_python(url)
+        except ValidationError as error:
+            raise Refused(f"{name}: {error.errors()[0]['msg']}") from None
+    if source == target:
+        raise click.UsageError("SOURCE and TARGET are the same: name two different databases")
+    with _refusals():
+        rows = copy_database(source, target, lambda table, n: say(f"{table:<20} {n:>12,}"))
+    say(f"{rows:,} rows are copied, read back and the same")
+
+
+def _refuse_within(folder: Path, settings: "Settings") -> None:
+    """Raises `Refused` if the backups would be in a folder of Gifster's own files."""
+    for section, kept in (("store", settings.store), ("cache", settings.cache)):
+        if kept.kind == "local" and folder.resolve().is_relative_to(kept.root.resolve()):
+            raise Refused(
+                f"{folder} is in {section}.root, whose files Gifster serves or sweeps: name a "
+                "folder elsewhere, best on another disk"
+            )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What can go wrong becomes `Refused`, which says it in a line."""
+    import sqlite3
+
+    from gifster.app.backup import BackupError
+    from gifster.app.database import DatabaseUnavailable
+    from gifster.uploads import StorageUnavailable
+
+    try:
+        with refused_by_the_database():
+            yield
+    except (BackupError, DatabaseUnavailable, StorageUnavailable, OSError, sqlite3.Error) as error:
+        raise Refused(str(error)) from None
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A line on standard error that counts files and bytes, if people look at it."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as status:
+        yield lambda files, size: status.update(f"{what}: {files:,} files, {_size(size)}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
