@@ -2,8 +2,8 @@
 API token.
 
 Every route is closed unless its resource says otherwise, so a new one is closed, too. A resource
-with `open_to_strangers = True` is for everybody. One with `asks_for_key = True` lets nobody in
-without a key itself (`dropin.access.Keys`). Static files are open: they are the same everywhere.
+with `open_to_strangers = True` is for everybody. One with `asks_for_key = True` has a door of its
+own (`dropin.access.Keys`, `metrics.Metrics`). Static files are open: they are the same everywhere.
 """
 
 from falcon.asgi import Request, Response

@@ -75,6 +75,8 @@ def _method(name: str) -> str:
 class Metrics:
     """`GET` them in Prometheus's text format, from an address or with the token of the settings."""
 
+    asks_for_key = True
+
     def __init__(self, context: Context) -> None:
         self.context = context
 

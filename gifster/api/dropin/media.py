@@ -72,8 +72,9 @@ class Media:
         if url is None:
             raise falcon.HTTPNotFound
         resp.status = falcon.HTTP_302
-        if url.startswith(f"{MEDIA}/"):
-            url = self._context.for_strangers(url)
+        root = self._context.settings.web.root_path
+        if url.startswith(f"{root}{MEDIA}/"):
+            url = root + self._context.for_strangers(url.removeprefix(root))
         resp.location = absolute(self._context.origin(req), url)
         # The image may be replaced, or taken away; the file itself is immutable.
         resp.set_header("Cache-Control", "no-cache")
