@@ -45,7 +45,8 @@ def below(app: Application, root: str) -> Application:
             await send(_redirect(scope, root))
             await send({"type": "http.response.body", "body": b""})
             return
-        await app(scope | {"path": path}, receive, _sending(send, root.encode()))
+        scope["path"] = path  # in place: others leave notes in the scope for those around us
+        await app(scope, receive, _sending(send, root.encode()))
 
     return serve
 

@@ -18,8 +18,9 @@ from gifster.api.app import create_app
 from gifster.api.root_path import below
 from gifster.app import collections, favourites, search, tokens, trash
 from gifster.app.access import Reach, Viewer
+from gifster.app.accounts import mail_links
 from gifster.app.models import Gif
-from gifster.app.settings import Settings
+from gifster.app.settings import Settings, Web
 from tests import images
 from tests.api.test_access import stored_gif, user
 
@@ -80,6 +81,13 @@ def at_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be asked for before `booted`."""
     monkeypatch.setenv("GIFSTER_WEB__ROOT_PATH", ROOT)
     monkeypatch.setenv("GIFSTER_LIMITS__ENABLED", "false")
+
+
+@pytest.fixture
+def for_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be asked for before `ann`."""
+    monkeypatch.setenv("GIFSTER_AUTH__READ", "members")
+    monkeypatch.setenv("GIFSTER_SEARCH__KEYS", '["key"]')
 
 
 @pytest.fixture
@@ -206,6 +214,37 @@ def test_no_script_names_an_address_at_the_root():
     assert '"/' not in manifest
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_library_for_members_hands_out_signed_addresses_below_the_path(
+    for_members: None, ann: Browser
+):
+    # Given a client of GIPHY's API with a key, which fetches files without logging in
+    stranger = {"headers": {"Cookie": ""}}
+    found = ann(f"{ROOT}/v1/gifs/search?q=cat&api_key=key", **stranger).json()["data"][0]
+    made_up = ann(f"{ROOT}/media/{found['id']}/giphy.gif", **stranger)
+    assert made_up.status_code == 401
+    # And one that asks through a proxy, and fetches the files there by their path
+    proxied = ann(f"{ROOT}/proxy/tenor/api/v2/search?q=cat&key=key", **stranger).json()
+    formats = proxied["results"][0]["media_formats"]
+
+    # I expect what they were given to lead to the file
+    path = inside(formats["gif"]["url"], "/")
+    given = [
+        inside(found["images"]["original"]["url"], "/"),
+        path,
+        f"{ROOT}/proxy/tenor/media{path}",
+    ]
+    for url in given[:2]:
+        answer = ann(url, **stranger)
+        while answer.status_code == 302:
+            answer = ann(inside(answer.headers["Location"], "/"), **stranger)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/gif")
+    assert ann(given[2], **stranger).status_code in (302, 401)
+    # And somebody who has to log in to come back
+    page = ann(f"{ROOT}/gifs/{found['id']}", **stranger)
+    assert f'href="{ROOT}/login?next=/gifs/{found["id"]}"' in page.text
+
+
 def test_only_redirects_and_cookies_of_ours_get_the_path():
     headers = {
         b"location": [b"/gifs/1", b"//evil.example/", b"https://evil.example/", b"relative"],
@@ -215,6 +254,7 @@ def test_only_redirects_and_cookies_of_ours_get_the_path():
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["path"] == "/gifs/1"
+        scope["noted"] = True
         sent = [(name, value) for name, values in headers.items() for value in values]
         await send({"type": "http.response.start", "status": 200, "headers": sent})
 
@@ -226,6 +266,8 @@ def test_only_redirects_and_cookies_of_ours_get_the_path():
     scope = {"type": "http", "method": "GET", "path": f"{ROOT}/gifs/1", "query_string": b""}
     asyncio.run(below(app, ROOT)(scope, app, send))
 
+    # The access log, around it, finds what the application has noted
+    assert scope["noted"] is True
     answered: dict[bytes, list[bytes]] = {}
     for name, value in messages[0]["headers"]:
         answered.setdefault(name, []).append(value)
@@ -236,3 +278,14 @@ def test_only_redirects_and_cookies_of_ours_get_the_path():
         b"a=1; Path=/team/gifs/; HttpOnly", b"b=2; Path=/team/gifs/x", b'c="; Path=/"', b"d=3",
     ]  # fmt: skip
     assert answered[b"link"] == headers[b"link"]
+
+
+def test_a_mail_leads_below_the_path():
+    public = Web(public_url="https://gifs.example.org", root_path=ROOT)
+
+    assert mail_links.link(public, mail_links.RESET, "s") == (
+        f"https://gifs.example.org{ROOT}/password/s"
+    )
+    assert mail_links.link(Web(root_path=ROOT), mail_links.RESET, "s") == (
+        f"http://127.0.0.1:8000{ROOT}/password/s"
+    )
