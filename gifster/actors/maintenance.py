@@ -8,6 +8,7 @@ import dramatiq
 from gifster.actors.setup import settings
 from gifster.app import file_checks, kept_uploads, library, moderation, retention, tokens, trash
 from gifster.app.search import popularity, upkeep
+from gifster.app.sign_in import steps
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import Why, sweep
@@ -43,7 +44,7 @@ def clean_up() -> None:
     found.damaged += [f"{file.storage}:{file.key}" for file in file_checks.damaged()]
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
-    ended = tokens.forget_expired_tokens()
+    ended = tokens.forget_expired_tokens() + steps.forget_expired()
     moderation.forget_old()
     accounts.forget_expired()
     for left in found.left_alone:

@@ -14,6 +14,7 @@ from gifster.app import accounts, addresses, tokens
 from gifster.app.accounts.invitations import check_may_sign_up
 from gifster.app.accounts.tables import Invitation
 from gifster.app.models import Token, rfc3339
+from gifster.app.sign_in import check_passwords
 from gifster.app.tokens import Scope
 
 
@@ -33,6 +34,7 @@ class Users:
     async def on_post(self, req: Request, resp: Response) -> None:
         wish = await json_body(self.context, req, SignUp)
         settings = self.context.settings.auth
+        check_passwords(settings)
 
         def work() -> schemas.NewUser:
             self.context.limits.sign_up(req)

@@ -48,6 +48,7 @@ from gifster.api.pages.own import OwnPage, TrashPage
 from gifster.api.pages.tags import TagsPage
 from gifster.api.root_path import below
 from gifster.api.sharing.routes import sharing
+from gifster.api.sign_in.routes import routes as sign_in
 from gifster.api.traced import RouteOfSpan, traced
 from gifster.api.trash import GifTrash
 from gifster.app import tracing
@@ -164,6 +165,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/signup", SignUp(context), ""),
         ("/login", LogIn(context), ""),
         *account_pages(context),
+        *sign_in(context),
         ("/logout", log_out, ""),
         ("/logout/everywhere", log_out, "everywhere"),
         ("/jobs", JobsPage(context), ""),

@@ -9,10 +9,12 @@ from gifster.api.context import Context
 from gifster.api.forwarded import client_address, is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
+from gifster.api.sign_in.proxy import Told, told
 from gifster.app import library, tokens
 from gifster.app.access import Reach, Viewer
 from gifster.app.models import ImageUploader, Token, User
 from gifster.app.roles import Role, role_of
+from gifster.app.sign_in import proxy
 from gifster.app.tokens import Kind, Scope
 
 COOKIE = "gifster_session"
@@ -45,9 +47,9 @@ async def current_token(context: Context, req: Request) -> Token | None:
     if hasattr(req.context, "token"):
         token: Token | None = req.context.token
         return token
-    sent = _credentials(req)
-    token = await context.run(tokens.find_token, *sent) if sent else None
-    if token is None and sent and sent[1] is Kind.TOKEN:
+    sent = _credentials(context, req)
+    token = await context.run(_found, context, sent) if sent else None
+    if token is None and isinstance(sent, tuple) and sent[1] is Kind.TOKEN:
         raise Problem(
             401,
             "token_invalid",
@@ -64,12 +66,23 @@ def bearer(req: Request) -> str | None:
     return secret.strip() if scheme.lower() == "bearer" else None
 
 
-def _credentials(req: Request) -> tuple[str, Kind] | None:
-    """The secret that a request came with. A token goes before a session."""
+def _credentials(context: Context, req: Request) -> tuple[str, Kind] | Told | None:
+    """The secret that a request came with, or what the trusted proxy tells. A token goes before
+    the proxy, and the proxy before a session, which may be that of somebody else who used this
+    browser."""
     if (secret := bearer(req)) is not None:
         return secret, Kind.TOKEN
+    if (said := told(req, context.settings.auth)) is not None:
+        return said
     cookies = req.get_cookie_values(COOKIE)
     return (cookies[0], Kind.SESSION) if cookies else None
+
+
+def _found(context: Context, sent: tuple[str, Kind] | Told) -> Token | None:
+    """The token or session of what a request came with (in a thread)."""
+    if isinstance(sent, Told):
+        return proxy.session(sent.email, sent.groups, context.settings.auth)
+    return tokens.find_token(*sent)
 
 
 async def current_user(context: Context, req: Request) -> User | None:
@@ -157,8 +170,8 @@ async def viewer_of(context: Context, req: Request) -> Viewer:
 def viewer_here(context: Context, req: Request) -> Viewer:
     """The same in a thread with a database connection. Somebody with a wrong token is a
     stranger."""
-    sent = _credentials(req)
-    return _viewer(context, tokens.find_token(*sent) if sent else None)
+    sent = _credentials(context, req)
+    return _viewer(context, _found(context, sent) if sent else None)
 
 
 def _viewer(context: Context, token: Token | None) -> Viewer:

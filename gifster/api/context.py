@@ -36,6 +36,8 @@ __all__ = ["Context", "TooBusy"]
 FETCHES, MAX_FETCHES = 4, 32
 #: The same for checks of files in processes of their own, which take a tenth of a second each.
 CHECKS, MAX_CHECKS = EXAMINED_AT_ONCE, 256
+#: The same for the sign-in service. A whole team may come from one address.
+SIGN_INS, MAX_SIGN_INS = 4, 256
 #: How long they wait at most (seconds), so that everybody has an answer within a minute.
 WAIT_S = 30.0
 
@@ -82,6 +84,7 @@ class Context:
         self._fetching = FairQueue(FETCHES, MAX_FETCHES, "fetching")
         # A check is soon over, so a client that is alone may have all threads.
         self._checking = FairQueue(CHECKS, MAX_CHECKS, "checking", each=CHECKS)
+        self._signing_in = FairQueue(SIGN_INS, MAX_SIGN_INS, "signing-in", each=SIGN_INS)
 
     def for_strangers(self, path: str) -> str:
         """The path of a file as somebody needs it who does not log in: in a library for members,
@@ -143,6 +146,21 @@ class Context:
         """
         refusal = "Too many files of very many parts are being checked now."
         async with self._checking.place(refusal, self.client(req), WAIT_S) as threads:
+            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+
+    async def sign_in(
+        self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """The same for work that waits for the sign-in service, however slow that is.
+
+        Parameters:
+          req: the request; its client takes a turn.
+
+        Raises:
+          TooBusy: too many such requests wait already, or this one waited for too long.
+        """
+        refusal = "Too many people are logging in now."
+        async with self._signing_in.place(refusal, self.client(req), WAIT_S) as threads:
             return await _in_thread(threads, functools.partial(work, *args, **kwargs))
 
     def origin(self, req: Request) -> str:

@@ -94,10 +94,15 @@ def _was_passed_on(req: Request, web: Web) -> bool:
     return any(map(req.get_header, (*PASSED_ON, web.client_address_header)))
 
 
+def connection_address(req: Request) -> Address | None:
+    """The address at the other end of the connection: a client's, or the nearest proxy's. None if
+    it has none, as on a Unix socket."""
+    return _peer(str((req.scope.get("client") or ("",))[0]))
+
+
 def _client(req: Request, web: Web) -> tuple[Address | None, int]:
     """The client's address, and the number of trusted proxies that the request came through."""
-    peer = (req.scope.get("client") or ("",))[0]
-    address = _peer(str(peer))
+    address = connection_address(req)
     if address is None or not _is_trusted(address, web):
         return address, 0
     proxies = 1

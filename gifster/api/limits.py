@@ -103,6 +103,22 @@ class RateLimits:
             (self._log_in_everywhere, "log_in", account),
         )
 
+    def check_sign_in(self, req: Request) -> None:
+        """Check whether an address may try to log in without a password. Only attempts that failed
+        count: a whole team may come from one address in the morning.
+
+        Raises:
+          RateLimited: too many have failed from this address.
+        """
+        key = ["sign_in", self._here(req)]
+        if self._on and not self._ask(lambda limiter: limiter.test(self._log_in, *key)):
+            resets_at = self._ask(partial(_resets_at, self._log_in, key))
+            raise RateLimited("attempts to log in", max(1, math.ceil(resets_at - time.time())))
+
+    def sign_in_failed(self, req: Request) -> None:
+        """Count an attempt to log in without a password that has failed."""
+        self._hit(self._log_in, "sign_in", self._here(req))
+
     def logged_in(self, req: Request, email: str, device: str | None = None) -> None:
         """Forget the attempts for an account by this browser or from this address, after one that
         succeeded. The attempts of others, and for other accounts, stay counted."""

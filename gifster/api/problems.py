@@ -20,6 +20,7 @@ from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
 from gifster.api.way_back import way_back
 from gifster.app import library
+from gifster.app.errors import Unavailable
 from gifster.app.faults import Fault, fault_of
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs import admin
@@ -56,6 +57,7 @@ STATUSES: list[tuple[type[Exception], int]] = [
     (library.Denied, 403),
     (library.Conflict, 409),
     (library.Invalid, 422),
+    (Unavailable, 503),
 ]
 
 #: The codes of Falcon's own errors, and what to say where Falcon says nothing.

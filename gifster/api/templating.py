@@ -43,6 +43,8 @@ def templates(root: str = "") -> Templates:
     made.filters["told_edit"] = told_edit
     made.globals |= {"root": root, "static": root + ADDRESS}
     made.globals |= {"shape": shape, "size_of": size_of}
+    # `sign_in.routes` knows the ways to log in.
+    made.globals |= {"oidc_name": "", "with_passwords": True, "with_second_factor": False}
     return made
 
 

@@ -36,5 +36,9 @@ class Denied(LibraryError):
     """The user may not do that."""
 
 
+class Unavailable(LibraryError):
+    """A service of others that the request needs cannot be used now."""
+
+
 class NoAddress(ValueError):
     """Mail cannot be addressed to this text: trying again changes nothing."""

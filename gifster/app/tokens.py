@@ -120,7 +120,12 @@ def create_token(
     with transaction(db):
         _lock(user)  # two requests at once cannot share the last place
         forget_expired_tokens(user)
-        if by is not None and not Token.select().where(Token.digest == by.digest).exists():
+        # The session of somebody whom a proxy has logged in is in no table.
+        if (
+            by is not None
+            and by.digest
+            and not Token.select().where(Token.digest == by.digest).exists()
+        ):
             raise Denied("token_invalid", "The token is expired or revoked. Log in again.")
         if _of(user, Kind.TOKEN).count() >= MAX_TOKENS:
             raise Denied(

@@ -12,6 +12,7 @@ from gifster.cli import (
     moderation,
     processes,
     setup,
+    sign_in,
     tokens,
     transfer,
     users,
@@ -20,7 +21,7 @@ from gifster.cli.root import cli, say
 
 __all__ = [
     "admins", "backup", "cli", "files", "jobs", "main", "moderation", "processes", "setup",
-    "tokens", "transfer", "users",
+    "sign_in", "tokens", "transfer", "users",
 ]  # fmt: skip
 
 

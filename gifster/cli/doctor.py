@@ -20,9 +20,12 @@ from gifster.app import database, installation, mailers, readiness
 from gifster.app.accounts.mail_links import address_of
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
+from gifster.app.errors import Unavailable
 from gifster.app.faults import fault_of, is_database_error
 from gifster.app.private import open_to_others
 from gifster.app.settings import Settings
+from gifster.app.sign_in import extras
+from gifster.app.sign_in.oidc import Provider
 from gifster.jobs import Job
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
@@ -48,6 +51,7 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
         ("privacy", lambda: _privacy(settings)),
         ("mail", lambda: _mail(settings)),
+        *([("oidc", lambda: _oidc(settings))] if settings.oidc.issuer else []),
         ("workers", lambda: _with_tables(lambda: _workers(settings))),
         ("scheduler", lambda: _with_tables(_scheduler)),
     ]
@@ -59,6 +63,17 @@ def _mail(settings: Settings) -> str:
     if settings.web.public_url:
         return said
     return f"{said}; links lead to {address_of(settings.web)} (web.public_url is not set)"
+
+
+def _oidc(settings: Settings) -> str:
+    """Whether the sign-in service answers, and is the one of the settings."""
+    extras.require("oidc", f"oidc.issuer is {settings.oidc.issuer}")
+    try:
+        Provider(settings.oidc).metadata()
+    except Unavailable as error:
+        reason = "; ".join(error.__notes__)
+        raise RuntimeError(f"{settings.oidc.issuer} cannot be used: {reason}") from error
+    return f"{settings.oidc.issuer} answers"
 
 
 def _privacy(settings: Settings) -> str:

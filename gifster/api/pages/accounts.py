@@ -8,12 +8,12 @@ from gifster.api.auth import (
     current_user,
     end_session,
     require_scope,
-    start_session,
 )
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
+from gifster.api.sign_in.pages import after_password
 from gifster.api.way_back import local_path
 from gifster.app import (
     accounts,
@@ -23,6 +23,7 @@ from gifster.app import (
 from gifster.app.accounts.invitations import check_may_sign_up
 from gifster.app.library import LibraryError
 from gifster.app.models import User
+from gifster.app.sign_in import check_passwords
 from gifster.app.tokens import Scope
 
 
@@ -52,6 +53,7 @@ class AccountForm(Page):
         values = await url_form(self.context, req)
         values["next"] = local_path(values.get("next", "/"))
         try:
+            check_passwords(self.context.settings.auth)
             user = await self.context.run(self.submit, req, values)
         except (LibraryError, RateLimited) as error:
             problem = problem_for(error)
@@ -62,9 +64,7 @@ class AccountForm(Page):
         if self.context.settings.auth.confirm_emails and user.confirmed_at is None:
             see(resp, "/confirm?sent=1")  # the welcome mail has the link
             return
-        await start_session(self.context, req, resp, user)
-        self.context.devices.remember(req, resp, addresses.account_of(user.email))
-        see(resp, values["next"])
+        await after_password(self.context, req, resp, user, values["next"])
 
 
 class SignUp(AccountForm):
@@ -95,7 +95,13 @@ class LogIn(AccountForm):
     template = "login.html"
 
     async def show(self, req: Request, resp: Response, **values: object) -> None:
-        await super().show(req, resp, done=req.get_param("done") or "", **values)
+        await super().show(
+            req,
+            resp,
+            done=req.get_param("done") or "",
+            again=req.get_param("again") == "1",
+            **values,
+        )
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
         email = values.get("email", "")
@@ -104,9 +110,7 @@ class LogIn(AccountForm):
         device = self.context.devices.known(req, account)
         self.context.limits.log_in(req, account, device)
         confirmed_only = self.context.settings.auth.confirm_emails
-        user = accounts.log_in(email, values.get("password", ""), confirmed_only=confirmed_only)
-        self.context.limits.logged_in(req, account, device)
-        return user
+        return accounts.log_in(email, values.get("password", ""), confirmed_only=confirmed_only)
 
 
 class LogOut(Page):

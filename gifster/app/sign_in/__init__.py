@@ -6,3 +6,15 @@ authenticator apps, and recovery codes; `passkeys` has passkeys; `steps` the log
 one of them. Plain synchronous functions, like those of `accounts`: call them with a database
 connection open.
 """
+
+from gifster.app.errors import Denied
+from gifster.app.settings import Auth
+
+
+def check_passwords(auth: Auth) -> None:
+    """Raise `Denied` (`passwords_off`) where nobody logs in or signs up with a password."""
+    if not auth.passwords:
+        raise Denied(
+            "passwords_off",
+            "This library takes no passwords. Log in by the sign-in service on the page /login.",
+        )

@@ -1,0 +1,169 @@
+"""To the sign-in service and back: `/login/oidc`, and `/login/oidc/callback`, where it sends the
+browser.
+
+What a log-in keeps is in a cookie that is named by its state, so an answer counts only in the
+browser that asked, and several tabs do not disturb each other. Nobody's account is linked by an
+answer alone: the browser of somebody who is logged in might have been led here by another site, so
+they are asked first.
+"""
+
+from dataclasses import asdict
+
+from falcon.asgi import Request, Response
+
+from gifster.api.auth import current_token, start_session
+from gifster.api.context import Context
+from gifster.api.limits import RateLimited
+from gifster.api.pages.page import see
+from gifster.api.problems import Problem, problem_for
+from gifster.api.receive import url_form
+from gifster.api.sign_in.pages import METHODS, MethodsPage
+from gifster.api.sign_in.sealed import Sealed
+from gifster.api.way_back import local_path
+from gifster.app.errors import Denied, LibraryError
+from gifster.app.sign_in import identities, steps
+from gifster.app.sign_in.identities import Person
+from gifster.app.sign_in.oidc import Attempt, Provider
+from gifster.uploads.config import config
+
+CALLBACK = "/login/oidc/callback"
+#: The cookies of a browser in which so many log-ins were begun are forgotten with the next one.
+MANY = 6
+
+
+class OidcPage(MethodsPage):
+    """What the pages here share.
+
+    Parameters:
+      provider: the service; None if the settings name none.
+    """
+
+    open_to_strangers = True
+
+    def __init__(self, context: Context, provider: Provider | None) -> None:
+        super().__init__(context)
+        web = context.settings.web
+        self._provider = provider
+        self._attempts = Sealed(config.secret, web, "gifster_oidc", "/login/oidc")
+        self._found = Sealed(config.secret, web, "gifster_link", METHODS)
+
+    @property
+    def provider(self) -> Provider:
+        if self._provider is None:
+            raise Problem(404, "not_found", "This library has no sign-in service.")
+        return self._provider
+
+    async def refuse(self, req: Request, resp: Response, error: Exception) -> None:
+        """Answer with the page of the log-in, which says what is wrong."""
+        problem = problem_for(error)
+        resp.status = problem.status
+        resp.set_headers(problem.headers or {})
+        await self.render(
+            req, resp, "login.html", values={"next": "/"}, error=error, done="", again=False
+        )
+
+
+class OidcBegin(OidcPage):
+    """`/login/oidc` sends a browser to the service, to log in. `?link=1`: to link an account of the
+    service to the user's, who is logged in."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        again, link = req.get_param("again") == "1", req.get_param("link") == "1"
+        provider = self.provider
+        session = await self.fresh(req) if link else None
+        redirect_uri = self.context.home(req) + CALLBACK
+        try:
+            url, attempt = await self.context.sign_in(
+                req, provider.begin, redirect_uri, again=again
+            )
+        except (LibraryError, RateLimited) as error:
+            await self.refuse(req, resp, error)
+            return
+        self._attempts.keep_few(req, resp, MANY)
+        kept = {
+            "attempt": asdict(attempt),
+            "back": local_path(req.get_param("next") or "/"),
+            "session": session.digest if session else None,
+        }
+        self._attempts.put(req, resp, kept, attempt.state)
+        see(resp, url)
+
+
+class OidcCallback(OidcPage):
+    """`/login/oidc/callback` takes the service's answer."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        state = req.get_param("state") or ""
+        kept = self._attempts.get(req, state) if state else None
+        self._attempts.drop(resp, state)
+        try:
+            await self.context.run_unconnected(self.context.limits.check_sign_in, req)
+            if kept is None:
+                raise Denied(
+                    "oidc_expired",
+                    "The log-in was begun in another browser, or took too long. Try again.",
+                )
+            person = await self._person(req, kept)
+            if kept["session"] is None:
+                await self._log_in(req, resp, person, kept["back"])
+            else:
+                await self._ask_to_link(req, resp, person, kept["session"])
+        except (LibraryError, RateLimited) as error:
+            await self.context.run_unconnected(self.context.limits.sign_in_failed, req)
+            await self.refuse(req, resp, error)
+
+    async def _person(self, req: Request, kept: dict[str, object]) -> Person:
+        attempt = Attempt(**kept["attempt"])  # type: ignore[arg-type]
+        answer = {
+            name: value
+            for name in ("code", "error", "iss")
+            if (value := req.get_param(name)) is not None
+        }
+        person: Person = await self.context.sign_in(req, self.provider.finish, attempt, answer)
+        if not await self.context.run(steps.use_once, attempt.state):
+            raise Denied("oidc_used", "This log-in has been used already. Try again.")
+        return person
+
+    async def _log_in(self, req: Request, resp: Response, person: Person, back: str) -> None:
+        user = await self.context.run(identities.log_in, person, self.context.settings)
+        await start_session(self.context, req, resp, user)
+        see(resp, local_path(back))
+
+    async def _ask_to_link(
+        self, req: Request, resp: Response, person: Person, session: str
+    ) -> None:
+        """Show what would be linked. The session must be the one that asked for it."""
+        token = await current_token(self.context, req)
+        if token is None or token.digest != session:
+            raise Denied("oidc_expired", "You have logged out meanwhile. Log in, and try again.")
+        kept = {**asdict(person), "groups": sorted(person.groups), "session": session}
+        self._found.put(req, resp, kept)
+        await self.render(req, resp, "link.html", person=person)
+
+
+class OidcLink(OidcPage):
+    """`POST /account/sign-in/link` links the account of the service that the page before showed."""
+
+    open_to_strangers = False
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        token = await self.fresh(req)
+        await url_form(self.context, req)
+        kept = self._found.get(req)
+        self._found.drop(resp)
+        if kept is None or kept.pop("session") != token.digest:
+            raise Problem(403, "oidc_expired", "That took too long. Begin once more.")
+        person = Person(**{**kept, "groups": frozenset(kept["groups"])})
+        await self.context.run(identities.link, token.user, person, self.context.settings)
+        see(resp, METHODS)
+
+
+class OidcUnlink(MethodsPage):
+    """`POST /account/sign-in/links/{identity_id}/remove`."""
+
+    async def on_post(self, req: Request, resp: Response, identity_id: str) -> None:
+        token = await self.fresh(req)
+        await url_form(self.context, req)
+        settings = self.context.settings
+        await self.context.run(identities.unlink, token.user, identity_id, settings)
+        see(resp, METHODS)

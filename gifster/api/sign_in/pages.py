@@ -1,0 +1,79 @@
+"""What the pages of signing in share: who may open them, and how a session begins."""
+
+from urllib.parse import quote
+
+import falcon
+from falcon.asgi import Request, Response
+
+from gifster.api.auth import current_token, start_session
+from gifster.api.context import Context
+from gifster.api.pages.page import Page, see
+from gifster.api.sign_in.sealed import Sealed
+from gifster.app import addresses
+from gifster.app.models import Token, User, now
+from gifster.app.sign_in import second_factor, steps
+from gifster.app.sign_in.proxy import PROXY_SESSION
+from gifster.app.tokens import Kind
+from gifster.uploads.config import config
+
+#: Somebody who has logged in longer ago must do so again before they change how they log in: so
+#: nobody does it in a browser that was left alone, or with a session that leaked (minutes).
+FRESH_MIN = 15
+METHODS = "/account/sign-in"
+SECOND_FACTOR = "/login/second-factor"
+
+
+def waiting_cookie(context: Context) -> Sealed:
+    """The cookie of a log-in that waits for the second factor."""
+    return Sealed(config.secret, context.settings.web, "gifster_step", "/login")
+
+
+def with_back(path: str, back: str) -> str:
+    """A path of ours that leads on to another one."""
+    return path if back == "/" else f"{path}?next={quote(back, safe='/')}"
+
+
+async def after_password(
+    context: Context, req: Request, resp: Response, user: User, back: str = "/"
+) -> None:
+    """Go on after somebody's password was right: to the second factor if they have one, else begin
+    their session.
+
+    Parameters:
+      back: where they go in the end.
+    """
+    if await context.run(second_factor.is_needed, user):
+        secret = await context.run(steps.begin, user)
+        waiting_cookie(context).put(req, resp, {"secret": secret})
+        see(resp, with_back(SECOND_FACTOR, back))
+        return
+    await logged_in(context, req, resp, user)
+    see(resp, back)
+
+
+async def logged_in(context: Context, req: Request, resp: Response, user: User) -> None:
+    """Begin the session of somebody whose password, and second factor if they have one, were
+    right."""
+    account = addresses.account_of(user.email)
+    device = context.devices.known(req, account)
+    await start_session(context, req, resp, user)
+    await context.run_unconnected(context.limits.logged_in, req, account, device)
+    context.devices.remember(req, resp, account)
+
+
+class MethodsPage(Page):
+    """The base of the pages on which somebody changes how they log in."""
+
+    async def fresh(self, req: Request) -> Token:
+        """The session of somebody who has just logged in. An API token does not do.
+
+        Raises:
+          HTTPSeeOther: to the log-in, for everybody else.
+        """
+        token = await current_token(self.context, req)
+        if token is None or token.kind != Kind.SESSION:
+            raise falcon.HTTPSeeOther(with_back("/login", METHODS))
+        age = (now() - token.created_at).total_seconds()
+        if token.id != PROXY_SESSION and age > FRESH_MIN * 60:
+            raise falcon.HTTPSeeOther(f"/login?again=1&next={METHODS}")
+        return token

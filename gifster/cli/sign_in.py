@@ -1,0 +1,37 @@
+"""Help for people who cannot log in any more: `users second-factor-off`, `users unlink`."""
+
+import click
+
+from gifster.cli.root import account_errors, say, text
+from gifster.cli.users import users
+
+
+@users.command("second-factor-off")
+@click.argument("address", type=text)
+def users_second_factor_off(address: str) -> None:
+    """Remove the authenticator app, passkeys and recovery codes of an account.
+
+    For somebody who has lost them. Make sure that it is the account's owner who asks: from now on
+    the password alone logs in.
+    """
+    from gifster.app import accounts
+    from gifster.app.sign_in import second_factor
+
+    with account_errors():
+        removed = second_factor.remove_all(accounts.find_user(address))
+    say(f"{address}: removed {removed} authenticator apps and passkeys")
+
+
+@users.command("unlink")
+@click.argument("address", type=text)
+def users_unlink(address: str) -> None:
+    """Forget with which accounts of the sign-in service the user of an account logs in.
+
+    The next person who has this address at the service, verified, gets the account.
+    """
+    from gifster.app import accounts
+    from gifster.app.sign_in import identities
+
+    with account_errors():
+        removed = identities.unlink_all(accounts.find_user(address))
+    say(f"{address}: removed {removed} links to the sign-in service")

@@ -1,0 +1,327 @@
+"""The second factor on the pages: set up, asked for, recovered; and what somebody tries who knows
+the password."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+import pyotp
+import pytest
+
+from gifster.app import accounts
+from gifster.app.models import Token, User, now
+from gifster.app.sign_in import codes, second_factor
+from gifster.app.sign_in.tables import AuthenticatorApp, RecoveryCode, SignInStep
+from tests.api.sign_in.conftest import Browser, Site, new_user
+from tests.api.sign_in.service import Service
+from tests.api.sign_in.test_oidc import come_back
+
+NewSite = Callable[..., Site]
+
+
+def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
+    """Set up an authenticator app, as a person does. Returns it, and the recovery codes."""
+    assert browser.post("/account/sign-in/app").headers["location"] == "/account/sign-in/app"
+    page = browser.get("/account/sign-in/app").text
+    assert 'src="data:image/svg+xml' in page
+    secret = re.search("Key: <code>([A-Z2-7 ]+)</code>", page)[1].replace(" ", "")
+    app = pyotp.TOTP(secret)
+    done = browser.post("/account/sign-in/app/confirm", {"code": app.at(now())})
+    assert done.status_code == 200, done.text
+    assert done.headers["cache-control"] == "no-store"
+    return app, re.findall("<li><code>([0-9A-Z-]{19})</code></li>", done.text)
+
+
+def next_code(app: pyotp.TOTP) -> str:
+    """A code that was not used yet, though no time has passed: of the next step, which counts."""
+    return app.at(now() + timedelta(seconds=30))
+
+
+def code(browser: Browser, typed: str, **fields: str) -> httpx.Response:
+    return browser.post("/login/second-factor", {"code": typed} | fields)
+
+
+def forget_use(user: User) -> None:
+    """As if all codes that were used were older."""
+    AuthenticatorApp.update(last_step=0).where(AuthenticatorApp.user == user.id).execute()
+
+
+@pytest.fixture
+def site(new_site: NewSite) -> Site:
+    return new_site()
+
+
+def test_a_password_is_not_enough(site: Site, ann: User):
+    # Given Ann, who sets up an app, while another session of hers goes on
+    browser, elsewhere = site.browser(), site.browser()
+    elsewhere.log_in(ann.email)
+    browser.log_in(ann.email)
+    app, recovery = set_up(browser)
+    assert len(set(recovery)) == 10
+    assert browser.who == "ann"
+    assert elsewhere.who is None  # it began without the second factor
+
+    # When somebody types her password
+    answer = elsewhere.log_in(ann.email, next="/tags")
+
+    # I expect that they are asked for a code, and not logged in
+    assert answer.headers["location"] == "/login/second-factor?next=/tags"
+    assert elsewhere.who is None
+    page = elsewhere.get(answer.headers["location"]).text
+    assert 'autocomplete="one-time-code"' in page
+    wrong = code(elsewhere, "000000", next="/tags")
+    assert (wrong.status_code, elsewhere.who) == (403, None)
+    assert 'value="/tags"' in wrong.text
+    done = code(elsewhere, f" {next_code(app)[:3]} {next_code(app)[3:]} ", next="/tags")
+    assert (done.status_code, done.headers["location"]) == (303, "/tags")
+    assert elsewhere.who == "ann"
+    assert SignInStep.select().count() == 0
+
+
+def test_a_code_works_once(site: Site, ann: User):
+    browser, thief = site.browser(), site.browser()
+    browser.log_in(ann.email)
+    app, _ = set_up(browser)
+
+    # Given a thief who knows the password, and has seen the code that set the app up, and the next
+    thief.log_in(ann.email)
+    assert code(thief, app.at(now())).status_code == 403
+    browser.log_in(ann.email)
+    seen = next_code(app)
+    assert code(browser, seen).status_code == 303
+    assert code(thief, seen).status_code == 403
+    # Nor does an older one, whose time has not ended
+    assert code(thief, app.at(now() - timedelta(seconds=30))).status_code == 403
+    assert thief.who is None
+
+
+def test_a_recovery_code_works_once(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    _, recovery = set_up(browser)
+    first = recovery[0].lower().replace("-", " ").replace("0", "o").replace("1", "l")
+
+    lost = site.browser()
+    lost.log_in(ann.email)
+    assert code(lost, first).status_code == 303
+    assert lost.who == "ann"
+    assert "You have 9 recovery codes left" in lost.get("/account/sign-in").text
+
+    again = site.browser()
+    again.log_in(ann.email)
+    assert code(again, first).status_code == 403
+    # New ones replace the old ones
+    page = lost.post("/account/sign-in/recovery-codes").text
+    assert code(again, recovery[1]).status_code == 403
+    assert code(again, re.search("<code>([0-9A-Z-]{19})</code>", page)[1]).status_code == 303
+
+
+def test_recovery_codes_are_their_user_s(site: Site, ann: User):
+    bob = new_user("bob")
+    browsers = [site.browser(), site.browser()]
+    codes_of = []
+    for browser, user in zip(browsers, (ann, bob), strict=True):
+        browser.log_in(user.email)
+        codes_of.append(set_up(browser)[1])
+    stranger = site.browser()
+    stranger.log_in(bob.email)
+
+    assert code(stranger, codes_of[0][0]).status_code == 403
+    assert RecoveryCode.select().where(RecoveryCode.user == ann.id).count() == 10
+    # Only their hashes are kept
+    kept = {row.digest for row in RecoveryCode.select()}
+    assert all(one.replace("-", "") not in kept for one in codes_of[0])
+
+
+def test_after_five_wrong_codes_the_password_is_asked_for_again(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, recovery = set_up(browser)
+    thief = site.browser()
+    thief.log_in(ann.email)
+
+    for _ in range(5):
+        assert code(thief, "000000").status_code == 403
+
+    # Not even the right one counts now, nor a recovery code
+    for right in (next_code(app), recovery[0]):
+        assert code(thief, right).headers["location"] == "/login"
+    assert thief.who is None
+    assert thief.get("/login/second-factor").headers["location"] == "/login"
+
+
+def test_wrong_codes_of_an_account_are_counted_whoever_types_them(site: Site, ann: User):
+    # Given no rate limits, and an attacker with many addresses who knows the password
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, recovery = set_up(browser)
+    for number in range(2):
+        thief = site.browser(f"10.0.0.{number}")
+        thief.log_in(ann.email)
+        for _ in range(5):
+            code(thief, "000000")
+
+    # I expect that no code works for a while, not even the right one
+    thief = site.browser("10.0.0.7")
+    thief.log_in(ann.email)
+    refused = code(thief, next_code(app))
+    assert refused.status_code == 403
+    assert "Too many codes were wrong" in refused.text
+    # The owner can still log in
+    owner = site.browser()
+    owner.log_in(ann.email)
+    assert code(owner, recovery[0]).status_code == 303
+
+    # Each further try after the pause makes it longer
+    row = AuthenticatorApp.get_by_id(ann.id)
+    assert row.failures == 10
+    for expected in (30, 60, 120, 240, 480, 960, 1440, 1440):
+        AuthenticatorApp.update(locked_until=now()).execute()
+        for _ in range(5):
+            with pytest.raises(accounts.logging_in.Denied):
+                codes.check(ann, "000000")
+        left = AuthenticatorApp.get_by_id(ann.id).locked_until - now()
+        assert left <= timedelta(minutes=expected)
+        assert left > timedelta(minutes=expected - 1)
+    # A right one ends it
+    AuthenticatorApp.update(locked_until=now()).execute()
+    codes.check(ann, next_code(app))
+    assert AuthenticatorApp.get_by_id(ann.id).failures == 0
+
+
+def test_a_step_is_no_session_and_no_other_s(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, _ = set_up(browser)
+    waiting = site.browser()
+    waiting.log_in(ann.email)
+
+    # A forged or foreign cookie is no step
+    forged = site.browser()
+    for value in ("x", "", waiting.client.cookies["gifster_step"][:-1] + "A"):
+        forged.client.cookies.set("gifster_step", value, domain="localhost.local", path="/login")
+        assert code(forged, next_code(app)).headers["location"] == "/login"
+    # It ends with its time
+    SignInStep.update(expires_at=now()).execute()
+    assert code(waiting, next_code(app)).headers["location"] == "/login"
+    # … and with its account
+    waiting.log_in(ann.email)
+    accounts.disable(ann)
+    answer = code(waiting, next_code(app))
+    assert answer.status_code == 403
+    assert waiting.who is None
+
+
+def test_two_requests_with_one_code_log_in_once(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, _ = set_up(browser)
+    first, second = site.browser(), site.browser()
+    first.log_in(ann.email)
+    second.client.cookies = first.client.cookies
+
+    assert code(first, next_code(app)).status_code == 303
+    forget_use(ann)
+    assert code(second, next_code(app)).headers["location"] == "/login"
+
+
+def test_an_app_that_is_not_confirmed_counts_for_nothing(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    browser.post("/account/sign-in/app")
+    assert browser.post("/account/sign-in/app/confirm", {"code": "000000"}).status_code == 403
+
+    other = site.browser()
+    assert other.log_in(ann.email).headers["location"] == "/"
+    assert not second_factor.is_needed(ann)
+    # A second beginning has another secret, and an app that is set up stays
+    before = codes.setting_up(ann).secret
+    browser.post("/account/sign-in/app")
+    assert codes.setting_up(ann).secret != before
+    set_up(browser)
+    assert browser.post("/account/sign-in/app").status_code == 409
+    assert browser.get("/account/sign-in/app").headers["location"] == "/account/sign-in"
+
+
+def test_removing_the_app_removes_its_recovery_codes(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    set_up(browser)
+
+    assert browser.post("/account/sign-in/app/remove").status_code == 303
+
+    assert RecoveryCode.select().count() == 0
+    assert site.browser().log_in(ann.email).headers["location"] == "/"
+    assert browser.post("/account/sign-in/recovery-codes").status_code == 409
+
+
+def test_an_api_token_changes_no_factor(site: Site, ann: User):
+    from gifster.app import tokens
+
+    bearer = {"Authorization": f"Bearer {tokens.create_token(ann, 't', 'admin')[1]}"}
+    browser = site.browser()
+
+    for path in ("app", "app/remove", "recovery-codes", "passkeys/options"):
+        answer = browser.post(f"/account/sign-in/{path}", headers=bearer)
+        assert answer.headers["location"].startswith("/login?next="), path
+    assert Token.select().where(Token.kind == "session").count() == 0
+
+
+def test_another_site_changes_no_factor(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    set_up(browser)
+
+    for path in ("app/remove", "recovery-codes", "passkeys/options"):
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "same-site"}):
+            assert browser.post(f"/account/sign-in/{path}", headers=headers).status_code == 403
+    assert codes.has_app(ann)
+
+
+def test_guesses_of_a_code_count_for_the_limits_of_the_log_in(site: Site, ann: User):
+    # Given somebody who knows the password: a right one must not forget the attempts before it
+    browser = site.browser()
+    browser.log_in(ann.email)
+    set_up(browser)
+    thief = site.browser("10.0.0.1")
+
+    statuses = [thief.log_in(ann.email).status_code for _ in range(11)]
+
+    assert statuses == [303] * 10 + [429]
+
+
+def test_a_sign_in_service_has_a_second_factor_of_its_own(
+    new_site: NewSite, service: Service, ann: User
+):
+    site = new_site(service.settings())
+    browser = site.browser()
+    browser.log_in(ann.email)
+    set_up(browser)
+
+    come_back(other := site.browser(), service)
+
+    assert other.who == "ann"
+
+
+@pytest.mark.parametrize("typed", ["", "0", "00000a", "\u0660" * 6, "-1", "a" * 100, "000000\t"])
+def test_odd_codes_are_wrong_codes(site: Site, ann: User, typed: str):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    set_up(browser)
+    thief = site.browser()
+    thief.log_in(ann.email)
+
+    assert code(thief, typed).status_code == 403
+    assert thief.who is None
+
+
+def test_a_code_in_full_width_digits_is_a_code(site: Site, ann: User):
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, _ = set_up(browser)
+    other = site.browser()
+    other.log_in(ann.email)
+    wide = "".join(chr(0xFF10 + int(digit)) for digit in next_code(app))
+
+    assert code(other, wide).status_code == 303
