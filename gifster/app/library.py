@@ -11,15 +11,14 @@ from typing import Any
 import peewee
 from peewee import SQL, fn
 
-from gifster.app import search, texts
+from gifster.app import details, search, texts
 from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif, moderates
 from gifster.app.database import db
 from gifster.app.editing import EditChange, change_edit, check_edit
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
-from gifster.app.moderation_log import Action, Actor, actor, note
-from gifster.app.search.index import tags_of
+from gifster.app.moderation_log import Action, actor, note
 from gifster.app.texts import GIF_ID, Rating, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
@@ -266,20 +265,20 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     gif = gif_to_change(gif_id, user, reach)
     by = actor(gif, user, reach, reason)
     names = None if tags is None else texts.tag_names(tags)
-    new = _cleaned(title=title, alt_text=alt_text, rating=rating, visibility=visibility)
+    new = details.cleaned(title=title, alt_text=alt_text, rating=rating, visibility=visibility)
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
         row = locked_row(gif)
         if row is None:
             raise gif_not_found(gif_id)
         if "visibility" in new:  # a moderator may have hidden it since it was read
-            _check_visibility(row, new["visibility"], by)
-        changes = _changes(row, new, names) if moderates(gif, user, reach) else {}
+            details.check_visibility(row, new["visibility"], by)
+        changes = details.changes(row, new, names) if moderates(gif, user, reach) else {}
         for name, value in new.items():
             setattr(gif, name, value)
         if edit is not None:
             change_edit(row, edit)
-            changes["edit"] = (_edit_json(gif), _edit_json(row))
+            changes["edit"] = (details.edit_json(gif), details.edit_json(row))
         if new:
             gif.save(only=list(new))
         if names is not None:
@@ -290,62 +289,6 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
         if changes:
             note(Action.EDIT, row, by, changes)
         return gif if edit is None else as_written
-
-
-def _cleaned(**given: str | None) -> dict[str, str]:
-    """The texts that an edit gives a GIF, clean, by their columns.
-
-    Raises:
-      Invalid: one of them is, or the title is empty.
-    """
-    clean = {
-        "title": texts.title,
-        "alt_text": texts.alt_text,
-        "rating": texts.rating,
-        "visibility": texts.visibility,
-    }
-    new = {name: clean[name](text) for name, text in given.items() if text is not None}
-    if new.get("title") == "":
-        raise Invalid("title_missing", "A GIF needs a title.")
-    return new
-
-
-def _changes(
-    gif: Gif, new: Mapping[str, str], names: list[str] | None
-) -> dict[str, tuple[Any, Any]]:
-    """What an edit changes, for the log of moderation."""
-    before: dict[str, Any] = {name: getattr(gif, name) for name in new}
-    after: dict[str, Any] = dict(new)
-    if names is not None:
-        before["tags"], after["tags"] = tags_of([gif])[gif.id], names
-    return {name: (before[name], after[name]) for name in after if before[name] != after[name]}
-
-
-def _edit_json(gif: Gif) -> Any:
-    return None if gif.edit is None else gif.edit.as_json()
-
-
-def _check_visibility(gif: Gif, wanted: str, by: Actor) -> None:
-    """Raise unless somebody may give a GIF a visibility.
-
-    Raises:
-      Invalid: nobody but an admin would see it again.
-      Denied: a moderator has hidden it, or would show more of somebody else's GIF, or hide it
-        without its owner knowing.
-    """
-    if wanted == gif.visibility:
-        return
-    if gif.hidden_from is not None:
-        raise Denied("gif_hidden", "A moderator has hidden this GIF, so it stays private.")
-    if by.reach is Reach.ALL:
-        return
-    if wanted == Visibility.PRIVATE and gif.user_id is None:
-        raise private_needs_owner()
-    if moderates(gif, by.user, by.reach) and wanted != Visibility.UNLISTED:
-        raise Denied(
-            "owners_choice",
-            "Only its owner makes this GIF public or private. Make it unlisted, or hide it.",
-        )
 
 
 def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason: str = "") -> None:
@@ -430,14 +373,7 @@ def last_findings() -> list[Finding]:
 def _check_owner(gif: Gif) -> None:
     """Raise `Invalid` for a private GIF that has no owner."""
     if gif.visibility == Visibility.PRIVATE and gif.user_id is None:
-        raise private_needs_owner()
-
-
-def private_needs_owner() -> Invalid:
-    """The error of a private GIF that has no owner."""
-    return Invalid(
-        "private_needs_owner", "Nobody could see this GIF: log in before you make one private."
-    )
+        raise details.private_needs_owner()
 
 
 def _set_tags(gif: Gif, names: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The `gifster` command: doctor, migrate, demo, and its errors, never with a traceback."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,32 @@ boot.boot(settings.load())
 with db.connection_context():
     accounts.sign_up_with_token("a@b.c", "12345678")
 """
+
+
+def test_moderators_come_and_go_and_the_log_tells_of_it(new_stack: Callable[..., Stack]):
+    stack = new_stack()
+    assert stack.run("python", "-c", SIGN_UP).returncode == 0
+
+    assert "no moderators" in stack.run("gifster", "moderation", "list").stdout
+    said = stack.run("gifster", "moderation", "add", "a@b.c").stdout
+    assert said == "a@b.c is a moderator\n"
+    assert stack.run("gifster", "moderation", "list").stdout == "a@b.c  a\n"
+    stack.run("gifster", "admins", "add", "a@b.c")
+    refused = stack.run("gifster", "moderation", "remove", "a@b.c")
+    assert refused.returncode == 1
+    assert "a@b.c is an admin" in refused.stderr
+    nobody = stack.run("gifster", "moderation", "add", "b@b.c")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (1, 1)
+    stack.run("gifster", "admins", "remove", "a@b.c")
+
+    lines = stack.run("gifster", "moderation", "log").stdout.splitlines()
+    assert [line.partition("role: ")[2] for line in lines] == [
+        "admin → member", "moderator → admin", "member → moderator",
+    ]  # fmt: skip
+    entry = json.loads(stack.run("gifster", "moderation", "log", "--json", "--limit", "1").stdout)
+    assert (entry["action"], entry["moderator"]["name"], entry["subject"]) == ("role", "", "a")
+    assert stack.run("gifster", "moderation", "log", "--gif", "x").stdout == ""
+
 
 HEAVY = ["PIL", "boto3", "av", "granian", "falcon", "peewee", "dramatiq", "pydantic", "redis"]
 HELP = f"""

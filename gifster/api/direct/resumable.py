@@ -18,7 +18,7 @@ from gifster.api.direct.bodies import receive
 from gifster.api.gifs import accept_upload, whole_json
 from gifster.api.problems import Problem
 from gifster.api.receive import UploadForm
-from gifster.app import direct, edits, library, texts
+from gifster.app import details, direct, edits, library, texts
 from gifster.app.access import Viewer
 from gifster.app.errors import Invalid, NotFound
 from gifster.app.models import Gif, ImageUploader, User
@@ -163,7 +163,7 @@ def check_details(form: UploadForm, user: User | None) -> None:
     texts.rating(form.first("rating") or Rating.G)
     visibility = texts.visibility(form.first("visibility") or Visibility.PUBLIC)
     if visibility == Visibility.PRIVATE and user is None:
-        raise library.private_needs_owner()
+        raise details.private_needs_owner()
     edits.read_form(form.first)
 
 

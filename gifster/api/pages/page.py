@@ -7,7 +7,9 @@ from gifster.api.auth import (
     current_user,
 )
 from gifster.api.context import Context
+from gifster.app import reports
 from gifster.app.models import User
+from gifster.app.roles import Role, role_of
 
 #: How many GIFs a page of them has.
 PAGE_SIZE = 30
@@ -20,9 +22,11 @@ class Page:
         self.context = context
 
     async def render(self, req: Request, resp: Response, template: str, **values: object) -> None:
-        """Answer with a template, which also gets the user."""
+        """Answer with a template, which also gets the user, and for moderators the open reports."""
         user = await current_user(self.context, req)
-        values |= {"user": user, "may_write": self.may_write(user)}
+        moderates = user is not None and role_of(user).covers(Role.MODERATOR)
+        waiting = await self.context.run(reports.count_open) if moderates else 0
+        values |= {"user": user, "may_write": self.may_write(user), "open_reports": waiting}
         resp.content_type = falcon.MEDIA_HTML
         resp.text = self.context.templates.get_template(template).render(values)
 
