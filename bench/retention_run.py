@@ -29,15 +29,16 @@ from gifster.app.boot import boot
 from gifster.app.database import db
 from gifster.app.models import Gif, User
 from gifster.app.search import index, popularity, upkeep
-from gifster.jobs import stats
+from gifster.app.search.tables import marks, run
 from gifster.jobs.heartbeat import Worker
+from gifster.jobs.stats import forget_old as forget_old_stats
 from gifster.uploads.sweep import sweep
 from tests.machine import eventually
 
 DAY_S = 86_400
 #: Of each round: GIFs that stay, that are in the trash for too long, that failed long ago, and that
 #: their people delete one by one. People delete all others, too: in bulk, here.
-STAY, TRASHED, FAILED, DELETED = 1_000, 1_000, 500, 500
+STAY, TRASHED, FAILED, DELETED = 500, 200, 100, 100
 DEAD, SESSIONS, KEPT, QUERIES, MAILS, MESSAGES, WORKERS = 600, 2_000, 500, 5_000, 1_000, 2_000, 50
 TABLES = ("gif", "tag", "gif_tag", "search_entry", "search_term", "search_query", "token",
           "kept_upload", "outbox", "tally", "worker")  # fmt: skip
@@ -100,9 +101,9 @@ class Installation:
                     index.put(Gif.get_by_id(gif))
         for gif in [gif for gif, its in ids.items() if its == "delete"]:
             library.delete(Gif.get_by_id(gif))
-        gone = [gif for gif, its in ids.items() if its == "gone"]
-        for some in _batches(gone):
-            Gif.delete().where(Gif.id.in_(list(some))).execute()
+        # Without the jobs that remove their files: they have none.
+        for some in _batches([gif for gif, its in ids.items() if its == "gone"]):
+            delete_rows("gif", "id", some)
 
     def jobs(self, numbers: range) -> None:
         """A row in the outbox for each upload, which is done, and some that died."""
@@ -111,7 +112,7 @@ class Installation:
             rows = [(f"{n:032x}", "store_asset", "carrierwave", '{"args":[]}', now_s, now_s, 0, 0,
                      False, 0, None) for n in some]  # fmt: skip
             self._outbox(rows)
-            jobs.Job.delete().where(jobs.Job.id.in_([row[0] for row in rows])).execute()
+            delete_rows("outbox", "id", [row[0] for row in rows])
         ages = [300 if n % 2 else 10 for n in range(DEAD)]
         self._outbox([
             (f"d{numbers.start + n:031x}", "store_asset", "carrierwave", '{"args":[]}', now_s,
@@ -159,6 +160,10 @@ class Installation:
             for name in names[:WORKERS]
         ])  # fmt: skip
 
+    def done(self) -> None:
+        """The jobs that remove the files of deleted GIFs are done: they have none."""
+        jobs.Job.delete().where(jobs.Job.actor == "remove_files").execute()
+
     def messages(self) -> None:
         """Messages through the broker, done by a real worker."""
         done = itertools.count()
@@ -176,6 +181,11 @@ class Installation:
         worker.stop()
 
 
+def delete_rows(table: str, key: str, values: list[Any]) -> None:
+    """Delete the rows with these keys, as their people or workers would one by one."""
+    run(f'DELETE FROM "{table}" WHERE "{key}" IN ({marks(len(values))})', *values)
+
+
 def _batches(values: list[Any], size: int = 500) -> Iterator[list[Any]]:
     for at in range(0, len(values), size):
         yield values[at : at + size]
@@ -191,14 +201,14 @@ def recurring(loaded: settings.Settings, took: dict[str, float]) -> None:
         took[f"{what}, s"] = time.perf_counter() - began
 
     work: dict[str, Callable[[], object]] = {
-        "forget_old": lambda: retention.forget_old(loaded),
         "empty_old": lambda: trash.empty_old(loaded.library.trash_days),
+        "forget_old": lambda: retention.forget_old(loaded),
         "expired": lambda: (kept_uploads.forget_expired(), tokens.forget_expired_tokens()),
         "sweep": lambda: sweep(repair=True, min_age_s=-60),
         "tend_search": lambda: (upkeep.add_left_out(), popularity.put_on_shelves(),
                                 popularity.forget_queries()),
         "heartbeat": lambda: (Worker.delete().where(Worker.seen_at < time.time() - 600).execute(),
-                              stats.forget_old()),
+                              forget_old_stats()),
     }  # fmt: skip
     for what, do in work.items():
         with timed(what):
@@ -249,6 +259,7 @@ def main(database_url: str, broker_url: str, folder: str, rounds: str, uploads: 
             installation.round(int(uploads))
             took: dict[str, float] = {}
             recurring(loaded, took)
+            installation.done()
             print(json.dumps(seen(installation, number * int(uploads), took)), flush=True)
 
 

@@ -82,10 +82,13 @@ def is_https(req: Request, web: Web) -> bool:
 
 
 def is_from(req: Request, web: Web, networks: Collection[Network]) -> bool:
-    """Whether a request certainly comes from one of these networks. A request that a proxy has
-    passed on that is not named in `web.trusted_proxies` may come from anywhere."""
+    """Whether a request certainly comes from one of these networks. One that a proxy has passed on
+    may come from anywhere, if the proxy is not named in `web.trusted_proxies`, or if it does not
+    name a client beyond these proxies."""
     address, proxies = _client(req, web)
-    if address is None or (not proxies and _was_passed_on(req, web)):
+    if address is None:
+        return False
+    if _was_passed_on(req, web) and (not proxies or _is_trusted(address, web)):
         return False
     return any(address in network for network in networks)
 

@@ -8,6 +8,7 @@ OpenTelemetry is loaded where nobody traces.
 import threading
 from collections.abc import Callable
 from functools import wraps
+from importlib.util import find_spec
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -26,6 +27,8 @@ R = TypeVar("R")
 #: The facts of an upload's step that its span has: no names and no keys.
 FACTS = ("storage", "bytes", "content_type", "version", "derivation")
 
+#: Of the extra; the others come with it.
+NEEDED_MODULE = "opentelemetry.exporter.otlp.proto.http"
 #: How long a collector has to take spans, and the last ones when the process ends (seconds).
 SEND_S, LAST_S = 5.0, 2.0
 
@@ -35,6 +38,23 @@ _provider: "TracerProvider | None" = None
 def provider() -> "TracerProvider | None":
     """Who makes the spans of this process; None if nobody traces."""
     return _provider
+
+
+def check_traces(settings: Traces) -> None:
+    """Check, without loading it, that what traces need is installed if the settings want them.
+
+    Raises:
+      SettingsError: it is not; names the extra.
+    """
+    if settings.url and not _is_there(NEEDED_MODULE):
+        raise SettingsError(f"traces.url is set, and {NEEDED}")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
 
 
 def trace_process(settings: Traces) -> None:
@@ -47,10 +67,8 @@ def trace_process(settings: Traces) -> None:
     global _provider  # noqa: PLW0603 a process traces, or not
     if not settings.url or _provider is not None:
         return
-    try:
-        _provider = _made(settings)
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"traces.url is set, and {NEEDED}") from error
+    check_traces(settings)
+    _provider = _made(settings)
     trace_jobs(_provider)
     instrumentation.subscribe(_step_of(_provider))
     # Worker and web processes end without `atexit`.

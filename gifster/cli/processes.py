@@ -53,12 +53,14 @@ def web() -> None:
 
     settings = settings_here()
     from gifster.app.boot import check_files
+    from gifster.app.tracing import check_traces
     from gifster.cli.web_server import DrainingServer
 
     check_installation(settings)
     check_address(settings.web.host, settings.web.port, shared=True)
     check_broker(settings)
     check_files(settings)
+    check_traces(settings.traces)
     end_with_supervisor()
     _count_together(Path("var/metrics"))
     DrainingServer(
@@ -135,11 +137,13 @@ def worker() -> None:
     """
     settings = settings_here()
     from gifster.app.boot import check_files
+    from gifster.app.tracing import check_traces
     from gifster.jobs.worker_command import run_workers
 
     check_installation(settings)
     check_broker(settings)
     check_files(settings)
+    check_traces(settings.traces)
     end_with_supervisor()
     status = run_workers(
         "gifster.actors",

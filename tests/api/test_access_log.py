@@ -221,6 +221,26 @@ def test_by_default_metrics_are_for_private_networks(
     assert is_from(request(*headers, peer=(peer, 4_000)), web, web.metrics_addresses) is allowed
 
 
+@pytest.mark.parametrize(
+    ("sent", "allowed"),
+    [
+        ([], True),
+        ([("X-Forwarded-For", "192.168.1.7")], True),
+        ([("X-Forwarded-For", "203.0.113.9")], False),
+        ([("X-Forwarded-For", "unknown")], False),
+        ([("X-Forwarded-For", "192.168.1.7, garbage")], False),
+        ([("X-Forwarded-For", "127.0.0.1")], False),
+        ([("Forwarded", "for=192.168.1.7")], False),
+    ],
+)
+def test_a_proxy_of_ours_must_say_who_asks(sent: list[tuple[str, str]], allowed: bool):
+    web = Web(trusted_proxies=["127.0.0.1"])
+
+    found = is_from(request(*sent, peer=("127.0.0.1", 4_000)), web, web.metrics_addresses)
+
+    assert found is allowed
+
+
 def test_a_connection_without_an_address_is_from_nowhere():
     web = Web()
     assert not is_from(request(peer=None), web, web.metrics_addresses)

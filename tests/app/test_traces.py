@@ -173,7 +173,7 @@ def test_without_opentelemetry_the_settings_say_what_to_install(
     from gifster.app import tracing
     from gifster.app.errors import SettingsError
 
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     traces = booted.traces.model_copy(update={"url": "http://127.0.0.1:4318"})
 
     with pytest.raises(SettingsError, match=r"traces.url is set, and .*'gifster\[otel\]'"):
