@@ -1,5 +1,5 @@
-"""People by HTTP: signing up (`/api/users`), and one's own sessions and tokens (`/api/tokens`,
-`/api/tokens/{id}`)."""
+"""People by HTTP: signing up (`/api/users`), one's own account (`/api/account`), and one's own
+sessions and tokens (`/api/tokens`, `/api/tokens/{id}`)."""
 
 from typing import TypedDict
 
@@ -9,11 +9,13 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import COOKIE, forget_session, require_token
 from gifster.api.context import Context
-from gifster.api.requests import CreateToken, SignUp, json_body
-from gifster.app import accounts, addresses, tokens
+from gifster.api.requests import CreateToken, EditAccount, SignUp, json_body
+from gifster.app import accounts, addresses, library, tokens
+from gifster.app.accounts import profile
 from gifster.app.accounts.invitations import check_may_sign_up
 from gifster.app.accounts.tables import Invitation
-from gifster.app.models import Token, rfc3339
+from gifster.app.models import Token, User, rfc3339
+from gifster.app.roles import role_of
 from gifster.app.sign_in import check_passwords
 from gifster.app.tokens import Scope
 
@@ -54,6 +56,42 @@ class Users:
 
         resp.media = await self.context.run(work)
         resp.status = falcon.HTTP_201
+
+
+class OwnAccount:
+    """`GET` tells about one's own account, `PATCH` gives it another name."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        mine = await require_token(self.context, req, Scope.READ)
+        resp.media = await self.context.run(self._told, mine.user)
+
+    async def on_patch(self, req: Request, resp: Response) -> None:
+        mine = await require_token(self.context, req, Scope.ADMIN)
+        wish = await json_body(self.context, req, EditAccount)
+
+        def work() -> schemas.Account:
+            mine.user.name = profile.rename(mine.user, wish.name)
+            return self._told(mine.user)
+
+        resp.media = await self.context.run(work)
+
+    def _told(self, user: User) -> schemas.Account:
+        gifs, size = library.used(user)
+        quota = self.context.quota
+        return {
+            "id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "confirmed": user.confirmed_at is not None,
+            "new_email": user.new_email,
+            "role": role_of(user).value,
+            "created_at": rfc3339(user.created_at),
+            "used": {"gifs": gifs, "bytes": size},
+            "quota": None if quota is None else {"gifs": quota.gifs, "bytes": quota.bytes},
+        }
 
 
 def token_json(token: Token, current: Token) -> schemas.Token:

@@ -7,7 +7,7 @@ from pydantic_core import to_json
 
 from gifster.api import health, jobs, moderation, problems, search
 from gifster.api.access_log import Noted, logged
-from gifster.api.accounts import OneToken, Tokens, Users
+from gifster.api.accounts import OneToken, OwnAccount, Tokens, Users
 from gifster.api.adapter import Application, adapted
 from gifster.api.assets import JOBS_STATIC, STATIC, STATIC_FOLDER, Digests
 from gifster.api.collections import CollectedGif, Collections, OneCollection
@@ -124,6 +124,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
         ("/api/collections/{collection_id}", OneCollection(context), ""),
         ("/api/collections/{collection_id}/gifs/{gif_id}", CollectedGif(context), ""),
         ("/api/users", Users(context), ""),
+        ("/api/account", OwnAccount(context), ""),
         ("/api/tokens", Tokens(context), ""),
         ("/api/tokens/{token_id}", OneToken(context), ""),
         ("/api/jobs", jobs.Jobs(context), ""),

@@ -205,6 +205,12 @@ PATHS = {
                           schemas.NewUser, (403, 429), 201, bodies={JSON: requests.SignUp},
                           may=ANYBODY),
     },
+    "/api/account": {
+        "get": Operation("getAccount", "One's own account, and how much of the quota it uses",
+                         schemas.Account, may=USER),
+        "patch": Operation("editAccount", "Give oneself another name (scope admin)",
+                           schemas.Account, bodies={JSON: requests.EditAccount}, may=USER),
+    },
     "/api/tokens": {
         "get": Operation("listTokens", "One's own sessions and tokens, newest first",
                          schemas.TokenList, may=USER),

@@ -196,6 +196,13 @@ class SignUp(Body):
     ] = ""
 
 
+class EditAccount(Body):
+    """Another name."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"]})
+    name: Annotated[str, told(minLength=1, maxLength=texts.MAX_NAME)] = ""
+
+
 class CreateToken(Body):
     """A new token."""
 

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from gifster.app.moderation_log import Action
 from gifster.app.reports import ReportReason, Verdict
+from gifster.app.roles import Role
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import State
@@ -278,6 +279,29 @@ class Terms(TypedDict):
     """What people may be going to search for."""
 
     items: list[str]
+
+
+class Amount(TypedDict):
+    """GIFs and their size."""
+
+    gifs: Count
+    bytes: Annotated[Count, Field(description="As they were uploaded; versions do not count.")]
+
+
+class Account(TypedDict):
+    """One's own account."""
+
+    id: str
+    name: str
+    email: str
+    confirmed: Annotated[bool, Field(description="Whether its user has confirmed the address.")]
+    new_email: Annotated[
+        str | None, Field(description="The address that takes its place once it is confirmed.")
+    ]
+    role: Annotated[str, told(enum=list(Role))]
+    created_at: Moment
+    used: Amount
+    quota: Annotated[Amount | None, Field(description="null for no quota.")]
 
 
 class NewUser(TypedDict):

@@ -1,1 +1,2 @@
+from tests.api.site import ann, make_site, site  # noqa: F401 fixtures
 from tests.app.fixtures import *  # noqa: F403 fixtures

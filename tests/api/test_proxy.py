@@ -60,6 +60,7 @@ def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[http
             timeout=20,
         ) as client,
     ):
+        client.log = folder / "access.log"
         yield client
 
 
@@ -248,3 +249,14 @@ print(len(opened))
     told = subprocess.run([*alone, "sh", "-c", script], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "100"
+
+
+def test_the_log_has_neither_queries_nor_the_secrets_of_links_in_mails(proxy: httpx.Client):
+    for kind in ("password", "confirm", "invitation"):
+        get(proxy, f"/{kind}/s3cret?key=s3cret")
+    get(proxy, "/gifs?q=s3cret")
+
+    log = eventually(lambda: "/gifs " in (text := proxy.log.read_text()) and text)
+    assert "s3cret" not in log
+    for kind in ("password", "confirm", "invitation"):
+        assert f'"GET /{kind}/... HTTP/' in log

@@ -1,0 +1,231 @@
+"""Taking all one's GIFs along, and leaving with or without them."""
+
+import io
+import re
+import zipfile
+
+import pytest
+
+from gifster import jobs
+from gifster.api.app import create_app
+from gifster.app import accounts, library, tokens
+from gifster.app.accounts import exports, leaving
+from gifster.app.accounts.tables import Export
+from gifster.app.models import Gif, User, now
+from gifster.app.settings import Settings
+from gifster.uploads.config import configure, storage
+from gifster.uploads.sweep import sweep
+from tests.api.site import NOTHING, OLD, Site, is_done
+from tests.api.test_access import Client, stored_gif
+
+# Exports.
+
+
+def run_export() -> None:
+    job = jobs.Job.get(jobs.Job.actor == "make_export")
+    exports.make(*job.arguments)
+    job.delete_instance()
+
+
+def test_a_user_takes_all_their_gifs_along(site: Site, ann: User):
+    # Given GIFs of Ann's, a private one among them, one in her trash, and one of Bob's
+    bob = accounts.sign_up("bob@example.org", OLD)
+    mine = [stored_gif(ann, f"Needle {n}", ["haystack"]) for n in range(2)]
+    Gif.update(visibility="private").where(Gif.id == mine[0].id).execute()
+    thrown, other = stored_gif(ann, "Thrown", []), stored_gif(bob, "Other", [])
+    Gif.update(trashed_at=now()).where(Gif.id == thrown.id).execute()
+    browser = site.browser(ann)
+
+    # When she asks for them
+    asked = browser("POST", "/account/export", data=NOTHING)
+    assert is_done(asked, "/account?done=export#export")
+    assert "A worker packs your GIFs" in browser("GET", "/account").text
+    twice = browser("POST", "/account/export", data=NOTHING)
+    assert twice.status_code == 409
+    run_export()
+
+    # I expect a zip of her own GIFs, for her alone
+    link = re.search('href="(/account/exports/[^"]*)"', browser("GET", "/account").text)[1]
+    answer = browser("GET", link)
+    assert answer.headers["content-disposition"].startswith('attachment; filename="gifster-')
+    assert answer.headers["cache-control"] == "no-store"
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert {gif.id for gif in mine} == {name[:-4][-12:] for name in names if name.endswith("gif")}
+    assert not any(gif.id in name for gif in (thrown, other) for name in names)
+    part = browser("GET", link, headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.content) == (206, b"PK\x03\x04")
+    for client, status in ((site.browser(bob), 404), (site.stranger(), 401)):
+        assert client("GET", link).status_code == status
+    export = exports.of(ann)
+    assert site.stranger()("GET", f"/media/{exports.key_of(export)}").status_code == 404
+
+    # And it to be gone after a day
+    Export.update(expires_at=now()).execute()
+    assert browser("GET", link).status_code == 404
+    accounts.forget_expired()
+    assert Export.select().count() == 0
+    assert not storage("cache").exists(exports.key_of(export))
+
+
+def test_an_export_that_runs_twice_or_too_late_leaves_one_file_or_none(site: Site, ann: User):
+    stored_gif(ann, "Needle", [])
+    first = exports.ask(ann)
+    exports.make(first.id)
+    exports.make(first.id)
+    assert storage("cache").exists(exports.key_of(first))
+
+    # Another one takes the place of the first
+    second = exports.ask(ann)
+    assert not storage("cache").exists(exports.key_of(first))
+    # And its user leaves while the worker packs
+    Export.delete().execute()
+    exports.make(second.id)
+    assert not storage("cache").exists(exports.key_of(second))
+    assert list(exports.FOLDER.glob("*")) == []
+
+
+def test_an_export_whose_worker_never_came_back_is_made_anew(booted: Settings, ann: User):
+    first = exports.ask(ann)
+    Export.update(created_at=now() - exports.GIVEN_UP).execute()
+
+    assert exports.ask(ann).id != first.id
+    Export.update(created_at=now() - exports.GIVEN_UP).execute()
+    accounts.forget_expired()
+    assert Export.select().count() == 0
+
+
+def test_an_export_lies_in_a_bucket_if_the_cache_does(
+    site: Site, ann: User, request: pytest.FixtureRequest
+):
+    # Given machines that share a bucket, and no disk
+    bucket = request.getfixturevalue("s3_server").storage("exports")
+    configure({"cache": bucket, "store": storage("store")}, secret="s" * 32)
+    stored_gif(ann, "Needle", [])
+    other = create_app(site.settings)
+
+    export = exports.ask(ann)
+    exports.make(export.id)
+
+    # I expect another machine to serve it, also a part of it
+    secret = tokens.start_session(ann, 1)
+    elsewhere = Client(other, site.loop, {"Cookie": f"gifster_session={secret}"})
+    answer = elsewhere("GET", f"/account/exports/{export.id}")
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    accounts.forget_expired()
+    assert bucket.exists(exports.key_of(export))
+    Export.update(expires_at=now()).execute()
+    accounts.forget_expired()
+    assert not bucket.exists(exports.key_of(export))
+
+
+def test_the_sweep_leaves_an_export_alone(booted: Settings, ann: User):
+    stored_gif(ann, "Needle", [])
+    export = exports.ask(ann)
+    exports.make(export.id)
+
+    sweep(repair=True, min_age_s=0)
+
+    assert storage("cache").exists(exports.key_of(export))
+
+
+# Leaving.
+
+
+def run_leave() -> None:
+    job = jobs.Job.get(jobs.Job.actor == "remove_account")
+    leaving.remove(*job.arguments)
+    leaving.remove(*job.arguments)  # a second time does no harm
+    job.delete_instance()
+
+
+def library_of(ann: User) -> dict[str, Gif]:
+    """Ann's GIFs: one for each that has another end."""
+    gifs = {name: stored_gif(ann, name, ["tag"]) for name in ("public", "private", "trashed")}
+    Gif.update(visibility="private").where(Gif.id == gifs["private"].id).execute()
+    Gif.update(trashed_at=now()).where(Gif.id == gifs["trashed"].id).execute()
+    return gifs
+
+
+def test_leaving_with_all_gifs(site: Site, ann: User):
+    library_of(ann)
+    bob = accounts.sign_up("bob@example.org", OLD)
+    other = stored_gif(bob, "other", [])
+    browser, program = site.browser(ann), site.program(ann)
+    assert "Your 3 GIFs" in browser("GET", "/account/leave").text
+
+    form = {"gifs": "delete", "present": OLD}
+    assert is_done(browser("POST", "/account/leave", data=form), "/login?done=left")
+
+    # At once she is out, and her name and address are gone
+    assert browser("GET", "/account").status_code == 401
+    assert program("GET", "/api/tokens").status_code == 401
+    gone = User.get_by_id(ann.id)
+    assert (gone.name, gone.password_hash, "@" in gone.email) == ("", "", False)
+    assert accounts.sign_up("ann@example.org", OLD).id != ann.id
+    # And soon everything
+    run_leave()
+    assert User.get_or_none(User.id == ann.id) is None
+    assert [gif.id for gif in Gif.select()] == [other.id]
+
+
+def test_leaving_without_the_gifs(site: Site, ann: User):
+    gifs = library_of(ann)
+
+    form = {"gifs": "keep", "present": OLD}
+    site.browser(ann)("POST", "/account/leave", data=form)
+    run_leave()
+
+    [kept] = Gif.select()
+    assert (kept.id, kept.user_id) == (gifs["public"].id, None)
+    found = site.stranger()("GET", "/api/gifs?q=public").json()["items"]
+    assert [gif["id"] for gif in found] == [kept.id]
+    assert site.stranger()("GET", f"/api/gifs?user={ann.id}").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"gifs": "delete", "present": "wrong"}, 403),
+        ({"gifs": "delete"}, 403),
+        ({"gifs": "sell", "present": OLD}, 422),
+        ({"present": OLD}, 422),
+    ],
+)
+def test_leaving_takes_the_password_and_a_choice(
+    site: Site, ann: User, form: dict[str, str], status: int
+):
+    answer = site.browser(ann)("POST", "/account/leave", data=form)
+
+    assert answer.status_code == status
+    assert 'role="alert"' in answer.text
+    assert User.get_by_id(ann.id).disabled_at is None
+
+
+def test_the_only_admin_stays(site: Site, ann: User):
+    User.update(is_admin=True).execute()
+    form = {"gifs": "keep", "present": OLD}
+    assert site.browser(ann)("POST", "/account/leave", data=form).status_code == 409
+
+    User.create(email="root@example.org", name="Root", password_hash="", is_admin=True)
+    assert site.browser(ann)("POST", "/account/leave", data=form).status_code == 303
+
+
+def test_an_upload_that_comes_while_its_user_leaves_is_theirs_to_go(site: Site, ann: User):
+    leaving.leave(ann, with_gifs=True)
+    late = stored_gif(ann, "late", [])
+    run_leave()
+    assert Gif.get_or_none(Gif.id == late.id) is None
+
+    # And once the account is gone it is refused
+    with pytest.raises(library.Conflict, match="deleted"):
+        stored_gif(ann, "later", [])
+
+
+def test_a_job_that_names_somebody_who_did_not_leave_removes_nothing(booted: Settings, ann: User):
+    stored_gif(ann, "Needle", [])
+
+    leaving.remove(ann.id, True)
+    leaving.remove("nobody", True)
+
+    assert User.get_by_id(ann.id) == ann
+    assert Gif.select().count() == 1
