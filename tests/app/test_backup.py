@@ -300,6 +300,42 @@ def test_old_backups_go_with_the_contents_that_only_they_have(
     restoring.check(repository, newest)
 
 
+def test_the_last_backup_is_the_last_one_also_when_the_clock_is_set_back(
+    repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    first = back_up(repository, settings)
+    monkeypatch.setattr(making, "rfc3339", lambda _: "1970-01-01T00:00:00.000Z")
+    made = [back_up(repository, settings) for _ in range(2)]
+
+    assert [each.name for each in repository.backups()] == [
+        first.name, f"{first.name}-002", f"{first.name}-003",
+    ]  # fmt: skip
+    with repository.locked():
+        making.prune(repository, 1)
+    assert repository.backup(None).name == made[-1].name
+
+
+def test_a_full_disk_leaves_the_earlier_backups_and_no_part_of_a_new_one(
+    repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    added(2)
+    first = back_up(repository, settings)
+    added(3)
+    before = files_below(repository.folder)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "add", full)
+        with pytest.raises(OSError, match="No space left"):
+            back_up(repository, settings)
+
+    assert files_below(repository.folder) == before
+    assert [each.name for each in repository.backups()] == [first.name]
+    assert back_up(repository, settings).facts.new_files == 1
+
+
 def test_only_its_user_can_read_a_backup(repository: Repository, settings: Settings):
     added()
     back_up(repository, settings)

@@ -201,14 +201,20 @@ class Repository:
         """Make a backup of a folder from `begin()`. All of it is on the disk before it counts."""
         os.sync()  # of a million files, each alone would take hours
         write_private(folder / "backup.json", json.dumps(asdict(facts), indent=2).encode())
-        name = facts.made_at.replace(":", "").partition(".")[0] + "Z"
-        number, target = 1, self._backups / name
-        while target.exists():
-            number += 1
-            target = self._backups / f"{name}-{number}"
+        target = self._backups / self._name(facts)
         folder.rename(target)
         os.sync()
         return Backup(target, facts)
+
+    def _name(self, facts: Facts) -> str:
+        """The name of a new backup: its time. It comes after all others, whatever the clock says:
+        otherwise `prune()` would take the new one for an old one."""
+        name = facts.made_at.replace(":", "").partition(".")[0] + "Z"
+        last = max((backup.name for backup in self.backups()), default="")
+        if name > last:
+            return name
+        time, _, number = last.partition("Z")
+        return f"{time}Z-{int(number.lstrip('-') or 1) + 1:03}"
 
     def remove(self, backup: Backup) -> None:
         """Remove a backup, but none of the objects. It is gone at once, even after a crash."""
