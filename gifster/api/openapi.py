@@ -143,6 +143,10 @@ PATHS = {
                          bodies={MULTIPART: requests.ReplaceImage}, may=EDITOR, headers=LOCATED),
     },
     # The other methods of uploads are those of tus, whose specification has them.
+    "/api/uploads": {
+        "get": Operation("listUploads", "One's own unfinished resumable uploads (tus)",
+                         schemas.ResumableUploadList, may=USER),
+    },
     "/api/uploads/presigned": {
         "post": Operation("presignUpload", "How to write a file directly into the cache, a bucket",
                           schemas.PresignedUpload, (429,), 201,

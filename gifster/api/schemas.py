@@ -83,6 +83,7 @@ class ResumableUpload(TypedDict):
     """An upload in several requests (tus)."""
 
     id: str
+    filename: Annotated[str, Field(description="The client's name for the file.")]
     offset: Annotated[int, Field(ge=0, description="How many bytes are safe.")]
     length: Annotated[int, Field(ge=0, description="The size of the file (bytes).")]
     expires_at: Moment
@@ -91,6 +92,13 @@ class ResumableUpload(TypedDict):
         Field(description="What became of it; null until the last byte has come."),
     ]
     error: Annotated[Failure | None, Field(description="Why it was refused; null if it was not.")]
+
+
+class ResumableUploadList(TypedDict):
+    """One's own unfinished uploads, the next one to expire first."""
+
+    items: list[ResumableUpload]
+    next: None
 
 
 class PresignedUpload(TypedDict):

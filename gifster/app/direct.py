@@ -47,6 +47,12 @@ def find(upload_id: str, user: User | None) -> ResumableUpload:
     return rows.find(ImageUploader, upload_id, owner_of(user))
 
 
+def unfinished(user: User) -> list[ResumableUpload]:
+    """A user's uploads that are not complete, which count for the quota. The next one to expire is
+    the first."""
+    return rows.unfinished(ImageUploader, owner_of(user))
+
+
 def take(upload: ResumableUpload, make: Callable[[], Gif]) -> Gif:
     """The GIF that is made of a complete upload, in one transaction with the upload's end.
 

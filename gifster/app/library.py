@@ -4,6 +4,7 @@ The functions are synchronous, know nothing of HTTP, and expect a database conne
 (`with db.connection_context():`).
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -178,7 +179,8 @@ def used(user: User | None) -> tuple[int, int]:
     has, keeps = (_HAS, _KEEPS) if user is not None else (_NOBODY_HAS, _NOBODY_KEEPS)
     whose = {} if user is None else {"user": user.id}
     ((number, size),) = has.rows(**whose)
-    ((kept, unfinished, begun),) = keeps.rows(**whose, **({"owner": user.id} if user else {}))
+    owner = {} if user is None else {"owner": user.id}
+    ((kept, unfinished, begun),) = keeps.rows(now=time.time(), **whose, **owner)
     return int(number) + begun, int(size) + int(kept) + int(unfinished)
 
 
@@ -212,10 +214,12 @@ def _had(user: Any) -> Any:
     return has.where(Gif.user == user)
 
 
-def _kept(user: Any, owner: Any) -> Any:
+def _kept(user: Any, owner: Any, now: Any) -> Any:
     unfinished: Any = ResumableUpload.select(fn.COALESCE(fn.SUM(ResumableUpload.length), 0))
     unfinished = unfinished.where(
-        (ResumableUpload.owner == owner) & (ResumableUpload.stage == Stage.OPEN)
+        (ResumableUpload.owner == owner)
+        & (ResumableUpload.stage == Stage.OPEN)
+        & (ResumableUpload.expires_at > now)
     )
     number = unfinished.select(fn.COUNT(SQL("*")))
     kept = KeptUpload.select(fn.COALESCE(fn.SUM(KeptUpload.bytes), 0), unfinished, number)
@@ -224,7 +228,7 @@ def _kept(user: Any, owner: Any) -> Any:
 
 #: They run twice with each upload.
 _HAS, _NOBODY_HAS = Statement(_had), Statement(lambda: _had(None))
-_KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda: _kept(None, ""))
+_KEEPS, _NOBODY_KEEPS = Statement(_kept), Statement(lambda now: _kept(None, "", now))
 
 
 def _no_longer_kept(cached: CachedFile) -> None:

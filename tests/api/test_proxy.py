@@ -19,6 +19,7 @@ from tests import images, proxies
 from tests.machine import eventually, free_port
 from tests.proxies import DEPLOY, HOST
 from tests.stack import Stack
+from tests.tus import CONTENT, VERSION
 
 PORT = free_port()
 
@@ -99,6 +100,10 @@ def test_an_upload_works_through_the_proxy(proxy: httpx.Client):
 
     assert answer.status_code == 202
     assert answer.headers["Location"].endswith(answer.json()["id"])
+
+
+def test_an_upload_goes_on_through_the_proxy(proxy: httpx.Client):
+    goes_on_through(proxy)
 
 
 def test_a_stream_comes_through_at_once(proxy: httpx.Client):
@@ -195,6 +200,34 @@ def traefik(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
         yield client
 
 
+def goes_on_through(proxy: httpx.Client) -> None:
+    """What a client sent before its connection was lost is kept: the proxy passes it on at once."""
+
+    def tus(method: str, path: str, **options: object) -> httpx.Response:
+        return proxy.request(method, path, extensions={"sni_hostname": HOST}, **options)
+
+    content = images.gif((300, 200))
+    asked = {**VERSION, "Upload-Length": str(len(content)), "Upload-Metadata": "filename YS5naWY="}
+    path = tus("POST", "/api/uploads", headers=asked).headers["Location"]
+    chunk = {**VERSION, "Content-Type": CONTENT, "Upload-Offset": "0"}
+
+    def lost() -> Iterator[bytes]:
+        yield content[:3000]
+        yield content[3000:4000]
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        length = {"Content-Length": str(len(content))}
+        tus("PATCH", path, headers=chunk | length, content=lost())
+
+    def offset() -> int:
+        return int(tus("HEAD", path, headers=VERSION).headers["Upload-Offset"])
+
+    eventually(lambda: offset() == 4000)
+    rest = chunk | {"Upload-Offset": "4000"}
+    assert tus("PATCH", path, headers=rest, content=content[4000:]).status_code == 204
+
+
 def works_through(proxy: httpx.Client) -> None:
     """Forms, uploads, streams; and that clients cannot forge their address."""
     form = {"email": "eve@example.org", "password": "correct horse", "name": "Eve"}
@@ -219,10 +252,12 @@ def works_through(proxy: httpx.Client) -> None:
 
 def test_caddy_does_too(caddy: httpx.Client):
     works_through(caddy)
+    goes_on_through(caddy)
 
 
 def test_traefik_does_too(traefik: httpx.Client):
     works_through(traefik)
+    goes_on_through(traefik)
 
 
 def test_an_address_has_a_number_of_connections(tmp_path: Path):

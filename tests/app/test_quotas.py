@@ -1,6 +1,7 @@
 """Quotas under simultaneous requests. `api/test_limits.py` has the rest."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -252,3 +253,14 @@ def test_an_upload_that_could_not_become_a_gif_stays_as_it_was(booted: Settings)
     with pytest.raises(rows.OffsetMoved):
         direct.take(upload, lambda: library.add_gif(cached()))
     assert Gif.select().count() == 1
+
+
+def test_an_upload_that_nobody_goes_on_with_does_not_count(booted: Settings):
+    quota = library.Quota(gifs=1, bytes=10**9)
+    upload = direct.begin(9, "", None, quota, 86_400)
+    assert upload.expires_at - time.time() <= rows.FIRST_S
+    assert not tried(direct.begin, 9, "", None, quota, 60)
+
+    rows.ResumableUpload.update(expires_at=time.time() - 1).execute()
+
+    assert tried(direct.begin, 9, "", None, quota, 60)

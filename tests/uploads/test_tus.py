@@ -476,7 +476,9 @@ class TestTheEnd:
         assert len(app.cached) == 1
 
     def test_progress_postpones_the_end(self, one: Tus, monkeypatch: pytest.MonkeyPatch):
-        path = one.begun(len(GIF), GIF[:1000])
+        path = one.begun(len(GIF))
+        assert ResumableUpload.get().expires_at - time.time() <= rows.FIRST_S
+        one.patch(path, 0, GIF[:1000])
         before, now = ResumableUpload.get().expires_at, time.time()
         monkeypatch.setattr(rows.time, "time", lambda: now + 600)
         one.patch(path, 1000, GIF[1000:1500])

@@ -12,7 +12,7 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import require_uploader, require_writer, viewer_of
+from gifster.api.auth import require_token, require_uploader, require_writer, viewer_of
 from gifster.api.context import Context
 from gifster.api.direct.bodies import receive
 from gifster.api.gifs import accept_upload, whole_json
@@ -23,6 +23,7 @@ from gifster.app.access import Viewer
 from gifster.app.errors import Invalid, NotFound
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.texts import Rating, Visibility
+from gifster.app.tokens import Scope
 from gifster.uploads import UploadError
 from gifster.uploads.resumable import protocol, rows
 from gifster.uploads.resumable.receiving import Receiver
@@ -35,15 +36,21 @@ Responder = Callable[[Request, Response, str], Awaitable[None]]
 
 
 class Uploads:
-    """`POST` begins an upload."""
+    """`POST` begins an upload; `GET` lists one's own unfinished ones."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
     async def on_options(self, req: Request, resp: Response) -> None:
         resp.set_headers(protocol.of_server(ImageUploader.max_bytes))
-        resp.set_header("Allow", "POST, OPTIONS")
+        resp.set_header("Allow", "GET, POST, OPTIONS")
         resp.status = falcon.HTTP_204
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        user = (await require_token(self.context, req, Scope.WRITE)).user
+        uploads = await self.context.run(direct.unfinished, user)
+        items = [await told_of(self.context, req, upload) for upload in uploads]
+        resp.media = {"items": items, "next": None}
 
     async def on_post(self, req: Request, resp: Response) -> None:
         headers = spoken(req, resp)
@@ -228,6 +235,7 @@ async def told_of(
     done, failed = upload.stage == Stage.DONE, upload.stage == Stage.FAILED
     return {
         "id": upload.id,
+        "filename": protocol.filename_of(upload.metadata),
         "offset": upload.received,
         "length": upload.length,
         "expires_at": rows.expiry(upload),

@@ -20,8 +20,9 @@ from gifster.uploads.storage.base import StorageUnavailable
 
 logger = logging.getLogger("gifster.uploads")
 
-#: How long an upload without progress is kept (seconds), unless the application says otherwise.
-LIVES_S = 24 * 3600
+#: How long an upload without progress is kept (seconds), unless the application says otherwise; and
+#: at most before its first byte comes, as a client that misses the answer begins another one.
+LIVES_S, FIRST_S = 24 * 3600, 3600
 
 
 class NoSuchUpload(Exception):
@@ -189,9 +190,17 @@ def create(
             length=length,
             metadata=metadata,
             lives_s=lives_s,
-            expires_at=time.time() + lives_s,
+            expires_at=time.time() + min(lives_s, FIRST_S),
         )
     return made
+
+
+def unfinished(rules: type[Limits], owner: str) -> list[ResumableUpload]:
+    """An owner's uploads that are not complete, the next one to expire first."""
+    mine = (_Row.owner == owner) & (_Row.rules == name_of(rules)) & (_Row.stage == Stage.OPEN)
+    return list(
+        _Row.select().where(mine & (_Row.expires_at > time.time())).order_by(_Row.expires_at)
+    )
 
 
 def find(rules: type[Limits], upload_id: str, owner: str = "") -> ResumableUpload:

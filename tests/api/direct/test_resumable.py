@@ -180,6 +180,9 @@ class TestPeople:
         gif = ann.told(path)["gif"]
         assert (gif["user"]["name"], gif["visibility"]) == ("ann", "private")
 
+    def test_a_stranger_has_no_list(self, web: Stack, tus: Tus):
+        assert tus.call("GET", "").status_code == 401
+
     def test_an_address_without_an_owner_may_change_on_the_way(self, web: Stack, tus: Tus):
         path = tus.begun(len(GIF), GIF[:100])
         elsewhere = client_of(web, {"X-Forwarded-For": next(ADDRESSES)})
@@ -195,7 +198,10 @@ class TestPeople:
         carl = client_of(web, signed_up(web, "carl"))
         first = carl.begun(600_000)
         assert carl.create(600_000).json()["code"] == "quota_exceeded"
+        (listed,) = carl.call("GET", "").json()["items"]
+        assert (f"/{listed['id']}", listed["filename"]) == (first, "cat.gif")
         carl.delete(first)
+        assert carl.call("GET", "").json()["items"] == []
         assert carl.create(600_000).status_code == 201
 
     def test_a_creation_counts_for_the_rate(self, web: Stack, tus: Tus):
