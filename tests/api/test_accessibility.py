@@ -51,7 +51,7 @@ def log_in(page: Any) -> None:
     page.get_by_label("E-mail address").fill("eve@example.org")
     page.get_by_label("Password").fill("correct horse")
     page.get_by_label("Password").press("Enter")
-    page.locator(".account summary").wait_for()
+    page.locator(".menu summary").wait_for()
 
 
 def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str]):
