@@ -69,3 +69,12 @@ def send_invitation(invitation_id: str) -> None:
     from gifster.app.accounts.post import Post  # noqa: PLC0415
 
     invitations.deliver(invitation_id, Post.of(settings))
+
+
+@dramatiq.actor(queue_name="default", outbox_only=True, **_RETRIES)
+def send_sign_in_changed(user_id: str, what: str, change_id: str) -> None:
+    """Tell a user that how they log in has changed."""
+    from gifster.app.accounts.post import Post  # noqa: PLC0415
+    from gifster.app.sign_in import notices  # noqa: PLC0415
+
+    notices.deliver(user_id, what, change_id, Post.of(settings))

@@ -1,23 +1,27 @@
 """Ways to log in, on both databases: what may happen at once happens once, and what is removed is
 gone."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 
-from gifster.actors import maintenance
 from gifster.app import accounts
+from gifster.app.accounts.post import Post
 from gifster.app.database import db
 from gifster.app.errors import Conflict, LibraryError
+from gifster.app.mailers import FileTransport
 from gifster.app.models import Token, User, now
 from gifster.app.settings import Auth, Oidc, Settings
-from gifster.app.sign_in import codes, identities, proxy, second_factor, steps
+from gifster.app.sign_in import codes, identities, notices, proxy, second_factor, steps
 from gifster.app.sign_in.identities import Person
 from gifster.app.sign_in.tables import AuthenticatorApp, Identity, Passkey, RecoveryCode, SignInStep
+from gifster.jobs import Job
 
 PERSON = Person("https://login.example.org", "1", "ann@example.org", email_verified=True)
 
@@ -182,7 +186,7 @@ def test_what_has_expired_is_swept(ann: User):
     steps.use_once("old", timedelta(0))
     SignInStep.update(expires_at=now()).where(SignInStep.digest == steps._digest(old)).execute()
 
-    maintenance.clean_up.fn()
+    assert steps.forget_expired() == 2
 
     assert SignInStep.select().count() == 1
     assert steps.waiting(kept) == ann
@@ -196,3 +200,36 @@ def test_an_app_cannot_be_replaced_by_setting_up_another(ann: User):
     with pytest.raises(LibraryError) as refused:
         codes.confirm(ann, "000000")
     assert refused.value.code == "app_not_begun"
+
+
+def test_its_user_is_told_of_each_change(booted: Settings, ann: User, tmp_path: Path):
+    settings = with_service(booted)
+    app_of(ann)
+    codes.check(ann, codes.new_recovery_codes(ann)[0])
+    passkey = Passkey.create(user=ann, credential="a", public_key=b"", name="Key")
+    second_factor.without_passkey(ann, passkey.id)
+    second_factor.without_app(ann)
+    second_factor.without_app(ann)  # there is none any more
+    identity = identities.link(ann, PERSON, settings)
+    identities.link(ann, PERSON, settings)  # it is linked already
+    identities.unlink(ann, identity.id, settings)
+
+    told = [
+        json.loads(job.arguments)["args"]
+        for job in Job.select().order_by(Job.created_at)
+        if job.actor == "send_sign_in_changed"
+    ]
+    assert sorted(what for _, what, _ in told) == sorted(
+        ["app_added", "codes_made", "code_used", "passkey_removed", "app_removed", "linked",
+         "unlinked"]
+    )  # fmt: skip
+    post = Post(FileTransport(tmp_path / "mails"), "Gifster <gifster@example.org>", booted.web)
+    for arguments in told:
+        notices.deliver(*arguments, post)
+    texts = [path.read_text() for path in (tmp_path / "mails").iterdir()]
+    assert len(texts) == 7
+    assert all("To: ann@example.org" in text for text in texts)
+    assert all("/account/sign-in" in text for text in texts)
+    assert any("a recovery code was used to log in" in text for text in texts)
+    notices.deliver("gone", "linked", "x", post)  # whose account is gone
+    assert set(notices.WHAT) >= {what for _, what, _ in told}

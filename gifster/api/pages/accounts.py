@@ -95,13 +95,8 @@ class LogIn(AccountForm):
     template = "login.html"
 
     async def show(self, req: Request, resp: Response, **values: object) -> None:
-        await super().show(
-            req,
-            resp,
-            done=req.get_param("done") or "",
-            again=req.get_param("again") == "1",
-            **values,
-        )
+        values |= {"done": req.get_param("done") or "", "again": req.get_param("again") == "1"}
+        await super().show(req, resp, **values)
 
     def submit(self, req: Request, values: dict[str, str]) -> User:
         email = values.get("email", "")

@@ -58,9 +58,8 @@ class OidcPage(MethodsPage):
         problem = problem_for(error)
         resp.status = problem.status
         resp.set_headers(problem.headers or {})
-        await self.render(
-            req, resp, "login.html", values={"next": "/"}, error=error, done="", again=False
-        )
+        values: dict[str, object] = {"values": {"next": "/"}, "done": "", "again": False}
+        await self.render(req, resp, "login.html", error=error, **values)
 
 
 class OidcBegin(OidcPage):

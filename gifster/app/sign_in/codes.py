@@ -14,6 +14,7 @@ from urllib.parse import quote
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, NotFound
 from gifster.app.models import User, now
+from gifster.app.sign_in.notices import tell
 from gifster.app.sign_in.tables import AuthenticatorApp, RecoveryCode
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
@@ -97,6 +98,7 @@ def confirm(user: User, code: str) -> list[str]:
             (AuthenticatorApp.user == user.id) & (AuthenticatorApp.secret == app.secret)
         ).execute()
         made = _new_recovery_codes(user)
+        tell(user, "app_added")
     logger.info("authenticator app set up user=%s", user.id)
     return made
 
@@ -111,7 +113,10 @@ def has_app(user: User) -> bool:
 
 def remove_app(user: User) -> None:
     """Forget a user's authenticator app, whether it is set up or not."""
-    if AuthenticatorApp.delete().where(AuthenticatorApp.user == user.id).execute():
+    was_set_up = has_app(user)
+    AuthenticatorApp.delete().where(AuthenticatorApp.user == user.id).execute()
+    if was_set_up:
+        tell(user, "app_removed")
         logger.info("authenticator app removed user=%s", user.id)
 
 
@@ -139,6 +144,7 @@ def new_recovery_codes(user: User) -> list[str]:
     """New recovery codes in place of those that there are."""
     with transaction(db):
         locked_row(user)
+        tell(user, "codes_made")
         return _new_recovery_codes(user)
 
 
@@ -201,11 +207,14 @@ def _step_of(secret: str, code: str) -> int | None:
 
 
 def _use_recovery_code(user: User, code: str) -> bool:
-    mine = RecoveryCode.user == user.id
-    used = RecoveryCode.delete().where(mine, RecoveryCode.digest == _digest(user, code)).execute()
+    mine = (RecoveryCode.user == user.id) & (RecoveryCode.digest == _digest(user, code))
+    with transaction(db):
+        used = bool(RecoveryCode.delete().where(mine).execute())
+        if used:
+            tell(user, "code_used")
     if used:
         logger.warning("recovery code used user=%s left=%d", user.id, recovery_codes_left(user))
-    return bool(used)
+    return used
 
 
 def _new_recovery_codes(user: User) -> list[str]:

@@ -18,6 +18,7 @@ from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import User, now
 from gifster.app.settings import Settings
 from gifster.app.sign_in import groups
+from gifster.app.sign_in.notices import tell
 from gifster.app.sign_in.tables import Identity
 from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
@@ -93,6 +94,7 @@ def unlink(user: User, identity_id: str, settings: Settings) -> None:
         if len(mine) == 1 and not with_password:
             raise Denied("last_way_in", "You could not log in any more. Choose a password first.")
         Identity.delete().where(Identity.id == identity_id).execute()
+        tell(user, "unlinked")
     logger.info("identity removed user=%s identity=%s", user.id, identity_id)
 
 
@@ -215,6 +217,7 @@ def _add(user: User, person: Person) -> Identity:
     try:
         with transaction(db):
             added = _insert(user, person)
+            tell(user, "linked")
     except peewee.IntegrityError:
         found = _find(person)  # by another request of the same person
         if found is None or found.user_id != user.id:

@@ -18,6 +18,7 @@ from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.hosts import parse_host
 from gifster.app.models import User, now
+from gifster.app.sign_in.notices import tell
 from gifster.app.sign_in.tables import Passkey
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
@@ -118,6 +119,7 @@ def add(user: User, answer: dict[str, Any], challenge: bytes, origin: str, name:
                 sign_count=verified.sign_count,
                 name=name,
             )
+            tell(user, "passkey_added")
     except peewee.IntegrityError:
         raise Conflict("passkey_taken", "This passkey is set up already.") from None
     logger.info("passkey added user=%s passkey=%s", user.id, made.id)
@@ -199,6 +201,7 @@ def remove(user: User, passkey_id: str) -> None:
     query = Passkey.delete().where((Passkey.user == user.id) & (Passkey.id == passkey_id[:12]))
     if not query.execute():
         raise NotFound("passkey_not_found", "You have no such passkey (any more).")
+    tell(user, "passkey_removed")
     logger.info("passkey removed user=%s passkey=%.12s", user.id, passkey_id)
 
 

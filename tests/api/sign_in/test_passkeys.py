@@ -9,6 +9,7 @@ import pytest
 
 from gifster.app.sign_in import passkeys
 from gifster.app.sign_in.passkeys import domain
+from tests import axe
 from tests.api.sign_in.conftest import PASSWORD
 from tests.machine import eventually
 from tests.stack import Stack
@@ -96,14 +97,14 @@ def test_a_passkey_is_the_second_factor_and_logs_in_alone(person: Callable[..., 
     assert not ann.is_logged_in()
     ann.page.goto("/login/second-factor?next=/tags")
     ann.page.get_by_role("button", name="Use a passkey").click()
-    ann.page.wait_for_url("**/tags")
+    ann.page.wait_for_url(f"http://localhost:{ann.web.port}/tags")
     assert ann.is_logged_in()
     ann.log_out()
 
     # And the passkey alone is enough, as it checks who holds the device
     ann.page.goto("/login?next=/tags")
     ann.page.get_by_role("button", name="Log in with a passkey").click()
-    ann.page.wait_for_url("**/tags")
+    ann.page.wait_for_url(f"http://localhost:{ann.web.port}/tags")
     assert ann.is_logged_in()
 
     # When she removes it, it does not log in any more
@@ -211,3 +212,29 @@ def test_passkeys_are_bound_to_a_name():
         with pytest.raises(passkeys.Invalid) as refused:
             domain(origin)
         assert refused.value.code == "passkeys_need_a_name"
+
+
+def test_axe_finds_nothing_on_these_pages(person: Callable[..., Person]):
+    fay, found = person("fay"), []
+    fay.log_in()
+    fay.page.locator("summary bdi").wait_for()
+    fay.add_passkey("Key")
+
+    def look(name: str) -> None:
+        for scheme in ("light", "dark"):
+            fay.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found.extend(f"{name}: {b}" for b in axe.barriers(fay.page, axe.source()))
+
+    look("how somebody logs in")
+    fay.page.get_by_role("button", name="Make new ones").click()
+    fay.page.get_by_role("heading", name="Recovery codes").wait_for()
+    look("recovery codes")
+    fay.page.goto("/account/sign-in")
+    fay.page.get_by_role("button", name="Set up an app").click()
+    fay.page.get_by_role("heading", name="Authenticator app").wait_for()
+    look("an app to set up")
+    fay.log_out()
+    fay.log_in()
+    fay.page.get_by_role("heading", name="One more step").wait_for()
+    look("the second factor")
+    assert found == []
