@@ -54,7 +54,35 @@ def log_in(page: Any) -> None:
     page.locator(".menu summary").wait_for()
 
 
-def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str]):
+def moderate(page: Any, stack: Stack, library: dict[str, str], look: Callable[[str], None]) -> None:
+    """Report a GIF, become an admin, hide the GIF, and show it again."""
+    page.goto(f"/gifs/{library['Tall']}")
+    page.get_by_role("link", name="Report this GIF").click()
+    look("the form of a report")
+    page.get_by_role("button", name="Report").click()
+    page.get_by_role("heading", name="Thank you").wait_for()
+    look("a report")
+    stack.run("gifster", "admins", "add", "eve@example.org")
+    page.goto("/moderation")
+    look("reports")
+    page.get_by_role("link", name="Tall").click()
+    page.locator("#moderate > summary").click()
+    look("the form of a moderator")
+    page.locator("#moderate textarea").fill("It is too tall")
+    page.get_by_role("button", name="Hide").click()
+    page.get_by_text("A moderator has hidden this GIF").wait_for()
+    look("a hidden GIF")
+    for path in ("/moderation", "/moderation/hidden", "/moderation/log"):
+        page.goto(path)
+        look(path)
+    page.goto(f"/gifs/{library['Tall']}")
+    page.locator("#moderate > summary").click()
+    page.locator("#moderate textarea").fill("It is not too tall")
+    page.get_by_role("button", name="Show again").click()
+    page.get_by_text("A moderator has hidden this GIF").wait_for(state="detached")
+
+
+def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str], stack: Stack):
     script, found = axe.source(), []
 
     def look(name: str) -> None:
@@ -93,6 +121,7 @@ def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str]):
                  f"/gifs/{library['Wide']}/edit"):  # fmt: skip
         page.goto(path)
         look(path)
+    moderate(page, stack, library, look)
 
     assert not found, "\n".join(found)
 
