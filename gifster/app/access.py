@@ -174,3 +174,12 @@ def moderates(gif: Gif, user: User | None, reach: Reach) -> bool:
       user, reach: as `may_change()` takes them.
     """
     return reach in MODERATORS and (user is None or gif.user_id != user.id)
+
+
+def may_show_again(gif: Gif, user: User | None, reach: Reach) -> bool:
+    """Whether somebody may show a hidden GIF again: a moderator, but not of their own GIF; admins.
+
+    Parameters:
+      user, reach: as `may_change()` takes them.
+    """
+    return reach is Reach.ALL or (reach is Reach.MODERATED and moderates(gif, user, reach))

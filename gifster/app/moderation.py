@@ -8,7 +8,7 @@ owner cannot take it back. Each of these is written into the log (`moderation_lo
 from typing import Any
 
 from gifster.app import library, moderation_log, reports, search, texts
-from gifster.app.access import MODERATORS, Reach
+from gifster.app.access import MODERATORS, Reach, may_show_again
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid
@@ -35,7 +35,7 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
 
     Raises:
       Invalid: there is no such action, or no reason.
-      Denied: they are no moderator.
+      Denied: they are no moderator, or would show their own GIF again.
       Conflict: they would show a GIF again that is not hidden.
       NotFound: there is no such GIF, or they may not see it.
     """
@@ -52,6 +52,8 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
         present: Gif | None = locked_row(gif)
         if present is None:
             raise library.gif_not_found(gif_id)
+        if action in (Action.UNHIDE, Action.RESTORE) and not may_show_again(present, user, reach):
+            raise Denied("own_gif", "This GIF is your own: another moderator decides about it.")
         before = (present.hidden_from, present.visibility, present.trashed_at)
         _apply(present, Action(action))
         if before != (present.hidden_from, present.visibility, present.trashed_at):
@@ -109,11 +111,13 @@ def close_reports(gif_id: str, verdict: str, by: User, reason: str = "") -> int:
     Raises:
       Invalid: the verdict or the reason is invalid.
       NotFound: there is no such GIF.
+      Denied: it is their own GIF, and they are no admin.
     """
     checked, reason = reports.read_verdict(verdict), texts.reason(reason)
     gif = Gif.get_or_none(Gif.id == gif_id) if texts.GIF_ID.fullmatch(gif_id) else None
     if gif is None:
         raise library.gif_not_found(gif_id)
+    reports.check_moderator(gif, by)
     with transaction(db):
         if locked_row(gif) is None:
             raise library.gif_not_found(gif_id)

@@ -14,9 +14,10 @@ from gifster.app import library, moderation_log, texts
 from gifster.app.access import Viewer
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
-from gifster.app.errors import Conflict, Invalid, NotFound
+from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
 from gifster.app.moderation_log import Action
+from gifster.app.roles import Role, role_of
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -135,6 +136,7 @@ def close(report_id: str, verdict: str, by: User, reason: str = "") -> Report:
       NotFound: there is no such report (any more).
       Conflict: it is closed already.
       Invalid: the verdict or the reason is invalid.
+      Denied: it is about their own GIF, and they are no admin.
     """
     checked, reason = read_verdict(verdict), texts.reason(reason)
     found = (
@@ -144,12 +146,19 @@ def close(report_id: str, verdict: str, by: User, reason: str = "") -> Report:
         present: Report | None = None if found is None else locked_row(found)
         if present is None:
             raise NotFound("report_not_found", f"There is no report {report_id[:40]}.")
+        check_moderator(present.gif, by)
         if present.closed_at is not None:
             raise Conflict("report_closed", "Somebody has closed this report already.")
         present.closed_at, present.verdict = now(), checked.value
         present.save(only=[Report.closed_at, Report.verdict])
         moderation_log.note_report(_ACTIONS[checked], present.gif, by, reason, 1)
     return present
+
+
+def check_moderator(gif: Gif, by: User) -> None:
+    """Raise `Denied` for a moderator who would decide about their own GIF."""
+    if gif.user_id == by.id and role_of(by) is not Role.ADMIN:
+        raise Denied("own_gif", "This GIF is your own: another moderator decides about it.")
 
 
 def close_all(gif: Gif, by: User, verdict: Verdict, reason: str) -> int:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from gifster.app import library, search
-from gifster.app.access import MODERATORS, Reach
+from gifster.app.access import Reach, may_show_again
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Denied
@@ -52,9 +52,14 @@ def _move(gif_id: str, user: User | None, reach: Reach, reason: str, *, into: bo
         present = locked_row(gif)
         if present is None:
             raise library.gif_not_found(gif_id)
-        if present.hidden_from is not None and not into and reach not in MODERATORS:
+        if (
+            not into
+            and present.hidden_from is not None
+            and not may_show_again(present, user, reach)
+        ):
             raise Denied(
-                "gif_hidden", "A moderator has hidden this GIF, so only a moderator takes it back."
+                "gif_hidden",
+                "A moderator has hidden this GIF, so only another moderator takes it back.",
             )
         if into is (present.trashed_at is None):
             present.trashed_at = now() if into else None

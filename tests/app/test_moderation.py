@@ -137,6 +137,35 @@ def test_no_edit_at_the_same_moment_shows_a_hidden_gif(
     assert (fresh(gif).visibility, fresh(gif).title) == ("private", "cat")
 
 
+def test_a_moderator_does_not_decide_about_their_own_gif(people: dict[str, User]):
+    # Given a moderator's GIF, which somebody has reported and another moderator has removed
+    mo, root = people["mo"], people["root"]
+    gif, other = gif_of(mo), gif_of(mo)
+    moderation.moderate(gif.id, "remove", root, ALL, "rude")
+    reports.report(other.id, STRANGER, None, "spam")
+    (report,), _ = reports.open_reports()
+
+    for own in (
+        lambda: moderate(gif, "unhide", mo),
+        lambda: moderate(gif, "restore", mo),
+        lambda: trash.take_back(gif.id, mo, MODERATED, "mine"),
+        lambda: library.edit_gif(gif.id, mo, visibility="public", reach=MODERATED, reason="x"),
+        lambda: reports.close(report.id, "dismissed", mo),
+        lambda: moderation.close_reports(other.id, "dismissed", mo),
+    ):
+        with pytest.raises(Denied) as refused:
+            own()
+        assert refused.value.code in ("own_gif", "gif_hidden")
+    assert fresh(gif).hidden_from == "public"
+    assert reports.count_open() == 1
+    # Another one may, and an admin also about their own
+    moderate(other, "hide", mo)
+    moderation.moderate(gif.id, "restore", root, ALL, "fine")
+    own = gif_of(root)
+    for action in ("hide", "unhide"):
+        moderation.moderate(own.id, action, root, ALL, "a try")
+
+
 def test_moderators_do_not_see_what_others_keep_private(people: dict[str, User]):
     ann, mo = people["ann"], people["mo"]
     private = gif_of(ann, visibility="private")

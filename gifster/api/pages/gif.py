@@ -9,7 +9,7 @@ from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
 from gifster.app import collections, favourites, library, moderation, near_duplicates, search
-from gifster.app.access import MODERATORS, Reach, may_change, may_see_gif, moderates
+from gifster.app.access import MODERATORS, Reach, may_change, may_see_gif, may_show_again, moderates
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.moderation_log import needs_reason
 
@@ -55,6 +55,7 @@ class GifPage(Page):
                 "may_moderate": user is not None and viewer.reach in MODERATORS,
                 "asks_reason": moderates(gif, user, viewer.reach),
                 "needs_reason": needs_reason(gif, user, viewer.reach),
+                "may_show_again": may_show_again(gif, user, viewer.reach),
                 "why_hidden": moderation.why_hidden(gif),
                 "deleted_at": self._end_of(gif),
                 "favourite": user is not None and favourites.is_favourite(user, gif_id),
