@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import falcon.inspect
 import httpx
 import pytest
 
@@ -27,6 +28,8 @@ from tests.api.test_access import stored_gif, user
 STATIC = Path(__file__).parent.parent.parent / "gifster" / "api" / "static"
 ROOT = "/team/gifs"  # it ends like one of our own paths
 SITE = "http://localhost"
+#: What begins like this is for programs.
+NO_PAGES = ("/api/", "/v1/", "/v2/", "/proxy/", "/events", "/healthz", "/readyz", "/metrics")
 #: Attributes that name an address.
 ADDRESSES = {"href", "src", "srcset", "poster", "data-url", "data-poster", "formaction"}
 
@@ -65,7 +68,15 @@ class Browser:
 
     def __init__(self, settings: Settings, runner: asyncio.Runner, session: str) -> None:
         self._runner = runner
-        app = adapted(below(create_app(settings), settings.web.root_path), 30)
+        made = create_app(settings)
+        #: The paths of all pages without a parameter.
+        self.pages = {
+            route.path
+            for route in falcon.inspect.inspect_routes(made)
+            if "{" not in route.path and not route.path.startswith(NO_PAGES)
+            if any(method.method == "GET" for method in route.methods)
+        }
+        app = adapted(below(made, settings.web.root_path), 30)
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),  # type: ignore[arg-type]
             base_url=SITE,
@@ -118,15 +129,17 @@ def inside(url: str, at: str) -> str:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_walk_over_all_pages_never_leaves_the_path(ann: Browser):
     gif = Gif.select().where(Gif.visibility == "public").first()
-    # The second page is linked by its form alone
-    waiting, seen, forms = [f"{ROOT}/", f"{ROOT}/gifs/{gif.id}/edit"], set(), set()
+    # Not all of them are linked from others
+    begin = {f"{ROOT}{page}" for page in ann.pages} | {f"{ROOT}/gifs/{gif.id}/edit"}
+    waiting, seen, forms = [*begin], set(), set()
     while waiting:
         path = waiting.pop()
         if path in seen:
             continue
         seen.add(path)
         answer = ann(path)
-        assert answer.status_code in (200, 301, 303), (path, answer.text)
+        linked = path not in begin
+        assert answer.status_code in (200, 301, 303) or not linked, (path, answer.text)
         if "Location" in answer.headers:
             waiting.append(inside(answer.headers["Location"], path))
         if not answer.headers.get("Content-Type", "").startswith("text/html"):
@@ -140,12 +153,12 @@ def test_a_walk_over_all_pages_never_leaves_the_path(ann: Browser):
     # The walk has seen what there is, and each form leads to something that takes it
     routes = {re.sub(r"/[0-9A-Za-z]{12}\b", "/ID", urlsplit(path).path) for path in seen}
     pages = ("", "mine", "favourites", "trash", "collections", "collections/ID", "gifs/ID",
-             "gifs/ID/edit", "jobs", "tags", "logout", "openapi.json", "feed.atom")  # fmt: skip
+             "gifs/ID/edit", "jobs", "tags", "logout", "account", "openapi.json",
+             "feed.atom")  # fmt: skip
     assert {f"{ROOT}/{page}" for page in pages} <= routes
     for path, method in forms:
         if method == "post":
-            answer = ann(path, "POST", data={}, headers={"Accept": "application/problem+json"})
-            assert answer.status_code not in (404, 405), path
+            assert "POST" in ann(path, "OPTIONS").headers["Allow"], path
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
