@@ -108,3 +108,12 @@ def test_links_that_leave_the_library_lead_back_through_the_proxy(below: tuple[A
     page = site.client.get(f"{ROOT}/gifs/{gif_id}").text
 
     assert f'<meta property="og:image" content="http://gifs.lan{ROOT}/g/{gif_id}' in page
+
+
+def test_sample_gifs_go_below_the_path(below: tuple[Any, Stack]):
+    _, site = below
+
+    told = site.run("gifster", "demo", "--count", "1")
+
+    assert told.returncode == 0, told.stderr
+    assert f"see http://127.0.0.1:{site.port}{ROOT}/" in told.stdout
