@@ -2,7 +2,7 @@
 
 Uploads, deletions, log-ins, searches and mails come in twenty rounds of 50,000 uploads each, as if
 they were months old: rows and files are made in bulk, because the real way would take hours. Then
-the recurring jobs do their real work (`bench.retention_run`). Of each round 500 GIFs stay.
+the recurring jobs do their real work (`bench.retention_run`). Of each round 250 GIFs stay.
 """
 
 import json

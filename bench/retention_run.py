@@ -38,8 +38,8 @@ from tests.machine import eventually
 DAY_S = 86_400
 #: Of each round: GIFs that stay, that are in the trash for too long, that failed long ago, and that
 #: their people delete one by one. People delete all others, too: in bulk, here.
-STAY, TRASHED, FAILED, DELETED = 500, 200, 100, 100
-DEAD, SESSIONS, KEPT, QUERIES, MAILS, MESSAGES, WORKERS = 600, 2_000, 500, 5_000, 1_000, 2_000, 50
+STAY, TRASHED, FAILED, DELETED = 250, 100, 50, 50
+DEAD, SESSIONS, KEPT, QUERIES, MAILS, MESSAGES, WORKERS = 600, 2_000, 100, 5_000, 500, 1_000, 50
 TABLES = ("gif", "tag", "gif_tag", "search_entry", "search_term", "search_query", "token",
           "kept_upload", "outbox", "tally", "worker")  # fmt: skip
 

@@ -4,6 +4,7 @@ that were written as files. The hourly `clean_up` calls it.
 docs/running/observing.md lists every table and folder, and what bounds it.
 """
 
+import logging
 import re
 import time
 from contextlib import suppress
@@ -21,6 +22,8 @@ from gifster.app.models import Gif, GifTag, Tag, now
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
+
+logger = logging.getLogger("gifster.app.retention")
 
 DAY_S = 86_400
 #: How many rows are looked up at a time; a transaction deletes at most so many tags.
@@ -82,11 +85,14 @@ def forget_mails(folder: Path, days: int) -> int:
     """Delete the mails that Gifster wrote into a folder more than so many days ago. Returns how
     many. Files of others stay."""
     before, deleted = time.time() - days * DAY_S, 0
-    for path in folder.glob("*.eml"):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mtime < before and is_our_mail(path):
-                path.unlink()
-                deleted += 1
+    try:
+        for path in folder.glob("*.eml"):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_mtime < before and is_our_mail(path):
+                    path.unlink()
+                    deleted += 1
+    except OSError as error:  # the rest of the job does not depend on it
+        logger.warning("old mails stay in %s: %s", folder, error)
     return deleted
 
 

@@ -7,6 +7,7 @@ It needs OpenTelemetry's API, which is loaded only where somebody traces. The na
 attributes are those of its conventions for messaging.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from gifster.jobs.traceparent import OPTION, is_valid, note_enqueued_by
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
+
+logger = logging.getLogger("gifster.jobs")
 
 NEEDED = "traces need OpenTelemetry, which is not installed: pip install 'gifster[otel]'"
 
@@ -79,7 +82,15 @@ class _Traces:
         self._form = TraceContextTextMapPropagator()
 
     def enqueued(self, actor: str, queue: str) -> str | None:
-        """Record that a job is enqueued. Returns the `traceparent` of its attempts."""
+        """Record that a job is enqueued. Returns the `traceparent` of its attempts; None if that
+        fails, because no job may be lost for it."""
+        try:
+            return self._enqueued(actor, queue)
+        except Exception:
+            logger.exception("not traced actor=%s", actor)
+            return None
+
+    def _enqueued(self, actor: str, queue: str) -> str | None:
         attributes = self._attributes(actor, queue, "send")
         span = self._tracer.start_span(
             f"enqueue {actor}", kind=self._trace.SpanKind.PRODUCER, attributes=attributes

@@ -165,6 +165,22 @@ def test_old_mails_are_deleted_and_files_of_others_stay(tmp_path: Path):
     assert retention.forget_mails(folder / "none", 30) == 0
 
 
+def test_a_mail_that_cannot_be_deleted_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    user = User(id="old", email="ann@example.org", name="Ann")
+    FileTransport(tmp_path).deliver(WelcomeMailer.welcome_email(user, "gifster@localhost"))
+    os.utime(tmp_path / "welcome.old.eml", (0, 0))
+
+    def refused(path: Path) -> None:
+        raise PermissionError(f"{path} belongs to somebody else")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+
+    assert retention.forget_mails(tmp_path, 30) == 0
+    assert "old mails stay in" in caplog.text
+
+
 def test_the_settings_say_how_long(booted: Settings, tmp_path: Path):
     # Given a failed upload, a mail and a dead job, all 40 days old, and an unused tag
     fail(added(), 40)

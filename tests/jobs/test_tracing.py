@@ -225,6 +225,21 @@ def test_after_stop_nothing_is_traced(outbox: Outbox):
     assert dramatiq.get_broker().middleware == before
 
 
+def test_a_tracer_that_fails_loses_no_job(outbox: Outbox, caplog: pytest.LogCaptureFixture):
+    class Broken(TracerProvider):
+        def get_tracer(self, *arguments: Any, **options: Any) -> Any:
+            return None
+
+    stop = trace_jobs(Broken(shutdown_on_exit=False))
+    try:
+        job = jobs.enqueue("nobody")
+    finally:
+        stop()
+
+    assert Job.get_by_id(job.id).traceparent is None
+    assert "not traced actor=nobody" in caplog.text
+
+
 NOT_INSTALLED = """
 import sys
 sys.modules["opentelemetry"] = None
