@@ -46,8 +46,8 @@ def forget_old(settings: Settings) -> dict[str, int]:
 
 
 def forget_failed(days: int) -> int:
-    """Delete the GIFs whose upload failed so many days ago and that never had a picture. Returns
-    how many.
+    """Delete the GIFs that are older than so many days, whose upload failed, and that never had a
+    picture. Returns how many.
 
     A GIF that kept its picture when its replacement failed stays.
     """
