@@ -12,7 +12,7 @@ from gifster.app.library import Quota
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.jobs import transaction
 from gifster.uploads.resumable import rows
-from gifster.uploads.resumable.rows import ResumableUpload
+from gifster.uploads.resumable.table import ResumableUpload
 
 
 def begin(

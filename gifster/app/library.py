@@ -25,7 +25,7 @@ from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
 from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
-from gifster.uploads.resumable.rows import ResumableUpload, Stage
+from gifster.uploads.resumable.table import ResumableUpload, Stage
 
 #: PostgreSQL's name for the lock of the quota that people without an account share.
 NOBODYS_QUOTA = 713706

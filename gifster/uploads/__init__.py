@@ -72,7 +72,7 @@ from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.model import HasUploads
 from gifster.uploads.mount import mount_uploader, mount_uploaders
 from gifster.uploads.remote.downloader import Downloader
-from gifster.uploads.resumable.rows import TABLES
+from gifster.uploads.resumable.table import TABLES
 from gifster.uploads.storage.base import Storage, StorageUnavailable
 from gifster.uploads.storage.fsspec import FsspecStorage
 from gifster.uploads.storage.local import LocalStorage

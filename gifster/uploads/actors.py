@@ -33,7 +33,7 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.files.keys import from_job
 from gifster.uploads.files.stored import delete_files
 from gifster.uploads.mount import mount_named
-from gifster.uploads.resumable import rows as resumable
+from gifster.uploads.resumable import rows, table
 from gifster.uploads.sweep import sweep
 
 logger = logging.getLogger("gifster.uploads")
@@ -185,7 +185,7 @@ def mirror_file(name: str, key: str, content_type: str) -> None:
 def sweep_uploads() -> None:
     """Remove what crashes left behind, and resumable uploads that have expired. Log what was
     found."""
-    expired = resumable.forget_expired() if resumable.is_bound() else 0
+    expired = rows.forget_expired() if table.is_bound() else 0
     found = sweep(repair=True)
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)

@@ -18,7 +18,7 @@ from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.cache_ids import cache_id, retrieve
-from gifster.uploads.resumable import rows
+from gifster.uploads.resumable import rows, table
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -247,10 +247,10 @@ def test_an_upload_that_could_not_become_a_gif_stays_as_it_was(booted: Settings)
     with pytest.raises(library.Denied):
         direct.take(upload, refuse)
 
-    assert direct.find(upload.id, None).stage == rows.Stage.OPEN
+    assert direct.find(upload.id, None).stage == table.Stage.OPEN
     gif = direct.take(upload, lambda: library.add_gif(cached()))
     assert direct.find(upload.id, None).outcome == {"gif": gif.id}
-    with pytest.raises(rows.OffsetMoved):
+    with pytest.raises(table.OffsetMoved):
         direct.take(upload, lambda: library.add_gif(cached()))
     assert Gif.select().count() == 1
 
@@ -261,6 +261,6 @@ def test_an_upload_that_nobody_goes_on_with_does_not_count(booted: Settings):
     assert upload.expires_at - time.time() <= rows.FIRST_S
     assert not tried(direct.begin, 9, "", None, quota, 60)
 
-    rows.ResumableUpload.update(expires_at=time.time() - 1).execute()
+    table.ResumableUpload.update(expires_at=time.time() - 1).execute()
 
     assert tried(direct.begin, 9, "", None, quota, 60)

@@ -10,7 +10,7 @@ from gifster.api.receive import guarded
 from gifster.uploads import UploadError
 from gifster.uploads.files.sources import GATHERED_BYTES, MOST_CHUNKS
 from gifster.uploads.resumable.receiving import Receiver
-from gifster.uploads.resumable.rows import OffsetMoved, PartsLost
+from gifster.uploads.resumable.table import OffsetMoved, PartsLost
 
 
 async def receive(context: Context, req: Request, receiver: Receiver) -> None:

@@ -27,7 +27,7 @@ from gifster.app.tokens import Scope
 from gifster.uploads import UploadError
 from gifster.uploads.resumable import protocol, rows
 from gifster.uploads.resumable.receiving import Receiver
-from gifster.uploads.resumable.rows import ResumableUpload, Stage
+from gifster.uploads.resumable.table import ResumableUpload, Stage
 
 #: The header of the answer to the request that completes an upload: the id of the GIF.
 GIF = "Gifster-Gif"

@@ -8,7 +8,7 @@ from gifster.api.direct.presigned import Presigned
 from gifster.api.direct.resumable import OneUpload, Uploads
 from gifster.api.problems import Params, Problem
 from gifster.uploads.resumable.protocol import ProtocolError
-from gifster.uploads.resumable.rows import NoSuchUpload, OffsetMoved
+from gifster.uploads.resumable.table import NoSuchUpload, OffsetMoved
 
 
 def direct(

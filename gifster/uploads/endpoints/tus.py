@@ -17,9 +17,9 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.cache_ids import cache_id
 from gifster.uploads.files.validation import Limits
-from gifster.uploads.resumable import protocol, rows
+from gifster.uploads.resumable import protocol, rows, table
 from gifster.uploads.resumable.receiving import Receiver
-from gifster.uploads.resumable.rows import ResumableUpload, Stage
+from gifster.uploads.resumable.table import ResumableUpload, Stage
 
 _UPLOAD = re.compile(r"/([0-9a-f]{32})/?")
 #: The methods of the two kinds of addresses. A POST to an upload says which other method it means.
@@ -32,7 +32,7 @@ def tus(
     allow: Callable[[Any], object],
     origins: Collection[str] = (),
     at_once: int = 200,
-    lives_s: int = rows.LIVES_S,
+    lives_s: int = table.LIVES_S,
 ) -> "TusEndpoint":
     """An endpoint that takes resumable uploads into the cache of an uploader, by tus 1.0.
 
@@ -195,10 +195,10 @@ class _Body:
         outcome = {"file": cached.dump(), "at": time.time()}
         try:
             with connected():
-                with transaction(rows.database()):
+                with transaction(table.database()):
                     rows.finish(self._upload, outcome)
                 rows.finished(self._upload, outcome)
-        except rows.OffsetMoved:
+        except table.OffsetMoved:
             cached.delete()
             raise
 
@@ -220,7 +220,7 @@ class _Body:
         """Keep what has come, as far as it can be trusted."""
         self._leave()
         # If the offset has moved, the client goes on in another request already.
-        with connected(), suppress(rows.OffsetMoved, rows.PartsLost):
+        with connected(), suppress(table.OffsetMoved, table.PartsLost):
             self._receiver.break_off()
 
     def _leave(self) -> None:
@@ -230,14 +230,14 @@ class _Body:
 
 
 #: The errors of the protocol and of the rows.
-PROTOCOL = (protocol.ProtocolError, rows.NoSuchUpload, rows.OffsetMoved)
+PROTOCOL = (protocol.ProtocolError, table.NoSuchUpload, table.OffsetMoved)
 
 
 def problem(error: Exception) -> Problem:
     """The answer to an error of the protocol or of the rows."""
     if isinstance(error, protocol.ProtocolError):
         return Problem(error.status, error.code, str(error), error.headers)
-    if isinstance(error, rows.OffsetMoved):
+    if isinstance(error, table.OffsetMoved):
         known = {} if error.received is None else {"Upload-Offset": str(error.received)}
         return Problem(409, "upload_offset_moved", str(error), known)
     return Problem(404, "upload_not_found", str(error))
@@ -252,5 +252,5 @@ def check_not_failed(upload: ResumableUpload) -> None:
 def connected() -> AbstractContextManager[object]:
     """A `with` block in which this thread has a connection to the database: that of the
     application's request, if it has one."""
-    database = rows.database()
+    database = table.database()
     return database.connection_context() if database.is_closed() else nullcontext()

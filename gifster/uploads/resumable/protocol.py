@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from gifster.uploads.resumable.rows import ResumableUpload
+from gifster.uploads.resumable.table import ResumableUpload
 from gifster.uploads.text import is_text
 
 VERSION = "1.0.0"

@@ -10,9 +10,9 @@ from gifster.uploads.files.access import PIECE_BYTES, open_file
 from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.sources import cache_pieces
 from gifster.uploads.files.validation import Limits
-from gifster.uploads.resumable import rows
+from gifster.uploads.resumable import rows, table
 from gifster.uploads.resumable.protocol import Checksum, ProtocolError, filename_of
-from gifster.uploads.resumable.rows import OffsetMoved, Part, PartsLost, ResumableUpload
+from gifster.uploads.resumable.table import OffsetMoved, Part, PartsLost, ResumableUpload
 from gifster.uploads.storage.spool import Writer, writer
 
 #: A part is kept once it has so many bytes; a slow one after so long (seconds), if it is worth it.
@@ -40,7 +40,7 @@ class Receiver:
         offset: int,
         checksum: Checksum | None = None,
     ) -> None:
-        if offset != upload.received or upload.stage != rows.Stage.OPEN:
+        if offset != upload.received or upload.stage != table.Stage.OPEN:
             raise OffsetMoved(upload.received)
         self.upload, self._rules = upload, rules
         self._filename = filename_of(upload.metadata)

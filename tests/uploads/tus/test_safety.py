@@ -1,5 +1,4 @@
-"""The endpoint for resumable uploads: tus 1.0 as a client sees it, on each kind of storage and
-database."""
+"""Resumable uploads whose connections are lost, whose offsets lie, and whose processes die."""
 
 import io
 import time
@@ -8,138 +7,17 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster import uploads
 from gifster.uploads import (
-    Backgrounder,
-    CacheField,
     Uploader,
     endpoints,
-    mount_uploader,
-    store_in_background,
 )
-from gifster.uploads.resumable import receiving, rows
-from gifster.uploads.resumable.rows import ResumableUpload, Stage
+from gifster.uploads.resumable import receiving, rows, table
+from gifster.uploads.resumable.table import ResumableUpload, Stage
 from gifster.uploads.sweep import sweep
-from tests import images
-from tests.tus import CONTENT, Tus, checksum, metadata
+from tests.tus import CONTENT, Tus, checksum
 from tests.uploads.calling import AsgiClient, Caller
-from tests.uploads.framework import Application, Base
-
-GIF = images.gif((300, 200))
-
-
-class FilmUploader(Backgrounder, Uploader):
-    max_bytes = 1_000_000
-
-    def cache_owner(self) -> str:
-        return self.record.owner
-
-
-@store_in_background("film")
-class Show(Base):
-    owner = peewee.CharField(default="ann")
-    film = mount_uploader(FilmUploader)
-    film_tmp = CacheField()
-
-
-def who(about: dict[str, Any]) -> str:
-    """The person of a request: Ann, unless a header names another."""
-    headers = dict(about.get("headers", ()))
-    return headers.get(b"x-user", b"").decode() or about.get("HTTP_X_USER", "ann")
-
-
-@pytest.fixture(params=["wsgi", "asgi"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def app(application: Application) -> Application:
-    application.database.bind(uploads.TABLES)
-    application.create_tables(*uploads.TABLES, Show)
-    return application
-
-
-@pytest.fixture
-def tus(app: Application, kind: str) -> Tus:
-    return Tus(Caller(endpoints.tus(FilmUploader, allow=who), kind))
-
-
-@pytest.fixture
-def one(app: Application) -> Tus:
-    """A client of an endpoint under WSGI, where the kind does not matter."""
-    return Tus(Caller(endpoints.tus(FilmUploader, allow=who), "wsgi"))
-
-
-def show(told: dict[str, Any]) -> Show:
-    """A record that has taken a complete upload."""
-    record = Show()
-    record.film_cache = told["cache_id"]
-    record.save()
-    return record
-
-
-@pytest.mark.parametrize("platform", ["folders and SQLite", "S3 and PostgreSQL"], indirect=True)
-def test_an_upload_in_two_requests_becomes_a_records_file(app: Application, tus: Tus):
-    # Given an upload of which the first half has come
-    half = len(GIF) // 2
-    path = tus.begun(len(GIF))
-    assert tus.offset(path) == 0
-    first = tus.patch(path, 0, GIF[:half])
-    assert first.status_code == 204
-    assert first.headers["Upload-Offset"] == str(half) == str(tus.offset(path))
-    assert first.headers["Upload-Expires"].endswith("GMT")
-    assert tus.told(path) == {"offset": half, "length": len(GIF), "error": None}
-
-    # When the rest comes, in a request of its own
-    second = tus.patch(path, half, GIF[half:])
-    assert (second.status_code, second.headers["Upload-Offset"]) == (204, str(len(GIF)))
-
-    # Then a record takes it, and nothing else stays in the cache
-    told = tus.told(path)
-    assert (told["filename"], told["bytes"], told["width"]) == ("cat.gif", len(GIF), 300)
-    record = show(told)
-    app.work()
-    assert Show.get_by_id(record.id).film.read() == GIF
-    assert app.cached == []
-    assert tus.head(path).headers["Upload-Length"] == str(len(GIF))
-
-
-def test_a_creation_may_bring_all_or_some_content(one: Tus):
-    whole = one.create(len(GIF), GIF)
-    some = one.create(len(GIF), GIF[:1000])
-
-    assert (whole.status_code, whole.headers["Upload-Offset"]) == (201, str(len(GIF)))
-    assert whole.headers["Location"].startswith("/mounted/")
-    assert some.headers["Upload-Offset"] == "1000"
-    assert some.headers["Upload-Expires"].endswith("GMT")
-
-
-def test_what_the_server_can_do(one: Tus):
-    answer = one.call("OPTIONS")
-
-    assert answer.status_code == 204
-    assert answer.headers["Tus-Version"] == answer.headers["Tus-Resumable"] == "1.0.0"
-    assert set(answer.headers["Tus-Extension"].split(",")) == {
-        "creation", "creation-with-upload", "termination", "checksum", "expiration"
-    }  # fmt: skip
-    assert answer.headers["Tus-Max-Size"] == "1000000"
-    assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,sha256"
-
-
-def test_a_page_of_another_origin_sees_the_headers(app: Application):
-    origin = {"Origin": "https://app.example.org"}
-    endpoint = endpoints.tus(FilmUploader, allow=who, origins=["https://app.example.org"])
-    call = Caller(endpoint, "wsgi")
-
-    asks = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-a"}
-    preflight = call("OPTIONS", "/" + "a" * 32, headers={**origin, **asks})
-    answer = Tus(call).create(9, **origin)
-    refused = Tus(call).create(9, Origin="https://evil.example.org")
-
-    assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-    assert "Upload-Offset" in answer.headers["Access-Control-Expose-Headers"]
-    assert refused.json()["code"] == "cross_origin"
+from tests.uploads.framework import Application
+from tests.uploads.tus.films import GIF, FilmUploader, Show, show, who
 
 
 class TestOffsets:
@@ -195,7 +73,7 @@ class TestOffsets:
 
         # When both want to keep theirs
         first.end()
-        with pytest.raises(rows.OffsetMoved) as moved:
+        with pytest.raises(table.OffsetMoved) as moved:
             second.end()
 
         # Then one has, and nothing of the other is left
@@ -218,7 +96,7 @@ class TestOffsets:
             cached.append(receiver.assemble())
 
         rows.finish(pair[0].upload, {"file": cached[0].dump(), "at": time.time()})
-        with pytest.raises(rows.OffsetMoved):
+        with pytest.raises(table.OffsetMoved):
             rows.finish(pair[1].upload, {"file": cached[1].dump(), "at": time.time()})
 
         assert ResumableUpload.get().outcome["file"]["key"] == cached[0].key
@@ -333,112 +211,6 @@ class TestLostConnections:
         upload = ResumableUpload.get()
         assert sum(part.bytes for part in upload.parts) == 700
         assert len(upload.parts) == len(app.cached) <= 8
-
-
-class TestRefusals:
-    def test_another_type_is_refused_as_soon_as_it_shows(self, app: Application, tus: Tus):
-        path = tus.begun(500_000)
-
-        answer = tus.patch(path, 0, b"%PDF-1.7\n" + b"x" * 300_000)
-
-        assert (answer.status_code, answer.json()["code"]) == (415, "type_not_allowed")
-        assert tus.head(path).status_code == 410
-        assert tus.patch(path, 0, GIF).status_code == 410
-        assert tus.told(path)["error"]["code"] == "type_not_allowed"
-        assert app.cached == []
-
-    def test_a_damaged_picture_is_refused_at_its_end(self, app: Application, one: Tus):
-        damaged = GIF[:200]
-        path = one.begun(len(damaged), damaged[:100])
-
-        answer = one.patch(path, 100, damaged[100:])
-
-        assert (answer.status_code, answer.json()["code"]) == (422, "truncated")
-        assert one.head(path).status_code == 410
-        assert one.told(path)["error"]["message"]
-        assert app.cached == []
-
-    @pytest.mark.parametrize(
-        ("length", "status", "code"),
-        [
-            ("1000001", 413, "too_large"),
-            ("0", 422, "empty_file"),
-            ("", 400, "upload_length_invalid"),
-            ("-1", 400, "upload_length_invalid"),
-            ("9" * 19, 400, "upload_length_invalid"),
-        ],
-    )
-    def test_a_length_that_is_refused(self, one: Tus, length: str, status: int, code: str):
-        answer = one.create(length)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-        assert ResumableUpload.select().count() == 0
-
-    def test_a_declared_type_that_is_refused(self, one: Tus):
-        told = metadata(filename="a.pdf", filetype="application/pdf")
-        assert one.create(9, Upload_Metadata=told).status_code == 415
-
-    @pytest.mark.parametrize(
-        "text", ["filename !", "a YQ==,a YQ==", "a YQ== b", "a gA==", "a AA=="]
-    )
-    def test_metadata_that_is_malformed(self, one: Tus, text: str):
-        answer = one.create(9, Upload_Metadata=text)
-        assert (answer.status_code, answer.json()["code"]) == (400, "upload_metadata_invalid")
-
-    @pytest.mark.parametrize("text", ["", "a", "a ,b YQ==", "a YQ==, b", "filename w7w="])
-    def test_metadata_is_given_back(self, one: Tus, text: str):
-        path = one.begun(9, Upload_Metadata=text)
-        assert one.head(path).headers.get("Upload-Metadata", "") == text
-
-    @pytest.mark.parametrize("version", ["", "0.2.2", "1.0.1"])
-    def test_another_version(self, one: Tus, version: str):
-        path = one.begun(9)
-        for answer in (one.create(9, Tus_Resumable=version), one.head(path, Tus_Resumable=version)):
-            assert answer.status_code == 412
-            assert answer.headers["Tus-Version"] == "1.0.0"
-
-    def test_other_requests(self, one: Tus):
-        path = one.begun(len(GIF))
-        assert one.patch(path, 0, GIF, Content_Type="image/gif").status_code == 415
-        assert one.call("PUT", path).status_code == 405
-        assert one.call("GET", "/").status_code == 405
-        assert one.call("HEAD", "/../secret").status_code == 404
-        assert one.head("/" + "a" * 32).status_code == 404
-        assert one.head(path.upper()).status_code == 404
-
-    def test_somebody_elses_upload_does_not_exist(self, tus: Tus):
-        path = tus.begun(len(GIF))
-        bob = {"X_User": "bob"}
-        assert tus.head(path, **bob).status_code == 404
-        assert tus.patch(path, 0, GIF, **bob).status_code == 404
-        assert tus.call("GET", path, headers={"X-User": "bob"}).status_code == 404
-        assert tus.offset(path) == 0
-
-    def test_another_endpoint_does_not_know_it(self, app: Application, one: Tus):
-        class OtherUploader(FilmUploader):
-            pass
-
-        path = one.begun(len(GIF))
-        other = Tus(Caller(endpoints.tus(OtherUploader, allow=who), "wsgi"))
-        assert other.head(path).status_code == 404
-
-    def test_many_at_once(self, app: Application):
-        endpoint = endpoints.tus(FilmUploader, allow=who, at_once=1)
-        one = Tus(Caller(endpoint, "wsgi"))
-        path = one.begun(len(GIF))
-        endpoint.places.take()
-
-        assert one.patch(path, 0, GIF).status_code == 503
-        endpoint.places.leave()
-        assert one.patch(path, 0, GIF).status_code == 204
-
-    def test_without_tables(self, application: Application):
-        with pytest.raises(LookupError, match=r"database.bind\(gifster.uploads.TABLES\)"):
-            rows.find(FilmUploader, "a" * 32)
-
-    @pytest.mark.parametrize("options", [{"at_once": 0}, {"lives_s": 0}])
-    def test_options(self, options: dict[str, int]):
-        with pytest.raises(ValueError, match="both must be at least 1"):
-            endpoints.tus(FilmUploader, allow=who, **options)
 
 
 class TestTheEnd:

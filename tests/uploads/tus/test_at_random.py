@@ -9,7 +9,7 @@ from gifster import uploads
 from gifster.uploads import Uploader
 from gifster.uploads.resumable import receiving, rows
 from gifster.uploads.resumable.receiving import Receiver
-from gifster.uploads.resumable.rows import OffsetMoved, PartsLost, ResumableUpload
+from gifster.uploads.resumable.table import OffsetMoved, PartsLost, ResumableUpload
 from gifster.uploads.sweep import sweep
 from tests.uploads.framework import Application
 
