@@ -139,8 +139,8 @@ def measure(options: Options) -> dict[str, Any]:
     Raises:
       Unavailable: there is no PostgreSQL here.
     """
-    count = 12 if options.quick else 60
-    small = [(f"{n}.gif", images.gif((8 + n % 8, 8))) for n in range(12 if options.quick else 200)]
+    count = 12 if options.quick else 18
+    small = [(f"{n}.gif", images.gif((8 + n % 8, 8))) for n in range(12 if options.quick else 60)]
     sides: dict[str, tuple[Files, int, bool]] = {}
     for processes in PROCESSES:
         sides[f"mixed, {processes}"] = mixed(count, options.folder), processes, False

@@ -14,6 +14,7 @@ from bench import (
     figures,
     image_report,
     load,
+    nodes,
     outbox,
     page,
     queue_recovery,
@@ -359,6 +360,17 @@ SMALL = [
         load.section_load,
         {load.ALONE: {load.P95: 5}, load.TRICKLING: {load.P95: 10, "MB": 45}},
         [f"| {load.TRICKLING} | 10.0 | 2.00 | 45.0 |"],
+    ),
+    (
+        nodes.section,
+        {name: {
+            "per_minute": 90.0, "uploads": 2, "connections": 9, "failed": 0,
+            "cpu_ms": {"web": 4.25, "PostgreSQL": 5.8},
+            "each": {"statements": statements, "transactions": 12.0, "commands": 13.7, "reads": 8},
+            "idle_s": {"statements": statements, "transactions": 10, "commands": 6.6, "reads": 3},
+            "idle_cpu_ms_s": {"PostgreSQL": 1.0, "Valkey": 0.5},
+        } for name, statements in (("tiny, 1", 0.0), ("tiny, 1, counted", 35.9))},
+        ["| tiny, 1 | 90 | 4.2 |", "| 1 | 35.9 | 12.0 | 13.7 | 8.0 | 35.9 | 10.0 | 6.6 |"],
     ),
     (
         storage.section,
