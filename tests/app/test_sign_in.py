@@ -1,7 +1,6 @@
 """Ways to log in, on both databases: what may happen at once happens once, and what is removed is
 gone."""
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -215,7 +214,7 @@ def test_its_user_is_told_of_each_change(booted: Settings, ann: User, tmp_path: 
     identities.unlink(ann, identity.id, settings)
 
     told = [
-        json.loads(job.arguments)["args"]
+        list(job.arguments)
         for job in Job.select().order_by(Job.created_at)
         if job.actor == "send_sign_in_changed"
     ]

@@ -132,7 +132,8 @@ def _connected(person: Person, settings: Settings) -> User:
     user = accounts.account_with(address)
     if user is None:
         return _new_user(person, address, settings)
-    _check_connectable(user, person, settings)
+    if _find(person) is None:  # else another tab has just connected it
+        _check_connectable(user, person, settings)
     _add(user, person)
     return user
 

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from gifster.api.way_back import local_path
 from gifster.app.models import User, now
-from gifster.app.settings import Settings
+from gifster.app.settings import load
 from gifster.app.sign_in.tables import Identity, SignInStep
 from gifster.cli.doctor import checks
 from tests.api.sign_in.conftest import Browser, Site, new_user
@@ -327,17 +328,22 @@ def test_a_service_that_is_another_one_is_not_used(
     assert "evil" not in answer.text
 
 
-def test_the_doctor_asks_the_service(booted: Settings, service: Service):
+def test_the_doctor_asks_the_service(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    here = load()
+
     def said(**keys: str) -> str:
-        oidc = booted.oidc.model_copy(update=service.settings() | keys)
-        return dict(checks(booted.model_copy(update={"oidc": oidc})))["oidc"]()
+        oidc = here.oidc.model_copy(update=service.settings() | keys)
+        return dict(checks(here.model_copy(update={"oidc": oidc})))["oidc"]()
 
     assert said() == f"{service.issuer} answers"
     with pytest.raises(RuntimeError, match=r"it calls itself 'http://127.*set oidc.issuer to that"):
         said(issuer=f"{service.issuer}/")
     with pytest.raises(RuntimeError, match=r"cannot be used: .*refused"):
         said(issuer="http://127.0.0.1:9")
-    assert "oidc" not in dict(checks(booted))
+    assert "oidc" not in dict(checks(here))
 
 
 def test_a_service_that_is_away_leaves_the_other_ways(new_site: NewSite, ann: User):
