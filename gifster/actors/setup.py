@@ -34,7 +34,8 @@ if isinstance(_found, SettingsError):
 settings = _found
 try:
     broker_url(settings)
-    installation.check(settings)
+    if multiprocessing.parent_process() is not None:  # a worker, not somebody who reads the actors
+        installation.check(settings)
     broker = boot(settings)
 except (SettingsError, NoEmbeddedBroker, installation.NoInstallation, NewerDatabase) as error:
     sys.exit(f"gifster.actors: {error}")

@@ -124,6 +124,14 @@ def test_workers_without_settings_say_what_to_do(bare: Stack):
     assert "run `make dev`, or set broker.url" in result.stdout + result.stderr
 
 
+def test_workers_in_the_wrong_folder_say_where_they_looked(bare: Stack):
+    result = bare.run("dramatiq", "gifster.actors", "--queues", "default", "carrierwave")
+
+    assert result.returncode != 0
+    assert f"there is no database in {bare.folder}/var/gifster.db" in result.stdout + result.stderr
+    assert not bare.var.exists()
+
+
 def test_the_demo_uploads_gifs_that_become_ready(stack: Stack):
     before = len(stack.client.get("/api/gifs", params={"tag": "demo"}).json()["items"])
 
