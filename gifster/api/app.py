@@ -237,4 +237,4 @@ def build() -> Application:
     if settings.web.access_log:
         application = logged(application)
     provider = tracing.provider()
-    return application if provider is None else traced(application, settings.web, provider)
+    return application if provider is None else traced(application, settings, provider)

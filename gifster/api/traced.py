@@ -2,8 +2,9 @@
 conventions for HTTP servers, as far as they tell no secret: no query, and of a path what the access
 log shows.
 
-A request goes on with the trace of whoever sent it (`traceparent`, W3C Trace Context) only if it
-comes from one of `web.trusted_proxies`: any client could say that its requests are to be recorded.
+A request goes on with the trace of whoever sent it (`traceparent`, W3C Trace Context) only if
+`traces.from_proxies` is on and it comes from one of `web.trusted_proxies`: otherwise any client
+could say that its requests are to be recorded, and into whose trace they belong.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from falcon.asgi import Request, Response
 from gifster.api.access_log import shown_path
 from gifster.api.adapter import SPAN, Application, Message, Receive, Send
 from gifster.api.forwarded import is_proxied
-from gifster.app.settings import Web
+from gifster.app.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -36,11 +37,11 @@ class RouteOfSpan:
             span.set_attribute("http.route", req.uri_template)
 
 
-def traced(app: Application, web: Web, provider: "TracerProvider") -> Application:
+def traced(app: Application, settings: Settings, provider: "TracerProvider") -> Application:
     """An application whose requests have spans.
 
     Parameters:
-      web: names the proxies whose traces go on.
+      settings: name the proxies whose traces go on, if any.
       provider: makes the spans.
     """
     from opentelemetry import context, trace  # noqa: PLC0415 only where somebody traces
@@ -52,7 +53,8 @@ def traced(app: Application, web: Web, provider: "TracerProvider") -> Applicatio
     form = TraceContextTextMapPropagator()
 
     def parent(scope: Message) -> context.Context:
-        headers = scope["headers"] if is_proxied(scope, web) else ()
+        believed = settings.traces.from_proxies and is_proxied(scope, settings.web)
+        headers = scope["headers"] if believed else ()
         names = (b"traceparent", b"tracestate")
         sent = {n.decode(): v.decode("latin1") for n, v in headers if n in names}
         return form.extract(sent, context.Context())

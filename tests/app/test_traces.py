@@ -90,6 +90,7 @@ def test_an_upload_is_one_trace_from_the_request_to_the_last_version(
     # Given web and a worker that trace, and a proxy that is trusted
     stack = new_stack(
         GIFSTER_TRACES__URL=collector.url,
+        GIFSTER_TRACES__FROM_PROXIES="true",
         GIFSTER_WEB__TRUSTED_PROXIES='["127.0.0.1"]',
         GIFSTER_WEB__ACCESS_LOG="true",
         OTEL_BSP_SCHEDULE_DELAY="100",
@@ -134,9 +135,18 @@ def test_an_upload_is_one_trace_from_the_request_to_the_last_version(
     assert f" trace={THEIRS}" in stack.log("gifster-web")
 
 
-def test_a_client_cannot_choose_the_trace(new_stack: Callable[..., Stack], collector: Collector):
-    # Given a web server without a trusted proxy, which traces, and has a page for each secret
-    stack = new_stack(GIFSTER_TRACES__URL=collector.url, OTEL_BSP_SCHEDULE_DELAY="100")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"GIFSTER_TRACES__FROM_PROXIES": "true"},
+        {"GIFSTER_WEB__TRUSTED_PROXIES": '["127.0.0.1"]'},
+    ],
+    ids=["no proxy", "a proxy that passes on the client's"],
+)
+def test_a_client_cannot_choose_the_trace(
+    new_stack: Callable[..., Stack], collector: Collector, settings: dict[str, str]
+):
+    stack = new_stack(GIFSTER_TRACES__URL=collector.url, OTEL_BSP_SCHEDULE_DELAY="100", **settings)
     stack.start_web()
 
     sent = {"traceparent": f"00-{THEIRS}-00f067aa0ba902b7-01"}

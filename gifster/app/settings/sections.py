@@ -269,6 +269,8 @@ class Traces(Section):
     url: EndpointUrl = ""
     #: How many of all traces.
     fraction: float = Field(1.0, ge=0, le=1)
+    #: Whether a request goes on with the trace that one of our proxies names.
+    from_proxies: bool = False
 
 
 class Mail(Section):
