@@ -83,6 +83,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "enqueue": lambda: jobs.enqueue("work"),
     "enqueue_recurring": lambda: jobs.enqueue_recurring({}),
     "find": lambda: jobs.find(State.DEAD),
+    "forget_dead": jobs.forget_dead,
     "forget_others": lambda: jobs.forget_others([]),
     "history": lambda: jobs.history(jobs.HOUR_S, 3),
     "is_waiting": lambda: jobs.is_waiting("work", "default"),
