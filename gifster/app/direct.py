@@ -53,6 +53,11 @@ def unfinished(user: User) -> list[ResumableUpload]:
     return rows.unfinished(ImageUploader, owner_of(user))
 
 
+def forget_of(user_id: str) -> None:
+    """Forget a user's resumable uploads, and delete what has come of them."""
+    rows.forget_of(user_id)
+
+
 def take(upload: ResumableUpload, make: Callable[[], Gif]) -> Gif:
     """The GIF that is made of a complete upload, in one transaction with the upload's end.
 

@@ -7,7 +7,7 @@ user may have thousands of GIFs.
 import logging
 from typing import Any
 
-from gifster.app import library, search, tokens
+from gifster.app import direct, library, search, tokens
 from gifster.app.accounts import exports
 from gifster.app.accounts.passwords import NONE
 from gifster.app.accounts.tables import Export, MailSecret
@@ -77,6 +77,7 @@ def remove(user_id: str, with_gifs: bool) -> None:
         return
     for export in list(Export.select().where(Export.user == user)):
         exports.forget(export)
+    direct.forget_of(user_id)
     goes = Gif.user == user
     if not with_gifs:
         goes &= (Gif.visibility == Visibility.PRIVATE) | Gif.trashed_at.is_null(False)
