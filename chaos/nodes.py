@@ -199,7 +199,7 @@ def _begun(site: Cluster, job: str, but: str) -> list[float]:
         if name == but:
             continue
         its = [event for event in events_in(site.log_of(name)) if event[3] == job]
-        following = [what for _, _, what, _ in its[1:]] + [""]
+        following = [*(what for _, _, what, _ in its), ""][1:]
         found += [
             at
             for (at, _, what, _), after in zip(its, following, strict=True)
