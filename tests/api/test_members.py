@@ -25,7 +25,8 @@ from tests.api.test_access import NOBODY, PICTURE, Client, body, stored_gif, use
 OPEN = {
     "/healthz", "/readyz", "/login", "/signup", "/logout", "/logout/everywhere", "/api/users",
     "/forgot", "/password", "/password/{secret}", "/confirm", "/confirm/again", "/confirm/{secret}",
-    "/invitation/{secret}",
+    "/invitation/{secret}", "/login/oidc", "/login/oidc/callback", "/login/passkey",
+    "/login/passkey/options", "/login/second-factor",
 }  # fmt: skip
 #: These ask for a key, or for an API token in its place.
 BY_KEY = re.compile(r"/v1/(?!analytics|gifs/search/actions)|/v2/(?!pingback)|/proxy/\w+/api/")
