@@ -1,5 +1,6 @@
 """What the pages of signing in share: who may open them, and how a session begins."""
 
+import hashlib
 from urllib.parse import quote
 
 import falcon
@@ -44,11 +45,29 @@ async def after_password(
     """
     if await context.run(second_factor.is_needed, user):
         secret = await context.run(steps.begin, user)
-        waiting_cookie(context).put(req, resp, {"secret": secret})
+        kept = {"secret": secret, "password": _mark_of_password(user)}
+        waiting_cookie(context).put(req, resp, kept)
         see(resp, with_back(SECOND_FACTOR, back))
         return
     await logged_in(context, req, resp, user)
     see(resp, back)
+
+
+async def waiting(context: Context, req: Request) -> tuple[str, User] | None:
+    """The secret of the log-in that waits for a second factor in this browser, and its user. None
+    if there is none, or if the password was changed meanwhile: maybe since somebody else knew
+    it."""
+    kept = waiting_cookie(context).get(req) or {}
+    secret = kept.get("secret")
+    user = await context.run(steps.waiting, secret) if isinstance(secret, str) else None
+    if not isinstance(secret, str) or user is None:
+        return None
+    return (secret, user) if kept.get("password") == _mark_of_password(user) else None
+
+
+def _mark_of_password(user: User) -> str:
+    """Differs for each password that is chosen, and tells nothing of it: its hash has a salt."""
+    return hashlib.sha256(f"step {user.password_hash}".encode()).hexdigest()[:16]
 
 
 async def logged_in(context: Context, req: Request, resp: Response, user: User) -> None:

@@ -15,7 +15,7 @@ from gifster.api.pages.page import Page, see
 from gifster.api.problems import Problem
 from gifster.api.receive import url_form
 from gifster.api.requests import json_object
-from gifster.api.sign_in.pages import METHODS, MethodsPage, logged_in, waiting_cookie
+from gifster.api.sign_in.pages import METHODS, MethodsPage, logged_in, waiting, waiting_cookie
 from gifster.api.sign_in.sealed import Sealed
 from gifster.api.way_back import local_path
 from gifster.app import accounts
@@ -92,7 +92,7 @@ class PasskeyLogIn(Page):
 
     async def on_post_options(self, req: Request, resp: Response) -> None:
         check_on(self.context)
-        _, user = await self._waiting(req)
+        _, user = await waiting(self.context, req) or (None, None)
         origin = self.context.origin(req)
         asked = await self.context.run(passkeys.ask, origin, user)
         self._challenges.ask(req, resp, asked, user.id if user else "")
@@ -101,7 +101,7 @@ class PasskeyLogIn(Page):
         check_on(self.context)
         document = await json_object(self.context, req)
         await self.context.run_unconnected(self.context.limits.check_sign_in, req)
-        secret, user = await self._waiting(req)
+        secret, user = await waiting(self.context, req) or (None, None)
         challenge = await self._challenges.answered(req, resp, user.id if user else "")
         credential, origin = credential_of(document), self.context.origin(req)
 
@@ -120,13 +120,6 @@ class PasskeyLogIn(Page):
         waiting_cookie(self.context).drop(resp)
         await logged_in(self.context, req, resp, owner)
         resp.media = {"location": local_path(str(document.get("next") or "/"))}
-
-    async def _waiting(self, req: Request) -> tuple[str | None, User | None]:
-        """The log-in that waits for a second factor in this browser, and its user."""
-        kept = waiting_cookie(self.context).get(req)
-        secret = kept.get("secret") if kept else None
-        user = await self.context.run(steps.waiting, secret) if secret else None
-        return (secret, user) if user else (None, None)
 
 
 class Passkeys(MethodsPage):

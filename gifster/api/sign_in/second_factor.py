@@ -6,7 +6,7 @@ from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
-from gifster.api.sign_in.pages import logged_in, waiting_cookie
+from gifster.api.sign_in.pages import logged_in, waiting, waiting_cookie
 from gifster.api.way_back import local_path
 from gifster.app import addresses
 from gifster.app.errors import Denied, LibraryError
@@ -20,19 +20,19 @@ class SecondFactor(Page):
     open_to_strangers = True
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        user = await self._waiting(req)
-        if user is None:
+        found = await waiting(self.context, req)
+        if found is None:
             see(resp, "/login")
             return
-        await self._show(req, resp, user, local_path(req.get_param("next") or "/"))
+        await self._show(req, resp, found[1], local_path(req.get_param("next") or "/"))
 
     async def on_post(self, req: Request, resp: Response) -> None:
         values = await url_form(self.context, req)
-        back, secret = local_path(values.get("next", "/")), self._secret(req)
-        user = await self._waiting(req)
-        if user is None or secret is None:
+        back, found = local_path(values.get("next", "/")), await waiting(self.context, req)
+        if found is None:
             see(resp, "/login")
             return
+        secret, user = found
         try:
             await self.context.run(self._check, req, user, secret, values.get("code", ""))
         except (LibraryError, RateLimited) as error:
@@ -72,12 +72,3 @@ class SecondFactor(Page):
             has_app=has_app,
             has_passkey=has_passkey,
         )
-
-    def _secret(self, req: Request) -> str | None:
-        kept = waiting_cookie(self.context).get(req)
-        secret = kept and kept.get("secret")
-        return secret if isinstance(secret, str) else None
-
-    async def _waiting(self, req: Request) -> User | None:
-        secret = self._secret(req)
-        return None if secret is None else await self.context.run(steps.waiting, secret)

@@ -13,7 +13,7 @@ from gifster.app import accounts
 from gifster.app.models import Token, User, now
 from gifster.app.sign_in import codes, second_factor
 from gifster.app.sign_in.tables import AuthenticatorApp, RecoveryCode, SignInStep
-from tests.api.sign_in.conftest import Browser, Site, new_user
+from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
 from tests.api.sign_in.service import Service
 from tests.api.sign_in.test_oidc import come_back
 
@@ -211,6 +211,22 @@ def test_a_step_is_no_session_and_no_other_s(site: Site, ann: User):
     answer = code(waiting, next_code(app))
     assert answer.status_code == 403
     assert waiting.who is None
+
+
+def test_a_new_password_ends_the_log_ins_with_the_former(site: Site, ann: User):
+    # Given a thief who knows the password, and waits for a code; Ann chooses another password
+    browser = site.browser()
+    browser.log_in(ann.email)
+    app, recovery = set_up(browser)
+    thief = site.browser()
+    thief.log_in(ann.email)
+    form = {"present": PASSWORD, "password": "another horse"}
+    assert browser.post("/account/password", form).status_code == 303
+
+    for right in (next_code(app), recovery[0]):
+        assert code(thief, right).headers["location"] == "/login"
+    assert thief.who is None
+    assert thief.log_in(ann.email, "another horse").headers["location"] == "/login/second-factor"
 
 
 def test_two_requests_with_one_code_log_in_once(site: Site, ann: User):
