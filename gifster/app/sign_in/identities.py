@@ -152,10 +152,8 @@ def _address(person: Person, settings: Settings) -> str:
 
 
 def _check_connectable(user: User, person: Person, settings: Settings) -> None:
-    """Raises:
-    Denied: it is not certain that an account and an identity of one address belong to one
-      person.
-    """
+    """Raise `Denied` unless an account and an identity of the same address certainly belong to one
+    person."""
     by_hand = "Log in with your password, and link it on the page Sign-in of your account."
     if not _is_verified(person, settings):
         raise Denied(

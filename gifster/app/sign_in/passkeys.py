@@ -8,7 +8,7 @@ finger or face) logs in by itself. The rules are those of WebAuthn 3, 7.1 and 7.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import peewee
@@ -22,6 +22,9 @@ from gifster.app.sign_in.notices import tell
 from gifster.app.sign_in.tables import Passkey
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
+
+if TYPE_CHECKING:
+    from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 logger = logging.getLogger("gifster.app.sign_in")
 
@@ -91,19 +94,8 @@ def add(user: User, answer: dict[str, Any], challenge: bytes, origin: str, name:
       Denied: the user has 20 already.
       Conflict: somebody has this passkey already.
     """
-    import webauthn
-    from webauthn.helpers.exceptions import WebAuthnException
-
     name = texts.person(name) or "Passkey"
-    try:
-        verified = webauthn.verify_registration_response(
-            credential=answer,
-            expected_challenge=challenge,
-            expected_rp_id=domain(origin),
-            expected_origin=origin,
-        )
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
-        raise _refused(error) from None
+    verified = _verified(answer, challenge, origin)
     try:
         with transaction(db):
             locked_row(user)  # two requests at once cannot share the last place
@@ -124,6 +116,21 @@ def add(user: User, answer: dict[str, Any], challenge: bytes, origin: str, name:
         raise Conflict("passkey_taken", "This passkey is set up already.") from None
     logger.info("passkey added user=%s passkey=%s", user.id, made.id)
     return made
+
+
+def _verified(answer: dict[str, Any], challenge: bytes, origin: str) -> "VerifiedRegistration":
+    import webauthn
+    from webauthn.helpers.exceptions import WebAuthnException
+
+    try:
+        return webauthn.verify_registration_response(
+            credential=answer,
+            expected_challenge=challenge,
+            expected_rp_id=domain(origin),
+            expected_origin=origin,
+        )
+    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+        raise _refused(error) from None
 
 
 def ask(origin: str, user: User | None) -> Asked:
