@@ -1,5 +1,5 @@
 """People's accounts, for the person who runs the server: `users list`, `add`, `invite`, `reset`,
-`disable`, `enable`, `admin`, `log-out`."""
+`disable`, `enable`, `remove`, `admin`, `log-out`."""
 
 from typing import TYPE_CHECKING
 
@@ -145,6 +145,33 @@ def users_enable(address: str) -> None:
     with account_errors():
         accounts.enable(accounts.find_user(address))
     say(f"{address} is enabled")
+
+
+@users.command("remove")
+@click.argument("address", type=text)
+@click.option(
+    "--gifs",
+    type=click.Choice(["keep", "delete"]),
+    required=True,
+    help="Whether its public and unlisted GIFs stay, without an owner. Others go in any case.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def users_remove(address: str, gifs: str, yes: bool) -> None:
+    """Delete that account for good, as its user can on the account page.
+
+    Nobody can log in to it at once. A worker does the rest.
+    """
+    from gifster.app import accounts
+    from gifster.app.accounts import leaving
+
+    settings = settings_here()
+    connect_our_broker(settings)
+    with account_errors(settings):
+        user = accounts.find_user(address)
+        if not yes:
+            click.confirm(f"Delete the account of {user.email} ({user.name})?", abort=True)
+        leaving.leave(user, with_gifs=gifs == "delete")
+    say(f"{address} can no longer log in; a worker removes the account")
 
 
 @users.command("admin")

@@ -105,6 +105,22 @@ def test_an_account_is_disabled_and_enabled(ann: User):
         assert accounts.log_in("ann@example.org", OLD) == ann
 
 
+def test_an_account_is_removed_after_a_question(ann: User):
+    remove = ["remove", "ann@example.org", "--gifs", "delete"]
+
+    kept = CliRunner().invoke(cli, ["users", *remove], input="n\n")
+    assert kept.exit_code == 1
+    assert "Delete the account of ann@example.org (Ann)? [y/N]" in kept.output
+    assert run("remove", "ann@example.org").exit_code == 2  # what becomes of the GIFs is no default
+    gone = run(*remove, "--yes")
+
+    assert gone.exit_code == 0, gone.output
+    with db.connection_context():
+        [job] = jobs.Job.select()
+        assert (job.actor, job.arguments) == ("remove_account", [ann.id, True])
+        assert accounts.account_with("ann@example.org") is None
+
+
 def test_admins_are_made_and_unmade(ann: User):
     for arguments, is_admin in ((["admin"], True), (["admin", "--remove"], False)):
         result = run(*arguments, "ann@example.org")
