@@ -23,7 +23,9 @@ from tests.tus import CONTENT, VERSION
 
 PORT = free_port()
 
+TOKEN = "a-token-of-prometheus-alone-0123456789"
 WEB = {
+    "GIFSTER_WEB__METRICS_TOKEN": TOKEN,
     "GIFSTER_WEB__PUBLIC_URL": f"https://{HOST}:{PORT}",
     "GIFSTER_LIMITS__ENABLED": "true",
     "GIFSTER_LIMITS__SIGN_UP": "3/hour",
@@ -120,7 +122,10 @@ def test_long_heads_end_at_the_proxy_or_at_gifster(proxy: httpx.Client):
 
 
 def test_the_metrics_are_not_public(proxy: httpx.Client):
-    assert get(proxy, "/metrics").status_code == 200  # from here
+    # From here; the proxy is here, too, so Gifster asks for the token
+    assert get(proxy, "/metrics").json()["code"] == "metrics_closed"
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    assert get(proxy, "/metrics", headers=token).status_code == 200
     text = (DEPLOY / "nginx.conf").read_text()
     assert re.search(r"location = /metrics \{\s+allow 127.0.0.1;\s+deny all;", text)
 

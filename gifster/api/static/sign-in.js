@@ -1,10 +1,11 @@
 // Passkeys: asks the server what to ask the browser, and brings the answer back.
 
-const ROOT = document.documentElement.dataset.root ?? "";
+import { root } from "./root.js";
+
 const JSON_TYPE = { "Content-Type": "application/json" };
 
 async function post(path, body) {
-  const answer = await fetch(ROOT + path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) });
+  const answer = await fetch(`${root}/${path}`, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) });
   if (answer.redirected) {
     // Somebody has to log in once more.
     location.assign(answer.url);
@@ -42,15 +43,15 @@ function encoded(credential) {
 }
 
 async function logIn(back) {
-  const options = await post("/login/passkey/options", {});
+  const options = await post("login/passkey/options", {});
   const credential = await navigator.credentials.get({ publicKey: decoded(options) });
-  return post("/login/passkey", { credential: encoded(credential), next: back });
+  return post("login/passkey", { credential: encoded(credential), next: back });
 }
 
 async function add(name) {
-  const options = await post("/account/sign-in/passkeys/options", {});
+  const options = await post("account/sign-in/passkeys/options", {});
   const credential = await navigator.credentials.create({ publicKey: decoded(options) });
-  return post("/account/sign-in/passkeys", { credential: encoded(credential), name });
+  return post("account/sign-in/passkeys", { credential: encoded(credential), name });
 }
 
 function told(error) {
@@ -65,7 +66,7 @@ async function go(place, button, work) {
   button.disabled = true;
   try {
     if (!window.PublicKeyCredential) throw new Error("This browser has no passkeys here: they need https.");
-    location.assign(ROOT + (await work()).location);
+    location.assign(root + (await work()).location);
   } catch (error) {
     said.textContent = told(error);
     said.hidden = false;
