@@ -23,9 +23,9 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def visit(browser: Any, stack: Stack) -> tuple[Any, list[Any]]:
+def visit(browser: Any, stack: Stack, context: Any = None) -> tuple[Any, list[Any]]:
     """A page for which a fifth of the file is much, and its requests for uploads."""
-    context = browser.new_context(base_url=f"http://127.0.0.1:{stack.port}")
+    context = context or browser.new_context(base_url=f"http://127.0.0.1:{stack.port}")
     page = context.new_page()
 
     def smaller(route: Any) -> None:
@@ -149,4 +149,31 @@ def test_a_page_that_was_loaded_again_goes_on(chromium: Any, stack: Stack, film:
     card(page, "Again").wait_for()
     assert offsets(sent) == list(range(2 * CHUNK, len(CONTENT), CHUNK))
     assert "POST" not in [request.method for request in sent]
+    page.context.close()
+
+
+def test_two_tabs_with_one_file_make_one_gif(chromium: Any, stack: Stack, film: Path):
+    # Given an upload whose third piece hangs
+    page, _ = visit(chromium, stack)
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
+        held.append(route) if third and not held else route.continue_()
+
+    page.route("**/api/uploads/*", hold)
+    choose(page, film, "Twice")
+    eventually(lambda: page.evaluate("1") and held)
+
+    # When another tab sends the same file, and then the first goes on
+    other, sent = visit(chromium, stack, page.context)
+    choose(other, film, "Twice")
+    card(other, "Twice").wait_for()
+    held[0].continue_()
+
+    # Then both show the one GIF
+    card(page, "Twice").wait_for()
+    assert "POST" not in [request.method for request in sent]
+    found = stack.client.get("/api/gifs", params={"q": "Twice"}).json()["items"]
+    assert [gif["title"] for gif in found] == ["Twice"]
     page.context.close()
