@@ -246,6 +246,8 @@ def _costs(rounds: list[dict[str, Any]]) -> str:
     counted = [each["tiny, 1, counted"] for each in rounds if "tiny, 1, counted" in each]
     for processes in PROCESSES:
         found = [each[f"tiny, {processes}"] for each in rounds if f"tiny, {processes}" in each]
+        if not found:
+            continue
         logged = counted if processes == 1 else []
         table.add_row(
             str(processes),
