@@ -87,14 +87,15 @@ class Services:
     Parameters:
       folder: keeps their data; only we write there.
       network: on whose hub they run.
-      broker: a key of `BROKERS`.
+      broker: a key of `BROKERS`; None for nothing but PostgreSQL.
     """
 
-    def __init__(self, folder: Path, network: Network, broker: str) -> None:
+    def __init__(self, folder: Path, network: Network, broker: str | None) -> None:
         self.folder, self.network, self.broker = folder, network, broker
         self._processes: list[subprocess.Popen[bytes]] = []
         self._short: tempfile.TemporaryDirectory[str] | None = None
-        self.broker_url, self.broker_port = BROKERS[broker].url, BROKERS[broker].port
+        kind = BROKERS[broker or "valkey"]
+        self.broker_url, self.broker_port = kind.url, kind.port
         self.database_url = f"postgresql://postgres@{HUB_ADDRESS}:{POSTGRESQL_PORT}/gifster"
         #: Rates are counted in Valkey, also beside RabbitMQ.
         self.limits = {"GIFSTER_LIMITS__URL": BROKERS["valkey"].url}
@@ -103,6 +104,8 @@ class Services:
         self.folder.mkdir(parents=True)
         try:
             self._start_postgresql()
+            if self.broker is None:
+                return self
             self._start_valkey()
             if self.broker == "rabbitmq":
                 self._start_rabbitmq()
