@@ -1,5 +1,6 @@
 """Which accounts may log in: a disabled one may do nothing, from that moment on."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -111,3 +112,23 @@ def test_a_session_says_where_it_was_begun(booted: Settings):
     assert session.address == "2001:db8::1"
     assert session.browser.startswith("Mozilla/5.0 xxx")
     assert len(session.browser) == 200
+
+
+def test_a_web_process_of_the_release_before_goes_on_adding_accounts(booted: Settings):
+    # Given rows with the columns of that release alone, as its process inserts them while it runs
+    def insert(table: str, **values: object) -> None:
+        names = ", ".join(f'"{name}"' for name in values)
+        marks = ", ".join([db.obj.param] * len(values))
+        sql = f'INSERT INTO "{table}" ({names}) VALUES ({marks})'
+        db.execute_sql(sql, list(values.values()))
+
+    insert("user", id="ann", email="ann@example.org", name="Ann", password_hash="", is_admin=False,
+           created_at=1)  # fmt: skip
+    digest = hashlib.sha256(b"secret").hexdigest()
+    insert("token", digest=digest, id="t", user_id="ann", kind="session", name="", scope="admin",
+           created_at=1)  # fmt: skip
+
+    # I expect them to work here
+    found = tokens.find_token("secret", Kind.SESSION)
+    assert (found.user.email, found.address, found.browser) == ("ann@example.org", "", "")
+    assert User.get_by_id("ann").confirmed_at is None
