@@ -16,6 +16,11 @@ from tests.stack import Stack
 
 #: The last commit of version 0.1.
 BEFORE = "d3867a1f7c40b6f72889c56e5a176a0abd213015"
+#: Those settings of a test's stack that it knows.
+KNOWN_THEN = {
+    "GIFSTER_AUTH__ANONYMOUS_UPLOADS", "GIFSTER_BROKER__URL", "GIFSTER_DATABASE__URL",
+    "GIFSTER_LIMITS__ENABLED", "GIFSTER_WEB__PORT",
+}  # fmt: skip
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -42,6 +47,8 @@ def both(
     if request.param == "postgresql":
         variables["GIFSTER_DATABASE__URL"] = own_postgresql(request)
     old = Stack(tmp_path, broker_url, PYTHONPATH=str(release_before), **variables)
+    for name in {name for name in old.environment if name.startswith("GIFSTER_")} - KNOWN_THEN:
+        del old.environment[name]
     new = Stack(tmp_path, broker_url, **variables)
     yield old, new
     for stack in (old, new):
