@@ -103,7 +103,10 @@ def test_a_browser_signs_up_uploads_and_finds_a_gif(below: tuple[Any, Stack]):
 
 def test_links_that_leave_the_library_lead_back_through_the_proxy(below: tuple[Any, Stack]):
     _, site = below
-    gif_id = eventually(lambda: site.client.get(f"{ROOT}/api/gifs").json()["items"])[0]["id"]
+    sent = {"image": ("a.gif", images.gif((60, 40), [60] * 3), "image/gif")}
+    gif_id = site.client.post(f"{ROOT}/api/gifs", files=sent).json()["id"]
+    gif = f"{ROOT}/api/gifs/{gif_id}"
+    eventually(lambda: site.client.get(gif).json()["state"] == "ready")
 
     page = site.client.get(f"{ROOT}/gifs/{gif_id}").text
 
