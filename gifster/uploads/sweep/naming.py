@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from gifster.uploads.mount import Mount, all_mounts
+from gifster.uploads.mount import Mount, all_mounts, is_beside_outbox
 from gifster.uploads.sweep.owners import bare_record
 from gifster.uploads.sweep.reading import streamed
 
@@ -34,7 +34,7 @@ class NamedFile:
 def named_files(
     database: peewee.Database, *, waiting: bool, unreadable: list[str]
 ) -> Iterator[NamedFile]:
-    """The files that rows name, those of a row one after the other.
+    """The files that rows of the outbox's database name, those of a row one after the other.
 
     Parameters:
       database: reads there, on this thread's connection and in its transaction.
@@ -44,7 +44,7 @@ def named_files(
     """
     for mount in all_mounts():
         column = mount.companion("tmp") if waiting else mount
-        if column is not None:
+        if column is not None and is_beside_outbox(mount.model):
             yield from _named(database, mount, column, unreadable)
 
 
