@@ -98,5 +98,7 @@ def _fault(error: BaseException) -> Fault | None:
     if code is None:
         # The drivers raise these themselves, without a connection or after it was lost.
         lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")
-        return Fault.AWAY if lost else None
+        # A new session has a file of its own. If that cannot be written, the code is not told.
+        is_full = "No space left on device" in str(error)
+        return (Fault.FULL if is_full else Fault.AWAY) if lost else None
     return next((fault for start, fault in _POSTGRESQL.items() if code.startswith(start)), None)

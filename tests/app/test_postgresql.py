@@ -126,3 +126,9 @@ def test_a_server_that_refuses_is_tried_each_time(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(peewee.OperationalError) as refused:
             db.connect()
         assert "a moment ago" not in str(refused.value)
+
+
+def test_a_disk_without_room_for_a_new_session_is_full():
+    said = "connection failed: FATAL:  could not write init file: No space left on device"
+
+    assert fault_of(psycopg.OperationalError(said)) is Fault.FULL
