@@ -59,7 +59,8 @@ def given(stack: Stack) -> dict[str, dict[str, set[str]]]:
     dead += "jobs.Job.update(failed_at=time.time()).execute()"
     assert stack.run("python", "-c", dead).returncode == 0
     sweep = "UPDATE recurring_job SET next_at = 0"
-    due = f"import sqlite3; c = sqlite3.connect('var/gifster.db'); c.execute('{sweep}'); c.commit()"
+    due = "import sqlite3; c = sqlite3.connect('var/gifster.db'); "
+    due += f"found = c.execute('{sweep}').rowcount; c.commit(); exit(not found)"
 
     def found() -> dict[str, dict[str, set[str]]] | None:
         metrics = parsed(stack.client.get("/metrics").text)
