@@ -88,6 +88,8 @@ class Odd:
             "queue": "default",
             "job_id": "0" * 32,
             "worker_id": "a:1:b",
+            "report_id": "1" * 12,
+            "upload_id": "1" * 12,
         }
 
     def requests(self) -> Iterator[Request]:

@@ -158,7 +158,7 @@ def test_gifster_serves_a_store_of_fsspec(booted: Settings, tmp_path: Path):
     of_fsspec = {"kind": "fsspec", "url": f"file://{tmp_path}/elsewhere"}
     settings = booted.model_copy(update={"store": booted.store.model_copy(update=of_fsspec)})
     store = boot.storage(settings.store, boot.MEDIA)
-    configure({"store": store})
+    configure({"store": store, "cache": boot.storage(settings.cache)})
     keep(store, "gifs/a.gif", SMALL)
     app = httpx.ASGITransport(create_app(settings))
 

@@ -66,7 +66,7 @@ def test_a_worker_goes_on_after_its_connections_were_closed(
     eventually(lambda: done == [1])
 
     for thread in worker.consumers.values():
-        connection = thread.consumer.connection
+        connection = eventually(lambda thread=thread: thread.consumer).connection
         connection.add_callback_threadsafe(connection.close)
     work.send(2)
 
