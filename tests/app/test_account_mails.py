@@ -298,6 +298,27 @@ def test_the_link_for_an_address_that_is_no_longer_wanted_does_nothing(booted: S
     assert User.get_by_id(ann.id).email == "ann@example.org"
 
 
+@pytest.mark.parametrize("by_mail", [True, False])
+def test_a_new_password_ends_the_wish_for_another_address(
+    booted: Settings, ann: User, by_mail: bool
+):
+    # Given somebody who knows Ann's password, and wants her account for an address of theirs
+    confirming.wish_email(ann, "eve@example.org")
+    [mail] = run_mail_jobs(booted)
+
+    # When she chooses another password
+    if by_mail:
+        password_changes.reset_password(ask_for_reset(booted), NEW)
+    else:
+        password_changes.change_password(ann, OLD, NEW)
+
+    # I expect their link not to work
+    with refused("link_invalid"):
+        confirming.confirm(secret_of(mail))
+    assert User.get_by_id(ann.id).email == "ann@example.org"
+    assert User.get_by_id(ann.id).new_email is None
+
+
 def test_a_wish_that_is_given_up_before_the_worker_comes_sends_no_mail(booted: Settings, ann: User):
     confirming.wish_email(ann, "one@example.org")
     User.update(new_email=None).execute()

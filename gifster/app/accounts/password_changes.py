@@ -47,8 +47,8 @@ def reset_link(user: User, post: Post) -> str:
 
 
 def reset_password(secret: str, password: str, *, revoke: bool = False) -> User:
-    """The user of a mail's secret, who has a new password from now on, and no sessions. Reading
-    the mail has shown that the address is theirs, so it is confirmed.
+    """The user of a mail's secret, who has a new password from now on, no sessions, and no wish for
+    another address. Reading the mail has shown that the address is theirs, so it is confirmed.
 
     Parameters:
       revoke: whether to revoke their tokens, too.
@@ -73,7 +73,8 @@ def reset_password(secret: str, password: str, *, revoke: bool = False) -> User:
 def change_password(
     user: User, present: str, password: str, *, keep: Token | None = None, revoke: bool = False
 ) -> None:
-    """Give a user who knows their password a new one, and end their other sessions.
+    """Give a user who knows their password a new one, and end their other sessions and their wish
+    for another address.
 
     Parameters:
       keep: the session that stays.
@@ -119,7 +120,9 @@ def deliver_password_changed(user_id: str, post: Post) -> None:
 
 
 def _change(user: User, values: dict[Any, Any], *conditions: Any) -> None:
-    query = User.update(values).where(User.id == user.id, *conditions)
+    # Another address may be the wish of somebody who knew the former password.
+    given_up: dict[Any, Any] = {User.new_email: None}
+    query = User.update(values | given_up).where(User.id == user.id, *conditions)
     if not query.execute():
         raise Conflict("conflict", "Your password has just been changed. Try again.")
     enqueue("send_password_changed", user.id)
