@@ -59,7 +59,8 @@ def all_at_once(work: Callable[[], Any], times: int = 8) -> list[Any]:
 
 
 def test_a_forgotten_password_is_chosen_anew_by_mail(booted: Settings, ann: User):
-    # Given Ann, with a session and a token
+    # Given Ann, whose address is confirmed, with a session and a token
+    User.update(confirmed_at=now()).execute()
     session, (_, token) = tokens.start_session(ann, 1), tokens.create_token(ann, "script")
 
     # When she asks for a mail
@@ -77,15 +78,26 @@ def test_a_forgotten_password_is_chosen_anew_by_mail(booted: Settings, ann: User
     with refused("login_failed"):
         accounts.log_in("ann@example.org", OLD)
 
-    # And her sessions to be gone, her token to be there, and her address to be confirmed
+    # And her sessions to be gone, and her token to be there
     assert tokens.find_token(session, Kind.SESSION) is None
     assert tokens.find_token(token, Kind.TOKEN) is not None
-    assert User.get_by_id(ann.id).confirmed_at is not None
 
     # And a mail that tells her
     [told] = run_mail_jobs(booted)
     assert told["Subject"] == "Your password for Gifster was changed"
     assert NEW not in told.as_string()
+
+
+def test_a_forgotten_password_gives_an_account_that_nobody_has_confirmed_to_its_owner(
+    booted: Settings, ann: User
+):
+    """Somebody else may have signed up with her address, to wait for her."""
+    _, token = tokens.create_token(ann, "script")
+
+    password_changes.reset_password(ask_for_reset(booted), NEW)
+
+    assert User.get_by_id(ann.id).confirmed_at is not None
+    assert tokens.find_token(token, Kind.TOKEN) is None
 
 
 def test_a_secret_works_once_however_many_tabs_are_open(booted: Settings, ann: User):

@@ -10,7 +10,8 @@ from typing import Any
 import pyotp
 import pytest
 
-from gifster.app import accounts
+from gifster.app import accounts, tokens
+from gifster.app.accounts import confirming
 from gifster.app.accounts.post import Post
 from gifster.app.database import db
 from gifster.app.errors import Conflict, LibraryError
@@ -147,6 +148,33 @@ def test_an_account_is_claimed_once(booted: Settings):
     at_once(lambda: proxy.session("eve@example.org", (), auth).user.id)
 
     assert not accounts.has_password(User.get_by_id(user.id))
+
+
+def test_nobody_keeps_a_way_into_an_account_whose_owner_claims_it(booted: Settings):
+    auth = Auth(proxy_header="X", proxy_addresses=["10.0.0.1"])
+    user = waited_in("eve@example.org", booted)
+
+    proxy.session("eve@example.org", (), auth)
+
+    assert ways_into(user) == []
+    assert User.get_by_id(user.id).new_email is None
+
+
+def waited_in(address: str, settings: Settings) -> User:
+    """The account of somebody who waits in it for the owner of its address."""
+    user = accounts.sign_up(address, "correct horse")
+    confirming.wish_email(user, "mallory@example.org")
+    app_of(user)
+    Passkey.create(user=user, credential="a", public_key=b"\0\1", name="Key")
+    identities.link(user, PERSON, settings)
+    tokens.create_token(user, "t", "admin")
+    return User.get_by_id(user.id)
+
+
+def ways_into(user: User) -> list[str]:
+    """The tables that have something with which somebody logs in to an account."""
+    tables = (AuthenticatorApp, RecoveryCode, Passkey, Identity, Token)
+    return [one.__name__ for one in tables if one.select().where(one.user == user.id).exists()]
 
 
 def test_who_has_lost_everything_is_let_in_by_the_person_who_runs_it(ann: User):

@@ -5,6 +5,7 @@ whatever the address is, and a worker looks whether there is an account.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from gifster.app import addresses, tokens
@@ -46,12 +47,20 @@ def reset_link(user: User, post: Post) -> str:
     return post.link(mail_links.RESET, mail_secrets.make(user, Purpose.RESET, user.email))
 
 
-def reset_password(secret: str, password: str, *, revoke: bool = False) -> User:
+def reset_password(
+    secret: str,
+    password: str,
+    *,
+    revoke: bool = False,
+    claimed: Callable[[User], object] = tokens.log_out_everywhere,
+) -> User:
     """The user of a mail's secret, who has a new password from now on, no sessions, and no wish for
     another address. Reading the mail has shown that the address is theirs, so it is confirmed.
 
     Parameters:
       revoke: whether to revoke their tokens, too.
+      claimed: ends all other ways in if nobody had confirmed the address before, in the same
+        transaction: somebody else may have made the account.
 
     Raises:
       Invalid: the secret does not work, or the password is too short or too long.
@@ -63,10 +72,13 @@ def reset_password(secret: str, password: str, *, revoke: bool = False) -> User:
         if user.email != found.email:
             raise mail_secrets.too_late()
         changed: dict[Any, Any] = {User.password_hash: password_hash}
-        if user.confirmed_at is None:
+        is_claimed = user.confirmed_at is None
+        if is_claimed:
             changed[User.confirmed_at] = now()
         _change(user, changed)
         tokens.end_sessions(user, revoke=revoke)
+        if is_claimed:
+            claimed(user)
     return user
 
 

@@ -12,7 +12,7 @@ from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid
 from gifster.app.models import Token, User, now
 from gifster.app.settings import Auth
-from gifster.app.sign_in import groups
+from gifster.app.sign_in import claiming, groups
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
@@ -77,11 +77,13 @@ def _new_user(address: str, auth: Auth) -> User:
 
 def _claim(user: User) -> None:
     """Give an account whose address nobody has confirmed to the person whom the proxy vouches for.
-    Somebody else may have made it, so their password, sessions and tokens end."""
+    Somebody else may have made it, so their password and all other ways in end."""
     with transaction(db):
         row = locked_row(user)
         if row is None or row.confirmed_at is not None:
             return
-        User.update(confirmed_at=now(), password_hash=NONE).where(User.id == user.id).execute()
-        ended = Token.delete().where(Token.user == user.id).execute()
-    logger.warning("account claimed by the proxy user=%s sessions_and_tokens=%d", user.id, ended)
+        User.update(confirmed_at=now(), password_hash=NONE, new_email=None).where(
+            User.id == user.id
+        ).execute()
+        ended = claiming.end_ways_in(user)
+    logger.warning("account claimed by the proxy user=%s ended=%d", user.id, ended)

@@ -10,9 +10,11 @@ import pyotp
 import pytest
 
 from gifster.app import accounts
+from gifster.app.accounts import mail_secrets
+from gifster.app.accounts.mail_secrets import Purpose
 from gifster.app.models import Token, User, now
 from gifster.app.sign_in import codes, second_factor
-from gifster.app.sign_in.tables import AuthenticatorApp, RecoveryCode, SignInStep
+from gifster.app.sign_in.tables import AuthenticatorApp, Identity, RecoveryCode, SignInStep
 from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
 from tests.api.sign_in.service import Service
 from tests.api.sign_in.test_oidc import come_back
@@ -343,3 +345,29 @@ def test_a_code_in_full_width_digits_is_a_code(site: Site, ann: User):
     wide = "".join(chr(0xFF10 + int(digit)) for digit in next_code(app))
 
     assert code(other, wide).status_code == 303
+
+
+def test_a_forgotten_password_ends_all_ways_into_an_account_that_nobody_has_confirmed(
+    new_site: NewSite, service: Service
+):
+    # Given somebody who has signed up with Bob's address, and waits for him
+    bob = new_user("bob", confirmed=False)
+    site = new_site(service.settings())
+    eve, owner = site.browser(), site.browser()
+    eve.log_in("bob@example.org")
+    service.claims |= {"sub": "eve", "email": "eve@example.org"}
+    answer = service.log_in(eve.get("/login/oidc?link=1").headers["location"])
+    assert eve.get(answer).status_code == 200
+    assert eve.post("/account/sign-in/link").status_code == 303
+    set_up(eve)
+
+    # When Bob chooses a password by a link in a mail
+    secret = mail_secrets.make(bob, Purpose.RESET, bob.email)
+    form = {"secret": secret, "password": "battery staple"}
+    assert owner.post("/password", form).headers["location"] == "/login?done=password"
+
+    # I expect him to log in with it alone, and nobody else in any way
+    assert owner.log_in("bob@example.org", "battery staple").headers["location"] == "/"
+    assert owner.who == "bob"
+    assert Identity.select().count() == 0
+    assert eve.who is None

@@ -19,6 +19,7 @@ from gifster.app import addresses
 from gifster.app.accounts import confirming, invitations, mail_secrets, password_changes
 from gifster.app.accounts.mail_secrets import Purpose
 from gifster.app.errors import LibraryError
+from gifster.app.sign_in import claiming
 
 
 class MailForm(Page):
@@ -109,7 +110,10 @@ class NewPassword(MailForm):
 
         def work() -> None:
             password_changes.reset_password(
-                secret, form.get("password", ""), revoke="revoke" in form
+                secret,
+                form.get("password", ""),
+                revoke="revoke" in form,
+                claimed=claiming.end_ways_in,
             )
 
         try:
