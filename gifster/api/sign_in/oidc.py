@@ -17,7 +17,7 @@ from gifster.api.limits import RateLimited
 from gifster.api.pages.page import see
 from gifster.api.problems import Problem, problem_for
 from gifster.api.receive import url_form
-from gifster.api.sign_in.pages import METHODS, MethodsPage
+from gifster.api.sign_in.pages import METHODS, MethodsPage, whose
 from gifster.api.sign_in.sealed import Sealed
 from gifster.api.way_back import local_path
 from gifster.app.errors import Denied, LibraryError
@@ -82,7 +82,7 @@ class OidcBegin(OidcPage):
         kept = {
             "attempt": asdict(attempt),
             "back": local_path(req.get_param("next") or "/"),
-            "session": session.digest if session else None,
+            "session": whose(session) if session else None,
         }
         self._attempts.put(req, resp, kept, attempt.state)
         see(resp, url)
@@ -133,7 +133,7 @@ class OidcCallback(OidcPage):
     ) -> None:
         """Show what would be linked. The session must be the one that asked for it."""
         token = await current_token(self.context, req)
-        if token is None or token.digest != session:
+        if token is None or whose(token) != session:
             raise Denied("oidc_expired", "You have logged out meanwhile. Log in, and try again.")
         kept = {**asdict(person), "groups": sorted(person.groups), "session": session}
         self._found.put(req, resp, kept)
@@ -150,7 +150,7 @@ class OidcLink(OidcPage):
         await url_form(self.context, req)
         kept = self._found.get(req)
         self._found.drop(resp)
-        if kept is None or kept.pop("session") != token.digest:
+        if kept is None or kept.pop("session") != whose(token):
             raise Problem(403, "oidc_expired", "That took too long. Begin once more.")
         person = Person(**{**kept, "groups": frozenset(kept["groups"])})
         await self.context.run(identities.link, token.user, person, self.context.settings)

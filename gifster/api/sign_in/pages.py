@@ -80,6 +80,12 @@ async def logged_in(context: Context, req: Request, resp: Response, user: User) 
     context.devices.remember(req, resp, account)
 
 
+def whose(token: Token) -> str:
+    """What names a session in a signed cookie: that of a proxy, which is in no table, by its
+    user."""
+    return token.digest or token.user.id
+
+
 class MethodsPage(Page):
     """The base of the pages on which somebody changes how they log in."""
 

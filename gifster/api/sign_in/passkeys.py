@@ -15,7 +15,14 @@ from gifster.api.pages.page import Page, see
 from gifster.api.problems import Problem
 from gifster.api.receive import url_form
 from gifster.api.requests import json_object
-from gifster.api.sign_in.pages import METHODS, MethodsPage, logged_in, waiting, waiting_cookie
+from gifster.api.sign_in.pages import (
+    METHODS,
+    MethodsPage,
+    logged_in,
+    waiting,
+    waiting_cookie,
+    whose,
+)
 from gifster.api.sign_in.sealed import Sealed
 from gifster.api.way_back import local_path
 from gifster.app import accounts
@@ -137,13 +144,12 @@ class Passkeys(MethodsPage):
         token = await self.fresh(req)
         origin = self.context.origin(req)
         asked = await self.context.run(passkeys.ask_for_new, token.user, origin)
-        self._challenges.ask(req, resp, asked, token.digest or token.user.id)
+        self._challenges.ask(req, resp, asked, whose(token))
 
     async def on_post(self, req: Request, resp: Response) -> None:
         token = await self.fresh(req)
         document = await json_object(self.context, req)
-        whose = token.digest or token.user.id
-        challenge = await self._challenges.answered(req, resp, whose)
+        challenge = await self._challenges.answered(req, resp, whose(token))
         credential, origin = credential_of(document), self.context.origin(req)
         name = document.get("name")
 

@@ -294,6 +294,29 @@ def test_an_attempt_to_link_belongs_to_its_session(new_site: NewSite, service: S
     assert Identity.select().count() == 0
 
 
+def test_an_attempt_to_link_belongs_to_the_user_whom_the_proxy_has_logged_in(
+    new_site: NewSite, service: Service, ann: User
+):
+    # Given somebody who begins to link their account of the service
+    new_user("eve")
+    auth = {"proxy_header": "Remote-Email", "proxy_addresses": ["10.1.0.0/16"]}
+    browser = new_site(service.settings(), **auth).browser("10.1.2.3")
+    browser.client.headers["Remote-Email"] = "eve@example.org"
+    answer = service.log_in(browser.get("/login/oidc?link=1").headers["location"])
+
+    # When Ann logs in at the proxy with the same browser, I expect nothing to be linked to hers
+    browser.client.headers["Remote-Email"] = ann.email
+    assert refused(browser.get(answer), 403, "You have logged out meanwhile")
+
+    # … nor by the page that asks
+    browser.client.headers["Remote-Email"] = "eve@example.org"
+    answer = service.log_in(browser.get("/login/oidc?link=1").headers["location"])
+    assert browser.get(answer).status_code == 200
+    browser.client.headers["Remote-Email"] = ann.email
+    assert browser.post("/account/sign-in/link").status_code == 403
+    assert Identity.select().count() == 0
+
+
 def test_strangers_link_nothing(new_site: NewSite, service: Service):
     browser = new_site(service.settings()).browser()
 
