@@ -4,6 +4,7 @@ reason; there are no server errors."""
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from gifster import jobs
 from gifster.api.problems import DATABASE
 from gifster.app import accounts, library, lists, tokens
+from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
@@ -189,3 +191,19 @@ def test_jobs_that_are_retried_dropped_and_done_at_once(booted: Settings):
         )
 
     assert set(seen) <= {"done", "job_not_found"}, seen
+
+
+def test_of_two_last_admins_who_leave_at_once_one_stays(booted: Settings):
+    for number in range(5):
+        User.update(is_admin=False).execute()
+        two = [
+            User.create(
+                email=f"{name}{number}@example.org", name=name, password_hash="", is_admin=True
+            )
+            for name in ("ann", "bob")
+        ]
+
+        results = at_once(*(partial(leaving.leave, one, with_gifs=True) for one in two))
+
+        assert sorted(results) == ["done", "last_admin"]
+        assert User.select().where(User.is_admin).count() == 1

@@ -35,11 +35,11 @@ def leave(user: User, *, with_gifs: bool) -> None:
       Conflict: it is the only admin's (`last_admin`).
     """
     with transaction(db):
-        row = locked_row(user)
+        rows = _locked_with_admins(user)
+        row = rows.pop(user.id, None)
         if row is None:
             return
-        others = User.is_admin & (User.id != user.id) & User.disabled_at.is_null()
-        if row.is_admin and not User.select().where(others).exists():
+        if row.is_admin and all(other.disabled_at is not None for other in rows.values()):
             raise Conflict(
                 "last_admin",
                 "You are the only admin. Make somebody else an admin first "
@@ -58,6 +58,13 @@ def leave(user: User, *, with_gifs: bool) -> None:
         ).where(User.id == user.id).execute()
         enqueue("remove_account", user.id, with_gifs)
     logger.info("left user=%s with_gifs=%s", user.id, with_gifs)
+
+
+def _locked_with_admins(user: User) -> dict[str, User]:
+    """The rows of a user and of all admins by their ids, locked in their order until the
+    transaction ends: of two last admins who leave at once, one stays."""
+    query: Any = User.select().where((User.id == user.id) | User.is_admin).order_by(User.id)
+    return {row.id: row for row in (query.for_update() if db.obj.for_update else query)}
 
 
 def _gone(user_id: str) -> str:
