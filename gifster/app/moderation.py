@@ -8,7 +8,7 @@ owner cannot take it back. Each of these is written into the log (`moderation_lo
 from typing import Any
 
 from gifster.app import library, moderation_log, reports, search, texts
-from gifster.app.access import MODERATORS, Reach, may_show_again
+from gifster.app.access import MODERATORS, Reach, may_change, may_show_again
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid
@@ -50,7 +50,8 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
     gif = library.gif_to_change(gif_id, user, reach)
     with transaction(db):
         present: Gif | None = locked_row(gif)
-        if present is None:
+        # Its owner may have made it private since it was read: hidden, it would be seen again.
+        if present is None or not may_change(present, user, reach):
             raise library.gif_not_found(gif_id)
         if action in (Action.UNHIDE, Action.RESTORE) and not may_show_again(present, user, reach):
             raise Denied("own_gif", "This GIF is your own: another moderator decides about it.")

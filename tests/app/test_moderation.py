@@ -137,6 +137,26 @@ def test_no_edit_at_the_same_moment_shows_a_hidden_gif(
     assert (fresh(gif).visibility, fresh(gif).title) == ("private", "cat")
 
 
+def test_no_moderator_gets_to_see_a_gif_that_is_made_private_at_the_same_moment(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a moderator who hides a GIF, and its owner who makes it private before that is written
+    ann, mo, gif, read = people["ann"], people["mo"], gif_of(people["ann"]), library.gif_to_change
+
+    def read_slowly(*arguments: Any) -> Gif:
+        found = read(*arguments)
+        if arguments[1] == mo:
+            library.edit_gif(gif.id, ann, visibility="private")
+        return found
+
+    monkeypatch.setattr(library, "gif_to_change", read_slowly)
+    with pytest.raises(NotFound):
+        moderate(gif, "hide", mo)
+
+    with pytest.raises(NotFound):
+        library.get_gif(gif.id, Viewer(mo.id, MODERATED))
+
+
 def test_a_moderator_does_not_decide_about_their_own_gif(people: dict[str, User]):
     # Given a moderator's GIF, which somebody has reported and another moderator has removed
     mo, root = people["mo"], people["root"]
