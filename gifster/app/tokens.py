@@ -66,15 +66,18 @@ def start_session(user: User, days: int, *, address: str = "", browser: str = ""
     """The secret of a new session. Only its hash is kept, so it cannot be shown again.
 
     Parameters:
+      user: as they were when it was clear who logs in.
       days: how long the session is valid.
       address: the address that it begins from, so that its user recognizes it.
       browser: the `User-Agent` of its browser; at most `texts.MAX_BROWSER` characters of it stay.
 
     Raises:
-      Denied: the account is disabled.
+      Denied: the account is disabled, or got another password meanwhile.
     """
     with transaction(db):
-        _lock(user)
+        if _lock(user).password_hash != user.password_hash:
+            # The former one logs nobody in, and a new one has ended all sessions.
+            raise Denied("password_changed", "The password was just changed. Log in again.")
         where = {"address": address[:45], "browser": texts.browser(browser)}
         _, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, **where)
         newest = _of(user, Kind.SESSION).limit(MAX_SESSIONS)
@@ -242,8 +245,8 @@ def _issue(
     return token, secret
 
 
-def _lock(user: User, *, enabled: bool = True) -> None:
-    """Lock the row of a user, so that what follows is one step for all who do the same.
+def _lock(user: User, *, enabled: bool = True) -> User:
+    """The row of a user, locked, so that what follows is one step for all who do the same.
 
     Parameters:
       enabled: whether to refuse disabled accounts.
@@ -253,6 +256,8 @@ def _lock(user: User, *, enabled: bool = True) -> None:
         raise NotFound("account_not_found", "This account does not exist any more.")
     if enabled:
         check_enabled(row)
+    locked: User = row
+    return locked
 
 
 def _of(user: User, *kinds: Kind) -> "peewee.ModelSelect[Token]":

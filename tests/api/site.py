@@ -35,7 +35,8 @@ class Site:
         return Client(self.app, self.loop, {"User-Agent": FIREFOX})
 
     def browser(self, user: User) -> Client:
-        secret = tokens.start_session(user, 1, address="10.0.0.1", browser=FIREFOX)
+        present = User.get_by_id(user.id)  # a test may have changed the password
+        secret = tokens.start_session(present, 1, address="10.0.0.1", browser=FIREFOX)
         return Client(self.app, self.loop, {"Cookie": f"gifster_session={secret}"})
 
     def program(self, user: User, scope: str = Scope.ADMIN) -> Client:

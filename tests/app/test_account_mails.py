@@ -215,6 +215,21 @@ def test_a_changed_password_ends_the_other_sessions(booted: Settings, ann: User)
         password_changes.reset_password(reset, OLD)
 
 
+def test_no_session_begins_with_the_former_password_after_it_was_changed(
+    booted: Settings, ann: User
+):
+    # Given somebody whose password was right, and who gets a session
+    eve = accounts.log_in("ann@example.org", OLD)
+
+    # When Ann has just changed it
+    password_changes.change_password(ann, OLD, NEW)
+
+    with refused("password_changed"):
+        tokens.start_session(eve, 1)
+    assert Token.select().where(Token.kind == Kind.SESSION).count() == 0
+    assert tokens.start_session(accounts.log_in("ann@example.org", NEW), 1)
+
+
 def test_a_changed_password_revokes_the_tokens_if_its_user_wants(booted: Settings, ann: User):
     tokens.create_token(ann, "script")
     here = tokens.find_token(tokens.start_session(ann, 1), Kind.SESSION)
