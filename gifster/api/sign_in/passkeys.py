@@ -116,7 +116,8 @@ class PasskeyLogIn(Page):
             owner = passkeys.check(credential, challenge, origin, user)
             if secret is not None and not steps.end(secret):
                 raise Denied("step_ended", "This log-in has ended. Log in again.")
-            accounts.check_may_log_in(owner)
+            confirmed_only = self.context.settings.auth.confirm_emails
+            accounts.check_may_log_in(owner, confirmed_only=confirmed_only)
             return owner
 
         try:

@@ -55,7 +55,7 @@ def log_in(person: Person, settings: Settings) -> User:
     groups.check_allowed(person.groups, settings.auth)
     identity = _find(person)
     user = _owner(identity) if identity else _connected(person, settings)
-    accounts.check_may_log_in(user)
+    accounts.check_may_log_in(user, confirmed_only=settings.auth.confirm_emails)
     Identity.update(last_used_at=now(), email=_shown(person)).where(_is(person)).execute()
     groups.give_role(user, person.groups, settings.auth)
     return user

@@ -13,11 +13,12 @@ from gifster.app import accounts
 from gifster.app.accounts import mail_secrets
 from gifster.app.accounts.mail_secrets import Purpose
 from gifster.app.models import Token, User, now
-from gifster.app.sign_in import codes, second_factor
+from gifster.app.sign_in import codes, identities, passkeys, second_factor
+from gifster.app.sign_in.identities import Person
 from gifster.app.sign_in.tables import AuthenticatorApp, Identity, RecoveryCode, SignInStep
 from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
 from tests.api.sign_in.service import Service
-from tests.api.sign_in.test_oidc import come_back
+from tests.api.sign_in.test_oidc import come_back, refused
 
 NewSite = Callable[..., Site]
 
@@ -371,3 +372,31 @@ def test_a_forgotten_password_ends_all_ways_into_an_account_that_nobody_has_conf
     assert owner.who == "bob"
     assert Identity.select().count() == 0
     assert eve.who is None
+
+
+def test_no_other_way_in_leads_around_an_address_that_must_be_confirmed(
+    new_site: NewSite, service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    # Given Bob, who linked an account of the service and has a passkey before the setting came
+    bob = new_user("bob", confirmed=False)
+    person = Person(service.issuer, "bob", "bob@example.net")
+    site = new_site(service.settings(), confirm_emails=True)
+    identities.link(bob, person, site.settings)
+    monkeypatch.setattr(passkeys, "check", lambda *_: User.get_by_id(bob.id))
+    service.claims = {"sub": "bob", "email": "bob@example.net", "email_verified": True}
+
+    def by_passkey() -> httpx.Response:
+        browser = site.browser()
+        browser.client.headers["Accept"] = "application/json"
+        browser.post("/login/passkey/options", json={})
+        return browser.post("/login/passkey", json={"credential": {"id": "a"}})
+
+    # I expect none to log him in
+    assert refused(come_back(site.browser(), service), 403, "is not confirmed yet")
+    assert by_passkey().json()["code"] == "email_unconfirmed"
+
+    # … until he has opened the link
+    User.update(confirmed_at=now()).where(User.id == bob.id).execute()
+    come_back(browser := site.browser(), service)
+    assert browser.who == "bob"
+    assert by_passkey().status_code == 200
