@@ -4,6 +4,7 @@ databases do is tested below them (`app/test_account_mails`), so SQLite is enoug
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -496,3 +497,19 @@ def test_a_library_below_a_path_has_its_account_pages_there(booted: Settings, an
         assert [path for path in leads if not path.startswith("/gifs/")] == []
     assert is_done(renamed, "/gifs/account?done=name#name")
     assert link(web, "/confirm/", "s").startswith("http://127.0.0.1:8000/gifs/confirm/")
+
+
+def test_without_passwords_nobody_leaves_by_a_token_or_in_a_browser_that_was_left_alone(
+    make_site: Callable[..., Site], ann: User
+):
+    site = make_site(passwords=False)
+    form = {"gifs": "delete", "email": ann.email}
+    browser, program = site.browser(ann), site.program(ann)
+
+    Token.update(created_at=now() - timedelta(minutes=20)).execute()
+
+    assert is_done(program("POST", "/account/leave", data=form), "/login?next=/account/leave")
+    answer = browser("POST", "/account/leave", data=form)
+    assert is_done(answer, "/login?again=1&next=/account/leave")
+    assert User.get_by_id(ann.id).disabled_at is None
+    assert is_done(site.browser(ann)("POST", "/account/leave", data=form), "/login?done=left")

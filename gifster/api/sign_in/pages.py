@@ -89,6 +89,9 @@ def whose(token: Token) -> str:
 class MethodsPage(Page):
     """The base of the pages on which somebody changes how they log in."""
 
+    #: Where somebody goes on who had to log in once more.
+    back = METHODS
+
     async def fresh(self, req: Request) -> Token:
         """The session of somebody who has just logged in. An API token does not do.
 
@@ -97,8 +100,8 @@ class MethodsPage(Page):
         """
         token = await current_token(self.context, req)
         if token is None or token.kind != Kind.SESSION:
-            raise falcon.HTTPSeeOther(with_back("/login", METHODS))
+            raise falcon.HTTPSeeOther(with_back("/login", self.back))
         age = (now() - token.created_at).total_seconds()
         if token.id != PROXY_SESSION and age > FRESH_MIN * 60:
-            raise falcon.HTTPSeeOther(f"/login?again=1&next={METHODS}")
+            raise falcon.HTTPSeeOther(f"/login?again=1&next={self.back}")
         return token

@@ -19,6 +19,7 @@ from gifster.api.pages.account.mailed import require_passwords
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
+from gifster.api.sign_in.pages import MethodsPage
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import confirming, exports, leaving, password_changes, profile
 from gifster.app.errors import Denied, Invalid, LibraryError
@@ -221,8 +222,11 @@ class ExportFile(Page):
         resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
 
 
-class Leave(Page):
-    """`/account/leave`: the form that deletes an account."""
+class Leave(MethodsPage):
+    """`/account/leave`: the form that deletes an account. Where there are no passwords, it takes a
+    log-in of the last minutes in their place."""
+
+    back = "/account/leave"
 
     async def on_get(self, req: Request, resp: Response) -> None:
         mine = await require_token(self.context, req, Scope.ADMIN)
@@ -251,6 +255,8 @@ class Leave(Page):
 
     async def on_post(self, req: Request, resp: Response) -> None:
         mine = await require_token(self.context, req, Scope.ADMIN)
+        if not self.context.settings.auth.passwords:
+            mine = await self.fresh(req)
         form = await url_form(self.context, req)
 
         def work() -> None:
