@@ -6,7 +6,17 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import library, lists, moderation, moderation_log, reports, search, tokens, trash
+from gifster.app import (
+    accounts,
+    library,
+    lists,
+    moderation,
+    moderation_log,
+    reports,
+    search,
+    tokens,
+    trash,
+)
 from gifster.app.access import STRANGER, Reach, Viewer, may_see_gif
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
@@ -344,6 +354,13 @@ def test_roles_are_derived_and_logged(people: dict[str, User]):
     people["bob"].delete_instance()
     with pytest.raises(NotFound):
         set_role(people["bob"], Role.ADMIN)
+
+
+def test_the_first_admin_is_in_the_log_too(people: dict[str, User]):
+    for is_admin, change in ((True, ["member", "admin"]), (False, ["admin", "member"])):
+        accounts.set_admin("ann@example.org", is_admin)
+        entry = ModerationEntry.select().order_by(ModerationEntry.at.desc()).get()
+        assert (entry.user_id, entry.changed) == (people["ann"].id, {"role": change})
 
 
 def test_a_row_of_the_release_before_has_a_role(booted: Settings):

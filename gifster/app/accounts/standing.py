@@ -7,6 +7,7 @@ from gifster.app import tokens
 from gifster.app.accounts.logging_in import find_user
 from gifster.app.database import db
 from gifster.app.models import User, now
+from gifster.app.roles import Role, set_role
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -14,15 +15,12 @@ logger = logging.getLogger("gifster.app.accounts")
 
 
 def set_admin(email: str, is_admin: bool = True) -> User:
-    """Make an account an admin, or an ordinary account.
+    """Make an account an admin's, or a member's. The log of moderation has it.
 
     Raises:
       NotFound: there is no account with that address.
     """
-    user = find_user(email)
-    User.update(is_admin=is_admin).where(User.id == user.id).execute()
-    user.is_admin = is_admin
-    return user
+    return set_role(find_user(email), Role.ADMIN if is_admin else Role.MEMBER)
 
 
 def admins() -> list[User]:
