@@ -194,6 +194,7 @@ def test_where_addresses_must_be_confirmed_people_log_in_afterwards(make_site: C
 
     [mail] = run_mail_jobs(site.settings)
     page = stranger("GET", path_of(mail)).text
+    assert "If somebody else has entered your address, close this page" in page
     confirmed = stranger("POST", "/confirm", data={"secret": hidden(page, "secret")})
     assert is_done(confirmed, "/login?done=confirmed")
     assert stranger("POST", "/login", data=form).status_code == 303
