@@ -123,19 +123,22 @@ def create_token(
     with transaction(db):
         _lock(user)  # two requests at once cannot share the last place
         forget_expired_tokens(user)
-        # The session of somebody whom a proxy has logged in is in no table.
-        if (
-            by is not None
-            and by.digest
-            and not Token.select().where(Token.digest == by.digest).exists()
-        ):
-            raise Denied("token_invalid", "The token is expired or revoked. Log in again.")
+        if by is not None:
+            check_not_revoked(by)
         if _of(user, Kind.TOKEN).count() >= MAX_TOKENS:
             raise Denied(
                 "too_many_tokens",
                 f"You have {MAX_TOKENS} tokens already, which is the most. Revoke one first.",
             )
         return _issue(user, Kind.TOKEN, Scope(scope), days, name=name)
+
+
+def check_not_revoked(token: Token) -> None:
+    """Raise `Denied` (`token_invalid`) for a session or token that was revoked since it was found.
+    Call it with the row of its user locked, before something that would outlive it."""
+    # The session of somebody whom a proxy has logged in is in no table.
+    if token.digest and not Token.select().where(Token.digest == token.digest).exists():
+        raise Denied("token_invalid", "The token is expired or revoked. Log in again.")
 
 
 def issue_token(user: User, days: int | None = None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyotp
@@ -18,9 +19,18 @@ from gifster.app.errors import Conflict, LibraryError
 from gifster.app.mailers import FileTransport
 from gifster.app.models import Token, User, now
 from gifster.app.settings import Auth, Oidc, Settings
-from gifster.app.sign_in import codes, identities, notices, proxy, second_factor, steps
+from gifster.app.sign_in import (
+    codes,
+    identities,
+    notices,
+    passkeys,
+    proxy,
+    second_factor,
+    steps,
+)
 from gifster.app.sign_in.identities import Person
 from gifster.app.sign_in.tables import AuthenticatorApp, Identity, Passkey, RecoveryCode, SignInStep
+from gifster.app.tokens import Kind
 from gifster.jobs import Job
 
 PERSON = Person("https://login.example.org", "1", "ann@example.org", email_verified=True)
@@ -158,6 +168,30 @@ def test_nobody_keeps_a_way_into_an_account_whose_owner_claims_it(booted: Settin
 
     assert ways_into(user) == []
     assert User.get_by_id(user.id).new_email is None
+
+
+def test_a_session_that_ends_leaves_no_way_in_behind(
+    booted: Settings, ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    """A request that is on its way when its user logs out everywhere, or chooses a new password."""
+    session = tokens.find_token(tokens.start_session(ann, 1), Kind.SESSION)
+    made = SimpleNamespace(credential_id=b"a", credential_public_key=b"", sign_count=0)
+    monkeypatch.setattr(passkeys, "_verified", lambda *_: made)
+
+    def tried() -> list[str]:
+        works = (
+            lambda: identities.link(ann, PERSON, booted, session),
+            lambda: passkeys.add(session, {}, b"", "https://gifs.example.org", ""),
+        )
+        return [str(result) for work in works for result in at_once(work, 1)]
+
+    tokens.log_out_everywhere(ann)
+    assert tried() == ["token_invalid"] * 2
+    assert ways_into(ann) == []
+
+    session = tokens.find_token(tokens.start_session(ann, 1), Kind.SESSION)
+    tried()
+    assert ways_into(ann) == ["Passkey", "Identity", "Token"]
 
 
 def waited_in(address: str, settings: Settings) -> User:

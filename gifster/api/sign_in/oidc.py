@@ -153,7 +153,7 @@ class OidcLink(OidcPage):
         if kept is None or kept.pop("session") != whose(token):
             raise Problem(403, "oidc_expired", "That took too long. Begin once more.")
         person = Person(**{**kept, "groups": frozenset(kept["groups"])})
-        await self.context.run(identities.link, token.user, person, self.context.settings)
+        await self.context.run(identities.link, token.user, person, self.context.settings, token)
         see(resp, METHODS)
 
 

@@ -157,7 +157,7 @@ class Passkeys(MethodsPage):
         def work() -> None:
             user, is_first = token.user, not second_factor.is_needed(token.user)
             text = name if isinstance(name, str) else ""
-            passkeys.add(user, credential, challenge, origin, text)
+            passkeys.add(token, credential, challenge, origin, text)
             if is_first:
                 second_factor.is_new(user, token)
 

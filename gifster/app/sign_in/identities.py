@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import peewee
 
-from gifster.app import accounts, addresses, texts
+from gifster.app import accounts, addresses, texts, tokens
 from gifster.app.accounts.passwords import NONE
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
-from gifster.app.models import User, now
+from gifster.app.models import Token, User, now
 from gifster.app.settings import Settings
 from gifster.app.sign_in import groups
 from gifster.app.sign_in.notices import tell
@@ -61,15 +61,18 @@ def log_in(person: Person, settings: Settings) -> User:
     return user
 
 
-def link(user: User, person: Person, settings: Settings) -> Identity:
+def link(user: User, person: Person, settings: Settings, by: Token | None = None) -> Identity:
     """Let a user, who is logged in and has asked for it, log in with an identity, too.
+
+    Parameters:
+      by: the session that asks.
 
     Raises:
       Conflict: it is another user's.
-      Denied: nobody of their groups may log in.
+      Denied: nobody of their groups may log in, or the session has ended meanwhile.
     """
     groups.check_allowed(person.groups, settings.auth)
-    found = _find(person) or _add(user, person)
+    found = _find(person) or _add(user, person, by)
     if found.user_id != user.id:
         raise Conflict(
             "identity_taken",
@@ -212,9 +215,12 @@ def _name(person: Person) -> str:
         return ""
 
 
-def _add(user: User, person: Person) -> Identity:
+def _add(user: User, person: Person, by: Token | None = None) -> Identity:
     try:
         with transaction(db):
+            if by is not None:
+                locked_row(user)
+                tokens.check_not_revoked(by)
             added = _insert(user, person)
             tell(user, "linked")
     except peewee.IntegrityError:

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import peewee
 
-from gifster.app import texts
+from gifster.app import texts, tokens
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.hosts import parse_host
-from gifster.app.models import User, now
+from gifster.app.models import Token, User, now
 from gifster.app.sign_in.notices import tell
 from gifster.app.sign_in.tables import Passkey
 from gifster.jobs import transaction
@@ -81,24 +81,26 @@ def ask_for_new(user: User, origin: str) -> Asked:
     return Asked(webauthn.options_to_json(options), options.challenge)
 
 
-def add(user: User, answer: dict[str, Any], challenge: bytes, origin: str, name: str) -> Passkey:
+def add(by: Token, answer: dict[str, Any], challenge: bytes, origin: str, name: str) -> Passkey:
     """The passkey that a browser has created.
 
     Parameters:
+      by: the session of its user.
       answer: the credential, as browsers write it in JSON.
       challenge: of `ask_for_new()`.
       name: the user's name for it, at most 100 characters.
 
     Raises:
       Invalid: the name or the answer is invalid.
-      Denied: the user has 20 already.
+      Denied: the user has 20 already, or the session has ended meanwhile.
       Conflict: somebody has this passkey already.
     """
-    name = texts.person(name) or "Passkey"
+    user, name = by.user, texts.person(name) or "Passkey"
     verified = _verified(answer, challenge, origin)
     try:
         with transaction(db):
             locked_row(user)  # two requests at once cannot share the last place
+            tokens.check_not_revoked(by)
             if Passkey.select().where(Passkey.user == user.id).count() >= MAX_PASSKEYS:
                 raise Denied(
                     "too_many_passkeys",
