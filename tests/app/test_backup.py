@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -491,6 +492,58 @@ def test_an_interrupted_restore_goes_on(
     installation.RESTORING.write_text(mark)
     restoring.restore(repository, backup, there)
     assert not installation.RESTORING.exists()
+
+
+def changes_of_another(folder: Path) -> dict[str, bytes]:
+    """What SQLite keeps beside a database in the middle of a change, by its suffix."""
+    found = {}
+    for mode, suffix in (("wal", "-wal"), ("delete", "-journal")):
+        file = folder / f"{mode}.sqlite"
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.executescript(f"PRAGMA journal_mode = {mode}; PRAGMA synchronous = off;")
+            other.execute("CREATE TABLE of_another (number)")
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("INSERT INTO of_another VALUES (1)")
+            if mode == "wal":
+                other.execute("COMMIT")
+            found[suffix] = file.with_name(file.name + suffix).read_bytes()
+    return found
+
+
+def test_changes_of_the_database_that_was_there_do_not_get_into_a_restored_one(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    tmp_path: Path,
+):
+    added()
+    backup = back_up(repository, settings)
+    there, left = elsewhere(), changes_of_another(tmp_path)
+    file = there.database.file
+    assert file is not None
+    file.parent.mkdir(exist_ok=True)
+
+    # Given a process that was killed, and somebody who moved the database away, and nothing else
+    for suffix, content in left.items():
+        beside = file.with_name(file.name + suffix)
+        beside.write_bytes(content)
+        with pytest.raises(BackupError, match=rf"gifster\.db{suffix} has changes of the database"):
+            restoring.restore(repository, backup, there)
+        assert not installation.RESTORING.exists()
+        beside.unlink()
+
+    # And a restore that was killed while it wrote the database
+    part = file.with_name(f".{file.name}.part")
+    for suffix, content in left.items():
+        part.with_name(part.name + suffix).write_bytes(content)
+    restoring.restore(repository, backup, there)
+
+    with closing(sqlite3.connect(file)) as restored:
+        assert restored.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        tables = restored.execute("SELECT name FROM sqlite_master").fetchall()
+    assert ("gif",) in tables
+    assert ("of_another",) not in tables
+    assert not list(file.parent.glob(".*.part*"))
 
 
 def test_a_damaged_backup_is_refused(

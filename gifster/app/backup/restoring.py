@@ -26,7 +26,13 @@ from gifster.app.backup.manifest import Kept, listed
 from gifster.app.backup.repository import Backup, Repository, hash_of
 from gifster.app.backup.snapshot import check_file, opened_file, sync
 from gifster.app.backup.tables import copy_rows
-from gifster.app.backup.targets import filling, new_file, refuse_full, why_not_empty
+from gifster.app.backup.targets import (
+    filling,
+    new_file,
+    refuse_full,
+    remove_file,
+    why_not_empty,
+)
 from gifster.app.installation import RESTORING
 from gifster.app.private import write_private
 from gifster.app.settings import Settings
@@ -232,12 +238,13 @@ def _restore_database(backup: Backup, settings: Settings) -> None:
             _prepare(backup, part)
         return
     part = RESTORING.with_name("restoring.sqlite")
+    remove_file(part)
     try:
         _prepare(backup, part)
         with opened_file(part) as source, filling(settings.database.url) as target:
             copy_rows(source, target, lambda *_: None)
     finally:
-        part.unlink(missing_ok=True)
+        remove_file(part)
 
 
 def _prepare(backup: Backup, path: Path) -> None:
