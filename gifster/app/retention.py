@@ -78,6 +78,11 @@ def forget_unused_tags() -> int:
             return deleted
         after = ids[-1]
         with transaction(db):
+            if db.obj.for_update:
+                # An upload that names one now has locked it, and may be committed any moment: the
+                # tag would go all the same, and be gone from its GIF.
+                free: Any = Tag.select(key).where(key.in_(ids))
+                ids = [tag_id for (tag_id,) in free.for_update("FOR UPDATE SKIP LOCKED").tuples()]
             deleted += int(Tag.delete().where(key.in_(ids) & ~used).execute())
 
 

@@ -27,6 +27,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.machine import eventually
 
 DAY = timedelta(days=1)
 PAGE = Path(__file__).parents[2] / "docs" / "running" / "observing.md"
@@ -141,6 +142,34 @@ def test_a_tag_that_is_deleted_while_somebody_gives_it_is_made_again(booted: Set
 
     assert deleted
     assert lists.tags_of([gif])[gif.id] == ["cats"]
+
+
+def test_a_tag_that_an_upload_names_at_the_same_moment_stays_on_its_gif(booted: Settings):
+    if isinstance(db.obj, peewee.SqliteDatabase):
+        pytest.skip("SQLite has one writer at a time")
+    # Given a tag that no GIF has, until an upload names it
+    Tag.create(name="cats")
+    remover = threading.Thread(target=forget_tags)
+    with jobs.transaction(db):
+        gif = added(tags=["cats"])
+        # When tags are deleted before the upload is committed
+        remover.start()
+        eventually(lambda: not remover.is_alive() or somebody_waits())
+    remover.join()
+
+    # I expect the GIF to have its tag
+    assert lists.tags_of([gif])[gif.id] == ["cats"]
+
+
+def forget_tags() -> None:
+    with db.connection_context():
+        retention.forget_unused_tags()
+
+
+def somebody_waits() -> bool:
+    here = "datname = current_database() AND wait_event_type = 'Lock'"
+    waits = f"SELECT 1 FROM pg_stat_activity WHERE {here}"
+    return bool(db.execute_sql(waits).fetchall())
 
 
 def test_old_mails_are_deleted_and_files_of_others_stay(tmp_path: Path):
