@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from gifster.app.accounts import exports, leaving
 from gifster.app.accounts.tables import Export
 from gifster.app.models import Gif, User, now
 from gifster.app.settings import Settings
+from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.config import configure, storage
 from gifster.uploads.sweep import sweep
 from tests.api.site import NOTHING, OLD, Site, is_done
@@ -84,11 +86,79 @@ def test_an_export_that_runs_twice_or_too_late_leaves_one_file_or_none(site: Sit
     assert list(exports.FOLDER.glob("*")) == []
 
 
+def test_an_export_that_nobody_wants_any_more_leaves_no_zip(
+    site: Site, ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that has written the zip of a user who leaves, and cannot delete it
+    stored_gif(ann, "Needle", [])
+    export = exports.ask(ann)
+    upload = LocalStorage.upload
+
+    def leaves(self: LocalStorage, *of: object) -> None:
+        upload(self, *of)
+        Export.delete().execute()
+
+    def is_away(self: LocalStorage, key: str) -> None:
+        raise StorageUnavailable("the bucket does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "upload", leaves)
+        patched.setattr(LocalStorage, "delete", is_away)
+        with pytest.raises(StorageUnavailable):
+            exports.make(export.id)
+    assert storage("cache").exists(exports.key_of(export))
+
+    # When the job is tried again
+    exports.make(export.id)
+
+    assert not storage("cache").exists(exports.key_of(export))
+
+
+def test_what_a_killed_worker_left_of_a_zip_goes(
+    booted: Settings, ann: User, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that was killed while it sent the zip to a bucket
+    bucket = request.getfixturevalue("s3_server").storage(f"half{ann.id}".lower())
+    configure({"cache": bucket, "store": storage("store")}, secret="s" * 32)
+    client, mine = bucket._connected(), f"exports/{ann.id}.zip"
+    for key in (mine, "of-others.zip"):
+        client.create_multipart_upload(Bucket=bucket.bucket, Key=key)
+    exports.FOLDER.mkdir(parents=True)
+    part = exports.FOLDER / "a.part"
+    part.touch()
+
+    def is_away(_: object) -> None:
+        raise StorageUnavailable("access denied")
+
+    def unfinished() -> list[str]:
+        answer = client.list_multipart_uploads(Bucket=bucket.bucket)
+        return [upload["Key"] for upload in answer.get("Uploads", ())]
+
+    # I expect nothing to happen while a worker may still be at it, or if nobody may look
+    accounts.forget_expired()
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bucket), "_unfinished", is_away)
+        accounts.forget_expired()
+    assert part.exists()
+    assert sorted(unfinished()) == [mine, "of-others.zip"]
+
+    # And both to go later, without an export that anybody asks for
+    monkeypatch.setattr(exports, "GIVEN_UP", timedelta(seconds=-60))
+    accounts.forget_expired()
+    assert not part.exists()
+    assert unfinished() == ["of-others.zip"]
+
+
 def test_an_export_whose_worker_never_came_back_is_made_anew(booted: Settings, ann: User):
     first = exports.ask(ann)
     Export.update(created_at=now() - exports.GIVEN_UP).execute()
+    # A zip that the worker wrote, before it could say so
+    zipped = booted.cache.root / exports.key_of(first)
+    zipped.parent.mkdir(parents=True)
+    zipped.write_bytes(b"PK")
 
     assert exports.ask(ann).id != first.id
+    assert not zipped.exists()
     Export.update(created_at=now() - exports.GIVEN_UP).execute()
     accounts.forget_expired()
     assert Export.select().count() == 0

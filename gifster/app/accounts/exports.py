@@ -19,19 +19,23 @@ from gifster.app.models import User, now
 from gifster.app.texts import GIF_ID
 from gifster.app.transfer import exporting
 from gifster.jobs import enqueue, transaction
+from gifster.uploads import StorageUnavailable
 from gifster.uploads.columns.rows import locked_row
 from gifster.uploads.config import storage
+from gifster.uploads.storage.base import Listing, supported_options
 
 logger = logging.getLogger("gifster.app.accounts")
 
 #: How long a zip is kept, and after what time nobody waits any more for one that is not there.
 KEPT, GIVEN_UP = timedelta(days=1), timedelta(hours=6)
 FOLDER = Path("var/exports")
+#: The beginning of the keys of all zips.
+PREFIX = "exports/"
 
 
 def key_of(export: Export) -> str:
     """The key of a zip in the cache."""
-    return f"exports/{export.id}.zip"
+    return f"{PREFIX}{export.id}.zip"
 
 
 def of(user: User) -> Export | None:
@@ -48,7 +52,7 @@ def ask(user: User) -> Export:
       Conflict: one is being made already (`export_running`).
     """
     before = Export.get_or_none(Export.user == user)
-    if before is not None and before.finished_at is not None:
+    if before is not None and not _is_awaited(before):
         storage("cache").delete(key_of(before))
     with transaction(db):
         locked_row(user)  # two requests at once
@@ -61,16 +65,26 @@ def ask(user: User) -> Export:
     return made
 
 
+def _is_awaited(export: Export) -> bool:
+    """Whether a worker may still be making it."""
+    return export.finished_at is None and export.created_at > now() - GIVEN_UP
+
+
 def make(export_id: str) -> None:
-    """Make the zip of an export. A second run makes it once more, under the same key.
+    """Make the zip of an export. A second run makes it once more, under the same key, or deletes
+    the zip of the first run if nobody wants it any more.
 
     Raises:
       OSError, StorageUnavailable: it cannot be written now.
     """
-    export = Export.get_or_none((Export.id == export_id) & Export.finished_at.is_null())
+    export = Export.get_or_none(Export.id == export_id)
     if export is None:
+        storage("cache").delete(key_of(Export(id=export_id)))
+        return
+    if export.finished_at is not None:
         return
     _forget_parts()
+    FOLDER.mkdir(parents=True, exist_ok=True)
     part = FOLDER / f"{export.id}.{secrets.token_hex(4)}.part"  # it may run twice at once
     gifs = left_out = 0
     try:
@@ -118,17 +132,36 @@ def forget(export: Export) -> None:
 
 
 def forget_expired() -> int:
-    """Delete the exports that are kept no longer. Returns how many."""
+    """Delete the exports that are kept no longer, and what killed workers left of others. Returns
+    how many were deleted."""
     given_up = Export.finished_at.is_null() & (Export.created_at <= now() - GIVEN_UP)
     old = list(Export.select().where((Export.expires_at <= now()) | given_up))
     for export in old:
         forget(export)
+    _forget_parts()
+    _forget_half_written()
     return len(old)
+
+
+def _forget_half_written() -> None:
+    """Delete the parts that a bucket keeps of a zip whose worker was killed. The sweep cannot: it
+    knows the keys of uploads alone."""
+    cache = storage("cache")
+    if not isinstance(cache, Listing):
+        return
+    before = time.time() - GIVEN_UP.total_seconds()
+    options = supported_options(cache.half_written, ours=lambda key: key.startswith(PREFIX))
+    if not options:
+        return  # it leaves half-written files that the sweep knows
+    try:
+        for name in cache.half_written(before, True, **options):
+            logger.info("removed half-written=%s", name)
+    except (OSError, StorageUnavailable) as error:  # many may not list them, and need not
+        logger.warning("half-written exports may stay in the cache reason=%r", str(error))
 
 
 def _forget_parts() -> None:
     """Delete what killed workers left behind."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for part in FOLDER.glob("*.part"):
         with suppress(FileNotFoundError):
             if part.stat().st_mtime < time.time() - GIVEN_UP.total_seconds():
