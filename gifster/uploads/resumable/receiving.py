@@ -98,7 +98,8 @@ class Receiver:
         self._gathered += len(piece)
 
     def keep(self) -> None:
-        """Make what has come durable, and move the upload's offset.
+        """Make what has come durable, and move the upload's offset. If that fails, what has come is
+        given up: the client sends it again.
 
         Raises:
           OffsetMoved: another request has moved it, so these bytes are not needed.
@@ -108,10 +109,14 @@ class Receiver:
             return
         upload, absorbed = self.upload, _absorbed(self.upload.parts, self._gathered)
         part, came = Part(self._key, self._gathered), self._gathered
-        if absorbed:
-            part = self._merged(absorbed)
-        else:
-            self._writer.commit(UNKNOWN_TYPE)
+        try:
+            if absorbed:
+                part = self._merged(absorbed)
+            else:
+                self._writer.commit(UNKNOWN_TYPE)
+        except BaseException:
+            self.abort()
+            raise
         self._writer, self._gathered, self._since = None, 0, time.monotonic()
         stay = upload.parts[: len(upload.parts) - len(absorbed)]
         try:
@@ -159,9 +164,9 @@ class Receiver:
 
     def abort(self) -> None:
         """Leave no half-written part behind. It does nothing after `end()`."""
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer, self._gathered = None, 0
+        part, self._writer, self._gathered = self._writer, None, 0
+        if part is not None:
+            part.abort()
 
     def break_off(self) -> None:
         """Keep what has come of a request that breaks off, as far as that can be trusted."""

@@ -8,6 +8,7 @@ import peewee
 import pytest
 
 from gifster.uploads import (
+    StorageUnavailable,
     Uploader,
     endpoints,
 )
@@ -313,6 +314,32 @@ class TestTheEnd:
         assert (answer.status_code, answer.json()["code"]) == (422, "upload_lost")
         assert one.head(path).status_code == 410
         assert app.cached == []
+
+
+def test_a_part_that_cannot_be_kept_is_given_up_with_its_error(
+    app: Application, one: Tus, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an upload with a part, and a cache that stops to answer while the next one is merged
+    path = one.begun(len(GIF), GIF[:1000])
+    receiver = receiving.Receiver(FilmUploader, rows.find(FilmUploader, path[1:], "ann"), 1000)
+    receiver.write(GIF[1000:1500])
+    asked: list[str] = []
+
+    def is_away(storage: str, key: str) -> Any:
+        asked.append(key)
+        raise StorageUnavailable("the cache does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(receiving, "open_file", is_away)
+        with pytest.raises(StorageUnavailable):
+            receiver.end()
+        # When the request breaks off because of that
+        receiver.break_off()
+
+    # I expect it to be asked once, and the upload to go on
+    assert len(asked) == 1
+    assert len(app.cached) == 1
+    assert one.patch(path, 1000, GIF[1000:]).status_code == 204
 
 
 class Killed(BaseException):
