@@ -275,6 +275,43 @@ def test_what_an_interrupted_backup_left_is_not_trusted(repository: Repository, 
     restoring.check(repository, backup)
 
 
+def test_a_content_that_earlier_backups_rely_on_is_not_written_again(
+    repository: Repository, settings: Settings
+):
+    # Given a content in a backup, and a file of a form that has it, too
+    first = added()
+    back_up(repository, settings)
+    path = repository.object(first.image.cached.sha256)
+    written = path.stat()
+    again = cached()
+    KeptUpload.create(key=again.key, storage=again.storage, bytes=again.bytes)
+
+    # When it is read once more, and nothing of that is on the disk yet
+    backup = back_up(repository, settings)
+
+    assert (again.storage, again.key) in names(backup)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert [each.name for each in repository.objects.glob(".*")] == []
+
+
+def test_nothing_is_removed_while_a_backup_does_not_say_what_it_needs(
+    repository: Repository, settings: Settings
+):
+    # Given two backups, and the list of the second without its files
+    added()
+    back_up(repository, settings)
+    second = back_up(repository, settings)
+    with closing(sqlite3.connect(second.files)) as damaged:
+        damaged.execute("DELETE FROM files")
+        damaged.commit()
+
+    with pytest.raises(BackupError, match=r"files\.sqlite is damaged .* nothing is removed"):
+        making.prune(repository, 1)
+
+    assert len(repository.backups()) == 2
+    assert len(list(repository.walk())) == 1
+
+
 def test_two_backups_at_once_are_refused(repository: Repository, settings: Settings):
     with repository.locked(), pytest.raises(BackupError, match="another gifster backup"):
         back_up(open_repository(repository.folder), settings)

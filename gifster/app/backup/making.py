@@ -113,9 +113,18 @@ def prune(repository: Repository, keep: int) -> int:
 
     Returns:
       how many backups were removed.
+
+    Raises:
+      BackupError: nobody knows which contents one of them needs; nothing is removed.
     """
     found = repository.backups()
     old, kept = found[:-keep], found[-keep:]
+    for backup in kept:
+        if not backup.has_sound_list():
+            raise BackupError(
+                f"{backup.files} is damaged or missing, so nobody knows which contents that backup "
+                f"needs, and nothing is removed: move {backup.folder} away"
+            )
     for backup in old:
         repository.remove(backup)
     for path in unused([backup.files for backup in kept], repository.walk()):
