@@ -338,6 +338,37 @@ def test_old_backups_go_with_the_contents_that_only_they_have(
     restoring.check(repository, newest)
 
 
+def test_a_backup_that_is_being_restored_is_not_removed(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given an old backup with a GIF that was deleted, and its restore
+    deleted = added(2, "deleted")
+    old = back_up(repository, settings)
+    deleted.delete_instance()
+    run_jobs()
+    back_up(repository, settings)
+    there, removed = elsewhere(), []
+    upload = LocalStorage.upload
+
+    def prunes(self: Any, source: Path, key: str, content_type: str) -> None:
+        removed.append(making.prune(repository, 1))
+        upload(self, source, key, content_type)
+
+    # When a backup with --keep 1 ends meanwhile
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "upload", prunes)
+        restoring.restore(repository, old, there)
+
+    # I expect the restore to end, and the backup to go next time
+    with db.connection_context():
+        assert [(g.title, g.image.cached.exists()) for g in Gif.select()] == [("deleted", True)]
+    assert removed == [0]
+    assert making.prune(repository, 1) == 1
+
+
 def test_the_last_backup_is_the_last_one_also_when_the_clock_is_set_back(
     repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

@@ -105,7 +105,8 @@ def make(
 
 
 def prune(repository: Repository, keep: int) -> int:
-    """Remove all backups but the last ones, and the contents that only they have.
+    """Remove all backups but the last ones, and the contents that only they have. One that somebody
+    restores at this moment stays, too.
 
     Parameters:
       repository: locked.
@@ -118,7 +119,8 @@ def prune(repository: Repository, keep: int) -> int:
       BackupError: nobody knows which contents one of them needs; nothing is removed.
     """
     found = repository.backups()
-    old, kept = found[:-keep], found[-keep:]
+    old = [backup for backup in found[:-keep] if not backup.is_in_use()]
+    kept = [backup for backup in found if backup not in old]
     for backup in kept:
         if not backup.has_sound_list():
             raise BackupError(

@@ -20,10 +20,10 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from gifster.app.backup import BackupError
 from gifster.app.private import write_private
@@ -84,6 +84,26 @@ class Backup:
     def has_sound_list(self) -> bool:
         """Whether the list of files is as it was written."""
         return self.files.exists() and hash_of(self.files) == self.facts.files_sha256
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A block in which no other process removes this backup."""
+        with self._facts_file("rb") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def is_in_use(self) -> bool:
+        """Whether another process reads it, for a restore that may last for hours."""
+        with self._facts_file("r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _facts_file(self, mode: str) -> IO[bytes]:
+        return (self.folder / "backup.json").open(mode)
 
 
 class Repository:

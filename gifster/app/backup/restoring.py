@@ -78,6 +78,13 @@ def restore(
       BackupError: something is there already, or the backup is damaged; says what to do.
       StorageUnavailable, OSError, peewee.PeeweeException
     """
+    with backup.in_use():
+        _restore(repository, backup, settings, restored)
+
+
+def _restore(
+    repository: Repository, backup: Backup, settings: Settings, restored: Callable[[int], None]
+) -> None:
     check(repository, backup, contents=False)
     _check_storages(backup)
     mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
