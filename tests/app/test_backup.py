@@ -384,6 +384,59 @@ def test_the_last_backup_is_the_last_one_also_when_the_clock_is_set_back(
     assert repository.backup(None).name == made[-1].name
 
 
+def test_the_thousandth_backup_after_a_clock_was_ahead_is_the_last_one(
+    repository: Repository, settings: Settings
+):
+    # Given a clock that was far ahead once, and many backups since
+    first = back_up(repository, settings)
+    first.folder.rename(first.folder.with_name("2099-01-01T000000Z-999"))
+
+    made = [back_up(repository, settings) for _ in range(2)]
+
+    assert [each.name.rpartition("-")[2] for each in repository.backups()] == [
+        "999", "1000", "1001",
+    ]  # fmt: skip
+    making.prune(repository, 1)
+    assert repository.backup(None).name == made[-1].name
+
+
+def test_a_backup_that_a_crash_has_half_removed_is_none(
+    repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(2):
+        back_up(repository, settings)
+    with monkeypatch.context() as patched:
+        patched.setattr("gifster.app.backup.repository.shutil.rmtree", lambda _: None)
+        making.prune(repository, 1)
+
+    assert len(repository.backups()) == 1
+    back_up(repository, settings)
+    assert [path.suffix for path in repository.folder.glob("backups/*")] == ["", ""]
+
+
+def test_files_of_others_in_the_folder_stay_and_harm_nobody(
+    repository: Repository, settings: Settings
+):
+    # Given a folder that a desktop has looked at, and that its file system takes snapshots of
+    first = back_up(repository, settings)
+    added()
+    back_up(repository, settings)
+    [content] = repository.walk()
+    others = [
+        folder / name
+        for folder in (repository.objects, first.folder.parent, content.parent)
+        for name in (".DS_Store", ".snapshot")
+    ]
+    for path in others:
+        path.touch() if path.name == ".DS_Store" else path.mkdir()
+
+    back_up(repository, settings)
+    making.prune(repository, 1)
+
+    assert all(path.exists() for path in others)
+    assert list(repository.walk()) == [content]
+
+
 def test_a_full_disk_leaves_the_earlier_backups_and_no_part_of_a_new_one(
     repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

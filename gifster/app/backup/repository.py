@@ -32,6 +32,9 @@ FORMAT = 1
 MARK = "gifster-backups.json"
 PIECE_BYTES = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: The names of what a backup has not finished, in `backups` and in `objects`; and of a backup that
+#: is not the first of its second. Whatever else is there is somebody else's.
+_UNFINISHED, _LATER = re.compile(r"\.[0-9a-f]{16}|[0-9].*\.removed"), re.compile(r"(.*Z)-([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ class Backup:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Its place among the others."""
+        later = _LATER.fullmatch(self.name)
+        return (later[1], int(later[2])) if later else (self.name, 1)
 
     @property
     def database(self) -> Path:
@@ -136,7 +145,9 @@ class Repository:
           BackupError: one is of another format.
         """
         found = []
-        for path in sorted(self._backups.glob("[0-9]*/backup.json")):
+        for path in self._backups.glob("[0-9]*/backup.json"):
+            if _UNFINISHED.fullmatch(path.parent.name):
+                continue
             try:
                 facts = json.loads(path.read_bytes())
                 found.append(Backup(path.parent, Facts(**facts)))
@@ -145,7 +156,7 @@ class Repository:
                     f"{path} cannot be read ({error}): a later release wrote it, or it is damaged. "
                     f"Move {path.parent} away"
                 ) from None
-        return found
+        return sorted(found, key=lambda backup: backup.order)
 
     def backup(self, name: str | None) -> Backup:
         """A backup by its name; the last one without a name.
@@ -208,10 +219,11 @@ class Repository:
     def begin(self) -> Path:
         """An empty folder for a new backup. Removes what interrupted ones have left."""
         self._backups.mkdir(exist_ok=True)
-        for left in (*self._backups.glob(".*"), *self._backups.glob("*.removed")):
+        for left in [path for path in self._backups.iterdir() if _UNFINISHED.fullmatch(path.name)]:
             shutil.rmtree(left)
         for part in self.objects.glob(".*"):
-            part.unlink()
+            if _UNFINISHED.fullmatch(part.name):
+                part.unlink()
         folder = self._backups / f".{secrets.token_hex(8)}"
         folder.mkdir()
         return folder
@@ -229,11 +241,8 @@ class Repository:
         """The name of a new backup: its time. It comes after all others, whatever the clock says:
         otherwise `prune()` would take the new one for an old one."""
         name = facts.made_at.replace(":", "").partition(".")[0] + "Z"
-        last = max((backup.name for backup in self.backups()), default="")
-        if name > last:
-            return name
-        time, _, number = last.partition("Z")
-        return f"{time}Z-{int(number.lstrip('-') or 1) + 1:03}"
+        time, number = max((backup.order for backup in self.backups()), default=("", 0))
+        return name if name > time else f"{time}-{number + 1:03}"
 
     def remove(self, backup: Backup) -> None:
         """Remove a backup, but none of the objects. It is gone at once, even after a crash."""
@@ -244,7 +253,7 @@ class Repository:
     def walk(self) -> Iterator[Path]:
         """The paths of all objects."""
         for folder in self.objects.glob("[0-9a-f][0-9a-f]"):
-            yield from folder.iterdir()
+            yield from (path for path in folder.iterdir() if _SHA256.fullmatch(path.name))
 
 
 def open_repository(folder: Path, *, new: bool = False) -> Repository:
