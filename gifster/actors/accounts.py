@@ -8,7 +8,19 @@ from gifster.actors import setup  # noqa: F401
 LONGEST_MS = 6 * 3600 * 1000
 
 
-@dramatiq.actor(queue_name="default", max_retries=3, time_limit=LONGEST_MS, outbox_only=True)
+def _export_died(error: BaseException, export_id: str) -> None:
+    from gifster.app.accounts import exports  # noqa: PLC0415
+
+    exports.give_up(export_id)
+
+
+@dramatiq.actor(
+    queue_name="default",
+    max_retries=3,
+    time_limit=LONGEST_MS,
+    outbox_only=True,
+    on_dead=_export_died,
+)
 def make_export(export_id: str) -> None:
     """Pack all GIFs of a user."""
     from gifster.app.accounts import exports  # noqa: PLC0415 it loads what passwords and mails need

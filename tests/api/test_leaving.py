@@ -114,6 +114,28 @@ def test_an_export_that_nobody_wants_any_more_leaves_no_zip(
     assert not storage("cache").exists(exports.key_of(export))
 
 
+def test_nobody_waits_for_an_export_whose_job_is_dead(site: Site, ann: User):
+    # Given an export that Ann waits for, whose job has used up its retries
+    browser = site.browser(ann)
+    browser("POST", "/account/export", data=NOTHING)
+    dead = exports.of(ann)
+    exports.give_up(dead.id)
+
+    # I expect her to be able to ask once more
+    assert "Pack my GIFs" in browser("GET", "/account").text
+    assert is_done(browser("POST", "/account/export", data=NOTHING), "/account?done=export#export")
+
+    # And a dead job that somebody retries to change nothing
+    exports.make(dead.id)
+    assert exports.of(ann).finished_at is None
+    assert not storage("cache").exists(exports.key_of(dead))
+
+    # And one that is done to stay
+    exports.make(exports.of(ann).id)
+    exports.give_up(exports.of(ann).id)
+    assert exports.of(ann).expires_at > now()
+
+
 def test_what_a_killed_worker_left_of_a_zip_goes(
     booted: Settings, ann: User, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ):

@@ -110,6 +110,12 @@ def make(export_id: str) -> None:
     logger.info("exported export=%s gifs=%d left_out=%d bytes=%d", export.id, gifs, left_out, size)
 
 
+def give_up(export_id: str) -> None:
+    """Wait no more for a zip whose job is dead: its user can ask for another one at once."""
+    ended = {Export.finished_at: now(), Export.expires_at: now()}
+    Export.update(ended).where((Export.id == export_id) & Export.finished_at.is_null()).execute()
+
+
 def find(export_id: str, user: User) -> Export:
     """The export with that id, which its user can download.
 
