@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import dramatiq
 import pytest
@@ -20,7 +21,8 @@ from gifster.app.transfer import exporting
 from gifster.app.transfer.importing import Outcome, What, add_all
 from gifster.app.transfer.sources import find
 from gifster.jobs.testing import enqueued
-from gifster.uploads import actors
+from gifster.uploads import LocalStorage, StorageUnavailable, actors
+from gifster.uploads.config import config, configure
 from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs
 from tests import images
@@ -351,6 +353,40 @@ def test_an_export_says_which_files_are_missing_or_changed(folder: Path):
     }
     with zipfile.ZipFile(target) as archive:
         assert len([name for name in archive.namelist() if name.endswith(".json")]) == 2
+
+
+class GoesAway(LocalStorage):
+    """A storage elsewhere, whose connection is lost within each file."""
+
+    def local_path(self, key: str) -> None:
+        return None
+
+    def open(self, key: str) -> BinaryIO:
+        file = super().open(key)
+        pieces = iter([file.read(10)])
+        file.close()
+
+        class Lost(io.RawIOBase):
+            def read(self, size: int = -1) -> bytes:
+                try:
+                    return next(pieces)
+                except StopIteration:
+                    raise StorageUnavailable("the bucket does not answer") from None
+
+        return cast("BinaryIO", Lost())
+
+
+def test_an_export_has_no_half_of_a_file(folder: Path, booted: Settings):
+    imported(folder)
+    run_jobs()
+    configure({"cache": config.storages["cache"], "store": GoesAway(booted.store.root)})
+
+    target = io.BytesIO()
+    faults = {fault for _, fault in exporting.export(target, exporting.chosen())}
+
+    assert faults == {"Its file cannot be read: the bucket does not answer."}
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist() == []
 
 
 def test_an_export_of_one_user_or_one_tag(folder: Path):

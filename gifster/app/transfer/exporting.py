@@ -75,13 +75,15 @@ def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
 
 def _write_file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, stored: StoredFile) -> str:
     digest = hashlib.sha256()
-    with stored.open() as source:
-        piece = source.read(PIECE_BYTES)  # before the entry begins: the file may be missing
-        with archive.open(entry, "w", force_zip64=True) as target:
-            while piece:
-                digest.update(piece)
-                target.write(piece)
-                piece = source.read(PIECE_BYTES)
+    # All of it is here before its entry begins: a storage that goes away would leave half of it.
+    with (
+        stored.on_disk() as path,
+        path.open("rb") as source,
+        archive.open(entry, "w", force_zip64=True) as target,
+    ):
+        while piece := source.read(PIECE_BYTES):
+            digest.update(piece)
+            target.write(piece)
     same = digest.hexdigest() == stored.sha256
     return "" if same else "Its file has changed since it was stored."
 
