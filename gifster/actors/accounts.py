@@ -28,7 +28,14 @@ def make_export(export_id: str) -> None:
     exports.make(export_id)
 
 
-@dramatiq.actor(queue_name="default", max_retries=10, time_limit=LONGEST_MS, outbox_only=True)
+@dramatiq.actor(
+    queue_name="default",
+    # For four days: nobody else asks for it again.
+    max_retries=100,
+    max_backoff=3_600_000,
+    time_limit=LONGEST_MS,
+    outbox_only=True,
+)
 def remove_account(user_id: str, with_gifs: bool) -> None:
     """Remove an account that its user left."""
     from gifster.app.accounts import leaving  # noqa: PLC0415

@@ -313,6 +313,30 @@ def test_an_upload_that_comes_while_its_user_leaves_is_theirs_to_go(site: Site, 
         stored_gif(ann, "later", [])
 
 
+def test_a_bucket_that_is_away_holds_up_no_gifs_of_who_leaves(
+    booted: Settings, ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    # Given Ann, who has GIFs and an export, and leaves while the cache does not answer
+    library_of(ann)
+    export = exports.ask(ann)
+    exports.make(export.id)
+    leaving.leave(ann, with_gifs=True)
+
+    def is_away(self: LocalStorage, key: str) -> None:
+        raise StorageUnavailable("the bucket does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "delete", is_away)
+        with pytest.raises(StorageUnavailable):
+            leaving.remove(ann.id, True)
+
+    # I expect her GIFs to be gone, and the rest as soon as the cache answers
+    assert Gif.select().count() == 0
+    leaving.remove(ann.id, True)
+    assert User.get_or_none(User.id == ann.id) is None
+    assert not storage("cache").exists(exports.key_of(export))
+
+
 def test_a_job_that_names_somebody_who_did_not_leave_removes_nothing(booted: Settings, ann: User):
     stored_gif(ann, "Needle", [])
 

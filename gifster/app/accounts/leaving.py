@@ -82,14 +82,14 @@ def remove(user_id: str, with_gifs: bool) -> None:
     user = User.get_or_none((User.id == user_id) & (User.email == _gone(user_id)))
     if user is None:
         return
-    for export in list(Export.select().where(Export.user == user)):
-        exports.forget(export)
-    direct.forget_of(user_id)
     goes = Gif.user == user
     if not with_gifs:
         goes &= (Gif.visibility == Visibility.PRIVATE) | Gif.trashed_at.is_null(False)
     removed = _each(goes, library.delete)
     kept = 0 if with_gifs else _each(Gif.user == user, _disown)
+    direct.forget_of(user_id)
+    for export in list(Export.select().where(Export.user == user)):
+        exports.forget(export)  # last: a bucket that is away holds up nothing else
     # An upload that was on its way when its user left is refused from here on.
     with transaction(db):
         if locked_row(user) is None:
