@@ -236,6 +236,8 @@ def test_open_ranges(cache: MemoryStorage):
         cache_upload(small, gif, "")
     with pytest.raises(UploadError, match=r"too small. The least is 2 MiB"):
         cache_upload(rules(min_bytes=2 * 2**20, max_bytes=None), gif, "")
+    with pytest.raises(UploadError, match=r"too small. The least is 28.6 MiB"):
+        cache_upload(rules(min_bytes=30_000_000, max_bytes=None), gif, "")
 
 
 def test_only_types_without_scripts_are_shown_within_a_site():

@@ -27,7 +27,7 @@ export function prepareQueue(back) { giveBack = back; }
 
 export const tooLarge = (file) => {
   const limit = Number(byId("image").dataset.maxBytes);
-  return file.size > limit ? `The file is larger than ${limit / 1048576} MiB.` : "";
+  return file.size > limit ? `The file is larger than ${Math.round(limit / 104857.6) / 10} MiB.` : "";
 };
 
 export const isBusy = () => running + queue.length > 0;

@@ -281,4 +281,4 @@ def _text(item: str | re.Pattern[str]) -> str:
 
 
 def _human(size: int) -> str:
-    return f"{size / MIB:g} MiB" if size >= MIB else f"{size} bytes"
+    return f"{round(size / MIB, 1):.10g} MiB" if size >= MIB else f"{size} bytes"
