@@ -13,7 +13,15 @@ import peewee
 from peewee import SQL, fn
 
 from gifster.app import details, search, texts
-from gifster.app.access import STRANGER, Reach, Viewer, may_change, may_see_gif, moderates
+from gifster.app.access import (
+    MODERATORS,
+    STRANGER,
+    Reach,
+    Viewer,
+    may_change,
+    may_see_gif,
+    moderates,
+)
 from gifster.app.database import db
 from gifster.app.editing import EditChange, change_edit, check_edit
 from gifster.app.edits import Edit
@@ -358,7 +366,10 @@ def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> G
         return gif
     if gif.user_id is None:
         raise Denied("no_owner", "This GIF has no owner, so only a moderator may change it.")
-    raise Denied("not_yours", "This GIF belongs to somebody else.")
+    said = "This GIF belongs to somebody else."
+    if user is not None and (user.is_admin or user.is_moderator) and reach not in MODERATORS:
+        said += " To change it as a moderator, a token needs the scope admin."
+    raise Denied("not_yours", said)
 
 
 def keep_findings(counts: Mapping[str, int]) -> None:

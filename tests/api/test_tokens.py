@@ -408,6 +408,8 @@ def test_an_admin_may_change_gifs_of_others(web: Stack, person: Callable[[str], 
 
     for method, where, options in changes(path):
         assert refused(ann.ask(method, where, token=writes, **options), 403, "not_yours"), method
+    said = ann.ask("PATCH", path, token=writes, json={"title": "tidied"}).json()["detail"]
+    assert "a token needs the scope admin" in said
     assert ann.ask("PATCH", path, json={"title": "tidied"}).status_code == 200
     assert ann.ask("PUT", f"{path}/image", files={"image": GIF}).status_code == 202
     # It stays Bob's
