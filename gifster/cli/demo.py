@@ -14,6 +14,12 @@ from rich.progress import track
 
 from gifster.cli.root import Refused, say
 
+#: What helps where nobody uploads without an account.
+HINT = (
+    " Samples come from nobody: while you add them, run that Gifster with "
+    "GIFSTER_AUTH__ANONYMOUS_UPLOADS=true, and if auth.read is members, with "
+    "GIFSTER_AUTH__READ=public too (anybody who reaches it then sees the library)."
+)
 FRAMES = 24
 #: What the benchmarks have, and the shapes of others, so that a gallery shows several.
 SIZE = (360, 270)
@@ -181,5 +187,5 @@ def _upload(site: tuple[str, int, str], title: str, tags: str, content: bytes) -
             reason = json.loads(text)["detail"]
         except (ValueError, KeyError):
             reason = f"HTTP {answer.status}"
-        hint = " Run it with GIFSTER_AUTH__ANONYMOUS_UPLOADS=true." if answer.status == 401 else ""
+        hint = HINT if answer.status == 401 else ""
         raise Refused(f"Gifster on {host}:{port} refused the upload: {reason}{hint}")

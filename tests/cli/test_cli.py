@@ -154,6 +154,16 @@ def test_the_demo_says_when_nothing_answers(bare: Stack):
     assert "start one with `make dev`" in result.stderr
 
 
+def test_the_demo_says_what_opens_a_closed_library(new_stack: Callable[..., Stack]):
+    closed = new_stack(GIFSTER_AUTH__READ="members", GIFSTER_AUTH__ANONYMOUS_UPLOADS="true")
+
+    closed.start_web()
+    result = closed.run("gifster", "demo", "--count", "1")
+
+    assert result.returncode == 1
+    assert "GIFSTER_AUTH__READ=public" in result.stderr
+
+
 def test_every_command_has_a_help_text(bare: Stack):
     listed = bare.run("gifster", "--help").stdout.partition("Commands:")[2].splitlines()
 
