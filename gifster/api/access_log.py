@@ -2,6 +2,8 @@
 
     access client=192.0.2.7 user=- method=GET path=/gifs/8fQK… status=200 bytes=5120 ms=3.1 agent=…
 
+If the request failed, ` code=…` after the status says why, such as `login_failed`.
+
 Secrets are in the query (`api_key=` of the drop-in API, searches), in headers (`Authorization`,
 `Cookie`, and `Referer`, which has the address of the page before), and in the paths of links that
 come by mail. So a line has no query and no header but the `User-Agent`, and of a path only those
@@ -50,7 +52,8 @@ class Noted:
     ) -> None:
         token = getattr(req.context, "token", None)
         req.scope[NOTED] = (
-            req.uri_template, client_address(req, self._web), token.user_id if token else "-"
+            req.uri_template, client_address(req, self._web), token.user_id if token else "-",
+            getattr(req.context, "problem_code", ""),
         )  # fmt: skip
 
 
@@ -79,14 +82,15 @@ def logged(app: Application) -> Application:
             await app(scope, receive, send_counted)
         finally:
             # Not `logger.info()`, which looks for the line that calls it: half of the time.
-            values = (*_who_and_what(scope), status, sent, (time.perf_counter() - began) * 1000,
-                      _agent(scope["headers"]), _trace(scope))  # fmt: skip
+            values = (*_who_and_what(scope), status, _code(scope), sent,
+                      (time.perf_counter() - began) * 1000, _agent(scope["headers"]),
+                      _trace(scope))  # fmt: skip
             logger.handle(logging.LogRecord(logger.name, logging.INFO, "", 0, LINE, values, None))
 
     return serve
 
 
-LINE = "access client=%s user=%s method=%s path=%s status=%d bytes=%d ms=%.1f agent=%s%s"
+LINE = "access client=%s user=%s method=%s path=%s status=%d%s bytes=%d ms=%.1f agent=%s%s"
 
 
 def _who_and_what(scope: Message) -> tuple[str, str, str, str]:
@@ -95,8 +99,14 @@ def _who_and_what(scope: Message) -> tuple[str, str, str, str]:
     if noted is None:  # its head was too long, so it reached no route
         client = str((scope.get("client") or (UNKNOWN,))[0])
         return client, "-", word(scope["method"][:20]), shown_path(None, scope["path"])
-    template, client, user = noted
+    template, client, user, _ = noted
     return client, user, word(scope["method"][:20]), shown_path(template, scope["path"])
+
+
+def _code(scope: Message) -> str:
+    """The code of the problem that a request had, if it had one."""
+    code = scope[NOTED][3] if NOTED in scope else ""
+    return f" code={word(code)}" if code else ""
 
 
 def shown_path(template: str | None, path: str) -> str:

@@ -204,6 +204,7 @@ def answer(
         "detail": error.description or detail,
         "code": getattr(error, "problem_code", code),
     }
+    req.context.problem_code = problem["code"]  # for the access log
     has_body = req.content_length or req.get_header("Transfer-Encoding")
     if has_body and req.scope.get("http_version", "1.1").startswith("1"):
         # The rest of the body is not read, and the server closes the connection. Unless the answer

@@ -3,6 +3,7 @@ writes lines of their own. And who may read `/metrics`."""
 
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ WEB = {
 SECRET = "hD3kfLq0Zx8vB2nM5pR7tY1uW4eA6sG9"
 LINE = re.compile(
     r"INFO gifster\.access access client=(?P<client>\S+) user=(?P<user>\S+) "
-    r'method=(?P<method>\S+) path=(?P<path>\S+|".*?(?<!\\)") status=(?P<status>\d+) '
+    r'method=(?P<method>\S+) path=(?P<path>\S+|".*?(?<!\\)") status=(?P<status>\d+)(?: code=(?P<code>\S+))? '
     r"bytes=(?P<bytes>\d+) ms=(?P<ms>[\d.]+) agent=(?P<agent>.*)"
 )
 
@@ -70,6 +71,22 @@ def test_a_line_names_the_user(web: Stack):
     assert line_of(web, "anns/1")["user"] == made["id"]
     assert made["token"] not in web.log("gifster-web")
     assert "correct horse" not in web.log("gifster-web")
+
+
+def test_a_failed_log_in_says_so(web: Stack):
+    # The filter of docs/running/observing.md
+    guide = Path("docs/running/observing.md").read_text("utf-8")
+    pattern = re.search(r"^failregex = (.*)$", guide, re.MULTILINE)
+    assert pattern
+    wrong = {"email": "nobody@example.org", "password": "wrong horse"}
+    page = web.client.post("/login", data=wrong, headers={"User-Agent": "failing/1"})
+    web.client.get("/gifs/none", headers={"User-Agent": "missing/1"})
+
+    assert page.status_code == 403
+    assert line_of(web, "failing/1")["code"] == "login_failed"
+    assert line_of(web, "missing/1")["code"] == "gif_not_found"
+    found = re.findall(pattern[1].replace("<HOST>", r"(\S+)"), web.log("gifster-web"))
+    assert found == ["127.0.0.1"]
 
 
 def test_a_refused_head_gets_a_line(web: Stack):
