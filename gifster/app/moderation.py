@@ -55,15 +55,28 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
             raise library.gif_not_found(gif_id)
         if action in (Action.UNHIDE, Action.RESTORE) and not may_show_again(present, user, reach):
             raise Denied("own_gif", "This GIF is your own: another moderator decides about it.")
-        before = (present.hidden_from, present.visibility, present.trashed_at)
+        before = _state(present)
         _apply(present, Action(action))
-        if before != (present.hidden_from, present.visibility, present.trashed_at):
+        if changes := {
+            name: (value, _state(present)[name])
+            for name, value in before.items()
+            if value != _state(present)[name]
+        }:
             present.save(only=[Gif.hidden_from, Gif.visibility, Gif.trashed_at])
             search.put(present)
-            moderation_log.note_moderation(Action(action), present, user, reason)
+            moderation_log.note_moderation(Action(action), present, user, reason, changes)
         if action in (Action.HIDE, Action.REMOVE):
             reports.close_all(present, user, Verdict.RESOLVED, reason)
     return present
+
+
+def _state(gif: Gif) -> dict[str, object]:
+    """What an action changes, as the log has it."""
+    return {
+        "visibility": gif.visibility,
+        "hidden": gif.hidden_from is not None,
+        "in_trash": gif.trashed_at is not None,
+    }
 
 
 def _apply(gif: Gif, action: Action) -> None:

@@ -39,6 +39,12 @@ class Action(StrEnum):
     RESOLVE = "resolve"
     DISMISS = "dismiss"
     ROLE = "role"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    #: An account, by a command; people who leave by themselves are not in the log.
+    LEAVE = "leave"
+    #: The second factor of somebody who has lost it.
+    FACTOR_OFF = "factor-off"
 
 
 class ModerationEntry(BaseModel):
@@ -121,10 +127,16 @@ def note(
         _write(action, by.user, by.reason, changes or {}, about)
 
 
-def note_moderation(action: Action, gif: Gif, by: User, reason: str) -> None:
-    """Write into the log that a moderator hid a GIF, or the like, be it their own."""
+def note_moderation(
+    action: Action, gif: Gif, by: User, reason: str, changes: dict[str, tuple[Any, Any]]
+) -> None:
+    """Write into the log that a moderator hid a GIF, or the like, be it their own.
+
+    Parameters:
+      changes: as of `note()`.
+    """
     about = {"gif_id": gif.id, "user_id": gif.user_id, "subject": gif.title}
-    _write(action, by, reason, {}, about)
+    _write(action, by, reason, changes, about)
 
 
 def note_report(action: Action, gif: Gif, by: User, reason: str, number: int) -> None:
@@ -141,6 +153,12 @@ def note_role(user: User, before: str, after: str, by: User | None, reason: str)
     """Write into the log that an account got another role."""
     about = {"gif_id": None, "user_id": user.id, "subject": user.name}
     _write(Action.ROLE, by, texts.reason(reason), {"role": (before, after)}, about)
+
+
+def note_account(action: Action, user: User, changes: dict[str, tuple[Any, Any]]) -> None:
+    """Write into the log what a command did with an account."""
+    about = {"gif_id": None, "user_id": user.id, "subject": user.name}
+    _write(action, None, "", changes, about)
 
 
 def _write(

@@ -13,7 +13,7 @@ from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, now
-from gifster.app.moderation_log import Action, actor, note
+from gifster.app.moderation_log import Action, actor, note, note_moderation
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -65,7 +65,12 @@ def _move(gif_id: str, user: User | None, reach: Reach, reason: str, *, into: bo
             present.trashed_at = now() if into else None
             present.save(only=[Gif.trashed_at])
             search.put(present)
-            note(Action.TRASH if into else Action.RESTORE, present, by)
+            changes = {"in_trash": (not into, into)}
+            if not into and present.hidden_from is not None and user is not None:
+                # An admin undoes what a moderator did, maybe with the admin's own GIF.
+                note_moderation(Action.RESTORE, present, user, by.reason, changes)
+            else:
+                note(Action.TRASH if into else Action.RESTORE, present, by, changes)
     result: Gif = present
     return result
 

@@ -18,7 +18,7 @@ def users_second_factor_off(address: str) -> None:
     from gifster.app.sign_in import second_factor
 
     with account_errors():
-        removed = second_factor.remove_all(accounts.find_user(address))
+        removed = second_factor.remove_all(accounts.find_user(address), noted=True)
     say(f"{address}: removed {removed} authenticator apps and passkeys")
 
 

@@ -170,7 +170,7 @@ def users_remove(address: str, gifs: str, yes: bool) -> None:
         user = accounts.find_user(address)
         if not yes:
             click.confirm(f"Delete the account of {user.email} ({user.name})?", abort=True)
-        leaving.leave(user, with_gifs=gifs == "delete")
+        leaving.leave(user, with_gifs=gifs == "delete", by_command=True)
     say(f"{address} can no longer log in; a worker removes the account")
 
 

@@ -27,8 +27,8 @@ WEB = {
 SECRET = "hD3kfLq0Zx8vB2nM5pR7tY1uW4eA6sG9"
 LINE = re.compile(
     r"INFO gifster\.access access client=(?P<client>\S+) user=(?P<user>\S+) "
-    r'method=(?P<method>\S+) path=(?P<path>\S+|".*?(?<!\\)") status=(?P<status>\d+)(?: code=(?P<code>\S+))? '
-    r"bytes=(?P<bytes>\d+) ms=(?P<ms>[\d.]+) agent=(?P<agent>.*)"
+    r'method=(?P<method>\S+) path=(?P<path>\S+|".*?(?<!\\)") status=(?P<status>\d+)'
+    r"(?: code=(?P<code>\S+))? bytes=(?P<bytes>\d+) ms=(?P<ms>[\d.]+) agent=(?P<agent>.*)"
 )
 
 

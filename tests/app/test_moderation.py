@@ -18,6 +18,7 @@ from gifster.app import (
     trash,
 )
 from gifster.app.access import STRANGER, Reach, Viewer, may_see_gif
+from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import Gif, User, now
@@ -25,6 +26,8 @@ from gifster.app.moderation_log import ModerationEntry
 from gifster.app.reports import MOST_OPEN, Report, Verdict
 from gifster.app.roles import Role, role_of, set_role, with_role
 from gifster.app.settings import Settings
+from gifster.app.sign_in import second_factor
+from gifster.app.sign_in.tables import Passkey
 from gifster.uploads.files.sources import cache_upload
 from tests import images
 
@@ -90,6 +93,45 @@ def test_a_hidden_gif_is_for_its_owner_and_moderators(people: dict[str, User]):
     assert logged() == [("hide", "Mo", "rude"), ("unhide", "Mo", "sorry")]
     with pytest.raises(Conflict):
         moderate(gif, "unhide", mo)
+    assert [entry.changed for entry in moderation_log.entries()[0]] == [
+        {"visibility": ["private", "public"], "hidden": [True, False]},
+        {"visibility": ["public", "private"], "hidden": [False, True]},
+    ]
+
+
+def test_an_admin_who_takes_back_their_own_removed_gif_is_in_the_log(people: dict[str, User]):
+    root = people["root"]
+    gif = gif_of(root)
+    moderate(gif, "remove", people["mo"])
+    trash.take_back(gif.id, root, ALL, "no harm")
+
+    assert logged() == [("remove", "Mo", "rude"), ("restore", "Root", "no harm")]
+
+    # Without a moderator, what people do with their own GIFs is not in it
+    own = gif_of(root)
+    trash.throw_away(own.id, root, ALL)
+    trash.take_back(own.id, root, ALL)
+    assert len(logged()) == 2
+
+
+def test_what_commands_do_with_accounts_is_in_the_log(people: dict[str, User]):
+    bob = people["bob"]
+    Passkey.create(user=bob, credential="a", public_key=b"\0\1", name="Key")
+    second_factor.remove_all(bob, noted=True)
+    accounts.disable(bob)
+    accounts.disable(bob)  # changes nothing
+    accounts.enable(bob)
+    leaving.leave(bob, with_gifs=False, by_command=True)
+    leaving.leave(people["ann"], with_gifs=False)  # by herself
+
+    found = [(entry.action, entry.subject, entry.changed) for entry in
+             reversed(moderation_log.entries()[0])]  # fmt: skip
+    assert found == [
+        ("factor-off", "Bob", {"factors": [1, 0]}),
+        ("disable", "Bob", {"disabled": [False, True]}),
+        ("enable", "Bob", {"disabled": [True, False]}),
+        ("leave", "Bob", {"gifs": ["", "kept"]}),
+    ]
 
 
 @pytest.mark.parametrize("visibility", ["public", "unlisted", "private"])

@@ -14,6 +14,7 @@ from gifster.app.accounts.tables import Export, MailSecret
 from gifster.app.database import db
 from gifster.app.errors import Conflict
 from gifster.app.models import Gif, User, now
+from gifster.app.moderation_log import Action, note_account
 from gifster.app.texts import Visibility
 from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
@@ -24,12 +25,13 @@ logger = logging.getLogger("gifster.app.accounts")
 AT_ONCE = 200
 
 
-def leave(user: User, *, with_gifs: bool) -> None:
+def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
     """Delete an account.
 
     Parameters:
       with_gifs: whether its GIFs go, too. If not, the public and the unlisted ones stay, without an
         owner. The private ones, and those in the trash, go in any case: nobody would see them.
+      by_command: whether a command removes it, so that the log of moderation has it.
 
     Raises:
       Conflict: it is the only admin's (`last_admin`).
@@ -56,6 +58,8 @@ def leave(user: User, *, with_gifs: bool) -> None:
             is_admin=False,
             is_moderator=False,
         ).where(User.id == user.id).execute()
+        if by_command:
+            note_account(Action.LEAVE, user, {"gifs": ("", "deleted" if with_gifs else "kept")})
         enqueue("remove_account", user.id, with_gifs)
     logger.info("left user=%s with_gifs=%s", user.id, with_gifs)
 

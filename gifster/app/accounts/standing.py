@@ -7,6 +7,7 @@ from gifster.app import tokens
 from gifster.app.accounts.logging_in import find_user
 from gifster.app.database import db
 from gifster.app.models import User, now
+from gifster.app.moderation_log import Action, note_account
 from gifster.app.roles import Role, set_role
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
@@ -37,9 +38,11 @@ def disable(user: User) -> int:
     """
     with transaction(db):
         locked_row(user)  # a session that begins now ends with the others, or finds this
-        User.update(disabled_at=now()).where(
+        changed = User.update(disabled_at=now()).where(
             (User.id == user.id) & User.disabled_at.is_null()
-        ).execute()
+        )
+        if changed.execute():
+            note_account(Action.DISABLE, user, {"disabled": (False, True)})
         revoked = tokens.log_out_everywhere(user)
     logger.info("disabled user=%s revoked=%d", user.id, revoked)
     return revoked
@@ -47,5 +50,10 @@ def disable(user: User) -> int:
 
 def enable(user: User) -> None:
     """Let the user of a disabled account log in again."""
-    User.update(disabled_at=None).where(User.id == user.id).execute()
+    with transaction(db):
+        changed = User.update(disabled_at=None).where(
+            (User.id == user.id) & User.disabled_at.is_null(False)
+        )
+        if changed.execute():
+            note_account(Action.ENABLE, user, {"disabled": (True, False)})
     logger.info("enabled user=%s", user.id)

@@ -3,6 +3,7 @@ they are lost. It is asked for after a password. A sign-in service and a proxy a
 
 from gifster.app.database import db
 from gifster.app.models import Token, User
+from gifster.app.moderation_log import Action, note_account
 from gifster.app.sign_in import codes, passkeys
 from gifster.app.sign_in.tables import AuthenticatorApp, Passkey
 from gifster.app.tokens import Kind
@@ -41,13 +42,19 @@ def without_passkey(user: User, passkey_id: str) -> None:
         _forget_codes_of_nothing(user)
 
 
-def remove_all(user: User) -> int:
+def remove_all(user: User, *, noted: bool = False) -> int:
     """Remove the app, the passkeys and the recovery codes of a user who has lost them, for the
-    person who runs the server. Returns how many factors they had."""
+    person who runs the server. Returns how many factors they had.
+
+    Parameters:
+      noted: whether the log of moderation has it.
+    """
     with transaction(db):
         removed = int(AuthenticatorApp.delete().where(AuthenticatorApp.user == user.id).execute())
         removed += int(Passkey.delete().where(Passkey.user == user.id).execute())
         codes.forget_recovery_codes(user)
+        if noted and removed:
+            note_account(Action.FACTOR_OFF, user, {"factors": (removed, 0)})
     return removed
 
 
