@@ -42,10 +42,27 @@ def admins_add(address: str) -> None:
 
 @admins.command("remove")
 @click.argument("address", type=text)
-def admins_remove(address: str) -> None:
+@click.option("--force", is_flag=True, help="Even if nobody else is an admin.")
+def admins_remove(address: str, force: bool) -> None:
     """Make the account with that e-mail address an ordinary account."""
+    if not force:
+        _check_another(address)
     _set(address, False)
     say(f"{address} is not an admin any more")
+
+
+def _check_another(address: str) -> None:
+    """Raises `Refused` if the account is the only admin's that anybody can use."""
+    from gifster.app import accounts
+    from gifster.app.addresses import account_of
+
+    with open_database(settings_here()):
+        able = [user.email for user in accounts.admins() if user.disabled_at is None]
+    if [account_of(email) for email in able] == [account_of(address)]:
+        raise Refused(
+            f"{able[0]} is the only admin: make somebody else an admin first (gifster admins add "
+            "ADDRESS), or repeat this with --force"
+        )
 
 
 def _full_tokens(address: str) -> int:

@@ -177,12 +177,16 @@ def users_remove(address: str, gifs: str, yes: bool) -> None:
 @users.command("admin")
 @click.argument("address", type=text)
 @click.option("--remove", is_flag=True, help="Make it an ordinary account.")
+@click.option("--force", is_flag=True, help="With --remove: even if nobody else is an admin.")
 @click.pass_context
-def users_admin(context: click.Context, address: str, remove: bool) -> None:
+def users_admin(context: click.Context, address: str, remove: bool, force: bool) -> None:
     """Make that account an admin's, as gifster admins add does."""
     from gifster.cli.admins import admins_add, admins_remove
 
-    context.invoke(admins_remove if remove else admins_add, address=address)
+    if remove:
+        context.invoke(admins_remove, address=address, force=force)
+    else:
+        context.invoke(admins_add, address=address)
 
 
 @users.command("log-out")

@@ -122,11 +122,23 @@ def test_an_account_is_removed_after_a_question(ann: User):
 
 
 def test_admins_are_made_and_unmade(ann: User):
-    for arguments, is_admin in ((["admin"], True), (["admin", "--remove"], False)):
+    for arguments, is_admin in ((["admin"], True), (["admin", "--remove", "--force"], False)):
         result = run(*arguments, "ann@example.org")
         assert result.exit_code == 0, result.output
         with db.connection_context():
             assert User.get_by_id(ann.id).is_admin is is_admin
+
+
+def test_the_last_admin_stays_unless_forced(ann: User):
+    run("admin", "ann@example.org")
+    run("add", "bob@example.org", "--admin")
+    run("disable", "bob@example.org")  # no admin whom anybody could ask
+
+    refused = run("admin", "--remove", "ANN@example.org")
+    assert refused.exit_code == 1
+    assert "ann@example.org is the only admin" in refused.output
+    run("enable", "bob@example.org")
+    assert run("admin", "--remove", "ann@example.org").exit_code == 0
 
 
 def test_all_accounts_are_listed(ann: User):
