@@ -7,6 +7,7 @@ images and no database.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from gifster.app.settings import Settings
 
 T = TypeVar("T")
+#: Locked by the `gifster dev` that runs in this folder; has its process and its port.
+DEV_LOCK = Path("var/dev.lock")
 
 
 class Refused(click.ClickException):
@@ -76,6 +79,28 @@ def settings_here() -> "Settings":
         raise Refused(str(error)) from None
     load_peewee(settings.database.url)
     return settings
+
+
+def settings_of_running() -> "Settings":
+    """The settings of this folder, for a command that says an address: with the port of the
+    `gifster dev` that runs here."""
+    from gifster.app.settings import PREFIX
+
+    settings = settings_here()
+    port = None if f"{PREFIX}WEB__PORT" in os.environ else port_of_dev()
+    if port is None:
+        return settings
+    return settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
+
+
+def port_of_dev() -> int | None:
+    """The port of the `gifster dev` that runs in this folder; None if none does."""
+    try:
+        process, port = map(int, DEV_LOCK.read_text("ascii").split())
+        os.kill(process, 0)
+    except (OSError, ValueError, OverflowError):
+        return None
+    return port if 0 < port < 65536 else None
 
 
 def connect_our_broker(settings: "Settings") -> None:

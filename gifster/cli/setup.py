@@ -5,7 +5,7 @@ import sys
 import click
 
 from gifster.app.logs import escaped
-from gifster.cli.root import Refused, cli, say, settings_here
+from gifster.cli.root import Refused, cli, say, settings_here, settings_of_running
 
 
 @cli.command()
@@ -54,7 +54,7 @@ def doctor() -> None:
     from gifster.app import installation
     from gifster.cli.doctor import checks
 
-    settings = settings_here()
+    settings = settings_of_running()
     try:
         installation.check_traces(settings)
     except installation.NoInstallation as error:
@@ -121,5 +121,5 @@ def demo(port: int | None, count: int) -> None:
     """
     from gifster.cli.demo import run
 
-    web = settings_here().web
+    web = settings_of_running().web
     run(web.host, port or web.port, count, web.root_path)

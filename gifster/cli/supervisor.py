@@ -11,7 +11,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dramatiq
 
@@ -23,11 +22,9 @@ from gifster.app.settings import PREFIX, PROFILE, Settings, load
 from gifster.app.valkey import choose_url
 from gifster.cli.dev_group import DevGroup, say
 from gifster.cli.ports import check_address
-from gifster.cli.root import Refused
+from gifster.cli.root import DEV_LOCK, Refused
 from gifster.jobs.parent import end_with_parent
 from gifster.jobs.process_group import STOP_S, CannotStart, ProcessGroup
-
-LOCK = Path("var/dev.lock")
 
 
 def run(port: int | None, *, watch: bool = False) -> None:
@@ -51,7 +48,7 @@ def run(port: int | None, *, watch: bool = False) -> None:
         check_may_begin(settings)
     except NoInstallation as error:
         raise Refused(str(error)) from None
-    with _only_one():
+    with _only_one(settings.web.port):
         check_address(settings.web.host, settings.web.port)
         group = DevGroup(environment, say)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -97,21 +94,24 @@ def _migrate() -> None:
 
 
 @contextmanager
-def _only_one() -> Iterator[None]:
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("a+") as lock:
+def _only_one(port: int) -> Iterator[None]:
+    DEV_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with DEV_LOCK.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise Refused(
-                f"gifster dev is running in this folder already (process {lock.read().strip()}): "
+                f"gifster dev is running in this folder already (process {lock.read().partition(' ')[0]}): "
                 "stop that one first, or use another folder"
             ) from None
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {port}")  # root.port_of_dev() reads it
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            lock.truncate(0)
 
 
 def _pongs(broker: dramatiq.Broker) -> bool:

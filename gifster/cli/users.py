@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gifster.cli.root import account_errors, cli, connect_our_broker, say, settings_here, text
+from gifster.cli.root import (
+    account_errors,
+    cli,
+    connect_our_broker,
+    say,
+    settings_here,
+    settings_of_running,
+    text,
+)
 from gifster.cli.tokens import day
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
     """
     from gifster.app import accounts
 
-    settings = settings_here()
+    settings = settings_of_running()
     with account_errors(settings):
         user = accounts.add(address, name, in_house=settings.auth.in_house_emails)
         if admin:
@@ -78,7 +86,7 @@ def users_invite(address: str | None, days: int) -> None:
     """
     from gifster.app.accounts import invitations
 
-    settings = settings_here()
+    settings = settings_of_running()
     if address is None:
         with account_errors(settings):
             _, link = invitations.invite(None, settings.web, days=days)
@@ -103,7 +111,7 @@ def users_reset(address: str, mail: bool) -> None:
     from gifster.app import accounts
     from gifster.app.tokens import check_enabled
 
-    settings = settings_here()
+    settings = settings_of_running()
     with account_errors(settings):
         user = accounts.find_user(address)
         check_enabled(user)

@@ -184,6 +184,9 @@ def test_a_second_one_in_the_same_folder_is_refused(start_dev: Callable[..., Dev
 
     assert second.process.wait(30) == 1
     assert f"running in this folder already (process {first.process.pid})" in second.log
+    # Commands read there where it answers
+    lock = first.folder / "var" / "dev.lock"
+    assert lock.read_text() == f"{first.process.pid} {first.port}"
     first.stores(first.upload())
     stops(first, signal.SIGTERM)
 

@@ -1,5 +1,6 @@
 """`gifster users`, in this process: no lost password needs SQL."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_admins_are_made_and_unmade(ann: User):
         assert result.exit_code == 0, result.output
         with db.connection_context():
             assert User.get_by_id(ann.id).is_admin is is_admin
+
+
+def test_links_lead_to_the_port_of_the_dev_that_runs_here(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("GIFSTER_WEB__PUBLIC_URL")
+    lock = Path("var/dev.lock")
+
+    lock.write_text(f"{os.getpid()} 8931")
+    for arguments in (["invite"], ["add", "bob@example.org"], ["reset", "ann@example.org"]):
+        assert run(*arguments).output.startswith("http://127.0.0.1:8931/"), arguments
+    # What a variable says counts more, and a dev that has ended or is damaged nothing
+    with monkeypatch.context() as more:
+        more.setenv("GIFSTER_WEB__PORT", "8700")
+        assert run("invite").output.startswith("http://127.0.0.1:8700/")
+    for written in ("", "4194305 8931", "8931", "a b", f"{os.getpid()} 99999"):
+        lock.write_text(written)
+        assert run("invite").output.startswith("http://127.0.0.1:8000/"), written
 
 
 def test_the_last_admin_stays_unless_forced(ann: User):
