@@ -101,8 +101,9 @@ def _only_one(port: int) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
+            process = lock.read().partition(" ")[0]
             raise Refused(
-                f"gifster dev is running in this folder already (process {lock.read().partition(' ')[0]}): "
+                f"gifster dev is running in this folder already (process {process}): "
                 "stop that one first, or use another folder"
             ) from None
         lock.truncate(0)
