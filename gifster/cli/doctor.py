@@ -1,7 +1,8 @@
 """`gifster doctor`: checks the broker, the database, the storages, the mail, the workers and the
 scheduler. One line each.
 
-A missing worker or scheduler is a failure only if jobs wait for it: it may be about to start.
+A missing worker or scheduler is a failure only if jobs wait for it. Else it is a warning, as it may
+be about to start.
 """
 
 import secrets
@@ -39,6 +40,10 @@ SHOWN_FAULTS = 3
 SMALL_BYTES, IN_PARTS_BYTES = 1024, PART_BYTES + 1024
 CONTENT_TYPE = "image/gif"
 FETCH_TIMEOUT_S = 10.0
+
+
+class Warned(str):
+    """What a check says of something that may be wrong, or may be about to start."""
 
 
 def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
@@ -144,9 +149,10 @@ def _workers(settings: Settings) -> str:
     said += [
         f"no worker takes jobs from {queue}" for queue in settings.queues if queue not in taken
     ]
+    is_whole = len(said) == 1 and bool(living)
     said += [f"{queue} is paused" for queue in sorted(paused)]
     said += [f"{worker.id} has no heartbeat any more" for worker in found if not worker.alive]
-    return "; ".join(said)
+    return "; ".join(said) if is_whole else Warned("; ".join(said))
 
 
 def _with_tables(check: Callable[[], str]) -> str:
@@ -177,7 +183,7 @@ def _scheduler() -> str:
             f"recurring jobs are due: {', '.join(late)}, and no scheduler enqueues them "
             "(start one: `gifster scheduler`)"
         )
-    return "nothing is overdue" if recurring else "no scheduler has run yet"
+    return "nothing is overdue" if recurring else Warned("no scheduler has run yet")
 
 
 Fetch = Callable[[str], urllib3.BaseHTTPResponse]

@@ -44,7 +44,8 @@ def doctor() -> None:
     """Check everything that Gifster needs.
 
     The broker, the database, the storages, the mail, the workers and the scheduler: prints a line
-    for each. The exit status is 1 if one fails. It reads all of a SQLite file: that
+    for each. The exit status is 1 if one fails; a warning, such as of a worker that does not run,
+    changes nothing in it. It reads all of a SQLite file: that
     takes some seconds for each gigabyte.
     """
     from rich.console import Console
@@ -52,7 +53,7 @@ def doctor() -> None:
     from rich.table import Table
 
     from gifster.app import installation
-    from gifster.cli.doctor import checks
+    from gifster.cli.doctor import Warned, checks
 
     settings = settings_of_running()
     try:
@@ -63,7 +64,9 @@ def doctor() -> None:
     failed = False
     for name, check in checks(settings):
         try:
-            table.add_row(name, "[green]ok[/green]", escape(escaped(check())))
+            said = check()
+            state = "[yellow]warning[/yellow]" if isinstance(said, Warned) else "[green]ok[/green]"
+            table.add_row(name, state, escape(escaped(said)))
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             failed = True
             table.add_row(
