@@ -51,12 +51,12 @@ def domain(origin: str) -> str:
     Raises:
       Invalid: it is an IP address, to which no browser binds a passkey.
     """
-    host, _ = parse_host(urlsplit(origin).netloc)
+    host, port = parse_host(urlsplit(origin).netloc)
     if ":" in host or host.rpartition(".")[2].isdigit():
         raise Invalid(
             "passkeys_need_a_name",
             f"Passkeys need an address with a name, and this library's is {origin}. Open it by its "
-            "name, such as http://localhost:8000 on this machine.",
+            f"name, such as http://localhost{f':{port}' if port else ''} on this machine.",
         )
     return host
 
