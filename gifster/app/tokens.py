@@ -16,8 +16,8 @@ import peewee
 
 from gifster.app import texts
 from gifster.app.database import db
-from gifster.app.errors import Denied, Invalid, NotFound
-from gifster.app.models import Token, User, now
+from gifster.app.errors import Conflict, Denied, Invalid, NotFound
+from gifster.app.models import Token, User, new_id, now
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -88,12 +88,14 @@ def start_session(user: User, days: int, *, address: str = "", browser: str = ""
     return secret
 
 
-def create_token(
+def create_token(  # noqa: PLR0913 fields, each with a default
     user: User,
     name: str,
     scope: str = Scope.WRITE,
     days: int | None = None,
     by: Token | None = None,
+    *,
+    once: str = "",
 ) -> tuple[Token, str]:
     """A new token, and its secret. Only its hash is kept, so it cannot be shown again.
 
@@ -102,8 +104,10 @@ def create_token(
       scope: one of `Scope`.
       days: how long it is valid, 1 to 3,650; None for until it is revoked.
       by: the session or token that asks. If it has been revoked meanwhile, it gets no new token.
+      once: a random text of the form that asks, so that the form sent twice makes one token.
 
     Raises:
+      Conflict: there is a token of this form already.
       Invalid: one of them is invalid; the code and the message say which.
       Denied: the user has 100 tokens already, `by` was revoked meanwhile, or the account is
         disabled.
@@ -130,7 +134,18 @@ def create_token(
                 "too_many_tokens",
                 f"You have {MAX_TOKENS} tokens already, which is the most. Revoke one first.",
             )
-        return _issue(user, Kind.TOKEN, Scope(scope), days, name=name)
+        token_id = _id_of(user, once) if once else new_id()
+        if once and Token.select().where(Token.id == token_id).exists():
+            raise Conflict(
+                "token_made",
+                "This form has made its token already, which is below. Its secret is shown once: "
+                "if you have not copied it, revoke the token and make another one.",
+            )
+        return _issue(user, Kind.TOKEN, Scope(scope), days, name=name, id=token_id)
+
+
+def _id_of(user: User, once: str) -> str:
+    return hashlib.sha256(f"{user.id} {once}".encode(errors="replace")).hexdigest()[:12]
 
 
 def check_not_revoked(token: Token) -> None:

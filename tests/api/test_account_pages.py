@@ -12,6 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.api.app import create_app
+from gifster.api.pages.account.own import FORMS
 from gifster.api.root_path import below
 from gifster.app import accounts, tokens
 from gifster.app.accounts import invitations, mail_secrets, password_changes
@@ -383,12 +384,45 @@ def test_nobody_ends_the_sessions_of_others(site: Site, ann: User):
     assert tokens.tokens_of(ann) == [session]
 
 
+def secret_in(page: str) -> str:
+    return re.search('aria-label="The new token"[^>]*>([^<]*)<', page)[1]
+
+
+def test_the_form_of_a_token_works_once(site: Site, ann: User):
+    browser = site.browser(ann)
+    once = hidden(browser("GET", "/account").text, "once")
+    form = {"name": "camera", "scope": "read", "days": "30", "once": once}
+
+    # When a token was made, I expect its secret before all forms, with the focus
+    page = browser("POST", "/account/token", data=form).text
+    assert page.index(secret_in(page)) < page.index('<form action="/account/name')
+    assert re.search('role="status" tabindex="-1" autofocus>This is your new token', page)
+
+    # When the page is loaded again, I expect no second token, and no secret
+    again = browser("POST", "/account/token", data=form)
+    assert (again.status_code, "made its token already" in again.text) == (409, True)
+    assert secret_in(page) not in again.text
+    assert [one.name for one in tokens.tokens_of(ann) if one.kind == Kind.TOKEN] == ["camera"]
+
+    # The page has a fresh form, and the same text makes a token of another user's
+    other = browser("POST", "/account/token", data=form | {"once": hidden(again.text, "once")})
+    assert other.status_code == 200
+    eve = site.browser(accounts.sign_up("eve@example.org", OLD))
+    assert eve("POST", "/account/token", data=form).status_code == 200
+
+
+def test_the_address_of_a_form_leads_to_the_account(site: Site, ann: User):
+    browser = site.browser(ann)
+    for form in FORMS:
+        assert is_done(browser("GET", f"/account/{form}"), "/account"), form
+
+
 def test_a_token_is_made_shown_once_and_revoked(site: Site, ann: User):
     browser = site.browser(ann)
 
     form = {"name": "camera <trap>", "scope": "read", "days": "30"}
     page = browser("POST", "/account/token", data=form).text
-    secret = re.search('aria-label="The new token" readonly value="([^"]*)"', page)[1]
+    secret = secret_in(page)
 
     # It works, within its scope
     program = Client(site.app, site.loop, {"Authorization": f"Bearer {secret}"})

@@ -36,6 +36,11 @@ async function copyText(id, text) {
   }
 }
 
+async function copySecret(shown) {
+  const done = await written(shown.value ?? shown.innerText.trim());
+  tell(done ? "Copied." : "This browser does not let the page copy. Copy it by hand.");
+}
+
 async function written(text) {
   try {
     if (navigator.clipboard) {
@@ -179,4 +184,7 @@ function tell(sentence) {
 document.addEventListener("click", (event) => {
   const id = event.target.closest("[data-share]") && gifAt(event.target);
   if (id) openMenu(id);
+  // A secret, which the page shows once.
+  const copied = event.target.closest("[data-copy]")?.dataset.copy;
+  if (copied) copySecret(document.getElementById(copied));
 });

@@ -4,6 +4,7 @@ The forms work without JavaScript. One that is refused comes back with the page,
 the form. What cannot be undone asks for the password, whose attempts count as attempts to log in.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,13 @@ class AccountPage(Page):
     async def on_get(self, req: Request, resp: Response) -> None:
         mine = await require_token(self.context, req, Scope.ADMIN)
         await self._show(req, resp, mine, done=req.get_param("done") or "")
+
+    async def on_get_form(self, req: Request, resp: Response) -> None:
+        """Lead to the page: a refused form leaves its own address in the browser."""
+        see(resp, "/account")
+
+    on_get_name = on_get_email = on_get_confirm = on_get_password = on_get_form
+    on_get_session = on_get_sessions = on_get_token = on_get_revoke = on_get_export = on_get_form
 
     async def on_post_name(self, req: Request, resp: Response) -> None:
         await self._take(req, resp, "name", self._rename)
@@ -142,6 +150,7 @@ class AccountPage(Page):
             sent.form.get("scope", ""),
             int(days) or None,
             by=sent.token,
+            once=sent.form.get("once", ""),
         )
         return secret
 
@@ -195,6 +204,7 @@ class AccountPage(Page):
             mine=mine,
             quota=self.context.quota,
             days=DAYS,
+            once=secrets.token_urlsafe(12),
             token_days=self.context.settings.auth.token_days,
             browser_name=browser_name,
             passwords=self.context.settings.auth.passwords,
