@@ -340,6 +340,18 @@ def test_a_name_is_changed_and_shown_as_text(site: Site, ann: User):
     assert User.get_by_id(ann.id).name == "<script>Ann"
 
 
+def test_a_refusal_has_the_focus_also_without_javascript(site: Site, ann: User):
+    browser = site.browser(ann)
+    for form, data in (
+        ("password", {"present": NEW, "password": NEW}),
+        ("token", {"name": ""}),
+        ("name", {"name": ""}),
+        ("leave", {"gifs": "keep", "present": NEW}),
+    ):
+        page = browser("POST", f"/account/{form}", data=data).text
+        assert len(re.findall('role="alert" tabindex="-1" autofocus>', page)) == 1, form
+
+
 def test_a_password_is_changed_and_other_sessions_end(site: Site, ann: User):
     here, there = site.browser(ann), site.browser(ann)
 

@@ -40,6 +40,7 @@ def edit(page: Any) -> None:
     # I expect the reason, and all that they typed
     page.get_by_role("alert").filter(has_text="A tag has at most 50 characters.").wait_for()
     assert page.get_by_label("Title", exact=True).input_value() == "New title"
+    assert page.evaluate("document.activeElement.role") == "alert"
 
     # When the rest of the page changes meanwhile, I expect it to stay, with the focus
     page.get_by_label("Tags", exact=True).fill("squares")

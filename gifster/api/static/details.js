@@ -37,7 +37,9 @@ document.addEventListener("submit", async (event) => {
   const refusal = "stay" in sent.dataset ? await refusalOfSmall(sent, event.submitter) : await refusalOf(sent);
   button.disabled = false;
   if (refusal) {
-    (sent.querySelector("[role=alert]") ?? document.getElementById("told")).textContent = refusal;
+    const place = sent.querySelector("[role=alert]") ?? document.getElementById("told");
+    place.textContent = refusal;
+    place.focus(); // so that it is seen, however long the form is
     return;
   }
   const where = sent.closest("[id]")?.id;
