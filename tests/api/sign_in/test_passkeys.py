@@ -231,6 +231,13 @@ def test_axe_finds_nothing_on_these_pages(person: Callable[..., Person]):
     fay.page.get_by_role("button", name="Make new ones").click()
     fay.page.get_by_role("heading", name="Recovery codes").wait_for()
     look("recovery codes")
+    # In a narrow window they are in one column, each in one line, and one button copies them
+    fay.page.set_viewport_size({"width": 390, "height": 800})
+    boxes = [code.bounding_box() for code in fay.page.locator(".codes code").all()]
+    assert len({box["x"] for box in boxes}) == 1
+    assert max(box["height"] for box in boxes) < 30
+    fay.page.get_by_role("button", name="Copy the codes").click()
+    fay.page.locator("#told").get_by_text("Copied.", exact=True).wait_for()
     fay.page.goto("/account/sign-in")
     fay.page.get_by_role("button", name="Set up an app").click()
     fay.page.get_by_role("heading", name="Authenticator app").wait_for()
