@@ -223,14 +223,19 @@ def entry_json(entry: ModerationEntry) -> dict[str, Any]:
     }
 
 
-def why_hidden(gif_id: str) -> str:
-    """The reason that a moderator gave last for hiding a GIF; empty if the log does not have it."""
-    query: Any = ModerationEntry.select(ModerationEntry.reason).where(
-        ModerationEntry.gif_id == gif_id,
+def hidings(gif_ids: list[str]) -> dict[str, ModerationEntry]:
+    """The last entry about the hiding of each GIF, by the ids of those that the log has."""
+    query: Any = ModerationEntry.select().where(
+        ModerationEntry.gif_id.in_(gif_ids),
         ModerationEntry.action.in_([Action.HIDE.value, Action.REMOVE.value]),
     )
-    newest = query.order_by(ModerationEntry.at.desc()).limit(1).tuples()
-    return next((reason for (reason,) in newest), "")
+    return {entry.gif_id: entry for entry in query.order_by(ModerationEntry.at)}
+
+
+def why_hidden(gif_id: str) -> str:
+    """The reason that a moderator gave last for hiding a GIF; empty if the log does not have it."""
+    last = hidings([gif_id]).get(gif_id)
+    return "" if last is None else str(last.reason)
 
 
 def forget_old(days: int = KEPT_DAYS) -> int:

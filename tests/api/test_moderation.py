@@ -147,7 +147,10 @@ def test_a_report_leads_to_a_hidden_gif(it: Library):
         assert client("GET", stored.url()).headers["cache-control"] == "private, no-cache"
         assert client("GET", f"/api/gifs/{it.gif.id}").json()["hidden"] is True
     assert mo("GET", "/api/reports").json()["items"] == []
-    assert "Needle" in mo("GET", "/moderation/hidden", headers=HTML).text
+    page = mo("GET", "/moderation/hidden", headers=HTML).text
+    assert "Needle" in page
+    assert re.search("Hidden by <bdi>mo</bdi>, <time [^>]*>[^<]* UTC</time>: .*She asks", page)
+    assert "uploaded by <bdi>ann</bdi>" in page
     items = mo("GET", "/api/moderation/hidden").json()["items"]
     assert [gif["id"] for gif in items] == [it.gif.id]
 

@@ -115,15 +115,17 @@ class HiddenPage(Page):
         await require_moderator(self.context, req)
         viewer = await viewer_of(self.context, req)
 
-        def work() -> tuple[list[schemas.Gif], str | None]:
+        def work() -> dict[str, object]:
             gifs, following = moderation.hidden(
                 cursor=req.get_param("cursor") or "", limit=PAGE_SIZE
             )
-            return gifs_json(gifs, viewer, only=OF_CARDS), following
+            return {
+                "gifs": gifs_json(gifs, viewer, only=OF_CARDS),
+                "hidings": moderation_log.hidings([gif.id for gif in gifs]),
+                "next_query": following and urlencode({"cursor": following}),
+            }
 
-        gifs, following = await self.context.run(work)
-        query = following and urlencode({"cursor": following})
-        await self.render(req, resp, "hidden.html", gifs=gifs, next_query=query)
+        await self.render(req, resp, "hidden.html", **await self.context.run(work))
 
 
 class LogPage(Page):
