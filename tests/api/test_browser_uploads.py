@@ -311,6 +311,28 @@ def test_files_come_in_by_a_drop_anywhere_and_from_the_clipboard(open_page: Call
     page.get_by_role("heading", name="Pasted").wait_for()
 
 
+def test_who_is_logged_out_meanwhile_logs_in_elsewhere_and_tries_again(chromium: Any, stack: Stack):
+    # Given a session that ends before an upload
+    with chromium.new_context(base_url=str(stack.client.base_url)) as context:
+        page = context.new_page()
+        page.goto("/")
+        refusal = '{"code": "sign_in_first", "detail": "Log in first, or send an API token."}'
+        page.route("**/api/gifs", lambda route: route.fulfill(status=401, body=refusal), times=1)
+        choose(page, payload("patient.gif", images.gif((61, 23))))
+
+        # I expect to read what people do, and a link that leaves the page as it is
+        row = page.locator("#progress li", has_text="patient.gif")
+        alert = row.get_by_role("alert")
+        assert alert.inner_text() == "Log in first (in a new tab), then try again."
+        with context.expect_page() as opened:
+            alert.get_by_role("link").click()
+        opened.value.get_by_role("heading", name="Log in").wait_for()
+
+        # And the upload to succeed afterwards
+        row.get_by_role("button", name="Try again: patient.gif").click()
+        card(page, "patient").wait_for()
+
+
 def test_what_is_typed_is_not_lost(chromium: Any, stack: Stack):
     # Given a title that I have typed
     context = chromium.new_context(base_url=str(stack.client.base_url))

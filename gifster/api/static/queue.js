@@ -13,6 +13,8 @@ const STALL_MS = 120_000;
 const LATER = [429, 502, 503];
 // With these, the same upload gets the same answer again; with the last one only until its fields are corrected.
 const FOR_GOOD = [413, 415, 422], CORRECTED = 422;
+// The session has ended meanwhile.
+const LOGGED_OUT = 401;
 const GONE = "The file cannot be read any more. Choose it again.";
 const CUT = "The connection was lost. Nothing was stored.";
 const UNSURE = "The connection was lost before the answer came. Check whether the GIF is there before you try again.";
@@ -166,7 +168,8 @@ function note(row, text) {
 }
 
 function refuse(upload, { status, local, detail }) {
-  const reason = note(upload.row, detail);
+  const reason = note(upload.row, status === LOGGED_OUT ? "" : detail);
+  if (status === LOGGED_OUT) reason.append(logInElsewhere(), " (in a new tab), then try again.");
   reason.classList.add("failed");
   reason.setAttribute("role", "alert");
   upload.row.querySelector("progress").hidden = true;
@@ -186,6 +189,15 @@ function refuse(upload, { status, local, detail }) {
     }));
   }
   upload.row.append(button("Dismiss", upload.name, () => leave(upload.row)));
+}
+
+// In a new tab: this page has the files that wait.
+function logInElsewhere() {
+  const link = document.createElement("a");
+  link.href = `${root}/login`;
+  link.target = "_blank";
+  link.textContent = "Log in first";
+  return link;
 }
 
 function button(label, name, act) {
