@@ -41,7 +41,44 @@ def test_refusals_stay_until_they_are_dismissed(open_page: Callable[..., Any]):
     focused = page.evaluate("document.activeElement.ariaLabel")
     assert focused == "Dismiss: story.gif"
     # The same bytes would be refused again, so there is no button to try again
-    assert more.get_by_role("button").all_inner_texts() == ["Dismiss"]
+    assert more.get_by_role("button").all_inner_texts() == ["Edit", "Dismiss"]
+
+
+def test_what_was_typed_for_a_refused_file_goes_to_another_one(open_page: Callable[..., Any]):
+    # Given a file that is refused, with a title and tags
+    page = open_page()
+    open_form(page)
+    page.get_by_label("Title", exact=True).fill("A long thought")
+    page.get_by_label("Tags", exact=True).fill("thoughts")
+    choose(page, payload("essay.gif", b"Hello, a text." * 9))
+    row = page.locator("#progress li", has_text="essay.gif")
+
+    # When I correct it, I expect what I typed without the file, which I choose anew
+    row.get_by_role("button", name="Edit: essay.gif").click()
+    assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
+    assert page.get_by_label("Tags", exact=True).input_value() == "thoughts"
+    assert page.locator("#chosen li").count() == 0
+    assert page.evaluate("document.activeElement.id") == "image"
+    choose(page, payload("essay.gif", images.gif((67, 20))))
+    card(page, "A long thought").wait_for()
+
+
+def test_a_file_that_is_too_large_stays_in_the_form(open_page: Callable[..., Any]):
+    page = open_page()
+    page.evaluate("document.getElementById('image').dataset.maxBytes = 1048576")
+    open_form(page)
+    page.get_by_label("Title", exact=True).fill("Huge")
+    choose(page, payload("huge.gif", bytes(1048577)))
+
+    page.locator("#chosen").get_by_text("The file is larger than 1 MiB. Remove it.").wait_for()
+    assert page.get_by_label("Title", exact=True).input_value() == "Huge"
+    assert page.locator("#progress li").count() == 0
+    assert page.evaluate("document.activeElement.ariaLabel") == "Remove huge.gif"
+
+    # Without it, the others go
+    page.get_by_role("button", name="Remove huge.gif").click()
+    choose(page, payload("small.gif", images.gif((68, 20))))
+    card(page, "Huge").wait_for()
 
 
 def test_every_field_of_the_form_is_sent(open_page: Callable[..., Any]):

@@ -32,7 +32,7 @@ export function choose(files, typed = {}) {
     remove.addEventListener("click", () => dropOut(item));
     items.push(item);
     list.append(row);
-    say(item, tooLarge(file), "failed");
+    say(item, tooLarge(file) && `${tooLarge(file)} Remove it.`, "failed");
     preview(item);
   }
   changed();

@@ -11,8 +11,8 @@ const AT_ONCE = 3;
 const STALL_MS = 120_000;
 // With these statuses nothing was stored, and a later attempt may succeed.
 const LATER = [429, 502, 503];
-// With these, the same upload gets the same answer again; with the last one only until its fields are corrected.
-const FOR_GOOD = [413, 415, 422], CORRECTED = 422;
+// With these, the same upload gets the same answer again, until its fields or its file are corrected.
+const CORRECTED = [413, 415, 422], ANOTHER_FILE = [413, 415];
 // The session has ended meanwhile.
 const LOGGED_OUT = 401;
 const GONE = "The file cannot be read any more. Choose it again.";
@@ -24,9 +24,10 @@ const queue = [];
 let running = 0, chosen = 0, accepted = 0, failures = 0, heldUntil = 0, timer = null;
 let giveBack = () => {};
 
-/** The limit of a file's size (bytes); and what is called with a refused upload that somebody wants to correct. */
+/** What is called with a refused upload that somebody wants to correct: without its file if that is refused. */
 export function prepareQueue(back) { giveBack = back; }
 
+/** What is wrong with a file that is larger than the limit; empty if it is not. */
 export const tooLarge = (file) => {
   const limit = Number(byId("image").dataset.maxBytes);
   return file.size > limit ? `The file is larger than ${Math.round(limit / 104857.6) / 10} MiB.` : "";
@@ -174,13 +175,13 @@ function refuse(upload, { status, local, detail }) {
   reason.setAttribute("role", "alert");
   upload.row.querySelector("progress").hidden = true;
   upload.row.classList.add("refused");
-  if (status === CORRECTED) {
+  if (CORRECTED.includes(status)) {
     upload.row.append(button("Edit", upload.name, () => {
       upload.row.remove();
       showSum();
-      giveBack(upload);
+      giveBack(ANOTHER_FILE.includes(status) ? { ...upload, file: null } : upload);
     }));
-  } else if (!local && !FOR_GOOD.includes(status)) {
+  } else if (!local) {
     upload.row.append(button("Try again", upload.name, () => {
       leave(upload.row);
       heldUntil = 0;
@@ -216,7 +217,7 @@ const focusOpener = () => byId("add").firstElementChild.focus();
 function leave(row) {
   const next = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
-  const other = next?.querySelector("button");
+  const other = [...next?.querySelectorAll("button") ?? []].at(-1); // what dismisses it
   if (other) other.focus();
   else focusOpener();
   showSum();

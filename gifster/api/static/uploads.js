@@ -2,7 +2,7 @@
 // other sites by their addresses. They wait in a list (chosen.js) until somebody sends them (queue.js). Nothing
 // that was typed is lost without a question.
 import { areSeveral, choose, chosenItems, takeAll, whenChosen } from "./chosen.js";
-import { add, isBusy, prepareQueue } from "./queue.js";
+import { add, isBusy, prepareQueue, tooLarge } from "./queue.js";
 
 const form = document.getElementById("upload");
 const behind = document.getElementById("add");
@@ -89,6 +89,13 @@ prepareQueue(({ file, url, fields }) => {
     take([file], { title: oldTitle, tags: oldTags });
   }
   if (url) takeText(url);
+  if (!file && !url) {
+    // Its file is refused: only what was typed comes back.
+    title.value ||= oldTitle;
+    tags.value ||= oldTags;
+    behind.open = true;
+    image.focus();
+  }
   (file || url) && (areSeveral() ? chosenItems().at(-1).tags : tags).focus();
 });
 
@@ -110,7 +117,9 @@ form.addEventListener("submit", (event) => {
     return;
   }
   event.preventDefault();
-  if (tagsAreFine()) send();
+  const large = chosenItems().find((item) => tooLarge(item.file));
+  if (large) large.row.querySelector("button").focus(); // its row says why
+  else if (tagsAreFine()) send();
 });
 ["dragover", "dragleave", "drop"].forEach((kind) => addEventListener(kind, (event) => {
   const { types, files } = event.dataTransfer;
