@@ -19,7 +19,8 @@ def users_second_factor_off(address: str) -> None:
 
     with account_errors():
         removed = second_factor.remove_all(accounts.find_user(address), noted=True)
-    say(f"{address}: removed {removed} authenticator apps and passkeys")
+    what = "authenticator app or passkey" if removed == 1 else "authenticator apps and passkeys"
+    say(f"{address}: removed {removed} {what}")
 
 
 @users.command("unlink")
@@ -34,4 +35,5 @@ def users_unlink(address: str) -> None:
 
     with account_errors():
         removed = identities.unlink_all(accounts.find_user(address))
-    say(f"{address}: removed {removed} links to the sign-in service")
+    what = "link" if removed == 1 else "links"
+    say(f"{address}: removed {removed} {what} to the sign-in service")

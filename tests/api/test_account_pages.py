@@ -306,6 +306,16 @@ def test_an_account_has_a_page(site: Site, ann: User):
         assert site.program(ann, scope)("GET", "/account").status_code == 403
 
 
+def test_numbers_have_their_plural_and_sizes_their_unit(make_site: Callable[..., Site], ann: User):
+    site = make_site(limits={"enabled": True, "gifs_per_user": 1, "bytes_per_user": 1_500})
+    browser = site.browser(ann)
+
+    page = browser("GET", "/account").text
+    assert "0 GIFs</a>, 0 Bytes, of 1 GIF and 1.5 kB that you may have." in page
+    assert page.index(">Log out<") < page.index(">Log out everywhere<")
+    assert "<legend>Your GIFs</legend>" in browser("GET", "/account/leave").text
+
+
 def test_a_program_asks_for_its_account_and_renames_it(make_site: Callable[..., Site], ann: User):
     site = make_site(limits={"enabled": True, "gifs_per_user": 5, "bytes_per_user": 1_000})
     reading, full = site.program(ann, Scope.READ), site.program(ann)

@@ -31,10 +31,10 @@ def test_the_person_who_runs_it_lets_people_in(new_stack: Callable[..., Stack]):
         return f"{result.returncode} {(result.stdout + result.stderr).strip()}"
 
     assert run("second-factor-off", "ann@example.org") == (
-        "0 ann@example.org: removed 1 authenticator apps and passkeys"
+        "0 ann@example.org: removed 1 authenticator app or passkey"
     )
     assert run("unlink", "Ann@Example.org") == (
-        "0 Ann@Example.org: removed 1 links to the sign-in service"
+        "0 Ann@Example.org: removed 1 link to the sign-in service"
     )
     assert run("unlink", "ann@example.org").endswith("removed 0 links to the sign-in service")
     assert run("unlink", "bob@example.org").startswith("1 gifster: There is no account")

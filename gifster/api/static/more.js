@@ -38,7 +38,7 @@ function put(page, address) {
   const focused = document.activeElement === link;
   gallery.append(...fresh);
   fresh.forEach(prepare);
-  said("told", `${fresh.length} more GIFs`);
+  said("told", `${fresh.length} more ${fresh.length === 1 ? "GIF" : "GIFs"}`);
   const next = page.querySelector("#older a");
   if (next) {
     link.href = next.href;
