@@ -80,6 +80,8 @@ def test_every_url_in_json_is_absolute(stack: Stack, public: httpx.Client):
     stack.finished(gif_id)
     image = {"image": ("b.gif", images.gif((30, 20)), "image/gif")}
     for client, start in (stack.client, f"http://127.0.0.1:{stack.port}"), (public, PUBLIC):
+        now = stack.finished(gif_id)["image"]["url"]
+        assert stack.client.get(now).status_code == 200
         answers = [
             client.get(f"/api/gifs/{gif_id}").json(),
             client.patch(f"/api/gifs/{gif_id}", json={"title": "Other"}).json(),
@@ -90,7 +92,6 @@ def test_every_url_in_json_is_absolute(stack: Stack, public: httpx.Client):
         for gif in answers:
             for file in gif["image"], *gif["versions"].values():
                 assert file["url"].startswith(f"{start}/media/gifs/{gif_id}/"), file
-    assert stack.client.get(answers[0]["image"]["url"].removeprefix(PUBLIC)).status_code == 200
 
 
 def test_what_chats_and_readers_get_begins_with_the_public_address(
