@@ -216,21 +216,26 @@ def goes_on_through(proxy: httpx.Client) -> None:
     path = tus("POST", "/api/uploads", headers=asked).headers["Location"]
     chunk = {**VERSION, "Content-Type": CONTENT, "Upload-Offset": "0"}
 
+    def offset() -> int:
+        return int(tus("HEAD", path, headers=VERSION).headers["Upload-Offset"])
+
     def lost() -> Iterator[bytes]:
+        # A proxy drops what it has not passed on when a client leaves. Each answer means that it
+        # went through its loop.
         yield content[:3000]
+        offset()
         yield content[3000:4000]
+        offset()
         raise ConnectionAbortedError
 
     with pytest.raises(ConnectionAbortedError):
         length = {"Content-Length": str(len(content))}
         tus("PATCH", path, headers=chunk | length, content=lost())
 
-    def offset() -> int:
-        return int(tus("HEAD", path, headers=VERSION).headers["Upload-Offset"])
-
-    eventually(lambda: offset() == 4000)
-    rest = chunk | {"Upload-Offset": "4000"}
-    assert tus("PATCH", path, headers=rest, content=content[4000:]).status_code == 204
+    kept = eventually(offset)
+    assert kept in (3000, 4000)
+    rest = chunk | {"Upload-Offset": str(kept)}
+    assert tus("PATCH", path, headers=rest, content=content[kept:]).status_code == 204
 
 
 def works_through(proxy: httpx.Client) -> None:
