@@ -247,7 +247,7 @@ def test_fsck_sends_stuck_uploads_to_our_broker(new_stack: Callable[..., Stack])
     with sqlite3.connect(stack.var / "gifster.db") as database:
         database.execute("DELETE FROM outbox")
     broker = redis.Redis.from_url(stack.environment["GIFSTER_BROKER__URL"])
-    assert broker.llen("dramatiq:carrierwave") == 1
+    assert eventually(lambda: broker.llen("dramatiq:carrierwave")) == 1
 
     mended = stack.run("gifster", "fsck", "--repair")
 
