@@ -244,10 +244,10 @@ def test_fsck_sends_stuck_uploads_to_our_broker(new_stack: Callable[..., Stack])
     stack = new_stack()
     stack.start_web()
     stack.upload(images.gif())
-    with sqlite3.connect(stack.var / "gifster.db") as database:
-        database.execute("DELETE FROM outbox")
     broker = redis.Redis.from_url(stack.environment["GIFSTER_BROKER__URL"])
     assert eventually(lambda: broker.llen("dramatiq:carrierwave")) == 1
+    with sqlite3.connect(stack.var / "gifster.db") as database:
+        database.execute("DELETE FROM outbox")
 
     mended = stack.run("gifster", "fsck", "--repair")
 

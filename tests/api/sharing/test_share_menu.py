@@ -124,7 +124,8 @@ def test_the_systems_share_sheet_gets_the_file(open_page: Open, make: Make):
     page = open_page()
     # Given a system with a share sheet, which a browser without a window has not
     page.context.add_init_script(
-        "navigator.canShare = () => true; navigator.share = async (told) => { window.handed = told; }"
+        "navigator.canShare = () => true;"
+        "navigator.share = async (given) => { window.handed = given; }"
     )
     page.goto(f"/gifs/{gif['id']}")
     page.get_by_role("button", name="Share Sheet").click()
