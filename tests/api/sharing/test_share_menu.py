@@ -180,7 +180,7 @@ def test_from_a_search_that_is_just_typed_one_key_leads_to_its_first_result(
 
     # When I press the key at once, and then that which copies
     page.keyboard.press(key)
-    page.wait_for_function("document.activeElement.closest('article')")
+    eventually(lambda: page.evaluate("Boolean(document.activeElement.closest('article'))"))
     page.keyboard.press("c")
 
     page.get_by_text("Copied: ").first.wait_for()
