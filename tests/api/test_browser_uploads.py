@@ -391,7 +391,7 @@ def test_what_is_typed_is_not_lost(chromium: Any, stack: Stack):
     page.get_by_label("Tags", exact=True).fill("thoughts")
     choose(page, payload("thought.gif", images.gif((65, 20))))
     row = page.locator("#progress li", has_text="thought.gif")
-    assert "The title is odd." in row.inner_text()
+    row.get_by_text("The title is odd.").wait_for()
     row.get_by_role("button", name="Edit: thought.gif").click()
     assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
     assert page.get_by_label("Tags", exact=True).input_value() == "thoughts"
