@@ -130,8 +130,8 @@ class Context:
           TooBusy: too many such requests wait already, or this one waited for too long.
         """
         refusal = "Too many URLs are being fetched now."
-        async with self._fetching.place(refusal, self.client(req), WAIT_S) as threads:
-            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+        task = functools.partial(work, *args, **kwargs)
+        return await self._in_turn(self._fetching, refusal, req, task)
 
     async def check(
         self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -145,8 +145,8 @@ class Context:
           TooBusy: too many such files wait already, or this one waited for too long.
         """
         refusal = "Too many files of very many parts are being checked now."
-        async with self._checking.place(refusal, self.client(req), WAIT_S) as threads:
-            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+        task = functools.partial(work, *args, **kwargs)
+        return await self._in_turn(self._checking, refusal, req, task)
 
     async def sign_in(
         self, req: Request, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -160,8 +160,15 @@ class Context:
           TooBusy: too many such requests wait already, or this one waited for too long.
         """
         refusal = "Too many people are logging in now."
-        async with self._signing_in.place(refusal, self.client(req), WAIT_S) as threads:
-            return await _in_thread(threads, functools.partial(work, *args, **kwargs))
+        task = functools.partial(work, *args, **kwargs)
+        return await self._in_turn(self._signing_in, refusal, req, task)
+
+    async def _in_turn(
+        self, queue: FairQueue, refusal: str, req: Request, task: Callable[[], R]
+    ) -> R:
+        """The result of a task that runs when it is the turn of the request's client."""
+        async with queue.place(refusal, self.client(req), WAIT_S) as threads:
+            return await _in_thread(threads, task)
 
     def origin(self, req: Request) -> str:
         """What the storage's URLs in the answer begin with: see `links.origin()`."""
