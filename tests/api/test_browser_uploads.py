@@ -376,14 +376,14 @@ def test_what_is_typed_is_not_lost(chromium: Any, stack: Stack):
     page = context.new_page()
     page.goto("/")
     open_form(page)
-    page.get_by_label("Title", exact=True).fill("A long thought")
+    page.get_by_label("Title", exact=True).fill("A thought of my own")
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
 
     # When I click a link by mistake, I expect to be asked
     page.get_by_role("link", name="Log in").click()
     eventually(lambda: page.evaluate("1") and asked == ["beforeunload"])
-    assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
+    assert page.get_by_label("Title", exact=True).input_value() == "A thought of my own"
 
     # And when the upload is refused for one of its fields, I expect all of them back
     refusal = '{"code": "title_invalid", "detail": "The title is odd."}'
@@ -393,8 +393,8 @@ def test_what_is_typed_is_not_lost(chromium: Any, stack: Stack):
     row = page.locator("#progress li", has_text="thought.gif")
     row.get_by_text("The title is odd.").wait_for()
     row.get_by_role("button", name="Edit: thought.gif").click()
-    assert page.get_by_label("Title", exact=True).input_value() == "A long thought"
+    assert page.get_by_label("Title", exact=True).input_value() == "A thought of my own"
     assert page.get_by_label("Tags", exact=True).input_value() == "thoughts"
     page.get_by_role("button", name="Upload").click()
-    card(page, "A long thought").wait_for()
+    card(page, "A thought of my own").wait_for()
     context.close()

@@ -174,4 +174,5 @@ def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert [error for error in errors if "status of 415" not in error] == []
+    unexpected = [error for error in errors if "status of 415" not in error]
+    assert unexpected == [], f"errors on the console: {unexpected}"

@@ -13,6 +13,7 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import Job
+from gifster.jobs.brokers.foreign import ForeignMessages
 from tests.machine import eventually
 
 
@@ -239,4 +240,18 @@ def test_while_the_database_is_away_jobs_are_put_back_and_nobody_is_blamed(
 
     worker.stop()
     assert "does not tell whether they are ours" in caplog.text
+    assert "another application" not in caplog.text
+
+
+def test_a_database_that_answers_again_between_two_looks_makes_no_stranger_of_us(
+    two: tuple[Application, Application], caplog: pytest.LogCaptureFixture
+):
+    # Given a database that does not tell the name of its outbox, and tells it a moment later
+    answers = iter([None, "ours"])
+    foreign = ForeignMessages(lambda: next(answers, "ours"))
+    message = dramatiq.Message("default", "greet", (), {}, {"outbox": "ours"})
+
+    assert foreign.includes(message)
+    assert foreign.put_back(two[0].use(), message)
+
     assert "another application" not in caplog.text

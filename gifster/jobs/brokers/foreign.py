@@ -75,7 +75,7 @@ class ForeignMessages:
                 f"queue {queue}: jobs are put back, because the outbox's database does not tell "
                 "whether they are ours"
             )
-        elif whose not in self._warned:
+        elif whose not in self._warned and whose != ours:  # it may have answered a moment ago
             self._warned.add(whose)
             logger.warning(
                 "queue %s has jobs of another outbox (%s, ours is %s): another application uses "
