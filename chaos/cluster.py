@@ -4,9 +4,7 @@ workers and schedulers. PostgreSQL, a broker, an S3 server and Caddy run on the 
 To the verdict it looks like the `Site` on one machine.
 """
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +18,7 @@ import httpx
 from chaos.databases import NotHere
 from chaos.network import HUB_ADDRESS, Network
 from chaos.services import BROKERS, BUCKETS, CADDY_PORT, S3_PORT, WEB_PORT, Services
-from chaos.site import COMMANDS, Process
+from chaos.site import COMMANDS, Process, end
 from tests import s3
 from tests.machine import eventually
 from tests.stack import Stack, Started
@@ -121,15 +119,7 @@ class Cluster:
         self._over.set()
         with suppress(RuntimeError):
             self._keeper.join()
-        for process in self.processes:
-            if process.popen is not None:
-                process.popen.terminate()
-        for process in self.processes:
-            if process.popen is not None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.popen.wait(15)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.popen.pid, signal.SIGKILL)
+        end(self.processes)
         self.stack.client.close()
 
     def client(self) -> httpx.Client:

@@ -36,6 +36,18 @@ class Process:
     killed_at: list[tuple[int, float]] = field(default_factory=list)
 
 
+def end(processes: list[Process]) -> None:
+    """Ask processes to stop, and kill those of their groups that are left after 15 seconds each."""
+    started = [process.popen for process in processes if process.popen is not None]
+    for popen in started:
+        popen.terminate()
+    for popen in started:
+        with suppress(subprocess.TimeoutExpired):
+            popen.wait(15)
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+
+
 class Site:
     """A Gifster in its own folder.
 
@@ -98,15 +110,7 @@ class Site:
         self._over.set()
         with suppress(RuntimeError):
             self._keeper.join()
-        for process in self.processes:
-            if process.popen is not None:
-                process.popen.terminate()
-        for process in self.processes:
-            if process.popen is not None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.popen.wait(15)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.popen.pid, signal.SIGKILL)
+        end(self.processes)
         self.kill_valkey()
         self.stack.client.close()
 
