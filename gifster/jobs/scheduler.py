@@ -8,8 +8,7 @@ application has a clock of its own, that calls `relay_outbox()` and `look_at_the
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.outbox import outbox_database
@@ -42,8 +41,7 @@ def run() -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    with connected("recurring jobs"):
-        forget_others(recurring)
+    one_round("recurring jobs", lambda: forget_others(recurring))
     logger.info("the scheduler is ready")
     while True:
         _survive(relay_outbox)
@@ -59,24 +57,25 @@ def relay_outbox(lease_s: float | None = None) -> None:
     Parameters:
       lease_s: as for `relay()`.
     """
-    with connected("relay"):
-        relay(lease_s)
+    one_round("relay", lambda: relay(lease_s))
 
 
 def look_at_the_clock(recurring: Mapping[str, Recurring]) -> None:
     """Enqueue the recurring jobs that are due."""
-    with connected("recurring jobs"):
+
+    def enqueue() -> None:
         for name in enqueue_recurring(recurring):
             logger.info("enqueued recurring=%s", name)
 
+    one_round("recurring jobs", enqueue)
 
-@contextmanager
-def connected(task: str) -> Iterator[None]:
-    """A connection to the outbox's database for one round of a task. If the database is away,
+
+def one_round(task: str, work: Callable[[], object]) -> None:
+    """Do one round of a task, with a connection to the outbox's database. If the database is away,
     locked, or of an earlier release, the log gets one line, and the next round comes soon."""
     try:
         with outbox_database().connection_context():
-            yield
+            work()
     except Exception as error:
         if not is_database_error(error):
             raise

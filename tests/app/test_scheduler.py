@@ -3,8 +3,10 @@ recurring jobs of the settings."""
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import peewee
 import pytest
 import redis
 
@@ -47,6 +49,24 @@ def test_the_scheduler_logs_one_line_while_the_database_is_away(
     lines = [record for record in caplog.records if record.name == "gifster.scheduler"]
     assert [line.getMessage().split(":")[0] for line in lines] == ["relay", "recurring jobs"]
     assert all(line.exc_info is None and "\n" not in line.getMessage() for line in lines)
+
+
+def test_the_scheduler_logs_one_line_while_no_connection_can_be_made(
+    booted: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a database that refuses connections, as one behind a cut cable does
+    def refused() -> None:
+        raise peewee.OperationalError("the database did not answer a moment ago")
+
+    monkeypatch.setattr(db.obj, "_connect", refused)
+
+    with ThreadPoolExecutor(1) as another_thread:  # this one has a connection
+        another_thread.submit(scheduler.relay_outbox, 10).result()
+        another_thread.submit(scheduler.look_at_the_clock, {}).result()
+
+    lines = [record for record in caplog.records if record.name == "gifster.scheduler"]
+    assert [line.getMessage().split(":")[0] for line in lines] == ["relay", "recurring jobs"]
+    assert all(line.exc_info is None for line in lines)
 
 
 def test_a_backlog_is_sent_while_others_write_into_gifsters_database(
