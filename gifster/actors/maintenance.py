@@ -6,7 +6,8 @@ import time
 import dramatiq
 
 from gifster.actors.setup import settings
-from gifster.app import file_checks, kept_uploads, library, moderation, retention, tokens, trash
+from gifster.app import file_checks, kept_uploads, library, retention, tokens, trash
+from gifster.app.moderation import log, reports
 from gifster.app.search import popularity, upkeep
 from gifster.app.sign_in import steps
 from gifster.uploads import StorageUnavailable
@@ -45,14 +46,15 @@ def clean_up() -> None:
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
     ended = tokens.forget_expired_tokens() + steps.forget_expired()
-    moderation.forget_old()
+    log.forget_old()
+    reports.forget_closed()
     accounts.forget_expired()
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
-    log = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
-    log = logger.error if counts["held_back"] else log
+    tell = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
+    tell = logger.error if counts["held_back"] else tell
     swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
-    log(
+    tell(
         "swept %s expired_kept=%d expired_tokens=%d expired_trash=%d expired_uploads=%d",
         swept,
         forgotten,

@@ -15,7 +15,7 @@ from gifster.app.accounts import profile
 from gifster.app.accounts.invitations import check_may_sign_up
 from gifster.app.accounts.tables import Invitation
 from gifster.app.models import Token, User, rfc3339
-from gifster.app.roles import role_of
+from gifster.app.moderation.roles import role_of
 from gifster.app.sign_in import check_passwords
 from gifster.app.tokens import Scope
 

@@ -13,7 +13,7 @@ from gifster.api.sign_in.proxy import Told, told
 from gifster.app import library, tokens
 from gifster.app.access import Reach, Viewer
 from gifster.app.models import ImageUploader, Token, User
-from gifster.app.roles import Role, role_of
+from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import proxy
 from gifster.app.tokens import Kind, Scope
 

@@ -26,11 +26,11 @@ from gifster.api.requests import (
     json_body,
     query,
 )
-from gifster.app import moderation, moderation_log, reports
 from gifster.app.access import Viewer, may_see_gif
 from gifster.app.models import User, rfc3339
-from gifster.app.moderation_log import ModerationEntry
-from gifster.app.reports import Report
+from gifster.app.moderation import hiding, log, reports
+from gifster.app.moderation.log import ModerationEntry
+from gifster.app.moderation.reports import Report
 
 
 async def moderator(context: Context, req: Request) -> tuple[User, Viewer]:
@@ -74,7 +74,7 @@ def report_json(report: Report, viewer: Viewer) -> schemas.Report:
 
 def log_json(entries: Sequence[ModerationEntry]) -> list[schemas.ModerationEntry]:
     """Entries of the log as JSON."""
-    return [cast("schemas.ModerationEntry", moderation_log.entry_json(one)) for one in entries]
+    return [cast("schemas.ModerationEntry", log.entry_json(one)) for one in entries]
 
 
 class GifReports:
@@ -102,7 +102,7 @@ class GifModeration:
         origin = self.context.origin(req)
 
         def work() -> schemas.WholeGif:
-            gif = moderation.moderate(gif_id, wish.action, user, viewer.reach, wish.reason)
+            gif = hiding.moderate(gif_id, wish.action, user, viewer.reach, wish.reason)
             return whole_json(gif, viewer, origin)
 
         resp.media = await self.context.run(work)
@@ -154,7 +154,7 @@ class HiddenGifs:
         viewer = await viewer_of(self.context, req)
 
         def work() -> schemas.GifList:
-            gifs, following = moderation.hidden(cursor=asked.cursor, limit=asked.limit)
+            gifs, following = hiding.hidden(cursor=asked.cursor, limit=asked.limit)
             return {"items": gifs_json(gifs, viewer, origin), "next": following}
 
         resp.media = await self.context.run(work)
@@ -171,9 +171,7 @@ class ModerationLog:
         asked = query(req, LogQuery)
 
         def work() -> schemas.ModerationLog:
-            found, following = moderation_log.entries(
-                gif_id=asked.gif, cursor=asked.cursor, limit=asked.limit
-            )
+            found, following = log.entries(gif_id=asked.gif, cursor=asked.cursor, limit=asked.limit)
             return {"items": log_json(found), "next": following}
 
         resp.media = await self.context.run(work)

@@ -28,10 +28,11 @@ from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
 from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text, small_body
 from gifster.api.schemas import told
-from gifster.app import addresses, edits, lists, moderation, search, texts
+from gifster.app import addresses, edits, lists, search, texts
 from gifster.app.editing import EditChange
 from gifster.app.models import ImageUploader
-from gifster.app.reports import ReportReason, Verdict
+from gifster.app.moderation import hiding
+from gifster.app.moderation.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
@@ -260,7 +261,7 @@ class ReportGif(Body):
 class ModerateGif(Body):
     """What a moderator does with a GIF."""
 
-    action: Annotated[str, told(enum=list(moderation.ACTIONS))]
+    action: Annotated[str, told(enum=list(hiding.ACTIONS))]
     reason: Annotated[str, told("Why.", minLength=1, maxLength=texts.MAX_REASON)] = ""
 
 

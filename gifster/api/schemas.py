@@ -15,9 +15,9 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from gifster.app.moderation_log import Action
-from gifster.app.reports import ReportReason, Verdict
-from gifster.app.roles import Role
+from gifster.app.moderation.log import Action
+from gifster.app.moderation.reports import ReportReason, Verdict
+from gifster.app.moderation.roles import Role
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import Kind, Scope
 from gifster.jobs import State

@@ -8,7 +8,7 @@ from gifster.app import texts
 from gifster.app.access import Reach, moderates
 from gifster.app.errors import Denied, Invalid
 from gifster.app.models import Gif
-from gifster.app.moderation_log import Actor
+from gifster.app.moderation.log import Actor
 from gifster.app.search.index import tags_of
 from gifster.app.texts import Visibility
 

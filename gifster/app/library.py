@@ -27,7 +27,7 @@ from gifster.app.editing import EditChange, change_edit, check_edit
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
-from gifster.app.moderation_log import Action, actor, note
+from gifster.app.moderation.log import Action, actor, note
 from gifster.app.texts import GIF_ID, Rating, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement

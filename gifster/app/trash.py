@@ -13,7 +13,7 @@ from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, now
-from gifster.app.moderation_log import Action, actor, note, note_moderation
+from gifster.app.moderation.log import Action, actor, note, note_moderation
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 

@@ -77,7 +77,7 @@ def _full_tokens(address: str) -> int:
 def _set(address: str, is_admin: bool) -> None:
     from gifster.app import accounts
     from gifster.app.errors import NotFound
-    from gifster.app.roles import Role, set_role
+    from gifster.app.moderation.roles import Role, set_role
 
     with open_database(settings_here()):
         try:

@@ -9,8 +9,8 @@ import click
 from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
 
 if TYPE_CHECKING:
-    from gifster.app.moderation_log import ModerationEntry
-    from gifster.app.roles import Role
+    from gifster.app.moderation.log import ModerationEntry
+    from gifster.app.moderation.roles import Role
 
 #: How many entries are read at a time.
 AT_ONCE = 100
@@ -27,7 +27,7 @@ def moderation() -> None:
 @moderation.command("list")
 def moderation_list() -> None:
     """List the moderators."""
-    from gifster.app.roles import Role, with_role
+    from gifster.app.moderation.roles import Role, with_role
 
     with open_database(settings_here()):
         people = with_role(Role.MODERATOR)
@@ -41,7 +41,7 @@ def moderation_list() -> None:
 @click.argument("address", type=text)
 def moderation_add(address: str) -> None:
     """Make the account with that e-mail address a moderator."""
-    from gifster.app.roles import Role
+    from gifster.app.moderation.roles import Role
 
     _set(address, Role.MODERATOR)
     say(f"{address} is a moderator")
@@ -51,7 +51,7 @@ def moderation_add(address: str) -> None:
 @click.argument("address", type=text)
 def moderation_remove(address: str) -> None:
     """Make the account with that e-mail address an ordinary account."""
-    from gifster.app.roles import Role
+    from gifster.app.moderation.roles import Role
 
     _set(address, Role.MEMBER)
     say(f"{address} is not a moderator any more")
@@ -69,7 +69,7 @@ def moderation_log(gif: str, limit: int, as_json: bool) -> None:
 
 
 def _entries(gif: str, limit: int) -> "Iterator[ModerationEntry]":
-    from gifster.app.moderation_log import entries
+    from gifster.app.moderation.log import entries
 
     cursor: str | None = ""
     while cursor is not None and limit > 0:
@@ -92,7 +92,7 @@ def _line(entry: "ModerationEntry") -> str:
 
 
 def _json(entry: "ModerationEntry") -> str:
-    from gifster.app.moderation_log import entry_json
+    from gifster.app.moderation.log import entry_json
 
     return json.dumps(entry_json(entry), ensure_ascii=False)
 
@@ -100,7 +100,7 @@ def _json(entry: "ModerationEntry") -> str:
 def _set(address: str, role: "Role") -> None:
     from gifster.app import accounts
     from gifster.app.errors import NotFound
-    from gifster.app.roles import Role, role_of, set_role
+    from gifster.app.moderation.roles import Role, role_of, set_role
 
     with open_database(settings_here()):
         try:

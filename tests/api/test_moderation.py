@@ -12,8 +12,8 @@ import pytest
 from gifster.api.app import create_app
 from gifster.app import tokens
 from gifster.app.models import Gif, User
-from gifster.app.moderation_log import ModerationEntry
-from gifster.app.reports import Report
+from gifster.app.moderation.log import ModerationEntry
+from gifster.app.moderation.reports import Report
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
 from tests.api.test_access import NOBODY, Client, stored_gif, user

@@ -12,12 +12,11 @@ from gifster.app import (
     database,
     favourites,
     models,
-    moderation_log,
     postgresql,
-    reports,
 )
 from gifster.app.accounts import tables as accounts
 from gifster.app.database import db
+from gifster.app.moderation import log, reports
 from gifster.app.search import tables
 from gifster.app.settings import Settings
 from gifster.app.sign_in import tables as sign_in
@@ -30,7 +29,7 @@ MODELS = [
     tables.SearchEntry, tables.SearchTerm, tables.SearchTag, tables.SearchQuery, tables.SearchFill,
     favourites.Favourite, collections.Collection, collections.CollectionGif,
     accounts.MailSecret, accounts.Invitation, accounts.Export,
-    reports.Report, moderation_log.ModerationEntry,
+    reports.Report, log.ModerationEntry,
     sign_in.Identity, sign_in.AuthenticatorApp, sign_in.RecoveryCode, sign_in.Passkey,
     sign_in.SignInStep,
     *TABLES,

@@ -11,7 +11,7 @@ from gifster.api.receive import url_form
 from gifster.app import edits, library
 from gifster.app.access import moderates
 from gifster.app.errors import Conflict, Invalid, LibraryError
-from gifster.app.moderation_log import needs_reason
+from gifster.app.moderation.log import needs_reason
 
 
 class EditPage(Page):

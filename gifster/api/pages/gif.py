@@ -8,10 +8,11 @@ from gifster.api.auth import current_user, viewer_of
 from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
-from gifster.app import collections, favourites, library, moderation, near_duplicates, search
+from gifster.app import collections, favourites, library, near_duplicates, search
 from gifster.app.access import MODERATORS, Reach, may_change, may_see_gif, may_show_again, moderates
 from gifster.app.models import Gif, ImageUploader, User
-from gifster.app.moderation_log import needs_reason
+from gifster.app.moderation import hiding
+from gifster.app.moderation.log import needs_reason
 
 #: How many GIFs with the same words a GIF's page shows.
 MOST_ALIKE = 12
@@ -56,7 +57,7 @@ class GifPage(Page):
                 "asks_reason": moderates(gif, user, viewer.reach),
                 "needs_reason": needs_reason(gif, user, viewer.reach),
                 "may_show_again": may_show_again(gif, user, viewer.reach),
-                "why_hidden": moderation.why_hidden(gif),
+                "why_hidden": hiding.why_hidden(gif),
                 "deleted_at": self._end_of(gif),
                 "favourite": user is not None and favourites.is_favourite(user, gif_id),
                 "collections": collections.collections_of(user) if user else [],

@@ -12,10 +12,11 @@ from gifster.api.gifs import OF_CARDS, gifs_json
 from gifster.api.moderation import log_json, moderator, report_json, reporter
 from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.receive import url_form
-from gifster.app import library, moderation, moderation_log, reports
+from gifster.app import library
 from gifster.app.access import Viewer, may_see_gif
 from gifster.app.errors import Invalid
 from gifster.app.models import Gif
+from gifster.app.moderation import hiding, log, reports
 
 
 class ReportForm(Page):
@@ -58,7 +59,7 @@ class ModerateForm(Page):
         user, viewer = await moderator(self.context, req)
         sent = await url_form(self.context, req)
         action, reason = sent.get("action", ""), sent.get("reason", "")
-        await self.context.run(moderation.moderate, gif_id, action, user, viewer.reach, reason)
+        await self.context.run(hiding.moderate, gif_id, action, user, viewer.reach, reason)
         raise falcon.HTTPSeeOther(f"/gifs/{gif_id}")
 
 
@@ -84,7 +85,7 @@ class ReportsPage(Page):
         user, _ = await moderator(self.context, req)
         sent = await url_form(self.context, req)
         gif_id, verdict, reason = (sent.get(name, "") for name in ("gif", "verdict", "reason"))
-        await self.context.run(moderation.close_reports, gif_id, verdict, user, reason)
+        await self.context.run(reports.close_reports, gif_id, verdict, user, reason)
         raise falcon.HTTPSeeOther("/moderation")
 
 
@@ -116,12 +117,10 @@ class HiddenPage(Page):
         viewer = await viewer_of(self.context, req)
 
         def work() -> dict[str, object]:
-            gifs, following = moderation.hidden(
-                cursor=req.get_param("cursor") or "", limit=PAGE_SIZE
-            )
+            gifs, following = hiding.hidden(cursor=req.get_param("cursor") or "", limit=PAGE_SIZE)
             return {
                 "gifs": gifs_json(gifs, viewer, only=OF_CARDS),
-                "hidings": moderation_log.hidings([gif.id for gif in gifs]),
+                "hidings": log.hidings([gif.id for gif in gifs]),
                 "next_query": following and urlencode({"cursor": following}),
             }
 
@@ -136,7 +135,7 @@ class LogPage(Page):
         gif_id = req.get_param("gif") or ""
 
         def work() -> tuple[list[schemas.ModerationEntry], str | None]:
-            found, following = moderation_log.entries(
+            found, following = log.entries(
                 gif_id=gif_id, cursor=req.get_param("cursor") or "", limit=PAGE_SIZE
             )
             return log_json(found), following

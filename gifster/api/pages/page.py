@@ -7,9 +7,9 @@ from gifster.api.auth import (
     current_user,
 )
 from gifster.api.context import Context
-from gifster.app import reports
 from gifster.app.models import User
-from gifster.app.roles import Role, role_of
+from gifster.app.moderation import reports
+from gifster.app.moderation.roles import Role, role_of
 
 #: How many GIFs a page of them has.
 PAGE_SIZE = 30

@@ -14,7 +14,7 @@ from gifster.app.accounts.tables import Export, MailSecret
 from gifster.app.database import db
 from gifster.app.errors import Conflict
 from gifster.app.models import Gif, User, now
-from gifster.app.moderation_log import Action, note_account
+from gifster.app.moderation.log import Action, note_account
 from gifster.app.texts import Visibility
 from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row

@@ -7,8 +7,8 @@ from gifster.app import tokens
 from gifster.app.accounts.logging_in import find_user
 from gifster.app.database import db
 from gifster.app.models import User, now
-from gifster.app.moderation_log import Action, note_account
-from gifster.app.roles import Role, set_role
+from gifster.app.moderation.log import Action, note_account
+from gifster.app.moderation.roles import Role, set_role
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from gifster.app.errors import Denied
 from gifster.app.models import User
-from gifster.app.roles import Role, role_of, set_role
+from gifster.app.moderation.roles import Role, role_of, set_role
 from gifster.app.settings import Auth
 
 logger = logging.getLogger("gifster.app.sign_in")

@@ -3,7 +3,7 @@ they are lost. It is asked for after a password. A sign-in service and a proxy a
 
 from gifster.app.database import db
 from gifster.app.models import Token, User
-from gifster.app.moderation_log import Action, note_account
+from gifster.app.moderation.log import Action, note_account
 from gifster.app.sign_in import codes, passkeys
 from gifster.app.sign_in.tables import AuthenticatorApp, Passkey
 from gifster.app.tokens import Kind

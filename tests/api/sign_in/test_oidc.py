@@ -8,9 +8,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from gifster.app import accounts, moderation_log
+from gifster.app import accounts
 from gifster.app.models import User
-from gifster.app.roles import Role, role_of
+from gifster.app.moderation.log import ModerationEntry
+from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import identities
 from gifster.app.sign_in.tables import Identity
 from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
@@ -212,7 +213,7 @@ def test_groups_say_who_logs_in_and_what_they_are(new_site: NewSite, service: Se
     assert role("staff", "mods", "ops") is Role.ADMIN
     assert role("staff", "mods") is Role.MODERATOR
     assert role("staff") is Role.MEMBER
-    assert moderation_log.ModerationEntry.select().count() == 3
+    assert ModerationEntry.select().count() == 3
     for groups in (["ops"], [], None, "ops", {"staff": True}, [["staff"]], ["Staff", "staff "]):
         service.claims["groups"] = groups
         service.userinfo = {"sub": "ann-1"}

@@ -10,14 +10,15 @@ from typing import Any
 
 import peewee
 
-from gifster.app import library, moderation_log, texts
+from gifster.app import library, texts
 from gifster.app.access import Viewer
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
-from gifster.app.moderation_log import Action
-from gifster.app.roles import Role, role_of
+from gifster.app.moderation import log
+from gifster.app.moderation.log import Action
+from gifster.app.moderation.roles import Role, role_of
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
@@ -151,8 +152,27 @@ def close(report_id: str, verdict: str, by: User, reason: str = "") -> Report:
             raise Conflict("report_closed", "Somebody has closed this report already.")
         present.closed_at, present.verdict = now(), checked.value
         present.save(only=[Report.closed_at, Report.verdict])
-        moderation_log.note_report(_ACTIONS[checked], present.gif, by, reason, 1)
+        log.note_report(_ACTIONS[checked], present.gif, by, reason, 1)
     return present
+
+
+def close_reports(gif_id: str, verdict: str, by: User, reason: str = "") -> int:
+    """Close all open reports about a GIF. Returns how many there were.
+
+    Raises:
+      Invalid: the verdict or the reason is invalid.
+      NotFound: there is no such GIF.
+      Denied: it is their own GIF, and they are no admin.
+    """
+    checked, reason = read_verdict(verdict), texts.reason(reason)
+    gif = Gif.get_or_none(Gif.id == gif_id) if texts.GIF_ID.fullmatch(gif_id) else None
+    if gif is None:
+        raise library.gif_not_found(gif_id)
+    check_moderator(gif, by)
+    with transaction(db):
+        if locked_row(gif) is None:
+            raise library.gif_not_found(gif_id)
+        return close_all(gif, by, checked, reason)
 
 
 def check_moderator(gif: Gif, by: User) -> None:
@@ -166,7 +186,7 @@ def close_all(gif: Gif, by: User, verdict: Verdict, reason: str) -> int:
     closing = Report.update(closed_at=now(), verdict=verdict.value)
     number = int(closing.where(Report.gif == gif, Report.closed_at.is_null()).execute())
     if number:
-        moderation_log.note_report(_ACTIONS[verdict], gif, by, reason, number)
+        log.note_report(_ACTIONS[verdict], gif, by, reason, number)
     return number
 
 

@@ -2,19 +2,20 @@
 
 A hidden GIF is private. Its owner still sees it, with the reason, and moderators do; lists, files
 and drop-ins treat it as any private GIF. A removed one is hidden and in the trash, from where its
-owner cannot take it back. Each of these is written into the log (`moderation_log`) with its reason.
+owner cannot take it back. Each of these is written into the log (`log`) with its reason.
 """
 
 from typing import Any
 
-from gifster.app import library, moderation_log, reports, search, texts
+from gifster.app import library, search, texts
 from gifster.app.access import MODERATORS, Reach, may_change, may_show_again
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid
 from gifster.app.models import Gif, User, now
-from gifster.app.moderation_log import Action
-from gifster.app.reports import Verdict
+from gifster.app.moderation import log, reports
+from gifster.app.moderation.log import Action
+from gifster.app.moderation.reports import Verdict
 from gifster.app.texts import Visibility
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
@@ -44,7 +45,7 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
         raise Invalid("action_invalid", f"action is {action[:40]!r}: use one of {words}.")
     reason = texts.reason(reason)
     if not reason:
-        raise moderation_log.reason_missing()
+        raise log.reason_missing()
     if reach not in MODERATORS:
         raise Denied("moderators_only", "This is for moderators.")
     gif = library.gif_to_change(gif_id, user, reach)
@@ -64,7 +65,7 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
         }:
             present.save(only=[Gif.hidden_from, Gif.visibility, Gif.trashed_at])
             search.put(present)
-            moderation_log.note_moderation(Action(action), present, user, reason, changes)
+            log.note_moderation(Action(action), present, user, reason, changes)
         if action in (Action.HIDE, Action.REMOVE):
             reports.close_all(present, user, Verdict.RESOLVED, reason)
     return present
@@ -111,28 +112,4 @@ def hidden(*, cursor: str = "", limit: int = 30) -> tuple[list[Gif], str | None]
 
 def why_hidden(gif: Gif) -> str:
     """The reason that a moderator gave for hiding a GIF; empty if it is not hidden."""
-    return "" if gif.hidden_from is None else moderation_log.why_hidden(gif.id)
-
-
-def forget_old() -> tuple[int, int]:
-    """Delete old entries of the log, and reports that were closed long ago. Returns how many."""
-    return moderation_log.forget_old(), reports.forget_closed()
-
-
-def close_reports(gif_id: str, verdict: str, by: User, reason: str = "") -> int:
-    """Close all open reports about a GIF. Returns how many there were.
-
-    Raises:
-      Invalid: the verdict or the reason is invalid.
-      NotFound: there is no such GIF.
-      Denied: it is their own GIF, and they are no admin.
-    """
-    checked, reason = reports.read_verdict(verdict), texts.reason(reason)
-    gif = Gif.get_or_none(Gif.id == gif_id) if texts.GIF_ID.fullmatch(gif_id) else None
-    if gif is None:
-        raise library.gif_not_found(gif_id)
-    reports.check_moderator(gif, by)
-    with transaction(db):
-        if locked_row(gif) is None:
-            raise library.gif_not_found(gif_id)
-        return reports.close_all(gif, by, checked, reason)
+    return "" if gif.hidden_from is None else log.why_hidden(gif.id)

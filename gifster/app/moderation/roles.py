@@ -9,7 +9,7 @@ from enum import StrEnum
 from gifster.app.database import db
 from gifster.app.errors import NotFound
 from gifster.app.models import User
-from gifster.app.moderation_log import note_role
+from gifster.app.moderation.log import note_role
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 

@@ -1,0 +1,47 @@
+"""The people of these tests, and what they do."""
+
+from typing import Any
+
+import pytest
+
+from gifster.app import search
+from gifster.app.access import Reach
+from gifster.app.models import Gif, User
+from gifster.app.moderation import hiding, log
+from gifster.app.settings import Settings
+
+MODERATED, ALL, OWN = Reach.MODERATED, Reach.ALL, Reach.OWN
+
+
+def person(name: str, **values: Any) -> User:
+    return User.create(email=f"{name}@example.org", name=name.title(), password_hash="x", **values)
+
+
+@pytest.fixture
+def people(booted: Settings) -> dict[str, User]:
+    """Ann with a GIF, Bob, Mo who moderates, and Root who is an admin."""
+    return {
+        "ann": person("ann"),
+        "bob": person("bob"),
+        "mo": person("mo", is_moderator=True),
+        "root": person("root", is_admin=True),
+    }
+
+
+def gif_of(user: User | None, title: str = "cat", **values: Any) -> Gif:
+    gif = Gif.create(title=title, user=user, **values)
+    search.put(gif, [])
+    return gif
+
+
+def fresh(gif: Gif) -> Gif:
+    return Gif.get_by_id(gif.id)
+
+
+def logged() -> list[tuple[str, str, str]]:
+    found, _ = log.entries(limit=100)
+    return [(entry.action, entry.moderator_name, entry.reason) for entry in reversed(found)]
+
+
+def moderate(gif: Gif, action: str, mo: User, reason: str = "rude") -> Gif:
+    return hiding.moderate(gif.id, action, mo, MODERATED, reason)
