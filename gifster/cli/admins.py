@@ -45,24 +45,8 @@ def admins_add(address: str) -> None:
 @click.option("--force", is_flag=True, help="Even if nobody else is an admin.")
 def admins_remove(address: str, force: bool) -> None:
     """Make the account with that e-mail address an ordinary account."""
-    if not force:
-        _check_another(address)
-    _set(address, False)
+    _set(address, False, force)
     say(f"{address} is not an admin any more")
-
-
-def _check_another(address: str) -> None:
-    """Raises `Refused` if the account is the only admin's that anybody can use."""
-    from gifster.app import accounts
-    from gifster.app.addresses import account_of
-
-    with open_database(settings_here()):
-        able = [user.email for user in accounts.admins() if user.disabled_at is None]
-    if [account_of(email) for email in able] == [account_of(address)]:
-        raise Refused(
-            f"{able[0]} is the only admin: make somebody else an admin first (gifster admins add "
-            "ADDRESS), or repeat this with --force"
-        )
 
 
 def _full_tokens(address: str) -> int:
@@ -74,15 +58,15 @@ def _full_tokens(address: str) -> int:
     return sum(token.kind == Kind.TOKEN and token.scope == Scope.ADMIN for token in found)
 
 
-def _set(address: str, is_admin: bool) -> None:
+def _set(address: str, is_admin: bool, force: bool = False) -> None:
     from gifster.app import accounts
-    from gifster.app.errors import NotFound
-    from gifster.app.moderation.roles import Role, set_role
+    from gifster.app.errors import Conflict, NotFound
 
     with open_database(settings_here()):
         try:
-            role = Role.ADMIN if is_admin else Role.MEMBER
-            set_role(accounts.find_user(address), role)
+            accounts.set_admin(address, is_admin, even_last=force)
+        except Conflict as error:
+            raise Refused(f"{error} Or repeat this with --force.") from None
         except NotFound as error:
             raise Refused(
                 f"{error} Sign up first, on the page /signup or with POST /api/users."

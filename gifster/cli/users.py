@@ -132,16 +132,21 @@ def _give_link(settings: "Settings", user: "User", mail: bool) -> None:
 
 @users.command("disable")
 @click.argument("address", type=text)
-def users_disable(address: str) -> None:
+@click.option("--force", is_flag=True, help="Even if nobody else is an admin.")
+def users_disable(address: str, force: bool) -> None:
     """Let nobody use that account: end its sessions, revoke its tokens, refuse to log in.
 
-    Its GIFs stay.
+    Its GIFs stay. The invitations of an admin end.
     """
     from gifster.app import accounts
 
     with account_errors():
-        revoked = accounts.disable(accounts.find_user(address))
-    say(f"{address} is disabled: {revoked} sessions and tokens ended")
+        revoked = accounts.disable(accounts.find_user(address), even_last=force)
+    say(f"{address} is disabled: {_ended(revoked)} ended")
+
+
+def _ended(number: int) -> str:
+    return "1 session or token" if number == 1 else f"{number:,} sessions and tokens"
 
 
 @users.command("enable")
@@ -205,4 +210,4 @@ def users_log_out(address: str) -> None:
 
     with account_errors():
         revoked = tokens.log_out_everywhere(accounts.find_user(address))
-    say(f"logged out {address}: {revoked} sessions and tokens")
+    say(f"logged out {address}: {_ended(revoked)}")

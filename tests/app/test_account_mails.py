@@ -483,13 +483,14 @@ def test_an_invitation_has_an_end_within_a_year(booted: Settings, days: int):
 
 
 def test_the_list_of_invitations_says_who_made_and_who_used_them(booted: Settings, ann: User):
+    User.update(is_admin=True).execute()
     _, link = invitations.invite(ann, booted.web)
     bob = sign_up_with(link.rpartition("/")[2], "bob@example.org")
     invitations.invite(None, booted.web)
 
     by_command, by_ann = invitations.recent()
 
-    assert (by_ann.inviting, by_ann.invited) == (ann, bob)
+    assert (by_ann.made_by, by_ann.used_by) == (ann, bob)
     assert by_command.made_by_id is None
 
 

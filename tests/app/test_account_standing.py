@@ -1,17 +1,22 @@
 """Which accounts may log in: a disabled one may do nothing, from that moment on."""
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from gifster.app import accounts, tokens
+from gifster.app.accounts import invitations, leaving, standing
 from gifster.app.database import db
-from gifster.app.errors import Denied
+from gifster.app.errors import Denied, LibraryError
 from gifster.app.models import Token, User, now
+from gifster.app.moderation.roles import Role
 from gifster.app.settings import Settings
 from gifster.app.tokens import Kind
+from gifster.jobs import transaction
 
 PASSWORD = "correct horse"
 
@@ -132,3 +137,62 @@ def test_a_web_process_of_the_release_before_goes_on_adding_accounts(booted: Set
     found = tokens.find_token("secret", Kind.SESSION)
     assert (found.user.email, found.address, found.browser) == ("ann@example.org", "", "")
     assert User.get_by_id("ann").confirmed_at is None
+
+
+def test_an_invitation_is_good_as_long_as_its_admin_is_one(booted: Settings):
+    # Given an admin's invitations, and one of the command line
+    ann, bob = (accounts.sign_up(f"{name}@example.org", PASSWORD) for name in ("ann", "bob"))
+    for one in (ann, bob):
+        accounts.set_admin(one.email)
+    secret = invitations.invite(ann, booted.web)[1].rpartition("/")[2]
+    of_command = invitations.invite(None, booted.web)[1].rpartition("/")[2]
+
+    # When they are no admin any more, or disabled
+    for end, undo in (
+        (lambda: accounts.set_admin(ann.email, False), lambda: accounts.set_admin(ann.email)),
+        (lambda: accounts.disable(ann), lambda: accounts.enable(ann)),
+    ):
+        found = invitations.check_may_sign_up("invite", secret)
+        end()
+        # I expect nobody to sign up with it, even if they have the form open
+        with refused("invitation_invalid"):
+            invitations.check_may_sign_up("invite", secret)
+        with refused("invitation_invalid"), transaction(db):
+            invitations.accept(found, bob)
+        states = [invitations.is_good(one) for one in invitations.recent()]
+        assert states == [True, False]
+        undo()
+
+    # And when they leave, it is gone
+    leaving.leave(ann, with_gifs=False)
+    leaving.remove(ann.id, False)
+    with refused("invitation_invalid"):
+        invitations.check_may_sign_up("invite", secret)
+    assert invitations.check_may_sign_up("invite", of_command) is not None
+
+
+def test_of_two_last_admins_one_stays_whatever_they_do_to_each_other(booted: Settings):
+    ann, bob = (accounts.sign_up(f"{name}@example.org", PASSWORD) for name in ("ann", "bob"))
+
+    def tell(work: Callable[[], object]) -> str:
+        with db.connection_context():
+            try:
+                work()
+            except LibraryError as error:
+                return error.code
+        return "done"
+
+    for number in range(6):
+        User.update(is_admin=True, disabled_at=None).execute()
+        works = [
+            partial(standing.give_role, ann, Role.MEMBER, bob, "x"),
+            partial(accounts.disable, bob, ann, "x"),
+            partial(accounts.set_admin, "ann@example.org", False),
+            partial(leaving.leave, bob, with_gifs=True),
+        ]
+        two = (works[number % 2], works[2 - number % 2]) if number < 4 else works[:2]
+        with ThreadPoolExecutor(2) as threads:
+            said = sorted(threads.map(tell, two))
+        assert said[0] in ("admins_only", "done", "last_admin")
+        able = User.select().where(User.is_admin, User.disabled_at.is_null()).count()
+        assert able == 1, (number, said)

@@ -96,7 +96,7 @@ def test_an_account_is_disabled_and_enabled(ann: User):
     with db.connection_context():
         tokens.start_session(ann, 1)
 
-    assert "1 sessions and tokens ended" in run("disable", "ann@example.org").output
+    assert "1 session or token ended" in run("disable", "ann@example.org").output
     with db.connection_context(), pytest.raises(Denied):
         accounts.log_in("ann@example.org", OLD)
     refused = run("reset", "ann@example.org")
@@ -156,13 +156,15 @@ def test_the_last_admin_stays_unless_forced(ann: User):
     refused = run("admin", "--remove", "ANN@example.org")
     assert refused.exit_code == 1
     assert "ann@example.org is the only admin" in refused.output
+    assert run("disable", "ann@example.org").exit_code == 1
     run("enable", "bob@example.org")
     assert run("admin", "--remove", "ann@example.org").exit_code == 0
+    assert run("disable", "bob@example.org", "--force").exit_code == 0
 
 
 def test_all_accounts_are_listed(ann: User):
     run("add", "bob@example.org", "--admin")
-    run("disable", "bob@example.org")
+    run("disable", "bob@example.org", "--force")
 
     lines = run("list").output.splitlines()
 

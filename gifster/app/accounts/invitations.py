@@ -1,20 +1,28 @@
 """Who may sign up: anybody, people who were invited, or nobody (`auth.sign_up`). An invitation is a
-link for one person. An admin passes it on, or has it sent by mail."""
+link for one person. An admin passes it on, or has it sent by mail. It is good as long as that admin
+is one.
+"""
 
 import logging
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+import peewee
+
 from gifster.app import addresses
 from gifster.app.accounts import mail_links
+from gifster.app.accounts.logging_in import account_with
 from gifster.app.accounts.mail_secrets import digest
 from gifster.app.accounts.post import Post
 from gifster.app.accounts.tables import Invitation
 from gifster.app.database import db
-from gifster.app.errors import Denied, Invalid, NotFound
-from gifster.app.models import User, now
+from gifster.app.errors import Conflict, Denied, Invalid, NotFound
+from gifster.app.models import User, new_id, now
+from gifster.app.moderation.roles import Role, role_of
 from gifster.app.settings import Web
 from gifster.app.texts import GIF_ID
 from gifster.jobs import enqueue, transaction
@@ -35,40 +43,70 @@ class SignUps(StrEnum):
     CLOSED = "closed"
 
 
-def invite(by: User | None, web: Web, *, days: int = DAYS) -> tuple[Invitation, str]:
+def invite(
+    by: User | None, web: Web, *, days: int = DAYS, once: str = ""
+) -> tuple[Invitation, str]:
     """A new invitation, and its link, which cannot be shown again.
 
     Parameters:
       by: the admin who invites; None for the command line.
       days: how long it is good for, 1 to `MAX_DAYS`.
+      once: a random text of the form that asks, so that the form sent twice makes one invitation.
 
     Raises:
       Invalid: the number of days is wrong.
+      Conflict: there is an invitation of this form already (`invitation_made`).
     """
     secret = secrets.token_urlsafe(32)
-    made = Invitation.create(digest=digest(secret), made_by=by, expires_at=_end(days))
+    values = {"id": _id_of(by, once), "made_by": by, "expires_at": _end(days)}
+    with _of_one_form():
+        made = Invitation.create(digest=digest(secret), **values)
     logger.info("invited invitation=%s", made.id)
     return made, mail_links.link(web, mail_links.INVITATION, secret)
 
 
 def invite_by_mail(
-    by: User | None, email: str, *, days: int = DAYS, in_house: bool = False
+    by: User | None, email: str, *, days: int = DAYS, in_house: bool = False, once: str = ""
 ) -> Invitation:
     """A new invitation, which a worker sends to an address.
 
     Parameters:
-      by, days: as `invite()`.
+      by, days, once: as `invite()`.
       in_house: as `addresses.canonical()`.
 
     Raises:
       Invalid: the address or the number of days is wrong.
+      Conflict: the address has an account (`email_taken`), or as `invite()`.
     """
     address = addresses.canonical(email, in_house=in_house)
-    with transaction(db):
-        made = Invitation.create(email=address, made_by=by, expires_at=_end(days))
+    if account_with(address) is not None:
+        raise Conflict(
+            "email_taken",
+            f"{address} has an account already: there is nothing to sign up for. If its user "
+            "cannot log in, have a link for a new password sent to them.",
+        )
+    values = {"id": _id_of(by, once), "made_by": by, "expires_at": _end(days)}
+    with _of_one_form(), transaction(db):
+        made = Invitation.create(email=address, **values)
         enqueue("send_invitation", made.id)
     logger.info("invited invitation=%s by mail", made.id)
     return made
+
+
+def _id_of(by: User | None, once: str) -> str:
+    return digest(f"{by.id if by else ''} {once}")[:12] if once else new_id()
+
+
+@contextmanager
+def _of_one_form() -> Iterator[None]:
+    try:
+        yield
+    except peewee.IntegrityError:
+        raise Conflict(
+            "invitation_made",
+            "This form has made its invitation already, which is below. If you have not copied its "
+            "link, revoke it and make another one.",
+        ) from None
 
 
 def _end(days: int) -> Any:
@@ -92,7 +130,8 @@ def deliver(invitation_id: str, post: Post) -> None:
         "invitation",
         to=found.email,
         key=f"invitation.{found.id}",
-        user=found.made_by,
+        user=None,
+        by=found.made_by.name if found.made_by else "",
         link=post.link(mail_links.INVITATION, secret),
         end=f"{found.expires_at:%-d %B %Y}",
     )
@@ -155,9 +194,9 @@ def recent() -> list[Invitation]:
     inviting, invited = User.alias(), User.alias()
     query = (
         Invitation.select(Invitation, inviting, invited)
-        .left_outer_join(inviting, on=(Invitation.made_by == inviting.id), attr="inviting")
+        .left_outer_join(inviting, on=(Invitation.made_by == inviting.id), attr="made_by")
         .switch(Invitation)
-        .left_outer_join(invited, on=(Invitation.used_by == invited.id), attr="invited")
+        .left_outer_join(invited, on=(Invitation.used_by == invited.id), attr="used_by")
         .order_by(Invitation.created_at.desc(), Invitation.id)
         .limit(200)
     )
@@ -182,11 +221,20 @@ def forget_old() -> int:
 
 def is_good(invitation: Invitation) -> bool:
     """Whether somebody can still sign up with it."""
-    return invitation.used_at is None and bool(invitation.expires_at > now())
+    is_open = invitation.used_at is None and bool(invitation.expires_at > now())
+    return is_open and is_vouched_for(invitation)
+
+
+def is_vouched_for(invitation: Invitation) -> bool:
+    """Whether the admin who made it still is one. The command line always is."""
+    by: User | None = invitation.made_by
+    return by is None or (role_of(by) is Role.ADMIN and by.disabled_at is None)
 
 
 def _good() -> Any:
-    return Invitation.used_at.is_null() & (Invitation.expires_at > now())
+    able = User.select(User.id).where(User.is_admin, User.disabled_at.is_null())
+    vouched = Invitation.made_by.is_null() | Invitation.made_by.in_(able)
+    return Invitation.used_at.is_null() & (Invitation.expires_at > now()) & vouched
 
 
 def _no_good() -> Denied:

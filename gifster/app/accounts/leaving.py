@@ -10,11 +10,11 @@ from typing import Any
 from gifster.app import direct, library, search, tokens
 from gifster.app.accounts import exports
 from gifster.app.accounts.passwords import NONE
-from gifster.app.accounts.tables import Export, MailSecret
+from gifster.app.accounts.tables import Export, Invitation, MailSecret
 from gifster.app.database import db
-from gifster.app.errors import Conflict
 from gifster.app.models import Gif, User, now
 from gifster.app.moderation.log import Action, note_account
+from gifster.app.moderation.roles import check_not_last_admin, locked_with_admins
 from gifster.app.texts import Visibility
 from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
@@ -37,18 +37,14 @@ def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
       Conflict: it is the only admin's (`last_admin`).
     """
     with transaction(db):
-        rows = _locked_with_admins(user)
-        row = rows.pop(user.id, None)
+        rows = locked_with_admins(user)
+        row = rows.get(user.id)
         if row is None:
             return
-        if row.is_admin and all(other.disabled_at is not None for other in rows.values()):
-            raise Conflict(
-                "last_admin",
-                "You are the only admin. Make somebody else an admin first "
-                "(gifster admins add ADDRESS).",
-            )
+        check_not_last_admin(row, rows)
         tokens.log_out_everywhere(user)
         MailSecret.delete().where(MailSecret.user == user).execute()
+        Invitation.delete().where(Invitation.made_by == user, Invitation.used_at.is_null()).execute()
         User.update(
             disabled_at=now(),
             email=_gone(user.id),
@@ -62,13 +58,6 @@ def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
             note_account(Action.LEAVE, user, {"gifs": ("", "deleted" if with_gifs else "kept")})
         enqueue("remove_account", user.id, with_gifs)
     logger.info("left user=%s with_gifs=%s", user.id, with_gifs)
-
-
-def _locked_with_admins(user: User) -> dict[str, User]:
-    """The rows of a user and of all admins by their ids, locked in their order until the
-    transaction ends: of two last admins who leave at once, one stays."""
-    query: Any = User.select().where((User.id == user.id) | User.is_admin).order_by(User.id)
-    return {row.id: row for row in (query.for_update() if db.obj.for_update else query)}
 
 
 def _gone(user_id: str) -> str:

@@ -41,6 +41,7 @@ class Action(StrEnum):
     ROLE = "role"
     DISABLE = "disable"
     ENABLE = "enable"
+    LOG_OUT = "log-out"
     #: An account, by a command; people who leave by themselves are not in the log.
     LEAVE = "leave"
     #: The second factor of somebody who has lost it.
@@ -155,10 +156,21 @@ def note_role(user: User, before: str, after: str, by: User | None, reason: str)
     _write(Action.ROLE, by, texts.reason(reason), {"role": (before, after)}, about)
 
 
-def note_account(action: Action, user: User, changes: dict[str, tuple[Any, Any]]) -> None:
-    """Write into the log what a command did with an account."""
+def note_account(
+    action: Action,
+    user: User,
+    changes: dict[str, tuple[Any, Any]],
+    by: User | None = None,
+    reason: str = "",
+) -> None:
+    """Write into the log what an admin or a command did with an account.
+
+    Parameters:
+      changes: as of `note()`.
+      by: the admin; None for a command.
+    """
     about = {"gif_id": None, "user_id": user.id, "subject": user.name}
-    _write(action, None, "", changes, about)
+    _write(action, by, texts.reason(reason), changes, about)
 
 
 def _write(
@@ -189,12 +201,13 @@ def _cut(value: Any) -> Any:
 
 
 def entries(
-    *, gif_id: str = "", cursor: str = "", limit: int = 30
+    *, gif_id: str = "", user_id: str = "", cursor: str = "", limit: int = 30
 ) -> tuple[list[ModerationEntry], str | None]:
     """A page of the log, the newest entries first, and the cursor of the next page.
 
     Parameters:
       gif_id: only entries about this GIF; empty for all.
+      user_id: only entries about this account, without those about its GIFs; empty for all.
 
     Raises:
       BadQuery: the limit or the cursor is invalid.
@@ -203,6 +216,9 @@ def entries(
     query: Any = ModerationEntry.select()
     if gif_id:
         query = query.where(ModerationEntry.gif_id == gif_id)
+    if user_id:
+        about_it = (ModerationEntry.user_id == user_id) & ModerationEntry.gif_id.is_null()
+        query = query.where(about_it)
     at = ModerationEntry.at
     found = list(newest_first(query, at, ModerationEntry.id, cursor, limit + 1))
     return page(found, limit, lambda entry: (at.db_value(entry.at), entry.id))

@@ -5,13 +5,13 @@ of the release before go on knowing admins. `access` says which GIFs each role m
 """
 
 from enum import StrEnum
+from typing import Any
 
 from gifster.app.database import db
-from gifster.app.errors import NotFound
+from gifster.app.errors import Conflict, NotFound
 from gifster.app.models import User
 from gifster.app.moderation.log import note_role
 from gifster.jobs import transaction
-from gifster.uploads.columns.rows import locked_row
 
 
 class Role(StrEnum):
@@ -37,28 +37,57 @@ def role_of(user: User) -> Role:
     return Role.MODERATOR if user.is_moderator else Role.MEMBER
 
 
-def set_role(user: User, role: Role, by: User | None = None, reason: str = "") -> User:
+def set_role(
+    user: User, role: Role, by: User | None = None, reason: str = "", *, even_last: bool = False
+) -> User:
     """The account, which has that role from now on. The log says who gave it.
 
     Parameters:
       by: who gives it; None for a command, or for a provider of identities.
       reason: why; may be empty.
+      even_last: whether to leave a library without an admin.
 
     Raises:
       NotFound: the account has been deleted meanwhile.
+      Conflict: nobody else is an admin (`last_admin`).
     """
     with transaction(db):
-        present = locked_row(user)
+        rows = locked_with_admins(user)
+        present = rows.get(user.id)
         if present is None:
             raise NotFound("account_not_found", "This account does not exist any more.")
         before = role_of(present)
+        if role is not Role.ADMIN and not even_last:
+            check_not_last_admin(present, rows)
         if before is not role:
             present.is_admin = role is Role.ADMIN
             present.is_moderator = role is Role.MODERATOR
             present.save(only=[User.is_admin, User.is_moderator])
             note_role(present, before, role, by, reason)
-    result: User = present
-    return result
+    return present
+
+
+def locked_with_admins(user: User) -> dict[str, User]:
+    """The rows of a user and of all admins by their ids, locked in their order until the
+    transaction ends. So of two last admins who go at once, one stays."""
+    query: Any = User.select().where((User.id == user.id) | User.is_admin).order_by(User.id)
+    return {row.id: row for row in (query.for_update() if db.obj.for_update else query)}
+
+
+def check_not_last_admin(user: User, rows: dict[str, User]) -> None:
+    """Raise `Conflict` (`last_admin`) for the only admin whom anybody can log in as.
+
+    Parameters:
+      user: as they are now.
+      rows: what `locked_with_admins()` gave.
+    """
+    able = {row.id for row in rows.values() if row.is_admin and row.disabled_at is None}
+    if able == {user.id}:
+        raise Conflict(
+            "last_admin",
+            f"{user.email} is the only admin. Make somebody else an admin first, on the page "
+            "/people or with gifster admins add ADDRESS.",
+        )
 
 
 def with_role(role: Role) -> list[User]:

@@ -34,6 +34,6 @@ def give_role(user: User, groups: Collection[str], auth: Auth) -> None:
     if set(groups) & set(auth.admin_groups):
         role = Role.ADMIN
     if role is not before:
-        now_is = set_role(user, role, reason="groups")
+        now_is = set_role(user, role, reason="groups", even_last=True)
         user.is_admin, user.is_moderator = now_is.is_admin, now_is.is_moderator
         logger.warning("role changed by groups user=%s role=%s", user.id, role)

@@ -1,6 +1,7 @@
 """The second factor of a user: an authenticator app, passkeys, or both; and recovery codes for when
 they are lost. It is asked for after a password. A sign-in service and a proxy ask for their own."""
 
+from gifster.app.accounts.standing import check_admin
 from gifster.app.database import db
 from gifster.app.models import Token, User
 from gifster.app.moderation.log import Action, note_account
@@ -42,19 +43,26 @@ def without_passkey(user: User, passkey_id: str) -> None:
         _forget_codes_of_nothing(user)
 
 
-def remove_all(user: User, *, noted: bool = False) -> int:
+def remove_all(user: User, *, noted: bool = False, by: User | None = None, reason: str = "") -> int:
     """Remove the app, the passkeys and the recovery codes of a user who has lost them, for the
-    person who runs the server. Returns how many factors they had.
+    people who run the library. Returns how many factors they had.
 
     Parameters:
       noted: whether the log of moderation has it.
+      by: the admin who decides; None for a command.
+      reason: why; may be empty.
+
+    Raises:
+      Conflict, Denied: as `standing.disable()`.
     """
     with transaction(db):
+        if by is not None:
+            check_admin(by, user)
         removed = int(AuthenticatorApp.delete().where(AuthenticatorApp.user == user.id).execute())
         removed += int(Passkey.delete().where(Passkey.user == user.id).execute())
         codes.forget_recovery_codes(user)
         if noted and removed:
-            note_account(Action.FACTOR_OFF, user, {"factors": (removed, 0)})
+            note_account(Action.FACTOR_OFF, user, {"factors": (removed, 0)}, by, reason)
     return removed
 
 
