@@ -1,5 +1,6 @@
 """`/invitations`: admins invite people, and see who was invited."""
 
+import secrets
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -35,11 +36,12 @@ class InvitationsPage(Page):
                 raise Invalid(
                     "days_invalid", f"An invitation cannot be good for {days[:20]!r} days."
                 )
+            once = form.get("once", "")
             if not email:
-                return invitations.invite(admin, settings.web, days=int(days))[1]
+                return invitations.invite(admin, settings.web, days=int(days), once=once)[1]
             in_house = settings.auth.in_house_emails
             self.context.limits.mail(req, addresses.canonical(email, in_house=in_house))
-            invitations.invite_by_mail(admin, email, days=int(days), in_house=in_house)
+            invitations.invite_by_mail(admin, email, days=int(days), in_house=in_house, once=once)
             return ""
 
         try:
@@ -69,7 +71,9 @@ class InvitationsPage(Page):
             resp,
             "account/invitations.html",
             days=DAYS,
+            once=secrets.token_urlsafe(12),
             invitations=recent,
             is_good=invitations.is_good,
+            is_vouched_for=invitations.is_vouched_for,
             **shown,
         )
