@@ -6,6 +6,8 @@ from gifster.actors import setup  # noqa: F401
 
 #: A user may have gigabytes in a slow bucket (milliseconds).
 LONGEST_MS = 6 * 3600 * 1000
+#: A job deletes a thousand GIFs of a user who left.
+STEP_MS = 3600 * 1000
 
 
 def _export_died(error: BaseException, export_id: str) -> None:
@@ -30,14 +32,14 @@ def make_export(export_id: str) -> None:
 
 @dramatiq.actor(
     queue_name="default",
-    # For four days: nobody else asks for it again.
+    # For four days. After that, the hourly `clean_up` asks for it again.
     max_retries=100,
     max_backoff=3_600_000,
-    time_limit=LONGEST_MS,
+    time_limit=STEP_MS,
     outbox_only=True,
 )
 def remove_account(user_id: str, with_gifs: bool) -> None:
-    """Remove an account that its user left."""
+    """Remove an account that its user left, or a part of it: then another job goes on."""
     from gifster.app.accounts import leaving  # noqa: PLC0415
 
     leaving.remove(user_id, with_gifs)

@@ -26,9 +26,11 @@ _WORRYING = ("missing", "damaged", "unread")
 def clean_up() -> None:
     """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
     uploads, expired sessions, what has been in the trash for too long, old reports and entries of
-    the log of moderation, and what else nobody asks for. Read part of the stored files, to check
-    that they are what was stored."""
-    from gifster.app import accounts  # noqa: PLC0415 it loads what passwords and mails need
+    the log of moderation, and what else nobody asks for. Go on with accounts that their users left.
+    Read part of the stored files, to check that they are what was stored."""
+    # They load what passwords and mails need.
+    from gifster.app import accounts  # noqa: PLC0415
+    from gifster.app.accounts import leaving  # noqa: PLC0415
 
     counted = retention.forget_old(settings)
     logger.info("forgot %s", " ".join(f"{what}={count}" for what, count in counted.items()))
@@ -49,6 +51,7 @@ def clean_up() -> None:
     log.forget_old()
     reports.forget_closed()
     accounts.forget_expired()
+    leaving.go_on()
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
     tell = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info

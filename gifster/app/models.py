@@ -113,6 +113,8 @@ class User(BaseModel):
     disabled_at: Any = MomentField(null=True)
     #: The address that its user wants, until they confirm it.
     new_email = peewee.CharField(254, null=True)
+    #: Of an account that its user left (`accounts.leaving`): whether its GIFs stay.
+    leaves_gifs: Any = peewee.BooleanField(null=True)
 
 
 class Token(BaseModel):

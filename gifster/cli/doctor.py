@@ -1,5 +1,5 @@
-"""`gifster doctor`: checks the broker, the database, the storages, the mail, the workers and the
-scheduler. One line each.
+"""`gifster doctor`: checks the broker, the database, the storages, the mail, the workers, the
+scheduler and the accounts that are being removed. One line each.
 
 A missing worker or scheduler is a failure only if jobs wait for it. Else it is a warning, as it may
 be about to start.
@@ -18,11 +18,13 @@ import urllib3
 
 from gifster import jobs
 from gifster.app import database, installation, mailers, readiness
+from gifster.app.accounts import leaving
 from gifster.app.accounts.mail_links import address_of
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
 from gifster.app.errors import Unavailable
 from gifster.app.faults import fault_of, is_database_error
+from gifster.app.models import now
 from gifster.app.private import open_to_others
 from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
@@ -34,6 +36,8 @@ from gifster.uploads.storage.s3 import PART_BYTES
 
 #: A job that waits for longer needs a worker or a scheduler that is not there (seconds).
 PATIENCE_S = 30.0
+#: An account that its user left is removed within so long (seconds).
+LEAVING_S = 86_400.0
 #: How many faults of a damaged database are shown.
 SHOWN_FAULTS = 3
 #: The sizes of a thumbnail, and of a file that S3 takes in parts: either may fail alone.
@@ -59,6 +63,7 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         *([("oidc", lambda: _oidc(settings))] if settings.oidc.issuer else []),
         ("workers", lambda: _with_tables(lambda: _workers(settings))),
         ("scheduler", lambda: _with_tables(_scheduler)),
+        ("accounts", lambda: _with_tables(_accounts)),
     ]
 
 
@@ -184,6 +189,23 @@ def _scheduler() -> str:
             "(start one: `gifster scheduler`)"
         )
     return "nothing is overdue" if recurring else Warned("no scheduler has run yet")
+
+
+def _accounts() -> str:
+    """Whether the accounts are removed that their users left."""
+    count, since = leaving.waiting()
+    if since is None:
+        return "nobody waits for the end of their account"
+    seconds = (now() - since).total_seconds()
+    subject = (
+        "1 account, which its user has left, waits"
+        if count == 1
+        else (f"{count} accounts, which their users have left, wait")
+    )
+    said = f"{subject} to be removed, since {since:%Y-%m-%d %H:%M} UTC"
+    if seconds > LEAVING_S:
+        raise RuntimeError(f"{said} (`gifster jobs list` says why remove_account fails)")
+    return Warned(said) if seconds > PATIENCE_S else said
 
 
 Fetch = Callable[[str], urllib3.BaseHTTPResponse]

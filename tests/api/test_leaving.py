@@ -337,6 +337,43 @@ def test_a_bucket_that_is_away_holds_up_no_gifs_of_who_leaves(
     assert not storage("cache").exists(exports.key_of(export))
 
 
+def test_an_account_is_removed_in_steps_whatever_becomes_of_a_job(booted: Settings, ann: User):
+    # Given Ann, who leaves, and a job that takes two GIFs at a time
+    gifs = library_of(ann)
+    leaving.leave(ann, with_gifs=False)
+    leaving.remove(ann.id, False, most=2)
+    assert {gif.id for gif in Gif.select()} == {gifs["public"].id}
+    of_it = jobs.Job.select().where(jobs.Job.actor == leaving.ACTOR)
+    assert of_it.count() == 2  # the next one; the row of the first goes when that is done
+    assert leaving.go_on() == 0
+
+    # When both are given up after days, and somebody deletes them
+    jobs.Job.update(failed_at=1.0).where(jobs.Job.actor == leaving.ACTOR).execute()
+    assert leaving.go_on() == 1
+    jobs.Job.delete().execute()
+    waiting, since = leaving.waiting()
+    assert (waiting, since is not None) == (1, True)
+    assert leaving.go_on() == 1
+
+    # I expect it to go on as she wished, and to end
+    [job] = of_it.clone()
+    assert job.arguments == [ann.id, False]
+    run_leave()
+    assert User.get_or_none(User.id == ann.id) is None
+    assert Gif.get_by_id(gifs["public"].id).user_id is None
+    assert (leaving.go_on(), leaving.waiting()) == (0, (0, None))
+
+
+def test_who_left_with_an_earlier_release_goes_as_they_wished(booted: Settings, ann: User):
+    leaving.leave(ann, with_gifs=True)
+    User.update(leaves_gifs=None).execute()
+    jobs.Job.update(failed_at=1.0).execute()
+
+    assert leaving.go_on() == 1
+
+    assert jobs.Job.get(jobs.Job.failed_at.is_null()).arguments == [ann.id, True]
+
+
 def test_a_job_that_names_somebody_who_did_not_leave_removes_nothing(booted: Settings, ann: User):
     stored_gif(ann, "Needle", [])
 

@@ -1,28 +1,32 @@
 """Leaving: an account goes, and its GIFs go with it, or stay without an owner.
 
-At once nobody can log in, and neither name nor address are there any more. A job does the rest: a
-user may have thousands of GIFs.
+At once nobody can log in, and neither name nor address are there any more. Jobs do the rest, each a
+part of it: a user may have thousands of GIFs, and a bucket may be away for days. The account's row
+says what is to be done, so that it is done whatever becomes of a job.
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from gifster.app import direct, library, search, tokens
 from gifster.app.accounts import exports
 from gifster.app.accounts.passwords import NONE
+from gifster.app.accounts.people import LEFT, address_left, has_left
 from gifster.app.accounts.tables import Export, Invitation, MailSecret
 from gifster.app.database import db
 from gifster.app.models import Gif, User, now
 from gifster.app.moderation.log import Action, note_account
 from gifster.app.moderation.roles import check_not_last_admin, locked_with_admins
 from gifster.app.texts import Visibility
-from gifster.jobs import enqueue, transaction
+from gifster.jobs import Job, enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.accounts")
 
-#: How many GIFs are looked up at a time.
-AT_ONCE = 200
+#: How many GIFs are looked up at a time, and how many a job removes.
+AT_ONCE, A_JOB = 200, 1_000
+ACTOR = "remove_account"
 
 
 def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
@@ -44,42 +48,47 @@ def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
         check_not_last_admin(row, rows)
         tokens.log_out_everywhere(user)
         MailSecret.delete().where(MailSecret.user == user).execute()
-        Invitation.delete().where(Invitation.made_by == user, Invitation.used_at.is_null()).execute()
+        Invitation.delete().where(
+            Invitation.made_by == user, Invitation.used_at.is_null()
+        ).execute()
         User.update(
             disabled_at=now(),
-            email=_gone(user.id),
+            email=address_left(user.id),
             new_email=None,
             name="",
             password_hash=NONE,
             is_admin=False,
             is_moderator=False,
+            leaves_gifs=not with_gifs,
         ).where(User.id == user.id).execute()
         if by_command:
             note_account(Action.LEAVE, user, {"gifs": ("", "deleted" if with_gifs else "kept")})
-        enqueue("remove_account", user.id, with_gifs)
+        enqueue(ACTOR, user.id, with_gifs)
     logger.info("left user=%s with_gifs=%s", user.id, with_gifs)
 
 
-def _gone(user_id: str) -> str:
-    """What an account that its user left has in place of an address, so that this can be used
-    again. Nobody can sign up with it."""
-    return f"left {user_id}"
+def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
+    """Remove an account that its user left, or a part of its GIFs: then another job goes on. It may
+    run more than once.
 
-
-def remove(user_id: str, with_gifs: bool) -> None:
-    """Remove an account that its user left. It may run more than once.
+    Parameters:
+      most: with how many GIFs to do something.
 
     Raises:
       StorageUnavailable: an export cannot be deleted now.
     """
-    user = User.get_or_none((User.id == user_id) & (User.email == _gone(user_id)))
+    user = User.get_or_none((User.id == user_id) & (User.email == address_left(user_id)))
     if user is None:
         return
     goes = Gif.user == user
     if not with_gifs:
         goes &= (Gif.visibility == Visibility.PRIVATE) | Gif.trashed_at.is_null(False)
-    removed = _each(goes, library.delete)
-    kept = 0 if with_gifs else _each(Gif.user == user, _disown)
+    removed = _each(goes, library.delete, most)
+    kept = 0 if with_gifs else _each(Gif.user == user, _disown, most - removed)
+    logger.info("removing user=%s gifs=%d kept=%d", user_id, removed, kept)
+    if removed + kept >= most:
+        enqueue(ACTOR, user_id, with_gifs)
+        return
     direct.forget_of(user_id)
     for export in list(Export.select().where(Export.user == user)):
         exports.forget(export)  # last: a bucket that is away holds up nothing else
@@ -87,26 +96,65 @@ def remove(user_id: str, with_gifs: bool) -> None:
     with transaction(db):
         if locked_row(user) is None:
             return
-        if not Gif.select().where(Gif.user == user).exists():
-            user.delete_instance()
-            logger.info("removed user=%s gifs=%d kept=%d", user_id, removed, kept)
+        if Gif.select().where(Gif.user == user).exists():
+            enqueue(ACTOR, user_id, with_gifs)
             return
-    remove(user_id, with_gifs)
+        user.delete_instance()
+    logger.info("removed user=%s", user_id)
 
 
-def _each(condition: Any, work: Any) -> int:
-    """Do something with each GIF that meets a condition, which then none meets any more, in a
-    transaction of its own, which is short. Returns how many."""
+def _each(condition: Any, work: Any, most: int) -> int:
+    """Do something with GIFs that meet a condition, which they then do not meet any more, each in a
+    transaction of its own, which is short. Returns how many there were, at most so many."""
     done = 0
-    query: Any = Gif.select(Gif.id).where(condition).limit(AT_ONCE)
-    while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
+    query: Any = Gif.select(Gif.id).where(condition)
+    while done < most:
+        ids = [gif_id for (gif_id,) in query.limit(min(AT_ONCE, most - done)).tuples()]
+        if not ids:
+            break
         for gif_id in ids:
             with transaction(db):
                 gif = locked_row(Gif(id=gif_id))
                 if gif is not None:
                     work(gif)
-                    done += 1
+            done += 1
     return done
+
+
+def go_on() -> int:
+    """Have the accounts removed that their users left, and for which no job is on its way: one was
+    given up after days, or somebody deleted it. Returns how many."""
+    jobs = {
+        job.arguments[0]: job
+        # The last one of an account counts.
+        for job in Job.select().where(Job.actor == ACTOR).order_by(Job.created_at)
+        if len(job.arguments) == 2
+    }
+    begun = 0
+    for user in _left():
+        job = jobs.get(user.id)
+        if job is not None and job.failed_at is None:
+            continue
+        with_gifs = not user.leaves_gifs
+        if user.leaves_gifs is None:
+            # Somebody left with an earlier release, which has it in the job alone.
+            with_gifs = job is not None and bool(job.arguments[1])
+        enqueue(ACTOR, user.id, with_gifs)
+        begun += 1
+        logger.warning("the removal of user=%s goes on: its job was given up", user.id)
+    return begun
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """How many accounts their users have left that are not removed yet, and since when the first
+    one waits."""
+    left = _left()
+    return len(left), left[0].disabled_at if left else None
+
+
+def _left() -> list[User]:
+    query: Any = User.select().where(User.disabled_at.is_null(False), User.email.startswith(LEFT))
+    return [user for user in query.order_by(User.disabled_at) if has_left(user)]
 
 
 def _disown(gif: Gif) -> None:
