@@ -76,6 +76,9 @@ def mail(
 ) -> EmailMessage:
     """A mail made of the templates of that name in `mails/`, which get the user and the values.
 
+    It has the user's name only if it is certain that the address is theirs. A stranger who signs up
+    with somebody else's address chooses a name, and it would be our server that sends the text.
+
     Parameters:
       key: makes the mail's id. The same mail has the same one, so that a receiver can recognize a
         second copy.
@@ -84,8 +87,10 @@ def mail(
     Raises:
       NoAddress: `to` is not one e-mail address.
     """
+    knows_them = user is not None and to == user.email and user.confirmed_at is not None
     # The first line may have the name, and becomes a header: the name must stay in that line.
-    shown = user and {"name": " ".join(user.name.split()), "email": user.email}
+    name = " ".join(user.name.split()) if user is not None and knows_them else ""
+    shown = user and {"name": name, "email": user.email}
     return _render(template, to=to, sender=sender, key=key, user=shown, **values)
 
 

@@ -16,7 +16,7 @@ from gifster.app import accounts, mailers, tokens
 from gifster.app.accounts import passwords
 from gifster.app.database import db
 from gifster.app.errors import Invalid
-from gifster.app.models import Token, User
+from gifster.app.models import Token, User, now
 from gifster.app.settings import Mail, Settings
 from tests import images
 from tests.machine import eventually, free_port
@@ -63,9 +63,9 @@ def test_signing_up_makes_an_account_and_sends_one_welcome_mail(stack: Stack):
     path = stack.var / "mail" / f"welcome.{user['id']}.eml"
     eventually(path.exists)
     mail = email.message_from_bytes(path.read_bytes(), policy=default)
-    assert mail["Subject"] == "Welcome to Gifster, Ann"
+    assert mail["Subject"] == "Welcome to Gifster"
     assert mail["To"] == "ann@example.org"
-    assert "Hello Ann," in mail.get_body(("plain",)).get_content()
+    assert "Hello," in mail.get_body(("plain",)).get_content()
     assert "<h1" in mail.get_body(("html",)).get_content()
 
 
@@ -238,6 +238,7 @@ def test_a_mail_is_delivered_by_smtp_once_however_often_the_job_runs(
 ):
     kept, url = inbox
     user = accounts.sign_up("ann@example.org", "12345678", "Ännchen")
+    User.update(confirmed_at=now()).execute()
 
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(lambda _: welcome(user, url), range(16)))

@@ -11,11 +11,24 @@ from gifster.app.accounts.logging_in import account_with
 from gifster.app.accounts.mail_secrets import Purpose
 from gifster.app.accounts.post import Post
 from gifster.app.database import db
-from gifster.app.errors import Conflict
+from gifster.app.errors import Conflict, Denied
 from gifster.app.models import User, now
 from gifster.jobs import enqueue, transaction
 
 logger = logging.getLogger("gifster.app.accounts")
+
+
+def require_confirmed(user: User) -> None:
+    """Raise `Denied` (`email_unconfirmed`) for a user who has not confirmed their address, before
+    they get a second factor. The owner of the address may come and choose a password by mail:
+    theirs is the account then, and no second factor of somebody else may keep them out of it, nor
+    may theirs be ended by whoever reads their mails."""
+    if user.confirmed_at is None:
+        raise Denied(
+            "email_unconfirmed",
+            f"Confirm {user.email} first: open the link in the mail that was sent to it. Your "
+            "account page sends you another one.",
+        )
 
 
 def ask_for_confirmation(email: str) -> None:
@@ -126,7 +139,8 @@ def _replace(user: User, email: str) -> None:
     # Whoever reads the mails of the former address cannot reset the password any more.
     mail_secrets.forget(user, Purpose.RESET)
     User.update(email=email, new_email=None, confirmed_at=now()).where(User.id == user.id).execute()
-    enqueue("send_email_changed", user.id, user.email)
+    if user.confirmed_at is not None:  # else the former address was maybe never theirs
+        enqueue("send_email_changed", user.id, user.email)
 
 
 def deliver_email_changed(user_id: str, former: str, post: Post) -> None:
