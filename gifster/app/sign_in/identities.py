@@ -132,6 +132,7 @@ def _owner(identity: Identity) -> User:
 def _connected(person: Person, settings: Settings) -> User:
     """The user to whom a new identity belongs, by its address."""
     address = _address(person, settings)
+    _check_verified(person, settings)
     user = accounts.account_with(address)
     if user is None:
         return _new_user(person, address, settings)
@@ -155,20 +156,13 @@ def _address(person: Person, settings: Settings) -> str:
 
 
 def _check_connectable(user: User, person: Person, settings: Settings) -> None:
-    """Raise `Denied` unless an account and an identity of the same address certainly belong to one
-    person."""
-    by_hand = "Log in with your password, and link it on the page Sign-in of your account."
-    if not _is_verified(person, settings):
-        raise Denied(
-            "email_unverified",
-            "There is an account with your address, and the sign-in service has not verified that "
-            f"it is yours. {by_hand}",
-        )
+    """Raise `Denied` unless an account and an identity of the same verified address certainly
+    belong to one person."""
     if user.confirmed_at is None:
         raise Denied(
             "email_unconfirmed",
             "There is an account with your address, whose owner has not confirmed it. If it is "
-            f"yours: {by_hand} If not, use Forgotten password, which makes it yours.",
+            f"yours: {_BY_HAND} If not, use Forgotten password, which makes it yours.",
         )
     issuers = {identity.issuer for identity in of(user)}
     if person.issuer in issuers:
@@ -185,11 +179,6 @@ def _new_user(person: Person, address: str, settings: Settings) -> User:
         raise Denied(
             "no_account", f"There is no account for {address}. Ask the people who run this library."
         )
-    if not _is_verified(person, settings):
-        raise Denied(
-            "email_unverified",
-            "The sign-in service has not verified your address. Verify it there, and come back.",
-        )
     name = _name(person) or address.partition("@")[0]
     try:
         with transaction(db):
@@ -204,8 +193,18 @@ def _new_user(person: Person, address: str, settings: Settings) -> User:
     return user
 
 
-def _is_verified(person: Person, settings: Settings) -> bool:
-    return person.email_verified or settings.oidc.trust_emails
+def _check_verified(person: Person, settings: Settings) -> None:
+    """Raise `Denied` for somebody whose address may be another person's. It says the same whether
+    the address has an account or not, whoever may sign up."""
+    if not (person.email_verified or settings.oidc.trust_emails):
+        raise Denied(
+            "email_unverified",
+            "The sign-in service has not verified that your address is yours. Verify it there, and "
+            f"come back. If you have an account here: {_BY_HAND}",
+        )
+
+
+_BY_HAND = "log in with your password, and link it on the page Sign-in of your account."
 
 
 def _name(person: Person) -> str:

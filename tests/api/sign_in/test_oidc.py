@@ -108,12 +108,15 @@ def test_an_address_that_is_not_verified_leads_to_no_account(
     new_site: NewSite, service: Service, ann: User, verified: object
 ):
     service.claims["email_verified"] = verified
-    browser = new_site(service.settings()).browser()
-
-    assert refused(come_back(browser, service), 403, "has not verified that it is yours")
-    # Nor to a new one, in which somebody could wait for the owner of the address
-    service.claims |= {"email": "new@example.org", "sub": "new"}
-    assert refused(come_back(browser, service), 403, "has not verified your address")
+    for sign_up in (True, False):
+        browser = new_site(service.settings(sign_up=sign_up)).browser()
+        service.claims |= {"email": ann.email, "sub": "ann-1"}
+        known = come_back(browser, service)
+        assert refused(known, 403, "has not verified that your address is yours")
+        # Nor to a new one, in which somebody could wait for the owner of the address; and nobody
+        # learns whether there is one
+        service.claims |= {"email": "new@example.org", "sub": "new"}
+        assert come_back(browser, service).text == known.text
     assert Identity.select().count() == 0
     assert User.select().count() == 1
 
@@ -311,7 +314,7 @@ def test_somebody_links_an_account_of_the_service_and_removes_the_link(
     path = f"/account/sign-in/links/{identity.id}/remove"
     assert stranger.post(path).status_code == 404
     assert browser.post(path).status_code == 303
-    assert refused(come_back(site.browser(), service), 403, "has not verified your address")
+    assert refused(come_back(site.browser(), service), 403, "has not verified that your address")
 
 
 def test_the_last_way_in_cannot_be_removed(new_site: NewSite, service: Service):
