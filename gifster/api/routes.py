@@ -36,6 +36,8 @@ from gifster.api.pages.moderation import (
     ReportsPage,
 )
 from gifster.api.pages.own import OwnPage, TrashPage
+from gifster.api.pages.people import FORMS as OF_PERSON
+from gifster.api.pages.people import PeoplePage, PersonPage
 from gifster.api.pages.tags import TagsPage
 from gifster.api.sharing.routes import sharing
 from gifster.api.sign_in.routes import routes as sign_in
@@ -160,7 +162,7 @@ def _moderation_pages(context: Context) -> list[Route]:
 def _account_pages(context: Context) -> list[Route]:
     """The routes of people's accounts, and of the links in mails."""
     account, confirm, password = own.AccountPage(context), Confirm(context), NewPassword(context)
-    invitations = InvitationsPage(context)
+    invitations, person = InvitationsPage(context), PersonPage(context)
     return [
         ("/account", account, ""),
         *((f"/account/{form}", account, form) for form in own.FORMS),
@@ -175,4 +177,7 @@ def _account_pages(context: Context) -> list[Route]:
         ("/invitation/{secret}", Invited(context), ""),
         ("/invitations", invitations, ""),
         ("/invitations/revoke", invitations, "revoke"),
+        ("/people", PeoplePage(context), ""),
+        ("/people/{user_id}", person, ""),
+        *((f"/people/{{user_id}}/{form}", person, form.replace("-", "_")) for form in OF_PERSON),
     ]

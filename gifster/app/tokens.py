@@ -9,8 +9,9 @@ import hashlib
 import logging
 import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import peewee
 
@@ -18,7 +19,7 @@ from gifster.app import texts
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import Token, User, new_id, now
-from gifster.jobs import transaction
+from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.tokens")
@@ -29,6 +30,10 @@ MAX_SESSIONS = 100
 MAX_DAYS = 3_650
 #: `last_used_at` is written at most this often, so that requests that only read seldom write.
 USED_EVERY = timedelta(hours=1)
+#: Somebody who has logged in longer ago does so again before something that outlives the session,
+#: such as a token that may do all: in case it is not they who sit at the browser, or have the
+#: cookie.
+FRESH = timedelta(minutes=15)
 #: What secrets look like: 32 bytes as URL-safe base64.
 SECRET = re.compile("[A-Za-z0-9_-]{43}")
 
@@ -62,6 +67,12 @@ def check_enabled(user: User) -> None:
         )
 
 
+def is_fresh(session: Token) -> bool:
+    """Whether somebody has just logged in with a session. A token never is. What a proxy vouches
+    for always is: that session is made anew for each request."""
+    return session.kind == Kind.SESSION and bool(now() - session.created_at <= FRESH)
+
+
 def start_session(user: User, days: int, *, address: str = "", browser: str = "") -> str:
     """The secret of a new session. Only its hash is kept, so it cannot be shown again.
 
@@ -78,7 +89,7 @@ def start_session(user: User, days: int, *, address: str = "", browser: str = ""
         if _lock(user).password_hash != user.password_hash:
             # The former one logs nobody in, and a new one has ended all sessions.
             raise Denied("password_changed", "The password was just changed. Log in again.")
-        where = {"address": address[:45], "browser": texts.browser(browser)}
+        where: dict[str, Any] = {"address": address[:45], "browser": texts.browser(browser)}
         _, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, **where)
         newest = _of(user, Kind.SESSION).limit(MAX_SESSIONS)
         kept = [token.digest for token in newest]
@@ -103,14 +114,16 @@ def create_token(  # noqa: PLR0913 fields, each with a default
       name: the user's name for it, 1 to `texts.MAX_NAME` characters, as people's names.
       scope: one of `Scope`.
       days: how long it is valid, 1 to 3,650; None for until it is revoked.
-      by: the session or token that asks. If it has been revoked meanwhile, it gets no new token.
+      by: the session or token that asks. If it has been revoked meanwhile, it gets no new token. A
+        token gets none that is valid for longer than itself. Its user is told by mail.
       once: a random text of the form that asks, so that the form sent twice makes one token.
 
     Raises:
       Conflict: there is a token of this form already.
       Invalid: one of them is invalid; the code and the message say which.
       Denied: the user has 100 tokens already, `by` was revoked meanwhile, or the account is
-        disabled.
+        disabled; or the token may do all, and the session that asks is not fresh
+        (`log_in_again`).
     """
     name = texts.person(name)
     if not name:
@@ -123,6 +136,12 @@ def create_token(  # noqa: PLR0913 fields, each with a default
         raise Invalid(
             "expires_in_days_invalid",
             f"A token cannot be valid for {days:,} days: choose 1 to {MAX_DAYS:,} days, or no end.",
+        )
+    if by is not None and by.kind == Kind.SESSION and scope == Scope.ADMIN and not is_fresh(by):
+        raise Denied(
+            "log_in_again",
+            "A token of the scope admin may do all that you may. Log in once more, to show that it "
+            "is you, and make it then.",
         )
     with transaction(db):
         _lock(user)  # two requests at once cannot share the last place
@@ -141,7 +160,11 @@ def create_token(  # noqa: PLR0913 fields, each with a default
                 "This form has made its token already, which is below. Its secret is shown once: "
                 "if you have not copied it, revoke the token and make another one.",
             )
-        return _issue(user, Kind.TOKEN, Scope(scope), days, name=name, id=token_id)
+        ends = by.expires_at if by is not None and by.kind == Kind.TOKEN else None
+        made = _issue(user, Kind.TOKEN, Scope(scope), days, ends=ends, name=name, id=token_id)
+        if by is not None:
+            enqueue("send_sign_in_changed", user.id, f"token_{scope}", token_id)
+        return made
 
 
 def _id_of(user: User, once: str) -> str:
@@ -248,10 +271,22 @@ def forget_expired_tokens(user: User | None = None) -> int:
 
 
 def _issue(
-    user: User, kind: Kind, scope: Scope, days: int | None, **columns: str
+    user: User,
+    kind: Kind,
+    scope: Scope,
+    days: int | None,
+    *,
+    ends: datetime | None = None,
+    **columns: Any,
 ) -> tuple[Token, str]:
+    """A new session or token, and its secret.
+
+    Parameters:
+      ends: when it ends at the latest.
+    """
     secret = secrets.token_urlsafe(32)
-    expires_at = None if days is None else now() + timedelta(days=days)
+    wished = None if days is None else now() + timedelta(days=days)
+    expires_at = min((at for at in (wished, ends) if at is not None), default=None)
     token = Token.create(
         digest=_digest(secret),
         user=user,

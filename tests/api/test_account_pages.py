@@ -240,9 +240,14 @@ def test_an_admin_invites_by_page(make_site: Callable[..., Site], ann: User):
     admin, stranger = site.browser(ann), site.stranger()
 
     # A link that is shown once
-    page = admin("POST", "/invitations", data={"email": "", "days": "7"}).text
-    link = re.search('value="(http[^"]*/invitation/[^"]*)"', page)[1]
+    form = {"email": "", "days": "7", "once": hidden(admin("GET", "/invitations").text, "once")}
+    page = admin("POST", "/invitations", data=form).text
+    link = re.search(">(http[^<]*/invitation/[^<]*)<", page)[1]
     assert link not in admin("GET", "/invitations").text
+    # A page that is loaded again makes no second one
+    again = admin("POST", "/invitations", data=form)
+    assert (again.status_code, "has made its invitation already" in again.text) == (409, True)
+    assert Invitation.select().count() == 1
     secret = hidden(stranger("GET", httpx.URL(link).path).text, "invitation")
     form = {"email": "bob@example.org", "password": OLD, "invitation": secret, "name": "<b>Bob"}
     # A refused form keeps the invitation
@@ -254,7 +259,12 @@ def test_an_admin_invites_by_page(make_site: Callable[..., Site], ann: User):
     assert gone.status_code == 403
     assert "used already" in gone.text
 
-    # And one by mail
+    # And one by mail, but none for somebody who has an account
+    taken = admin("POST", "/invitations", data={"email": "Bob@Example.org", "days": "1"})
+    assert (taken.status_code, "bob@example.org has an account already" in taken.text) == (
+        409,
+        True,
+    )
     sent = admin("POST", "/invitations", data={"email": "eve@example.org", "days": "1"})
     assert is_done(sent, "/invitations?done=sent")
     [mail] = [one for one in run_mail_jobs(site.settings) if one["To"] == "eve@example.org"]

@@ -12,6 +12,7 @@ from gifster.app import accounts
 from gifster.app.accounts import confirming, invitations, password_changes
 from gifster.app.accounts.post import Post
 from gifster.app.settings import Settings
+from gifster.app.sign_in import notices
 
 #: What the actors of these names call.
 DELIVER: dict[str, Callable[..., None]] = {
@@ -25,6 +26,7 @@ DELIVER: dict[str, Callable[..., None]] = {
     ),
     "send_email_changed": confirming.deliver_email_changed,
     "send_invitation": invitations.deliver,
+    "send_sign_in_changed": notices.deliver,
 }
 
 

@@ -11,15 +11,11 @@ from gifster.api.context import Context
 from gifster.api.pages.page import Page, see
 from gifster.api.sign_in.sealed import Sealed
 from gifster.app import addresses
-from gifster.app.models import Token, User, now
+from gifster.app.models import Token, User
 from gifster.app.sign_in import second_factor, steps
-from gifster.app.sign_in.proxy import PROXY_SESSION
-from gifster.app.tokens import Kind
+from gifster.app.tokens import Kind, is_fresh
 from gifster.uploads.config import config
 
-#: Somebody who has logged in longer ago must do so again before they change how they log in: so
-#: nobody does it in a browser that was left alone, or with a session that leaked (minutes).
-FRESH_MIN = 15
 METHODS = "/account/sign-in"
 SECOND_FACTOR = "/login/second-factor"
 
@@ -32,6 +28,32 @@ def waiting_cookie(context: Context) -> Sealed:
 def with_back(path: str, back: str) -> str:
     """A path of ours that leads on to another one."""
     return path if back == "/" else f"{path}?next={quote(back, safe='/')}"
+
+
+def once_more(back: str) -> str:
+    """The log-in, for somebody who is logged in and has to show that it is they.
+
+    Parameters:
+      back: where they go on.
+    """
+    return f"/login?again=1&next={quote(back, safe='/')}"
+
+
+async def fresh_session(context: Context, req: Request, back: str) -> Token:
+    """The session of somebody who has just logged in (`tokens.FRESH`). An API token does not do.
+
+    Parameters:
+      back: where somebody goes on who has to log in first.
+
+    Raises:
+      HTTPSeeOther: to the log-in, for everybody else.
+    """
+    token = await current_token(context, req)
+    if token is None or token.kind != Kind.SESSION:
+        raise falcon.HTTPSeeOther(with_back("/login", back))
+    if not is_fresh(token):
+        raise falcon.HTTPSeeOther(once_more(back))
+    return token
 
 
 async def after_password(
@@ -93,15 +115,5 @@ class MethodsPage(Page):
     back = METHODS
 
     async def fresh(self, req: Request) -> Token:
-        """The session of somebody who has just logged in. An API token does not do.
-
-        Raises:
-          HTTPSeeOther: to the log-in, for everybody else.
-        """
-        token = await current_token(self.context, req)
-        if token is None or token.kind != Kind.SESSION:
-            raise falcon.HTTPSeeOther(with_back("/login", self.back))
-        age = (now() - token.created_at).total_seconds()
-        if token.id != PROXY_SESSION and age > FRESH_MIN * 60:
-            raise falcon.HTTPSeeOther(f"/login?again=1&next={self.back}")
-        return token
+        """As `fresh_session()`."""
+        return await fresh_session(self.context, req, self.back)

@@ -11,6 +11,7 @@ import unicodedata
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from gifster.app.accounts.confirming import require_confirmed
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, NotFound
 from gifster.app.models import User, now
@@ -39,9 +40,11 @@ def begin(user: User) -> AuthenticatorApp:
 
     Raises:
       Conflict: they have an app already.
+      Denied: their address is not confirmed.
     """
     import pyotp
 
+    require_confirmed(user)
     with transaction(db):
         locked_row(user)
         app = AuthenticatorApp.get_or_none(user=user.id)
@@ -86,8 +89,9 @@ def confirm(user: User, code: str) -> list[str]:
 
     Raises:
       NotFound: no app is being set up.
-      Denied: the code is wrong, or too many were.
+      Denied: the code is wrong, or too many were; or their address is not confirmed.
     """
+    require_confirmed(user)
     app = setting_up(user)
     if app is None:
         raise NotFound("app_not_begun", "No authenticator app is being set up. Begin once more.")

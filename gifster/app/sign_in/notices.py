@@ -15,6 +15,9 @@ WHAT = {
     "code_used": "a recovery code was used to log in",
     "linked": "an account of a sign-in service was linked, which logs in from now on",
     "unlinked": "the link to an account of a sign-in service was removed",
+    "token_read": "an API token was made, which sees what you see",
+    "token_write": "an API token was made, which adds and changes GIFs for you",
+    "token_admin": "an API token was made, which may do all that you may",
 }
 
 
@@ -35,12 +38,13 @@ def deliver(user_id: str, what: str, change_id: str, post: Post) -> None:
         the id of the first.
     """
     user = User.get_or_none(User.id == user_id)
-    if user is not None:
+    # Nobody has said yet that the mails of another address are welcome.
+    if user is not None and user.confirmed_at is not None:
         post.deliver(
             "sign_in_changed",
             to=user.email,
             key=f"sign-in-changed.{user.id}.{change_id}",
             user=user,
             what=WHAT[what],
-            link=post.link("/account/sign-in"),
+            link=post.link("/account" if what.startswith("token_") else "/account/sign-in"),
         )

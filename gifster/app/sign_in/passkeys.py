@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import peewee
 
 from gifster.app import texts, tokens
+from gifster.app.accounts.confirming import require_confirmed
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.hosts import parse_host
@@ -62,10 +63,15 @@ def domain(origin: str) -> str:
 
 
 def ask_for_new(user: User, origin: str) -> Asked:
-    """What makes a browser offer to create a passkey for a user."""
+    """What makes a browser offer to create a passkey for a user.
+
+    Raises:
+      Denied: their address is not confirmed.
+    """
     import webauthn
     from webauthn.helpers import structs
 
+    require_confirmed(user)
     options = webauthn.generate_registration_options(
         rp_id=domain(origin),
         rp_name=LIBRARY,
@@ -92,10 +98,12 @@ def add(by: Token, answer: dict[str, Any], challenge: bytes, origin: str, name: 
 
     Raises:
       Invalid: the name or the answer is invalid.
-      Denied: the user has 20 already, or the session has ended meanwhile.
+      Denied: the user has 20 already, their address is not confirmed, or the session has ended
+        meanwhile.
       Conflict: somebody has this passkey already.
     """
     user, name = by.user, texts.person(name) or "Passkey"
+    require_confirmed(user)
     verified = _verified(answer, challenge, origin)
     try:
         with transaction(db):

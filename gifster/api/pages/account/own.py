@@ -20,12 +20,12 @@ from gifster.api.pages.account.mailed import require_passwords
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
 from gifster.api.receive import url_form
-from gifster.api.sign_in.pages import MethodsPage
+from gifster.api.sign_in.pages import MethodsPage, once_more
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import confirming, exports, leaving, password_changes, profile
 from gifster.app.errors import Denied, Invalid, LibraryError
 from gifster.app.models import Token, User
-from gifster.app.tokens import Kind, Scope
+from gifster.app.tokens import Kind, Scope, is_fresh
 from gifster.uploads.config import storage
 
 Form = dict[str, str]
@@ -205,6 +205,8 @@ class AccountPage(Page):
             quota=self.context.quota,
             days=DAYS,
             once=secrets.token_urlsafe(12),
+            is_fresh=is_fresh(mine),
+            once_more=once_more("/account"),
             token_days=self.context.settings.auth.token_days,
             browser_name=browser_name,
             passwords=self.context.settings.auth.passwords,
