@@ -18,7 +18,7 @@ import pytest
 from gifster.imaging import sandbox
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.sandbox import Limits, call_sandboxed
-from tests.machine import eventually
+from tests.machine import alive, eventually
 
 
 def run_sandboxed(*arguments: Any, **options: Any) -> Any:
@@ -157,7 +157,7 @@ def test_no_process_stays_when_the_caller_is_killed():
     caller.kill()
     caller.wait(10)
 
-    eventually(lambda: not any(process.is_running() for process in process_group))
+    eventually(lambda: not any(alive(process.pid) for process in process_group))
     caller.stdout.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import command, recurring
 from tests import databases
-from tests.machine import eventually
+from tests.machine import alive, eventually
 
 TASKS = """
 import os
@@ -162,7 +162,7 @@ def test_one_command_runs_jobs_restarts_what_dies_and_stops(
     assert len(processes) >= 3
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(30) == 0
-    assert not any(process.is_running() for process in processes)
+    assert not any(alive(process.pid) for process in processes)
     assert "Traceback" not in running.log
 
 
@@ -183,7 +183,7 @@ def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
     running.process.wait()
 
     # I expect no process to be left, and the job to be free for another worker
-    eventually(lambda: not any(process.is_running() for process in processes), within=30)
+    eventually(lambda: not any(alive(process.pid) for process in processes), within=30)
     job = jobs.Job.get(jobs.Job.actor == "hang")
     assert job.leased_by is None
 

@@ -5,6 +5,7 @@ fetched in `fetched.py`, and put back the messages of other applications (`forei
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import dramatiq
@@ -81,11 +82,13 @@ class FairConsumer:
         self.fetched = Fetched(queue_name, self.scheduler)
 
     def _offer(self, messages: Sequence[Any]) -> None:
-        """Let the threads of the worker take these messages."""
-        for message in messages:
-            self.fetched.add(message, self.broker.priority_of(message))
-        if messages and self.scheduler is not None:
-            self.scheduler.offer(self.queue_name, self.fetched, len(messages))
+        """Let the threads of the worker take these messages. A thread that becomes free meanwhile
+        chooses among all of them."""
+        with nullcontext() if self.scheduler is None else self.scheduler.lock:
+            for message in messages:
+                self.fetched.add(message, self.broker.priority_of(message))
+            if messages and self.scheduler is not None:
+                self.scheduler.offer(self.queue_name, self.fetched, len(messages))
 
     def _hand_over(self, message: MessageProxy) -> MessageProxy:
         """Have Dramatiq's consumer thread handle a message: it rejects one without an actor."""
