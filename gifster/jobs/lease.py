@@ -5,6 +5,10 @@ killed worker renews nothing: its lease runs out, the relay sends the job again,
 takes it. So a lost job comes back shortly after `LEASE_S`, on any broker, and a long job is not
 done twice. The lease is two columns of the row: `leased_by`, and `send_at`, when it runs out.
 
+A lease that runs out is counted as a death of its worker. A worker that lives corrects that, once
+it reaches the database again: it may have been cut off while it held the lease, or while it took or
+ended it, and then nobody knows whether the row has it.
+
 A job whose worker died may have killed it, so after `MAX_DEATHS` the job is given up. But a worker
 process runs several jobs at a time, and all of them are suspects. So one process never runs two
 suspects at a time: otherwise an innocent job could be there at every death. It puts the others off,
@@ -17,7 +21,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -58,8 +64,9 @@ def _take_statement(*asked: str) -> Statement:
     def make(**value: Any) -> Any:
         free = Job.leased_by.is_null() | (Job.send_at <= value["now"])
         its = [getattr(Job, name) == value[name] for name in asked]
-        # A worker that leased it and did not come back has died over it.
-        deaths = peewee.Case(None, [(Job.leased_by.is_null(), Job.deaths)], Job.deaths + 1)
+        # A worker that leased it and did not come back has died over it, unless it is this one.
+        lives = Job.leased_by.is_null() | (Job.leased_by == value["worker"])
+        deaths = peewee.Case(None, [(lives, Job.deaths)], Job.deaths + 1)
         return Job.update(
             leased_by=value["worker"],
             thread=value["thread"],
@@ -81,6 +88,23 @@ def _job(row: Sequence[Any]) -> Job:
     )
 
 
+@dataclass(frozen=True)
+class _Lease:
+    """A lease that this process has, or may have.
+
+    Parameters:
+      taken_at: as the row has it (`started_at`).
+      deaths: how many workers had died over the job before; 0 if nobody knows.
+      lost: it ran out, and the row is somebody else's by now.
+      then: the row's columns as they shall be when it ends.
+    """
+
+    taken_at: float
+    deaths: int = 0
+    lost: bool = False
+    then: Mapping[str, Any] | None = None
+
+
 class Leases:
     """The leases of one worker process.
 
@@ -94,7 +118,9 @@ class Leases:
         self.renew_s = lease_s / 3
         #: The worker's name: host, process id, and a random part, as process ids come again.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
-        self._held: dict[str, float] = {}
+        self._held: dict[str, _Lease] = {}
+        #: Those that the database may still have, as it did not answer when they began or ended.
+        self._left: dict[str, _Lease] = {}
         self._suspect: str | None = None
         #: The suspects that wait for the end of that one, and until when they wait at most.
         self._put_off: dict[str, float] = {}
@@ -139,31 +165,67 @@ class Leases:
             taken = _take_statement(*asked).execute(**values).rowcount
             return _READ.row(job_id=job_id) if taken else None
 
-        row = self.commits.run(Job._meta.database, take)
-        job = None if row is None else _job(row)
-        if job is None:
-            return None
-        if job.deaths >= MAX_DEATHS:
-            raise WorkersDied(job)
+        with self._settled_later(job_id, _Lease(now)):
+            row = self.commits.run(Job._meta.database, take)
+            job = None if row is None else _job(row)
+            if job is None:
+                return None
+            if job.deaths < MAX_DEATHS:
+                return job if self._begin(job, now) else None
+        raise WorkersDied(job)
+
+    def _begin(self, job: Job, now: float) -> bool:
+        """Hold the lease of a job. Returns whether it may run now."""
         with self._lock:
             if job.deaths and self._suspect is not None:
-                self._put_off[job_id] = until = now + self.renew_s
-                Job.update(leased_by=None, send_at=until).where(Job.id == job_id).execute()
-                return None
+                self._put_off[job.id] = until = now + self.renew_s
+                Job.update(leased_by=None, send_at=until).where(Job.id == job.id).execute()
+                return False
             if job.deaths:
-                self._suspect = job_id
-            self._held[job_id] = now
-            if self._renewing is None:
-                self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
-                self._renewing.start()
-        return job
+                self._suspect = job.id
+            self._held[job.id] = _Lease(now, job.deaths)
+            self._keep_renewing()
+        return True
 
-    def forget(self, job_id: str) -> None:
-        """Stop renewing a lease. The caller changes the row."""
+    @contextmanager
+    def ending(self, job_id: str, **then: Any) -> Iterator[None]:
+        """Stop renewing a lease, while the caller changes the row.
+
+        Parameters:
+          then: the columns as the caller wants them. If the database does not answer, the row gets
+            them later.
+        """
+        held = self.forget(job_id)
+        if held is None or held.lost:
+            yield
+            return
+        with self._settled_later(job_id, replace(held, then=then)):
+            yield
+
+    def forget(self, job_id: str) -> _Lease | None:
+        """Stop renewing a lease. Returns it."""
         with self._lock:
-            self._held.pop(job_id, None)
             if self._suspect == job_id:
                 self._suspect = None
+            return self._held.pop(job_id, None)
+
+    @contextmanager
+    def _settled_later(self, job_id: str, lease: _Lease) -> Iterator[None]:
+        """Note a lease whose change fails within the block."""
+        try:
+            yield
+        except BaseException:  # an interruption of the thread, too
+            with self._lock:
+                if job_id not in self._held:
+                    self._left[job_id] = lease
+                    self._keep_renewing()
+            raise
+
+    def _keep_renewing(self) -> None:
+        """Start the thread that renews, unless it runs. Call it with the lock."""
+        if self._renewing is None:
+            self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
+            self._renewing.start()
 
     def followers(self) -> list[Job]:
         """The suspects that may begin because the one that kept them waiting has ended, in their
@@ -192,7 +254,7 @@ class Leases:
           the jobs, to be sent again.
         """
         with self._lock:
-            held, self._held = list(self._held), {}
+            held, self._held, self._left = [*self._held, *self._left], {}, {}
         if not held:
             return []
         mine = Job.id.in_(held) & (Job.leased_by == self.worker)
@@ -206,22 +268,53 @@ class Leases:
         while True:
             time.sleep(self.renew_s)
             with self._lock:
-                if not self._held:
+                if not self._held and not self._left:
                     self._renewing = None
                     return
                 begun_before = time.time() - self.renew_s / 2
-                old = [job_id for job_id, since in self._held.items() if since < begun_before]
+                left = dict(self._left)
+                old = {
+                    job_id: lease
+                    for job_id, lease in self._held.items()
+                    if lease.taken_at < begun_before and not lease.lost
+                }
             # Whatever goes wrong: without this thread all long jobs would be done twice.
             try:
-                self._extend(old)
+                with Job._meta.database.connection_context():
+                    self._extend(old)
+                    self._settle(left)
             except Exception as error:  # noqa: BLE001 drivers raise errors that Peewee does not wrap
                 self._cannot_renew.report(f"leases cannot be renewed: {error}")
             else:
                 self._cannot_renew.resolved("leases are renewed again")
 
-    def _extend(self, job_ids: list[str]) -> None:
-        if job_ids:
-            with Job._meta.database.connection_context():
-                Job.update(send_at=time.time() + self.lease_s).where(
-                    Job.id.in_(job_ids), Job.leased_by == self.worker
-                ).execute()
+    def _extend(self, leases: Mapping[str, _Lease]) -> None:
+        ours = Job.id.in_(list(leases)) & (Job.leased_by == self.worker)
+        until = time.time() + self.lease_s
+        if not leases or Job.update(send_at=until).where(ours).execute() == len(leases):
+            return
+        kept = {job.id for job in Job.select(Job.id).where(ours)}
+        for job_id in leases.keys() - kept:
+            self._take_back(job_id, leases[job_id])
+            with self._lock:
+                if self._held.get(job_id) == leases[job_id]:
+                    self._held[job_id] = replace(leases[job_id], lost=True)
+
+    def _settle(self, leases: Mapping[str, _Lease]) -> None:
+        """End leases that the database may still have."""
+        for job_id, lease in leases.items():
+            same = (Job.leased_by == self.worker) & (Job.started_at == lease.taken_at)
+            then = {"send_at": time.time(), **(lease.then or {}), "leased_by": None}
+            if not Job.update(then).where(Job.id == job_id, same).execute():
+                self._take_back(job_id, lease)
+            with self._lock:
+                if self._left.get(job_id) is lease:
+                    del self._left[job_id]
+
+    def _take_back(self, job_id: str, lease: _Lease) -> None:
+        """Correct what was counted as a death of this process when its lease ran out. If nobody
+        knows whether it had the lease, it gives in doubt the job another try."""
+        counted = (Job.deaths > lease.deaths) & (Job.started_at >= lease.taken_at)
+        its = (Job.id == job_id) & Job.failed_at.is_null()
+        if Job.update(deaths=Job.deaths - 1).where(its & counted).execute():
+            logger.info("a worker lives after all job=%s worker=%s", job_id, self.worker)

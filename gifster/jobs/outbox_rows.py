@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
@@ -164,11 +166,12 @@ class OutboxRows(Middleware):
         if job_id is None:
             return
         if exception is None:
-            self._forget(job_id)
-            self._delete(job_id, row_made_at(message))
+            with self._ending(job_id):
+                self._delete(job_id, row_made_at(message))
         elif message.failed:
-            if self._forget(job_id):  # without a lease the row may not be this message's
-                self._give_up(broker, message, exception)
+            with self._ending(job_id) as held:
+                if held:  # without a lease the row may not be this message's
+                    self._give_up(broker, message, exception)
         else:
             Job.update(**_reason(exception)).where(row_of(message)).execute()
             self._end_lease(job_id)
@@ -177,12 +180,16 @@ class OutboxRows(Middleware):
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # Another middleware may skip a message that is leased already, as Dramatiq's AgeLimit does.
         job_id = message.options.get("outbox_id")
-        if job_id is None or not self._forget(job_id):
+        if job_id is None:
             return
-        if message.failed:
-            self._give_up(broker, message, SkipMessage("skipped: another middleware refused it"))
-        else:
-            self._delete(job_id, row_made_at(message))
+        with self._ending(job_id) as held:
+            if not held:
+                return
+            if message.failed:
+                why = SkipMessage("skipped: another middleware refused it")
+                self._give_up(broker, message, why)
+            else:
+                self._delete(job_id, row_made_at(message))
         self._let_others_begin(message)
 
     def _delete(self, job_id: str, created_at: float | None) -> None:
@@ -204,17 +211,20 @@ class OutboxRows(Middleware):
 
     def _end_lease(self, job_id: str, **columns: Any) -> None:
         """End this thread's lease and change the row, unless the lease is somebody else's now."""
-        if self._forget(job_id):
-            mine = (Job.id == job_id) & (Job.leased_by == self.worker)
-            Job.update(leased_by=None, **columns).where(mine).execute()
+        with self._ending(job_id, **columns) as held:
+            if held:
+                mine = (Job.id == job_id) & (Job.leased_by == self.worker)
+                Job.update(leased_by=None, **columns).where(mine).execute()
 
-    def _forget(self, job_id: str) -> bool:
-        """Stop renewing the lease. Returns whether this thread held it."""
+    @contextmanager
+    def _ending(self, job_id: str, **columns: Any) -> Iterator[bool]:
+        """End a lease around the change of its row: whether this thread held it."""
         if getattr(self._thread, "job_id", None) != job_id:
-            return False
+            yield False
+            return
         self._thread.job_id = None
-        self._leases.forget(job_id)
-        return True
+        with self._leases.ending(job_id, **columns):
+            yield True
 
     def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id, why = message.options.get("outbox_id"), message._exception

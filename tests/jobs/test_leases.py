@@ -101,6 +101,74 @@ def test_a_job_over_which_workers_die_is_given_up(job: Job, worker: Callable[...
         worker().take(job.id)
 
 
+def away(*_: object, **__: object) -> None:
+    raise OSError("the database is away")
+
+
+def test_a_worker_that_could_not_renew_a_lease_has_not_died(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that is cut off from the database until the relay has its job
+    leases = worker(lease_s=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "_extend", away)
+        leases.take(job.id)
+        expire(job)
+        assert jobs.relay() == 1
+        assert now(job).deaths == 1
+        other = worker()
+        other.take(job.id)
+
+    # I expect it to correct that, and the death of the other one to stay
+    eventually(lambda: now(job).deaths == 0)
+    expire(job)
+    assert jobs.relay() == 1
+    assert now(job).deaths == 1
+    eventually(lambda: leases._held[job.id].lost)
+    assert now(job).deaths == 1
+
+
+def test_a_job_is_not_given_up_because_commits_of_its_leases_were_lost(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given workers that lease a job, and lose the connection before they are told
+    for _ in range(MAX_DEATHS + 1):
+        leases = worker(lease_s=1)
+        run = leases.commits.run
+        monkeypatch.setattr(leases.commits, "run", lambda *given, run=run: away(run(*given)))
+        with monkeypatch.context() as patched:
+            patched.setattr(leases, "_settle", away)
+            with pytest.raises(OSError, match="away"):
+                leases.take(job.id)
+            expire(job)
+            assert jobs.relay() == 1
+        eventually(lambda: now(job).deaths == 0)
+
+    # I expect the job to run
+    assert worker().take(job.id)
+
+
+def test_a_lease_of_which_nobody_knows_is_ended_soon(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker whose database goes away as it takes a job, and as it ends it for a retry
+    leases = worker(lease_s=1)
+    run = leases.commits.run
+    with monkeypatch.context() as patched:
+        patched.setattr(leases.commits, "run", lambda *given: away(run(*given)))
+        with pytest.raises(OSError, match="away"):
+            leases.take(job.id)
+    eventually(lambda: now(job).leased_by is None)
+    assert leases.take(job.id)
+    later = time.time() + 100
+    with pytest.raises(OSError, match="away"), leases.ending(job.id, send_at=later, attempts=3):
+        away()
+
+    # I expect the row as it should have been, and no death
+    eventually(lambda: now(job).leased_by is None)
+    assert (now(job).send_at, now(job).attempts, now(job).deaths) == (later, 3, 0)
+
+
 def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[..., Leases]):
     # Given two jobs whose worker died, and one that is new
     first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
