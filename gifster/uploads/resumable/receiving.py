@@ -18,6 +18,9 @@ from gifster.uploads.storage.spool import Writer, writer
 #: A part is kept once it has so many bytes; a slow one after so long (seconds), if it is worth it.
 #: A crash loses no more than that.
 PART_BYTES, KEEP_S, KEEP_BYTES = 4 * 1024 * 1024, 5.0, 256 * 1024
+#: After so long (seconds) what has come is kept anyhow. If nothing can be kept yet, the upload is
+#: prolonged: it must not expire while its content comes.
+PROLONG_S = 60.0
 
 
 class Receiver:
@@ -44,7 +47,7 @@ class Receiver:
             raise OffsetMoved(upload.received)
         self.upload, self._rules = upload, rules
         self._filename = filename_of(upload.metadata)
-        self._checksum = checksum
+        self._checksum, self._is_checked = checksum, False
         self._hash = checksum.new() if checksum is not None else hashlib.sha1(usedforsecurity=False)
         self._head: bytes | None = b"" if offset == 0 else None
         self._writer: Writer | None = None
@@ -79,9 +82,10 @@ class Receiver:
             piece, self._last = piece[:-1], piece[-1:]
         if piece:
             self._append(piece)
+        since = time.monotonic() - self._since
         if self._checksum is not None:
-            return False
-        waits = self._gathered >= KEEP_BYTES and time.monotonic() - self._since >= KEEP_S
+            return since >= PROLONG_S
+        waits = since >= (KEEP_S if self._gathered >= KEEP_BYTES else PROLONG_S)
         return self._gathered >= PART_BYTES or waits
 
     def _check_type(self, piece: bytes) -> None:
@@ -99,12 +103,17 @@ class Receiver:
 
     def keep(self) -> None:
         """Make what has come durable, and move the upload's offset. If that fails, what has come is
-        given up: the client sends it again.
+        given up: the client sends it again. What has a checksum waits for the end of the request;
+        until then the upload does not expire.
 
         Raises:
           OffsetMoved: another request has moved it, so these bytes are not needed.
           PartsLost: the parts that came before are gone.
         """
+        if self._checksum is not None and not self._is_checked:
+            rows.prolong(self.upload)
+            self._since = time.monotonic()
+            return
         if self._writer is None:
             return
         upload, absorbed = self.upload, _absorbed(self.upload.parts, self._gathered)
@@ -151,13 +160,14 @@ class Receiver:
     def end(self) -> None:
         """Keep what has come, now that the request is complete.
 
-          Raises:
-            ProtocolError: 460, it has another checksum; nothing is kept.
-        TypeNotAllowed: as `write()`, which leaves a body with a checksum to this.
-            OffsetMoved, PartsLost: as `keep()`.
+        Raises:
+          ProtocolError: 460, it has another checksum; nothing is kept.
+          TypeNotAllowed: as `write()`, which leaves a body with a checksum to this.
+          OffsetMoved, PartsLost: as `keep()`.
         """
         if self._checksum is not None:
             self._checksum.check(self._hash)
+            self._is_checked = True
             if self._head is not None and len(self._head) >= HEAD_BYTES:
                 self._rules.check_type(self._head, self._filename)
         self.keep()

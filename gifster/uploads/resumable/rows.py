@@ -102,6 +102,17 @@ def advance(upload: ResumableUpload, received: int, parts: list[Part]) -> None:
     upload.received, upload.parts, upload.expires_at = received, parts, expires_at
 
 
+def prolong(upload: ResumableUpload) -> None:
+    """Keep an upload of which more comes, though its offset does not move yet.
+
+    Raises:
+      OffsetMoved: somebody else has moved or ended it.
+    """
+    expires_at = time.time() + upload.lives_s
+    _swap(upload, expires_at=expires_at)
+    upload.expires_at = expires_at
+
+
 def finish(upload: ResumableUpload, outcome: Mapping[str, Any]) -> None:
     """Note that an upload is complete, and that the application has taken it: within the
     application's own transaction, so that both are true or neither. Call `finished()` after the

@@ -12,7 +12,7 @@ from gifster.uploads import (
     Uploader,
     endpoints,
 )
-from gifster.uploads.resumable import receiving, rows, table
+from gifster.uploads.resumable import protocol, receiving, rows, table
 from gifster.uploads.resumable.table import ResumableUpload, Stage
 from gifster.uploads.sweep import sweep
 from tests.tus import CONTENT, Tus, checksum
@@ -189,6 +189,29 @@ class TestLostConnections:
 
         assert seen == [0, 1200, 1200, 2400, 2400, 3600]
 
+    def test_an_upload_does_not_expire_while_its_content_comes(
+        self, one: Tus, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Given a body of two hours with a checksum, of which nothing is kept before its end
+        now, begun = [100.0], time.time()
+        monkeypatch.setattr(receiving.time, "monotonic", lambda: now[0])
+        path = one.begun(len(GIF))
+        expected = protocol.checksum_of({"upload-checksum": checksum(GIF)})
+        upload = rows.find(FilmUploader, path[1:], "ann")
+        receiver = receiving.Receiver(FilmUploader, upload, 0, expected)
+
+        # When the hourly job comes meanwhile
+        for at in range(0, len(GIF), len(GIF) // 120 + 1):
+            now[0] += receiving.PROLONG_S
+            monkeypatch.setattr(rows.time, "time", lambda: begun + now[0] - 100)
+            if receiver.write(GIF[at : at + len(GIF) // 120 + 1]):
+                receiver.keep()
+            assert rows.forget_expired() == 0
+        receiver.end()
+
+        # I expect all of it, but the last byte, which waits for the application
+        assert ResumableUpload.get().received == len(GIF) - 1
+
     def test_a_slow_body_is_kept_after_some_time(self, one: Tus, monkeypatch: pytest.MonkeyPatch):
         now = [100.0]
         monkeypatch.setattr(receiving.time, "monotonic", lambda: now[0])
@@ -201,7 +224,9 @@ class TestLostConnections:
         assert receiver.write(GIF[1200:1201])
         receiver.keep()
         now[0] += receiving.KEEP_S
-        assert not receiver.write(GIF[1201:1300])  # so little is not worth it
+        assert not receiver.write(GIF[1201:1300])  # so little is not worth it yet
+        now[0] += receiving.PROLONG_S
+        assert receiver.write(GIF[1300:1301])
         receiver.abort()
 
     def test_small_requests_leave_few_parts(self, app: Application, one: Tus):
