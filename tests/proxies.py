@@ -1,7 +1,9 @@
 """Real proxies in front of a Gifster, as the files of `deploy/` configure them, with ports and
 paths of their own."""
 
+import grp
 import os
+import pwd
 import shutil
 import socket
 import ssl
@@ -20,7 +22,7 @@ NGINX, OPENSSL, CADDY, TRAEFIK = map(shutil.which, ("nginx", "openssl", "caddy",
 HOST = "gifs.example.org"
 #: The least that people write: https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_pass.
 BARE = """
-daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}
+user {user}; daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ }}
 http {{
     access_log off; {temporary}
     server {{
@@ -81,8 +83,15 @@ def nginx(folder: Path, text: str, port: int) -> Iterator[None]:
 @contextmanager
 def bare_nginx(folder: Path, port: int, upstream: int, root: str = "") -> Iterator[None]:
     """nginx with nothing but a `proxy_pass`, which replaces the Host."""
+    # Bodies that are not small go through its files.
+    user = f"{pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name}"
     text = BARE.format(
-        folder=folder, temporary=temporary_paths(folder), port=port, upstream=upstream, root=root
+        folder=folder,
+        temporary=temporary_paths(folder),
+        port=port,
+        upstream=upstream,
+        root=root,
+        user=user,
     )
     with nginx(folder, text, port):
         yield

@@ -7,8 +7,9 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import COOKIE, forget_session, require_token
+from gifster.api.auth import forget_session, require_token
 from gifster.api.context import Context
+from gifster.api.form_tokens import SESSION
 from gifster.api.requests import CreateToken, EditAccount, SignUp, json_body
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import profile
@@ -142,7 +143,7 @@ class Tokens:
         number = await self.context.run(tokens.log_out_everywhere, mine.user)
         revoked: schemas.Revoked = {"revoked": number}
         resp.media = revoked
-        if COOKIE in req.cookies:
+        if SESSION in req.cookies:
             forget_session(resp)
 
 

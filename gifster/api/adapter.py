@@ -10,6 +10,7 @@ differences between server and framework.
 import asyncio
 import http
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -18,8 +19,8 @@ from gifster.api import schemas
 from gifster.api.metrics import count_refused
 
 #: Keys of a request's scope: GONE is there once the client has gone; RECEIVE is ASGI's `receive`;
-#: SPAN is its span, if requests are traced.
-GONE, RECEIVE, SPAN = "gifster.gone", "gifster.receive", "gifster.span"
+#: BODY is the `Body`; SPAN is its span, if requests are traced.
+GONE, RECEIVE, BODY, SPAN = "gifster.gone", "gifster.receive", "gifster.body", "gifster.span"
 
 #: The parts of ASGI (https://asgi.readthedocs.io/en/latest/specs/main.html).
 Message = dict[str, Any]
@@ -35,6 +36,8 @@ MOST_HEADERS = 8_192
 #: Headers that Falcon reads slowly get less (bytes): 8,192 of Content-Type would take it 40 ms.
 MOST_OF = {b"accept": 2_048, b"content-type": 512, b"cookie": MOST_HEADERS}
 _AROUND = len(b": \r\n")
+#: A body's beginning may come in so many pieces; browsers send few.
+MOST_PIECES = 1_000
 
 
 class Refusal(Exception):
@@ -136,32 +139,56 @@ def adapted(app: Application, stall_s: float) -> Application:
             return
         if scope.get("http_version") == "1":  # granian's word for 1.0, which Falcon refuses
             scope["http_version"] = "1.0"
-        receive = scope[RECEIVE] = _watched(scope, receive)
+        body = scope[BODY] = Body(scope, receive)
+        receive = scope[RECEIVE] = body.receive
         with suppress(ReaderStalled):  # granian hangs up when an answer ends in the middle
             await app(scope, receive, _in_time(send, stall_s))
 
     return serve
 
 
-def _watched(scope: Message, receive: Receive) -> Receive:
-    """Begin each body with an empty piece, and note in the scope when the client has gone.
+class Body:
+    """The body of a request. It notes in the scope when the client has gone.
 
-    Falcon waits for the first piece before it does anything, so a body that never begins would be
-    out of reach of `receive.guarded()`. Falcon itself ends an event stream only at its next event.
+    Parameters:
+      scope: of the request.
+      receive: the server's.
     """
-    begun = False
 
-    async def receive_watched() -> Message:
-        nonlocal begun
-        if not begun:
-            begun = True
-            return {"type": "http.request", "body": b"", "more_body": True}
-        message = await receive()
+    def __init__(self, scope: Message, receive: Receive) -> None:
+        self._scope, self._receive = scope, receive
+        # Falcon waits for the first piece before it does anything, so a body that never begins
+        # would be out of reach of `receive.guarded()`. It gets an empty one.
+        self._held = deque([{"type": "http.request", "body": b"", "more_body": True}])
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`. Falcon itself ends an event stream only at its next event."""
+        if self._held:
+            return self._held.popleft()
+        message = await self._receive()
         if message["type"] == "http.disconnect":
-            scope[GONE] = True
+            self._scope[GONE] = True
         return message
 
-    return receive_watched
+    async def beginning(self, size: int, stall_s: float) -> bytes:
+        """The first bytes of a body of which nothing has been received. They are received later,
+        too.
+
+        Parameters:
+          size: so many at least, unless the body is shorter, or comes too slowly.
+          stall_s: how long to wait for them altogether (seconds).
+        """
+        begun, taken = b"", list[Message]()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(stall_s):
+                while len(begun) < size and len(taken) < MOST_PIECES:
+                    message = await self.receive()
+                    taken.append(message)
+                    begun += message.get("body", b"")
+                    if not message.get("more_body", False):
+                        break
+        self._held.extendleft(reversed(taken))
+        return begun
 
 
 def _in_time(send: Send, stall_s: float) -> Send:

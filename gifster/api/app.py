@@ -21,9 +21,10 @@ from gifster.api.live import Watch
 from gifster.api.media import MediaAccess
 from gifster.api.members import MembersOnly
 from gifster.api.metrics import RequestMetrics
-from gifster.api.middleware import FixedFiles, Headers, Hosts, SameOrigin, WellFormed
+from gifster.api.middleware import FixedFiles, Headers, Hosts, WellFormed
 from gifster.api.root_path import below
 from gifster.api.routes import routes
+from gifster.api.same_origin import SameOrigin
 from gifster.api.traced import RouteOfSpan, traced
 from gifster.app import tracing
 from gifster.app.boot import MEDIA, boot
@@ -49,7 +50,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
             CrossOrigin(),
             Hosts(settings.web),
             FixedFiles(),
-            SameOrigin(settings.web, dropin.OPEN_POSTS),
+            SameOrigin(context, dropin.OPEN_POSTS),
             WellFormed(),
             MembersOnly(context),
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from falcon.asgi import Request, Response
 
 from gifster.api.context import Context
+from gifster.api.form_tokens import SESSION
 from gifster.api.forwarded import client_address, is_https
 from gifster.api.problems import Problem
 from gifster.api.receive import SMALL_BYTES
@@ -16,8 +17,6 @@ from gifster.app.models import ImageUploader, Token, User
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import proxy
 from gifster.app.tokens import Kind, Scope
-
-COOKIE = "gifster_session"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _credentials(context: Context, req: Request) -> tuple[str, Kind] | Told | No
         return secret, Kind.TOKEN
     if (said := told(req, context.settings.auth)) is not None:
         return said
-    cookies = req.get_cookie_values(COOKIE)
+    cookies = req.get_cookie_values(SESSION)
     return (cookies[0], Kind.SESSION) if cookies else None
 
 
@@ -93,6 +92,18 @@ async def current_user(context: Context, req: Request) -> User | None:
     """
     token = await current_token(context, req)
     return None if token is None else token.user
+
+
+async def has_session(context: Context, req: Request) -> bool:
+    """Whether somebody has logged in with the browser that sends a request: whether it has the
+    cookie of a session, not a token or a proxy's word.
+
+    Raises:
+      Problem: 401, as `current_token()`.
+    """
+    sent = _credentials(context, req)
+    by_cookie = isinstance(sent, tuple) and sent[1] is Kind.SESSION
+    return by_cookie and await current_token(context, req) is not None
 
 
 async def require_token(context: Context, req: Request, needed: Scope) -> Token:
@@ -259,7 +270,7 @@ def _log_in_first(for_people: str = "Log in first.") -> Problem:
 async def start_session(context: Context, req: Request, resp: Response, user: User) -> None:
     """Give the browser a new session cookie, and end the session that it may have had."""
     days = context.settings.auth.session_days
-    before = req.get_cookie_values(COOKIE) or []
+    before = req.get_cookie_values(SESSION) or []
     where = {
         "address": client_address(req, context.settings.web),
         "browser": req.get_header("User-Agent", default=""),
@@ -271,7 +282,7 @@ async def start_session(context: Context, req: Request, resp: Response, user: Us
         return tokens.start_session(user, days, **where)
 
     resp.set_cookie(
-        COOKIE,
+        SESSION,
         await context.run(work),
         max_age=days * 86_400,
         path="/",
@@ -283,11 +294,11 @@ async def start_session(context: Context, req: Request, resp: Response, user: Us
 
 async def end_session(context: Context, req: Request, resp: Response) -> None:
     """End the browser's session, and delete its cookie."""
-    for secret in req.get_cookie_values(COOKIE) or []:
+    for secret in req.get_cookie_values(SESSION) or []:
         await context.run(tokens.revoke_token, secret)
     forget_session(resp)
 
 
 def forget_session(resp: Response) -> None:
     """Delete the browser's session cookie."""
-    resp.unset_cookie(COOKIE, path="/", same_site="Lax")
+    resp.unset_cookie(SESSION, path="/", same_site="Lax")

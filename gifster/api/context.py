@@ -14,6 +14,7 @@ from gifster import jobs
 from gifster.api.bodies import Bodies
 from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
+from gifster.api.form_tokens import FormTokens
 from gifster.api.group_commit import GroupCommit
 from gifster.api.limits import RateLimits
 from gifster.api.links import home, origin
@@ -63,6 +64,7 @@ class Context:
         self.anonymous_uploads = settings.auth.anonymous_uploads and not self.members_only
         self.anonymous_changes = settings.auth.anonymous_changes and self.anonymous_uploads
         self.signatures = Signatures(settings.store.url_expires_s)
+        self.form_tokens = FormTokens(settings.web)
         self.memory = Memory()
         self.bodies = Bodies()
         self.readiness = Readiness(lambda: jobs.ping(dramatiq.get_broker()))

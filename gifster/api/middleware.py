@@ -1,10 +1,9 @@
 """What every request meets before its resource.
 
-It must be for a host of ours (`Hosts`), not come from a page of another site (`SameOrigin`), and
-its texts must be text (`WellFormed`). `Headers` protects the answer.
+It must be for a host of ours (`Hosts`), and its texts must be text (`WellFormed`). `Headers`
+protects the answer. `same_origin` refuses what comes from a page of another site.
 """
 
-from collections.abc import Collection
 from urllib.parse import urlsplit
 
 import falcon
@@ -15,7 +14,7 @@ from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
 from gifster.api.receive import require_text
 from gifster.app.boot import MEDIA
-from gifster.app.hosts import PORTS, HostRules, parse_host, parse_origin
+from gifster.app.hosts import HostRules, parse_host
 from gifster.app.settings import PREFIX, Storage, Web
 from gifster.uploads.text import has_controls, is_text
 
@@ -158,77 +157,6 @@ class Hosts:
                 "web.public_url to the address that people use "
                 f"(such as {PUBLIC_URL}={used}), or add the host to web.hosts.",
             )
-
-
-class SameOrigin:
-    """Refuses changes that a page of another site makes a browser send, with our cookie.
-
-    Browsers tell where a request comes from: by `Sec-Fetch-Site` (Fetch Metadata) with https and on
-    localhost, and by `Origin` everywhere. Programs tell nothing, and have no cookie. So forms need
-    no token.
-
-    Parameters:
-      web: has the public address, if that is known.
-      open_to_all: paths whose handlers look at no cookie, and call `check()` where it matters.
-    """
-
-    def __init__(self, web: Web, open_to_all: Collection[str] = ()) -> None:
-        self._public = parse_origin(web.public_url) if web.public_url else None
-        self._open_to_all = open_to_all
-
-    async def process_request(self, req: Request, resp: Response) -> None:
-        """Check where a request comes from, unless it only reads.
-
-        Raises:
-          Problem: 403, `cross_site`.
-        """
-        if req.method not in SAFE_METHODS and req.path not in self._open_to_all:
-            self.check(req)
-
-    def check(self, req: Request) -> None:
-        """Check where a request comes from.
-
-        Raises:
-          Problem: 403, `cross_site`.
-        """
-        site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
-        ours = site in ("same-origin", "none") if site else not origin or self._is_ours(req, origin)
-        if not ours:
-            raise Problem(403, "cross_site", self._refusal(req, origin or ""))
-
-    def _refusal(self, req: Request, origin: str) -> str:
-        foreign = "A page of another site sent this request."
-        try:
-            _, host, _ = parse_origin(origin)
-            near = host in (self._public and self._public[1], parse_host(req.host)[0])
-        except ValueError:
-            return foreign
-        if self._public is None and req.get_header("Sec-Fetch-Site") is None:
-            # Perhaps a proxy has put its own Host in the place of the browser's.
-            return (
-                f"{foreign} Its address is {origin}, and the request is for {req.netloc}. If both "
-                f"are this library, set web.public_url ({PUBLIC_URL}={origin}), or have the proxy "
-                "pass the browser's Host on (nginx: proxy_set_header Host $http_host)."
-            )
-        if self._public is None or not near:
-            return foreign
-        scheme, host, port = self._public
-        public = f"{scheme}://{host}" + (f":{port}" if port != PORTS[scheme] else "")
-        return (
-            f"The page has the address {origin}, and the address of this library is {public}. "
-            "Open the library there, or set web.public_url to the address that people use."
-        )
-
-    def _is_ours(self, req: Request, origin: str) -> bool:
-        try:
-            scheme, host, port = parse_origin(origin)
-            own_host, own_port = parse_host(req.get_header("Host", default=""))
-        except ValueError:
-            return False
-        if self._public is not None and self._public[1] in (host, own_host):
-            return (scheme, host, port) == self._public
-        # A proxy in front may speak https where we do not, so the scheme is the page's.
-        return (host, port) == (own_host, own_port or PORTS[scheme])
 
 
 class WellFormed:

@@ -220,6 +220,7 @@ def answer(
         problem["detail"] = getattr(error, "for_people", "") or problem["detail"]
         resp.text = page.render(
             problem=problem,
+            form_token=context.form_tokens.for_page(req, resp),
             user=token.user if token else None,
             next=way_back(req) if error.status_code == 401 else "",
         )

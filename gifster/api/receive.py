@@ -34,7 +34,7 @@ from gifster.uploads.remote.downloader import fetch
 from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
-MULTIPART = "multipart/form-data"
+MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 
 #: In characters. Every server takes so many (RFC 9110, 4.1).
 MAX_URL = 8_000
@@ -392,7 +392,7 @@ async def url_fields(context: Context, req: Request, most: int = 32) -> dict[str
     Raises:
       Problem: 415 for another media type, 400 for a malformed form or text.
     """
-    require_media_type(req, "application/x-www-form-urlencoded")
+    require_media_type(req, URL_ENCODED)
     try:
         fields = parse_qs((await small_body(context, req)).decode("utf-8"), max_num_fields=most)
     except ValueError:

@@ -6,6 +6,7 @@ import jinja2
 
 from gifster.api import schemas
 from gifster.api.assets import ADDRESS
+from gifster.api.form_tokens import FormTokenFields
 from gifster.api.shapes import shape, size_of
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
@@ -33,6 +34,7 @@ def templates(root: str = "") -> Templates:
     made = Templates(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gifster.api"), rendering.loader()]),
         autoescape=True,
+        extensions=[FormTokenFields],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

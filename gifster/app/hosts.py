@@ -15,6 +15,12 @@ HOST = re.compile(
     rf"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>{LABEL}(\.{LABEL})*)\.?)(:(?P<port>[0-9]{{0,5}}))?"
 )
 LONGEST_NAME = 253
+#: What names end with that the public DNS does not have and never will: RFC 6761 (`localhost`,
+#: `test`), RFC 6762 with its appendix G, and RFC 8375.
+OUT_OF_REACH = (
+    *(".localhost", ".test", ".local", ".home.arpa", ".internal"),
+    *(".intranet", ".private", ".corp", ".home", ".lan"),
+)
 #: A path that reads the same in a URL, a header, a cookie and a page.
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 PORTS = {"http": 80, "https": 443}
@@ -118,6 +124,20 @@ def host_entry(text: str) -> str:
 def _in_ascii(host: str) -> str:
     """Browsers send names of other scripts in Punycode (RFC 5891)."""
     return host if host.isascii() else host.encode("idna").decode("ascii")
+
+
+def is_out_of_reach(host: str) -> bool:
+    """Whether no stranger decides where a host leads: an address, or a name that the public DNS
+    does not have.
+
+    Parameters:
+      host: as `parse_host()` returns it.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(OUT_OF_REACH)
+    return True
 
 
 class HostRules:

@@ -16,7 +16,6 @@ from gifster.api.dropin.asked import Asked
 from gifster.api.dropin.envelopes import meta
 from gifster.api.dropin.giphy import Endpoint, several
 from gifster.api.gifs import accept_upload
-from gifster.api.middleware import SameOrigin
 from gifster.api.problems import Problem
 from gifster.api.receive import (
     JSON,
@@ -31,6 +30,7 @@ from gifster.api.receive import (
     url_fields,
 )
 from gifster.api.requests import parsed_json
+from gifster.api.same_origin import SameOrigin
 from gifster.app import tokens
 from gifster.app.models import User
 from gifster.app.texts import Visibility
@@ -45,7 +45,7 @@ class Gifs(Endpoint):
 
     def __init__(self, context: Context, keys: Keys) -> None:
         super().__init__(context, keys, several)
-        self._same_origin = SameOrigin(context.settings.web)
+        self._same_origin = SameOrigin(context)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept an upload. Its `api_key`, in the query or in the form before the file, is an API

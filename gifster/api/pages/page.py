@@ -27,6 +27,7 @@ class Page:
         moderates = user is not None and role_of(user).covers(Role.MODERATOR)
         waiting = await self.context.run(reports.count_open) if moderates else 0
         values |= {"user": user, "may_write": self.may_write(user), "open_reports": waiting}
+        values["form_token"] = self.context.form_tokens.for_page(req, resp)
         if code := getattr(values.get("error"), "code", ""):
             req.context.problem_code = code  # for the access log
         resp.content_type = falcon.MEDIA_HTML

@@ -4,7 +4,7 @@
 import { keepUnsaved } from "./details.js";
 import { prepare } from "./films.js";
 import { answerTo, follow, said } from "./jobs/follow.js";
-import { root } from "./root.js";
+import { jsonHeaders as headers, root } from "./root.js";
 
 const AT_ONCE = 100; // the server's limit
 const HOLD_S = 5; // the server answers then if nothing changes
@@ -45,7 +45,6 @@ async function held(ask) {
 
 async function cardsUnlike(elements, wait_s, signal) {
   const shown = Object.fromEntries(elements.map(({ dataset }) => [dataset.gif, [dataset.state, dataset.image]]));
-  const headers = { "Content-Type": "application/json" };
   const body = JSON.stringify({ shown, wait_s });
   const answer = await answerTo(`${root}/cards`, { method: "POST", body, headers, signal });
   pause = Math.max(wait_s ? PAUSE_MS : UNHELD_PAUSE_MS, 1000 * Number(answer.headers.get("Retry-After")));

@@ -1,7 +1,7 @@
 // What has been chosen and not sent yet: a list in the upload form, of files and of web addresses, each with a
 // title and tags of its own if there are several. A file that is in the library already says so.
 import { tooLarge } from "./queue.js";
-import { root } from "./root.js";
+import { jsonHeaders as headers, root } from "./root.js";
 
 const SEVERAL = 2;
 const list = document.getElementById("chosen");
@@ -92,7 +92,6 @@ async function compare(fresh) {
   try {
     for (const item of fresh) item.sha256 = await hashOf(item.file);
     const asked = { sha256: [...new Set(fresh.map((item) => item.sha256))].slice(0, 100) };
-    const headers = { "Content-Type": "application/json" };
     const answer = await fetch(`${root}/duplicates`, { method: "POST", body: JSON.stringify(asked), headers });
     if (!answer.ok) return;
     const { found } = await answer.json();

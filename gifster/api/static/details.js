@@ -2,7 +2,7 @@
 // server refuses it, if there is no answer, and while the rest of the page changes (cards.js).
 import { showPage } from "./cards.js";
 import { said } from "./jobs/follow.js";
-import { root } from "./root.js";
+import { jsonHeaders as headers, root } from "./root.js";
 
 const NO_ANSWER = "The server does not answer. Nothing is lost: save again later.";
 const form = () => document.querySelector("[data-details]");
@@ -19,7 +19,6 @@ async function refusalOf(edited) {
   const { title, tags, alt_text, rating, visibility, reason = "" } = Object.fromEntries(new FormData(edited));
   const body = JSON.stringify({ title, tags: tags.split(","), alt_text, rating, visibility });
   const why = reason && `?reason=${encodeURIComponent(reason)}`;
-  const headers = { "Content-Type": "application/json" };
   try {
     const answer = await fetch(`${root}/api/gifs/${edited.dataset.details}${why}`, { method: "PATCH", body, headers });
     return answer.ok ? null : (await answer.json()).detail;

@@ -1,6 +1,6 @@
 // Uploads a large file in several requests (tus 1.0), each of which the server keeps. After a lost connection the
 // upload goes on where it was; so it does in a page that was loaded again, once the same file is chosen.
-import { root } from "./root.js";
+import { proof, root } from "./root.js";
 
 // How much goes in one request (bytes): a proxy may pass a request on only when it is complete.
 const CHUNK = 8 * 1024 * 1024;
@@ -100,7 +100,7 @@ function request(method, url, headers = TUS, body = null, moved = () => {}) {
       resolve({ detail, ...told, status, retryAfter, headers: (name) => made.getResponseHeader(name) });
     });
     made.open(method, url);
-    Object.entries(headers).forEach(([name, value]) => made.setRequestHeader(name, value));
+    Object.entries({ ...headers, ...proof }).forEach(([name, value]) => made.setRequestHeader(name, value));
     made.send(body);
     moves();
   });

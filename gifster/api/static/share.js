@@ -1,7 +1,7 @@
 // Sharing: a menu for each GIF that copies its link, its address or code with it, and the picture; downloads
 // the file; and opens the system's share sheet. What is copied counts as a use of the GIF.
 import { answerTo, said } from "./jobs/follow.js";
-import { home, root } from "./root.js";
+import { home, proof, root } from "./root.js";
 
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
@@ -113,7 +113,8 @@ async function shareSheet(gif) {
 // Popular GIFs come first in searches, and the words with which somebody found this one count for it.
 function used(id) {
   const q = new URLSearchParams(location.search).get("q") ?? "";
-  navigator.sendBeacon(`${root}/gifs/${id}/share`, new URLSearchParams({ q }));
+  const body = new URLSearchParams({ q });
+  fetch(`${root}/gifs/${id}/share`, { method: "POST", keepalive: true, headers: proof, body }).catch(console.debug);
 }
 
 // The menu, one for the page.

@@ -1,11 +1,9 @@
 // Passkeys: asks the server what to ask the browser, and brings the answer back.
 
-import { root } from "./root.js";
-
-const JSON_TYPE = { "Content-Type": "application/json" };
+import { jsonHeaders as headers, root } from "./root.js";
 
 async function post(path, body) {
-  const answer = await fetch(`${root}/${path}`, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) });
+  const answer = await fetch(`${root}/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
   if (answer.redirected) {
     // Somebody has to log in once more.
     location.assign(answer.url);
