@@ -5,7 +5,7 @@ the form's file into the cache, `library.add_gif()` commits the row with its job
 202.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import falcon
@@ -14,8 +14,7 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.context import Context
-from gifster.api.links import absolute
-from gifster.api.media import guarded_url, plain_url
+from gifster.api.described import described
 from gifster.api.receive import (
     JSON,
     MERGE_PATCH,
@@ -32,7 +31,6 @@ from gifster.app.access import STRANGER, Viewer, is_for_everybody
 from gifster.app.library import Quota
 from gifster.app.models import Gif, User, rfc3339
 from gifster.app.texts import Rating, Visibility
-from gifster.imaging.probe import VIDEO_TYPES
 
 
 def accept_upload(
@@ -66,7 +64,7 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
     uploader: str | None,
     origin: str = "",
     *,
-    only: Container[str] | None = None,
+    only: frozenset[str] | None = None,
 ) -> schemas.Gif:
     """A GIF as JSON.
 
@@ -78,36 +76,9 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
       only: the names of the versions that are wanted; None for all.
     """
     stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
-    image: schemas.Image | None = None
-    placeholder: schemas.Placeholder | None = None
-    versions: dict[str, schemas.Version] = {}
-    url = plain_url if is_for_everybody(gif) else guarded_url
+    told = None
     if stored is not None:
-        image = {
-            "url": absolute(origin, url(stored)),
-            "content_type": stored.content_type,
-            "bytes": stored.bytes,
-            "width": stored.width,
-            "height": stored.height,
-            "frames": stored.frames,
-            "duration_ms": stored.duration_ms,
-            "loop": stored.loop,
-            "sha256": stored.sha256,
-        }
-        if stored.content_type in VIDEO_TYPES:
-            image["has_sound"] = stored.has_sound
-        versions = {
-            name: {
-                "url": absolute(origin, url(version)),
-                "content_type": version.content_type,
-                "bytes": version.bytes,
-                "width": version.width,
-                "height": version.height,
-            }
-            for name, version in stored.versions.items()
-            if only is None or name in only
-        }
-        placeholder = {"color": stored.color, "thumbhash": stored.thumbhash}
+        told = described(stored, origin, only, for_everybody=is_for_everybody(gif))
     return {
         "id": gif.id,
         "title": gif.title,
@@ -121,9 +92,9 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
         "created_at": rfc3339(gif.created_at),
         "trashed_at": gif.trashed_at and rfc3339(gif.trashed_at),
         "edit": None if gif.edit is None else cast("schemas.Edit", gif.edit.as_json()),
-        "image": image,
-        "versions": versions,
-        "placeholder": placeholder,
+        "image": None if told is None else told.image,
+        "versions": {} if told is None else told.versions,
+        "placeholder": None if told is None else told.placeholder,
         "error": {"code": failure.code, "message": failure.message} if failure else None,
         "duplicate_of": duplicate_of,
     }
@@ -133,7 +104,7 @@ def gifs_json(
     gifs: Sequence[Gif],
     viewer: Viewer = STRANGER,
     origin: str = "",
-    only: Container[str] | None = None,
+    only: frozenset[str] | None = None,
 ) -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, one for their duplicates and one for their
     users.

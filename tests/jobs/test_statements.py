@@ -16,11 +16,16 @@ class Shout(peewee.TextField):
     def db_value(self, value: str | None) -> str | None:
         return None if value is None else value.upper()
 
+    def python_value(self, value: str | None) -> str | None:
+        return None if value is None else f"{value}!"
+
 
 class Word(peewee.Model):
     text = Shout(column_name="spelling")
     length = peewee.IntegerField(default=0)
     note = peewee.TextField(null=True)
+    is_rare = peewee.BooleanField(default=False)
+    root: Any = peewee.ForeignKeyField("self", null=True)
 
 
 @pytest.fixture
@@ -79,10 +84,19 @@ def test_a_null_is_a_value(database: Any):
 
 
 def test_the_rows_of_a_statement_as_records(database: Any):
-    Word.create(text="cat", length=3)
-    found = Statement(lambda least: Word.select().where(Word.length >= least)).records(least=1)
+    # Given two words, of which one refers to the other
+    cat = Word.create(text="cat", length=3)
+    Word.create(text="catty", length=5, note="rude", is_rare=True, root=cat)
 
-    assert [(word.text, word.length) for word in found] == [("CAT", 3)]
+    # When they are read by a statement
+    query = Word.select().order_by(Word.id)
+    found = Statement(lambda: query).records()
+
+    # Then they are what Peewee reads, and nothing in them is to be saved
+    assert [word.__data__ for word in found] == [word.__data__ for word in query]
+    assert (found[1].text, found[1].root.text, found[1].is_rare) == ("CATTY!", "CAT!", True)
+    assert not found[1].is_dirty()
+    assert found[0].root is None
 
 
 def test_a_query_for_some_values(database: Any):

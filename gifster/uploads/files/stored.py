@@ -99,6 +99,7 @@ class StoredFile(KeptFile):
     steps: str = ""
 
     _from_row: ClassVar[bool] = False
+    _notes: ClassVar[dict[Any, Any] | None] = None
 
     def from_row(self) -> "StoredFile":
         """This file, marked as one that the database gives to a record being loaded."""
@@ -131,6 +132,13 @@ class StoredFile(KeptFile):
 
     def __str__(self) -> str:
         return self.url()
+
+    @property
+    def notes(self) -> dict[Any, Any]:
+        """A place to keep what was made of the facts, such as their JSON. All that are loaded from
+        the same text share it, for as long as `loads()` remembers the text. So it may be empty each
+        time, and nothing in it may be changed."""
+        return {} if self._notes is None else self._notes
 
     @property
     def files(self) -> Files:
@@ -180,7 +188,9 @@ class StoredFile(KeptFile):
 
 @functools.lru_cache(256)
 def _load(text: str) -> StoredFile:
-    return StoredFile.load(json.loads(text))
+    stored = StoredFile.load(json.loads(text))
+    object.__setattr__(stored, "_notes", {})
+    return stored
 
 
 def delete_files(files: Iterable[tuple[str, str]]) -> None:
