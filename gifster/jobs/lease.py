@@ -96,12 +96,14 @@ class _Lease:
       taken_at: as the row has it (`started_at`).
       deaths: how many workers had died over the job before; 0 if nobody knows.
       lost: it ran out, and the row is somebody else's by now.
-      then: the row's columns as they shall be when it ends.
+      done: the job is done, so its row shall go.
+      then: otherwise, the row's columns as they shall be when it ends.
     """
 
     taken_at: float
     deaths: int = 0
     lost: bool = False
+    done: bool = False
     then: Mapping[str, Any] | None = None
 
 
@@ -188,18 +190,19 @@ class Leases:
         return True
 
     @contextmanager
-    def ending(self, job_id: str, **then: Any) -> Iterator[None]:
-        """Stop renewing a lease, while the caller changes the row.
+    def ending(self, job_id: str, *, done: bool = False, **then: Any) -> Iterator[None]:
+        """Stop renewing a lease, while the caller changes or deletes the row. If the database does
+        not answer, that is done later.
 
         Parameters:
-          then: the columns as the caller wants them. If the database does not answer, the row gets
-            them later.
+          done: the caller deletes the row.
+          then: otherwise, the columns as the caller wants them.
         """
         held = self.forget(job_id)
         if held is None or held.lost:
             yield
             return
-        with self._settled_later(job_id, replace(held, then=then)):
+        with self._settled_later(job_id, replace(held, done=done, then=then)):
             yield
 
     def forget(self, job_id: str) -> _Lease | None:
@@ -305,7 +308,8 @@ class Leases:
         for job_id, lease in leases.items():
             same = (Job.leased_by == self.worker) & (Job.started_at == lease.taken_at)
             then = {"send_at": time.time(), **(lease.then or {}), "leased_by": None}
-            if not Job.update(then).where(Job.id == job_id, same).execute():
+            end = Job.delete() if lease.done else Job.update(then)
+            if not end.where(Job.id == job_id, same).execute():
                 self._take_back(job_id, lease)
             with self._lock:
                 if self._left.get(job_id) is lease:

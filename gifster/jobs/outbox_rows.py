@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import dramatiq
@@ -147,12 +147,14 @@ class OutboxRows(Middleware):
             # Another worker may take a retry as soon as it is sent, so the lease ends before that.
             # The retry waits in the broker; the relay must not be quicker.
             due = time.time() + delay / 1000
-            self._end_lease(
-                job_id,
-                send_at=due + RESEND_AFTER_S,
-                due_at=due,
-                attempts=message.options.get("retries", 0),
-            )
+            then = {
+                "send_at": due + RESEND_AFTER_S,
+                "due_at": due,
+                "attempts": message.options.get("retries", 0),
+            }
+            with self._ending(job_id, **then) as held:
+                if held:
+                    self._free(job_id, **then)
 
     def after_process_message(
         self,
@@ -166,15 +168,17 @@ class OutboxRows(Middleware):
         if job_id is None:
             return
         if exception is None:
-            with self._ending(job_id):
+            with self._ending(job_id, done=True):
                 self._delete(job_id, row_made_at(message))
         elif message.failed:
             with self._ending(job_id) as held:
                 if held:  # without a lease the row may not be this message's
                     self._give_up(broker, message, exception)
         else:
-            Job.update(**_reason(exception)).where(row_of(message)).execute()
-            self._end_lease(job_id)
+            with self._ending(job_id) as held:
+                Job.update(**_reason(exception)).where(row_of(message)).execute()
+                if held:
+                    self._free(job_id)
         self._let_others_begin(message)
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
@@ -209,22 +213,26 @@ class OutboxRows(Middleware):
         if followers := self._leases.followers():
             send_committed(followers)
 
-    def _end_lease(self, job_id: str, **columns: Any) -> None:
-        """End this thread's lease and change the row, unless the lease is somebody else's now."""
-        with self._ending(job_id, **columns) as held:
-            if held:
-                mine = (Job.id == job_id) & (Job.leased_by == self.worker)
-                Job.update(leased_by=None, **columns).where(mine).execute()
+    def _free(self, job_id: str, **columns: Any) -> None:
+        """End the lease of a row and change it, unless the lease is somebody else's now."""
+        mine = (Job.id == job_id) & (Job.leased_by == self.worker)
+        Job.update(leased_by=None, **columns).where(mine).execute()
 
     @contextmanager
-    def _ending(self, job_id: str, **columns: Any) -> Iterator[bool]:
-        """End a lease around the change of its row: whether this thread held it."""
-        if getattr(self._thread, "job_id", None) != job_id:
-            yield False
-            return
-        self._thread.job_id = None
-        with self._leases.ending(job_id, **columns):
-            yield True
+    def _ending(self, job_id: str, *, done: bool = False, **columns: Any) -> Iterator[bool]:
+        """End a lease around the change of its row: whether this thread held it. If the database
+        does not answer, the row is changed later."""
+        held = getattr(self._thread, "job_id", None) == job_id
+        if held:
+            self._thread.job_id = None
+        lease = self._leases.ending(job_id, done=done, **columns) if held else nullcontext()
+        try:
+            with lease:
+                yield held
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            logger.warning("not yet written: the end of job=%s: %s", job_id, error)
 
     def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id, why = message.options.get("outbox_id"), message._exception

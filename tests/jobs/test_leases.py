@@ -169,6 +169,20 @@ def test_a_lease_of_which_nobody_knows_is_ended_soon(
     assert (now(job).send_at, now(job).attempts, now(job).deaths) == (later, 3, 0)
 
 
+def test_a_done_job_whose_row_could_not_be_deleted_is_not_done_again(
+    job: Job, worker: Callable[..., Leases]
+):
+    # Given a worker whose database goes away as it deletes the row of a job that it has done
+    leases = worker(lease_s=1)
+    assert leases.take(job.id)
+
+    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
+        away()
+
+    # I expect the row to go once the database answers
+    eventually(lambda: not Job.select().exists())
+
+
 def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[..., Leases]):
     # Given two jobs whose worker died, and one that is new
     first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
