@@ -11,7 +11,7 @@ from gifster.api.collections import collections_json, collector
 from gifster.api.gifs import gifs_json
 from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.receive import url_form
-from gifster.app import collections
+from gifster.app import collections, library
 from gifster.app.texts import Visibility
 from gifster.app.tokens import Scope
 
@@ -91,7 +91,9 @@ class CollectGif(Page):
         def work() -> None:
             chosen = sent.get("collection")
             if sent.get("name"):
-                chosen = collections.create(user, sent["name"]).id
+                # What is made of a GIF that few see is not for everybody.
+                seen_by = library.get_gif(gif_id, viewer).visibility
+                chosen = collections.create(user, sent["name"], seen_by).id
             collections.add(chosen or "", gif_id, viewer)
 
         await self.context.run(work)
