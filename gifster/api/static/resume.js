@@ -17,6 +17,30 @@ const ELSEWHERE = "The file is being uploaded from another page, too.", AGAIN_S 
 // What is on its way from this page: the same file twice is two uploads.
 const running = new Set();
 
+// Tells other tabs that a file is on its way. Without https, a browser has no locks.
+const inSight = (key, work) => (navigator.locks ? navigator.locks.request(`upload ${key}`, { mode: "shared" }, work) : work());
+
+/** The uploads that stopped before their end: `[{ key, name, size, lastModified, fields, url, received }]`. */
+export async function unfinishedUploads() {
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  const busy = new Set([...running, ...held.map(({ name }) => name.replace("upload ", ""))]);
+  const found = knownUploads().all().filter(([key]) => !busy.has(key)).map(async ([key, { url }]) => {
+    const [name, size, lastModified, fields] = JSON.parse(key.replace(/\+$/, ""));
+    const told = await request("HEAD", url);
+    if (told.status === 410) knownUploads().remove(key);
+    return told.status === 200 && { key, name, size, lastModified, fields, url, received: Number(told.headers("Upload-Offset")) };
+  });
+  return (await Promise.all(found)).filter(Boolean);
+}
+
+/** End an upload: what the server has of it is deleted. Returns what is wrong, or an empty text. */
+export async function endUpload({ key, url }) {
+  const { status, detail } = await request("DELETE", url);
+  const gone = status === 204 || status === 404 || status === 410;
+  if (gone) knownUploads().remove(key);
+  return gone ? "" : detail;
+}
+
 export const isLarge = (file) => file.size > CHUNK;
 
 /**
@@ -28,11 +52,13 @@ export async function uploadInChunks(file, fields, bar) {
   let answer, key = JSON.stringify(about);
   while (running.has(key)) key += "+";
   running.add(key);
-  for (let tries = 0; tries < TRIES; tries += 1) {
-    answer = await attempt(file, fields, bar, known.get(key), (url) => known.set(key, url));
-    if (!MOVED.includes(answer.status)) break;
-    if (answer.status !== 409) known.remove(key);
-  }
+  await inSight(key, async () => {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      answer = await attempt(file, fields, bar, known.get(key), (url) => known.set(key, url));
+      if (!MOVED.includes(answer.status)) break;
+      if (answer.status !== 409) known.remove(key);
+    }
+  });
   running.delete(key);
   if (answer.status === 409) return { ...answer, status: 503, retryAfter: AGAIN_S, detail: ELSEWHERE };
   // It is complete, or will never be: 4xx, but for those that may pass.
@@ -118,6 +144,7 @@ function knownUploads() {
   };
   const here = {};
   return {
+    all: () => Object.entries(all()),
     get: (key) => here[key] ?? all()[key]?.url,
     set: (key, url) => {
       here[key] = url;

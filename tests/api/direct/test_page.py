@@ -140,16 +140,51 @@ def test_a_page_that_was_loaded_again_goes_on(chromium: Any, stack: Stack, film:
     page.on("dialog", lambda dialog: dialog.accept())
     page.unroute("**/api/uploads/*")
     page.reload()
+
+    # I expect the page to say so, in a row of its own
+    row = page.locator("#unfinished li", has_text="Film.gif")
+    row.get_by_text("are uploaded. Choose the file again to go on.").wait_for()
+    other = film.with_name("Other.gif")
+    other.write_bytes(CONTENT)
+    row.get_by_label("Choose Film.gif again").set_input_files(other)
+    assert "That is Other.gif" in row.get_by_role("alert").inner_text()
     sent.clear()
 
-    # When the same file is chosen again, with the same title
-    choose(page, film, "Again")
-
-    # Then the rest is sent
+    # When the same file is chosen there, I expect the rest to be sent, with the same title
+    row.get_by_label("Choose Film.gif again").set_input_files(film)
     card(page, "Again").wait_for()
+    assert page.locator("#unfinished li").count() == 0
     assert offsets(sent) == list(range(2 * CHUNK, len(CONTENT), CHUNK))
     assert "POST" not in [request.method for request in sent]
     page.context.close()
+
+
+def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
+    # Given an upload that hangs, and another page beside it, which names none that is on its way
+    page, sent = visit(chromium, stack)
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
+        held.append(route) if third else route.continue_()
+
+    page.route("**/api/uploads/*", hold)
+    choose(page, film, "Ends")
+    eventually(lambda: page.evaluate("1") and held)
+    other, _ = visit(chromium, stack, page.context)
+    assert other.locator("#unfinished li").count() == 0
+
+    # When its page is closed, and somebody ends it
+    page.close()
+    other.reload()
+    other.get_by_role("button", name="End the upload of Film.gif").click()
+
+    # I expect the server to have nothing of it
+    eventually(lambda: other.locator("#unfinished li").count() == 0)
+    url = next(r.url for r in sent if r.method == "PATCH")
+    assert stack.client.head(url, headers={"Tus-Resumable": "1.0.0"}).status_code in (404, 410)
+    assert other.evaluate("localStorage.getItem('uploads')") == "{}"
+    other.context.close()
 
 
 def test_two_tabs_with_one_file_make_one_gif(chromium: Any, stack: Stack, film: Path):
