@@ -20,6 +20,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from gifster.api.devices import account_key
 from gifster.api.forwarded import client_address, client_network
 from gifster.app.models import User
+from gifster.app.numbers import counted
 from gifster.app.settings import NAMESPACE, Settings
 
 #: How soon Redis must answer, and how long it is left alone when it did not (seconds).
@@ -36,7 +37,8 @@ class RateLimited(Exception):
     """Too many requests. `wait_s`: when to try again (seconds)."""
 
     def __init__(self, what: str, wait_s: int) -> None:
-        wait = f"{wait_s} seconds" if wait_s < 120 else f"{math.ceil(wait_s / 60)} minutes"
+        minutes = math.ceil(wait_s / 60)
+        wait = counted(wait_s, "second") if wait_s < 120 else counted(minutes, "minute")
         super().__init__(f"Too many {what} for now. Try again in {wait}.")
         self.wait_s = wait_s
 

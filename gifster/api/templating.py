@@ -8,6 +8,7 @@ from gifster.api import schemas
 from gifster.api.assets import ADDRESS
 from gifster.api.form_tokens import FormTokenFields
 from gifster.api.shapes import shape, size_of
+from gifster.app.numbers import counted
 from gifster.jobs.page import rendering
 from gifster.uploads import placeholder
 
@@ -43,6 +44,7 @@ def templates(root: str = "") -> Templates:
     )
     made.filters["blurred"] = placeholder
     made.filters["told_edit"] = told_edit
+    made.filters["counted"] = counted
     made.globals |= {"root": root, "static": root + ADDRESS}
     made.globals |= {"shape": shape, "size_of": size_of}
     # `sign_in.routes` knows the ways to log in.
@@ -57,7 +59,7 @@ def told_edit(edit: schemas.Edit) -> str:
     if start or end is not None:
         parts.append(f"from {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}")
     if fps is not None:
-        parts.append(f"at most {fps:g} frames per second")
+        parts.append(f"at most {fps:g} {'frame' if fps == 1 else 'frames'} per second")
     if crop is not None:
         parts.append(
             f"{crop['width']} × {crop['height']} pixels of it, from {crop['x']}, {crop['y']}"

@@ -28,6 +28,7 @@ from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, Conflict, Denied, Invalid, LibraryError, NotFound
 from gifster.app.models import Finding, Gif, GifTag, KeptUpload, Tag, User
 from gifster.app.moderation.log import Action, actor, note
+from gifster.app.numbers import counted
 from gifster.app.texts import GIF_ID, Rating, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
@@ -207,7 +208,8 @@ def check_quota(user: User | None, quota: Quota | None, *, gifs: int = 0, bytes:
     number, size = used(user)
     if gifs > 0 and number + gifs > quota.gifs:
         raise Denied(
-            "quota_exceeded", f"The quota of {quota.gifs:,} GIFs is used up. Delete one first."
+            "quota_exceeded",
+            f"The quota of {counted(quota.gifs, 'GIF')} is used up. Delete one first.",
         )
     if bytes > 0 and size + bytes > quota.bytes:
         raise Denied(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gifster.app.numbers import counted
 from gifster.cli.root import (
     Refused,
     cli,
@@ -55,8 +56,9 @@ def backup(folder: Path, keep: int | None) -> None:
     for fault in facts.faults:
         say(fault, err=True)
     say(
-        f"{done.name}: {facts.files:,} files ({_size(facts.bytes)}), {facts.new_files:,} of them "
-        f"new ({_size(facts.new_bytes)}); the database has {_size(done.database.stat().st_size)}"
+        f"{done.name}: {counted(facts.files, 'file')} ({_size(facts.bytes)}), "
+        f"{facts.new_files:,} of them new ({_size(facts.new_bytes)}); "
+        f"the database has {_size(done.database.stat().st_size)}"
     )
     if removed:
         say(f"{removed:,} older removed")
@@ -78,7 +80,7 @@ def backups(folder: Path, verify: bool) -> None:
     with _refusals():
         repository = open_repository(folder)
         for each in repository.backups():
-            said = "" if not each.facts.faults else f", {len(each.facts.faults):,} faults"
+            said = "" if not each.facts.faults else f", {counted(len(each.facts.faults), 'fault')}"
             try:
                 if verify:
                     check(repository, each)
@@ -86,7 +88,9 @@ def backups(folder: Path, verify: bool) -> None:
             except BackupError as error:
                 damaged += 1
                 said += f", DAMAGED: {error}"
-            say(f"{each.name}  {each.facts.files:,} files, {_size(each.facts.bytes)}{said}")
+            say(
+                f"{each.name}  {counted(each.facts.files, 'file')}, {_size(each.facts.bytes)}{said}"
+            )
     sys.exit(1 if damaged else 0)
 
 
@@ -122,7 +126,7 @@ def restore(folder: Path, name: str | None) -> None:
             restoring.restore(repository, chosen, settings, count)
         where = settings.database.file
         into = "the database server" if where is None else str(where.absolute())
-        say(f"{chosen.name} is restored: {files:,} files ({_size(size)}), and {into}")
+        say(f"{chosen.name} is restored: {counted(files, 'file')} ({_size(size)}), and {into}")
         if restoring.has_other_secret(chosen, settings):
             say(
                 "the secret is another one than in the backup: set GIFSTER_UPLOADS__SECRET as it "
@@ -163,7 +167,8 @@ def database_copy(source: str, target: str) -> None:
         raise click.UsageError("SOURCE and TARGET are the same: name two different databases")
     with _refusals():
         rows = copy_database(source, target, lambda table, n: say(f"{table:<20} {n:>12,}"))
-    say(f"{rows:,} rows are copied, read back and the same")
+    are = "is" if rows == 1 else "are"
+    say(f"{counted(rows, 'row')} {are} copied, read back and the same")
 
 
 def _refuse_within(folder: Path, settings: "Settings") -> None:
@@ -198,7 +203,7 @@ def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
 
     with Console(stderr=True).status(what) as status:
-        yield lambda files, size: status.update(f"{what}: {files:,} files, {_size(size)}")
+        yield lambda files, size: status.update(f"{what}: {counted(files, 'file')}, {_size(size)}")
 
 
 def _size(size: int) -> str:

@@ -25,6 +25,7 @@ from gifster.app.database import db
 from gifster.app.errors import Unavailable
 from gifster.app.faults import fault_of, is_database_error
 from gifster.app.models import now
+from gifster.app.numbers import counted
 from gifster.app.private import open_to_others
 from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
@@ -114,7 +115,9 @@ def _database(settings: Settings) -> str:
     if pending:
         first, last = pending[0], pending[-1]
         named = first if first == last else f"{first} to {last}"
-        raise RuntimeError(f"{len(pending)} pending migrations: {named} (run `gifster migrate`)")
+        raise RuntimeError(
+            f"{counted(len(pending), 'pending migration')}: {named} (run `gifster migrate`)"
+        )
     kind = type(db.obj).__name__.removeprefix("Pooled").removesuffix("Database")
     return f"{kind} takes a write{read}"
 
@@ -146,11 +149,14 @@ def _workers(settings: Settings) -> str:
     for queue in waiting:
         if queue.queue not in taken | paused:
             raise RuntimeError(
-                f"{queue.waiting} jobs wait in {queue.queue}, the oldest for "
-                f"{queue.oldest_s:.0f} s, and no worker takes them (start one: `gifster worker`)"
+                f"{counted(queue.waiting, 'job waits', 'jobs wait')} in {queue.queue}, the oldest "
+                f"for {queue.oldest_s:.0f} s, and no worker takes jobs from it (start one: "
+                "`gifster worker`)"
             )
     threads = sum(worker.threads for worker in living)
-    said = [f"{len(living)} running, with {threads} threads" if living else "none is running"]
+    said = [
+        f"{len(living)} running, with {counted(threads, 'thread')}" if living else "none is running"
+    ]
     said += [
         f"no worker takes jobs from {queue}" for queue in settings.queues if queue not in taken
     ]
@@ -180,7 +186,8 @@ def _scheduler() -> str:
     recurring = jobs.recurring_jobs()
     if count:
         raise RuntimeError(
-            f"{count} jobs are due, and no scheduler sends them (start one: `gifster scheduler`)"
+            f"{counted(count, 'job is due', 'jobs are due')}, and no scheduler sends them (start "
+            "one: `gifster scheduler`)"
         )
     late = [job.name for job in recurring if job.next_at < time.time() - PATIENCE_S]
     if late:
@@ -197,12 +204,8 @@ def _accounts() -> str:
     if since is None:
         return "nobody waits for the end of their account"
     seconds = (now() - since).total_seconds()
-    subject = (
-        "1 account, which its user has left, waits"
-        if count == 1
-        else (f"{count} accounts, which their users have left, wait")
-    )
-    said = f"{subject} to be removed, since {since:%Y-%m-%d %H:%M} UTC"
+    one, many = "account waits, which its user has left,", "accounts wait, which their users left,"
+    said = f"{counted(count, one, many)} to be removed, since {since:%Y-%m-%d %H:%M} UTC"
     if seconds > LEAVING_S:
         raise RuntimeError(f"{said} (`gifster jobs list` says why remove_account fails)")
     return Warned(said) if seconds > PATIENCE_S else said

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gifster.app.numbers import counted
 from gifster.cli.root import (
     Refused,
     check_installation,
@@ -140,7 +141,9 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
             jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
         except LookupError as error:
             raise Refused(str(error)) from None
-        say(f"{len(jobs)} jobs enqueued, {total - len(jobs)} were waiting already")
+        waiting = total - len(jobs)
+        were = "was" if waiting == 1 else "were"
+        say(f"{counted(len(jobs), 'job')} enqueued, {waiting:,} {were} waiting already")
         dead = [] if no_wait else list(_wait_for(jobs))
     for job in dead:
         say(f"failed {job.id}: {job.error}", err=True)

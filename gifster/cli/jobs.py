@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gifster.app.logs import escaped
+from gifster.app.numbers import counted
 from gifster.cli.root import (
     Refused,
     cli,
@@ -136,9 +137,10 @@ def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
         try:
             admin.check_text(having)
             count = matching(State(state), queue=queue, text=having).count()
-            if not yes and count and not click.confirm(f"Delete {count} {state} jobs?"):
+            if not yes and count and not click.confirm(f"Delete {counted(count, f'{state} job')}?"):
                 raise Refused("nothing was deleted")
-            say(f"dropped {admin.clear(state, queue=queue, text=having)} {state} jobs")
+            dropped = admin.clear(state, queue=queue, text=having)
+            say(f"dropped {counted(dropped, f'{state} job')}")
         except admin.BadQuery as error:
             raise Refused(str(error)) from None
 

@@ -15,6 +15,7 @@ import click
 from gifster import __version__
 from gifster.app.errors import SettingsError
 from gifster.app.logs import escaped, escaped_lines
+from gifster.app.numbers import counted
 
 if TYPE_CHECKING:
     from gifster.app.settings import Settings
@@ -149,8 +150,8 @@ def open_database(settings: "Settings") -> Iterator[None]:
     with refused_by_the_database():
         if pending := pending_migrations():
             raise Refused(
-                f"the database is not up to date ({len(pending)} migrations are pending): run "
-                "gifster migrate"
+                f"the database is not up to date ({counted(len(pending), 'pending migration')}): "
+                "run gifster migrate"
             )
         with db.connection_context():
             yield

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gifster.app.numbers import counted
 from gifster.cli.root import (
     account_errors,
     cli,
@@ -146,7 +147,7 @@ def users_disable(address: str, force: bool) -> None:
 
 
 def _ended(number: int) -> str:
-    return "1 session or token" if number == 1 else f"{number:,} sessions and tokens"
+    return counted(number, "session or token", "sessions and tokens")
 
 
 @users.command("enable")

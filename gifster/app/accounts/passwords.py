@@ -7,6 +7,7 @@ import argon2
 from gifster.app import texts
 from gifster.app.errors import Invalid
 from gifster.app.models import User
+from gifster.app.numbers import counted
 
 # OWASP's second choice of parameters for Argon2id: 19 MiB, two passes. With more memory, a dozen
 # people who log in at once could take a gigabyte.
@@ -33,7 +34,7 @@ def hashed(password: str) -> str:
     if not texts.MIN_PASSWORD <= len(password) <= texts.MAX_PASSWORD:
         raise Invalid(
             "password_invalid",
-            f"The password has {len(password):,} characters. Choose one with "
+            f"The password has {counted(len(password), 'character')}. Choose one with "
             f"{texts.MIN_PASSWORD} to {texts.MAX_PASSWORD:,} characters.",
         )
     return _hasher.hash(texts.password(password))

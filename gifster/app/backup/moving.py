@@ -12,6 +12,7 @@ from gifster.app.backup import BackupError
 from gifster.app.backup.snapshot import empty_database, frozen
 from gifster.app.backup.tables import copy_rows
 from gifster.app.backup.targets import filling, new_file, opened, refuse_full
+from gifster.app.numbers import counted
 from gifster.app.settings.sections import sqlite_file
 from gifster.jobs.heartbeat import DEAD_S
 
@@ -61,8 +62,8 @@ def _check_source(source: peewee.Database) -> None:
     databases.check_not_newer(source)
     if pending := databases.pending_migrations(source):
         raise BackupError(
-            f"the source is not up to date ({len(pending)} migrations are pending): run gifster "
-            "migrate with it first"
+            f"the source is not up to date ({counted(len(pending), 'pending migration')}): run "
+            "gifster migrate with it first"
         )
     mark = source.param
     alive = source.execute_sql(

@@ -260,10 +260,11 @@ def _moving(info: ImageInfo) -> str:
 
 def _check_side(word: str, pixels: int, allowed: Range) -> None:
     least, most = allowed
+    said = f"The image is {pixels} {'pixel' if pixels == 1 else 'pixels'} {word}"
     if least is not None and pixels < least:
-        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the least is {least}.")
+        raise DimensionsNotAllowed(f"{said}; the least is {least}.")
     if most is not None and pixels > most:
-        raise DimensionsNotAllowed(f"The image is {pixels} pixels {word}; the limit is {most}.")
+        raise DimensionsNotAllowed(f"{said}; the limit is {most}.")
 
 
 def _name(content_type: str) -> str:
