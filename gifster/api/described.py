@@ -11,6 +11,9 @@ from typing import NamedTuple
 from gifster.api import schemas
 from gifster.api.links import absolute
 from gifster.api.media import guarded_url, plain_url
+from gifster.app import originals
+from gifster.app.access import is_for_everybody
+from gifster.app.models import Gif
 from gifster.imaging.probe import VIDEO_TYPES
 from gifster.uploads import LocalStorage
 from gifster.uploads.config import storage
@@ -83,3 +86,34 @@ def _made(stored: StoredFile, origin: str, only: frozenset[str] | None, url: Url
         if only is None or name in only
     }
     return Described(image, versions, {"color": stored.color, "thumbhash": stored.thumbhash})
+
+
+def image_of_edited(
+    gif: Gif, stored: StoredFile, origin: str, *, original: bool
+) -> schemas.Image | None:
+    """The image of an edited GIF as JSON: its original, or what takes the place of that.
+
+    Parameters:
+      stored: its stored file.
+      origin: as `described()` takes it.
+      original: whether it may be the original.
+    """
+    picture = originals.picture(stored, gif.edit, original=original)
+    if picture is None:
+        return None
+    file = picture.file
+    is_open = is_for_everybody(gif) and not picture.is_original
+    image: schemas.Image = {
+        "url": absolute(origin, (plain_url if is_open else guarded_url)(file)),
+        "content_type": file.content_type,
+        "bytes": file.bytes,
+        "width": file.width,
+        "height": file.height,
+        "frames": picture.frames,
+        "duration_ms": picture.duration_ms,
+        "loop": stored.loop,
+        "sha256": file.sha256,
+    }
+    if file.content_type in VIDEO_TYPES:
+        image["has_sound"] = picture.is_original and stored.has_sound
+    return image

@@ -14,7 +14,7 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.context import Context
-from gifster.api.described import described
+from gifster.api.described import described, image_of_edited
 from gifster.api.receive import (
     JSON,
     MERGE_PATCH,
@@ -26,8 +26,17 @@ from gifster.api.receive import (
     upload_form,
 )
 from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
-from gifster.app import collections, edits, library, lists, near_duplicates, search, texts
-from gifster.app.access import STRANGER, Viewer, is_for_everybody
+from gifster.app import (
+    collections,
+    edits,
+    library,
+    lists,
+    near_duplicates,
+    originals,
+    search,
+    texts,
+)
+from gifster.app.access import STRANGER, Viewer, is_for_everybody, may_edit
 from gifster.app.library import Quota
 from gifster.app.models import Gif, User, rfc3339
 from gifster.app.texts import Rating, Visibility
@@ -64,6 +73,7 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
     uploader: str | None,
     origin: str = "",
     *,
+    viewer: Viewer = STRANGER,
     only: frozenset[str] | None = None,
 ) -> schemas.Gif:
     """A GIF as JSON.
@@ -72,13 +82,18 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
       tags: those of the GIF.
       duplicate_of: the id of an older GIF that is the same file.
       uploader: the name of the GIF's user; None for a GIF without one.
+      viewer: who reads it. Not everybody gets the original of a GIF with an edit, nor the edit.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
       only: the names of the versions that are wanted; None for all.
     """
     stored, failure = next(iter(Gif.image.stored_files(gif)), None), gif.image_error
-    told = None
+    original = may_edit(gif.user_id, viewer)
+    told, image = None, None
     if stored is not None:
         told = described(stored, origin, only, for_everybody=is_for_everybody(gif))
+        image = told.image
+        if originals.is_edited(stored, gif.edit):
+            image = image_of_edited(gif, stored, origin, original=original)
     return {
         "id": gif.id,
         "title": gif.title,
@@ -91,8 +106,8 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
         "state": gif.image_state or "queued",
         "created_at": rfc3339(gif.created_at),
         "trashed_at": gif.trashed_at and rfc3339(gif.trashed_at),
-        "edit": None if gif.edit is None else cast("schemas.Edit", gif.edit.as_json()),
-        "image": None if told is None else told.image,
+        "edit": cast("schemas.Edit", gif.edit.as_json()) if gif.edit and original else None,
+        "image": image,
         "versions": {} if told is None else told.versions,
         "placeholder": None if told is None else told.placeholder,
         "error": {"code": failure.code, "message": failure.message} if failure else None,
@@ -118,7 +133,13 @@ def gifs_json(
     older = near_duplicates.oldest_copies(gifs, viewer.user_id)
     return [
         gif_json(
-            gif, tags[gif.id], older.get(gif.id), names.get(gif.user_id or ""), origin, only=only
+            gif,
+            tags[gif.id],
+            older.get(gif.id),
+            names.get(gif.user_id or ""),
+            origin,
+            viewer=viewer,
+            only=only,
         )
         for gif in gifs
     ]
@@ -143,7 +164,7 @@ def whole_json(
     name = uploader.name if uploader else lists.uploaders_of([gif]).get(gif.user_id or "")
     older = near_duplicates.oldest_copy(gif, viewer.user_id)
     similar = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
-    told = gif_json(gif, known, older, name, origin)
+    told = gif_json(gif, known, older, name, origin, viewer=viewer)
     return {**told, "similar": [other.id for other in similar]}
 
 
@@ -176,12 +197,12 @@ class Gifs:
         wanted = asked.model_dump(exclude={"collection", "type"}) | {"kind": asked.type}
         if not asked.collection:
             return lists.list_gifs(**wanted, locale=locale)
-        mine = {name: wanted.pop(name) for name in ("tag", "cursor", "limit")}
-        if any(wanted.values()):
-            raise library.BadQuery(
-                "collection_invalid", "collection goes with tag, cursor and limit, not with others."
-            )
-        return collections.gifs_in(collections.get(asked.collection, viewer), viewer, **mine)
+        collection = collections.get(asked.collection, viewer)
+        if any(wanted[name] for name in ("q", "user", "kind", "rating", "sort")):
+            among = collections.ids_in(collection)
+            return lists.list_gifs(**wanted, locale=locale, among=among)
+        mine = {name: wanted[name] for name in ("tag", "cursor", "limit")}
+        return collections.gifs_in(collection, viewer, **mine)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         user, origin = await require_uploader(self.context, req), self.context.origin(req)

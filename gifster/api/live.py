@@ -25,7 +25,7 @@ from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.api.requests import json_object
 from gifster.app import lists
-from gifster.app.access import Viewer, may_see
+from gifster.app.access import Viewer, may_edit, may_see
 from gifster.app.faults import is_database_error
 from gifster.app.lists import Standing
 
@@ -66,7 +66,10 @@ def known(standing: Standing | None, viewer: Viewer) -> Known:
     if standing is None or standing.in_trash:
         return None, None
     seen = may_see(standing.user_id, standing.visibility, False, standing.is_hidden, viewer)
-    return (standing.state, standing.image) if seen else (None, None)
+    if not seen:
+        return None, None
+    original = may_edit(standing.user_id, viewer)
+    return standing.state, standing.image if original else standing.shown
 
 
 class Watch:

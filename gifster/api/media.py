@@ -1,4 +1,5 @@
-"""Who gets a GIF's files: those who may see the GIF (decision 64)."""
+"""Who gets a GIF's files: those who may see the GIF (decision 64); the original of a GIF with an
+edit only those who may change it (decision 85)."""
 
 import falcon
 from falcon.asgi import Request
@@ -6,8 +7,9 @@ from falcon.asgi import Request
 from gifster.api.auth import viewer_here
 from gifster.api.context import Context
 from gifster.app import boot
-from gifster.app.access import gif_of, may_see, standing_of
+from gifster.app.access import gif_of, may_edit, may_see, standing_of
 from gifster.app.database import db
+from gifster.app.originals import is_withheld
 from gifster.uploads import S3Storage
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
@@ -45,15 +47,22 @@ class MediaAccess:
         """Check a request for the file with this key.
 
         Raises:
-          HTTPNotFound: the client may not see its GIF, or there is none (any more).
+          HTTPNotFound: the client may not see its GIF, or there is none (any more); or this is its
+            original, and the client may not see that.
         """
         gif_id = gif_of(key)
         if gif_id is None:
             return
         with db.connection_context():
-            standing = standing_of(gif_id)
-            if standing is not None and may_see(*standing):
+            found = standing_of(gif_id)
+            if found is None:
+                req.context.is_private = True
+                raise falcon.HTTPNotFound
+            standing, withheld = found[:4], is_withheld(found, key)
+            if not withheld and may_see(*standing):
                 return
             req.context.is_private = True
-            if standing is None or not may_see(*standing, viewer=viewer_here(self._context, req)):
+            viewer = viewer_here(self._context, req)
+            sees = may_see(*standing, viewer=viewer)
+            if not sees or (withheld and not may_edit(found.user_id, viewer)):
                 raise falcon.HTTPNotFound

@@ -324,7 +324,10 @@ class GifQuery(Query):
     tag: Annotated[str, told("A whole tag.", maxLength=texts.MAX_TAG)] = ""
     collection: Annotated[
         str,
-        told("The id of a collection: its GIFs in its order. It goes with tag, cursor and limit."),
+        told(
+            "The id of a collection: its GIFs in its order. With q, user, type, rating or sort: "
+            "those of them that a search finds."
+        ),
     ] = ""
     user: Annotated[str, told("The id of the GIFs' owner.")] = ""
     type: Annotated[

@@ -50,14 +50,23 @@ class Version(TypedDict):
 
 
 class Image(Version):
-    """The stored original."""
+    """The stored original; of a GIF with an edit only for those who may change it. Others get what
+    the edit selects."""
 
-    frames: Count
+    frames: Annotated[
+        Count, Field(description="For those who get what an edit selects, it is estimated.")
+    ]
     duration_ms: Count
     loop: Annotated[
         int | None, Field(description="How often it is played; 0 is forever, null is once.")
     ]
-    sha256: Annotated[str, told(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[
+        str,
+        told(
+            "Empty if it is what an edit selects, and an early release made that.",
+            pattern="^([0-9a-f]{64})?$",
+        ),
+    ]
     has_sound: NotRequired[
         Annotated[
             bool, Field(description="Only of a video: whether it has sound. No version has any.")
@@ -164,9 +173,15 @@ class Gif(TypedDict):
     ]
     edit: Annotated[
         Edit | None,
-        Field(description="What is done to the original before the versions are made."),
+        Field(
+            description="What is done to the original before the versions are made; null for those "
+            "who may not change the GIF."
+        ),
     ]
-    image: Annotated[Image | None, Field(description="null until it is stored.")]
+    image: Annotated[
+        Image | None,
+        Field(description="null until it is stored, or what an edit selects is made."),
+    ]
     versions: dict[str, Version]
     placeholder: Placeholder | None
     error: Failure | None

@@ -8,7 +8,7 @@ strangers find: lists, search, feeds and drop-ins show nothing else.
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import SQL
 
@@ -65,8 +65,8 @@ def listed(gif: Any = Gif) -> Any:
 
 
 def shown_to(user_id: Any, gif: Any = Gif) -> Any:
-    """The condition of the GIFs that others' GIFs may mention to somebody, as duplicates: those
-    that are listed, and the viewer's own ones outside the trash.
+    """The condition of the GIFs that a public collection shows to somebody: those that are listed,
+    and the viewer's own ones outside the trash.
 
     Parameters:
       user_id: the viewer's; empty for somebody who is not logged in.
@@ -74,6 +74,18 @@ def shown_to(user_id: Any, gif: Any = Gif) -> Any:
     """
     own = (gif.user == user_id) & gif.trashed_at.is_null()
     return listed(gif) | own
+
+
+def comparable(user_id: Any, gif: Any = Gif) -> Any:
+    """The condition of the GIFs that others' GIFs may mention to somebody, as duplicates: of
+    `shown_to()`, but others' GIFs with an edit. These are compared by their originals, and others
+    do not see the originals (decision 85).
+
+    Parameters:
+      user_id, gif: as `shown_to()` takes them.
+    """
+    own = (gif.user == user_id) & gif.trashed_at.is_null()
+    return (listed(gif) & gif.edit.is_null()) | own
 
 
 def seen_by(viewer: Viewer) -> Any:
@@ -138,17 +150,38 @@ def _spelt_simply(name: str) -> str:
     return name if name == "gifs" else unicodedata.normalize("NFKC", name).casefold()
 
 
-def standing_of(gif_id: str) -> tuple[str | None, str, bool, bool] | None:
-    """The owner, the visibility of a GIF, and whether it is in the trash, and hidden, as
-    `may_see()` takes them; None if there is no such GIF. It runs with each file that is served."""
+class FileStanding(NamedTuple):
+    """Whose files those of a GIF are, and who may have them.
+
+    Attributes:
+      user_id, visibility, in_trash, is_hidden: as `may_see()` takes them.
+      edited: whether it has an edit.
+      image: its stored image, as the database has it.
+    """
+
+    user_id: str | None
+    visibility: str
+    in_trash: bool
+    is_hidden: bool
+    edited: bool
+    image: str | None
+
+
+def standing_of(gif_id: str) -> FileStanding | None:
+    """The standing of a GIF; None if there is no such GIF. It runs with each file that is
+    served."""
     row = _STANDING.row(gif_id=gif_id)
-    return None if row is None else (row[0], row[1], row[2] is not None, row[3] is not None)
+    if row is None:
+        return None
+    user_id, visibility, trashed_at, hidden_from, edit, image = row
+    states = (trashed_at is not None, hidden_from is not None, edit is not None)
+    return FileStanding(user_id, visibility, *states, image)
 
 
 _STANDING = Statement(
-    lambda gif_id: Gif.select(Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from).where(
-        Gif.id == gif_id
-    )
+    lambda gif_id: Gif.select(
+        Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from, Gif.edit, Gif.image
+    ).where(Gif.id == gif_id)
 )
 
 
@@ -159,12 +192,23 @@ def may_change(gif: Gif, user: User | None, reach: Reach) -> bool:
       user: None for somebody who is not logged in, but may write.
       reach: which GIFs they may change.
     """
-    if reach is Reach.NONE:
+    viewer = Viewer(user.id if user else None, reach)
+    if reach is Reach.MODERATED and not may_see_gif(gif, viewer):
         return False
-    if reach is Reach.MODERATED and may_see_gif(gif, Viewer(user.id if user else None, reach)):
+    return may_edit(gif.user_id, viewer)
+
+
+def may_edit(user_id: str | None, viewer: Viewer) -> bool:
+    """Whether somebody may change a GIF that they may see, as far as it is theirs to change.
+
+    Parameters:
+      user_id: the GIF's owner, if it has one.
+    """
+    if viewer.reach is Reach.NONE:
+        return False
+    if viewer.reach in MODERATORS or user_id == viewer.user_id:
         return True
-    own = gif.user_id == (None if user is None else user.id)
-    return own or reach is Reach.ALL or (gif.user_id is None and reach is Reach.OWNERLESS)
+    return user_id is None and viewer.reach is Reach.OWNERLESS
 
 
 def moderates(gif: Gif, user: User | None, reach: Reach) -> bool:

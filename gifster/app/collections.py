@@ -240,6 +240,14 @@ def _seen_in(is_public: bool, viewer: Viewer) -> Any:
     return shown_to(viewer.user_id or "") if is_public else seen_by(viewer)
 
 
+def ids_in(collection: Collection) -> list[str]:
+    """The ids of all its GIFs, also of those that its reader may not see."""
+    query: Any = CollectionGif.select(CollectionGif.gif).where(
+        CollectionGif.collection == collection
+    )
+    return [gif_id for (gif_id,) in query.tuples()]
+
+
 def gifs_in(
     collection: Collection, viewer: Viewer, *, tag: str = "", cursor: str = "", limit: int = 30
 ) -> tuple[list[Gif], str | None]:

@@ -5,6 +5,7 @@ step with which all versions begin.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -51,7 +52,7 @@ class Edit:
     crop: Crop | None = None
 
     def __bool__(self) -> bool:
-        return self != _NOTHING
+        return self.applied(Image()) != Image()
 
     def applied(self, image: Image) -> Image:
         """A recipe with the edit's steps."""
@@ -62,6 +63,19 @@ class Edit:
         if self.crop is not None:
             image = image.crop(self.crop.width, self.crop.height, self.crop.x, self.crop.y)
         return image
+
+    def selected(self, frames: int, duration_ms: int) -> tuple[int, int]:
+        """About how many frames of an animation it selects, and how long they play (milliseconds).
+
+        Parameters:
+          frames, duration_ms: of the whole animation.
+        """
+        end_ms = duration_ms if self.end is None else round(self.end * 1000)
+        part_ms = max(0, min(end_ms, duration_ms) - round((self.start or 0) * 1000))
+        if frames < 2 or not duration_ms:
+            return frames, duration_ms
+        most = frames if self.fps is None else math.ceil(part_ms / 1000 * self.fps)
+        return max(1, min(math.ceil(frames * part_ms / duration_ms), most)), part_ms
 
     def as_json(self) -> dict[str, Any]:
         """As a dict that goes into JSON."""
@@ -88,9 +102,6 @@ class Edit:
                 f"crop is {crop.width}×{crop.height} pixels at {crop.x}, {crop.y}, and the picture "
                 f"has {info.width}×{info.height}: the box must lie within it."
             )
-
-
-_NOTHING = Edit()
 
 
 def read(sent: object) -> Edit | None:

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import peewee
 from peewee import SQL, fn
 
-from gifster.app import search, texts
+from gifster.app import originals, search, texts
 from gifster.app.access import STRANGER, Viewer, listed, may_see_gif
 from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
+from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.search.index import tags_of
 from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
+from gifster.uploads import StoredFile
 
 #: Defined in `cursors`, `access` and `search`, and imported from here.
 __all__ = ["MAX_LIMIT", "listed", "tags_of"]
@@ -33,6 +35,7 @@ def list_gifs(  # noqa: PLR0913 each narrows the list
     cursor: str = "",
     limit: int = 30,
     locale: str = "",
+    among: Sequence[str] | None = None,
 ) -> tuple[list[Gif], str | None]:
     """A page of GIFs, and the cursor of the next page.
 
@@ -47,6 +50,7 @@ def list_gifs(  # noqa: PLR0913 each narrows the list
       cursor: the one that the previous page came with; empty for the first page.
       limit: how many at most, 1 to 100.
       locale: of the words of `q`, such as `de_CH`, if it is known.
+      among: the ids of the GIFs that the list may have, some thousands at most; None for any.
 
     Returns:
       the GIFs, and the cursor; it is None on the last page.
@@ -59,11 +63,13 @@ def list_gifs(  # noqa: PLR0913 each narrows the list
     asked = _filter(tag, user, kind, rating)
     sort = _one_of("sort", sort, search.SORTS) or ("relevance" if q else "newest")
     everything = asked == search.Filter() and not q and sort != "popular"
-    if everything or (tag and not q and not search.is_filled()):
+    if among is None and (everything or (tag and not q and not search.is_filled())):
         return _newest_page(tag, cursor, limit)
     order = "newest" if sort == "relevance" and not q else sort
     try:
-        return search.page(q, asked, sort=order, cursor=cursor, limit=limit, locale=locale)
+        return search.page(
+            q, asked, sort=order, cursor=cursor, limit=limit, locale=locale, among=among
+        )
     except ValueError:
         raise bad_cursor() from None
 
@@ -128,12 +134,14 @@ class Standing(NamedTuple):
 
     Attributes:
       state: its `image_state`.
-      image: the SHA-256 of its image; None until that is stored.
+      image: the SHA-256 of its original; None until that is stored.
+      shown: that of what others get in its place (see `originals`); None until that is stored.
       user_id, visibility, in_trash, is_hidden: as `access.may_see()` takes them.
     """
 
     state: str
     image: str | None
+    shown: str | None
     user_id: str | None
     visibility: str
     in_trash: bool
@@ -144,7 +152,7 @@ def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
     """How far each of these GIFs is. Ids of no GIF are left out."""
     of_people = (Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from)
     rows: Any = (
-        Gif.select(Gif.id, Gif.image_state, Gif.image, *of_people)
+        Gif.select(Gif.id, Gif.image_state, Gif.image, Gif.edit, *of_people)
         .where(Gif.id.in_(gif_ids))
         .tuples()
     )
@@ -152,13 +160,19 @@ def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
         gif_id: Standing(
             state,
             stored and stored.sha256,
+            _shown_sha256(stored, edit),
             user_id,
             visibility,
             trashed_at is not None,
             hidden_from is not None,
         )
-        for gif_id, state, stored, user_id, visibility, trashed_at, hidden_from in rows
+        for gif_id, state, stored, edit, user_id, visibility, trashed_at, hidden_from in rows
     }
+
+
+def _shown_sha256(stored: StoredFile | None, edit: Edit | None) -> str | None:
+    found = None if stored is None else originals.picture(stored, edit, original=False)
+    return None if found is None else found.file.sha256
 
 
 def uploaders_of(gifs: Sequence[Gif]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The tables: users and tokens; GIFs, their tags and fingerprints; the findings of the sweep."""
 
 import functools
+import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
 from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (
     Backgrounder,
+    CachedFile,
     CacheField,
     ErrorField,
     HasUploads,
@@ -179,6 +181,14 @@ class ImageUploader(Backgrounder, Uploader):
 
     def store_dir(self) -> str:
         return f"gifs/{self.record.id}"
+
+    def filename(self, version: str | None, upload: CachedFile | StoredFile) -> str:
+        if version is not None:
+            return version
+        # In a public bucket nobody asks who somebody is (decision 85): the address of a version
+        # must not tell that of the original.
+        source = upload.key if isinstance(upload, CachedFile) else upload.source
+        return f"original-{hashlib.sha256(f'original {source}'.encode()).hexdigest()[:16]}"
 
     def fair_by(self) -> str:
         return self.record.user_id or "anonymous"

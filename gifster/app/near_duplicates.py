@@ -1,10 +1,14 @@
-"""Find duplicates of a GIF: the same file, or near duplicates by their fingerprints."""
+"""Find duplicates of a GIF: the same file, or near duplicates by their fingerprints.
+
+Both are facts of what was uploaded. Of a GIF with an edit only its owner knows that, so for others
+it is nobody's duplicate (decision 85).
+"""
 
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from gifster.app.access import shown_to
+from gifster.app.access import comparable
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 from gifster.jobs.statements import Statement, for_each_length
 
@@ -18,14 +22,28 @@ MAX_CANDIDATES = 500
 def oldest_copies(gifs: Sequence[Gif], user_id: str | None = None) -> dict[str, str]:
     """The oldest GIF with the same upload, byte by byte, for each of these GIFs that is not the
     oldest itself. Both are ids. GIFs that failed do not count, nor do those of others that are not
-    listed.
+    listed or have an edit.
 
     Parameters:
       user_id: of the user who reads it, if they are logged in. Their own private GIFs count.
     """
-    ids = [gif.id for gif in gifs if gif.sha256 and gif.image_state != "failed"]
+    ids = [gif.id for gif in gifs if _has_copies(gif, user_id)]
     rows = _oldest([user_id or "", *ids]) if ids else []
     return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
+
+
+def _has_copies(gif: Gif, user_id: str | None) -> bool:
+    """Whether somebody may know which GIFs have the same upload as this one."""
+    return bool(gif.sha256) and gif.image_state != "failed" and _is_compared(gif, user_id)
+
+
+def _is_compared(gif: Gif, user_id: str | None) -> bool:
+    """Whether somebody may know what is like the upload of a GIF: others do not know the upload of
+    one with an edit."""
+    if gif.user_id is not None and gif.user_id == user_id:
+        return True
+    stored = next(iter(Gif.image.stored_files(gif)), None)
+    return gif.edit is None and not (stored and stored.steps)
 
 
 def _oldest_of(values: list[Any]) -> Any:
@@ -34,7 +52,7 @@ def _oldest_of(values: list[Any]) -> Any:
     first = (
         oldest.select(oldest.id)
         .where((oldest.sha256 == Gif.sha256) & (oldest.image_state != "failed"))
-        .where(shown_to(user_id, oldest) | (oldest.id == Gif.id))
+        .where(comparable(user_id, oldest) | (oldest.id == Gif.id))
         .order_by(oldest.created_at, oldest.id)
         .limit(1)
     )
@@ -46,7 +64,7 @@ _oldest = for_each_length(_oldest_of)
 
 def oldest_copy(gif: Gif, user_id: str | None = None) -> str | None:
     """The same for one GIF; None if it is the oldest itself, or failed."""
-    if not gif.sha256 or gif.image_state == "failed":
+    if not _has_copies(gif, user_id):
         return None
     row = _OLDEST.row(sha256=gif.sha256, gif_id=gif.id, user_id=user_id or "")
     return None if row is None or row[0] == gif.id else str(row[0])
@@ -57,7 +75,7 @@ _OLDEST = Statement(
     lambda sha256, gif_id, user_id: (
         Gif.select(Gif.id)
         .where((Gif.sha256 == sha256) & (Gif.image_state != "failed"))
-        .where(shown_to(user_id) | (Gif.id == gif_id))
+        .where(comparable(user_id) | (Gif.id == gif_id))
         .order_by(Gif.created_at, Gif.id)
         .limit(1)
     )
@@ -72,7 +90,7 @@ def oldest_with(sha256: Sequence[str], user_id: str | None = None) -> dict[str, 
     """
     rows = (
         Gif.select(Gif.id, Gif.title, Gif.sha256)
-        .where(Gif.sha256.in_(sha256) & (Gif.image_state != "failed") & shown_to(user_id or ""))
+        .where(Gif.sha256.in_(sha256) & (Gif.image_state != "failed") & comparable(user_id or ""))
         .order_by(Gif.created_at.desc(), Gif.id.desc())
     )
     return {str(gif.sha256): gif for gif in rows}
@@ -89,18 +107,19 @@ def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> 
       user_id: of the user who reads it, if they are logged in.
     """
     dhash = gif.image.stored and gif.image.stored.dhash
-    if not dhash:
+    if not dhash or not _is_compared(gif, user_id):
         return []
     parts = fingerprint_parts(dhash)
     sharing = FingerprintPart.select(FingerprintPart.gif).where(FingerprintPart.part.in_(parts))
     candidates = (
         Gif.select()
-        .where(Gif.id.in_(sharing) & (Gif.id != gif.id) & shown_to(user_id or ""))
+        .where(Gif.id.in_(sharing) & (Gif.id != gif.id) & comparable(user_id or ""))
         .order_by(Gif.created_at.desc())
         .limit(MAX_CANDIDATES)
     )
     # Lazily: reading the stored files of 500 takes 40 ms.
-    near = (other for other in candidates.iterator() if _differing_bits(dhash, other) <= MAX_BITS)
+    compared = (other for other in candidates.iterator() if _is_compared(other, user_id))
+    near = (other for other in compared if _differing_bits(dhash, other) <= MAX_BITS)
     return list(islice(near, most))
 
 

@@ -265,12 +265,17 @@ def test_a_collection_has_its_own_order(people: dict[str, Any]):
     assert ann("DELETE", f"/api/collections/{collection}/gifs/{ids['a']}").status_code == 204
     assert titles(ann, listed) == list("becd")
     assert titles(ann, f"{listed}&tag=tagc") == ["c"]
-    assert ann("GET", f"{listed}&q=tag").json()["code"] == "collection_invalid"
+    # With words or other filters, I expect those of them that a search finds
+    gif(people["user bob"], "c")
+    assert titles(ann, f"{listed}&q=c") == ["c"]
+    assert titles(ann, f"{listed}&q=tagd&tag=tagc") == []
+    assert titles(ann, f"{listed}&rating=g&sort=newest") == list("edcb")
+    assert titles(ann, f"{listed}&q=c&user={people['user ann'].id}") == []
     assert ann("GET", "/api/gifs?collection=nope").json()["code"] == "collection_not_found"
 
     assert ann("DELETE", f"/api/collections/{collection}").status_code == 204
     assert ann("GET", f"/api/collections/{collection}").status_code == 404
-    assert Gif.select().count() == 5
+    assert Gif.select().count() == 6
 
 
 def test_a_collection_shows_no_more_than_its_reader_may_see(people: dict[str, Any]):

@@ -355,3 +355,21 @@ def test_hits_that_lie_far_apart_are_all_found(booted: Settings, monkeypatch):
             seen += [gif.title for gif in gifs]
         assert seen == wanted, q
         assert set(found(q, limit=100)) >= set(wanted)
+
+
+def test_a_search_among_some_gifs_finds_those_that_it_finds_among_all(booted: Settings):
+    # Given two GIFs in three that are, say, in a collection
+    gifs = [add(title, *tags.split(",")) for title, tags in CAPTIONS[:90]]
+    some = [gif.id for number, gif in enumerate(gifs) if number % 3]
+    titles = {gif.title for gif in gifs if gif.id in some}
+    asked = [{"q": query} for _, query, _ in QUERIES[:20]]
+    asked += [{"q": QUERIES[0][1], "sort": "newest"}, {"rating": "g"}, {"kind": "sticker"}]
+
+    for each in asked:
+        # When I search among all of them, I expect what all of the index has
+        everything = found(**each, limit=100)
+        assert found(**each, among=[gif.id for gif in gifs], limit=100) == everything
+        # When I search among some, I expect those, in the same order
+        expected = [title for title in everything if title in titles]
+        assert found(**each, among=some, limit=100) == expected, each
+    assert found(q=QUERIES[0][1], among=[]) == []

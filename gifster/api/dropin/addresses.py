@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from gifster.api.dropin.renditions import File
-from gifster.api.sharing import renditions
 from gifster.app.boot import MEDIA
+from gifster.app.originals import WHOLE
 from gifster.app.settings import Settings
 from gifster.imaging.probe import extension
-
-#: The files of all of a picture, which `/g/{id}.{extension}` is.
-WHOLE = {"original", *renditions.WHOLE}
+from gifster.uploads import StoredFile
 
 
 def sent_here(settings: Settings) -> bool:
@@ -44,8 +42,9 @@ class Addresses:
         ending = extension(file.content_type)
         if not self.direct:
             return self.home + self._signed(f"{MEDIA}/{gif_id}/{name}.{ending}")
-        version = PurePosixPath(file.key).stem
-        part = "" if version in WHOLE else f"/{version}"
+        version = "" if isinstance(file, StoredFile) else PurePosixPath(file.key).stem
+        # All of a picture is `/g/{id}.{extension}`.
+        part = f"/{version}" if version and version not in WHOLE else ""
         return self.home + self._signed(f"/g/{gif_id}{part}.{ending}")
 
     def page(self, gif_id: str) -> str:

@@ -42,7 +42,7 @@ def items(gifs: Iterable[Gif], *, moves: bool | None = None) -> list[Item]:
         stored = shown(gif)
         if stored is None or moves not in (None, stored.frames > 1):
             continue
-        renditions = Renditions(stored, edited=gif.edit is not None)
+        renditions = Renditions(stored, gif.edit)
         if renditions.has_gif:
             kept.append((gif, renditions))
     tags = lists.tags_of([gif for gif, _ in kept])

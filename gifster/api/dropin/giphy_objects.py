@@ -88,8 +88,9 @@ def images(gif: Gif, renditions: Renditions, addresses: Addresses) -> dict[str, 
                 image[address], image[size] = url(gif.id, file, name), str(file.bytes)
         if image:
             made[rendition] = image
-    stored = renditions.stored
-    made["original"] |= {"frames": str(stored.frames), "hash": stored.sha256[:32]}
+    picture = renditions.picture
+    if picture is not None:
+        made["original"] |= {"frames": str(picture.frames), "hash": picture.file.sha256[:32]}
     return made
 
 

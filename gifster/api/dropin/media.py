@@ -85,5 +85,5 @@ def _url(gif_id: str, asked: Wanted) -> str | None:
     stored = shown(gif)
     if stored is None:
         return None
-    file = Renditions(stored, edited=gif.edit is not None).find(asked)
+    file = Renditions(stored, gif.edit).find(asked)
     return file.url() if file is not None else None

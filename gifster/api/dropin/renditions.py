@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from gifster.api.sharing.renditions import STILLS
+from gifster.app.edits import Edit
+from gifster.app.originals import STILLS, is_edited, picture
 from gifster.uploads import StoredFile, StoredVersion
 
 File = StoredFile | StoredVersion
@@ -55,11 +56,13 @@ class Renditions:
 
     Parameters:
       stored: its stored image.
-      edited: whether it has an edit. Then nobody else gets the original (`sharing.renditions`).
+      edit: the GIF's. With one, the original is not among the files (`app.originals`).
     """
 
-    def __init__(self, stored: StoredFile, *, edited: bool = False) -> None:
-        self.stored = stored
+    def __init__(self, stored: StoredFile, edit: Edit | None = None) -> None:
+        self.stored, edited = stored, is_edited(stored, edit)
+        #: None if no version takes the place of the original of an edited GIF yet.
+        self.picture = picture(stored, edit, original=False)
         self._files: dict[str, list[File]] = {}
         self._found: dict[Wanted, File] = {}
         moves = stored.frames > 1

@@ -143,7 +143,7 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
     """A GIF as a result."""
     gif, renditions, named = item.gif, item.renditions, formats.named
     stored, whole = renditions.stored, renditions.find(FORMATS["gif"])
-    duration = stored.duration_ms / 1000
+    duration = renditions.picture.duration_ms / 1000 if renditions.picture else 0.0
     made: dict[int, Media] = {}
     media: dict[str, Media] = {}
     for name, one in formats.wanted.items():

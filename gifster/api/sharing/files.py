@@ -17,10 +17,11 @@ from gifster.api.files import Files
 from gifster.api.media import guarded_url, plain_url
 from gifster.api.middleware import MEDIA_POLICY
 from gifster.api.problems import SOON, Problem
-from gifster.api.sharing.renditions import Kept, extension_of, file_as
+from gifster.api.sharing.renditions import extension_of, file_as
 from gifster.app import library
 from gifster.app.access import STRANGER, is_for_everybody, may_see_gif
 from gifster.app.models import Gif
+from gifster.app.originals import Kept, is_edited
 from gifster.app.texts import Visibility
 from gifster.uploads import StoredFile
 from gifster.uploads.files.filenames import clean_filename
@@ -57,7 +58,7 @@ class SharedFiles:
         extension = {"jpeg": "jpg"}.get(extension.lower(), extension.lower())
         await self._send(
             req, resp, gif_id, extension,
-            lambda gif, stored: file_as(stored, extension, edited=bool(gif.edit)),
+            lambda gif, stored: file_as(stored, extension, edited=is_edited(stored, gif.edit)),
         )  # fmt: skip
 
     async def on_get_version(
@@ -111,13 +112,17 @@ def _found(gif: Gif, what: str, choose: Choose) -> Kept:
         return file
     if gif.image_state in (None, "queued", "processing"):
         raise Problem(404, "not_ready", f"This GIF has no {what} yet. Try again soon.", SOON)
-    have = sorted({extension_of(each) for each in _files(stored)})
+    have = sorted({extension_of(each) for each in _files(gif, stored)})
     there = f"It has: {', '.join(have)}." if have else "It has no files."
     raise Problem(404, "format_missing", f"This GIF has no {what[:40]}. {there}")
 
 
-def _files(stored: StoredFile | None) -> list[Kept]:
-    return [] if stored is None else [stored, *stored.versions.values()]
+def _files(gif: Gif, stored: StoredFile | None) -> list[Kept]:
+    """The files that everybody may have."""
+    if stored is None:
+        return []
+    original = [] if is_edited(stored, gif.edit) else [stored]
+    return [*original, *stored.versions.values()]
 
 
 def _may_be_shown(resp: Response, gif: Gif, fresh_s: int) -> None:

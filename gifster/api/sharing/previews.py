@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from gifster.api.sharing.renditions import Rendition, film_of, own_file, picture_of
 from gifster.app.models import Gif
+from gifster.app.originals import is_edited
 from gifster.uploads import StoredFile
 
 SITE = "Gifster"
@@ -75,11 +76,9 @@ class Preview:
 
     def file(self) -> Rendition | None:
         """The file itself, in a format that others show."""
-        return (
-            None
-            if self.stored is None
-            else own_file(self.gif.id, self.stored, edited=bool(self.gif.edit))
-        )
+        if self.stored is None:
+            return None
+        return own_file(self.gif.id, self.stored, edited=is_edited(self.stored, self.gif.edit))
 
     def film(self) -> Rendition | None:
         """The film of what moves."""

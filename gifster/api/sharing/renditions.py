@@ -5,21 +5,14 @@ import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from gifster.app.originals import STILLS, WHOLE, Kept, quality
 from gifster.uploads import StoredFile, StoredVersion
 
-#: Versions that show the first frame of what moves.
-STILLS = {"poster", "tinyposter", "nanoposter"}
-#: What an edit selects, as large as it is. It takes the place of the original, which nobody else
-#: gets: an edit may cut off what is nobody's business.
-WHOLE = ("full", "fullmp4")
 #: Types that browsers show, and all chats but for the last one.
 SHOWN_TYPES = {"image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"}
 #: Larger pictures are not shown in previews (bytes): X takes 5 MB, Discord fetches all of a page's
 #: pictures in ten seconds.
 MOST_BYTES = 5_000_000
-
-#: The original or a version.
-Kept = StoredFile | StoredVersion
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def file_as(stored: StoredFile, extension: str, *, edited: bool = False) -> Kept
     if whole is not None and extension_of(whole) == extension:
         return whole
     versions = [file for file in _versions(stored) if extension_of(file) == extension]
-    return max(versions, key=_quality, default=None)
+    return max(versions, key=quality, default=None)
 
 
 def own_file(gif_id: str, stored: StoredFile, *, edited: bool = False) -> Rendition | None:
@@ -95,7 +88,7 @@ def picture_of(
     Parameters:
       max_width, max_height: the box (pixels).
     """
-    found = sorted(_pictures(stored), key=_quality, reverse=True)
+    found = sorted(_pictures(stored), key=quality, reverse=True)
     for file in found:
         if file.bytes <= MOST_BYTES and file.width <= max_width and file.height <= max_height:
             return rendition(gif_id, stored, file)
@@ -113,11 +106,6 @@ def rendition(gif_id: str, stored: StoredFile, file: Kept) -> Rendition:
     name = next((name for name, version in stored.versions.items() if version is file), "")
     path = f"/g/{gif_id}{name and '/'}{name}.{extension_of(file)}"
     return Rendition(path, file.content_type, file.bytes, file.width, file.height)
-
-
-def _quality(file: StoredVersion) -> tuple[int, int]:
-    """Of two versions of one size, the smaller file has lost more."""
-    return file.width * file.height, file.bytes
 
 
 def _pictures(stored: StoredFile) -> list[StoredVersion]:

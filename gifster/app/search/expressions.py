@@ -1,7 +1,7 @@
 """Expressions of words, as FTS5 and PostgreSQL want them. What a person types becomes only values
 in quotes, whatever the characters are."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 
@@ -57,3 +57,15 @@ def for_postgresql(part: Expression | str) -> str:
         return f"({wanted} & !({' | '.join(unwanted)}))"
     sign = " & " if part.how == "and" else " | "
     return f"({sign.join(map(for_postgresql, part.parts))})"
+
+
+def matches(part: Expression | str, words: Set[str]) -> bool:
+    """Whether an expression finds something with these words."""
+    if isinstance(part, str):
+        return part in words
+    if part.how == "or":
+        return any(matches(each, words) for each in part.parts)
+    if part.how == "not":
+        wanted, *unwanted = part.parts
+        return matches(wanted, words) and not any(matches(each, words) for each in unwanted)
+    return all(matches(each, words) for each in part.parts)

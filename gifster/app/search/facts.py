@@ -53,8 +53,10 @@ def kinds(stored: StoredFile | None) -> list[str]:
 
 
 def ratio(stored: StoredFile | None) -> float:
-    """The width of an image divided by its height; 0 if that is not known."""
-    return stored.width / stored.height if stored and stored.height else 0
+    """The width of what a GIF shows divided by its height; 0 if that is not known."""
+    thumb = stored.versions.get("thumb") if stored and stored.steps else None
+    shown = thumb or stored
+    return shown.width / shown.height if shown and shown.height else 0
 
 
 def narrowed(words: Expression | None, filter: Filter) -> Expression:

@@ -14,6 +14,7 @@ from gifster.app.search.asking import Group, meant, one_each
 from gifster.app.search.candidates import Candidate
 from gifster.app.search.filters import Filter, Found
 from gifster.app.search.index import BAR
+from gifster.app.search.pool import Pool
 from gifster.app.search.tables import SearchEntry
 from gifster.app.search.walking import RANKED, Place, Search, walk
 from gifster.jobs.statements import Statement
@@ -52,11 +53,19 @@ def find(  # noqa: PLR0913 each narrows the search
 
 
 def page(  # noqa: PLR0913 each narrows the search
-    q: str, filter: Filter, *, sort: str, cursor: str, limit: int, locale: str = ""
+    q: str,
+    filter: Filter,
+    *,
+    sort: str,
+    cursor: str,
+    limit: int,
+    locale: str = "",
+    among: Sequence[str] | None = None,
 ) -> tuple[list[Gif], str | None]:
     """A page of a search, and the cursor of the next one; None on the last page.
 
     Parameters:
+      among: the ids of the GIFs that may be found, some thousands at most; None for any.
       cursor: the one of the page before; empty for the first page. The pages of a search do not
         change while GIFs are added.
 
@@ -67,7 +76,8 @@ def page(  # noqa: PLR0913 each narrows the search
     groups = meant(q, locale)
     if q.strip() and not groups:
         return [], None
-    search = Search(groups, filter, sort)
+    pool = None if among is None else Pool(among)
+    search = Search(groups, filter, sort, pool=pool)
     found, following = walk(search, place, limit)
     if following is not None and not walk(search, following, 1)[0]:
         following = None

@@ -16,6 +16,7 @@ from gifster.app.search.candidates import END, Candidate
 from gifster.app.search.expressions import Expression, but_not, term
 from gifster.app.search.facts import SHELVES, narrowed
 from gifster.app.search.filters import Filter
+from gifster.app.search.pool import Pool
 from gifster.app.search.ranking import ranked
 
 #: So many candidates are ranked, and half as many of the GIFs that are used most.
@@ -53,6 +54,7 @@ class Search:
       sort: one of `SORTS`.
       without: the id of a GIF that is not found.
       alike: whether GIFs with many of the words are wanted, all or not.
+      pool: the entries that are looked at; None for all of the index.
     """
 
     groups: Sequence[Group]
@@ -60,6 +62,7 @@ class Search:
     sort: str
     without: str = ""
     alike: bool = False
+    pool: Pool | None = None
     #: Those that have been looked at.
     heads: "dict[tuple[str, int], Head]" = field(default_factory=dict)
 
@@ -85,6 +88,12 @@ class Search:
             return END
         counts = [group.count for group in self.groups]
         return min(counts) if words == "all" and not self.alike else sum(counts)
+
+    def newest(self, found_by: Expression, below: int, most: int, words: str) -> list[Candidate]:
+        """The newest entries that an expression finds (`candidates.newest()`)."""
+        if self.pool is not None:
+            return self.pool.newest(found_by, below, most)
+        return candidates.newest(found_by, below, most, self.likely(words))
 
     def passes(self, found: Candidate) -> bool:
         """Whether a candidate passes what the index does not know."""
@@ -133,15 +142,16 @@ def _head_of(search: Search, words: str, top: int) -> Head:
     """The ranked candidates of a search."""
     if search.sort == "newest":
         return Head([], top, 0)
-    found_by, likely = search.found_by(words), search.likely(words)
+    found_by = search.found_by(words)
     used: list[Candidate] = []
     shelves = 0
-    there = popularity.shelves() if likely > RANKED else 0
+    is_large = search.pool is None and search.likely(words) > RANKED
+    there = popularity.shelves() if is_large else 0
     while shelves < there and len(used) < USED:
         size = sum(popularity.SHELF_SIZES[: shelves + 1])
         used += candidates.on_shelf(SHELVES[shelves], size, found_by, top)
         shelves += 1
-    newest = candidates.newest(_others(found_by, shelves), top, RANKED, likely)
+    newest = search.newest(_others(found_by, shelves), top, RANKED, words)
     below = newest[-1].id if len(newest) == RANKED else 0
     kept = [found for found in [*used, *newest] if search.passes(found)]
     groups = search.groups if search.sort == "relevance" else ()
@@ -187,12 +197,8 @@ def _tail(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pl
     """The next ones that are not ranked, and what comes after them. If few have the shape that the
     filter asks for, there may be fewer than `limit`."""
     rest = _others(search.found_by(place.words), place.shelves)
-    read = candidates.newest(
-        rest,
-        place.below,
-        limit if search.takes_any_shape else limit + 100,
-        search.likely(place.words),
-    )
+    most = limit if search.takes_any_shape else limit + 100
+    read = search.newest(rest, place.below, most, place.words)
     if not read:
         return [], search.after(place, place.below == place.top)
     found: list[Candidate] = []
