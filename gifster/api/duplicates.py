@@ -20,7 +20,8 @@ class Duplicates:
     """`POST {"sha256": […]}`, the SHA-256 of files. The answer names the oldest GIF of each that
     they may find, `{"found": {sha256: {"id": …, "title": …}}}`.
 
-    A file with metadata is another one once it is stored, if `uploads.strip_metadata` is on.
+    The hashes are those of the files as they are stored, or as they were sent: with
+    `uploads.strip_metadata`, a file with metadata is another one once it is stored.
     """
 
     def __init__(self, context: Context) -> None:

@@ -104,6 +104,7 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
         user=user,
         bytes=cached.bytes,
         sha256=cached.sha256,
+        sent_sha256=cached.sent_sha256 or None,
     )
     check_edit(cached.info, edit)
     _check_owner(gif)
@@ -159,12 +160,13 @@ def replace_image(  # noqa: PLR0913 fields, each with a default
                 check_quota(owner, quota, bytes=cached.bytes - present.bytes)
                 # If the upload turns out to be damaged, the present image stays.
                 gif.bytes, gif.sha256 = cached.bytes, cached.sha256
+                gif.sent_sha256 = cached.sent_sha256 or None
                 stored = present.image.stored
                 if stored is not None:
                     there = stored.bytes if present.image_tmp else present.bytes
                     gif.bytes = max(cached.bytes, there)
             # Not what somebody else changes meanwhile, such as the visibility.
-            gif.save(only=["image", "edit", "bytes", "sha256"])
+            gif.save(only=["image", "edit", "bytes", "sha256", "sent_sha256"])
             note(Action.REPLACE, gif, by, {"sha256": (before, cached.sha256)})
     except peewee.DoesNotExist:
         raise gif_not_found(gif_id) from None

@@ -316,6 +316,8 @@ class Gif(BaseModel):
     #: larger of both sizes, and the replacement's hash.
     bytes = peewee.BigIntegerField(default=0)
     sha256 = peewee.CharField(64, null=True)
+    #: The hash of the upload as it was sent; null if it had no metadata to take out.
+    sent_sha256 = peewee.CharField(64, null=True)
     image = mount_uploader(ImageUploader)
     image_tmp = CacheField()
     image_processing = ProcessingField()
@@ -334,13 +336,15 @@ class Gif(BaseModel):
 
 
 # Lists read the first, whose condition is that of `access.listed()`; the trash reads the second,
-# and moderators the third.
+# moderators the third, and the question whether a file is there already the last.
 _is_public: Any = Gif.visibility == peewee.SQL("'public'")
 _trashed_at: Any = Gif.trashed_at
+_sent: Any = Gif.sent_sha256
 for _name, _columns, _condition in [
     ("gif_listed", (Gif.created_at, Gif.id), _is_public & _trashed_at.is_null()),
     ("gif_trashed", (_trashed_at,), _trashed_at.is_null(False)),
     ("gif_hidden", (Gif.created_at, Gif.id), Gif.hidden_from.is_null(False)),
+    ("gif_sent", (_sent,), _sent.is_null(False)),
 ]:
     Gif.add_index(peewee.ModelIndex(Gif, _columns, where=_condition, name=_name))
 

@@ -86,14 +86,21 @@ def oldest_with(sha256: Sequence[str], user_id: str | None = None) -> dict[str, 
     """The oldest GIF with each of these uploads, by its SHA-256; without those that failed.
 
     Parameters:
+      sha256: of the files as they are stored, or as they were sent.
       user_id: as in `oldest_copies()`.
     """
-    rows = (
-        Gif.select(Gif.id, Gif.title, Gif.sha256)
-        .where(Gif.sha256.in_(sha256) & (Gif.image_state != "failed") & comparable(user_id or ""))
-        .order_by(Gif.created_at.desc(), Gif.id.desc())
-    )
-    return {str(gif.sha256): gif for gif in rows}
+    found: dict[str, Gif] = {}
+    for column in (Gif.sent_sha256, Gif.sha256):
+        rows = (
+            Gif.select(Gif.id, Gif.title, Gif.created_at, column)
+            .where(column.in_(sha256) & (Gif.image_state != "failed") & comparable(user_id or ""))
+            .order_by(Gif.created_at.desc(), Gif.id.desc())
+        )
+        oldest = {str(getattr(gif, column.name)): gif for gif in rows}
+        for hashed, gif in oldest.items():
+            if hashed not in found or gif.created_at < found[hashed].created_at:
+                found[hashed] = gif
+    return found
 
 
 def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> list[Gif]:

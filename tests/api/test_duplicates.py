@@ -25,6 +25,23 @@ def test_the_oldest_gif_with_a_file_is_found(stack: Stack):
     assert ask(stack, digest, "0" * 64) == {digest: {"id": first["id"], "title": "First"}}
 
 
+def test_a_file_with_metadata_is_found_as_it_was_sent(stack: Stack):
+    # Given a GIF with a comment, which is not stored
+    content = images.gif((43, 23))
+    sent = content[:-1] + b"\x21\xfe\x05Paris\x00" + content[-1:]
+    gif = stack.finished(stack.upload(sent, title="Paris").json()["id"])
+    assert stack.client.get(gif["image"]["url"]).content == content
+
+    # When somebody asks for the file as it was sent, and as it is stored, I expect the same GIF
+    hashes = [hashlib.sha256(one).hexdigest() for one in (sent, content)]
+    told = {"id": gif["id"], "title": "Paris"}
+    assert ask(stack, *hashes) == dict.fromkeys(hashes, told)
+
+    # When others do not see it, I expect neither to be told
+    stack.client.patch(f"/api/gifs/{gif['id']}", json={"visibility": "unlisted"})
+    assert ask(stack, *hashes) == {}
+
+
 def test_what_others_hide_is_not_told(stack: Stack):
     content = images.gif((42, 23))
     hidden = stack.upload(content, title="Hidden", visibility="unlisted").json()

@@ -177,8 +177,10 @@ def test_each_format_has_the_facts_of_what_is_stored(app: Application, name: str
     assert SECRET not in content
     assert (cached.bytes, cached.info.bytes) == (len(content), len(content))
     assert cached.sha256 == hashlib.sha256(content).hexdigest()
+    assert cached.sent_sha256 == hashlib.sha256(ALL[name]).hexdigest()
     # A file that differs only in its metadata is a duplicate, and so is the stripped one.
-    assert cache_upload(StrippingAtOnce, content).sha256 == cached.sha256
+    again = cache_upload(StrippingAtOnce, content)
+    assert (again.sha256, again.sent_sha256) == (cached.sha256, "")
 
 
 def test_a_file_without_metadata_is_not_written_again(
@@ -322,6 +324,7 @@ def test_a_large_file_is_stripped_wherever_the_metadata_is(app: Application, pla
 
         assert cached.read() == LARGE
         assert cached.sha256 == hashlib.sha256(LARGE).hexdigest()
+        assert cached.sent_sha256 == hashlib.sha256(sent).hexdigest()
         assert (cached.bytes, cached.info.bytes) == (len(LARGE), len(LARGE))
         assert not [name for name in app.cached if name.endswith(".tmp")]
 

@@ -86,6 +86,8 @@ class CachedFile(KeptFile):
     _checked: ClassVar[tuple[type[Limits], float] | None] = None
     #: Whether a cache id gives others this very file (see `cache_ids`).
     _shared: ClassVar[bool] = False
+    #: The hash of the file as it was sent, if metadata has been taken out since; else empty.
+    _sent_sha256: ClassVar[str] = ""
     #: The key of the cached file that it was copied from; empty for any other.
     _copy_of: ClassVar[str] = ""
 
@@ -128,19 +130,27 @@ class CachedFile(KeptFile):
         """The key of the file of which a cache id made this copy; empty for any other file."""
         return self._copy_of
 
+    @property
+    def sent_sha256(self) -> str:
+        """The SHA-256 of the file as it was sent, before its metadata was taken out; empty if there
+        was none, or if this object does not know."""
+        return self._sent_sha256
+
     def copied(self, key: str) -> "CachedFile":
         """This file, marked as the copy of another one in the cache."""
         object.__setattr__(self, "_copy_of", key)
         return self
 
-    def received(self, rules: type[Limits], at: float) -> "CachedFile":
+    def received(self, rules: type[Limits], at: float, sent_sha256: str = "") -> "CachedFile":
         """This file, marked as one that has just come. The next `claim()` gets it.
 
         Parameters:
           rules: those that it was checked by.
           at: the time of that (seconds since the epoch).
+          sent_sha256: of the file as it was sent, if metadata has been taken out since.
         """
         object.__setattr__(self, "_checked", (rules, at))
+        object.__setattr__(self, "_sent_sha256", sent_sha256)
         self.release()
         return self
 
@@ -329,7 +339,7 @@ class CacheWriter:
         )  # fmt: skip
         self._step.facts |= {"bytes": content.size, "content_type": info.content_type}
         self._step.end()
-        return cached.received(rules, time.time())
+        return cached.received(rules, time.time(), content.sent_sha256)
 
     def abort(self, error: BaseException | None = None) -> None:
         """Leave nothing behind, finished or not.

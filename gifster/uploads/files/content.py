@@ -7,12 +7,16 @@ whole structure is read, and the rest of the metadata goes (`stripping.py`).
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gifster.imaging.probe import ImageInfo
 from gifster.uploads.config import storage
 from gifster.uploads.files import stripping
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.storage.spool import Writer, writer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 #: How much is held in memory (bytes). A smaller file is not written before it is checked.
 HELD_BYTES = 256 * 1024
@@ -39,6 +43,8 @@ class Content:
         #: How much is written (bytes), and its hash; the same before the last piece.
         self._bytes, self._hash = 0, hashlib.sha256()
         self._before = (0, self._hash)
+        #: The hash of the content as it came; None as long as nothing of it has been left out.
+        self._sent: _Hash | None = None
 
     @property
     def size(self) -> int:
@@ -50,10 +56,15 @@ class Content:
         """The hash of a file that is written, in hexadecimal."""
         return self._hash.hexdigest()
 
+    @property
+    def sent_sha256(self) -> str:
+        """The hash of the content as it came, in hexadecimal; empty if nothing was left out."""
+        return "" if self._sent is None else self._sent.hexdigest()
+
     def write(self, piece: bytes) -> None:
         """Append a piece."""
         if self._file is not None:
-            self._write(piece)
+            self._take(piece)
             return
         self._held.append(bytes(piece))  # a source may use its buffer again
         self._held_bytes += len(piece)
@@ -65,14 +76,25 @@ class Content:
         if self._rules.strip_metadata:
             if len(held[0]) < HEAD_BYTES:
                 held = [b"".join(held)]
-            held[0] = stripping.without_metadata(held[0])
+            first, *others = held
+            kept = stripping.without_metadata(first)
+            if kept != first:
+                self._sent = hashlib.sha256(first)
+            self._write(kept)
+            held = others
         for piece in held:
-            self._write(piece)
+            self._take(piece)
 
     def _take_held(self) -> bytes:
         head = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held, self._held_bytes = [], 0
         return head
+
+    def _take(self, piece: bytes) -> None:
+        """Write a piece as it came."""
+        if self._sent is not None:
+            self._sent.update(piece)
+        self._write(piece)
 
     def _write(self, piece: bytes) -> None:
         if self._file is None:
@@ -122,6 +144,9 @@ class Content:
             return False
         if pieces.are_all:
             return True
+        if self._sent is None:
+            is_held = isinstance(content, bytes)
+            self._sent = hashlib.sha256(content) if is_held else self._hash.copy()
         if isinstance(content, bytes):
             self._held = [stripping.kept(content, pieces)]
             self._held_bytes = len(self._held[0])
