@@ -145,8 +145,8 @@ class Content:
         if pieces.are_all:
             return True
         if self._sent is None:
-            is_held = isinstance(content, bytes)
-            self._sent = hashlib.sha256(content) if is_held else self._hash.copy()
+            held = content if isinstance(content, bytes) else None
+            self._sent = self._hash.copy() if held is None else hashlib.sha256(held)
         if isinstance(content, bytes):
             self._held = [stripping.kept(content, pieces)]
             self._held_bytes = len(self._held[0])
