@@ -14,6 +14,7 @@ import pytest
 from tests import images
 from tests.api.dropin import clients
 from tests.api.dropin.clients import node, python, tls
+from tests.machine import eventually
 from tests.stack import Stack
 
 
@@ -333,5 +334,38 @@ def test_gif_picker_react(
     assert (taken["width"], taken["height"]) == (60, 40)
     assert library.client.get(taken["imageUrl"]).headers["Content-Type"] == "image/gif"
     assert library.client.get(taken["preview"]["imageUrl"]).status_code == 200
+    assert errors == []
+    context.close()
+
+
+def test_the_former_gif_picker_react_behind_a_host_override(
+    library: Stack, base: str, pickers: str, chromium: Any, cats: list[str]
+):
+    # Given version 1.5, whose host is fixed, and a browser that is led to Gifster there
+    context = chromium.new_context()
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    tenor = "https://tenor.googleapis.com"
+
+    def lead(route: Any) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(tenor, base)))
+
+    context.route(f"{tenor}/**", lead)
+    page.goto(f"{pickers}/?picker=old")
+
+    # When somebody chooses a category, searches, and takes what is found
+    page.locator(".gpr-category").last.click()
+    results = page.locator(".gpr-gif-list img, .gpr-gif-list-column img")
+    page.get_by_role("textbox").fill("happy")
+    eventually(lambda: results.count() == 1 and results.evaluate("image => image.naturalWidth > 0"))
+    results.click()
+
+    # I expect the GIF, with addresses that lead to pictures, and no error
+    taken = json.loads(eventually(page.title))
+    assert taken["id"] in cats
+    assert (taken["width"], taken["height"]) == (60, 40)
+    assert library.client.get(taken["url"]).headers["Content-Type"] == "image/gif"
+    assert library.client.get(taken["preview"]["url"]).status_code == 200
     assert errors == []
     context.close()
