@@ -159,8 +159,9 @@ def part_of(info: ImageInfo, duration_ms: int) -> ImageInfo:
     return replace(info, frames=max(2, frames), duration_ms=duration_ms)
 
 
-#: They are called with the id of a GIF and its image, in the transaction that stores it.
-after_image: list[Callable[[str, StoredFile], None]] = []
+#: Lets a GIF be found by its image; called with the GIF's id and the image, in the transaction that
+#: stores it. `search.index` sets it, which stands above the tables.
+index_image: Callable[[str, StoredFile], None] | None = None
 
 
 class ImageUploader(Backgrounder, Uploader):
@@ -201,8 +202,9 @@ class ImageUploader(Backgrounder, Uploader):
         rows = [{"gif": self.record, "part": part} for part in fingerprint_parts(stored.dhash)]
         if rows:
             FingerprintPart.insert_many(rows).execute()
-        for tell in after_image:
-            tell(self.record.id, stored)
+        if index_image is None:
+            raise RuntimeError("Import gifster.app.search: else no search finds the image.")
+        index_image(self.record.id, stored)
 
     def moves(self, info: ImageInfo) -> bool:
         return info.frames > 1

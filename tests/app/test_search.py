@@ -8,7 +8,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.app import library, lists, search
+from gifster.app import library, lists, models, search
 from gifster.app.database import db
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User, now
@@ -129,13 +129,32 @@ def test_filters_narrow_what_is_found(booted: Settings):
         assert refused.value.code == f"{name}_invalid"
 
 
+def declare_actors() -> None:
+    for actor in (actors.store_asset, actors.complete_asset, actors.remove_files):
+        dramatiq.get_broker().declare_actor(actor)
+
+
+def test_a_process_without_the_search_stores_no_image(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a process that has not loaded the search, so that nothing would find the image
+    gif = upload(title="cat")
+    declare_actors()
+    monkeypatch.setattr(models, "index_image", None)
+
+    # When its worker stores an upload, I expect the job to fail, and nothing to have changed
+    with pytest.raises(RuntimeError, match="Import gifster.app.search"):
+        run_jobs()
+    assert Gif.get_by_id(gif.id).image_state != "ready"
+    assert found("cat", kind="gif") == []
+
+
 def test_an_upload_is_found_by_its_image_and_its_present_texts(booted: Settings):
     # Given an upload whose image is stored
     gif = upload(title="Walrus", tags=["ice"], alt_text="on a floe")
     assert found("floe") == found("walrus", tag="ice") == ["Walrus"]
     assert found("walrus", kind="gif") == []
-    for actor in (actors.store_asset, actors.complete_asset, actors.remove_files):
-        dramatiq.get_broker().declare_actor(actor)
+    declare_actors()
     run_jobs()
     assert found("walrus", kind="gif") == found(kind="gif") == ["Walrus"]
     assert found("walrus", kind="still") == []

@@ -8,7 +8,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from gifster.app.models import Gif, GifTag, Tag, after_image
+from gifster.app import models
+from gifster.app.models import Gif, GifTag, Tag
 from gifster.app.search import analyser
 from gifster.app.search.facts import OF_TAG, SHELVES, facts, kinds, of_tag, ratio, stored_image
 from gifster.app.search.tables import SearchEntry, SearchTag, SearchTerm, marks, rows, run
@@ -65,7 +66,7 @@ def put_image(gif_id: str, stored: StoredFile) -> None:
     _CHANGE.execute(words=words, facts=" ".join(known), ratio=ratio(stored), id=entry_id)
 
 
-after_image.append(put_image)
+models.index_image = put_image
 
 
 def remove(gif_id: str) -> None:
