@@ -287,7 +287,8 @@ def _probe_heic(reader: Reader, _: Timeline) -> ImageInfo:
 
 
 def _probe_bmp(reader: Reader, _: Timeline) -> ImageInfo:
-    return ImageInfo("image/bmp", *bmp.read(reader))
+    layout = bmp.layout(reader)
+    return ImageInfo("image/bmp", layout.width, layout.height)
 
 
 def _probe_tiff(reader: Reader, _: Timeline) -> ImageInfo:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import PIL.Image
 
+from gifster.imaging import cicp, colors
+from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import TooManyFrames, Unreadable
 from gifster.imaging.frame import Frame, changed_box
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
@@ -32,6 +34,9 @@ _TURNS: dict[tuple[int, ...], PIL.Image.Transpose] = {
 }
 _SWAPS_SIDES = {(0, 1, -1, 0), (0, -1, 1, 0), (0, 1, 1, 0), (0, -1, -1, 0)}
 _MATRIX = struct.Struct("=5i")
+#: The greatest brightness in the light levels of the content, and in the facts of a screen: a
+#: fraction, whether the primaries are known, and whether the brightness is.
+_UNSIGNED, _LUMINANCE, _LUMINANCE_AT = struct.Struct("=I"), struct.Struct("=4i"), 72
 #: A video without a colour space has BT.709's from so many rows on, and else BT.601's, as in
 #: browsers.
 _HD_ROWS = 720
@@ -83,10 +88,10 @@ def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
 def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
     """The frames of a video, upright, of the size in `info`: its own or a smaller one.
 
-    Colours become sRGB's by the video's matrix and range. High dynamic range is not mapped. A frame
-    that a timing does not show is decoded only, and has the picture of the frame before. Those that
-    come long before it begins are not decoded: one frame stands for all of them. A frame that is
-    displayed for no time is left out.
+    Colours become sRGB's by the video's matrix and range, and high dynamic range is mapped to it
+    (`hdr`). A frame that a timing does not show is decoded only, and has the picture of the frame
+    before. Those that come long before it begins are not decoded: one frame stands for all of them.
+    A frame that is displayed for no time is left out.
 
     Raises:
       Unreadable: the video cannot be decoded.
@@ -231,6 +236,27 @@ def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
         interpolation="AREA",
         threads=1,  # more may not be startable in a sandbox
     )
-    picture: PIL.Image.Image = rgb.to_image()
+    picture = _in_srgb(rgb.to_image(), frame)
     turn = _TURNS.get(signs)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _in_srgb(picture: PIL.Image.Image, frame: Any) -> PIL.Image.Image:
+    """A picture of high dynamic range as a screen shows it, and any other as it is."""
+    codes = cicp.in_avif(frame.color_primaries, frame.color_trc)
+    if codes.transfer not in (cicp.PQ, cicp.HLG):
+        return picture
+    return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=_peak_nits(frame)))
+
+
+def _peak_nits(frame: Any) -> float | None:
+    """How bright the brightest pixel is: that of the content, else that of the screen on which it
+    was made (FFmpeg's AVContentLightMetadata and AVMasteringDisplayMetadata)."""
+    content = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if content is not None and (most := int(_UNSIGNED.unpack_from(bytes(content))[0])):
+        return most
+    screen = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if screen is None:
+        return None
+    numerator, denominator, _, is_known = _LUMINANCE.unpack_from(bytes(screen), _LUMINANCE_AT)
+    return numerator / denominator if is_known and numerator > 0 and denominator > 0 else None

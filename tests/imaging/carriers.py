@@ -139,6 +139,19 @@ def tiff(orientation: int = 1) -> bytes:
     return _saved(images.frames((80, 60), 1)[0], "TIFF", exif=made, icc_profile=PROFILE)
 
 
+def bmp() -> bytes:
+    """A BMP with a profile, something in front of its pixels and behind them, and a film."""
+    rows = b"".join(bytes([at % 251, 9, 200, 255]) for at in range(80 * 60))
+    gap = SECRET + bytes(4)
+    start = 14 + 124 + len(gap)
+    masks = struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    profile_at = start - 14 + len(rows) + len(SECRET)
+    header = struct.pack("<L2l2H6L", 124, 80, 60, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks
+    header += b"DEBM" + bytes(48) + struct.pack("<4L", 4, profile_at, len(PROFILE), 0)
+    body = header + gap + rows + SECRET + PROFILE + FILM
+    return b"BM" + struct.pack("<3L", 14 + len(body), 0, start) + body
+
+
 def box(kind: bytes, content: bytes) -> bytes:
     """A box of an AVIF."""
     return struct.pack(">I", len(content) + 8) + kind + content
@@ -161,6 +174,7 @@ ALL = {
     "GIF": gif(),
     "GIF, still": gif(moving=False),
     "TIFF": tiff(),
+    "BMP": bmp(),
     "AVIF": avif(),
     "AVIF, moving": avif(moving=True),
 }

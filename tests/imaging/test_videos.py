@@ -449,3 +449,28 @@ def test_what_is_behind_a_webm_is_cut_off(folder: Path, tmp_path: Path):
 
     assert len(clean.read_bytes()) == len(content)
     assert info_of(clean) == info_of(folder / "clip.webm")
+
+
+@pytest.mark.parametrize(
+    ("transfer", "level", "expected"),
+    [("smpte2084", 0.58, 188), ("arib-std-b67", 0.5, 99)],
+    ids=["PQ", "HLG"],
+)
+def test_a_video_of_high_dynamic_range_is_mapped_to_srgb(
+    tmp_path: Path, transfer: str, level: float, expected: int
+):
+    # Given a video of 10 bits that is as bright as white paper (203 nits), or a quarter of that
+    source, poster = tmp_path / "bright.mp4", tmp_path / "poster"
+    grey = f"lum='{64 + round(876 * level)}':cb=512:cr=512"
+    ffmpeg(
+        "-f", "lavfi", "-i", f"color=s=96x64:d=0.2,format=yuv420p10le,geq={grey}",
+        "-c:v", "libx265", "-x265-params",
+        f"log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc", source,
+    )  # fmt: skip
+
+    rendered(source, {poster: Image().first_frame().convert("png")})
+
+    # I expect half its light, as the other half is for what is brighter (`hdr`)
+    with PIL.Image.open(poster) as image:
+        color: Any = image.convert("RGB").getpixel((48, 32))
+    assert all(abs(value - expected) < 10 for value in color)

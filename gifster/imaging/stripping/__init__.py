@@ -14,7 +14,7 @@ from gifster.imaging import probe
 from gifster.imaging.errors import TooComplex
 from gifster.imaging.reader import OutOfSteps, Reader
 from gifster.imaging.sandbox import call_sandboxed
-from gifster.imaging.stripping import avif, gif, jpeg, png, tiff, webm, webp
+from gifster.imaging.stripping import avif, bmp, gif, jpeg, png, tiff, webm, webp
 from gifster.imaging.stripping.heads import without_metadata
 from gifster.imaging.stripping.pieces import Pieces
 
@@ -25,6 +25,7 @@ __all__ = [
 #: The types whose metadata can be taken out, and what does it.
 FORMATS = {
     "image/avif": avif.strip,
+    "image/bmp": bmp.strip,
     "image/gif": gif.strip,
     "image/heic": avif.strip,
     "image/jpeg": jpeg.strip,
