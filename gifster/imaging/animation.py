@@ -190,7 +190,7 @@ class _Encoder:
             rival = None  # its pictures are others
         sizes = video.write(output.target, output.content_type, track, output.quality, rival)
         if sizes is None:
-            output.target.unlink()
+            output.target.unlink(missing_ok=True)  # it may not have been begun
             return False
         if output.quality is None and _HEAVY < self._gif_size(scaler) < sizes[-1]:
             # Dithering costs a film more than a GIF, and is not missed.

@@ -73,7 +73,8 @@ def test_a_webm_is_given_up_when_it_will_be_larger_than_the_mp4(tmp_path: Path, 
     assert video.write(webm, "video/webm", track, None, [size // 2 for size in full]) is None
     assert counted[-1] < 10
     assert video.write(webm, "video/webm", track, None, [size + 1 for size in full]) == full
-    # … and nothing to be left of it
+    # … and nothing to be left of it, nor of one of which nothing was written yet
+    webm.unlink()
     monkeypatch.setattr(video, "_is_lost", lambda sizes, rival: True)
     assert rendered(source, recipes, smaller_than={webm: mp4}) == [mp4]
     assert not webm.exists()
