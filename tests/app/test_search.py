@@ -143,7 +143,7 @@ def test_a_process_without_the_search_stores_no_image(
     monkeypatch.setattr(models, "index_image", None)
 
     # When its worker stores an upload, I expect the job to fail, and nothing to have changed
-    with pytest.raises(RuntimeError, match="Import gifster.app.search"):
+    with pytest.raises(RuntimeError, match=r"Import gifster.app.search"):
         run_jobs()
     assert Gif.get_by_id(gif.id).image_state != "ready"
     assert found("cat", kind="gif") == []
