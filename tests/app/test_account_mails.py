@@ -400,8 +400,13 @@ def sign_up_with(secret: str, email: str) -> User:
     return accounts.sign_up(email, OLD, invitation=invitation)
 
 
-def test_an_invitation_lets_one_person_sign_up(booted: Settings, ann: User):
-    made, link = invitations.invite(ann, booted.web)
+@pytest.fixture
+def admin(ann: User) -> User:
+    return accounts.set_admin(ann.email)
+
+
+def test_an_invitation_lets_one_person_sign_up(booted: Settings, admin: User):
+    made, link = invitations.invite(admin, booted.web)
     secret = link.rpartition("/")[2]
 
     bob = sign_up_with(secret, "bob@example.org")
@@ -424,9 +429,9 @@ def test_of_two_people_with_one_link_one_gets_an_account(booted: Settings):
 
 
 def test_an_invitation_by_mail_confirms_the_address_that_it_was_sent_to(
-    booted: Settings, ann: User
+    booted: Settings, admin: User
 ):
-    invitations.invite_by_mail(ann, "Bob@example.org", days=2)
+    invitations.invite_by_mail(admin, "Bob@example.org", days=2)
     [mail] = run_mail_jobs(booted)
     assert mail["To"] == "bob@example.org"
     assert "Ann invites you" in text_of(mail)
@@ -434,8 +439,8 @@ def test_an_invitation_by_mail_confirms_the_address_that_it_was_sent_to(
     assert sign_up_with(secret_of(mail), "bob@example.org").confirmed_at is not None
 
 
-def test_an_invitation_ends(booted: Settings, ann: User):
-    made, link = invitations.invite(ann, booted.web, days=1)
+def test_an_invitation_ends(booted: Settings, admin: User):
+    made, link = invitations.invite(admin, booted.web, days=1)
     secret = link.rpartition("/")[2]
     assert invitations.is_good(invitations.find(secret))
 
@@ -445,7 +450,7 @@ def test_an_invitation_ends(booted: Settings, ann: User):
     Invitation.update(expires_at=now() - timedelta(days=31)).execute()
     assert invitations.forget_old() == 1
 
-    other, link = invitations.invite(ann, booted.web)
+    other, link = invitations.invite(admin, booted.web)
     invitations.revoke(other.id)
     with refused("invitation_invalid"):
         sign_up_with(link.rpartition("/")[2], "bob@example.org")
@@ -482,15 +487,14 @@ def test_an_invitation_has_an_end_within_a_year(booted: Settings, days: int):
         invitations.invite(None, booted.web, days=days)
 
 
-def test_the_list_of_invitations_says_who_made_and_who_used_them(booted: Settings, ann: User):
-    User.update(is_admin=True).execute()
-    _, link = invitations.invite(ann, booted.web)
+def test_the_list_of_invitations_says_who_made_and_who_used_them(booted: Settings, admin: User):
+    _, link = invitations.invite(admin, booted.web)
     bob = sign_up_with(link.rpartition("/")[2], "bob@example.org")
     invitations.invite(None, booted.web)
 
     by_command, by_ann = invitations.recent()
 
-    assert (by_ann.made_by, by_ann.used_by) == (ann, bob)
+    assert (by_ann.made_by, by_ann.used_by) == (admin, bob)
     assert by_command.made_by_id is None
 
 

@@ -139,8 +139,7 @@ def _replace(user: User, email: str) -> None:
     # Whoever reads the mails of the former address cannot reset the password any more.
     mail_secrets.forget(user, Purpose.RESET)
     User.update(email=email, new_email=None, confirmed_at=now()).where(User.id == user.id).execute()
-    if user.confirmed_at is not None:  # else the former address was maybe never theirs
-        enqueue("send_email_changed", user.id, user.email)
+    enqueue("send_email_changed", user.id, user.email)
 
 
 def deliver_email_changed(user_id: str, former: str, post: Post) -> None:

@@ -122,10 +122,9 @@ def require_password(user: User, password: str) -> None:
 
 
 def deliver_password_changed(user_id: str, post: Post) -> None:
-    """Tell a user that their password was changed. An address that nobody has confirmed gets no
-    mails of this kind: somebody else may have made the account, and would have them sent."""
+    """Tell a user that their password was changed."""
     user = User.get_or_none(User.id == user_id)
-    if user is not None and user.confirmed_at is not None:
+    if user is not None:
         key = f"password-changed.{user.id}.{mail_secrets.digest(user.password_hash)[:8]}"
         post.deliver(
             "password_changed", to=user.email, key=key, user=user, link=post.link("/forgot")

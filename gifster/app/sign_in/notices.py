@@ -38,13 +38,18 @@ def deliver(user_id: str, what: str, change_id: str, post: Post) -> None:
         the id of the first.
     """
     user = User.get_or_none(User.id == user_id)
-    # Nobody has said yet that the mails of another address are welcome.
-    if user is not None and user.confirmed_at is not None:
+    if user is not None and (user.confirmed_at is not None or not _is_cheap(what)):
         post.deliver(
             "sign_in_changed",
             to=user.email,
             key=f"sign-in-changed.{user.id}.{change_id}",
             user=user,
             what=WHAT[what],
-            link=post.link("/account" if what.startswith("token_") else "/account/sign-in"),
+            link=post.link("/account" if _is_cheap(what) else "/account/sign-in"),
         )
+
+
+def _is_cheap(what: str) -> bool:
+    """Whether a program does it as often as it likes. Then an address that nobody has confirmed
+    gets no mail: somebody may have signed up with it to fill another person's mailbox."""
+    return what.startswith("token_")

@@ -120,6 +120,9 @@ class AccountPage(Page):
 
     def _change_password(self, sent: Sent) -> str:
         self._count_attempt(sent)
+        if sent.user.confirmed_at is None:
+            # Each change sends a mail, maybe to somebody who has never been here.
+            self.context.limits.mail(sent.req, sent.user.email)
         password_changes.change_password(
             sent.user,
             sent.form.get("present", ""),
