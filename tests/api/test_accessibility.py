@@ -36,6 +36,8 @@ def library(stack: Stack) -> dict[str, str]:
         "/api/users",
         json={"email": "eve@example.org", "password": "correct horse", "name": "Eve"},
     )
+    bob = {"email": "bob@example.org", "password": "correct horse", "name": "Bob שלום"}
+    stack.client.post("/api/users", json=bob)
     return ids
 
 
@@ -52,6 +54,24 @@ def log_in(page: Any) -> None:
     page.get_by_label("Password").fill("correct horse")
     page.get_by_label("Password").press("Enter")
     page.locator(".menu summary").wait_for()
+
+
+def administer(page: Any, look: Callable[[str], None]) -> None:
+    """Look for people as an admin, disable somebody, and invite somebody else."""
+    for path in ("/people", "/people?q=nobody", "/invitations"):
+        page.goto(path)
+        look(path)
+    page.get_by_role("button", name="Invite").click()
+    page.get_by_label("The link").wait_for()
+    look("an invitation")
+    page.goto("/people?q=bob")
+    page.get_by_role("link", name="Bob").click()
+    look("a person")
+    page.locator("#to-account ~ form input").fill("gone")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Disable the account").click()
+    page.get_by_text("The account is disabled").wait_for()
+    look("a disabled person")
 
 
 def moderate(page: Any, stack: Stack, library: dict[str, str], look: Callable[[str], None]) -> None:
@@ -122,6 +142,7 @@ def test_axe_finds_nothing_on_any_page(page: Any, library: dict[str, str], stack
         page.goto(path)
         look(path)
     moderate(page, stack, library, look)
+    administer(page, look)
 
     assert not found, "\n".join(found)
 

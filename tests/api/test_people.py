@@ -88,7 +88,7 @@ def test_an_admin_gives_roles_with_a_reason(site: Site, ann: User, root: User):
     page = browser("GET", f"{path}?done=role").text
     assert "The role is changed." in page
     assert "runs &lt;it&gt; now" in page
-    assert "role: member → admin" in page
+    assert "<strong>role</strong> member → admin" in page
     [entry] = log.entries()[0]
     assert (entry.moderator_name, entry.user_id) == ("Root", ann.id)
 
