@@ -149,8 +149,8 @@ class SameOrigin:
 
 async def _field(req: Request, stall_s: float) -> str:
     """The token in a form, most of which may still have to come; empty if it has none."""
-    sent, body = media_type(req), cast(Body | None, req.scope.get(BODY))
-    if body is None:  # a server of somebody's own, without the adapter: nothing can be looked at
+    sent, body = media_type(req), cast("Body | None", req.scope.get(BODY))
+    if body is None:  # the server is not ours (`adapter`)
         return ""
     if sent == MULTIPART:
         found = _FIRST_FIELD.match(await body.beginning(FIRST_FIELD_BYTES, stall_s))
