@@ -2,7 +2,8 @@
 
 `gifster web` sends each of its processes SIGURG when it is told to stop, and SIGTERM some seconds
 later (`web.drain_s`). In between, `/readyz` answers 503, and each answer ends its connection, so
-that no proxy sends a request on one that is about to be closed. All requests are served.
+that no proxy sends a request on one that is about to be closed. All requests are served. When it
+starts, it asks whether it is ready, before anybody else does.
 """
 
 import asyncio
@@ -27,7 +28,11 @@ class Draining:
     async def process_startup(
         self, scope: Mapping[str, object], event: Mapping[str, object]
     ) -> None:
-        asyncio.get_running_loop().add_signal_handler(DRAIN, self._drain)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(DRAIN, self._drain)
+        # The first probe has its answer at once. And from now on this process has the database
+        # open, by which `gifster database copy` knows that it runs.
+        loop.run_in_executor(None, self._readiness.answer)
 
     def _drain(self) -> None:
         self._readiness.draining = True

@@ -6,7 +6,7 @@ pooled; work within `with db.connection_context():`, and write within `gifster.j
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import peewee
 from playhouse.pool import PooledSqliteDatabase
@@ -23,6 +23,10 @@ WAL_BYTES = 64 * 2**20
 if TYPE_CHECKING:
     from playhouse.migrations import Runner
 
+#: What SQLite calls the files beside its own: changes that are not in it yet, or to be undone. It
+#: applies them to whatever file has that name, and deletes them if that is new.
+BESIDE = ("-wal", "-journal")
+
 db = peewee.DatabaseProxy()
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -32,6 +36,10 @@ APPLIED = "schema_migration"
 
 class DatabaseUnavailable(Exception):
     """The database cannot be used. The message says why."""
+
+
+class ChangesLeft(DatabaseUnavailable):
+    """A SQLite file is not there, but changes of it are. The message says what to do."""
 
 
 class NewerDatabase(DatabaseUnavailable):
@@ -62,10 +70,33 @@ def opened(url: str, *, durable: bool = True) -> peewee.Database:
     return (_postgresql if url.startswith("postgres") else _sqlite)(url, durable)
 
 
+class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no types
+    def _connect(self) -> Any:
+        path = Path(self.database)
+        if not path.exists() or not path.stat().st_size:
+            refuse_changes_left(path)
+        return super()._connect()
+
+
+def refuse_changes_left(path: Path) -> None:
+    """Check that a SQLite file can be made.
+
+    Raises:
+      ChangesLeft: somebody has moved a file of that name away, and left its latest changes.
+    """
+    for left in (path.with_name(path.name + end) for end in BESIDE):
+        if left.exists():
+            raise ChangesLeft(
+                f"{left.absolute()} has changes of the database that was here, and SQLite would "
+                "delete them, or write them into a new one: move it to that database, which may "
+                "lack them"
+            )
+
+
 def _sqlite(url: str, durable: bool) -> peewee.Database:
     path = sqlite_file(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    database: peewee.Database = PooledSqliteDatabase(
+    database: peewee.Database = _SqlitePool(
         path,
         max_connections=MAX_CONNECTIONS,
         timeout=BUSY_TIMEOUT_S,

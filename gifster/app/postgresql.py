@@ -82,7 +82,7 @@ def pool(url: str, *, durable: bool, max_connections: int, wait_s: int) -> Poole
     written = [f"-c {name}={value}" for name, value in server.items()]
     options["options"] = " ".join([*written, options.get("options", "")]).strip()
     silent = {**_KEEPALIVES, "tcp_user_timeout": SILENT_S * 1000, "connect_timeout": CONNECT_S}
-    options = silent | options
+    options = {"application_name": "gifster", **silent, **options}
     return Pool(
         options.pop("database"),
         prefer_psycopg3=True,

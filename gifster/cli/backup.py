@@ -148,14 +148,15 @@ def database_copy(source: str, target: str) -> None:
     """Copy all rows from the database SOURCE into TARGET, which must be empty.
 
     Both are URLs as in database.url. Stop all processes of Gifster first; then name the TARGET in
-    database.url, and start them. The files stay where they are. Each table is read back and
-    compared. If the command fails, TARGET has no rows.
+    database.url, and start them. The command refuses a SOURCE that another process has open. The
+    files stay where they are. Each table is read back and compared. If the command fails, TARGET
+    has no rows.
 
     Example: gifster database copy sqlite:///var/gifster.db postgresql://gifster@db/gifster
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from gifster.app.backup.moving import copy_database
+    from gifster.app.backup.moving import copy_database, refuse_used
     from gifster.app.settings.values import DatabaseUrl
 
     for name, url in (("SOURCE", source), ("TARGET", target)):
@@ -166,6 +167,7 @@ def database_copy(source: str, target: str) -> None:
     if source == target:
         raise click.UsageError("SOURCE and TARGET are the same: name two different databases")
     with _refusals():
+        refuse_used(source)
         rows = copy_database(source, target, lambda table, n: say(f"{table:<20} {n:>12,}"))
     are = "is" if rows == 1 else "are"
     say(f"{counted(rows, 'row')} {are} copied, read back and the same")

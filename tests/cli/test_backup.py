@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from tests import images
 from tests.conftest import own_postgresql
+from tests.machine import eventually
 from tests.s3 import S3Server
 from tests.stack import Stack
 
@@ -207,6 +209,13 @@ def test_a_database_moves_by_a_command(
     stack.migrate(migrated)
     url = own_postgresql(request)
 
+    # While a web server runs, which nobody has asked for anything, it is refused
+    stack.start("gifster", "web")
+    eventually((stack.var / "gifster.db-shm").exists)
+    used = stack.run("gifster", "database", "copy", "sqlite:///var/gifster.db", url)
+    assert (used.returncode, "another process has the source open" in used.stderr) == (1, True)
+    stack.stop()
+
     moved = stack.run("gifster", "database", "copy", "sqlite:///var/gifster.db", url)
     assert moved.returncode == 0, moved.stderr
     assert moved.stdout.endswith(" rows are copied, read back and the same\n")
@@ -214,6 +223,9 @@ def test_a_database_moves_by_a_command(
     again = stack.run("gifster", "database", "copy", "sqlite:///var/gifster.db", "mysql://x/y")
     assert again.returncode == 1
     assert again.stderr.startswith("gifster: TARGET: ")
+    with psycopg.connect(url, application_name="somebody"):
+        used = stack.run("gifster", "database", "copy", url, "sqlite:///var/other.db")
+    assert (used.returncode, "another session (somebody at " in used.stderr) == (1, True)
     back = stack.run("gifster", "database", "copy", url, "sqlite:///var/gifster.db")
     assert back.returncode == 1
     assert f"there is a database in {stack.var}/gifster.db already" in back.stderr

@@ -109,6 +109,21 @@ def test_an_absolute_path_is_meant(folder: Path, tmp_path: Path, monkeypatch: py
     assert (tmp_path / "data" / "gifster.db").exists()
 
 
+@pytest.mark.parametrize("arguments", [["migrate"], ["migrate", "--new"], ["doctor"], ["dev"]])
+def test_the_changes_of_a_database_that_was_moved_away_are_kept(folder: Path, arguments: list[str]):
+    # Given changes that are only in the WAL, as somebody has moved gifster.db alone
+    (folder / "settings.toml").touch()
+    (folder / "var").mkdir()
+    changes = folder / "var" / "gifster.db-wal"
+    changes.write_bytes(b"changes")
+
+    # I expect every command that would make a database to say so, and to leave them alone
+    said = " ".join(run(arguments).output.replace("\u2502", " ").split())
+    assert "gifster.db-wal has changes of the database that was here" in said
+    assert changes.read_bytes() == b"changes"
+    assert not (folder / "var" / "gifster.db").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["migrate"], ["web"], ["worker"], ["scheduler"], ["fsck"], ["jobs", "list"], ["dev"],

@@ -1,9 +1,11 @@
 """Moves all rows into a database of the other kind, or onto another server: SQLite to PostgreSQL
 when a team outgrows one machine, and back."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import peewee
 
@@ -15,6 +17,18 @@ from gifster.app.backup.targets import filling, new_file, opened, refuse_full
 from gifster.app.numbers import counted
 from gifster.app.settings.sections import sqlite_file
 from gifster.jobs.heartbeat import DEAD_S
+
+#: How long a process that is about to end may still have the source (seconds).
+ALONE_S = 2.0
+STOP_ALL = (
+    "stop web processes, workers and schedulers first. What they write after the copy would be lost"
+)
+_SESSIONS = """
+    SELECT application_name, client_addr, pid FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+      AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    ORDER BY backend_start LIMIT 1
+"""
 
 
 def copy_database(source_url: str, target_url: str, done: Callable[[str, int], None]) -> int:
@@ -74,6 +88,45 @@ def _check_source(source: peewee.Database) -> None:
         host, pid = alive[0]
         raise BackupError(
             f"a worker runs with the source (process {pid} on {host}, within the last "
-            f"{DEAD_S:.0f} s): stop web processes, workers and schedulers first. What they write "
-            "after the copy would be lost"
+            f"{DEAD_S:.0f} s): {STOP_ALL}"
         )
+
+
+def refuse_used(url: str) -> None:
+    """Check that no other process has a database open, as web processes do.
+
+    Raises:
+      BackupError: one has.
+      peewee.PeeweeException, sqlite3.Error
+    """
+    if url.startswith("sqlite"):
+        if _is_open(sqlite_file(url).absolute()):
+            raise BackupError(f"another process has the source open: {STOP_ALL}")
+        return
+    with opened(url) as source:
+        others = source.execute_sql(_SESSIONS).fetchall()
+    if others:
+        name, address, pid = others[0]
+        where = address or "its own machine"
+        raise BackupError(
+            f"the source has another session ({name or 'without a name'} at {where}, process "
+            f"{pid} of the server): {STOP_ALL}"
+        )
+
+
+def _is_open(file: Path) -> bool:
+    """Whether another process has a SQLite file open. This one must not have it open, too."""
+    if not file.exists():
+        return False
+    address = f"{file.as_uri()}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, timeout=ALONE_S)) as alone:
+        # In WAL mode each open connection has a lock, which is against this mode.
+        alone.execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            alone.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return True
+            raise
+        alone.rollback()
+    return False

@@ -15,9 +15,6 @@ from gifster.app.settings.sections import sqlite_file
 #: An installation without any of these has nothing to lose. Processes that wait for people write
 #: into other tables.
 PRECIOUS = ("user", "gif", "outbox")
-#: What SQLite calls the files beside its own: changes that are not in it yet, or to be undone. It
-#: applies them to whatever file has that name.
-BESIDE = ("-wal", "-journal")
 
 
 def why_not_empty(url: str) -> str:
@@ -41,10 +38,15 @@ def _why_not_empty(database: peewee.Database, tables: list[str]) -> str:
 
 
 def refuse_full(url: str) -> None:
-    """Raises `BackupError` unless the database is empty."""
+    """Check that a database is empty.
+
+    Raises:
+      BackupError: it is not.
+      ChangesLeft: a SQLite file was moved away without its changes.
+    """
     _refuse(why_not_empty(url))
     if url.startswith("sqlite"):
-        _refuse_changes(sqlite_file(url))
+        databases.refuse_changes_left(sqlite_file(url))
 
 
 def _refuse(reason: str) -> None:
@@ -53,16 +55,6 @@ def _refuse(reason: str) -> None:
             f"{reason}: all rows go into a database that is empty. Name another one, or move that "
             "one away"
         )
-
-
-def _refuse_changes(file: Path) -> None:
-    """Raises `BackupError` if a database that somebody has moved away left changes beside it."""
-    for path in (file.with_name(file.name + suffix) for suffix in BESIDE):
-        if path.exists():
-            raise BackupError(
-                f"{path.absolute()} has changes of the database that was here, and SQLite would "
-                "write them into the new one: move it to that database, which may lack them"
-            )
 
 
 @contextmanager
@@ -105,7 +97,7 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         sync(part)
-        _refuse_changes(path)
+        databases.refuse_changes_left(path)
         os.link(part, path)
         sync(path.parent)
     except FileExistsError:
@@ -119,5 +111,5 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def remove_file(path: Path) -> None:
     """Remove a SQLite file, if it is there, and what a killed process left beside it."""
-    for each in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+    for each in (path, *(path.with_name(path.name + suffix) for suffix in databases.BESIDE)):
         each.unlink(missing_ok=True)
