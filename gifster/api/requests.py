@@ -8,7 +8,7 @@ documented.
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from falcon.asgi import Request
 from pydantic import (
@@ -158,10 +158,14 @@ class Presign(Body):
     refusals = {
         "bytes": ("size_invalid", "Send the size of the file in bytes, as bytes."),
         "filename": ("filename_invalid", "Send the name of the file, as filename."),
+        "method": ("method_invalid", "method is PUT, or POST for a form."),
     }
     filename: Annotated[str, told(maxLength=1_000)]
     bytes: Annotated[int, Field(ge=0, le=2**53)]
     content_type: Annotated[str | None, told("As far as it is known.")] = None
+    method: Annotated[
+        Literal["PUT", "POST"], told("POST: by a form, whose file may also be smaller.")
+    ] = "PUT"
 
 
 class UploadGif(Sent):

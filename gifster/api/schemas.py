@@ -116,6 +116,10 @@ class PresignedUpload(TypedDict):
     method: str
     url: Annotated[str, told("Signed.", format="uri")]
     headers: Annotated[dict[str, str], Field(description="To be sent; they are signed, too.")]
+    fields: Annotated[
+        dict[str, str],
+        Field(description="Of the form, before its field `file`; empty unless `method` is POST."),
+    ]
     image_cache: Annotated[
         str, Field(description="The field of POST /api/gifs that then replaces `image`.")
     ]

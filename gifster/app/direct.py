@@ -15,8 +15,14 @@ from gifster.uploads.resumable import rows
 from gifster.uploads.resumable.table import ResumableUpload
 
 
-def begin(
-    length: int, metadata: str, user: User | None, quota: Quota | None, lives_s: int
+def begin(  # noqa: PLR0913 facts
+    length: int,
+    metadata: str,
+    user: User | None,
+    quota: Quota | None,
+    lives_s: int,
+    *,
+    gifs: int = 1,
 ) -> ResumableUpload:
     """A new resumable upload.
 
@@ -26,13 +32,14 @@ def begin(
       user: its owner; None for somebody who is not logged in. Then everybody who knows its address
         may go on with it.
       lives_s: how long it is kept after the last progress (seconds).
+      gifs: how many GIFs it is going to add; 0 for a new image of one.
 
     Raises:
       Denied: it exceeds the quota.
     """
     with transaction(db):
         library.lock_quota(user, quota)
-        library.check_quota(user, quota, gifs=1, bytes=length)
+        library.check_quota(user, quota, gifs=gifs, bytes=length)
         return rows.create(
             ImageUploader, length, metadata=metadata, owner=owner_of(user), lives_s=lives_s
         )

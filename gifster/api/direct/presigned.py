@@ -57,6 +57,7 @@ class Presigned:
                 wish.content_type or "",
                 expires_s=EXPIRES_S,
                 owner=owner,
+                form=wish.method == "POST",
             )
             kept_uploads.reserve(
                 made.key, ImageUploader.cache, wish.bytes, user, self.context.quota
@@ -70,6 +71,7 @@ class Presigned:
             "method": made.request.method,
             "url": made.request.url,
             "headers": made.request.headers,
+            "fields": made.request.fields,
             "image_cache": made.cache_id,
             "expires_at": rfc3339(ends_at),
         }

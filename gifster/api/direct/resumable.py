@@ -1,18 +1,25 @@
 """`/api/uploads` and `/api/uploads/{upload_id}`: resumable uploads, by tus 1.0.
 
 `POST` begins an upload: its `Upload-Metadata` has the file's name and the fields of the upload
-form. `PATCH` brings content, `HEAD` says how far it is, `DELETE` ends it. The `PATCH` that brings
-the last byte makes the GIF, and its 204 promises what the 202 of `POST /api/gifs` does; `GET` then
-has the GIF.
+form, or the GIF whose image it `replaces`. `PATCH` brings content, `HEAD` says how far it is,
+`DELETE` ends it. The `PATCH` that brings the last byte makes the GIF or replaces its image, and its
+204 promises what the 202 of `POST /api/gifs` does; `GET` then has the GIF.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
-from gifster.api.auth import require_token, require_uploader, require_writer, viewer_of
+from gifster.api.auth import (
+    require_editor,
+    require_token,
+    require_uploader,
+    require_writer,
+    viewer_of,
+)
 from gifster.api.context import Context
 from gifster.api.direct.bodies import receive
 from gifster.api.gifs import accept_upload, whole_json
@@ -31,6 +38,8 @@ from gifster.uploads.resumable.table import ResumableUpload, Stage
 
 #: The header of the answer to the request that completes an upload: the id of the GIF.
 GIF = "Gifster-Gif"
+#: The name in `Upload-Metadata` of the GIF whose image is to be replaced.
+REPLACES = "replaces"
 
 Responder = Callable[[Request, Response, str], Awaitable[None]]
 
@@ -60,11 +69,14 @@ class Uploads:
         told = protocol.metadata_of(metadata)
         content_type = told.get("filetype") or told.get("type") or ""
         ImageUploader.check_declared(protocol.filename_of(metadata), length, content_type)
-        user = await require_uploader(self.context, req)
-        check_details(form, user)
-        upload = await self.context.run(
-            direct.begin, length, metadata, user, self.context.quota, self.lives_s
-        )
+        replaced = form.first(REPLACES)
+        if replaced:
+            user = await require_replacer(self.context, req, replaced)
+        else:
+            user = await require_uploader(self.context, req)
+            check_details(form, user)
+        begin = partial(direct.begin, length, metadata, user, self.context.quota)
+        upload = await self.context.run(begin, self.lives_s, gifs=0 if replaced else 1)
         resp.location = f"/api/uploads/{upload.id}"
         if protocol.has_content(headers):
             receiver = Receiver(ImageUploader, upload, 0, checksum)
@@ -134,6 +146,18 @@ class OneUpload:
         return await self.context.run(direct.find, upload_id, user), user
 
 
+async def require_replacer(context: Context, req: Request, gif_id: str) -> User | None:
+    """The user, who may replace the image of a GIF now; None for somebody who is not logged in.
+
+    Raises:
+      Problem, LibraryError, RateLimited: they may not, or there is no such GIF.
+    """
+    editor = await require_editor(context, req)
+    await context.run_unconnected(context.limits.upload, req, editor.user)
+    await context.run(library.gif_to_change, gif_id, editor.user, editor.reach)
+    return editor.user
+
+
 def spoken(req: Request, resp: Response) -> dict[str, str]:
     """The headers of a request that speaks our version of tus, by their names in lower case.
 
@@ -193,20 +217,29 @@ async def take_body(
         await receive(context, req, receiver)
         if receiver.is_complete:
             resp.set_header(GIF, await make_gif(context, req, receiver, user))
-    except (UploadError, Invalid) as error:
+    except (UploadError, Invalid, NotFound) as error:
         # However often it is sent, it will be refused. A used-up quota is another matter.
         await context.run(rows.fail, upload, error)
         raise
 
 
 async def make_gif(context: Context, req: Request, receiver: Receiver, user: User | None) -> str:
-    """The id of the GIF that is made of a complete upload."""
+    """The id of the GIF that is made of a complete upload, or whose image it replaces."""
     upload, form = receiver.upload, form_of(receiver.upload.metadata)
+    replaced, editor = form.first(REPLACES), await require_editor(context, req)
     form.cached = await context.check(req, receiver.assemble)
     owner = None if upload.owner == "" else user
 
+    def take() -> Gif:
+        if not replaced:
+            return accept_upload(form, owner, context.quota)[0]
+        image, reason = form.require_image(), form.first("reason") or editor.reason
+        return library.replace_image(
+            replaced, editor.user, image, context.quota, editor.reach, reason=reason
+        )
+
     def work() -> Gif:
-        return direct.take(upload, lambda: accept_upload(form, owner, context.quota)[0])
+        return direct.take(upload, take)
 
     try:
         gif = await context.commit(work, form.handed_over)

@@ -22,7 +22,7 @@ from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.filenames import clean_filename
 from gifster.uploads.files.sources import cache_stream
 from gifster.uploads.files.validation import Limits
-from gifster.uploads.storage.base import PresignedUpload, Presigning
+from gifster.uploads.storage.base import PresignedUpload, Presigning, PresigningForms
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -126,6 +126,8 @@ def presign(  # noqa: PLR0913, PLR0917
     content_type: str,
     expires_s: int = 900,
     owner: str = "",
+    *,
+    form: bool = False,
 ) -> DirectUpload:
     """Let a client write one file directly into the cache (S3), to be assigned by its cache id.
 
@@ -137,6 +139,8 @@ def presign(  # noqa: PLR0913, PLR0917
       expires_s: how long the client may make the request (seconds).
       owner: whom the cache id is for; see `cache_id()`. `retrieve()` always copies a direct upload,
         because the client can still write over it.
+      form: whether the client is going to send a form (`POST`), as a page without a script does. It
+        may also be smaller than `size`.
 
     Raises:
       UploadError: the uploader refuses such a file, whatever its content is.
@@ -145,12 +149,17 @@ def presign(  # noqa: PLR0913, PLR0917
     filename = clean_filename(filename)
     rules.check_declared(filename, size, content_type)
     kept, key = storage(rules.cache), new_key(rules)
-    if not isinstance(kept, Presigning):
+    content_type = content_type or UNKNOWN_TYPE
+    if form and isinstance(kept, PresigningForms):
+        sizes = (min(rules.min_bytes or 0, size), size)
+        request = kept.presign_form(key, sizes, content_type, expires_s)
+    elif not form and isinstance(kept, Presigning):
+        request = kept.presign(key, size, content_type, expires_s)
+    else:
         raise TypeError(
-            f"clients cannot upload into the cache {rules.cache!r}: "
-            f"{type(kept).__name__} has no presign(). Use an S3Storage"
+            f"clients cannot upload into the cache {rules.cache!r}: {type(kept).__name__} has no "
+            f"{'presign_form' if form else 'presign'}(). Use an S3Storage"
         )
-    request = kept.presign(key, size, content_type or UNKNOWN_TYPE, expires_s)
     return DirectUpload(request, _sign(owner, rules.cache, key, filename), key)
 
 

@@ -29,7 +29,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote
@@ -146,11 +146,14 @@ class PresignedUpload:
       method: such as `PUT`.
       url: signed, for a limited time.
       headers: those that the client must send, as they are a part of the signature.
+      fields: of a form (`multipart/form-data`), to be sent before its field `file`. Empty if the
+        body is the file itself.
     """
 
     method: str
     url: str
     headers: dict[str, str]
+    fields: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -163,6 +166,21 @@ class Presigning(Protocol):
         Parameters:
           size, content_type: of the file (bytes). The storage refuses any other.
           expires_s: how long the request may be made (seconds).
+        """
+
+
+@runtime_checkable
+class PresigningForms(Protocol):
+    """A storage into which clients can write by a form, too."""
+
+    def presign_form(
+        self, key: str, sizes: tuple[int, int], content_type: str, expires_s: int
+    ) -> PresignedUpload:
+        """A form that writes one file under `key`.
+
+        Parameters:
+          sizes: how many bytes the file has at least and at most. The storage refuses any other.
+          content_type, expires_s: as for `Presigning.presign()`.
         """
 
 

@@ -277,10 +277,21 @@ class S3Storage:
             },
             ExpiresIn=expires_s,
         )
-        headers = {"Content-Type": content_type}
-        if not is_inline(content_type):
-            headers["Content-Disposition"] = ATTACHMENT
-        return PresignedUpload("PUT", url, headers)
+        return PresignedUpload("PUT", url, _signed_headers(content_type))
+
+    def presign_form(
+        self, key: str, sizes: tuple[int, int], content_type: str, expires_s: int
+    ) -> PresignedUpload:
+        fields = _signed_headers(content_type)
+        conditions: list[Any] = [{name: value} for name, value in fields.items()]
+        form = self._connected().generate_presigned_post(
+            self.bucket,
+            self._name(key),
+            Fields=fields,
+            Conditions=[*conditions, ["content-length-range", *sizes]],
+            ExpiresIn=expires_s,
+        )
+        return PresignedUpload("POST", form["url"], {}, form["fields"])
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -317,6 +328,12 @@ class S3Storage:
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+
+
+def _signed_headers(content_type: str) -> dict[str, str]:
+    """What a client must say of a file that it writes itself."""
+    shown = {} if is_inline(content_type) else {"Content-Disposition": ATTACHMENT}
+    return {"Content-Type": content_type, **shown}
 
 
 def _disposition(content_type: str) -> dict[str, str]:

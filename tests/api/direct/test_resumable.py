@@ -87,6 +87,33 @@ def test_a_creation_may_bring_the_whole_file(web: Stack, tus: Tus):
     assert answer.json()["gif"]["title"] == "cat"
 
 
+def test_an_upload_replaces_the_image_of_a_gif(web: Stack, address: str):
+    # Given somebody's GIF, and somebody else
+    mine = signed_up(web, "replacing")
+    owner, other = client_of(web, mine), client_of(web, signed_up(web, "not-replacing"))
+    path = owner.begun(len(GIF), GIF, Upload_Metadata=details(title="Mine"))
+    gif_id = owner.told(path)["gif"]["id"]
+
+    # When its owner uploads another image for it in two requests
+    image = images.gif((40, 30))
+    path = owner.begun(len(image), image[:500], Upload_Metadata=details(replaces=gif_id))
+    done = owner.patch(path, 500, image[500:])
+
+    # I expect the same GIF with the new image, and nobody else to be able to
+    assert (done.status_code, done.headers["Gifster-Gif"]) == (204, gif_id)
+    told = owner.told(path)["gif"]
+    assert (told["id"], told["title"]) == (gif_id, "Mine")
+    assert told["state"] == "queued"
+    refused = other.create(len(GIF), Upload_Metadata=details(replaces=gif_id))
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_yours")
+
+    # If the GIF is deleted meanwhile, the upload ends
+    path = owner.begun(len(GIF), GIF[:500], Upload_Metadata=details(replaces=gif_id))
+    assert web.client.delete(f"/api/gifs/{gif_id}", headers=mine).status_code == 204
+    assert owner.patch(path, 500, GIF[500:]).status_code == 404
+    assert owner.head(path).status_code == 410
+
+
 def test_what_the_server_can_do(web: Stack):
     for path in ("/api/uploads", "/api/uploads/abc"):
         answer = web.client.options(path)

@@ -13,6 +13,7 @@ from tests.app.fixtures import copy_migrated
 from tests.conftest import own_postgresql
 from tests.machine import eventually, files_below, new_broker_url
 from tests.s3 import S3Server
+from tests.s3_forms import submit
 from tests.stack import Stack
 from tests.tus import Tus
 
@@ -136,6 +137,32 @@ def test_the_bucket_takes_no_other_file(two: Stack):
     assert add(two, told).json()["code"] == "cache_file_missing"
 
 
+def test_a_file_that_a_form_wrote_into_the_bucket_becomes_a_gif(two: Stack, s3_server: S3Server):
+    # Given a form for a GIF of at most so many bytes
+    told = presigned(two, len(GIF) + 100, method="POST").json()
+    assert (told["method"], told["headers"]) == ("POST", {})
+
+    # I expect the bucket to take no other file
+    for content, changed in [
+        (GIF + bytes(101), {}),
+        (b"", {}),
+        (GIF, {"Content_Type": "text/html"}),
+        (GIF, {"key": "else.gif"}),
+        (GIF, {"acl": "public-read"}),
+        (GIF, {"policy": "e30="}),
+    ]:
+        assert submit(s3_server, told, content, **changed) == 403, changed
+    assert add(two, told).json()["code"] == "cache_file_missing"
+
+    # And what it takes to be checked as any file
+    assert submit(s3_server, told, GIF[:200]) == 204
+    assert add(two, told).json()["code"] == "truncated"
+    assert submit(s3_server, told, GIF) == 204
+    gif = add(two, told)
+    assert gif.status_code == 202
+    assert two.finished(gif.json()["id"])["image"]["bytes"] == len(GIF)
+
+
 def test_what_was_written_is_checked_as_any_file(two: Stack):
     told = presigned(two, 200).json()
     assert put(told, GIF[:200]).status_code == 200
@@ -151,6 +178,7 @@ def test_presigning_is_refused(two: Stack):
         ({"bytes": -1}, 422, "size_invalid"),
         ({"content_type": "application/pdf", "filename": "a.pdf"}, 415, "type_not_allowed"),
         ({"content_type": "a\r\nX-Evil: b"}, 415, "type_not_allowed"),
+        ({"method": "GET"}, 422, "method_invalid"),
         ({"filename": None}, 422, "filename_invalid"),
         ({"more": 1}, 422, "field_unknown"),
     ]:
