@@ -192,7 +192,11 @@ class GroupCommit:
         """Do work in a transaction. Returns None after its commit, else the error."""
         in_commit: str | None = None
         try:
-            with db.connection_context(), transaction(db, send=self._send) as outermost:
+            with (
+                db.connection_context(),
+                shared_commits.undo_in_memory(),
+                transaction(db, send=self._send) as outermost,
+            ):
                 number = shared_commits.begin(lock_wait_ms)
                 work(cast("Transaction", outermost))
                 in_commit = number

@@ -116,7 +116,7 @@ def add_gif(  # noqa: PLR0913 fields, each with a default
             check_quota(user, quota, gifs=1, bytes=cached.bytes)
             gif.save(force_insert=True)
             _set_tags(gif, names)
-            search.put(gif, names)
+            search.put(gif, names, is_new=True)
     except peewee.IntegrityError:
         if user is not None and User.get_or_none(User.id == user.id) is None:
             raise Conflict("account_gone", "Your account has just been deleted.") from None

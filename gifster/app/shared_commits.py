@@ -6,7 +6,8 @@ connection was lost.
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import peewee
@@ -35,6 +36,26 @@ class CommitUnknown(peewee.OperationalError):
 def is_postgresql() -> bool:
     """Whether the database is PostgreSQL."""
     return isinstance(db.obj, peewee.PostgresqlDatabase)
+
+
+@contextmanager
+def undo_in_memory() -> Iterator[None]:
+    """A `with` block around transactions that keep in memory what the rollback of a savepoint
+    needs.
+
+    SQLite keeps a copy of each page that a transaction with savepoints changes. Of more than 64 kB
+    it makes a temporary file, and one upload changes some twenty pages. Elsewhere temporary files
+    are right: a large sort is not to be in memory.
+    """
+    if is_postgresql():
+        yield
+        return
+    connection: Any = db.obj.connection()
+    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA temp_store = DEFAULT")
 
 
 def begin(lock_wait_ms: int | None = None) -> str | None:

@@ -60,8 +60,7 @@ def transaction(
     """
     database = real_database(database)
     if database.in_transaction():
-        outermost = outermost_transaction(database)
-        piece = outermost.piece if isinstance(outermost, Transaction) else None
+        piece = piece_of_work(database)
         return _Savepoint(database, SAVEPOINT) if piece is None else _Within(piece)
     immediate = ["IMMEDIATE"] if isinstance(database, peewee.SqliteDatabase) else []
     return Transaction(database, *immediate, send=send)
@@ -80,6 +79,12 @@ def outermost_transaction(database: peewee.Database | peewee.DatabaseProxy) -> A
     """This thread's outermost open transaction; None if there is none."""
     real: Any = real_database(database)
     return next(iter(real._state.transactions), None)
+
+
+def piece_of_work(database: peewee.Database | peewee.DatabaseProxy) -> "Piece | None":
+    """The piece of work that this thread is doing; None if it is doing none."""
+    outermost = outermost_transaction(database)
+    return outermost.piece if isinstance(outermost, Transaction) else None
 
 
 #: Sends jobs.
@@ -155,7 +160,7 @@ class Piece(_Savepoint):
     each is a round trip. This one takes one, as it stays open until the transaction ends.
 
     If the work fails, nothing of it stays. Work that survives the failure of one of its parts
-    cannot be done so.
+    cannot be done so, nor can work with savepoints of its own (Peewee's `atomic()`).
 
     Parameters:
       outermost: the transaction, open on this thread.
@@ -170,6 +175,8 @@ class Piece(_Savepoint):
         self._outermost = outermost
         #: Whether a part failed that would have had a savepoint of its own.
         self.is_half_done = False
+        #: Whether nothing of the work stays.
+        self.is_undone = False
 
     def __enter__(self) -> "Piece":
         super().__enter__()
@@ -178,6 +185,10 @@ class Piece(_Savepoint):
 
     def commit(self, begin: bool = False) -> None:
         """Leave the savepoint to the commit of the transaction, and save a statement."""
+
+    def rollback(self, begin: bool = True) -> None:
+        self.is_undone = True
+        super().rollback(begin)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._outermost.piece = None

@@ -49,6 +49,18 @@ class TestLocalStorage(StorageContract):
 
         assert list(storage.root.iterdir()) == []
 
+    def test_the_folders_of_a_cache_are_kept(self, storage: LocalStorage):
+        # Given a cached file
+        key = f"scans/5b/5b{'0' * 30}"
+        keep(storage, key, b"1")
+
+        # When it is deleted
+        storage.delete(key)
+
+        # Then the next upload finds the folder
+        assert not storage.exists(key)
+        assert [path.name for path in (storage.root / "scans").iterdir()] == ["5b"]
+
     def test_a_file_may_be_deleted_as_soon_as_it_is_there(
         self, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
     ):

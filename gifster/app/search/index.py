@@ -24,14 +24,15 @@ EXACT = 64
 MOST_WORDS = 200
 
 
-def put(gif: Gif, tags: Sequence[str] | None = None) -> None:
+def put(gif: Gif, tags: Sequence[str] | None = None, *, is_new: bool = False) -> None:
     """Let a GIF be found by its present texts, tags and image, or not at all if lists may not show
     it. To be called in the transaction that changes any of them.
 
     Parameters:
       tags: None for those that it has in the database.
+      is_new: whether this transaction has inserted it.
     """
-    former = _entry_of(gif.id)
+    former = None if is_new else _entry_of(gif.id)
     if not is_listed(gif):
         if former is not None:
             _remove(former)

@@ -27,7 +27,7 @@ import weakref
 from typing import Any
 
 from gifster.jobs import Job
-from gifster.jobs.transactions import outermost_transaction
+from gifster.jobs.transactions import outermost_transaction, piece_of_work
 from gifster.uploads.attaching.changes import Change
 from gifster.uploads.columns.record import in_another_thread, uploads_of
 from gifster.uploads.columns.rows import (
@@ -64,6 +64,8 @@ class Saved:
         self._pk, self._dirty = record._pk, set(record._dirty)
         #: The primary key of the row that was written. The record may have got another since.
         self.pk = record._pk
+        #: The piece of work that it is a part of: both stay, or neither.
+        self._piece = piece_of_work(record._meta.database) if changes else None
 
     def finish(self) -> None:
         """Clear what the save has carried out from the record, after `save()` went through."""
@@ -79,16 +81,21 @@ class Saved:
         """
         return None if self.pk is None else row_of(type(self.record), self.pk)
 
-    @property
-    def is_there(self) -> bool:
+    def is_there(self, *, rolled_back: bool) -> bool:
         """Whether the row certainly has the save: it names one of the uploads. If it does not,
-        `is_undone()` tells. This is quicker, because it reads only the columns of the uploads.
+        `is_undone()` tells. This is quicker, because it reads only the columns of the uploads; and
+        nothing for a piece of work that was committed.
+
+        Parameters:
+          rolled_back: as for `is_undone()`.
 
         Raises:
           PeeweeException: the database cannot be asked.
         """
         if self._deleting or self.pk is None:
             return False
+        if self._piece is not None and not rolled_back and not self._piece.is_undone:
+            return True
         return any(change.is_named_by_row_of(self.pk) for change in self.changes)
 
     def is_undone(self, row: Record | None, *, rolled_back: bool) -> bool | None:
@@ -274,7 +281,7 @@ def _verdicts(saves: list[Saved], *, rolled_back: bool) -> list[bool | None]:
     """
     verdicts: list[bool | None] = []
     row: Record | None = None
-    if len(saves) == 1 and saves[0].is_there:
+    if len(saves) == 1 and saves[0].is_there(rolled_back=rolled_back):
         return [False]
     for number, saved in enumerate(saves):
         if number == 0 or saved.pk != saves[number - 1].pk:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gifster.uploads.storage.base import BaseUrl, check_key, is_key, public_url
 from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter, link
+from gifster.uploads.storage.shapes import cache_dir
 from gifster.uploads.storage.temporaries import remove_unused
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ class LocalStorage:
     def delete(self, key: str) -> None:
         path = self.path(key)
         path.unlink(missing_ok=True)
-        _remove_empty_folders(path.parent, self.root)
+        # The next upload needs a cache's folder again, and would wait for the disk once more to
+        # make it. There are 256.
+        if cache_dir(key) is None:
+            _remove_empty_folders(path.parent, self.root)
 
     @property
     def place(self) -> str:
