@@ -77,7 +77,9 @@ FURTHER = {
         "gifster.uploads.actors": ["store_actor", "process_actor"],
         "gifster.uploads.files.sources": ["cache_upload", "cache_form_part"],
         "gifster.uploads.files.cache_ids": ["cache_id", "retrieve", "DirectUpload"],
-        "gifster.uploads.storage.base": ["Listing", "Presigning", "PresigningForms", "PresignedUpload", "check_key"],
+        "gifster.uploads.storage.base": [
+            "Listing", "Presigning", "PresigningForms", "PresignedUpload", "check_key",
+        ],
         "gifster.uploads.storage.copy": ["copy_all", "journaled", "Copied", "CopyDiffers"],
         "gifster.uploads.sweep": ["Findings", "LeftAlone", "Why"],
         "gifster.uploads.sweep.contents": [
