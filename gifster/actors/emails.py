@@ -54,6 +54,15 @@ def send_confirmation(email: str, user_id: str | None = None) -> None:
 
 
 @dramatiq.actor(queue_name="default", outbox_only=True, **_RETRIES)
+def send_email_taken(email: str) -> None:
+    """Tell the owner of an address that somebody wanted to sign up with it."""
+    from gifster.app.accounts import confirming  # noqa: PLC0415
+    from gifster.app.accounts.post import Post  # noqa: PLC0415
+
+    confirming.deliver_taken(email, Post.of(settings))
+
+
+@dramatiq.actor(queue_name="default", outbox_only=True, **_RETRIES)
 def send_email_changed(user_id: str, former: str) -> None:
     """Tell the former address of a user that another one took its place."""
     from gifster.app.accounts import confirming  # noqa: PLC0415

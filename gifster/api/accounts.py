@@ -13,7 +13,7 @@ from gifster.api.form_tokens import SESSION
 from gifster.api.requests import CreateToken, EditAccount, SignUp, json_body
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import profile
-from gifster.app.accounts.invitations import check_may_sign_up
+from gifster.app.accounts.invitations import check_may_sign_up, is_for
 from gifster.app.accounts.tables import Invitation
 from gifster.app.models import Token, User, rfc3339
 from gifster.app.moderation.roles import role_of
@@ -44,10 +44,11 @@ class Users:
             invitation = check_may_sign_up(settings.sign_up, wish.invitation)
             fields = wish.email, wish.password, wish.name
             common: _Common = {"in_house": settings.in_house_emails, "invitation": invitation}
-            to_confirm = invitation is None or invitation.email != addresses.account_of(wish.email)
+            to_confirm = not is_for(invitation, wish.email)
             secret: str | None = None
             if settings.confirm_emails and to_confirm:
-                user = accounts.sign_up(*fields, **common)
+                self.context.limits.mail(req, addresses.account_of(wish.email))
+                user = accounts.sign_up_to_confirm(*fields, **common)
             else:
                 # Without a browser the account has only this token, which can make narrower ones.
                 user, secret = accounts.sign_up_with_token(

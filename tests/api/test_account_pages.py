@@ -201,6 +201,37 @@ def test_where_addresses_must_be_confirmed_people_log_in_afterwards(make_site: C
     assert stranger("POST", "/login", data=form).status_code == 303
 
 
+def test_where_addresses_must_be_confirmed_nobody_learns_who_has_an_account(
+    make_site: Callable[..., Site], ann: User
+):
+    site = make_site(confirm_emails=True)
+    stranger = site.stranger()
+
+    def answers(address: str) -> tuple[Any, ...]:
+        form = {"email": address, "password": OLD, "name": "N"}
+        page = stranger("POST", "/signup", data=form)
+        made = stranger("POST", "/api/users", json=form)
+        assert re.fullmatch("[0-9A-Za-z]{12}", made.json()["id"])
+        told = made.json() | {"id": "", "email": ""}
+        return page.status_code, page.headers["location"], page.text, made.status_code, told
+
+    # Given an address that has an account, one of which nobody knows that, and a new one
+    User.update(confirmed_at=now()).execute()
+    accounts.sign_up("bob@example.org", OLD)
+    run_mail_jobs(site.settings)
+    first = answers("ann@example.org")
+    assert first == answers("bob@example.org") == answers("eve@example.org")
+
+    # I expect each owner to hear of it, and nobody to have another account
+    mails = [(mail["To"], mail["Subject"]) for mail in run_mail_jobs(site.settings)]
+    assert ("ann@example.org", "Your address has an account at Gifster already") in mails
+    assert ("bob@example.org", "Confirm your address for Gifster") in mails
+    assert ("eve@example.org", "Welcome to Gifster") in mails
+    assert User.select().count() == 3
+    for bad in ({"email": "ann"}, {"email": "ann@example.org", "password": "short"}):
+        assert stranger("POST", "/signup", data={"password": OLD} | bad).status_code == 422
+
+
 def test_where_addresses_must_be_confirmed_programs_get_no_token(make_site: Callable[..., Site]):
     stranger = make_site(confirm_emails=True).stranger()
 

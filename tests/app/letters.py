@@ -24,6 +24,7 @@ DELIVER: dict[str, Callable[..., None]] = {
     "send_confirmation": lambda address, *rest: confirming.deliver_confirmation(
         address, rest[0] if len(rest) == 2 else None, rest[-1]
     ),
+    "send_email_taken": confirming.deliver_taken,
     "send_email_changed": confirming.deliver_email_changed,
     "send_invitation": invitations.deliver,
     "send_sign_in_changed": notices.deliver,

@@ -20,7 +20,7 @@ from gifster.app import (
     addresses,
     tokens,
 )
-from gifster.app.accounts.invitations import check_may_sign_up
+from gifster.app.accounts.invitations import check_may_sign_up, is_for
 from gifster.app.library import LibraryError
 from gifster.app.models import User
 from gifster.app.sign_in import check_passwords
@@ -75,12 +75,18 @@ class SignUp(AccountForm):
     def submit(self, req: Request, values: dict[str, str]) -> User:
         auth = self.context.settings.auth
         self.context.limits.sign_up(req)
-        return accounts.sign_up(
-            values.get("email", ""),
+        email = values.get("email", "")
+        invitation = check_may_sign_up(auth.sign_up, values.get("invitation", ""))
+        sign_up = accounts.sign_up
+        if auth.confirm_emails and not is_for(invitation, email):
+            self.context.limits.mail(req, addresses.account_of(email))
+            sign_up = accounts.sign_up_to_confirm
+        return sign_up(
+            email,
             values.get("password", ""),
             values.get("name", ""),
             in_house=auth.in_house_emails,
-            invitation=check_may_sign_up(auth.sign_up, values.get("invitation", "")),
+            invitation=invitation,
         )
 
     async def show(self, req: Request, resp: Response, **values: object) -> None:

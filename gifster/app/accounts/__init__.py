@@ -12,7 +12,13 @@ import logging
 from gifster.app.accounts import exports, invitations, mail_secrets
 from gifster.app.accounts.logging_in import account_with, check_may_log_in, find_user, log_in
 from gifster.app.accounts.passwords import has_password
-from gifster.app.accounts.signing_up import add, deliver_welcome, sign_up, sign_up_with_token
+from gifster.app.accounts.signing_up import (
+    add,
+    deliver_welcome,
+    sign_up,
+    sign_up_to_confirm,
+    sign_up_with_token,
+)
 from gifster.app.accounts.standing import admins, disable, enable, set_admin
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "log_in",
     "set_admin",
     "sign_up",
+    "sign_up_to_confirm",
     "sign_up_with_token",
 ]
 

@@ -93,8 +93,24 @@ def deliver_confirmation(email: str, user_id: str | None, post: Post) -> None:
     if holder is None or holder.id == user.id:
         _deliver(user, email, post)
     else:
-        key = f"email-taken.{mail_secrets.digest(user.id + email)[:16]}"
-        post.deliver("email_taken", to=email, key=key, user=holder, link=post.link("/login"))
+        _deliver_taken(holder, email, user.id, post)
+
+
+def deliver_taken(email: str, post: Post) -> None:
+    """Tell the owner of an address that somebody wanted to sign up with it, which has an account.
+    Maybe it was they, who never confirmed it: then the mail has the link for that."""
+    holder = account_with(email)
+    if holder is None or holder.disabled_at is not None:
+        return
+    if holder.confirmed_at is None:
+        _deliver(holder, holder.email, post)
+    else:
+        _deliver_taken(holder, holder.email, str(now()), post)
+
+
+def _deliver_taken(holder: User, email: str, by: str, post: Post) -> None:
+    key = f"email-taken.{mail_secrets.digest(by + email)[:16]}"
+    post.deliver("email_taken", to=email, key=key, user=holder, link=post.link("/login"))
 
 
 def _deliver(user: User, email: str, post: Post) -> None:

@@ -177,6 +177,11 @@ def check_may_sign_up(sign_ups: str, secret: str = "") -> Invitation | None:
     return None
 
 
+def is_for(invitation: Invitation | None, email: str) -> bool:
+    """Whether an invitation was sent to this very address, which counts as confirmed with it."""
+    return invitation is not None and invitation.email == addresses.account_of(email)
+
+
 def accept(invitation: Invitation, user: User) -> None:
     """Note who has used an invitation. Call it in the transaction that makes the account: of two
     people with one link, one gets an account.

@@ -53,6 +53,30 @@ def sign_up(
         return _create(fields, invitation)
 
 
+def sign_up_to_confirm(
+    email: str,
+    password: str,
+    name: str = "",
+    *,
+    in_house: bool = False,
+    invitation: Invitation | None = None,
+) -> User:
+    """Make an account as `sign_up()` does, where nobody logs in before they have confirmed their
+    address. Whoever signs up learns nothing of who has an account: if the address has one, they get
+    a user who is in no table, and its owner gets a mail.
+
+    Raises:
+      Invalid, Denied: as `sign_up()`.
+    """
+    try:
+        return sign_up(email, password, name, in_house=in_house, invitation=invitation)
+    except Conflict:
+        address = addresses.canonical(email, in_house=in_house)
+        hashed(password)  # takes as long as for a new account
+        enqueue("send_email_taken", address)
+        return User(email=address, name=texts.person(name) or address.partition("@")[0])
+
+
 def sign_up_with_token(  # noqa: PLR0913 as `sign_up()`
     email: str,
     password: str,
