@@ -14,6 +14,7 @@ from gifster.app.accounts import exports, leaving
 from gifster.app.accounts.tables import Export
 from gifster.app.models import Gif, User, now
 from gifster.app.settings import Settings
+from gifster.cli import doctor
 from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.config import configure, storage
 from gifster.uploads.sweep import sweep
@@ -351,8 +352,10 @@ def test_an_account_is_removed_in_steps_whatever_becomes_of_a_job(booted: Settin
     jobs.Job.update(failed_at=1.0).where(jobs.Job.actor == leaving.ACTOR).execute()
     assert leaving.go_on() == 1
     jobs.Job.delete().execute()
-    waiting, since = leaving.waiting()
-    assert (waiting, since is not None) == (1, True)
+    assert doctor._accounts().startswith("1 account waits, which its user has left, to be removed")
+    User.update(disabled_at=now() - timedelta(days=2)).execute()
+    with pytest.raises(RuntimeError, match="says why remove_account fails"):
+        doctor._accounts()
     assert leaving.go_on() == 1
 
     # I expect it to go on as she wished, and to end
@@ -361,7 +364,8 @@ def test_an_account_is_removed_in_steps_whatever_becomes_of_a_job(booted: Settin
     run_leave()
     assert User.get_or_none(User.id == ann.id) is None
     assert Gif.get_by_id(gifs["public"].id).user_id is None
-    assert (leaving.go_on(), leaving.waiting()) == (0, (0, None))
+    assert leaving.go_on() == 0
+    assert doctor._accounts() == "nobody waits for the end of their account"
 
 
 def test_who_left_with_an_earlier_release_goes_as_they_wished(booted: Settings, ann: User):

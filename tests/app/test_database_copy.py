@@ -139,7 +139,7 @@ def test_a_running_worker_and_a_source_that_is_not_up_to_date_are_refused(
     Worker.delete().execute()
 
     db.execute_sql('DROP TABLE "paused_queue"')
-    with pytest.raises(BackupError, match=r"1 migrations are pending\): run gifster migrate"):
+    with pytest.raises(BackupError, match=r"1 pending migration\): run gifster migrate"):
         copied(booted.database.url, other)
     database.migrate()
 

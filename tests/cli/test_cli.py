@@ -32,6 +32,7 @@ def test_doctor_passes_on_a_new_installation(new_stack: Callable[..., Stack]):
             "mail",
             "workers",
             "scheduler",
+            "accounts",
         )
     ]
     assert lines[0][2] == "PONG"
@@ -57,7 +58,7 @@ def test_doctor_misses_workers_and_a_scheduler_while_jobs_wait(
     assert stack.run("python", "-c", ENQUEUE).returncode == 0
     result = stack.run("gifster", "doctor")
     assert result.returncode == 1
-    assert "1 jobs wait in carrierwave" in result.stdout
+    assert "1 job waits in carrierwave" in result.stdout
     assert "start one: `gifster scheduler`" in result.stdout
 
     # I expect both to be found when they run
@@ -189,7 +190,7 @@ def test_commands_say_where_they_looked_for_an_installation(bare: Stack, command
     result = bare.run("gifster", *command)
 
     assert result.returncode == 1
-    assert "migrations are pending): run gifster migrate" in result.stderr
+    assert "pending migrations): run gifster migrate" in result.stderr
 
 
 def test_one_admin_token_is_one(new_stack: Callable[..., Stack]):

@@ -63,6 +63,6 @@ def test_a_queue_is_cleared_after_a_question(made: list[str]):
     assert "Delete 2 waiting jobs? [y/N]" in run(*clear, answer="y\n").output
     assert left() == {made[0], made[3]}
     assert run(*clear, "--yes").output == "dropped 0 waiting jobs\n"
-    assert run("clear", "waiting", "--yes").output == "dropped 1 waiting jobs\n"
+    assert run("clear", "waiting", "--yes").output == "dropped 1 waiting job\n"
     assert run("clear", "running").exit_code == 2
     assert left() == {made[3]}

@@ -151,7 +151,7 @@ def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., 
     before = [stack.finished(gif_id)["versions"]["thumb"]["url"] for gif_id in ids]
 
     one = stack.run("gifster", "versions", "recreate", ids[0], "--only", "thumb")
-    assert (one.returncode, one.stdout) == (0, "1 jobs enqueued, 0 were waiting already\n")
+    assert (one.returncode, one.stdout) == (0, "1 job enqueued, 0 were waiting already\n")
     every = stack.run("gifster", "versions", "recreate")
     assert (every.returncode, every.stdout) == (0, "3 jobs enqueued, 0 were waiting already\n")
 
