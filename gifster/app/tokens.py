@@ -115,7 +115,8 @@ def create_token(  # noqa: PLR0913 fields, each with a default
       scope: one of `Scope`.
       days: how long it is valid, 1 to 3,650; None for until it is revoked.
       by: the session or token that asks. If it has been revoked meanwhile, it gets no new token. A
-        token gets none that is valid for longer than itself. Its user is told by mail.
+        token gets none of the scope `admin` that is valid for longer than itself. Its user is told
+        by mail.
       once: a random text of the form that asks, so that the form sent twice makes one token.
 
     Raises:
@@ -160,7 +161,8 @@ def create_token(  # noqa: PLR0913 fields, each with a default
                 "This form has made its token already, which is below. Its secret is shown once: "
                 "if you have not copied it, revoke the token and make another one.",
             )
-        ends = by.expires_at if by is not None and by.kind == Kind.TOKEN else None
+        outlived = by is not None and by.kind == Kind.TOKEN and scope == Scope.ADMIN
+        ends = by.expires_at if by is not None and outlived else None
         made = _issue(user, Kind.TOKEN, Scope(scope), days, ends=ends, name=name, id=token_id)
         if by is not None:
             enqueue("send_sign_in_changed", user.id, f"token_{scope}", token_id)

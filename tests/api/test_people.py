@@ -213,3 +213,6 @@ def test_a_token_makes_none_that_outlives_it(site: Site, ann: User):
 
     ends = {token.name: token.expires_at for token in tokens.tokens_of(ann)}
     assert ends["long"] == ends["short"]
+    # Narrower ones may stay: the token that signing up gives makes them for scripts
+    narrow = {"name": "narrow", "scope": "write", "expires_in_days": None}
+    assert program("POST", "/api/tokens", json=narrow).json()["expires_at"] is None
