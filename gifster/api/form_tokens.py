@@ -24,6 +24,9 @@ SESSION, COOKIE = "gifster_session", "gifster_form"
 #: Where requests have the token: forms in a field, scripts in a header.
 FIELD, HEADER = "form_token", "X-Form-Token"
 
+#: The methods that bring the cookie from wherever they come.
+SAFE = {"GET", "HEAD"}
+
 #: A tag `<form …>` of a template, which may have expressions of Jinja in it.
 _FORM = re.compile(r"<form\b(?:\{\{.*?\}\}|\{%.*?%\}|[^>{]|\{(?![{%]))*>", re.DOTALL)
 _POSTS = re.compile(r"""\b(?:form)?method\s*=\s*["']?post\b""", re.IGNORECASE)
@@ -54,6 +57,10 @@ class FormTokens:
         if self._web.public_url or req.get_header("Sec-Fetch-Site") is not None:
             return ""
         holder = _holder(req)
+        if holder is None and req.method not in SAFE:
+            # A form of another site comes without the cookie. It must not get a new one, which
+            # would make the forms of our open pages stale.
+            return ""
         if holder is None:
             value = secrets.token_urlsafe(24)
             # Not Strict: a page that a link on another site leads to would get a new cookie, and

@@ -184,6 +184,8 @@ def test_without_a_token_the_answer_says_what_to_set(port: int):
 
     assert page.status_code == 403
     assert f"GIFSTER_WEB__PUBLIC_URL={SITE}" in page.text
+    # It comes without the cookie. A new one would make the forms of open pages stale
+    assert "set-cookie" not in page.headers
 
 
 def test_a_body_that_comes_in_pieces_has_its_token(port: int):
