@@ -210,6 +210,8 @@ def test_scripts_work_without_tls_and_without_a_setting(stack: Stack, tmp_path: 
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("response", lambda got: asked.append((got.request.method, got.url, got.status)))
+        told: list[str] = []
+        page.on("request", lambda sent: told.append(sent.headers.get("upload-metadata", "")))
 
         # When somebody signs up, and uploads in one request and in several
         page.goto("/signup")
@@ -243,7 +245,25 @@ def test_scripts_work_without_tls_and_without_a_setting(stack: Stack, tmp_path: 
         # I expect that nothing was refused
         assert (errors, [each for each in asked if each[2] >= 400]) == ([], [])
         assert [how for how, url, _ in asked if "/api/uploads/" in url].count("PATCH") == 5
+        # And that no token is kept with the upload, as another session has another one
+        kept = [text for text in told if text]
+        assert kept
+        assert not any("form_token" in text for text in kept)
         context.close()
+
+
+def test_each_request_of_a_script_that_changes_something_has_the_token():
+    scripts = [path.read_text() for path in STATIC_FOLDER.glob("*.js")]
+    calls = [line for text in scripts for line in text.splitlines() if 'method: "' in line]
+    made = [text for text in scripts if "XMLHttpRequest()" in text]
+
+    assert calls
+    assert made
+    # By `proof` or `jsonHeaders` of root.js; a form that is sent as it is has it in a field
+    assert all("headers" in line for line in calls), calls
+    assert all("proof" in text for text in made)
+    users = [text for text in scripts if 'method: "' in text]
+    assert all("jsonHeaders" in text or "proof" in text for text in users)
 
 
 def in_small_requests(route: Any) -> None:

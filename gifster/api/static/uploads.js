@@ -55,7 +55,8 @@ function tagsAreFine() {
 
 function send() {
   const many = areMany(), several = areSeveral();
-  const own = ["image", "image_cache", "remote_image_url", "title", "tags"];
+  // The token goes in a header: it is no part of what is uploaded, and no page after a log-in has the same.
+  const own = ["image", "image_cache", "remote_image_url", "title", "tags", "form_token"];
   // A text about one picture does not suit several.
   const alone = many ? ["alt_text"] : [];
   const others = [...new FormData(form)].filter(([name]) => ![...own, ...alone].includes(name));
