@@ -1,11 +1,11 @@
 """What the web server calls in each of its processes: it makes the application.
 
-It loads Peewee first (see `gifster.app.drivers`), and with wrong settings nothing else.
+It loads Peewee and redis-py first (see `gifster.app.drivers`), and with wrong settings nothing else.
 """
 
 from typing import TYPE_CHECKING
 
-from gifster.app.drivers import load_peewee
+from gifster.app.drivers import load_peewee, load_redis
 from gifster.app.settings import load
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def build() -> "Application":
     """The application of one web process, from settings and environment alone."""
     load_peewee(load().database.url)
+    load_redis()
     from gifster.api.app import build as build_it  # noqa: PLC0415 it loads all the rest
 
     return build_it()

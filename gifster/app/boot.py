@@ -15,6 +15,7 @@ import dramatiq
 
 from gifster import jobs, uploads
 from gifster.app import database
+from gifster.app.drivers import load_redis
 from gifster.app.logs import log_in_lines
 from gifster.app.models import ImageUploader
 from gifster.app.private import (
@@ -200,8 +201,11 @@ def connect_broker(settings: Settings) -> dramatiq.Broker:
     Raises:
       NoEmbeddedBroker
     """
+    url = broker_url(settings)
+    if not url.startswith("amqp"):
+        load_redis()
     return jobs.connect(
-        broker_url(settings),
+        url,
         lease_s=settings.worker.lease_s,
         weights=queue_weights(settings),
         max_memory_bytes=settings.worker.max_memory_mb * 2**20 or None,

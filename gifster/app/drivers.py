@@ -1,7 +1,8 @@
-"""Loads Peewee without the drivers of PostgreSQL, where the database is SQLite.
+"""Loads libraries without what they would load besides, because it happens to be installed.
 
-Peewee loads the drivers that are installed, whatever database an application uses: a quarter of the
-time in which a worker process starts.
+Peewee loads the drivers of PostgreSQL, whatever database an application uses: a quarter of the time
+in which a worker process starts. redis-py loads OpenTelemetry's metrics, which Gifster does not
+use: a seventh.
 """
 
 import importlib
@@ -9,18 +10,31 @@ import sys
 
 #: What Peewee looks for.
 _DRIVERS = ("psycopg", "psycopg2", "psycopg2cffi")
+#: What redis-py looks for.
+_METRICS = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
 
 
 def load_peewee(database_url: str) -> None:
     """Load Peewee, if nothing has loaded it yet, with the drivers that a database needs. Call it
     before the modules are imported that use Peewee."""
-    if "peewee" in sys.modules or not database_url.startswith("sqlite"):
+    if database_url.startswith("sqlite"):
+        _load("peewee", without=_DRIVERS)
+
+
+def load_redis() -> None:
+    """Load redis-py, if nothing has loaded it yet. Call it before the modules are imported that use
+    it."""
+    _load("redis", without=_METRICS)
+
+
+def _load(library: str, without: tuple[str, ...]) -> None:
+    if library in sys.modules:
         return
-    hidden = [name for name in _DRIVERS if name not in sys.modules]
+    hidden = [name for name in without if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it is an ImportError
     try:
-        importlib.import_module("peewee")
+        importlib.import_module(library)
     finally:
         for name in hidden:
             del sys.modules[name]

@@ -22,8 +22,6 @@ from gifster.app.private import write_private
 from gifster.app.settings import Mail
 
 TIMEOUT_S = 30
-#: What the `mail.url` of a folder begins with.
-FOLDER = "file:"
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("gifster.app", "mails"),
@@ -128,8 +126,8 @@ def _address_to(message: EmailMessage, to: str) -> None:
 
 def transport(settings: Mail) -> Transport:
     """The transport for `mail.url`: `file:folder`, `smtp://user@host:587`, `smtps://…`."""
-    if settings.url.startswith(FOLDER):
-        return FileTransport(Path(settings.url.removeprefix(FOLDER)))
+    if settings.folder is not None:
+        return FileTransport(settings.folder)
     return SmtpTransport(settings.url, settings.password)
 
 

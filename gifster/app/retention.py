@@ -17,7 +17,6 @@ from peewee import fn
 from gifster import jobs
 from gifster.app import library
 from gifster.app.database import db
-from gifster.app.mailers import FOLDER
 from gifster.app.models import Gif, GifTag, Tag, now
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
@@ -35,8 +34,7 @@ _MAIL = re.compile(r"[a-z_-]+\.[A-Za-z0-9_.-]+\.eml")
 def forget_old(settings: Settings) -> dict[str, int]:
     """Remove what `[retention]` in the settings lets nobody keep for longer. Returns how many of
     each."""
-    kept, mails = settings.retention, settings.mail.url
-    folder = Path(mails.removeprefix(FOLDER)) if mails.startswith(FOLDER) else None
+    kept, folder = settings.retention, settings.mail.folder
     return {
         "dead_jobs": jobs.forget_dead(kept.dead_job_days * DAY_S, kept.dead_jobs),
         "failed": forget_failed(kept.failed_days) if kept.failed_days else 0,

@@ -4,11 +4,14 @@ import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import peewee
 import pytest
 
+from gifster.jobs import transaction
+from gifster.jobs.transactions import Piece, Transaction
 from gifster.uploads import mount_uploader
 from gifster.uploads.columns.record import uploads_of
 from tests import images
@@ -283,3 +286,36 @@ def test_a_serialization_failure_loses_no_upload(application: Application, model
     assert sorted(width(record, column) for record in new) == [90, 100]
     assert width(model.get_by_id(pk), column) in {90, 100}
     assert is_clean(application, *(getattr(record, column) for record in model.select()))
+
+
+@BOTH
+def test_saves_that_share_a_transaction_need_no_query_after_it(
+    application: Application, model: Any, column: str, monkeypatch: pytest.MonkeyPatch
+):
+    # Given two pieces of work that share a transaction
+    run, seen = application.database.execute_sql, list[str]()
+
+    def noted(sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return run(sql, *rest)
+
+    monkeypatch.setattr(application.database, "execute_sql", noted)
+    ann, bob, cid = (model(name=name, **{column: ONE}) for name in ("Ann", "Bob", "Cid"))
+    with transaction(application.database) as outermost:
+        for record in (ann, cid):
+            with Piece(cast("Transaction", outermost)):
+                record.save(force_insert=True)
+        seen.clear()
+
+    # Then no row is read after the commit
+    table = f'"{model._meta.table_name}"'
+    assert [sql for sql in seen if table in sql] == []
+
+    # And a piece that fails is noticed: the next save writes the upload
+    with transaction(application.database) as outermost:
+        with suppress(RolledBack), Piece(cast("Transaction", outermost)):
+            bob.save(force_insert=True)
+            raise RolledBack
+    bob.save(force_insert=True)
+    application.work()
+    assert [width(fresh(record), column) for record in (ann, bob, cid)] == [80, 80, 80]

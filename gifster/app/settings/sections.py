@@ -278,6 +278,12 @@ class Mail(Section):
     sender: str = "Gifster <gifster@localhost>"
     password: str = ""
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that mails are written to; None if a server sends them."""
+        scheme, _, path = self.url.partition(":")
+        return Path(path) if scheme == "file" else None
+
 
 class Auth(Section):
     #: Who sees the library: everybody, or people who are logged in.
