@@ -1,6 +1,7 @@
 """What the web server calls in each of its processes: it makes the application.
 
-It loads Peewee and redis-py first (see `gifster.app.drivers`), and with wrong settings nothing else.
+It loads Peewee and redis-py first (see `gifster.app.drivers`); with wrong settings it loads nothing
+else.
 """
 
 from typing import TYPE_CHECKING
