@@ -67,3 +67,11 @@ ALL = {
     "library": Benchmark(library.measure, library.section, 5, 1),
     "storage": Benchmark(storage.measure, storage.section, 2, 1),
 }
+
+#: Names for several of them.
+GROUPS = {
+    "way_in": [
+        "reading", "accepting", "accepting_two", "accepting_postgresql", "memory", "durability",
+        "load", "queues", "queues_parts", "outbox", "recovery", "whole", "carrierwave",
+    ],
+}  # fmt: skip

@@ -8,12 +8,15 @@ import json
 import os
 import platform
 import re
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 KEPT = Path("var/bench")
+#: What `present_code()` looks at; the page itself changes with each benchmark.
+CODE = ("gifster", "bench")
 CPUINFO = Path("/proc/cpuinfo")
 WORDS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
 
@@ -57,17 +60,33 @@ class Round(NamedTuple):
       machine: in words.
       load: of the last minute before the round.
       found: what the benchmark's `measure()` returned; only what JSON can hold.
+      code: the commit that was measured, as `present_code()` names it.
     """
 
     date: str
     machine: str
     load: float
     found: Any
+    code: str = ""
 
 
 def begin() -> Round:
     """A round that begins now, and has found nothing yet."""
-    return Round(time.strftime("%Y-%m-%d"), _machine(), round(os.getloadavg()[0], 1), None)
+    busy = round(os.getloadavg()[0], 1)
+    return Round(time.strftime("%Y-%m-%d"), _machine(), busy, None, present_code())
+
+
+def present_code() -> str:
+    """The commit that is checked out, with a `+` if the code has been changed since; empty without
+    Git."""
+    try:
+        commit, changed = (
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
+            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", *CODE])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.strip() + ("+" if changed else "")
 
 
 def load(name: str, folder: Path = KEPT) -> list[Round]:

@@ -155,6 +155,7 @@ def bench(report: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "two": Benchmark(missing, section, 1),
     }
     monkeypatch.setattr(command, "ALL", benchmarks)
+    monkeypatch.setattr(command, "GROUPS", {"both": ["two", "one"]})
 
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["bench", *arguments])
@@ -173,6 +174,38 @@ def test_rounds_are_measured_kept_and_written(bench: Any, report: Path):
 
     bench("--rounds", "1", "one")
     assert "found [(0, False)]\n\nOne round" in report.read_text("utf-8")
+
+
+def test_what_was_interrupted_is_resumed(bench: Any, report: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given a round of an older commit, and the first of two of the present one
+    monkeypatch.setattr(rounds, "present_code", lambda: "0ld")
+    bench("--rounds", "1", "one")
+    monkeypatch.setattr(rounds, "present_code", lambda: "n3w")
+    rounds.save("one", [*rounds.load("one"), rounds.begin()._replace(found={"n": 0, "quick": 0})])
+
+    # When all is measured that is missing
+    bench("--resume", "both")
+
+    # Then there are two rounds of the present commit, and a second time measures nothing
+    assert [kept.code for kept in rounds.load("one")] == ["n3w", "n3w"]
+    before = rounds.load("one")
+    bench("--resume", "both")
+    assert rounds.load("one") == before
+
+
+def test_a_benchmark_that_fails_stops_no_other(
+    bench: Any, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(options: Options) -> None:
+        raise AssertionError
+
+    broken = command.ALL["two"]._replace(measure=fail)
+    monkeypatch.setitem(command.ALL, "two", broken)
+
+    with pytest.raises(SystemExit, match="two failed"):
+        bench("both")
+
+    assert "found [(0, False), (1, False)]" in report.read_text("utf-8")
 
 
 def test_the_page_is_made_again_from_what_is_kept(bench: Any, report: Path):
@@ -204,7 +237,7 @@ def test_what_cannot_run_here_leaves_its_section_alone(bench: Any, report: Path)
 def test_an_unknown_name_is_an_error(bench: Any, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         bench("three")
-    assert "no benchmark 'three': there are one, two" in capsys.readouterr().err
+    assert "no benchmark 'three': there are both, one, two" in capsys.readouterr().err
 
 
 def test_uploads_have_a_row_for_each_size_and_number_of_connections():
