@@ -205,7 +205,7 @@ def recurring(loaded: settings.Settings, took: dict[str, float]) -> None:
         "forget_old": lambda: retention.forget_old(loaded),
         "expired": lambda: (kept_uploads.forget_expired(), tokens.forget_expired_tokens()),
         "sweep": lambda: sweep(repair=True, min_age_s=-60),
-        "tend_search": lambda: (upkeep.add_left_out(), popularity.put_on_shelves(),
+        "tend_search": lambda: (upkeep.add_left_out(), popularity.put_on_shelf(),
                                 popularity.forget_queries()),
         "heartbeat": lambda: (Worker.delete().where(Worker.seen_at < time.time() - 600).execute(),
                               forget_old_stats()),

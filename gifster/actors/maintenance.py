@@ -73,6 +73,6 @@ def tend_search() -> None:
     most. A new index is filled for some minutes, and the next job goes on."""
     ends = time.monotonic() + FILL_S
     filled = upkeep.fill(lambda: time.monotonic() > ends)
-    left_out, moved = upkeep.add_left_out(), popularity.put_on_shelves()
+    left_out, moved = upkeep.add_left_out(), popularity.put_on_shelf()
     popularity.forget_queries()
     logger.info("search filled=%d left_out=%d moved=%d", filled, left_out, moved)

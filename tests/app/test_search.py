@@ -143,7 +143,7 @@ def test_a_process_without_the_search_stores_no_image(
     monkeypatch.setattr(models, "index_image", None)
 
     # When its worker stores an upload, I expect the job to fail, and nothing to have changed
-    with pytest.raises(RuntimeError, match=r"Import gifster.app.search"):
+    with pytest.raises(RuntimeError, match=r"Import gifster\.app\.search"):
         run_jobs()
     assert Gif.get_by_id(gif.id).image_state != "ready"
     assert found("cat", kind="gif") == []
@@ -291,8 +291,8 @@ def test_the_most_used_are_among_the_candidates_however_old(booted: Settings, mo
     assert "cat of old" not in found("cat", limit=5)
 
     # When the recurring job has put it in front
-    assert popularity.put_on_shelves() == 1
-    assert popularity.put_on_shelves() == 0
+    assert popularity.put_on_shelf() == 1
+    assert popularity.put_on_shelf() == 0
 
     # I expect it, once
     everything = found("cat", limit=50)

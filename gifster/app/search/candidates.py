@@ -2,7 +2,10 @@
 
 The cost does not grow with the number of hits. FTS5 walks the hits in the order of their ids and
 stops. A GIN index gives all hits at once, so PostgreSQL is asked for those in the newest blocks of
-ids, and then, if they are too few, for those in as many older ones as are needed, or in all.
+ids, and then, if they are too few, for those in as many older ones as are needed.
+
+Several frequent words that seldom go together would take either database through all of its index.
+So both stop after a part of it, if they have found enough to begin with.
 """
 
 from typing import NamedTuple
@@ -21,9 +24,13 @@ from gifster.app.search.tables import is_postgresql, rows
 BLOCK_BITS = 12
 #: Up to so many hits, or three times as many as are wanted, are read at once.
 FEW = 500
-#: A window has so many blocks at most. All of the index costs less than one with more: the words
-#: of a search are rarer then than the blocks.
-MOST_BLOCKS = 16
+#: So many hits are enough to stop at the end of a window. A page of the gallery has 30.
+ENOUGH = 50
+#: A window of PostgreSQL's has so many blocks at most. With more it takes as long as all of the
+#: index: each block is a word that is looked up for each hit.
+MOST_BLOCKS = 32
+#: SQLite looks at this part of all ids first.
+PART = 4
 
 END = 2**62
 
@@ -38,6 +45,18 @@ class Candidate(NamedTuple):
     heat: float
 
 
+class Read(NamedTuple):
+    """Entries that were found, and how far the index was read.
+
+    Parameters:
+      found: the newest first.
+      end: entries with a lower id have not been looked at; 0 if there are none.
+    """
+
+    found: list[Candidate]
+    end: int
+
+
 def newest(found_by: Expression, below: int, most: int, likely: int) -> list[Candidate]:
     """The entries that an expression finds, the newest first.
 
@@ -46,35 +65,47 @@ def newest(found_by: Expression, below: int, most: int, likely: int) -> list[Can
       most: how many at most.
       likely: about how many there are at most.
     """
-    if is_postgresql():
-        return _on_postgresql(found_by, below, most, likely)
-    sql = (
-        "SELECT e.id, e.gif_id, e.words, e.ratio, e.heat FROM "
-        "(SELECT rowid FROM search_fts WHERE search_fts MATCH ? AND rowid < ? "
-        "ORDER BY rowid DESC LIMIT ?) AS f JOIN search_entry AS e ON e.id = f.rowid "
-        "ORDER BY e.id DESC"
-    )
-    return [Candidate(*row) for row in rows(sql, for_fts5(found_by), below, most)]
+    return some_of_newest(found_by, below, most, likely, enough=most).found
 
 
-def _on_postgresql(found_by: Expression, below: int, most: int, likely: int) -> list[Candidate]:
+def some_of_newest(
+    found_by: Expression, below: int, most: int, likely: int, enough: int = ENOUGH
+) -> Read:
+    """The same, but perhaps not all of them.
+
+    Parameters:
+      enough: if so many have been found, those that would take long to find may be left out.
+    """
     top = newest_id() + 1 if below == END else below
+    part = MOST_BLOCKS << BLOCK_BITS if is_postgresql() else top // PART
+    found: list[Candidate] = []
+    bottom, size = top, _first_window(top, most, likely)
+    while bottom and len(found) < most and (len(found) < enough or top - bottom < part):
+        low = _block_below(bottom, size)
+        found += _between(found_by, low, bottom, most - len(found))
+        bottom = low
+        size = _next_window(top, bottom, len(found), most, enough)
+    return Read(found, found[-1].id if len(found) == most else bottom)
+
+
+def _first_window(top: int, most: int, likely: int) -> int:
+    """How many ids to look at first."""
     if likely <= max(FEW, 3 * most):
-        return _between(found_by, 0, top, most)
+        return top
+    if not is_postgresql():
+        return top // PART
     # As large as it must be if hits are spread evenly; the newest block is seldom full.
-    bottom = _block_below(top, most * top // likely)
-    found = _between(found_by, bottom, top, most)
-    if bottom and len(found) < most:
-        # Now it is known how frequent they really are: of two words, few GIFs may have both.
-        missing = most - len(found)
-        rows_needed = missing * (top - bottom) // len(found) if found else top
-        next_bottom = _block_below(bottom, 2 * rows_needed)
-        if bottom - next_bottom > MOST_BLOCKS << BLOCK_BITS:
-            next_bottom = 0
-        found += _between(found_by, next_bottom, bottom, missing)
-        if next_bottom and len(found) < most:
-            found += _between(found_by, 0, next_bottom, most - len(found))
-    return found
+    return min(most * top // likely, MOST_BLOCKS << BLOCK_BITS)
+
+
+def _next_window(top: int, bottom: int, found: int, most: int, enough: int) -> int:
+    """How many ids to look at next, now that it is known how frequent hits really are: of two
+    words, few GIFs may have both."""
+    size = MOST_BLOCKS << BLOCK_BITS
+    if not is_postgresql() or found * (top - bottom + size) // (top - bottom) < enough:
+        return bottom
+    missing = most - found
+    return min(missing * (top - bottom) // found * 5 // 4, size)
 
 
 def _block_below(top: int, count: int) -> int:
@@ -91,18 +122,28 @@ LEXEMES = (
 
 def _between(found_by: Expression, bottom: int, top: int, most: int) -> list[Candidate]:
     """The newest entries with ids from `bottom` to below `top`."""
+    if not is_postgresql():
+        sql = (
+            "SELECT e.id, e.gif_id, e.words, e.ratio, e.heat FROM "
+            "(SELECT rowid FROM search_fts WHERE search_fts MATCH ? AND rowid >= ? AND rowid < ? "
+            "ORDER BY rowid DESC LIMIT ?) AS f JOIN search_entry AS e ON e.id = f.rowid "
+            "ORDER BY e.id DESC"
+        )
+        return [Candidate(*row) for row in rows(sql, for_fts5(found_by), bottom, top, most)]
+    # A condition of its own: in one expression, each id of the blocks would be looked up.
+    wanted = [found_by]
     if bottom:
         blocks = range(bottom >> BLOCK_BITS, ((top - 1) >> BLOCK_BITS) + 1)
-        found_by = every([any_of([term(f"_w{block}") for block in blocks]), found_by])
+        wanted.append(any_of([term(f"_w{block}") for block in blocks]))
     # Without OFFSET 0 the planner may read all entries in the order of their ids, and without the
     # sum all of the index of their ids. If it knew the query, it would look into its statistics of
     # all words, for longer than the search takes.
+    matched = " AND ".join([f"({LEXEMES}) @@ (SELECT ?::tsquery)"] * len(wanted))
     sql = (
         'SELECT id, gif_id, words, ratio, heat FROM (SELECT * FROM "search_entry" '
-        f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id + 0 < ? OFFSET 0) AS found "
-        "ORDER BY id DESC LIMIT ?"
+        f"WHERE {matched} AND id + 0 < ? OFFSET 0) AS found ORDER BY id DESC LIMIT ?"
     )
-    return [Candidate(*row) for row in rows(sql, for_postgresql(found_by), top, most)]
+    return [Candidate(*row) for row in rows(sql, *map(for_postgresql, wanted), top, most)]
 
 
 def on_shelf(shelf: str, size: int, found_by: Expression, below: int) -> list[Candidate]:

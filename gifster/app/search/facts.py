@@ -5,7 +5,7 @@ with an underscore.
     _km, _ks, _kn        it moves, is still, or is not stored yet
     _kt                  it has transparency
     _u…, _g…             its owner, and each of its tags
-    _p0, _p1, _p2        it is one of the most used (see `popularity`)
+    _p0                  it is one of the most used (see `popularity`)
 """
 
 import base64
@@ -20,7 +20,9 @@ from gifster.uploads import StoredFile
 
 MOVES, STILL, UNSTORED, STICKER = "_km", "_ks", "_kn", "_kt"
 OF_TAG = "_g"
-SHELVES = ("_p0", "_p1", "_p2")
+SHELF = "_p0"
+#: With those of a former release, which the index may still have.
+SHELVES = (SHELF, "_p1", "_p2")
 
 
 def facts(gif: Gif, tags: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ index first, which takes FTS5 seconds for frequent ones.
 from collections.abc import Sequence
 from functools import cached_property
 
-from gifster.app.search.candidates import Candidate
+from gifster.app.search.candidates import Candidate, Read
 from gifster.app.search.expressions import Expression, matches
 from gifster.app.search.tables import is_postgresql, marks, rows
 
@@ -25,7 +25,7 @@ class Pool:
     def __init__(self, gif_ids: Sequence[str]) -> None:
         self._gif_ids = gif_ids
 
-    def newest(self, found_by: Expression, below: int, most: int) -> list[Candidate]:
+    def newest(self, found_by: Expression, below: int, most: int) -> Read:
         """Those that an expression finds, the newest first.
 
         Parameters:
@@ -37,8 +37,8 @@ class Pool:
             if candidate.id < below and matches(found_by, words):
                 found.append(candidate)
                 if len(found) == most:
-                    break
-        return found
+                    return Read(found, candidate.id)
+        return Read(found, 0)
 
     @cached_property
     def _entries(self) -> list[tuple[Candidate, set[str]]]:

@@ -22,12 +22,11 @@ from gifster.app.database import db
 from gifster.app.faults import is_database_error
 from gifster.app.search import analyser, candidates
 from gifster.app.search.expressions import any_of, term
-from gifster.app.search.facts import SHELVES
+from gifster.app.search.facts import SHELF, SHELVES
 from gifster.app.search.tables import (
     SearchEntry,
     SearchQuery,
     SearchTerm,
-    is_postgresql,
     marks,
     rows,
     run,
@@ -47,9 +46,9 @@ MOST_WAITING, MOST_CLIENTS = 5_000, 50_000
 CLIENT_S = 3600
 #: So many searches are remembered.
 MOST_QUERIES = 10_000
-#: How many GIFs each shelf has (see `facts`).
-SHELF_SIZES = (1_024, 3_072, 12_288)
-#: How long a process remembers how many shelves there are (seconds).
+#: How many GIFs the shelf has (see `facts`).
+SHELF_SIZE = 1_024
+#: How long a process remembers whether any GIF is on the shelf (seconds).
 LOOK_EVERY_S = 60.0
 #: So many entries change in a transaction.
 BATCH = 200
@@ -220,32 +219,24 @@ def forget_queries() -> int:
         return int(run('DELETE FROM "search_query" WHERE "heat" <= ?', too_old[0][0]).rowcount)
 
 
-_shelves: tuple[int, float] = (0, -math.inf)
+_shelf: tuple[bool, float] = (False, -math.inf)
 
 
-def shelves() -> int:
-    """How many of the first shelves searches look at: those with GIFs, and on PostgreSQL only the
-    first one. It is looked up once a minute."""
-    global _shelves  # noqa: PLW0603 a guess that each process makes
-    count, at = _shelves
+def has_shelf() -> bool:
+    """Whether any GIF is on the shelf. It is looked up once a minute."""
+    global _shelf  # noqa: PLW0603 a guess that each process makes
+    found, at = _shelf
     if time.monotonic() - at > LOOK_EVERY_S:
-        sql = 'SELECT count(*) FROM (SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT ?) AS hot'
-        used = int(rows(sql, sum(SHELF_SIZES[:2]) + 1)[0][0])
-        starts = (0, SHELF_SIZES[0], sum(SHELF_SIZES[:2]))
-        count = sum(used > start for start in starts[: 1 if is_postgresql() else None])
-        _shelves = count, time.monotonic()
-    return count
+        found = bool(rows('SELECT 1 FROM "search_entry" WHERE "heat" > 0 LIMIT 1'))
+        _shelf = found, time.monotonic()
+    return found
 
 
-def put_on_shelves() -> int:
-    """Give the GIFs that are used most the facts that searches ask for first. Returns how many have
-    another shelf than before."""
+def put_on_shelf() -> int:
+    """Give the GIFs that are used most the fact that searches ask for first. Returns how many come
+    or go."""
     order = 'SELECT "id" FROM "search_entry" WHERE "heat" > 0 ORDER BY "heat" DESC LIMIT ?'
-    best = [entry_id for (entry_id,) in rows(order, sum(SHELF_SIZES))]
-    wanted: dict[int, str] = {}
-    for shelf, size in zip(SHELVES, SHELF_SIZES, strict=True):
-        wanted |= dict.fromkeys(best[:size], shelf)
-        best = best[size:]
+    wanted = {entry_id: SHELF for (entry_id,) in rows(order, SHELF_SIZE)}
     there = {
         entry_id: next(fact for fact in reversed(facts.split()) if fact in SHELVES)
         for entry_id, facts in candidates.facts_of(any_of([term(shelf) for shelf in SHELVES]))
@@ -261,8 +252,8 @@ def put_on_shelves() -> int:
                 SearchEntry.update(facts=" ".join(facts)).where(
                     SearchEntry.id == entry.id
                 ).execute()
-    global _shelves  # noqa: PLW0603 see above
-    _shelves = 0, -math.inf
+    global _shelf  # noqa: PLW0603 see above
+    _shelf = False, -math.inf
     return len(moved)
 
 

@@ -2,7 +2,7 @@
 have any.
 
 Of each kind, some hundred candidates come first, ranked: the GIFs that are used most (those on the
-shelves, see `popularity`) and the newest. The others follow, the newest first, so that a page far
+shelf, see `popularity`) and the newest. The others follow, the newest first, so that a page far
 behind costs no more than the first.
 """
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 
 from gifster.app.search import candidates, popularity
 from gifster.app.search.asking import Group, expression
-from gifster.app.search.candidates import END, Candidate
+from gifster.app.search.candidates import END, Candidate, Read
 from gifster.app.search.expressions import Expression, but_not, term
-from gifster.app.search.facts import SHELVES, narrowed
+from gifster.app.search.facts import SHELF, SHELVES, narrowed
 from gifster.app.search.filters import Filter
 from gifster.app.search.pool import Pool
 from gifster.app.search.ranking import ranked
 
-#: So many candidates are ranked, and half as many of the GIFs that are used most.
-RANKED, USED = 400, 200
+#: So many candidates are ranked, besides those on the shelf.
+RANKED = 400
 SORTS = ("relevance", "newest", "popular")
 
 
@@ -89,11 +89,11 @@ class Search:
         counts = [group.count for group in self.groups]
         return min(counts) if words == "all" and not self.alike else sum(counts)
 
-    def newest(self, found_by: Expression, below: int, most: int, words: str) -> list[Candidate]:
-        """The newest entries that an expression finds (`candidates.newest()`)."""
+    def newest(self, found_by: Expression, below: int, most: int, words: str) -> Read:
+        """Newest entries that an expression finds (`candidates.some_of_newest()`)."""
         if self.pool is not None:
             return self.pool.newest(found_by, below, most)
-        return candidates.newest(found_by, below, most, self.likely(words))
+        return candidates.some_of_newest(found_by, below, most, self.likely(words))
 
     def passes(self, found: Candidate) -> bool:
         """Whether a candidate passes what the index does not know."""
@@ -146,13 +146,10 @@ def _head_of(search: Search, words: str, top: int) -> Head:
     used: list[Candidate] = []
     shelves = 0
     is_large = search.pool is None and search.likely(words) > RANKED
-    there = popularity.shelves() if is_large else 0
-    while shelves < there and len(used) < USED:
-        size = sum(popularity.SHELF_SIZES[: shelves + 1])
-        used += candidates.on_shelf(SHELVES[shelves], size, found_by, top)
-        shelves += 1
-    newest = search.newest(_others(found_by, shelves), top, RANKED, words)
-    below = newest[-1].id if len(newest) == RANKED else 0
+    if is_large and popularity.has_shelf():
+        used = candidates.on_shelf(SHELF, popularity.SHELF_SIZE, found_by, top)
+        shelves = 1
+    newest, below = search.newest(_others(found_by, shelves), top, RANKED, words)
     kept = [found for found in [*used, *newest] if search.passes(found)]
     groups = search.groups if search.sort == "relevance" else ()
     best = ranked(kept, groups, top, popularity.now())
@@ -198,13 +195,12 @@ def _tail(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pl
     filter asks for, there may be fewer than `limit`."""
     rest = _others(search.found_by(place.words), place.shelves)
     most = limit if search.takes_any_shape else limit + 100
-    read = search.newest(rest, place.below, most, place.words)
-    if not read:
-        return [], search.after(place, place.below == place.top)
+    read, end = search.newest(rest, place.below, most, place.words)
+    is_empty = not read and place.below == place.top
     found: list[Candidate] = []
     for candidate in read:
         place = replace(place, below=candidate.id)
         found += [candidate] if search.passes(candidate) else []
         if len(found) == limit:
-            break
-    return found, place
+            return found, place
+    return found, replace(place, below=end) if end else search.after(place, is_empty)
