@@ -12,7 +12,7 @@ from gifster.app import library, lists, models, search
 from gifster.app.database import db
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User, now
-from gifster.app.search import popularity, tables, upkeep
+from gifster.app.search import candidates, popularity, tables, upkeep
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import actors
@@ -350,9 +350,13 @@ def test_words_that_help_to_search(booted: Settings):
     assert search.categories() == []  # no GIF has an image yet
 
 
-def test_hits_that_lie_far_apart_are_all_found(booted: Settings, monkeypatch):
+@pytest.mark.parametrize("enough", [50, 1])
+def test_hits_that_lie_far_apart_are_all_found(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch, enough: int
+):
     # Given entries in many blocks of ids, every third with both words
-    monkeypatch.setattr("gifster.app.search.candidates.FEW", 0)
+    for name, value in {"FEW": 0, "MOST_BLOCKS": 3, "PART": 16, "ENOUGH": enough}.items():
+        monkeypatch.setattr(candidates, name, value)
     monkeypatch.setattr("gifster.app.search.walking.RANKED", 4)
     titles = []
     for number in range(40):
@@ -373,7 +377,10 @@ def test_hits_that_lie_far_apart_are_all_found(booted: Settings, monkeypatch):
             gifs, cursor = lists.list_gifs(q=q, sort="newest", limit=3, cursor=cursor)
             seen += [gif.title for gif in gifs]
         assert seen == wanted, q
-        assert set(found(q, limit=100)) >= set(wanted)
+        # And by relevance all of them, each once, before those that have only one of the words
+        best = found(q, limit=100)
+        assert sorted(best[: len(wanted)]) == sorted(wanted), q
+        assert len(set(best)) == len(best)
 
 
 def test_a_search_among_some_gifs_finds_those_that_it_finds_among_all(booted: Settings):

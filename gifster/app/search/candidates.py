@@ -68,9 +68,7 @@ def newest(found_by: Expression, below: int, most: int, likely: int) -> list[Can
     return some_of_newest(found_by, below, most, likely, enough=most).found
 
 
-def some_of_newest(
-    found_by: Expression, below: int, most: int, likely: int, enough: int = ENOUGH
-) -> Read:
+def some_of_newest(found_by: Expression, below: int, most: int, likely: int, enough: int) -> Read:
     """The same, but perhaps not all of them.
 
     Parameters:

@@ -93,7 +93,8 @@ class Search:
         """Newest entries that an expression finds (`candidates.some_of_newest()`)."""
         if self.pool is not None:
             return self.pool.newest(found_by, below, most)
-        return candidates.some_of_newest(found_by, below, most, self.likely(words))
+        enough = min(most, candidates.ENOUGH)
+        return candidates.some_of_newest(found_by, below, most, self.likely(words), enough)
 
     def passes(self, found: Candidate) -> bool:
         """Whether a candidate passes what the index does not know."""
