@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from chaos import damage
+from chaos import bombs, damage
 from chaos.decoder_ways import WAYS, Way
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, VIDEO_TYPES, probe
@@ -48,6 +48,8 @@ MAX_MEMORY = 300 * MB
 MAX_LARGE_MEMORY = 600 * MB
 MAX_SECONDS = LIMITS.wall_s + 10
 SOURCE_BYTES = 200_000
+#: Images that must get the application's versions, and those that may be rejected.
+HEAVY, BOMBS = damage.HEAVY | bombs.HEAVY, damage.BOMBS | bombs.BOMBS | damage.LONG_BOMBS
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 
 
@@ -134,12 +136,10 @@ def attack(
                 if outcome == "WRONG" or seconds > MAX_SECONDS:
                     verdict.wrong.append(f"{kind}: {reason} after {seconds:.0f} s")
     # Only the application's versions are promised of the largest images.
-    if (
-        kind.removesuffix(": versions") in damage.HEAVY
-        and verdict.counts["made"] < verdict.counts.total()
-    ):
+    if kind.removesuffix(": versions") in HEAVY and verdict.counts["made"] < verdict.counts.total():
         verdict.wrong.append(f"{kind}: not made")
-    are_large = kind.partition(":")[0] in damage.HEAVY and not kind.endswith(": versions")
+    are_large = kind.partition(":")[0] in HEAVY and not kind.endswith(": versions")
+    are_large |= kind.partition(":")[0] in bombs.LARGE_VIDEOS
     if verdict.memory > (MAX_LARGE_MEMORY if are_large else MAX_MEMORY):
         verdict.wrong.append(f"{kind}: a decoder took {verdict.memory / MB:.0f} MB")
     return verdict
@@ -218,8 +218,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=3_000, help="at least (default 3000)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    bombs = damage.HEAVY | damage.BOMBS | damage.LONG_BOMBS
-    groups = [(kind, make, way) for kind, make in bombs.items() for way in WAYS
+    groups = [(kind, make, way) for kind, make in (HEAVY | BOMBS).items() for way in WAYS
               if way == "versions" or kind not in damage.LONG_BOMBS]  # fmt: skip
     verdicts = [attack(f"{kind}: {way}", [make()], 1, [way])
                 for kind, make, way in track(groups, "bombs", transient=True)]  # fmt: skip

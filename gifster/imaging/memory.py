@@ -1,12 +1,15 @@
-"""How much memory a sandbox allows for the stills of an image: the decoded picture once, the
-largest thing that is made of it, and what the codecs of its format take beside them."""
+"""How much memory a sandbox allows.
+
+For the stills of an image: the decoded picture once, the largest thing that is made of it, and what
+the codecs of its format take beside them. For a video: the pictures that its decoder keeps.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from gifster.imaging import jpeg_segments
 from gifster.imaging.plan import Plan, shrinks
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import Image
 from gifster.imaging.sandbox import LIMITS, Limits
@@ -19,6 +22,8 @@ _DECODING = {
 #: What an encoder takes (bytes a pixel).
 _ENCODING = {"image/webp": 10, "image/avif": 40}
 _PIXEL_BYTES = 4
+#: What a decoder of videos takes: H.264 and HEVC keep up to 16 pictures (bytes a pixel).
+_VIDEO_BYTES = 64
 #: Pillow can decode a JPEG at these fractions of its size.
 _DRAFTS = (8, 4, 2, 1)
 #: What a process needs for Python and its libraries, and how much more address space than memory
@@ -41,6 +46,8 @@ def limits(source: Path, info: ImageInfo, recipes: Iterable[Image]) -> Limits:
       ImagingError: the structure of the file is wrong.
     """
     pixels = info.width * info.height
+    if info.content_type in VIDEO_TYPES:
+        return _at_least(pixels * _VIDEO_BYTES + _BASE)
     planned = [(recipe, recipe.plan(info.width, info.height)) for recipe in recipes]
     if not planned or info.frames > 1:
         return LIMITS
@@ -54,6 +61,11 @@ def limits(source: Path, info: ImageInfo, recipes: Iterable[Image]) -> Limits:
         with source.open("rb") as file:
             needed += jpeg_segments.read(Reader(file)).coefficient_bytes
     needed += max(_output_bytes(recipe, plan, info, shrink) for recipe, plan in planned) + _BASE
+    return _at_least(needed)
+
+
+def _at_least(needed: int) -> Limits:
+    """The usual limits, or more memory if so much is needed (bytes)."""
     return LIMITS._replace(
         memory_bytes=max(LIMITS.memory_bytes, needed),
         address_bytes=max(LIMITS.address_bytes, needed + _MORE_ADDRESSES),

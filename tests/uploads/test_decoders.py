@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import damage
+from chaos import bombs, damage
 from chaos.decoders import attack, mutations
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import probe
@@ -35,6 +35,13 @@ def test_a_heavy_image_gets_its_versions_and_a_bomb_costs_one_process(name: str)
     assert verdict.wrong == []
     # What is refused for the facts of its file needs no decoder
     assert verdict.counts["refused"] == 1 or verdict.memory > 0
+
+
+def test_bombs_of_videos_and_other_stills_keep_the_limits():
+    verdict = attack("bombs", [make() for make in bombs.BOMBS.values()], ways=["versions"])
+
+    assert verdict.wrong == []
+    assert verdict.counts.total() == len(bombs.BOMBS)
 
 
 @pytest.mark.parametrize("way", ["boxes", "steps"])
