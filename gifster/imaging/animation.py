@@ -188,13 +188,16 @@ class _Encoder:
         rival = self._film_bytes.get(output.smaller_than) if output.smaller_than else None
         if rival is not None and len(rival) != len(track.delays_ms):
             rival = None  # its pictures are others
-        sizes = video.write(output.target, output.content_type, track, output.quality, rival)
+        most = self._gif_size(scaler) if output.quality is None and rival is None else math.inf
+        most = most if most > _HEAVY else math.inf
+        kind = output.content_type
+        sizes = video.write(output.target, kind, track, output.quality, rival, most)
+        if sizes is None and most < math.inf:
+            # Dithering costs a film more than a GIF, and is not missed.
+            sizes = video.write(output.target, kind, track, _ROUGH_QUALITY)
         if sizes is None:
             output.target.unlink(missing_ok=True)  # it may not have been begun
             return False
-        if output.quality is None and _HEAVY < self._gif_size(scaler) < sizes[-1]:
-            # Dithering costs a film more than a GIF, and is not missed.
-            sizes = video.write(output.target, output.content_type, track, _ROUGH_QUALITY) or sizes
         self._film_bytes[output.target] = sizes
         return True
 

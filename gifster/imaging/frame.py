@@ -7,6 +7,9 @@ from PIL import ImageChops
 
 from gifster.imaging.boxes import Box
 
+#: Larger frames are not compared with one another: that would take too much memory.
+MAX_COMPARED_PIXELS = 4_000_000
+
 
 class Frame(NamedTuple):
     """The whole picture (RGB or RGBA), the box that has changed in it, and its delay."""

@@ -8,12 +8,9 @@ import PIL.ImageSequence
 
 from gifster.imaging import appearance, gif_frames, pillow, png_frames, video_frames
 from gifster.imaging.delays import displayed_ms
-from gifster.imaging.frame import Frame, changed_box
+from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import WHOLE, Timing
-
-#: Larger frames are not compared with one another: that would take too much memory.
-_MAX_COMPARED_PIXELS = 4_000_000
 
 
 def frames(source: Path, info: ImageInfo, timing: Timing = WHOLE) -> Iterator[Frame]:
@@ -43,7 +40,7 @@ def _frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
 def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
     """The frames of animated WebP and AVIF."""
     before: PIL.Image.Image | None = None
-    compares = info.width * info.height <= _MAX_COMPARED_PIXELS
+    compares = info.width * info.height <= MAX_COMPARED_PIXELS
     now_ms, rounded_ms = 0.0, 0
     look = appearance.read(source, info.content_type)
     with pillow.open_image(source, info) as image:

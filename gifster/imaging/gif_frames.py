@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 import PIL.Image
 
-from gifster.imaging.boxes import Box, intersection, is_empty, union
+from gifster.imaging.boxes import Box, intersection, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.frame import Frame
+from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifBlocks, GifFrame
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
@@ -30,10 +30,18 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     """
     whole = (0, 0, info.width, info.height)
     canvas, cleared = _Canvas((info.width, info.height)), None
+    compares = info.width * info.height <= MAX_COMPARED_PIXELS
     for number, (frame, indices) in enumerate(decoded(source)):
         fills = frame.box == whole and not canvas.is_opaque
-        picture = canvas.show(frame, _in_colors(frame, indices, may_be_opaque=fills))
+        drawn = _in_colors(frame, indices, may_be_opaque=fills)
         changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
+        before = None
+        if number and cleared is None and compares and not is_empty(changed):
+            is_replaced = drawn.mode == "RGB" and frame.box == whole
+            before = canvas.picture if is_replaced else canvas.picture.crop(changed)
+        picture = canvas.show(frame, drawn)
+        if before is not None:
+            changed = moved(changed_box(_part(picture, changed), before), changed)
         yield Frame(picture, changed, round(displayed_ms(frame.delay_ms)))
         cleared = frame.box if frame.disposal in (CLEARED, RESTORED) else None
         canvas.dispose(frame)
@@ -94,6 +102,10 @@ def _indices(frame: GifFrame, file: BinaryIO, *, is_first: bool) -> PIL.Image.Im
     return indices
 
 
+def _part(picture: PIL.Image.Image, box: Box) -> PIL.Image.Image:
+    return picture if box == (0, 0, *picture.size) else picture.crop(box)
+
+
 def _in_colors(
     frame: GifFrame, indices: PIL.Image.Image, *, may_be_opaque: bool = False
 ) -> PIL.Image.Image:
@@ -114,6 +126,11 @@ class _Canvas:
         self._empty: Box | None = self._whole
         #: What is shown until `dispose()`.
         self._shown = self._picture
+
+    @property
+    def picture(self) -> PIL.Image.Image:
+        """The picture before the next frame. `show()` may draw on it."""
+        return self._picture
 
     @property
     def is_opaque(self) -> bool:

@@ -126,6 +126,9 @@ def _ordered(palette: bytes, drawn: Iterable[set[int]]) -> bytes:
     #: How many frames need each index, and of those that as many need, the later first.
     rank = [256 * needed[index] - index for index in range(len(palette) // 3)]
     while left:
+        if not frames:  # no rank changes any more
+            last_first += sorted(left, key=rank.__getitem__)
+            break
         rarest = min(left, key=rank.__getitem__)
         left.remove(rarest)
         last_first.append(rarest)

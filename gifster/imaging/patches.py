@@ -13,8 +13,9 @@ import PIL.Image
 
 from gifster.imaging.boxes import Box
 
-#: So many bytes are kept in memory, the rest on disk.
-_MEMORY_BYTES = 64 * 2**20
+#: Pictures of so many bytes are kept in memory, the rest on disk: so many for each pixel and each
+#: picture.
+_MEMORY_BYTES, _PIXEL_BYTES, _PICTURE_BYTES = 64 * 2**20, 4, 1_000
 
 
 class Patch(NamedTuple):
@@ -58,20 +59,23 @@ class Canvas:
 
 
 class _Saved(NamedTuple):
-    """A patch whose pixels are in the recording's file, from `offset` on."""
+    """A patch whose pixels are in memory, or else in the recording's file, from `offset` on."""
 
     mode: str
     box: Box
     offset: int
+    picture: PIL.Image.Image | None = None
 
 
 class Recording:
     """The patches of each frame of an animation, one for each size that is wanted."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._frames: list[tuple[int, list[_Saved | None]]] = []
-        #: The last saved patch of each size, and its pixels.
+        #: How many bytes more may be kept in memory.
+        self._room = _MEMORY_BYTES
+        #: The last patch of each size that is in the file, and its pixels.
         self._last: dict[int, tuple[_Saved, bytes]] = {}
 
     def __enter__(self) -> "Recording":
@@ -81,19 +85,25 @@ class Recording:
         self._file.close()
 
     def add(self, delay_ms: int, patches: Sequence[Patch]) -> None:
-        """Record a frame: its patch in each size, always in the same order."""
+        """Record a frame: its patch in each size, always in the same order. Do not change its
+        pictures afterwards."""
         saved = [self._save(number, patch) for number, patch in enumerate(patches)]
         self._frames.append((delay_ms, saved))
 
     def _save(self, number: int, patch: Patch) -> _Saved | None:
-        if patch.picture is None:
+        picture = patch.picture
+        if picture is None:
             return None
-        pixels = patch.picture.tobytes()
+        needed = picture.width * picture.height * _PIXEL_BYTES + _PICTURE_BYTES
+        if needed <= self._room:
+            self._room -= needed
+            return _Saved(picture.mode, patch.box, 0, picture)
+        pixels = picture.tobytes()
         if number in self._last:
             last, last_pixels = self._last[number]
-            if (last.mode, last.box, last_pixels) == (patch.picture.mode, patch.box, pixels):
+            if (last.mode, last.box, last_pixels) == (picture.mode, patch.box, pixels):
                 return last
-        saved = _Saved(patch.picture.mode, patch.box, self._file.tell())
+        saved = _Saved(picture.mode, patch.box, self._file.tell())
         self._file.write(pixels)
         self._last[number] = saved, pixels
         return saved
@@ -179,6 +189,8 @@ class Track:
     def _load(self, saved: _Saved | None) -> Patch:
         if saved is None:
             return UNCHANGED
+        if saved.picture is not None:
+            return Patch(saved.picture, saved.box)
         left, top, right, bottom = saved.box
         size = right - left, bottom - top
         self._file.seek(saved.offset)

@@ -99,6 +99,8 @@ class Scaler:
                 made = self._backdrop.behind(made, box)
         for function in self._functions:
             made = function(made)
+        if self._functions:
+            made = made.copy()  # they may draw on it again
         return Patch(made if made.mode in ("RGB", "RGBA") else made.convert("RGBA"), box)
 
     def _resize(self, picture: PIL.Image.Image, changed: Box) -> Patch:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -71,12 +72,13 @@ def preload() -> None:
         importlib.import_module("av")
 
 
-def write(
+def write(  # noqa: PLR0913, PLR0917
     target: Path,
     content_type: str,
     track: Track,
     quality: int | None = None,
     rival: Sequence[int] | None = None,
+    most_bytes: float = math.inf,
 ) -> list[int] | None:
     """Write a film with the delays of the track. An MP4 has its index first, so that browsers can
     stream it.
@@ -89,6 +91,7 @@ def write(
       quality: 1 to 100; None is what suits the format.
       rival: what another film returned. The film is given up as soon as it is unlikely to be
         smaller.
+      most_bytes: the film is given up as soon as it has more.
 
     Returns:
       the size of the film after each picture (bytes), without the container; None if it was given
@@ -120,7 +123,7 @@ def write(
             now_ms += delay_ms
             encoded = stream.encode(frame)
             _count(encoded, sizes)
-            if rival is not None and _is_lost(sizes, rival):
+            if (rival is not None and _is_lost(sizes, rival)) or _is_over(sizes, most_bytes):
                 return None
             packets += encoded
             file.mux(packets[:-1])
@@ -130,7 +133,7 @@ def write(
         packets += encoded
         packets[-1].duration = delay_ms  # no later frame tells when the last one ends
         file.mux(packets)
-    return sizes
+    return None if _is_over(sizes, most_bytes) else sizes
 
 
 def _count(packets: Iterable[Any], sizes: list[int]) -> None:
@@ -142,6 +145,10 @@ def _count(packets: Iterable[Any], sizes: list[int]) -> None:
             if beside.data_type == "matroska_block_additional"
         )
         sizes.append(size + (sizes[-1] if sizes else 0))
+
+
+def _is_over(sizes: Sequence[int], most_bytes: float) -> bool:
+    return bool(sizes) and sizes[-1] > most_bytes
 
 
 def _is_lost(sizes: Sequence[int], rival: Sequence[int]) -> bool:
