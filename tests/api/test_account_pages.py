@@ -290,6 +290,8 @@ def test_an_admin_invites_by_page(make_site: Callable[..., Site], ann: User):
     assert gone.status_code == 403
     assert "used already" in gone.text
 
+    assert "logged in as ann@example.org" in admin("GET", httpx.URL(link).path).text
+
     # And one by mail, but none for somebody who has an account
     taken = admin("POST", "/invitations", data={"email": "Bob@Example.org", "days": "1"})
     assert (taken.status_code, "bob@example.org has an account already" in taken.text) == (

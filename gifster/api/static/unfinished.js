@@ -25,7 +25,7 @@ function rowOf(upload) {
   end.type = "button";
   end.className = "plain";
   end.textContent = "End it";
-  end.setAttribute("aria-label", `End the upload of ${upload.name}`);
+  end.setAttribute("aria-label", `End it: the upload of ${upload.name}`);
   end.addEventListener("click", async () => {
     const wrong = await endUpload(upload);
     if (wrong) refuse(state, wrong);

@@ -177,7 +177,7 @@ def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
     # When its page is closed, and somebody ends it
     page.close()
     other.reload()
-    other.get_by_role("button", name="End the upload of Film.gif").click()
+    other.get_by_role("button", name="End it: the upload of Film.gif").click()
 
     # I expect the server to have nothing of it
     eventually(lambda: other.locator("#unfinished li").count() == 0)
