@@ -104,7 +104,8 @@ def _database(settings: Settings) -> str:
     try:
         pending = database.pending_migrations()
         with db.connection_context():
-            read = _sqlite_file() if isinstance(db.obj, peewee.SqliteDatabase) else ""
+            is_sqlite = isinstance(db.obj, peewee.SqliteDatabase)
+            read = _sqlite_file() if is_sqlite else ""
             if not pending:
                 readiness.check_write()
     except Exception as error:
@@ -118,8 +119,7 @@ def _database(settings: Settings) -> str:
         raise RuntimeError(
             f"{counted(len(pending), 'pending migration')}: {named} (run `gifster migrate`)"
         )
-    kind = type(db.obj).__name__.removeprefix("Pooled").removesuffix("Database")
-    return f"{kind} takes a write{read}"
+    return f"{'SQLite' if is_sqlite else 'PostgreSQL'} takes a write{read}"
 
 
 def _sqlite_file() -> str:

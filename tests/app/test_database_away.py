@@ -82,7 +82,7 @@ def test_doctor_finds_a_damaged_page_that_nobody_reads(new_stack: Callable[..., 
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     sound = " ".join(stack.run("gifster", "doctor").stdout.split())
-    assert "Sqlite takes a write, 0." in sound
+    assert "SQLite takes a write, 0." in sound
     assert "MB read without a fault" in sound
 
     with path.open("r+b") as file:
