@@ -3,7 +3,7 @@
 // pause, the queue waits; then it goes on by itself.
 import { appear } from "./cards.js";
 import { said } from "./jobs/follow.js";
-import { isLarge, uploadInChunks } from "./resume.js";
+import { isLarge, isTooMuch, uploadInChunks } from "./resume.js";
 import { proof, root } from "./root.js";
 
 const AT_ONCE = 3;
@@ -99,7 +99,8 @@ async function sent({ file, url, fields, row }) {
     if (isLarge(file)) return uploadInChunks(file, fields, row.querySelector("progress"));
     body.append("image", file);
   }
-  return answerTo(body, row.querySelector("progress"));
+  const bar = row.querySelector("progress"), answer = await answerTo(body, bar);
+  return file && isTooMuch(answer, file) ? uploadInChunks(file, fields, bar) : answer;
 }
 
 function answerTo(body, bar) {

@@ -4,6 +4,8 @@ import { proof, root } from "./root.js";
 
 // How much goes in one request (bytes): a proxy may pass a request on only when it is complete.
 const CHUNK = 8 * 1024 * 1024;
+// The same if a proxy refuses that: nginx takes 1 MB, unless it is told otherwise.
+const LEAST = 512 * 1024;
 // A connection without progress for so long is dead, as after a laptop's sleep. The server answers sooner.
 const STALL_MS = 120_000;
 const DAY_MS = 86_400_000;
@@ -16,6 +18,7 @@ const ELSEWHERE = "The file is being uploaded from another page, too.", AGAIN_S 
 
 // What is on its way from this page: the same file twice is two uploads.
 const running = new Set();
+let most = CHUNK;
 
 // Tells other tabs that a file is on its way. Without https, a browser has no locks.
 const inSight = (key, work) => (navigator.locks ? navigator.locks.request(`upload ${key}`, { mode: "shared" }, work) : work());
@@ -41,7 +44,14 @@ export async function endUpload({ key, url }) {
   return gone ? "" : detail;
 }
 
-export const isLarge = (file) => file.size > CHUNK;
+export const isLarge = (file) => file.size > most;
+
+/** Whether a proxy has refused a request because of its size, and smaller ones may come through. */
+export function isTooMuch({ status, code }, { size }) {
+  if (status !== 413 || code) return false; // the server's own answers have a code
+  most = LEAST;
+  return size > LEAST;
+}
 
 /**
  * The answer to the upload of a file: `{ status, detail, retryAfter }`, and the GIF as JSON if the status is 202.
@@ -83,9 +93,10 @@ async function attempt(file, fields, bar, url, remember) {
     remember(url);
   }
   while (offset < file.size) {
-    const from = offset, chunk = file.slice(from, from + CHUNK);
+    const from = offset, chunk = file.slice(from, from + most);
     const headers = { ...TUS, "Upload-Offset": from, "Content-Type": "application/offset+octet-stream" };
     const sent = await request("PATCH", url, headers, chunk, (loaded) => { bar.value = (from + loaded) / file.size; });
+    if (isTooMuch(sent, chunk)) continue;
     if (sent.status !== 204) return sent;
     offset = Number(sent.headers("Upload-Offset"));
   }
