@@ -372,7 +372,7 @@ class Uploads(RuleBasedStateMachine):
 
 
 Uploads.TestCase.settings = hypothesis.settings(
-    max_examples=examples(25, of=100),
+    max_examples=examples(12, of=100),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import oidc_provider_mock
 import pytest
 
 from gifster.api.app import create_app
@@ -91,6 +90,8 @@ def new_site(booted: Settings) -> Iterator[Callable[..., Site]]:
 @pytest.fixture(scope="session")
 def provider() -> Iterator[str]:
     """The issuer of a provider that is no work of ours."""
+    import oidc_provider_mock  # only here: every process of the tests imports this file
+
     with oidc_provider_mock.run_server_in_thread(require_nonce=True) as server:
         yield f"http://localhost:{server.server_port}"
 
