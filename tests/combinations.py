@@ -14,6 +14,10 @@ PLATFORMS = ["folders and SQLite", "S3 and PostgreSQL"]
 SERVERS = {"postgresql", "redis", "rabbitmq", PLATFORMS[1]}
 #: Those that say what a test runs on, with a server or without.
 PLACES = SERVERS | {"sqlite", PLATFORMS[0]}
+#: For tests of what one of them alone has. A test that skips itself elsewhere would run nowhere.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+on_s3 = pytest.mark.parametrize("platform", [PLATFORMS[1]], indirect=True)
 #: Of so many tests, one runs everywhere each day.
 EVERYWHERE = 4
 LEFT = pytest.StashKey[int]()

@@ -20,6 +20,7 @@ from gifster.app.models import Gif, User
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
 from tests.api.test_access import NOBODY, PICTURE, Client, body, stored_gif, user
+from tests.combinations import on_sqlite
 
 #: What strangers may use: they log in and sign up, and supervisors ask how the process is.
 OPEN = {
@@ -40,7 +41,6 @@ VALUES = {
 NOT_TRIED = {("DELETE", "/api/tokens"), ("POST", "/logout"), ("POST", "/logout/everywhere")}
 
 #: The wall asks no other database in another way, and there are many routes.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
 from gifster.app.settings import Settings
 from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
+from tests.combinations import on_postgresql
 
 SMALL = images.gif((20, 10))
 
@@ -149,9 +150,8 @@ def test_a_user_who_is_deleted_while_uploading(booted: Settings, quota: library.
     assert User.select().where(User.email.startswith("b")).count() == 0
 
 
+@on_postgresql
 def test_a_deadlock_is_a_reason_to_try_again(booted: Settings):
-    if isinstance(db.obj, peewee.SqliteDatabase):
-        pytest.skip("it has one writer at a time")
     for name in "ab":
         Tag.create(name=name)
     both = Barrier(2)

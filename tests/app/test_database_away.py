@@ -18,6 +18,7 @@ from gifster.app.models import Tag, WriteProbe
 from gifster.app.readiness import NotReady, Readiness, check
 from gifster.app.settings import Settings
 from tests import images
+from tests.combinations import on_postgresql
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -163,11 +164,10 @@ def test_an_answer_holds_for_a_while(booted: Settings):
     assert readiness.answer() == "the database has no room left on its disk"
 
 
+@on_postgresql
 def test_a_lost_connection_or_a_full_server_is_no_bug_of_ours(
     booted: Settings,
 ):
-    if isinstance(db.obj, peewee.SqliteDatabase):
-        pytest.skip("a file has no connection that is lost")
     pid = db.execute_sql("SELECT pg_backend_pid()").fetchone()[0]
     with psycopg.connect(booted.database.url, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [pid])

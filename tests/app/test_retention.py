@@ -27,6 +27,7 @@ from gifster.uploads.config import storage
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.combinations import on_postgresql
 from tests.machine import eventually
 
 DAY = timedelta(days=1)
@@ -144,9 +145,8 @@ def test_a_tag_that_is_deleted_while_somebody_gives_it_is_made_again(booted: Set
     assert lists.tags_of([gif])[gif.id] == ["cats"]
 
 
+@on_postgresql
 def test_a_tag_that_an_upload_names_at_the_same_moment_stays_on_its_gif(booted: Settings):
-    if isinstance(db.obj, peewee.SqliteDatabase):
-        pytest.skip("SQLite has one writer at a time")
     # Given a tag that no GIF has, until an upload names it
     Tag.create(name="cats")
     remover = threading.Thread(target=forget_tags)

@@ -15,6 +15,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import command, recurring
 from tests import databases
+from tests.combinations import on_sqlite
 from tests.machine import alive, eventually
 
 TASKS = """
@@ -48,7 +49,6 @@ jobs.declare_recurring({{"often": jobs.every(1, "note", ["tick"])}})
 """
 
 # The guide's application runs on PostgreSQL: test_recipes.py.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

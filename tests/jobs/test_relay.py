@@ -15,6 +15,7 @@ import redis
 from gifster import jobs
 from gifster.jobs import ActorStats, Job
 from tests import databases
+from tests.combinations import on_postgresql
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
@@ -143,11 +144,10 @@ def test_the_rest_of_a_backlog_is_sent_by_the_next_call(
     assert [jobs.relay() for _ in range(4)] == [50, 50, 20, 0]
 
 
+@on_postgresql
 def test_the_relay_leaves_out_rows_that_a_transaction_has_locked(marked: Outbox):
     # Given a row that another transaction has locked, where rows can be locked
     held, _ = backlog(2)
-    if not marked.database.for_update:
-        pytest.skip("SQLite locks no rows")
     begun, over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -168,10 +168,9 @@ def test_the_relay_leaves_out_rows_that_a_transaction_has_locked(marked: Outbox)
     assert jobs.relay() == 1
 
 
+@on_postgresql
 def test_a_broker_that_lost_everything_gets_locked_rows_too(outbox: Outbox):
     # Given a broker without our mark, and a waiting row that another transaction has locked
-    if not outbox.database.for_update:
-        pytest.skip("SQLite locks no rows")
     held, _ = (jobs.enqueue("send", number) for number in range(2))
     outbox.client.flushdb()
     found: list[int] = []

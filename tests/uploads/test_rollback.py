@@ -15,6 +15,7 @@ from gifster.uploads.columns.fields import CacheListField
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.combinations import on_s3
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
 
 ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
@@ -316,10 +317,9 @@ def test_a_callback_that_fails_after_the_commit_loses_nothing(
 
 
 @BOTH
+@on_s3
 def test_a_connection_lost_before_the_commit(application: Application, model: Any, column: str):
     database = application.database
-    if isinstance(database, peewee.SqliteDatabase):
-        pytest.skip("SQLite has no connection that can be lost")
     record = model(name="Ann", **{column: ONE})
 
     def attempts() -> None:

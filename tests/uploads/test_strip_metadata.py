@@ -32,9 +32,9 @@ from gifster.uploads.files.cache_ids import presign
 from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.files.sources import cache_pieces, cache_upload
 from gifster.uploads.storage.local_writer import LocalWriter
-from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.storage.spool import Spool
 from tests import images
+from tests.combinations import on_s3
 from tests.imaging import carriers
 from tests.imaging.carriers import ALL, SECRET
 from tests.machine import files_below
@@ -224,9 +224,8 @@ def test_facts_are_read_of_the_file_that_is_kept(app: Application):
     json.dumps(facts)
 
 
+@on_s3
 def test_a_direct_upload_is_stripped_when_it_is_assigned(app: Application):
-    if not isinstance(app.cache, S3Storage):
-        pytest.skip("clients write directly only into S3")
     direct = presign(Stripping, "me.jpg", len(PHOTO), "image/jpeg")
     sent = httpx.put(direct.request.url, headers=direct.request.headers, content=PHOTO)
     assert sent.is_success

@@ -15,6 +15,7 @@ from gifster.jobs.transactions import Piece, Transaction
 from gifster.uploads import mount_uploader
 from gifster.uploads.columns.record import uploads_of
 from tests import images
+from tests.combinations import on_s3
 from tests.uploads.framework import Application, Base, LogoUploader
 from tests.uploads.test_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width
 
@@ -120,10 +121,9 @@ def test_a_failed_callback_whose_traceback_is_kept(
     assert is_clean(application, getattr(fresh(record), column))
 
 
+@on_s3
 def test_a_connection_lost_during_a_save(application: Application):
     database = application.database
-    if isinstance(database, peewee.SqliteDatabase):
-        pytest.skip("SQLite has no connection that can be lost")
     lost: list[bool] = []
 
     class Losing(LogoUploader):
@@ -216,8 +216,6 @@ def in_two_threads(application: Application, prepare: Any) -> str:
     Returns:
       the messages of the failures.
     """
-    if isinstance(application.database, peewee.SqliteDatabase):
-        pytest.skip("SQLite has one writer at a time")
     failures: list[str] = []
     both = threading.Barrier(2)
 
@@ -244,6 +242,7 @@ def in_two_threads(application: Application, prepare: Any) -> str:
 
 
 @BOTH
+@on_s3
 def test_a_deadlock_loses_no_upload(application: Application, model: Any, column: str):
     ids = [model.create(name=name, **{column: ONE})._pk for name in ("Ann", "Bob")]
     application.work()
@@ -264,6 +263,7 @@ def test_a_deadlock_loses_no_upload(application: Application, model: Any, column
 
 
 @BOTH
+@on_s3
 def test_a_serialization_failure_loses_no_upload(application: Application, model: Any, column: str):
     pk = model.create(name="Ann", **{column: ONE})._pk
     application.work()
