@@ -111,7 +111,7 @@ class Cluster:
         for process in self.processes:
             if process.role == "web":
                 eventually(lambda name=process.name: self.is_ready(name), within=60)
-        eventually(self.stack.answers, within=30)
+        eventually(self.stack.answers)
         eventually(lambda: self.workers() == ROLES["worker"], within=60)
 
     def stop(self) -> None:

@@ -91,7 +91,7 @@ class Site:
         for process in self.processes:
             self._start(process)
         self._keeper.start()
-        eventually(self.stack.answers, within=30)
+        eventually(self.stack.answers)
 
     def add(self, roles: dict[str, int]) -> None:
         """Start more processes, and restart these, too."""

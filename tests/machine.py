@@ -21,8 +21,9 @@ ALL_EXAMPLES = bool(os.environ.get("CI"))
 BIN = Path(sys.executable).parent
 
 
-def eventually(check: Callable[[], T], *, within: float = 20.0) -> T:
-    """Call `check` until it returns something true, and return that; fail after so many seconds."""
+def eventually(check: Callable[[], T], *, within: float = 60.0) -> T:
+    """Call `check` until it returns something true, and return that; fail after so many seconds.
+    They are for a machine that is busy with other work, and cost nothing when it is not."""
     deadline = time.monotonic() + within
     while True:
         result = check()

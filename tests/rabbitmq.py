@@ -49,7 +49,7 @@ def running(folder: Path) -> Iterator[str]:
         return False
 
     try:
-        eventually(answers, within=60)
+        eventually(answers)
         yield f"amqp://guest:guest@127.0.0.1:{port}"
     finally:
         with suppress(ProcessLookupError):

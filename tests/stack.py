@@ -73,7 +73,7 @@ class Stack:
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             process = self._started(command, out.fileno(), err.fileno())
             try:
-                status = process.wait(60)
+                status = process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
@@ -141,7 +141,7 @@ class Stack:
     def gif(self, gif_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/gifs/{gif_id}").json()
 
-    def finished(self, gif_id: str, *, within: float = 20.0) -> dict[str, Any]:
+    def finished(self, gif_id: str, *, within: float = 60.0) -> dict[str, Any]:
         """The GIF, once it is ready or failed."""
 
         def gif() -> dict[str, Any] | None:

@@ -72,14 +72,14 @@ def test_all_of_many_cards_finish(site: Site):
     )
     page.get_by_role("button", name="Upload").click()
     waiting = page.locator("article[data-state=queued]")
-    eventually(lambda: waiting.count() == 110, within=60)
+    eventually(lambda: waiting.count() == 110)
 
     # When a worker starts
     site.stack.start_worker()
 
     # I expect each card to get its picture, without a reload
     done = page.locator("article[data-state=ready]")
-    eventually(lambda: done.count() == 110, within=60)
+    eventually(lambda: done.count() == 110)
     assert page.locator("#gallery article .blank").count() == 0
     assert page.locator("#gallery .state:not(.same)").count() == 0
     assert page.evaluate("window.notReloaded") is True

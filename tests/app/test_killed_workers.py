@@ -164,13 +164,13 @@ def test_a_job_whose_retries_run_out_is_kept_until_it_is_retried_or_dropped(stac
     def dead() -> str:
         return stack.run("gifster", "jobs", "list", "--dead").stdout
 
-    eventually(lambda: given_up(stack), within=30)
+    eventually(lambda: given_up(stack))
     assert "RuntimeError('no luck, ann')" in dead()
 
     retried = stack.run("gifster", "jobs", "retry", "--all")
     assert retried.stdout.startswith("sent again ")
     job_id = retried.stdout.split()[-1]
-    eventually(lambda: given_up(stack), within=30)
+    eventually(lambda: given_up(stack))
     assert job_id in dead()
     assert stack.run("gifster", "jobs", "drop", job_id).stdout == f"dropped {job_id}\n"
     assert "no dead jobs" in dead()
@@ -193,7 +193,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
 
     # I expect another worker to run the job, when the lease of the first has run out
     stack.start_worker()
-    done = eventually(lambda: (gif := stack.gif(gif_id))["state"] == "ready" and gif, within=60)
+    done = eventually(lambda: (gif := stack.gif(gif_id))["state"] == "ready" and gif)
     stems = sorted(Path(name).stem for name in files_below(stack.var / "store"))
     assert stems == sorted(["original", *done["versions"]])
     assert {"mp4", "poster", "preview", "thumb", "webp"} <= set(done["versions"])
@@ -217,7 +217,7 @@ def test_a_worker_that_is_still_starting_does_not_outlive_its_killed_main_proces
     os.kill(main.pid, signal.SIGKILL)
     main.wait()
 
-    eventually(lambda: not any(map(alive, started)), within=30)
+    eventually(lambda: not any(map(alive, started)))
 
 
 def test_the_last_edit_of_a_gif_wins_when_its_worker_is_killed(stack: Stack):
@@ -237,7 +237,7 @@ def test_the_last_edit_of_a_gif_wins_when_its_worker_is_killed(stack: Stack):
     start_worker(stack)
 
     # Then its versions show the last edit, and no others are left
-    done = stack.finished(gif_id, within=40)
+    done = stack.finished(gif_id)
     assert done["state"] == "ready"
     thumb = stack.client.get(done["versions"]["thumb"]["url"]).content
     assert images.size(thumb) == (100, 200)

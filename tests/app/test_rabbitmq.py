@@ -32,5 +32,5 @@ def test_uploads_are_stored_and_one_of_a_killed_worker_too(
 
     # I expect another worker to run it, once
     stack.start_worker()
-    assert stack.finished(gif_id, within=40)["state"] == "ready"
+    assert stack.finished(gif_id)["state"] == "ready"
     assert stack.run("gifster", "jobs", "list").stdout.strip() == "no jobs: everything is done"

@@ -76,7 +76,7 @@ def assert_clean(stack: Stack, request: pytest.FixtureRequest) -> None:
         return seen[0] == [] and files == seen[2]
 
     try:
-        eventually(clean, within=30)
+        eventually(clean)
     except AssertionError:
         raise AssertionError(
             f"cache: {seen[0]}; store: {seen[1]}; named: {seen[2]}; "
@@ -151,7 +151,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
             stack.client.delete(f"/api/gifs/{gif_id}")
         stack.start_worker()
         if fate != "deleted":
-            done = stack.finished(gif_id, within=40)
+            done = stack.finished(gif_id)
             assert done["state"] == "ready"
     finally:
         os.killpg(sleeper.pid, signal.SIGCONT)

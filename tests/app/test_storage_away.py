@@ -50,7 +50,7 @@ def test_an_upload_is_stored_when_the_store_is_back(
     (tmp_path / "s3").mkdir()
     with s3.running(tmp_path / "s3", port) as server:
         bucket: S3Storage = server.storage("gifs")
-        done = stack.finished(gif_id, within=60)
+        done = stack.finished(gif_id)
 
         assert done["state"] == "ready"
         assert len(list(bucket.walk())) == 1 + len(done["versions"])
@@ -99,4 +99,4 @@ def test_a_full_store_delays_an_upload_and_loses_nothing(
 
     (small_disk / "ballast").unlink()
 
-    assert stack.finished(gif_id, within=60)["state"] == "ready"
+    assert stack.finished(gif_id)["state"] == "ready"

@@ -39,7 +39,7 @@ class Terminals:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         return done.stdout + done.stderr

@@ -152,7 +152,7 @@ def test_a_library_in_use_is_backed_up_and_restored_elsewhere(
     # I expect each upload that was accepted before the backup to be stored, byte for byte, and no
     # other one to fail
     page = there.client.get("/api/gifs", params={"limit": 100}).json()
-    done = {gif["id"]: there.finished(gif["id"], within=60) for gif in page["items"]}
+    done = {gif["id"]: there.finished(gif["id"]) for gif in page["items"]}
     assert {gif["state"] for gif in done.values()} == {"ready"}
     for gif_id, sha256 in certain.items():
         assert done[gif_id]["image"]["sha256"] == sha256

@@ -54,7 +54,7 @@ class Dev:
         return httpx.get(f"http://127.0.0.1:{self.port}/api/gifs/{gif_id}").json()
 
     def stores(self, gif_id: str) -> None:
-        eventually(lambda: self.gif(gif_id).get("state") == "ready", within=45)
+        eventually(lambda: self.gif(gif_id).get("state") == "ready")
 
     def processes(self) -> set[int]:
         """All processes below it, found by their working folder."""
@@ -103,7 +103,7 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
         dev.process.wait()
     for dev in started:
         # A process has ten seconds to stop in order, and its children ten more after that.
-        eventually(lambda dev=dev: not dev.processes(), within=40)
+        eventually(lambda dev=dev: not dev.processes())
 
 
 def stops(dev: Dev, number: int) -> None:
@@ -119,7 +119,7 @@ def stops(dev: Dev, number: int) -> None:
 def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: Callable[..., Dev]):
     # Given a fresh folder
     first = start_dev()
-    eventually(first.is_ready, within=60)
+    eventually(first.is_ready)
     assert f"http://127.0.0.1:{first.port}" in first.log
 
     # I expect an anonymous upload to be stored
@@ -131,7 +131,7 @@ def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: C
 
     # And the upload to be there after a restart
     second = start_dev(first.port)
-    eventually(lambda: second.log.count("Gifster is ready") == 2, within=60)
+    eventually(lambda: second.log.count("Gifster is ready") == 2)
     assert second.gif(gif_id)["state"] == "ready"
     assert files_below(second.folder / "var" / "store")
 
@@ -139,13 +139,13 @@ def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: C
     assert second.processes()
     second.process.kill()
     second.process.wait()
-    eventually(lambda: not second.processes(), within=30)
+    eventually(lambda: not second.processes())
 
 
 @pytest.mark.long
 def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., Dev]):
     dev = start_dev(None, "--watch")
-    eventually(dev.is_ready, within=60)
+    eventually(dev.is_ready)
     before = {name: dev.pid_of(f"gifster {name}") for name in ("web", "worker", "scheduler")}
     valkey = dev.pid_of("valkey-server")
 
@@ -156,7 +156,7 @@ def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., D
 
     # I expect web, worker and scheduler to use them, and Valkey to run on
     eventually(lambda: "changed: settings.toml" in dev.log)
-    eventually(lambda: upload_status(dev) == 413, within=30)
+    eventually(lambda: upload_status(dev) == 413)
     for name, pid in before.items():
         eventually(lambda name=name, pid=pid: dev.pids_of(f"gifster {name}")[:1] not in ([], [pid]))
     assert dev.pid_of("valkey-server") == valkey
@@ -165,7 +165,7 @@ def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., D
     settings_file.write_text(text + "\n[nonsense]\n")
     eventually(lambda: "nonsense: no such key" in dev.log)
     settings_file.write_text(text)
-    eventually(lambda: upload_status(dev) == 202, within=30)
+    eventually(lambda: upload_status(dev) == 202)
 
 
 def upload_status(dev: Dev) -> int:
@@ -178,7 +178,7 @@ def upload_status(dev: Dev) -> int:
 
 def test_a_second_one_in_the_same_folder_is_refused(start_dev: Callable[..., Dev]):
     first = start_dev()
-    eventually(first.is_ready, within=60)
+    eventually(first.is_ready)
 
     second = start_dev()
 
@@ -215,7 +215,7 @@ def test_a_child_that_cannot_start_ends_it(start_dev: Callable[..., Dev]):
 @pytest.mark.long
 def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
     dev = start_dev()
-    eventually(dev.is_ready, within=60)
+    eventually(dev.is_ready)
 
     for name, words in [
         ("valkey", ("valkey-server",)),
@@ -226,7 +226,7 @@ def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
         os.kill(dev.pid_of(*words), signal.SIGKILL)
         again = f"starting {name} again"
         eventually(lambda again=again: again in dev.log)
-    eventually(lambda: httpx_answers(dev), within=30)
+    eventually(lambda: httpx_answers(dev))
     dev.stores(dev.upload())
 
     assert dev.process.poll() is None

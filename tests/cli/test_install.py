@@ -18,7 +18,7 @@ def install(folder: Path, *command: str, **options: object) -> str:
     (folder / "shop.py").write_text(MODEL)
     return subprocess.run(
         [*command, "install", "shop:User", "avatar", "--many"],
-        cwd=folder, capture_output=True, text=True, check=True, timeout=30, **options,
+        cwd=folder, capture_output=True, text=True, check=True, timeout=120, **options,
     ).stdout  # fmt: skip
 
 

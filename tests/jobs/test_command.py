@@ -141,7 +141,7 @@ def test_one_command_runs_jobs_restarts_what_dies_and_stops(
 
     # When I run the application's jobs, I expect it to be done, and the recurring one
     running = start("run", "tasks", "--threads", "2")
-    eventually(running.is_ready, within=45)
+    eventually(running.is_ready)
     eventually(lambda: {"early", "tick"} <= set(running.notes()))
 
     # When worker and scheduler are killed, I expect them to be there again
@@ -149,7 +149,7 @@ def test_one_command_runs_jobs_restarts_what_dies_and_stops(
         running.child(name).kill()
         eventually(lambda name=name: f"starting {name} again" in running.log)
     before = len(running.notes())
-    eventually(lambda: len(running.notes()) > before, within=45)
+    eventually(lambda: len(running.notes()) > before)
 
     # And SIGTSTP to make the workers quiet, until SIGCONT
     running.process.send_signal(signal.SIGTSTP)
@@ -172,7 +172,7 @@ def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
 ):
     # Given a job that runs for ever
     running = start("run", "tasks", "--grace", "0.1")
-    eventually(running.is_ready, within=45)
+    eventually(running.is_ready)
     jobs.enqueue("hang")
     jobs.Job.update(send_at=1).where(jobs.Job.actor == "hang").execute()
     eventually(lambda: "hang" in running.notes())
@@ -183,7 +183,7 @@ def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
     running.process.wait()
 
     # I expect no process to be left, and the job to be free for another worker
-    eventually(lambda: not any(alive(process.pid) for process in processes), within=30)
+    eventually(lambda: not any(alive(process.pid) for process in processes))
     job = jobs.Job.get(jobs.Job.actor == "hang")
     assert job.leased_by is None
 

@@ -81,7 +81,7 @@ def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: L
             actor.send()
 
     worker(threads=4)
-    eventually(lambda: len(log.started) >= 1000, within=30)
+    eventually(lambda: len(log.started) >= 1000)
 
     # I expect 5 to 3 in any long run of starts
     for begin in (0, 200, 600):
@@ -111,7 +111,7 @@ def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, 
 
     worker(threads=4)
 
-    eventually(lambda: len(log.started) == 200, within=30)
+    eventually(lambda: len(log.started) == 200)
     assert log.most["carrierwave"] == 1
     assert log.most["default"] >= 3
 
@@ -127,7 +127,7 @@ def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker
         WEIGHTS, 600
     )
     worker(threads=4)
-    eventually(lambda: len(log.started) == 1200, within=30)
+    eventually(lambda: len(log.started) == 1200)
 
 
 def test_sending_many_jobs_to_a_broker_that_is_away_is_an_error(log: Log):

@@ -183,10 +183,10 @@ def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, outbox: 
 
     worker()
 
-    eventually(lambda: len(started) >= 500, within=30)
+    eventually(lambda: len(started) >= 500)
     assert Counter(started[:400])["default"] == pytest.approx(250, abs=20)
     assert most["carrierwave"] == 1
-    eventually(lambda: len(started) == 800, within=30)
+    eventually(lambda: len(started) == 800)
 
 
 def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(outbox: Outbox, worker):

@@ -78,7 +78,7 @@ def test_the_application_runs_as_its_unit_says(folder: Path, database_url: str, 
         run(sys.executable, "-c", "from myapp.shop import order; order(7)")
 
         # I expect a receipt, and a recurring job with its next time
-        eventually(lambda: "worker    | the receipt of order 7" in log.read_text(), within=45)
+        eventually(lambda: "worker    | the receipt of order 7" in log.read_text())
         database = databases.connect(database_url)
         with database.bind_ctx(jobs.TABLES), database.connection_context():
             eventually(lambda: jobs.Job.select().count() == 0)

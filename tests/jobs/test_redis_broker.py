@@ -374,10 +374,11 @@ def two_processes(tmp_path: Path, broker_url: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("two_processes")
 def test_several_processes_keep_the_weights_together(client: redis.Redis):
-    eventually(lambda: client.llen("started") >= 1200, within=60)
+    eventually(lambda: client.llen("started") >= 1200)
 
     # I expect a ratio of 5 to 3 over both processes
     started = [entry.decode().split() for entry in client.lrange("started", 0, 1199)]
     assert len({pid for _, pid in started}) == 2
     count = Counter(queue for queue, _ in started[200:1200])
-    assert count["default"] == pytest.approx(625, abs=31)
+    # Without weights it would be 500. On a busy machine a queue may run out before its next fetch.
+    assert count["default"] == pytest.approx(625, abs=62)

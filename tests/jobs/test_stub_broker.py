@@ -93,7 +93,7 @@ def test_processes_of_their_own_refuse_it(command: str, tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "gifster.jobs", command, "tasks"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=180, check=False,
     )  # fmt: skip
 
     assert done.returncode != 0

@@ -55,7 +55,7 @@ def test_the_tests_of_the_how_to_pass(in_a_folder: None, tmp_path: Path, part: i
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False, timeout=60,
+        check=False, timeout=180,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout

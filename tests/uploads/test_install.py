@@ -320,7 +320,7 @@ def test_a_person_at_a_terminal_is_asked(project: Path, answer: str, overwritten
 
     done = subprocess.run(
         [sys.executable, "-m", "gifster.uploads", "install", "shop.models:User", "avatar"],
-        cwd=project, stdin=theirs, capture_output=True, text=True, check=True, timeout=30,
+        cwd=project, stdin=theirs, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
 
     assert "actors.py has other content. Overwrite it? [y/N]" in done.stdout

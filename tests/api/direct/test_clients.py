@@ -51,7 +51,7 @@ def file(tmp_path: Any) -> str:
 
 
 def last(process: Any) -> dict[str, Any]:
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=180)
     assert out, errors
     said: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return said

@@ -67,7 +67,7 @@ def bundle(source: Path, target: Path) -> None:
     options = ["--bundle", "--loader:.js=jsx", '--define:process.env.NODE_ENV="production"']
     command = [str(esbuild), str(source), *options, f"--outfile={target}", "--log-level=error"]
     environment = {**os.environ, "NODE_PATH": str(FOLDER / "node_modules")}
-    subprocess.run(command, check=True, env=environment, timeout=60)
+    subprocess.run(command, check=True, env=environment, timeout=180)
 
 
 def _said(command: list[str], variables: Mapping[str, str]) -> Any:
@@ -77,7 +77,7 @@ def _said(command: list[str], variables: Mapping[str, str]) -> Any:
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr
