@@ -157,6 +157,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def told(message: Any) -> str:
+    """A message of the console, and what it is about: the address of a request that failed."""
+    return f"{message.text} ({message.location['url']})"
+
+
 @pytest.fixture
 def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
     """Opens pages in a fresh profile; at the end, none may have had an error on its console."""
@@ -166,7 +171,7 @@ def open_page(chromium: Any, stack: Stack) -> Iterator[Callable[..., Any]]:
         context = chromium.new_context(base_url=str(stack.client.base_url), **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("console", lambda said: said.type == "error" and errors.append(told(said)))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(path)
         return page

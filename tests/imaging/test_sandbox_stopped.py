@@ -97,9 +97,9 @@ def test_a_process_that_is_stopped_is_not_the_fault_of_the_file(server, ask, sto
         stop(process)
 
     with pytest.raises(ProcessLost):
-        asked.result(10)
+        asked.result(30)
 
-    eventually(lambda: all_gone(work), within=5)
+    eventually(lambda: all_gone(work), within=20)
     assert run_sandboxed(answer, 2)[0] == 2
 
 
@@ -112,7 +112,7 @@ def test_a_process_that_was_stopped_for_a_while_is_not_the_fault_of_the_file(ser
     child.resume()
 
     with pytest.raises(ProcessLost):
-        asked.result(10)
+        asked.result(30)
 
 
 def test_a_server_that_is_stopped_is_replaced(server, ask, stop, short_start):
@@ -122,12 +122,12 @@ def test_a_server_that_is_stopped_is_replaced(server, ask, stop, short_start):
     first, second = ask(answer, 1), ask(answer, 2)
     for asked in (first, second):
         with pytest.raises(ProcessLost):
-            asked.result(10)
+            asked.result(30)
 
     short_start()
     assert run_sandboxed(answer, 3)[0] == 3
     assert sandbox._current.server()._process.pid != server.pid
-    eventually(lambda: all_gone([server]), within=5)
+    eventually(lambda: all_gone([server]), within=20)
 
 
 def test_a_server_whose_socket_is_full_is_replaced(server, ask, stop, short_start):
@@ -188,7 +188,7 @@ def test_a_stopped_call_does_not_outlive_the_caller(server, ask, stop):
     sandbox._current.server()._socket.close()
     mine.close()
 
-    eventually(lambda: all_gone([server, *work]), within=5)
+    eventually(lambda: all_gone([server, *work]), within=20)
 
 
 def test_closing_the_generator_kills_the_process(server):
@@ -199,7 +199,7 @@ def test_closing_the_generator_kills_the_process(server):
 
     generator.close()
 
-    eventually(lambda: all_gone(work), within=5)
+    eventually(lambda: all_gone(work), within=20)
 
 
 def tell_and_hang():
