@@ -10,6 +10,7 @@ from typing import Any
 
 from gifster.app.access import comparable
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
+from gifster.app.originals import is_edited
 from gifster.jobs.statements import Statement, for_each_length
 
 #: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
@@ -34,16 +35,19 @@ def oldest_copies(gifs: Sequence[Gif], user_id: str | None = None) -> dict[str, 
 
 def _has_copies(gif: Gif, user_id: str | None) -> bool:
     """Whether somebody may know which GIFs have the same upload as this one."""
-    return bool(gif.sha256) and gif.image_state != "failed" and _is_compared(gif, user_id)
+    known = gif.edit is None or _is_theirs(gif, user_id)
+    return bool(gif.sha256) and gif.image_state != "failed" and known
+
+
+def _is_theirs(gif: Gif, user_id: str | None) -> bool:
+    return gif.user_id is not None and gif.user_id == user_id
 
 
 def _is_compared(gif: Gif, user_id: str | None) -> bool:
-    """Whether somebody may know what is like the upload of a GIF: others do not know the upload of
-    one with an edit."""
-    if gif.user_id is not None and gif.user_id == user_id:
-        return True
+    """Whether somebody may know what looks like the stored image of a GIF: others do not know that
+    of an edited one. The hash is already that of the upload that replaces it."""
     stored = next(iter(Gif.image.stored_files(gif)), None)
-    return gif.edit is None and not (stored and stored.steps)
+    return stored is None or not is_edited(stored, gif.edit) or _is_theirs(gif, user_id)
 
 
 def _oldest_of(values: list[Any]) -> Any:
