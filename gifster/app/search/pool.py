@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from gifster.app.search.candidates import Candidate, Read
-from gifster.app.search.expressions import Expression, matches
+from gifster.app.search.expressions import Expression, matcher
 from gifster.app.search.tables import is_postgresql, marks, rows
 
 #: Of so many SQLite takes the values at once.
@@ -33,15 +33,16 @@ class Pool:
           most: how many at most.
         """
         found: list[Candidate] = []
+        matches = matcher(found_by)
         for candidate, words in self._entries:
-            if candidate.id < below and matches(found_by, words):
+            if candidate.id < below and matches(words):
                 found.append(candidate)
                 if len(found) == most:
                     return Read(found, candidate.id)
         return Read(found, 0)
 
     @cached_property
-    def _entries(self) -> list[tuple[Candidate, set[str]]]:
+    def _entries(self) -> list[tuple[Candidate, str]]:
         select = (
             'SELECT "id", "gif_id", "words", "ratio", "heat", "facts" FROM "search_entry" '
             'WHERE "gif_id" '
@@ -54,4 +55,4 @@ class Pool:
                 some = self._gif_ids[at : at + AT_ONCE]
                 read += rows(f"{select} IN ({marks(len(some))})", *some)
         read.sort(reverse=True)
-        return [(Candidate(*row), {*row[2].split(" "), *facts.split(" ")}) for *row, facts in read]
+        return [(Candidate(*row), f" {row[2]} {facts} ") for *row, facts in read]
