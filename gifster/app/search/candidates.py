@@ -16,6 +16,7 @@ from gifster.app.search.expressions import (
     every,
     for_fts5,
     for_postgresql,
+    matcher,
     term,
 )
 from gifster.app.search.tables import is_postgresql, rows
@@ -152,12 +153,15 @@ def on_shelf(shelf: str, size: int, found_by: Expression, below: int) -> list[Ca
       below: only those with a lower id.
     """
     found_by = every([term(shelf), found_by])
-    if not is_postgresql():
-        return newest(found_by, below, END, 0)
     # They lie all over the index, which is slower than to look at each.
+    hottest = 'SELECT * FROM "search_entry" WHERE heat > 0 ORDER BY heat DESC LIMIT ?'
+    if not is_postgresql():
+        matches = matcher(found_by)
+        sql = f"SELECT id, gif_id, words, ratio, heat, facts FROM ({hottest}) WHERE id < ?"
+        read = rows(f"{sql} ORDER BY id DESC", size, below)
+        return [Candidate(*row) for *row, facts in read if matches(f" {row[2]} {facts} ")]
     sql = (
-        "SELECT id, gif_id, words, ratio, heat FROM ("
-        'SELECT * FROM "search_entry" WHERE heat > 0 ORDER BY heat DESC LIMIT ?) AS used '
+        f"SELECT id, gif_id, words, ratio, heat FROM ({hottest}) AS used "
         f"WHERE ({LEXEMES}) @@ (SELECT ?::tsquery) AND id < ? ORDER BY id DESC"
     )
     return [Candidate(*row) for row in rows(sql, size, for_postgresql(found_by), below)]
