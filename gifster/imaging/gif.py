@@ -38,14 +38,14 @@ _EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
 #: What is tried in turn. The last ones are only for GIFs that are larger than their original.
 _LESS = (
     _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32),
-    *(_Quality(200, 20, colors) for colors in (16, 8, 4, 2, 1)),
+    *(_Quality(200, 20, colors) for colors in (16, 12, 8, 6, 4, 2, 1)),
 )  # fmt: skip
 #: How much each step of quality below 100 adds to the tolerance: 85 is `_EXACT`, 75 `_LESS_EXACT`,
 #: 40 `_ROUGH`.
 _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
-_LATE = 3 / 4
+_LATE = 1 / 2
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
