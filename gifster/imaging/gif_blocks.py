@@ -13,8 +13,9 @@ from gifster.imaging.reader import Reader
 #: A frame may extend beyond the picture: it may have so many times the pixels of the picture, or so
 #: many pixels if the picture is small.
 _MAX_AREA_RATIO, _ALWAYS_ALLOWED_PIXELS = 4, 1_000_000
-#: The longest side of a picture, and the longest code with which LZW data may begin (bits).
-_MAX_SIDE, _MAX_BITS = 0xFFFF, 8
+#: The longest side of a picture, with how many bits LZW data may begin, and the bytes of data
+#: without codes.
+_MAX_SIDE, _BITS, _NO_CODES = 0xFFFF, range(1, 9), 1
 #: Disposal methods: after the frame its box is cleared, or gets back its former content. Some
 #: programs write 4 for the latter, and browsers accept it.
 CLEARED, RESTORED = 2, 3
@@ -109,10 +110,11 @@ class GifBlocks:
             )
         palette = self._color_table(descriptor[8]) or self.palette
         bits = self._reader.read(1)[0]
-        if is_first and bits > _MAX_BITS and not is_empty(box):
-            raise Unreadable("The GIF is damaged: it cannot be decoded.")
         start = self._reader.tell()
         self._reader.skip_sub_blocks()
+        has_codes = bits in _BITS and self._reader.tell() > start + _NO_CODES
+        if is_first and not has_codes and not is_empty(box):
+            raise Unreadable("The GIF is damaged: it cannot be decoded.")
         return GifFrame(
             box,
             interlaced=bool(descriptor[8] & 0x40),

@@ -8,9 +8,9 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from chaos import bodies
+from chaos import bodies, damage
 from gifster.imaging import probe as probing
-from gifster.imaging.errors import ImagingError, TooComplex, Truncated
+from gifster.imaging.errors import ImagingError, TooComplex, Truncated, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.probe import examine, glance, probe, probe_unsandboxed
 from gifster.imaging.reader import WINDOW_BYTES, OutOfSteps, Reader
@@ -273,3 +273,13 @@ def test_each_full_sub_block_costs_a_step():
 
     with pytest.raises(OutOfSteps):
         Reader(io.BytesIO(content), max_steps=990).skip_sub_blocks()
+
+
+@pytest.mark.parametrize("name", ["12 bits", "255 bits", "none", "GIF without pixels"])
+def test_a_gif_whose_first_frame_has_no_codes_is_refused(tmp_path: Path, name: str):
+    source = tmp_path / "source"
+    make = next(make for known, make in damage.BOMBS.items() if known.endswith(name))
+    source.write_bytes(make())
+
+    with pytest.raises(Unreadable):
+        probe(source)
