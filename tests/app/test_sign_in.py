@@ -195,10 +195,12 @@ def test_a_session_that_ends_leaves_no_way_in_behind(
 
 
 def waited_in(address: str, settings: Settings) -> User:
-    """The account of somebody who waits in it for the owner of its address."""
+    """The account of somebody who waits in it for the owner of its address, with a second factor
+    of an earlier release."""
     user = accounts.sign_up(address, "correct horse")
     confirming.wish_email(user, "mallory@example.org")
-    app_of(user)
+    AuthenticatorApp.create(user=user, secret="A" * 32, confirmed_at=now())
+    RecoveryCode.create(digest="a" * 64, user=user)
     Passkey.create(user=user, credential="a", public_key=b"\0\1", name="Key")
     identities.link(user, PERSON, settings)
     tokens.create_token(user, "t", "admin")
