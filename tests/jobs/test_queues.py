@@ -67,7 +67,7 @@ def actors(broker_url: str, log: Log, weights: dict[str, QueueWeight]) -> dict[s
         @dramatiq.actor(queue_name=queue, actor_name=f"work_{queue}")
         def work() -> None:
             with log.job(queue):
-                time.sleep(0.001)
+                time.sleep(0.005)  # or a busy machine fetches more slowly than it works
 
         return work
 
