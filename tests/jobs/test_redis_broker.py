@@ -333,16 +333,10 @@ from gifster.jobs import QueueWeight
 
 weights = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
 broker = jobs.connect(os.environ["URL"], weights=weights)
-both = []
 
 def declare(queue):
     @dramatiq.actor(queue_name=queue, actor_name=queue)
     def started():
-        if not both:  # one process may be quick enough to do all before the other one has started
-            broker.client.sadd("processes", os.getpid())
-            while broker.client.scard("processes") < 2:
-                time.sleep(0.01)
-            both.append(True)
         broker.client.rpush("started", f"{queue} {os.getpid()}")
         time.sleep(0.002)
     return started
