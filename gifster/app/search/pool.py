@@ -48,7 +48,8 @@ class Pool:
             'WHERE "gif_id" '
         )
         if is_postgresql():
-            read = rows(f"{select} = ANY(?)", list(self._gif_ids))
+            # A list of them takes psycopg 4 ms longer.
+            read = rows(f"{select} = ANY(string_to_array(?, ' '))", " ".join(self._gif_ids))
         else:
             read = []
             for at in range(0, len(self._gif_ids), AT_ONCE):
