@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from bench import (
     accepting,
     distribution,
+    gifski,
     image_report,
     images,
     library,
@@ -51,6 +52,7 @@ ALL = {
     "relay": Benchmark(relay.measure, relay.section, 1),
     "images": Benchmark(images.measure, image_report.section, 2),
     "rewriting": Benchmark(images.rewriting, image_report.rewriting, 0.3),
+    "gifski": Benchmark(gifski.measure, gifski.section, 20, 1),
     "growth": Benchmark(images.growth, image_report.growth, 0.5),
     "accepting": Benchmark(accepting.sqlite, accepting.section, 0.7),
     "accepting_two": Benchmark(accepting.two_processes, accepting.section, 0.7),

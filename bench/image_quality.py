@@ -18,13 +18,13 @@ MOMENTS, WINDOW = 20, 7
 
 def moments(source: Path) -> list[int]:
     """The moments at which an animation is compared (ms from its start)."""
-    total = _timeline(source)[1]
+    total = timeline(source)[1]
     return [int(total * (number + 0.5) / MOMENTS) for number in range(MOMENTS)]
 
 
 def pictures(path: Path, moments: list[int]) -> list[PIL.Image.Image]:
     """The pictures of an animation at these moments."""
-    begins, total = _timeline(path)
+    begins, total = timeline(path)
     shown = [bisect.bisect_right(begins, min(moment, total - 1)) - 1 for moment in moments]
     with PIL.Image.open(path) as image:
         kept = {
@@ -45,7 +45,7 @@ def similarity(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) ->
     return statistics.mean(values)
 
 
-def _timeline(path: Path) -> tuple[list[int], int]:
+def timeline(path: Path) -> tuple[list[int], int]:
     """When each frame begins, and the duration of all (ms)."""
     begins, now = [], 0
     with PIL.Image.open(path) as image:

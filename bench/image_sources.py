@@ -12,19 +12,23 @@ from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import probe
 
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
-#: The kinds of the files in the corpus, by the beginnings of their names; any other is "other".
+#: The kinds of the files in the corpus, by the beginnings of their names.
 _KINDS = {
     "photographic": ("cat-", "rock-", "sd-", "iss634"),
     "screen": ("terminal-", "phone"),
     "flat": ("sticker-", "led7", "chi", "different-transparency", "dispose-"),
     "small": ("flag-", "loop-count"),
 }
+#: Of the others, those of fewer bytes are small.
+_SMALL_BYTES = 50_000
 
 
 def kind_of(source: Path) -> str:
-    """What kind of animation a source is."""
+    """What kind of animation a source is; of one that is not of the corpus, whether it is small."""
+    is_small = source.stat().st_size < _SMALL_BYTES
+    unknown = "small" if is_small else "other"
     return next(
-        (kind for kind, starts in _KINDS.items() if source.name.startswith(starts)), "other"
+        (kind for kind, starts in _KINDS.items() if source.name.startswith(starts)), unknown
     )
 
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from bench.image_engines import (
     OURS,
     SIDES,
     SLOW,
-    Engine,
     all_five,
     available,
     gifsicle_not_shrunk,
@@ -57,26 +57,47 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in engines}
     with tempfile.TemporaryDirectory() as folder:
         sources = find(options.folder or CORPUS, Path(folder))
-        for source in sources[: 3 if options.quick else None]:
+        for number, source in enumerate(sources := sources[: 3 if options.quick else None], 1):
+            print(f"{number} of {len(sources)}: {source.name}", file=sys.stderr)
+            quality = _Quality(source)
+            weighs = not options.only
             for name in options.chosen(list(engines)):
                 target = {side: Path(folder) / f"{name}-{side}.gif" for side in SIDES}
-                cpu, wall = _cost(engines[name], source, target)
-                made = {} if name == ALL_VERSIONS else _made(name, source, target)
+                cpu, wall = cost(engines[name], source, target)
+                made = {} if name == ALL_VERSIONS else _made(name, source, target, quality, weighs)
                 found[name][source.stem] = {"cpu": cpu, "wall": wall, **made}
     return {name: its for name, its in found.items() if its}
 
 
-def _made(name: str, source: Path, targets: dict[int, Path]) -> dict[str, Any]:
-    """What an engine has made, how good it looks, and the memory (MB) that it needs for that."""
-    at = moments(source)
-    reference = pictures(source, at)
+class _Quality:
+    """How good GIFs of a source look. Equal ones are measured once."""
+
+    def __init__(self, source: Path) -> None:
+        self._moments = moments(source)
+        self._reference = pictures(source, self._moments)
+        self._known: dict[bytes, float] = {}
+
+    def of(self, made: Path) -> float:
+        content = made.read_bytes()
+        if content not in self._known:
+            shown = pictures(made, self._moments)
+            self._known[content] = similarity(self._reference, shown)
+        return self._known[content]
+
+
+def _made(
+    name: str, source: Path, targets: dict[int, Path], quality: _Quality, weighs: bool
+) -> dict[str, Any]:
+    """What an engine has made, how good it looks, and, if it is to be weighed, the memory (MB) that
+    it needs for that."""
     others = (targets[SIDES[1]].with_suffix(f".{kind}") for kind in ("webp", "mp4"))
+    is_ours = ENGINES[name][1] is None
     return {
         "kind": kind_of(source),
         "original": source.stat().st_size,
-        "memory": None if ENGINES[name][1] else _peak(name, source),
+        "memory": _peak(name, source) if is_ours and weighs else None,
         "bytes": [targets[side].stat().st_size for side in SIDES],
-        "ssim": [similarity(reference, pictures(targets[side], at)) for side in SIDES],
+        "ssim": [quality.of(targets[side]) for side in SIDES],
         "others": {path.suffix[1:]: path.stat().st_size for path in others if path.exists()},
     }
 
@@ -91,7 +112,7 @@ def rewriting(options: Options) -> dict[str, dict[str, dict[str, float]]]:
         sources = find(options.folder or CORPUS, Path(folder))
         for source in sources[: 3 if options.quick else None]:
             for name in options.chosen(list(engines)):
-                cpu, _ = _cost(engines[name], source, target)
+                cpu, _ = cost(engines[name], source, target)
                 size, original = target.stat().st_size, source.stat().st_size
                 found[name][source.stem] = {"cpu": cpu, "bytes": size, "original": original}
     return found
@@ -105,7 +126,7 @@ def growth(options: Options) -> dict[str, dict[str, float]]:
         for size, count in FILMS[: 2 if options.quick else None]:
             source = animation(size, count, "film")
             targets = {side: Path(folder) / f"{side}.gif" for side in SIDES}
-            cpu, _ = _cost(all_five, source, targets)
+            cpu, _ = cost(all_five, source, targets)
             memory = _peak(ALL_FIVE, source)
             name = f"{count:,} frames of {size[0]}×{size[1]}"
             found[name] = {"CPU s": cpu, "MB": memory}
@@ -113,14 +134,14 @@ def growth(options: Options) -> dict[str, dict[str, float]]:
     return found
 
 
-def _cost(engine: Engine, *arguments: Any) -> tuple[float, float]:
+def cost(engine: Callable[..., object], *arguments: Any, **named: Any) -> tuple[float, float]:
     """CPU and wall-clock seconds of a call, in a forked child."""
     reading, writing = os.pipe()
     started = time.perf_counter()
     child = os.fork()
     if child == 0:
         before = resource.getrusage(resource.RUSAGE_SELF)
-        engine(*arguments)
+        engine(*arguments, **named)
         after = resource.getrusage(resource.RUSAGE_SELF)
         others = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = sum(used.ru_utime + used.ru_stime for used in (after, others))

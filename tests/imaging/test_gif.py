@@ -98,7 +98,7 @@ def test_a_gif_over_its_budget_is_made_less_exact(tmp_path: Path, monkeypatch: p
 
     # I expect a smaller budget to shrink it a little, and a far smaller one as far as it can
     assert size(just_enough * 1.01) == exact
-    assert exact > size(just_enough / 1.2) > size(just_enough / 1.6) == size(just_enough / 9)
+    assert exact > size(just_enough / 1.2) > size(just_enough / 2.5) == size(just_enough / 9)
 
 
 def test_cropped_versions_and_functions_of_the_caller(tmp_path: Path):
