@@ -178,7 +178,7 @@ def test_nothing_is_done_while_the_outbox_does_not_answer(
     application.forge("remove", "an original", outbox_id=job.id)
 
     application.worker.start()
-    eventually(lambda: "cannot be asked" in caplog.text)
+    eventually(lambda: "OutboxUnavailable" in caplog.text)
     assert application.done == []
 
     application.database.execute_sql("ALTER TABLE away RENAME TO outbox")
