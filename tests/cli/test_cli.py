@@ -36,7 +36,7 @@ def test_doctor_passes_on_a_new_installation(new_stack: Callable[..., Stack]):
         )
     ]
     assert lines[0][2] == "PONG"
-    assert lines[1][2] == "Sqlite"
+    assert lines[1][2] == "SQLite"
 
 
 ENQUEUE = """
