@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import dramatiq
@@ -12,6 +13,7 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import QueueWeight
+from gifster.jobs.brokers import fair
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.fetched import Fetched
 from tests.machine import eventually
@@ -266,6 +268,56 @@ def test_an_idle_queue_saves_nothing_up():
         scheduler.done(took[-1])
 
     assert abs(took.count("a") - took.count("b")) <= 1
+
+
+def test_a_free_thread_is_kept_for_the_queue_whose_turn_it_is(monkeypatch: pytest.MonkeyPatch):
+    # Given a queue that uses all threads and has more, and another one that waits to fetch its own
+    monkeypatch.setattr(fair, "KEEP_S", 60.0)
+    scheduler = FairScheduler(1, {})
+    offer(scheduler, "a", 100)
+    assert scheduler.next(0)
+    with ThreadPoolExecutor(2) as threads:
+        told = threads.submit(scheduler.wait_for_thread, "b", 60, lambda: True)
+        eventually(lambda: scheduler._want_thread)
+
+        # When the thread becomes free, I expect it to wait for the other queue
+        scheduler.done("a")
+        told.result()
+        assert scheduler.next(0) is None
+        waits = threads.submit(scheduler.next, 60)
+        assert scheduler.has_thread("b")
+        assert not scheduler.has_thread("a")
+        offer(scheduler, "b", 1)
+        assert waits.result().queue_name == "b"
+
+
+def test_a_thread_is_kept_until_the_queue_has_nothing_or_does_not_come(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    scheduler = FairScheduler(1, {})
+    offer(scheduler, "a", 2)
+
+    # When a queue that had the next turn finds nothing, I expect the others to go on
+    monkeypatch.setattr(fair, "KEEP_S", 60.0)
+    scheduler.wait_for_thread("b", 0, lambda: True)
+    assert scheduler.next(0) is None
+    scheduler.leave("b")
+    assert scheduler.next(0).queue_name == "a"
+    scheduler.done("a")
+
+    # And the same when it does not come in time
+    monkeypatch.setattr(fair, "KEEP_S", 0.01)
+    scheduler.wait_for_thread("b", 0, lambda: True)
+    assert scheduler.next(60).queue_name == "a"
+
+
+def test_no_thread_is_kept_for_a_queue_that_has_nothing_to_fetch():
+    scheduler = FairScheduler(1, {})
+    offer(scheduler, "a", 2)
+
+    scheduler.wait_for_thread("b", 0, lambda: False)
+
+    assert scheduler.next(0).queue_name == "a"
 
 
 def test_no_more_threads_are_taken_than_there_are():

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ import dramatiq
 from dramatiq.broker import MessageProxy
 
 AnyMessage = dramatiq.Message[Any] | MessageProxy
+
+#: How long a free thread is kept for a queue that has to fetch its next message first (seconds).
+KEEP_S = 0.05
 
 #: The message option that names the group.
 GROUP = "group"
@@ -54,6 +57,15 @@ class Offered(Protocol):
     def pop(self) -> Any: ...
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A queue that fetches nothing until a thread is free: what is set then, and whether it may
+    have a message to fetch."""
+
+    told: threading.Event
+    wants: Callable[[], bool]
+
+
 class FairScheduler:
     """Hands the threads of one worker process to its queues.
 
@@ -76,8 +88,11 @@ class FairScheduler:
         #: The queues that have jobs. A queue stays here while it fetches more; otherwise the other
         #: queues would get its turns.
         self._racing: set[str] = set()
-        #: The queues that fetch nothing until a thread is free, and what is set then.
-        self._want_thread: dict[str, threading.Event] = {}
+        #: The queues that fetch nothing until a thread is free.
+        self._want_thread: dict[str, _Waiting] = {}
+        #: Those for which one is kept, until they have fetched, and until when at most
+        #: (`time.monotonic()`).
+        self._kept: dict[str, float] = {}
         self._paused: frozenset[str] = frozenset()
         self._quiet = False
         #: Until when these orders hold (`time.monotonic()`).
@@ -88,6 +103,8 @@ class FairScheduler:
         with self.lock:
             self._offered[queue] = messages
             self._race(queue)
+            if self._keep_no_longer(queue):  # before those that are as far
+                self._passes[queue] = math.nextafter(self._passes[queue], -math.inf)
             self._offers.notify(count)
 
     def next(self, timeout_s: float) -> Any:
@@ -101,8 +118,9 @@ class FairScheduler:
             while (queue := self._next()) is None:
                 now = time.monotonic()
                 deadline = now + timeout_s if deadline is None else deadline
-                if now >= deadline or not self._offers.wait(deadline - now):
+                if now >= deadline:
                     return None
+                self._offers.wait(min([deadline, *self._kept.values()]) - now)
             message = self._offered[queue].pop()
             self.begin(queue, group_of(message))
             self._passes[queue] += 1 / self._weight_of(queue).weight
@@ -128,7 +146,8 @@ class FairScheduler:
     def has_thread(self, queue: str) -> bool:
         """Whether a thread is free for a queue."""
         with self.lock:
-            return self._running.total() < self._threads and self._has_room(queue)
+            kept = self._kept_threads() - (queue in self._kept)
+            return self._running.total() + kept < self._threads and self._has_room(queue)
 
     def share_of(self, queue: str) -> float:
         """The weight of a queue, compared with the greatest of those that have jobs: at most 1."""
@@ -138,15 +157,22 @@ class FairScheduler:
                 [weight, *(self._weight_of(other).weight for other in self._racing)]
             )
 
-    def wait_for_thread(self, queue: str, timeout_s: float) -> None:
+    def wait_for_thread(self, queue: str, timeout_s: float, wants: Callable[[], bool]) -> None:
         """Wait until a thread is free for a queue, but no longer than `timeout_s`. If several
         queues wait, the one that is next by the weights goes on alone. It calls `tell_next()` when
-        it has offered what it has."""
-        told = threading.Event()
+        it has offered what it has.
+
+        If it is the queue's turn, the thread is kept for it. Otherwise a thread that becomes free
+        would take the next message of a queue that has fetched some already, each time.
+
+        Parameters:
+          wants: whether the queue may have a message to fetch.
+        """
+        waiting = _Waiting(threading.Event(), wants)
         with self.lock:
-            self._want_thread[queue] = told
+            self._want_thread[queue] = waiting
             self.tell_next()
-        told.wait(timeout_s)
+        waiting.told.wait(timeout_s)
         with self.lock:
             self._want_thread.pop(queue, None)
 
@@ -154,10 +180,16 @@ class FairScheduler:
         """Let the next queue go on that waits for a thread, if one is free."""
         if self._want_thread:
             with self.lock:
-                able = [queue for queue in self._want_thread if self.has_thread(queue)]
+                able = [
+                    queue
+                    for queue, waiting in self._want_thread.items()
+                    if waiting.wants() and self.has_thread(queue)
+                ]
                 if able:
                     queue = min(able, key=lambda queue: (self._passes.get(queue, 0.0), queue))
-                    self._want_thread.pop(queue).set()
+                    if self._is_its_turn(queue):
+                        self._kept[queue] = time.monotonic() + KEEP_S
+                    self._want_thread.pop(queue).told.set()
 
     def running_in(self, queue: str) -> int:
         """How many threads a queue uses."""
@@ -203,6 +235,8 @@ class FairScheduler:
         """Take the queue out of the race, because it has no jobs."""
         with self.lock:
             self._racing.discard(queue)
+            if self._keep_no_longer(queue):
+                self._offers.notify()
 
     def _race(self, queue: str) -> None:
         if queue not in self._racing:
@@ -212,16 +246,38 @@ class FairScheduler:
 
     def _next(self) -> str | None:
         """The queue that is next, of those that have a message that may begin."""
-        if self._running.total() >= self._threads:
+        if self._running.total() + self._kept_threads() >= self._threads:
             return None
-        able = [
+        able = self._able()
+        for queue in able:
+            self._race(queue)
+        return min(able, key=lambda queue: (self._passes[queue], queue), default=None)
+
+    def _able(self) -> list[str]:
+        """The queues that have a message that may begin."""
+        return [
             queue
             for queue, offered in self._offered.items()
             if offered.any_may_begin and self._has_room(queue)
         ]
-        for queue in able:
-            self._race(queue)
-        return min(able, key=lambda queue: (self._passes[queue], queue), default=None)
+
+    def _is_its_turn(self, queue: str) -> bool:
+        """Whether a queue that has yet to fetch is next by the weights. One that joins the race is:
+        it begins where the others are."""
+        if queue not in self._racing:
+            return True
+        passes = [self._passes.get(other, 0.0) for other in self._able() if other != queue]
+        return self._passes[queue] <= min(passes, default=math.inf)
+
+    def _kept_threads(self) -> int:
+        """How many threads are kept for queues that fetch."""
+        if self._kept:
+            now = time.monotonic()
+            self._kept = {queue: until for queue, until in self._kept.items() if until > now}
+        return len(self._kept)
+
+    def _keep_no_longer(self, queue: str) -> bool:
+        return self._kept.pop(queue, None) is not None
 
     def _has_room(self, queue: str) -> bool:
         limit = self._weight_of(queue).max

@@ -212,7 +212,9 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         if self.scheduler is not None:
             self.scheduler.tell_next()
             if self._busy:
-                self.scheduler.wait_for_thread(self.queue_name, self._longest_wait_s)
+                self.scheduler.wait_for_thread(
+                    self.queue_name, self._longest_wait_s, self._may_have_more
+                )
                 return
         if self._room <= 0:
             self._freed.clear()
@@ -227,6 +229,10 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._told.wait(self._longest_wait_s if self.broker.wake_up.listening else self._pause_s)
         if stuck:
             time.sleep(LET_OTHERS_S)
+
+    def _may_have_more(self) -> bool:
+        """Whether the queue may have messages that were not fetched."""
+        return self._more or self._told.is_set() or not self.broker.wake_up.listening
 
     @property
     def _longest_wait_s(self) -> float:
