@@ -80,13 +80,15 @@ def quality(file: StoredVersion) -> tuple[int, int]:
 
 
 def is_withheld(standing: FileStanding, key: str) -> bool:
-    """Whether a file of a GIF is none of its versions, while the original is not for everybody. It
-    runs with each file that is served."""
-    # Nearly all GIFs have neither an edit nor this word, and need not be read.
-    if not (standing.edited or '"steps"' in (standing.image or "")):
-        return False
-    if standing.image is None:
+    """Whether a file of a GIF is only for those who may change the GIF: the original, while that is
+    not for everybody, or a file of a former picture, until a worker has removed it. It runs with
+    each file that is served."""
+    image = standing.image
+    if image is None or f'"{key}"' not in image:
         return True
-    stored = StoredFile.loads(standing.image)
+    # Nearly all GIFs have neither an edit nor this word, and need not be read.
+    if not (standing.edited or '"steps"' in image):
+        return False
+    stored = StoredFile.loads(image)
     versions = {version.key for version in stored.versions.values()}
     return (standing.edited or bool(stored.steps)) and key not in versions

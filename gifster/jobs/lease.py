@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -105,6 +105,8 @@ class _Lease:
     lost: bool = False
     done: bool = False
     then: Mapping[str, Any] | None = None
+    #: When it was taken, by a clock that nobody can set (`time.monotonic()`).
+    since: float = field(default_factory=time.monotonic)
 
 
 class Leases:
@@ -151,6 +153,8 @@ class Leases:
         with self._lock:
             if job_id in self._held:
                 return None  # even if the lease ran out: a machine that slept renewed nothing
+            if job_id in self._left and self._left[job_id].done:
+                return None  # its row is still to be deleted
         now = time.time()
         its = {"actor": actor, "created_at": created_at}
         asked = {name: value for name, value in its.items() if value is not None}
@@ -257,7 +261,9 @@ class Leases:
           the jobs, to be sent again.
         """
         with self._lock:
-            held, self._held, self._left = [*self._held, *self._left], {}, {}
+            held, self._held = list(self._held), {}
+            left, self._left = self._left, {}
+        self._settle(left)
         if not held:
             return []
         mine = Job.id.in_(held) & (Job.leased_by == self.worker)
@@ -274,12 +280,12 @@ class Leases:
                 if not self._held and not self._left:
                     self._renewing = None
                     return
-                begun_before = time.time() - self.renew_s / 2
+                begun_before = time.monotonic() - self.renew_s / 2
                 left = dict(self._left)
                 old = {
                     job_id: lease
                     for job_id, lease in self._held.items()
-                    if lease.taken_at < begun_before and not lease.lost
+                    if lease.since < begun_before and not lease.lost
                 }
             # Whatever goes wrong: without this thread all long jobs would be done twice.
             try:
@@ -306,10 +312,13 @@ class Leases:
     def _settle(self, leases: Mapping[str, _Lease]) -> None:
         """End leases that the database may still have."""
         for job_id, lease in leases.items():
-            same = (Job.leased_by == self.worker) & (Job.started_at == lease.taken_at)
+            same = Job.started_at == lease.taken_at
             then = {"send_at": time.time(), **(lease.then or {}), "leased_by": None}
-            end = Job.delete() if lease.done else Job.update(then)
-            if not end.where(Job.id == job_id, same).execute():
+            if lease.done:  # also if the lease ran out, as long as nobody has begun the job again
+                end: Any = Job.delete().where(Job.id == job_id, same)
+            else:
+                end = Job.update(then).where(Job.id == job_id, same, Job.leased_by == self.worker)
+            if not end.execute():
                 self._take_back(job_id, lease)
             with self._lock:
                 if self._left.get(job_id) is lease:

@@ -137,7 +137,13 @@ class OutboxRows(Middleware):
                 raise Refused(message, why)
             raise SkipMessage(f"job {job_id} is done, or another worker has it")
         self._thread.job_id = job_id
-        apply_row(broker, message, job)
+        try:
+            apply_row(broker, message, job)
+        except Refused as error:  # nobody can do it: the row stays, as when the relay finds that
+            with self._ending(job_id):
+                self._mark_failed(message, error)
+            self._let_others_begin(message)
+            raise
 
     def before_enqueue(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
@@ -255,11 +261,14 @@ class OutboxRows(Middleware):
     def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
     ) -> None:
-        given_up = {"failed_at": time.time(), "leased_by": None, **_reason(exception)}
-        Job.update(**given_up).where(row_of(message)).execute()
+        self._mark_failed(message, exception)
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
         if on_dead is not None:
             on_dead(exception, *message.args)
+
+    def _mark_failed(self, message: MessageProxy, exception: BaseException) -> None:
+        failed = {"failed_at": time.time(), "leased_by": None, **_reason(exception)}
+        Job.update(**failed).where(row_of(message)).execute()
 
 
 def _reason(exception: BaseException) -> dict[str, str]:

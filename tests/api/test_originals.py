@@ -210,6 +210,24 @@ def test_a_replacement_does_not_show_what_the_edit_had_hidden(edited: Library, s
         assert gif["similar"] == []
 
 
+def test_a_former_picture_is_for_nobody_though_its_files_are_there_yet(edited: Library):
+    # Given the original that an edit had hidden, and a picture that has taken its place
+    it = edited
+    former = Gif.get_by_id(it.gif.id).image.stored.key
+    folder = f"gifs/{it.gif.id}/fedcba9876543210"
+    stored = Gif.get_by_id(it.gif.id).image.stored.dump()
+    stored |= {"key": f"{folder}/original-1.gif", "steps": "", "versions": {}}
+    db.execute_sql(
+        f'UPDATE gif SET "edit" = NULL, image = {db.obj.param} WHERE id = {db.obj.param}',
+        [json.dumps(stored), it.gif.id],
+    )
+    keep(storage("store"), stored["key"], PICTURE)
+
+    for name, client in others(it):
+        assert client("GET", f"/media/{stored['key']}").content == PICTURE, name
+        assert client("GET", f"/media/{former}").status_code == 404, name
+
+
 def test_a_gif_that_nobody_has_edited_is_as_before(edited: Library):
     it = edited
     other = stored_gif(it.ann, new_id(), [])

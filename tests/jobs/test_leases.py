@@ -183,6 +183,35 @@ def test_a_done_job_whose_row_could_not_be_deleted_is_not_done_again(
     eventually(lambda: not Job.select().exists())
 
 
+def test_a_done_job_whose_row_lingers_is_neither_handed_back_nor_begun_again(
+    job: Job, worker: Callable[..., Leases]
+):
+    # Given a worker that could not delete the row of a done job before its lease ran out
+    leases = worker(lease_s=60)
+    assert leases.take(job.id)
+    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
+        away()
+    expire(job)
+    assert jobs.relay() == 1
+
+    # When it gets the job again, and stops, I expect it to know that it is done
+    assert not leases.take(job.id)
+    assert leases.give_back() == []
+    assert not Job.select().exists()
+
+
+def test_a_lease_is_renewed_although_the_clock_was_set_back(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    leases = worker(lease_s=1)
+    assert leases.take(job.id)
+    hours_ago = time.time() - 7200
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+
+    eventually(lambda: hours_ago < now(job).send_at < hours_ago + 3600)
+
+
 def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[..., Leases]):
     # Given two jobs whose worker died, and one that is new
     first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))

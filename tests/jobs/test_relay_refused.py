@@ -10,6 +10,7 @@ from gifster import jobs
 from gifster.jobs import Job, State
 from tests.jobs.conftest import Outbox
 from tests.jobs.test_relay import backlog, marked, sent
+from tests.machine import eventually
 
 __all__ = ["marked"]
 
@@ -127,3 +128,22 @@ def test_a_recurring_job_whose_rule_fails_stops_no_other(
     assert jobs.enqueue_recurring(every) == []
     assert jobs.enqueue_recurring(every) == ["good"]
     assert caplog.text.count("not enqueued name=bad") == 1
+
+
+def test_a_worker_keeps_the_row_that_it_cannot_read(marked: Outbox):
+    # Given a row that was damaged after its message was sent, and a sound one
+    done: list[str] = []
+    dramatiq.actor(done.append, actor_name="note", queue_name="default")
+    bad, _ = (jobs.enqueue("note", name).id for name in ("ann", "bob"))
+    marked.database.execute_sql(f"UPDATE outbox SET arguments = '[1,' WHERE id = '{bad}'")
+
+    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1, worker_timeout=100)
+    worker.start()
+    eventually(lambda: done == ["bob"] and jobs.find(State.DEAD))
+    worker.stop()
+
+    # I expect the job to be given up, with the reason
+    (dead,) = jobs.find(State.DEAD)
+    assert dead.id == bad
+    assert "cannot be read" in dead.error
+    assert dead.leased_by is None
