@@ -37,7 +37,7 @@ def stranger(booted: Settings) -> Iterator[Client]:
     ],
 )
 def test_people_read_a_sentence_and_come_back(stranger: Client, method: str, asked: str, back: str):
-    page = stranger(method, asked, headers=HTML)
+    page = stranger(method, asked, headers=HTML | {"Sec-Fetch-Site": "none"})
 
     assert page.status_code == 401
     assert "This library is for people who have an account." in page.text

@@ -16,7 +16,7 @@ from gifster.app.backup import BackupError, making, restoring
 from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Backup, Repository, hash_of, open_repository
 from gifster.app.boot import check_files, configure_storages
-from gifster.app.database import db
+from gifster.app.database import ChangesLeft, db
 from gifster.app.models import Gif, ImageUploader, KeptUpload, Token, User
 from gifster.app.settings import Settings, load
 from gifster.app.tokens import issue_token, start_session
@@ -648,7 +648,7 @@ def test_changes_of_the_database_that_was_there_do_not_get_into_a_restored_one(
     for suffix, content in left.items():
         beside = file.with_name(file.name + suffix)
         beside.write_bytes(content)
-        with pytest.raises(BackupError, match=rf"gifster\.db{suffix} has changes of the database"):
+        with pytest.raises(ChangesLeft, match=rf"gifster\.db{suffix} has changes of the database"):
             restoring.restore(repository, backup, there)
         assert not installation.RESTORING.exists()
         beside.unlink()

@@ -27,7 +27,7 @@ CODES = {
     "GIF, comments of one byte": MANY_PARTS,
     "GIF, an extension without an end": MANY_PARTS,
     "GIF, a frame of sub-blocks of one byte": MANY_PARTS,
-    "GIF, frames without data": "too_many_frames",
+    "GIF, frames without data": "unreadable",
     "GIF, control extensions": MANY_PARTS,
     "GIF, loop counts": MANY_PARTS,
     "PNG, empty chunks": MANY_PARTS,

@@ -368,4 +368,5 @@ def test_the_former_gif_picker_react_behind_a_host_override(
     assert library.client.get(taken["url"]).headers["Content-Type"] == "image/gif"
     assert library.client.get(taken["preview"]["url"]).status_code == 200
     assert errors == []
+    context.unroute_all(behavior="ignoreErrors")
     context.close()
