@@ -50,6 +50,7 @@ def _standing(user: "User") -> str:
     words = {
         "disabled": user.disabled_at is not None,
         "admin": user.is_admin,
+        "moderator": user.is_moderator and not user.is_admin,
         "unconfirmed": user.confirmed_at is None,
     }
     return ", ".join(word for word, holds in words.items() if holds)
