@@ -1,6 +1,7 @@
 """Measure, and write what was found into docs/performance.md: `make bench`."""
 
 import argparse
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +15,8 @@ from bench.rounds import Options, Round, Unavailable
 def main() -> None:
     parser = _parser()
     options = parser.parse_args()
+    # As installed: otherwise each process that is measured compiles its modules again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     names = [each for name in options.names or ALL for each in GROUPS.get(name, [name])]
     if unknown := [name for name in names if name not in ALL]:
         parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join([*GROUPS, *ALL])}")
