@@ -2,7 +2,14 @@
 import "./confirm.js";
 import { answerTo, follow } from "./follow.js";
 
-const LOOK_MS = 2000;
+const LOOK_MS = 2000, HELD_MS = 300;
+
+// A button that is replaced while it is held down gets no click.
+let held = false;
+["pointerdown", "keydown"].forEach((kind) => addEventListener(kind, () => { held = true; }, true));
+["pointerup", "pointercancel", "keyup", "blur"].forEach((kind) => addEventListener(kind, () => {
+  setTimeout(() => { held = false; });
+}, true));
 
 async function look(signal) {
   const live = document.querySelector("[data-live]");
@@ -13,6 +20,7 @@ async function look(signal) {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
   // The application that mounted the page may answer with its own, to log in on.
   if (fresh === null) throw Object.assign(new Error("no jobs page"), { loggedOut: true });
+  if (held) return HELD_MS;
   const open = [...live.querySelectorAll("details[open]")].map((element) => element.id);
   const focused = document.activeElement?.closest("[data-live] [id]")?.id;
   const chosen = [...live.querySelectorAll("input:checked")].map((element) => element.id);
