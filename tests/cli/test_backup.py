@@ -12,7 +12,6 @@ import pytest
 
 from tests import images
 from tests.conftest import own_postgresql
-from tests.machine import eventually
 from tests.s3 import S3Server
 from tests.stack import Stack
 
@@ -209,9 +208,8 @@ def test_a_database_moves_by_a_command(
     stack.migrate(migrated)
     url = own_postgresql(request)
 
-    # While a web server runs, which nobody has asked for anything, it is refused
-    stack.start("gifster", "web")
-    eventually((stack.var / "gifster.db-shm").exists)
+    # While a web server runs, it is refused
+    stack.start_web()
     used = stack.run("gifster", "database", "copy", "sqlite:///var/gifster.db", url)
     assert (used.returncode, "another process has the source open" in used.stderr) == (1, True)
     stack.stop()
