@@ -4,11 +4,11 @@ import { answerTo, follow } from "./follow.js";
 
 const LOOK_MS = 2000, HELD_MS = 300;
 
-// A button that is replaced while it is held down gets no click.
+// A button that is replaced while the pointer holds it down gets no click.
 let held = false;
-["pointerdown", "keydown"].forEach((kind) => addEventListener(kind, () => { held = true; }, true));
-["pointerup", "pointercancel", "keyup", "blur"].forEach((kind) => addEventListener(kind, () => {
-  setTimeout(() => { held = false; });
+addEventListener("pointerdown", () => { held = true; }, true);
+["pointerup", "pointercancel", "blur"].forEach((kind) => addEventListener(kind, () => {
+  setTimeout(() => { held = false; }); // after the click
 }, true));
 
 async function look(signal) {
