@@ -11,6 +11,7 @@ When the worker stops, or exits in any other way but by a fatal signal, all line
 process that is killed with -9 loses those of its last few ms.
 """
 
+import logging
 import os
 import select
 import sys
@@ -20,6 +21,8 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing.util import Finalize
 from typing import Any
+
+from gifster.jobs.adaptive_lock import AdaptiveLock
 
 #: How long lines gather (seconds).
 GATHER_S = 0.005
@@ -124,5 +127,8 @@ def gather_lines() -> GatheredLines | None:
         return None
     lines = GatheredLines(pipe.write)
     pipe.write = lines.write
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is pipe:
+            handler.lock = AdaptiveLock()  # type: ignore[assignment]
     Finalize(None, lines.finish, exitpriority=1)
     return lines

@@ -6,7 +6,6 @@ each counts in memory and adds its counts to the table every `heartbeat.LOOK_S`.
 takes the counts of its last two seconds with it.
 """
 
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import peewee
 from peewee import EXCLUDED, SQL, fn
 
+from gifster.jobs.adaptive_lock import AdaptiveLock
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
@@ -145,7 +145,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._counted: dict[tuple[str, str], list[int]] = {}
-        self._lock = threading.Lock()
+        self._lock = AdaptiveLock()
 
     def add(self, queue: str, actor: str, ms: float, *, failed: bool) -> None:
         """Count an attempt."""

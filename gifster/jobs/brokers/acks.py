@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
+from gifster.jobs.adaptive_lock import AdaptiveLock
+
 logger = logging.getLogger("gifster.jobs")
 
 #: How long after one failure the next attempt is made (seconds).
@@ -46,7 +48,7 @@ class Acks:
     def __init__(self, client: redis.Redis, namespace: str, worker_id: str) -> None:
         self._namespace, self._worker_id = namespace, worker_id
         self._script = client.register_script(_ACK)
-        self._changed = threading.Condition()
+        self._changed = AdaptiveLock().condition()
         self._waiting: dict[str, list[str]] = defaultdict(list)
         #: What is under way: with fetches, and by the thread.
         self._carried: dict[str, list[str]] = {}

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import dramatiq
 from dramatiq.broker import MessageProxy
 
+from gifster.jobs.adaptive_lock import AdaptiveLock
+
 AnyMessage = dramatiq.Message[Any] | MessageProxy
 
 #: How long a free thread is kept for a queue that has to fetch its next message first (seconds).
@@ -77,9 +79,9 @@ class FairScheduler:
     def __init__(self, threads: int, weights: Mapping[str, QueueWeight]) -> None:
         self._threads, self._weights = threads, weights
         #: It also guards the messages that are offered.
-        self.lock = threading.RLock()
-        self._offers = threading.Condition(self.lock)
-        self._pauses = threading.Condition(self.lock)
+        self.lock = AdaptiveLock()
+        self._offers = self.lock.condition()
+        self._pauses = self.lock.condition()
         self._offered: dict[str, Offered] = {}
         self._passes: dict[str, float] = {}
         self._running: Counter[str] = Counter()

@@ -9,6 +9,7 @@ takes the next message itself, by the weights, and goes on.
 import queue
 from typing import Any, NamedTuple
 
+from gifster.jobs.adaptive_lock import AdaptiveLock
 from gifster.jobs.brokers.fair import FairScheduler
 
 
@@ -28,6 +29,9 @@ class WorkQueue(queue.PriorityQueue[Any]):
     def __init__(self, scheduler: FairScheduler) -> None:
         super().__init__()
         self._scheduler = scheduler
+        # All threads count their messages by it.
+        self.mutex = lock = AdaptiveLock()  # type: ignore[assignment]
+        self.not_empty, self.not_full, self.all_tasks_done = (lock.condition() for _ in range(3))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next message. What somebody has put here comes first: a message in the queue for
