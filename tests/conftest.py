@@ -5,7 +5,6 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 (`eventually`), never a sleep of a guessed length.
 """
 
-import fcntl
 import gc
 import itertools
 import os
@@ -14,7 +13,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from tests.combinations import (
     pytest_terminal_summary,  # noqa: F401 a hook
     pytest_testnodedown,  # noqa: F401 a hook
 )
-from tests.machine import DATABASES, free_port, has_room
+from tests.machine import DATABASES, free_port, has_room, one_at_a_time
 
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
 sys.dont_write_bytecode = False
@@ -47,6 +46,8 @@ IN_MEMORY = Path("/dev/shm")
 if "PYTEST_XDIST_WORKER" not in os.environ and has_room(IN_MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
+#: The name of the test process, if there are no others (`-n 0`).
+ALONE = "alone"
 #: The fixtures that start processes, themselves or with the fixtures that they use.
 STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server", "chromium"}
 #: What a test file imports that starts processes in its tests.
@@ -146,14 +147,6 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
-@contextmanager
-def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Hold a lock file, which another test process may hold now, until the block ends."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session")
 def postgresql_server(run_folder: Path) -> Iterator[Any]:
     """One server for all test processes. The last one that uses it stops and deletes it."""
@@ -240,13 +233,24 @@ def broker_url(valkey_server: ValkeyServer) -> str:
     return url
 
 
-@pytest.fixture(scope="module", name="rabbitmq")
-def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that the tests of one file have for themselves."""
+@pytest.fixture(scope="session")
+def rabbitmq_server(run_folder: Path) -> Iterator[str]:
+    """The URL of one server for all test processes, without a virtual host."""
     if not rabbitmq.installed():
         pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
-    with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as url:
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    processes = [f"gw{number}" for number in range(count)] or [ALONE]
+    hosts = [f"{room}-{process}" for room in ("jobs", "app") for process in processes]
+    with rabbitmq.shared(run_folder / "rabbitmq", hosts) as url:
         yield url
+
+
+@pytest.fixture(name="rabbitmq")
+def _rabbitmq(request: pytest.FixtureRequest, rabbitmq_server: str) -> str:
+    """The URL of a virtual host for the tests of one room in this process: each empties its queues,
+    or has its own."""
+    room = request.path.parent.name
+    return f"{rabbitmq_server}/{room}-{os.environ.get('PYTEST_XDIST_WORKER', ALONE)}"
 
 
 @pytest.fixture(scope="session")

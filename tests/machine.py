@@ -1,11 +1,13 @@
 """What tests need of the machine: how to wait, free ports, brokers of their own, lists of files
 and of processes."""
 
+import fcntl
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +39,14 @@ def eventually(check: Callable[[], T], *, within: float = 60.0) -> T:
 def examples(some: int, of: int) -> int:
     """How many generated examples a test tries: some of them every day, all where it matters."""
     return of if ALL_EXAMPLES else some
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold a lock file, which another test process may hold now, until the block ends."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def free_port() -> int:

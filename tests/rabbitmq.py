@@ -1,15 +1,18 @@
 """A RabbitMQ server for tests, where Debian's `rabbitmq-server` is installed."""
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.machine import eventually, free_port
+from tests.machine import eventually, free_port, one_at_a_time
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
@@ -19,15 +22,49 @@ def installed() -> bool:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """The URL of a server that has its files in this folder."""
+def shared(folder: Path, hosts: Sequence[str]) -> Iterator[str]:
+    """The URL of a server for all processes that name the same folder, without a virtual host. The
+    first of them starts it, and the last one ends it: a server costs nine seconds of CPU.
+
+    Parameters:
+      hosts: the virtual hosts that it has.
+    """
+    lock, noted = folder.with_suffix(".lock"), folder.with_suffix(".json")
+    with one_at_a_time(lock):
+        if noted.exists():
+            server = json.loads(noted.read_text())
+        else:
+            folder.mkdir(exist_ok=True)
+            server = _start(folder, hosts) | {"users": 0}
+        server["users"] += 1
+        noted.write_text(json.dumps(server))
+    try:
+        yield server["url"]
+    finally:
+        with one_at_a_time(lock):
+            server = json.loads(noted.read_text())
+            server["users"] -= 1
+            noted.write_text(json.dumps(server))
+            if not server["users"]:
+                noted.unlink()
+                for group in server["groups"]:
+                    with suppress(ProcessLookupError):
+                        os.killpg(group, signal.SIGKILL)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path, hosts: Sequence[str]) -> dict[str, object]:
+    """Start a server that has its files in this folder: its URL, and its groups of processes."""
     port = free_port()
+    (folder / "hosts.json").write_text(json.dumps(_definitions(hosts)))
+    (folder / "rabbitmq.conf").write_text(f"load_definitions = {folder}/hosts.json\n")
     environment = os.environ | {
         "HOME": str(folder),
         "RABBITMQ_NODENAME": f"gifster{port}@localhost",
         "RABBITMQ_NODE_PORT": str(port),
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
@@ -35,11 +72,13 @@ def running(folder: Path) -> Iterator[str]:
         "ERL_EPMD_PORT": str(free_port()),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
+    # Erlang's register of names: left to itself the server makes one that stays for ever.
     with (folder / "out.log").open("wb") as log:
-        # Erlang's register of names: left to itself the server makes one that stays for ever.
-        names = subprocess.Popen(["epmd"], env=environment, stdout=log, stderr=log)
-        server = subprocess.Popen(
-            [SERVER], env=environment, stdout=log, stderr=log, start_new_session=True
+        names, server = (
+            subprocess.Popen(
+                [command], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+            for command in ("epmd", SERVER)
         )
 
     def answers() -> bool:
@@ -48,12 +87,19 @@ def running(folder: Path) -> Iterator[str]:
             return True
         return False
 
-    try:
-        eventually(answers)
-        yield f"amqp://guest:guest@127.0.0.1:{port}"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        names.kill()
-        server.wait()
-        names.wait()
+    eventually(answers)
+    return {"url": f"amqp://guest:guest@127.0.0.1:{port}", "groups": [server.pid, names.pid]}
+
+
+def _definitions(hosts: Sequence[str]) -> dict[str, object]:
+    """The user, and what it may, as RabbitMQ imports it. A password is kept as its salt, and the
+    SHA-256 of salt and password."""
+    salt = os.urandom(4)
+    digest = base64.b64encode(salt + hashlib.sha256(salt + b"guest").digest()).decode()
+    all_of_it = {"configure": ".*", "write": ".*", "read": ".*"}
+    return {
+        "users": [{"name": "guest", "password_hash": digest, "tags": "administrator",
+                   "hashing_algorithm": "rabbit_password_hashing_sha256"}],
+        "vhosts": [{"name": host} for host in hosts],
+        "permissions": [{"user": "guest", "vhost": host} | all_of_it for host in hosts],
+    }  # fmt: skip

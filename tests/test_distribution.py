@@ -11,8 +11,8 @@ import pytest
 
 import gifster
 from tests import images
-from tests.conftest import one_at_a_time
 from tests.distribution import Environment, NoIndex, build_wheel
+from tests.machine import one_at_a_time
 
 #: Imports every module of the libraries, except the pages that say which extra they need.
 IMPORT_ALL = """

