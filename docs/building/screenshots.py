@@ -19,7 +19,7 @@ import PIL.Image
 from playwright.sync_api import sync_playwright
 
 from gifster.cli import demo
-from tests.app.fixtures import CHROMIUM
+from tests.browser import CHROMIUM
 from tests.machine import BIN, eventually, free_port
 
 IMAGES = Path(__file__).parent.parent / "images"

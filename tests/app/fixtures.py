@@ -129,33 +129,6 @@ def copy_migrated(request: pytest.FixtureRequest, url: str) -> None:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE migrated STRATEGY file_copy')
 
 
-#: The browser without its window starts a page in an eighth of the processor time.
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (on Debian: apt install chromium-headless-shell)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
 def told(message: Any) -> str:
     """A message of the console, and what it is about: the address of a request that failed."""
     return f"{message.text} ({message.location['url']})"

@@ -12,12 +12,11 @@ import uvicorn
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from gifster.jobs import Job
-from tests.app.fixtures import chromium
 from tests.jobs.mounted import MOUNT, application
 from tests.jobs.test_page import add, database, states
 from tests.machine import eventually, free_port
 
-__all__ = ["chromium", "database"]
+__all__ = ["database"]
 
 
 class Quiet(WSGIRequestHandler):
