@@ -167,6 +167,19 @@ def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:
                 kill_group(group)
 
 
+def _start_server(number: int) -> "subprocess.Popen[bytes]":
+    """Start Python with the server, which gets its calls over the socket of this number."""
+    path = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    code = f"from {__name__}_server import serve; serve({number})"
+    return subprocess.Popen(  # noqa: S603 ourselves
+        [sys.executable, "-P", "-c", code],  # -P: no module from the working directory
+        pass_fds=[number],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C is for this process
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
 class _Server:
     """A server process, and the socket over which it gets its calls."""
 
@@ -175,16 +188,8 @@ class _Server:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(START_S)  # a stopped server reads nothing
-        path = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        code = f"from {__name__}_server import serve; serve({theirs.fileno()})"
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 ourselves
-                [sys.executable, "-P", "-c", code],  # -P: no module from the working directory
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for this process
-                env=os.environ | {"PYTHONPATH": path},
-            )
+            self._process = _start_server(theirs.fileno())
 
     @property
     def is_usable(self) -> bool:
