@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 import peewee
 
+from gifster.imaging.rendering import without_sandbox
 from gifster.jobs import Job, testing
 from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
 from gifster.uploads.files.keys import to_job
@@ -38,6 +39,7 @@ __all__ = [
     "read",
     "run_jobs",
     "without_processing",
+    "without_sandbox",
 ]
 
 
