@@ -60,7 +60,7 @@ def test_a_card_goes_through_all_states(
     # Given a page with an upload, and no worker
     stack = new_stack()
     stack.start_web()
-    gif_id = stack.upload(images.noisy_gif((900, 700), 45), title="Noise").json()["id"]
+    gif_id = stack.upload(images.noisy_gif((600, 450), 24), title="Noise").json()["id"]
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.goto("/")
@@ -97,67 +97,67 @@ def test_people_who_prefer_less_motion_see_the_poster(chromium: Any, stack: Stac
     assert shown["no-preference"].endswith(versions["tinywebp"]["url"])
 
 
-def heavy(stack: Stack, title: str) -> dict[str, Any]:
-    """A GIF that has a film."""
-    uploaded = stack.upload(images.noisy_gif((320, 240), 12), title=title).json()
+@pytest.fixture(scope="module")
+def heavy(stack: Stack) -> dict[str, Any]:
+    """A GIF that has a film, which its page plays."""
+    uploaded = stack.upload(images.noisy_gif((320, 240), 12), title="Film").json()
     done = stack.finished(uploaded["id"])
     assert "mp4" in done["versions"]
     return done
 
 
-def test_a_film_plays_automatically(open_page: Callable[..., Any], stack: Stack):
-    done = heavy(stack, "Film")
-
-    film = open_page(f"/gifs/{done['id']}").locator("video")
+def test_a_film_plays_automatically(open_page: Callable[..., Any], heavy: dict[str, Any]):
+    film = open_page(f"/gifs/{heavy['id']}").locator("video")
 
     assert film.get_attribute("aria-label") == "Film"
     eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
 
 
-def test_a_film_waits_if_less_motion_is_preferred(chromium: Any, stack: Stack):
-    done = heavy(stack, "Calm")
+def test_a_film_waits_if_less_motion_is_preferred(
+    chromium: Any, stack: Stack, heavy: dict[str, Any]
+):
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
     page = context.new_page()
 
-    page.goto(f"/gifs/{done['id']}", wait_until="networkidle")
+    page.goto(f"/gifs/{heavy['id']}", wait_until="networkidle")
 
     film = page.locator("video")
     assert film.evaluate("video => video.paused && video.controls")
-    assert film.evaluate("video => video.poster").endswith(done["versions"]["poster"]["url"])
+    assert film.evaluate("video => video.poster").endswith(heavy["versions"]["poster"]["url"])
     context.close()
 
 
-def test_a_browser_that_cannot_play_films_shows_the_picture(chromium: Any, stack: Stack):
-    done = heavy(stack, "Picture")
+def test_a_browser_that_cannot_play_films_shows_the_picture(
+    chromium: Any, stack: Stack, heavy: dict[str, Any]
+):
     context = chromium.new_context(base_url=str(stack.client.base_url))
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
     page = context.new_page()
 
-    page.goto(f"/gifs/{done['id']}")
+    page.goto(f"/gifs/{heavy['id']}")
 
-    picture = page.get_by_role("img", name="Picture")
+    picture = page.get_by_role("img", name="Film")
     eventually(lambda: picture.evaluate("image => image.naturalWidth") == 320)
     assert page.locator("video").count() == 0
     # As WebP, which is smaller than the GIF
     source = picture.evaluate("image => image.currentSrc")
-    assert source.endswith(done["versions"]["webp"]["url"])
+    assert source.endswith(heavy["versions"]["webp"]["url"])
     context.close()
 
 
-def test_that_picture_has_a_play_button(chromium: Any, stack: Stack):
-    done = heavy(stack, "Calm picture")
+def test_that_picture_has_a_play_button(chromium: Any, stack: Stack, heavy: dict[str, Any]):
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
     page = context.new_page()
-    page.goto(f"/gifs/{done['id']}")
-    picture = page.get_by_role("img", name="Calm picture")
+    page.goto(f"/gifs/{heavy['id']}")
+    picture = page.get_by_role("img", name="Film")
 
     def shows(version: str) -> bool:
         source = picture.evaluate("image => image.currentSrc")
-        return bool(source.endswith(done["versions"][version]["url"]))
+        return bool(source.endswith(heavy["versions"][version]["url"]))
 
     eventually(lambda: shows("poster"))
-    page.get_by_role("button", name="Play Calm picture").click()
+    page.get_by_role("button", name="Play Film").click()
     eventually(lambda: shows("webp"))
     context.close()
 
@@ -187,18 +187,20 @@ def test_a_poster_has_a_play_button(chromium: Any, stack: Stack):
     context.close()
 
 
-def pan() -> bytes:
+@pytest.fixture(scope="module")
+def pan(stack: Stack) -> dict[str, Any]:
     """A GIF that moves over a picture with many colours, which is much smaller as a film."""
     spots = PIL.Image.frombytes("RGB", (16, 9), random.Random(1).randbytes(432))
     scene = spots.resize((480, 270), PIL.Image.Resampling.BICUBIC)
     views = [scene.crop((at, 0, at + 320, 240)) for at in range(0, 160, 10)]
     content = io.BytesIO()
     views[0].save(content, "GIF", save_all=True, append_images=views[1:], duration=50, loop=0)
-    return content.getvalue()
+    return stack.finished(stack.upload(content.getvalue(), title="Small film").json()["id"])
 
 
-def test_a_card_plays_a_film_only_while_it_is_in_view(chromium: Any, stack: Stack):
-    done = stack.finished(stack.upload(pan(), title="Small film").json()["id"])
+def test_a_card_plays_a_film_only_while_it_is_in_view(
+    chromium: Any, stack: Stack, pan: dict[str, Any]
+):
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.set_viewport_size({"width": 800, "height": 600})
@@ -206,7 +208,7 @@ def test_a_card_plays_a_film_only_while_it_is_in_view(chromium: Any, stack: Stac
     film = page.locator("video[aria-label='Small film']")
 
     eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
-    assert film.evaluate("video => video.src").endswith(done["versions"]["tinymp4"]["url"])
+    assert film.evaluate("video => video.src").endswith(pan["versions"]["tinymp4"]["url"])
     # Out of view
     page.evaluate("document.querySelector('.gallery').style.marginTop = '3000px'")
     eventually(lambda: film.evaluate("video => video.paused"))
@@ -216,17 +218,16 @@ def test_a_card_plays_a_film_only_while_it_is_in_view(chromium: Any, stack: Stac
 
 
 def test_a_card_with_a_film_waits_for_its_button_if_less_motion_is_preferred(
-    chromium: Any, stack: Stack
+    chromium: Any, stack: Stack, pan: dict[str, Any]
 ):
-    done = stack.finished(stack.upload(pan(), title="Calm card").json()["id"])
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")
     page = context.new_page()
-    page.goto("/?q=Calm+card", wait_until="networkidle")
-    film = page.locator("video[aria-label='Calm card']")
+    page.goto("/?q=Small+film", wait_until="networkidle")
+    film = page.locator("video[aria-label='Small film']")
     assert film.evaluate("video => video.paused && video.currentTime === 0")
-    assert film.evaluate("video => video.poster").endswith(done["versions"]["tinyposter"]["url"])
+    assert film.evaluate("video => video.poster").endswith(pan["versions"]["tinyposter"]["url"])
 
-    button = page.get_by_role("button", name="Play Calm card")
+    button = page.get_by_role("button", name="Play Small film")
     button.focus()
     page.keyboard.press("Enter")
     eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
@@ -350,6 +351,7 @@ def test_no_page_is_wider_than_its_window(open_page: Callable[..., Any], stack: 
     gif_id = stack.finished(
         stack.upload(images.gif((600, 100)), title="W" * 200, tags="a" * 50).json()["id"]
     )["id"]
+    page = open_page(viewport={"width": width, "height": 800})
     for path in ("/", f"/gifs/{gif_id}", "/signup", "/login", "/?q=nothing"):
-        page = open_page(path, viewport={"width": width, "height": 800})
+        page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

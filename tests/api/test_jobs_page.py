@@ -53,11 +53,13 @@ def stack(
 ) -> Iterator[Stack]:
     """Web and a worker with those actors, an admin, and somebody else."""
     folder = tmp_path_factory.mktemp("jobs")
-    running = Stack(folder, new_broker_url(valkey_server), PYTHONPATH=".")
+    running = Stack(folder, new_broker_url(valkey_server))
     (folder / "work.py").write_text(ACTORS)
     try:
         running.migrate(migrated)
+        running.environment["PYTHONPATH"] = "."  # for the worker alone: it needs a new Python
         running.start("dramatiq", "work", "--processes", "1", "--threads", "4")
+        del running.environment["PYTHONPATH"]
         running.start_web()
         running.tokens = {
             email: running.client.post(

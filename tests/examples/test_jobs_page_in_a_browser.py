@@ -208,11 +208,11 @@ def test_text_has_contrast_and_nothing_is_wider_than_the_window(site: Site, sche
     add("charge", "a" * 300, dead="b" * 300, queue="c" * 200)
     add("greet")
 
+    page = site.open("?state=dead", color_scheme=scheme)
+    addresses = page.url, f"{MOUNT}/"
     for width in (320, 1280):
-        page = site.open(
-            "?state=dead", color_scheme=scheme, viewport={"width": width, "height": 800}
-        )
-        for address in (page.url, f"{MOUNT}/"):
+        page.set_viewport_size({"width": width, "height": 800})
+        for address in addresses:
             page.goto(address)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(CONTRASTS) >= 4.5
