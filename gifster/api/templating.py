@@ -1,8 +1,10 @@
 """The pages' templates (`templates/`), and those of the jobs page, from which they borrow."""
 
+from types import CodeType
 from typing import Any
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from gifster.api import schemas
 from gifster.api.assets import ADDRESS
@@ -26,6 +28,23 @@ class Templates(jinja2.Environment):
         return super().getattr(obj, attribute)
 
 
+class Compiled(jinja2.BytecodeCache):
+    """The code of the templates that this process has compiled. It is the same for all
+    applications: none compiles what another one has."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_compiled = Compiled()
+
+
 def templates(root: str = "") -> Templates:
     """The templates, with their filters.
 
@@ -41,6 +60,7 @@ def templates(root: str = "") -> Templates:
         lstrip_blocks=True,
         # A page has a card thirty times, and would look each time whether its file has changed.
         auto_reload=False,
+        bytecode_cache=_compiled,
     )
     made.filters["blurred"] = placeholder
     made.filters["told_edit"] = told_edit
