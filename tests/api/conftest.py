@@ -1,2 +1,3 @@
 from tests.api.site import ann, make_site, site  # noqa: F401 fixtures
 from tests.app.fixtures import *  # noqa: F403 fixtures
+from tests.passwords import cheap_passwords  # noqa: F401 a fixture

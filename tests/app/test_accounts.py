@@ -55,7 +55,7 @@ def test_signing_up_makes_an_account_and_sends_one_welcome_mail(stack: Stack):
     # And a database that has only hashes of the password and the token
     with sqlite3.connect(stack.var / "gifster.db") as database:
         dump = "\n".join(database.iterdump())
-    assert "$argon2id$" in dump
+    assert "$argon2id$v=19$m=19456,t=2,p=1$" in dump
     assert ANN["password"] not in dump
     assert user["token"] not in dump
 
