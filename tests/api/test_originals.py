@@ -27,6 +27,7 @@ from tests.api.test_access import (
     PICTURE,
     Client,
     Library,
+    in_turn,
     library_of_ann,  # noqa: F401 a fixture
     stored_gif,
     user,
@@ -107,8 +108,8 @@ def test_no_route_tells_others_anything_of_the_original(edited: Library):
     assert len(paths) > 150
 
     # When strangers ask for everything that there is
-    for name, client in others(it):
-        for path in paths:
+    for number, path in enumerate(paths):
+        for name, client in in_turn(others(it), number):
             answer = client("GET", path, headers={"Accept": "application/json, text/html"})
             # Then nothing has the original, its address, or its facts
             assert answer.content != ORIGINAL, (name, path)
