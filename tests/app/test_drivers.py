@@ -42,8 +42,8 @@ STARTS = {
     ),
     "gifster.api": (
         "from gifster.api.process import build; build()",
-        "webauthn joserfc opentelemetry boto3 botocore fsspec pika psycopg granian apscheduler "
-        "rich httpx playhouse.migrations",
+        "authlib requests pyotp segno webauthn joserfc opentelemetry boto3 botocore fsspec pika "
+        "psycopg granian apscheduler rich httpx playhouse.migrations",
     ),
     "gifster": (
         "from gifster.cli import main",

@@ -4,7 +4,6 @@ that a power cut has emptied."""
 import os
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,11 +206,13 @@ def test_processes_that_start_at_once_have_one_secret(here: Path):
     (here / "var").mkdir()
     (here / "var/secret").touch()
     code = "from gifster.app.boot import secret_file; print(secret_file())"
-    command = [sys.executable, "-c", code]
+    stack = Stack(here, "")
 
-    started = [subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE) for _ in range(6)]
+    started = [stack.launch(["python", "-c", code], here / f"{n}.log") for n in range(6)]
 
-    assert len({process.communicate()[0] for process in started}) == 1
+    assert [process.wait(60) for process in started] == [0] * 6
+    [secret] = {(here / f"{n}.log").read_text().splitlines()[-1] for n in range(6)}
+    assert len(secret) >= 32
 
 
 def test_an_unreadable_secret_is_reported(here: Path):

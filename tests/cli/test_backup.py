@@ -12,11 +12,12 @@ import pytest
 
 from tests import images
 from tests.conftest import own_postgresql
+from tests.machine import examples
 from tests.s3 import S3Server
 from tests.stack import Stack
 
 #: No more than the worker of a test can store in some seconds.
-MOST_UPLOADS = 60
+MOST_UPLOADS = examples(20, of=60)
 
 
 @dataclass
@@ -107,7 +108,7 @@ def stacks(tmp_path: Path, broker_url: str) -> Iterator[list[Stack]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", ["folders", "servers"])
+@pytest.mark.parametrize("first", ["folders", "servers"][: examples(1, of=2)])
 def test_a_library_in_use_is_backed_up_and_restored_elsewhere(
     stacks: list[Stack],
     request: pytest.FixtureRequest,

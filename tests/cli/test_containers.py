@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gifster.app.settings import load
-from tests.machine import BIN
+from tests.stack import Stack
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -97,13 +97,14 @@ def test_the_image_has_what_its_files_expect():
         assert service["read_only"] is True
 
 
-def test_compose_and_kubernetes_start_commands_that_there_are():
+def test_compose_and_kubernetes_start_commands_that_there_are(tmp_path: Path):
     started = {name: COMPOSE["services"][name]["command"] for name in COMMANDS}
     assert started == {name: [name] for name in COMMANDS}
     arguments = {name: pod["spec"]["containers"][0]["args"] for name, pod in PODS.items()}
     assert arguments == started
+    stack = Stack(tmp_path, "")
     for name in COMMANDS:
-        assert subprocess.run([BIN / "gifster", name, "--help"], check=False).returncode == 0
+        assert stack.run("gifster", name, "--help").returncode == 0
 
 
 @pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, S3]], ids=["files", "s3"])

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.machine import BIN
+from tests.stack import Stack
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
 COMMANDS = {"web", "worker", "scheduler"}
 
 
-def test_the_procfile_and_the_units_start_the_same():
+def test_the_procfile_and_the_units_start_the_same(tmp_path: Path):
     lines = [line.split(": ") for line in (DEPLOY / "Procfile").read_text().splitlines()]
     assert dict(lines) == {c: f"gifster {c}" for c in COMMANDS}
 
@@ -25,7 +26,7 @@ def test_the_procfile_and_the_units_start_the_same():
         parser.read(unit)
         program, command = parser["Service"]["ExecStart"].split()
         assert program.endswith("/gifster")
-        assert subprocess.run([BIN / "gifster", command, "--help"], check=False).returncode == 0
+        assert Stack(tmp_path, "").run("gifster", command, "--help").returncode == 0
         started.add(command)
     assert started == COMMANDS
 

@@ -14,7 +14,7 @@ import pytest
 
 from gifster.app import settings
 from tests import images
-from tests.machine import BIN, alive, eventually, files_below, free_port
+from tests.machine import BIN, alive, eventually, examples, files_below, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -126,6 +126,14 @@ def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: C
     gif_id = first.upload()
     first.stores(gif_id)
 
+    # And a second one in the same folder to be refused
+    refused = start_dev()
+    assert refused.process.wait(30) == 1
+    assert f"running in this folder already (process {first.process.pid})" in refused.log
+    # Commands read there where it answers
+    lock = first.folder / "var" / "dev.lock"
+    assert lock.read_text() == f"{first.process.pid} {first.port}"
+
     # And Ctrl-C to stop all processes in order
     stops(first, signal.SIGINT)
 
@@ -167,6 +175,9 @@ def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., D
     settings_file.write_text(text)
     eventually(lambda: upload_status(dev) == 202)
 
+    # And SIGTERM to stop all processes in order
+    stops(dev, signal.SIGTERM)
+
 
 def upload_status(dev: Dev) -> int:
     try:
@@ -174,21 +185,6 @@ def upload_status(dev: Dev) -> int:
         return httpx.post(f"http://127.0.0.1:{dev.port}/api/gifs", files=files).status_code
     except httpx.TransportError:
         return 0
-
-
-def test_a_second_one_in_the_same_folder_is_refused(start_dev: Callable[..., Dev]):
-    first = start_dev()
-    eventually(first.is_ready)
-
-    second = start_dev()
-
-    assert second.process.wait(30) == 1
-    assert f"running in this folder already (process {first.process.pid})" in second.log
-    # Commands read there where it answers
-    lock = first.folder / "var" / "dev.lock"
-    assert lock.read_text() == f"{first.process.pid} {first.port}"
-    first.stores(first.upload())
-    stops(first, signal.SIGTERM)
 
 
 def test_a_taken_port_is_a_clear_error(start_dev: Callable[..., Dev]):
@@ -217,12 +213,13 @@ def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
     dev = start_dev()
     eventually(dev.is_ready)
 
-    for name, words in [
+    processes = [
         ("valkey", ("valkey-server",)),
         ("web", ("gifster web",)),
         ("worker", ("gifster worker",)),
         ("scheduler", ("gifster scheduler",)),
-    ]:
+    ]
+    for name, words in processes[: examples(2, of=4)]:
         os.kill(dev.pid_of(*words), signal.SIGKILL)
         again = f"starting {name} again"
         eventually(lambda again=again: again in dev.log)

@@ -1,4 +1,4 @@
-"""`gifster users second-factor-off` and `unlink`, and what a start loads."""
+"""`gifster users second-factor-off` and `unlink`, and a package that is missing."""
 
 import sqlite3
 from collections.abc import Callable
@@ -46,16 +46,3 @@ def test_a_missing_package_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SettingsError, match=r"authlib, requests is not installed: pip install 'g"):
         extras.require("oidc", "oidc.issuer is https://a.example")
     assert not extras.installed("second-factor")
-
-
-def test_the_pages_without_them_load_none_of_the_packages(new_stack: Callable[..., Stack]):
-    stack = new_stack()
-    stack.fresh = True
-    program = (
-        "import sys; from gifster.app.settings import load; from gifster.app.boot import boot;"
-        "s = load(); boot(s); from gifster.api.app import create_app; create_app(s);"
-        "print([n for n in ('authlib', 'requests', 'pyotp', 'segno', 'webauthn')"
-        " if n in sys.modules])"
-    )
-
-    assert stack.run("python", "-c", program).stdout.strip() == "[]"
