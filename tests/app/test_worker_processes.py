@@ -81,7 +81,7 @@ def test_web_processes_do_not_outlive_their_killed_main_process(new_stack: Calla
 @pytest.fixture
 def stack(new_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack with those actors."""
-    made = new_stack(PYTHONPATH=".")
+    made = new_stack()
     (made.folder / "work.py").write_text(ACTORS)
     monkeypatch.chdir(made.folder)
     for name, value in made.environment.items():
