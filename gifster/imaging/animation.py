@@ -17,6 +17,7 @@ import PIL.Image
 from gifster.imaging import apng, avif, gif, video, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
 from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
@@ -60,7 +61,11 @@ class Output:
 
 
 def encode(
-    source: Path, info: ImageInfo, outputs: Sequence[Output], on_frame: FrameCallback
+    source: Path,
+    info: ImageInfo,
+    outputs: Sequence[Output],
+    on_frame: FrameCallback,
+    indexed: IndexedFrames | None = None,
 ) -> Iterator[Path]:
     """Make animations of another, in the order of `outputs`.
 
@@ -73,6 +78,7 @@ def encode(
       source: the animation, in any format that can be read.
       info: what `probe()` returned for it.
       on_frame: is called with every frame of the first timing.
+      indexed: the frames of the source, if they are known without decoding.
 
     Returns:
       an iterator over the targets, each when its file is complete.
@@ -82,7 +88,7 @@ def encode(
     """
     for timing in dict.fromkeys(output.timing for output in outputs) or [WHOLE]:
         timed = [output for output in outputs if output.timing == timing]
-        yield from _encode_timed(source, info, timed, timing, on_frame)
+        yield from _encode_timed(source, info, timed, timing, on_frame, indexed)
         on_frame = _ignore
 
 
@@ -90,18 +96,20 @@ def _ignore(_number: int, _picture: PIL.Image.Image) -> None:
     """The frames are known from another decoding."""
 
 
-def _encode_timed(
+def _encode_timed(  # noqa: PLR0913, PLR0917
     source: Path,
     info: ImageInfo,
     outputs: Sequence[Output],
     timing: Timing,
     on_frame: FrameCallback,
+    indexed: IndexedFrames | None,
 ) -> Iterator[Path]:
     count = timing.count(info.frames, info.duration_ms)
     scalers = _scalers(replace(info, frames=count), outputs)
     encoder = _Encoder(source, info)
     with Recording() as recording:
-        for number, frame in enumerate(frames(source, info, timing)):
+        composed = None if indexed is None else indexed.frames()
+        for number, frame in enumerate(frames(source, info, timing, composed)):
             on_frame(number, frame.picture)
             recording.add(frame.delay_ms, [scaler.patch(number, frame) for scaler in scalers])
         for output in outputs:

@@ -13,18 +13,24 @@ from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import WHOLE, Timing
 
 
-def frames(source: Path, info: ImageInfo, timing: Timing = WHOLE) -> Iterator[Frame]:
+def frames(
+    source: Path,
+    info: ImageInfo,
+    timing: Timing = WHOLE,
+    composed: Iterator[Frame] | None = None,
+) -> Iterator[Frame]:
     """The frames of an animation, as a timing shows them. A picture is valid until the next one is
     asked for.
 
     Parameters:
       info: what `probe()` returned for it; of a video, it may have a smaller size.
+      composed: all frames, if they are known without decoding.
 
     Raises:
       Unreadable: the animation cannot be decoded.
     """
     timing = timing.within(info.duration_ms)
-    return timing.apply(_frames(source, info, timing))
+    return timing.apply(composed or _frames(source, info, timing))
 
 
 def _frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:

@@ -10,7 +10,7 @@ from PIL import ImageChops
 from gifster.imaging.boxes import Box, intersection, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifFrame
-from gifster.imaging.gif_writer import control, header, image
+from gifster.imaging.gif_image import control, header, image
 from gifster.imaging.masks import mask_above
 
 _NOWHERE = (0, 0, 1, 1)

@@ -11,14 +11,13 @@ import PIL.Image
 from PIL import ImageChops
 
 from gifster.imaging.boxes import Box, moved, union
-from gifster.imaging.masks import colorful, mask_above
+from gifster.imaging.gif_image import control, header, image
+from gifster.imaging.gif_variants import Variants
+from gifster.imaging.masks import mask_above
 
 _MAX_DELAY_CS = 0xFFFF
 #: Disposal methods: after a frame its box stays as it is, or is cleared.
 _STAYS, _CLEARED = 1, 2
-#: If one encoding of a frame has at least so many times the bytes of another, a third may be
-#: smaller than both.
-_CLOSE = 0.5
 
 
 class Change(NamedTuple):
@@ -72,22 +71,14 @@ class GifWriter:
         #: The picture that is shown now.
         self._indices = PIL.Image.new("L", size, transparent)
         #: Whether some of that picture may be transparent, after the first frame.
-        self._has_transparency = False
+        self._has_transparency = thorough
+        self._variants = Variants(transparent)
         #: The last frame. The next one decides whether it is cleared, so it is not yet written.
         self._last: _Frame | None = None
 
     def begin(self, plays: int) -> None:
         """Write the header; `plays` is how often it plays, 0 for forever."""
         self._file.write(header(self._size, self._palette, plays))
-
-    def change(self, indices: PIL.Image.Image, box: Box) -> Change | None:
-        """What a frame changes that shows these indices (L) in a box; None if that is nothing."""
-        differs = mask_above(ImageChops.difference(indices, self._indices.crop(box)), 0)
-        inner = differs.getbbox()
-        if inner is None:
-            return None
-        self._has_transparency = True
-        return Change(indices, differs, box).cropped(inner)
 
     def add(self, difference: Change | None, delay_cs: int) -> None:
         """Add a frame: what it changes, and how long it is displayed (1/100 s)."""
@@ -101,7 +92,7 @@ class GifWriter:
             self._last = self._last._replace(delay_cs=self._last.delay_cs + delay_cs)
             return
         erased_box = None
-        if self._has_transparency:
+        if self._has_transparency and self._transparent in difference.indices.getextrema():
             erased = ImageChops.darker(
                 difference.differs, self._transparent_pixels(difference.indices)
             )
@@ -132,10 +123,11 @@ class GifWriter:
         self._indices.paste(difference.indices, difference.box[:2], difference.differs)
 
     def _drawn(self, difference: Change, delay_cs: int) -> _Frame:
-        """The frame that draws only the pixels that differ. It changes `difference.indices`."""
-        plain = self._indices.crop(difference.box) if self._thorough else None
-        difference.indices.paste(self._transparent, mask=ImageChops.invert(difference.differs))
-        return _Frame(difference.indices, difference.box, delay_cs, plain=plain)
+        """The frame that draws only the pixels that differ."""
+        indices, differs, box = difference
+        holes = PIL.Image.new("L", indices.size, self._transparent)
+        holes.paste(indices, mask=differs)
+        return _Frame(holes, box, delay_cs, plain=indices if self._thorough else None)
 
     def _redrawn(self, difference: Change, cleared: Box, delay_cs: int) -> _Frame:
         """The frame that draws the pixels that differ, and all pixels of the cleared box."""
@@ -171,9 +163,10 @@ class GifWriter:
 
     def _write(self, drawn: _Frame) -> None:
         first, *more = _delays(drawn.delay_cs)
-        made = image(drawn.indices, drawn.box)
-        if drawn.plain is not None:
-            made = self._smallest(made, drawn.indices, drawn.plain, drawn.box)
+        if drawn.plain is None:
+            made = self._variants.without_holes(drawn.indices, drawn.box)
+        else:
+            made = self._variants.smallest(drawn.indices, drawn.plain, drawn.box)
         self._write_frame(made, first, clears=drawn.clears and not more)
         pixel = PIL.Image.new("L", (1, 1), self._transparent)
         for number, delay_cs in enumerate(more, 1):
@@ -183,72 +176,12 @@ class GifWriter:
             else:
                 self._write_frame(image(pixel, (0, 0, 1, 1)), delay_cs, clears=False)
 
-    def _smallest(
-        self, made: bytes, holes: PIL.Image.Image, plain: PIL.Image.Image, box: Box
-    ) -> bytes:
-        """The smallest encoding of a frame, of which that with holes is made."""
-        other = image(plain, box)
-        smaller, larger = sorted([made, other], key=len)
-        if len(smaller) < _CLOSE * len(larger):
-            return smaller
-        hidden = colorful(plain, self._transparent_pixels(holes))
-        some = plain.copy()
-        some.paste(self._transparent, mask=hidden)
-        return min(smaller, image(some, box), key=len)
-
     def _write_frame(self, made: bytes, delay_cs: int, *, clears: bool) -> None:
         disposal = _CLEARED if clears else _STAYS
         self._file.write(control(delay_cs, disposal, self._transparent) + made)
-
-
-def header(size: tuple[int, int], palette: bytes, plays: int) -> bytes:
-    """The beginning of a GIF.
-
-    Parameters:
-      palette: RGB, 3 bytes for each colour of the global color table; empty for none.
-      plays: how often it plays, 0 for forever.
-    """
-    flags, table = _color_table(palette)
-    repetitions = b""
-    if plays != 1:  # a GIF that plays once has no count
-        count = min(plays - 1, 0xFFFF) if plays else 0
-        repetitions = b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + _words(count) + b"\0"
-    return b"GIF89a" + _words(*size) + bytes([0x70 | flags, 0, 0]) + table + repetitions
-
-
-def control(delay_cs: int, disposal: int, transparent: int | None) -> bytes:
-    """The graphic control extension before a frame."""
-    flags = disposal << 2 | (transparent is not None)
-    return b"\x21\xf9\x04" + bytes([flags]) + _words(delay_cs) + bytes([transparent or 0, 0])
-
-
-def image(indices: PIL.Image.Image, box: Box, palette: bytes = b"") -> bytes:
-    """The pixels of a frame (L), with a color table of its own if it needs one."""
-    bits = max(2, int(indices.getextrema()[1]).bit_length())  # type: ignore[arg-type]
-    data = bytes([bits]) + indices.tobytes("gif", "L", bits, 0) + b"\0"
-    return descriptor(box, palette) + data
-
-
-def descriptor(box: Box, palette: bytes = b"", *, interlaced: bool = False) -> bytes:
-    """What comes before the pixels of a frame: its place, and its color table if it has one."""
-    flags, table = _color_table(palette)
-    place = _words(*box[:2], box[2] - box[0], box[3] - box[1])
-    return b"\x2c" + place + bytes([flags | interlaced << 6]) + table
-
-
-def _color_table(palette: bytes) -> tuple[int, bytes]:
-    """The flags that announce a color table, and the table."""
-    if not palette:
-        return 0, b""
-    bits = max(1, (len(palette) // 3 - 1).bit_length())
-    return 0x80 | bits - 1, palette.ljust(3 * 2**bits, b"\0")
 
 
 def _delays(delay_cs: int) -> list[int]:
     """A delay, split into delays that fit into a GIF's 16 bits."""
     whole, rest = divmod(delay_cs, _MAX_DELAY_CS)
     return [_MAX_DELAY_CS] * whole + ([rest] if rest or not whole else [])
-
-
-def _words(*numbers: int) -> bytes:
-    return b"".join(number.to_bytes(2, "little") for number in numbers)

@@ -7,8 +7,8 @@ from PIL import ImageChops
 
 #: A pixel counts as opaque from this alpha on (of 255).
 _OPAQUE = 128
-#: A mask is enlarged by so many pixels.
-_FAR = 64
+#: Stretches of so many pixels are masked as a whole.
+_FAR = 16
 
 
 def largest_difference(one: PIL.Image.Image, other: PIL.Image.Image) -> PIL.Image.Image:
@@ -35,18 +35,10 @@ def colorful(picture: PIL.Image.Image, within: PIL.Image.Image) -> PIL.Image.Ima
     before = _shifted(picture, 1)
     both = ImageChops.darker(within, _shifted(within, 1))
     changes = ImageChops.darker(mask_above(ImageChops.difference(picture, before), 0), both)
-    found = ImageChops.lighter(changes, _shifted(changes, -1))
-    return _spread(_spread(found, within, 1), within, -1)
-
-
-def _spread(found: PIL.Image.Image, within: PIL.Image.Image, step: int) -> PIL.Image.Image:
-    """A mask enlarged to the right (1) or left (-1), within another."""
-    free, reach = ImageChops.darker(within, _shifted(within, step)), 1
-    while reach < _FAR:
-        found = ImageChops.lighter(found, ImageChops.darker(_shifted(found, step * reach), free))
-        free = ImageChops.darker(free, _shifted(free, step * reach))
-        reach *= 2
-    return found
+    width = -(-picture.width // _FAR) * _FAR
+    near = mask_above(changes.reduce((_FAR, 1)), 0)
+    near = near.resize((width, picture.height), PIL.Image.Resampling.NEAREST)
+    return ImageChops.darker(near.crop((0, 0, *picture.size)), within)
 
 
 def _shifted(channel: PIL.Image.Image, by: int) -> PIL.Image.Image:

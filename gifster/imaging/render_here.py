@@ -81,10 +81,14 @@ def render_here(  # noqa: PLR0913, PLR0917
     )
     if still_recipes or info.frames == 1:
         yield from _render_stills(source, info, read, still_recipes, fingerprinting.fingerprinter)
-    yield from _rewrite(source, info, rewritten)
+    indexed = gif_rewriter.rewrite(source, info, rewritten[0]) if rewritten else None
+    for number, target in enumerate(rewritten):
+        if number:
+            shutil.copyfile(rewritten[0], target)
+        yield target
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
-        targets = animation.encode(source, read, outputs, fingerprinting.add)
+        targets = animation.encode(source, read, outputs, fingerprinting.add, indexed)
         first = next(targets, None)
         yield fingerprinting.fingerprint()
         if first is not None:
@@ -143,16 +147,6 @@ def _is_copied(source: Path, info: ImageInfo, target: Path) -> bool:
         if not pieces.are_turned:
             pieces.write(file, target)
     return not pieces.are_turned
-
-
-def _rewrite(source: Path, info: ImageInfo, targets: Sequence[Path]) -> Iterator[Path]:
-    """Write a GIF again without loss, once for all versions that have its pixels."""
-    for number, target in enumerate(targets):
-        if number == 0:
-            gif_rewriter.rewrite(source, info, target)
-        else:
-            shutil.copyfile(targets[0], target)
-        yield target
 
 
 def _render_stills(
