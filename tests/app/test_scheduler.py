@@ -108,9 +108,7 @@ def test_the_scheduler_goes_on_when_the_clock_is_set(
     offset.write_text("0")
     stack = new_stack(CHAOS_CLOCK=str(offset))
     assert stack.run("python", "-c", WAIT_FOR_THE_RELAY).returncode == 0
-    stack.environment["PYTHONPATH"] = str(
-        ROOT / "chaos" / "clock"
-    )
+    stack.environment["PYTHONPATH"] = str(ROOT / "chaos" / "clock")
     stack.start("gifster", "scheduler")
     eventually(lambda: "relayed jobs=1" in stack.log("gifster-scheduler"))
 
