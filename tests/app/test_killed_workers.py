@@ -183,7 +183,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     stack.start_web()
     stack.start("gifster", "scheduler")
     main = stack.start_worker()
-    gif_id = stack.upload(images.noisy_gif((500, 400), 24)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
     eventually(lambda: stack.gif(gif_id)["state"] == "processing")
 
     # When it is killed
@@ -197,7 +197,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_nothing(new_stack: Callabl
     stems = sorted(Path(name).stem.partition("-")[0] for name in files_below(stack.var / "store"))
     assert stems == sorted(["original", *done["versions"]])
     assert {"mp4", "poster", "preview", "thumb", "webp"} <= set(done["versions"])
-    assert done["image"]["frames"] == 24
+    assert done["image"]["frames"] == 40
     eventually(lambda: not files_below(stack.var / "cache"))
 
 

@@ -137,7 +137,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
 ):
     # Given a worker that stands still in the middle of an upload, longer than its lease
     stack.start("gifster", "scheduler")
-    gif_id = stack.upload(images.noisy_gif((400, 300), 24)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((500, 400), 40)).json()["id"]
     sleeper = stack.start_worker()
     eventually(lambda: stack.gif(gif_id)["state"] == "processing")
     os.killpg(sleeper.pid, signal.SIGSTOP)
@@ -162,7 +162,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
     if fate != "deleted":
         now = stack.gif(gif_id)
         assert now["state"] == "ready"
-        assert now["image"]["width"] == (NEW_WIDTH if fate == "replaced" else 400)
+        assert now["image"]["width"] == (NEW_WIDTH if fate == "replaced" else 500)
         assert now == done | {"image": now["image"], "versions": now["versions"]}
 
 
