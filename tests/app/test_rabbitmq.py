@@ -12,7 +12,7 @@ from tests.stack import Stack
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not ALL_EXAMPLES, reason="a start of Erlang for one test: with CI=true only")
+@pytest.mark.skipif(not ALL_EXAMPLES, reason="a large picture on one more broker: CI=true only")
 def test_uploads_are_stored_and_one_of_a_killed_worker_too(
     rabbitmq: str, new_stack: Callable[..., Stack]
 ):
@@ -26,7 +26,7 @@ def test_uploads_are_stored_and_one_of_a_killed_worker_too(
     assert "PONG" in checked
 
     # When its worker is killed in the middle of an upload
-    gif_id = stack.upload(images.noisy_gif((400, 300), 24)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((900, 700), 40)).json()["id"]
     eventually(lambda: stack.gif(gif_id)["state"] == "processing")
     for pid in (*children(main.pid), main.pid):
         os.kill(pid, signal.SIGKILL)
