@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gifster import imaging
-from gifster.imaging import fingerprint, sandbox
+from gifster.imaging import fingerprint, rendering, sandbox
 from gifster.imaging.probe import probe
 from tests import images
 
@@ -79,3 +79,24 @@ def test_other_names_do_not_exist():
     with pytest.raises(AttributeError, match="has no attribute 'looks'"):
         _ = imaging.looks
     assert all(hasattr(imaging, name) for name in imaging.__all__)
+
+
+def test_a_picture_of_the_callers_own_needs_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a machine on which no process can be started
+    monkeypatch.setattr(sandbox, "_current", sandbox._CurrentServer())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    source, small = tmp_path / "source.png", tmp_path / "small.png"
+    source.write_bytes(images.still("PNG", (80, 60)))
+    recipes = {small: imaging.Image().fit(20, 20)}
+
+    # When I make a version without the sandbox
+    with rendering.without_sandbox():
+        made = list(imaging.render(source, probe(source), recipes))
+
+    # I expect it, and that the sandbox is back
+    assert small in made
+    assert probe(small).width == 20
+    with pytest.raises(sandbox.ProcessLost):
+        list(imaging.render(source, probe(source), recipes))
