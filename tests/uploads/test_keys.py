@@ -26,6 +26,7 @@ from gifster.uploads.sweep.contents import records
 from gifster.uploads.testing import assert_enqueued, keep
 from tests import databases, images
 from tests.conftest import PLATFORMS
+from tests.machine import examples
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
 from tests.uploads.test_rollback import fail
 
@@ -70,6 +71,8 @@ KEYS: dict[str, tuple[peewee.Field, list[Any]]] = {
 @pytest.mark.parametrize("kind", KEYS)
 def test_any_key_of_one_column_works(application: Application, kind: str):
     field, keys = KEYS[kind]
+    if isinstance(application.database, peewee.PostgresqlDatabase):
+        keys = keys[: examples(1, of=len(keys))]
 
     @store_in_background("avatar")
     class Keyed(Base):
@@ -199,15 +202,14 @@ def test_a_key_of_several_columns_works(application: Application):
     ann, bob = Guest.create(), Guest.create()
     seats = [
         Seat.create(person=person, room=room, avatar=ONE, now=ONE, photos=[ONE, TWO])
-        for person in (ann, bob)
-        for room in ("a", "b/c", "b-c", "")
+        for person, room in ((ann, "b/c"), (ann, "b-c"), (bob, "b-c"), (bob, ""))
     ]
     assert_enqueued("store_asset", seats[0], 3)
     application.work()
 
     rows = list(Seat.select())
-    assert len(rows) == 8
-    assert len({row.avatar.store_dir() for row in rows}) == 8
+    assert len(rows) == 4
+    assert len({row.avatar.store_dir() for row in rows}) == 4
     for row in rows:
         assert row.avatar_state == "ready"
         assert [photo.stored.width for photo in row.photos] == [80, 90]
@@ -220,22 +222,22 @@ def test_a_key_of_several_columns_works(application: Application):
     for row in rows:
         keep(application.store, f"{row.avatar.store_dir()}/0123456789abcdef/original.png", ONE)
     found = sweep(repair=True, min_age_s=-60)
-    assert (len(found.stuck), len(found.orphans), found.left_alone) == (8, 8, [])
+    assert (len(found.stuck), len(found.orphans), found.left_alone) == (4, 4, [])
     application.work()
     for row in Seat.select():
         assert row.avatar.stored.width == row.now.stored.width == 90
         assert [photo.stored.width for photo in row.photos] == [90, 80]
 
-    assert len(list(recreate_all(Seat.now))) == 8
+    assert len(list(recreate_all(Seat.now))) == 4
     assert [row._pk for row in records(Seat.now)] == [
         row._pk for row in Seat.select().order_by(*Seat._meta.get_primary_keys())
     ]
     application.work()
     first = Seat.select().first()
     fail(first.delete_instance)
-    assert Seat.select().count() == 8
-    ann.delete_instance(recursive=True)
     assert Seat.select().count() == 4
+    ann.delete_instance(recursive=True)
+    assert Seat.select().count() == 2
     Seat.delete().execute()
     application.work()
     assert application.cached == application.stored == []

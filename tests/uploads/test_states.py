@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gifster import jobs
-from gifster.imaging import rendering
 from gifster.jobs import Job
 from gifster.uploads import Image, UploadError, version
 from gifster.uploads.sweep import sweep
+from gifster.uploads.testing import without_sandbox
 from tests import images
 from tests.machine import examples
 from tests.uploads.fate import Crashed, Database, Fate, Folder
@@ -40,10 +40,6 @@ DIGESTS = [hashlib.sha256(picture).hexdigest() for picture in PICTURES]
 def waiting_jobs() -> list[Job]:
     """The jobs that are neither done nor dead, oldest first."""
     return list(Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at))
-
-
-def _here(function: Callable[..., Any], *arguments: Any, limits: object = None) -> Any:
-    return (yield from function(*arguments))
 
 
 @version(later=True)
@@ -60,13 +56,10 @@ class Uploads(RuleBasedStateMachine):
         self.fate = Fate()
         self.before = dramatiq.get_broker()
         dramatiq.set_broker(StubBroker())
+        self.patches = ExitStack()
         # These thousands of pictures are trusted, so they need no sandbox process.
-        self.patches = [
-            patch.object(rendering, "run_sandboxed", _here),
-            patch.object(AvatarUploader, "large", large, create=True),
-        ]
-        for patched in self.patches:
-            patched.start()
+        self.patches.enter_context(without_sandbox())
+        self.patches.enter_context(patch.object(AvatarUploader, "large", large, create=True))
         self.folder = Path(tempfile.mkdtemp(prefix="gifster-states-"))
         database = Database(
             self.folder / "db", pragmas={"synchronous": "off", "journal_mode": "wal"}
@@ -96,8 +89,7 @@ class Uploads(RuleBasedStateMachine):
         finally:
             db.obj.close()
             dramatiq.set_broker(self.before)
-            for patched in self.patches:
-                patched.stop()
+            self.patches.close()
             shutil.rmtree(self.folder)
 
     # The steps of people.
@@ -372,7 +364,7 @@ class Uploads(RuleBasedStateMachine):
 
 
 Uploads.TestCase.settings = hypothesis.settings(
-    max_examples=examples(12, of=100),
+    max_examples=examples(6, of=100),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
