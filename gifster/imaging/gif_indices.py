@@ -19,7 +19,7 @@ from gifster.imaging.frame import Frame
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifFrame
 from gifster.imaging.gif_frames import decoded
 from gifster.imaging.gif_writer import Change
-from gifster.imaging.masks import mask_above
+from gifster.imaging.masks import mapped, mask_above
 
 #: What is transparent. The colours have the numbers from 1 on.
 TRANSPARENT = 0
@@ -82,7 +82,7 @@ class IndexedFrames:
             if change is None:
                 yield None, delay_cs
             else:
-                yield change._replace(indices=_mapped(change.indices, self._places)), delay_cs
+                yield change._replace(indices=mapped(change.indices, self._places)), delay_cs
 
     def frames(self) -> Iterator[Frame] | None:
         """The same as `gif_frames.frames()` returns, without decoding; None if that is not kept."""
@@ -110,7 +110,7 @@ class IndexedFrames:
         #: What the last frame does to its box: the box, and the indices that it gets.
         disposal: tuple[Box, PIL.Image.Image | int] | None = None
         for frame, indices in decoded(self._source):
-            drawn = _mapped(indices, self._numbers.table(frame, indices))
+            drawn = mapped(indices, self._numbers.table(frame, indices))
             box = changed = intersection(frame.box, whole)
             if disposal is not None:
                 changed = union(disposal[0], None if is_empty(box) else box)
@@ -137,11 +137,6 @@ def _change(after: PIL.Image.Image, before: PIL.Image.Image, box: Box) -> Change
     if inner != (0, 0, *after.size):
         after, difference = after.crop(inner), difference.crop(inner)
     return Change(after, mask_above(difference, 0), moved(inner, box))
-
-
-def _mapped(indices: PIL.Image.Image, table: bytearray) -> PIL.Image.Image:
-    """Other indices (L) for these; `point()` takes as long as that for 20,000 pixels more."""
-    return PIL.Image.frombytes("L", indices.size, indices.tobytes().translate(table))
 
 
 def _is_holey(change: Change) -> bool:
@@ -185,6 +180,8 @@ class _Numbers:
                 used.discard(frame.transparent)
         elif known:
             return table
+        elif any(palette != frame.palette for palette, _ in self._tables):
+            raise _TooManyColors  # most of those of several palettes may be in no pixel
         else:
             # Codes may lie beyond the palette, and are black.
             used = set(range(min(256, max(len(frame.palette) // 3, 1 << frame.bits))))

@@ -1,7 +1,8 @@
 """Write a GIF of very many colours again without loss: each frame keeps its colours and its
 disposal, but not the pixels that are there already."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import compress
 from typing import BinaryIO, NamedTuple
 
 import PIL.Image
@@ -11,7 +12,8 @@ from gifster.imaging.boxes import Box, intersection, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifFrame
 from gifster.imaging.gif_image import control, header, image
-from gifster.imaging.masks import mask_above
+from gifster.imaging.gif_variants import Density
+from gifster.imaging.masks import mapped, mask_above
 
 _NOWHERE = (0, 0, 1, 1)
 _MAX_DELAY_CS = 0xFFFF
@@ -42,6 +44,7 @@ def write(
     """
     file.write(header(size, palette, plays))
     canvas = PIL.Image.new("RGBA", size)
+    density = Density()
     last: _Written | None = None
     for frame, indices in frames:
         delay_cs = round(displayed_ms(frame.delay_ms) / 10)
@@ -52,7 +55,7 @@ def write(
                 last = last._replace(delay_cs=last.delay_cs + delay_cs)
                 continue
             _append(file, last)
-        last = _Written(*drawn.encoded(palette), delay_cs, frame.disposal)
+        last = _Written(*drawn.encoded(palette, density), delay_cs, frame.disposal)
         if frame.disposal == CLEARED:
             canvas.paste((0, 0, 0, 0), box)
         elif frame.disposal != RESTORED:
@@ -114,7 +117,7 @@ class _Drawn:
         self._differs = _differs(below, self.after)
         self.inner = self._differs.getbbox()
 
-    def encoded(self, palette: bytes) -> tuple[bytes, int | None]:
+    def encoded(self, palette: bytes, density: Density) -> tuple[bytes, int | None]:
         """The smallest encoding of the frame, and its transparent index."""
         inner = self.inner
         if self._frame.disposal == CLEARED:  # what is cleared must be in its box
@@ -124,28 +127,32 @@ class _Drawn:
             return image(blank, _NOWHERE, b"" if palette else bytes(6)), 0
         place = moved(inner, self._box)
         indices, differs = self._indices.crop(inner), self._differs.crop(inner)
-        made = [
-            _in_colors(variant, self._frame, place, palette)
-            for variant in self._variants(indices, differs)
-        ]
-        return min(made, key=lambda each: len(each[0]))
+        area, holes = indices.width * indices.height, self._holes(indices, differs)
+        made = []
+        if holes is not None:
+            made.append(_in_colors(holes, self._frame, place, palette))
+            if density.is_far_above(len(made[0][0]), area):
+                return made[0]
+        plain = _in_colors((indices, self._frame.transparent), self._frame, place, palette)
+        density.add(len(plain[0]), area)
+        return min([plain, *made], key=lambda each: len(each[0]))
 
-    def _variants(
+    def _holes(
         self, indices: PIL.Image.Image, differs: PIL.Image.Image
-    ) -> Iterator[tuple[PIL.Image.Image, int | None]]:
-        """Indices that show the frame, and which of them is transparent: with the pixels that do
-        not change, and with holes there."""
-        yield indices, self._frame.transparent
+    ) -> tuple[PIL.Image.Image, int] | None:
+        """Indices that show the frame, with holes for the pixels that do not change, and which of
+        them is transparent. None if all change, or no index is free."""
         if differs.getextrema()[0] == 255:
-            return
+            return None
         hole = self._frame.transparent
         if hole is None:
             counts = indices.histogram(differs)
             hole = next((index for index, count in enumerate(counts) if not count), None)
-        if hole is not None:
-            holes = PIL.Image.new("L", indices.size, hole)
-            holes.paste(indices, mask=differs)
-            yield holes, hole
+        if hole is None:
+            return None
+        holes = PIL.Image.new("L", indices.size, hole)
+        holes.paste(indices, mask=differs)
+        return holes, hole
 
 
 def _in_colors(
@@ -156,11 +163,12 @@ def _in_colors(
     indices, transparent = variant
     if frame.palette == palette and palette:
         return image(indices, place), transparent
-    used = [index for index, count in enumerate(indices.histogram()) if count]
-    place_of = {index: at for at, index in enumerate(used)}
-    table = bytes(place_of.get(index, 0) for index in range(256))
-    colors = b"".join(frame.palette[3 * at : 3 * at + 3].ljust(3, b"\0") for at in used)
-    made = image(indices.point(table), place, colors)
+    used, table = list(compress(range(256), indices.histogram())), bytearray(256)
+    for at, index in enumerate(used):
+        table[index] = at
+    known = frame.palette.ljust(3 * 256, b"\0")
+    colors = b"".join([known[3 * at : 3 * at + 3] for at in used])
+    made = image(mapped(indices, table), place, colors)
     return made, used.index(transparent) if transparent in used else None
 
 

@@ -15,6 +15,22 @@ _MANY, _CLEAR = 4_000, 0.25
 _CLOSE = 0.5
 
 
+class Density:
+    """How many bytes a pixel takes in frames without holes, at least, as far as is known."""
+
+    def __init__(self) -> None:
+        self._least = 0.0
+
+    def add(self, size: int, area: int) -> None:
+        """Learn from a frame without holes: its bytes, and its pixels."""
+        if area >= _MANY:
+            self._least = min(size / area, self._least or 1)
+
+    def is_far_above(self, size: int, area: int) -> bool:
+        """Whether a frame surely takes more without holes than these bytes with them."""
+        return area >= _MANY and size < _CLEAR * self._least * area
+
+
 class Variants:
     """Encodes the frames of a GIF.
 
@@ -24,8 +40,7 @@ class Variants:
 
     def __init__(self, transparent: int) -> None:
         self._transparent = transparent
-        #: How many bytes a pixel takes without holes, at least, as far as is known.
-        self._density = 0.0
+        self._density = Density()
 
     def smallest(self, holes: PIL.Image.Image, plain: PIL.Image.Image, box: Box) -> bytes:
         """The smallest encoding of a frame.
@@ -37,7 +52,7 @@ class Variants:
             return self.without_holes(plain, box)
         area = plain.width * plain.height
         with_all = image(holes, box)
-        if area >= _MANY and len(with_all) < _CLEAR * self._density * area:
+        if self._density.is_far_above(len(with_all), area):
             return with_all
         without = self.without_holes(plain, box)
         smaller, larger = sorted([with_all, without], key=len)
@@ -49,8 +64,7 @@ class Variants:
     def without_holes(self, plain: PIL.Image.Image, box: Box) -> bytes:
         """The encoding of a frame that has no holes."""
         made, area = image(plain, box), plain.width * plain.height
-        if area >= _MANY:
-            self._density = min(len(made) / area, self._density or 1)
+        self._density.add(len(made), area)
         return made
 
     def _some(self, holes: PIL.Image.Image, plain: PIL.Image.Image) -> PIL.Image.Image | None:
