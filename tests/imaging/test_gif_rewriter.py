@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import PIL.Image
@@ -9,8 +10,10 @@ import PIL.ImageDraw
 import pytest
 
 from gifster.imaging import Image, gif_rewriter, render_unsandboxed
+from gifster.imaging.frame import Frame
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.reader import Reader
 from tests import images
@@ -29,8 +32,12 @@ def rewritten(content: bytes, folder: Path) -> Path:
 
 def shown(path: Path) -> list[tuple[bytes, int]]:
     """Each picture that is shown, and for how long; equal neighbours are one."""
+    return merged(frames(path, probe(path)))
+
+
+def merged(shown: Iterable[Frame]) -> list[tuple[bytes, int]]:
     made: list[tuple[bytes, int]] = []
-    for frame in frames(path, probe(path)):
+    for frame in shown:
         picture = PIL.Image.new("RGBA", frame.picture.size)
         picture.paste(frame.picture, mask=frame.picture.convert("RGBA").getchannel("A"))
         pixels = picture.tobytes()
@@ -73,6 +80,13 @@ def test_a_rewritten_gif_shows_the_same_pixels_at_every_moment(
         seen.paste(picture, mask=picture.getchannel("A"))
         assert seen.tobytes() == same.tobytes()
     assert probe(target).loop == 0
+
+    # And the other versions to get these pictures too, without decoding
+    indexed = IndexedFrames.of(tmp_path / "source", SIZE)
+    assert indexed is not None
+    composed = indexed.frames()
+    assert composed is not None
+    assert merged(composed) == shown(tmp_path / "source")
 
 
 @pytest.mark.parametrize("disposal", range(4))
