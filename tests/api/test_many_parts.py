@@ -20,7 +20,8 @@ from tests import images
 from tests.machine import eventually, files_below
 from tests.stack import Stack
 
-WEB: dict[str, str] = {}
+#: Another path, so the server is not forked: a forked one has no sandbox among its own processes.
+WEB = {"PYTHONPATH": "."}
 #: More than a web process has threads.
 MANY_UPLOADS = 40
 BODY = bodies.of("GIF, a frame of sub-blocks of one byte", 3_000_000)
