@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +19,13 @@ COLORS = {SUPERVISOR: 35, "valkey": 33, "web": 36, "worker": 32, "scheduler": 34
 class DevGroup(ProcessGroup):
     """The children of `gifster dev`."""
 
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(environment, say)
+        self._all_started = threading.Event()
+
     def watch(self) -> None:
-        """From now on, restart web, worker and scheduler when their code changes: the package, and
-        the Python files and the settings in this folder."""
+        """Restart web, worker and scheduler when their code changes: the package, and the Python
+        files and the settings in this folder. What changes before all of them run counts, too."""
         for folder, below in ((Path(gifster.__file__).parent, True), (Path.cwd(), False)):
             threading.Thread(target=self._watch, args=(folder, below), daemon=True).start()
 
@@ -33,6 +38,7 @@ class DevGroup(ProcessGroup):
                 stop_event=self.stopping,
                 raise_interrupt=False,
             ):
+                self._all_started.wait()
                 names = sorted({os.path.relpath(path) for _, path in changes})
                 children = [child for child in self.children if child.name != "valkey"]
                 say(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
@@ -40,8 +46,13 @@ class DevGroup(ProcessGroup):
                     say("a migration has changed: once it is finished, run gifster migrate")
                 for child in children:
                     child.restart()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # such as: too many are watched
             say(f"{folder} cannot be watched ({error}): after a change, restart gifster dev")
+
+    def keep_running(self) -> None:
+        """As any group does, and restart what has changed."""
+        self._all_started.set()
+        super().keep_running()
 
 
 def _is_code(change: watchfiles.Change, path: str) -> bool:

@@ -50,13 +50,13 @@ def run(port: int | None, *, watch: bool = False) -> None:
         raise Refused(str(error)) from None
     with _only_one(settings.web.port):
         check_address(settings.web.host, settings.web.port)
-        group = DevGroup(environment, say)
+        group = DevGroup(environment)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, group.ask_to_stop)
         try:
-            _start(group, settings)
             if watch:
                 group.watch()
+            _start(group, settings)
             group.keep_running()
         except CannotStart as error:
             raise Refused(str(error)) from None

@@ -7,7 +7,6 @@ import "./keys.js";
 import "./search.js";
 import "./share.js";
 
-document.documentElement.classList.add("js");
 prepare(document);
 
 // Back to a card that had been loaded on scroll (more.js).
