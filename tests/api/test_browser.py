@@ -73,6 +73,16 @@ def test_a_card_goes_through_all_states(
     # … and to show the picture before its last version is there
     page.get_by_text("Making other sizes…").wait_for()
     assert card.get_by_role("img", name="Noise").is_visible()
+    # … and to lose no click on what it would replace meanwhile
+    card.get_by_role("heading").get_by_role("link").hover()
+    page.mouse.down()
+    stack.finished(gif_id)
+    for _ in range(2):  # the first look may have begun before
+        with page.expect_response("**/cards"):
+            pass
+    page.mouse.up()
+    page.wait_for_url(f"**/gifs/{gif_id}")
+    page.go_back()
     eventually(lambda: card.get_by_role("status").count() == 0)
     # … and then the film, which has fewer bytes
     film = card.locator("video[aria-label=Noise]")

@@ -3,7 +3,7 @@
 // the next one makes up for it.
 import { keepUnsaved } from "./details.js";
 import { prepare } from "./films.js";
-import { answerTo, follow, said } from "./jobs/follow.js";
+import { answerTo, follow, HELD_MS, isHeld, said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
 
 const AT_ONCE = 100; // the server's limit
@@ -21,6 +21,7 @@ async function look(signal, afresh) {
   for (let at = 0; at < asked.length; at += AT_ONCE) {
     const some = asked.slice(at, at + AT_ONCE);
     const cards = await (patient ? held : atOnce)((wait_s) => cardsUnlike(some, wait_s, signal));
+    if (isHeld()) return HELD_MS;
     for (const [id, html] of Object.entries(cards)) await show(id, html, signal);
   }
   return [...document.querySelectorAll("[data-gif]")].some(waits) ? pause : Infinity;

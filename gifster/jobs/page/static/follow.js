@@ -64,6 +64,17 @@ export function follow(look) {
   };
 }
 
+// A button or link that is replaced while the pointer holds it down gets no click.
+let held = false;
+addEventListener("pointerdown", () => { held = true; }, true);
+["pointerup", "pointercancel", "blur"].forEach((kind) => addEventListener(kind, () => {
+  setTimeout(() => { held = false; }); // after the click
+}, true));
+
+/** Whether nothing may be replaced now; look again after HELD_MS. */
+export const isHeld = () => held;
+export const HELD_MS = 300;
+
 /** The answer to a request. Throws unless it is a success, or has one of the `expected` statuses. */
 export async function answerTo(url, options, expected = []) {
   const answer = await fetch(url, options);

@@ -1,15 +1,8 @@
 // The page updates itself. Open details stay open, chosen jobs stay chosen, and the focus stays where it is.
 import "./confirm.js";
-import { answerTo, follow } from "./follow.js";
+import { answerTo, follow, HELD_MS, isHeld } from "./follow.js";
 
-const LOOK_MS = 2000, HELD_MS = 300;
-
-// A button that is replaced while the pointer holds it down gets no click.
-let held = false;
-addEventListener("pointerdown", () => { held = true; }, true);
-["pointerup", "pointercancel", "blur"].forEach((kind) => addEventListener(kind, () => {
-  setTimeout(() => { held = false; }); // after the click
-}, true));
+const LOOK_MS = 2000;
 
 async function look(signal) {
   const live = document.querySelector("[data-live]");
@@ -20,7 +13,7 @@ async function look(signal) {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
   // The application that mounted the page may answer with its own, to log in on.
   if (fresh === null) throw Object.assign(new Error("no jobs page"), { loggedOut: true });
-  if (held) return HELD_MS;
+  if (isHeld()) return HELD_MS;
   const open = [...live.querySelectorAll("details[open]")].map((element) => element.id);
   const focused = document.activeElement?.closest("[data-live] [id]")?.id;
   const chosen = [...live.querySelectorAll("input:checked")].map((element) => element.id);
