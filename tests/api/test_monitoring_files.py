@@ -42,6 +42,8 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 EXPRESSIONS = list(expressions())
+#: The recurring jobs of the settings as shipped.
+RECURRING = {"clean_up", "tend_search"}
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +62,14 @@ def given(stack: Stack) -> dict[str, dict[str, set[str]]]:
     assert stack.run("python", "-c", dead).returncode == 0
     sweep = "UPDATE recurring_job SET next_at = 0"
     due = "import sqlite3; c = sqlite3.connect('var/gifster.db'); "
-    due += f"found = c.execute('{sweep}').rowcount; c.commit(); exit(not found)"
+    due += f"found = c.execute('{sweep}').rowcount; c.commit(); exit(found != {len(RECURRING)})"
 
     def found() -> dict[str, dict[str, set[str]]] | None:
         metrics = parsed(stack.client.get("/metrics").text)
-        there = {"gifster_recurring_timestamp_seconds", "gifster_job_seconds_sum"} <= set(metrics)
+        enqueued = metrics.get("gifster_recurring_timestamp_seconds", {}).get("name", set())
         swept = metrics.get("gifster_sweep_findings", {}).get("kind")
-        return metrics if there and swept else None
+        there = enqueued == RECURRING and swept and "gifster_job_seconds_sum" in metrics
+        return metrics if there else None
 
     eventually(lambda: "gifster.scheduler" in stack.log("gifster-scheduler"))
     eventually(lambda: stack.run("python", "-c", due).returncode == 0)
