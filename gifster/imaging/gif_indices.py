@@ -173,11 +173,9 @@ class _Numbers:
         """The number of each index of a frame."""
         key = frame.palette, frame.transparent
         known = key in self._tables
-        table, numbered = self._tables.setdefault(key, (bytearray(256), {frame.transparent or -1}))
+        table, numbered = self._tables.setdefault(key, (bytearray(256), set()))
         if self._only_used:
             used = set(compress(range(256), indices.histogram()))
-            if frame.transparent is not None:
-                used.discard(frame.transparent)
         elif known:
             return table
         elif any(palette != frame.palette for palette, _ in self._tables):
@@ -185,7 +183,7 @@ class _Numbers:
         else:
             # Codes may lie beyond the palette, and are black.
             used = set(range(min(256, max(len(frame.palette) // 3, 1 << frame.bits))))
-            used.discard(-1 if frame.transparent is None else frame.transparent)
+        used.discard(-1 if frame.transparent is None else frame.transparent)
         for index in sorted(used - numbered):
             color = frame.palette[3 * index : 3 * index + 3] or _BLACK
             number = self._number_of.setdefault(color, len(self._number_of) + 1)

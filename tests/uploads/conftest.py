@@ -1,12 +1,11 @@
 """Where the tests of the uploads make their versions: most of them in the test's own process."""
 
-import zlib
 from collections.abc import Iterator
 
 import pytest
 
 from gifster.uploads.testing import without_sandbox
-from tests.combinations import EVERYWHERE
+from tests.combinations import runs_everywhere
 from tests.machine import ALL_EXAMPLES
 
 
@@ -15,7 +14,7 @@ def _where_versions_are_made(request: pytest.FixtureRequest) -> Iterator[None]:
     """The pictures are the tests' own, and a process for each costs more than all the rest of a
     test. Of four tests one has them, and with `ALL_EXAMPLES` every test (decision 80)."""
     name = request.node.nodeid.partition("[")[0]
-    if ALL_EXAMPLES or zlib.crc32(name.encode()) % EVERYWHERE == 0:
+    if ALL_EXAMPLES or runs_everywhere(name):
         yield
         return
     with without_sandbox():
