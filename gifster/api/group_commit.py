@@ -190,20 +190,21 @@ class GroupCommit:
         self, work: Callable[[Transaction], None], lock_wait_ms: int | None = None
     ) -> BaseException | None:
         """Do work in a transaction. Returns None after its commit, else the error."""
-        in_commit: str | None = None
+        begun: shared_commits.Begun | None = None
+        is_in_commit = False
         try:
             with (
                 db.connection_context(),
                 shared_commits.undo_in_memory(),
                 transaction(db, send=self._send) as outermost,
             ):
-                number = shared_commits.begin(lock_wait_ms)
-                work(cast("Transaction", outermost))
-                in_commit = number
+                begun = shared_commits.begin(cast("Transaction", outermost), lock_wait_ms)
+                work(begun.transaction)
+                is_in_commit = True
         except BaseException as error:  # noqa: BLE001 each request gets it
-            if in_commit is None:
+            if begun is None or not is_in_commit:
                 return error
-            return shared_commits.after_failed_commit(in_commit, error)
+            return shared_commits.after_failed_commit(begun, error)
         return None
 
     def _send(self, jobs: list[Any]) -> None:

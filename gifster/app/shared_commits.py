@@ -7,13 +7,16 @@ connection was lost.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from gifster.app.database import db
+from gifster.jobs import Job
+from gifster.jobs.transactions import Transaction
 
 #: How long a shared transaction waits for others' locks on PostgreSQL (ms). It is less than the
 #: time after which PostgreSQL looks for deadlocks (`deadlock_timeout`, 1 s), so it is always the
@@ -21,11 +24,18 @@ from gifster.app.database import db
 LOCK_WAIT_MS = 500
 #: How long `is_committed()` waits for a server that restarts (seconds), and between two tries.
 RESTART_S, TRY_AGAIN_S = 10.0, 0.2
+#: PostgreSQL's code for a transaction's number that it has not given yet. The server has crashed
+#: before anything of the transaction was on its disk.
+_NOT_YET_GIVEN = "22023"
 #: libpq's number for an open transaction that no error has ended (`PQTRANS_INTRANS`).
 _IN_TRANSACTION = 2
 _BEGIN = """
 SELECT set_config('lock_timeout', COALESCE(%s, current_setting('lock_timeout')), true),
 pg_current_xact_id()::text
+"""
+#: A server that follows another one may not have heard of the end yet.
+_STATUS = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status(%s::text::xid8) END
 """
 
 
@@ -58,19 +68,30 @@ def undo_in_memory() -> Iterator[None]:
         connection.execute("PRAGMA temp_store = DEFAULT")
 
 
-def begin(lock_wait_ms: int | None = None) -> str | None:
-    """What `after_failed_commit()` needs of this thread's transaction, which has just begun; None
-    on SQLite, where no connection can be lost.
+@dataclass(frozen=True)
+class Begun:
+    """A transaction, and what its end can be asked for by.
+
+    Attributes:
+      number: PostgreSQL's number of it; None on SQLite, where no connection can be lost.
+    """
+
+    transaction: Transaction
+    number: str | None
+
+
+def begin(transaction: Transaction, lock_wait_ms: int | None = None) -> Begun:
+    """Prepare a transaction of this thread, which has just begun.
 
     Parameters:
       lock_wait_ms: how long a statement waits for somebody's lock at most, before it fails; None
         for as long as the server lets it. SQLite has one lock, which the transaction has already.
     """
     if not is_postgresql():
-        return None
+        return Begun(transaction, None)
     limit = None if lock_wait_ms is None else f"{lock_wait_ms}ms"
-    ((_, transaction),) = db.execute_sql(_BEGIN, (limit,)).fetchall()
-    return str(transaction)
+    ((_, number),) = db.execute_sql(_BEGIN, (limit,)).fetchall()
+    return Begun(transaction, str(number))
 
 
 def wait_no_longer() -> None:
@@ -88,40 +109,59 @@ def is_open() -> bool:
     return bool(connection.info.transaction_status == _IN_TRANSACTION)
 
 
-def is_committed(transaction: str) -> bool | None:
+def is_committed(begun: Begun) -> bool | None:
     """Whether a transaction was committed whose connection was lost during the commit.
 
-    Blocks until the server answers. PostgreSQL has `pg_xact_status()` for this.
-
-    Parameters:
-      transaction: what `begin()` returned.
+    Blocks until the server answers. `pg_xact_status()` tells how the transaction with a number
+    ended, but a server that crashed may give a number again that it had not yet written to its
+    disk, and so may one that takes over from another. So a "committed" counts only together with a
+    row that nobody else can have written.
 
     Returns:
-      None if the server did not come back within `RESTART_S` seconds.
+      None if nobody can tell: the server did not come back within `RESTART_S` seconds, or a
+      transaction with this number was committed, but none of its jobs is there.
     """
     deadline = time.monotonic() + RESTART_S
     while True:
-        with suppress(peewee.PeeweeException, MaxConnectionsExceeded), db.connection_context():
-            asked = "SELECT pg_xact_status(%s::text::xid8)"
-            ((status,),) = db.execute_sql(asked, (transaction,)).fetchall()
-            if status != "in progress":
-                return bool(status == "committed")
+        try:
+            with db.connection_context():
+                status = _status(begun)
+                if status == "aborted":
+                    return False
+                if status == "committed":
+                    return _has_jobs(begun) or None
+        except (peewee.PeeweeException, MaxConnectionsExceeded) as error:
+            if _sqlstate(error) == _NOT_YET_GIVEN:
+                return False
         if time.monotonic() >= deadline:
             return None
         time.sleep(TRY_AGAIN_S)
 
 
-def after_failed_commit(transaction: str, error: BaseException) -> BaseException | None:
+def _status(begun: Begun) -> str | None:
+    ((status,),) = db.execute_sql(_STATUS, (begun.number,)).fetchall()
+    return cast("str | None", status)
+
+
+def _has_jobs(begun: Begun) -> bool:
+    return Job.select().where(Job.id.in_(begun.transaction.job_ids)).exists()
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """The server's code for an error; None if the server did not send it."""
+    driver: Any = getattr(error, "orig", None)
+    return getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
+
+
+def after_failed_commit(begun: Begun, error: BaseException) -> BaseException | None:
     """What a commit that raised an error has really come to.
 
-    Parameters:
-      transaction: what `begin()` returned.
-
     Returns:
-      None if it was committed, the error if it was rolled back; `CommitUnknown` if the server does
-      not come back to tell.
+      None if it was committed, the error if it was rolled back; `CommitUnknown` if nobody can tell.
     """
-    committed = is_committed(transaction)
+    if begun.number is None:
+        return error
+    committed = is_committed(begun)
     if committed is None:
         unknown = CommitUnknown("it is not known whether the transaction was committed")
         unknown.__cause__ = error

@@ -242,8 +242,10 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     with explained(Job), transaction(database):
         if not _insert(job, unique, now if group is not None and not later else None):
             return None
+        outermost = outermost_transaction(database)
+        if isinstance(outermost, Transaction) and unique is None:
+            outermost.job_ids.append(job.id)
         if not later and not job.held:
-            outermost = outermost_transaction(database)
             if isinstance(outermost, Transaction):
                 outermost.send_later(job, send_committed)
             else:

