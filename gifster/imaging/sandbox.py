@@ -5,9 +5,10 @@ files are worked on at the same time, too, which Python's threads cannot do.
 
 Starting Python takes longer than most images. So each process that uses the sandbox keeps one
 server (`sandbox_server`), which has everything imported and forks for each call. (multiprocessing's
-fork server would import the application's main module.) The server gets the calls over one socket;
-each call has another socket for its answers (`sandbox_messages`). The caller's waits have timeouts,
-whichever of these processes is stopped or hangs.
+fork server would import the application's main module.) The server gets the calls over one socket.
+Each call has a pipe, over which its process answers, and a socket, over which the server tells how
+that process ended (`sandbox_messages`). The caller's waits have timeouts, whichever of these
+processes is stopped or hangs.
 """
 
 import atexit
@@ -20,13 +21,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.renamed import aliases
 from gifster.imaging.sandbox_messages import (
     LENGTH_PREFIX,
+    Ended,
     Finished,
     Inbox,
     Limits,
@@ -43,7 +45,7 @@ T = TypeVar("T")
 LIMITS = Limits()
 #: How long the server may take to start a call; a new server has to start Python first (seconds).
 START_S = 20.0
-#: How long after the call's own time limit the caller still waits for an answer (seconds).
+#: How long the server may take to tell how a process ended (seconds).
 GRACE_S = 5.0
 #: The signals of a crash.
 _CRASHED = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
@@ -85,15 +87,6 @@ def run_sandboxed(
     """
     request = pickle.dumps((limits, function, arguments, _working_folder()))
     finished = yield from _exchange(request, limits)
-    if finished.out_of_time and finished.stopped:
-        raise ProcessLost("the image process was stopped (SIGSTOP) until its time was over")
-    if finished.out_of_time or finished.signal == signal.SIGXCPU:
-        seconds = limits.wall_s if finished.out_of_time else limits.cpu_s
-        raise OutOfTime(f"Decoding the image took more than {seconds} seconds.")
-    if finished.signal in _CRASHED:
-        raise Unreadable("The image is damaged: it crashes the decoder.")
-    if finished.signal:
-        raise ProcessLost(f"the image process was killed by signal {finished.signal}")
     if isinstance(finished.error, MemoryError):
         raise Unreadable("Decoding the image takes too much memory.") from finished.error
     if isinstance(finished.error, OSError) and finished.error.errno == errno.EFBIG:
@@ -132,39 +125,99 @@ def _working_folder() -> str | None:
 
 
 def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:
-    """Yield the values of a call, and return how it ended. No process of it is left behind."""
-    mine, theirs = socket.socketpair()
-    with mine:
-        with theirs:
-            try:
-                server = _current.server()
-                server.send(request, theirs)
-            except OSError as error:
-                raise ProcessLost(f"no image process could be started: {error}") from error
-        inbox, group = Inbox(mine.fileno()), 0
-        timeout = Timeout(START_S)
+    """Yield the values of a call, and return how its function ended. No process of it is left
+    behind: the server kills it when its status is closed.
+
+    Raises:
+      Unreadable, ProcessLost: it did not end.
+    """
+    with _sent(request) as (server, answers, status):
+        group, timeout = 0, Timeout(START_S)
         try:
-            while not inbox.ended:
-                message = inbox.receive(timeout)
+            while not answers.ended and not timeout.is_over:
+                message = answers.receive(timeout)
                 answer = pickle.loads(message) if message is not None else None  # noqa: S301 our own
                 if isinstance(answer, Started):
-                    if not group:  # it comes twice, from server and monitor
-                        group, timeout = answer.group, Timeout(limits.wall_s + GRACE_S)
+                    group, timeout = answer.group, Timeout(limits.wall_s)
                 elif isinstance(answer, Yielded):
                     yield answer.value
                 elif isinstance(answer, Finished):
-                    group = 0
+                    group = 0  # it is about to exit
                     return answer
-                elif timeout.is_over:
-                    if not group:
-                        server.kill()
-                    raise ProcessLost(
-                        f"the image process did not answer for {timeout.seconds:g} seconds"
-                    )
-            raise ProcessLost("the image process was killed from outside")
+            if not group and not answers.ended:
+                group = _group(status)
+                if not group:
+                    server.kill()
+                raise ProcessLost(f"no image process started within {timeout.seconds:g} seconds")
+            if not answers.ended:
+                kill_group(group)
+            ended = _end(status)
+            if ended is not None:
+                group = 0  # somebody else may get its number
+            raise _error(ended, limits, out_of_time=not answers.ended)
         finally:
             if group:
                 kill_group(group)
+
+
+@contextlib.contextmanager
+def _sent(request: bytes) -> Iterator[tuple["_Server", Inbox, Inbox]]:
+    """Send a call to the server: a `with` block with the server, the answers of the call's process,
+    and what the server tells of that.
+
+    Raises:
+      ProcessLost: the server does not accept it.
+    """
+    with contextlib.ExitStack() as mine, contextlib.ExitStack() as theirs:
+        reading, writing = os.pipe()
+        mine.callback(os.close, reading)
+        theirs.callback(os.close, writing)
+        status, telling = socket.socketpair()
+        mine.enter_context(status)
+        theirs.enter_context(telling)
+        try:
+            server = _current.server()
+            server.send(request, writing, telling.fileno())
+        except OSError as error:
+            raise ProcessLost(f"no image process could be started: {error}") from error
+        theirs.close()
+        yield server, Inbox(reading), Inbox(status.fileno())
+
+
+def _group(status: Inbox) -> int:
+    """The process group of a call whose process has not said anything; 0 if the server has not
+    forked it."""
+    message = status.receive(Timeout(0))
+    return pickle.loads(message).group if message is not None else 0  # noqa: S301 our own
+
+
+def _end(status: Inbox) -> Ended | None:
+    """How the server says that a process ended; None if it does not say it."""
+    timeout = Timeout(GRACE_S)
+    while not status.ended and not timeout.is_over:
+        message = status.receive(timeout)
+        told = pickle.loads(message) if message is not None else None  # noqa: S301 our own
+        if isinstance(told, Ended):
+            return told
+    return None
+
+
+def _error(ended: Ended | None, limits: Limits, *, out_of_time: bool) -> Exception:
+    """What is to be raised for a call whose process ended without an answer.
+
+    Parameters:
+      out_of_time: whether it was killed because its time was over.
+    """
+    if ended is None:
+        return ProcessLost("the image process or its server was killed from outside, or stopped")
+    if out_of_time and ended.was_stopped:
+        return ProcessLost("the image process was stopped (SIGSTOP) until its time was over")
+    if out_of_time or ended.signal == signal.SIGXCPU:
+        seconds = limits.wall_s if out_of_time else limits.cpu_s
+        return OutOfTime(f"Decoding the image took more than {seconds} seconds.")
+    if ended.signal in _CRASHED:
+        return Unreadable("The image is damaged: it crashes the decoder.")
+    return ProcessLost(f"the image process was killed by signal {ended.signal}")
 
 
 def _start_server(number: int) -> "subprocess.Popen[bytes]":
@@ -196,8 +249,8 @@ class _Server:
         """Whether it runs, and was started by this process rather than before a fork."""
         return self.pid == os.getpid() and self._process.poll() is None
 
-    def send(self, content: bytes, answer: socket.socket) -> None:
-        """Send a call, and the socket for its answers.
+    def send(self, content: bytes, answers: int, status: int) -> None:
+        """Send a call, and the descriptors for its answers and its status.
 
         Raises:
           OSError: the server does not accept it. The server is killed then, as it may have read
@@ -205,7 +258,8 @@ class _Server:
         """
         try:
             with self._lock:
-                socket.send_fds(self._socket, [LENGTH_PREFIX.pack(len(content))], [answer.fileno()])
+                head = LENGTH_PREFIX.pack(len(content))
+                socket.send_fds(self._socket, [head], [answers, status])
                 self._socket.sendall(content)
         except OSError:
             self.kill()

@@ -48,14 +48,18 @@ class Yielded(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The call has ended: with a result, an error, a signal or a timeout. `stopped` tells whether
-    the process was stopped (SIGSTOP) for some of that time."""
+    """The function has returned a result or raised an error."""
 
     result: Any = None
     error: BaseException | None = None
-    signal: int = 0
-    out_of_time: bool = False
-    stopped: bool = False
+
+
+class Ended(NamedTuple):
+    """The process has ended: by a signal, or by itself (0). `was_stopped` tells whether it was
+    stopped (SIGSTOP) for some of the time."""
+
+    signal: int
+    was_stopped: bool
 
 
 class Timeout:
@@ -125,11 +129,7 @@ class Inbox:
 
 def send(fd: int, message: Any) -> None:
     """Send a message."""
-    send_pickled(fd, pickle.dumps(message))
-
-
-def send_pickled(fd: int, content: bytes) -> None:
-    """Send a message that is already pickled."""
+    content = pickle.dumps(message)
     rest = memoryview(LENGTH_PREFIX.pack(len(content)) + content)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -1,64 +1,59 @@
-"""The server of `sandbox`: for each call it forks a child that runs it, and a monitor.
+"""The server of `sandbox`: for each call it forks a process that runs it under the system's limits.
 
-The child calls the function, under the system's limits. The monitor forwards the child's messages,
-and kills it when its time is over; SIGKILL works on a stopped process, too. Both form a process
-group, which the caller kills if the monitor itself is stopped. When the caller's process ends, the
-server kills all groups and exits.
+That process leads a process group of its own, and answers its caller itself. The server tells the
+caller what only a parent learns: how the process ended, and whether it was stopped. It kills the
+process, even a stopped one, when the caller has closed the call, and all of them when the caller's
+process has ended.
 """
 
 import contextlib
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
-import time
 from collections.abc import Generator
 from typing import Any, NoReturn
 
 from gifster.imaging.sandbox_messages import (
     LENGTH_PREFIX,
+    Ended,
     Finished,
-    Inbox,
-    Limits,
     Started,
-    Timeout,
     Yielded,
     send,
-    send_pickled,
 )
-
-#: How long a child may take to exit after it has closed its pipe (seconds).
-EXIT_S = 2.0
 
 
 def serve(number: int) -> None:
     """Fork for each call that comes over a socket, until the socket is closed."""
-    from gifster import imaging  # noqa: PLC0415 the children inherit it
+    from gifster import imaging  # noqa: PLC0415 the processes inherit it
 
     imaging.preload()
 
-    monitors = _Monitors()
     with socket.socket(fileno=number) as requests:
-        while (request := _request(requests)) is not None:
-            content, answer = request
-            pid = os.fork()
-            if pid == 0:
-                os.setpgid(0, 0)
-                requests.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _monitor(content, answer)
-            monitors.add(pid)
-            with contextlib.suppress(OSError):  # the caller is gone
-                send(answer, Started(pid))  # so does the monitor: either of us may be stopped
-            os.close(answer)
-    monitors.kill_all()
+        calls = _Calls()
+        poll = calls.poll
+        poll.register(requests, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            calls.check(ready)
+            if number in ready:
+                request = _request(requests)
+                if request is None:
+                    calls.kill_all()
+                    return
+                if calls.start(*request):
+                    requests.close()
+                    _call(*request[:2])
 
 
-def _request(requests: socket.socket) -> tuple[bytes, int] | None:
-    """The next call, pickled, and the descriptor for its answers; None after the last call."""
+def _request(requests: socket.socket) -> tuple[bytes, int, int] | None:
+    """The next call, pickled, and the descriptors for its answers and for its status; None after
+    the last call."""
     try:
-        head, fds, _, _ = socket.recv_fds(requests, LENGTH_PREFIX.size, 1)
+        head, fds, _, _ = socket.recv_fds(requests, LENGTH_PREFIX.size, 2)
         if not fds:
             return None
         content = bytearray()
@@ -70,37 +65,85 @@ def _request(requests: socket.socket) -> tuple[bytes, int] | None:
             content += piece
     except ConnectionError:
         return None
-    return bytes(content), fds[0]
+    return bytes(content), fds[0], fds[1]
 
 
-class _Monitors:
-    """The monitors, each the leader of a process group.
-
-    They are reaped when they end, so that a group's id is not taken by other processes later.
-    """
+class _Calls:
+    """The running calls, each in a process that leads a group. They are reaped when they end, and
+    not before that is told: a group's id is not taken by other processes meanwhile."""
 
     def __init__(self) -> None:
-        self._groups: set[int] = set()
-        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
+        #: Reports also what `check()` is for.
+        self.poll = select.poll()
+        #: The descriptor for the status of each process.
+        self._status: dict[int, int] = {}
+        self._stopped: set[int] = set()
+        self._woken, self._waking = os.pipe()
+        os.set_blocking(self._waking, False)
+        self.poll.register(self._woken, select.POLLIN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waking)
 
-    def add(self, pid: int) -> None:
-        """Add a monitor that was just forked."""
+    def start(self, content: bytes, answers: int, status: int) -> bool:
+        """Fork. Returns whether this is the new process, which has nothing of the others' calls."""
+        try:
+            pid = os.fork()
+        except OSError:  # too many processes: the caller sees that nobody answers
+            os.close(answers)
+            os.close(status)
+            return False
+        self._status[pid] = status
+        if pid == 0:
+            self._forget()
+            os.setpgid(0, 0)
+            return True
         with contextlib.suppress(OSError):  # it has done this itself
             os.setpgid(pid, pid)
-        self._groups.add(pid)
-        self._reap()  # it may have ended before it was added
+        os.close(answers)
+        os.set_blocking(status, False)
+        self.poll.register(status, 0)  # it is only closed
+        self._tell(pid, Started(pid))  # it does so, too: either of us may be stopped
+        return False
+
+    def check(self, ready: set[int]) -> None:
+        """Do what the poll reports, before a new call gets the number of an old descriptor."""
+        for pid, status in self._status.items():
+            if status in ready:  # the caller needs the process no more; it may be stopped
+                self.poll.unregister(status)
+                kill_group(pid)
+        if self._woken in ready:
+            os.read(self._woken, 4096)
+            for pid in list(self._status):
+                self._reap(pid)
 
     def kill_all(self) -> None:
-        """Kill all process groups."""
-        for group in list(self._groups):
-            kill_group(group)
+        """Kill all calls."""
+        for pid in self._status:
+            kill_group(pid)
 
-    def _reap(self) -> None:
-        for pid in list(self._groups):
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                    continue
-            self._groups.discard(pid)
+    def _reap(self, pid: int) -> None:
+        """Tell the caller if the process has ended, and remember whether it was stopped."""
+        ended, how = os.waitpid(pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+        if ended and (os.WIFSTOPPED(how) or os.WIFCONTINUED(how)):
+            self._stopped.add(pid)
+        elif ended:
+            number = os.WTERMSIG(how) if os.WIFSIGNALED(how) else 0
+            self._tell(pid, Ended(number, was_stopped=pid in self._stopped))
+            self._stopped.discard(pid)
+            status = self._status.pop(pid)
+            with contextlib.suppress(KeyError):  # the caller has closed it before
+                self.poll.unregister(status)
+            os.close(status)
+
+    def _tell(self, pid: int, message: Any) -> None:
+        with contextlib.suppress(OSError):  # the caller is gone
+            send(self._status[pid], message)
+
+    def _forget(self) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in (self._woken, self._waking, *self._status.values()):
+            os.close(fd)
 
 
 def kill_group(group: int) -> None:
@@ -109,84 +152,15 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _monitor(content: bytes, answer: int) -> NoReturn:
-    """Run one call in a child, forward its messages, and send how it ended."""
+def _call(content: bytes, answers: int) -> NoReturn:
+    """Run a call, answer it, and end this process."""
     with contextlib.suppress(OSError):  # the caller is gone
-        send(answer, Started(os.getpid()))
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        os.close(answer)
-        _call(content, writing)
-    os.close(writing)
-    limits: Limits = pickle.loads(content)[0]  # noqa: S301 our own
-    watched = _Child(child)
-    with contextlib.suppress(OSError):  # the caller is gone
-        ended = _forward_all(Inbox(reading), answer, watched, Timeout(limits.wall_s))
-        if not ended:
-            watched.kill()
-            send(answer, Finished(out_of_time=True, stopped=watched.was_stopped))
-        elif watched.ended_by():
-            send(answer, Finished(signal=watched.ended_by()))
-    watched.kill()
+        send(answers, Started(os.getpid()))
+        send(answers, _finished(content, answers))
     os._exit(0)
 
 
-def _forward_all(inbox: Inbox, answer: int, child: "_Child", timeout: Timeout) -> bool:
-    """Forward the messages of a child until it ends.
-
-    Returns:
-      False if its time was over before.
-    """
-    while not inbox.ended:
-        message = inbox.receive(timeout)
-        if message is not None:
-            send_pickled(answer, message)
-        elif timeout.is_over:
-            return False
-        else:
-            child.check()
-    return True
-
-
-class _Child:
-    """A child process, and how it ended."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._status: int | None = None
-        #: Whether any check found it stopped.
-        self.was_stopped = False
-
-    def check(self) -> bool:
-        """Check whether it has ended or been stopped. Returns whether it has ended."""
-        if self._status is None:
-            pid, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
-            if pid and (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):
-                self.was_stopped = True
-            elif pid:
-                self._status = status
-        return self._status is not None
-
-    def ended_by(self) -> int:
-        """The signal that has ended it, 0 if none has.
-
-        A child that is stopped before it can exit is left to `kill()`.
-        """
-        until = time.monotonic() + EXIT_S
-        while not self.check() and time.monotonic() < until:
-            time.sleep(0.005)
-        status = self._status
-        return os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
-
-    def kill(self) -> None:
-        """Kill it, if it has not ended."""
-        if not self.check():
-            os.kill(self._pid, signal.SIGKILL)
-
-
-def _call(content: bytes, writing: int) -> NoReturn:
+def _finished(content: bytes, answers: int) -> Finished:
     limits, function, arguments, folder = pickle.loads(content)  # noqa: S301 our own
     if folder is not None:
         with contextlib.suppress(OSError):
@@ -202,16 +176,14 @@ def _call(content: bytes, writing: int) -> NoReturn:
         with contextlib.suppress(ValueError, OSError):  # not every system has each
             hard = most + 5 if limit == resource.RLIMIT_CPU else most  # SIGXCPU, then SIGKILL
             resource.setrlimit(limit, (most, hard))
-    signal.alarm(2 * limits.wall_s)  # in case monitor and caller are gone
+    signal.alarm(2 * limits.wall_s)  # in case server and caller are gone
     try:
-        finished = Finished(_drained(function(*arguments), writing))
+        return Finished(_drained(function(*arguments), answers))
     except BaseException as error:  # noqa: BLE001 the caller raises it
-        finished = Finished(error=error)
-    send(writing, finished)
-    os._exit(0)
+        return Finished(error=error)
 
 
-def _drained(result: Any, writing: int) -> Any:
+def _drained(result: Any, answers: int) -> Any:
     """Send the values that a generator yields, and return what it returns. Return any other result
     as it is."""
     if not isinstance(result, Generator):
@@ -221,4 +193,4 @@ def _drained(result: Any, writing: int) -> Any:
             value = next(result)
         except StopIteration as end:
             return end.value
-        send(writing, Yielded(value))
+        send(answers, Yielded(value))

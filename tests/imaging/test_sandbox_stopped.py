@@ -63,9 +63,10 @@ def ask() -> Asked:
     return asked
 
 
-def process_group(server: psutil.Process) -> list[psutil.Process]:
-    """The processes of one call: the monitor and its child."""
-    return eventually(lambda: len(found := server.children(recursive=True)) == 2 and found)
+def process_of_the_call(server: psutil.Process) -> psutil.Process:
+    """The process of the only call."""
+    [found] = eventually(server.children)
+    return found
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
@@ -89,27 +90,38 @@ def stop() -> Iterator[Callable[[psutil.Process], None]]:
             process.resume()
 
 
-@pytest.mark.parametrize("who", ["child", "monitor", "both"])
-def test_a_process_that_is_stopped_is_not_the_fault_of_the_file(server, ask, stop, who: str):
+@pytest.mark.parametrize("who", ["process", "server", "both"])
+def test_a_process_that_is_stopped_is_not_the_fault_of_the_file(
+    server, ask, stop, short_start, who: str
+):
     asked = ask(hang, limits=Limits(wall_s=1))
-    monitor, child = work = process_group(server)
-    for process in {"child": [child], "monitor": [monitor], "both": work}[who]:
-        stop(process)
+    process = process_of_the_call(server)
+    for stopped in {"process": [process], "server": [server], "both": [server, process]}[who]:
+        stop(stopped)
 
     with pytest.raises(ProcessLost):
         asked.result(30)
 
-    eventually(lambda: all_gone(work), within=20)
-    assert run_sandboxed(answer, 2)[0] == 2
+    eventually(lambda: all_gone([process]), within=20)
+    if who != "process":
+        with pytest.raises(ProcessLost):  # a stopped server begins nothing
+            run_sandboxed(answer, 2)
+    short_start()
+    assert run_sandboxed(answer, 3)[0] == 3
+
+
+def test_a_process_that_is_stopped_before_it_can_exit_is_not_left_behind(server):
+    assert run_sandboxed(stop_at_the_end) == "done"
+
+    eventually(lambda: server.children() == [], within=20)
 
 
 def test_a_process_that_was_stopped_for_a_while_is_not_the_fault_of_the_file(server, ask, stop):
     asked = ask(hang, limits=Limits(wall_s=2))
-    _, child = process_group(server)
-    stop(child)
-    eventually(lambda: child.status() == psutil.STATUS_STOPPED)
-    threading.Event().wait(1.2)  # the monitor checks every second
-    child.resume()
+    process = process_of_the_call(server)
+    stop(process)
+    eventually(lambda: process.status() == psutil.STATUS_STOPPED)
+    process.resume()
 
     with pytest.raises(ProcessLost):
         asked.result(30)
@@ -151,7 +163,7 @@ def test_running_calls_go_on_when_the_server_is_replaced(
 ):
     gate = tmp_path / "gate"
     working = ask(wait_for, gate)
-    process_group(server)
+    process_of_the_call(server)
     stop(server)
     with pytest.raises(ProcessLost):
         ask(answer, 1).result(10)
@@ -176,32 +188,37 @@ def test_a_stopped_server_does_not_outlive_the_caller(server, stop):
 
 
 def test_a_stopped_call_does_not_outlive_the_caller(server, ask, stop):
-    # Given a call whose two processes are stopped
+    # Given a call whose process is stopped
     mine, theirs = socket.socketpair()
     with theirs:
-        sandbox._current.server().send(sandbox.pickle.dumps((Limits(), hang, ())), theirs)
-    work = process_group(server)
-    for process in work:
-        stop(process)
+        request = sandbox.pickle.dumps((Limits(), hang, (), None))
+        sandbox._current.server().send(request, theirs.fileno(), theirs.fileno())
+    process = process_of_the_call(server)
+    stop(process)
 
     # When the caller's process ends, which closes its end of the server's socket
     sandbox._current.server()._socket.close()
-    mine.close()
 
-    eventually(lambda: all_gone([server, *work]), within=20)
+    eventually(lambda: all_gone([server, process]), within=20)
+    mine.close()
 
 
 def test_closing_the_generator_kills_the_process(server):
     generator = sandbox.run_sandboxed(tell_and_hang)
     assert next(generator) == "ready"
-    work = process_group(server)
-    os.kill(work[1].pid, signal.SIGSTOP)
+    process = process_of_the_call(server)
+    os.kill(process.pid, signal.SIGSTOP)
 
     generator.close()
 
-    eventually(lambda: all_gone(work), within=20)
+    eventually(lambda: all_gone([process]), within=20)
 
 
 def tell_and_hang():
     yield "ready"
     hang()
+
+
+def stop_at_the_end() -> str:
+    os._exit = lambda status: os.kill(os.getpid(), signal.SIGSTOP)
+    return "done"
