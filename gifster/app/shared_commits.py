@@ -5,6 +5,7 @@ is still open, how long it waits for others' locks, and whether a commit arrived
 connection was lost.
 """
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status(%s::
 
 
 class CommitUnknown(peewee.OperationalError):
-    """The connection was lost during a commit, and nobody can tell whether that arrived."""
+    """An error came during a commit, and nobody can tell whether that arrived."""
 
 
 def is_postgresql() -> bool:
@@ -73,7 +74,7 @@ class Begun:
     """A transaction, and what its end can be asked for by.
 
     Attributes:
-      number: PostgreSQL's number of it; None on SQLite, where no connection can be lost.
+      number: PostgreSQL's number of it; None on SQLite.
     """
 
     transaction: Transaction
@@ -153,15 +154,32 @@ def _sqlstate(error: BaseException) -> str | None:
     return getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
 
 
+def _is_committed_to_file(begun: Begun, error: BaseException) -> bool | None:
+    """Whether a transaction was committed on SQLite although an error was raised: by a callback of
+    the commit, for example.
+
+    Returns:
+      None if nobody can tell: the disk cannot be read, or did not say whether it has kept what was
+      written. After a crash, SQLite may find the commit in its log.
+    """
+    try:
+        with db.connection_context():
+            if _has_jobs(begun):
+                return True
+    except peewee.PeeweeException:
+        return None
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None) or 0
+    return None if code & 0xFF == sqlite3.SQLITE_IOERR else False
+
+
 def after_failed_commit(begun: Begun, error: BaseException) -> BaseException | None:
     """What a commit that raised an error has really come to.
 
     Returns:
       None if it was committed, the error if it was rolled back; `CommitUnknown` if nobody can tell.
     """
-    if begun.number is None:
-        return error
-    committed = is_committed(begun)
+    on_file = begun.number is None
+    committed = _is_committed_to_file(begun, error) if on_file else is_committed(begun)
     if committed is None:
         unknown = CommitUnknown("it is not known whether the transaction was committed")
         unknown.__cause__ = error

@@ -1,6 +1,7 @@
 """Uploads that wait share a commit (`gifster.api.group_commit`): what each of them can rely on."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from gifster.app import library
 from gifster.app.database import db
 from gifster.app.models import Gif, GifTag, ImageUploader, User
 from gifster.app.settings import Settings
+from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job, transaction
 from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
@@ -186,6 +188,40 @@ def test_a_commit_that_fails_fails_all_its_uploads(commits: GroupCommit):
     assert Job.select().count() == 0
     (again,) = committed_together(commits, adding("again"))
     assert isinstance(again, Gif)
+
+
+def test_an_upload_is_accepted_if_its_commit_raised_an_error_afterwards(
+    commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    commit = db.obj.commit
+
+    def fails_afterwards() -> None:
+        commit()
+        raise RuntimeError("a callback")
+
+    monkeypatch.setattr(db.obj, "commit", fails_afterwards)
+    result = asyncio.run(commits.run(adding("a"), nothing))
+
+    assert titles() == {"a"}
+    assert [job.arguments[1] for job in Job.select()] == [result.id]
+
+
+def test_a_file_stays_if_the_disk_did_not_say_whether_it_has_kept_the_commit(
+    commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    def unclear() -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise peewee.OperationalError(error)
+
+    handed_over: list[str] = []
+    monkeypatch.setattr(db.obj, "commit", unclear)
+
+    with pytest.raises(CommitUnknown):
+        asyncio.run(commits.run(adding("a"), lambda: handed_over.append("it")))
+
+    assert handed_over == ["it"]
+    assert titles() == set()
 
 
 def test_an_upload_that_the_database_refused_may_ask_it_why(commits: GroupCommit):
