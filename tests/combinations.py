@@ -1,5 +1,6 @@
 """What a test runs on every day: one database, broker and storage at least. A fourth of the tests
-run on all of them, and where it matters (`machine.ALL_EXAMPLES`) every test does (decision 80)."""
+run on all of them, with the first of their other parameters. Where it matters
+(`machine.ALL_EXAMPLES`) every test does, with all of them (decision 80)."""
 
 import zlib
 from collections.abc import Iterable
@@ -19,13 +20,21 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 on_s3 = pytest.mark.parametrize("platform", [PLATFORMS[1]], indirect=True)
 #: Of so many tests, one runs everywhere each day.
-EVERYWHERE = 4
-LEFT = pytest.StashKey[int]()
+ONE_OF = 4
+#: Whether a test runs everywhere, and how many combinations were left out.
+EVERYWHERE, LEFT = pytest.StashKey[bool](), pytest.StashKey[int]()
 
 
 def leave_to_ci(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take those combinations of the tests out of the list that only CI runs."""
-    left = [] if ALL_EXAMPLES else left_to_ci(items)
+    """Take those combinations of the tests out of the list that only CI runs, and mark the tests
+    that run everywhere."""
+    left = []
+    for combinations in combinations_of_tests(items):
+        for number, in_places in enumerate(combinations):
+            everywhere = ALL_EXAMPLES or (number == 0 and is_chosen(name_of(in_places[0])))
+            for item in in_places:
+                item.stash[EVERYWHERE] = everywhere
+            left += [] if everywhere else in_places[1:]
     if left:
         away = set(left)
         items[:] = [item for item in items if item not in away]
@@ -34,30 +43,37 @@ def leave_to_ci(config: pytest.Config, items: list[pytest.Item]) -> None:
     getattr(config, "workeroutput", {})["left_to_ci"] = len(left)
 
 
-def runs_everywhere(name: str) -> bool:
-    """Whether a test is one of those that run everywhere each day, by its id without parameters."""
-    return zlib.crc32(name.encode()) % EVERYWHERE == 0
+def runs_everywhere(item: pytest.Item) -> bool:
+    """Whether a test is one of those that this run has everywhere."""
+    return item.stash.get(EVERYWHERE, False)
 
 
-def left_to_ci(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The tests that also run in another place, unless they are of those that run everywhere."""
-    found: dict[Any, list[pytest.Item]] = {}
+def is_chosen(name: str) -> bool:
+    """Whether a test is of those that run everywhere each day, by its id without parameters."""
+    return zlib.crc32(name.encode()) % ONE_OF == 0
+
+
+def name_of(item: pytest.Item) -> str:
+    """The id of a test without its parameters."""
+    return item.nodeid.partition("[")[0]
+
+
+def combinations_of_tests(items: Iterable[pytest.Item]) -> Iterable[list[list[pytest.Item]]]:
+    """For each test the combinations of those of its parameters that are no place. Each is a list
+    of the places in which the test runs with it."""
+    found: dict[str, dict[frozenset[tuple[str, int]], list[pytest.Item]]] = {}
     for item in items:
-        values = item.callspec.params if hasattr(item, "callspec") else {}
+        values: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         # A place is one of our words. Of other values the object counts: not all are hashable
-        others = {
+        others = frozenset(
             (name, id(value))
             for name, value in values.items()
             if not (isinstance(value, str) and value in PLACES)
-        }
-        if len(others) < len(values):
-            found.setdefault((item.nodeid.partition("[")[0], frozenset(others)), []).append(item)
-    return [
-        item
-        for (name, _), in_places in found.items()
-        if not runs_everywhere(name)
-        for item in in_places[1:]
-    ]
+        )
+        if len(others) == len(values):
+            others |= {("no place", id(item))}
+        found.setdefault(name_of(item), {}).setdefault(others, []).append(item)
+    return [list(each.values()) for each in found.values()]
 
 
 @pytest.hookimpl(optionalhook=True)
