@@ -10,7 +10,7 @@ from PIL import ImageChops, ImageStat
 from gifster.imaging import Image
 from gifster.imaging.probe import probe
 from tests import images
-from tests.imaging.viewer import HALF, SIZE, decoded, drawn, moments
+from tests.imaging.viewer import HALF, SIZE, decoded, drawn, side_by_side
 
 
 @pytest.mark.parametrize("holes", [True, False], ids=["holes", "solid"])
@@ -21,9 +21,7 @@ def test_an_animated_png_shows_what_its_source_shows(tmp_path: Path, holes: bool
 
     images.make(source, {target: Image().fit(*HALF).convert("png")})
 
-    after, before = moments(decoded(target, HALF, "apng")), moments(made.shown)
-    assert len(after) == len(before)
-    for picture, wanted in zip(after[::2], before[::2], strict=True):
+    for picture, wanted in side_by_side(decoded(target, HALF, "apng"), made.shown):
         small = wanted.resize(HALF, PIL.Image.Resampling.BICUBIC)
         assert max(ImageStat.Stat(ImageChops.difference(picture, small)).mean) < 2
 

@@ -2,6 +2,8 @@
 
 import random
 import subprocess
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +18,14 @@ SIZE, HALF = (200, 140), (100, 70)
 COLORS = [(230, 40, 60), (40, 160, 70), (50, 80, 220), (240, 200, 40), (20, 20, 30)]
 
 
+#: Pictures, and for how long each is shown (ms).
+Shown = list[tuple[PIL.Image.Image, int]]
+
+
 class Source(NamedTuple):
     content: bytes
-    #: What viewers show by GIF89a, and for how long (ms).
-    shown: list[tuple[PIL.Image.Image, int]]
+    #: What viewers show by GIF89a.
+    shown: Shown
 
 
 def drawn(seed: int, *, count: int = 12, disposals: str = "0123", holes: bool = True) -> Source:
@@ -71,9 +77,7 @@ def words(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(2, "little") for number in numbers)
 
 
-def decoded(
-    path: Path, size: tuple[int, int], format: str = "gif"
-) -> list[tuple[PIL.Image.Image, int]]:
+def decoded(path: Path, size: tuple[int, int], format: str = "gif") -> Shown:
     """The pictures that ffmpeg shows of an animation, and for how long (ms)."""
     done = subprocess.run(
         [
@@ -92,7 +96,14 @@ def decoded(
     return list(zip(pictures, delays, strict=True))
 
 
-def moments(shown: list[tuple[PIL.Image.Image, int]]) -> list[PIL.Image.Image]:
+def side_by_side(shown: Shown, wanted: Shown) -> Iterator[tuple[PIL.Image.Image, PIL.Image.Image]]:
+    """Each two pictures that two animations of the same length show at the same time, once. There
+    are some for each hundredth of a second, and most are those of the one before."""
+    at_once = zip(_moments(shown), _moments(wanted), strict=True)
+    return (next(pairs) for _, pairs in groupby(at_once, lambda pair: (id(pair[0]), id(pair[1]))))
+
+
+def _moments(shown: Shown) -> list[PIL.Image.Image]:
     """The picture at each hundredth of a second."""
     return [picture for picture, delay_ms in shown for _ in range(delay_ms // 10)]
 
