@@ -1,6 +1,7 @@
 """What a test runs on every day: one database, broker and storage at least. A fourth of the tests
-run on all of them, with the first of their other parameters. Where it matters
-(`machine.ALL_EXAMPLES`) every test does, with all of them (decision 80)."""
+run on all of them, with the first values of their other parameters. Each value of a parameter is
+tried, beside the first values of the others. Where it matters (`machine.ALL_EXAMPLES`) every test
+runs with all combinations (decision 80)."""
 
 import zlib
 from collections.abc import Iterable
@@ -30,11 +31,13 @@ def leave_to_ci(config: pytest.Config, items: list[pytest.Item]) -> None:
     that run everywhere."""
     left = []
     for combinations in combinations_of_tests(items):
+        first = combinations[0][0]
         for number, in_places in enumerate(combinations):
-            everywhere = ALL_EXAMPLES or (number == 0 and is_chosen(name_of(in_places[0])))
+            everywhere = ALL_EXAMPLES or (number == 0 and is_chosen(name_of(first)))
             for item in in_places:
                 item.stash[EVERYWHERE] = everywhere
-            left += [] if everywhere else in_places[1:]
+            if not everywhere:
+                left += in_places[0 if are_crossed(in_places[0], first) else 1 :]
     if left:
         away = set(left)
         items[:] = [item for item in items if item not in away]
@@ -53,6 +56,39 @@ def is_chosen(name: str) -> bool:
     return zlib.crc32(name.encode()) % ONE_OF == 0
 
 
+def are_crossed(item: pytest.Item, first: pytest.Item) -> bool:
+    """Whether several parameters of a test have other values than in its first combination."""
+    before, now = parameters(first), parameters(item)
+    return sum(values != before.get(names) for names, values in now.items()) > 1
+
+
+def parameters(item: pytest.Item) -> dict[tuple[str, ...], list[int]]:
+    """Which values the parameters of a test have that are no place. Those that are declared
+    together are one, as their values change together."""
+    together = {name: tuple(names) for names in declared_together(item) for name in names}
+    found: dict[tuple[str, ...], list[int]] = {}
+    for name, value in all_parameters(item).items():
+        if not is_place(value):
+            # The object counts: not all values are hashable
+            found.setdefault(together.get(name, (name,)), []).append(id(value))
+    return found
+
+
+def all_parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def declared_together(item: pytest.Item) -> Iterable[list[str]]:
+    """The names of the parameters of each `parametrize`."""
+    for mark in item.iter_markers("parametrize"):
+        names = mark.kwargs.get("argnames") or mark.args[0]
+        yield [each.strip() for each in names.split(",")] if isinstance(names, str) else [*names]
+
+
+def is_place(value: object) -> bool:
+    return isinstance(value, str) and value in PLACES
+
+
 def name_of(item: pytest.Item) -> str:
     """The id of a test without its parameters."""
     return item.nodeid.partition("[")[0]
@@ -61,18 +97,11 @@ def name_of(item: pytest.Item) -> str:
 def combinations_of_tests(items: Iterable[pytest.Item]) -> Iterable[list[list[pytest.Item]]]:
     """For each test the combinations of those of its parameters that are no place. Each is a list
     of the places in which the test runs with it."""
-    found: dict[str, dict[frozenset[tuple[str, int]], list[pytest.Item]]] = {}
+    found: dict[str, dict[str, list[pytest.Item]]] = {}
     for item in items:
-        values: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        # A place is one of our words. Of other values the object counts: not all are hashable
-        others = frozenset(
-            (name, id(value))
-            for name, value in values.items()
-            if not (isinstance(value, str) and value in PLACES)
-        )
-        if len(others) == len(values):
-            others |= {("no place", id(item))}
-        found.setdefault(name_of(item), {}).setdefault(others, []).append(item)
+        has_place = any(map(is_place, all_parameters(item).values()))
+        key = str(parameters(item)) if has_place else item.nodeid
+        found.setdefault(name_of(item), {}).setdefault(key, []).append(item)
     return [list(each.values()) for each in found.values()]
 
 
@@ -87,7 +116,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if left := config.stash.get(LEFT, 0):
         terminalreporter.write_sep("-", "left to CI")
         terminalreporter.write_line(
-            f"{left} combinations: tests that ran here on one database, broker and storage."
+            f"{left} combinations: tests that ran here in one place, or with one parameter changed."
         )
         terminalreporter.write_line(
             'Run them, too, by `make test-all`, or by `make test-all ARGS="tests/app"`.'

@@ -31,6 +31,10 @@ def test_on_postgresql(database_url): pass
 
 @pytest.mark.parametrize("answer", [1, 2])
 def test_anywhere(answer): pass
+
+@pytest.mark.parametrize(("user", "status"), [("ann", 1), ("bob", 2), ("eve", 3)])
+@pytest.mark.parametrize("way", ["a", "b", "c"])
+def test_each_value(user, status, way): pass
 """
 
 
@@ -60,15 +64,18 @@ def test_every_day_each_test_runs_in_one_place_and_some_in_all(ran):
     other = [name for name in names if name.startswith("test_") and "[postgresql-" in name]
     assert 0 < len(other) < 20
     assert {name[-2] for name in other} == {"1"}
-    left = 40 - len(other)
-    assert f"{left} combinations: tests that ran here on one database, broker" in output
+    # … and each value of a parameter beside the first of the others
+    beside = {name.partition("[")[2] for name in names if name.startswith("test_each_value")}
+    assert beside == {"a-ann-1]", "b-ann-1]", "c-ann-1]", "a-bob-2]", "a-eve-3]"}
+    left = 40 - len(other) + 4
+    assert f"{left} combinations: tests that ran here in one place, or with one par" in output
     assert f"{left} deselected" in output
 
 
 def test_ci_runs_all_combinations(ran):
     names, output = ran(everything=True)
 
-    assert len(names) == 20 * 2 * 2 + 3
+    assert len(names) == 20 * 2 * 2 + 3 + 9
     assert "left to CI" not in output
 
 
