@@ -3,12 +3,13 @@
 import importlib
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from playhouse.migrations import Runner
 from gifster import jobs
 from gifster.uploads.command import main
 from tests import databases, images
-from tests.machine import files_below
+from tests.machine import eventually, files_below
 
 MODELS = """
 import peewee
@@ -128,30 +129,26 @@ print(User.get(name="Ann").avatar_processing)
         cwd=project, stdout=(tmp_path / "run.log").open("wb"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        wait = """
-import actors, time
-from shop.models import User, db
-db.connect()
-deadline = time.time() + 20
-while not (ann := User.get(name="Ann")).avatar and time.time() < deadline:
-    time.sleep(0.05)
-print(ann.avatar.url("thumb"), ann.avatar_processing)
-"""
-        said = run(project, wait)
+        with closing(sqlite3.connect(project / "shop.db", timeout=15)) as rows:
+            stored = "SELECT 1 FROM user WHERE avatar IS NOT NULL AND NOT avatar_processing"
+            eventually(lambda: rows.execute(stored).fetchone())
     finally:
         worker.terminate()
         worker.wait(30)
-    assert said.startswith("/files/user/avatar/1/")
-    assert said.endswith("/thumb.gif False\n")
     assert "Traceback" not in (tmp_path / "run.log").read_text()
-    listed = (
-        "import actors; from gifster import jobs; print([j.name for j in jobs.recurring_jobs()])"
-    )
-    assert run(project, listed) == "['sweep_uploads']\n"
-
-    # And the migration can be undone
-    run(project, "from shop.models import db\nfrom playhouse.migrations import Runner\n"
-                 "Runner(db, 'migrations').down()")  # fmt: skip
+    # … and the sweep to recur, and that the migration can be undone
+    said = run(project, """
+import actors
+from gifster import jobs
+from playhouse.migrations import Runner
+from shop.models import User, db
+db.connect()
+ann = User.get(name="Ann")
+print(ann.avatar.url("thumb"), ann.avatar_processing, [j.name for j in jobs.recurring_jobs()])
+Runner(db, "migrations").down()
+""")  # fmt: skip
+    assert said.startswith("/files/user/avatar/1/")
+    assert said.endswith("/thumb.gif False ['sweep_uploads']\n")
 
 
 def test_a_form_of_an_installed_project_keeps_its_file(project: Path, tmp_path: Path):
