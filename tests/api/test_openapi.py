@@ -1,14 +1,17 @@
 """`/openapi.json` is true: good and bad requests made from it get the answers that it documents."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import requests
 import schemathesis
 from hypothesis import strategies
 from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import TestPhase
+from schemathesis.transport.requests import ManagedCookiesSession
 
 from gifster.api.openapi import document
 from tests import images
@@ -53,6 +56,13 @@ def admin(web: Stack) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """Keeps a connection open for the next case, but no cookies."""
+    with ManagedCookiesSession() as kept:
+        yield kept
+
+
 FOR_ADMINS = ("/api/jobs", "/api/queues", "/api/workers", "/api/stats")
 
 
@@ -68,17 +78,19 @@ settings = hypothesis.settings(
 @pytest.mark.long
 @schema.include(method="GET").parametrize()
 @settings
-def test_answers_are_as_documented(case: schemathesis.Case, web: Stack, admin: dict[str, str]):
-    check(case, web, admin)
+def test_answers_are_as_documented(
+    case: schemathesis.Case, web: Stack, admin: dict[str, str], session: requests.Session
+):
+    check(case, web, admin, session)
 
 
 @pytest.mark.long
 @schema.exclude(method="GET").parametrize()
 @settings
 def test_answers_to_changes_are_as_documented(
-    case: schemathesis.Case, web: Stack, admin: dict[str, str]
+    case: schemathesis.Case, web: Stack, admin: dict[str, str], session: requests.Session
 ):
-    check(case, web, admin)
+    check(case, web, admin, session)
 
 
 #: Of the cases that a schema defines, which are 1,800, one of so many is tried every day.
@@ -96,7 +108,9 @@ def left_to_ci(case: schemathesis.Case) -> bool:
     return _seen[kind] % EVERY != 1
 
 
-def check(case: schemathesis.Case, web: Stack, admin: dict[str, str]) -> None:
+def check(
+    case: schemathesis.Case, web: Stack, admin: dict[str, str], session: requests.Session
+) -> None:
     if left_to_ci(case):
         return
     # No schema says which texts are cursors of ours, and which URLs lead to an image.
@@ -114,6 +128,7 @@ def check(case: schemathesis.Case, web: Stack, admin: dict[str, str]) -> None:
         excluded.append("negative_data_rejection")
     case.call_and_validate(
         base_url=str(web.client.base_url),
+        session=session,
         # In case the bad part of the request was the token, it is put back.
         headers=admin if logged_in else None,
         excluded_checks=CHECKS.get_by_names(excluded),
