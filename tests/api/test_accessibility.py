@@ -7,6 +7,7 @@ import pytest
 
 from tests import axe, images
 from tests.api.test_browser import open_form
+from tests.browser import MOTION
 from tests.machine import ALL_EXAMPLES, eventually
 from tests.stack import Stack
 
@@ -256,7 +257,7 @@ MOST_SHIFT = 0.005
 
 
 def test_nothing_moves_when_pictures_come(chromium: Any, stack: Stack, library: dict[str, str]):
-    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context = chromium.new_context(base_url=str(stack.client.base_url), **MOTION)
     context.add_init_script(SHIFTS)
     page = context.new_page()
     # Given pictures that come after the page is there

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 
 from tests import images
+from tests.browser import MOTION
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -31,7 +32,7 @@ def moves(image: Any) -> bool:
 
 
 def test_an_upload_appears_and_gets_ready_without_a_reload(open_page: Callable[..., Any]):
-    page = open_page()
+    page = open_page(**MOTION)
     page.evaluate("window.notReloaded = true")
 
     # When I choose a file, give it a title and upload it
@@ -61,7 +62,7 @@ def test_a_card_goes_through_all_states(
     stack = new_stack()
     stack.start_web()
     gif_id = stack.upload(images.noisy_gif((600, 450), 24), title="Noise").json()["id"]
-    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context = chromium.new_context(base_url=str(stack.client.base_url), **MOTION)
     page = context.new_page()
     page.goto("/")
     card = page.locator("article")
@@ -117,7 +118,7 @@ def heavy(stack: Stack) -> dict[str, Any]:
 
 
 def test_a_film_plays_automatically(open_page: Callable[..., Any], heavy: dict[str, Any]):
-    film = open_page(f"/gifs/{heavy['id']}").locator("video")
+    film = open_page(f"/gifs/{heavy['id']}", **MOTION).locator("video")
 
     assert film.get_attribute("aria-label") == "Film"
     eventually(lambda: film.evaluate("video => video.currentTime > 0 && !video.paused"))
@@ -140,7 +141,7 @@ def test_a_film_waits_if_less_motion_is_preferred(
 def test_a_browser_that_cannot_play_films_shows_the_picture(
     chromium: Any, stack: Stack, heavy: dict[str, Any]
 ):
-    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context = chromium.new_context(base_url=str(stack.client.base_url), **MOTION)
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
     page = context.new_page()
 
@@ -211,7 +212,7 @@ def pan(stack: Stack) -> dict[str, Any]:
 def test_a_card_plays_a_film_only_while_it_is_in_view(
     chromium: Any, stack: Stack, pan: dict[str, Any]
 ):
-    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context = chromium.new_context(base_url=str(stack.client.base_url), **MOTION)
     page = context.new_page()
     page.set_viewport_size({"width": 800, "height": 600})
     page.goto("/?q=Small+film")
@@ -249,7 +250,7 @@ def test_a_card_with_a_film_waits_for_its_button_if_less_motion_is_preferred(
 
 def test_a_blurred_placeholder_is_there_until_the_picture_comes(chromium: Any, stack: Stack):
     stack.finished(stack.upload(images.gif((300, 200)), title="Later").json()["id"])
-    context = chromium.new_context(base_url=str(stack.client.base_url))
+    context = chromium.new_context(base_url=str(stack.client.base_url), **MOTION)
     context.add_init_script("HTMLVideoElement.prototype.canPlayType = () => ''")
     page = context.new_page()
     page.route("**/media/**", lambda route: None)  # it never comes
@@ -319,7 +320,7 @@ def test_a_refusal_stands_beside_the_name_of_the_file(open_page: Callable[..., A
 
 def test_the_page_of_a_gif_shows_it_and_deletes_it(open_page: Callable[..., Any], stack: Stack):
     done = stack.finished(stack.upload(images.gif((300, 200), [60] * 6), title="Mine").json()["id"])
-    page = open_page(f"/gifs/{done['id']}")
+    page = open_page(f"/gifs/{done['id']}", **MOTION)
     assert moves(page.locator("video[aria-label=Mine]"))
     assert "300 × 200 pixels" in page.inner_text("dl")
     assert "6 frames, 0.36 s, forever" in page.inner_text("dl")
