@@ -20,6 +20,9 @@ SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuF
 #: WCAG 2.2 at the levels A and AA, and what axe calls best practice.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
+#: The rules whose findings depend on the colour scheme and the size of the window.
+BY_APPEARANCE = ("color-contrast", "target-size")
+
 _FIND = """async ([tags, only]) => {
     const runOnly = only ? { type: "rule", values: only } : { type: "tag", values: tags };
     const found = await axe.run(document, { runOnly, resultTypes: ["violations"] });
