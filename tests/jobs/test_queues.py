@@ -91,6 +91,24 @@ def test_two_full_queues_share_a_worker_by_their_weights(broker_url: str, log: L
         assert run["default"] == pytest.approx(250, abs=13), begin
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_idle_worker_stops_at_once(broker_url: str, log: Log, paused: bool):
+    # Given a worker whose threads and consumers would each wait for ten minutes
+    work = actors(broker_url, log, WEIGHTS)
+    broker = dramatiq.get_broker()
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=600_000)
+    worker.start()
+    work["default"].send()
+    eventually(lambda: log.started and not broker.scheduler.running and broker.wake_up.listening)
+    if paused:
+        broker.scheduler.pause(set(), everything=True)
+
+    # When it is stopped, I expect none of them to be waited for
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    eventually(lambda: not stopping.is_alive())
+
+
 def test_a_queue_gets_the_threads_that_an_idle_one_does_not_use(broker_url: str, log: Log, worker):
     work = actors(broker_url, log, WEIGHTS)
     for _ in range(50):

@@ -35,7 +35,7 @@ def worker() -> Iterator[Callable[[], dramatiq.Worker]]:
     workers: list[dramatiq.Worker] = []
 
     def start() -> dramatiq.Worker:
-        workers.append(dramatiq.Worker(dramatiq.get_broker(), worker_threads=2))
+        workers.append(dramatiq.Worker(dramatiq.get_broker(), worker_threads=2, worker_timeout=100))
         workers[-1].start()
         return workers[-1]
 
@@ -149,7 +149,7 @@ def test_messages_of_a_higher_priority_come_first(rabbitmq: str, outbox: Outbox,
         note.send_with_options(args=(str(priority),), broker_priority=priority)
     eventually(lambda: broker.get_queue_message_counts("urgent")[0] == 4)
 
-    one = dramatiq.Worker(broker, queues={"urgent"}, worker_threads=1)
+    one = dramatiq.Worker(broker, queues={"urgent"}, worker_threads=1, worker_timeout=100)
     one.start()
     eventually(lambda: len(done) == 4)
     one.stop()

@@ -48,6 +48,11 @@ class FairBroker(dramatiq.Broker):
         # Before all other middleware, which may look for the scheduler.
         self.add_middleware(_MakeScheduler(self.weights), before=first)
 
+    def wake_to_stop(self) -> None:
+        """Have all threads of the worker look whether they are to end."""
+        if self.scheduler is not None:
+            self.scheduler.stop()
+
     def priority_of(self, message: AnyMessage) -> int:
         """The priority of a message's actor, the lowest first; 0 for an actor that is not known."""
         actor = self.actors.get(message.actor_name)
@@ -62,6 +67,10 @@ class _MakeScheduler(Middleware):
         if isinstance(broker, FairBroker):
             broker.scheduler = FairScheduler(worker.worker_threads, self._weights)
             worker.work_queue = WorkQueue(broker.scheduler)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if isinstance(broker, FairBroker):
+            broker.wake_to_stop()
 
 
 class FairConsumer:

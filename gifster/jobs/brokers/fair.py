@@ -24,6 +24,8 @@ AnyMessage = dramatiq.Message[Any] | MessageProxy
 
 #: How long a free thread is kept for a queue that has to fetch its next message first (seconds).
 KEEP_S = 0.05
+#: How long anything waits in a worker that stops: then it looks whether it is to end (seconds).
+STOPPING_S = 0.02
 
 #: The message option that names the group.
 GROUP = "group"
@@ -99,6 +101,8 @@ class FairScheduler:
         self._quiet = False
         #: Until when these orders hold (`time.monotonic()`).
         self._ordered_until = math.inf
+        #: Whether the worker stops.
+        self.stopping = False
 
     def offer(self, queue: str, messages: Offered, count: int) -> None:
         """Have the threads take the messages of a queue, of which `count` are new."""
@@ -113,16 +117,18 @@ class FairScheduler:
         """Wait until a message may begin, and take a thread for it.
 
         Returns:
-          the message; None if that took longer than `timeout_s`.
+          the message; None if that took longer than `timeout_s`, or the worker stops.
         """
         deadline = None
         with self.lock:
-            while (queue := self._next()) is None:
+            while self.stopping or (queue := self._next()) is None:
+                if self.stopping and deadline is not None:
+                    return None  # after a moment
                 now = time.monotonic()
                 deadline = now + timeout_s if deadline is None else deadline
                 if now >= deadline:
                     return None
-                self._offers.wait(min([deadline, *self._kept.values()]) - now)
+                self._offers.wait(self.at_most(min([deadline, *self._kept.values()]) - now))
             message = self._offered[queue].pop()
             self.begin(queue, group_of(message))
             self._passes[queue] += 1 / self._weight_of(queue).weight
@@ -174,7 +180,7 @@ class FairScheduler:
         with self.lock:
             self._want_thread[queue] = waiting
             self.tell_next()
-        waiting.told.wait(timeout_s)
+        waiting.told.wait(self.at_most(timeout_s))
         with self.lock:
             self._want_thread.pop(queue, None)
 
@@ -192,6 +198,20 @@ class FairScheduler:
                     if self._is_its_turn(queue):
                         self._kept[queue] = time.monotonic() + KEEP_S
                     self._want_thread.pop(queue).told.set()
+
+    def stop(self) -> None:
+        """Give no thread to any queue from now on, and have those that wait look whether they are
+        to end."""
+        with self.lock:
+            self.stopping = True
+            self._offers.notify_all()
+            self._pauses.notify_all()
+            for waiting in self._want_thread.values():
+                waiting.told.set()
+
+    def at_most(self, timeout_s: float) -> float:
+        """How long anything may wait that would wait for `timeout_s`."""
+        return min(timeout_s, STOPPING_S) if self.stopping else timeout_s
 
     def running_in(self, queue: str) -> int:
         """How many threads a queue uses."""
@@ -231,7 +251,8 @@ class FairScheduler:
     def wait_while_paused(self, queue: str, timeout_s: float) -> None:
         """Wait until the queue gets threads again, but no longer than `timeout_s`."""
         with self.lock:
-            self._pauses.wait_for(lambda: not self.is_paused(queue), timeout_s)
+            if self.is_paused(queue):
+                self._pauses.wait(self.at_most(timeout_s))
 
     def leave(self, queue: str) -> None:
         """Take the queue out of the race, because it has no jobs."""

@@ -263,6 +263,10 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         ids: Any = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue}")
         return {message_id.decode() for message_id in ids}
 
+    def wake_to_stop(self) -> None:
+        super().wake_to_stop()
+        self.wake_up.wake_all()
+
     def close(self) -> None:
         self.wake_up.stop()
         self.acks.stop()

@@ -236,7 +236,9 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     @property
     def _longest_wait_s(self) -> float:
-        return min(SURPLUS_S, self._timeout_s) if self.fetched else self._timeout_s
+        longest = min(SURPLUS_S, self._timeout_s) if self.fetched else self._timeout_s
+        scheduler = self.broker.scheduler  # the one of the queue of delayed messages, too
+        return longest if scheduler is None else scheduler.at_most(longest)
 
     def ack(self, message: MessageProxy) -> None:
         """Leave it to `broker.acks` to tell the broker that a message is done."""

@@ -41,6 +41,12 @@ class WakeUp:
                 self._thread.start()
             return self._events[queue]
 
+    def wake_all(self) -> None:
+        """Wake the consumers of all queues."""
+        with self._lock:
+            for event in self._events.values():
+                event.set()
+
     def stop(self) -> None:
         """Stop listening."""
         self._over.set()
@@ -65,8 +71,7 @@ class WakeUp:
                     continue
                 if message["type"] == "subscribe":
                     self.listening = True
-                    for event in list(self._events.values()):
-                        event.set()  # for everything that arrived while nobody listened
+                    self.wake_all()  # for everything that arrived while nobody listened
                 elif message["type"] == "message":
                     told = self._events.get(message["data"].decode(errors="replace"))
                     if told is not None:
