@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import BIN, eventually, free_port
+from tests.machine import BIN, eventually, examples, free_port
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -88,7 +88,7 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["tutorial.md", "avatar.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "avatar.md"][: examples(1, of=2)])
 def test_the_tutorial_works_as_it_is_written(terminals: Terminals, page: str):
     text = (DOCS / page).read_text("utf-8")
     for port in ("6399", "5099"):

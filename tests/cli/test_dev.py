@@ -116,7 +116,10 @@ def stops(dev: Dev, number: int) -> None:
 
 
 @pytest.mark.long
-def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: Callable[..., Dev]):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM][: examples(1, of=2)])
+def test_it_runs_everything_and_its_state_survives(
+    start_dev: Callable[..., Dev], stop: signal.Signals
+):
     # Given a fresh folder
     first = start_dev()
     eventually(first.is_ready)
@@ -134,14 +137,18 @@ def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: C
     lock = first.folder / "var" / "dev.lock"
     assert lock.read_text() == f"{first.process.pid} {first.port}"
 
+    starts_again_what_dies(first)
+
     # And Ctrl-C to stop all processes in order
-    stops(first, signal.SIGINT)
+    stops(first, stop)
 
     # And the upload to be there after a restart
-    second = start_dev(first.port)
+    second = start_dev(first.port, "--watch")
     eventually(lambda: second.log.count("Gifster is ready") == 2)
     assert second.gif(gif_id)["state"] == "ready"
     assert files_below(second.folder / "var" / "store")
+
+    restarts_what_changes(second)
 
     # And no process to be left when the supervisor is killed
     assert second.processes()
@@ -150,33 +157,40 @@ def test_it_runs_everything_stops_everything_and_its_state_survives(start_dev: C
     eventually(lambda: not second.processes())
 
 
-@pytest.mark.long
-def test_it_restarts_the_processes_whose_code_changes(start_dev: Callable[..., Dev]):
-    dev = start_dev(None, "--watch")
-    eventually(dev.is_ready)
+def starts_again_what_dies(dev: Dev) -> None:
+    """I expect processes that are killed to be started again."""
+    processes = [
+        ("valkey", ("valkey-server",)),
+        ("web", ("gifster web",)),
+        ("worker", ("gifster worker",)),
+        ("scheduler", ("gifster scheduler",)),
+    ]
+    for name, words in processes[: examples(2, of=4)]:
+        os.kill(dev.pid_of(*words), signal.SIGKILL)
+        again = f"starting {name} again"
+        eventually(lambda again=again: again in dev.log)
+    eventually(lambda: is_well(dev))
+    dev.stores(dev.upload())
+    assert dev.process.poll() is None
+
+
+def restarts_what_changes(dev: Dev) -> None:
     before = {name: dev.pid_of(f"gifster {name}") for name in ("web", "worker", "scheduler")}
     valkey = dev.pid_of("valkey-server")
 
-    # When the settings change
+    # When the settings become wrong, I expect that to be reported
     settings_file = dev.folder / "settings.toml"
     text = settings_file.read_text()
-    settings_file.write_text(text.replace("max_bytes = 52_428_800", "max_bytes = 10"))
-
-    # I expect web, worker and scheduler to use them, and Valkey to run on
+    settings_file.write_text(text + "\n[nonsense]\n")
     eventually(lambda: "changed: settings.toml" in dev.log)
+    eventually(lambda: "nonsense: no such key" in dev.log)
+
+    # And when they are mended, web, worker and scheduler to use them, and Valkey to run on
+    settings_file.write_text(text.replace("max_bytes = 52_428_800", "max_bytes = 10"))
     eventually(lambda: upload_status(dev) == 413)
     for name, pid in before.items():
         eventually(lambda name=name, pid=pid: dev.pids_of(f"gifster {name}")[:1] not in ([], [pid]))
     assert dev.pid_of("valkey-server") == valkey
-
-    # And wrong settings to be reported, until they are mended
-    settings_file.write_text(text + "\n[nonsense]\n")
-    eventually(lambda: "nonsense: no such key" in dev.log)
-    settings_file.write_text(text)
-    eventually(lambda: upload_status(dev) == 202)
-
-    # And SIGTERM to stop all processes in order
-    stops(dev, signal.SIGTERM)
 
 
 def upload_status(dev: Dev) -> int:
@@ -208,31 +222,7 @@ def test_a_child_that_cannot_start_ends_it(start_dev: Callable[..., Dev]):
     assert dev.processes() == set()
 
 
-@pytest.mark.long
-def test_killed_processes_are_started_again(start_dev: Callable[..., Dev]):
-    dev = start_dev()
-    eventually(dev.is_ready)
-
-    processes = [
-        ("valkey", ("valkey-server",)),
-        ("web", ("gifster web",)),
-        ("worker", ("gifster worker",)),
-        ("scheduler", ("gifster scheduler",)),
-    ]
-    for name, words in processes[: examples(2, of=4)]:
-        os.kill(dev.pid_of(*words), signal.SIGKILL)
-        again = f"starting {name} again"
-        eventually(lambda again=again: again in dev.log)
-    eventually(lambda: httpx_answers(dev))
-    dev.stores(dev.upload())
-
-    assert dev.process.poll() is None
-    dev.process.send_signal(signal.SIGTERM)
-    assert dev.process.wait(40) == 0
-    assert dev.processes() == set()
-
-
-def httpx_answers(dev: Dev) -> bool:
+def is_well(dev: Dev) -> bool:
     try:
         answer = httpx.get(f"http://127.0.0.1:{dev.port}/readyz")
         return answer.json()["checks"] == {"database": "ok", "broker": "ok"}
