@@ -37,7 +37,7 @@ def test_nothing_is_lost_done_twice_or_left_behind(
 @pytest.mark.long
 @pytest.mark.skipif(
     not ALL_EXAMPLES,
-    reason="an installation and 20 s of CPU: with CI=true only; api/test_openapi.py runs daily",
+    reason="a whole installation: with CI=true only; api/test_openapi.py sends odd requests daily",
 )
 @pytest.mark.parametrize(("database", "requests"), ON)
 def test_hostile_requests_are_refused_and_leave_nothing_behind(
