@@ -1,5 +1,6 @@
 """`gifster`, and `python -m gifster`: the command line of the application, if it is installed."""
 
+import gc
 import sys
 from importlib.util import find_spec
 
@@ -17,8 +18,11 @@ def main() -> None:
             f"gifster: the application is not installed ({', '.join(missing)} missing): "
             "pip install 'gifster[server]'"
         )
+    gc.disable()  # nothing that is imported is garbage, now or at the end
     from gifster.cli import main as command  # noqa: PLC0415 see above
 
+    gc.freeze()
+    gc.enable()
     command()
 
 
