@@ -217,6 +217,7 @@ def take_over(environment: dict[str, str], out: int, err: int) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    tempfile.tempdir = None  # imported modules have asked for it, before `TMPDIR` was set
     sys.stdout = sys.__stdout__ = opened(1, "strict", environment)
     sys.stderr = sys.__stderr__ = opened(2, "backslashreplace", environment)
 
