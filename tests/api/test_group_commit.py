@@ -21,6 +21,7 @@ from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job, transaction
 from gifster.uploads.files.cache import CachedFile, CacheWriter
 from tests import images
+from tests.combinations import on_sqlite
 from tests.machine import eventually
 
 
@@ -206,6 +207,7 @@ def test_an_upload_is_accepted_if_its_commit_raised_an_error_afterwards(
     assert [job.arguments[1] for job in Job.select()] == [result.id]
 
 
+@on_sqlite
 def test_a_file_stays_if_the_disk_did_not_say_whether_it_has_kept_the_commit(
     commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from gifster.imaging import sandbox
@@ -59,6 +58,11 @@ def spin() -> None:
 
 def hang() -> None:
     threading.Event().wait()
+
+
+def tell_and_hang() -> None:
+    print(os.getppid(), os.getpid(), flush=True)
+    hang()
 
 
 def be_killed() -> None:
@@ -147,16 +151,14 @@ def test_no_process_stays_when_the_caller_is_killed():
     # Given a process in the middle of a call
     source = (
         "from gifster.imaging import sandbox; from tests.imaging.test_sandbox import *\n"
-        "run_sandboxed(answer, 1); print(sandbox._current.server()._process.pid, flush=True)\n"
-        "run_sandboxed(hang, limits=Limits(wall_s=3))"
+        "run_sandboxed(tell_and_hang, limits=Limits(wall_s=3))"
     )
     caller = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
-    server = psutil.Process(int(caller.stdout.readline()))
-    [process] = eventually(server.children)
+    server, process = map(int, caller.stdout.readline().split())
     caller.kill()
     caller.wait(10)
 
-    eventually(lambda: not alive(server.pid) and not alive(process.pid))
+    eventually(lambda: not alive(server) and not alive(process))
     caller.stdout.close()
 
 
