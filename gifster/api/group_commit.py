@@ -190,8 +190,7 @@ class GroupCommit:
         self, work: Callable[[Transaction], None], lock_wait_ms: int | None = None
     ) -> BaseException | None:
         """Do work in a transaction. Returns None after its commit, else the error."""
-        begun: shared_commits.Begun | None = None
-        is_in_commit = False
+        in_commit: shared_commits.Begun | None = None
         try:
             with (
                 db.connection_context(),
@@ -200,11 +199,11 @@ class GroupCommit:
             ):
                 begun = shared_commits.begin(cast("Transaction", outermost), lock_wait_ms)
                 work(begun.transaction)
-                is_in_commit = True
+                in_commit = begun
         except BaseException as error:  # noqa: BLE001 each request gets it
-            if begun is None or not is_in_commit:
+            if in_commit is None:
                 return error
-            return shared_commits.after_failed_commit(begun, error)
+            return shared_commits.after_failed_commit(in_commit, error)
         return None
 
     def _send(self, jobs: list[Any]) -> None:
