@@ -4,13 +4,16 @@
 `render_here` does the work there.
 """
 
+import tempfile
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import PIL.Image
 
 from gifster.imaging import memory
 from gifster.imaging.fingerprint import Fingerprint
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.recipe import Image
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
 
@@ -95,7 +98,24 @@ def without_sandbox() -> Iterator[None]:
 
 
 def preload() -> None:
-    """Import the modules that are otherwise imported late, before a process forks."""
+    """Do what every picture needs, before a process forks for each: import the modules that are
+    otherwise imported late, and fill the caches of Python and the codecs with a tiny animation."""
     from gifster.imaging import render_here, video  # noqa: F401, PLC0415
 
     video.preload()
+    with suppress(Exception), tempfile.TemporaryDirectory() as folder:
+        # Whatever goes wrong will go wrong again with a picture, and is told then.
+        _make_tiny(Path(folder))
+
+
+def _make_tiny(folder: Path) -> None:
+    """Make an animation of a few pixels, and versions of it in the commonest formats."""
+    source, smaller = folder / "source.gif", Image().fit(8, 8)
+    first, second = (PIL.Image.new("RGB", (16, 16), color) for color in ("white", "black"))
+    first.save(source, save_all=True, append_images=[second])
+    recipes = {folder / "same": Image(), folder / "gif": smaller} | {
+        folder / format: smaller.convert(format) for format in ("webp", "mp4", "webm")
+    }
+    recipes[folder / "poster"] = smaller.first_frame().convert("webp")
+    for _ in render_unsandboxed(source, probe(source), recipes):
+        """Each version of it is made."""

@@ -7,6 +7,7 @@ process has ended.
 """
 
 import contextlib
+import gc
 import os
 import pickle
 import resource
@@ -31,6 +32,7 @@ def serve(number: int) -> None:
     from gifster import imaging  # noqa: PLC0415 the processes inherit it
 
     imaging.preload()
+    gc.freeze()  # a collection in a process would copy the memory that it looks through
 
     with socket.socket(fileno=number) as requests:
         calls = _Calls()

@@ -45,6 +45,31 @@ def test_the_example_runs_without_database_broker_and_application(tmp_path: Path
     assert (poster.content_type, poster.width, poster.frames) == ("image/webp", 400, 1)
 
 
+def test_a_process_that_has_preloaded_makes_versions_without_importing_anything(tmp_path: Path):
+    # Given a GIF, and a process that forks for each picture
+    (tmp_path / "cat.gif").write_bytes(images.gif((40, 30), [50] * 3))
+    begin = (
+        "import sys; from gifster.imaging import Image, preload, render_unsandboxed\n"
+        "from gifster.imaging.probe import probe; from pathlib import Path\n"
+        "preload(); before = set(sys.modules)\n"
+    )
+    make = (
+        "recipes = {Path(f'thumb.{to}'): Image().fit(20, 20).convert(to)"
+        " for to in ('gif', 'webp', 'png', 'mp4', 'webm')}\n"
+        "recipes[Path('poster.jpg')] = Image().first_frame().convert('jpeg')\n"
+        "made = list(render_unsandboxed(Path('cat.gif'), probe(Path('cat.gif')), recipes))\n"
+    )
+    show = "print(len(made), sorted(set(sys.modules) - before))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", begin + make + show],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    # Then each picture's process has all it needs
+    assert done.stdout == "7 []\n"
+
+
 def test_the_blocks_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("me.gif").write_bytes(images.gif((300, 200), [50] * 3))
