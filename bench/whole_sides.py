@@ -77,7 +77,8 @@ class Gifster:
         """When the files of each version were written (seconds since the epoch)."""
         found: dict[str, list[float]] = {}
         for path in (self._stack.var / "store").rglob("*.*"):
-            found.setdefault(path.stem, []).append(path.stat().st_mtime)
+            version = path.stem.partition("-")[0]  # an original's name has a secret part
+            found.setdefault(version, []).append(path.stat().st_mtime)
         return found
 
     @staticmethod
