@@ -34,14 +34,14 @@ class _Quality(NamedTuple):
     colors: int = _ALL_COLORS
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Quality(7, 3), _Quality(25, 5), _Quality(100, 12)
+_EXACT, _LESS_EXACT, _ROUGH = _Quality(4, 3), _Quality(25, 5), _Quality(100, 12)
 #: What is tried in turn. The last ones are only for GIFs that are larger than their original.
 _LESS = (
     _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32),
     *(_Quality(200, 20, colors) for colors in (16, 12, 8, 6, 4, 2, 1)),
 )  # fmt: skip
-#: How much each step of quality below 100 adds to the tolerance: 85 is `_EXACT`, 75 `_LESS_EXACT`,
-#: 40 `_ROUGH`.
+#: How much each step of quality below 100 adds to the tolerance: 85 has that of `_EXACT`, 75 that
+#: of `_LESS_EXACT`, 40 that of `_ROUGH`.
 _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
