@@ -30,17 +30,30 @@ from gifster.uploads.endpoints.messages import phrase
 
 logger = logging.getLogger("gifster.api")
 
+#: A status, a code, a sentence, and headers.
+Refusal = tuple[int, str, str, dict[str, str]]
+
 LATER, SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
 
 _UNAVAILABLE = (503, "database_unavailable", "The library cannot be read or written now.", LATER)
 #: What a client gets for a database error that is no fault of the application's.
-DATABASE: dict[Fault, tuple[int, str, str, dict[str, str]]] = {
+DATABASE: dict[Fault, Refusal] = {
     Fault.FULL: (507, "storage_full", "The server has no room left.", {}),
     Fault.BUSY: (503, "database_busy", "The server is busy. Try again.", SOON),
     Fault.CONFLICT: (409, "conflict", "Somebody else has just changed that. Try again.", {}),
     Fault.READ_ONLY: _UNAVAILABLE,
     Fault.DAMAGED: _UNAVAILABLE,
     Fault.AWAY: _UNAVAILABLE,
+}
+
+_FULL: Refusal = (507, "storage_full", "The server has no room left for the upload.", {})
+_NO_FILES = (503, "too_busy", "The server has too many files open now. Try again soon.", LATER)
+#: What a client gets when the system refuses something.
+SYSTEM: dict[int | None, Refusal] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EMFILE: _NO_FILES,
+    errno.ENFILE: _NO_FILES,
 }
 
 #: The most special class first.
@@ -119,11 +132,13 @@ def install(
     ) -> None:
         raise Problem(400, "multipart_malformed", "The multipart body is malformed or incomplete.")
 
-    async def full(req: Request, resp: Response, error: OSError, params: Params) -> None:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            await unknown(req, resp, error, params)
-        logger.error("full method=%s path=%s error=%r", req.method, path_to_log(req), str(error))
-        raise Problem(507, "storage_full", "The server has no room left for the upload.")
+    async def refused(req: Request, resp: Response, error: OSError, params: Params) -> None:
+        if error.errno not in SYSTEM:
+            return await unknown(req, resp, error, params)
+        status, code, detail, headers = SYSTEM[error.errno]
+        where = req.method, path_to_log(req)
+        logger.error("%s method=%s path=%s error=%r", code, *where, str(error))
+        raise Problem(status, code, detail, headers=headers)
 
     async def unavailable(req: Request, resp: Response, error: Exception, params: Params) -> None:
         logger.error("storage away method=%s path=%s error=%s", req.method, path_to_log(req), error)
@@ -161,7 +176,7 @@ def install(
         answer(context, req, resp, error, write)
 
     app.add_error_handler(Exception, unknown)
-    app.add_error_handler(OSError, full)
+    app.add_error_handler(OSError, refused)
     app.add_error_handler(peewee.DoesNotExist, gone)
     app.add_error_handler(StorageUnavailable, unavailable)
     app.add_error_handler(TooBusy, busy)

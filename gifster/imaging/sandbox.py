@@ -169,13 +169,13 @@ def _sent(request: bytes) -> Iterator[tuple["_Server", Inbox, Inbox]]:
       ProcessLost: the server does not accept it.
     """
     with contextlib.ExitStack() as mine, contextlib.ExitStack() as theirs:
-        reading, writing = os.pipe()
-        mine.callback(os.close, reading)
-        theirs.callback(os.close, writing)
-        status, telling = socket.socketpair()
-        mine.enter_context(status)
-        theirs.enter_context(telling)
         try:
+            reading, writing = os.pipe()
+            mine.callback(os.close, reading)
+            theirs.callback(os.close, writing)
+            status, telling = socket.socketpair()
+            mine.enter_context(status)
+            theirs.enter_context(telling)
             server = _current.server()
             server.send(request, writing, telling.fileno())
         except OSError as error:

@@ -1,5 +1,7 @@
-"""S3 is away, or a disk full: an upload is refused with a clear message, or stored later."""
+"""S3 is away, a disk full, or no file can be opened: an upload is refused with a clear message, or
+stored later."""
 
+import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 
 from gifster.uploads import S3Storage
 from tests import images, s3
-from tests.machine import eventually, files_below, free_port
+from tests.machine import children, eventually, files_below, free_port
 from tests.stack import Stack
 
 
@@ -55,6 +57,28 @@ def test_an_upload_is_stored_when_the_store_is_back(
         assert done["state"] == "ready"
         assert len(list(bucket.walk())) == 1 + len(done["versions"])
         eventually(lambda: files_below(stack.var / "cache") == [])
+
+
+def test_a_web_process_without_file_descriptors_says_come_again(new_stack: Callable[..., Stack]):
+    # Given a web process that has served an upload, and gets no more descriptors than it has
+    stack = new_stack()
+    web = stack.start_web()
+    first = stack.upload(images.gif())
+    [process] = children(web.pid)
+    before = resource.prlimit(process, resource.RLIMIT_NOFILE)
+    few = len(list(Path(f"/proc/{process}/fd").iterdir()))
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (few, before[1]))
+
+    refused = [stack.upload(images.gif((50, 40))), stack.client.get("/")]
+    resource.prlimit(process, resource.RLIMIT_NOFILE, before)
+    second = stack.upload(images.gif((50, 40)))
+
+    assert [answer.status_code for answer in refused] == [503, 503]
+    assert refused[0].json()["code"] == "too_busy"
+    assert "Retry-After" in refused[0].headers
+    assert "Traceback" not in stack.log("gifster-web")
+    assert len(files_below(stack.var / "cache")) == 2
+    assert {first.status_code, second.status_code} == {202}
 
 
 @pytest.fixture

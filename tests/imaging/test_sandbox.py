@@ -110,6 +110,30 @@ def test_a_process_killed_from_outside_is_not_the_fault_of_the_file():
         run_sandboxed(be_killed)
 
 
+@pytest.mark.parametrize("spare", range(3))
+def test_a_caller_without_file_descriptors_is_not_the_fault_of_the_file(spare: int):
+    # Given a caller that has all but a few of its descriptors in use, and can call again later
+    source = (
+        "import os, resource; from tests.imaging.test_sandbox import *\n"
+        "run_sandboxed(answer, 1)\n"
+        f"few = len(os.listdir('/proc/self/fd')) - 1 + {spare}\n"
+        "before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))\n"
+        "try:\n    run_sandboxed(answer, 2)\n"
+        "except sandbox.ProcessLost as error:\n    print(type(error).__name__, error)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
+        "print(run_sandboxed(answer, 3)[0])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+
+    # Then it is told so, and nothing else goes wrong
+    assert done.stdout.startswith("ProcessLost no image process could be started: "), done.stderr
+    assert done.stdout.endswith("\n3\n")
+
+
 def test_several_calls_run_at_once(tmp_path: Path):
     one, other = tmp_path / "one", tmp_path / "other"
     with ThreadPoolExecutor(2) as threads:

@@ -119,6 +119,8 @@ def problem_of(error: Exception, request: Request) -> Problem:
 def _failure_of(error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "storage_full", "The server has no room left for the upload.")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return Problem(503, "too_busy", "The server has too many files open now.", SOON)
     if isinstance(error, StorageUnavailable):
         return Problem(503, "storage_unavailable", "The storage cannot be reached now.", LATER)
     if isinstance(error, ProcessLost):
