@@ -1,6 +1,7 @@
 """The application in this process, with settings of a test's own, and people who use it."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,12 @@ import httpx
 import pytest
 
 from gifster.api.app import create_app
-from gifster.app import accounts, tokens
-from gifster.app.accounts.tables import MailSecret
+from gifster.app import tokens
 from gifster.app.models import User
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
 from tests.api.test_access import Client
-from tests.app.letters import run_mail_jobs
 
-OLD, NEW = "correct horse", "battery staple"
 #: A form without fields.
 NOTHING = {"": ""}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -65,12 +63,9 @@ def site(make_site: Callable[..., Site]) -> Site:
     return make_site()
 
 
-@pytest.fixture
-def ann(booted: Settings) -> User:
-    user = accounts.sign_up("ann@example.org", OLD, "Ann")
-    run_mail_jobs(booted)
-    MailSecret.delete().execute()
-    return user
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field of a page."""
+    return re.search(f'type="hidden" name="{name}" value="([^"]*)"', page)[1]
 
 
 def is_done(answer: httpx.Response, location: str) -> bool:

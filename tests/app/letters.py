@@ -7,6 +7,8 @@ from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 
+import httpx
+
 from gifster import jobs
 from gifster.app import accounts
 from gifster.app.accounts import confirming, invitations, password_changes
@@ -60,6 +62,10 @@ def link_of(mail: EmailMessage) -> str:
     [link] = re.findall(r"https?://\S+", text_of(mail))
     assert f'href="{link}"' in mail.get_body(("html",)).get_content()
     return link
+
+
+def path_of(mail: EmailMessage) -> str:
+    return httpx.URL(link_of(mail)).path
 
 
 def secret_of(mail: EmailMessage) -> str:
