@@ -3,6 +3,7 @@ Gifster's, real processes of Gifster's own, and a real browser."""
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,16 @@ def web(
 ) -> Iterator[Stack]:
     """A web server without workers, with the settings in the file's `WEB`."""
     folder = tmp_path_factory.mktemp("web")
-    running = Stack(folder, new_broker_url(valkey_server), **request.module.WEB)
+    with web_server(folder, valkey_server, migrated, **request.module.WEB) as running:
+        yield running
+
+
+@contextmanager
+def web_server(
+    folder: Path, valkey_server: ValkeyServer, migrated: Path, **variables: str
+) -> Iterator[Stack]:
+    """A web server without workers, with the settings that you pass."""
+    running = Stack(folder, new_broker_url(valkey_server), **variables)
     try:
         running.migrate(migrated)
         running.start_web()
