@@ -1,5 +1,5 @@
 """The pages on which admins look after people. What the databases do is tested below them
-(`app/test_account_standing`), so SQLite is enough here."""
+(`app/accounts/test_standing`), so SQLite is enough here."""
 
 import re
 from datetime import timedelta

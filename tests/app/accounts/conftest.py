@@ -18,8 +18,8 @@ from tests.app.letters import run_mail_jobs, secret_of
 OLD, NEW = "correct horse", "battery staple"
 
 
-def refused(code: str):
-    return pytest.raises(LibraryError, check=lambda error: error.code == code)
+def refused(code: str, kind: type[LibraryError] = LibraryError):
+    return pytest.raises(kind, check=lambda error: error.code == code)
 
 
 @pytest.fixture

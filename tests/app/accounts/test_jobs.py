@@ -11,11 +11,10 @@ import httpx
 import pytest
 from aiosmtpd.controller import Controller
 
+from tests.app.accounts.conftest import NEW, OLD
 from tests.app.letters import link_of
 from tests.machine import eventually, free_port
 from tests.stack import Stack
-
-OLD, NEW = "correct horse", "battery staple"
 
 
 class Inbox:

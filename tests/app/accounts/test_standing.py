@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-import pytest
-
 from gifster.app import accounts, tokens
 from gifster.app.accounts import invitations, leaving, standing
 from gifster.app.database import db
@@ -17,12 +15,11 @@ from gifster.app.moderation.roles import Role
 from gifster.app.settings import Settings
 from gifster.app.tokens import Kind
 from gifster.jobs import transaction
+from tests.app.accounts.conftest import refused
 
 PASSWORD = "correct horse"
-
-
-def refused(code: str):
-    return pytest.raises(Denied, check=lambda error: error.code == code)
+#: Every refusal here is a 403.
+denied = partial(refused, kind=Denied)
 
 
 def test_a_disabled_account_has_no_session_and_no_token_from_that_moment(booted: Settings):
@@ -39,15 +36,15 @@ def test_a_disabled_account_has_no_session_and_no_token_from_that_moment(booted:
     assert tokens.find_token(session, Kind.SESSION) is None
     assert tokens.find_token(token, Kind.TOKEN) is None
     assert tokens.find_token(of_bob, Kind.SESSION) is not None
-    with refused("account_disabled"):
+    with denied("account_disabled"):
         accounts.log_in("ann@example.org", PASSWORD)
-    with refused("account_disabled"):
+    with denied("account_disabled"):
         tokens.start_session(ann, 1)  # loaded before
-    with refused("account_disabled"):
+    with denied("account_disabled"):
         tokens.create_token(ann, "another")
 
     # And somebody who does not know the password to learn nothing of it
-    with refused("login_failed"):
+    with denied("login_failed"):
         accounts.log_in("ann@example.org", "wrong horse")
 
     # When it is enabled again, I expect Ann to log in, and the former secrets to be gone
@@ -90,7 +87,7 @@ def test_sessions_that_begin_while_an_account_is_disabled_are_gone(booted: Setti
 def test_where_addresses_must_be_confirmed_others_cannot_log_in(booted: Settings):
     ann = accounts.sign_up("ann@example.org", PASSWORD)
 
-    with refused("email_unconfirmed"):
+    with denied("email_unconfirmed"):
         accounts.log_in("ann@example.org", PASSWORD, confirmed_only=True)
     assert accounts.log_in("ann@example.org", PASSWORD) == ann
     User.update(confirmed_at=now()).execute()
@@ -104,7 +101,7 @@ def test_an_account_without_a_password_has_no_password_that_works(booted: Settin
 
     assert not accounts.has_password(User.get_by_id(ann.id))
     for guess in (PASSWORD, "", " "):
-        with refused("login_failed"):
+        with denied("login_failed"):
             accounts.log_in("ann@example.org", guess)
 
 
@@ -155,9 +152,9 @@ def test_an_invitation_is_good_as_long_as_its_admin_is_one(booted: Settings):
         found = invitations.check_may_sign_up("invite", secret)
         end()
         # I expect nobody to sign up with it, even if they have the form open
-        with refused("invitation_invalid"):
+        with denied("invitation_invalid"):
             invitations.check_may_sign_up("invite", secret)
-        with refused("invitation_invalid"), transaction(db):
+        with denied("invitation_invalid"), transaction(db):
             invitations.accept(found, bob)
         states = [invitations.is_good(one) for one in invitations.recent()]
         assert states == [True, False]
@@ -166,7 +163,7 @@ def test_an_invitation_is_good_as_long_as_its_admin_is_one(booted: Settings):
     # And when they leave, it is gone
     leaving.leave(ann, with_gifs=False)
     leaving.remove(ann.id, False)
-    with refused("invitation_invalid"):
+    with denied("invitation_invalid"):
         invitations.check_may_sign_up("invite", secret)
     assert invitations.check_may_sign_up("invite", of_command) is not None
 
