@@ -1,4 +1,5 @@
-"""Where the tests of the uploads make their versions: most of them in the test's own process."""
+"""Where the tests of the uploads make their versions: most of them in the test's own process. And
+what several of their files share."""
 
 from collections.abc import Iterator
 
@@ -17,3 +18,9 @@ def _where_versions_are_made(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with without_sandbox():
         yield
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """How a server calls an endpoint."""
+    return request.param

@@ -17,11 +17,6 @@ GIF = images.gif()
 KEY = "company/logo/1/5b/original.gif"
 
 
-@pytest.fixture(params=["wsgi", "asgi"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStorage:
     storage = LocalStorage(tmp_path / "store", "/files", secret="a secret")

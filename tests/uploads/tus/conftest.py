@@ -10,11 +10,6 @@ from tests.uploads.framework import Application
 from tests.uploads.tus.films import FilmUploader, Show, who
 
 
-@pytest.fixture(params=["wsgi", "asgi"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture
 def app(application: Application) -> Application:
     application.database.bind(uploads.TABLES)
