@@ -5,15 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests import images
 from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, Company, Person
-from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
+from tests.uploads.records import BOTH, ONE, TWO, fresh, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
-
-ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60))
 
 
 @BOTH

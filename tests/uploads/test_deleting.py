@@ -19,7 +19,7 @@ from gifster.uploads import (
 )
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, db
-from tests.uploads.test_rollback import atomic, fail
+from tests.uploads.records import atomic, fail
 
 ONE, TWO = (images.still("PNG", (width, 40)) for width in (60, 70))
 

@@ -28,7 +28,7 @@ from tests import databases, images
 from tests.conftest import PLATFORMS
 from tests.machine import examples
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
-from tests.uploads.test_rollback import fail
+from tests.uploads.records import fail
 
 ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
 ID = uuid.UUID("0c1b2f3e-0000-4000-8000-00000000abcd")

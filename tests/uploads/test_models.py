@@ -17,15 +17,13 @@ from gifster.uploads import (
     mount_uploaders,
     store_in_background,
 )
-from tests import images
 from tests.conftest import PLATFORMS
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person, db
-from tests.uploads.test_rollback import BOTH, fresh, is_clean, width
+from tests.uploads.records import BOTH, ONE, TWO, fresh, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
-ONE, TWO = (images.gif(size=(width, 60)) for width in (80, 90))
 WAYS = pytest.mark.parametrize("uploader", [LogoUploader, AvatarUploader])
 
 

@@ -14,44 +14,20 @@ from gifster.uploads import mount_uploaders, store_in_background
 from gifster.uploads.columns.fields import CacheListField
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
-from tests import images
 from tests.combinations import on_s3
-from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
-
-ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
-#: A model whose files a worker stores, and one that stores them in `save()`; each with its column.
-BOTH = pytest.mark.parametrize(("model", "column"), [(Person, "avatar"), (Company, "logo")])
-
-
-class RolledBack(Exception):
-    """Stands for a serialization failure or a deadlock."""
-
-
-def atomic() -> Any:
-    return Person._meta.database.atomic()
-
-
-def fail(*steps: Any) -> None:
-    """Do these steps in a transaction that fails at its end."""
-    with pytest.raises(RolledBack), atomic():
-        for step in steps:
-            step()
-        raise RolledBack
-
-
-def fresh(record: Any) -> Any:
-    return type(record).get_by_id(record._pk)
-
-
-def width(record: Any, column: str) -> int | None:
-    stored = getattr(fresh(record), column).stored
-    return stored and stored.width
-
-
-def is_clean(application: Application, *columns: Any) -> bool:
-    """Whether the storages have exactly the files of these uploaders."""
-    named = [key for uploader in columns for _, key in uploader.stored.files]
-    return application.cached == [] and application.stored == sorted(named)
+from tests.uploads.framework import Application, AvatarUploader, Base, Person
+from tests.uploads.records import (
+    BOTH,
+    ONE,
+    THREE,
+    TWO,
+    RolledBack,
+    atomic,
+    fail,
+    fresh,
+    is_clean,
+    width,
+)
 
 
 @BOTH

@@ -5,11 +5,8 @@ from typing import Any
 import pytest
 
 from gifster.uploads import CacheListField, mount_uploaders, store_in_background
-from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader
-from tests.uploads.test_rollback import BOTH, atomic, fail, fresh, is_clean, width
-
-ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
+from tests.uploads.records import BOTH, ONE, THREE, TWO, atomic, fail, fresh, is_clean, width
 
 
 class Shelf(Base):

@@ -14,12 +14,20 @@ from gifster.jobs import transaction
 from gifster.jobs.transactions import Piece, Transaction
 from gifster.uploads import mount_uploader
 from gifster.uploads.columns.record import uploads_of
-from tests import images
 from tests.combinations import on_s3
 from tests.uploads.framework import Application, Base, LogoUploader
-from tests.uploads.test_rollback import BOTH, RolledBack, atomic, fail, fresh, is_clean, width
-
-ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
+from tests.uploads.records import (
+    BOTH,
+    ONE,
+    THREE,
+    TWO,
+    RolledBack,
+    atomic,
+    fail,
+    fresh,
+    is_clean,
+    width,
+)
 
 
 @BOTH

@@ -1,0 +1,108 @@
+"""Saving only some columns, names of columns, and the database and key that a model needs."""
+
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from gifster.uploads import CacheField, HasUploads, mount_uploader, store_in_background
+from tests.conftest import PLATFORMS
+from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader
+from tests.uploads.records import BOTH, ONE, TWO, fresh, is_clean, width
+
+#: These tests do not depend on the database or the storage: one platform is enough.
+pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+
+
+@BOTH
+def test_an_upload_is_among_the_dirty_fields(application: Application, model: Any, column: str):
+    record = fresh(model.create(name="Ann"))
+    assert record.save(only=record.dirty_fields) == 0
+    setattr(record, column, ONE)
+
+    record.save(only=record.dirty_fields)
+    assert not record.is_dirty()
+    application.work()
+
+    assert width(record, column) == 80
+
+
+@BOTH
+@pytest.mark.parametrize("by", ["field", "name", "column name"])
+def test_only_the_upload_of_a_new_record_is_saved(
+    application: Application, model: Any, column: str, by: str
+):
+    record = model(name="Ann", **{column: ONE})
+    field = getattr(model, column)
+
+    record.save(only=[{"field": field, "name": field.name, "column name": field.column_name}[by]])
+    application.work()
+
+    assert (fresh(record).name, width(record, column)) == ("", 80)
+
+
+@BOTH
+def test_a_model_with_only_save_dirty_saves_the_upload(
+    application: Application, monkeypatch: pytest.MonkeyPatch, model: Any, column: str
+):
+    monkeypatch.setattr(model._meta, "only_save_dirty", True)
+    record = model(name="Ann", **{column: ONE})
+    record.save()
+    application.work()
+    assert width(record, column) == 80
+
+    record = fresh(record)
+    setattr(record, column, TWO)
+    record.save()
+    application.work()
+    assert width(record, column) == 90
+    assert is_clean(application, getattr(fresh(record), column))
+
+
+def test_a_mounted_column_may_have_a_column_name(application: Application):
+    class Named(Base):
+        avatar = mount_uploader(AvatarUploader, column_name="picture")
+        avatar_tmp = CacheField(column_name="picture_waiting")
+
+    store_in_background("avatar")(Named)
+    application.create_tables(Named)
+    named = Named.create(avatar=ONE)
+    named.avatar = TWO
+    named.save(only=["picture"])
+    application.work()
+
+    assert fresh(named).avatar.stored.width == 90
+
+
+def test_a_second_database_is_refused(application: Application, tmp_path: Path):
+    elsewhere = peewee.SqliteDatabase(tmp_path / "elsewhere.db")
+
+    with pytest.raises(TypeError, match=r"Far has uploads.*another database.*TABLES"):
+
+        class Far(HasUploads, peewee.Model):
+            avatar = mount_uploader(LogoUploader)
+
+            class Meta:
+                database = elsewhere
+
+    class Later(Base):
+        logo = mount_uploader(LogoUploader)
+
+    Later.bind(elsewhere)
+    elsewhere.create_tables([Later])
+    later = Later(logo=ONE)
+    with pytest.raises(TypeError, match="another database"):
+        later.save()
+    assert Later.select().count() == 0
+    Later.bind(application.database)
+
+
+def test_a_model_without_a_key_is_refused(application: Application):
+    with pytest.raises(TypeError, match="needs a primary key"):
+
+        class Keyless(Base):
+            logo = mount_uploader(LogoUploader)
+
+            class Meta:
+                primary_key = False
