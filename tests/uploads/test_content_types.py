@@ -19,7 +19,7 @@ from tests import images
 from tests.s3 import S3Server
 from tests.uploads import plain_s3
 from tests.uploads.framework import Application
-from tests.uploads.test_processing import content, model
+from tests.uploads.one_file import content, model
 
 OOXML = "application/vnd.openxmlformats-officedocument."
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)

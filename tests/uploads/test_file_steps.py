@@ -1,4 +1,4 @@
-"""Steps and versions that get a file and give a file, conditions, and processing switched off."""
+"""Steps and versions that get a file and give a file."""
 
 import io
 import os
@@ -14,7 +14,6 @@ from gifster.uploads import (
     CacheListField,
     ErrorField,
     Image,
-    ImageInfo,
     ProcessingField,
     StateField,
     Uploader,
@@ -26,70 +25,20 @@ from gifster.uploads import (
     store_in_background,
     version,
 )
-from gifster.uploads.testing import inline_jobs, without_processing
 from tests import images
 from tests.uploads.framework import Application, Base
-from tests.uploads.test_processing import content, model, stored
-
-TEXT = b"bork bork bork"
-GIF = images.gif((120, 90), [50, 70, 90])
-
-
-def named(tmp_path: Path, name: str, source: bytes) -> Path:
-    path = tmp_path / name
-    path.write_bytes(source)
-    return path
-
-
-class NotesUploader(Backgrounder, Uploader):
-    allow_types = {"text/*", "application/pdf", "image/*"}
-
-    @version(file=True)
-    def loud(self, file: Path) -> Path | bytes:
-        return file.read_bytes().upper()
-
-    @version(file=True, of="loud")
-    def louder(self, file: Path) -> Path:
-        with file.open("ab") as opened:  # in place, on a copy
-            opened.write(b"!")
-        return file
-
-    @version(file=True, of="louder")
-    def page(self, file: Path) -> Path:
-        """A picture of a document, as by the user's own tool."""
-        made = file.parent / "page.png"
-        PIL.Image.new("RGB", (300, 10 * len(file.read_bytes())), "navy").save(made)
-        return made
-
-    @version(of="page")
-    def preview(self, image: Image) -> Image:
-        return image.fit(30, 30)
-
-    @version(of="preview")
-    def tiny(self, image: Image) -> Image:
-        return image.fit(10, 10).convert("webp")
-
-    @version
-    def thumb(self, image: Image) -> Image:
-        return image.fit(20, 20)
-
-
-@store_in_background("file")
-class Note(Base):
-    file = mount_uploader(NotesUploader)
-    file_tmp = CacheField()
-    file_state = StateField()
-    file_error = ErrorField()
+from tests.uploads.notes import GIF, TEXT, NotesUploader, StoredNote, named
+from tests.uploads.one_file import content, stored
 
 
 @process_in_background("file")
-class Letter(Base):
+class ProcessedNote(Base):
     file = mount_uploader(NotesUploader)
     file_processing = ProcessingField()
 
 
 @store_in_background("files")
-class Folder(Base):
+class NoteFolder(Base):
     files = mount_uploaders(NotesUploader)
     files_tmp = CacheListField()
 
@@ -113,40 +62,40 @@ def assert_is_made(application: Application, made: Any) -> None:
 
 
 def test_versions_of_any_file_build_on_one_another(application: Application, tmp_path: Path):
-    application.create_tables(Note, Letter, Folder)
+    application.create_tables(StoredNote, ProcessedNote, NoteFolder)
     source = named(tmp_path, "notes.txt", TEXT)
-    for table in (Note, Letter):
+    for table in (StoredNote, ProcessedNote):
         record = table()
         record.file = source
         record.save()
         application.work()
         assert_is_made(application, table.get_by_id(record.id).file)
-    record = Note()
+    record = StoredNote()
     record.process_file_upload = True  # in the foreground
     record.file = source
     record.save()
-    assert_is_made(application, Note.get_by_id(record.id).file)
-    folder = Folder(files=[source, source])
+    assert_is_made(application, StoredNote.get_by_id(record.id).file)
+    folder = NoteFolder(files=[source, source])
     folder.save()
     application.work()
-    for made in Folder.get_by_id(folder.id).files:
+    for made in NoteFolder.get_by_id(folder.id).files:
         assert_is_made(application, made)
 
 
 def test_versions_are_made_again_with_those_that_they_build_on(
     application: Application, tmp_path: Path
 ):
-    application.create_tables(Note)
-    record = Note()
+    application.create_tables(StoredNote)
+    record = StoredNote()
     record.file = named(tmp_path, "notes.txt", TEXT)
     record.save()
     application.work()
-    before = Note.get_by_id(record.id).file.stored
+    before = StoredNote.get_by_id(record.id).file.stored
 
-    Note.get_by_id(record.id).file.recreate_versions("tiny", "louder")
+    StoredNote.get_by_id(record.id).file.recreate_versions("tiny", "louder")
     application.work()
 
-    after = Note.get_by_id(record.id).file
+    after = StoredNote.get_by_id(record.id).file
     assert_is_made_again = {
         name for name in after.stored.versions
         if after.stored.versions[name].key != before.versions[name].key
@@ -156,7 +105,7 @@ def test_versions_are_made_again_with_those_that_they_build_on(
     assert content(application, after, "louder") == TEXT.upper() + b"!"
     after.recreate_versions()
     application.work()
-    again = Note.get_by_id(record.id).file
+    again = StoredNote.get_by_id(record.id).file
     assert set(again.stored.versions) == set(before.versions)
     assert sorted(application.stored) == sorted(key for _, key in again.stored.files)
 
@@ -245,35 +194,6 @@ def test_the_returned_name_says_what_kind_of_text_it_is(application: Application
     assert made.stored.key.endswith(".json")
     assert made.stored.versions["page"].content_type == "text/html"
     assert content(application, made, "page") == b'<html>["a"]</html>'
-
-
-def test_conditions_of_steps_and_versions(application: Application):
-    seen: list[tuple[str, int]] = []
-
-    def is_wide(uploader: Any, info: ImageInfo) -> bool:
-        seen.append((type(uploader.record).__name__, info.width))
-        return info.width > 100
-
-    class Conditional(Uploader):
-        @process(when=is_wide)
-        def shrink(self, image: Image) -> Image:
-            return image.fit(60, 60)
-
-        @version(when=is_wide)
-        def wide(self, image: Image) -> Image:
-            return image.fit(20, 20)
-
-        @version(when=lambda uploader, info: not is_wide(uploader, info))
-        def narrow(self, image: Image) -> Image:
-            return image.fit(20, 20)
-
-    document = model(application, Conditional)
-    for size, width, names in (((120, 90), 60, ["wide"]), ((90, 90), 90, ["narrow"])):
-        record = document()
-        record.file = images.gif(size)
-        record.save()
-        assert (record.file.stored.width, list(record.file.stored.versions)) == (width, names)
-    assert set(seen) == {("Document", 120), ("Document", 90)}
 
 
 @pytest.mark.parametrize(
@@ -372,118 +292,3 @@ def test_later_files_come_after_the_others(application: Application):
     made = Clip.get_by_id(record.id).file
     assert made.stored.thumbhash
     assert sorted(application.stored) == sorted(key for _, key in made.stored.files)
-
-
-def test_processing_can_be_switched_off(application: Application, tmp_path: Path):
-    class Plain(NotesUploader):
-        max_bytes = 1_000
-
-        @process
-        def shrink(self, image: Image) -> Image:
-            raise AssertionError
-
-        @process(file=True)
-        def check(self, file: Path) -> Path:
-            raise AssertionError
-
-        @version(when=lambda uploader, info: False)
-        def never(self, image: Image) -> Image:
-            return image
-
-    document = model(application, Plain)
-
-    def versions(source: Any) -> dict[str, bytes]:
-        record = document()
-        record.file = source
-        record.save()
-        file = document.get_by_id(record.id).file
-        return {name: content(application, file, name) for name in file.stored.versions}
-
-    still = images.still("PNG", (20, 20))
-    notes = named(tmp_path, "notes.txt", TEXT)
-    for switched_off in (without_processing(), without_processing(Plain)):
-        with switched_off:
-            # Each version is a copy of the original, and the limits count
-            names = ["loud", "louder", "page", "preview", "tiny"]
-            assert versions(notes) == dict.fromkeys(names, TEXT)
-            assert set(versions(still)) == {*names, "thumb"}
-            assert set(versions(still).values()) == {still}
-            with pytest.raises(UploadError, match="too large"):
-                versions(images.noisy_gif((120, 90), 6))
-            with pytest.raises(UploadError):
-                versions(b"\0binary")
-        with pytest.raises(AssertionError):
-            versions(notes)
-    Plain.enable_processing = False
-    assert versions(still)
-    assert NotesUploader.enable_processing
-    with without_processing(NotesUploader), inline_jobs():
-        application.create_tables(Note)
-        record = Note()
-        record.file = still
-        record.save()
-    assert Note.get_by_id(record.id).file.stored.versions["thumb"].width == 20
-    assert "enable_processing" not in vars(NotesUploader)
-
-
-def test_a_version_is_an_attribute(application: Application):
-    class Accessed(Uploader):
-        @version
-        def _800x600(self, image: Image) -> Image:
-            return image.fit(80, 60)
-
-        @version(when=lambda uploader, info: False)
-        def never(self, image: Image) -> Image:
-            return image
-
-        def default_url(self, name: str | None) -> str:
-            return f"/default/{name}"
-
-    document = model(application, Accessed)
-    record = document()
-    assert not record.file._800x600
-    assert record.file._800x600.url() == "/default/_800x600"
-    record.file = GIF
-    record.save()
-    file = document.get_by_id(record.id).file
-    assert file._800x600
-    assert file._800x600.stored.width == 80
-    assert file._800x600.url() == file.url("_800x600")
-    assert not file.never
-    assert (file.never.stored, file.never.url()) == (None, "/default/never")
-    assert {name: bool(made) for name, made in file.versions.items()} == {
-        "_800x600": True,
-        "never": False,
-    }
-
-
-def test_an_unknown_version_is_an_error(application: Application):
-    class Versions(Uploader):
-        @version
-        def thumb(self, image: Image) -> Image:
-            return image.fit(20, 20)
-
-        @version(when=lambda uploader, info: False)
-        def never(self, image: Image) -> Image:
-            return image
-
-        def default_url(self, name: str | None) -> str:
-            return f"/default/{name}"
-
-    made = stored(application, Versions, GIF)
-    empty = model(application, type("Empty", (Versions,), {}))().file
-    for file in (made, empty):
-        with pytest.raises(LookupError) as unknown:
-            file.url("nope")
-        assert str(unknown.value) == (
-            f"{type(file).__name__} has no version 'nope'; it declares: thumb, never"
-        )
-        # One that is declared may still have to be made
-        assert file.url("never") == "/default/never"
-    assert made.url("thumb").startswith("/files/")
-    assert empty.url() == "/default/None"
-    # One that was declared when the file was stored is still there
-    Versions.thumb = None
-    assert made.url("thumb").startswith("/files/")
-    with pytest.raises(LookupError, match="it declares: never"):
-        empty.url("thumb")

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import PIL.ImageOps
@@ -27,34 +26,9 @@ from gifster.uploads.columns.fields import ErrorField
 from gifster.uploads.testing import MemoryStorage, enqueued
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Base
+from tests.uploads.one_file import content, model, stored
 
 GIF = images.gif(size=(300, 200), durations=[30, 50, 70, 110], loop=3)
-
-
-def model(application: Application, uploader: type[Uploader], **options: Any) -> Any:
-    """A model with the uploader on the column `file`; `save()` stores its files."""
-
-    class Document(Base):
-        file = mount_uploader(uploader)
-
-        class Meta:
-            table_name = f"doc_{uploader.__name__.lower()}"
-
-    application.create_tables(Document)
-    return Document
-
-
-def stored(application: Application, uploader: type[Uploader], content: Any) -> Any:
-    made = model(application, uploader)()
-    made.file = content
-    made.save()
-    return type(made).get_by_id(made.id).file
-
-
-def content(application: Application, uploader: Any, name: str | None = None) -> bytes:
-    file = uploader.stored.versions[name] if name else uploader.stored
-    with application.store.open(file.key) as opened:
-        return opened.read()
 
 
 def test_versions_build_on_versions_and_have_formats(application: Application):

@@ -26,7 +26,6 @@ from tests.uploads.records import (
 #: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
-
 WAYS = [
     lambda a, b, column: setattr(b, column, getattr(a, column)),
     lambda a, b, column: setattr(b, column, getattr(a, column).stored),
