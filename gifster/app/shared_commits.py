@@ -38,6 +38,9 @@ pg_current_xact_id()::text
 _STATUS = """
 SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status(%s::text::xid8) END
 """
+#: A transaction that changes no row, but whose commit is written to the log, and waits for the disk
+#: and for synchronous standbys.
+_COMMIT_AFTER_IT = "SELECT pg_logical_emit_message(true, 'gifster', '')"
 
 
 class CommitUnknown(peewee.OperationalError):
@@ -118,6 +121,10 @@ def is_committed(begun: Begun) -> bool | None:
     disk, and so may one that takes over from another. So a "committed" counts only together with a
     row that nobody else can have written.
 
+    Whoever reads a transaction does not know whether it is as safe as its commit would have been:
+    a server that restarts shows those for which it was still waiting for its standby. So a commit
+    of our own follows, which waits for all that was committed before it.
+
     Returns:
       None if nobody can tell: the server did not come back within `RESTART_S` seconds, or a
       transaction with this number was committed, but none of its jobs is there.
@@ -130,7 +137,10 @@ def is_committed(begun: Begun) -> bool | None:
                 if status == "aborted":
                     return False
                 if status == "committed":
-                    return _has_jobs(begun) or None
+                    if not _has_jobs(begun):
+                        return None
+                    db.execute_sql(_COMMIT_AFTER_IT)
+                    return True
         except (peewee.PeeweeException, MaxConnectionsExceeded) as error:
             if _sqlstate(error) == _NOT_YET_GIVEN:
                 return False

@@ -283,6 +283,52 @@ def test_an_upload_is_not_accepted_because_another_transaction_got_its_number(
     assert Job.select().count() == 0
 
 
+def test_an_upload_is_not_accepted_before_a_synchronous_standby_has_it(
+    own_server: str, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a server that ends the connection while the commit waits for its standby: it shows the
+    # transaction all the same
+    commit, asked = db.obj.commit, shared_commits._status
+    standby_has_it = threading.Event()
+
+    def waits_for_the_standby() -> None:
+        with psycopg.connect(own_server, autocommit=True) as other:
+            other.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            other.execute("SELECT pg_reload_conf()")
+            threading.Thread(target=end_it, args=[backend()]).start()
+            commit()
+
+    def end_it(pid: int) -> None:
+        with psycopg.connect(own_server, autocommit=True) as other:
+            waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+            eventually(lambda: other.execute(waits, (pid,)).fetchone())
+            other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    def status(begun: shared_commits.Begun) -> str | None:
+        found = asked(begun)
+        if found == "committed":
+            threading.Thread(target=come_back).start()
+        return found
+
+    def come_back() -> None:
+        # When it is asked, I expect the answer to wait for the standby, too
+        with psycopg.connect(own_server, autocommit=True) as other:
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            eventually(lambda: other.execute(waits).fetchone())
+            standby_has_it.set()
+            other.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            other.execute("SELECT pg_reload_conf()")
+
+    monkeypatch.setattr(db.obj, "commit", waits_for_the_standby)
+    monkeypatch.setattr(shared_commits, "_status", status)
+    result, handed_over = committed(commits, adding("a"))
+
+    assert standby_has_it.is_set()
+    assert isinstance(result, Gif)
+    assert handed_over == ["it"]
+    db.close()
+
+
 def test_a_server_that_dies_and_restarts_loses_nothing_and_leaves_nothing(own_server: str):
     # Given uploads that come without end, over eight connections
     commits, accepted, refused = GroupCommit(), dict[str, str](), list[BaseException]()
