@@ -45,7 +45,9 @@ _SQLITE = {
 _POSTGRESQL = {
     "53100": Fault.FULL,
     "53300": Fault.BUSY,  # too many connections
-    "25006": Fault.READ_ONLY,
+    "25006": Fault.READ_ONLY,  # also a standby that is not promoted yet
+    "25P03": Fault.AWAY,  # it has ended the connection: the transaction was idle for too long,
+    "25P04": Fault.AWAY,  # or took too long
     "40001": Fault.BUSY,  # serialization failure
     "40P01": Fault.BUSY,  # deadlock
     "55P03": Fault.BUSY,  # lock timeout

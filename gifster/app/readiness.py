@@ -118,6 +118,12 @@ class Outcome:
             return f"{self._what} has not answered for {SILENT_S:.0f} seconds"
         return self._answer
 
+    def doubt(self) -> None:
+        """Check again soon, if the answer is that nothing is wrong."""
+        with self._lock:
+            if not self._answer:
+                self._holds_until = min(self._holds_until, self._began + BAD_FOR_S)
+
     def _look(self, done: Event) -> None:
         try:
             self._answer = self._check()
@@ -146,9 +152,11 @@ class Readiness:
 
     def refused(self, fault: Fault) -> None:
         """Note that the database has just refused a request. A disk that is too full for an upload
-        may have room for a probe."""
-        if fault in (Fault.FULL, Fault.READ_ONLY, Fault.DAMAGED):
+        may have room for a probe. A probe finds all other faults that last, and their end."""
+        if fault in (Fault.FULL, Fault.DAMAGED):
             self._refused = (time.monotonic(), fault)
+        elif fault in (Fault.READ_ONLY, Fault.AWAY):
+            self._database.doubt()
 
     def answer(self) -> str:
         """What is wrong with the database, or an empty text. Writes at most once a second."""

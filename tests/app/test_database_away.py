@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from gifster import jobs
+from gifster.app import database
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.models import Tag, WriteProbe
@@ -147,7 +148,7 @@ def test_a_read_only_database_is_not_ready(booted: Settings):
         check()
 
 
-def test_an_answer_holds_for_a_while(booted: Settings):
+def test_an_answer_holds_for_a_while(booted: Settings, monkeypatch: pytest.MonkeyPatch):
     # Given a database that was ready a moment ago
     readiness = Readiness()
     assert readiness.answer() == ""
@@ -156,6 +157,12 @@ def test_an_answer_holds_for_a_while(booted: Settings):
     # When other requests ask, I expect no further write
     assert {readiness.answer() for _ in range(100)} == {""}
     assert WriteProbe.get().content == written
+
+    # And a request that finds the database away to be checked within a second
+    monkeypatch.setattr("gifster.app.readiness.BAD_FOR_S", 0.0)
+    readiness.refused(Fault.READ_ONLY)
+    assert readiness.answer() == ""
+    assert WriteProbe.get().content != written
 
     # And a request that finds a full disk to be remembered
     readiness.refused(Fault.BUSY)
@@ -174,6 +181,13 @@ def test_a_lost_connection_or_a_full_server_is_no_bug_of_ours(
         with pytest.raises(peewee.PeeweeException) as lost:
             Tag.create(name="cats")
         assert fault_of(lost.value) is Fault.AWAY
+
+        own = database.opened(booted.database.url)
+        with pytest.raises(peewee.PeeweeException) as idle, own.connection_context(), own.atomic():
+            own.execute_sql("SET idle_in_transaction_session_timeout = 1")
+            eventually(lambda: own._is_closed(own.connection()))
+            own.execute_sql("SELECT 1")
+        assert fault_of(idle.value) is Fault.AWAY
 
         other.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 0")
         try:
