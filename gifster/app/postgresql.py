@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import peewee
-from playhouse.db_url import parse as parse_url
 from playhouse.pool import PooledPostgresqlDatabase
+from psycopg.conninfo import conninfo_to_dict
 
 #: PostgreSQL ends a statement that takes longer (seconds), and a transaction that is idle for
 #: longer: others may wait for the rows of a process that was stopped. Migrations may take longer.
@@ -66,11 +66,15 @@ def pool(url: str, *, durable: bool, max_connections: int, wait_s: int) -> Poole
     """A pool of connections to the database of a URL. Opens none yet.
 
     Parameters:
+      url: as libpq reads it: several hosts are tried in their order.
       durable: whether a commit is on the disk when it returns.
       max_connections: of this process.
       wait_s: how long a thread waits for one of them (seconds).
+
+    Raises:
+      psycopg.ProgrammingError: libpq does not understand the URL.
     """
-    options: dict[str, Any] = parse_url(url)
+    options: dict[str, Any] = conninfo_to_dict(url)
     server = {
         "statement_timeout": f"{STATEMENT_S}s",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
@@ -84,7 +88,7 @@ def pool(url: str, *, durable: bool, max_connections: int, wait_s: int) -> Poole
     silent = {**_KEEPALIVES, "tcp_user_timeout": SILENT_S * 1000, "connect_timeout": CONNECT_S}
     options = {"application_name": "gifster", **silent, **options}
     return Pool(
-        options.pop("database"),
+        options.pop("dbname", ""),
         prefer_psycopg3=True,
         max_connections=max_connections,
         timeout=wait_s,

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import peewee
 import psycopg
@@ -126,6 +127,30 @@ def test_a_server_that_refuses_is_tried_each_time(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(peewee.OperationalError) as refused:
             db.connect()
         assert "a moment ago" not in str(refused.value)
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_used(postgresql_server: Any, tmp_path: Path):
+    # Given a server that is gone, and one that does not take writes yet, like a standby
+    url = new_postgresql(postgresql_server, tmp_path.name)
+    _, _, options = url.partition("?host=")
+    name = url.partition("?")[0].rpartition("/")[2]
+    pool = database.connect(
+        f"postgresql://postgres@127.0.0.1:1,{quote(options, safe='')}/{name}"
+        "?target_session_attrs=read-write"
+    )
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        with pytest.raises(peewee.OperationalError) as refused:
+            pool.connect()
+        assert fault_of(refused.value) is Fault.AWAY
+
+        # When it is promoted
+        other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = off')
+
+    # I expect the next connection to have it
+    with pool.connection_context():
+        pool.execute_sql("CREATE TABLE written (id int)")
+    pool.close_all()
 
 
 def test_a_disk_without_room_for_a_new_session_is_full():

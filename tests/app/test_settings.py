@@ -86,6 +86,8 @@ def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pyte
         ("queues = {}", "queues: .*at least 1"),
         ("[broker]\nurl = 'kafka://x'", "broker.url"),
         ("[database]\nurl = 'mysql://x'", "database.url"),
+        ("[database]\nurl = 'postgresql://me:100%@host/x'", "a password has %25 for %"),
+        ("[database]\nurl = 'postgresql://host/x?hosts=2'", "must be a URL as libpq reads it"),
         ("durability = 'hope'", "durability: .*'fsync' or 'os'"),
         ("[limits]\nupload = 'a lot'", 'limits.upload: .*must be like "10/hour"'),
         ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies"),

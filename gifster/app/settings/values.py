@@ -58,12 +58,33 @@ Prefix = Annotated[
     ),
 ]
 
+
+def _libpq_url(url: str) -> str:
+    """A URL that PostgreSQL's own library understands, if it is one of PostgreSQL."""
+    if url.startswith("sqlite"):
+        return url
+    try:
+        from psycopg import ProgrammingError  # noqa: PLC0415 with SQLite it need not be there
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    except ImportError:
+        raise ValueError("needs psycopg: pip install 'gifster[postgresql]'") from None
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:  # its text may have the password
+        raise ValueError(
+            "must be a URL as libpq reads it, postgresql://user:password@host/name; a password has "
+            "%25 for %, %40 for @, and %2F for /"
+        ) from None
+    return url
+
+
 DatabaseUrl = Annotated[
     str,
     _like(
         r"(sqlite|postgresql|postgres)://.*",
         "begin with sqlite:// or postgresql://, such as sqlite:///var/gifster.db",
     ),
+    AfterValidator(_libpq_url),
 ]
 BrokerUrl = Annotated[
     str,
