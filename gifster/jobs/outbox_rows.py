@@ -212,12 +212,18 @@ class OutboxRows(Middleware):
 
     def _let_others_begin(self, message: MessageProxy) -> None:
         """Send the jobs that waited for the end of this one: the next throttled job of its group,
-        and suspects."""
+        and suspects. If the database does not answer, the relay sends them later."""
         group = group_of(message)
-        if group is not None:
-            release(group, message.queue_name)
-        if followers := self._leases.followers():
-            send_committed(followers)
+        try:
+            if group is not None:
+                release(group, message.queue_name)
+            if followers := self._leases.followers():
+                send_committed(followers)
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            job_id = message.options.get("outbox_id")
+            logger.warning("not yet sent: what waits for the end of job=%s: %s", job_id, error)
 
     def _free(self, job_id: str, **columns: Any) -> None:
         """End the lease of a row and change it, unless the lease is somebody else's now."""
@@ -251,12 +257,18 @@ class OutboxRows(Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period need not wait until their leases run out.
         database = Job._meta.database
-        if database is not None:
+        if database is None:
+            return
+        try:
             with database.connection_context():
                 jobs = self._leases.give_back()
                 for job in jobs:
                     logger.warning("handed back job=%s actor=%s", job.id, job.actor)
                 send_each([job.message() for job in jobs])  # if that fails, the relay sends them
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            logger.warning("not handed back, so the jobs wait for their leases: %s", error)
 
     def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException

@@ -175,11 +175,13 @@ def test_nothing_is_done_while_the_outbox_does_not_answer(
 ):
     job = application.waiting("remove", "what was replaced")
     application.database.execute_sql("ALTER TABLE outbox RENAME TO away")
-    application.forge("remove", "an original", outbox_id=job.id)
+    application.forge("remove", "an original", outbox_id=job.id, group="ann")
 
     application.worker.start()
     eventually(lambda: "OutboxUnavailable" in caplog.text)
+    eventually(lambda: "not yet sent: what waits for the end of job=" in caplog.text)
     assert application.done == []
+    assert "unexpected failure" not in caplog.text
 
     application.database.execute_sql("ALTER TABLE away RENAME TO outbox")
     eventually(lambda: application.done == ["what was replaced"])
