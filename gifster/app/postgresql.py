@@ -44,13 +44,27 @@ class Pool(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee has no typ
             error = peewee.OperationalError("the database did not answer a moment ago")
             raise error from self._error
         try:
-            return super()._connect()
+            connection = super()._connect()
         except Exception as error:
             ended = time.monotonic()
             if ended - started >= SLOW_S:
                 self._error = error.with_traceback(None)
                 self._left_alone_until = ended + LEFT_ALONE_S
             raise
+        self._try_first(connection.info.host, str(connection.info.port))
+        return connection
+
+    def _try_first(self, host: str, port: str) -> None:
+        """Put the server that has just answered before the others of the URL. After a failover the
+        first one may be silent, and each new connection would wait for it."""
+        its = self.connect_params
+        hosts = str(its.get("host", "")).split(",")
+        if len(hosts) == 1 or "hostaddr" in its:
+            return
+        ports = str(its.get("port", "")).split(",")
+        servers = list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True))
+        servers.sort(key=lambda server: server not in ((host, port), (host, "")))
+        its["host"], its["port"] = (",".join(names) for names in zip(*servers, strict=True))
 
     def _is_closed(self, conn: Any) -> bool:
         # Peewee asks the server, and a dead one does not answer. A connection that is idle has

@@ -147,9 +147,14 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(postgresql_server: A
         # When it is promoted
         other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = off')
 
-    # I expect the next connection to have it
+    # I expect the next connection to have it, and later ones to try it first
     with pool.connection_context():
         pool.execute_sql("CREATE TABLE written (id int)")
+    assert pool.connect_params["host"] == f"{options},127.0.0.1"
+    assert pool.connect_params["port"] == ",1"
+    pool.close_all()
+    with pool.connection_context():
+        assert pool.execute_sql("SELECT count(*) FROM written").fetchone() == (0,)
     pool.close_all()
 
 
