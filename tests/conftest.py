@@ -60,7 +60,7 @@ STARTS_PROCESSES = {"valkey_server", "postgresql_server", "rabbitmq", "s3_server
 #: What a test file imports that starts processes in its tests.
 PROCESS_MODULES = {
     "subprocess", "multiprocessing", "psutil", "scenarios", "Stack", "ValkeyServer", "damage", "s3",
-    "SftpServer",
+    "SftpServer", "ffmpeg",
 }  # fmt: skip
 
 

@@ -1,11 +1,9 @@
 """MP4 and WebP versions of animations, as ffmpeg shows them; and delays in other formats."""
 
 import random
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import PIL.Image
 import PIL.ImageDraw
 import pytest
@@ -14,6 +12,7 @@ from gifster import imaging
 from gifster.imaging import Image, gif, video
 from gifster.imaging.probe import probe
 from tests import images
+from tests.imaging.recordings import ffmpeg
 
 DELAYS = [30, 50, 990, 20, 400]
 
@@ -23,14 +22,6 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "source"
     path.write_bytes(images.gif((301, 201), DELAYS))
     return path
-
-
-def ffmpeg(*arguments: str | Path) -> bytes:
-    done = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *map(str, arguments)],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    return done.stdout
 
 
 def film(path: Path, size: tuple[int, int]) -> list[PIL.Image.Image]:

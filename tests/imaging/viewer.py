@@ -1,18 +1,17 @@
 """GIFs written by hand, and what a viewer shows of an animation: the reference for `test_gif`."""
 
 import random
-import subprocess
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import imageio_ffmpeg
 import PIL.Image
 import PIL.ImageDraw
 from PIL import ImageChops, ImageStat
 
 from tests import images
+from tests.imaging.recordings import ffmpeg
 
 SIZE, HALF = (200, 140), (100, 70)
 COLORS = [(230, 40, 60), (40, 160, 70), (50, 80, 220), (240, 200, 40), (20, 20, 30)]
@@ -79,17 +78,14 @@ def words(*numbers: int) -> bytes:
 
 def decoded(path: Path, size: tuple[int, int], format: str = "gif") -> Shown:
     """The pictures that ffmpeg shows of an animation, and for how long (ms)."""
-    done = subprocess.run(
-        [
-            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", format, "-i", str(path),
-            "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgba", "-",
-        ],
-        capture_output=True, check=True,
+    raw = ffmpeg(
+        "-f", format, "-i", path, "-fps_mode", "passthrough",
+        "-f", "rawvideo", "-pix_fmt", "rgba", "-",
     )  # fmt: skip
     length = size[0] * size[1] * 4
     pictures = [
-        PIL.Image.frombytes("RGBA", size, done.stdout[start : start + length])
-        for start in range(0, len(done.stdout), length)
+        PIL.Image.frombytes("RGBA", size, raw[start : start + length])
+        for start in range(0, len(raw), length)
     ]
     delays, _ = images.timing(path.read_bytes())
     assert len(pictures) == len(delays)
