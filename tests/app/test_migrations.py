@@ -49,6 +49,20 @@ def test_committed_migrations_never_change():
     )
 
 
+def test_a_new_migration_is_the_last_one():
+    # A database runs them by their numbers, each once
+    committed = [line.split()[1] for line in DIGESTS.read_text("utf-8").splitlines()]
+    numbers = [int(name[:4]) for name in committed]
+
+    assert numbers == sorted(set(numbers)), "give a new migration the next number after all others"
+
+
+def test_the_recipe_for_a_column_has_the_next_number():
+    recipe = (FOLDER.parent.parent.parent / "CONTRIBUTING.md").read_text("utf-8")
+
+    assert f"`gifster/app/migrations/{int(ALL[-1][:4]) + 1:04}_credits.py`" in recipe
+
+
 def tables() -> dict[str, list[tuple]]:
     """The schema: columns, types, NULL or not, indexes and foreign keys of all tables."""
     with db.connection_context():
