@@ -295,8 +295,16 @@ def test_an_upload_is_not_accepted_before_a_synchronous_standby_has_it(
         with psycopg.connect(own_server, autocommit=True) as other:
             other.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             other.execute("SELECT pg_reload_conf()")
-            threading.Thread(target=end_it, args=[backend()]).start()
-            commit()
+        eventually(lambda: standbys() == "nobody")
+        with psycopg.connect(own_server, autocommit=True) as other:
+            other.execute("CHECKPOINT")  # the checkpointer tells the others of the setting
+        threading.Thread(target=end_it, args=[backend()]).start()
+        commit()
+
+    def standbys() -> str:
+        with psycopg.connect(own_server) as other:
+            ((names,),) = other.execute("SHOW synchronous_standby_names").fetchall()
+            return str(names)
 
     def end_it(pid: int) -> None:
         with psycopg.connect(own_server, autocommit=True) as other:
