@@ -60,7 +60,8 @@ def test_a_new_migration_is_the_last_one():
 def test_the_recipe_for_a_column_has_the_next_number():
     recipe = (FOLDER.parent.parent.parent / "CONTRIBUTING.md").read_text("utf-8")
 
-    assert f"`gifster/app/migrations/{int(ALL[-1][:4]) + 1:04}_credits.py`" in recipe
+    last = [name for name in ALL if not name.endswith("_credits")][-1]  # somebody may try it
+    assert f"`gifster/app/migrations/{int(last[:4]) + 1:04}_credits.py`" in recipe
 
 
 def tables() -> dict[str, list[tuple]]:
