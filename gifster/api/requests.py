@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -30,12 +31,14 @@ from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text,
 from gifster.api.schemas import told
 from gifster.app import addresses, edits, lists, search, texts
 from gifster.app.editing import EditChange
+from gifster.app.errors import BadQuery
 from gifster.app.models import ImageUploader
 from gifster.app.moderation import hiding
 from gifster.app.moderation.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
+from gifster.jobs.wording import wrong
 
 TITLE: dict[str, str | int] = {
     "description": "Without control characters.",
@@ -290,27 +293,30 @@ class QuietWorker(Body):
     quiet: bool
 
 
-def _number(text: str) -> int:
-    """The number, or 0, which no list accepts, for anything but one to three digits."""
-    return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+def _number(least: int, most: int) -> BeforeValidator:
+    """The whole number that a parameter is; raises `BadQuery` for anything else."""
+
+    def read(text: str, parameter: ValidationInfo) -> int:
+        number = int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+        if number is None or not least <= number <= most:
+            name = str(parameter.field_name)
+            given = text if number is None else number
+            raise BadQuery(f"{name}_invalid", wrong(name, given, f"{least} to {most}"))
+        return number
+
+    return BeforeValidator(read)
 
 
+_LIMIT = _number(1, lists.MAX_LIMIT)
 #: Of a list of tags.
 MAX_OFFSET = 99_999
-
-
-def _offset(text: str) -> int:
-    """The number, or -1, which no list accepts, for anything but one to five digits."""
-    return int(text) if re.fullmatch("[0-9]{1,5}", text) else -1
 
 
 class Query(Sent):
     """The parameters of a list. Texts that are left out are empty."""
 
     cursor: Annotated[str, told("`next` of the previous page.")] = ""
-    limit: Annotated[
-        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
-    ] = 30
+    limit: Annotated[int, _LIMIT, told("How many.", minimum=1, maximum=lists.MAX_LIMIT)] = 30
 
 
 class LogQuery(Query):
@@ -348,9 +354,7 @@ class GifQuery(Query):
 class TermsQuery(Sent):
     """How many terms to list."""
 
-    limit: Annotated[
-        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
-    ] = 10
+    limit: Annotated[int, _LIMIT, told("How many.", minimum=1, maximum=lists.MAX_LIMIT)] = 10
 
 
 class CompleteQuery(TermsQuery):
@@ -363,11 +367,11 @@ class TagQuery(Sent):
     """Which tags to list."""
 
     offset: Annotated[
-        int, BeforeValidator(_offset), told("How many to leave out.", minimum=0, maximum=MAX_OFFSET)
+        int,
+        _number(0, MAX_OFFSET),
+        told("How many to leave out.", minimum=0, maximum=MAX_OFFSET),
     ] = 0
-    limit: Annotated[
-        int, BeforeValidator(_number), told("How many.", minimum=1, maximum=lists.MAX_LIMIT)
-    ] = 100
+    limit: Annotated[int, _LIMIT, told("How many.", minimum=1, maximum=lists.MAX_LIMIT)] = 100
 
 
 class JobQuery(Query):

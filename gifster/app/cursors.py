@@ -14,6 +14,7 @@ from peewee import Tuple
 
 from gifster.app.errors import BadQuery
 from gifster.app.texts import GIF_ID
+from gifster.jobs.wording import wrong
 
 MAX_LIMIT = 100
 #: What a database's largest integer can hold.
@@ -26,7 +27,7 @@ T = TypeVar("T")
 def check_limit(limit: int) -> None:
     """Raise `BadQuery` unless a list may have so many items."""
     if not 1 <= limit <= MAX_LIMIT:
-        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+        raise BadQuery("limit_invalid", wrong("limit", limit, f"1 to {MAX_LIMIT}"))
 
 
 def write_cursor(moment: int, gif_id: str) -> str:
@@ -47,13 +48,13 @@ def read_cursor(cursor: str) -> tuple[int, str]:
         text = ""
     found = _CURSOR.fullmatch(text)
     if found is None or int(found[1]) > _MAX_MOMENT:
-        raise bad_cursor()
+        raise bad_cursor(cursor)
     return int(found[1]), found[2]
 
 
-def bad_cursor() -> BadQuery:
+def bad_cursor(cursor: str) -> BadQuery:
     """The error about a cursor that no page came with."""
-    return BadQuery("cursor_invalid", "cursor must be `next` of the previous page.")
+    return BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))
 
 
 def newest_first(query: Any, moment: Any, gif_id: Any, cursor: str, most: int) -> Any:

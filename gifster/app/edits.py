@@ -15,6 +15,7 @@ import peewee
 
 from gifster.app.errors import Invalid
 from gifster.imaging import Image, ImageInfo
+from gifster.jobs.wording import alternatives
 
 #: How many frames a second an edit may ask for.
 MIN_FPS, MAX_FPS = 1, 60
@@ -175,7 +176,7 @@ def _members(what: str, sent: object, names: tuple[str, ...]) -> Mapping[str, ob
         raise _invalid(f"{what} must be an object with {', '.join(names)}, or null.")
     for name in sent:
         if name not in names:
-            raise _invalid(f"{what} has no member {name[:40]!r}: use {', '.join(names)}.")
+            raise _invalid(f"{what} has no member {name[:40]!r}: use {alternatives(names)}.")
     return sent
 
 

@@ -18,6 +18,7 @@ from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.search.index import tags_of
 from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
+from gifster.jobs.wording import not_one_of, wrong
 from gifster.uploads import StoredFile
 
 #: Defined in `cursors`, `access` and `search`, and imported from here.
@@ -71,21 +72,21 @@ def list_gifs(  # noqa: PLR0913 each narrows the list
             q, asked, sort=order, cursor=cursor, limit=limit, locale=locale, among=among
         )
     except ValueError:
-        raise bad_cursor() from None
+        raise bad_cursor(cursor) from None
 
 
 def _filter(tag: str, user: str, kind: str, rating: str) -> search.Filter:
     ratings = [each.value for each in texts.Rating]
     _one_of("rating", rating, ratings)
     if user and not GIF_ID.fullmatch(user):
-        raise BadQuery("user_invalid", "user must be the id of a user.")
+        raise BadQuery("user_invalid", wrong("user", user, "the id of a user"))
     allowed = frozenset(ratings[: ratings.index(rating) + 1] if rating else ratings)
     return search.Filter(tag, user, _one_of("type", kind, search.KINDS), allowed)
 
 
 def _one_of(name: str, value: str, values: Sequence[str]) -> str:
     if value and value not in values:
-        raise BadQuery(f"{name}_invalid", f"{name} is {value[:20]!r}: use {', '.join(values)}.")
+        raise BadQuery(f"{name}_invalid", not_one_of(name, value, values))
     return value
 
 

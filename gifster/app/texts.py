@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from gifster.app.errors import BadQuery, Invalid
+from gifster.jobs.wording import not_one_of
 from gifster.uploads.text import LONGEST, has_controls, is_visible, one_line, without_marks
 
 #: In characters, after cleaning.
@@ -109,22 +110,15 @@ def reason(text: str) -> str:
 def rating(text: str) -> str:
     """A rating; raises `Invalid` for anything else."""
     if text not in set(Rating):
-        raise Invalid("rating_invalid", f"rating is {text[:20]!r}: use {_one_of(Rating)}.")
+        raise Invalid("rating_invalid", not_one_of("rating", text, Rating))
     return text
 
 
 def visibility(text: str) -> str:
     """A visibility; raises `Invalid` for anything else."""
     if text not in set(Visibility):
-        raise Invalid(
-            "visibility_invalid", f"visibility is {text[:20]!r}: use {_one_of(Visibility)}."
-        )
+        raise Invalid("visibility_invalid", not_one_of("visibility", text, Visibility))
     return text
-
-
-def _one_of(words: type[StrEnum]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}"
 
 
 def tag_names(tags: Iterable[str]) -> list[str]:

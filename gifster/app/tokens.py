@@ -20,6 +20,7 @@ from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import Token, User, new_id, now
 from gifster.jobs import enqueue, transaction
+from gifster.jobs.wording import not_one_of
 from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.tokens")
@@ -130,9 +131,7 @@ def create_token(  # noqa: PLR0913 fields, each with a default
     if not name:
         raise Invalid("name_invalid", "The token has no name. Give it one, to know it by later.")
     if scope not in set(Scope):
-        raise Invalid(
-            "scope_invalid", f"scope is {scope[:40]!r}; it must be one of {', '.join(Scope)}."
-        )
+        raise Invalid("scope_invalid", not_one_of("scope", scope, Scope))
     if days is not None and not 1 <= days <= MAX_DAYS:
         raise Invalid(
             "expires_in_days_invalid",

@@ -26,6 +26,7 @@ from gifster.jobs.outbox import Job, is_held
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
 from gifster.jobs.stats import history as spans
+from gifster.jobs.wording import not_one_of, wrong
 
 #: The most jobs on a page of a list.
 MAX_LIMIT = 100
@@ -145,11 +146,11 @@ def page_of(
       BadQuery: one of them is invalid.
     """
     if state not in set(State):
-        raise BadQuery("state_invalid", f"state must be one of {', '.join(State)}.")
+        raise BadQuery("state_invalid", not_one_of("state", state, State))
     if not 1 <= limit <= MAX_LIMIT:
-        raise BadQuery("limit_invalid", f"limit must be 1 to {MAX_LIMIT}.")
+        raise BadQuery("limit_invalid", wrong("limit", limit, f"1 to {MAX_LIMIT}"))
     if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 10):
-        raise BadQuery("cursor_invalid", "cursor must be `next` of the page before.")
+        raise BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))
     offset = int(cursor or 0)
     check_text(text)
     found = states.find(State(state), limit + 1, offset, queue=queue, text=text)
@@ -233,7 +234,7 @@ def check_clearable(state: str) -> None:
     """Raise `BadQuery` unless the jobs in a state can be deleted."""
     clearable = [each.value for each in State if each is not State.RUNNING]
     if state not in clearable:
-        raise BadQuery("state_invalid", f"state must be one of {', '.join(clearable)}.")
+        raise BadQuery("state_invalid", not_one_of("state", state, clearable))
 
 
 def all_dead(do: Callable[[str], Any], *, queue: str = "", text: str = "") -> None:
@@ -285,7 +286,7 @@ def history(name: str) -> list[Span]:
       BadQuery
     """
     if name not in HISTORIES:
-        raise BadQuery("span_invalid", f"span must be one of {', '.join(HISTORIES)}.")
+        raise BadQuery("span_invalid", not_one_of("span", name, HISTORIES))
     return spans(*HISTORIES[name])
 
 

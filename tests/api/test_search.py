@@ -38,22 +38,32 @@ def test_lists_are_filtered_sorted_and_paged(stack: Stack):
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
+    ("path", "code", "detail"),
     [
-        ("/api/gifs?type=film", "type_invalid"),
-        ("/api/gifs?rating=x", "rating_invalid"),
-        ("/api/gifs?sort=best", "sort_invalid"),
-        ("/api/gifs?user=ann", "user_invalid"),
-        ("/api/gifs?q=a&cursor=YWxs", "cursor_invalid"),
-        ("/api/search/complete?q=a&limit=0", "limit_invalid"),
-        (f"/api/search/complete?q={'a' * 300}", "q_too_long"),
-        ("/api/tags?offset=-1", "offset_invalid"),
+        ("gifs?type=film", "type_invalid", "type is 'film': use gif, still or sticker."),
+        ("gifs?rating=x", "rating_invalid", "rating is 'x': use g, pg, pg-13 or r."),
+        (
+            "gifs?sort=a%E2%80%AEb",
+            "sort_invalid",
+            "sort is 'a\\u202eb': use relevance, newest or popular.",
+        ),
+        ("gifs?user=ann", "user_invalid", "user is 'ann': use the id of a user."),
+        (
+            f"gifs?q=a&cursor={'YWxs' * 20}",
+            "cursor_invalid",
+            f"cursor is '{'YWxs' * 10}…': use `next` of the page before.",
+        ),
+        ("gifs?limit=500", "limit_invalid", "limit is 500: use 1 to 100."),
+        ("search/complete?q=a&limit=a", "limit_invalid", "limit is 'a': use 1 to 100."),
+        (f"search/complete?q={'a' * 300}", "q_too_long", "q has at most 200 characters."),
+        ("tags?offset=-1", "offset_invalid", "offset is '-1': use 0 to 99999."),
     ],
 )
-def test_wrong_values_are_refused(stack: Stack, path: str, code: str):
-    answer = stack.client.get(path)
+def test_wrong_values_are_refused(stack: Stack, path: str, code: str, detail: str):
+    answer = stack.client.get(f"/api/{path}")
 
-    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["detail"]) == (400, code, detail)
 
 
 def test_completions_suggestions_and_tags(stack: Stack):

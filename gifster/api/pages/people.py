@@ -26,6 +26,7 @@ from gifster.app.moderation import log
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import second_factor
 from gifster.app.tokens import is_fresh
+from gifster.jobs.wording import not_one_of
 
 Form = dict[str, str]
 #: The forms of the page of a person, each a `POST` to `/people/{id}/` and its name.
@@ -128,7 +129,7 @@ class PersonPage(Page):
     def _give_role(self, user: User, by: User, form: Form) -> None:
         role = form.get("role", "")
         if role not in set(Role):
-            raise Invalid("role_invalid", f"role is {role[:40]!r}: use {', '.join(Role)}.")
+            raise Invalid("role_invalid", not_one_of("role", role, Role))
         standing.give_role(user, Role(role), by, form["reason"])
 
     async def _show(self, req: Request, resp: Response, user_id: str, **values: Any) -> None:

@@ -13,6 +13,7 @@ from gifster.app import texts
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, MomentField, Token, User
+from gifster.jobs.wording import not_one_of
 
 #: Accounts are read in batches: an open SELECT would keep others from writing to SQLite.
 BATCH = 500
@@ -65,8 +66,7 @@ def find(
     query: Any = User.select().where(~User.email.startswith(LEFT))
     if kind:
         if kind not in set(Kind):
-            words = ", ".join(Kind)
-            raise BadQuery("kind_invalid", f"kind is {kind[:40]!r}: use one of {words}.")
+            raise BadQuery("kind_invalid", not_one_of("kind", kind, Kind))
         query = query.where(_CONDITIONS[Kind(kind)])
     if asked := texts.query(text):
         query = query.where(_has(asked))

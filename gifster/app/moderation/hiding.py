@@ -18,6 +18,7 @@ from gifster.app.moderation.log import Action
 from gifster.app.moderation.reports import Verdict
 from gifster.app.texts import Visibility
 from gifster.jobs import transaction
+from gifster.jobs.wording import not_one_of
 from gifster.uploads.columns.rows import locked_row
 
 #: What can be done by `moderate()`.
@@ -41,8 +42,7 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
       NotFound: there is no such GIF, or they may not see it.
     """
     if action not in ACTIONS:
-        words = ", ".join(ACTIONS)
-        raise Invalid("action_invalid", f"action is {action[:40]!r}: use one of {words}.")
+        raise Invalid("action_invalid", not_one_of("action", action, ACTIONS))
     reason = texts.reason(reason)
     if not reason:
         raise log.reason_missing()

@@ -20,6 +20,7 @@ from gifster.app.moderation import log
 from gifster.app.moderation.log import Action
 from gifster.app.moderation.roles import Role, role_of
 from gifster.jobs import transaction
+from gifster.jobs.wording import not_one_of
 from gifster.uploads.columns.rows import locked_row
 
 #: So many reports of one GIF are open at once: more say nothing new.
@@ -84,8 +85,7 @@ def report(gif_id: str, viewer: Viewer, user: User | None, reason: str, text: st
       Invalid: the reason or the text is invalid.
     """
     if reason not in set(ReportReason):
-        words = ", ".join(ReportReason)
-        raise Invalid("reason_invalid", f"reason is {reason[:40]!r}: use one of {words}.")
+        raise Invalid("reason_invalid", not_one_of("reason", reason, ReportReason))
     text = texts.reason(text)
     gif = library.get_gif(gif_id, viewer)
     with transaction(db):
@@ -196,8 +196,7 @@ _ACTIONS = {Verdict.RESOLVED: Action.RESOLVE, Verdict.DISMISSED: Action.DISMISS}
 def read_verdict(text: str) -> Verdict:
     """A verdict; raises `Invalid` for anything else."""
     if text not in set(Verdict):
-        words = " or ".join(Verdict)
-        raise Invalid("verdict_invalid", f"verdict is {text[:40]!r}: use {words}.")
+        raise Invalid("verdict_invalid", not_one_of("verdict", text, Verdict))
     return Verdict(text)
 
 

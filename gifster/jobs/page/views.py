@@ -16,6 +16,7 @@ from gifster.jobs.admin import AdminError, Invalid
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.states import State
 from gifster.jobs.stats import Span, totals
+from gifster.jobs.wording import not_one_of
 
 #: How many jobs of a state the page shows, and the list of that state.
 FEW, MANY = 10, 50
@@ -149,7 +150,7 @@ def act(form: Mapping[str, Sequence[str]], weights: Weights = None) -> str:
         "wake": lambda: admin.set_quiet(of, False),
     }
     if do not in acts:
-        raise Invalid("field_invalid", f"do must be one of {', '.join(acts)}.")
+        raise Invalid("field_invalid", not_one_of("do", do, acts))
     acts[do]()
     said = do.replace("_all", "_found") if where else do
     if first.get("state") in set(State):
