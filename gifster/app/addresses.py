@@ -8,6 +8,7 @@ import email_validator
 from email_validator import EmailNotValidError, validate_email
 
 from gifster.app.errors import Invalid
+from gifster.jobs.wording import shown
 from gifster.uploads.text import is_text
 
 #: RFC 5321, 4.5.3.1.3, less the angle brackets (erratum 1690 to RFC 3696).
@@ -40,13 +41,21 @@ def canonical(text: str, *, in_house: bool = False) -> str:
             globally_deliverable=not in_house,
         )
     except EmailNotValidError as error:
-        raise Invalid("email_invalid", f"That is not an e-mail address. {error}") from None
+        raise Invalid(
+            "email_invalid", f"{shown(text)} is not an e-mail address: {_reason(error)}"
+        ) from None
     domain = found.ascii_domain
     if not in_house and domain.rpartition(".")[2] in _IN_HOUSE:
         raise Invalid(
             "email_invalid", f"{domain} means something in one network only. Use another address."
         )
     return f"{found.local_part}@{domain}".lower()
+
+
+def _reason(error: EmailNotValidError) -> str:
+    """What email-validator says, as the end of a sentence and in our spelling."""
+    said = str(error).replace("email", "e-mail")
+    return said[:1].lower() + said[1:]
 
 
 def spellings(text: str) -> list[str]:

@@ -13,10 +13,10 @@ def wrong(name: str, value: object, use: str) -> str:
     """The sentence about a wrong value, such as "limit is 500: use 1 to 100."
 
     Parameters:
-      value: a number or a text. A text is shown in quotes, cut, its control characters escaped.
+      value: a number or a text, which is `shown()`.
       use: which values are right.
     """
-    return f"{name} is {_shown(value)}: use {use}."
+    return f"{name} is {shown(value)}: use {use}."
 
 
 def not_one_of(name: str, value: str, choices: Iterable[str]) -> str:
@@ -31,7 +31,8 @@ def alternatives(choices: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a sentence shows it: a text in quotes, cut, its control characters escaped."""
     if not isinstance(value, str):
         return str(value)[:_SHOWN]
     return repr(str(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")

@@ -127,7 +127,13 @@ def test_malformed_addresses_are_refused(booted: Settings):
         with pytest.raises(Invalid) as refused:
             accounts.sign_up(address, "correct horse")
         assert refused.value.code == "email_invalid", name
+        assert "email" not in str(refused.value), name
 
+    with pytest.raises(Invalid) as refused:
+        accounts.sign_up("ann", "correct horse")
+    assert str(refused.value) == (
+        "'ann' is not an e-mail address: an e-mail address must have an @-sign."
+    )
     assert User.select().count() == jobs.Job.select().count() == 0
 
 
