@@ -162,6 +162,11 @@ def test_types_by_wildcard_and_pattern(cache: MemoryStorage):
     assert refused(rules(allow_types=["text/csv", "video/*", re.compile("image/x")]), gif, "") == (
         "The file must be one of these types: CSV, image/x, video/*."
     )
+    # People read the names that formats give themselves
+    films = ["video/x-m4v", "video/mp4", "video/webm", "image/webp", "video/quicktime"]
+    assert refused(rules(allow_types=films), gif, "") == (
+        "The file must be one of these types: MOV, MP4, WebM, WebP."
+    )
     # A type that goes on differently is another one
     assert refused(rules(allow_types="image/pn"), png, "")
 

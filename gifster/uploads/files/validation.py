@@ -42,6 +42,8 @@ Range = tuple[int | None, int | None]
 #: The stills that take more memory to decode than others: how many times `max_frame_pixels` they
 #: may have.
 _FRAMES_OF_STILLS = {"image/webp": 2, "image/avif": 2, "image/heic": 3}
+#: The names of formats that are not written in capitals.
+_MIXED_CASE = {"image/webp": "WebP", "video/webm": "WebM"}
 
 
 class Limits:
@@ -185,7 +187,10 @@ class Limits:
     def _not_allowed(cls, content_type: str) -> TypeNotAllowed:
         if cls.allow_types is None or matches(content_type, cls.deny_types):
             return TypeNotAllowed(f"Files of type {_name(content_type)} are not accepted.")
-        names = ", ".join(sorted(_name(_text(item)) for item in listed(cls.allow_types)))
+        allowed = {_text(item) for item in listed(cls.allow_types)}
+        if "video/mp4" in allowed:
+            allowed.discard("video/x-m4v")  # Apple's MP4, which people know by that name
+        names = ", ".join(sorted(map(_name, allowed), key=str.lower))
         return TypeNotAllowed(f"The file must be one of these types: {names}.")
 
     @classmethod
@@ -268,9 +273,11 @@ def _check_side(word: str, pixels: int, allowed: Range) -> None:
 
 
 def _name(content_type: str) -> str:
-    """A content type as people know it: GIF, PDF, DOCX; itself if it has no such name."""
+    """A content type as people know it: GIF, WebM, DOCX; itself if it has no such name."""
     if content_type == UNKNOWN_TYPE:
         return "unknown"
+    if content_type in _MIXED_CASE:
+        return _MIXED_CASE[content_type]
     if content_type in IMAGE_EXTENSIONS:
         return content_type.partition("/")[2].upper()
     name = extension(content_type)
