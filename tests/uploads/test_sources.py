@@ -48,7 +48,7 @@ def test_each_kind_of_source_can_be_assigned(application: Application, tmp_path:
 
 
 def test_another_object_is_no_source(application: Application):
-    with pytest.raises(TypeError, match="an object of type int: assign an open file"):
+    with pytest.raises(TypeError, match="an object of type int: pass a Path, bytes"):
         Person().avatar = 5
 
 
@@ -68,6 +68,11 @@ def test_bad_data_uris_are_refused(application: Application, uri: str, error: ty
     with pytest.raises(error):
         Person().avatar = uri
     assert application.cached == []
+
+
+def test_a_path_as_text_is_refused_with_what_to_pass(application: Application):
+    with pytest.raises(errors.DataUriInvalid, match="^The text 'me.png' is not .* pass a Path"):
+        Person().avatar = "me.png"
 
 
 @pytest.mark.parametrize(

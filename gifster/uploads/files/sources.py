@@ -89,6 +89,11 @@ Source = (
     | CachedFile | StoredFile | StoredVersion | UploaderVersion
 )  # fmt: skip
 
+#: What to do about a value that is no source.
+_INSTEAD = (
+    "pass a Path, bytes, an open file, a form part or a data URI; a cache id or a URL has an "
+    "attribute of its own, such as avatar_cache or remote_avatar_url."
+)
 #: Form parts and open files that are in the cache already, as they can be read only once, and whose
 #: rules checked them.
 _cached_parts: MutableMapping[object, tuple[type[Limits], CachedFile]] = weakref.WeakKeyDictionary()
@@ -133,8 +138,7 @@ def cache_upload(rules: type[Limits], source: object, filename: str = "") -> Cac
 
 def _no_source(source: object) -> ValueInvalid:
     return ValueInvalid(
-        f"A file is expected, not an object of type {type(source).__name__}: "
-        "assign an open file, a path, bytes, a form part or a data URI"
+        f"A file is expected, not an object of type {type(source).__name__}: {_INSTEAD}"
     )
 
 
@@ -366,8 +370,9 @@ def _write_last(writer: CacheWriter, chunks: list[bytes]) -> CachedFile | None:
 def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
     head, comma, data = uri.partition(",")
     if not head.startswith("data:") or not comma or not is_text(data):
+        cut = f"{uri[:40]}…" if len(uri) > 40 else uri
         raise DataUriInvalid(
-            "This is not a data URI. One looks like data:image/gif;base64,R0lGODlh…"
+            f"The text {cut!r} is not a data URI such as data:image/gif;base64,R0lGODlh…: {_INSTEAD}"
         )
     rules.check_bytes(len(data) * 3 // 4 - 2 if head.endswith(";base64") else len(data) // 3)
     content = _ESCAPES.sub(_unescaped, data.encode())
