@@ -71,7 +71,7 @@ def test_bad_data_uris_are_refused(application: Application, uri: str, error: ty
 
 
 def test_a_path_as_text_is_refused_with_what_to_pass(application: Application):
-    with pytest.raises(errors.DataUriInvalid, match="^The text 'me.png' is not .* pass a Path"):
+    with pytest.raises(errors.DataUriInvalid, match=r"^The text 'me\.png' is not .* pass a Path"):
         Person().avatar = "me.png"
 
 

@@ -370,9 +370,9 @@ def _write_last(writer: CacheWriter, chunks: list[bytes]) -> CachedFile | None:
 def _from_data_uri(rules: type[Limits], uri: str) -> bytes:
     head, comma, data = uri.partition(",")
     if not head.startswith("data:") or not comma or not is_text(data):
-        cut = f"{uri[:40]}…" if len(uri) > 40 else uri
+        text = repr(f"{uri[:40]}…" if len(uri) > 40 else uri)
         raise DataUriInvalid(
-            f"The text {cut!r} is not a data URI such as data:image/gif;base64,R0lGODlh…: {_INSTEAD}"
+            f"The text {text} is not a data URI such as data:image/gif;base64,R0lGODlh…: {_INSTEAD}"
         )
     rules.check_bytes(len(data) * 3 // 4 - 2 if head.endswith(";base64") else len(data) // 3)
     content = _ESCAPES.sub(_unescaped, data.encode())
