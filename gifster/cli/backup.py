@@ -145,12 +145,12 @@ def database() -> None:
 @click.argument("source", type=text)
 @click.argument("target", type=text)
 def database_copy(source: str, target: str) -> None:
-    """Copy all rows from the database SOURCE into TARGET, which must be empty.
+    """Copy all rows from a database into another one, which is empty.
 
-    Both are URLs as in database.url. Stop all processes of Gifster first; then name the TARGET in
-    database.url, and start them. The command refuses a SOURCE that another process has open. The
-    files stay where they are. Each table is read back and compared. If the command fails, TARGET
-    has no rows.
+    SOURCE and TARGET are URLs as in database.url. Stop all processes of Gifster first; then name
+    the TARGET in database.url, and start them. The command refuses a SOURCE that another process
+    has open. The files stay where they are. Each table is read back and compared. If the command
+    fails, TARGET has no rows.
 
     Example: gifster database copy sqlite:///var/gifster.db postgresql://gifster@db/gifster
     """

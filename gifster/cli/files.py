@@ -115,7 +115,7 @@ def _read_files(found: "Findings", repair: bool) -> None:
 
 @cli.group()
 def versions() -> None:
-    """Make the versions of stored images again: thumbnails, previews."""
+    """Make the versions of images again, such as thumbnails."""
 
 
 @versions.command("recreate")
@@ -187,12 +187,12 @@ KINDS = click.Choice(["local", "s3", "fsspec"])
     help="How many files to copy at once.",
 )
 def storage_copy(source: str, target: str, threads: int) -> None:
-    """Copy all stored files from one storage to another, while Gifster runs.
+    """Copy all stored files from one storage to another.
 
-    The settings in [store] describe them all: root is the folder, bucket and its keys are S3, url
-    is a file system of fsspec, and kind says which one is in use. Copy, then change kind and
-    restart, then copy once more: the second run copies files that were stored in between. Each file
-    is read back and compared. A run that was stopped continues where it was
+    Gifster may run. The settings in [store] describe them all: root is the folder, bucket and its
+    keys are S3, url is a file system of fsspec, and kind says which one is in use. Copy, then
+    change kind and restart, then copy once more: the second run copies files that were stored in
+    between. Each file is read back and compared. A run that was stopped continues where it was
     (var/storage-copy-….done lists the copied files).
     """
     from pathlib import Path

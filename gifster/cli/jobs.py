@@ -69,7 +69,7 @@ def jobs_list(only_dead: bool, as_json: bool) -> None:
 @jobs.command("show")
 @click.argument("job_id", metavar="ID", type=text)
 def jobs_show(job_id: str) -> None:
-    """Show everything about a job, with the traceback of its last failure."""
+    """Show everything about a job, with its last traceback."""
     from gifster.jobs import Job, state_of
 
     with open_database(settings_here()):
@@ -101,7 +101,7 @@ def jobs_show(job_id: str) -> None:
 @click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
-    """Run dead jobs again, by their ids; or run scheduled and retrying jobs now."""
+    """Run jobs now, by their ids: dead, scheduled or retrying ones."""
     from gifster.jobs import retry
 
     _each_job(ids, everything, "sent again", retry)
@@ -111,8 +111,10 @@ def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
 @click.argument("ids", nargs=-1, type=text)
 @click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
-    """Delete jobs, by their ids: waiting, scheduled, retrying or dead ones. A running job is
-    refused."""
+    """Delete jobs, by their ids.
+
+    They wait, are scheduled, retry or are dead. A running job is refused.
+    """
     from gifster.jobs import drop
 
     _each_job(ids, everything, "dropped", drop)
@@ -124,7 +126,9 @@ def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
 @click.option("--text", "having", default="", type=text, help="Only jobs with this text in them.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
-    """Delete all jobs in a state: to clear a queue, `gifster jobs clear waiting --queue NAME`.
+    """Delete all jobs in a state.
+
+    To clear a queue: gifster jobs clear waiting --queue NAME
 
     Jobs that a worker begins meanwhile are not stopped.
     """
@@ -166,7 +170,7 @@ def _each_job(
 @jobs.command("queues")
 @as_json
 def jobs_queues(as_json: bool) -> None:
-    """List the queues, their jobs in each state, and how long the oldest job has waited."""
+    """List the queues: their jobs by state, and the oldest one's wait."""
     from gifster.app.boot import queue_weights
     from gifster.jobs import State
     from gifster.jobs.admin import queue_json, queues
@@ -243,7 +247,10 @@ def jobs_workers(as_json: bool) -> None:
 @jobs.command("quiet")
 @click.argument("worker", type=text)
 def jobs_quiet(worker: str) -> None:
-    """Make a worker process take no new jobs (gifster jobs workers lists the processes)."""
+    """Make a worker process take no new jobs.
+
+    gifster jobs workers lists the processes.
+    """
     _tell(worker, quiet=True)
 
 

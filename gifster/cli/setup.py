@@ -86,7 +86,9 @@ def doctor() -> None:
 def install(  # noqa: PLR0913, PLR0917 options
     model: str, column: str, many: bool, process: bool, no_state: bool, yes: bool
 ) -> None:
-    """Adopt gifster.uploads in the Peewee application of this folder.
+    """Adopt gifster.uploads in the application of this folder.
+
+    It is one with Peewee models.
 
     Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
     workers, and says what to add to the model. It keeps existing files, and asks before it

@@ -9,10 +9,10 @@ from gifster.cli.users import users
 @users.command("second-factor-off")
 @click.argument("address", type=text)
 def users_second_factor_off(address: str) -> None:
-    """Remove the authenticator app, passkeys and recovery codes of an account.
+    """Let an account log in by its password alone.
 
-    For somebody who has lost them. Make sure that it is the account's owner who asks: from now on
-    the password alone logs in.
+    This removes the authenticator app, passkeys and recovery codes of somebody who has lost them.
+    Make sure that it is the account's owner who asks: from now on the password alone logs in.
     """
     from gifster.app import accounts
     from gifster.app.sign_in import second_factor
@@ -26,7 +26,7 @@ def users_second_factor_off(address: str) -> None:
 @users.command("unlink")
 @click.argument("address", type=text)
 def users_unlink(address: str) -> None:
-    """Forget with which accounts of the sign-in service the user of an account logs in.
+    """Forget an account's identities at the sign-in service.
 
     The next person who has this address at the service, verified, gets the account.
     """

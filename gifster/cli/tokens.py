@@ -15,7 +15,7 @@ def tokens() -> None:
 @tokens.command("list")
 @click.argument("address", type=text)
 def tokens_list(address: str) -> None:
-    """List the sessions and tokens of the account with that e-mail address."""
+    """List an account's sessions and tokens, by its e-mail address."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,10 +47,10 @@ def tokens_list(address: str) -> None:
 )
 @click.option("--no-end", is_flag=True, help="It is valid until it is revoked.")
 def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
-    """Make a token for the account with that e-mail address, and print it.
+    """Make a token for an account, and print it.
 
-    It is shown only this once. The scope read looks, write also adds and changes GIFs, admin does
-    all that the account may.
+    ADDRESS is the account's e-mail address. The token is shown only this once. The scope read
+    looks, write also adds and changes GIFs, admin does all that the account may.
     """
     from gifster.app import accounts
     from gifster.app.tokens import create_token
@@ -67,7 +67,10 @@ def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bo
 @tokens.command("revoke")
 @click.argument("token_id", type=text, metavar="ID")
 def tokens_revoke(token_id: str) -> None:
-    """Revoke a token, or end a session, by its id (gifster tokens list ADDRESS)."""
+    """Revoke a token, or end a session, by its id.
+
+    gifster tokens list ADDRESS has the ids.
+    """
     from gifster.app.tokens import revoke
 
     with account_errors():

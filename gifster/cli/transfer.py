@@ -43,7 +43,7 @@ def import_(
     paths: tuple[Path, ...], address: str | None, tags: tuple[str, ...], folder_tags: bool,
     dry_run: bool,
 ) -> None:  # fmt: skip
-    """Add pictures: files, folders with all below them, zips, lists of URLs.
+    """Add pictures: files, whole folders, zips, lists of URLs.
 
     A list of URLs is a file of the ending .txt or .urls, with one URL a line. In folders and zips,
     files with the endings of pictures and videos are tried.
@@ -99,11 +99,11 @@ def _found(paths: tuple[Path, ...], folder_tags: bool) -> "list[Found]":
 @click.option("--tag", type=text, default="", help="Only the GIFs with that tag.")
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 def export(file: Path, address: str | None, tag: str, force: bool) -> None:
-    """Write GIFs into a zip, which gifster import reads; - is standard output.
+    """Write GIFs into a zip, which gifster import reads.
 
-    It has the originals, each with a JSON file of its title, tags and so on; no versions, as those
-    can be made again. Private GIFs are in it, GIFs in the trash are not. Its files can be read by
-    this user only.
+    A FILE of - is standard output. The zip has the originals, each with a JSON file of its title,
+    tags and so on; no versions, as those can be made again. Private GIFs are in it, GIFs in the
+    trash are not. Its files can be read by this user only.
 
     The exit status is 1 if a GIF's file is missing or damaged; the others are in the zip.
     """

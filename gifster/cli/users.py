@@ -29,7 +29,7 @@ def users() -> None:
 
 @users.command("list")
 def users_list() -> None:
-    """List all accounts: who they are, what they have, and which are disabled."""
+    """List all accounts, what they have, and their state."""
     from rich.console import Console
     from rich.table import Table
 
@@ -62,10 +62,10 @@ def _standing(user: "User") -> str:
 @click.option("--admin", is_flag=True, help="Make it an admin's account.")
 @click.option("--mail", is_flag=True, help="Send the link to the address instead.")
 def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
-    """Make an account, and print a link where its user chooses a password.
+    """Make an account, and print a link to choose a password.
 
-    The link works once, and for an hour; gifster users reset prints another one. It works whatever
-    auth.sign_up says.
+    The link is for its user. It works once, and for an hour; gifster users reset prints another
+    one. The command works whatever auth.sign_up says.
     """
     from gifster.app import accounts
 
@@ -82,9 +82,10 @@ def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
 @click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True,
               help="How long the invitation is good for.")  # fmt: skip
 def users_invite(address: str | None, days: int) -> None:
-    """Invite somebody to sign up: print a link for one person, or have it sent to ADDRESS.
+    """Invite somebody to sign up, by a link for one person.
 
-    Where auth.sign_up is "invite", people can only sign up so.
+    The link is printed, or with an ADDRESS sent there. Where auth.sign_up is "invite", people can
+    only sign up so.
     """
     from gifster.app.accounts import invitations
 
@@ -105,10 +106,10 @@ def users_invite(address: str | None, days: int) -> None:
 @click.argument("address", type=text)
 @click.option("--mail", is_flag=True, help="Send the link to the address instead.")
 def users_reset(address: str, mail: bool) -> None:
-    """Print a link where the user of that account chooses a new password.
+    """Print a link to choose a new password.
 
-    The link works once, and for an hour. Their sessions end when they have chosen one;
-    gifster users log-out ends them now.
+    The link is for the account's user. It works once, and for an hour. Their sessions end when they
+    have chosen one; gifster users log-out ends them now.
     """
     from gifster.app import accounts
     from gifster.app.tokens import check_enabled
@@ -136,9 +137,10 @@ def _give_link(settings: "Settings", user: "User", mail: bool) -> None:
 @click.argument("address", type=text)
 @click.option("--force", is_flag=True, help="Even if nobody else is an admin.")
 def users_disable(address: str, force: bool) -> None:
-    """Let nobody use that account: end its sessions, revoke its tokens, refuse to log in.
+    """Let nobody use that account.
 
-    Its GIFs stay. The invitations of an admin end.
+    This ends its sessions, revokes its tokens and refuses to log it in. Its GIFs stay. The
+    invitations of an admin end.
     """
     from gifster.app import accounts
 
@@ -172,9 +174,10 @@ def users_enable(address: str) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def users_remove(address: str, gifs: str, yes: bool) -> None:
-    """Delete that account for good, as its user can on the account page.
+    """Delete that account for good.
 
-    Nobody can log in to it at once. A worker does the rest.
+    Its user can do so on the account page, too. Nobody can log in to it at once. A worker does the
+    rest.
     """
     from gifster.app import accounts
     from gifster.app.accounts import leaving
@@ -195,7 +198,10 @@ def users_remove(address: str, gifs: str, yes: bool) -> None:
 @click.option("--force", is_flag=True, help="With --remove: even if nobody else is an admin.")
 @click.pass_context
 def users_admin(context: click.Context, address: str, remove: bool, force: bool) -> None:
-    """Make that account an admin's, as gifster admins add does."""
+    """Make that account an admin's.
+
+    gifster admins add does the same.
+    """
     from gifster.cli.admins import admins_add, admins_remove
 
     if remove:
@@ -207,7 +213,10 @@ def users_admin(context: click.Context, address: str, remove: bool, force: bool)
 @users.command("log-out")
 @click.argument("address", type=text)
 def users_log_out(address: str) -> None:
-    """End all sessions of the account with that e-mail address, and revoke all its tokens."""
+    """End all sessions of an account, and revoke its tokens.
+
+    ADDRESS is the account's e-mail address.
+    """
     from gifster.app import accounts, tokens
 
     with account_errors():

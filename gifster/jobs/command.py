@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m gifster.jobs", description="Run and set up background jobs."
+        prog="python -m gifster.jobs",
+        description="Run and set up background jobs.",
+        formatter_class=_narrow,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function, text in (
@@ -80,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--after", type=_number, default=0, metavar="NUMBER", help=help_)
     command.set_defaults(run=_sql)
     return parser
+
+
+def _narrow(prog: str) -> argparse.HelpFormatter:
+    """Indents so little that `scheduler` has its summary beside it."""
+    return argparse.HelpFormatter(prog, indent_increment=1)
 
 
 def _add_worker_options(command: argparse.ArgumentParser) -> None:
