@@ -15,8 +15,8 @@ def main() -> None:
     """Run the command that `sys.argv` names. If the extra `server` is not installed, say so."""
     if missing := [name for name in SERVER if find_spec(name) is None]:
         sys.exit(
-            f"gifster: the application is not installed ({', '.join(missing)} missing): "
-            "pip install 'gifster[server]'"
+            "gifster: the application is not installed: pip install 'gifster[server]' "
+            f"(without it, {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
         )
     gc.disable()  # nothing that is imported is garbage, now or at the end
     from gifster.cli import main as command  # noqa: PLC0415 see above
