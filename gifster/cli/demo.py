@@ -6,13 +6,12 @@ import io
 import json
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import PIL.Image
 import PIL.ImageDraw
-from rich.progress import track
 
-from gifster.cli.root import Refused, say
+from gifster.cli.root import Refused, progress, say
 
 #: What helps where nobody uploads without an account.
 HINT = (
@@ -39,13 +38,19 @@ def run(host: str, port: int, count: int, root: str = "") -> None:
     Raises:
       Refused: no Gifster answers there, or it refuses an upload.
     """
-    for number in track(range(count), description="Uploading sample GIFs"):
+    for _ in progress("uploading", _upload_all((host, port, root), count), count):
+        pass
+    say(f"Done: see http://{host}:{port}{root}/")
+
+
+def _upload_all(site: tuple[str, int, str], count: int) -> Iterator[None]:
+    for number in range(count):
         name, paint = SAMPLES[number % len(SAMPLES)]
         hue = (number * 0.618034) % 1
         title = f"{name} {number // len(SAMPLES) + 1}"
         content = animation(paint, hue, SHAPES[number % len(SHAPES)])
-        _upload((host, port, root), title, f"demo, {name.lower()}", content)
-    say(f"Done: see http://{host}:{port}{root}/")
+        _upload(site, title, f"demo, {name.lower()}", content)
+        yield
 
 
 def animation(paint: Paint, hue: float, size: Size = SIZE) -> bytes:
@@ -178,7 +183,7 @@ def _upload(site: tuple[str, int, str], title: str, tags: str, content: bytes) -
     except OSError as error:
         raise Refused(
             f"no Gifster answers on {host}:{port} ({error}): start one with `make dev`, or name "
-            "its port with --port"
+            "the port of the one that runs"
         ) from None
     finally:
         connection.close()

@@ -7,6 +7,7 @@ images and no database.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -186,11 +187,13 @@ def refused_by_the_database() -> Iterator[None]:
 
 
 def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:
-    """The items, with a progress bar on standard error."""
+    """The items, with a progress bar on standard error. It appears once there is a first item: if
+    there is an error instead, the error stands alone."""
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, what, total, console=Console(stderr=True))
+    first = list(islice(items, 1))
+    yield from track(chain(first, items), what, total, console=Console(stderr=True))
 
 
 def end_with_supervisor() -> None:

@@ -155,7 +155,10 @@ def test_the_demo_says_when_nothing_answers(bare: Stack):
     result = bare.run("gifster", "demo", "--port", "1")
 
     assert result.returncode == 1
-    assert "start one with `make dev`" in result.stderr
+    # One line, without an empty progress bar before it
+    assert result.stderr.startswith("gifster: no Gifster answers on 127.0.0.1:1 ")
+    assert "start one with `make dev`, or name the port of the one that runs" in result.stderr
+    assert result.stdout == ""
 
 
 def test_the_demo_says_what_opens_a_closed_library(new_stack: Callable[..., Stack]):

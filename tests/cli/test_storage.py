@@ -162,7 +162,7 @@ def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., 
     eventually(lambda: len(files_below(stack.var / "store")) == 3 * each)
     unknown = stack.run("gifster", "versions", "recreate", "--only", "huge")
     assert unknown.returncode == 1
-    assert "ImageUploader has no version 'huge'" in unknown.stderr
+    assert unknown.stderr.startswith("gifster: ImageUploader has no version 'huge'")
 
 
 def test_versions_that_cannot_be_made_are_listed(new_stack: Callable[..., Stack]):
