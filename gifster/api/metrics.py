@@ -141,8 +141,12 @@ class _Machine(Collector):
         yield GaugeMetricFamily(
             "gifster_database_bytes", "The size of the database.", value=disks.database_bytes()
         )
-        free = GaugeMetricFamily("gifster_disk_free_bytes", "Of its disk.", labels=["folder"])
-        size = GaugeMetricFamily("gifster_disk_size_bytes", "Of its disk.", labels=["folder"])
+        free = GaugeMetricFamily(
+            "gifster_disk_free_bytes", "Free bytes of a folder's disk.", labels=["folder"]
+        )
+        size = GaugeMetricFamily(
+            "gifster_disk_size_bytes", "Size of a folder's disk.", labels=["folder"]
+        )
         for disk in disks.disks(self._settings):
             free.add_metric([disk.name], disk.free_bytes)
             size.add_metric([disk.name], disk.size_bytes)
@@ -159,7 +163,9 @@ def _gifs() -> Iterator[Metric]:
 def _jobs() -> Iterator[Metric]:
     queues = GaugeMetricFamily("gifster_jobs", "Jobs that are not done.", labels=["queue", "state"])
     oldest = GaugeMetricFamily(
-        "gifster_jobs_oldest_seconds", "How long the oldest has waited.", labels=["queue"]
+        "gifster_jobs_oldest_seconds",
+        "How long the oldest waiting job has waited, by queue.",
+        labels=["queue"],
     )
     for queue in jobs.stats():
         for state in State:
@@ -167,14 +173,16 @@ def _jobs() -> Iterator[Metric]:
         oldest.add_metric([queue.queue], queue.oldest_s)
     yield queues
     yield oldest
-    paused = GaugeMetricFamily("gifster_queue_paused", "1 while it is.", labels=["queue"])
+    paused = GaugeMetricFamily(
+        "gifster_queue_paused", "1 for a queue that is paused.", labels=["queue"]
+    )
     for name in jobs.paused_queues():
         paused.add_metric([name], 1)
     yield paused
     of = ["queue", "actor"]
     done = CounterMetricFamily("gifster_jobs_done", "Jobs that were done.", labels=of)
-    failed = CounterMetricFamily("gifster_jobs_failed", "Attempts that failed.", labels=of)
-    took = SummaryMetricFamily("gifster_job_seconds", "What attempts took.", labels=of)
+    failed = CounterMetricFamily("gifster_jobs_failed", "Attempts at jobs that failed.", labels=of)
+    took = SummaryMetricFamily("gifster_job_seconds", "How long attempts at jobs took.", labels=of)
     for total in jobs.totals():
         labels = [total.queue, total.actor]
         done.add_metric(labels, total.done)
@@ -192,9 +200,11 @@ def _workers() -> Iterator[Metric]:
     for state in ("working", "quiet", "gone"):
         workers.add_metric([state], states[state])
     yield workers
-    threads = GaugeMetricFamily("gifster_worker_threads", "Their threads.", labels=["worker"])
+    threads = GaugeMetricFamily(
+        "gifster_worker_threads", "Threads of a worker process.", labels=["worker"]
+    )
     memory = GaugeMetricFamily(
-        "gifster_worker_memory_bytes", "What they have in memory.", labels=["worker"]
+        "gifster_worker_memory_bytes", "Memory of a worker process.", labels=["worker"]
     )
     for worker in found:
         if worker.alive:
