@@ -18,7 +18,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[peewee.Database]:
     database = peewee.SqliteDatabase(":memory:")
     database.bind(jobs.TABLES)
     with database.connection_context():
-        jobs.create_tables(database)
+        jobs.migrate(database)
         yield database
 
 
