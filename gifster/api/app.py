@@ -22,6 +22,7 @@ from gifster.api.media import MediaAccess
 from gifster.api.members import MembersOnly
 from gifster.api.metrics import RequestMetrics
 from gifster.api.middleware import FixedFiles, Headers, Hosts, WellFormed
+from gifster.api.pages.page import header_of
 from gifster.api.root_path import below
 from gifster.api.routes import routes
 from gifster.api.same_origin import SameOrigin
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> falcon.asgi.App[Request, Response]:
     }
     # Three times as quick as Python's encoder; a list of 30 GIFs has 70 kB.
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=to_json)
-    problems.install(app, context, ENVELOPES)
+    problems.install(app, context, ENVELOPES, header=header_of)
     media = _serve_files(app, context)
     watch = Watch(context)
     app.add_middleware([watch, Draining(context.readiness)])

@@ -75,6 +75,7 @@ class Context:
         self.quota = Quota(limits.gifs_per_user, limits.bytes_per_user) if limits.enabled else None
         self.templates = templates(settings.web.root_path)
         self.templates.globals["public_url"] = settings.web.public_url
+        self.templates.globals["members_only"] = self.members_only
         self.templates.globals["sign_up"] = settings.auth.sign_up
         self._threads = ThreadPoolExecutor(settings.web.threads, thread_name_prefix="blocking")
         self._commits = GroupCommit()

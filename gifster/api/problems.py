@@ -6,7 +6,7 @@ A browser that asks for a page gets the same as a page. Nobody ever gets a trace
 import errno
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import falcon
@@ -18,7 +18,7 @@ from falcon.media.multipart import MultipartParseError
 from gifster.api import schemas
 from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
-from gifster.api.way_back import way_back
+from gifster.api.way_back import way_back, with_back
 from gifster.app import library
 from gifster.app.errors import Unavailable
 from gifster.app.faults import Fault, fault_of
@@ -83,8 +83,11 @@ FALCON = {
 
 #: Makes the JSON of a problem that other clients read.
 Envelope = Callable[[schemas.Problem], dict[str, Any]]
+#: What the header of a page needs to know, such as the user.
+Header = Callable[[Context, Request], Awaitable[dict[str, object]]]
 #: The parameters of a path. Error handlers get them, and need none.
 Params = dict[str, str]
+Handler = Callable[[Request, Response, Any, Params], Awaitable[None]]
 
 
 class Problem(falcon.HTTPError):
@@ -116,11 +119,14 @@ def install(
     app: falcon.asgi.App[Request, Response],
     context: Context,
     envelopes: Mapping[str, Envelope] | None = None,
+    *,
+    header: Header,
 ) -> None:
     """Make an application answer all errors this way.
 
     Parameters:
       envelopes: what makes another JSON of a problem, by the beginning of the paths.
+      header: what tells the header of an error page.
     """
     others = envelopes or {}
 
@@ -175,18 +181,21 @@ def install(
         write = next((others[begin] for begin in others if req.path.startswith(begin)), None)
         answer(context, req, resp, error, write)
 
-    app.add_error_handler(Exception, unknown)
-    app.add_error_handler(OSError, refused)
-    app.add_error_handler(peewee.DoesNotExist, gone)
-    app.add_error_handler(StorageUnavailable, unavailable)
-    app.add_error_handler(TooBusy, busy)
-    app.add_error_handler(ProcessLost, lost)
-    app.add_error_handler(falcon.HTTPError, _pass_on)
-    app.add_error_handler(MultipartParseError, malformed_form)
-    app.add_error_handler(UploadError, known)
-    app.add_error_handler(library.LibraryError, known)
-    app.add_error_handler(admin.AdminError, known)
-    app.add_error_handler(RateLimited, known)
+    def handle(kind: type[Exception], handler: Handler) -> None:
+        app.add_error_handler(kind, _with_page(handler, context, header))
+
+    handle(Exception, unknown)
+    handle(OSError, refused)
+    handle(peewee.DoesNotExist, gone)
+    handle(StorageUnavailable, unavailable)
+    handle(TooBusy, busy)
+    handle(ProcessLost, lost)
+    handle(falcon.HTTPError, _pass_on)
+    handle(MultipartParseError, malformed_form)
+    handle(UploadError, known)
+    handle(library.LibraryError, known)
+    handle(admin.AdminError, known)
+    handle(RateLimited, known)
     app.set_error_serializer(serialize)
 
 
@@ -230,14 +239,13 @@ def answer(
         resp.content_type = falcon.MEDIA_JSON
     elif wants_page(req):
         resp.content_type = falcon.MEDIA_HTML
-        token = getattr(req.context, "token", None)
         page = context.templates.get_template("error.html")
         problem["detail"] = getattr(error, "for_people", "") or problem["detail"]
         resp.text = page.render(
             problem=problem,
             form_token=context.form_tokens.for_page(req, resp),
-            user=token.user if token else None,
-            next=way_back(req) if error.status_code == 401 else "",
+            log_in=with_back("/login", way_back(req)) if error.status_code == 401 else "",
+            **getattr(req.context, "header", {}),
         )
     else:
         resp.text = json.dumps(problem, ensure_ascii=False)
@@ -257,5 +265,41 @@ def wants_page(req: Request) -> bool:
     return req.client_prefers(["application/problem+json", "text/html"]) == "text/html"
 
 
-async def _pass_on(req: Request, resp: Response, error: falcon.HTTPError, params: Params) -> None:
+async def _pass_on(req: Request, resp: Response, error: Exception, params: Params) -> None:
     raise error
+
+
+def _with_page(handler: Handler, context: Context, header: Header) -> Handler:
+    """A handler that also finds out what the page of its problem shows."""
+
+    async def handled(req: Request, resp: Response, error: Exception, params: Params) -> None:
+        try:
+            await handler(req, resp, error, params)
+        except falcon.HTTPError as problem:
+            await _ready_a_page(context, req, problem, header)
+            raise
+
+    return handled
+
+
+async def _ready_a_page(
+    context: Context, req: Request, problem: falcon.HTTPError, header: Header
+) -> None:
+    """Find out what the page of a problem shows, which is written where nothing can wait.
+
+    Raises:
+      HTTPSeeOther: to the log-in, for a browser that asks for a page of people who are logged in.
+    """
+    if not wants_page(req):
+        return
+    code = getattr(problem, "problem_code", "")
+    if code == "sign_in_first" and req.method in ("GET", "HEAD"):
+        raise falcon.HTTPSeeOther(with_back("/login", way_back(req)))
+    if problem.status_code in (503, 507):
+        return  # who asks is in a database that is away, or asking would take a thread from others
+    try:
+        req.context.header = await header(context, req)
+    except falcon.HTTPError as error:  # a wrong token: the page has no header for anybody
+        logger.debug("no header path=%s error=%s", path_to_log(req), error)
+    except peewee.PeeweeException as error:  # an error page must not fail itself
+        logger.warning("no header path=%s error=%s", path_to_log(req), error)

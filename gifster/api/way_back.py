@@ -5,6 +5,7 @@ of this library count: a link to our log-in page leads to no other site.
 """
 
 import re
+from urllib.parse import quote
 
 import falcon
 from falcon.asgi import Request
@@ -30,3 +31,8 @@ def way_back(req: Request) -> str:
     if req.method not in ("GET", "HEAD"):
         return local_path(path.rpartition("/")[0] or "/")
     return local_path(path + (f"?{req.query_string}" if req.query_string else ""))
+
+
+def with_back(path: str, back: str) -> str:
+    """A path of ours that leads on to another one."""
+    return path if back == "/" else f"{path}?next={quote(back, safe='/')}"

@@ -9,7 +9,8 @@ from gifster.api.limits import RateLimited
 from gifster.api.pages.page import see
 from gifster.api.problems import Problem, problem_for
 from gifster.api.receive import url_form
-from gifster.api.sign_in.pages import METHODS, MethodsPage, with_back
+from gifster.api.sign_in.pages import METHODS, MethodsPage
+from gifster.api.way_back import with_back
 from gifster.app import accounts, addresses
 from gifster.app.errors import LibraryError
 from gifster.app.models import Token, User

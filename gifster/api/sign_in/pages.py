@@ -10,6 +10,7 @@ from gifster.api.auth import current_token, start_session
 from gifster.api.context import Context
 from gifster.api.pages.page import Page, see
 from gifster.api.sign_in.sealed import Sealed
+from gifster.api.way_back import with_back
 from gifster.app import addresses
 from gifster.app.models import Token, User
 from gifster.app.sign_in import second_factor, steps
@@ -23,11 +24,6 @@ SECOND_FACTOR = "/login/second-factor"
 def waiting_cookie(context: Context) -> Sealed:
     """The cookie of a log-in that waits for the second factor."""
     return Sealed(config.secret, context.settings.web, "gifster_step", "/login")
-
-
-def with_back(path: str, back: str) -> str:
-    """A path of ours that leads on to another one."""
-    return path if back == "/" else f"{path}?next={quote(back, safe='/')}"
 
 
 def once_more(back: str) -> str:

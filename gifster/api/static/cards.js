@@ -78,7 +78,7 @@ function remove(card) {
 
 // Fetch the page of a GIF rather than reload it, so that the old one stays if there is no answer.
 export async function showPage(signal) {
-  const answer = await answerTo(location.href, { signal, headers: { Accept: "text/html" } }, [404]);
+  const answer = await answerTo(location.href, { signal, headers: { Accept: "text/html" }, redirect: "manual" }, [404]);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("main");
   if (!fresh) throw new Error("the answer is not a page of ours");

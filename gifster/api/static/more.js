@@ -21,7 +21,7 @@ async function load() {
   if (loading || past || pages >= MOST_PAGES || navigator.connection?.saveData) return;
   loading = true;
   try {
-    const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(link.href, { headers: { Accept: "text/html" }, redirect: "manual" });
     if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"), link.href);
     else pages = MOST_PAGES;
   } catch { /* no connection: the link tells more */ }

@@ -67,7 +67,7 @@ async function replaceMain(url, signal, whileTyping) {
   main.setAttribute("aria-busy", "true");
   try {
     const headers = { Accept: "text/html", ...(whileTyping && { "Gifster-Typing": "1" }) };
-    const answer = await fetch(url, { signal, headers });
+    const answer = await fetch(url, { signal, headers, redirect: "manual" }); // to the log-in
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh || signal.aborted) throw new Error(`no results: ${answer.status}`);

@@ -79,7 +79,7 @@ export const HELD_MS = 300;
 export async function answerTo(url, options, expected = []) {
   const answer = await fetch(url, options);
   if (answer.ok || expected.includes(answer.status)) return answer;
-  throw Object.assign(new Error(`${url}: ${answer.status}`), { loggedOut: [401, 403].includes(answer.status) });
+  throw Object.assign(new Error(`${url}: ${answer.status}`), { loggedOut: [401, 403].includes(answer.status) || answer.type === "opaqueredirect" });
 }
 
 /** Write a sentence into one of the page's live regions, where a screen reader finds it. */
