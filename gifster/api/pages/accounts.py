@@ -23,7 +23,7 @@ from gifster.app import (
 from gifster.app.accounts.invitations import check_may_sign_up, is_for
 from gifster.app.library import LibraryError
 from gifster.app.models import User
-from gifster.app.sign_in import check_passwords
+from gifster.app.sign_in import check_passwords, passkeys
 from gifster.app.tokens import Scope
 
 
@@ -101,6 +101,7 @@ class LogIn(AccountForm):
     template = "login.html"
 
     async def show(self, req: Request, resp: Response, **values: object) -> None:
+        values["no_passkeys"] = passkeys.why_none(self.context.origin(req))
         values |= {"done": req.get_param("done") or "", "again": req.get_param("again") == "1"}
         await super().show(req, resp, **values)
 

@@ -41,6 +41,7 @@ class Methods(MethodsPage):
             }
 
         found = await self.context.run(facts)
+        found["no_passkeys"] = passkeys.why_none(self.context.origin(req))
         await self.render(req, resp, "sign_in.html", **found)
 
 

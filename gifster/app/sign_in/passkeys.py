@@ -62,6 +62,19 @@ def domain(origin: str) -> str:
     return host
 
 
+def why_none(origin: str) -> str:
+    """Why no browser has passkeys at an address, in a sentence; empty if it may have some.
+
+    Parameters:
+      origin: as `domain()`.
+    """
+    try:
+        domain(origin)
+    except Invalid as error:
+        return str(error)
+    return ""
+
+
 def ask_for_new(user: User, origin: str) -> Asked:
     """What makes a browser offer to create a passkey for a user.
 

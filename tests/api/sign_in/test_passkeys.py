@@ -217,6 +217,8 @@ def test_passkeys_are_bound_to_a_name():
         assert refused.value.code == "passkeys_need_a_name"
     with pytest.raises(passkeys.Invalid, match="such as http://localhost:8931 on this machine"):
         domain("http://127.0.0.1:8931")
+    assert not passkeys.why_none("http://localhost:8000")
+    assert "need an address with a name" in passkeys.why_none("http://127.0.0.1:8931")
 
 
 def test_axe_finds_nothing_on_these_pages(person: Callable[..., Person]):
