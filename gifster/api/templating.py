@@ -73,15 +73,16 @@ def templates(root: str = "") -> Templates:
 
 
 def told_edit(edit: schemas.Edit) -> str:
-    """An edit in words, such as "from 0.5 s to 2 s, 10 frames per second, 200 × 100 pixels"."""
+    """An edit in words, such as "0.5 s to 2 s; at most 10 frames per second"."""
     start, end, fps, crop = edit["start"], edit["end"], edit["fps"], edit["crop"]
     parts = []
     if start or end is not None:
-        parts.append(f"from {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}")
+        parts.append(f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}")
     if fps is not None:
         parts.append(f"at most {fps:g} {'frame' if fps == 1 else 'frames'} per second")
     if crop is not None:
         parts.append(
-            f"{crop['width']} × {crop['height']} pixels of it, from {crop['x']}, {crop['y']}"
+            f"{crop['width']} × {crop['height']} pixels, {crop['x']} from the left and {crop['y']} "
+            "from the top"
         )
-    return ", ".join(parts)
+    return "; ".join(parts)

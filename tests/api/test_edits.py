@@ -134,6 +134,7 @@ def test_the_form_of_a_page_edits(stack: Stack):
     assert refused.status_code == 422
     assert "end is 7 s, and the picture ends at 1 s." in refused.text
     assert 'value="7"' in refused.text
+    assert 'class="whole"' in refused.text  # whose moments "Start here" and "End here" take
 
     sent = {"start": "0.2", "end": "0.6", "fps": "", "crop": "30,0,60,90"}
     assert stack.client.post(f"/gifs/{gif_id}/edit", data=sent).status_code == 303
@@ -142,7 +143,7 @@ def test_the_form_of_a_page_edits(stack: Stack):
     assert size(done["versions"]["thumb"]) == (60, 90)
     assert 'value="30,0,60,90"' in stack.client.get(f"/gifs/{gif_id}/edit").text
     page = stack.client.get(f"/gifs/{gif_id}").text
-    assert "from 0.2 s to 0.6 s, 60 × 90 pixels of it, from 30, 0" in page
+    assert "0.2 s to 0.6 s; 60 × 90 pixels, 30 from the left and 0 from the top" in page
     assert "<dt>Original</dt>" in page
 
     assert stack.client.post(f"/gifs/{gif_id}/edit", data=sent | {"remove": "1"}).status_code == 303
