@@ -22,7 +22,7 @@ const TEXTS = {
   "Copy link": ({ link }) => link,
   "Copy file address": ({ file }) => file,
   "Copy Markdown": ({ alt, file }) => `![${alt.replace(/[[\]\\]/g, "\\$&")}](${file})`,
-  "Copy HTML": image,
+  "Copy HTML code": image,
   "Copy BBCode": ({ file }) => `[img]${file}[/img]`,
   "Copy embed code": frame,
 };
@@ -156,7 +156,7 @@ export async function openMenu(id) {
     return;
   }
   menu.querySelector("h2").textContent = `Share “${shared.title}”`;
-  menu.querySelector(".of-picture").textContent = shared.moves ? "Copy picture as HTML" : "Copy picture";
+  menu.querySelector(".of-picture").textContent = shared.moves ? "Copy for mails and documents" : "Copy picture";
   menu.querySelector(".download").href = download(shared);
   menu.querySelector("output").textContent = shared.by_anybody ? "" : "Only you and admins can see this GIF.";
   menu.showModal();

@@ -42,7 +42,7 @@ def test_the_menu_copies_links_and_code(
         "Copy file address": f"{link}.gif",
         "Copy Markdown": f'![A "quoted" \\[cat\\]]({link}.gif)',
         "Copy BBCode": f"[img]{link}.gif[/img]",
-        "Copy HTML": f'<img src="{link}.gif" alt="A &#34;quoted&#34; [cat]" '
+        "Copy HTML code": f'<img src="{link}.gif" alt="A &#34;quoted&#34; [cat]" '
         'width="300" height="200">',
         "Copy embed code": f'<iframe src="{base(stack)}/embed/{gif["id"]}" width="300" '
         'height="200" title="A &#34;quoted&#34; [cat]" style="border: 0" loading="lazy"></iframe>',
@@ -83,7 +83,7 @@ def test_what_moves_is_copied_as_html(
     page = open_with_clipboard(f"/gifs/{moving['id']}")
     page.get_by_role("button", name="Share My").click()
 
-    page.get_by_role("button", name="Copy picture as HTML").click()
+    page.get_by_role("button", name="Copy for mails and documents").click()
 
     page.get_by_text("Copied as HTML, with the address as text").wait_for()
     assert page.evaluate(KINDS) == "text/html,text/plain"
