@@ -162,7 +162,7 @@ def test_a_report_leads_to_a_hidden_gif(it: Library):
     assert "She asks" in shown
     # In a narrow window, each cell says which column it is
     labels = re.findall('role="cell" data-label="([^"]*)"', shown)
-    assert labels == ["When (UTC)", "Who", "Did", "With", "Reason", "Changes"] * 2
+    assert labels == ["When (UTC)", "Who", "Action", "Subject", "Reason", "Changes"] * 2
 
 
 def test_moderators_act_by_the_api(it: Library):
