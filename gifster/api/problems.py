@@ -301,5 +301,5 @@ async def _ready_a_page(
         req.context.header = await header(context, req)
     except falcon.HTTPError as error:  # a wrong token: the page has no header for anybody
         logger.debug("no header path=%s error=%s", path_to_log(req), error)
-    except peewee.PeeweeException as error:  # an error page must not fail itself
-        logger.warning("no header path=%s error=%s", path_to_log(req), error)
+    except Exception as error:  # noqa: BLE001 an error page must not fail itself
+        logger.warning("no header path=%s error=%r", path_to_log(req), str(error))
