@@ -2,7 +2,7 @@
 
 import click
 
-from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
+from gifster.cli.root import Refused, cli, open_database, refusal, say, settings_here, text
 
 
 @cli.group()
@@ -66,8 +66,9 @@ def _set(address: str, is_admin: bool, force: bool = False) -> None:
         try:
             accounts.set_admin(address, is_admin, even_last=force)
         except Conflict as error:
-            raise Refused(f"{error} Or repeat this with --force.") from None
+            raise Refused(f"{refusal(error).message}, or repeat this with --force") from None
         except NotFound as error:
             raise Refused(
-                f"{error} Sign up first, on the page /signup or with POST /api/users."
+                f"{refusal(error).message}: sign up first, on the page /signup or with "
+                "POST /api/users"
             ) from None

@@ -17,10 +17,12 @@ from gifster.cli.root import (
     cli,
     connect_our_broker,
     open_database,
+    refusal,
     say,
     say_lines,
     settings_here,
     text,
+    when,
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
@@ -75,7 +77,7 @@ def jobs_show(job_id: str) -> None:
     with open_database(settings_here()):
         job = Job.get_or_none(Job.id == job_id)
     if job is None:
-        raise Refused(f"there is no job {job_id}; it may be done already")
+        raise Refused(f"there is no job {job_id}: it may be done already")
     moments = {
         name: getattr(job, name) for name in ("created_at", "due_at", "started_at", "failed_at")
     }
@@ -146,7 +148,7 @@ def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
             dropped = admin.clear(state, queue=queue, text=having)
             say(f"dropped {counted(dropped, f'{state} job')}")
         except admin.BadQuery as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None
 
 
 def _each_job(
@@ -164,7 +166,7 @@ def _each_job(
                 change(job_id)
                 say(f"{done} {job_id}")
         except NoSuchJob as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None
 
 
 @jobs.command("queues")
@@ -217,7 +219,7 @@ def _set_paused(queue: str, paused: bool) -> None:
         try:
             set_paused(queue, paused, queue_weights(settings))
         except NotFound as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None
 
 
 @jobs.command("workers")
@@ -268,14 +270,14 @@ def _tell(worker: str, *, quiet: bool) -> None:
         try:
             jobs.quiet(worker, quiet=quiet)
         except jobs.NoSuchWorker as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None
     say(f"told {worker}: {'it finishes its jobs' if quiet else 'it takes jobs again'}")
 
 
 def _moment(at: float | None) -> str:
     from datetime import UTC, datetime
 
-    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+    return when(None if at is None else datetime.fromtimestamp(at, UTC))
 
 
 def _print(columns: list[str], rows: list[list[str]], otherwise: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gifster.cli.root import Refused, cli, open_database, say, settings_here, text
+from gifster.cli.root import Refused, cli, open_database, refusal, say, settings_here, text, when
 
 if TYPE_CHECKING:
     from gifster.app.moderation.log import ModerationEntry
@@ -81,7 +81,7 @@ def _entries(gif: str, limit: int) -> "Iterator[ModerationEntry]":
 def _line(entry: "ModerationEntry") -> str:
     changed = "; ".join(f"{name}: {old} → {new}" for name, (old, new) in entry.changed.items())
     parts = [
-        f"{entry.at:%Y-%m-%d %H:%M}",
+        when(entry.at),
         entry.moderator_name or "a command",
         entry.action,
         f"{entry.gif_id or entry.user_id} {entry.subject!r}",
@@ -112,4 +112,4 @@ def _set(address: str, role: "Role") -> None:
                 )
             set_role(user, role)
         except NotFound as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None

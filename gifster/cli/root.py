@@ -19,6 +19,8 @@ from gifster.app.logs import escaped, escaped_lines
 from gifster.app.numbers import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gifster.app.settings import Settings
 
 T = TypeVar("T")
@@ -31,6 +33,15 @@ class Refused(click.ClickException):
 
     def show(self, file: object = None) -> None:
         say(f"gifster: {self.message}", err=True)
+
+
+def refusal(error: Exception) -> Refused:
+    """The `Refused` of an error with a sentence for people, which pages show, too. A command's line
+    goes on after its name: it begins in lower case, and has no full stop."""
+    said = str(error).removesuffix(".")
+    first = said.partition(" ")[0]
+    ordinary = first == "A" or (first[1:].isalpha() and first[1:].islower() and first != "Gifster")
+    return Refused(said[:1].lower() + said[1:] if ordinary else said)
 
 
 def text(argument: str) -> str:
@@ -168,7 +179,7 @@ def account_errors(settings: "Settings | None" = None) -> Iterator[None]:
         try:
             yield
         except LibraryError as error:
-            raise Refused(str(error)) from None
+            raise refusal(error) from None
 
 
 @contextmanager
@@ -184,6 +195,11 @@ def refused_by_the_database() -> Iterator[None]:
         fault, reason = fault_of(error), " ".join(str(error).split())
         said = f"the database {fault} ({reason})" if fault else reason
         raise Refused(f"the database cannot be used: {said}; gifster doctor checks it") from None
+
+
+def when(moment: "datetime | None") -> str:
+    """A moment in UTC as commands show it, such as "2026-11-27 07:39:17Z"; empty for none."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:

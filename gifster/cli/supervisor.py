@@ -88,7 +88,7 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
 def _migrate() -> None:
     try:
         for name in database.migrate():
-            say(f"migrated: {name}")
+            say(f"applied {name}")
     except database.DatabaseUnavailable as error:
         raise Refused(str(error)) from None
 

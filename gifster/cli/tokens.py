@@ -1,10 +1,8 @@
 """API tokens, for the person who runs the server: `tokens list`, `add`, `revoke`."""
 
-from datetime import datetime
-
 import click
 
-from gifster.cli.root import account_errors, cli, say, settings_here, text
+from gifster.cli.root import account_errors, cli, say, settings_here, text, when
 
 
 @cli.group()
@@ -28,7 +26,7 @@ def tokens_list(address: str) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for token in found:
         moments = (token.created_at, token.last_used_at, token.expires_at)
-        table.add_row(token.id, token.kind, token.name, token.scope, *map(day, moments))
+        table.add_row(token.id, token.kind, token.name, token.scope, *map(when, moments))
     if found:
         Console(width=160, markup=False, highlight=False).print(table)
     else:
@@ -76,7 +74,3 @@ def tokens_revoke(token_id: str) -> None:
     with account_errors():
         revoke(token_id)
     say(f"revoked {token_id}")
-
-
-def day(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

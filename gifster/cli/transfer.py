@@ -16,6 +16,7 @@ from gifster.cli.root import (
     connect_our_broker,
     open_database,
     progress,
+    refusal,
     say,
     settings_here,
     text,
@@ -159,4 +160,4 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except LibraryError as error:
-        raise Refused(str(error)) from None
+        raise refusal(error) from None

@@ -14,8 +14,8 @@ from gifster.cli.root import (
     settings_here,
     settings_of_running,
     text,
+    when,
 )
-from gifster.cli.tokens import day
 
 if TYPE_CHECKING:
     from gifster.app.models import User
@@ -39,7 +39,7 @@ def users_list() -> None:
     with account_errors():
         for person in everybody():
             user, has = person.user, (f"{person.gifs:,}", f"{person.bytes / 1e6:,.1f}")
-            table.add_row(user.email, user.name, _standing(user), day(user.created_at), *has)
+            table.add_row(user.email, user.name, _standing(user), when(user.created_at), *has)
     if table.rows:
         Console(width=160, markup=False, highlight=False).print(table)
     else:
@@ -51,7 +51,7 @@ def _standing(user: "User") -> str:
         "disabled": user.disabled_at is not None,
         "admin": user.is_admin,
         "moderator": user.is_moderator and not user.is_admin,
-        "unconfirmed": user.confirmed_at is None,
+        "not confirmed": user.confirmed_at is None,
     }
     return ", ".join(word for word, holds in words.items() if holds)
 

@@ -37,7 +37,7 @@ def test_the_person_who_runs_it_lets_people_in(new_stack: Callable[..., Stack]):
         "0 Ann@Example.org: removed 1 link to the sign-in service"
     )
     assert run("unlink", "ann@example.org").endswith("removed 0 links to the sign-in service")
-    assert run("unlink", "bob@example.org").startswith("1 gifster: There is no account")
+    assert run("unlink", "bob@example.org").startswith("1 gifster: there is no account")
 
 
 def test_a_missing_package_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch):

@@ -57,10 +57,10 @@ def test_it_says_what_it_cannot_do(new_stack: Callable[..., Stack], tmp_path: Pa
     (tmp_path / "empty").mkdir()
 
     for command, said in (
-        (("import", "nowhere"), "nowhere: No such file or directory."),
+        (("import", "nowhere"), "nowhere: No such file or directory"),
         (("import", "empty"), "there are no pictures in empty"),
-        (("import", "empty", "--user", "a@example.org"), "There is no account"),
-        (("import", "empty", "--tag", "x" * 51), "A tag has at most 50 characters."),
+        (("import", "empty", "--user", "a@example.org"), "gifster: there is no account"),
+        (("import", "empty", "--tag", "x" * 51), "gifster: a tag has at most 50 characters"),
         (("export", "nowhere/all.zip"), "nowhere/all.zip cannot be written: No such file"),
     ):
         run = stack.run("gifster", *command)

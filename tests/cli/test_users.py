@@ -169,8 +169,8 @@ def test_all_accounts_are_listed(ann: User):
     lines = run("list").output.splitlines()
 
     assert lines[0].split()[:2] == ["address", "name"]
-    assert lines[1].split()[:3] == ["ann@example.org", "Ann", "unconfirmed"]
-    assert "disabled, admin, unconfirmed" in lines[2]
+    assert lines[1].split()[:3] == ["ann@example.org", "Ann", "not"]
+    assert "disabled, admin, not confirmed" in lines[2]
 
 
 @pytest.mark.parametrize("command", ["reset", "disable", "enable", "admin", "log-out"])
@@ -178,4 +178,4 @@ def test_an_unknown_address_is_a_line_and_not_a_traceback(ann: User, command: st
     result = run(command, "eve@example.org")
 
     assert result.exit_code == 1
-    assert "There is no account with the address eve@example.org." in result.output
+    assert "gifster: there is no account with the address eve@example.org" in result.output
