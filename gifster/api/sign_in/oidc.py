@@ -21,7 +21,7 @@ from gifster.api.sign_in.pages import METHODS, MethodsPage, whose
 from gifster.api.sign_in.sealed import Sealed
 from gifster.api.way_back import local_path
 from gifster.app.errors import Denied, LibraryError
-from gifster.app.sign_in import identities, steps
+from gifster.app.sign_in import identities, passkeys, steps
 from gifster.app.sign_in.identities import Person
 from gifster.app.sign_in.oidc import Attempt, Provider
 from gifster.uploads.config import config
@@ -59,6 +59,7 @@ class OidcPage(MethodsPage):
         resp.status = problem.status
         resp.set_headers(problem.headers or {})
         values: dict[str, object] = {"values": {"next": "/"}, "done": "", "again": False}
+        values["no_passkeys"] = passkeys.why_none(self.context.origin(req))
         await self.render(req, resp, "login.html", error=error, **values)
 
 
