@@ -103,7 +103,9 @@ class Counts:
             self._clients.add(mark)
             counter[what] += 1
             if self._writer is None:
-                self._writer = threading.Thread(target=self._write_soon, daemon=True)
+                self._writer = threading.Thread(
+                    target=self._write_soon, daemon=True, name="popularity"
+                )
                 self._writer.start()
 
     def _write_soon(self) -> None:

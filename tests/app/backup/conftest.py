@@ -1,5 +1,6 @@
 """What the tests of backups share: a library, a folder for backups, and another machine."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def elsewhere(
     """Becomes an empty machine: another folder, and by default a SQLite database."""
 
     original = db.obj
+    # Threads of tests before this one would make a database in the empty folder
+    for thread in threading.enumerate():
+        if thread.name in {"popularity", "readiness"}:
+            thread.join(60)
 
     def move(url: str = "sqlite:///var/gifster.db", folder: str = "elsewhere") -> Settings:
         (tmp_path / folder).mkdir(exist_ok=True)
