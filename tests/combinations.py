@@ -1,5 +1,5 @@
-"""What a test runs on every day: one database, broker and storage at least. A fourth of the tests
-run on all of them, with the first values of their other parameters. Each value of a parameter is
+"""What a test runs on every day: one database, broker and storage at least. One of six tests
+runs on all of them, with the first values of their other parameters. Each value of a parameter is
 tried, beside the first values of the others. Where it matters (`machine.ALL_EXAMPLES`) every test
 runs with all combinations (decision 80)."""
 
@@ -21,9 +21,18 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 on_s3 = pytest.mark.parametrize("platform", [PLATFORMS[1]], indirect=True)
 #: Of so many tests, one runs everywhere each day.
-ONE_OF = 4
+ONE_OF = 6
 #: Whether a test runs everywhere, and how many combinations were left out.
 EVERYWHERE, LEFT = pytest.StashKey[bool](), pytest.StashKey[int]()
+
+
+def only_in_ci(why: str) -> pytest.MarkDecorator:
+    """Skip a test every day: it costs seconds of processor time, and others try its parts.
+
+    Parameters:
+      why: what it costs, or what tries the same every day.
+    """
+    return pytest.mark.skipif(not ALL_EXAMPLES, reason=f"{why} (with CI=true only)")
 
 
 def leave_to_ci(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -78,7 +78,7 @@ def requests_of(page: Any) -> list[str]:
 
 #: So many cards are more than a request of the page's names: of its script as it is where it
 #: matters, of one with a smaller number every day.
-AT_ONCE = 100 if ALL_EXAMPLES else 20
+AT_ONCE = 100 if ALL_EXAMPLES else 8
 MANY = AT_ONCE + 10
 
 

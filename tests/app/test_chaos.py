@@ -9,7 +9,8 @@ from chaos import scenarios, wire
 from chaos.databases import DATABASES
 from chaos.hostile import attack
 from chaos.scenarios import SCENARIOS
-from tests.machine import ALL_EXAMPLES, examples
+from tests.combinations import only_in_ci
+from tests.machine import examples
 
 #: What runs every day, and then what runs in CI, too.
 KINDS = ["kills", "broker", "backlog"][: examples(1, of=3)]
@@ -35,10 +36,7 @@ def test_nothing_is_lost_done_twice_or_left_behind(
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not ALL_EXAMPLES,
-    reason="a whole installation: with CI=true only; api/test_openapi.py sends odd requests daily",
-)
+@only_in_ci("a whole installation; api/test_openapi.py sends odd requests daily")
 @pytest.mark.parametrize(("database", "requests"), ON)
 def test_hostile_requests_are_refused_and_leave_nothing_behind(
     tmp_path: Path, database: str, requests: int

@@ -14,11 +14,12 @@ from chaos import nodes
 from chaos.databases import NotHere
 from chaos.network import HUB_ADDRESS, Network
 from chaos.services import Services
-from tests.machine import ALL_EXAMPLES, eventually
+from tests.combinations import only_in_ci
+from tests.machine import eventually
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not ALL_EXAMPLES, reason="eight processes and a minute: with CI=true only")
+@only_in_ci("eight processes and a minute")
 def test_the_jobs_of_a_worker_that_is_cut_off_are_soon_in_other_hands(tmp_path: Path):
     try:
         [verdict] = nodes.valkey(tmp_path, 40, 5, "a worker and a scheduler cut off")

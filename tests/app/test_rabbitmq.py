@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from tests import images
-from tests.machine import ALL_EXAMPLES, children, eventually
+from tests.combinations import only_in_ci
+from tests.machine import children, eventually
 from tests.stack import Stack
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not ALL_EXAMPLES, reason="a large picture on one more broker: CI=true only")
+@only_in_ci("a large picture on one more broker")
 def test_uploads_are_stored_and_one_of_a_killed_worker_too(
     rabbitmq: str, new_stack: Callable[..., Stack]
 ):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import images
+from tests.combinations import only_in_ci
 from tests.conftest import own_postgresql
 from tests.machine import eventually
 from tests.stack import Stack
@@ -55,6 +56,7 @@ def both(
         stack.stop()
 
 
+@only_in_ci("two installations and a checkout of the release before")
 @pytest.mark.long
 def test_the_web_processes_of_the_release_before_work_on(both: tuple[Stack, Stack]):
     # Given the release before, in use

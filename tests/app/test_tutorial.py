@@ -88,7 +88,7 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["tutorial.md", "avatar.md"][: examples(1, of=2)])
+@pytest.mark.parametrize("page", ["avatar.md", "tutorial.md"][: examples(1, of=2)])
 def test_the_tutorial_works_as_it_is_written(terminals: Terminals, page: str):
     text = (DOCS / page).read_text("utf-8")
     for port in ("6399", "5099"):

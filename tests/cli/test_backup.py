@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests import images
+from tests.combinations import only_in_ci
 from tests.conftest import own_postgresql
 from tests.machine import examples
 from tests.s3 import S3Server
@@ -107,6 +108,7 @@ def stacks(tmp_path: Path, broker_url: str) -> Iterator[list[Stack]]:
         stack.stop()
 
 
+@only_in_ci("two installations; app/backup tries each step daily")
 @pytest.mark.long
 @pytest.mark.parametrize("first", ["folders", "servers"][: examples(1, of=2)])
 def test_a_library_in_use_is_backed_up_and_restored_elsewhere(

@@ -11,6 +11,7 @@ from gifster.uploads import LocalStorage
 from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
+from tests.combinations import only_in_ci
 from tests.machine import eventually, files_below
 from tests.s3 import S3Server
 from tests.stack import Stack
@@ -23,6 +24,7 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+@only_in_ci("a whole installation; the others copy daily")
 @pytest.mark.long
 def test_a_library_moves_to_s3_while_it_is_in_use(
     new_stack: Callable[..., Stack], s3_server: S3Server

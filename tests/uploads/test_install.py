@@ -21,7 +21,8 @@ from playhouse.migrations import Runner
 from gifster import jobs
 from gifster.uploads.command import main
 from tests import databases, images
-from tests.machine import ALL_EXAMPLES, eventually, files_below
+from tests.combinations import only_in_ci
+from tests.machine import eventually, files_below
 
 MODELS = """
 import peewee
@@ -91,10 +92,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.mark.skipif(
-    not ALL_EXAMPLES,
-    reason="starts ten processes; every day the others do each step, and test_example.py a worker",
-)
+@only_in_ci("ten processes; the others do each step daily, and test_example.py starts a worker")
 @pytest.mark.long
 def test_a_project_with_an_installed_column_works(project: Path, tmp_path: Path, broker_url: str):
     # Given a project with a user

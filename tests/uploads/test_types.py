@@ -17,6 +17,7 @@ import pytest
 from gifster.uploads import testing
 from gifster.uploads.install import Wish, install
 from tests import images
+from tests.combinations import only_in_ci
 from tests.conftest import PLATFORMS
 from tests.machine import ALL_EXAMPLES, BIN
 from tests.uploads.framework import Application
@@ -91,9 +92,7 @@ def test_mypy_knows_every_type_of_a_strangers_application(folder: Path):
     assert "Success: no issues found" in told.stdout, told.stdout + told.stderr
 
 
-@pytest.mark.skipif(
-    not ALL_EXAMPLES, reason="takes 5 s of CPU and keeps no cache: mypy reads the same every day"
-)
+@only_in_ci("5 s of CPU, as it keeps no cache; mypy reads the same daily")
 @pytest.mark.skipif(not (BIN / "basedpyright").exists(), reason="basedpyright is not installed")
 def test_pyright_knows_every_type_of_a_strangers_application(folder: Path):
     (folder / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))

@@ -12,6 +12,7 @@ from gifster.app.sign_in import passkeys
 from gifster.app.sign_in.passkeys import domain
 from tests import axe
 from tests.api.sign_in.conftest import PASSWORD
+from tests.combinations import only_in_ci
 from tests.machine import ALL_EXAMPLES, eventually
 from tests.stack import Stack
 
@@ -221,6 +222,7 @@ def test_passkeys_are_bound_to_a_name():
     assert "need an address with a name" in passkeys.why_none("http://127.0.0.1:8931")
 
 
+@only_in_ci("four pages that change seldom")
 def test_axe_finds_nothing_on_these_pages(person: Callable[..., Person]):
     fay, script, found = person("fay"), axe.source(), []
     fay.log_in()
