@@ -29,6 +29,7 @@ from typing import Any
 
 import peewee
 
+from gifster.jobs.history import history_of
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
 from gifster.jobs.shared_commits import SharedCommits
@@ -94,6 +95,7 @@ class _Lease:
 
     Parameters:
       taken_at: as the row has it (`started_at`).
+      history: the history of the database in which it was taken (see `history.py`).
       deaths: how many workers had died over the job before; 0 if nobody knows.
       lost: it ran out, and the row is somebody else's by now.
       done: the job is done, so its row shall go.
@@ -101,6 +103,7 @@ class _Lease:
     """
 
     taken_at: float
+    history: str | None
     deaths: int = 0
     lost: bool = False
     done: bool = False
@@ -125,6 +128,8 @@ class Leases:
         self._held: dict[str, _Lease] = {}
         #: Those that the database may still have, as it did not answer when they began or ended.
         self._left: dict[str, _Lease] = {}
+        #: The history of the database, as far as this process knows.
+        self._history: str | None = None
         self._suspect: str | None = None
         #: The suspects that wait for the end of that one, and until when they wait at most.
         self._put_off: dict[str, float] = {}
@@ -171,7 +176,9 @@ class Leases:
             taken = _take_statement(*asked).execute(**values).rowcount
             return _READ.row(job_id=job_id) if taken else None
 
-        with self._settled_later(job_id, _Lease(now)):
+        with self._settled_later(job_id, _Lease(now, self._history)):
+            if self._history is None:
+                self._history = history_of(Job._meta.database)
             row = self.commits.run(Job._meta.database, take)
             job = None if row is None else _job(row)
             if job is None:
@@ -189,7 +196,7 @@ class Leases:
                 return False
             if job.deaths:
                 self._suspect = job.id
-            self._held[job.id] = _Lease(now, job.deaths)
+            self._held[job.id] = _Lease(now, self._history, job.deaths)
             self._keep_renewing()
         return True
 
@@ -263,7 +270,8 @@ class Leases:
         with self._lock:
             held, self._held = list(self._held), {}
             left, self._left = self._left, {}
-        self._settle(left)
+        if left:
+            self._settle(left, history_of(Job._meta.database))
         if not held:
             return []
         mine = Job.id.in_(held) & (Job.leased_by == self.worker)
@@ -290,8 +298,9 @@ class Leases:
             # Whatever goes wrong: without this thread all long jobs would be done twice.
             try:
                 with Job._meta.database.connection_context():
+                    self._history = history_of(Job._meta.database)
                     self._extend(old)
-                    self._settle(left)
+                    self._settle(left, self._history)
             except Exception as error:  # noqa: BLE001 drivers raise errors that Peewee does not wrap
                 self._cannot_renew.report(f"leases cannot be renewed: {error}")
             else:
@@ -309,12 +318,15 @@ class Leases:
                 if self._held.get(job_id) == leases[job_id]:
                     self._held[job_id] = replace(leases[job_id], lost=True)
 
-    def _settle(self, leases: Mapping[str, _Lease]) -> None:
-        """End leases that the database may still have."""
+    def _settle(self, leases: Mapping[str, _Lease], history: str) -> None:
+        """End leases that the database may still have. A job that is done does not run again, as
+        long as the database has all that was committed before."""
         for job_id, lease in leases.items():
             same = Job.started_at == lease.taken_at
             then = {"send_at": time.time(), **(lease.then or {}), "leased_by": None}
-            if lease.done:  # also if the lease ran out, as long as nobody has begun the job again
+            if (
+                lease.done and lease.history == history
+            ):  # also if the lease ran out, as long as nobody has begun the job again
                 end: Any = Job.delete().where(Job.id == job_id, same)
             else:
                 end = Job.update(then).where(Job.id == job_id, same, Job.leased_by == self.worker)

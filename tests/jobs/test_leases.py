@@ -8,7 +8,8 @@ import pytest
 from dramatiq.middleware import Middleware
 
 from gifster import jobs
-from gifster.jobs import Job, State
+from gifster.jobs import Job, State, lease
+from gifster.jobs.history import history_of
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
@@ -181,6 +182,30 @@ def test_a_done_job_whose_row_could_not_be_deleted_is_not_done_again(
 
     # I expect the row to go once the database answers
     eventually(lambda: not Job.select().exists())
+
+
+def test_a_done_job_runs_again_if_the_server_that_took_over_may_lack_what_it_wrote(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker whose database goes away as it deletes the row of a job that it has done
+    leases = worker(lease_s=1)
+    assert leases.take(job.id)
+
+    # When a standby takes over, which may have missed what the job committed
+    monkeypatch.setattr(lease, "history_of", lambda _: "00000002")
+    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
+        away()
+
+    # I expect the row to stay, for any worker, and no death
+    eventually(lambda: now(job).leased_by is None)
+    assert now(job).deaths == 0
+    assert worker().take(job.id)
+
+
+def test_a_database_has_one_history_until_another_server_takes_over(outbox: Outbox):
+    is_postgresql = outbox.database_url.startswith("postgresql")
+
+    assert history_of(outbox.database) == ("00000001" if is_postgresql else "")
 
 
 def test_a_done_job_whose_row_lingers_is_neither_handed_back_nor_begun_again(
