@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import peewee
 import pytest
 
+from gifster.jobs import Job
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
 from gifster.uploads.backgrounding.promotion import Promotion
 from tests import images
@@ -314,6 +315,43 @@ def test_a_lost_cache_file_is_a_visible_failure(application: Application):
     assert failed.avatar_error.code == "cache_file_missing"
     assert failed.avatar_processing is False
     assert failed.avatar_tmp is None
+
+
+def put_back(application: Application, person: Person) -> None:
+    """Give a record back what it had before its upload was stored, as a standby has it that takes
+    over without the last commits."""
+    before = dict(fresh(person).__data__)
+    jobs = application.jobs()
+    application.work()
+    Person.update(before).where(Person.id == person.id).execute()
+    for job in jobs:
+        Job.insert(job.__data__).execute()
+
+
+def test_an_upload_whose_commit_was_lost_is_taken_from_the_store(application: Application):
+    # Given a record that lost its stored file, when the cached file was gone already
+    person = person_with(ONE)
+    put_back(application, person)
+    assert fresh(person).avatar_state == "queued"
+    assert application.cached == []
+    stored = application.stored
+
+    # When the job runs again, I expect it to store the same files
+    application.work()
+    assert fresh(person).avatar_state == "ready"
+    assert fresh(person).avatar.read() == ONE
+    assert application.stored == stored
+
+
+def test_a_stored_file_of_other_content_is_not_taken_for_a_lost_upload(application: Application):
+    person = person_with(ONE)
+    put_back(application, person)
+    for path in application.store_folder.rglob("original.gif"):
+        path.write_bytes(TWO)
+
+    application.work()
+
+    assert fresh(person).avatar_error.code == "cache_file_missing"
 
 
 def test_a_full_disk_raises_so_that_the_job_is_retried(

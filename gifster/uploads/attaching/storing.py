@@ -5,15 +5,18 @@ after a crash writes the same keys.
 """
 
 import hashlib
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension
-from gifster.uploads.files.access import upload_file
+from gifster.uploads.errors import CacheFileMissing
+from gifster.uploads.files.access import local_copy, upload_file
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.storage.base import Storage, takes_options
@@ -21,7 +24,9 @@ from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import shown_by
 from gifster.uploads.versions.derivations import canonical
-from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
+from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile, original_of
+
+logger = logging.getLogger("gifster.uploads")
 
 
 def folder(uploader: Uploader, upload: CachedFile | StoredFile) -> str:
@@ -48,17 +53,11 @@ def plan(
     Raises:
       ValueError: the uploader's `filename()` returns one name for two files.
     """
-    path = f"{folder(uploader, upload)}/{revision}".rstrip("/")
     versions = {}
     for file in files:
-        is_original = file.name == ORIGINAL
-        name = uploader.filename(None if is_original else file.name, upload) or file.name
-        ending = extension(
-            file.info.content_type, upload.filename if is_original else file.path.name
-        )
         versions[file.name] = StoredVersion(
             storage=file.storage,
-            key=f"{path}/{name}.{ending}",
+            key=_key(uploader, file, upload, revision),
             content_type=file.info.content_type,
             bytes=file.bytes,
             width=file.info.width,
@@ -94,6 +93,45 @@ def plan(
         has_sound=file.info.has_sound,
     )
     return replace(stored, steps=steps_of(uploader, stored))
+
+
+def _key(
+    uploader: Uploader, file: ProcessedFile, upload: CachedFile | StoredFile, revision: str = ""
+) -> str:
+    """The key under which a file of an upload is stored."""
+    path = f"{folder(uploader, upload)}/{revision}".rstrip("/")
+    is_original = file.name == ORIGINAL
+    name = uploader.filename(None if is_original else file.name, upload) or file.name
+    ending = extension(file.info.content_type, upload.filename if is_original else file.path.name)
+    return f"{path}/{name}.{ending}"
+
+
+@contextmanager
+def content_of(uploader: Uploader, cached: CachedFile) -> Iterator[Path]:
+    """An upload as a path on this machine, for a `with` block.
+
+    If it is not in the cache any more, its original in the store is taken: a job has stored it, and
+    the database has lost that commit, as after a failover to an asynchronous standby.
+
+    Raises:
+      CacheFileMissing: it is not in the store either, or a step has changed the original.
+      CacheFileChanged: its content is not the content that was checked when it came.
+    """
+    with ExitStack() as opened:
+        try:
+            path = opened.enter_context(cached.on_disk())
+        except CacheFileMissing as missing:
+            original = original_of(uploader, Path(ORIGINAL), cached.info, cached.sha256)
+            digest = hashlib.sha256()
+            copy = local_copy(original.storage, _key(uploader, original, cached), digest)
+            try:
+                path = opened.enter_context(copy)
+            except FileNotFoundError:
+                raise missing from None
+            if digest.hexdigest() != cached.sha256:
+                raise
+            logger.warning("taken from the store, as the cache has lost it: key=%s", cached.key)
+        yield path
 
 
 def steps_of(uploader: Uploader, stored: StoredFile) -> str:

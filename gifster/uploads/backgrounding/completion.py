@@ -7,7 +7,7 @@ It decodes the original again, so an upload that nobody waits behind is finished
 
 from dataclasses import replace
 
-from gifster.uploads.attaching.storing import plan, store
+from gifster.uploads.attaching.storing import content_of, plan, store
 from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.files.cache import CachedFile
@@ -37,7 +37,7 @@ class Completion(Promotion):
             return rival not in shown.versions or file.bytes < shown.versions[rival].bytes
 
         with (
-            cached.on_disk() as path,
+            content_of(uploader, cached) as path,
             processed(
                 uploader,
                 original_of(uploader, path, cached.info, cached.sha256),

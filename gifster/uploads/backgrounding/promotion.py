@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.storing import plan, steps_of, store
+from gifster.uploads.attaching.storing import content_of, plan, steps_of, store
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.rows import Record, locked_row, row_of
@@ -162,7 +162,7 @@ class Promotion(Attachment):
         uploader.before_process(cached.info)
         already_stored: set[str] = set()
         with (
-            cached.on_disk() as path,
+            content_of(uploader, cached) as path,
             processed(
                 uploader,
                 original_of(uploader, path, cached.info, cached.sha256),
