@@ -44,6 +44,7 @@ DATABASE: dict[Fault, Refusal] = {
     Fault.READ_ONLY: _UNAVAILABLE,
     Fault.DAMAGED: _UNAVAILABLE,
     Fault.AWAY: _UNAVAILABLE,
+    Fault.STANDBY: _UNAVAILABLE,
 }
 
 _FULL: Refusal = (507, "storage_full", "The server has no room left for the upload.", {})

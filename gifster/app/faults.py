@@ -22,6 +22,7 @@ class Fault(StrEnum):
     DAMAGED = "is damaged; run `gifster doctor`"
     BUSY = "is locked, or has no connection free"
     AWAY = "cannot be reached, read or written"
+    STANDBY = "waits for a synchronous standby that is away"
     #: A constraint does not hold, because of what another transaction did.
     CONFLICT = "was changed by somebody else at the same moment"
 
@@ -62,6 +63,17 @@ _POSTGRESQL = {
 }
 
 
+class StandbyAway(peewee.OperationalError):
+    """A commit is on the disk of PostgreSQL's server, but on no synchronous standby. Nobody knows
+    whether it stays."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no synchronous standby has confirmed a commit: start the standby, or change "
+            "synchronous_standby_names on the primary"
+        )
+
+
 def is_database_error(error: BaseException) -> bool:
     """Whether an error comes from Peewee, from its pool, or from a driver."""
     kinds = (peewee.PeeweeException, sqlite3.Error, MaxConnectionsExceeded)
@@ -87,8 +99,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _fault(error: BaseException) -> Fault | None:
-    if isinstance(error, MaxConnectionsExceeded):
-        return Fault.BUSY
+    if isinstance(error, (MaxConnectionsExceeded, StandbyAway)):
+        return Fault.STANDBY if isinstance(error, StandbyAway) else Fault.BUSY
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None) or 0
         if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the index of the log cannot grow

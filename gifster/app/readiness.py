@@ -155,7 +155,7 @@ class Readiness:
         may have room for a probe. A probe finds all other faults that last, and their end."""
         if fault in (Fault.FULL, Fault.DAMAGED):
             self._refused = (time.monotonic(), fault)
-        elif fault in (Fault.READ_ONLY, Fault.AWAY):
+        elif fault in (Fault.READ_ONLY, Fault.AWAY, Fault.STANDBY):
             self._database.doubt()
 
     def answer(self) -> str:

@@ -105,7 +105,7 @@ def _database(settings: Settings) -> str:
         pending = database.pending_migrations()
         with db.connection_context():
             is_sqlite = isinstance(db.obj, peewee.SqliteDatabase)
-            read = _sqlite_file() if is_sqlite else ""
+            read = _sqlite_file() if is_sqlite else _pooler()
             if not pending:
                 readiness.check_write()
     except Exception as error:
@@ -119,7 +119,21 @@ def _database(settings: Settings) -> str:
         raise RuntimeError(
             f"{counted(len(pending), 'pending migration')}: {named} (run `gifster migrate`)"
         )
-    return f"{'SQLite' if is_sqlite else 'PostgreSQL'} takes a write{read}"
+    said = f"{'SQLite' if is_sqlite else 'PostgreSQL'} takes a write{read}"
+    return Warned(said) if isinstance(read, Warned) else said
+
+
+def _pooler() -> str:
+    """Whether a pooler is before PostgreSQL, and which limits do not get past it."""
+    if not db.obj.is_pooled:
+        return ""
+    missing = db.obj.missing_limits()
+    if not missing:
+        return ", behind a pooler"
+    return Warned(
+        ", behind a pooler that drops our limits of time, so a stopped process can hold locks for "
+        f"ever: {'; '.join(f'ALTER ROLE CURRENT_USER SET {limit}' for limit in missing)}"
+    )
 
 
 def _sqlite_file() -> str:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from gifster.api.group_commit import GroupCommit
-from gifster.app import database, library, settings, shared_commits
+from gifster.app import database, library, readiness, settings, shared_commits, standby
 from gifster.app.boot import boot
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
@@ -334,6 +334,34 @@ def test_an_upload_is_not_accepted_before_a_synchronous_standby_has_it(
     assert standby_has_it.is_set()
     assert isinstance(result, Gif)
     assert handed_over == ["it"]
+    db.close()
+
+
+def test_an_upload_does_not_wait_without_end_for_a_standby_that_is_away(
+    own_server: str, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a server whose synchronous standby is away
+    for name in ("WAIT_S", "EVERY_S"):
+        monkeypatch.setattr(standby, name, 0.1)
+    monkeypatch.setattr(shared_commits, "RESTART_S", 0)
+    with psycopg.connect(own_server, autocommit=True) as other:
+        other.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        other.execute("SELECT pg_reload_conf()")
+        eventually(
+            lambda: other.execute("SHOW synchronous_standby_names").fetchone() == ("nobody",)
+        )
+        other.execute("CHECKPOINT")  # the checkpointer tells the others of the setting
+
+    # When somebody uploads, I expect an error, and that the file stays: its row is on this server
+    error, handed_over = committed(commits, adding("a"))
+    assert isinstance(error, CommitUnknown)
+    assert fault_of(error) is Fault.STANDBY
+    assert handed_over == ["it"]
+    assert titles() == {"a"}
+
+    # And I expect to hear why the server is not ready
+    with pytest.raises(readiness.NotReady, match="waits for a synchronous standby that is away"):
+        readiness.check()
     db.close()
 
 
