@@ -1,10 +1,11 @@
 """A problem that lasts is logged when it begins and when it ends, not every few seconds."""
 
 import logging
+import threading
 
 
 class Problem:
-    """One thing that may go wrong for a while.
+    """One thing that may go wrong for a while. For any number of threads.
 
     Parameters:
       logger: gets a warning when the problem begins, changes or ends.
@@ -13,15 +14,20 @@ class Problem:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._reported: str | None = None
+        self._lock = threading.Lock()
 
     def report(self, text: str) -> None:
         """Log what is wrong, unless that was the last thing logged."""
-        if text != self._reported:
+        with self._lock:
+            is_new, self._reported = text != self._reported, text
+        if is_new:
             self._logger.warning("%s", text)
-        self._reported = text
 
     def resolved(self, text: str = "") -> None:
         """Note that nothing is wrong any more; log `text` if something was."""
-        if self._reported is not None and text:
+        if self._reported is None:
+            return
+        with self._lock:
+            was_reported, self._reported = self._reported is not None, None
+        if was_reported and text:
             self._logger.warning("%s", text)
-        self._reported = None

@@ -19,12 +19,12 @@ import peewee
 
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
+from gifster.jobs.losses import mark
 from gifster.jobs.old_schema import explained
 from gifster.jobs.outbox import (
     RESEND_AFTER_S,
     Job,
     UnreadableArguments,
-    identity,
     is_held,
     outbox_database,
 )
@@ -36,6 +36,7 @@ from gifster.jobs.sending import (
     is_redis,
     ping,
     send_each,
+    unavailable,
 )
 from gifster.jobs.transactions import transaction
 from gifster.jobs.unsent import unsent
@@ -84,7 +85,7 @@ def _relay(lease_s: float | None) -> int:
     sent, stop_at = 0, time.monotonic() + ROUND_S
     try:
         if is_redis(broker):
-            _send_all_to_an_empty(broker)
+            _send_what_was_lost(broker)
         for which in unsent(broker):
             if found := _update(which, send_at=time.time()):
                 logger.info("jobs=%d were not sent after their commit: they are sent now", found)
@@ -103,9 +104,7 @@ def _relay(lease_s: float | None) -> int:
                     break
         sent += release_all()
     except BrokerUnavailable as error:
-        _broker_is_away.here.report(
-            f"the relay waits for the broker, which does not answer: {error}"
-        )
+        _broker_is_away.here.report(f"the relay waits for the broker: {error}")
     else:
         _broker_is_away.here.resolved("the broker answers the relay again")
     if sent:
@@ -237,39 +236,40 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
         logger.warning("shortened leases=%d, which would have run out too late", shortened)
 
 
-def _send_all_to_an_empty(broker: "RedisBroker") -> None:
-    """Send all waiting jobs again if the broker does not have our mark: it is new, or came back
-    without its data. Each outbox has its own mark, because the relay of another application, which
-    may come first, sends its own jobs only. A broker that has jobs but no mark is new: they were
-    enqueued before a relay ran for the first time."""
-    import redis  # noqa: PLC0415 this process has loaded it
-
-    whose = identity()
-    mark = f"{broker.namespace}:outbox" + (f":{whose}" if whose else "")
-    try:
-        if not broker.client.exists(mark):
-            if _has_messages(broker):
-                _make_due("this is the relay's first look at this broker", logging.INFO)
-            else:
-                _make_due("the broker has nothing of this outbox")
-            broker.client.set(mark, int(time.time()))
-    except redis.RedisError as error:
-        raise BrokerUnavailable(str(error)) from error
-
-
-def _has_messages(broker: "RedisBroker") -> bool:
-    """Whether the broker has a message in a queue of a waiting job."""
-    queues: Any = Job.select(Job.queue).where(Job.failed_at.is_null()).distinct().tuples()
-    names = [f"{broker.namespace}:{queue}.msgs" for (queue,) in list(queues)]
-    return bool(names and broker.client.exists(*names))
+def _send_what_was_lost(broker: "RedisBroker") -> None:
+    """Send the waiting jobs again that the broker has lost, and put those back into their queue
+    that it has lost in itself."""
+    ping(broker)  # while it takes nothing, every round would find the same
+    loss = mark.here.look(broker)
+    if loss is not None:
+        _make_due(loss.why, loss.level, sent_since=loss.since)
+    mark.here.leave(broker)
+    mend: Any = getattr(broker, "mend", None)
+    if mend is None:
+        return
+    for queue in sorted(broker.get_declared_queues()):
+        try:
+            count = mend(queue)
+        except Exception as error:
+            raise unavailable(error) from error
+        if count:
+            logger.warning("put back queue=%s messages=%d: the broker had evicted it", queue, count)
 
 
-def _make_due(why: str, level: int = logging.WARNING) -> None:
-    """Send the waiting jobs now, whose sending had another moment. Log how many there are."""
+def _make_due(why: str, level: int = logging.WARNING, *, sent_since: float | None = None) -> None:
+    """Send the waiting jobs now, whose sending had another moment. Log how many there are.
+
+    Parameters:
+      sent_since: leave out those that were sent once, before this moment; None for all.
+    """
     now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
     which = waiting & (Job.due_at.is_null() | ~scheduled) & (Job.send_at > now)
+    if sent_since is not None:
+        # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.
+        once = (Job.sendings == 0) & (Job.attempts == 0) & (Job.deaths == 0) & Job.due_at.is_null()
+        which &= ~(once & (Job.send_at < sent_since - CLOCK_SLACK_S + RESEND_AFTER_S))
     changed = _update(which, send_at=now)
     # Wait for the rows that another transaction had locked, one by one: nobody does it later.
     rest: Any = Job.select(Job.id).where(which).tuples()

@@ -38,12 +38,14 @@ FOR_TESTS = (
     "the broker stub:// is for tests: its messages are in the memory of one process. Give "
     "jobs.connect() the URL of a server, redis://… or amqp://…"
 )
+#: How long the key stays that shows that Redis takes a write (seconds).
+PROBE_S = 60
 #: Of the process, as its broker is.
 _no_broker = Problem(logger)
 
 
 class BrokerUnavailable(Exception):
-    """The broker did not answer, or this process has none."""
+    """The broker did not answer, takes no messages now, or this process has none."""
 
 
 class NoBroker(BrokerUnavailable):
@@ -145,17 +147,22 @@ def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception 
 
 
 def _away(error: Exception) -> BrokerUnavailable | None:
-    import redis  # noqa: PLC0415 see above
+    """The error as `BrokerUnavailable`, if Redis takes no messages now, whatever they say."""
+    if not _is_of_redis(error):
+        return None
+    from gifster.jobs.brokers.refusals import concerns_all, explained  # noqa: PLC0415 see above
 
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return BrokerUnavailable(str(error))
-    return None
+    return BrokerUnavailable(explained(error)) if concerns_all(error) else None
+
+
+def unavailable(error: Exception) -> BrokerUnavailable:
+    """An error of the broker, as one that says in words why it takes nothing."""
+    return _away(error) or BrokerUnavailable(str(error) or type(error).__name__)
 
 
 def _is_of_redis(error: Exception) -> bool:
-    import redis  # noqa: PLC0415 see above
-
-    return isinstance(error, redis.RedisError)
+    loaded = sys.modules.get("redis")
+    return loaded is not None and isinstance(error, loaded.RedisError)
 
 
 def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
@@ -245,18 +252,19 @@ def _send_all(together: str, one_by_one: Callable[[dramatiq.Broker], int], *what
 
 
 def ping(broker: dramatiq.Broker) -> str:
-    """Ask a broker whether it answers.
+    """Ask a broker whether it answers and takes messages. On Redis it writes a key that expires:
+    a server that is full, or a replica, answers and takes none.
 
     Returns:
       `PONG`.
 
     Raises:
-      BrokerUnavailable: it did not answer; says why.
+      BrokerUnavailable: it did not answer, or takes no messages; says why.
     """
     try:
         _ask(broker)
     except Exception as error:
-        raise BrokerUnavailable(str(error) or type(error).__name__) from error
+        raise unavailable(error) from error
     _circuit_of(broker).close()
     return "PONG"
 
@@ -266,11 +274,22 @@ def _circuit_of(broker: dramatiq.Broker) -> Circuit:
 
 
 def _ask(broker: dramatiq.Broker) -> None:
-    """Ask a broker whether it answers; raise its error if it does not."""
+    """Ask a broker whether it takes messages; raise its error if it does not."""
     if is_redis(broker):
-        broker.client.ping()
+        _write(broker)
     elif not is_stub(broker):
         _open_a_channel(broker)
+
+
+def _write(broker: "RedisBroker") -> None:
+    """Write into Redis, which reading and `PING` say nothing about."""
+    try:
+        broker.client.set(f"{broker.namespace}:__probe__", int(time.time()), ex=PROBE_S)
+    except Exception as error:
+        from gifster.jobs.brokers.refusals import leave_a_replica  # noqa: PLC0415 see above
+
+        leave_a_replica(broker.client, error)
+        raise
 
 
 def _open_a_channel(broker: Any) -> None:

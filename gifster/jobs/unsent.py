@@ -15,7 +15,7 @@ import dramatiq
 import peewee
 
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held
-from gifster.jobs.sending import BrokerUnavailable
+from gifster.jobs.sending import unavailable
 
 #: A job may be on its way for so long (seconds). A broker answers in less.
 ON_ITS_WAY_S = 4.0
@@ -49,4 +49,4 @@ def _has(may_hold: Callable[[str, int], bool], queue: str) -> bool:
     try:
         return may_hold(queue, Job.select().where(running).count())
     except Exception as error:
-        raise BrokerUnavailable(str(error) or type(error).__name__) from error
+        raise unavailable(error) from error

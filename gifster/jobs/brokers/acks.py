@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from gifster.jobs.adaptive_lock import AdaptiveLock
+from gifster.jobs.brokers.refusals import explained
+from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -57,6 +59,7 @@ class Acks:
         #: Whether the thread waits to be told that there is something to send.
         self._idle = True
         self._thread: threading.Thread | None = None
+        self._problem = Problem(logger)
 
     def add(self, queue: str, message_id: str) -> None:
         """Acknowledge a message of a queue, soon."""
@@ -134,10 +137,9 @@ class Acks:
             try:
                 self._send(taken)
                 self._failing = False
+                self._problem.resolved("jobs that are done are acknowledged again")
             except Exception as error:  # noqa: BLE001 whatever it is, none may be lost
-                logger.warning(
-                    "not acknowledged yet: %d jobs (%r)", sum(map(len, taken.values())), error
-                )
+                self._problem.report(f"jobs that are done are not acknowledged: {explained(error)}")
                 self._failing = True
             with self._changed:
                 self._sending = False

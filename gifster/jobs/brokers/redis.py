@@ -6,6 +6,7 @@ worker is unchanged.
 """
 
 import itertools
+import logging
 import threading
 import time
 import uuid
@@ -16,20 +17,33 @@ from typing import Any
 import dramatiq
 import redis
 from dramatiq.brokers import redis as dramatiq_redis
-from dramatiq.common import dq_name
+from dramatiq.common import dq_name, q_name
 from dramatiq.encoder import JSONEncoder
+from dramatiq.errors import ConnectionClosed
 
 from gifster.jobs.brokers.acks import Acks
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.batches import BATCH, calls, encoded, with_id
 from gifster.jobs.brokers.in_hand import InHand
+from gifster.jobs.brokers.mending import Mending
 from gifster.jobs.brokers.own_connections import OwnConnections
 from gifster.jobs.brokers.redis_consumer import LOOK_EVERY_S, MOST_FETCHED, Consumer
-from gifster.jobs.brokers.redis_scripts import ENQUEUE, ENQUEUE_MANY, FETCH, MOVE, REQUEUE
+from gifster.jobs.brokers.redis_scripts import (
+    ENQUEUE,
+    ENQUEUE_MANY,
+    FETCH,
+    MOVE,
+    NACK,
+    REQUEUE,
+)
+from gifster.jobs.brokers.refusals import concerns_all, is_full
 from gifster.jobs.brokers.removal import Removal
 from gifster.jobs.brokers.wake_up import WakeUp
 from gifster.jobs.hooks import QuickHooks
 from gifster.jobs.outbox_rows import OutboxRows
+from gifster.jobs.problem import Problem
+
+logger = logging.getLogger("gifster.jobs")
 
 
 class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
@@ -46,12 +60,16 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.acks = Acks(self.client, self.namespace, self.broker_id)
         self.in_hand = InHand(self)
         self.remove = Removal(self.client, self.namespace).remove
+        self.mend = Mending(self.client, self.namespace, self._channel).mend
         self._maintained = threading.local()
         self._enqueue = self.client.register_script(ENQUEUE)
         self._enqueue_all = self.client.register_script(ENQUEUE_MANY)
         self._move = self.client.register_script(MOVE)
         self._fetch = self.client.register_script(FETCH)
         self._requeue = self.client.register_script(REQUEUE)
+        self._nack = self.client.register_script(NACK)
+        #: Why the consumers get nothing, if they cannot fetch.
+        self.cannot_fetch = Problem(logger)
         self._own = OwnConnections(self.client)
         self._moved = _Moved()
 
@@ -110,7 +128,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
 
     def enqueue_each(self, messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
         """Enqueue messages as `enqueue_many()` does, but go on after one that cannot be enqueued. A
-        server that does not answer is asked once.
+        server that takes no messages now is asked once.
 
         Returns:
           for each message None, or why it was not enqueued.
@@ -118,7 +136,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         outcomes: list[Exception | None] = []
         for start in range(0, len(messages), BATCH):
             outcomes += self._enqueue_batch(messages[start : start + BATCH])
-            if isinstance(outcomes[-1], redis.ConnectionError | redis.TimeoutError):
+            if outcomes[-1] is not None and concerns_all(outcomes[-1]):
                 break
         return outcomes + outcomes[-1:] * (len(messages) - len(outcomes))
 
@@ -139,7 +157,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
             if why is None:
                 ids = ((message.options["redis_message_id"], data) for _, message, data in sent)
                 why = self._refused_batch(queue, list(itertools.chain.from_iterable(ids)))
-            if isinstance(why, redis.ConnectionError | redis.TimeoutError):
+            if why is not None and concerns_all(why):
                 away = why
             for number, message, _ in sent:
                 outcomes[number] = why
@@ -164,8 +182,9 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         ]
         try:
             self._own.transact(commands)
-        except redis.ConnectionError:
-            # Closed since its last use, or only the answer was lost: the script sends them once.
+        except (redis.ConnectionError, redis.exceptions.NoPermissionError):
+            # Closed since its last use, or only the answer was lost: the script sends them once. It
+            # also sends them if only the publication is not allowed.
             self._enqueue_all(keys=[name, self._channel], args=[queue, *ids_and_data])
 
     def enqueue(
@@ -208,9 +227,13 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         ]
         arguments = [*keys_and_arguments[2:], waited]
         try:
-            self._move(keys=keys, args=arguments)
-        except redis.ConnectionError:  # closed since its last use
-            self._move(keys=keys, args=arguments)
+            try:
+                self._move(keys=keys, args=arguments)
+            except redis.ConnectionError:  # closed since its last use
+                self._move(keys=keys, args=arguments)
+        except redis.RedisError as error:
+            # In Dramatiq's consumer thread: it then takes all delayed messages from here once more.
+            raise ConnectionClosed(error) from None
 
     def _put(self, queue: str, message_id: str, data: bytes, client: Any) -> None:
         keys_and_arguments = self._keys_and_arguments(queue, message_id, data)
@@ -222,8 +245,13 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
     def do_fetch(self, queue: str, count: int) -> list[bytes | None]:
         """Fetch up to so many messages of a queue, and acknowledge those that are done."""
         if self._maintenance_is_due:
-            answer: list[bytes | None] = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
-            return answer
+            try:
+                answer: list[bytes | None] = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
+            except redis.RedisError as error:
+                if not is_full(error):
+                    raise
+            else:
+                return answer
         name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
         keys = [name, f"{name}.msgs", f"{acks}.{queue}", f"{self.namespace}:__heartbeats__"]
         done, sent = self.acks.take(queue), False
@@ -244,6 +272,22 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
         keys = [name, f"{name}.msgs", f"{acks}.{queue}", self._channel]
         self._requeue(keys=keys, args=[queue, *message_ids])
+
+    def do_nack(self, queue: str, message_id: str) -> None:
+        """Move a fetched message to the dead letters.
+
+        Raises:
+          ConnectionClosed: the server takes no commands now; Dramatiq tries again.
+        """
+        name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
+        dead = f"{self.namespace}:{q_name(queue)}.XQ"
+        keys = [f"{acks}.{queue}", f"{name}.msgs", dead, f"{dead}.msgs"]
+        try:
+            self._nack(keys=keys, args=[message_id, int(time.time() * 1000)])
+        except redis.RedisError as error:
+            if concerns_all(error):
+                raise ConnectionClosed(error) from None
+            raise
 
     def may_hold(self, queue: str, running: int) -> bool:
         """Whether Redis has more messages of a queue than those of so many running jobs: waiting

@@ -21,6 +21,7 @@ from dramatiq.errors import ConnectionClosed
 from gifster.jobs.brokers.base import FairConsumer
 from gifster.jobs.brokers.fair import AnyMessage
 from gifster.jobs.brokers.malformed import malformed
+from gifster.jobs.brokers.refusals import explained, leave_a_replica
 
 if TYPE_CHECKING:
     from gifster.jobs.brokers.redis import RedisBroker
@@ -43,6 +44,8 @@ SHORT_S, MOST_TIMES = 0.01, 4
 #: After so long, a consumer gives back what is beyond Dramatiq's prefetch; and all that waits, if
 #: none has begun for so long and no thread is free: other processes may have one (seconds).
 SURPLUS_S = 0.1
+#: The pause after a fetch that failed (seconds).
+STAND_BY_S = 1.0
 #: How long a consumer that ends waits for its last acknowledgements (seconds).
 CLOSE_S = 5.0
 
@@ -91,7 +94,11 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
                 self.broker.in_hand.settle(self.queue_name)
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
-        self._look()
+        try:
+            self._look()
+        except redis.RedisError as error:
+            self._stand_by(error)
+            return None
         if self._handled:
             message = self._handled.pop(0)
             self.queued_message_ids.add(message.message_id)
@@ -111,14 +118,26 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         if self._told.is_set() or (
             (self._more or since >= every) and not self.fetched.any_may_begin
         ):
-            try:
+            self._fetch()
+            while self._more and self.fetched.aside and self._room > 0:
                 self._fetch()
-                while self._more and self.fetched.aside and self._room > 0:
-                    self._fetch()
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                raise ConnectionClosed(error) from None
+            self.broker.cannot_fetch.resolved("messages can be fetched again")
         if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
+
+    def _stand_by(self, error: redis.RedisError) -> None:
+        """Wait a moment before the next attempt to fetch. The log has one line, not one for each.
+
+        Raises:
+          ConnectionClosed: there are messages here to give back. Dramatiq then makes another
+            consumer.
+        """
+        leave_a_replica(self.broker.client, error)
+        self.broker.cannot_fetch.report(f"no messages can be fetched: {explained(error)}")
+        delayed = self.scheduler is None and self.queued_message_ids
+        if self.fetched or self._foreign or self._handled or delayed:
+            raise ConnectionClosed(error) from None
+        time.sleep(STAND_BY_S)
 
     def _fetch(self) -> None:
         self._told.clear()  # first: a message that arrives from now on sets it again
@@ -172,7 +191,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
 
     def _kept(self, data: bytes | None) -> MessageProxy | None:
         """The message, if it is for the threads of this worker. Others are kept elsewhere."""
-        if data is None:
+        if data is None:  # the server evicted the messages of the queue, and kept their ids
+            self.broker.in_hand.lose(self.queue_name)
             return None
         try:
             message = dramatiq.Message.decode(data)
@@ -267,7 +287,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         try:
             self.broker.do_requeue(self.queue_name, *ids)
         except redis.RedisError as error:
-            logger.warning("given back later: %d fetched messages (%s)", len(ids), error)
+            logger.warning("given back later: %d fetched messages (%s)", len(ids), explained(error))
             self.broker.in_hand.lose(self.queue_name, ids)
         else:
             self.broker.in_hand.remove(self.queue_name, ids)

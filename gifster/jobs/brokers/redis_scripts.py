@@ -1,4 +1,10 @@
-"""The scripts that the Redis broker adds to Dramatiq's own, whose header explains the keys."""
+"""The scripts that the Redis broker adds to Dramatiq's own, whose header explains the keys.
+
+Those that make room again, as a worker must fetch a message to finish it, also run on a server
+whose memory is full: it refuses a script at the first command that needs memory, unless the script
+has written before. So they begin with a removal. A publication that the server's rules refuse
+(ACL) keeps no message from its queue: consumers that hear nothing poll.
+"""
 
 #: Enqueues as Dramatiq's own script does (its header explains the keys), and wakes the consumers.
 #: It leaves out the maintenance and the sign of life, which are the consumers' business. A message
@@ -7,12 +13,13 @@ ENQUEUE = """
 if redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2]) > 0 then
     redis.call("rpush", KEYS[1], ARGV[1])
 end
-redis.call("publish", KEYS[2], ARGV[3])
+redis.pcall("publish", KEYS[2], ARGV[3])
 """
 
 #: Fetches as Dramatiq's own script does, without the maintenance; and acknowledges messages of the
 #: same queue before that.
 FETCH = """
+redis.call("srem", KEYS[3], "")
 redis.call("zadd", KEYS[4], ARGV[1], ARGV[2])
 for i = 4, #ARGV do
     if redis.call("srem", KEYS[3], ARGV[i]) > 0 then
@@ -35,7 +42,7 @@ if redis.call("srem", KEYS[3], ARGV[4]) > 0 then
     redis.call("hdel", KEYS[4], ARGV[4])
     redis.call("hset", KEYS[1] .. ".msgs", ARGV[1], ARGV[2])
     redis.call("rpush", KEYS[1], ARGV[1])
-    redis.call("publish", KEYS[2], ARGV[3])
+    redis.pcall("publish", KEYS[2], ARGV[3])
 end
 """
 
@@ -48,7 +55,7 @@ if redis.call("hset", KEYS[1] .. ".msgs", unpack(ARGV, 2)) > 0 then
     end
     redis.call("rpush", KEYS[1], unpack(ids))
 end
-redis.call("publish", KEYS[2], ARGV[1])
+redis.pcall("publish", KEYS[2], ARGV[1])
 """
 
 #: Does what Dramatiq's script does to requeue messages, but puts them first, and wakes the
@@ -59,5 +66,17 @@ for i = #ARGV, 2, -1 do
         redis.call("lpush", KEYS[1], ARGV[i])
     end
 end
-redis.call("publish", KEYS[4], ARGV[1])
+redis.pcall("publish", KEYS[4], ARGV[1])
+"""
+
+#: Moves a fetched message to the dead letters, as Dramatiq's own script does.
+NACK = """
+if redis.call("srem", KEYS[1], ARGV[1]) > 0 then
+    local message = redis.call("hget", KEYS[2], ARGV[1])
+    if message then
+        redis.call("zadd", KEYS[3], ARGV[2], ARGV[1])
+        redis.call("hset", KEYS[4], ARGV[1], message)
+        redis.call("hdel", KEYS[2], ARGV[1])
+    end
+end
 """

@@ -10,6 +10,9 @@ from collections import defaultdict
 
 import redis
 
+from gifster.jobs.brokers.refusals import explained
+from gifster.jobs.problem import Problem
+
 logger = logging.getLogger("gifster.jobs")
 
 #: How long to wait before the next attempt to listen (seconds).
@@ -32,6 +35,7 @@ class WakeUp:
         self._over = threading.Event()
         #: Whether a message would be noticed now.
         self.listening = False
+        self._problem = Problem(logger)
 
     def event(self, queue: str) -> threading.Event:
         """An event that is set when something has arrived in a queue."""
@@ -56,8 +60,7 @@ class WakeUp:
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
-                if self.listening:
-                    logger.warning("not woken up any more, polling instead: %s", error)
+                self._problem.report(f"not woken up, polling instead: {explained(error)}")
             finally:
                 self.listening = False
             self._over.wait(RECONNECT_S)
@@ -71,6 +74,7 @@ class WakeUp:
                     continue
                 if message["type"] == "subscribe":
                     self.listening = True
+                    self._problem.resolved("woken up again")
                     self.wake_all()  # for everything that arrived while nobody listened
                 elif message["type"] == "message":
                     told = self._events.get(message["data"].decode(errors="replace"))
