@@ -5,6 +5,7 @@ is not counted as one. The counters are in Redis, where all web processes share 
 each process counts for itself, so that no upload waits for a broker.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +23,10 @@ from gifster.api.forwarded import client_address, client_network
 from gifster.app.models import User
 from gifster.app.numbers import counted
 from gifster.app.settings import NAMESPACE, Settings
+from gifster.jobs.brokers.refusals import explained
+from gifster.jobs.problem import Problem
+
+logger = logging.getLogger("gifster.limits")
 
 #: How soon Redis must answer, and how long it is left alone when it did not (seconds).
 ANSWER_S = 0.5
@@ -70,6 +75,7 @@ class RateLimits:
         namespace = settings.broker.namespace
         self._shared = _in_redis(url, namespace) if in_redis else self._own
         self._away_until = 0.0
+        self._problem = Problem(logger)
 
     def address(self, req: Request) -> str:
         """The key by which a request is counted: the IPv4 address of its client, or the /64 network
@@ -217,10 +223,12 @@ class RateLimits:
                 self._away_until = now + 2 * ANSWER_S
             try:
                 answer = question(self._shared)
-            except (redis.RedisError, ArithmeticError, ValueError):  # away, or no numbers there
+            except (redis.RedisError, ArithmeticError, ValueError) as error:  # or no numbers there
                 self._away_until = time.monotonic() + AWAY_S
+                self._problem.report(f"each web process counts rates by itself: {explained(error)}")
             else:
                 self._away_until = 0.0
+                self._problem.resolved("rates are counted in Redis again")
                 return answer
         return question(self._own)
 

@@ -138,7 +138,7 @@ class Readiness:
     """What load balancers want to know of one process. For any number of threads.
 
     Parameters:
-      ask_broker: asks whether the broker answers; raises `BrokerUnavailable` if it does not.
+      ask_broker: asks whether the broker takes jobs; raises `BrokerUnavailable` if it does not.
     """
 
     def __init__(self, ask_broker: Callable[[], object] | None = None) -> None:
@@ -175,9 +175,9 @@ class Readiness:
             if self._ask_broker is not None:
                 self._ask_broker()
         except BrokerUnavailable as error:
-            self._problem.report(f"the broker does not answer: {error}")
-            return "the broker does not answer"
-        self._problem.resolved("the broker answers")
+            self._problem.report(f"the broker takes no jobs: {error}")
+            return "the broker takes no jobs"
+        self._problem.resolved("the broker takes jobs again")
         return ""
 
 

@@ -31,6 +31,7 @@ from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
 from gifster.app.sign_in.oidc import Provider
 from gifster.jobs import Job
+from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
 from gifster.uploads.storage.s3 import PART_BYTES
@@ -55,7 +56,7 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
     """The checks: a name, and a function that returns a few words, or raises the fault."""
     configure(settings)
     return [
-        ("broker", lambda: jobs.ping(connect_broker(settings))),
+        ("broker", lambda: _broker(settings)),
         ("database", lambda: _database(settings)),
         ("cache", lambda: _storage("cache")),
         ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
@@ -66,6 +67,14 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("scheduler", lambda: _with_tables(_scheduler)),
         ("accounts", lambda: _with_tables(_accounts)),
     ]
+
+
+def _broker(settings: Settings) -> str:
+    """Whether the broker answers and takes messages; and whether it may lose them."""
+    broker = connect_broker(settings)
+    said = jobs.ping(broker)
+    wrong = doubts(broker)
+    return Warned("; ".join([said, *wrong])) if wrong else said
 
 
 def _mail(settings: Settings) -> str:

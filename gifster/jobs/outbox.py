@@ -26,7 +26,8 @@ from peewee import SQL, fn
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
 from gifster.jobs.old_schema import explained, needs
-from gifster.jobs.sending import NoBroker, send_each
+from gifster.jobs.problem import Problem
+from gifster.jobs.sending import BrokerUnavailable, NoBroker, send_each
 from gifster.jobs.statements import Statement, database_values
 from gifster.jobs.traceparent import OPTION as TRACEPARENT
 from gifster.jobs.traceparent import of_new_job
@@ -45,6 +46,9 @@ RESEND_AFTER_S = 60.0
 
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
+
+#: Of the process, as its broker is.
+_broker_is_away = Problem(logger)
 
 
 class UnreadableArguments(ValueError):
@@ -170,8 +174,14 @@ class Job(peewee.Model):
         return self.is_sent(error)
 
     def is_sent(self, error: Exception | None) -> bool:
-        """Whether the job was sent, if sending it ended with this error; logs the error."""
-        if error is not None and not isinstance(error, NoBroker):
+        """Whether the job was sent, if sending it ended with this error; logs the error. A broker
+        that takes no job is logged once, not for each."""
+        if error is None:
+            _broker_is_away.resolved("jobs are sent to the broker again")
+        elif isinstance(error, BrokerUnavailable):
+            if not isinstance(error, NoBroker):
+                _broker_is_away.report(f"jobs wait in the outbox for the broker: {error}")
+        else:
             logger.warning("deferred job=%s actor=%s reason=%r", self.id, self.actor, str(error))
         return error is None
 

@@ -339,7 +339,7 @@ class Request:
     scope: dict[str, Any] = field(default_factory=lambda: {"client": ("192.0.2.1", 40_000)})
 
 
-def test_while_redis_is_away_each_process_counts_for_itself():
+def test_while_redis_is_away_each_process_counts_for_itself(caplog: pytest.LogCaptureFixture):
     settings = Settings(limits=Limits(sign_up="2/hour"))
     limits = RateLimits(settings, f"redis://127.0.0.1:{free_port()}/0")
 
@@ -348,6 +348,7 @@ def test_while_redis_is_away_each_process_counts_for_itself():
 
     with pytest.raises(RateLimited, match="Too many sign-ups for now"):
         limits.sign_up(Request())
+    assert caplog.text.count("each web process counts rates by itself") == 1
 
 
 def cached() -> CachedFile:

@@ -82,7 +82,7 @@ def test_a_broker_that_hangs_does_not_keep_a_process_from_being_ready(
     # I expect an answer at once, and a better one later, which names no host
     assert ready.broker() == NOT_KNOWN
     let_go.set()
-    eventually(lambda: ready.broker() == "the broker does not answer")
+    eventually(lambda: ready.broker() == "the broker takes no jobs")
     assert "connecting to 10.0.0.5:6379" in caplog.text
 
 

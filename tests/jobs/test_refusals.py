@@ -79,6 +79,8 @@ def test_jobs_wait_until_a_broker_takes_them_again(
     # I expect no job to be blamed, and one line of the relay, which says what is wrong
     assert {(job.error, job.sendings) for job in Job.select()} == {(None, 0)}
     assert all(job.send_at <= time.time() for job in Job.select())
+    assert caplog.text.count("jobs wait in the outbox for the broker") == 1
+    assert "deferred" not in caplog.text
     [said] = [line for line in caplog.messages if "relay" in line]
     assert meaning in said
     with pytest.raises(jobs.BrokerUnavailable, match=meaning):

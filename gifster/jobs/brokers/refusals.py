@@ -12,26 +12,26 @@ import redis
 #: What a refusal begins with, and what it means to somebody who runs the server. The codes are
 #: those of Redis and Valkey; without one, the words of its `ERR`.
 _ADVICE = {
-    "OOM": "its memory is full. Raise its maxmemory, or remove what else is in it",
-    "MISCONF": "it cannot save to its disk, so it takes no writes. Its log says why",
-    "READONLY": "it is a replica, which takes no writes. Name its primary in the broker's URL",
-    "NOREPLICAS": "too few of its replicas are there (min-replicas-to-write)",
-    "MASTERDOWN": "it is a replica, and has lost its primary",
-    "NOAUTH": "it wants a password. Write it into the broker's URL",
-    "WRONGPASS": "it takes another user or password than those in the broker's URL",
+    "OOM": "the server's memory is full. Raise its maxmemory, or remove what else is in it",
+    "MISCONF": "the server cannot save to its disk, so it takes no writes. Its log says why",
+    "READONLY": "the server is a replica, which takes no writes. Name its primary in the broker's URL",
+    "NOREPLICAS": "the server misses replicas (min-replicas-to-write)",
+    "MASTERDOWN": "the server is a replica, and has lost its primary",
+    "NOAUTH": "the server wants a password. Write it into the broker's URL",
+    "WRONGPASS": "the server takes another user or password than those in the broker's URL",
     "NOPERM": (
-        "its user lacks rights: give it +@all, all keys of the namespace, and all channels of the "
+        "the server's user lacks rights: give it +@all, all keys of the namespace, and all channels of the "
         "namespace (ACL SETUSER name +@all ~dramatiq:* &dramatiq:*)"
     ),
-    "BUSY": "a script has been running in it for long. SCRIPT KILL ends it",
-    "LOADING": "it was started, and is still reading its data",
-    "CLUSTERDOWN": "it is a node of a cluster that is not whole",
-    "MOVED": "it is a node of a cluster. Jobs need a server that is none",
-    "ASK": "it is a node of a cluster. Jobs need a server that is none",
-    "CROSSSLOT": "it is a node of a cluster. Jobs need a server that is none",
-    "TRYAGAIN": "it is a node of a cluster. Jobs need a server that is none",
-    "max number of clients": "it has as many clients as it takes. Raise its maxclients",
-    "unknown command": "a command is disabled or renamed there that jobs need",
+    "BUSY": "a script has been running in the server for long. SCRIPT KILL ends it",
+    "LOADING": "the server was started, and is still reading its data",
+    "CLUSTERDOWN": "the server is a node of a cluster that is not whole",
+    "MOVED": "the server is a node of a cluster. Jobs need a server that is none",
+    "ASK": "the server is a node of a cluster. Jobs need a server that is none",
+    "CROSSSLOT": "the server is a node of a cluster. Jobs need a server that is none",
+    "TRYAGAIN": "the server is a node of a cluster. Jobs need a server that is none",
+    "max number of clients": "the server has as many clients as it takes. Raise its maxclients",
+    "unknown command": "a command is disabled or renamed in the server that jobs need",
 }
 #: redis-py cuts the code off where it has a class for it.
 _CLASSES: dict[type[Exception], str] = {
