@@ -117,6 +117,15 @@ class Mark:
 mark: PerOutbox[Mark] = PerOutbox(Mark)
 
 
+def remove_mark(broker: "RedisBroker") -> None:
+    """Have the relay find that the broker has lost messages: it sends all waiting jobs again.
+
+    Raises:
+      redis.RedisError
+    """
+    broker.client.delete(_key(broker))
+
+
 def evicts(broker: "RedisBroker") -> str | None:
     """What is wrong if the server may evict messages, and what to do; None if it does not, or does
     not say.

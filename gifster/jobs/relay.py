@@ -32,9 +32,9 @@ from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import (
     BrokerUnavailable,
+    ask_again,
     current_broker,
     is_redis,
-    ping,
     send_each,
     unavailable,
 )
@@ -94,7 +94,7 @@ def _relay(lease_s: float | None) -> int:
         now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)
         _update(now_due & Job.leased_by.is_null(), held=True, due_at=None)
         if Job.select().where(_due(until)).exists():
-            ping(broker)  # while it is away, claim nothing only to put it back
+            ask_again(broker)  # while it is away, claim nothing only to put it back
             while (batch := _claim(until)).jobs:
                 outcome = _send(batch)
                 sent += outcome.sent
@@ -239,7 +239,7 @@ def _after_the_clock_was_set_back(lease_s: float) -> None:
 def _send_what_was_lost(broker: "RedisBroker") -> None:
     """Send the waiting jobs again that the broker has lost, and put those back into their queue
     that it has lost in itself."""
-    ping(broker)  # while it takes nothing, every round would find the same
+    ask_again(broker)  # while it takes nothing, every round would find the same
     loss = mark.here.look(broker)
     if loss is not None:
         _make_due(loss.why, loss.level, sent_since=loss.since)
@@ -264,7 +264,7 @@ def _make_due(why: str, level: int = logging.WARNING, *, sent_since: float | Non
     """
     now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
-    waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
+    waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & is_held(False)
     which = waiting & (Job.due_at.is_null() | ~scheduled) & (Job.send_at > now)
     if sent_since is not None:
         # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.

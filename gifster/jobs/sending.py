@@ -269,6 +269,24 @@ def ping(broker: dramatiq.Broker) -> str:
     return "PONG"
 
 
+def ask_again(broker: dramatiq.Broker) -> None:
+    """Ask a broker as `ping()` does, for somebody who does so every few seconds: while the broker
+    does not even refuse, a thread asks, and nobody waits.
+
+    Raises:
+      BrokerUnavailable: as `ping()`.
+    """
+    circuit, started = _circuit_of(broker), time.monotonic()
+    if (why := circuit.why_open) is not None:
+        raise BrokerUnavailable(why)
+    try:
+        ping(broker)
+    except BrokerUnavailable as error:
+        if time.monotonic() - started >= SLOW_S:
+            circuit.open(str(error))
+        raise
+
+
 def _circuit_of(broker: dramatiq.Broker) -> Circuit:
     return circuit_of(broker, _ask)
 

@@ -22,6 +22,7 @@ from gifster.jobs.brokers.base import FairConsumer
 from gifster.jobs.brokers.fair import AnyMessage
 from gifster.jobs.brokers.malformed import malformed
 from gifster.jobs.brokers.refusals import explained, leave_a_replica
+from gifster.jobs.losses import remove_mark
 
 if TYPE_CHECKING:
     from gifster.jobs.brokers.redis import RedisBroker
@@ -75,6 +76,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         #: that Dramatiq's own thread handles, because they are delayed or their actor is unknown.
         self._foreign: list[dramatiq.Message[Any]] = []
         self._handled: list[MessageProxy] = []
+        #: Whether the server had ids without their messages.
+        self._lost = False
         #: Whether there is room for no more messages; and what is set when there is room again.
         self._full = False
         self._freed = threading.Event()
@@ -153,6 +156,10 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         self._offer([message for data in fetched if (message := self._kept(data)) is not None])
         self._pause_s = FIRST_PAUSE_S if fetched else min(self._pause_s * 2, MAX_PAUSE_S)
         self._put_back_foreign()
+        if self._lost:
+            logger.warning("the broker has lost messages queue=%s", self.queue_name)
+            remove_mark(self.broker)
+            self._lost = False
 
     def _choose_most(self) -> None:
         """Fetch more at a time while the threads are quick, and nothing while long jobs use them
@@ -193,6 +200,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         """The message, if it is for the threads of this worker. Others are kept elsewhere."""
         if data is None:  # the server evicted the messages of the queue, and kept their ids
             self.broker.in_hand.lose(self.queue_name)
+            self._lost = True
             return None
         try:
             message = dramatiq.Message.decode(data)
