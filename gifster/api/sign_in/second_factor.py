@@ -70,5 +70,6 @@ class SecondFactor(Page):
             error=error,
             back=back,
             has_app=has_app,
-            has_passkey=has_passkey and not passkeys.why_none(self.context.origin(req)),
+            has_passkey=has_passkey,
+            no_passkeys=passkeys.why_none(self.context.origin(req)),
         )

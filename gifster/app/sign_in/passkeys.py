@@ -50,14 +50,22 @@ def domain(origin: str) -> str:
       origin: the address, such as `https://gifs.example.org`.
 
     Raises:
-      Invalid: it is an IP address, to which no browser binds a passkey.
+      Invalid: it is an IP address, to which no browser binds a passkey; or the page comes without
+        TLS from another machine (https://www.w3.org/TR/secure-contexts/#is-origin-trustworthy).
     """
-    host, port = parse_host(urlsplit(origin).netloc)
+    parts = urlsplit(origin)
+    host, port = parse_host(parts.netloc)
     if ":" in host or host.rpartition(".")[2].isdigit():
         raise Invalid(
             "passkeys_need_a_name",
             f"Passkeys need an address with a name, and this library's is {origin}. Open it by its "
             f"name, such as http://localhost{f':{port}' if port else ''} on this machine.",
+        )
+    if parts.scheme != "https" and f".{host}".rpartition(".")[2] != "localhost":
+        raise Invalid(
+            "passkeys_need_https",
+            f"Passkeys need https, and this library's address is {origin}. Open it by its address "
+            "that begins with https, if it has one.",
         )
     return host
 

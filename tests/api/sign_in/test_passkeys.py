@@ -209,7 +209,7 @@ def test_a_stranger_learns_nothing_and_sends_rubbish(web: Stack):
         assert eve.post("/account/sign-in/passkeys", json={}).status_code == 303
 
 
-def test_passkeys_are_bound_to_a_name():
+def test_passkeys_are_bound_to_a_name_that_browsers_trust():
     assert domain("https://gifs.example.org") == "gifs.example.org"
     assert domain("http://localhost:8000") == "localhost"
     for origin in ("http://127.0.0.1:8000", "http://[::1]:8000"):
@@ -218,7 +218,12 @@ def test_passkeys_are_bound_to_a_name():
         assert refused.value.code == "passkeys_need_a_name"
     with pytest.raises(passkeys.Invalid, match="such as http://localhost:8931 on this machine"):
         domain("http://127.0.0.1:8931")
-    assert not passkeys.why_none("http://localhost:8000")
+    for origin in ("http://gifs.lan:8000", "http://notlocalhost", "http://localhost.example.org"):
+        with pytest.raises(passkeys.Invalid, match=f"need https, and .* is {origin}") as refused:
+            domain(origin)
+        assert refused.value.code == "passkeys_need_https"
+    for origin in ("http://localhost:8000", "http://gifs.localhost", "https://gifs.lan"):
+        assert not passkeys.why_none(origin)
     assert "need an address with a name" in passkeys.why_none("http://127.0.0.1:8931")
 
 
