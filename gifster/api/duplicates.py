@@ -7,8 +7,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api.auth import viewer_of
 from gifster.api.context import Context
-from gifster.api.problems import Problem
-from gifster.api.requests import json_object
+from gifster.api.requests import json_object, wrong_field
 from gifster.app import near_duplicates
 
 #: How many files a page may ask about at once.
@@ -41,7 +40,8 @@ class Duplicates:
 def _asked(document: dict[str, object]) -> Sequence[str]:
     asked = document.get("sha256")
     if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_FILES:
-        raise Problem(422, "field_invalid", f"sha256 must be a list of 1 to {MAX_FILES} hashes.")
-    if not all(isinstance(one, str) and SHA256.fullmatch(one) for one in asked):
-        raise Problem(422, "field_invalid", "sha256 must have 64 digits from 0 to f each.")
+        raise wrong_field("sha256", asked, f"a list of 1 to {MAX_FILES} hashes")
+    for at, one in enumerate(asked):
+        if not (isinstance(one, str) and SHA256.fullmatch(one)):
+            raise wrong_field(f"sha256[{at}]", one, "64 digits from 0 to f")
     return asked

@@ -19,13 +19,23 @@ from gifster.api.receive import (
     JSON,
     MERGE_PATCH,
     MULTIPART,
+    Parts,
     UploadForm,
     fetched,
     media_type,
     require_media_type,
     upload_form,
 )
-from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, json_body, query
+from gifster.api.requests import (
+    EditGif,
+    FetchGif,
+    GifQuery,
+    PatchGif,
+    ReplaceImage,
+    UploadGif,
+    json_body,
+    query,
+)
 from gifster.app import (
     collections,
     edits,
@@ -216,7 +226,8 @@ class Gifs:
             gif, names = accept_upload(form, user, self.context.quota)
             return whole_json(gif, Viewer(gif.user_id), origin, names, user)
 
-        async with upload_form(self.context, req, user) as form:
+        how = Parts(fields=UploadGif.model_fields)
+        async with upload_form(self.context, req, user, how) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))
 
     async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
@@ -310,7 +321,8 @@ class GifImage:
             )
             return whole_json(gif, editor.viewer, origin)
 
-        async with upload_form(self.context, req, editor.user) as form:
+        how = Parts(fields=ReplaceImage.model_fields)
+        async with upload_form(self.context, req, editor.user, how) as form:
             _accepted(resp, await self.context.commit(work, form.handed_over))
 
 

@@ -295,7 +295,8 @@ PATHS = {
 DESCRIPTION = (
     "A self-hosted GIF library. An upload is answered with 202 as soon as it is safe; a worker "
     "stores it, and `state` says how far it is. Errors are problem+json (RFC 9457) with a stable "
-    "`code`. Where anonymous people may write, no token is needed."
+    "`code`. A body with an unknown field gets 422 `field_unknown`; unknown parameters of a query "
+    "are ignored. Where anonymous people may write, no token is needed."
 )
 TOKENS = {
     "type": "http",

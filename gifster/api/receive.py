@@ -7,7 +7,7 @@ is made of is removed, also when the client goes away.
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from gifster.app import kept_uploads, library
 from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
 from gifster.app.settings import Web
+from gifster.jobs.wording import unknown, wrong
 from gifster.uploads import CachedFile
 from gifster.uploads.errors import Truncated
 from gifster.uploads.files.cache_ids import cache_id, retrieve
@@ -126,16 +127,27 @@ class Parts:
       admit: is asked before the file is read, if the form itself says who sends it.
       fetching: whether the file of a URL is fetched. If not, the caller does it, and there may be
         any number of URLs.
+      fields: the names that parts may have; empty for any.
     """
 
     file: str = "image"
     admit: Admit | None = None
     fetching: bool = True
+    fields: Collection[str] = ()
 
     async def admitted(self, form: UploadForm) -> None:
         """Ask once who sends the form."""
         if self.admit is not None:
             form.user, self.admit = await self.admit(form.fields), None
+
+    def check(self, name: str | None, filename: str | None) -> None:
+        """Raise `Problem` (422) for a part that the form does not have."""
+        if not self.fields or name in self.fields:
+            return
+        if filename is not None:
+            detail = wrong("the field of the file", name or "", self.file)
+            raise Problem(422, "image_missing", detail)
+        raise Problem(422, "field_unknown", unknown(name or "", self.fields))
 
 
 @asynccontextmanager
@@ -235,6 +247,7 @@ async def _take_part(
         name, filename = part.name, part.filename
     except UnicodeDecodeError:
         raise Problem(400, "not_utf8", "The name of a field or a file is not UTF-8.") from None
+    how.check(name, filename)
     if name == how.file and filename is not None:
         if form.cached is not None:
             raise _too_many()

@@ -1,8 +1,8 @@
 """The bodies and queries that clients send, each shape written once; `/openapi.json` has them too.
 
-The models refuse unknown fields and fields of the wrong type. The application checks the length of
-texts and the range of values, since the command line needs the same; here those limits are only
-documented.
+The models refuse unknown fields and fields of the wrong type; unknown parameters of a query change
+nothing. The application checks the length of texts and the range of values, since the command line
+needs the same; here those limits are only documented.
 """
 
 import json
@@ -38,7 +38,7 @@ from gifster.app.moderation.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
-from gifster.jobs.wording import wrong
+from gifster.jobs.wording import missing, unknown, wrong
 
 TITLE: dict[str, str | int] = {
     "description": "Without control characters.",
@@ -75,6 +75,10 @@ class _ImageFile:
 File = Annotated[bytes, _ImageFile()]
 
 
+#: No answer repeats the values of these fields.
+SECRET = {"password", "invitation"}
+
+
 class Sent(BaseModel):
     """What clients send."""
 
@@ -83,15 +87,15 @@ class Body(Sent):
     """A JSON object."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    #: The code and the sentence for a field of the wrong type; `*` is for whatever is wrong. Fields
-    #: that are not here must be texts.
+    #: The code for a field that is missing or of the wrong type, and what to send. Fields that are
+    #: not here must be texts.
     refusals: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
 
 class EditGif(Body):
     """New title, tags and so on. A null leaves the field as it is, but removes the edit."""
 
-    refusals = {"tags": ("tags_invalid", "tags must be a list of texts.")}
+    refusals = {"tags": ("tags_invalid", "a list of texts")}
     title: Annotated[Title | None, told(minLength=1)] = None
     tags: Tags | None = None
     alt_text: AltText | None = None
@@ -141,7 +145,7 @@ class FetchGif(Body):
     """A GIF to be fetched from a URL."""
 
     refusals = {
-        "remote_image_url": ("image_missing", "Send the URL of an image as remote_image_url."),
+        "remote_image_url": ("image_missing", "the URL of an image"),
         **EditGif.refusals,
     }
     remote_image_url: Annotated[
@@ -159,9 +163,9 @@ class Presign(Body):
     """A file that is going to be written into a bucket."""
 
     refusals = {
-        "bytes": ("size_invalid", "Send the size of the file in bytes, as bytes."),
-        "filename": ("filename_invalid", "Send the name of the file, as filename."),
-        "method": ("method_invalid", "method is PUT, or POST for a form."),
+        "bytes": ("size_invalid", "the size of the file in bytes"),
+        "filename": ("filename_invalid", "the name of the file"),
+        "method": ("method_invalid", "PUT, or POST for a form"),
     }
     filename: Annotated[str, told(maxLength=1_000)]
     bytes: Annotated[int, Field(ge=0, le=2**53)]
@@ -171,10 +175,27 @@ class Presign(Body):
     ] = "PUT"
 
 
-class UploadGif(Sent):
-    """The form of an upload."""
+class Form(Sent):
+    """A form of a program, in which a wrong name is as wrong as in JSON: who writes `visiblity`
+    must not have made something public. The forms of pages are read with what browsers and their
+    extensions add."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReplaceImage(Form):
+    """The form of a replacement."""
 
     image: File
+    image_cache: Annotated[str, told("In the place of the image: the id of a kept file.")] = ""
+    remote_image_url: Annotated[
+        str, told("In the place of the image: its URL.", maxLength=MAX_URL)
+    ] = ""
+
+
+class UploadGif(ReplaceImage):
+    """The form of an upload."""
+
     title: Title = ""
     tags: Annotated[str, told("Tags, separated by commas.")] = ""
     alt_text: AltText = ""
@@ -186,16 +207,10 @@ class UploadGif(Sent):
     crop: Annotated[str, told("x,y,width,height in pixels of the upright original.")] = ""
 
 
-class ReplaceImage(Sent):
-    """The form of a replacement."""
-
-    image: File
-
-
 class SignUp(Body):
-    """A new account. Other fields are ignored."""
+    """A new account."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra={"required": ["email", "password"]})
+    model_config = ConfigDict(json_schema_extra={"required": ["email", "password"]})
     email: Annotated[str, told(maxLength=addresses.MAX_ADDRESS)] = ""
     password: Annotated[str, told(minLength=texts.MIN_PASSWORD, maxLength=texts.MAX_PASSWORD)] = ""
     name: Annotated[str, told(maxLength=texts.MAX_NAME)] = ""
@@ -215,12 +230,7 @@ class CreateToken(Body):
     """A new token."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["name"]})
-    refusals = {
-        "expires_in_days": (
-            "expires_in_days_invalid",
-            "expires_in_days must be a whole number, or null.",
-        )
-    }
+    refusals = {"expires_in_days": ("expires_in_days_invalid", "a whole number, or null")}
     name: Annotated[str, told(minLength=1, maxLength=texts.MAX_NAME)] = ""
     scope: Annotated[str, told(enum=list(Scope))] = Scope.WRITE.value
     expires_in_days: Annotated[
@@ -247,7 +257,7 @@ class CreateCollection(Body):
 class EditCollection(Body):
     """Another name, visibility or order of a collection. A null leaves the field as it is."""
 
-    refusals = {"first": ("first_invalid", "first must be a list of ids.")}
+    refusals = {"first": ("first_invalid", "a list of ids")}
     name: CollectionName | None = None
     visibility: VisibilityText | None = None
     first: Annotated[
@@ -282,14 +292,14 @@ class CloseReport(Body):
 class PauseQueue(Body):
     """Whether a queue is paused."""
 
-    refusals = {"*": ("field_invalid", 'Send {"paused": true} or false.')}
+    refusals = {"paused": ("field_invalid", "true or false")}
     paused: bool
 
 
 class QuietWorker(Body):
     """Whether a worker is quiet."""
 
-    refusals = {"*": ("field_invalid", 'Send {"quiet": true} or false.')}
+    refusals = {"quiet": ("field_invalid", "true or false")}
     quiet: bool
 
 
@@ -424,15 +434,30 @@ def checked(model: type[B], document: dict[str, object]) -> B:
         read = model.model_validate(known)
     except ValidationError as error:
         name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
-        default = f"{name}_invalid", f"{name} must be a text."
-        code, detail = model.refusals.get("*") or model.refusals.get(name, default)
-        raise Problem(422, code, detail) from None
+        raise _refusal(model, name, known) from None
     # Pydantic would take 20 ms to complain of all the unknown fields that 64 KiB can hold.
     if model.model_config["extra"] == "forbid" and len(known) < len(document):
         name = next(name for name in document if name not in known)
-        default = "field_unknown", f"There is no field {name[:40]!r}."
-        raise Problem(422, *model.refusals.get("*", default))
+        raise Problem(422, "field_unknown", unknown(name, model.model_fields))
     return read
+
+
+def _refusal(model: type[Body], name: str, sent: Mapping[str, object]) -> Problem:
+    """The answer to a field that is missing or of the wrong type."""
+    code, use = model.refusals.get(name, (f"{name}_invalid", "a text"))
+    if name not in sent:
+        return Problem(422, code, missing(name, use))
+    told = f"{name} must be {use}." if name in SECRET else wrong(name, sent[name], use)
+    return Problem(422, code, told)
+
+
+def wrong_field(name: str, value: object, use: str) -> Problem:
+    """The answer to a field that has no model.
+
+    Parameters:
+      use: which values are right, as `wrong()` takes it.
+    """
+    return Problem(422, "field_invalid", wrong(name, value, use))
 
 
 def query(req: Request, model: type[Q]) -> Q:

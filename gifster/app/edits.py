@@ -15,7 +15,7 @@ import peewee
 
 from gifster.app.errors import Invalid
 from gifster.imaging import Image, ImageInfo
-from gifster.jobs.wording import alternatives
+from gifster.jobs.wording import alternatives, missing, wrong
 
 #: How many frames a second an edit may ask for.
 MIN_FPS, MAX_FPS = 1, 60
@@ -173,7 +173,7 @@ def _merge(target: object, patch: object) -> object:
 
 def _members(what: str, sent: object, names: tuple[str, ...]) -> Mapping[str, object]:
     if not isinstance(sent, dict):
-        raise _invalid(f"{what} must be an object with {', '.join(names)}, or null.")
+        raise _invalid(wrong(what, sent, f"an object with {', '.join(names)}, or null"))
     for name in sent:
         if name not in names:
             raise _invalid(f"{what} has no member {name[:40]!r}: use {alternatives(names)}.")
@@ -198,7 +198,7 @@ def _number(name: str, sent: object) -> float | None:
     if sent is None:
         return None
     if isinstance(sent, bool) or not isinstance(sent, (int, float)):
-        raise _invalid(f"{name} must be a number, or null.")
+        raise _invalid(wrong(name, sent, "a number, or null"))
     if not abs(sent) < _MOST:  # neither is NaN
         raise _invalid(f"{name} is no number that a picture could have.")
     return sent
@@ -208,11 +208,13 @@ def _crop(sent: object) -> Crop:
     members = _members("crop", sent, _SIDES)
     numbers = []
     for name in _SIDES:
-        value = members.get(name)
+        if name not in members:
+            raise _invalid(missing(f"crop.{name}", "a whole number of pixels"))
+        value = members[name]
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MOST:
-            raise _invalid(f"crop.{name} must be a whole number of pixels.")
+            raise _invalid(wrong(f"crop.{name}", value, "a whole number of pixels"))
         least = 0 if name in ("x", "y") else 1
         if value < least:
             raise _invalid(f"crop.{name} is {value}: it must be at least {least}.")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from gifster.app.errors import BadQuery, Invalid
-from gifster.jobs.wording import not_one_of
+from gifster.jobs.wording import not_one_of, shown
 from gifster.uploads.text import LONGEST, has_controls, is_visible, one_line, without_marks
 
 #: In characters, after cleaning.
@@ -66,7 +66,7 @@ def title(text: str) -> str:
         raise Invalid("title_invalid", "A title cannot have control characters.")
     cleaned = _line(text)
     if cleaned is None or len(cleaned) > MAX_TITLE:
-        raise Invalid("title_too_long", f"A title has at most {MAX_TITLE} characters.")
+        raise Invalid("title_too_long", _too_long("A title", text, MAX_TITLE))
     return cleaned if is_visible(cleaned) else ""
 
 
@@ -85,9 +85,8 @@ def alt_text(text: str) -> str:
         raise Invalid("alt_text_invalid", "An alternative text cannot have control characters.")
     cleaned = _line(text)
     if cleaned is None or len(cleaned) > MAX_ALT_TEXT:
-        raise Invalid(
-            "alt_text_too_long", f"An alternative text has at most {MAX_ALT_TEXT:,} characters."
-        )
+        detail = _too_long("An alternative text", text, MAX_ALT_TEXT)
+        raise Invalid("alt_text_too_long", detail)
     return cleaned if is_visible(cleaned) else ""
 
 
@@ -103,7 +102,7 @@ def reason(text: str) -> str:
         raise Invalid("reason_invalid", "A reason cannot have control characters.")
     cleaned = _line(one)
     if cleaned is None or len(cleaned) > MAX_REASON:
-        raise Invalid("reason_too_long", f"A reason has at most {MAX_REASON:,} characters.")
+        raise Invalid("reason_too_long", _too_long("A reason", text, MAX_REASON))
     return cleaned if is_visible(cleaned) else ""
 
 
@@ -131,7 +130,7 @@ def tag_names(tags: Iterable[str]) -> list[str]:
     given = list(tags)
     names = {_tag(tag) for tag in given[:_MOST_TAGS]} - {""}
     if len(names) > MAX_TAGS or len(given) > _MOST_TAGS:
-        raise Invalid("too_many_tags", f"A GIF has at most {MAX_TAGS} tags.")
+        raise Invalid("too_many_tags", f"A GIF has at most {MAX_TAGS} tags, not {len(given):,}.")
     return sorted(names)
 
 
@@ -141,7 +140,7 @@ def _tag(text: str) -> str:
     cleaned = _line(text)
     name = "" if cleaned is None else _folded(cleaned)
     if cleaned is None or len(name) > MAX_TAG:
-        raise Invalid("tag_too_long", f"A tag has at most {MAX_TAG} characters.")
+        raise Invalid("tag_too_long", _too_long("A tag", text, MAX_TAG))
     return name if is_visible(name) else ""
 
 
@@ -160,12 +159,11 @@ def person(text: str) -> str:
     Raises:
       Invalid: it has control characters, or more than `MAX_NAME` characters.
     """
-    cleaned = None if has_controls(text) else _line(text)
+    if has_controls(text):
+        raise Invalid("name_invalid", "A name cannot have control characters.")
+    cleaned = _line(text)
     if cleaned is None or len(cleaned) > MAX_NAME:
-        raise Invalid(
-            "name_invalid",
-            f"A name has at most {MAX_NAME} characters, and no control characters.",
-        )
+        raise Invalid("name_invalid", _too_long("A name", text, MAX_NAME))
     return cleaned if is_visible(cleaned) else ""
 
 
@@ -209,7 +207,7 @@ def _asked(name: str, text: str, most: int) -> str:
         raise BadQuery(f"{name}_invalid", f"{name} cannot have control characters.")
     cleaned = _line(text)
     if cleaned is None or len(cleaned) > most:
-        raise BadQuery(f"{name}_too_long", f"{name} has at most {most} characters.")
+        raise BadQuery(f"{name}_too_long", _too_long(name, text, most))
     return cleaned
 
 
@@ -221,6 +219,10 @@ def password(text: str) -> str:
       text: at most `MAX_PASSWORD` characters.
     """
     return unicodedata.normalize("NFC", _SPACES.sub(" ", text))
+
+
+def _too_long(what: str, text: str, most: int) -> str:
+    return f"{what} has at most {most:,} characters: {shown(text)} has {len(text):,}."
 
 
 def _line(text: str) -> str | None:

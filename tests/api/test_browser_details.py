@@ -38,7 +38,7 @@ def edit(page: Any) -> None:
     page.get_by_role("button", name="Save").click()
 
     # I expect the reason, and all that they typed
-    page.get_by_role("alert").filter(has_text="A tag has at most 50 characters.").wait_for()
+    page.get_by_role("alert").filter(has_text="A tag has at most 50 characters").wait_for()
     assert page.get_by_label("Title", exact=True).input_value() == "New title"
     assert page.evaluate("document.activeElement.role") == "alert"
 

@@ -54,6 +54,9 @@ def test_an_upload_has_them(clients: dict[str, Client]):
         ({"rating": "x"}, "rating_invalid"),
         ({"visibility": "secret"}, "visibility_invalid"),
         ({"visibility": "private"}, "private_needs_owner"),
+        # A wrong name must not make public what was meant to be private
+        ({"visiblity": "private"}, "field_unknown"),
+        ({"form_token": "x"}, "field_unknown"),
     ],
 )
 def test_an_upload_that_is_refused_leaves_nothing_behind(

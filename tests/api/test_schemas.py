@@ -72,34 +72,40 @@ def test_people_and_jobs_have_their_shapes(stack: Stack):
 
 REFUSED: dict[str, tuple[type[requests.Body], dict[str, object], str, str]] = {
     "a title that is a number": (
-        requests.EditGif, {"title": 5}, "title_invalid", "title must be a text.",
+        requests.EditGif, {"title": 5}, "title_invalid", "title is 5: use a text.",
     ),
     "tags that are a text": (
-        requests.EditGif, {"tags": "cat"}, "tags_invalid", "tags must be a list of texts.",
+        requests.EditGif, {"tags": "cat"}, "tags_invalid", "tags is 'cat': use a list of texts.",
     ),
     "a tag that is a number": (
-        requests.PatchGif, {"tags": ["a", 1]}, "tags_invalid", "tags must be a list of texts.",
+        requests.PatchGif, {"tags": ["a", 1]}, "tags_invalid",
+        'tags is ["a", 1]: use a list of texts.',
     ),
     "an unknown field": (
-        requests.EditGif, {"title": "a", "x": 1}, "field_unknown", "There is no field 'x'.",
+        requests.EditGif, {"title": "a", "x": 1}, "field_unknown",
+        "There is no field 'x': send title, tags, alt_text, rating, visibility or edit.",
     ),
     "no URL": (
         requests.FetchGif, {"url": "x"}, "image_missing",
-        "Send the URL of an image as remote_image_url.",
+        "remote_image_url is missing: send the URL of an image.",
     ),
     "an address that is a list": (
-        requests.SignUp, {"email": []}, "email_invalid", "email must be a text.",
+        requests.SignUp, {"email": []}, "email_invalid", "email is []: use a text.",
+    ),
+    "a password that is a number": (
+        requests.SignUp, {"email": "a@b.c", "password": 123456789}, "password_invalid",
+        "password must be a text.",
     ),
     "days that are true": (
         requests.CreateToken, {"name": "a", "expires_in_days": True}, "expires_in_days_invalid",
-        "expires_in_days must be a whole number, or null.",
+        "expires_in_days is true: use a whole number, or null.",
     ),
     "a flag that is a number": (
-        requests.PauseQueue, {"paused": 1}, "field_invalid", 'Send {"paused": true} or false.',
+        requests.PauseQueue, {"paused": 1}, "field_invalid", "paused is 1: use true or false.",
     ),
     "a field beside a flag": (
-        requests.QuietWorker, {"quiet": True, "loud": False}, "field_invalid",
-        'Send {"quiet": true} or false.',
+        requests.QuietWorker, {"quiet": True, "loud": False}, "field_unknown",
+        "There is no field 'loud': send quiet.",
     ),
 }  # fmt: skip
 

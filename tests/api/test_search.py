@@ -55,7 +55,11 @@ def test_lists_are_filtered_sorted_and_paged(stack: Stack):
         ),
         ("gifs?limit=500", "limit_invalid", "limit is 500: use 1 to 100."),
         ("search/complete?q=a&limit=a", "limit_invalid", "limit is 'a': use 1 to 100."),
-        (f"search/complete?q={'a' * 300}", "q_too_long", "q has at most 200 characters."),
+        (
+            f"search/complete?q={'a' * 300}",
+            "q_too_long",
+            f"q has at most 200 characters: '{'a' * 40}…' has 300.",
+        ),
         ("tags?offset=-1", "offset_invalid", "offset is '-1': use 0 to 99999."),
     ],
 )
