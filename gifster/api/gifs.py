@@ -126,10 +126,7 @@ def gif_json(  # noqa: PLR0913 each is a part of it that was fetched for many
 
 
 def gifs_json(
-    gifs: Sequence[Gif],
-    viewer: Viewer = STRANGER,
-    origin: str = "",
-    only: frozenset[str] | None = None,
+    gifs: Sequence[Gif], viewer: Viewer = STRANGER, origin: str = ""
 ) -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, one for their duplicates and one for their
     users.
@@ -137,10 +134,26 @@ def gifs_json(
     Parameters:
       viewer: who reads it. It names no GIF that the viewer may not see.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
-      only: the names of the versions that are wanted; None for all.
     """
+    return _each_as_json(gifs, gifs, viewer, origin)
+
+
+def cards_json(gifs: Sequence[Gif], viewer: Viewer) -> list[schemas.Gif]:
+    """The same for cards. A duplicate is named only to those who may delete it: for others it is a
+    GIF like any other."""
+    own = [gif for gif in gifs if may_edit(gif.user_id, viewer)]
+    return _each_as_json(gifs, own, viewer, only=OF_CARDS)
+
+
+def _each_as_json(
+    gifs: Sequence[Gif],
+    compared: Sequence[Gif],
+    viewer: Viewer,
+    origin: str = "",
+    only: frozenset[str] | None = None,
+) -> list[schemas.Gif]:
     tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
-    older = near_duplicates.oldest_copies(gifs, viewer.user_id)
+    older = near_duplicates.oldest_copies(compared, viewer.user_id)
     return [
         gif_json(
             gif,

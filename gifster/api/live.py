@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import peewee
 from falcon.asgi import Request, Response, SSEvent
@@ -20,14 +21,16 @@ from falcon.asgi import Request, Response, SSEvent
 from gifster.api.adapter import GONE, Message
 from gifster.api.auth import viewer_of
 from gifster.api.context import Context
-from gifster.api.gifs import OF_CARDS, gifs_json
+from gifster.api.gifs import cards_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
-from gifster.api.requests import json_object
+from gifster.api.requests import json_object, wrong_field
 from gifster.app import lists
 from gifster.app.access import Viewer, may_edit, may_see
 from gifster.app.faults import is_database_error
 from gifster.app.lists import Standing
+from gifster.jobs.wording import shown as quoted
+from gifster.jobs.wording import wrong
 
 logger = logging.getLogger("gifster.api")
 
@@ -191,7 +194,7 @@ class Cards:
 
     def _cards(self, gif_ids: list[str], viewer: Viewer) -> dict[str, str | None]:
         card = self.context.templates.get_template("card.html")
-        gifs = gifs_json(lists.get_gifs(gif_ids, viewer), viewer, only=OF_CARDS)
+        gifs = cards_json(lists.get_gifs(gif_ids, viewer), viewer)
         return dict.fromkeys(gif_ids) | {gif["id"]: card.render(gif=gif) for gif in gifs}
 
 
@@ -209,13 +212,18 @@ def _shown(document: dict[str, object]) -> tuple[dict[str, Known], float]:
     (seconds)."""
     shown, wait_s = document.get("shown"), document.get("wait_s", 0)
     if not isinstance(shown, dict) or not 1 <= len(shown) <= MAX_GIFS:
-        raise Problem(422, "field_invalid", f"shown must name 1 to {MAX_GIFS} GIFs.")
-    if not all(_is_pair(one) for one in shown.values()):
-        raise Problem(422, "field_invalid", "shown must give each GIF as [state, image].")
-    if not isinstance(wait_s, int | float) or not 0 <= wait_s <= MAX_HOLD_S:
-        raise Problem(422, "field_invalid", f"wait_s must be 0 to {MAX_HOLD_S} seconds.")
+        raise wrong_field("shown", shown, f"an object of 1 to {MAX_GIFS} GIFs")
+    if odd := [gif_id for gif_id, one in shown.items() if not _is_pair(one)]:
+        use = "[state, image], each a text or null"
+        raise wrong_field(f"shown[{quoted(odd[0])}]", shown[odd[0]], use)
+    if not _is_number(wait_s) or not 0 <= wait_s <= MAX_HOLD_S:
+        raise wrong_field("wait_s", wait_s, f"0 to {MAX_HOLD_S} seconds")
     pairs = {gif_id: (state or None, image or None) for gif_id, (state, image) in shown.items()}
     return pairs, float(wait_s)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_pair(value: object) -> bool:
@@ -237,7 +245,8 @@ class Events:
     async def on_get(self, req: Request, resp: Response) -> None:
         ids = req.get_param_as_list("gif") or []
         if not 1 <= len(ids) <= MAX_GIFS:
-            raise Problem(400, "gif_missing", f"Name 1 to {MAX_GIFS} GIFs: /events?gif=ID")
+            use = f"1 to {MAX_GIFS}, as in /events?gif=ID&gif=ID"
+            raise Problem(400, "gif_missing", wrong("the number of gif", len(ids), use))
         viewer = await viewer_of(self.watch.context, req)
         try:
             place = self.watch.places.take(self.watch.context.limits.address(req), ids)

@@ -122,25 +122,26 @@ def test_an_answer_waits_for_a_change(new_stack: Callable[..., Stack]):
 
 
 @pytest.mark.parametrize(
-    "document",
+    ("document", "said"),
     [
-        {},
-        {"shown": {}},
-        {"shown": ["a"]},
-        {"shown": {"a": "queued"}},
-        {"shown": {"a": ["queued", 1]}},
-        {"shown": {"a": ["queued", None, None]}},
-        {"shown": {str(number): ["queued", ""] for number in range(101)}},
-        {"shown": {"a": ["queued", ""]}, "wait_s": 21},
-        {"shown": {"a": ["queued", ""]}, "wait_s": -1},
-        {"shown": {"a": ["queued", ""]}, "wait_s": "1"},
+        ({}, "shown is null: use an object of 1 to 100 GIFs."),
+        ({"shown": {}}, "shown is {}: use an object"),
+        ({"shown": ["a"]}, 'shown is ["a"]: use an object'),
+        ({"shown": {"a": "queued"}}, "shown['a'] is 'queued': use [state, image], each a text or"),
+        ({"shown": {"a": ["queued", 1]}}, "shown['a'] is [\"queued\", 1]: use"),
+        ({"shown": {"a": ["queued", None, None]}}, "shown['a'] is [\"queued\", null, null]: use"),
+        ({"shown": {f"{n}": ["queued", ""] for n in range(101)}}, 'shown is {"0": ["queued", ""]'),
+        ({"shown": {"a": ["queued", ""]}, "wait_s": 21}, "wait_s is 21: use 0 to 20 seconds."),
+        ({"shown": {"a": ["queued", ""]}, "wait_s": -1}, "wait_s is -1: use 0"),
+        ({"shown": {"a": ["queued", ""]}, "wait_s": "1"}, "wait_s is '1': use 0"),
+        ({"shown": {"a": ["queued", ""]}, "wait_s": True}, "wait_s is true: use 0"),
     ],
 )
-def test_requests_that_no_page_would_send_are_refused(stack: Stack, document: Any):
+def test_requests_that_no_page_would_send_are_refused(stack: Stack, document: Any, said: str):
     answer = stack.client.post("/cards", json=document)
 
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "field_invalid"
+    assert (answer.status_code, answer.json()["code"]) == (422, "field_invalid")
+    assert answer.json()["detail"].startswith(said)
 
 
 def seen_by_a_stranger(gif_ids: list[str]) -> dict[str, live.Known]:

@@ -70,6 +70,14 @@ def test_wrong_values_are_refused(stack: Stack, path: str, code: str, detail: st
     assert (answer.status_code, problem["code"], problem["detail"]) == (400, code, detail)
 
 
+def test_the_page_says_which_words_it_has_searched_for_instead(stack: Stack):
+    page = stack.client.get("/?q=walrsu%20ice").text
+
+    assert "Showing results for <bdi>“walrus”</bdi>: no GIF has <bdi>“walrsu”</bdi>." in page
+    assert "Showing results for" not in stack.client.get("/?q=walrus").text
+    assert "Showing results for" not in stack.client.get("/?q=walrsuuu").text  # which finds nothing
+
+
 def test_completions_suggestions_and_tags(stack: Stack):
     def items(path: str) -> list:
         return stack.client.get(path).json()["items"]

@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.collections import collections_json, collector
-from gifster.api.gifs import gifs_json
+from gifster.api.gifs import cards_json
 from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.receive import url_form
 from gifster.app import collections, library
@@ -53,7 +53,7 @@ class CollectionPage(Page):
             )
             return {
                 "collection": collections_json([collection], viewer)[0],
-                "gifs": gifs_json(gifs, viewer),
+                "gifs": cards_json(gifs, viewer),
                 "may_change": collections.may_change(collection, viewer),
                 "next_query": following and urlencode({"cursor": following}),
             }

@@ -7,7 +7,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api import schemas
 from gifster.api.auth import require_uploader, viewer_of
-from gifster.api.gifs import OF_CARDS, accept_upload, gifs_json, locale_of
+from gifster.api.gifs import accept_upload, cards_json, locale_of
 from gifster.api.limits import RateLimited
 from gifster.api.pages.links import page_links
 from gifster.api.pages.page import PAGE_SIZE, Page
@@ -43,13 +43,17 @@ class Gallery(Page):
         cursor, way = req.get_param("cursor") or "", req.get_param("way") or ""
         viewer, client = await viewer_of(self.context, req), self.context.client(req)
 
+        corrected: dict[str, list[str]] = {}
+
         def work() -> tuple[list[schemas.Gif], str | None]:
             gifs, following = lists.list_gifs(
                 q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE, locale=locale_of(req)
             )
+            if gifs and q:
+                corrected.update(search.corrected(texts.query(q), locale_of(req)))
             if gifs and q and not cursor and not req.get_header("Gifster-Typing"):
                 search.searched(q, client=client)
-            return gifs_json(gifs, viewer, only=OF_CARDS), following
+            return cards_json(gifs, viewer), following
 
         gifs, following = await self.context.run(work)
         thrown = await thrown_away(self.context, req, resp, viewer)
@@ -62,6 +66,7 @@ class Gallery(Page):
             gifs=gifs,
             q=q,
             tag=tag,
+            corrected=corrected,
             newest=not (q or tag or cursor),
             waiting=any(gif["state"] in WAITING for gif in gifs),
             newer_query=newer,

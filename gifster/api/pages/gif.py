@@ -5,7 +5,7 @@ from datetime import timedelta
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_user, viewer_of
-from gifster.api.gifs import OF_CARDS, gifs_json
+from gifster.api.gifs import cards_json, gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
 from gifster.app import collections, favourites, library, near_duplicates, search
@@ -46,10 +46,8 @@ class GifPage(Page):
             return {
                 "gif": facts,
                 "shared": Preview(home, gif, facts["tags"]) if may_see_gif(gif) else None,
-                "similar": gifs_json(near, viewer, only=OF_CARDS),
-                "alike": gifs_json(
-                    [one for one in alike if one not in near], viewer, only=OF_CARDS
-                ),
+                "similar": cards_json(near, viewer),
+                "alike": cards_json([one for one in alike if one not in near], viewer),
                 "uses": search.lately(gif_id),
                 "may_change": self.may_write(user) and may_change(gif, user, viewer.reach),
                 "may_be_private": _may_be_private(gif, user, viewer.reach),

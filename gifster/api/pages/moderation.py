@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api import schemas
 from gifster.api.auth import require_admin, require_moderator, viewer_of
-from gifster.api.gifs import OF_CARDS, gifs_json
+from gifster.api.gifs import cards_json
 from gifster.api.moderation import log_json, moderator, report_json, reporter
 from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.receive import url_form
@@ -94,7 +94,7 @@ def _cases(
 ) -> list[dict[str, object]]:
     """The reports of a page, by their GIFs. A GIF that its owner has made private is left out."""
     seen = [gif for gif in gifs.values() if may_see_gif(gif, viewer)]
-    facts = {gif["id"]: gif for gif in gifs_json(seen, viewer, only=OF_CARDS)}
+    facts = {gif["id"]: gif for gif in cards_json(seen, viewer)}
     return [
         {
             "gif_id": gif_id,
@@ -119,7 +119,7 @@ class HiddenPage(Page):
         def work() -> dict[str, object]:
             gifs, following = hiding.hidden(cursor=req.get_param("cursor") or "", limit=PAGE_SIZE)
             return {
-                "gifs": gifs_json(gifs, viewer, only=OF_CARDS),
+                "gifs": cards_json(gifs, viewer),
                 "hidings": log.hidings([gif.id for gif in gifs]),
                 "next_query": following and urlencode({"cursor": following}),
             }

@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 from gifster.api import mine, schemas
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.context import Context
-from gifster.api.gifs import gifs_json
+from gifster.api.gifs import cards_json
 from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.app import trash
 from gifster.app.access import Viewer
@@ -38,7 +38,7 @@ class OwnPage(Page):
         def work() -> tuple[list[schemas.Gif], str | None]:
             cursor = req.get_param("cursor") or ""
             gifs, following = self._pages(user, viewer, cursor, PAGE_SIZE)
-            return gifs_json(gifs, viewer), following
+            return cards_json(gifs, viewer), following
 
         gifs, following = await self.context.run(work)
         await self.render(

@@ -85,7 +85,8 @@ function tell(ok) {
   const count = main.querySelectorAll("article.card").length;
   const more = main.querySelector("#older") ? " or more" : "";
   const found = count ? `${count}${more} ${count === 1 ? "GIF" : "GIFs"}` : "No GIFs found";
-  said("found", ok ? found : main.textContent.trim());
+  const corrected = [...main.querySelectorAll(".corrected")].map((place) => place.textContent);
+  said("found", ok ? [found, ...corrected].join(". ") : main.textContent.trim());
 }
 
 function back() {

@@ -4,6 +4,7 @@ Plain synchronous functions, as in `lists`, with a database connection around th
 says how GIFs are found and ranked.
 """
 
+from gifster.app.search.asking import corrected
 from gifster.app.search.filters import ALL_RATINGS, KINDS, Filter, Found
 from gifster.app.search.finding import find, page, related, trending
 from gifster.app.search.index import put, remove
@@ -26,6 +27,7 @@ __all__ = [
     "Found",
     "categories",
     "complete",
+    "corrected",
     "find",
     "frequent_tags",
     "is_filled",

@@ -50,10 +50,14 @@ class Group:
     count: int = 0
 
     @property
+    def corrected(self) -> list[str]:
+        """The words without its typing error, if it can only be one, the most frequent first."""
+        return [form for form, worth in self.forms.items() if worth == TYPO]
+
+    @property
     def spelt(self) -> str:
-        """The word without its typing error, if it can only be one."""
-        right = [form for form, worth in self.forms.items() if worth == TYPO]
-        return right[0] if right else self.word
+        """The most frequent of these; else the word itself."""
+        return next(iter(self.corrected), self.word)
 
     @property
     def expression(self) -> Expression:
@@ -82,6 +86,15 @@ def meant(q: str, locale: str = "", *, whole: bool = False) -> list[Group]:
         else:
             found.append(_forms(piece.word, of, is_last, exact))
     return found
+
+
+def corrected(q: str, locale: str = "") -> dict[str, list[str]]:
+    """The words of a search that no GIF has, each with those that are searched for in its place.
+
+    Parameters:
+      q, locale: as `meant()` takes them.
+    """
+    return {each.word: each.corrected for each in meant(q, locale) if each.corrected}
 
 
 def one_each(words: Sequence[str]) -> list[Group]:
