@@ -3,6 +3,7 @@ the databases do is tested below them (`app/accounts`), so SQLite is enough here
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -168,3 +169,20 @@ def test_an_invitation_by_the_api(make_site: Callable[..., Site]):
     assert site.stranger()("POST", "/api/users", json=wish).json()["token"]
     again = site.stranger()("POST", "/api/users", json=wish | {"email": "eve@example.org"})
     assert again.json()["code"] == "invitation_invalid"
+
+
+def test_who_has_used_an_invitation_is_told_one_thing(make_site: Callable[..., Site], ann: User):
+    site = make_site(sign_up="invite")
+    made, link = invitations.invite(None, site.settings.web)
+    Invitation.update(used_at=now(), used_by=ann).where(Invitation.id == made.id).execute()
+    path = link[link.index("/invitation/") :]
+
+    by_ann, by_stranger = site.browser(ann)("GET", path).text, site.stranger()("GET", path).text
+    assert "You have an account already, and are logged in as ann@example.org." in by_ann
+    assert 'role="alert"' not in by_ann
+    assert "This invitation was used already. If you have used it, log in." in by_stranger
+    assert "You have an account already" not in by_stranger
+    # Another one says since when, or that its link is none
+    Invitation.update(used_at=None, expires_at=now() - timedelta(days=1)).execute()
+    assert "This invitation was good until" in site.stranger()("GET", path).text
+    assert "its link is not whole" in site.stranger()("GET", path[:-1]).text

@@ -143,11 +143,9 @@ def find(secret: str) -> Invitation:
     Raises:
       Denied: it was used or revoked, is too old, or never was one (`invitation_invalid`).
     """
-    found: Invitation | None = Invitation.get_or_none(
-        (Invitation.digest == digest(secret)) & _good()
-    )
-    if found is None:
-        raise _no_good()
+    found: Invitation | None = Invitation.get_or_none(Invitation.digest == digest(secret))
+    if found is None or not is_good(found):
+        raise _no_good(found)
     return found
 
 
@@ -191,7 +189,7 @@ def accept(invitation: Invitation, user: User) -> None:
     """
     mine = (Invitation.id == invitation.id) & (Invitation.digest == invitation.digest) & _good()
     if not Invitation.update(used_at=now(), used_by=user).where(mine).execute():
-        raise _no_good()
+        raise _no_good(Invitation.get_or_none(Invitation.digest == invitation.digest))
 
 
 def recent() -> list[Invitation]:
@@ -242,8 +240,15 @@ def _good() -> Any:
     return Invitation.used_at.is_null() & (Invitation.expires_at > now()) & vouched
 
 
-def _no_good() -> Denied:
-    return Denied(
-        "invitation_invalid",
-        "This invitation was used already, was revoked, or is too old. Ask for another one.",
-    )
+def _no_good(found: Invitation | None) -> Denied:
+    """Why nobody signs up with an invitation; who has its link may know that."""
+    if found is None:
+        detail = "This invitation has ended, or its link is not whole. Ask for another one."
+    elif found.used_at is not None:
+        detail = "This invitation was used already. If you have used it, log in."
+    elif found.expires_at <= now():
+        end = f"{found.expires_at:%-d %B %Y}"
+        detail = f"This invitation was good until {end}. Ask for another one."
+    else:
+        detail = "Who has invited you is no admin any more. Ask somebody else to invite you."
+    return Denied("invitation_invalid", detail)
