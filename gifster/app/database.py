@@ -4,6 +4,7 @@
 pooled; work within `with db.connection_context():`, and write within `gifster.jobs.transaction`.
 """
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,10 +73,21 @@ def opened(url: str, *, durable: bool = True) -> peewee.Database:
 
 class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no types
     def _connect(self) -> Any:
-        path = Path(self.database)
-        if not path.exists() or not path.stat().st_size:
-            refuse_changes_left(path)
+        _refuse_changes_of_another(Path(self.database))
         return super()._connect()
+
+
+def _refuse_changes_of_another(path: Path) -> None:
+    """Like `refuse_changes_left`, if SQLite would make the file. A process that is just making it
+    has an empty one and a journal for a moment, and gets the time to write into it."""
+    give_up = time.monotonic() + BUSY_TIMEOUT_S
+    while not path.exists() or not path.stat().st_size:
+        try:
+            return refuse_changes_left(path)
+        except ChangesLeft:
+            if not path.exists() or time.monotonic() > give_up:
+                raise
+        time.sleep(0.02)
 
 
 def refuse_changes_left(path: Path) -> None:

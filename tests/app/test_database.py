@@ -1,6 +1,8 @@
 """The schema, which migrations and models must agree on; and transactions, on each database."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,26 @@ def test_two_processes_may_migrate_at_once(database_url: str):
 
     assert sorted(applied) == [[], [], [], ALL + OF_JOBS]
     db.obj.close_all()
+
+
+def test_the_journal_of_a_process_that_makes_the_database_is_not_taken_for_one_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given another process that is just making the file: it is empty, and has a journal
+    path = tmp_path / "gifster.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE made_by_another (id INTEGER)")
+        assert path.with_name("gifster.db-journal").exists()
+        assert not path.stat().st_size
+
+        # When I connect, and the other one commits while I wait
+        monkeypatch.setattr(database.time, "sleep", lambda _: other.execute("COMMIT"))
+        mine = database.opened(f"sqlite:///{path}")
+        with mine.connection_context():
+            # I expect its table
+            assert "made_by_another" in mine.get_tables()
+        mine.close_all()
 
 
 def test_an_unreachable_database_is_reported():
