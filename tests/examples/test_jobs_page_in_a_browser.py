@@ -12,8 +12,8 @@ import uvicorn
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from gifster.jobs import Job
-from tests.jobs.mounted import MOUNT, application
-from tests.jobs.test_page import add, database, states
+from tests.jobs.page.conftest import database
+from tests.jobs.page.mounted import MOUNT, add, application, states
 from tests.machine import ALL_EXAMPLES, eventually, free_port
 
 __all__ = ["database"]

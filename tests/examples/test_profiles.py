@@ -17,9 +17,9 @@ from gifster.uploads import actors
 from gifster.uploads.config import config
 from gifster.uploads.testing import run_jobs
 from tests import images
-from tests.jobs.mounted import AsgiTransport
+from tests.docs_code import DOCS, ROOT, python_blocks
+from tests.jobs.page.mounted import AsgiTransport
 
-ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "profiles"
 ACTORS = ("store_asset", "process_asset", "recreate_versions", "remove_files")
 PASSWORD = "correct horse"
@@ -238,7 +238,6 @@ def test_the_errors_of_the_json_api_are_problems(example: ModuleType, client: ht
     example.db.close()
 
 
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HTML = re.compile(r"^```html\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -251,10 +250,10 @@ def lines(text: str) -> list[str]:
     [("flask", ["people", "flask_app"]), ("fastapi", ["fastapi_app", "photos"])],
 )
 def test_the_guide_is_the_example(guide: str, modules: list[str]):
-    text = (ROOT / "docs" / f"{guide}.md").read_text("utf-8")
+    text = (DOCS / f"{guide}.md").read_text("utf-8")
     sources = [(EXAMPLE / f"{name}.py").read_text("utf-8") for name in modules]
 
-    blocks = PYTHON.findall(text)
+    blocks = python_blocks(text)
     assert all(any(block.rstrip() in source for source in sources) for block in blocks)
     # Somebody who copies all blocks has all modules, but for their docstrings
     whole = [line for source in sources for line in lines(source.split('"""\n', 1)[1])]

@@ -52,3 +52,16 @@ def outbox(
     monkeypatch.chdir(tmp_path)
     with opened(broker_url, database_url) as made:
         yield made
+
+
+@pytest.fixture
+def client(broker_url: str) -> redis.Redis:
+    """A client of the broker, an empty one."""
+    return redis.Redis.from_url(broker_url)
+
+
+@pytest.fixture
+def marked(outbox: Outbox) -> Outbox:
+    """A broker with the mark of this outbox, so it does not look as if it had lost its data."""
+    jobs.relay()
+    return outbox

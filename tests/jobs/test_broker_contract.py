@@ -12,6 +12,7 @@ import pytest
 
 from gifster import jobs
 from tests.jobs.servers import OnRabbitmq, OnRedis, Server
+from tests.jobs.workers import workers
 from tests.machine import eventually
 
 
@@ -29,19 +30,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def worker(server: Server) -> Iterator[Callable[..., dramatiq.Worker]]:
-    started: list[dramatiq.Worker] = []
-
-    def start(threads: int = 2) -> dramatiq.Worker:
-        made = dramatiq.Worker(
-            server.broker, queues={server.queue}, worker_threads=threads, worker_timeout=100
-        )
-        made.start()
-        started.append(made)
-        return made
-
-    yield start
-    for made in started:
-        made.stop()
+    with workers(server.broker, queues={server.queue}, worker_timeout=100) as start:
+        yield start
 
 
 def test_every_message_is_processed_once(server: Server, worker):

@@ -21,6 +21,7 @@ from gifster.jobs.groups import release, release_all
 from gifster.jobs.relay import relay
 from gifster.jobs.testing import inline_jobs
 from tests import databases
+from tests.jobs.workers import workers
 from tests.machine import eventually
 
 
@@ -72,19 +73,10 @@ def declare(log: Log) -> None:
 
 @pytest.fixture
 def worker(log: Log) -> Iterator[Callable[..., dramatiq.Worker]]:
-    workers: list[dramatiq.Worker] = []
-
-    def start(threads: int = 4) -> dramatiq.Worker:
-        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=threads)
-        made.start()
-        workers.append(made)
-        return made
-
-    yield start
-    for _ in range(100):
-        log.gate.release()
-    for made in workers:
-        made.stop()
+    with workers() as start:
+        yield lambda threads=4: start(threads)
+        for _ in range(100):
+            log.gate.release()
 
 
 def enqueue(name: str, times: int = 1, *, slow: bool = False) -> None:

@@ -1,6 +1,5 @@
 """The guide to the jobs, run as it is written: its Python is one module, with real workers."""
 
-import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +9,10 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import recurring
+from tests.docs_code import DOCS, python_blocks
 from tests.machine import eventually
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "jobs.md"
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+GUIDE = DOCS / "jobs.md"
 
 
 def test_the_guide_works_as_it_is_written(
@@ -26,7 +25,7 @@ def test_the_guide_works_as_it_is_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recurring, "_declared", {})
     caplog.set_level("INFO", logger="gifster.jobs")
-    source = "".join(PYTHON.findall(GUIDE.read_text()))
+    source = "".join(python_blocks(GUIDE.read_text("utf-8")))
     assert source.count("redis://127.0.0.1:6379/0") == 1
     module: dict[str, object] = {}
     exec(source.replace("redis://127.0.0.1:6379/0", broker_url), module)

@@ -32,11 +32,6 @@ def connect(
         broker.close()
 
 
-@pytest.fixture
-def client(broker_url: str) -> redis.Redis:
-    return redis.Redis.from_url(broker_url)
-
-
 def send(broker: dramatiq.Broker, *names: str, delay: int | None = None) -> None:
     for name in names:
         broker.enqueue(dramatiq.Message("q", name, (), {}, {"group": "ann"}), delay=delay)

@@ -1,25 +1,19 @@
-"""The tables of the jobs: numbered migrations bring those of every earlier release up to date.
-
-`data/schemas` has what each earlier version of the models made, taken from the history.
-"""
+"""The tables of the jobs: numbered migrations bring those of every earlier release up to date."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import peewee
 import pytest
 from playhouse.migrations import Runner
 
 from gifster import jobs
 from gifster.jobs import schema
 from tests import databases
+from tests.jobs.earlier_tables import DATA, EARLIER, drop_all, kind_of, make_as_of, run_sql
 
-DATA = Path(__file__).parent / "data"
-EARLIER = sorted((DATA / "schemas").glob("*.sql"))
 NAMES = [migration.name for migration in schema.all_migrations()]
 TABLES = [table._meta.table_name for table in jobs.TABLES]
 
@@ -34,10 +28,6 @@ def database(database_url: str) -> Iterator[Any]:
     made.close_all()
 
 
-def kind_of(database: Any) -> str:
-    return "sqlite" if isinstance(database, peewee.SqliteDatabase) else "postgresql"
-
-
 def shape(database: Any) -> dict[str, list]:
     """The columns and indexes of all our tables."""
     return {
@@ -48,31 +38,6 @@ def shape(database: Any) -> dict[str, list]:
         for table in TABLES
         if (columns := database.get_columns(table))
     }
-
-
-def run_sql(database: Any, script: str) -> None:
-    for statement in re.sub(r"^--.*\n", "", script, flags=re.MULTILINE).split(";"):
-        if statement.strip():
-            database.execute_sql(statement)
-
-
-def make_as_of(database: Any, earlier: Path) -> None:
-    """The tables as an earlier release made them, with a job."""
-    text = earlier.read_text()
-    run_sql(database, text.split(f"-- {kind_of(database)}\n")[1].split("-- postgresql\n")[0])
-    values = {"id": "job", "actor": "work", "queue": "default", "arguments": '{"args": []}',
-              "created_at": 1, "send_at": 2, "deaths": 0, "attempts": 3, "sendings": 0,
-              "held": False}  # fmt: skip
-    present = [c.name for c in database.get_columns("outbox") if c.name in values]
-    marks = ", ".join([database.param] * len(present))
-    database.execute_sql(
-        f"INSERT INTO outbox ({', '.join(present)}) VALUES ({marks})", [values[n] for n in present]
-    )
-
-
-def drop_all(database: Any) -> None:
-    for table in database.get_tables():
-        database.execute_sql(f'DROP TABLE "{table}"')
 
 
 def test_the_migrations_make_the_tables_of_the_models(database: Any):

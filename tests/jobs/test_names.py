@@ -3,7 +3,7 @@
 import pytest
 
 from gifster import jobs
-from tests.jobs.test_queues import offer
+from tests.jobs.offers import offer
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from gifster import jobs
 from gifster.jobs import QueueWeight
 from gifster.jobs.brokers import fair
 from gifster.jobs.brokers.fair import FairScheduler
-from gifster.jobs.brokers.fetched import Fetched
+from tests.jobs.offers import offer
+from tests.jobs.workers import workers
 from tests.machine import eventually
 
 WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
@@ -49,17 +50,8 @@ def log() -> Log:
 @pytest.fixture
 def worker(broker_url: str) -> Iterator[Callable[..., dramatiq.Worker]]:
     """Starts a worker of so many threads for the queues with these weights."""
-    workers: list[dramatiq.Worker] = []
-
-    def start(threads: int = 2) -> dramatiq.Worker:
-        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=threads)
-        made.start()
-        workers.append(made)
-        return made
-
-    yield start
-    for made in workers:
-        made.stop()
+    with workers() as start:
+        yield start
 
 
 def actors(broker_url: str, log: Log, weights: dict[str, QueueWeight]) -> dict[str, dramatiq.Actor]:
@@ -262,14 +254,6 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     worker(threads=2)
 
     eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
-
-
-def offer(scheduler: FairScheduler, queue: str, count: int) -> None:
-    """Offer a scheduler new messages of a queue."""
-    fetched = Fetched(queue, scheduler)
-    for _ in range(count):
-        fetched.add(dramatiq.Message(queue, "work", (), {}, {}), 0)
-    scheduler.offer(queue, fetched, count)
 
 
 def test_an_idle_queue_saves_nothing_up():

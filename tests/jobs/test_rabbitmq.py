@@ -15,6 +15,7 @@ from gifster import jobs
 from gifster.jobs import Job, QueueWeight, State
 from gifster.jobs.brokers.rabbitmq import Consumer
 from tests.jobs.conftest import Outbox, opened
+from tests.jobs.workers import workers
 from tests.machine import eventually
 
 
@@ -32,16 +33,8 @@ def outbox(rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture
 def worker() -> Iterator[Callable[[], dramatiq.Worker]]:
-    workers: list[dramatiq.Worker] = []
-
-    def start() -> dramatiq.Worker:
-        workers.append(dramatiq.Worker(dramatiq.get_broker(), worker_threads=2, worker_timeout=100))
-        workers[-1].start()
-        return workers[-1]
-
-    yield start
-    for made in workers:
-        made.stop()
+    with workers(worker_timeout=100) as start:
+        yield start
 
 
 def declare(work: Callable[[str], None]) -> None:

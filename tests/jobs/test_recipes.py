@@ -6,7 +6,6 @@ A fence's first word is its language; `file=` names the file that it is.
 
 import configparser
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,15 +18,14 @@ from playhouse.migrations import Runner
 
 from gifster import jobs
 from tests import databases
+from tests.combinations import on_postgresql, on_sqlite
+from tests.docs_code import DOCS, ROOT, blocks
 from tests.jobs.conftest import Outbox
 from tests.machine import BIN, eventually
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "jobs.md"
-FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-BLOCKS = FENCE.findall(GUIDE.read_text("utf-8"))
+GUIDE = DOCS / "jobs.md"
+BLOCKS = blocks(GUIDE.read_text("utf-8"))
 FILES = {what.removeprefix("file="): text for _, what, text in BLOCKS if what}
-
-on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def test_the_application_runs_as_its_unit_says(folder: Path, database_url: str, 
     environment = os.environ | {
         "DATABASE_URL": database_url.replace("postgresql://", "postgresql+pool://"),
         "BROKER_URL": broker_url,
-        "PYTHONPATH": str(GUIDE.parent.parent),
+        "PYTHONPATH": str(ROOT),
     }
 
     def command(line: str) -> list[str]:
@@ -132,7 +130,7 @@ def test_other_tools_take_the_tables(folder: Path, database_url: str):
     database.close_all()
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_namespace_keeps_queues_apart(outbox: Outbox, folder: Path):
     source = (folder / "namespace.py").read_text()
     assert source.count("redis://127.0.0.1:6379/0") == 1

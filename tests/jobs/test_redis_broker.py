@@ -29,11 +29,6 @@ def work(broker_url: str) -> dramatiq.Actor:
     return work
 
 
-@pytest.fixture
-def client(broker_url: str) -> redis.Redis:
-    return redis.Redis.from_url(broker_url)
-
-
 def queued(client: redis.Redis) -> int:
     return client.llen("dramatiq:default")
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import dramatiq
 import peewee
 import psycopg
 import pytest
@@ -16,6 +15,7 @@ from gifster import jobs
 from gifster.jobs import ActorStats, Job
 from tests import databases
 from tests.combinations import on_postgresql
+from tests.jobs.backlog import backlog, sent
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
@@ -29,30 +29,6 @@ def a_strangers(path: Path) -> peewee.Database:
 
 def pooled(path: Path) -> peewee.Database:
     return databases.connect(f"sqlite:///{path}")
-
-
-def backlog(count: int, queue: str = "default") -> list[str]:
-    """Jobs that are due, the oldest first."""
-    now = time.time()
-    with jobs.transaction(Job._meta.database):
-        return [
-            Job.create(actor="work", queue=queue, arguments=[n], send_at=now - count + n).id
-            for n in range(count)
-        ]
-
-
-def sent(outbox: Outbox, queue: str = "default") -> list[int]:
-    """The numbers of the jobs that are in a queue."""
-    ids = outbox.client.lrange(f"dramatiq:{queue}", 0, -1)
-    found = outbox.client.hmget(f"dramatiq:{queue}.msgs", ids) if ids else []
-    return [dramatiq.Message.decode(data).args[0] for data in found]
-
-
-@pytest.fixture
-def marked(outbox: Outbox) -> Outbox:
-    """A broker with the mark of this outbox, so it does not look as if it had lost its data."""
-    jobs.relay()
-    return outbox
 
 
 @pytest.mark.parametrize("opened", [a_strangers, pooled])

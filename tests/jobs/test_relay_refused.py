@@ -8,11 +8,9 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import Job, State
+from tests.jobs.backlog import backlog, sent
 from tests.jobs.conftest import Outbox
-from tests.jobs.test_relay import backlog, marked, sent
 from tests.machine import eventually
-
-__all__ = ["marked"]
 
 
 def test_a_broker_that_is_away_leaves_the_rows_unchanged(

@@ -49,11 +49,6 @@ class Application:
 
 
 @pytest.fixture
-def client(broker_url: str) -> redis.Redis:
-    return redis.Redis.from_url(broker_url)
-
-
-@pytest.fixture
 def two(tmp_path: Path, broker_url: str) -> Iterator[tuple[Application, Application]]:
     pair = tuple(Application(tmp_path / f"{name}.db", broker_url) for name in ("a", "b"))
     yield pair

@@ -12,6 +12,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import Job, State, Worker, heartbeat
 from tests.jobs.conftest import Outbox
+from tests.jobs.workers import workers
 from tests.machine import eventually
 
 
@@ -21,18 +22,15 @@ def worker(
 ) -> Iterator[Callable[..., dramatiq.Worker]]:
     """Starts a worker of two threads in this process that reads its orders often."""
     monkeypatch.setattr("gifster.jobs.heartbeat.LOOK_S", 0.2)
-    workers: list[dramatiq.Worker] = []
 
-    def start() -> dramatiq.Worker:
-        made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=2)
-        made.start()
-        workers.append(made)
-        eventually(jobs.workers)
-        return made
+    with workers() as start:
 
-    yield start
-    for made in workers:
-        made.stop()
+        def heard_of() -> dramatiq.Worker:
+            made = start()
+            eventually(jobs.workers)
+            return made
+
+        yield heard_of
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""The jobs' page, mounted in an application of each kind, and a client of it."""
+"""The jobs' page, mounted in an application of each kind, a client of it, and jobs for it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from gifster.jobs import page
+from gifster import jobs
+from gifster.jobs import Job, page
 
 HOST = "http://shop.example"
 MOUNT = "/admin/jobs"
+PAGE = f"{MOUNT}/"
 
 
 class AsgiTransport(httpx.BaseTransport):
@@ -55,3 +58,21 @@ def mounted(
     app = application(kind, allow, **options)
     transport = httpx.WSGITransport(app=app) if kind == "wsgi" else AsgiTransport(app)
     return httpx.Client(transport=transport, base_url=HOST)
+
+
+def add(actor: str = "charge", *arguments: Any, dead: str = "", **options: Any) -> str:
+    """A job, waiting or dead with an error; returns its id."""
+    with Job._meta.database.connection_context():
+        job = jobs.enqueue(actor, *arguments, **options)
+        if dead:
+            now = time.time()
+            Job.update(failed_at=now, error=dead, traceback=f"in work.py\n{dead}").where(
+                Job.id == job.id
+            ).execute()
+    return job.id
+
+
+def states() -> dict[str, str]:
+    """The state of each job, by id."""
+    with Job._meta.database.connection_context():
+        return {job.id: jobs.state_of(job).value for job in Job.select()}

@@ -11,10 +11,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import Job, State, page
 from gifster.jobs.page import Access
-from tests.jobs.mounted import HOST, mounted
-from tests.jobs.test_page import PAGE, add, database, mount, states
-
-__all__ = ["database", "mount"]
+from tests.jobs.page.mounted import HOST, PAGE, add, mounted, states
 
 
 @pytest.mark.parametrize("answer", [False, None, Access.NONE])

@@ -13,10 +13,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, page
-from tests.jobs.mounted import HOST, MOUNT, mounted
-from tests.jobs.test_page import PAGE, add, database, mount, states
-
-__all__ = ["database", "mount"]
+from tests.jobs.page.mounted import HOST, MOUNT, PAGE, add, mounted, states
 
 
 @pytest.fixture

@@ -2,71 +2,22 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from subprocess import run
 from typing import Any
 
-import dramatiq.broker
 import httpx
 import pytest
 
 from gifster import jobs
 from gifster.jobs import Job
-from tests import databases
-from tests.jobs.mounted import HOST, MOUNT, mounted
-
-PAGE = f"{MOUNT}/"
-
-
-@pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The database of a process without a broker; no connection is open, as between requests."""
-    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
-    database = databases.connect(f"sqlite:///{tmp_path}/app.db")
-    database.bind(jobs.TABLES)
-    with database.connection_context():
-        jobs.migrate(database)
-    yield database
-    database.close_all()
-
-
-@pytest.fixture(params=["wsgi", "asgi"])
-def mount(request: pytest.FixtureRequest, database: Any) -> Iterator[Callable[..., httpx.Client]]:
-    """Mounts the page in an application of each kind."""
-    made = []
-
-    def mount(*arguments: Any, **options: Any) -> httpx.Client:
-        made.append(mounted(request.param, *arguments, **options))
-        return made[-1]
-
-    yield mount
-    for client in made:
-        client.close()
+from tests.jobs.page.mounted import HOST, PAGE, add, states
 
 
 @pytest.fixture
 def client(mount: Callable[..., httpx.Client]) -> httpx.Client:
     """A client of somebody who may do everything."""
     return mount(site="Shop", home_url="/admin", login_url="/login")
-
-
-def add(actor: str = "charge", *arguments: Any, dead: str = "", **options: Any) -> str:
-    """A job, waiting or dead with an error; returns its id."""
-    with Job._meta.database.connection_context():
-        job = jobs.enqueue(actor, *arguments, **options)
-        if dead:
-            now = time.time()
-            Job.update(failed_at=now, error=dead, traceback=f"in work.py\n{dead}").where(
-                Job.id == job.id
-            ).execute()
-    return job.id
-
-
-def states() -> dict[str, str]:
-    """The state of each job, by id."""
-    with Job._meta.database.connection_context():
-        return {job.id: jobs.state_of(job).value for job in Job.select()}
 
 
 def press(client: httpx.Client, **fields: Any) -> httpx.Response:
