@@ -1,78 +1,30 @@
 """Calls in the sandbox: what goes wrong there stays there."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gifster.imaging import sandbox
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.sandbox import Limits, call_sandboxed
+from tests.imaging.sandboxed import (
+    answer,
+    be_killed,
+    crash,
+    explode,
+    fail,
+    fill_the_disk,
+    hang,
+    meet,
+    run_sandboxed,
+    spin,
+)
 from tests.machine import alive, eventually
-
-
-def run_sandboxed(*arguments: Any, **options: Any) -> Any:
-    """Call a function in the sandbox, and return its result."""
-    generator = sandbox.run_sandboxed(*arguments, **options)
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
-
-
-def answer(number: int) -> tuple[int, int, int]:
-    return number, os.getpid(), os.nice(0)
-
-
-def fail(reason: str) -> None:
-    raise Unreadable(reason)
-
-
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def explode() -> None:
-    bytearray(300 * 2**20)
-
-
-def fill_the_disk() -> None:
-    with tempfile.TemporaryFile() as file:
-        file.write(bytes(2**21))
-
-
-def spin() -> None:
-    while True:
-        pass
-
-
-def hang() -> None:
-    threading.Event().wait()
-
-
-def tell_and_hang() -> None:
-    print(os.getppid(), os.getpid(), flush=True)
-    hang()
-
-
-def be_killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def meet(mine: Path, other: Path) -> None:
-    mine.touch()
-    while not other.exists():
-        time.sleep(0.01)
 
 
 def test_a_call_runs_in_another_process_with_lower_priority():
@@ -114,7 +66,8 @@ def test_a_process_killed_from_outside_is_not_the_fault_of_the_file():
 def test_a_caller_without_file_descriptors_is_not_the_fault_of_the_file(spare: int):
     # Given a caller that has all but a few of its descriptors in use, and can call again later
     source = (
-        "import os, resource; from tests.imaging.test_sandbox import *\n"
+        "import os, resource\n"
+        "from tests.imaging.sandboxed import answer, run_sandboxed, sandbox\n"
         "run_sandboxed(answer, 1)\n"
         f"few = len(os.listdir('/proc/self/fd')) - 1 + {spare}\n"
         "before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
@@ -174,8 +127,8 @@ def test_no_module_of_the_working_directory_is_imported(
 def test_no_process_stays_when_the_caller_is_killed():
     # Given a process in the middle of a call
     source = (
-        "from gifster.imaging import sandbox; from tests.imaging.test_sandbox import *\n"
-        "run_sandboxed(tell_and_hang, limits=Limits(wall_s=3))"
+        "from tests.imaging.sandboxed import run_sandboxed, sandbox, tell_and_hang\n"
+        "run_sandboxed(tell_and_hang, limits=sandbox.Limits(wall_s=3))"
     )
     caller = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     server, process = map(int, caller.stdout.readline().split())

@@ -15,7 +15,7 @@ import pytest
 
 from gifster.imaging import sandbox
 from gifster.imaging.sandbox import Limits, ProcessLost
-from tests.imaging.test_sandbox import answer, hang, run_sandboxed
+from tests.imaging.sandboxed import answer, hang, run_sandboxed
 from tests.machine import eventually
 
 Asked = Callable[..., Future[object]]

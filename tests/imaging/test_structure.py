@@ -2,7 +2,6 @@
 
 import io
 import random
-import time
 from pathlib import Path
 
 import PIL.Image
@@ -16,6 +15,7 @@ from gifster.imaging.probe import examine, glance, probe, probe_unsandboxed
 from gifster.imaging.reader import WINDOW_BYTES, OutOfSteps, Reader
 from gifster.imaging.sandbox import Limits
 from tests import images
+from tests.imaging.sandboxed import hang, spin
 from tests.machine import ALL_EXAMPLES
 
 MB = 1_000_000
@@ -131,15 +131,6 @@ def test_a_gif_of_many_tiny_sub_blocks_is_read_in_a_sandbox(source: Path):
     assert glance(source) is None
 
     assert (probe(source).width, probe(source).frames) == (700, 1)
-
-
-def spin(*_: object) -> None:
-    while True:
-        pass
-
-
-def hang(*_: object) -> None:
-    time.sleep(60)
 
 
 @pytest.mark.parametrize("work", [spin, hang])
