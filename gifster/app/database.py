@@ -13,7 +13,7 @@ import peewee
 from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
-from gifster.app.faults import is_database_error
+from gifster.app.faults import FileGone, is_database_error
 from gifster.app.settings.sections import sqlite_file
 
 #: How long a connection waits for another process's transaction to end (seconds).
@@ -39,7 +39,7 @@ class DatabaseUnavailable(Exception):
     """The database cannot be used. The message says why."""
 
 
-class ChangesLeft(DatabaseUnavailable):
+class ChangesLeft(DatabaseUnavailable, FileGone):
     """A SQLite file is not there, but changes of it are. The message says what to do."""
 
 
@@ -72,9 +72,20 @@ def opened(url: str, *, durable: bool = True) -> peewee.Database:
 
 
 class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no types
+    #: Whether a file with tables was there when this process opened it.
+    _was_there = False
+
     def _connect(self) -> Any:
-        _refuse_changes_of_another(Path(self.database))
-        return super()._connect()
+        path = Path(self.database)
+        _refuse_changes_of_another(path)
+        is_there = path.exists() and path.stat().st_size > 0
+        if self._was_there and not is_there:
+            raise FileGone(
+                f"{path.absolute()} was moved away or emptied: move it back, or stop Gifster"
+            )
+        connection = super()._connect()
+        self._was_there = self._was_there or is_there
+        return connection
 
 
 def _refuse_changes_of_another(path: Path) -> None:
@@ -83,7 +94,8 @@ def _refuse_changes_of_another(path: Path) -> None:
     give_up = time.monotonic() + BUSY_TIMEOUT_S
     while not path.exists() or not path.stat().st_size:
         try:
-            return refuse_changes_left(path)
+            refuse_changes_left(path)
+            return
         except ChangesLeft:
             if not path.exists() or time.monotonic() > give_up:
                 raise
@@ -155,6 +167,8 @@ def migrate(database: peewee.Database | None = None) -> list[str]:
     """
     try:
         return _migrate(database or _current())
+    except DatabaseUnavailable:
+        raise
     except Exception as error:
         if not is_database_error(error):
             raise

@@ -27,6 +27,11 @@ class Fault(StrEnum):
     CONFLICT = "was changed by somebody else at the same moment"
 
 
+class FileGone(peewee.OperationalError):
+    """A SQLite file is not where it was, and a new one in its place would be empty. The message
+    says which."""
+
+
 #: SQLite's primary result codes (https://sqlite.org/rescode.html).
 _SQLITE = {
     sqlite3.SQLITE_FULL: Fault.FULL,
@@ -74,6 +79,14 @@ class StandbyAway(peewee.OperationalError):
         )
 
 
+#: Those that no code of a driver names.
+_OURS: dict[type[BaseException], Fault] = {
+    MaxConnectionsExceeded: Fault.BUSY,
+    StandbyAway: Fault.STANDBY,
+    FileGone: Fault.AWAY,
+}
+
+
 def is_database_error(error: BaseException) -> bool:
     """Whether an error comes from Peewee, from its pool, or from a driver."""
     kinds = (peewee.PeeweeException, sqlite3.Error, MaxConnectionsExceeded)
@@ -99,8 +112,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _fault(error: BaseException) -> Fault | None:
-    if isinstance(error, (MaxConnectionsExceeded, StandbyAway)):
-        return Fault.STANDBY if isinstance(error, StandbyAway) else Fault.BUSY
+    for kind, fault in _OURS.items():
+        if isinstance(error, kind):
+            return fault
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None) or 0
         if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the index of the log cannot grow
