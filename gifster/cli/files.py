@@ -135,12 +135,16 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
     connect_our_broker(settings)
     with open_database(settings):
         where = Gif.id.in_(ids) if ids else None
-        total = Gif.select().where(Gif.image.is_null(False), *([where] if ids else [])).count()
-        found = recreate_all(Gif.image, only, where)
         try:
-            jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
+            found = recreate_all(Gif.image, only, where)
         except LookupError as error:
             raise Refused(str(error)) from None
+        known = {gif.id for gif in Gif.select(Gif.id).where(where)} if ids else set()
+        for gif_id in ids:
+            if gif_id not in known:
+                raise Refused(f"there is no GIF {gif_id}")
+        total = Gif.select().where(Gif.image.is_null(False), *([where] if ids else [])).count()
+        jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
         waiting = total - len(jobs)
         were = "was" if waiting == 1 else "were"
         say(f"{counted(len(jobs), 'job')} enqueued, {waiting:,} {were} waiting already")

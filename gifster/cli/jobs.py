@@ -134,6 +134,7 @@ def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
 
     Jobs that a worker begins meanwhile are not stopped.
     """
+    from gifster.app.boot import queue_weights
     from gifster.jobs import State, admin
     from gifster.jobs.states import matching
 
@@ -142,12 +143,14 @@ def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
     with open_database(settings):
         try:
             admin.check_text(having)
+            if queue:
+                admin.named_queue(queue, queue_weights(settings))
             count = matching(State(state), queue=queue, text=having).count()
             if not yes and count and not click.confirm(f"Delete {counted(count, f'{state} job')}?"):
                 raise Refused("nothing was deleted")
             dropped = admin.clear(state, queue=queue, text=having)
             say(f"dropped {counted(dropped, f'{state} job')}")
-        except admin.BadQuery as error:
+        except admin.AdminError as error:
             raise refusal(error) from None
 
 

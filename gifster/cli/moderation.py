@@ -63,9 +63,13 @@ def moderation_remove(address: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, as the API has it.")
 def moderation_log(gif: str, limit: int, as_json: bool) -> None:
     """Print what moderators did, the newest first."""
+    found = False
     with open_database(settings_here()):
         for entry in _entries(gif, limit):
             say(_json(entry) if as_json else _line(entry))
+            found = True
+    if not found:
+        say(f"no entries about the GIF {gif}" if gif else "no entries", err=True)
 
 
 def _entries(gif: str, limit: int) -> "Iterator[ModerationEntry]":

@@ -116,6 +116,8 @@ def export(file: Path, address: str | None, tag: str, force: bool) -> None:
     with _refusals(), open_database(settings):
         gifs = exporting.chosen(_owner(address), tag)
         total = gifs.count()
+        if tag and not total:
+            raise Refused(f"no GIF of these has the tag {tag}: nothing was written")
         with _target(file, force) as target:
             for gif, fault in progress("exporting", exporting.export(target, gifs), total):
                 if fault:

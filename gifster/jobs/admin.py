@@ -258,13 +258,26 @@ def set_paused(queue: str, paused: bool, weights: Mapping[str, QueueWeight] | No
     Raises:
       NotFound
     """
-    known = {found.name: found for found in queues(weights)}
-    if queue not in known:
-        raise NotFound(
-            "queue_not_found", f"There is no queue {queue}. There are: {', '.join(known)}."
-        )
+    known = named_queue(queue, weights)
     (heartbeat.pause if paused else heartbeat.resume)(queue)
-    return replace(known[queue], paused=paused)
+    return replace(known, paused=paused)
+
+
+def named_queue(name: str, weights: Mapping[str, QueueWeight] | None = None) -> Queue:
+    """The queue with that name.
+
+    Parameters:
+      weights: as for `queues()`.
+
+    Raises:
+      NotFound
+    """
+    known = {found.name: found for found in queues(weights)}
+    if name not in known:
+        raise NotFound(
+            "queue_not_found", f"There is no queue {name}. There are: {', '.join(known)}."
+        )
+    return known[name]
 
 
 def set_quiet(worker_id: str, quiet: bool) -> None:

@@ -26,6 +26,7 @@ from gifster.uploads.files.stored import Files, StoredFile
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.form_values import is_blank
 from gifster.uploads.remote.downloader import Downloader
+from gifster.uploads.versions.declaring import check_versions
 from gifster.uploads.versions.derivations import Argument, signed, wanted
 from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
 
@@ -291,7 +292,7 @@ class Uploader(AttachedFile, Limits):
         Raises:
           LookupError: the uploader has no version of that name.
         """
-        self._check_versions(*names)
+        check_versions(type(self), names)
         if self.stored is None:
             return None
         return enqueue_recreation(self.record, self.mount.name, self.stored, names)

@@ -1,4 +1,4 @@
-"""`gifster jobs drop` and `clear`, in this process."""
+"""`gifster jobs drop` and `clear`, and names that commands do not know, in this process."""
 
 import time
 from collections.abc import Iterator
@@ -65,4 +65,17 @@ def test_a_queue_is_cleared_after_a_question(made: list[str]):
     assert run(*clear, "--yes").output == "dropped 0 waiting jobs\n"
     assert run("clear", "waiting", "--yes").output == "dropped 1 waiting job\n"
     assert run("clear", "running").exit_code == 2
+    misspelt = run("clear", "waiting", "--queue", "defualt", "--yes")
+    assert "there is no queue defualt. There are: " in misspelt.output
     assert left() == {made[3]}
+
+
+def test_a_wrong_name_is_refused_also_where_there_is_nothing_to_do(made: list[str]):
+    for command, said in {
+        ("versions", "recreate", "--only", "nope"): "ImageUploader has no version 'nope'",
+        ("versions", "recreate", "nope"): "there is no GIF nope",
+        ("export", "out.zip", "--tag", "nope"): "no GIF of these has the tag nope",
+    }.items():
+        refused = CliRunner().invoke(cli, command)
+        assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert not Path("out.zip").exists()

@@ -21,6 +21,7 @@ from gifster.uploads.files.access import local_copy
 from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.mount import Mount
+from gifster.uploads.versions.declaring import check_versions
 from gifster.uploads.versions.processing import original_of, processed
 
 logger = logging.getLogger("gifster.uploads")
@@ -39,7 +40,15 @@ def recreate_all(
     Returns:
       an iterator that enqueues the jobs as it goes: it yields each job, or None for a file that
       such a job already waits for.
+
+    Raises:
+      LookupError: the uploader has no version of such a name.
     """
+    check_versions(mount.uploader, names)
+    return _recreate_each(mount, names, where)
+
+
+def _recreate_each(mount: Mount[Any], names: Collection[str], where: Any) -> Iterator[Job | None]:
     key, fields = mount.model._meta.primary_key, mount.model._meta.get_primary_keys()
     query = mount.model.select(*fields).where(mount.is_null(False))
     for row in list((query if where is None else query.where(where)).order_by(*fields)):

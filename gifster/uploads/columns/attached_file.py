@@ -10,7 +10,7 @@ from gifster.uploads.columns.record import Slot
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.files.uploader_version import UploaderVersion
-from gifster.uploads.versions.declaring import versions_of
+from gifster.uploads.versions.declaring import check_versions, versions_of
 
 
 class AttachedFile:
@@ -102,7 +102,7 @@ class AttachedFile:
         """
         stored = self.stored
         if version is not None and (stored is None or version not in stored.versions):
-            self._check_versions(version)
+            check_versions(type(self), [version])
         if stored is None or (version is not None and version not in stored.versions):
             return self.default_url(version)
         file = stored.versions[version] if version is not None else stored
@@ -113,15 +113,6 @@ class AttachedFile:
         """The versions that the uploader declares, by name, stored or not. Each is an attribute,
         too: `user.avatar.thumb`."""
         return {name: UploaderVersion(self, name) for name in versions_of(type(self))}
-
-    def _check_versions(self, *names: str) -> None:
-        declared = versions_of(type(self))
-        unknown = sorted(set(names) - set(declared))
-        if unknown:
-            known = ", ".join(declared) or "none"
-            raise LookupError(
-                f"{type(self).__name__} has no version {unknown[0]!r}; it declares: {known}"
-            )
 
     # To read it.
 

@@ -1,6 +1,6 @@
 """Versions and processing steps: an uploader declares the files to make from an upload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -251,6 +251,17 @@ def shown_by(uploader: Any, info: ImageInfo, image: Image = _UNCHANGED) -> Image
         if not step.original and info.is_image and step.is_due(uploader, info):
             image = step.record(uploader, image)
     return image
+
+
+def check_versions(uploader: type, names: Iterable[str]) -> None:
+    """Raise `LookupError` for the name of a version that an uploader class does not have."""
+    known = versions_of(uploader)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise LookupError(
+            f"{uploader.__name__} has no version {unknown[0]!r}; it declares: "
+            f"{', '.join(known) or 'none'}"
+        )
 
 
 def versions_of(uploader: type) -> dict[str, Version]:
