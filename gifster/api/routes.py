@@ -23,6 +23,7 @@ from gifster.api.pages.account import own
 from gifster.api.pages.account.invitations import InvitationsPage
 from gifster.api.pages.account.mailed import Confirm, Forgot, Invited, NewPassword
 from gifster.api.pages.accounts import LogIn, LogOut, SignUp
+from gifster.api.pages.api import ApiPage
 from gifster.api.pages.collections import CollectGif, CollectionPage, CollectionsPage
 from gifster.api.pages.edit import EditPage
 from gifster.api.pages.gallery import Gallery
@@ -125,6 +126,7 @@ def _pages(context: Context) -> list[Route]:
     gallery, gif_page, log_out = Gallery(context), GifForms(context), LogOut(context)
     return [
         ("/tags", TagsPage(context), ""),
+        ("/api", ApiPage(context), ""),
         ("/", gallery, ""),
         ("/gifs", gallery, "upload"),
         ("/gifs/{gif_id}", gif_page, ""),

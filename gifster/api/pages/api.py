@@ -1,0 +1,40 @@
+"""`/api`: the HTTP API for people. `/openapi.json` has the same for programs."""
+
+from functools import cache
+from itertools import groupby
+
+from falcon.asgi import Request, Response
+
+from gifster.api import openapi, reference
+from gifster.api.pages.page import Page
+from gifster.api.reference import Operation, Shape, anchor
+
+
+class ApiPage(Page):
+    """The page."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        await self.render(
+            req,
+            resp,
+            "api.html",
+            about=reference.marked(openapi.document()["info"]["description"]),
+            home=self.context.home(req),
+            groups=groups(),
+            shapes=shapes(),
+            problems=sorted(openapi.PROBLEMS.items()),
+            anchor=anchor,
+        )
+
+
+@cache
+def groups() -> list[tuple[str, list[Operation]]]:
+    """The operations, by what they are about."""
+    found = groupby(reference.operations(openapi.document()), lambda one: one.group)
+    return [(name, list(some)) for name, some in found]
+
+
+@cache
+def shapes() -> list[Shape]:
+    """The shapes of JSON."""
+    return reference.shapes(openapi.document())
