@@ -95,11 +95,12 @@ def _refuse_changes_of_another(path: Path) -> None:
     while not path.exists() or not path.stat().st_size:
         try:
             refuse_changes_left(path)
-            return
         except ChangesLeft:
             if not path.exists() or time.monotonic() > give_up:
                 raise
-        time.sleep(0.02)
+            time.sleep(0.02)
+        else:
+            return
 
 
 def refuse_changes_left(path: Path) -> None:
