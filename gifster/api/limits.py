@@ -23,7 +23,7 @@ from gifster.api.forwarded import client_address, client_network
 from gifster.app.models import User
 from gifster.app.numbers import counted
 from gifster.app.settings import NAMESPACE, Settings
-from gifster.jobs.brokers.refusals import explained
+from gifster.jobs.brokers.refusals import explained, refusal
 from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.limits")
@@ -225,7 +225,8 @@ class RateLimits:
                 answer = question(self._shared)
             except (redis.RedisError, ArithmeticError, ValueError) as error:  # or no numbers there
                 self._away_until = time.monotonic() + AWAY_S
-                self._problem.report(f"each web process counts rates by itself: {explained(error)}")
+                why = f"each web process counts rates by itself: {explained(error)}"
+                self._problem.report(why, refusal(error))
             else:
                 self._away_until = 0.0
                 self._problem.resolved("rates are counted in Redis again")

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import peewee
 
 from gifster.jobs import scheduler
+from gifster.jobs.asking import is_stub
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.old_schema import what_lacks
 from gifster.jobs.outbox import outbox_database
@@ -25,7 +26,7 @@ from gifster.jobs.parent import end_with_supervisor
 from gifster.jobs.process_group import CannotStart, ProcessGroup, say
 from gifster.jobs.recurring import RecurringJob, declared_recurring
 from gifster.jobs.schema import TABLES, migrate, sql
-from gifster.jobs.sending import FOR_TESTS, current_broker, is_stub
+from gifster.jobs.sending import FOR_TESTS, current_broker
 from gifster.jobs.transactions import NotBound
 from gifster.jobs.worker_command import run_workers
 

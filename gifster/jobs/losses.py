@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
+from gifster.jobs.asking import is_redis, unavailable
 from gifster.jobs.identity import identity_of
 from gifster.jobs.outbox import Job
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
-from gifster.jobs.sending import is_redis, unavailable
 
 if TYPE_CHECKING:
     from dramatiq.brokers.redis import RedisBroker

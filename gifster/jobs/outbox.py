@@ -23,11 +23,12 @@ import dramatiq.broker
 import peewee
 from peewee import SQL, fn
 
+from gifster.jobs.asking import BrokerUnavailable, NoBroker
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
 from gifster.jobs.old_schema import explained, needs
 from gifster.jobs.problem import Problem
-from gifster.jobs.sending import BrokerUnavailable, NoBroker, send_each
+from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement, database_values
 from gifster.jobs.traceparent import OPTION as TRACEPARENT
 from gifster.jobs.traceparent import of_new_job

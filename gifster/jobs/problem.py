@@ -16,10 +16,15 @@ class Problem:
         self._reported: str | None = None
         self._lock = threading.Lock()
 
-    def report(self, text: str) -> None:
-        """Log what is wrong, unless that was the last thing logged."""
+    def report(self, text: str, meaning: str | None = None) -> None:
+        """Log what is wrong, unless that was the last thing logged.
+
+        Parameters:
+          meaning: the same for texts that mean the same; None for the text itself.
+        """
+        meaning = meaning or text
         with self._lock:
-            is_new, self._reported = text != self._reported, text
+            is_new, self._reported = meaning != self._reported, meaning
         if is_new:
             self._logger.warning("%s", text)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
+from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.losses import mark
@@ -30,14 +31,7 @@ from gifster.jobs.outbox import (
 )
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
-from gifster.jobs.sending import (
-    BrokerUnavailable,
-    ask_again,
-    current_broker,
-    is_redis,
-    send_each,
-    unavailable,
-)
+from gifster.jobs.sending import current_broker, send_each
 from gifster.jobs.transactions import transaction
 from gifster.jobs.unsent import unsent
 

@@ -4,28 +4,32 @@ Many messages travel in one round trip where the broker can take them. A broker 
 asked once, not once for each message; a message that cannot be sent stops no other. One that does
 not even refuse connections is left alone until it answers (`circuit.py`). A process without a
 broker learns that at once: Dramatiq would make one for this machine, and wait for it.
-redis-py is loaded only in a process that has a Redis broker.
 """
 
 import importlib.util
 import logging
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import dramatiq.broker
 from dramatiq.errors import BrokerError
 from dramatiq.middleware import default_middleware
 
-from gifster.jobs.circuit import SLOW_S, Circuit, circuit_of
+from gifster.jobs.asking import (
+    BrokerUnavailable,
+    NoBroker,
+    away,
+    circuit_to,
+    is_of_redis,
+    ping,
+)
+from gifster.jobs.circuit import SLOW_S
 from gifster.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from dramatiq.brokers.redis import RedisBroker
-
     from gifster.jobs.outbox import Job
 
 logger = logging.getLogger("gifster.jobs")
@@ -38,18 +42,8 @@ FOR_TESTS = (
     "the broker stub:// is for tests: its messages are in the memory of one process. Give "
     "jobs.connect() the URL of a server, redis://… or amqp://…"
 )
-#: How long the key stays that shows that Redis takes a write (seconds).
-PROBE_S = 60
 #: Of the process, as its broker is.
 _no_broker = Problem(logger)
-
-
-class BrokerUnavailable(Exception):
-    """The broker did not answer, takes no messages now, or this process has none."""
-
-
-class NoBroker(BrokerUnavailable):
-    """This process has no broker; the log says so."""
 
 
 def current_broker() -> dramatiq.Broker | None:
@@ -89,18 +83,6 @@ def _is_default_redis(broker: Any) -> bool:
     )
 
 
-def is_redis(broker: dramatiq.Broker) -> "TypeGuard[RedisBroker]":
-    """Whether it is Dramatiq's broker for Redis, or ours."""
-    loaded = sys.modules.get("dramatiq.brokers.redis")
-    return loaded is not None and isinstance(broker, loaded.RedisBroker)
-
-
-def is_stub(broker: dramatiq.Broker) -> bool:
-    """Whether it is Dramatiq's broker for tests, or ours."""
-    loaded = sys.modules.get("dramatiq.brokers.stub")
-    return loaded is not None and isinstance(broker, loaded.StubBroker)
-
-
 def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | None]:
     """Send messages, many in a round trip where the broker can.
 
@@ -111,14 +93,14 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
     broker = current_broker()
     if broker is None:
         return [NoBroker("no broker is set")] * len(messages)
-    circuit = _circuit_of(broker)
+    circuit = circuit_to(broker)
     if (why := circuit.why_open) is not None:
         return [BrokerUnavailable(why)] * len(messages)
     started = time.monotonic()
     outcomes = _send_to(broker, messages)
-    away = next((error for error in outcomes if isinstance(error, BrokerUnavailable)), None)
-    if away is not None and time.monotonic() - started >= SLOW_S:
-        circuit.open(str(away))
+    gone = next((error for error in outcomes if isinstance(error, BrokerUnavailable)), None)
+    if gone is not None and time.monotonic() - started >= SLOW_S:
+        circuit.open(str(gone))
     return outcomes
 
 
@@ -127,7 +109,7 @@ def _send_to(
 ) -> list[Exception | None]:
     enqueue_each: Any = getattr(broker, "enqueue_each", None)
     if len(messages) > 1 and enqueue_each is not None:
-        return [None if e is None else _away(e) or e for e in enqueue_each(messages)]
+        return [None if e is None else away(e) or e for e in enqueue_each(messages)]
     outcomes: list[Exception | None] = []
     for message in messages:
         outcomes.append(_send(broker, message))
@@ -142,27 +124,8 @@ def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception 
     except Exception as error:  # noqa: BLE001 whatever it is, the other messages are sent
         if isinstance(error, BrokerError) and hasattr(type(broker), "connection"):
             return _unless_it_answers(broker, error)
-        return _away(error) or error
+        return away(error) or error
     return None
-
-
-def _away(error: Exception) -> BrokerUnavailable | None:
-    """The error as `BrokerUnavailable`, if Redis takes no messages now, whatever they say."""
-    if not _is_of_redis(error):
-        return None
-    from gifster.jobs.brokers.refusals import concerns_all, explained  # noqa: PLC0415 see above
-
-    return BrokerUnavailable(explained(error)) if concerns_all(error) else None
-
-
-def unavailable(error: Exception) -> BrokerUnavailable:
-    """An error of the broker, as one that says in words why it takes nothing."""
-    return _away(error) or BrokerUnavailable(str(error) or type(error).__name__)
-
-
-def _is_of_redis(error: Exception) -> bool:
-    loaded = sys.modules.get("redis")
-    return loaded is not None and isinstance(error, loaded.RedisError)
 
 
 def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
@@ -192,7 +155,7 @@ def remove_messages(jobs: Sequence["Job"]) -> int:
     try:
         return sum(int(remove(queue, job_ids)) for queue, job_ids in by_queue.items())
     except Exception as error:
-        if _away(error) is None:
+        if away(error) is None:
             raise
         logger.warning("the messages of dropped jobs stay in the broker, unread: %s", error)
         return 0
@@ -246,74 +209,6 @@ def _send_all(together: str, one_by_one: Callable[[dramatiq.Broker], int], *what
     try:
         return one_by_one(broker) if send is None else int(send(*what))
     except Exception as error:
-        if isinstance(error, BrokerError) or _is_of_redis(error):
+        if isinstance(error, BrokerError) or is_of_redis(error):
             raise BrokerUnavailable(str(error)) from error
         raise
-
-
-def ping(broker: dramatiq.Broker) -> str:
-    """Ask a broker whether it answers and takes messages. On Redis it writes a key that expires:
-    a server that is full, or a replica, answers and takes none.
-
-    Returns:
-      `PONG`.
-
-    Raises:
-      BrokerUnavailable: it did not answer, or takes no messages; says why.
-    """
-    try:
-        _ask(broker)
-    except Exception as error:
-        raise unavailable(error) from error
-    _circuit_of(broker).close()
-    return "PONG"
-
-
-def ask_again(broker: dramatiq.Broker) -> None:
-    """Ask a broker as `ping()` does, for somebody who does so every few seconds: while the broker
-    does not even refuse, a thread asks, and nobody waits.
-
-    Raises:
-      BrokerUnavailable: as `ping()`.
-    """
-    circuit, started = _circuit_of(broker), time.monotonic()
-    if (why := circuit.why_open) is not None:
-        raise BrokerUnavailable(why)
-    try:
-        ping(broker)
-    except BrokerUnavailable as error:
-        if time.monotonic() - started >= SLOW_S:
-            circuit.open(str(error))
-        raise
-
-
-def _circuit_of(broker: dramatiq.Broker) -> Circuit:
-    return circuit_of(broker, _ask)
-
-
-def _ask(broker: dramatiq.Broker) -> None:
-    """Ask a broker whether it takes messages; raise its error if it does not."""
-    if is_redis(broker):
-        _write(broker)
-    elif not is_stub(broker):
-        _open_a_channel(broker)
-
-
-def _write(broker: "RedisBroker") -> None:
-    """Write into Redis, which reading and `PING` say nothing about."""
-    try:
-        broker.client.set(f"{broker.namespace}:__probe__", int(time.time()), ex=PROBE_S)
-    except Exception as error:
-        from gifster.jobs.brokers.refusals import leave_a_replica  # noqa: PLC0415 see above
-
-        leave_a_replica(broker.client, error)
-        raise
-
-
-def _open_a_channel(broker: Any) -> None:
-    """Open a channel, because RabbitMQ has no ping."""
-    try:
-        broker.connection.channel().close()
-    except Exception:  # noqa: BLE001 the connection has timed out, as idle ones do
-        del broker.connection  # the next access opens another
-        broker.connection.channel().close()

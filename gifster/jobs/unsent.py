@@ -14,8 +14,8 @@ from typing import Any
 import dramatiq
 import peewee
 
+from gifster.jobs.asking import unavailable
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held
-from gifster.jobs.sending import unavailable
 
 #: A job may be on its way for so long (seconds). A broker answers in less.
 ON_ITS_WAY_S = 4.0

@@ -18,12 +18,13 @@ from dramatiq.errors import ConnectionClosed
 from chaos.proxy import FaultProxy
 from gifster import jobs
 from gifster.jobs import circuit, heartbeat
+from gifster.jobs.asking import BrokerUnavailable
 from gifster.jobs.brokers import connection, rabbitmq
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.heartbeat import Heartbeat
 from gifster.jobs.outbox_rows import LAST_RETRY_S, OutboxUnavailable
 from gifster.jobs.relay import relay
-from gifster.jobs.sending import BrokerUnavailable, send_each
+from gifster.jobs.sending import send_each
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 

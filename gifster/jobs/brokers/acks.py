@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from gifster.jobs.adaptive_lock import AdaptiveLock
-from gifster.jobs.brokers.refusals import explained
+from gifster.jobs.brokers.refusals import explained, refusal
 from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.jobs")
@@ -139,7 +139,8 @@ class Acks:
                 self._failing = False
                 self._problem.resolved("jobs that are done are acknowledged again")
             except Exception as error:  # noqa: BLE001 whatever it is, none may be lost
-                self._problem.report(f"jobs that are done are not acknowledged: {explained(error)}")
+                why = f"jobs that are done are not acknowledged: {explained(error)}"
+                self._problem.report(why, refusal(error))
                 self._failing = True
             with self._changed:
                 self._sending = False

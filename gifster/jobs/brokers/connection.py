@@ -16,6 +16,7 @@ import dramatiq
 import dramatiq.broker
 from dramatiq.middleware import Middleware, default_middleware
 
+from gifster.jobs.asking import BrokerUnavailable, ping
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.heartbeat import Heartbeat
@@ -23,7 +24,7 @@ from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog
 from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
-from gifster.jobs.sending import BrokerUnavailable, made_by_dramatiq, ping, send_bulk, send_many
+from gifster.jobs.sending import made_by_dramatiq, send_bulk, send_many
 
 if TYPE_CHECKING:
     from gifster.jobs.brokers.stub import StubBroker

@@ -21,7 +21,7 @@ from dramatiq.errors import ConnectionClosed
 from gifster.jobs.brokers.base import FairConsumer
 from gifster.jobs.brokers.fair import AnyMessage
 from gifster.jobs.brokers.malformed import malformed
-from gifster.jobs.brokers.refusals import explained, leave_a_replica
+from gifster.jobs.brokers.refusals import explained, leave_a_replica, refusal
 from gifster.jobs.losses import remove_mark
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             consumer.
         """
         leave_a_replica(self.broker.client, error)
-        self.broker.cannot_fetch.report(f"no messages can be fetched: {explained(error)}")
+        self.broker.cannot_fetch.report(
+            f"no messages can be fetched: {explained(error)}", refusal(error)
+        )
         delayed = self.scheduler is None and self.queued_message_ids
         if self.fetched or self._foreign or self._handled or delayed:
             raise ConnectionClosed(error) from None

@@ -14,18 +14,18 @@ import redis
 _ADVICE = {
     "OOM": "the server's memory is full. Raise its maxmemory, or remove what else is in it",
     "MISCONF": "the server cannot save to its disk, so it takes no writes. Its log says why",
-    "READONLY": "the server is a replica, which takes no writes. Name its primary in the broker's URL",
+    "READONLY": "the server is a replica, which takes no writes. Name its primary in the URL",
     "NOREPLICAS": "the server misses replicas (min-replicas-to-write)",
     "MASTERDOWN": "the server is a replica, and has lost its primary",
     "NOAUTH": "the server wants a password. Write it into the broker's URL",
     "WRONGPASS": "the server takes another user or password than those in the broker's URL",
     "NOPERM": (
-        "the server's user lacks rights: give it +@all, all keys of the namespace, and all channels of the "
+        "the server's user lacks rights: give it all commands, and the keys and channels of the "
         "namespace (ACL SETUSER name +@all ~dramatiq:* &dramatiq:*)"
     ),
     "BUSY": "a script has been running in the server for long. SCRIPT KILL ends it",
     "LOADING": "the server was started, and is still reading its data",
-    "CLUSTERDOWN": "the server is a node of a cluster that is not whole",
+    "CLUSTERDOWN": "the server is a node of a cluster. Jobs need a server that is none",
     "MOVED": "the server is a node of a cluster. Jobs need a server that is none",
     "ASK": "the server is a node of a cluster. Jobs need a server that is none",
     "CROSSSLOT": "the server is a node of a cluster. Jobs need a server that is none",
