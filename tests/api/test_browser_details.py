@@ -61,6 +61,57 @@ def edit(page: Any) -> None:
     assert page.evaluate("window.notReloaded") is True
 
 
+def test_what_is_typed_outlives_the_session(chromium: Any, stack: Stack):
+    # Given somebody who edits a private GIF, also its crop, when their session ends
+    with chromium.new_context(base_url=str(stack.client.base_url)) as context:
+        page = context.new_page()
+        log_in = {"email": "outlived@example.org", "password": "correct horse"}
+        stack.client.post("/api/users", json=log_in)
+        enter(page, log_in)
+        sent = {"image": ("a.gif", images.gif((61, 40)), "image/gif")}
+        cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
+        with httpx.Client(base_url=stack.client.base_url, cookies=cookies, timeout=30) as send:
+            values = {"title": "Mine", "visibility": "private"}
+            gif_id = send.post("/api/gifs", files=sent, data=values).json()["id"]
+            eventually(lambda: send.get(f"/api/gifs/{gif_id}").json()["state"] == "ready")
+        page.goto(f"/gifs/{gif_id}")
+        page.get_by_text("Edit the details").click()
+        title = page.get_by_label("Title", exact=True)
+        title.fill("A long title")
+        page.locator("summary", has_text="Trim and crop").click()
+        crop = page.locator("form.editor [name=crop]")
+        crop.fill("1,2,3,4")
+        context.clear_cookies()
+
+        # When the page asks how the GIF is, which nobody is told any more
+        page.evaluate("dispatchEvent(new Event('online'))")
+
+        # I expect the page to stay, and to say why it is out of date
+        page.get_by_text("What you have typed is still here.").wait_for()
+        assert (title.input_value(), crop.input_value()) == ("A long title", "1,2,3,4")
+
+        # When they save, I expect no redirect either
+        page.route("**/api/gifs/*", lambda route: route.fulfill(status=401, json={"detail": "…"}))
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("alert").filter(has_text="log in in another tab").wait_for()
+        assert title.input_value() == "A long title"
+
+        # And what they typed to be saved once they have logged in elsewhere
+        enter(context.new_page(), log_in)
+        page.unroute_all()
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("heading", name="A long title").wait_for()
+        assert crop.input_value() == "1,2,3,4"
+
+
+def enter(page: Any, log_in: dict[str, str]) -> None:
+    page.goto("/login")
+    page.get_by_label("E-mail address").fill(log_in["email"])
+    page.get_by_label("Password").fill(log_in["password"])
+    page.get_by_label("Password").press("Enter")
+    page.locator(".menu summary").wait_for()
+
+
 def test_axe_finds_nothing_on_a_users_own_pages(chromium: Any, stack: Stack):
     # Given a user with a GIF, a favourite, a collection and something in the trash
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")

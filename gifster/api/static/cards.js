@@ -1,7 +1,7 @@
 // Live states: while a GIF on the page is unfinished, the page sends the server the states that it shows, and
 // gets the cards of the GIFs whose state has changed. Each answer is complete, so a lost answer does no harm:
 // the next one makes up for it.
-import { keepUnsaved } from "./details.js";
+import { keepUnsaved, losesUnsaved } from "./details.js";
 import { prepare } from "./films.js";
 import { answerTo, follow, HELD_MS, isHeld, said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
@@ -10,6 +10,7 @@ const AT_ONCE = 100; // the server's limit
 const HOLD_S = 5; // the server answers then if nothing changes
 const PAUSE_MS = 250, UNHELD_PAUSE_MS = 1000; // after an answer that the server held, or did not
 const SUM_UP_MS = 2000;
+const KEPT = "You are not logged in any more, or this GIF is gone. What you have typed is still here.";
 
 const uploading = () => document.querySelector("#uploads[aria-busy=true]") !== null;
 const waits = (element) => ["", "queued", "processing"].includes(element.dataset.state);
@@ -82,6 +83,7 @@ export async function showPage(signal) {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("main");
   if (!fresh) throw new Error("the answer is not a page of ours");
+  if (losesUnsaved(fresh)) throw Object.assign(new Error("the fresh page has no form"), { told: KEPT });
   const focused = keepUnsaved(fresh);
   put(fresh, document.getElementById("main"));
   focused?.focus({ preventScroll: true });

@@ -5,15 +5,21 @@ import { said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
 
 const NO_ANSWER = "The server does not answer. Nothing is lost: save again later.";
+const LOGGED_OUT = "You are not logged in any more. Nothing is lost: log in in another tab, then save again.";
 const form = () => document.querySelector("[data-details]");
 
 /** Whether somebody has typed something that is not saved. */
 function isUnsaved(edited) {
   return "unsaved" in edited.dataset || [...edited.elements].some((field) => {
-    if (field.localName === "select") return !field.selectedOptions[0]?.defaultSelected;
-    return field.name && field.value !== field.defaultValue;
+    if (field.localName !== "select") return field.name && "defaultValue" in field && field.value !== field.defaultValue;
+    const chosen = [...field.options].findIndex((option) => option.defaultSelected);
+    return field.selectedIndex !== Math.max(0, chosen);
   });
 }
+
+const unsavedForms = () => [...document.querySelectorAll("main form")].filter(isUnsaved);
+const placeOf = (form, fresh) => [...fresh.querySelectorAll("form")].find(
+  (other) => other.getAttribute("action") === form.getAttribute("action"));
 
 async function refusalOf(edited) {
   const { title, tags, alt_text, rating, visibility, reason = "" } = Object.fromEntries(new FormData(edited));
@@ -21,11 +27,13 @@ async function refusalOf(edited) {
   const why = reason && `?reason=${encodeURIComponent(reason)}`;
   try {
     const answer = await fetch(`${root}/api/gifs/${edited.dataset.details}${why}`, { method: "PATCH", body, headers });
-    return answer.ok ? null : (await answer.json()).detail;
+    return answer.ok ? null : await reasonOf(answer);
   } catch {
     return NO_ANSWER;
   }
 }
+
+const reasonOf = async (answer) => (answer.status === 401 ? LOGGED_OUT : (await answer.json()).detail);
 
 document.addEventListener("submit", async (event) => {
   const sent = event.target;
@@ -43,7 +51,10 @@ document.addEventListener("submit", async (event) => {
   }
   const where = sent.closest("[id]")?.id;
   if (sent === form()) sent.remove(); // so that the page's fresh form takes its place
-  else button.focus();
+  else {
+    sent.reset();
+    button.focus();
+  }
   try {
     await showPage();
     if (where === "details") document.querySelector("#details summary")?.focus({ preventScroll: true });
@@ -57,7 +68,7 @@ async function refusalOfSmall(sent, submitter) {
   try {
     const body = new URLSearchParams(new FormData(sent, submitter));
     const answer = await fetch(sent.action, { method: "POST", body, headers: { Accept: "application/problem+json" } });
-    return answer.ok || answer.redirected ? null : (await answer.json()).detail;
+    return answer.ok || answer.redirected ? null : await reasonOf(answer);
   } catch {
     return NO_ANSWER;
   }
@@ -67,14 +78,18 @@ addEventListener("beforeunload", (event) => {
   if (form() && isUnsaved(form())) event.preventDefault();
 });
 
-/** Put the form that somebody is filling in into the fresh page, in place of the page's own. Returns its field that
+/** Whether a fresh page has no form for what somebody has typed: they were logged out, or the GIF is gone. */
+export const losesUnsaved = (fresh) => unsavedForms().some((form) => !placeOf(form, fresh));
+
+/** Put the forms that somebody is filling in into the fresh page, in place of the page's own. Returns the field that
  * has the focus, which loses it on the way. */
 export function keepUnsaved(fresh) {
-  const edited = form();
-  if (!edited || !isUnsaved(edited)) return null;
-  const focused = edited.contains(document.activeElement) ? document.activeElement : null;
-  const place = fresh.querySelector("[data-details]");
-  place?.closest("details").toggleAttribute("open", true);
-  place?.replaceWith(edited);
+  let focused = null;
+  for (const edited of unsavedForms()) {
+    if (edited.contains(document.activeElement)) focused = document.activeElement;
+    const place = placeOf(edited, fresh);
+    place?.closest("details")?.toggleAttribute("open", true);
+    place?.replaceWith(edited);
+  }
   return focused;
 }

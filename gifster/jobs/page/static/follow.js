@@ -12,7 +12,7 @@ const LOGGED_OUT = "You are not logged in any more. Log in and reload this page,
  * Call `look(signal, afresh)` again and again while the page is visible. It returns the pause until the next
  * call in milliseconds, Infinity to wait for a call of the returned function (`now`: interrupt a look that is
  * under way); it throws if there was no answer. `afresh`: the server was not heard for a while, so anything on
- * the page may be out of date.
+ * the page may be out of date. An error may have a sentence of its own for people (`told`).
  *
  * A hidden page has no request open: a browser has six connections to a server over HTTP/1.1, for all its tabs.
  */
@@ -39,7 +39,7 @@ export function follow(look) {
       if (own.signal.reason === "away") return 0;
       failures += 1;
       console.debug(error);
-      if (failures > 1) said("lost", error.loggedOut ? LOGGED_OUT : LOST);
+      if (failures > 1) said("lost", error.told ?? (error.loggedOut ? LOGGED_OUT : LOST));
       return Math.min(1000 * 2 ** failures, SLOWEST_MS);
     } finally {
       clearTimeout(patience);
