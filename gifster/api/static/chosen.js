@@ -20,7 +20,8 @@ export function choose(files, typed = {}) {
     const row = sample.cloneNode(true);
     const [title, tags] = row.querySelectorAll("input");
     const item = { file, name: file.name, row, title, tags };
-    row.querySelector("b").textContent = file.name;
+    const name = row.querySelector("b");
+    name.textContent = name.title = file.name;
     row.querySelector("small").textContent = sizeOf(file.size);
     title.placeholder = file.name.replace(/\.[^.]*$/, "");
     title.value = typed.title ?? "";
