@@ -5,8 +5,12 @@ Peewee's pool opens connections under a lock, and asks each one whether it still
 same lock. If the server's machine says nothing, all threads wait for that one after the other.
 """
 
+import os
 import select
+import socket
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import peewee
@@ -49,6 +53,11 @@ class _Server(_PostgreSQL):  # type: ignore[misc]  # Peewee has no types
     #: Which connections have made commits that no standby has.
     unconfirmed = standby.Unconfirmed()
 
+    def __init__(self, *names: Any, **parameters: Any) -> None:
+        #: The connections that are committing, and since when (`time.monotonic()`).
+        self.committing: dict[Any, float] = {}
+        super().__init__(*names, **parameters)
+
     def _connect(self) -> Any:
         try:
             connection = super()._connect()
@@ -80,8 +89,13 @@ class _Server(_PostgreSQL):  # type: ignore[misc]  # Peewee has no types
         return [f"{name} = '{limit}'" for name, limit in _limits().items() if values[name] == "0"]
 
     def commit(self) -> None:
-        super().commit()
-        self.unconfirmed.refuse(self._state.conn)
+        connection = self._state.conn
+        self.committing[connection] = time.monotonic()
+        try:
+            super().commit()
+        finally:
+            del self.committing[connection]
+        self.unconfirmed.refuse(connection)
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         cursor = super().execute_sql(sql, params)
@@ -129,11 +143,19 @@ class Pool(PooledPostgresqlDatabase, _Server):  # type: ignore[misc]  # Peewee h
         return [each.connection for each in self._in_use.values()]
 
     def waiting_for_standby(self) -> set[int]:
-        """The server's processes that have waited for too long for a standby."""
+        """The server's processes that have waited for too long for a standby.
+
+        Raises:
+          psycopg.Error: the server does not answer within `CONNECT_S` seconds, or a pooler has no
+            connection left to ask it.
+        """
         connection = _Server._connect(self)
+        limit = threading.Timer(CONNECT_S, _hang_up, [connection])
+        limit.start()
         try:
             return standby.waiting(connection)
         finally:
+            limit.cancel()
             connection.close()
 
     def _try_first(self, host: str, port: str) -> None:
@@ -156,6 +178,12 @@ class Pool(PooledPostgresqlDatabase, _Server):  # type: ignore[misc]  # Peewee h
         poll = select.poll()
         poll.register(conn.fileno(), select.POLLIN)
         return bool(poll.poll(0))
+
+
+def _hang_up(connection: Any) -> None:
+    """End a connection on which another thread waits."""
+    with suppress(psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as its:
+        its.shutdown(socket.SHUT_RDWR)
 
 
 def _limits() -> dict[str, str]:

@@ -16,6 +16,7 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from gifster.app.database import db
+from gifster.app.faults import StandbyAway
 from gifster.jobs import Job
 from gifster.jobs.transactions import Transaction
 
@@ -189,7 +190,10 @@ def after_failed_commit(begun: Begun, error: BaseException) -> BaseException | N
       None if it was committed, the error if it was rolled back; `CommitUnknown` if nobody can tell.
     """
     on_file = begun.number is None
-    committed = _is_committed_to_file(begun, error) if on_file else is_committed(begun)
+    if isinstance(error, StandbyAway):
+        committed = None  # it is here, and nobody knows whether it stays
+    else:
+        committed = _is_committed_to_file(begun, error) if on_file else is_committed(begun)
     if committed is None:
         unknown = CommitUnknown("it is not known whether the transaction was committed")
         unknown.__cause__ = error

@@ -16,7 +16,6 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from gifster.app.faults import StandbyAway
-from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.app.standby")
 
@@ -75,7 +74,6 @@ class Waits:
         self._pool = pool
         #: Since when a connection is seen to be busy (`time.monotonic()`).
         self._busy: dict[Any, float] = {}
-        self._problem = Problem(logger)
         self._runs = False
 
     def watch(self) -> None:
@@ -99,18 +97,23 @@ class Waits:
 
     def _look(self, used: Iterable[Any]) -> None:
         now = time.monotonic()
+        # A commit does nothing else for so long. Behind a pooler, such commits may have all of its
+        # connections, and nobody could ask the server.
+        _cancel([c for c, since in list(self._pool.committing.items()) if now - since >= WAIT_S])
         busy = [connection for connection in used if _is_busy(connection)]
         self._busy = {connection: self._busy.get(connection, now) for connection in busy}
         overdue = [each for each, since in self._busy.items() if now - since >= WAIT_S]
         if not overdue:
             return
-        waiting = self._pool.waiting_for_standby()
+        try:
+            waiting = self._pool.waiting_for_standby()
+        except psycopg.Error:
+            if self._pool.is_pooled:  # what waits has all connections of the pooler, too
+                _cancel([e for e, since in self._busy.items() if now - since >= 3 * WAIT_S])
+            raise
         late = [e for e in overdue if self._pool.is_pooled or e.info.backend_pid in waiting]
-        if waiting and late:
-            self._problem.report(f"commits have waited for {WAIT_S:.0f} s: {StandbyAway()}")
+        if waiting:
             _cancel(late)
-        else:
-            self._problem.resolved()
 
 
 def _is_busy(connection: Any) -> bool:
@@ -128,6 +131,8 @@ def waiting(connection: Any) -> set[int]:
 
 
 def _cancel(connections: Iterable[Any]) -> None:
-    for connection in connections:
-        if _is_busy(connection):
-            connection.cancel_safe(timeout=WAIT_S)
+    busy = [connection for connection in connections if _is_busy(connection)]
+    if busy:
+        logger.warning("cancelled statements=%d after_s=%.0f: %s", len(busy), WAIT_S, StandbyAway())
+    for connection in busy:
+        connection.cancel_safe(timeout=WAIT_S)

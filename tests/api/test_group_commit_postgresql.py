@@ -343,7 +343,6 @@ def test_an_upload_does_not_wait_without_end_for_a_standby_that_is_away(
     # Given a server whose synchronous standby is away
     for name in ("WAIT_S", "EVERY_S"):
         monkeypatch.setattr(standby, name, 0.1)
-    monkeypatch.setattr(shared_commits, "RESTART_S", 0)
     with psycopg.connect(own_server, autocommit=True) as other:
         other.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         other.execute("SELECT pg_reload_conf()")
