@@ -31,15 +31,15 @@ logger = logging.getLogger("gifster.jobs")
 #: How often the relay looks whether the server evicts keys (seconds).
 LOOK_EVERY_S = 60.0
 
-#: Writes the mark: the server's time in seconds, which never goes back, and its run.
+#: Writes the mark: a time in seconds, unless another relay has left a later one, and the run.
 _MARK = """
-local now, mark = redis.call("time")[1], redis.call("get", KEYS[1])
+local now, mark = tonumber(ARGV[1]), redis.call("get", KEYS[1])
 local before = mark and tonumber(string.match(mark, "^%d+")) or 0
-if before > tonumber(now) then
+if before > now then
     now = before
 end
-redis.call("set", KEYS[1], now .. " " .. ARGV[1])
-return tonumber(now)
+redis.call("set", KEYS[1], string.format("%d %s", now, ARGV[2]))
+return now
 """
 
 
@@ -81,11 +81,13 @@ class Mark:
                 return _of_everything(broker)
             if time.monotonic() >= self._looked_at + LOOK_EVERY_S:
                 self._look_at_eviction(broker)
-            seconds, _, run = found.decode().partition(" ")
+            seconds, space, run = found.decode().partition(" ")
+            if not space:
+                return None  # an earlier release left it, once
             now = _run_of(broker)
             if run and now and run != now:
                 return Loss("the broker was restarted or replaced", float(seconds))
-            if run and int(seconds) < self._left:
+            if int(seconds) < self._left:
                 return Loss("the broker has older data than before", float(seconds))
         except redis.RedisError as error:
             raise unavailable(error) from error
@@ -100,7 +102,8 @@ class Mark:
         import redis  # noqa: PLC0415 see above
 
         try:
-            left: Any = broker.client.eval(_MARK, 1, _key(broker), _run_of(broker))
+            now: Any = broker.client.time()
+            left: Any = broker.client.eval(_MARK, 1, _key(broker), now[0], _run_of(broker))
         except redis.RedisError as error:
             raise unavailable(error) from error
         self._left = int(left)
