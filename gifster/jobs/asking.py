@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import dramatiq
+import dramatiq.broker
 
 from gifster.jobs.circuit import SLOW_S, Circuit, circuit_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: How long the key stays that shows that Redis takes a write (seconds).
 PROBE_S = 60
+_PROBE = 'redis.call("set", KEYS[1], ARGV[1], "EX", ARGV[2])'
 
 
 class BrokerUnavailable(Exception):
@@ -95,6 +97,18 @@ def ask_again(broker: dramatiq.Broker) -> None:
         raise
 
 
+def trouble() -> str:
+    """Why the broker of this process takes no messages; empty if it does, or if none is set."""
+    broker = dramatiq.broker.global_broker
+    if broker is None:
+        return ""
+    try:
+        ask_again(broker)
+    except BrokerUnavailable as error:
+        return str(error)
+    return ""
+
+
 def circuit_to(broker: dramatiq.Broker) -> Circuit:
     """The circuit of a broker, which leaves it alone while it does not answer."""
     return circuit_of(broker, _ask)
@@ -109,9 +123,10 @@ def _ask(broker: dramatiq.Broker) -> None:
 
 
 def _write(broker: "RedisBroker") -> None:
-    """Write into Redis, which reading and `PING` say nothing about."""
+    """Write into Redis by a script, as all jobs do: reading and `PING` say nothing about that."""
     try:
-        broker.client.set(f"{broker.namespace}:__probe__", int(time.time()), ex=PROBE_S)
+        script = broker.client.register_script(_PROBE)
+        script(keys=[f"{broker.namespace}:__probe__"], args=[int(time.time()), PROBE_S])
     except Exception as error:
         from gifster.jobs.brokers.refusals import leave_a_replica  # noqa: PLC0415 see above
 

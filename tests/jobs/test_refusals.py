@@ -18,6 +18,7 @@ from gifster.jobs.brokers import redis_consumer, refusals
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.losses import doubts
 from tests.jobs.conftest import Outbox, opened
+from tests.jobs.page.mounted import PAGE, mounted
 from tests.machine import eventually, free_port
 
 
@@ -60,7 +61,7 @@ def replica(client: redis.Redis) -> None:
 
 
 def silenced(client: redis.Redis) -> None:
-    client.execute_command("ACL", "SETUSER", "default", "-@write", "-@scripting")
+    client.execute_command("ACL", "SETUSER", "default", "-@scripting")
 
 
 REFUSES = {"memory is full": full, "is a replica": replica, "lacks rights": silenced}
@@ -87,6 +88,8 @@ def test_jobs_wait_until_a_broker_takes_them_again(
     broker: Any = dramatiq.get_broker()
     with pytest.raises(jobs.BrokerUnavailable, match=meaning):
         jobs.ping(broker)
+    assert "The broker takes no jobs" in (shown := mounted("wsgi").get(PAGE).text)
+    assert meaning in shown
     if meaning == "is a replica":  # its name may lead to another server by now
         assert not any(each._sock for each in broker.client.connection_pool._available_connections)
 
@@ -96,6 +99,7 @@ def test_jobs_wait_until_a_broker_takes_them_again(
     client.execute_command("ACL", "SETUSER", "default", "+@all")
     assert jobs.relay() == 3
     assert own.queued() == 3
+    assert "The broker takes no jobs" not in mounted("wsgi").get(PAGE).text
 
 
 def test_a_broker_that_is_full_of_jobs_is_emptied(own: Outbox, client: redis.Redis):

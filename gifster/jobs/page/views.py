@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from gifster.jobs import admin, dead, heartbeat, recurring, states
+from gifster.jobs import admin, asking, dead, heartbeat, recurring, states
 from gifster.jobs.admin import AdminError, Invalid
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.states import State
@@ -80,6 +80,7 @@ def overview(parameters: Mapping[str, str], weights: Weights = None) -> dict[str
     span = parameters.get("span") or "hour"
     history = admin.history(span)
     return _common(parameters) | {
+        "trouble": asking.trouble(),
         "queues": admin.queues(weights),
         "workers": heartbeat.workers(),
         "busy": admin.busy(),
