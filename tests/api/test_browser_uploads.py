@@ -81,9 +81,10 @@ def test_a_file_that_is_too_large_stays_in_the_form(open_page: Callable[..., Any
     card(page, "Huge").wait_for()
 
 
-def test_every_field_of_the_form_is_sent(open_page: Callable[..., Any]):
-    # Given a form with a field that the script does not know
+def test_every_field_of_the_form_is_sent_and_no_other(open_page: Callable[..., Any]):
+    # Given a form to which an extension of the browser adds a field
     page = open_page()
+    page.wait_for_load_state("networkidle")
     page.evaluate(
         "document.querySelector('#upload .fields').insertAdjacentHTML("
         """'afterbegin', '<input name="credit" value="Muybridge">')"""
@@ -94,14 +95,18 @@ def test_every_field_of_the_form_is_sent(open_page: Callable[..., Any]):
 
     # When I upload one file, and then two
     open_form(page)
+    page.get_by_text("Details", exact=True).click()
+    page.get_by_label("Rating").select_option("pg-13")
     page.get_by_label("Title", exact=True).fill("One title")
     choose(page, payload("one.gif", images.gif()))
     eventually(lambda: page.wait_for_timeout(50) or len(sent) == 1)
+    open_form(page)
+    page.get_by_label("Rating").select_option("pg-13")
     choose(page, payload("two.gif", images.gif()), payload("three.gif", images.gif()))
     eventually(lambda: page.wait_for_timeout(50) or len(sent) == 3)
 
-    # I expect the field with each of them, and the title with the one
-    assert all(b"Muybridge" in (body or b"") for body in sent)
+    # I expect each of our fields with each of them, and the title with the one
+    assert all(b"pg-13" in body and b"Muybridge" not in body for body in sent)
     assert [b"One title" in body for body in sent] == [True, False, False]
 
 

@@ -80,7 +80,7 @@ def test_a_refused_form_comes_back_with_its_file(stack: Stack):
 
     # I expect it back, with my input and the reason
     assert refused.status_code == 422
-    assert "at most 20 tags. Your file has been kept." in refused.text
+    assert "at most 20 tags, not 21. Your file has been kept." in refused.text
     assert 'value="My cat"' in refused.text
     assert 'data-code="too_many_tags"' in refused.text
     assert "required" not in refused.text

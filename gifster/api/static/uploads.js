@@ -10,6 +10,8 @@ const { image, title, tags, remote_image_url: addresses } = form.elements;
 const commonTags = tags.closest("label").firstChild, tagsAlone = commonTags.textContent;
 // The server keeps the file of a form that it refuses.
 const kept = Boolean(form.elements.image_cache);
+// What an extension of the browser adds later is not ours, and the server refuses names that it does not know.
+const ours = new Set([...form.elements].map((field) => field.name));
 let leaving = false;
 
 const namesIn = (text) => text.split(",").map((tag) => tag.trim().toLowerCase()).filter(Boolean);
@@ -59,7 +61,7 @@ function send() {
   const own = ["image", "image_cache", "remote_image_url", "title", "tags", "form_token"];
   // A text about one picture does not suit several.
   const alone = many ? ["alt_text"] : [];
-  const others = [...new FormData(form)].filter(([name]) => ![...own, ...alone].includes(name));
+  const others = [...new FormData(form)].filter(([name]) => ours.has(name) && ![...own, ...alone].includes(name));
   const fieldsOf = (ownTitle, ownTags) => [
     ...others,
     ["title", many ? ownTitle : title.value],
