@@ -1,7 +1,6 @@
 """`/api`: the HTTP API for people. `/openapi.json` has the same for programs."""
 
 from functools import cache
-from itertools import groupby
 
 from falcon.asgi import Request, Response
 
@@ -28,10 +27,12 @@ class ApiPage(Page):
 
 
 @cache
-def groups() -> list[tuple[str, list[Operation]]]:
+def groups() -> dict[str, list[Operation]]:
     """The operations, by what they are about."""
-    found = groupby(reference.operations(openapi.document()), lambda one: one.group)
-    return [(name, list(some)) for name, some in found]
+    found: dict[str, list[Operation]] = {}
+    for operation in reference.operations(openapi.document()):
+        found.setdefault(operation.group, []).append(operation)
+    return found
 
 
 @cache
