@@ -37,7 +37,7 @@ def test_the_page_shows_jobs_in_all_states(client: httpx.Client):
 
     assert shown.status_code == 200
     assert "<title>Jobs · Shop</title>" in shown.text
-    assert "greet<small>(&#34;&lt;b&gt;Ann&lt;/b&gt;&#34;)" in shown.text
+    assert "greet<small>(<bdi>&#34;&lt;b&gt;Ann&lt;/b&gt;&#34;</bdi>)" in shown.text
     assert "no order &lt;i&gt;7&lt;/i&gt;" in shown.text
     assert '<a class="brand" href="/admin">Shop</a>' in shown.text
     assert "No worker is running, so jobs wait." in shown.text
