@@ -20,6 +20,8 @@ PLACES = SERVERS | {"sqlite", PLATFORMS[0]}
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 on_s3 = pytest.mark.parametrize("platform", [PLATFORMS[1]], indirect=True)
+#: For tests of what does not depend on it.
+on_one_platform = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 #: Of so many tests, one runs everywhere each day.
 ONE_OF = 6
 #: Whether a test runs everywhere, and how many combinations were left out.

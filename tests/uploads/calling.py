@@ -8,7 +8,11 @@ from wsgiref.validate import validator
 
 import httpx
 
+from gifster.uploads import (
+    endpoints,
+)
 from gifster.uploads.endpoints import Endpoint
+from tests.tus import CONTENT
 
 HOST = "http://app.example.org"
 
@@ -101,3 +105,11 @@ class AsgiClient:
             "headers": [(n.replace("_", "-").encode(), v.encode()) for n, v in headers.items()],
         }
         asyncio.run(endpoint.asgi(scope, self.receive, self.send))
+
+
+def leaves(endpoint: endpoints.Endpoint, path: str, pieces: list[bytes], **headers: str) -> None:
+    """A client that sends some pieces, and leaves."""
+    client = AsgiClient(pieces, leaves=True)
+    headers = {"upload_offset": "0", "tus_resumable": "1.0.0", "content_type": CONTENT, **headers}
+    client.call(endpoint, "PATCH", path, **headers)
+    assert client.sent == []

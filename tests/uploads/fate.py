@@ -15,7 +15,7 @@ from gifster.uploads.storage.local_writer import LocalWriter
 
 
 class Crashed(BaseException):
-    """The process has died."""
+    """The process has died, as of a kill -9: nothing may clean up after it."""
 
 
 class Fate:

@@ -142,3 +142,8 @@ class Application:
     def work(self) -> None:
         """Run all jobs, and those that they enqueue, until none is left."""
         run_jobs()
+
+
+def fresh(record: Any) -> Any:
+    """A record as its row is now."""
+    return type(record).get_by_id(record._pk)

@@ -19,11 +19,17 @@ def model(application: Application, uploader: type[Uploader], **options: Any) ->
     return Document
 
 
-def stored(application: Application, uploader: type[Uploader], content: Any) -> Any:
-    made = model(application, uploader)()
-    made.file = content
-    made.save()
-    return type(made).get_by_id(made.id).file
+def saved(document: Any, source: Any) -> Any:
+    """The file of a new record of a model, as the record's row has it."""
+    record = document()
+    record.file = source
+    record.save()
+    return document.get_by_id(record.id).file
+
+
+def stored(application: Application, uploader: type[Uploader], source: Any) -> Any:
+    """The file of a new record with the uploader, as the record's row has it."""
+    return saved(model(application, uploader), source)
 
 
 def content(application: Application, uploader: Any, name: str | None = None) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from gifster.uploads import CacheListField, StateField, mount_uploaders, store_in_background
 from tests import images
-from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, Person, fresh
 
 ONE, TWO, THREE = (images.gif(size=(width, 60)) for width in (80, 90, 100))
 #: A model whose files a worker stores, and one that stores them in `save()`; each with its column.
@@ -42,10 +42,6 @@ def stored(application: Application, model: Any, column: str) -> Any:
     record = model.create(name="Ann", **{column: ONE})
     application.work()
     return fresh(record)
-
-
-def fresh(record: Any) -> Any:
-    return type(record).get_by_id(record._pk)
 
 
 def width(record: Any, column: str) -> int | None:

@@ -6,10 +6,10 @@ import pytest
 from gifster import uploads
 from gifster.uploads import mount_uploader, mount_uploaders
 from tests import images
-from tests.conftest import PLATFORMS
+from tests.combinations import on_one_platform
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader
 
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 LOGO = images.still("PNG", (60, 40))
 

@@ -9,26 +9,21 @@ import pytest
 from gifster.jobs import Job
 from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
 from gifster.uploads.backgrounding.promotion import Promotion
-from tests import images
-from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
-
-ONE, TWO = images.gif(size=(80, 60)), images.gif(size=(90, 60), durations=[70] * 3)
-
-
-def person_with(content: bytes) -> Person:
-    person = Person(name="Ann")
-    person.avatar = content
-    person.save()
-    return person
-
-
-def fresh(person: Person) -> Person:
-    return Person.get_by_id(person.id)
+from tests.uploads.framework import (
+    Application,
+    AvatarUploader,
+    Base,
+    Company,
+    LogoUploader,
+    Person,
+    fresh,
+)
+from tests.uploads.records import ONE, TWO, atomic
 
 
 def test_saving_only_caches_and_a_worker_stores(application: Application):
     # When a file is assigned and saved
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
 
     # Then it is in the cache, and has a job
     assert fresh(person).avatar_state == "queued"
@@ -51,8 +46,8 @@ def test_saving_only_caches_and_a_worker_stores(application: Application):
 
 
 def test_a_rollback_leaves_no_row_and_no_job(application: Application):
-    with pytest.raises(RuntimeError), application_transaction():
-        person_with(ONE)
+    with pytest.raises(RuntimeError), atomic():
+        Person.create(name="Ann", avatar=ONE)
         raise RuntimeError
 
     assert Person.select().count() == 0
@@ -63,7 +58,7 @@ def test_a_rollback_leaves_no_row_and_no_job(application: Application):
 def test_a_rollback_leaves_no_file(application: Application, model):
     column = "avatar" if model is Person else "logo"
 
-    with pytest.raises(RuntimeError), application_transaction():
+    with pytest.raises(RuntimeError), atomic():
         model(**{column: ONE}).save()
         raise RuntimeError
 
@@ -74,8 +69,8 @@ def test_a_rollback_leaves_no_file(application: Application, model):
 def test_a_savepoint_that_is_rolled_back_leaves_no_file(application: Application, model):
     column = "avatar" if model is Person else "logo"
 
-    with application_transaction():
-        with pytest.raises(RuntimeError), application_transaction():
+    with atomic():
+        with pytest.raises(RuntimeError), atomic():
             model(name="lost", **{column: ONE}).save()
             raise RuntimeError
         model(name="kept", **{column: TWO}).save()
@@ -92,7 +87,7 @@ def test_a_file_replaced_in_a_rolled_back_transaction_stays(application: Applica
     company.save()
     before = application.stored
 
-    with pytest.raises(RuntimeError), application_transaction():
+    with pytest.raises(RuntimeError), atomic():
         company.logo = TWO
         company.save()
         raise RuntimeError
@@ -106,7 +101,7 @@ def test_a_file_changed_between_assigning_and_storing_is_a_visible_failure(
     application: Application, tmp_path
 ):
     # Given a cached file that somebody overwrites with another type, under the same key
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     (tmp_path / "other").write_bytes(b"<html>")
     application.cache.upload(tmp_path / "other", person.avatar_tmp.key, "text/html")
 
@@ -115,10 +110,6 @@ def test_a_file_changed_between_assigning_and_storing_is_a_visible_failure(
     failed = fresh(person)
     assert (failed.avatar_state, failed.avatar_error.code) == ("failed", "cache_file_changed")
     assert application.cached == application.stored == []
-
-
-def application_transaction():
-    return Person._meta.database.atomic()
 
 
 def test_saving_for_another_reason_loses_no_pending_upload(application: Application):
@@ -144,7 +135,7 @@ def test_saving_for_another_reason_loses_no_pending_upload(application: Applicat
 
 
 def test_an_upload_replaced_while_it_waits_is_superseded(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     person.avatar = TWO
     person.save()
 
@@ -159,7 +150,7 @@ def test_an_upload_replaced_while_it_is_processed_is_superseded(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a worker that is in the middle of storing the first upload
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     first = application.jobs()[0]
     at_the_swap, go_on = threading.Event(), threading.Event()
     swap = Promotion._swap
@@ -195,7 +186,7 @@ def in_own_connection(work, *arguments):
 
 
 def test_replacing_a_stored_file_removes_it_after_the_new_one_is_stored(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     application.work()
     old = set(application.stored)
 
@@ -213,7 +204,7 @@ def test_replacing_a_stored_file_removes_it_after_the_new_one_is_stored(applicat
 
 @pytest.mark.parametrize("times", [2, 3])
 def test_a_job_delivered_again_does_nothing(application: Application, times: int):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     job = application.jobs()[0]
 
     for _ in range(times):
@@ -225,7 +216,7 @@ def test_a_job_delivered_again_does_nothing(application: Application, times: int
 
 
 def test_a_job_delivered_several_times_at_once_stores_one_file(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     job = application.jobs()[0]
 
     with ThreadPoolExecutor(4) as workers:
@@ -240,72 +231,8 @@ def test_a_job_delivered_several_times_at_once_stores_one_file(application: Appl
     assert application.cached == []
 
 
-def test_a_record_deleted_while_its_upload_waits_leaves_nothing(application: Application):
-    person = person_with(ONE)
-    person.delete_instance()
-
-    application.work()
-
-    assert application.cached == []
-    assert application.stored == []
-
-
-def test_a_record_deleted_while_its_upload_is_processed_leaves_nothing(
-    application: Application, monkeypatch: pytest.MonkeyPatch
-):
-    person = person_with(ONE)
-    swap = Promotion._swap
-
-    def deleted_before(promotion, *arguments):
-        fresh(person).delete_instance()
-        return swap(promotion, *arguments)
-
-    monkeypatch.setattr(Promotion, "_swap", deleted_before)
-    application.work()
-
-    assert application.cached == []
-    assert application.stored == []
-
-
-def test_deleting_a_record_removes_its_files(application: Application):
-    person = person_with(ONE)
-    application.work()
-
-    fresh(person).delete_instance()
-
-    assert len(application.stored) == 2
-    application.work()
-    assert application.stored == []
-
-
-def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):
-    person = person_with(ONE)
-    application.work()
-
-    with pytest.raises(RuntimeError), application_transaction():
-        fresh(person).delete_instance()
-        raise RuntimeError
-
-    application.work()
-    assert len(application.stored) == 2
-
-
-def test_a_remove_flag_detaches_the_file(application: Application):
-    person = person_with(ONE)
-    application.work()
-
-    person = fresh(person)
-    person.remove_avatar = True
-    person.save()
-    application.work()
-
-    assert not fresh(person).avatar
-    assert fresh(person).avatar_state is None
-    assert application.stored == []
-
-
 def test_a_lost_cache_file_is_a_visible_failure(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     fresh(person).avatar_tmp.delete()
 
     application.work()
@@ -358,7 +285,7 @@ def test_a_full_disk_raises_so_that_the_job_is_retried(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a full disk
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     upload = type(application.store).upload
 
     def full(*arguments):
@@ -378,7 +305,7 @@ def test_a_full_disk_raises_so_that_the_job_is_retried(
 
 
 def test_when_the_retries_run_out_the_upload_is_kept_and_marked(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     job = application.jobs()[0]
 
     Promotion(*job.arguments).fail(OSError("disk"), give_up=False)
@@ -393,7 +320,7 @@ def test_when_the_retries_run_out_the_upload_is_kept_and_marked(application: App
 
 
 def test_saving_an_upload_of_a_deleted_record_raises(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     same = fresh(person)
     person.delete_instance()
 
@@ -433,7 +360,7 @@ def test_fair_by_sets_the_group_of_an_uploads_jobs(
         return f"the uploads of {self.record.name}"
 
     monkeypatch.setattr(AvatarUploader, "fair_by", fair_by)
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     assert [job.group for job in application.jobs()] == ["the uploads of Ann"]
     application.work()
 

@@ -11,10 +11,10 @@ from gifster.uploads import CacheField, HasUploads, Uploader, mount_uploader, st
 from gifster.uploads.actors import store_actor
 from gifster.uploads.backgrounding.promotion import Promotion
 from tests import images
-from tests.conftest import PLATFORMS
+from tests.combinations import on_one_platform
 from tests.uploads.framework import Application, AvatarUploader, LogoUploader, db
 
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 ONE, TWO = (images.gif(size=(width, 60)) for width in (80, 90))
 

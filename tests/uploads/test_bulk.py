@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PLATFORMS
-from tests.uploads.framework import Application, Company, Person
-from tests.uploads.records import BOTH, ONE, TWO, fresh, is_clean, width
+from tests.combinations import on_one_platform
+from tests.uploads.framework import Application, Company, Person, fresh
+from tests.uploads.records import BOTH, ONE, TWO, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 
 @BOTH

@@ -18,7 +18,7 @@ from gifster.uploads import (
 from gifster.uploads.backgrounding import completion, promotion
 from gifster.uploads.testing import enqueued
 from tests import images
-from tests.uploads.framework import Application, Base
+from tests.uploads.framework import Application, Base, fresh
 
 GIF, OTHER = images.gif(size=(120, 90)), images.gif(size=(100, 90), durations=[70] * 3)
 
@@ -62,10 +62,6 @@ def clip(content: bytes = GIF) -> Clip:
     record.file = content
     record.save()
     return record
-
-
-def fresh(record: Clip) -> Any:
-    return Clip.get_by_id(record.id)
 
 
 def run(application: Application, actor: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gifster.uploads import Uploader, UploadError, configure
+from gifster.uploads import Uploader, UploadError
 from gifster.uploads.content_types import UNKNOWN_TYPE, detect, extension, is_inline
 from gifster.uploads.errors import ExtensionNotAllowed, TypeNotAllowed
 from gifster.uploads.files.sources import cache_upload
@@ -19,7 +19,7 @@ from tests import images
 from tests.s3 import S3Server
 from tests.uploads import plain_s3
 from tests.uploads.framework import Application
-from tests.uploads.one_file import content, model
+from tests.uploads.one_file import content, model, saved
 
 OOXML = "application/vnd.openxmlformats-officedocument."
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
@@ -113,22 +113,11 @@ def test_documents_keep_type_and_extension(application: Application, tmp_path: P
     for source, name, kind, ending in FILES:
         if name not in names:
             continue
-        made = document()
         (tmp_path / name).write_bytes(source)
-        made.file = tmp_path / name
-        made.save()
-        kept = document.get_by_id(made.id).file
+        kept = saved(document, tmp_path / name)
         assert (kept.stored.content_type, kept.stored.key.rpartition(".")[2]) == (kind, ending)
         assert content(application, kept) == source
         assert kept.stored.filename == name
-
-
-@pytest.fixture
-def cache() -> MemoryStorage:
-    """A cache for rules that no record needs."""
-    made = MemoryStorage()
-    configure({"cache": made})
-    return made
 
 
 def refused(rules: type[Uploader], source: bytes, name: str) -> str:

@@ -24,7 +24,7 @@ from gifster.uploads.instrumentation import Event
 from gifster.uploads.testing import run_jobs
 from gifster.uploads.versions import making
 from tests import images
-from tests.conftest import PLATFORMS
+from tests.combinations import on_one_platform
 from tests.machine import eventually
 from tests.uploads.calling import AsgiClient, Caller
 from tests.uploads.framework import Application, Base
@@ -283,9 +283,6 @@ def test_an_uploader_without_an_address_says_so(app: Application, monkeypatch: A
 
 
 # Many at once. Storage and database matter for none of these.
-
-
-on_one_platform = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
 
 
 def at_once(number: int, what: Callable[[], Any]) -> list[Any]:

@@ -6,12 +6,12 @@ import peewee
 import pytest
 
 from gifster.uploads import CacheField, mount_uploader, store_in_background
-from tests.conftest import PLATFORMS
-from tests.uploads.framework import Application, AvatarUploader, Base, Person
-from tests.uploads.records import BOTH, ONE, TWO, PhotoFolder, fresh, is_clean, stored
+from tests.combinations import on_one_platform
+from tests.uploads.framework import Application, AvatarUploader, Base, Person, fresh
+from tests.uploads.records import BOTH, ONE, TWO, PhotoFolder, is_clean, stored
 
 #: These tests do not depend on the database or the storage: one platform is enough.
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 
 @BOTH

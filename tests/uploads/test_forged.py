@@ -7,12 +7,12 @@ import pytest
 
 from gifster.jobs import Job
 from gifster.uploads.actors import process_actor, remove_files, store_actor
-from tests.conftest import PLATFORMS
+from tests.combinations import on_one_platform
 from tests.images import gif
 from tests.machine import eventually
 from tests.uploads.framework import Application, Person
 
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 
 @pytest.fixture

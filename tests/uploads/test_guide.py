@@ -1,36 +1,23 @@
 """The Python blocks of docs/uploads.md, the pages that go on from it, and docs/storages.md, run in
 order."""
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import dramatiq
 import pytest
 
-from gifster.uploads import mount, safe_name
+from gifster.uploads import safe_name
 from gifster.uploads.testing import run_jobs
-from tests import images
+from tests.docs_code import DOCS, python_blocks
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
 #: Each goes on from the blocks of those before it.
 GUIDES = ("uploads.md", "uploaders.md", "sources.md", "sweep.md", "events.md")
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
-    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
-    yield
-    dramatiq.get_broker().close()
 
 
 def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
     from gifster.uploads import actors
 
-    found = [(page, BLOCK.findall((DOCS / page).read_text("utf-8"))) for page in GUIDES]
+    found = [(page, python_blocks((DOCS / page).read_text("utf-8"))) for page in GUIDES]
     assert all(blocks for _, blocks in found)
     names: dict[str, object] = {}
     for number, (page, block) in enumerate((page, b) for page, blocks in found for b in blocks):
@@ -49,7 +36,7 @@ def test_the_guide_to_uploads_works(in_a_folder: None, broker_url: str):
 
 def test_the_page_on_storages_works(in_a_folder: None, tmp_path: Path):
     names: dict[str, object] = {}
-    for number, block in enumerate(BLOCK.findall((DOCS / "storages.md").read_text("utf-8"))):
+    for number, block in enumerate(python_blocks((DOCS / "storages.md").read_text("utf-8"))):
         exec(compile(block, f"block {number + 1} of storages.md", "exec"), names)
 
     # I expect the storage of one's own to keep the contract

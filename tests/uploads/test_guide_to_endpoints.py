@@ -1,6 +1,5 @@
 """The Python blocks of docs/endpoints.md, run in order in one application, and its two servers."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import pytest
 
 from gifster.uploads import mount
 from tests import images
+from tests.docs_code import DOCS, python_blocks
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "endpoints.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+GUIDE = DOCS / "endpoints.md"
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def names(
     monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
     (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
     names: dict[str, Any] = {"__name__": "shop"}
-    blocks = BLOCK.findall(GUIDE.read_text("utf-8"))
+    blocks = python_blocks(GUIDE.read_text("utf-8"))
     assert len(blocks) > 6
     for number, block in enumerate(blocks):
         code = block.replace("redis://127.0.0.1:6379/0", broker_url)

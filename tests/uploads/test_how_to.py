@@ -5,42 +5,28 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.uploads import mount
-from tests import images
-from tests.conftest import PLATFORMS, Platform
+from tests.combinations import on_s3
+from tests.conftest import Platform
+from tests.docs_code import DOCS, ROOT, python_blocks
 
-ROOT = Path(__file__).parent.parent.parent
-DOCS = ROOT / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"^```python file=(\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def run(page: str, **changes: str) -> dict[str, Any]:
     """Run the blocks of a page, with other values for some of its texts."""
     names: dict[str, Any] = {"__name__": "how_to"}
-    for number, block in enumerate(BLOCK.findall((DOCS / page).read_text("utf-8"))):
+    for number, block in enumerate(python_blocks((DOCS / page).read_text("utf-8"))):
         code = block
         for old, new in changes.items():
             code = code.replace(old, new)
         exec(compile(code, f"block {number + 1} of {page}", "exec"), names)
     return names
-
-
-@pytest.fixture
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mount, "_models", {})  # other tests have tables of these names
-    (tmp_path / "me.gif").write_bytes(images.gif((300, 200)))
-    yield
-    dramatiq.get_broker().close()
 
 
 @pytest.mark.parametrize(("part", "passed"), [(0, "4 passed"), (1, "1 passed")])
@@ -63,7 +49,7 @@ def test_the_tests_of_the_how_to_pass(in_a_folder: None, tmp_path: Path, part: i
     assert passed in done.stdout
 
 
-@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+@on_s3
 def test_the_how_to_of_postgresql_works(platform: Platform, in_a_folder: None):
     from playhouse.db_url import parse
 

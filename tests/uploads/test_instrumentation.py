@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import Uploader, configure, errors, instrumentation, metadata
+from gifster.uploads import Uploader, errors, instrumentation, metadata
 from gifster.uploads.files import sources
 from gifster.uploads.instrumentation import Event, instrument, subscribe
 from gifster.uploads.testing import MemoryStorage
@@ -81,13 +81,6 @@ def test_reading_a_stored_file(application: Application, events: list[Event]):
 
     assert names(events) == ["open", "cache"]
     assert events[0].facts == {"storage": "store", "key": stored.key}
-
-
-@pytest.fixture
-def cache() -> MemoryStorage:
-    storage = MemoryStorage()
-    configure({"cache": storage})
-    return storage
 
 
 def test_a_refused_upload_tells_why(cache: MemoryStorage, events: list[Event]):

@@ -25,7 +25,7 @@ from gifster.uploads.sweep import contents
 from gifster.uploads.sweep.contents import records
 from gifster.uploads.testing import assert_enqueued, keep
 from tests import databases, images
-from tests.conftest import PLATFORMS
+from tests.combinations import on_s3
 from tests.machine import examples
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
 from tests.uploads.records import fail
@@ -126,7 +126,7 @@ def psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "prefer_psycopg3", False)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+@on_s3
 @pytest.mark.parametrize("kind", ["a UUID", "bytes"])
 def test_any_key_works_with_peewees_own_driver(psycopg2: None, application: Application, kind: str):
     test_any_key_of_one_column_works(application, kind)

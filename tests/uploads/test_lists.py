@@ -26,7 +26,7 @@ from gifster.uploads import (
 from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.testing import assert_enqueued, enqueued
 from tests import images
-from tests.uploads.framework import Application, Base, LogoUploader
+from tests.uploads.framework import Application, Base, LogoUploader, fresh
 
 A, B, C, D = (images.gif(size=(width, 40)) for width in (60, 70, 80, 90))
 
@@ -69,10 +69,6 @@ def saved(model: Any, *files: bytes) -> Any:
     made.photos = list(files)
     made.save()
     return made
-
-
-def fresh(record: Any) -> Any:
-    return type(record).get_by_id(record.id)
 
 
 def widths(record: Any) -> list[int]:

@@ -17,12 +17,20 @@ from gifster.uploads import (
     mount_uploaders,
     store_in_background,
 )
-from tests.conftest import PLATFORMS
-from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person, db
-from tests.uploads.records import BOTH, ONE, TWO, fresh, is_clean, width
+from tests.combinations import on_one_platform
+from tests.uploads.framework import (
+    Application,
+    AvatarUploader,
+    Base,
+    LogoUploader,
+    Person,
+    db,
+    fresh,
+)
+from tests.uploads.records import BOTH, ONE, TWO, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 WAYS = pytest.mark.parametrize("uploader", [LogoUploader, AvatarUploader])
 

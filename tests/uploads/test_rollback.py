@@ -15,19 +15,9 @@ from gifster.uploads.columns.fields import CacheListField
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests.combinations import on_s3
-from tests.uploads.framework import Application, AvatarUploader, Base, Person
-from tests.uploads.records import (
-    BOTH,
-    ONE,
-    THREE,
-    TWO,
-    RolledBack,
-    atomic,
-    fail,
-    fresh,
-    is_clean,
-    width,
-)
+from tests.uploads.form_parts import OneWay
+from tests.uploads.framework import Application, AvatarUploader, Base, Person, fresh
+from tests.uploads.records import BOTH, ONE, THREE, TWO, RolledBack, atomic, fail, is_clean, width
 
 
 @BOTH
@@ -215,15 +205,7 @@ class Form:
     """A form part as a WSGI server passes it on: it can be read only once."""
 
     def __init__(self, content: bytes) -> None:
-        self.filename, self.stream = "me.gif", Unseekable(content)
-
-
-class Unseekable(io.BytesIO):
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: Any) -> int:
-        raise io.UnsupportedOperation("seek")
+        self.filename, self.stream = "me.gif", OneWay(content)
 
 
 @pytest.mark.parametrize("kind", ["part", "file", "part with a file"])

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gifster.uploads import CacheListField, mount_uploaders, store_in_background
-from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader
-from tests.uploads.records import BOTH, ONE, THREE, TWO, atomic, fail, fresh, is_clean, width
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, fresh
+from tests.uploads.records import BOTH, ONE, THREE, TWO, atomic, fail, is_clean, width, widths
 
 
 class Shelf(Base):
@@ -27,10 +27,6 @@ SHELVES = pytest.mark.parametrize("shelf", [Shelf, LaterShelf])
 def remove(record: Any, column: str) -> None:
     setattr(record, f"remove_{column}", True)
     record.save()
-
-
-def widths(record: Any) -> list[int]:
-    return [photo.stored.width for photo in fresh(record).photos]
 
 
 @BOTH

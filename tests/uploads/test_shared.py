@@ -8,15 +8,14 @@ import pytest
 
 from gifster.uploads import errors
 from tests import images
-from tests.conftest import PLATFORMS
-from tests.uploads.framework import Application, Company, Person
+from tests.combinations import on_one_platform
+from tests.uploads.framework import Application, Company, Person, fresh
 from tests.uploads.records import (
     BOTH,
     ONE,
     THREE,
     TWO,
     PhotoFolder,
-    fresh,
     is_clean,
     stored,
     width,
@@ -24,7 +23,7 @@ from tests.uploads.records import (
 )
 
 #: These tests do not depend on the database or the storage: one platform is enough.
-pytestmark = pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+pytestmark = on_one_platform
 
 WAYS = [
     lambda a, b, column: setattr(b, column, getattr(a, column)),

@@ -15,19 +15,8 @@ from gifster.jobs.transactions import Piece, Transaction
 from gifster.uploads import mount_uploader
 from gifster.uploads.columns.record import uploads_of
 from tests.combinations import on_s3
-from tests.uploads.framework import Application, Base, LogoUploader
-from tests.uploads.records import (
-    BOTH,
-    ONE,
-    THREE,
-    TWO,
-    RolledBack,
-    atomic,
-    fail,
-    fresh,
-    is_clean,
-    width,
-)
+from tests.uploads.framework import Application, Base, LogoUploader, fresh
+from tests.uploads.records import BOTH, ONE, THREE, TWO, RolledBack, atomic, fail, is_clean, width
 
 
 @BOTH

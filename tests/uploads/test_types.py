@@ -17,8 +17,7 @@ import pytest
 from gifster.uploads import testing
 from gifster.uploads.install import Wish, install
 from tests import images
-from tests.combinations import only_in_ci
-from tests.conftest import PLATFORMS
+from tests.combinations import on_one_platform, only_in_ci
 from tests.machine import ALL_EXAMPLES, BIN
 from tests.uploads.framework import Application
 
@@ -102,7 +101,7 @@ def test_pyright_knows_every_type_of_a_strangers_application(folder: Path):
     assert told.stdout == "0 errors, 0 warnings, 0 notes\n", told.stdout + told.stderr
 
 
-@pytest.mark.parametrize("platform", PLATFORMS[:1], indirect=True)
+@on_one_platform
 def test_what_they_accept_also_runs(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,7 +18,7 @@ from tests.uploads.carrierwave.conftest import (
     events,
     width,
 )
-from tests.uploads.carrierwave.test_mount_single import Part, part
+from tests.uploads.form_parts import Part, part
 
 __all__ = ["app", "events"]  # fixtures
 

@@ -10,7 +10,7 @@ from gifster.uploads.testing import inline_jobs, without_processing
 from tests import images
 from tests.uploads.framework import Application
 from tests.uploads.notes import GIF, TEXT, NotesUploader, StoredNote, named
-from tests.uploads.one_file import content, model, stored
+from tests.uploads.one_file import content, model, saved, stored
 
 
 def test_conditions_of_steps_and_versions(application: Application):
@@ -35,10 +35,8 @@ def test_conditions_of_steps_and_versions(application: Application):
 
     document = model(application, Conditional)
     for size, width, names in (((120, 90), 60, ["wide"]), ((90, 90), 90, ["narrow"])):
-        record = document()
-        record.file = images.gif(size)
-        record.save()
-        assert (record.file.stored.width, list(record.file.stored.versions)) == (width, names)
+        file = saved(document, images.gif(size)).stored
+        assert (file.width, list(file.versions)) == (width, names)
     assert set(seen) == {("Document", 120), ("Document", 90)}
 
 
@@ -61,10 +59,7 @@ def test_processing_can_be_switched_off(application: Application, tmp_path: Path
     document = model(application, Plain)
 
     def versions(source: Any) -> dict[str, bytes]:
-        record = document()
-        record.file = source
-        record.save()
-        file = document.get_by_id(record.id).file
+        file = saved(document, source)
         return {name: content(application, file, name) for name in file.stored.versions}
 
     still = images.still("PNG", (20, 20))
@@ -87,10 +82,7 @@ def test_processing_can_be_switched_off(application: Application, tmp_path: Path
     assert NotesUploader.enable_processing
     with without_processing(NotesUploader), inline_jobs():
         application.create_tables(StoredNote)
-        record = StoredNote()
-        record.file = still
-        record.save()
-    assert StoredNote.get_by_id(record.id).file.stored.versions["thumb"].width == 20
+        assert saved(StoredNote, still).stored.versions["thumb"].width == 20
     assert "enable_processing" not in vars(NotesUploader)
 
 
@@ -108,12 +100,10 @@ def test_a_version_is_an_attribute(application: Application):
             return f"/default/{name}"
 
     document = model(application, Accessed)
-    record = document()
-    assert not record.file._800x600
-    assert record.file._800x600.url() == "/default/_800x600"
-    record.file = GIF
-    record.save()
-    file = document.get_by_id(record.id).file
+    empty = document().file
+    assert not empty._800x600
+    assert empty._800x600.url() == "/default/_800x600"
+    file = saved(document, GIF)
     assert file._800x600
     assert file._800x600.stored.width == 80
     assert file._800x600.url() == file.url("_800x600")

@@ -20,6 +20,7 @@ from gifster.uploads import (
     CacheListField,
     Image,
     Uploader,
+    errors,
     mount_uploader,
     mount_uploaders,
     process_in_background,
@@ -30,6 +31,7 @@ from tests import databases, images
 from tests.uploads.framework import Application, Base
 
 A, B, C, D = (images.still("PNG", (width, 40)) for width in (60, 70, 80, 90))
+URL = "https://example.org"
 
 
 class PictureUploader(Backgrounder, Uploader):
@@ -115,3 +117,26 @@ def width(uploader: Any) -> int | None:
 
 def widths(uploaders: Any) -> list[int | None]:
     return [width(uploader) for uploader in uploaders]
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fetches `…/a.png` and `…/b.png` from nowhere; the list has the URLs that were fetched."""
+    fetched: list[str] = []
+
+    def assign_remote(uploader: Uploader, url: str, *_: Any) -> None:
+        fetched.append(url)
+        content = {"a": A, "b": B}.get(Path(url).stem)
+        if content is None:
+            raise errors.RemoteFailed("There is no such file.")
+        uploader.assign(content, Path(url).name)
+
+    monkeypatch.setattr(Uploader, "assign_remote", assign_remote)
+    return fetched
+
+
+def rolled_back(events: Events, *steps: Any) -> None:
+    with pytest.raises(RuntimeError), events.app.database.atomic():
+        for step in steps:
+            step()
+        raise RuntimeError

@@ -20,7 +20,7 @@ from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.testing import MemoryStorage
 from gifster.uploads.versions.declaring import Version
-from tests.conftest import PLATFORMS
+from tests.combinations import PLATFORMS
 from tests.uploads.carrierwave.conftest import (
     A,
     B,

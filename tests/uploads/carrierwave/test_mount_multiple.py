@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 
 from gifster.uploads import UploadError, errors
-from tests.uploads.carrierwave.conftest import A, B, C, D, Events, PictureUploader, width, widths
-from tests.uploads.carrierwave.test_mount_single import URL, part, remote
-
-__all__ = ["remote"]  # a fixture
+from tests.uploads.carrierwave.conftest import (
+    URL,
+    A,
+    B,
+    C,
+    D,
+    Events,
+    PictureUploader,
+    width,
+    widths,
+)
+from tests.uploads.form_parts import part
 
 
 def identifiers(event: Any) -> list[str]:

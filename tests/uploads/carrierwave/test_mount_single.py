@@ -8,32 +8,9 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import Uploader, UploadError, errors
-from tests.uploads.carrierwave.conftest import A, B, C, Events, PictureUploader, width
-
-
-def part(content: bytes, filename: str = "me.png", *, can_seek: bool = True) -> Any:
-    """A part of a form, as Flask's or Starlette's frameworks hand it over."""
-    stream = io.BytesIO(content) if can_seek else OneWay(content)
-    return Part(filename, stream)
-
-
-class Part(SimpleNamespace):
-    __hash__ = object.__hash__
-
-    def __init__(self, filename: str, stream: Any) -> None:
-        super().__init__(filename=filename, stream=stream)
-
-
-class OneWay(io.BytesIO):
-    """A stream that cannot seek, like a socket's."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: Any) -> int:
-        raise io.UnsupportedOperation("seek")
-
+from gifster.uploads import UploadError, errors
+from tests.uploads.carrierwave.conftest import URL, A, B, C, Events, PictureUploader, width
+from tests.uploads.form_parts import OneWay, Part, part
 
 FALSE = ["", "0", "false", "off", "FALSE", " 0 ", 0, False, None]
 
@@ -310,25 +287,6 @@ def test_a_cache_id_does_not_replace_a_file_that_was_just_assigned(events: Event
     event.image_cache = events.model(image=A).image_cache
     event.save()
     assert width(events.reloaded(event).image) == 70
-
-
-@pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Fetches `…/a.png` and `…/b.png` from nowhere; the list has the URLs that were fetched."""
-    fetched: list[str] = []
-
-    def assign_remote(uploader: Uploader, url: str, *_: Any) -> None:
-        fetched.append(url)
-        content = {"a": A, "b": B}.get(Path(url).stem)
-        if content is None:
-            raise errors.RemoteFailed("There is no such file.")
-        uploader.assign(content, Path(url).name)
-
-    monkeypatch.setattr(Uploader, "assign_remote", assign_remote)
-    return fetched
-
-
-URL = "https://example.org"
 
 
 def test_a_remote_url_is_fetched_and_can_be_read_until_the_record_is_saved(

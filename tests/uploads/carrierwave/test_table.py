@@ -11,7 +11,7 @@ from gifster import jobs
 from gifster.uploads import Image, Uploader, UploadError, errors, mount_uploader, process, version
 from tests import images
 from tests.uploads.carrierwave.conftest import A, B, C, D, Events, PictureUploader, width, widths
-from tests.uploads.carrierwave.test_mount_single import part
+from tests.uploads.form_parts import part
 from tests.uploads.framework import Application, Base
 
 

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Platform
+from tests.combinations import PLATFORMS
+from tests.conftest import Platform, new_platform
 from tests.uploads.framework import Application
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Platform:
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Platform:
     """Folders and SQLite: the storage makes no difference here."""
-    return Platform(f"sqlite:///{tmp_path}/gifster.db", None)
+    return new_platform(PLATFORMS[0], request, tmp_path)
 
 
 @pytest.fixture

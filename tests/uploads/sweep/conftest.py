@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gifster.uploads import mount
-from tests.conftest import PLATFORMS, Platform, new_platform
+from tests.combinations import PLATFORMS
+from tests.conftest import Platform, new_platform
 
 
 @pytest.fixture

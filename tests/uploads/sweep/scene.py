@@ -8,7 +8,7 @@ from gifster.uploads import mount, sweep
 from gifster.uploads.sweep import Findings, Why
 from gifster.uploads.testing import keep
 from tests import images
-from tests.conftest import PLATFORMS
+from tests.combinations import PLATFORMS
 from tests.uploads.framework import Application, Company, Person
 
 GIF = images.gif((80, 60))

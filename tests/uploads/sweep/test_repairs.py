@@ -9,7 +9,7 @@ import pytest
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Why
 from gifster.uploads.testing import MemoryStorage, keep
-from tests.conftest import PLATFORMS
+from tests.combinations import on_s3
 from tests.uploads.framework import Application, AvatarUploader, Person
 from tests.uploads.sweep.scene import (
     FOLDER,
@@ -68,7 +68,7 @@ def test_half_written_files_of_others_are_left_alone(application: Application):
     assert all(path.exists() for path in others)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS[1:], indirect=True)
+@on_s3
 def test_multipart_uploads_of_others_are_left_alone(application: Application):
     store: Any = application.store
     client = store._connected()

@@ -1,0 +1,72 @@
+"""Records that are deleted, and files that are removed, whose uploads wait, are processed or are
+stored."""
+
+import pytest
+
+from gifster.uploads.backgrounding.promotion import Promotion
+from tests.uploads.framework import Application, Person, fresh
+from tests.uploads.records import ONE, atomic
+
+
+def test_a_record_deleted_while_its_upload_waits_leaves_nothing(application: Application):
+    person = Person.create(name="Ann", avatar=ONE)
+    person.delete_instance()
+
+    application.work()
+
+    assert application.cached == []
+    assert application.stored == []
+
+
+def test_a_record_deleted_while_its_upload_is_processed_leaves_nothing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    person = Person.create(name="Ann", avatar=ONE)
+    swap = Promotion._swap
+
+    def deleted_before(promotion, *arguments):
+        fresh(person).delete_instance()
+        return swap(promotion, *arguments)
+
+    monkeypatch.setattr(Promotion, "_swap", deleted_before)
+    application.work()
+
+    assert application.cached == []
+    assert application.stored == []
+
+
+def test_deleting_a_record_removes_its_files(application: Application):
+    person = Person.create(name="Ann", avatar=ONE)
+    application.work()
+
+    fresh(person).delete_instance()
+
+    assert len(application.stored) == 2
+    application.work()
+    assert application.stored == []
+
+
+def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):
+    person = Person.create(name="Ann", avatar=ONE)
+    application.work()
+
+    with pytest.raises(RuntimeError), atomic():
+        fresh(person).delete_instance()
+        raise RuntimeError
+
+    application.work()
+    assert len(application.stored) == 2
+
+
+def test_a_remove_flag_detaches_the_file(application: Application):
+    person = Person.create(name="Ann", avatar=ONE)
+    application.work()
+
+    person = fresh(person)
+    person.remove_avatar = True
+    person.save()
+    application.work()
+
+    assert not fresh(person).avatar
+    assert fresh(person).avatar_state is None
+    assert application.stored == []
