@@ -1,5 +1,21 @@
+"""What the tests of the API and the pages share."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
 from tests.api import quick_router  # noqa: F401 it changes Falcon
+from tests.api.library_of_ann import library_of_ann  # noqa: F401 a fixture
 from tests.api.site import make_site, site  # noqa: F401 fixtures
 from tests.app.accounts.conftest import ann  # noqa: F401 a fixture
 from tests.app.fixtures import *  # noqa: F403 fixtures
 from tests.passwords import cheap_passwords  # noqa: F401 a fixture
+from tests.stack import Stack
+
+
+@pytest.fixture
+def connection(web: Stack) -> Iterator[socket.socket]:
+    """A connection to the web server, which says nothing yet."""
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        yield connection

@@ -14,7 +14,7 @@ from gifster.app import tokens
 from gifster.app.models import User
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
-from tests.api.test_access import Client
+from tests.api.clients import Client
 
 #: A form without fields.
 NOTHING = {"": ""}
@@ -71,3 +71,8 @@ def hidden(page: str, name: str) -> str:
 def is_done(answer: httpx.Response, location: str) -> bool:
     assert (answer.status_code, answer.headers.get("location")) == (303, location), answer.text
     return True
+
+
+def for_members(settings: Settings, **more: Any) -> Settings:
+    auth = settings.auth.model_copy(update={"read": "members", **more})
+    return settings.model_copy(update={"auth": auth})

@@ -1,11 +1,9 @@
 """Private GIFs and those in the trash, as an attacker would look for them: each address answers
 those who may not see one as if there were no such GIF."""
 
-import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import falcon.inspect
@@ -13,64 +11,16 @@ import httpx
 import pytest
 
 from gifster.api import live
-from gifster.api.app import create_app
-from gifster.app import library, tokens
+from gifster.app import library
 from gifster.app.access import Viewer
-from gifster.app.database import db
-from gifster.app.models import FingerprintPart, Gif, ImageUploader, User, fingerprint_parts, now
-from gifster.app.settings import Settings
-from gifster.app.tokens import Scope
+from gifster.app.models import Gif, ImageUploader, User
 from gifster.uploads import LocalStorage, S3Storage
 from gifster.uploads.config import configure, storage
 from gifster.uploads.files.sources import cache_upload
-from gifster.uploads.testing import keep
-from tests import images
-from tests.machine import ALL_EXAMPLES
-
-NOBODY = "zzzzzzzzzzzz"
-DHASH = "0001000200030004"
-PICTURE = images.gif((40, 30), [60] * 3)
-
-
-class Client:
-    """Somebody with a browser or a program, against an application in this process."""
-
-    def __init__(self, app: Any, loop: asyncio.AbstractEventLoop, headers: dict[str, str]) -> None:
-        self.headers = headers
-        self._loop, self._client = (
-            loop,
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers
-            ),
-        )
-
-    def __call__(self, method: str, url: str, **options: Any) -> httpx.Response:
-        answer = self._loop.run_until_complete(self._client.request(method, url, **options))
-        if "gifster_session" not in self._client.headers.get("Cookie", ""):
-            self._client.cookies.clear()
-        return answer
-
-
-@dataclass
-class Library:
-    app: Any
-    people: dict[str, Client]
-    ann: User
-    gif: Gif
-
-    def hide(self, kind: str) -> None:
-        values = {"visibility": "private"} if kind == "private" else {"trashed_at": now()}
-        Gif.update(values).where(Gif.id == self.gif.id).execute()
-
-    @property
-    def strangers(self) -> list[tuple[str, Client]]:
-        return [(name, one) for name, one in self.people.items() if name not in MAY_SEE]
-
-    @property
-    def urls(self) -> list[str]:
-        stored = Gif.get_by_id(self.gif.id).image.stored
-        return [stored.url(), *(version.url() for version in stored.versions.values())]
-
+from tests.api.clients import in_turn
+from tests.api.library_of_ann import MAY_SEE, Library
+from tests.api.routes import OTHERS, body
+from tests.api.stored_gifs import NOBODY, PICTURE, stored_gif
 
 #: They take a GIF out of one's own favourites, count a use, or lead to its page, whether there is
 #: such a GIF or not.
@@ -78,63 +28,6 @@ HARMLESS = (
     "/api/favourites/{gif_id}", "/gifs/{gif_id}/unfavourite", "/gifs/{gif_id}/share",
     "/g/{gif_id}", "/v2/emoji/{gif_id}/variations",
 )  # fmt: skip
-#: What stands in a path for its other parameters.
-OTHERS = {"name": "giphy.gif", "version": "thumb", "extension": "gif", "collection_id": "y" * 12}
-MAY_SEE = ("owner", "owner's browser", "owner's reading token", "admin")
-
-
-def user(name: str, **values: Any) -> User:
-    return User.create(email=f"{name}@example.org", name=name, password_hash="x", **values)
-
-
-@pytest.fixture
-def library_of_ann(booted: Settings) -> Iterator[Library]:
-    """A library with a stored GIF of Ann's, and people who look for it."""
-    app = create_app(booted)
-    ann, bob, root = user("ann"), user("bob"), user("root", is_admin=True)
-
-    def bearer(one: User, scope: str = Scope.ADMIN) -> dict[str, str]:
-        return {"Authorization": f"Bearer {tokens.create_token(one, 't', scope)[1]}"}
-
-    def browser(one: User) -> dict[str, str]:
-        return {"Cookie": f"gifster_session={tokens.start_session(one, 1)}"}
-
-    headers = {
-        "stranger": {},
-        "somebody with a wrong cookie": {"Cookie": "gifster_session=wrong"},
-        "another user": bearer(bob),
-        "another user's browser": browser(bob),
-        "admin's token that only writes": bearer(root, Scope.WRITE),
-        "owner": bearer(ann),
-        "owner's browser": browser(ann),
-        "owner's reading token": bearer(ann, Scope.READ),
-        "admin": bearer(root),
-    }
-    with asyncio.Runner() as runner:
-        people = {name: Client(app, runner.get_loop(), sent) for name, sent in headers.items()}
-        yield Library(app, people, ann, stored_gif(ann, "Needle", ["haystack"]))
-
-
-def stored_gif(owner: User, title: str, tags: list[str]) -> Gif:
-    """A GIF whose files are in the store already, as a worker would have put them there."""
-    gif = library.add_gif(
-        cache_upload(ImageUploader, PICTURE, "a.gif"), title=title, tags=tags, user=owner
-    )
-    folder = f"gifs/{gif.id}/0123456789abcdef"
-    facts = {"content_type": "image/gif", "bytes": len(PICTURE), "width": 40, "height": 30}
-    stored = facts | {
-        "storage": "store", "key": f"{folder}/original.gif", "filename": "a.gif",
-        "sha256": gif.sha256, "frames": 3, "duration_ms": 180, "loop": 0, "dhash": DHASH,
-        "versions": {"thumb": facts | {"key": f"{folder}/thumb.gif"}},
-    }  # fmt: skip
-    for name in ("original", "thumb"):
-        keep(storage("store"), f"{folder}/{name}.gif", PICTURE)
-    sql = "UPDATE gif SET image = {0}, image_tmp = NULL, image_state = 'ready' WHERE id = {0}"
-    db.execute_sql(sql.format(db.obj.param), [json.dumps(stored), gif.id])
-    for part in fingerprint_parts(DHASH):
-        FingerprintPart.create(gif=gif, part=part)
-    made: Gif = Gif.get_by_id(gif.id)
-    return made
 
 
 def normalized(answer: httpx.Response, gif_id: str) -> tuple[int, str, dict[str, str]]:
@@ -157,29 +50,6 @@ def filled(path: str, gif_id: str) -> str:
     """The path with values in place of its parameters."""
     values = OTHERS | {"gif_id": gif_id}
     return re.sub(r"{(\w+)(:\w+)?}", lambda found: values[found[1]], path)
-
-
-def body(method: str, path: str) -> dict[str, Any]:
-    if method in ("GET", "HEAD", "DELETE"):
-        return {}
-    if path.endswith("/image"):
-        return {"files": {"image": ("b.gif", PICTURE, "image/gif")}}
-    if method == "PATCH":
-        return {"json": {"title": "mine"}}
-    return {"data": {"title": "mine", "rating": "g", "visibility": "public"}}
-
-
-def in_turn(people: Iterable[tuple[str, Client]], number: int) -> list[tuple[str, Client]]:
-    """Who tries an address: every day two of the people, others for the next address; all of them
-    where it matters.
-
-    Parameters:
-      number: the address's, in a list of all.
-    """
-    each = list(people)
-    if ALL_EXAMPLES:
-        return each
-    return [each[(number + half) % len(each)] for half in (0, len(each) // 2)]
 
 
 @pytest.mark.parametrize("kind", ["private", "trashed"])

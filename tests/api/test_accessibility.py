@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import axe, images
-from tests.api.test_browser import open_form
+from tests.api.upload_form import open_form
 from tests.browser import MOTION
 from tests.combinations import only_in_ci
 from tests.machine import ALL_EXAMPLES, eventually

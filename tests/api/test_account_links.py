@@ -11,8 +11,9 @@ from gifster.app.models import User
 from tests.api.site import Site, hidden, is_done
 from tests.app.accounts.conftest import NEW, OLD
 from tests.app.letters import link_of, path_of, run_mail_jobs, secret_of
+from tests.combinations import on_sqlite
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 def test_a_forgotten_password_by_page(site: Site, ann: User):

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
-
 from gifster.api.app import create_app
 from gifster.api.pages.account.own import FORMS
 from gifster.api.root_path import below
@@ -19,8 +17,9 @@ from gifster.app.tokens import Scope
 from tests.api.site import Site, is_done
 from tests.app.accounts.conftest import NEW, OLD
 from tests.app.letters import run_mail_jobs
+from tests.combinations import on_sqlite
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 def test_an_account_has_a_page(site: Site, ann: User):

@@ -8,11 +8,12 @@ import pytest
 from gifster.app import accounts, tokens
 from gifster.app.models import User, now
 from gifster.app.tokens import Kind
+from tests.api.clients import Client
 from tests.api.site import NOTHING, Site, hidden, is_done
-from tests.api.test_access import Client
 from tests.app.accounts.conftest import OLD
+from tests.combinations import on_sqlite
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 def test_sessions_are_ended_one_by_one_and_all_at_once(site: Site, ann: User):

@@ -11,18 +11,10 @@ import PIL.Image
 import pytest
 
 from tests import images
+from tests.api.upload_form import open_form, payload
 from tests.browser import MOTION
 from tests.machine import eventually
 from tests.stack import Stack
-
-
-def payload(name: str, content: bytes) -> dict[str, Any]:
-    return {"name": name, "mimeType": "image/gif", "buffer": content}
-
-
-def open_form(page: Any) -> None:
-    """Show the upload form, which is behind a button."""
-    page.locator("summary", has_text="Add").click()
 
 
 def moves(image: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import images
-from tests.api.test_browser import open_form, payload
+from tests.api.upload_form import open_form, payload
 from tests.machine import eventually
 from tests.stack import Stack
 

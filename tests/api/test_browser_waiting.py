@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import images
-from tests.api.test_browser import payload
+from tests.api.upload_form import payload
 from tests.machine import ALL_EXAMPLES, eventually
 from tests.stack import Stack
 

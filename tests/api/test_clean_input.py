@@ -17,7 +17,8 @@ from gifster.cli import cli
 from gifster.uploads.errors import DataUriInvalid, RemoteUrlInvalid
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.remote.downloader import fetch
-from tests import images
+from tests.app.gifs import cached
+from tests.combinations import on_sqlite
 from tests.stack import Stack
 
 FAMILY = "👩\u200d👩\u200d👧"
@@ -26,7 +27,7 @@ MARKS = "a" + "\u0301\u0316" * 10_000
 
 
 def new_gif(**fields: object) -> Gif:
-    return library.add_gif(cache_upload(ImageUploader, images.gif(), "a name.gif"), **fields)
+    return library.add_gif(cached(filename="a name.gif"), **fields)
 
 
 def test_titles_and_tags_are_kept_as_people_see_them(booted: Settings):
@@ -68,12 +69,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_texts_that_only_programs_send_are_refused(booted: Settings):
-    cached = cache_upload(ImageUploader, images.gif(), "a name.gif")
+    file = cached(filename="a name.gif")
     for name, (fields, code) in REFUSED.items():
         with pytest.raises(Invalid) as refused:
-            library.add_gif(cached, **fields)
+            library.add_gif(file, **fields)
         assert refused.value.code == code, name
 
     assert Gif.select().count() == Tag.select().count() == GifTag.select().count() == 0
@@ -121,7 +122,7 @@ ADDRESSES = {
 }
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_malformed_addresses_are_refused(booted: Settings):
     for name, address in ADDRESSES.items():
         with pytest.raises(Invalid) as refused:
@@ -190,7 +191,7 @@ def test_a_name_may_have_what_names_have(booted: Settings):
         accounts.sign_up("cid@example.org", "correct horse", "a\x07")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_malformed_arguments_are_refused(booted: Settings):
     for command in ("admins add", "admins remove", "jobs show", "jobs retry", "jobs drop",
                     "jobs pause", "jobs resume", "jobs quiet", "versions recreate"):  # fmt: skip

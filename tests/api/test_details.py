@@ -12,7 +12,8 @@ from gifster.app.models import Gif, User
 from gifster.app.settings import Settings
 from gifster.uploads.config import storage
 from tests import images
-from tests.api.test_access import Client
+from tests.api.clients import Client
+from tests.app.people import person
 
 PICTURE = {"image": ("a.gif", images.gif((20, 10)), "image/gif")}
 DETAILS = {"alt_text": "A cat\nthat waits", "rating": "pg", "visibility": "unlisted"}
@@ -23,7 +24,7 @@ def clients(booted: Settings) -> Iterator[dict[str, Client]]:
     """Ann, and a stranger where anybody may write."""
     auth = booted.auth.model_copy(update={"anonymous_uploads": True})
     app = create_app(booted.model_copy(update={"auth": auth}))
-    ann = User.create(email="ann@example.org", name="Ann", password_hash="x")
+    ann = person("Ann")
     bearer = {"Authorization": f"Bearer {tokens.issue_token(ann)}"}
     with asyncio.Runner() as runner:
         loop = runner.get_loop()

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,66 +15,18 @@ import redis
 from gifster.api.group_commit import GroupCommit
 from gifster.app import library
 from gifster.app.database import db
-from gifster.app.models import Gif, GifTag, ImageUploader, User
+from gifster.app.models import Gif, GifTag, User
 from gifster.app.settings import Settings
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job, transaction
-from gifster.uploads.files.cache import CachedFile, CacheWriter
-from tests import images
+from tests.api.committing import adding, committed_together, titles
+from tests.app.gifs import added
 from tests.combinations import on_sqlite
 from tests.machine import eventually
 
 
-def cached() -> CachedFile:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(images.gif())
-    return writer.finish()
-
-
-def adding(title: str, **options: Any) -> Callable[[], Gif]:
-    file = cached()
-    return lambda: library.add_gif(file, title=title, **options)
-
-
 def nothing() -> None:
     pass
-
-
-def titles() -> set[str]:
-    """What is committed, as another connection sees it."""
-    found: set[str] = set()
-
-    def look() -> None:
-        with db.connection_context():
-            found.update(title for (title,) in Gif.select(Gif.title).tuples())
-
-    other = threading.Thread(target=look)
-    other.start()
-    other.join()
-    return found
-
-
-def committed_together(
-    commits: GroupCommit, *works: Callable[[], Any]
-) -> list[Any | BaseException]:
-    """The results of works that waited together, because another one kept the thread busy."""
-
-    async def all_of_them() -> list[Any]:
-        started, go = threading.Event(), threading.Event()
-
-        def first() -> None:
-            started.set()
-            go.wait()
-
-        busy = asyncio.ensure_future(commits.run(first, nothing))
-        await asyncio.to_thread(started.wait)
-        waiting = [asyncio.ensure_future(commits.run(work, nothing)) for work in works]
-        await asyncio.sleep(0)  # they are in the queue now
-        go.set()
-        await busy
-        return await asyncio.gather(*waiting, return_exceptions=True)
-
-    return asyncio.run(all_of_them())
 
 
 @pytest.fixture
@@ -112,7 +64,7 @@ def test_an_upload_that_fails_takes_no_other_along(commits: GroupCommit):
 
     def fails_late() -> Gif:
         with transaction(db):
-            library.add_gif(cached(), title="late", tags=["cat"])
+            added(title="late", tags=["cat"])
             raise LookupError
 
     first, denied, late, last = committed_together(
@@ -136,7 +88,7 @@ def test_an_upload_that_cannot_be_answered_leaves_nothing(commits: GroupCommit):
     """Its file is deleted, so its row must not be there."""
 
     def written_but_not_answered() -> None:
-        library.add_gif(cached(), title="not answered", tags=["cat"])
+        added(title="not answered", tags=["cat"])
         raise LookupError
 
     unanswered, good = committed_together(commits, written_but_not_answered, adding("good"))
@@ -248,9 +200,9 @@ def test_an_upload_that_survives_a_part_of_it_gets_a_transaction_of_its_own(comm
     def goes_on() -> Gif:
         runs.append("it")
         with suppress(LookupError), transaction(db):
-            library.add_gif(cached(), title="undone")
+            added(title="undone")
             raise LookupError
-        return library.add_gif(cached(), title="kept")
+        return added(title="kept")
 
     first, it, last = committed_together(commits, adding("first"), goes_on, adding("last"))
 
@@ -281,7 +233,7 @@ def test_a_request_that_is_cancelled_learns_that_its_row_is_there(commits: Group
     def slow() -> Gif:
         started.set()
         go.wait()
-        return library.add_gif(cached(), title="a")
+        return added(title="a")
 
     async def cancelled() -> None:
         request = asyncio.ensure_future(commits.run(slow, lambda: handed_over.append("a")))

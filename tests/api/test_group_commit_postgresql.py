@@ -22,7 +22,8 @@ from gifster.app.models import Gif, Tag
 from gifster.app.settings import Settings
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job
-from tests.api.test_group_commit import adding, cached, committed_together, titles
+from tests.api.committing import adding, committed_together, titles
+from tests.app.gifs import added, cached
 from tests.conftest import new_postgresql, new_server, own_postgresql
 from tests.machine import eventually
 
@@ -70,7 +71,7 @@ def test_a_lost_connection_fails_the_uploads_that_were_in_the_transaction_and_no
 ):
     def loses_it() -> Gif:
         lose_connection(booted.database.url)
-        return library.add_gif(cached(), title="lost")
+        return added(title="lost")
 
     before, it, after = committed_together(commits, adding("before"), loses_it, adding("after"))
 

@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -83,12 +82,6 @@ def test_a_request_line_that_is_too_long_is_refused_unread(path: bytes, query: b
 
     assert found == status
     assert problem.get("code") == (None if status == 200 else "uri_too_long")
-
-
-@pytest.fixture
-def connection(web: Stack) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
-        yield connection
 
 
 def all_of(connection: socket.socket) -> bytes:

@@ -18,8 +18,9 @@ from gifster.cli import doctor
 from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.config import configure, storage
 from gifster.uploads.sweep import sweep
+from tests.api.clients import Client
 from tests.api.site import NOTHING, Site, is_done
-from tests.api.test_access import Client, stored_gif
+from tests.api.stored_gifs import stored_gif
 from tests.app.accounts.conftest import OLD
 
 # Exports.

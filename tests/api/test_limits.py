@@ -9,11 +9,10 @@ import pytest
 
 from gifster.api.limits import RateLimited, RateLimits
 from gifster.app import accounts, library
-from gifster.app.models import ImageUploader, User
+from gifster.app.models import User
 from gifster.app.settings import Limits, Settings
-from gifster.uploads import CachedFile
-from gifster.uploads.files.cache import CacheWriter
 from tests import images
+from tests.app.gifs import SMALL, added, cached
 from tests.machine import files_below, free_port
 from tests.stack import Stack
 
@@ -351,28 +350,22 @@ def test_while_redis_is_away_each_process_counts_for_itself(caplog: pytest.LogCa
     assert caplog.text.count("each web process counts rates by itself") == 1
 
 
-def cached() -> CachedFile:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(GIF)
-    return writer.finish()
-
-
 @pytest.mark.parametrize("owner", ["ann", "nobody"])
 def test_a_quota_counts_bytes_and_a_replacement_the_difference(booted: Settings, owner: str):
     user: User | None = None
     if owner == "ann":
         user = accounts.sign_up("ann@example.org", "correct horse")
-    quota = library.Quota(gifs=10, bytes=2 * len(GIF) + 10)
-    gif = library.add_gif(cached(), user=user, quota=quota)
-    library.add_gif(cached(), user=user, quota=quota)
+    quota = library.Quota(gifs=10, bytes=2 * len(SMALL) + 10)
+    gif = added(user=user, quota=quota)
+    added(user=user, quota=quota)
 
     with pytest.raises(library.Denied, match="Delete something first") as refusal:
-        library.add_gif(cached(), user=user, quota=quota)
+        added(user=user, quota=quota)
     library.replace_image(gif.id, user, cached(), quota)
     library.delete_gif(gif.id, user)
 
     assert refusal.value.code == "quota_exceeded"
-    assert library.add_gif(cached(), user=user, quota=quota).bytes == len(GIF)
+    assert added(user=user, quota=quota).bytes == len(SMALL)
 
 
 def test_a_browser_is_known_however_an_international_address_is_spelt(web: Stack):

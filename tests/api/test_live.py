@@ -1,7 +1,6 @@
 """Pages and programs learn when GIFs change state: cards for pages, event streams (SSE) for
 programs."""
 
-import io
 import json
 import socket
 import threading
@@ -12,11 +11,10 @@ import httpx
 import pytest
 
 from gifster.api import live
-from gifster.app import library
 from gifster.app.access import STRANGER
-from gifster.app.models import Gif, ImageUploader
-from gifster.uploads.files.sources import cache_upload
+from gifster.app.models import Gif
 from tests import images
+from tests.app.gifs import added
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -85,7 +83,7 @@ def test_open_streams_do_not_delay_a_stop(new_stack: Callable[..., Stack]):
 
 
 def waiting_gif() -> Gif:
-    return library.add_gif(cache_upload(ImageUploader, io.BytesIO(images.gif()), "a.gif"))
+    return added()
 
 
 def ask(stack: Stack, shown: Any, wait_s: Any = 0) -> httpx.Response:

@@ -19,7 +19,11 @@ from gifster.app import search, tokens
 from gifster.app.models import Gif, User
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
-from tests.api.test_access import NOBODY, PICTURE, Client, body, in_turn, stored_gif, user
+from tests.api.clients import Client, in_turn
+from tests.api.routes import body
+from tests.api.site import for_members
+from tests.api.stored_gifs import NOBODY, PICTURE, stored_gif
+from tests.app.people import person
 from tests.combinations import on_sqlite
 
 #: What strangers may use: they log in and sign up, and supervisors ask how the process is.
@@ -63,16 +67,11 @@ class Members:
                     yield method.method, route.path, path
 
 
-def for_members(settings: Settings, **more: Any) -> Settings:
-    auth = settings.auth.model_copy(update={"read": "members", **more})
-    return settings.model_copy(update={"auth": auth})
-
-
 @pytest.fixture
 def members(booted: Settings) -> Iterator[Members]:
     """A library for members, where even uploads without an account are allowed."""
     app = create_app(for_members(booted, anonymous_uploads=True, anonymous_changes=True))
-    ann, root = user("ann"), user("root", is_admin=True)
+    ann, root = person("ann"), person("root", is_admin=True)
     secret = tokens.start_session(ann, 1)
     ended = tokens.create_token(ann, "t", Scope.ADMIN)[1]
     tokens.revoke_token(ended)

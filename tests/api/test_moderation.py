@@ -16,7 +16,9 @@ from gifster.app.moderation.log import ModerationEntry
 from gifster.app.moderation.reports import Report
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
-from tests.api.test_access import NOBODY, Client, stored_gif, user
+from tests.api.clients import Client
+from tests.api.stored_gifs import NOBODY, stored_gif
+from tests.app.people import person
 
 HTML = {"Accept": "text/html"}
 
@@ -38,10 +40,10 @@ def it(booted: Settings) -> Iterator[Library]:
     limits = booted.limits.model_copy(update={"enabled": False})
     app = create_app(booted.model_copy(update={"limits": limits}))
     users = {
-        "ann": user("ann"),
-        "bob": user("bob"),
-        "mo": user("mo", is_moderator=True),
-        "root": user("root", is_admin=True),
+        "ann": person("ann"),
+        "bob": person("bob"),
+        "mo": person("mo", is_moderator=True),
+        "root": person("root", is_admin=True),
     }
 
     def bearer(name: str, scope: str) -> dict[str, str]:
@@ -272,7 +274,7 @@ def test_somebody_who_is_no_moderator_any_more_moderates_nothing(it: Library):
 def test_reports_are_limited(booted: Settings):
     limits = booted.limits.model_copy(update={"report": "2/hour"})
     app = create_app(booted.model_copy(update={"limits": limits}))
-    gif = stored_gif(user("ann"), "Needle", [])
+    gif = stored_gif(person("ann"), "Needle", [])
     with asyncio.Runner() as runner:
         stranger = Client(app, runner.get_loop(), {})
         answers = [
@@ -290,9 +292,9 @@ def test_what_was_uploaded_without_an_account(booted: Settings, changes: bool):
     auth = {"anonymous_uploads": True, "anonymous_changes": changes}
     auth_settings = booted.auth.model_copy(update=auth)
     app = create_app(booted.model_copy(update={"auth": auth_settings}))
-    gif = stored_gif(user("ann"), "Needle", [])
+    gif = stored_gif(person("ann"), "Needle", [])
     Gif.update(user=None).where(Gif.id == gif.id).execute()
-    mo, bob = user("mo", is_moderator=True), user("bob")
+    mo, bob = person("mo", is_moderator=True), person("bob")
     with asyncio.Runner() as runner:
         people = {
             name: Client(app, runner.get_loop(), headers)

@@ -21,17 +21,11 @@ from gifster.uploads.config import configure, storage
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.testing import keep
 from tests import images
-from tests.api.test_access import (
-    DHASH,
-    OTHERS,
-    PICTURE,
-    Client,
-    Library,
-    in_turn,
-    library_of_ann,  # noqa: F401 a fixture
-    stored_gif,
-    user,
-)
+from tests.api.clients import Client, in_turn
+from tests.api.library_of_ann import Library
+from tests.api.routes import OTHERS
+from tests.api.stored_gifs import DHASH, PICTURE, stored_gif
+from tests.app.people import person
 
 #: The original, and what its edit selects of it.
 ORIGINAL, FULL = images.gif((131, 97), [60] * 7), images.gif((40, 30), [60] * 3)
@@ -52,11 +46,11 @@ SECRETS = re.compile(
 
 
 @pytest.fixture
-def edited(library_of_ann: Library) -> Library:  # noqa: F811
+def edited(library_of_ann: Library) -> Library:
     """Ann's GIF, of which an edit shows a part."""
     it = library_of_ann
     edit(it.gif)
-    secret = create_token(user("mod", is_moderator=True), "t", Scope.ADMIN)[1]
+    secret = create_token(person("mod", is_moderator=True), "t", Scope.ADMIN)[1]
     loop = it.people["stranger"]._loop
     it.people["moderator"] = Client(it.app, loop, {"Authorization": f"Bearer {secret}"})
     return it

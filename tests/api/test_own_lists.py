@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from gifster.api.app import create_app
-from gifster.app import collections, favourites, library, search, tokens
-from gifster.app.models import Gif, ImageUploader, User
+from gifster.app import collections, favourites, search, tokens
+from gifster.app.models import Gif, User
 from gifster.app.search import popularity
 from gifster.app.settings import Settings
-from gifster.uploads.files.sources import cache_upload
 from tests import images
-from tests.api.test_access import Client
-
-PICTURE = images.gif((20, 10))
+from tests.api.clients import Client
+from tests.app.gifs import added
+from tests.app.people import person
 
 
 @pytest.fixture
@@ -26,17 +25,15 @@ def people(booted: Settings) -> Iterator[dict[str, Any]]:
     with asyncio.Runner() as runner:
         made: dict[str, Any] = {"stranger": Client(app, runner.get_loop(), {})}
         for name in ("ann", "bob"):
-            user = User.create(email=f"{name}@example.org", name=name, password_hash="x")
-            cookie = {"Cookie": f"gifster_session={tokens.start_session(user, 1)}"}
+            one = person(name)
+            cookie = {"Cookie": f"gifster_session={tokens.start_session(one, 1)}"}
             made[name] = Client(app, runner.get_loop(), cookie)
-            made[f"user {name}"] = user
+            made[f"user {name}"] = one
         yield made
 
 
 def gif(owner: User | None, title: str, **values: Any) -> str:
-    made = library.add_gif(
-        cache_upload(ImageUploader, PICTURE, "a.gif"), title=title, user=owner, **values
-    )
+    made = added(title=title, user=owner, **values)
     return str(made.id)
 
 

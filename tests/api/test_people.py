@@ -14,11 +14,12 @@ from gifster.app.moderation import log
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in.tables import AuthenticatorApp
 from gifster.app.tokens import Scope
+from tests.api.clients import Client
 from tests.api.site import Site, is_done
-from tests.api.test_access import Client
 from tests.app.letters import run_mail_jobs
+from tests.combinations import on_sqlite
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 @pytest.fixture

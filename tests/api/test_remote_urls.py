@@ -12,7 +12,7 @@ import pytest
 
 from gifster.api.receive import UploadForm
 from tests import images
-from tests.api.test_browser import open_form
+from tests.api.upload_form import open_form
 from tests.stack import Stack
 
 WEB = {"GIFSTER_UPLOADS__PRIVATE_REMOTES": "true"}

@@ -23,7 +23,9 @@ from gifster.app.accounts import mail_links
 from gifster.app.models import Gif
 from gifster.app.settings import Settings, Web
 from tests import images
-from tests.api.test_access import stored_gif, user
+from tests.api.stored_gifs import stored_gif
+from tests.app.people import person
+from tests.combinations import on_sqlite
 
 STATIC = Path(__file__).parent.parent.parent / "gifster" / "api" / "static"
 ROOT = "/team/gifs"  # it ends like one of our own paths
@@ -105,7 +107,7 @@ def for_members(monkeypatch: pytest.MonkeyPatch) -> None:
 def ann(at_a_path: None, booted: Settings) -> Iterator[Browser]:
     """Ann's, who is an admin. She has GIFs, also a private one and one in the trash, a collection
     and a favourite."""
-    ann = user("ann", is_admin=True)
+    ann = person("ann", is_admin=True)
     first, *_ = gifs = [stored_gif(ann, f"Cat {number}", ["cat"]) for number in range(3)]
     Gif.update(visibility="private").where(Gif.id == gifs[1].id).execute()
     trash.throw_away(gifs[2].id, ann, Reach.OWN)
@@ -126,7 +128,7 @@ def inside(url: str, at: str) -> str:
     return parts.path + (parts.query and "?" + parts.query)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_walk_over_all_pages_never_leaves_the_path(ann: Browser):
     gif = Gif.select().where(Gif.visibility == "public").first()
     # Not all of them are linked from others
@@ -161,7 +163,7 @@ def test_a_walk_over_all_pages_never_leaves_the_path(ann: Browser):
             assert "POST" in ann(path, "OPTIONS").headers["Allow"], path
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_addresses_in_answers_for_programs_are_below_the_path(ann: Browser):
     gif = ann(f"{ROOT}/api/gifs", headers={"Accept": "application/json"}).json()["items"][0]
     page = f"{SITE}{ROOT}/gifs/{gif['id']}"
@@ -187,7 +189,7 @@ def test_addresses_in_answers_for_programs_are_below_the_path(ann: Browser):
     assert ann(f"{ROOT}/oembed?url={SITE}/gifs/{gif['id']}").status_code == 404
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_an_upload_and_a_log_in_lead_below_the_path(ann: Browser):
     sent = {"image": ("a.gif", images.gif(), "image/gif")}
 
@@ -203,7 +205,7 @@ def test_an_upload_and_a_log_in_lead_below_the_path(ann: Browser):
     assert sorted(paths) == [f"{ROOT}/", f"{ROOT}/login"]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_nothing_but_the_path_is_the_librarys(ann: Browser):
     for path in ("/", "/gifs", "/team", f"{ROOT}x", "/team/gifs2/", "//team/gifs/", "/team//gifs/"):
         answer = ann(path)
@@ -227,7 +229,7 @@ def test_no_script_names_an_address_at_the_root():
     assert '"/' not in manifest
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_library_for_members_hands_out_signed_addresses_below_the_path(
     for_members: None, ann: Browser
 ):

@@ -17,8 +17,9 @@ from gifster.app.tokens import Scope
 from tests.api.site import Site, hidden, is_done
 from tests.app.accounts.conftest import OLD
 from tests.app.letters import path_of, run_mail_jobs
+from tests.combinations import on_sqlite
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 def test_where_addresses_must_be_confirmed_people_log_in_afterwards(make_site: Callable[..., Site]):

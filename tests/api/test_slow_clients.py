@@ -23,12 +23,6 @@ GIF = images.noisy_gif((600, 500), 4)
 WEB = {"GIFSTER_WEB__BODY_STALL_S": "1", "GIFSTER_WEB__BODY_MIN_BYTES_PER_S": "50000"}
 
 
-@pytest.fixture
-def connection(web: Stack) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
-        yield connection
-
-
 def read_answer(connection: socket.socket) -> bytes:
     answer = b""
     while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):

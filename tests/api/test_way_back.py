@@ -12,8 +12,8 @@ from gifster.api.form_tokens import SESSION
 from gifster.api.way_back import local_path
 from gifster.app import accounts, tokens
 from gifster.app.settings import Settings
-from tests.api.test_access import Client
-from tests.api.test_members import for_members
+from tests.api.clients import Client
+from tests.api.site import for_members
 
 HTML = {"Accept": "text/html"}
 

@@ -11,6 +11,7 @@ from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid, NotFound
 from gifster.app.models import FingerprintPart, Gif, User, fingerprint_parts, now
 from gifster.app.settings import Settings
+from tests.app.people import person
 
 ANN, BOB = Viewer("ann000000000"), Viewer("bob000000000")
 ADMIN = Viewer("root00000000", Reach.ALL)
@@ -41,10 +42,7 @@ def test_the_rule(owner: str | None, visibility: str, trashed: bool, seen_by: li
 
 
 def users() -> tuple[User, User]:
-    made = [
-        User.create(id=viewer.user_id, email=f"{name}@example.org", name=name, password_hash="x")
-        for name, viewer in (("ann", ANN), ("bob", BOB))
-    ]
+    made = [person(name, id=viewer.user_id) for name, viewer in (("ann", ANN), ("bob", BOB))]
     return made[0], made[1]
 
 

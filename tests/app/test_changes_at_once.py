@@ -18,19 +18,10 @@ from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
-from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User
+from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.settings import Settings
-from gifster.uploads.files.cache import CachedFile, CacheWriter
-from tests import images
+from tests.app.gifs import added, cached
 from tests.combinations import on_postgresql
-
-SMALL = images.gif((20, 10))
-
-
-def cached() -> CachedFile:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(SMALL)
-    return writer.finish()
 
 
 def outcome(work: Callable[[], Any]) -> str:
@@ -68,7 +59,7 @@ ROUNDS = 10
 def test_tags_that_are_changed_while_their_gif_is_deleted(booted: Settings):
     seen: Counter[str] = Counter()
     for _ in range(ROUNDS):
-        gif = library.add_gif(cached(), tags=["old"])
+        gif = added(tags=["old"])
         edit = lambda tags: lambda: library.edit_gif(gif.id, None, tags=tags)  # noqa: B023, E731
         seen.update(
             at_once(
@@ -85,7 +76,7 @@ def test_tags_that_are_changed_while_their_gif_is_deleted(booted: Settings):
 
 def test_tags_that_are_changed_twice_are_those_of_one_change(booted: Settings):
     for _ in range(ROUNDS):
-        gif = library.add_gif(cached())
+        gif = added()
         some, others = list("abcdef"), list("fedxyz")
         said = at_once(
             *(lambda t=tags: library.edit_gif(gif.id, None, tags=t) for tags in (some, others) * 2)  # noqa: B023
@@ -96,14 +87,14 @@ def test_tags_that_are_changed_twice_are_those_of_one_change(booted: Settings):
 
 
 def test_a_tag_that_is_deleted_while_it_is_given(booted: Settings):
-    gif = library.add_gif(cached())
+    gif = added()
     seen: Counter[str] = Counter()
     for _ in range(ROUNDS):
         seen.update(
             at_once(
                 lambda: library.edit_gif(gif.id, None, tags=["cats", "dogs"]),
                 lambda: Tag.delete().where(Tag.name == "cats").execute(),
-                lambda: library.add_gif(cached(), tags=["dogs", "cats"]),
+                lambda: added(tags=["dogs", "cats"]),
             )
         )
 
@@ -113,7 +104,7 @@ def test_a_tag_that_is_deleted_while_it_is_given(booted: Settings):
 def test_an_image_that_is_replaced_while_its_gif_is_deleted(booted: Settings):
     seen: Counter[str] = Counter()
     for _ in range(ROUNDS):
-        gif = library.add_gif(cached())
+        gif = added()
         seen.update(
             at_once(
                 lambda: library.replace_image(gif.id, None, cached()),  # noqa: B023
@@ -140,7 +131,7 @@ def test_a_user_who_is_deleted_while_uploading(booted: Settings, quota: library.
         user = User.create(email=f"b{number}@example.org", name="b", password_hash="x")
         seen.update(
             at_once(
-                lambda: library.add_gif(cached(), user=user, tags=["a"], quota=quota),  # noqa: B023
+                lambda: added(user=user, tags=["a"], quota=quota),  # noqa: B023
                 lambda: User.delete_by_id(user.id),  # noqa: B023
                 lambda: tokens.issue_token(user),  # noqa: B023
             )

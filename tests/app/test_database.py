@@ -23,6 +23,7 @@ from gifster.app.search import tables
 from gifster.app.settings import Settings
 from gifster.app.sign_in import tables as sign_in
 from gifster.jobs import TABLES
+from tests.app.schema import ALL, OF_JOBS, shape
 from tests.conftest import new_postgresql
 
 MODELS = [
@@ -39,19 +40,6 @@ MODELS = [
 
 #: No model declares all indexes of these tables.
 ONLY_IN_SQL = ("search_entry", "search_term")
-
-ALL = [path.stem for path in sorted(Path(database.__file__).parent.glob("migrations/0*.py"))]
-#: The library's migrations that bring what none of Gifster's own has brought.
-OF_JOBS = ["jobs 0007_traces"]
-
-
-def shape(database: peewee.Database, table: str) -> list[tuple]:
-    columns = sorted(
-        (c.name, c.data_type, c.null, c.primary_key) for c in database.get_columns(table)
-    )
-    indexes = sorted((tuple(map(str, i.columns)), i.unique) for i in database.get_indexes(table))
-    keys = sorted((k.column, k.dest_table) for k in database.get_foreign_keys(table))
-    return [columns, indexes, keys]
 
 
 def test_the_migrations_make_the_schema_of_the_models(booted: Settings):

@@ -16,12 +16,12 @@ from gifster.app.backup import BackupError, tables
 from gifster.app.backup.moving import copy_database
 from gifster.app.backup.targets import opened
 from gifster.app.database import db
-from gifster.app.models import Gif, ImageUploader, User, WriteProbe
+from gifster.app.models import Gif, User, WriteProbe
 from gifster.app.search.tables import SearchEntry
 from gifster.app.settings import Settings
 from gifster.jobs.heartbeat import Worker
-from gifster.uploads.files.cache import CacheWriter
 from tests import images
+from tests.app.gifs import added, cached
 from tests.conftest import own_postgresql
 
 #: A NUL is no text, and a lone surrogate neither: no column can have them.
@@ -31,9 +31,8 @@ ODD = "Zoë's 🐈 “\t\n\\N,;\u202e{}%s%%$1?:x"
 def filled() -> Gif:
     """A library with rows in many tables, and values that are written otherwise in each kind."""
     ann = User.create(email="ann@example.org", name=ODD, password_hash="x", is_admin=True)
-    writer = CacheWriter(ImageUploader, f"{ODD}.gif")
-    writer.write(images.gif((40, 30)))
-    gif = library.add_gif(writer.finish(), title="A cat, asleep", tags=["cats", "zzz"], user=ann)
+    file = cached(images.gif((40, 30)), f"{ODD}.gif")
+    gif = library.add_gif(file, title="A cat, asleep", tags=["cats", "zzz"], user=ann)
     favourites.add(ann, gif.id, Viewer(ann.id))
     made = collections.create(ann, "Cats")
     collections.add(made.id, gif.id, Viewer(ann.id))
@@ -116,9 +115,7 @@ def _rough(value: Any) -> Any:
 
 
 def filled_again() -> Gif:
-    writer = CacheWriter(ImageUploader, "b.gif")
-    writer.write(images.gif((40, 30), [40] * 7))
-    return library.add_gif(writer.finish(), title="b")
+    return added(images.gif((40, 30), [40] * 7), title="b")
 
 
 def test_a_target_with_rows_is_refused(booted: Settings, other: str, tmp_path: Path):

@@ -2,7 +2,6 @@
 and works again when there is room. Reads go on."""
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from gifster.app import database, readiness
 from gifster.app.database import db
 from gifster.app.models import Tag
 from tests import images
+from tests.app import small_disks
 from tests.machine import files_below
 from tests.stack import Stack
 
@@ -28,16 +28,8 @@ PASSWORD = "correct horse"
 def small_disk() -> Iterator[Path]:
     """A folder on a disk of 24 MB, which every user can read."""
     folder = Path(tempfile.mkdtemp(prefix="gifster-small-", dir="/tmp"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "tmpfs", str(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    with small_disks.mounted(folder, "size=24m,mode=755") as made:
+        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,11 +15,11 @@ from gifster.app.errors import Conflict, Invalid
 from gifster.app.models import Gif, ImageUploader
 from gifster.app.settings import Settings
 from gifster.imaging import ImageInfo
-from gifster.uploads import CachedFile, StoredVersion
+from gifster.uploads import StoredVersion
 from gifster.uploads.errors import TooLong, TooManyPixels
-from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.testing import enqueued, run_jobs
 from tests import images
+from tests.app.gifs import added, cached
 from tests.machine import files_below
 from tests.videos import video
 
@@ -39,14 +39,8 @@ def library_here(booted: Settings) -> Settings:
     return booted
 
 
-def cached(content: bytes = GIF) -> CachedFile:
-    writer = CacheWriter(ImageUploader, "cat.gif")
-    writer.write(content)
-    return writer.finish()
-
-
 def ready(content: bytes = GIF, edit: Edit | None = None) -> Gif:
-    gif = library.add_gif(cached(content), edit=edit)
+    gif = added(content, edit=edit)
     run_jobs()
     return fresh(gif)
 
@@ -229,7 +223,7 @@ def test_an_edit_can_be_changed_and_removed(library_here: Settings):
 
 
 def test_an_upload_that_waits_gets_its_versions_by_the_last_edit(library_here: Settings):
-    gif = library.add_gif(cached(), edit=Edit(fps=5))
+    gif = added(GIF, edit=Edit(fps=5))
 
     with pytest.raises(Invalid):
         put(gif, Edit(end=1.5))
@@ -253,7 +247,7 @@ def test_a_replacement_drops_the_edit(library_here: Settings):
 
 
 def test_a_failed_upload_has_nothing_to_edit(library_here: Settings):
-    gif = library.add_gif(cached(images.gif()))
+    gif = added(images.gif())
     Gif.update(image_state="failed", image_tmp=None).where(Gif.id == gif.id).execute()
 
     with pytest.raises(Conflict) as refused:
@@ -288,7 +282,7 @@ def test_a_part_of_a_long_video(library_here: Settings, monkeypatch: pytest.Monk
         (Edit(end=2), "The edit shows 2 seconds; the limit is 1."),
     ):
         with pytest.raises(Invalid) as refused:
-            library.add_gif(cached(content), edit=edit)
+            added(content, edit=edit)
         assert (refused.value.code, str(refused.value)) == ("too_long", said)
 
     gif = ready(content, Edit(1.2, 2, crop=Crop(0, 0, 48, 64)))

@@ -7,13 +7,13 @@ import dramatiq
 import pytest
 
 from gifster.app import file_checks, library
-from gifster.app.models import DamagedFile, FileCheck, Gif, ImageUploader
+from gifster.app.models import DamagedFile, FileCheck, Gif
 from gifster.app.settings import Settings
 from gifster.uploads.config import storage
-from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.sweep.contents import damaged_files, records, recreate_damaged
 from gifster.uploads.testing import keep, run_jobs
 from tests import images
+from tests.app.gifs import added
 from tests.machine import eventually
 from tests.stack import Stack
 from tests.uploads.framework import Application, Person
@@ -135,9 +135,7 @@ def gifs(count: int) -> list[str]:
         dramatiq.get_broker().declare_actor(actor)
     made = []
     for _ in range(count):
-        writer = CacheWriter(ImageUploader, "a.gif")
-        writer.write(images.gif((20, 10)))
-        made.append(library.add_gif(writer.finish()).id)
+        made.append(added().id)
     run_jobs()
     return sorted(made)
 

@@ -17,16 +17,15 @@ from gifster import jobs
 from gifster.app import database, library, lists, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
-from gifster.app.models import Gif, ImageUploader
-from gifster.uploads.files.cache import CacheWriter
+from gifster.app.models import Gif
 from gifster.uploads.testing import run_jobs
-from tests.app.test_database import OF_JOBS, shape
+from tests.app.gifs import cached
+from tests.app.schema import ALL, OF_JOBS, shape
 from tests.machine import examples
 
-FOLDER = Path(database.__file__).parent / "migrations"
+FOLDER = database.MIGRATIONS
 DATA = Path(__file__).parent / "data" / "migrations"
 DIGESTS = DATA / "migrations.sha256"
-ALL = [path.stem for path in sorted(FOLDER.glob("0*.py"))]
 #: The versions that are tested every day: each fifth, from the first one. CI tests all.
 OLD = ALL[:: examples(5, of=1)]
 
@@ -177,7 +176,7 @@ def test_a_library_of_the_first_version_works_on(
     monkeypatch.setenv("GIFSTER_DATABASE__URL", database_url)
     broker = boot(settings.load())
     migrate_as_of(tmp_path / "migrations", "was", ALL[0])
-    waiting = _cached(gif).dump()
+    waiting = cached(gif).dump()
     of_then = ("content_type", "width", "height", "frames", "duration_ms", "loop")
     waiting["info"] = {name: waiting["info"][name] for name in of_then}
     del waiting["position"]
@@ -193,7 +192,7 @@ def test_a_library_of_the_first_version_works_on(
     for actor in (actors.store_asset, actors.remove_files):
         broker.declare_actor(actor)
     with db.connection_context():
-        added = library.add_gif(_cached(gif), title="new", tags=["cats"])
+        added = library.add_gif(cached(gif), title="new", tags=["cats"])
         run_jobs()
         assert {g.id: g.image_state for g in Gif.select()} == dict.fromkeys(
             ("stored", "waiting", added.id), "ready"
@@ -243,9 +242,3 @@ def test_an_applications_outbox_of_an_earlier_release_gets_its_missing_columns(
 
 def _is_sqlite() -> bool:
     return "Sqlite" in type(db.obj).__name__
-
-
-def _cached(content: bytes):
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(content)
-    return writer.finish()

@@ -16,21 +16,14 @@ from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
-from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.cache_ids import cache_id, retrieve
 from gifster.uploads.resumable import rows, table
 from tests import images
+from tests.app.gifs import SMALL, added, cached
 from tests.machine import eventually
 from tests.stack import Stack
 
-GIF = images.gif()
 LARGE = images.gif(size=(300, 200))
-
-
-def cached(content: bytes = GIF) -> CachedFile:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(content)
-    return writer.finish()
 
 
 def tried(work: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
@@ -68,7 +61,7 @@ def test_a_replacement_is_compared_with_the_image_at_its_turn(
 ):
     # Given a large GIF that fills the quota
     user, quota = someone(who), library.Quota(gifs=9, bytes=len(LARGE))
-    gif = library.add_gif(cached(LARGE), user=user, quota=quota)
+    gif = added(LARGE, user=user, quota=quota)
     files = [cached(), cached(LARGE[:-1] + b";"), cached()]
     has_looked, look = threading.Event(), library.gif_to_change
 
@@ -89,19 +82,19 @@ def test_a_replacement_is_compared_with_the_image_at_its_turn(
             library.add_gif(files[2], user=user, quota=quota)
         assert second.result() is False
 
-    assert sum(gif.bytes for gif in Gif.select()) == 2 * len(GIF)
+    assert sum(gif.bytes for gif in Gif.select()) == 2 * len(SMALL)
 
 
 def test_a_replacement_counts_for_the_owner(booted: Settings):
     ann, admin = someone("ann"), accounts.sign_up("admin@example.org", "correct horse")
-    gif = library.add_gif(cached(), user=ann)
+    gif = added(user=ann)
     files = [cached(), cached(LARGE)]
-    library.add_gif(cached(LARGE), user=admin)
+    added(LARGE, user=admin)
 
     def tried_by_admin(file: CachedFile, quota: library.Quota) -> bool:
         return tried(library.replace_image, gif.id, admin, file, quota, library.Reach.ALL)
 
-    quota = library.Quota(gifs=9, bytes=len(LARGE) + len(GIF))
+    quota = library.Quota(gifs=9, bytes=len(LARGE) + len(SMALL))
     assert tried_by_admin(files[1], quota)
     quota = library.Quota(gifs=9, bytes=len(LARGE) - 1)
     assert tried_by_admin(files[0], quota)
@@ -118,7 +111,7 @@ def again(file: CachedFile) -> CachedFile:
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
 def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
-    user, quota = someone(who), library.Quota(gifs=9, bytes=2 * len(GIF) + 10)
+    user, quota = someone(who), library.Quota(gifs=9, bytes=2 * len(SMALL) + 10)
     first = cached()
     kept_uploads.keep(first, user, quota)
     kept_uploads.keep(first, user, quota)  # refused once more
@@ -134,7 +127,7 @@ def test_kept_files_count_until_they_are_used(booted: Settings, who: str):
 
 @pytest.mark.parametrize("who", ["ann", "nobody"])
 def test_simultaneously_refused_forms_cannot_share_the_last_place(booted: Settings, who: str):
-    user, quota = someone(who), library.Quota(gifs=9, bytes=3 * len(GIF))
+    user, quota = someone(who), library.Quota(gifs=9, bytes=3 * len(SMALL))
     files = [cached() for _ in range(12)]
     ready = threading.Barrier(12)
 
@@ -148,7 +141,7 @@ def test_simultaneously_refused_forms_cannot_share_the_last_place(booted: Settin
 
 def test_a_kept_file_that_is_refused_again_still_counts(booted: Settings):
     quota = library.Quota(gifs=1, bytes=10**9)
-    library.add_gif(cached(), quota=quota)
+    added(quota=quota)
     file = cached()
     kept_uploads.keep(file, None, quota)
 
@@ -223,7 +216,7 @@ def broken() -> bytes:
 def test_unfinished_uploads_count_once(booted: Settings, who: str):
     # Given a quota of two GIFs, and two uploads that have begun
     user, quota, file = someone(who), library.Quota(gifs=2, bytes=10**9), cached()
-    begun = [direct.begin(len(GIF), "", user, quota, 60) for _ in range(2)]
+    begun = [direct.begin(len(SMALL), "", user, quota, 60) for _ in range(2)]
     assert not tried(library.add_gif, file, user=user, quota=quota)
     assert not tried(direct.begin, 9, "", user, quota, 60)
     other = accounts.sign_up("bob@example.org", "correct horse")
@@ -239,7 +232,7 @@ def test_unfinished_uploads_count_once(booted: Settings, who: str):
 
 
 def test_an_upload_that_could_not_become_a_gif_stays_as_it_was(booted: Settings):
-    upload = direct.begin(len(GIF), "", None, None, 60)
+    upload = direct.begin(len(SMALL), "", None, None, 60)
 
     def refuse() -> Gif:
         raise library.Denied("quota_exceeded", "Why.")
@@ -248,10 +241,10 @@ def test_an_upload_that_could_not_become_a_gif_stays_as_it_was(booted: Settings)
         direct.take(upload, refuse)
 
     assert direct.find(upload.id, None).stage == table.Stage.OPEN
-    gif = direct.take(upload, lambda: library.add_gif(cached()))
+    gif = direct.take(upload, added)
     assert direct.find(upload.id, None).outcome == {"gif": gif.id}
     with pytest.raises(table.OffsetMoved):
-        direct.take(upload, lambda: library.add_gif(cached()))
+        direct.take(upload, added)
     assert Gif.select().count() == 1
 
 

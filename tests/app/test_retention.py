@@ -17,26 +17,21 @@ from gifster import jobs
 from gifster.app import library, lists, retention
 from gifster.app.database import db
 from gifster.app.mailers import FileTransport, WelcomeMailer
-from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User, now
+from gifster.app.models import Gif, GifTag, Tag, User, now
 from gifster.app.settings import Retention, Settings
 from gifster.jobs import Job
 from gifster.jobs.testing import run_jobs
 from gifster.uploads import actors
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.config import storage
-from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import sweep
 from tests import images
+from tests.app.gifs import added, cached
 from tests.combinations import on_postgresql
 from tests.machine import eventually
 
 DAY = timedelta(days=1)
 PAGE = Path(__file__).parents[2] / "docs" / "running" / "observing.md"
-
-
-def added(**values: Any) -> Gif:
-    cached = cache_upload(ImageUploader, images.gif((20, 10)), "a.gif")
-    return library.add_gif(cached, **values)
 
 
 def fail(gif: Gif, days: float) -> None:
@@ -54,14 +49,14 @@ def test_failed_uploads_are_deleted_with_their_files(booted: Settings):
         dramatiq.get_broker().declare_actor(actor)
     stored = added()
     run_jobs()
-    library.replace_image(stored.id, None, cache_upload(ImageUploader, images.gif(), "b.gif"))
+    library.replace_image(stored.id, None, cached(images.gif()))
     old, young, waiting = (added(tags=["cats"]) for _ in range(3))
     Job.delete().execute()  # nobody does them
     fail(stored, 200)
     fail(old, 181)
     fail(young, 179)
     Gif.update(created_at=now() - 200 * DAY).where(Gif.id == waiting.id).execute()
-    cached = Gif.get_by_id(old.id).image_tmp
+    left = Gif.get_by_id(old.id).image_tmp
 
     # When they are forgotten
     assert retention.forget_failed(180) == 1
@@ -70,7 +65,7 @@ def test_failed_uploads_are_deleted_with_their_files(booted: Settings):
 
     # I expect the old one to be gone with its file, and all others to be there
     assert {gif.id for gif in Gif.select()} == {stored.id, young.id, waiting.id}
-    assert not storage("cache").exists(cached.key)
+    assert not storage("cache").exists(left.key)
     assert GifTag.select().count() == 2
     assert storage("cache").exists(Gif.get_by_id(young.id).image_tmp.key)
     assert retention.forget_failed(180) == 0

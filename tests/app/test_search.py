@@ -11,14 +11,14 @@ import pytest
 from gifster.app import library, lists, models, search
 from gifster.app.database import db
 from gifster.app.errors import BadQuery
-from gifster.app.models import Gif, GifTag, ImageUploader, Tag, User, now
+from gifster.app.models import Gif, GifTag, Tag, now
 from gifster.app.search import candidates, popularity, tables, upkeep
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import actors
-from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.testing import run_jobs
-from tests import images
+from tests.app.gifs import added
+from tests.app.people import person
 
 DATA = Path(__file__).parent / "data" / "search"
 CAPTIONS = [line.split("\t") for line in (DATA / "captions.tsv").read_text("utf-8").splitlines()]
@@ -42,12 +42,6 @@ def add(title: str, *tags: str, **fields: object) -> Gif:
 
 def found(q: str = "", **asked: object) -> list[str]:
     return [gif.title for gif in lists.list_gifs(q=q, **asked)[0]]
-
-
-def upload(**fields: object) -> Gif:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(images.gif())
-    return library.add_gif(writer.finish(), **fields)
 
 
 def test_the_published_queries_find_the_right_gif_among_the_first_five(booted: Settings):
@@ -107,7 +101,7 @@ def test_a_typing_error_is_forgiven_only_where_nothing_else_is_found(booted: Set
 
 
 def test_filters_narrow_what_is_found(booted: Settings):
-    ann = User.create(email="ann@example.org", name="Ann", password_hash="x")
+    ann = person("Ann")
     add("cat", rating="r", user=ann)
     add("cat b", "tag b")
     add("cat c", "tag")
@@ -138,7 +132,7 @@ def test_a_process_without_the_search_stores_no_image(
     booted: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     # Given a process that has not loaded the search, so that nothing would find the image
-    gif = upload(title="cat")
+    gif = added(title="cat")
     declare_actors()
     monkeypatch.setattr(models, "index_image", None)
 
@@ -151,7 +145,7 @@ def test_a_process_without_the_search_stores_no_image(
 
 def test_an_upload_is_found_by_its_image_and_its_present_texts(booted: Settings):
     # Given an upload whose image is stored
-    gif = upload(title="Walrus", tags=["ice"], alt_text="on a floe")
+    gif = added(title="Walrus", tags=["ice"], alt_text="on a floe")
     assert found("floe") == found("walrus", tag="ice") == ["Walrus"]
     assert found("walrus", kind="gif") == []
     declare_actors()
@@ -180,7 +174,7 @@ def test_an_upload_is_found_by_its_image_and_its_present_texts(booted: Settings)
 
 def test_nothing_is_found_of_an_upload_that_is_rolled_back(booted: Settings):
     with pytest.raises(ZeroDivisionError), transaction(db):
-        upload(title="Walrus")
+        added(title="Walrus")
         raise ZeroDivisionError
 
     assert found("walrus") == []

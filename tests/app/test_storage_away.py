@@ -2,7 +2,6 @@
 stored later."""
 
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from gifster.uploads import S3Storage
 from tests import images, s3
+from tests.app import small_disks
 from tests.machine import children, eventually, files_below, free_port
 from tests.stack import Stack
 
@@ -86,14 +86,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 1 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disks.mounted(folder, "size=1m") as made:
+        yield made
 
 
 def test_a_full_cache_is_reported_and_takes_smaller_files(

@@ -13,8 +13,8 @@ from gifster.app.library import Denied, NotFound, Quota, Reach
 from gifster.app.models import Gif, Token, User, now
 from gifster.app.settings import Settings
 from gifster.app.tokens import Kind, Scope
-from tests.api.test_limits import cached
-from tests.app.test_database import ALL
+from tests.app.gifs import added, cached
+from tests.app.schema import ALL
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_secret_finds_only_its_own_token(ann: User):
 def test_an_image_that_an_admin_replaces_counts_for_its_owner(ann: User):
     # Given Ann with a small GIF and a GIF that fills her quota, and an admin without GIFs
     admin = accounts.sign_up("admin@example.org", "correct horse")
-    gif, other = library.add_gif(cached(), user=ann), library.add_gif(cached(), user=ann)
+    gif, other = added(user=ann), added(user=ann)
     Gif.update(bytes=1).where(Gif.id == gif.id).execute()
 
     # When the admin gives her small GIF a large image

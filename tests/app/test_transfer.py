@@ -15,7 +15,7 @@ import pytest
 from gifster.app import lists
 from gifster.app.edits import Crop, Edit
 from gifster.app.errors import LibraryError
-from gifster.app.models import Gif, ImageUploader, User
+from gifster.app.models import Gif, ImageUploader
 from gifster.app.settings import Settings
 from gifster.app.transfer import exporting
 from gifster.app.transfer.importing import Outcome, What, add_all
@@ -26,6 +26,7 @@ from gifster.uploads.config import config, configure
 from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs
 from tests import images
+from tests.app.people import person
 from tests.imaging.png import chunk, with_chunks
 from tests.machine import files_below
 
@@ -55,10 +56,6 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def person() -> User:
-    return User.create(email="ann@example.org", name="Ann", password_hash="x")
-
-
 def imported(*paths: Path, **options: object) -> list[Outcome]:
     found = [each for path in paths for each in find(path)]
     return list(add_all(found, **options))  # type: ignore[arg-type]
@@ -76,7 +73,7 @@ def library_as_told() -> dict[str, list[str]]:
 
 
 def test_a_folder_with_its_folders_as_tags(folder: Path):
-    ann = person()
+    ann = person("Ann")
 
     outcomes = imported(folder, user=ann, tags=["old"])
 
@@ -157,7 +154,7 @@ def test_what_only_others_find_is_added(tmp_path: Path):
     # Given unlisted and private copies of Ann's
     picture = tmp_path / "a.gif"
     picture.write_bytes(images.gif())
-    ann = person()
+    ann = person("Ann")
     imported(picture, user=ann)
     Gif.update(visibility="unlisted").execute()
 
@@ -300,7 +297,7 @@ def test_what_failed_before_is_not_tried_again(tmp_path: Path):
 
 def test_an_export_is_imported_as_it_was(folder: Path, tmp_path: Path):
     # Given a library with all that can be said of a GIF
-    ann = person()
+    ann = person("Ann")
     imported(folder, user=ann)
     run_jobs()
     Gif.update(
@@ -390,7 +387,7 @@ def test_an_export_has_no_half_of_a_file(folder: Path, booted: Settings):
 
 
 def test_an_export_of_one_user_or_one_tag(folder: Path):
-    ann = person()
+    ann = person("Ann")
     imported(folder / "a cat.gif", user=ann)
     imported(folder)
     run_jobs()

@@ -1,7 +1,6 @@
 """The trash: what has been there for too long is deleted, with its files, and nothing else is."""
 
 from datetime import timedelta
-from typing import Any
 
 import dramatiq
 import pytest
@@ -11,25 +10,20 @@ from gifster.app import library, trash
 from gifster.app.database import db
 from gifster.app.errors import Denied, NotFound
 from gifster.app.library import Quota, Reach
-from gifster.app.models import Gif, GifTag, ImageUploader, User, now
+from gifster.app.models import Gif, GifTag, User, now
 from gifster.app.settings import Settings
 from gifster.jobs.testing import run_jobs
 from gifster.uploads import actors
 from gifster.uploads.config import storage
-from gifster.uploads.files.sources import cache_upload
-from tests import images
+from tests.app.gifs import added
+from tests.app.people import person
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
 def ann(booted: Settings) -> User:
-    return User.create(email="ann@example.org", name="Ann", password_hash="x")
-
-
-def added(user: User | None, **values: Any) -> Gif:
-    cached = cache_upload(ImageUploader, images.gif((20, 10)), "a.gif")
-    return library.add_gif(cached, user=user, **values)
+    return person("Ann")
 
 
 def age(gif: Gif, days: float) -> None:
@@ -41,9 +35,9 @@ def test_what_is_older_is_deleted_and_leaves_nothing_behind(ann: User):
     # still waits for a worker
     for actor in (actors.store_asset, actors.complete_asset, actors.remove_files):
         dramatiq.get_broker().declare_actor(actor)
-    young, old, kept = (added(ann, tags=["cats"]) for _ in range(3))
+    young, old, kept = (added(user=ann, tags=["cats"]) for _ in range(3))
     run_jobs()
-    waiting = added(ann)
+    waiting = added(user=ann)
     files = {gif.id: Gif.get_by_id(gif.id).image.stored.files for gif in (young, old, kept)}
     cached = Gif.get_by_id(waiting.id).image_tmp
     age(young, 29)
@@ -96,17 +90,17 @@ def test_what_is_taken_back_meanwhile_stays(ann: User, monkeypatch: pytest.Monke
 
 def test_the_trash_counts_for_the_quota(ann: User):
     quota = Quota(gifs=1, bytes=10_000)
-    gif = added(ann, quota=quota)
+    gif = added(user=ann, quota=quota)
     trash.throw_away(gif.id, ann)
 
     with pytest.raises(Denied):
-        added(ann, quota=quota)
+        added(user=ann, quota=quota)
     assert trash.empty(ann) == 1
-    added(ann, quota=quota)
+    added(user=ann, quota=quota)
 
 
 def test_a_gif_without_an_owner_belongs_to_all_who_write_anonymously(ann: User):
-    gif = added(None)
+    gif = added(user=None)
 
     for user in (None, ann):
         trash.throw_away(gif.id, user, Reach.OWNERLESS)

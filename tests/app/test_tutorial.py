@@ -15,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs_code import DOCS, blocks
 from tests.machine import BIN, eventually, examples, free_port
-
-DOCS = Path(__file__).parent.parent.parent / "docs"
-FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 class Terminals:
@@ -93,11 +91,11 @@ def test_the_tutorial_works_as_it_is_written(terminals: Terminals, page: str):
     text = (DOCS / page).read_text("utf-8")
     for port in ("6399", "5099"):
         text = text.replace(port, str(free_port()))
-    blocks = FENCE.findall(text)
-    assert len(blocks) > 15
+    found = blocks(text)
+    assert len(found) > 15
 
     commands, output, said = "", "", 0
-    for language, what, content in blocks:
+    for language, what, content in found:
         if language == "python":
             (terminals.folder / what.removeprefix("file=")).write_text(content)
         elif language == "sh" and what in ("background", "another"):

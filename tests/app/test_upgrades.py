@@ -9,8 +9,8 @@ import pytest
 
 from gifster.app import database
 from gifster.app.database import db
+from tests.app.schema import ALL
 
-ALL = [path.stem for path in sorted(database.MIGRATIONS.glob("0*.py"))]
 #: These came before the rule.
 BEFORE_THE_RULE = "0011_kept_uploads"
 

@@ -8,9 +8,10 @@ import pytest
 from gifster import jobs
 from gifster.app import tokens
 from gifster.app.database import db
-from gifster.app.models import Gif, GifTag, Tag, User
+from gifster.app.models import Gif, GifTag, Tag
 from tests import images
 from tests.api.dropin.conftest import Library
+from tests.app.people import person
 
 PICTURE = {"file": ("cat.gif", images.gif((30, 20)), "image/gif")}
 
@@ -25,7 +26,7 @@ def _outbox(gifs: Library) -> None:
 def token(gifs: Library) -> Callable[[str], str]:
     """Makes API tokens of one user."""
     with db.connection_context():
-        user = User.create(email="ann@example.org", name="Ann", password_hash="x")
+        user = person("Ann")
 
     def make(scope: str) -> str:
         with db.connection_context():

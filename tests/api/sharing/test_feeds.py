@@ -10,7 +10,7 @@ import pytest
 
 from tests import images
 from tests.api.sharing.conftest import Make
-from tests.api.sharing.test_previews import Head
+from tests.api.sharing.page_heads import Head
 from tests.stack import Stack
 
 ATOM = "{http://www.w3.org/2005/Atom}"

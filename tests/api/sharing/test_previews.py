@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -14,28 +13,12 @@ import pytest
 
 from tests import images
 from tests.api.sharing.conftest import Make
+from tests.api.sharing.page_heads import Head
 from tests.machine import eventually
 from tests.stack import Stack
 
 #: Slack reads no more of a page (bytes).
 SLACK_READS = 32_768
-
-
-class Head(HTMLParser):
-    """The tags of a page's head, in their order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.metas: list[dict[str, str]] = []
-        self.links: list[dict[str, str]] = []
-        self.feed(page.partition("<body")[0])
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        {"meta": self.metas, "link": self.links}.get(tag, []).append(found)
-
-    def link(self, **wanted: str) -> str:
-        return next(one["href"] for one in self.links if wanted.items() <= one.items())
 
 
 def head_of(stack: Stack, gif_id: str) -> Head:

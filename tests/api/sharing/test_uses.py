@@ -6,13 +6,10 @@ import httpx
 import pytest
 
 from gifster.api.app import create_app
-from gifster.app import library
-from gifster.app.models import ImageUploader
 from gifster.app.search import popularity
 from gifster.app.search.tables import SearchEntry
 from gifster.app.settings import Settings
-from gifster.uploads.files.cache import CacheWriter
-from tests import images
+from tests.app.gifs import added
 from tests.machine import eventually
 
 
@@ -22,9 +19,7 @@ def test_a_use_makes_a_gif_popular_and_uses_are_limited(
     monkeypatch.setattr(popularity, "WRITE_EVERY_S", 0)
     limits = booted.limits.model_copy(update={"use": "2/hour"})
     app = create_app(booted.model_copy(update={"limits": limits}))
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(images.gif((20, 10)))
-    gif = library.add_gif(writer.finish())
+    gif = added()
 
     async def use() -> httpx.Response:
         transport = httpx.ASGITransport(app)

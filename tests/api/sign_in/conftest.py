@@ -74,8 +74,12 @@ class Site:
         return Browser(self.app, self._loop, address)
 
 
+#: Makes a site with other settings.
+NewSite = Callable[..., Site]
+
+
 @pytest.fixture
-def new_site(booted: Settings) -> Iterator[Callable[..., Site]]:
+def new_site(booted: Settings) -> Iterator[NewSite]:
     """Makes a site with other settings of the sections `auth` and `oidc`."""
     loop = asyncio.new_event_loop()
 
@@ -121,3 +125,25 @@ def new_user(name: str, *, confirmed: bool = True, **values: Any) -> User:
     values |= {"confirmed_at": now() if confirmed else None}
     User.update(values).where(User.id == user.id).execute()
     return User.get_by_id(user.id)
+
+
+def come_back(browser: Browser, service: Service, path: str = "/login/oidc") -> httpx.Response:
+    begun = browser.get(path)
+    assert begun.status_code == 303, begun.text
+    return browser.get(service.log_in(begun.headers["location"]))
+
+
+def refused(answer: httpx.Response, status: int, text: str) -> bool:
+    assert answer.status_code == status, answer.text
+    [told] = re.findall(r'<p class="state failed" role="alert">(.*?)</p>', answer.text, re.DOTALL)
+    assert text in told
+    assert (
+        "set-cookie" not in answer.headers or "gifster_session" not in answer.headers["set-cookie"]
+    )
+    return True
+
+
+def begin_link(browser: Browser, service: Service, **headers: str) -> httpx.Response:
+    begun = browser.get("/login/oidc?link=1", headers=headers)
+    assert begun.status_code == 303
+    return browser.get(service.log_in(begun.headers["location"]))

@@ -2,7 +2,6 @@
 account."""
 
 import re
-from collections.abc import Callable
 from urllib.parse import quote
 
 import httpx
@@ -14,10 +13,16 @@ from gifster.app.moderation.log import ModerationEntry
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import identities
 from gifster.app.sign_in.tables import Identity
-from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
+from tests.api.sign_in.conftest import (
+    PASSWORD,
+    Browser,
+    NewSite,
+    begin_link,
+    come_back,
+    new_user,
+    refused,
+)
 from tests.api.sign_in.service import Service
-
-NewSite = Callable[..., Site]
 
 
 def by_the_provider(browser: Browser, path: str, subject: str, **claims: object) -> httpx.Response:
@@ -30,22 +35,6 @@ def by_the_provider(browser: Browser, path: str, subject: str, **claims: object)
     sent = httpx.post(url, data={"sub": subject})
     assert sent.status_code == 302, sent.text
     return browser.get(sent.headers["location"].removeprefix("http://localhost"))
-
-
-def come_back(browser: Browser, service: Service, path: str = "/login/oidc") -> httpx.Response:
-    begun = browser.get(path)
-    assert begun.status_code == 303, begun.text
-    return browser.get(service.log_in(begun.headers["location"]))
-
-
-def refused(answer: httpx.Response, status: int, text: str) -> bool:
-    assert answer.status_code == status, answer.text
-    [told] = re.findall(r'<p class="state failed" role="alert">(.*?)</p>', answer.text, re.DOTALL)
-    assert text in told
-    assert (
-        "set-cookie" not in answer.headers or "gifster_session" not in answer.headers["set-cookie"]
-    )
-    return True
 
 
 def test_a_newcomer_logs_in_by_a_real_provider(new_site: NewSite, provider: str):
@@ -275,12 +264,6 @@ def test_passwords_can_be_switched_off(new_site: NewSite, service: Service, ann:
 
 
 # Linking.
-
-
-def begin_link(browser: Browser, service: Service, **headers: str) -> httpx.Response:
-    begun = browser.get("/login/oidc?link=1", headers=headers)
-    assert begun.status_code == 303
-    return browser.get(service.log_in(begun.headers["location"]))
 
 
 def test_somebody_links_an_account_of_the_service_and_removes_the_link(

@@ -1,17 +1,14 @@
 """Who a trusted proxy says is logged in, and what others try with its header."""
 
-from collections.abc import Callable
-
 import pytest
 
 from gifster.app import accounts, tokens
 from gifster.app.models import Gif, Token, User
 from gifster.app.settings import Settings
-from tests.api.sign_in.conftest import Browser, Site, new_user
+from tests.api.sign_in.conftest import Browser, NewSite, new_user
 
 PROXY, ELSEWHERE = "10.1.2.3", "10.2.0.1"
 AUTH = {"proxy_header": "Remote-Email", "proxy_addresses": ["10.1.0.0/16", "fd00::7"]}
-NewSite = Callable[..., Site]
 
 
 def name_at(browser: Browser, **headers: str) -> str | None:

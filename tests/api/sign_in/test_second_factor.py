@@ -2,7 +2,6 @@
 the password."""
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -16,11 +15,16 @@ from gifster.app.models import Token, User, now
 from gifster.app.sign_in import codes, identities, passkeys, second_factor
 from gifster.app.sign_in.identities import Person
 from gifster.app.sign_in.tables import AuthenticatorApp, Identity, RecoveryCode, SignInStep
-from tests.api.sign_in.conftest import PASSWORD, Browser, Site, new_user
+from tests.api.sign_in.conftest import (
+    PASSWORD,
+    Browser,
+    NewSite,
+    Site,
+    come_back,
+    new_user,
+    refused,
+)
 from tests.api.sign_in.service import Service
-from tests.api.sign_in.test_oidc import come_back, refused
-
-NewSite = Callable[..., Site]
 
 
 def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:

@@ -13,6 +13,7 @@ from gifster.app.database import db
 from gifster.app.errors import LibraryError
 from gifster.app.models import User
 from gifster.app.settings import Settings
+from tests.app.accounts.inbox import inbox  # noqa: F401 a fixture
 from tests.app.letters import run_mail_jobs, secret_of
 
 OLD, NEW = "correct horse", "battery staple"

@@ -9,7 +9,6 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from gifster import jobs
 from gifster.app import accounts, mailers, tokens
@@ -19,6 +18,7 @@ from gifster.app.errors import Invalid
 from gifster.app.models import Token, User, now
 from gifster.app.settings import Mail, Settings
 from tests import images
+from tests.app.accounts.inbox import Inbox
 from tests.machine import eventually, free_port
 from tests.stack import Stack
 
@@ -206,63 +206,39 @@ def test_an_expired_token_is_refused(booted: Settings):
 # The mail.
 
 
-class Inbox:
-    """The handler of a real SMTP server: keeps mails, or gives the answer that a test sets."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.answer = "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        if self.answer.startswith("250"):
-            self.mails.append(email.message_from_bytes(envelope.content, policy=default))
-        return self.answer
-
-
-@pytest.fixture
-def inbox() -> Iterator[tuple[Inbox, str]]:
-    kept = Inbox()
-    controller = Controller(kept, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield kept, f"smtp://127.0.0.1:{controller.port}"
-    controller.stop()
-
-
 def welcome(user: User, url: str) -> None:
     with db.connection_context():
         accounts.deliver_welcome(user.id, mailers.transport(Mail(url=url)), "G <g@example.org>")
 
 
 def test_a_mail_is_delivered_by_smtp_once_however_often_the_job_runs(
-    booted: Settings, inbox: tuple[Inbox, str]
+    booted: Settings, inbox: Inbox
 ):
-    kept, url = inbox
     user = accounts.sign_up("ann@example.org", "12345678", "Ännchen")
     User.update(confirmed_at=now()).execute()
 
     with ThreadPoolExecutor(8) as workers:
-        list(workers.map(lambda _: welcome(user, url), range(16)))
+        list(workers.map(lambda _: welcome(user, inbox.url), range(16)))
 
-    [mail] = kept.mails
+    [mail] = inbox.mails
     assert mail["Subject"] == "Welcome to Gifster, Ännchen"
     assert mail["Message-ID"] == f"<welcome.{user.id}@example.org>"
     assert User.get_by_id(user.id).welcomed_at is not None
 
 
-def test_a_mail_that_the_server_refused_is_tried_again(booted: Settings, inbox: tuple[Inbox, str]):
-    kept, url = inbox
+def test_a_mail_that_the_server_refused_is_tried_again(booted: Settings, inbox: Inbox):
     user = accounts.sign_up("ann@example.org", "12345678")
 
-    kept.answer = "451 try again later"
+    inbox.answer = "451 try again later"
     with pytest.raises(mailers.NotDelivered):
-        welcome(user, url)
+        welcome(user, inbox.url)
     with pytest.raises(mailers.NotDelivered):
         welcome(user, "smtp://127.0.0.1:1")
-    kept.answer = "250 OK"
-    welcome(user, url)
-    welcome(user, url)
+    inbox.answer = "250 OK"
+    welcome(user, inbox.url)
+    welcome(user, inbox.url)
 
-    assert len(kept.mails) == 1
+    assert len(inbox.mails) == 1
 
 
 def test_a_mail_that_may_have_been_delivered_is_not_sent_again(booted: Settings):
@@ -287,10 +263,9 @@ def test_a_mail_that_may_have_been_delivered_is_not_sent_again(booted: Settings)
 
 
 def test_a_real_worker_sends_one_mail_although_the_job_runs_twice(
-    new_stack: Callable[..., Stack], inbox: tuple[Inbox, str]
+    new_stack: Callable[..., Stack], inbox: Inbox
 ):
-    kept, url = inbox
-    stack = new_stack(GIFSTER_MAIL__URL=url)
+    stack = new_stack(GIFSTER_MAIL__URL=inbox.url)
     stack.start_web()
     user = stack.client.post("/api/users", json=ANN).json()
     broker = jobs.connect(stack.environment["GIFSTER_BROKER__URL"])
@@ -304,7 +279,7 @@ def test_a_real_worker_sends_one_mail_although_the_job_runs_twice(
     stack.start_worker()
 
     eventually(lambda: stack.log("dramatiq-gifster.actors").count(" done actor=send_welcome") == 4)
-    assert [mail["To"] for mail in kept.mails] == ["ann@example.org"]
+    assert [mail["To"] for mail in inbox.mails] == ["ann@example.org"]
 
 
 def test_a_deleted_user_gets_no_mail(booted: Settings):

@@ -1,47 +1,19 @@
 """The jobs of accounts, run by a real worker, with a real mail server."""
 
-import email
 import io
 import zipfile
 from collections.abc import Callable
-from email.policy import default
-from typing import Any
 
 import httpx
-import pytest
-from aiosmtpd.controller import Controller
 
 from tests.app.accounts.conftest import NEW, OLD
+from tests.app.accounts.inbox import Inbox
 from tests.app.letters import link_of
-from tests.machine import eventually, free_port
+from tests.machine import eventually
 from tests.stack import Stack
 
 
-class Inbox:
-    """A real SMTP server that keeps mails."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.mails.append(email.message_from_bytes(envelope.content, policy=default))
-        return "250 OK"
-
-    def about(self, subject: str) -> list[Any]:
-        return [mail for mail in self.mails if subject in mail["Subject"]]
-
-
-@pytest.fixture
-def inbox() -> Any:
-    kept = Inbox()
-    controller = Controller(kept, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    kept.url = f"smtp://127.0.0.1:{controller.port}"
-    yield kept
-    controller.stop()
-
-
-def test_the_life_of_an_account(new_stack: Callable[..., Stack], inbox: Any, gif: bytes):
+def test_the_life_of_an_account(new_stack: Callable[..., Stack], inbox: Inbox, gif: bytes):
     # Given Ann, who has signed up and uploaded a GIF
     stack = new_stack(GIFSTER_MAIL__URL=inbox.url)
     stack.start_worker()

@@ -9,18 +9,18 @@ import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.app import database, library
+from gifster.app import database
 from gifster.app.backup import making
 from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Backup, Repository, open_repository
 from gifster.app.boot import check_files, configure_storages
 from gifster.app.database import db
-from gifster.app.models import Gif, ImageUploader
+from gifster.app.models import Gif
 from gifster.app.settings import Settings, load
 from gifster.uploads import actors
-from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.testing import without_processing
 from tests import images
+from tests.app import gifs
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +47,16 @@ def back_up(repository: Repository, settings: Settings) -> Backup:
         return making.make(repository, db.obj, settings, check_files(settings), making.Progress())
 
 
+def film(frames: int) -> bytes:
+    return images.gif((40, 30), [40] * frames)
+
+
 def cached(frames: int = 2) -> Any:
-    writer = CacheWriter(ImageUploader, "a.gif")
-    writer.write(images.gif((40, 30), [40] * frames))
-    return writer.finish()
+    return gifs.cached(film(frames))
 
 
 def added(frames: int = 2, title: str = "a", **fields: Any) -> Gif:
-    return library.add_gif(cached(frames), title=title, **fields)
+    return gifs.added(film(frames), title=title, **fields)
 
 
 def gif(gif_id: str) -> Any:

@@ -16,7 +16,7 @@ from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Repository
 from gifster.app.boot import check_files
 from gifster.app.database import ChangesLeft, db
-from gifster.app.models import Gif, Token, User
+from gifster.app.models import Gif, Token
 from gifster.app.settings import Settings
 from gifster.app.tokens import issue_token, start_session
 from gifster.jobs.heartbeat import Worker
@@ -25,6 +25,7 @@ from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs
 from tests import images
 from tests.app.backup.conftest import added, back_up, gif
+from tests.app.people import person
 from tests.machine import files_below
 
 
@@ -32,7 +33,7 @@ def test_a_restore_brings_back_rows_files_and_the_jobs_of_what_was_accepted(
     repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
 ):
     # Given a stored GIF, one whose upload a worker has begun, and one that a retry waits for
-    ann = User.create(email="ann@example.org", name="Ann", password_hash="x")
+    ann = person("Ann")
     session, token = start_session(ann, 30), issue_token(ann)
     stored = added(2, "stored", user=ann, tags=["cats"])
     run_jobs()

@@ -9,22 +9,19 @@ from gifster.app.access import Reach
 from gifster.app.models import Gif, User
 from gifster.app.moderation import hiding, log
 from gifster.app.settings import Settings
+from tests.app.people import person
 
 MODERATED, ALL, OWN = Reach.MODERATED, Reach.ALL, Reach.OWN
-
-
-def person(name: str, **values: Any) -> User:
-    return User.create(email=f"{name}@example.org", name=name.title(), password_hash="x", **values)
 
 
 @pytest.fixture
 def people(booted: Settings) -> dict[str, User]:
     """Ann with a GIF, Bob, Mo who moderates, and Root who is an admin."""
     return {
-        "ann": person("ann"),
-        "bob": person("bob"),
-        "mo": person("mo", is_moderator=True),
-        "root": person("root", is_admin=True),
+        "ann": person("Ann"),
+        "bob": person("Bob"),
+        "mo": person("Mo", is_moderator=True),
+        "root": person("Root", is_admin=True),
     }
 
 

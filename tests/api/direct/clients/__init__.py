@@ -1,38 +1,22 @@
 """tus-js-client, unpatched, as `make clients` has installed it; and a bad connection."""
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-import pytest
+from tests.api import installed_clients
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-FOLDER = Path(os.environ.get("CLIENTS", CACHE / "gifster" / "clients")) / "direct"
-LOCK = "package-lock.json"
-
-
-@cache
-def missing() -> str:
-    """Why the client cannot run; empty if it can."""
-    if shutil.which("node") is None:
-        return "there is no Node here (on Debian: apt install nodejs)"
-    lock = FOLDER / LOCK
-    if not lock.exists() or lock.read_bytes() != (HERE / LOCK).read_bytes():
-        return f"tus-js-client is not in {FOLDER}, or is another: run make clients"
-    return ""
+FOLDER = installed_clients.FOLDER / "direct"
 
 
 def require() -> None:
-    """Skip the tests if the client cannot run."""
-    if reason := missing():
-        pytest.skip(reason)
+    """Skip the test if the client cannot run."""
+    installed_clients.require(FOLDER, [HERE / "package-lock.json"])
 
 
 def node(script: str, **variables: str) -> "subprocess.Popen[str]":

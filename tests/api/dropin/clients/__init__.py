@@ -2,39 +2,23 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.api import installed_clients
+from tests.api.installed_clients import FOLDER
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-FOLDER = Path(os.environ.get("CLIENTS", CACHE / "gifster" / "clients"))
 LOCKS = ("package-lock.json", "giphpy.txt", "others.txt", "maubot.txt")
 #: The hosts that clients have fixed in their code.
 HOSTS = ["tenor.googleapis.com", "api.giphy.com", "upload.giphy.com"]
 
 
-@cache
-def missing() -> str:
-    """Why the clients cannot run; empty if they can."""
-    if shutil.which("node") is None:
-        return "there is no Node here (on Debian: apt install nodejs)"
-    for name in LOCKS:
-        lock = FOLDER / name
-        if not lock.exists() or lock.read_bytes() != (HERE / name).read_bytes():
-            return f"the clients are not in {FOLDER}, or are others: run make clients"
-    return ""
-
-
 def require() -> None:
-    """Skip the tests if the clients cannot run."""
-    if reason := missing():
-        pytest.skip(reason)
+    """Skip the test if the clients cannot run."""
+    installed_clients.require(FOLDER, [HERE / name for name in LOCKS])
 
 
 def node(script: str, overridden: Mapping[str, str] | None = None, **variables: str) -> Any:
