@@ -1,7 +1,9 @@
-"""The tests of the libraries know nothing of the application, as the libraries do not: whoever
-takes a library elsewhere takes its tests along."""
+"""What tests import. Those of the libraries know nothing of the application, as the libraries do
+not: whoever takes a library elsewhere takes its tests along. Helpers are in modules of their own,
+and the imports point down, as those of the code do."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 TESTS = Path(__file__).parent
 #: The folders of the libraries' tests, and the modules that all tests share.
 ROOMS = ["jobs", "uploads", "imaging"]
-SHARED = ["conftest", "combinations", "machine", "databases", "images", "s3", "rabbitmq"]
+SHARED = [
+    "conftest", "combinations", "machine", "databases", "docs_code", "images", "s3", "rabbitmq",
+]  # fmt: skip
 MODULES = sorted(
     [path for room in ROOMS for path in (TESTS / room).rglob("*.py")]
     + [TESTS / f"{name}.py" for name in SHARED]
@@ -26,6 +30,17 @@ APPLICATION = [
     "tests.cli",
     "tests.stack",
 ]
+#: The rooms whose helpers the tests of a room may use.
+LIBRARIES = {"uploads", "imaging", "jobs"}
+BELOW = {
+    "api": {"app", *LIBRARIES},
+    "cli": {"app", *LIBRARIES},
+    "app": LIBRARIES,
+    "examples": LIBRARIES,
+    "uploads": {"imaging", "jobs"},
+    "imaging": set(),
+    "jobs": set(),
+}
 
 
 def imported(source: str, package: str) -> Iterator[tuple[int, str]]:
@@ -44,14 +59,28 @@ def of_the_application(name: str) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in APPLICATION)
 
 
+def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The places and full names of all imports in a module of the tests."""
+    package = ".".join(["tests", *path.relative_to(TESTS).parts[:-1]])
+    for line, name in imported(path.read_text(), package):
+        yield f"{path.relative_to(TESTS.parent)}:{line}", name
+
+
+def of_a_test_file(name: str) -> bool:
+    return re.match(r"tests\.(\w+\.)*test_\w+", name) is not None
+
+
+def of_a_room_not_below(room: str, name: str) -> bool:
+    """Whether a name belongs to a room whose helpers the tests of `room` may not use."""
+    top, _, rest = name.partition(".")
+    other = rest.partition(".")[0]
+    return top == "tests" and other in BELOW and other != room and other not in BELOW[room]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TESTS)))
 def test_the_tests_of_a_library_import_nothing_of_the_application(path: Path):
-    package = ".".join(["tests", *path.relative_to(TESTS).parts[:-1]])
-
     found = [
-        f"{path.relative_to(TESTS.parent)}:{line} imports {name}"
-        for line, name in imported(path.read_text(), package)
-        if of_the_application(name)
+        f"{place} imports {name}" for place, name in imports_of(path) if of_the_application(name)
     ]
 
     assert not found, (
@@ -60,6 +89,64 @@ def test_the_tests_of_a_library_import_nothing_of_the_application(path: Path):
         "(or api, cli); for the others use the fixtures `outbox` (tests/jobs/conftest.py) and "
         "`application` (tests/conftest.py), and put shared helpers into tests/machine.py."
     )
+
+
+def test_no_module_imports_from_a_test_file():
+    found = [
+        f"{place} imports {name}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for place, name in imports_of(path)
+        if of_a_test_file(name)
+    ]
+
+    assert not found, (
+        "\n".join(found) + "\nMove what several files share into a module of its own beside them, "
+        "named by what it has (tests/jobs/backlog.py); fixtures go into conftest.py."
+    )
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_uses_only_the_helpers_of_rooms_below_it(room: str):
+    found = [
+        f"{place} imports {name}"
+        for path in sorted((TESTS / room).rglob("*.py"))
+        for place, name in imports_of(path)
+        if of_a_room_not_below(room, name)
+    ]
+
+    assert not found, (
+        "\n".join(found) + "\nMove the helper into the lowest room that needs it, or beside "
+        "tests/machine.py if all do."
+    )
+
+
+def test_each_room_has_its_place():
+    rooms = {path.parent.name for path in TESTS.glob("*/__init__.py")}
+
+    assert rooms == set(BELOW), "add a new room to BELOW"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.jobs.test_relay import backlog",
+        "from tests.jobs import backlog, test_relay",
+        "import tests.jobs.page.test_page",
+        "from .test_relay import backlog",
+        "from tests import test_rooms",
+    ],
+)
+def test_each_import_from_a_test_file_is_seen(source: str):
+    assert [name for _, name in imported(source, "tests.jobs") if of_a_test_file(name)]
+    assert not of_a_test_file("tests.jobs.testing.test")
+
+
+def test_each_import_of_a_room_above_is_seen():
+    assert of_a_room_not_below("app", "tests.api.clients.Client")
+    assert of_a_room_not_below("jobs", "tests.uploads")
+    assert not of_a_room_not_below("app", "tests.app.gifs.cached")
+    assert not of_a_room_not_below("api", "tests.imaging.carriers")
+    assert not of_a_room_not_below("jobs", "tests.machine.eventually")
 
 
 @pytest.mark.parametrize(
