@@ -36,6 +36,10 @@ def check(settings: Settings) -> None:
     _check_restored()
     file = settings.database.file
     if file is not None and not file.exists():
+        try:
+            database.refuse_changes_left(file)
+        except database.ChangesLeft as error:
+            raise NoInstallation(str(error)) from error
         raise NoInstallation(
             f"there is no database in {file.absolute()}: run this in Gifster's folder, or make a "
             "new database with gifster migrate"

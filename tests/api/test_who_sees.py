@@ -14,7 +14,9 @@ from gifster.app.models import FingerprintPart, Gif, User, fingerprint_parts, no
 from gifster.app.moderation import hiding
 from gifster.app.settings import Settings
 from gifster.app.tokens import Scope
-from tests.api.test_access import DHASH, Client, stored_gif, user
+from tests.api.clients import Client
+from tests.api.stored_gifs import DHASH, stored_gif
+from tests.app.people import person
 
 KINDS = ("private", "hidden", "trashed", "unlisted", "public")
 #: With a session, but for the last two.
@@ -119,8 +121,8 @@ class Shelves:
 
 @pytest.fixture
 def shelves(booted: Settings) -> Iterator[Shelves]:
-    ann, bob = user("ann"), user("other")
-    moderator, root = user("moderator", is_moderator=True), user("admin", is_admin=True)
+    ann, bob = person("ann"), person("other")
+    moderator, root = person("moderator", is_moderator=True), person("admin", is_admin=True)
     gifs = {kind: stored_gif(ann, f"zebra {kind}", ["zebras", f"tag{kind}"]) for kind in KINDS}
     copy = stored_gif(bob, "copy", [])
     for kind, gif in gifs.items():

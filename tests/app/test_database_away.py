@@ -1,12 +1,10 @@
 """A database that is damaged, locked, read-only or not there: requests and commands say so, and
 never with a traceback."""
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import peewee
@@ -14,7 +12,6 @@ import psycopg
 import pytest
 
 from gifster import jobs
-from gifster.api.app import create_app
 from gifster.app import database
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
@@ -22,7 +19,6 @@ from gifster.app.models import Tag, WriteProbe
 from gifster.app.readiness import NotReady, Readiness, check
 from gifster.app.settings import Settings
 from tests import images
-from tests.api.test_access import Client
 from tests.combinations import on_postgresql
 from tests.machine import eventually
 from tests.stack import Stack
@@ -200,31 +196,3 @@ def test_a_lost_connection_or_a_full_server_is_no_bug_of_ours(
         finally:
             other.execute("DROP ROLE few")
         assert fault_of(refused.value) in (Fault.BUSY, Fault.AWAY)
-
-
-@pytest.mark.parametrize("beside", [True, False], ids=["alone", "with its log"])
-def test_a_file_that_was_moved_away_is_said_until_it_is_back(booted: Settings, beside: bool):
-    # Given a server that has answered a request
-    if not isinstance(db.obj, peewee.SqliteDatabase):
-        pytest.skip("a PostgreSQL database has no file of ours")
-    file = booted.database.file
-    assert file is not None
-    with asyncio.Runner() as runner:
-        ask = partial(Client(create_app(booted), runner.get_loop(), {}), "GET", "/api/gifs")
-        assert ask().status_code == 200
-
-        # When somebody moves its file away, alone or with the changes that are not in it yet
-        files = [file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))]
-        moved = [one for one in (files[:1] if beside else files) if one.exists()]
-        for one in moved:
-            one.rename(one.with_name(f"{one.name}.moved"))
-
-        # I expect a clear answer, no new file in its place, and the same library once it is back
-        for _ in range(2):
-            answer = ask()
-            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
-            assert answer.headers["Retry-After"] == "30"
-        assert not file.exists()
-        for one in moved:
-            one.with_name(f"{one.name}.moved").rename(one)
-        assert ask().status_code == 200

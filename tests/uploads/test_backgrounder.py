@@ -257,7 +257,7 @@ def put_back(application: Application, person: Person) -> None:
 
 def test_an_upload_whose_commit_was_lost_is_taken_from_the_store(application: Application):
     # Given a record that lost its stored file, when the cached file was gone already
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     put_back(application, person)
     assert fresh(person).avatar_state == "queued"
     assert application.cached == []
@@ -271,7 +271,7 @@ def test_an_upload_whose_commit_was_lost_is_taken_from_the_store(application: Ap
 
 
 def test_a_stored_file_of_other_content_is_not_taken_for_a_lost_upload(application: Application):
-    person = person_with(ONE)
+    person = Person.create(name="Ann", avatar=ONE)
     put_back(application, person)
     for path in application.store_folder.rglob("original.gif"):
         path.write_bytes(TWO)
