@@ -23,7 +23,7 @@ from gifster.api.forwarded import client_address, client_network
 from gifster.app.models import User
 from gifster.app.numbers import counted
 from gifster.app.settings import NAMESPACE, Settings
-from gifster.jobs.brokers.refusals import explained, refusal
+from gifster.jobs.brokers.refusals import explained, leave_a_replica, refusal
 from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.limits")
@@ -73,7 +73,8 @@ class RateLimits:
         url = limits.url or broker_url
         in_redis = not url.startswith(("amqp", "stub"))
         namespace = settings.broker.namespace
-        self._shared = _in_redis(url, namespace) if in_redis else self._own
+        self._pool = _pool(url) if in_redis else None
+        self._shared = self._own if self._pool is None else _in_redis(self._pool, namespace)
         self._away_until = 0.0
         self._problem = Problem(logger)
 
@@ -227,6 +228,8 @@ class RateLimits:
                 self._away_until = time.monotonic() + AWAY_S
                 why = f"each web process counts rates by itself: {explained(error)}"
                 self._problem.report(why, refusal(error))
+                if self._pool is not None:
+                    leave_a_replica(self._pool, error)
             else:
                 self._away_until = 0.0
                 self._problem.resolved("rates are counted in Redis again")
@@ -238,9 +241,12 @@ def _resets_at(limit: RateLimitItem, key: list[str], limiter: Limiter) -> float:
     return limiter.get_window_stats(limit, *key).reset_time
 
 
-def _in_redis(url: str, namespace: str) -> Limiter:
-    pool = redis.ConnectionPool.from_url(
+def _pool(url: str) -> redis.ConnectionPool:
+    return redis.ConnectionPool.from_url(
         url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
     )
+
+
+def _in_redis(pool: redis.ConnectionPool, namespace: str) -> Limiter:
     prefix = f"{'gifster' if namespace == NAMESPACE else namespace}:limits"
     return Limiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))

@@ -130,7 +130,7 @@ def _write(broker: "RedisBroker") -> None:
     except Exception as error:
         from gifster.jobs.brokers.refusals import leave_a_replica  # noqa: PLC0415 see above
 
-        leave_a_replica(broker.client, error)
+        leave_a_replica(broker.client.connection_pool, error)
         raise
 
 

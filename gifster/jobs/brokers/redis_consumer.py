@@ -135,7 +135,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
           ConnectionClosed: there are messages here to give back. Dramatiq then makes another
             consumer.
         """
-        leave_a_replica(self.broker.client, error)
+        leave_a_replica(self.broker.client.connection_pool, error)
         self.broker.cannot_fetch.report(
             f"no messages can be fetched: {explained(error)}", refusal(error)
         )

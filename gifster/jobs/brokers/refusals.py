@@ -98,8 +98,8 @@ def explained(error: BaseException) -> str:
     return text if meaning is None else f"{meaning} ({text})"
 
 
-def leave_a_replica(client: redis.Redis, error: BaseException) -> None:
+def leave_a_replica(pool: redis.ConnectionPool, error: BaseException) -> None:
     """Close the idle connections to a server that became a replica: its name may lead to the new
     primary by now, and a connection that works stays with the old one."""
     if isinstance(error, redis.RedisError) and _code(error) == "READONLY":
-        client.connection_pool.disconnect(inuse_connections=False)
+        pool.disconnect(inuse_connections=False)
