@@ -274,5 +274,7 @@ def test_refusals_are_known_by_their_codes():
     assert "wants a password" in refusals.explained(
         redis.AuthenticationError("Authentication required.")
     )
+    unknown = redis.ResponseError("unknown command 'EVALSHA', with args beginning with: 'my job' ")
+    assert refusals.explained(unknown).endswith("(unknown command 'EVALSHA')")
     assert refusals.refusal(redis.ConnectionError("max number of clients reached"))
     assert refusals.refusal(ValueError("OOM ")) is None

@@ -50,8 +50,9 @@ _CLASSES: dict[type[Exception], str] = {
 #: A server before Redis 7 puts what a script ran into behind the place in the script.
 _CODE = re.compile(r"^(?:.*@user_script: ?\d+: )?-?([A-Z]+) ", re.DOTALL)
 
-#: Where in which script it was. It differs, and what is wrong is the same.
-_PLACE = re.compile(r" script: \S*,? ?on @user_script:\d+\.?$")
+#: Where in which script it was, and what a command was called with: they differ, and what is wrong
+#: is the same. The arguments may be a job's.
+_DETAILS = re.compile(r"( script: \S*,? ?on @user_script:\d+\.?|, with args beginning with: .*)$")
 
 
 def refusal(error: BaseException) -> str | None:
@@ -93,7 +94,7 @@ def concerns_all(error: BaseException) -> bool:
 
 def explained(error: BaseException) -> str:
     """The error in one line, with what it means and what to do, if that is known."""
-    text = _PLACE.sub("", " ".join(str(error).split())) or type(error).__name__
+    text = _DETAILS.sub("", " ".join(str(error).split())) or type(error).__name__
     meaning = refusal(error)
     return text if meaning is None else f"{meaning} ({text})"
 
