@@ -323,7 +323,10 @@ class Leases:
         long as the database has all that was committed before."""
         for job_id, lease in leases.items():
             same = Job.started_at == lease.taken_at
-            then = {"send_at": time.time(), **(lease.then or {}), "leased_by": None}
+            now = time.time()
+            then = {"send_at": now, **(lease.then or {}), "leased_by": None}
+            if then.get("due_at", now) < now:  # a worker may have skipped the retry: it was leased
+                then["send_at"] = now
             if (
                 lease.done and lease.history == history
             ):  # also if the lease ran out, as long as nobody has begun the job again

@@ -67,6 +67,7 @@ def test_uploads_are_stored_also_if_pgbouncer_dies(
     # Given a Gifster whose processes reach the database through PgBouncer
     stack = new_stack(GIFSTER_DATABASE__URL=pooler.url)
     stack.start_worker()
+    stack.start("gifster", "scheduler")
     stack.start_web()
     added = [stack.upload(images.gif(size=(20 + n, 20))).json()["id"] for n in range(3)]
 

@@ -170,6 +170,23 @@ def test_a_lease_of_which_nobody_knows_is_ended_soon(
     assert (now(job).send_at, now(job).attempts, now(job).deaths) == (later, 3, 0)
 
 
+def test_a_retry_that_came_while_its_row_was_still_leased_is_sent_again_soon(
+    job: Job, worker: Callable[..., Leases]
+):
+    # Given a failed job whose lease could not be ended before its retry came, so that was skipped
+    leases = worker(lease_s=1)
+    assert leases.take(job.id)
+    retry = {"send_at": time.time() + 3600, "due_at": time.time(), "attempts": 1}
+    with pytest.raises(OSError, match="away"), leases.ending(job.id, **retry):
+        away()
+    assert not worker().take(job.id)
+
+    # When the database answers, I expect the relay to send it at once
+    eventually(lambda: now(job).leased_by is None)
+    assert now(job).attempts == 1
+    assert jobs.relay() == 1
+
+
 def test_a_done_job_whose_row_could_not_be_deleted_is_not_done_again(
     job: Job, worker: Callable[..., Leases]
 ):
