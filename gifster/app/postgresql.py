@@ -66,6 +66,13 @@ class _Server(_PostgreSQL):  # type: ignore[misc]  # Peewee has no types
                 raise
             self._leave_options_out(error)
             connection = super()._connect()
+        encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+        if encoding != "UTF8":
+            connection.close()
+            raise peewee.OperationalError(
+                f"the database has the encoding {encoding}, and Gifster needs UTF8: make it anew "
+                "with createdb --encoding UTF8 --template template0"
+            )
         if not self.is_pooled:
             # A pooler gives its clients numbers of its own: it may not be asked what it is.
             ((pid,),) = connection.execute("SELECT pg_backend_pid()").fetchall()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import psycopg
 import pytest
 
 from gifster.app import (
@@ -137,6 +138,22 @@ def test_the_journal_of_a_process_that_makes_the_database_is_not_taken_for_one_l
             # I expect its table
             assert "made_by_another" in mine.get_tables()
         mine.close_all()
+
+
+def test_a_database_of_another_encoding_is_reported(postgresql_server: Any, tmp_path: Path):
+    # Given a database as a server makes it whose machine has no locale
+    url = new_postgresql(postgresql_server, tmp_path.name)
+    name = url.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(postgresql_server.get_uri(), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}"')
+        connection.execute(
+            f"CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
+
+    # I expect the migration to say so
+    database.connect(url)
+    with pytest.raises(database.DatabaseUnavailable, match="encoding SQL_ASCII, and Gifster needs"):
+        database.migrate()
 
 
 def test_an_unreachable_database_is_reported():
