@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chaos import nodes
+from chaos import clocks, nodes
 from chaos.scenarios import SCENARIOS, NotHere
 from chaos.verdict import Verdict
 
@@ -23,7 +23,7 @@ HEAD = ("what happens", "accepted", "stored", "failed", "deleted", "blows", "los
 
 
 #: Those on several nodes have a row for each thing that happens to them.
-NODES = {"nodes": nodes.valkey, "nodes-rabbitmq": nodes.rabbitmq}
+NODES = {"nodes": nodes.valkey, "nodes-rabbitmq": nodes.rabbitmq, "clocks": clocks.clocks}
 SHARES = {name: share for name, (_, share) in SCENARIOS.items()} | dict.fromkeys(NODES, 0.2)
 
 
@@ -51,7 +51,9 @@ def main() -> int:
     parser.add_argument("--uploads", type=int, default=2400, help="how many in all (default 2400)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(SHARES), default=list(SHARES))
-    parser.add_argument("--part", default="", help="of `nodes`, only rows with this in their name")
+    parser.add_argument(
+        "--part", default="", help="of `nodes` and `clocks`, only rows with this in their name"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and clean up

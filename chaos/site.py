@@ -28,10 +28,12 @@ COMMANDS = {
 
 @dataclass
 class Process:
-    """A role, the process that currently has it, and the times at which it was killed."""
+    """A role, the process that currently has it, and the times at which it was killed; and
+    variables of its own."""
 
     role: str
     name: str
+    variables: dict[str, str] = field(default_factory=dict)
     popen: Started | None = None
     killed_at: list[tuple[int, float]] = field(default_factory=list)
 
@@ -54,10 +56,17 @@ class Site:
     Parameters:
       folder: its working folder.
       roles: how many processes of each role.
+      own: variables of single processes, such as `worker-1`.
       variables: settings, as environment variables.
     """
 
-    def __init__(self, folder: Path, roles: dict[str, int], **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        roles: dict[str, int],
+        own: dict[str, dict[str, str]] | None = None,
+        **variables: str,
+    ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self.valkey_port = free_port()
@@ -71,7 +80,7 @@ class Site:
             **variables,
         )
         self.processes = [
-            Process(role, f"{role}-{number}")
+            Process(role, f"{role}-{number}", (own or {}).get(f"{role}-{number}", {}))
             for role, count in roles.items()
             for number in range(count)
         ]
@@ -116,7 +125,7 @@ class Site:
 
     def _start(self, process: Process) -> None:
         log = self.folder / f"{process.name}.log"
-        process.popen = self.stack.launch(COMMANDS[process.role], log)
+        process.popen = self.stack.launch(COMMANDS[process.role], log, **process.variables)
 
     def _keep_alive(self) -> None:
         while not self._over.wait(0.2):

@@ -20,7 +20,7 @@ from gifster.app.database import db
 from gifster.app.settings import Recurring as Setting
 from gifster.app.settings import Settings
 from gifster.jobs import Recurring, cron, forget_others
-from gifster.jobs.relay import Clock
+from gifster.jobs.clock import Steps
 from gifster.jobs.scheduler import LOOK_EVERY_S, look_at_the_clock, relay_outbox
 
 logger = logging.getLogger("gifster.scheduler")
@@ -41,6 +41,8 @@ def run(settings: Settings) -> None:
     recurring = recurring_jobs(settings)
     with db.connection_context():
         forget_others(recurring)
+    # First: it finds out whether somebody has set the clock back.
+    relay_outbox(settings.worker.lease_s)
     every = Every(LOOK_EVERY_S)
     scheduler.add_job(relay_outbox, every, args=[settings.worker.lease_s])
     scheduler.add_job(look_at_the_clock, every, args=[recurring])
@@ -68,10 +70,10 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 def go_on_when_the_clock_is_set_back(scheduler: BaseScheduler) -> None:
     """Whenever the clock is set back, make all jobs of a running scheduler due; never return.
     Without this they would wait until the clock shows the former time again."""
-    clock = Clock()
+    steps = Steps()
     while True:
         time.sleep(LOOK_EVERY_S)
-        if clock.was_set_back():
+        if steps.step_s() < 0:
             logger.warning("the clock was set back")
             for job in scheduler.get_jobs():
                 job.modify(next_run_time=datetime.fromtimestamp(time.time(), UTC))

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,11 @@ class Stack:
         self.processes.append(process)
         return process
 
-    def launch(self, command: Sequence[str], log: Path) -> Started:
-        """The same for a caller that chooses where the output goes, and ends the process."""
+    def launch(self, command: Sequence[str], log: Path, **variables: str) -> Started:
+        """The same for a caller that chooses where the output goes, and ends the process. With
+        variables of its own in its environment it starts Python anew."""
         with log.open("ab") as output:
-            return self._started(command, output.fileno(), output.fileno())
+            return self._started(command, output.fileno(), output.fileno(), variables)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the virtual environment to its end."""
@@ -81,15 +82,17 @@ class Stack:
             err.seek(0)
             return subprocess.CompletedProcess(command, status, out.read(), err.read())
 
-    def _started(self, command: Sequence[str], out: int, err: int) -> Started:
+    def _started(
+        self, command: Sequence[str], out: int, err: int, variables: Mapping[str, str] = {}
+    ) -> Started:
         words = [str(BIN / command[0]), *command[1:]]
         same_path = self.environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
-        if same_path and not self.fresh:
+        if same_path and not self.fresh and not variables:
             return fork_server().start(words, self.folder, self.environment, out, err)
         return subprocess.Popen(
             words,
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **variables},
             stdout=out,
             stderr=err,
             start_new_session=True,

@@ -6,11 +6,11 @@ GIF that strangers would not see in a public library.
 """
 
 import re
-import time
 
 import itsdangerous
 from falcon.asgi import Request
 
+from gifster import jobs
 from gifster.uploads.config import config
 
 _NUMBER = re.compile("[0-9]{1,15}", re.ASCII)
@@ -35,13 +35,13 @@ class Signatures:
         Parameters:
           path: as `req.path` has it, without a query.
         """
-        until = (int(time.time()) // self._step + 2) * self._step
+        until = (int(jobs.now()) // self._step + 2) * self._step
         return f"{path}?until={until}&by={self._signer.get_signature(_text(path, until)).decode()}"
 
     def hold(self, req: Request) -> bool:
         """Whether a request has a signature of its path that has not ended."""
         until, by = req.get_param("until") or "", req.get_param("by") or ""
-        if not by or not _NUMBER.fullmatch(until) or int(until) <= time.time():
+        if not by or not _NUMBER.fullmatch(until) or int(until) <= jobs.now():
             return False
         return bool(self._signer.verify_signature(_text(req.path, int(until)), by.encode()))
 

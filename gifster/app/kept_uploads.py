@@ -12,7 +12,7 @@ from typing import Any
 from gifster.app import library
 from gifster.app.database import db
 from gifster.app.library import Quota
-from gifster.app.models import Gif, KeptUpload, User, now
+from gifster.app.models import Gif, KeptUpload, User, moment_before
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.config import storage
@@ -59,7 +59,7 @@ def forget_expired() -> int:
 
     A form that was sent twice may have kept a file that belongs to a GIF: that file stays.
     """
-    late = KeptUpload.kept_at < now() - MOST_AGE
+    late = KeptUpload.kept_at < moment_before(MOST_AGE)
     forgotten, expired = 0, list(KeptUpload.select().where(late))
     tmp: Any = Gif.image_tmp
     waiting = Gif.select(tmp).where(tmp.is_null(False)) if expired else []

@@ -4,7 +4,6 @@ The functions are synchronous, know nothing of HTTP, and expect a database conne
 (`with db.connection_context():`).
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import peewee
 from peewee import SQL, fn
 
+from gifster import jobs
 from gifster.app import details, search, texts
 from gifster.app.access import (
     MODERATORS,
@@ -191,7 +191,7 @@ def used(user: User | None) -> tuple[int, int]:
     whose = {} if user is None else {"user": user.id}
     ((number, size),) = has.rows(**whose)
     owner = {} if user is None else {"owner": user.id}
-    ((kept, unfinished, begun),) = keeps.rows(now=time.time(), **whose, **owner)
+    ((kept, unfinished, begun),) = keeps.rows(now=jobs.now(), **whose, **owner)
     return int(number) + begun, int(size) + int(kept) + int(unfinished)
 
 

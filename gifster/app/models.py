@@ -6,11 +6,12 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import peewee
 
+from gifster import jobs
 from gifster.app.database import db
 from gifster.app.edits import EditField
 from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
@@ -57,7 +58,14 @@ class MomentField(peewee.BigIntegerField):
 
 
 def now() -> datetime:
-    return datetime.now(UTC)
+    """The time by the clock that all nodes share."""
+    return datetime.fromtimestamp(jobs.now(), UTC)
+
+
+def moment_before(age: timedelta) -> datetime:
+    """The moment before which something is really so old, also if somebody has set the clock
+    meanwhile (see `jobs.moment_before()`). Whatever deletes for good by its age asks it."""
+    return datetime.fromtimestamp(jobs.moment_before(age.total_seconds()), UTC)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -6,7 +6,6 @@ docs/running/observing.md lists every table and folder, and what bounds it.
 
 import logging
 import re
-import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from peewee import fn
 from gifster import jobs
 from gifster.app import library
 from gifster.app.database import db
-from gifster.app.models import Gif, GifTag, Tag, now
+from gifster.app.models import Gif, GifTag, Tag, moment_before
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
@@ -51,7 +50,7 @@ def forget_failed(days: int) -> int:
     """
     deleted = 0
     image: Any = Gif.image
-    old = (Gif.image_state == "failed") & (Gif.created_at < now() - timedelta(days=days))
+    old = (Gif.image_state == "failed") & (Gif.created_at < moment_before(timedelta(days=days)))
     query: Any = Gif.select(Gif.id).where(old & image.is_null()).limit(AT_ONCE)
     while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
         for gif_id in ids:
@@ -87,7 +86,7 @@ def forget_unused_tags() -> int:
 def forget_mails(folder: Path, days: int) -> int:
     """Delete the mails that Gifster wrote into a folder more than so many days ago. Returns how
     many. Files of others stay."""
-    before, deleted = time.time() - days * DAY_S, 0
+    before, deleted = jobs.moment_before(days * DAY_S), 0
     try:
         for path in folder.glob("*.eml"):
             with suppress(FileNotFoundError):

@@ -12,13 +12,15 @@ from gifster.app.access import Reach, may_show_again
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Denied
-from gifster.app.models import Gif, User, now
+from gifster.app.models import Gif, User, moment_before, now
 from gifster.app.moderation.log import Action, actor, note, note_moderation
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
 #: How many GIFs are looked up at a time to be deleted.
 AT_ONCE = 200
+#: By how much later than now a moment may be that somebody else has written.
+CLOCK_SLACK = timedelta(minutes=1)
 
 
 def throw_away(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason: str = "") -> Gif:
@@ -99,7 +101,9 @@ def empty_old(days: int) -> int:
     Parameters:
       days: how long GIFs stay in the trash.
     """
-    return _delete_all(Gif.trashed_at < now() - timedelta(days=days))
+    # What went there while the clock was ahead would stay for as much longer.
+    Gif.update(trashed_at=now()).where(Gif.trashed_at > now() + CLOCK_SLACK).execute()
+    return _delete_all(Gif.trashed_at < moment_before(timedelta(days=days)))
 
 
 def _delete_all(condition: Any) -> int:

@@ -1,5 +1,5 @@
-"""`gifster doctor`: checks the broker, the database, the storages, the mail, the workers, the
-scheduler and the accounts that are being removed. One line each.
+"""`gifster doctor`: checks the broker, the database, the storages, the mail, the clocks, the
+workers, the scheduler and the accounts that are being removed. One line each.
 
 A missing worker or scheduler is a failure only if jobs wait for it. Else it is a warning, as it may
 be about to start.
@@ -30,10 +30,11 @@ from gifster.app.private import open_to_others
 from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
 from gifster.app.sign_in.oidc import Provider
-from gifster.jobs import Job
+from gifster.jobs import Job, clock
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage
+from gifster.uploads.storage.base import clock_of
 from gifster.uploads.storage.s3 import PART_BYTES
 
 #: A job that waits for longer needs a worker or a scheduler that is not there (seconds).
@@ -46,6 +47,9 @@ SHOWN_FAULTS = 3
 SMALL_BYTES, IN_PARTS_BYTES = 1024, PART_BYTES + 1024
 CONTENT_TYPE = "image/gif"
 FETCH_TIMEOUT_S = 10.0
+#: By how much the clock of a storage may differ from the database's (seconds). The sweep goes by
+#: each storage's own; S3 refuses requests that are 15 minutes off.
+STORAGE_CLOCK_S = 60.0
 
 
 class Warned(str):
@@ -63,6 +67,7 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("privacy", lambda: _privacy(settings)),
         ("mail", lambda: _mail(settings)),
         *([("oidc", lambda: _oidc(settings))] if settings.oidc.issuer else []),
+        ("clock", lambda: _with_tables(_clock)),
         ("workers", lambda: _with_tables(lambda: _workers(settings))),
         ("scheduler", lambda: _with_tables(_scheduler)),
         ("accounts", lambda: _with_tables(_accounts)),
@@ -145,6 +150,26 @@ def _pooler() -> str:
     )
 
 
+def _clock() -> str:
+    """Whether the clocks of this machine, of the workers' machines and of the storages agree with
+    the database's."""
+    said = []
+    clock.measured(db)
+    off = clock.off_s(db)
+    if off is not None and abs(off) > clock.OFF_S:
+        said.append(clock.wrong(off))
+    for worker in jobs.workers():
+        if worker.alive and worker.clock_is_wrong:
+            said.append(clock.wrong(worker.clock_off_s or 0.0, worker.host))
+    for name in ("cache", "store"):
+        away = clock_of(storage(name)) - jobs.now()
+        if abs(away) > STORAGE_CLOCK_S:
+            said.append(clock.wrong(away, f"the {name}"))
+    if said:
+        return Warned(f"{'; '.join(said)} (set all of them by NTP: timedatectl set-ntp true)")
+    return "the clock is this machine's" if off is None else f"{off:+.2f} s from the database's"
+
+
 def _sqlite_file() -> str:
     """Have SQLite check its whole file, except that the indexes match the tables: that takes
     several times as long (https://sqlite.org/pragma.html#pragma_quick_check).
@@ -204,7 +229,7 @@ def _with_tables(check: Callable[[], str]) -> str:
 
 def _scheduler() -> str:
     """Whether jobs are sent when they are due."""
-    overdue = Job.failed_at.is_null() & (Job.send_at < time.time() - PATIENCE_S)
+    overdue = Job.failed_at.is_null() & (Job.send_at < jobs.now() - PATIENCE_S)
     count = Job.select().where(overdue).count()
     recurring = jobs.recurring_jobs()
     if count:
@@ -212,7 +237,7 @@ def _scheduler() -> str:
             f"{counted(count, 'job is due', 'jobs are due')}, and no scheduler sends them (start "
             "one: `gifster scheduler`)"
         )
-    late = [job.name for job in recurring if job.next_at < time.time() - PATIENCE_S]
+    late = [job.name for job in recurring if job.next_at < jobs.now() - PATIENCE_S]
     if late:
         raise RuntimeError(
             f"recurring jobs are due: {', '.join(late)}, and no scheduler enqueues them "

@@ -7,7 +7,8 @@ the sake of others), `recurring` (jobs that come again and again), `sending` (on
 broker, or many), `brokers/` (how workers get them), `middleware` and `outbox_rows` (what every job
 gets: logs, a database connection, its row), `trust` (what a message may make a worker do), `lease`
 (which worker runs a job) and `relay` (sends the jobs of commits that found no broker, and of
-workers that died). Then what there is to see: `heartbeat` (the workers, and the paused queues),
+workers that died); all go by one clock (`clock`), which may be set (`watched`). Then what there is
+to see: `heartbeat` (the workers, and the paused queues),
 `states` (the jobs in each state), `dead` (jobs that were given up), `dropping` (jobs that nobody
 wants any more) and `stats` (the queues now, and what was done).
 """
@@ -31,7 +32,7 @@ from gifster.jobs.heartbeat import (
 )
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.old_schema import OldSchema
-from gifster.jobs.outbox import Job, enqueue, is_waiting
+from gifster.jobs.outbox import Job, enqueue, is_waiting, now
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,
@@ -57,6 +58,7 @@ from gifster.jobs.stats import (
     totals,
 )
 from gifster.jobs.transactions import NotBound, transaction
+from gifster.jobs.watched import ClockSpan, moment_before
 
 __all__ = [
     "DAY_S",
@@ -65,6 +67,7 @@ __all__ = [
     "TABLES",
     "ActorStats",
     "BrokerUnavailable",
+    "ClockSpan",
     "Job",
     "JobIsRunning",
     "NoSuchJob",
@@ -95,6 +98,8 @@ __all__ = [
     "history",
     "is_waiting",
     "migrate",
+    "moment_before",
+    "now",
     "pause",
     "paused_queues",
     "pending_migrations",

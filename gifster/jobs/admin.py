@@ -361,6 +361,7 @@ def worker_json(worker: Worker, busy_threads: int) -> dict[str, Any]:
         "started_at": moment(worker.started_at),
         "seen_at": moment(worker.seen_at),
         "alive": worker.alive,
+        "clock_off_s": worker.clock_off_s,
         "quiet": worker.quiet,
     }
 

@@ -1,12 +1,13 @@
 """Dead jobs: their retries ran out, or too many workers died over them. They are kept, with the
 reason, until somebody retries them or drops them (`dropping.py`), or `forget_dead()` does."""
 
-import time
 from typing import Any
 
+from gifster.jobs import clock
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 from gifster.jobs.transactions import transaction
+from gifster.jobs.watched import moment_before
 
 #: As in Sidekiq: how long dead jobs are kept (seconds), and how many.
 KEPT_S, KEPT = 180 * 86_400.0, 10_000
@@ -25,7 +26,7 @@ def retry(job_id: str) -> Job:
     Raises:
       NoSuchJob: there is no job with this id, or it waits for a worker or is running.
     """
-    now = time.time()
+    now = clock.now(Job._meta.database)
     dead = Job.failed_at.is_null(False)
     as_new = {"failed_at": None, "deaths": 0, "attempts": 0}
     # One statement for each, because a worker may be about to take a job that is due.
@@ -52,7 +53,7 @@ def forget_dead(max_age_s: float = KEPT_S, most: int = KEPT) -> int:
     Raises:
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
-    before = time.time() - max_age_s
+    before = moment_before(max_age_s)
     one_too_many: Any = Job.select(Job.failed_at).where(Job.failed_at.is_null(False))
     newest_first = one_too_many.order_by(Job.failed_at.desc()).offset(most).limit(1)
     before = max(before, newest_first.scalar() or before)

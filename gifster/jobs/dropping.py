@@ -6,9 +6,9 @@ cheap (Redis, `brokers/removal.py`); a worker that gets it skips it, since its r
 """
 
 import logging
-import time
 from typing import Any
 
+from gifster.jobs import clock
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.groups import release
 from gifster.jobs.old_schema import needs
@@ -68,7 +68,7 @@ def clear(state: State, *, queue: str = "", text: str = "") -> int:
     """
     if State(state) is State.RUNNING:
         raise ValueError("state running: jobs that run are not dropped; wait until they end")
-    now, dropped = time.time(), 0
+    now, dropped = clock.now(Job._meta.database), 0
     query = matching(State(state), queue=queue, text=text).where(Job.created_at <= now)
     while True:
         with transaction(outbox_database()):

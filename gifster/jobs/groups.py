@@ -7,12 +7,12 @@ of a group stand before anybody else's, on every broker, and the groups take tur
 a worker process is in `brokers/fetched.py`. Decision 31 explains this design.
 """
 
-import time
 from typing import Any
 
 import dramatiq.broker
 from peewee import SQL, Case, fn
 
+from gifster.jobs import clock
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, most_of_group, room_of, send_now
 from gifster.jobs.transactions import transaction
 
@@ -38,7 +38,7 @@ def release(group: str, queue: str) -> int:
         if Job._meta.database.for_update:
             query = query.for_update(skip_locked=True)
         jobs = list(query)
-        now = time.time()
+        now = clock.now(Job._meta.database)
         Job.update(held=False, send_at=now + RESEND_AFTER_S).where(
             Job.id.in_([job.id for job in jobs])
         ).execute()
@@ -69,7 +69,7 @@ def release_all() -> int:
 def _groups_with_room() -> list[tuple[str, str]]:
     if not Job.select().where(Job.group.is_null(False) & is_held(True)).exists():
         return []
-    later = Job.due_at > time.time()
+    later = Job.due_at > clock.now(Job._meta.database)
     away = Job.held | Job.failed_at.is_null(False) | later
     query = (
         Job.select(Job.group, Job.queue, fn.SUM(Case(None, [(Job.held, 1)], 0)).alias("held_jobs"))

@@ -26,6 +26,7 @@ import peewee
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
+from gifster.jobs import clock
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.middleware import is_throttled
@@ -67,20 +68,28 @@ class Worker(peewee.Model):
     seen_at = peewee.DoubleField()
     #: Its resident set size (bytes).
     memory_bytes = peewee.BigIntegerField(default=0)
+    #: How far the clock of its machine is ahead of the database's (seconds; negative: behind); null
+    #: if they are one clock.
+    clock_off_s = peewee.DoubleField(null=True)
     #: Whether it is told to take no new jobs.
     quiet = peewee.BooleanField(default=False)
 
     @property
     def alive(self) -> bool:
         """Whether its last heartbeat is less than `DEAD_S` old."""
-        return bool(time.time() - self.seen_at < DEAD_S)
+        return bool(clock.now(Worker._meta.database) - self.seen_at < DEAD_S)
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """Whether the clock of its machine differs much from the database's (`clock.OFF_S`)."""
+        return abs(self.clock_off_s or 0.0) > clock.OFF_S
 
 
 class PausedQueue(peewee.Model):
     """A queue of which no worker begins a job; `paused_at` is in seconds since the epoch."""
 
     queue = peewee.CharField(primary_key=True)
-    paused_at = peewee.DoubleField(default=time.time)
+    paused_at = peewee.DoubleField(default=lambda: clock.now(PausedQueue._meta.database))
 
     class Meta:
         table_name = "paused_queue"
@@ -199,7 +208,7 @@ class Heartbeat(Middleware):
             return
         self._reset()
         queues = worker.consumer_whitelist or broker.get_declared_queues()
-        now = time.time()
+        now = clock.now(Worker._meta.database)
         self._row = Worker(
             id=self._name(),
             host=socket.gethostname(),
@@ -284,14 +293,16 @@ class Heartbeat(Middleware):
             self._signalled = None
 
     def _write(self, row: Worker, *, new: bool, changed: bool) -> None:
-        now = time.time()
-        row.seen_at, row.memory_bytes = now, memory_bytes()
+        now = clock.now(Worker._meta.database)
+        off: Any = clock.off_s(Worker._meta.database)
+        row.seen_at, row.memory_bytes, row.clock_off_s = now, memory_bytes(), off
         with transaction(Worker._meta.database):
             if new:  # or deleted by another worker while the database was away
                 row.save(force_insert=True)
             else:  # keep an order that was written in the meantime
                 mine = {"quiet": row.quiet} if changed else {}
                 shown = {"seen_at": now, "memory_bytes": row.memory_bytes, **mine}
+                shown["clock_off_s"] = row.clock_off_s
                 Worker.update(**shown).where(Worker.id == row.id).execute()
             Worker.delete().where(Worker.seen_at < now - FORGOTTEN_S).execute()
             forget_old()

@@ -3,7 +3,9 @@
 A worker that begins a job leases its row in the outbox, and renews the lease while it works. A
 killed worker renews nothing: its lease runs out, the relay sends the job again, and another worker
 takes it. So a lost job comes back shortly after `LEASE_S`, on any broker, and a long job is not
-done twice. The lease is two columns of the row: `leased_by`, and `send_at`, when it runs out.
+done twice. The lease is two columns of the row: `leased_by`, and `send_at`, when it runs out by the
+clock of the outbox (`clock.py`). Only the relay ends the lease of another process, because it
+notices when that clock is set, and all leases seem to have run out.
 
 A lease that runs out is counted as a death of its worker. A worker that lives corrects that, once
 it reaches the database again: it may have been cut off while it held the lease, or while it took or
@@ -27,8 +29,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-import peewee
-
+from gifster.jobs import clock
 from gifster.jobs.history import history_of
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
@@ -63,20 +64,16 @@ def _take_statement(*asked: str) -> Statement:
     """The statement that leases a job, if its row has what is asked for."""
 
     def make(**value: Any) -> Any:
-        free = Job.leased_by.is_null() | (Job.send_at <= value["now"])
         its = [getattr(Job, name) == value[name] for name in asked]
-        # A worker that leased it and did not come back has died over it, unless it is this one.
-        lives = Job.leased_by.is_null() | (Job.leased_by == value["worker"])
-        deaths = peewee.Case(None, [(lives, Job.deaths)], Job.deaths + 1)
+        until = clock.in_sql(Job._meta.database, value["now"], value["lease_s"])
         return Job.update(
             leased_by=value["worker"],
             thread=value["thread"],
             started_at=value["now"],
-            send_at=value["until"],
-            deaths=deaths,
-        ).where(Job.id == value["job_id"], Job.failed_at.is_null(), free, *its)
+            send_at=until,
+        ).where(Job.id == value["job_id"], Job.failed_at.is_null(), Job.leased_by.is_null(), *its)
 
-    return Statement(make, ["job_id", *asked, "worker", "thread", "now", "until"])
+    return Statement(make, ["job_id", *asked, "worker", "thread", "now", "lease_s"])
 
 
 _READ = Statement(lambda job_id: Job.select(*_WORK).where(Job.id == job_id))
@@ -150,7 +147,7 @@ class Leases:
 
         Returns:
           the columns of the row that describe the work; None if there is nothing to do, because the
-          job is done, given up, another actor's, or leased by another worker.
+          job is done, given up, another actor's, or leased.
 
         Raises:
           WorkersDied: the job has to be given up now.
@@ -160,7 +157,7 @@ class Leases:
                 return None  # even if the lease ran out: a machine that slept renewed nothing
             if job_id in self._left and self._left[job_id].done:
                 return None  # its row is still to be deleted
-        now = time.time()
+        now = clock.now(Job._meta.database)
         its = {"actor": actor, "created_at": created_at}
         asked = {name: value for name, value in its.items() if value is not None}
         values = {
@@ -169,7 +166,7 @@ class Leases:
             "worker": self.worker,
             "thread": threading.current_thread().name,
             "now": now,
-            "until": now + self.lease_s,
+            "lease_s": self.lease_s,
         }
 
         def take() -> tuple[Any, ...] | None:
@@ -256,7 +253,7 @@ class Leases:
         waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
         ours = Job.id.in_(list(first)) & Job.send_at.in_(list(first.values())) & waiting
         found = {job.id: job for job in Job.select().where(ours)}
-        Job.update(send_at=time.time() + RESEND_AFTER_S).where(
+        Job.update(send_at=clock.now(Job._meta.database) + RESEND_AFTER_S).where(
             Job.id.in_(list(found)) & waiting
         ).execute()
         return [found[job_id] for job_id in first if job_id in found]
@@ -276,7 +273,7 @@ class Leases:
             return []
         mine = Job.id.in_(held) & (Job.leased_by == self.worker)
         jobs = list(Job.select().where(mine))
-        Job.update(leased_by=None, send_at=time.time()).where(mine).execute()
+        Job.update(leased_by=None, send_at=clock.now(Job._meta.database)).where(mine).execute()
         return jobs
 
     def _renew(self) -> None:
@@ -308,7 +305,8 @@ class Leases:
 
     def _extend(self, leases: Mapping[str, _Lease]) -> None:
         ours = Job.id.in_(list(leases)) & (Job.leased_by == self.worker)
-        until = time.time() + self.lease_s
+        database = Job._meta.database
+        until = clock.in_sql(database, clock.now(database), self.lease_s)
         if not leases or Job.update(send_at=until).where(ours).execute() == len(leases):
             return
         kept = {job.id for job in Job.select(Job.id).where(ours)}
@@ -323,7 +321,7 @@ class Leases:
         long as the database has all that was committed before."""
         for job_id, lease in leases.items():
             same = Job.started_at == lease.taken_at
-            now = time.time()
+            now = clock.now(Job._meta.database)
             then = {"send_at": now, **(lease.then or {}), "leased_by": None}
             if then.get("due_at", now) < now:  # a worker may have skipped the retry: it was leased
                 then["send_at"] = now

@@ -13,7 +13,6 @@ stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, 
 
 import logging
 import secrets
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import dramatiq.broker
 import peewee
 from peewee import SQL, fn
 
+from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, NoBroker
 from gifster.jobs.brokers.fair import GROUP
 from gifster.jobs.identity import identity_of
@@ -109,7 +109,7 @@ class Job(peewee.Model):
     actor = peewee.CharField()
     queue = peewee.CharField()
     arguments = ArgumentsField()
-    created_at = peewee.DoubleField(default=time.time)
+    created_at = peewee.DoubleField(default=lambda: clock.now(Job._meta.database))
     #: When the relay sends the job, if the row is still here; while it is leased, when the lease
     #: runs out.
     send_at = peewee.DoubleField(index=True)
@@ -196,6 +196,12 @@ def identity() -> str | None:
     return identity_of(Job._meta.database)
 
 
+def now() -> float:
+    """The time by the clock that all processes of this outbox share (seconds since the epoch):
+    PostgreSQL's; with SQLite, or without a database, the machine's."""
+    return clock.now(Job._meta.database)
+
+
 def outbox_database() -> peewee.Database:
     """The database that the outbox is bound to.
 
@@ -237,7 +243,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
-    now, due_at = time.time(), _moment(at, in_s)
+    now, due_at = clock.now(Job._meta.database), _moment(at, in_s)
     later = due_at is not None and due_at > now
     job = Job(
         actor=actor,
@@ -303,7 +309,7 @@ def is_waiting(actor: str, queue: str, *, but: Sequence[Any] | None = None) -> b
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
     free = Job.leased_by.is_null() & Job.failed_at.is_null()
-    due = Job.due_at.is_null() | (Job.due_at <= time.time())
+    due = Job.due_at.is_null() | (Job.due_at <= clock.now(Job._meta.database))
     its = (Job.actor == actor) & (Job.queue == queue)
     if but is not None:
         its &= Job.arguments != peewee.Value(Job.arguments.db_value(list(but)), converter=False)
@@ -320,7 +326,7 @@ def room_of(group: str, queue: str) -> int:
     queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
     # An application may name a group by a number or a UUID, as its column takes them.
     named = {"group": Job.group.db_value(group), "queue": Job.queue.db_value(queue)}
-    ((sent,),) = _SENT.rows(**named, now=time.time())
+    ((sent,),) = _SENT.rows(**named, now=clock.now(Job._meta.database))
     return most_of_group() - int(sent)
 
 
@@ -353,7 +359,7 @@ def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
     if at is not None and in_s is not None:
         raise ValueError(f"at={at!r} and in_s={in_s!r}: give one of them")
     if in_s is not None:
-        return time.time() + in_s
+        return clock.now(Job._meta.database) + in_s
     if not isinstance(at, datetime):
         return at
     if at.tzinfo is None:
@@ -376,7 +382,7 @@ def send_committed(jobs: Sequence[Job]) -> None:
     try:
         left = _unsent(jobs)
         if left:
-            Job.update(send_at=time.time()).where(Job.id.in_(left)).execute()
+            Job.update(send_at=clock.now(Job._meta.database)).where(Job.id.in_(left)).execute()
     except Exception:
         for job in jobs:
             logger.exception("deferred job=%s actor=%s", job.id, job.actor)

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,6 +12,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
+from gifster.jobs import clock
 from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
@@ -152,7 +152,8 @@ class OutboxRows(Middleware):
         if job_id is not None and delay is not None:
             # Another worker may take a retry as soon as it is sent, so the lease ends before that.
             # The retry waits in the broker; the relay must not be quicker.
-            due = time.time() + delay / 1000
+            due = clock.now(Job._meta.database) + delay / 1000
+            message.options["eta"] = round(due * 1000)
             then = {
                 "send_at": due + RESEND_AFTER_S,
                 "due_at": due,
@@ -161,6 +162,12 @@ class OutboxRows(Middleware):
             with self._ending(job_id, **then) as held:
                 if held:
                     self._free(job_id, **then)
+
+    def before_delay_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        # Dramatiq compares it with the clock of this machine.
+        if "outbox_id" in message.options and "eta" in message.options:
+            off_ms = round((clock.off_s(Job._meta.database) or 0.0) * 1000)
+            message.options["eta"] += off_ms
 
     def after_process_message(
         self,
@@ -279,7 +286,11 @@ class OutboxRows(Middleware):
             on_dead(exception, *message.args)
 
     def _mark_failed(self, message: MessageProxy, exception: BaseException) -> None:
-        failed = {"failed_at": time.time(), "leased_by": None, **_reason(exception)}
+        failed = {
+            "failed_at": clock.now(Job._meta.database),
+            "leased_by": None,
+            **_reason(exception),
+        }
         Job.update(**failed).where(row_of(message)).execute()
 
 

@@ -7,13 +7,13 @@ and `every()` say when the moments are.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
 
+from gifster.jobs import clock
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import enqueue
@@ -21,9 +21,11 @@ from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker
 from gifster.jobs.transactions import transaction
+from gifster.jobs.watched import Watch
 
 logger = logging.getLogger("gifster.jobs")
 #: By name: a job that cannot be enqueued.
+_watch: PerOutbox[Watch] = PerOutbox(Watch)
 _problems: PerOutbox[dict[str, Problem]] = PerOutbox(dict)
 
 #: A clock that is set back by less than this does not repeat a job that ran: cron(8) (seconds).
@@ -163,8 +165,10 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
       OldSchema: the table is missing; says what to do.
       peewee.PeeweeException: the database failed; it may also be an error of its driver.
     """
-    now = time.time()
+    now = clock.now(RecurringJob._meta.database)
     rows = {row.name: row for row in RecurringJob.select()}
+    # First: a job that is due because the clock was set may delete what is old by that clock.
+    _watch.here.look(now=any(row.next_at <= now for row in rows.values()))
     enqueued = []
     for name, job in recurring.items():
         problem = _problems.here.setdefault(name, Problem(logger))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
+from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
 from gifster.jobs.groups import release_all
 from gifster.jobs.lease import LEASE_S
@@ -34,6 +35,7 @@ from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker, send_each
 from gifster.jobs.transactions import transaction
 from gifster.jobs.unsent import unsent
+from gifster.jobs.watched import set_back_s
 
 if TYPE_CHECKING:
     from dramatiq.brokers.redis import RedisBroker
@@ -44,9 +46,6 @@ logger = logging.getLogger("gifster.jobs")
 BATCH, ROUND_S = 500, 1.0
 #: After so many sendings the pause before the next one no longer doubles.
 MOST_DOUBLINGS = 10
-#: How far a clock may drift without having been set (seconds).
-CLOCK_SLACK_S = 5.0
-
 _broker_is_away: PerOutbox[Problem] = PerOutbox(lambda: Problem(logger))
 
 
@@ -75,15 +74,14 @@ def _relay(lease_s: float | None) -> int:
     if broker is None:
         return 0
     lease_s = lease_s or getattr(broker, "lease_s", None) or LEASE_S
-    _after_the_clock_was_set_back(lease_s)
+    until = _after_the_clock_was_set(lease_s)
     sent, stop_at = 0, time.monotonic() + ROUND_S
     try:
         if is_redis(broker):
-            _send_what_was_lost(broker)
+            _send_what_was_lost(broker, until)
         for which in unsent(broker):
-            if found := _update(which, send_at=time.time()):
+            if found := _update(which, send_at=until):
                 logger.info("jobs=%d were not sent after their commit: they are sent now", found)
-        until = time.time()
         # Jobs of a group that were enqueued for later go as its others do: in `release_all()`.
         now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)
         _update(now_due & Job.leased_by.is_null(), held=True, due_at=None)
@@ -138,7 +136,7 @@ def _claim(until: float) -> _Batch:
     with transaction(Job._meta.database):
         query = Job.select().where(_due(until)).order_by(Job.send_at, Job.created_at)
         jobs = list(_skip_locked(query.limit(BATCH)))
-        again = time.time() + RESEND_AFTER_S
+        again = clock.now(Job._meta.database) + RESEND_AFTER_S
         if jobs:
             Job.update(
                 send_at=again,
@@ -161,7 +159,7 @@ def _send(batch: _Batch) -> _Outcome:
             messages.append((job, job.message()))
         except UnreadableArguments as error:
             logger.warning("given up job=%s actor=%s: %s", job.id, job.actor, error)
-            batch.change([job], failed_at=time.time(), error=repr(error))
+            batch.change([job], failed_at=clock.now(Job._meta.database), error=repr(error))
     outcomes = send_each([message for _, message in messages])
     sent, unsent, away = [], [], None
     for (job, _), outcome in zip(messages, outcomes, strict=True):
@@ -202,41 +200,56 @@ def _skip_locked(query: Any) -> Any:
     return query.for_update(skip_locked=True) if Job._meta.database.for_update else query
 
 
-class Clock:
-    """The machine's clock, which somebody may set back while the process runs."""
+class _Clock:
+    """The outbox's clock, which somebody may set."""
 
     def __init__(self) -> None:
-        self._ahead = time.time() - time.monotonic()
+        self._steps: clock.Steps | None = None
 
-    def was_set_back(self) -> bool:
-        """Whether the clock was set back since the last call, by more than `CLOCK_SLACK_S`."""
-        before, self._ahead = self._ahead, time.time() - time.monotonic()
-        return self._ahead < before - CLOCK_SLACK_S
-
-
-_clock: PerOutbox[Clock] = PerOutbox(Clock)
-
-
-def _after_the_clock_was_set_back(lease_s: float) -> None:
-    """Send all waiting jobs again if the clock was set back: by their rows they would be late by as
-    much. Shorten each lease to the length of a new one: a living worker renews it, and a dead one
-    is not waited for."""
-    now = time.time()
-    too_long = Job.leased_by.is_null(False) & (Job.send_at > now + lease_s + CLOCK_SLACK_S)
-    shortened = _update(too_long, send_at=now + lease_s)
-    if _clock.here.was_set_back():
-        _make_due("the clock was set back")
-    elif shortened:
-        logger.warning("shortened leases=%d, which would have run out too late", shortened)
+    def step_s(self) -> float:
+        """By how much it was set since the last call, or for the first one since somebody watched
+        it (seconds; negative: back)."""
+        if self._steps is not None:
+            return self._steps.step_s()
+        self._steps = clock.Steps(lambda: clock.measured(Job._meta.database))
+        back = set_back_s()
+        return -back if back > clock.SLACK_S else 0.0
 
 
-def _send_what_was_lost(broker: "RedisBroker") -> None:
+_clock: PerOutbox[_Clock] = PerOutbox(_Clock)
+
+
+def _after_the_clock_was_set(lease_s: float) -> float:
+    """The time, by which this round goes.
+
+    If the clock was set forward, all leases seem to have run out: give each its whole time anew, in
+    which a living worker renews it. If it was set back, send all waiting jobs again, because by
+    their rows they would be late by as much; and shorten each lease to the length of a new one."""
+    step, now = _clock.here.step_s(), clock.now(Job._meta.database)
+    leased = Job.leased_by.is_null(False)
+    too_long = leased & (Job.send_at > now + lease_s + clock.SLACK_S)
+    changed = _update(too_long, send_at=now + lease_s)
+    if step > 0:
+        changed += _update(leased & (Job.send_at < now + lease_s), send_at=now + lease_s)
+    if step:
+        way = "forward" if step > 0 else "back"
+        logger.warning(
+            "the clock was set %s by %.0f s: leases=%d begin anew", way, abs(step), changed
+        )
+    elif changed:
+        logger.warning("shortened leases=%d, which would have run out too late", changed)
+    if step < 0:
+        _make_due(now, "the clock was set back")
+    return now
+
+
+def _send_what_was_lost(broker: "RedisBroker", now: float) -> None:
     """Send the waiting jobs again that the broker has lost, and put those back into their queue
     that it has lost in itself."""
     ask_again(broker)  # while it takes nothing, every round would find the same
     loss = mark.here.look(broker)
     if loss is not None:
-        _make_due(loss.why, loss.level, sent_since=loss.since)
+        _make_due(now, loss.why, loss.level, sent_since=loss.since)
     mark.here.leave(broker)
     mend: Any = getattr(broker, "mend", None)
     if mend is None:
@@ -250,20 +263,21 @@ def _send_what_was_lost(broker: "RedisBroker") -> None:
             logger.warning("put back queue=%s messages=%d: the broker had evicted it", queue, count)
 
 
-def _make_due(why: str, level: int = logging.WARNING, *, sent_since: float | None = None) -> None:
+def _make_due(
+    now: float, why: str, level: int = logging.WARNING, *, sent_since: float | None = None
+) -> None:
     """Send the waiting jobs now, whose sending had another moment. Log how many there are.
 
     Parameters:
       sent_since: leave out those that were sent once, before this moment; None for all.
     """
-    now = time.time()
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & is_held(False)
     which = waiting & (Job.due_at.is_null() | ~scheduled) & (Job.send_at > now)
     if sent_since is not None:
         # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.
         once = (Job.sendings == 0) & (Job.attempts == 0) & (Job.deaths == 0) & Job.due_at.is_null()
-        which &= ~(once & (Job.send_at < sent_since - CLOCK_SLACK_S + RESEND_AFTER_S))
+        which &= ~(once & (Job.send_at < sent_since - clock.SLACK_S + RESEND_AFTER_S))
     changed = _update(which, send_at=now)
     # Wait for the rows that another transaction had locked, one by one: nobody does it later.
     rest: Any = Job.select(Job.id).where(which).tuples()

@@ -23,6 +23,7 @@ from gifster.jobs.outbox import Job
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
 from gifster.jobs.transactions import real_database, schema_transaction
+from gifster.jobs.watched import ClockSpan
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -34,6 +35,7 @@ TABLES: list[type[peewee.Model]] = [
     PausedQueue,
     ActorStats,
     RecurringJob,
+    ClockSpan,
 ]
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -1,12 +1,12 @@
 """The states of jobs, and the jobs in each."""
 
 import json
-import time
 from enum import StrEnum
 from typing import Any
 
 from peewee import Case, Expression
 
+from gifster.jobs import clock
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
 
@@ -37,14 +37,14 @@ def state_of(job: Job) -> State:
         return State.DEAD
     if job.leased_by is not None:
         return State.RUNNING
-    if job.due_at is not None and job.due_at > time.time():
+    if job.due_at is not None and job.due_at > clock.now(Job._meta.database):
         return State.RETRYING if job.attempts else State.SCHEDULED
     return State.WAITING
 
 
 def state_in_sql() -> Case:
     """The state of a job as an SQL expression."""
-    later = Job.due_at > time.time()
+    later = Job.due_at > clock.now(Job._meta.database)
     return Case(
         None,
         [

@@ -6,7 +6,6 @@ each counts in memory and adds its counts to the table every `heartbeat.LOOK_S`.
 takes the counts of its last two seconds with it.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import peewee
 from peewee import EXCLUDED, SQL, fn
 
+from gifster.jobs import clock
 from gifster.jobs.adaptive_lock import AdaptiveLock
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import Job
@@ -95,11 +95,12 @@ def stats() -> list[QueueStats]:
     rows: list[Any] = list(query.group_by(Job.queue, SQL("2")).tuples())
     counts = {(queue, state): count for queue, state, count, _ in rows}
     oldest = {queue: since for queue, state, _, since in rows if state == State.WAITING}
+    now = clock.now(Job._meta.database)
     return [
         QueueStats(
             queue=queue,
             **{state.value: counts.get((queue, state.value), 0) for state in State},
-            oldest_s=max(0.0, time.time() - oldest[queue]) if queue in oldest else 0.0,
+            oldest_s=max(0.0, now - oldest.get(queue, now)),
         )
         for queue in sorted({queue for queue, _ in counts})
     ]
@@ -113,7 +114,7 @@ def history(span_s: int, count: int) -> list[Span]:
       span_s: the length of each span: `MINUTE_S`, `HOUR_S` or `DAY_S`.
       count: how many spans.
     """
-    last = int(time.time()) // span_s * span_s
+    last = int(clock.now(Job._meta.database)) // span_s * span_s
     first = last - (count - 1) * span_s
     query = ActorStats.select(
         ActorStats.begin, fn.SUM(ActorStats.done), fn.SUM(ActorStats.failed)
@@ -133,7 +134,7 @@ def totals() -> Iterator[ActorStats]:
 
 def forget_old() -> None:
     """Delete the spans that are older than `KEPT`."""
-    now = int(time.time())
+    now = int(clock.now(Job._meta.database))
     for span, kept in KEPT.items():
         ActorStats.delete().where(
             ActorStats.span_s == span, ActorStats.begin < now - span * kept
@@ -160,7 +161,7 @@ class Counts:
             counted, self._counted = self._counted, {}
         if not counted:
             return
-        now = int(time.time())
+        now = int(clock.now(Job._meta.database))
         rows = [
             (span, now - now % span if span else 0, queue, actor, *numbers)
             for span in (TOTAL, *KEPT)

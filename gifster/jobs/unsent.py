@@ -7,13 +7,13 @@ queue has others, and the job is sent a minute after its commit, as before. If t
 second message comes, once, which finds the row leased or gone.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import dramatiq
 import peewee
 
+from gifster.jobs import clock
 from gifster.jobs.asking import unavailable
 from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held
 
@@ -33,7 +33,7 @@ def unsent(broker: dramatiq.Broker) -> list[peewee.Expression]:
     may_hold: Any = getattr(broker, "may_hold", None)
     if may_hold is None:
         return []
-    now = time.time()
+    now = clock.now(Job._meta.database)
     # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.
     its_first = (Job.sendings == 0) & (Job.attempts == 0) & (Job.deaths == 0)
     waits = Job.leased_by.is_null() & Job.failed_at.is_null() & is_held(False)

@@ -4,7 +4,6 @@ applications in one process do not mix up their state."""
 import logging
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, sending
+from tests.jobs.conftest import SetClock
 from tests.machine import eventually
 
 
@@ -90,18 +90,17 @@ def test_without_a_database_the_outbox_says_what_to_do(broker_url: str):
 
 
 def test_each_outbox_learns_that_the_clock_was_set_back(
-    broker_url: str, databases: list[peewee.Database], monkeypatch: pytest.MonkeyPatch
+    broker_url: str, databases: list[peewee.Database], set_clock: SetClock
 ):
     # Given a job in each outbox, and a clock that is two hours fast
-    right = time.time
     broker = jobs.connect(broker_url)
-    monkeypatch.setattr(time, "time", lambda: right() + 7200)
+    set_clock.ahead(7200)
     for database in databases:
         database.bind(jobs.TABLES)
         jobs.relay()
         jobs.enqueue("work")
 
-    monkeypatch.setattr(time, "time", right)
+    set_clock.ahead(0)
 
     for database in databases:
         database.bind(jobs.TABLES)

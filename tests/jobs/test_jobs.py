@@ -10,10 +10,10 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job
+from gifster.jobs import Job, clock
 from gifster.jobs import outbox as outbox_module
 from gifster.jobs.lease import LEASE_S, Leases
-from tests.jobs.conftest import Outbox
+from tests.jobs.conftest import Outbox, SetClock
 from tests.machine import eventually
 
 
@@ -204,23 +204,26 @@ def test_jobs_that_no_broker_had_yet_are_no_cause_for_alarm(
 
 
 def test_nothing_waits_for_the_former_time_after_the_clock_was_set_back(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, set_clock: SetClock
 ):
     # Given a clock that is two hours fast, a job that waits, and one that a worker has leased
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + 7200)
+    set_clock.ahead(7200)
     jobs.relay()
     waiting = jobs.enqueue("send_welcome_email", "ann")
     leased = jobs.enqueue("send_welcome_email", "bob")
     assert Leases().take(leased.id)
+    if clock.has_clock(
+        outbox.database
+    ):  # the lease is by the server's own clock, which no test can set
+        Job.update(send_at=Job.send_at + 7200).where(Job.id == leased.id).execute()
 
     # When it is set right
-    monkeypatch.setattr(time, "time", right)
+    set_clock.ahead(0)
 
     # I expect the waiting job to be sent again, and the lease to end after the usual time
     assert jobs.relay() == 1
     assert Job.get_by_id(waiting.id).sendings == 1
-    assert Job.get_by_id(leased.id).send_at <= right() + LEASE_S
+    assert Job.get_by_id(leased.id).send_at <= time.time() + LEASE_S
     assert Job.get_by_id(leased.id).leased_by
     assert jobs.relay() == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, Recurring, State, recurring, scheduler
-from tests.jobs.conftest import Outbox
+from tests.jobs.conftest import Outbox, SetClock
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,6 @@ def test_a_changed_rule_counts_from_now_and_a_removed_one_is_forgotten(outbox: O
     assert row.next_at > time.time() + 80_000
 
 
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
-    """Stops the clock of this process at a moment."""
-    return lambda moment: monkeypatch.setattr(time, "time", moment.timestamp)
-
-
 def next_midnight(after: float) -> float:
     return (after // 86_400 + 1) * 86_400
 
@@ -144,48 +138,48 @@ def due() -> datetime:
 
 
 def test_a_job_that_ran_is_not_run_again_when_the_clock_is_set_back_a_little(
-    outbox: Outbox, set_clock: Callable[[datetime], None]
+    outbox: Outbox, set_clock: SetClock
 ):
-    set_clock(datetime(2026, 5, 1, 23, 59, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 1, 23, 59, tzinfo=UTC))
     jobs.enqueue_recurring(daily())
-    set_clock(datetime(2026, 5, 2, 0, 5, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 2, 0, 5, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == ["digest"]
 
-    set_clock(datetime(2026, 5, 1, 22, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 1, 22, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == []
-    set_clock(datetime(2026, 5, 2, 0, 1, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 2, 0, 1, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == []
     assert due() == datetime(2026, 5, 3, tzinfo=UTC)
 
 
 def test_a_recurring_job_follows_a_clock_that_was_years_ahead_and_is_set_right(
-    outbox: Outbox, set_clock: Callable[[datetime], None]
+    outbox: Outbox, set_clock: SetClock
 ):
     # Given a machine that starts with a wrong clock, and a job that was first seen then
-    set_clock(datetime(2036, 1, 1, 12, tzinfo=UTC))
+    set_clock.stop(datetime(2036, 1, 1, 12, tzinfo=UTC))
     jobs.enqueue_recurring(daily())
     assert due() == datetime(2036, 1, 2, tzinfo=UTC)
 
     # When the clock is set right, I expect its next moment by that
-    set_clock(datetime(2026, 5, 1, 12, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 1, 12, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == []
     assert due() == datetime(2026, 5, 2, tzinfo=UTC)
 
     # And the same if the job ran under the wrong clock
-    set_clock(datetime(2036, 1, 2, 0, 1, tzinfo=UTC))
+    set_clock.stop(datetime(2036, 1, 2, 0, 1, tzinfo=UTC))
     assert jobs.enqueue_recurring(daily()) == ["digest"]
-    set_clock(datetime(2026, 5, 1, 13, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 1, 13, tzinfo=UTC))
     jobs.enqueue_recurring(daily())
     assert due() == datetime(2026, 5, 2, tzinfo=UTC)
 
 
 def test_one_job_makes_up_for_the_moments_that_the_clock_skipped(
-    outbox: Outbox, set_clock: Callable[[datetime], None]
+    outbox: Outbox, set_clock: SetClock
 ):
-    set_clock(datetime(2026, 5, 1, 12, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 1, 12, tzinfo=UTC))
     jobs.enqueue_recurring(daily())
 
-    set_clock(datetime(2026, 5, 9, 12, tzinfo=UTC))
+    set_clock.stop(datetime(2026, 5, 9, 12, tzinfo=UTC))
 
     assert jobs.enqueue_recurring(daily()) == ["digest"]
     assert jobs.enqueue_recurring(daily()) == []

@@ -7,15 +7,15 @@ writes it into `var/exports` first, so that machine needs room for it.
 
 import logging
 import secrets
-import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from gifster import jobs
 from gifster.app.accounts.tables import Export
 from gifster.app.database import db
 from gifster.app.errors import Conflict, NotFound
-from gifster.app.models import User, now
+from gifster.app.models import User, moment_before, now
 from gifster.app.texts import GIF_ID
 from gifster.app.transfer import exporting
 from gifster.jobs import enqueue, transaction
@@ -140,7 +140,7 @@ def forget(export: Export) -> None:
 def forget_expired() -> int:
     """Delete the exports that are kept no longer, and what killed workers left of others. Returns
     how many were deleted."""
-    given_up = Export.finished_at.is_null() & (Export.created_at <= now() - GIVEN_UP)
+    given_up = Export.finished_at.is_null() & (Export.created_at <= moment_before(GIVEN_UP))
     old = list(Export.select().where((Export.expires_at <= now()) | given_up))
     for export in old:
         forget(export)
@@ -155,7 +155,7 @@ def _forget_half_written() -> None:
     cache = storage("cache")
     if not isinstance(cache, Listing):
         return
-    before = time.time() - GIVEN_UP.total_seconds()
+    before = jobs.moment_before(GIVEN_UP.total_seconds())
     options = supported_options(cache.half_written, ours=lambda key: key.startswith(PREFIX))
     if not options:
         return  # it leaves half-written files that the sweep knows
@@ -168,7 +168,8 @@ def _forget_half_written() -> None:
 
 def _forget_parts() -> None:
     """Delete what killed workers left behind."""
+    before = jobs.moment_before(GIVEN_UP.total_seconds())
     for part in FOLDER.glob("*.part"):
         with suppress(FileNotFoundError):
-            if part.stat().st_mtime < time.time() - GIVEN_UP.total_seconds():
+            if part.stat().st_mtime < before:
                 part.unlink()

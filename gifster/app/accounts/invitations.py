@@ -21,7 +21,7 @@ from gifster.app.accounts.post import Post
 from gifster.app.accounts.tables import Invitation
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
-from gifster.app.models import User, new_id, now
+from gifster.app.models import User, moment_before, new_id, now
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.settings import Web
 from gifster.app.texts import GIF_ID
@@ -219,7 +219,8 @@ def revoke(invitation_id: str) -> None:
 
 def forget_old() -> int:
     """Delete the invitations that ended long ago. Returns how many."""
-    return int(Invitation.delete().where(Invitation.expires_at < now() - REMEMBERED).execute())
+    long_ago = moment_before(REMEMBERED)
+    return int(Invitation.delete().where(Invitation.expires_at < long_ago).execute())
 
 
 def is_good(invitation: Invitation) -> bool:

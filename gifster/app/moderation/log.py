@@ -17,7 +17,16 @@ from gifster.app import texts
 from gifster.app.access import Reach, moderates
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.errors import Invalid
-from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now, rfc3339
+from gifster.app.models import (
+    BaseModel,
+    Gif,
+    MomentField,
+    User,
+    moment_before,
+    new_id,
+    now,
+    rfc3339,
+)
 
 #: How long entries are kept.
 KEPT_DAYS = 730
@@ -256,6 +265,5 @@ def why_hidden(gif_id: str) -> str:
 
 def forget_old(days: int = KEPT_DAYS) -> int:
     """Delete entries that are older. Returns how many."""
-    return int(
-        ModerationEntry.delete().where(ModerationEntry.at < now() - timedelta(days=days)).execute()
-    )
+    before = moment_before(timedelta(days=days))
+    return int(ModerationEntry.delete().where(ModerationEntry.at < before).execute())

@@ -15,7 +15,7 @@ from gifster.app.access import Viewer
 from gifster.app.cursors import check_limit, newest_first, page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
-from gifster.app.models import BaseModel, Gif, MomentField, User, new_id, now
+from gifster.app.models import BaseModel, Gif, MomentField, User, moment_before, new_id, now
 from gifster.app.moderation import log
 from gifster.app.moderation.log import Action
 from gifster.app.moderation.roles import Role, role_of
@@ -202,4 +202,5 @@ def read_verdict(text: str) -> Verdict:
 
 def forget_closed(days: int = KEPT_DAYS) -> int:
     """Delete reports that were closed longer ago. Returns how many."""
-    return int(Report.delete().where(Report.closed_at < now() - timedelta(days=days)).execute())
+    before = moment_before(timedelta(days=days))
+    return int(Report.delete().where(Report.closed_at < before).execute())

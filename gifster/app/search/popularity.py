@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from gifster import jobs
 from gifster.app.database import db
 from gifster.app.faults import is_database_error
 from gifster.app.search import analyser, candidates
@@ -56,7 +57,7 @@ BATCH = 200
 
 def now(moment: float | None = None) -> float:
     """What one use counts now, as a logarithm."""
-    return (time.time() if moment is None else moment) / HALF_LIFE_S
+    return (jobs.now() if moment is None else moment) / HALF_LIFE_S
 
 
 def added(heat: float, count: float, at: float) -> float:

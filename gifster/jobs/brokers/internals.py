@@ -9,7 +9,8 @@ Brokers (`base.py`, `redis.py`, `rabbitmq.py`)
   1. A broker makes its consumers of `consumer_class(broker, queue_name, prefetch, timeout)`; the
      timeout is in milliseconds.
   2. `RedisBroker` turns each attribute `do_<command>` into a call of its script, through
-     `_dispatch(command)`. `do_fetch(queue, count)` returns a list of bytes and None.
+     `_dispatch(command)`. `do_fetch(queue, count)` returns a list of bytes and None. The script is
+     `scripts["dispatch"]`, and its second argument is the time (ms).
   3. `RedisBroker._should_do_maintenance(command)` decides, with 1 or 0, whether a command also
      gives back what dead workers had fetched.
   4. Its keys: `<namespace>:<queue>` is a list of message ids, `<queue>.msgs` a hash of id to

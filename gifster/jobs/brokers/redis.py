@@ -32,6 +32,7 @@ from gifster.jobs.brokers.redis_scripts import (
     ENQUEUE,
     ENQUEUE_MANY,
     FETCH,
+    ITS_CLOCK,
     MOVE,
     NACK,
     REQUEUE,
@@ -62,6 +63,8 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.remove = Removal(self.client, self.namespace).remove
         self.mend = Mending(self.client, self.namespace, self._channel).mend
         self._maintained = threading.local()
+        stock: Any = self.scripts["dispatch"].script
+        self.scripts["dispatch"] = self.client.register_script(ITS_CLOCK + stock)
         self._enqueue = self.client.register_script(ENQUEUE)
         self._enqueue_all = self.client.register_script(ENQUEUE_MANY)
         self._move = self.client.register_script(MOVE)
@@ -255,9 +258,9 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         name, acks = f"{self.namespace}:{queue}", f"{self.namespace}:__acks__.{self.broker_id}"
         keys = [name, f"{name}.msgs", f"{acks}.{queue}", f"{self.namespace}:__heartbeats__"]
         done, sent = self.acks.take(queue), False
-        now_ms, most = int(time.time() * 1000), min(count, MOST_FETCHED)
+        most = min(count, MOST_FETCHED)
         try:
-            answer = self._own.call(self._fetch, keys, [now_ms, self.broker_id, most, *done])
+            answer = self._own.call(self._fetch, keys, [self.broker_id, most, *done])
             sent = True
         except redis.ConnectionError:  # closed since its last use
             self.in_hand.lose(queue)
@@ -283,7 +286,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         dead = f"{self.namespace}:{q_name(queue)}.XQ"
         keys = [f"{acks}.{queue}", f"{name}.msgs", dead, f"{dead}.msgs"]
         try:
-            self._nack(keys=keys, args=[message_id, int(time.time() * 1000)])
+            self._nack(keys=keys, args=[message_id])
         except redis.RedisError as error:
             if concerns_all(error):
                 raise ConnectionClosed(error) from None

@@ -16,17 +16,25 @@ end
 redis.pcall("publish", KEYS[2], ARGV[3])
 """
 
+#: Before Dramatiq's own script: its timestamp, in milliseconds, is Redis's. A worker whose clock is
+#: ahead would take all others for dead, and give back what they have fetched.
+ITS_CLOCK = b"""
+local clock = redis.call("time")
+ARGV[2] = clock[1] * 1000 + math.floor(clock[2] / 1000)
+"""
+
 #: Fetches as Dramatiq's own script does, without the maintenance; and acknowledges messages of the
 #: same queue before that.
 FETCH = """
 redis.call("srem", KEYS[3], "")
-redis.call("zadd", KEYS[4], ARGV[1], ARGV[2])
-for i = 4, #ARGV do
+local clock = redis.call("time")
+redis.call("zadd", KEYS[4], clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[1])
+for i = 3, #ARGV do
     if redis.call("srem", KEYS[3], ARGV[i]) > 0 then
         redis.call("hdel", KEYS[2], ARGV[i])
     end
 end
-local ids = redis.call("lrange", KEYS[1], 0, ARGV[3] - 1)
+local ids = redis.call("lrange", KEYS[1], 0, ARGV[2] - 1)
 if #ids == 0 then
     return ids
 end
@@ -74,7 +82,8 @@ NACK = """
 if redis.call("srem", KEYS[1], ARGV[1]) > 0 then
     local message = redis.call("hget", KEYS[2], ARGV[1])
     if message then
-        redis.call("zadd", KEYS[3], ARGV[2], ARGV[1])
+        local clock = redis.call("time")
+        redis.call("zadd", KEYS[3], clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[1])
         redis.call("hset", KEYS[4], ARGV[1], message)
         redis.call("hdel", KEYS[2], ARGV[1])
     end

@@ -4,13 +4,13 @@ Plain functions that need a database connection around them.
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from gifster import jobs
 from gifster.jobs import admin, asking, dead, heartbeat, recurring, states
 from gifster.jobs.admin import AdminError, Invalid
 from gifster.jobs.brokers.fair import QueueWeight
@@ -233,7 +233,7 @@ def _common(parameters: Mapping[str, str]) -> dict[str, object]:
     return {
         "asked": asked,
         "titles": TITLES,
-        "now": time.time(),
+        "now": jobs.now(),
         "moment": admin.moment,
         "ago": ago,
         "dumps": lambda value: json.dumps(value, ensure_ascii=False),

@@ -6,9 +6,9 @@ beside its original. Its URL changes with the uploader's recipe, so browsers may
 ever.
 """
 
-import time
 from typing import BinaryIO
 
+from gifster import jobs
 from gifster.uploads.config import storage
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
@@ -90,7 +90,7 @@ def opened(wanted: Wanted) -> BinaryIO:
 def headers_of(wanted: Wanted) -> Headers:
     """The headers of an answer with a derivation, whatever part of it."""
     if wanted.expires_at is not None:
-        keep = f"private, max-age={max(0, wanted.expires_at - int(time.time()))}"
+        keep = f"private, max-age={max(0, wanted.expires_at - int(jobs.now()))}"
     elif wanted.is_current:
         keep = f"public, max-age={FOREVER_S}, immutable"
     else:

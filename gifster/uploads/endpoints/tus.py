@@ -3,11 +3,11 @@
 """
 
 import re
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+from gifster import jobs
 from gifster.jobs import transaction
 from gifster.uploads.endpoints.bodies import Body
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response, as_json
@@ -192,7 +192,7 @@ class _Body:
         return answer
 
     def _take(self, cached: CachedFile) -> None:
-        outcome = {"file": cached.dump(), "at": time.time()}
+        outcome = {"file": cached.dump(), "at": jobs.now()}
         try:
             with connected():
                 with transaction(table.database()):

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import secrets
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gifster import jobs
 from gifster.imaging.probe import ImageInfo, examine, glance
 from gifster.uploads.content_types import HEAD_BYTES, extension
 from gifster.uploads.errors import (
@@ -339,7 +339,7 @@ class CacheWriter:
         )  # fmt: skip
         self._step.facts |= {"bytes": content.size, "content_type": info.content_type}
         self._step.end()
-        return cached.received(rules, time.time(), content.sent_sha256)
+        return cached.received(rules, jobs.now(), content.sent_sha256)
 
     def abort(self, error: BaseException | None = None) -> None:
         """Leave nothing behind, finished or not.

@@ -6,7 +6,6 @@ assigned.
 """
 
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import itsdangerous
 
+from gifster import jobs
 from gifster.uploads.config import config, storage
 from gifster.uploads.content_types import UNKNOWN_TYPE
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid
@@ -90,7 +90,7 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
 
 def _shared(rules: type[Limits], facts: Mapping[str, Any]) -> CachedFile | None:
     """The file itself; None if other rules checked it, or if the sweep may soon remove it."""
-    if facts["rules"] != _name(rules) or time.time() - facts["at"] > SHARED_S:
+    if facts["rules"] != _name(rules) or jobs.now() - facts["at"] > SHARED_S:
         return None
     cached = CachedFile.load(facts["file"])
     rules.check_bytes(cached.bytes)  # the limits may have changed since

@@ -34,6 +34,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote
 
+from gifster import jobs
+
 #: What comes before a key in a URL: a text, or a function that returns the text for a key, such as
 #: one of several hosts (CarrierWave's `asset_host`).
 BaseUrl = str | Callable[[str], str]
@@ -101,6 +103,9 @@ class Listing(Protocol):
     place, and the place of a storage within another begins with the place of that one. So `place`
     and a key together name a file, however it is reached. Without it, each object counts as a
     storage of its own.
+
+    And it may have `now()`, the time by the clock that says when its files were written (see
+    `clock_of()`).
     """
 
     def walk(self) -> Iterator[tuple[str, float]]:
@@ -222,6 +227,14 @@ def _path_of(key: str) -> str:
       ValueError: it is not a key.
     """
     return quote(check_key(key))
+
+
+def clock_of(storage: object) -> float:
+    """The time by the clock that says when the files of a storage were written (seconds since the
+    epoch). If the storage does not tell, it is the one of the outbox."""
+    its = getattr(storage, "now", None)
+    told = its() if callable(its) else None
+    return jobs.now() if told is None else float(told)
 
 
 def supported_options(method: Callable[..., object], **options: object) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
 
 from gifster.uploads.storage.base import (
@@ -155,6 +156,27 @@ class FsspecStorage:
         for key, info in self._entries():
             if is_key(key):
                 yield key, self._written_at(info)
+
+    def now(self) -> float | None:
+        """The time by the server's clock: it is asked when it has written a file; None if it cannot
+        be asked."""
+        name = f".{secrets.token_hex(8)}.tmp"
+
+        def written_at(fs: Any, root: str) -> float:
+            with NamedTemporaryFile() as file:
+                if not self._is_objects:
+                    make_folder(fs, root)
+                send(fs, Path(file.name), f"{root}/{name}", {})
+            try:
+                return self._written_at(fs.info(f"{root}/{name}"))
+            finally:
+                remove(fs, f"{root}/{name}")
+
+        try:
+            told: float = self._connections.use(written_at)
+        except (OSError, StorageUnavailable):
+            return None
+        return told
 
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         if self._atomic:

@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import os
-import time
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from gifster import jobs
 from gifster.uploads.storage.base import BaseUrl, check_key, is_key, public_url
 from gifster.uploads.storage.local_writer import HALF_WRITTEN, LocalWriter, link
 from gifster.uploads.storage.shapes import cache_dir
@@ -119,6 +120,17 @@ class LocalStorage:
                     if not entry.is_dir():
                         yield key, entry.stat().st_mtime
 
+    def now(self) -> float | None:
+        """The time by the clock of the folder's file system, which may be another machine's; None
+        if there is no folder yet, or nobody may write into it."""
+        probe = self.root / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with probe.open("xb") as file:
+                probe.unlink()
+                return os.fstat(file.fileno()).st_mtime
+        except OSError:
+            return None
+
     def half_written(self, before: float, remove: bool) -> Iterator[str]:
         """The keys of files whose writer died. A file that is still being written is locked.
 
@@ -165,7 +177,7 @@ class LocalStorage:
         url = public_url(self.base_url, key)
         if expires_s is None:
             return url
-        expires = int(time.time()) + expires_s
+        expires = int(jobs.now()) + expires_s
         return f"{url}?expires={expires}&signature={self._signature(key, expires)}"
 
     def allows(self, key: str, expires: str, signature: str) -> bool:
@@ -179,7 +191,7 @@ class LocalStorage:
         if not is_key(key) or not (expires.isascii() and expires.isdigit() and len(expires) < 16):
             return False
         good = hmac.compare_digest(self._signature(key, int(expires)).encode(), signature.encode())
-        return good and int(expires) > time.time()
+        return good and int(expires) > jobs.now()
 
     def _signature(self, key: str, expires: int) -> str:
         if not self._secret:

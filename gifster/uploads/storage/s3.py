@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -229,6 +230,16 @@ class S3Storage:
                     key = item["Key"].removeprefix(self.prefix)
                     if is_key(key):
                         yield key, item["LastModified"].timestamp()
+
+    def now(self) -> float | None:
+        """The time by the server's clock; None if it does not tell (RFC 9110, 6.6.1)."""
+        with self._translated(self.prefix):
+            answer = self._connected().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return None
 
     def half_written(
         self, before: float, remove: bool, ours: Callable[[str], bool] = is_key

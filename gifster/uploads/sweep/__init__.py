@@ -6,8 +6,10 @@ to a model that this process has imported, the model's table could be read whole
 the file. The sweep leaves every other file alone, and the findings say why.
 
 It is safe beside uploads, workers and other sweeps, however late or often it runs. Only files older
-than `min_age_s` can count as abandoned, and files that a job may still write are left alone. The
-sweep lists the storages before it reads the database, so that no file can lose its row in between.
+than `min_age_s` can count as abandoned, and files that a job may still write are left alone. A
+file's age is told by the clock of its storage, and time in which nobody watched the clock of the
+outbox does not count (`jobs.moment_before()`): a clock that is set makes no file older. The sweep
+lists the storages before it reads the database, so that no file can lose its row in between.
 
 `places` tells storages apart, `owners` knows whose a key is, `reading` gathers the keys that the
 database names, `ledger` keeps them on the disk, `judging` decides, and `repairs` deletes.
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
+from gifster import jobs
 from gifster.uploads.storage.temporaries import abandoned, remove_unused
 from gifster.uploads.sweep.findings import Findings, LeftAlone, Why
 from gifster.uploads.sweep.judging import Judgement
@@ -38,17 +41,18 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
       min_age_s: leave younger files alone (seconds): their request or job may be under way.
       force: delete the files even if they are more than 100 and more than a tenth of a storage.
     """
-    before = time.time() - min_age_s
+    if min_age_s > 0:
+        min_age_s = jobs.now() - jobs.moment_before(min_age_s)
     found = Findings()
     with closing(Ledger()) as ledger:
-        judgement = Judgement(ledger, found, before)
+        judgement = Judgement(ledger, found, min_age_s)
         judgement.list_storages()
         judgement.read_database()
         judgement.find_suspects()
         repairs = Repairs(judgement, repair=repair, force=force)
         for place in judgement.places:
             repairs.files(place)
-        found.abandoned += _work_folders(before, repair)
+        found.abandoned += _work_folders(time.time() - min_age_s, repair)
         repairs.stuck()
     return found
 

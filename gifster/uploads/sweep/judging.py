@@ -7,7 +7,7 @@ import peewee
 from gifster.uploads.columns.rows import real_database
 from gifster.uploads.config import config
 from gifster.uploads.mount import all_mounts, is_beside_outbox
-from gifster.uploads.storage.base import supported_options
+from gifster.uploads.storage.base import clock_of, supported_options
 from gifster.uploads.storage.shapes import beside, cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
@@ -24,11 +24,11 @@ class Judgement:
     Parameters:
       ledger: an empty one.
       found: gets the files that are left alone.
-      before: files last written after this moment (seconds since the epoch) are left alone.
+      min_age_s: younger files are left alone (seconds).
     """
 
-    def __init__(self, ledger: Ledger, found: Findings, before: float) -> None:
-        self.ledger, self.found, self.before = ledger, found, before
+    def __init__(self, ledger: Ledger, found: Findings, min_age_s: float) -> None:
+        self.ledger, self.found, self._min_age_s = ledger, found, min_age_s
         self.places = Places(config.storages)
         self.owners = [Owner(mount) for mount in all_mounts()]
         #: Why no cached file, and why no file at all, may be deleted; empty if they may.
@@ -50,12 +50,13 @@ class Judgement:
                 self.found.leave(place.name, Why.UNKNOWN, reason)
                 continue
             try:
+                place.before = clock_of(place.storage) - self._min_age_s
                 options = supported_options(
                     place.listing.walk, on_link=partial(self._note_link, place)
                 )
                 files = place.listing.walk(**options)
                 place.files = self.ledger.add_listing(
-                    place.number, place.prefix, files, self.before
+                    place.number, place.prefix, files, place.before
                 )
             except Exception as error:  # noqa: BLE001 a storage may be anybody's
                 self.ledger.forget_listing(place.number)

@@ -17,6 +17,9 @@ class Place:
     storage: Storage
     #: Together with a key, the full name of a file.
     prefix: str
+    #: Files that were last written after this moment, by the storage's clock, are left alone
+    #: (seconds since the epoch).
+    before: float = 0.0
     #: The number of its files; None if it could not be listed.
     files: int | None = None
 

@@ -43,7 +43,7 @@ class Repairs:
         try:
             braked = self._suspects(place)
             self._missing(place)
-            for key in self._half_written(place.listing, remove=self._repair and not braked):
+            for key in self._half_written(place, place.listing, remove=self._repair and not braked):
                 self._found.abandoned.append(f"{place.name}:{key}")
         except Exception as error:  # noqa: BLE001 a storage may be anybody's
             self._found.leave(place.name, Why.UNREAD, str(error))
@@ -105,9 +105,10 @@ class Repairs:
                     if not place.storage.exists(key):  # not just stored since the listing
                         self._found.missing.append(f"{storage}:{key}")
 
-    def _half_written(self, storage: Listing, *, remove: bool) -> Iterator[str]:
+    @staticmethod
+    def _half_written(place: Place, storage: Listing, *, remove: bool) -> Iterator[str]:
         options = supported_options(storage.half_written, ours=is_made_here)
-        yield from storage.half_written(self._judgement.before, remove, **options)
+        yield from storage.half_written(place.before, remove, **options)
 
     def stuck(self) -> None:
         """Report uploads that wait without a job, and enqueue them."""

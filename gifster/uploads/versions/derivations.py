@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -26,6 +25,7 @@ from typing import Any
 
 import itsdangerous
 
+from gifster import jobs
 from gifster.imaging.probe import extension
 from gifster.imaging.recipe import Image
 from gifster.uploads.config import config
@@ -117,7 +117,7 @@ def wanted(
       TypeError: the method does not take these arguments, or its recipe has a function.
     """
     recipe = _recipe(uploader, name, arguments)
-    expires_at = None if expires_s is None else int(time.time()) + expires_s
+    expires_at = None if expires_s is None else int(jobs.now()) + expires_s
     content_type = recipe.result_type(stored.content_type)
     return Wanted(stored.storage, stored.key, name, recipe, content_type, expires_at)
 
@@ -149,7 +149,7 @@ def read(uploader: type, path: str) -> Wanted:
     except (itsdangerous.BadData, LookupError, TypeError, ValueError):
         raise NoSuchDerivation("There is no such picture.") from None
     expires_at = rest[0] if rest else None
-    if expires_at is not None and expires_at <= time.time():
+    if expires_at is not None and expires_at <= jobs.now():
         raise NoSuchDerivation("This address has expired: load the page again.")
     content_type = recipe.result_type(source_type)
     found = Wanted(
