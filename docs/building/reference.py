@@ -53,6 +53,7 @@ JOBS = {
         "stats", "QueueStats", "history", "totals", "Span", "ActorStats", "MINUTE_S", "HOUR_S",
         "DAY_S",
     ],
+    "The clock": ["now", "moment_before", "ClockSpan"],
     "Tables": [
         "migrate", "pending_migrations", "OldSchema", "create_tables", "TABLES", "OutboxIdentity",
     ],

@@ -34,10 +34,11 @@ def forget_old(settings: Settings) -> dict[str, int]:
     """Remove what `[retention]` in the settings lets nobody keep for longer. Returns how many of
     each."""
     kept, folder = settings.retention, settings.mail.folder
+    mails_before = jobs.moment_before(kept.mail_days * DAY_S)
     return {
         "dead_jobs": jobs.forget_dead(kept.dead_job_days * DAY_S, kept.dead_jobs),
         "failed": forget_failed(kept.failed_days) if kept.failed_days else 0,
-        "mails": forget_mails(folder, kept.mail_days) if folder and kept.mail_days else 0,
+        "mails": forget_mails(folder, mails_before) if folder and kept.mail_days else 0,
         "tags": forget_unused_tags(),
     }
 
@@ -83,10 +84,10 @@ def forget_unused_tags() -> int:
             deleted += int(Tag.delete().where(key.in_(ids) & ~used).execute())
 
 
-def forget_mails(folder: Path, days: int) -> int:
-    """Delete the mails that Gifster wrote into a folder more than so many days ago. Returns how
-    many. Files of others stay."""
-    before, deleted = jobs.moment_before(days * DAY_S), 0
+def forget_mails(folder: Path, before: float) -> int:
+    """Delete the mails that Gifster wrote into a folder before a moment (seconds since the epoch).
+    Returns how many. Files of others stay."""
+    deleted = 0
     try:
         for path in folder.glob("*.eml"):
             with suppress(FileNotFoundError):

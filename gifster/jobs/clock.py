@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -69,11 +70,15 @@ class _Difference:
         return at - known.at < MEASURED_FOR_S and -MOVED_S < moved < MOVED_S
 
     def _measure_now(self, database: peewee.Database) -> _Measured | None:
-        """Measure, if this thread has a connection and no other thread is about it."""
-        # Nobody opens a connection to learn the time: some threads serve all clients.
-        if not database.is_closed() and self._lock.acquire(blocking=self._measured is None):
+        """Measure, unless another thread is about it."""
+        never = self._measured is None
+        # Only the first time somebody opens a connection for it: some threads serve all clients.
+        if database.is_closed() and not never:
+            return self._measured
+        if self._lock.acquire(blocking=never):
             try:
-                self.measure(database)
+                with database.connection_context() if database.is_closed() else nullcontext():
+                    self.measure(database)
             except Exception as error:
                 # It goes by what it knows: what the caller asks next will fail by itself.
                 if not is_database_error(error):

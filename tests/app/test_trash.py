@@ -17,6 +17,7 @@ from gifster.uploads import actors
 from gifster.uploads.config import storage
 from tests.app.gifs import added
 from tests.app.people import person
+from tests.clocks import SetClock
 
 DAY = timedelta(days=1)
 
@@ -28,6 +29,30 @@ def ann(booted: Settings) -> User:
 
 def age(gif: Gif, days: float) -> None:
     Gif.update(trashed_at=now() - days * DAY).where(Gif.id == gif.id).execute()
+
+
+def test_a_clock_that_is_years_ahead_empties_no_trash(ann: User, monkeypatch: pytest.MonkeyPatch):
+    # Given a GIF in the trash, while somebody watches the clock
+    gif = added(user=ann)
+    trash.throw_away(gif.id, ann)
+    jobs.enqueue_recurring({})
+    set_clock = SetClock(monkeypatch)
+
+    # When the clock is three years ahead, for longer than a restart takes
+    for minute in range(7):
+        set_clock.ahead(3 * 365 * 86_400 + minute * 60)
+        jobs.moment_before(0)
+        assert trash.empty_old(30) == 0
+    other = added(user=ann)
+    trash.throw_away(other.id, ann)
+
+    # I expect both GIFs to be there when it is right again, and to go when they are old enough
+    set_clock.ahead(0)
+    assert trash.empty_old(30) == 0
+    assert Gif.get_by_id(other.id).trashed_at <= now() + DAY
+    age(gif, 31)
+    age(other, 31)
+    assert trash.empty_old(30) == 2
 
 
 def test_what_is_older_is_deleted_and_leaves_nothing_behind(ann: User):

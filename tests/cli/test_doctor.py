@@ -1,12 +1,19 @@
 """`gifster doctor` and storages: whether they keep files intact, and what it says if not."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gifster import jobs
 from gifster.app import settings
+from gifster.app.database import db
+from gifster.app.settings import Settings
+from gifster.cli import doctor
 from gifster.cli.doctor import checks
+from gifster.jobs import clock
+from gifster.uploads import LocalStorage
 from tests.stack import Stack
 from tests.uploads import plain_s3
 from tests.uploads.plain_s3 import PlainS3
@@ -86,3 +93,25 @@ def test_a_wrong_address_is_an_error_and_an_unreachable_one_is_not(
 def test_a_file_of_authorities_that_is_not_there_is_named(check: Callable[..., str]):
     with pytest.raises(Exception, match=r"there is no ca_file other\.pem"):
         check(ca_file="other.pem")
+
+
+def test_a_wrong_clock_is_named_with_what_to_do(booted: Settings, monkeypatch: pytest.MonkeyPatch):
+    # Given clocks that agree, and a worker on another machine
+    assert "ahead" not in doctor._clock()
+    moment = jobs.now()
+    jobs.Worker.create(
+        id="w", host="green", pid=1, threads=1, queues="", started_at=moment, seen_at=moment,
+        clock_off_s=3600.0,
+    )  # fmt: skip
+
+    # When the clock of a storage is behind, and on PostgreSQL that of this machine, too
+    monkeypatch.setattr(LocalStorage, "now", lambda _: moment - 500)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() - 90)
+
+    # I expect each to be named
+    assert "the clock of green is 3,600 s ahead of the database's" in doctor._clock()
+    assert "(set all of them by NTP: timedatectl set-ntp true)" in doctor._clock()
+    if clock.has_clock(db):
+        assert "the clock of the store is 500 s behind the database's" in doctor._clock()
+        assert "the clock of this machine is 90 s behind the database's" in doctor._clock()

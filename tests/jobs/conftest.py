@@ -1,10 +1,8 @@
 """What the tests of the jobs share: a process with an outbox, and nothing of the application."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +10,8 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.jobs import clock
 from tests import databases
-
-
-class SetClock:
-    """The clock of this process's outbox, wherever it is: the machine's, or PostgreSQL's."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._patch, self._time, self._read = patch, time.time, clock.read
-
-    def ahead(self, seconds: float) -> None:
-        """Let it be so far ahead of the right time (seconds)."""
-        self._patch.setattr(time, "time", lambda: self._time() + seconds)
-        self._patch.setattr(clock, "read", lambda database: self._read(database) + seconds)
-
-    def stop(self, moment: datetime) -> None:
-        """Let it stand still at a moment."""
-        self._patch.setattr(time, "time", moment.timestamp)
-        self._patch.setattr(clock, "read", lambda _: moment.timestamp())
+from tests.clocks import SetClock
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def test_old_tables_end_the_command_with_what_to_do(start: Callable[..., Running
     assert running.process.wait(45) == 1
     assert (
         "scheduler | gifster.jobs: the database has no table outbox, outbox_identity, worker, "
-        "paused_queue, tally, recurring_job: call gifster.jobs.migrate(database)"
+        "paused_queue, tally, recurring_job, clock_span: call gifster.jobs.migrate(database)"
     ) in running.log
     assert "scheduler cannot start (exit status 1): its lines above say why" in running.log
     assert "Traceback" not in running.log

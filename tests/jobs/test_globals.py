@@ -14,7 +14,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, sending
-from tests.jobs.conftest import SetClock
+from tests.clocks import SetClock
 from tests.machine import eventually
 
 

@@ -13,7 +13,8 @@ from gifster import jobs
 from gifster.jobs import Job, clock
 from gifster.jobs import outbox as outbox_module
 from gifster.jobs.lease import LEASE_S, Leases
-from tests.jobs.conftest import Outbox, SetClock
+from tests.clocks import SetClock
+from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
 

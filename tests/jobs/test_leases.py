@@ -11,7 +11,8 @@ from gifster import jobs
 from gifster.jobs import Job, State, clock, lease
 from gifster.jobs.history import history_of
 from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
-from tests.jobs.conftest import Outbox, SetClock
+from tests.clocks import SetClock
+from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
 

@@ -84,6 +84,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "enqueue_recurring": lambda: jobs.enqueue_recurring({}),
     "find": lambda: jobs.find(State.DEAD),
     "forget_dead": jobs.forget_dead,
+    "moment_before": lambda: jobs.moment_before(60),
     "forget_others": lambda: jobs.forget_others([]),
     "history": lambda: jobs.history(jobs.HOUR_S, 3),
     "is_waiting": lambda: jobs.is_waiting("work", "default"),
@@ -101,7 +102,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 #: Those that need no table, or make them.
 WITHOUT = {
     "connect", "create_tables", "cron", "declare_recurring", "every", "migrate",
-    "pending_migrations", "ping", "send_bulk", "send_many", "state_of", "transaction",
+    "now", "pending_migrations", "ping", "send_bulk", "send_many", "state_of", "transaction",
 }  # fmt: skip
 MORE = [
     testing.enqueued, testing.run_jobs, lambda: testing.assert_enqueued("work"), admin.busy,

@@ -11,7 +11,8 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, Recurring, State, recurring, scheduler
-from tests.jobs.conftest import Outbox, SetClock
+from tests.clocks import SetClock
+from tests.jobs.conftest import Outbox
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from gifster import jobs
-from tests.jobs.conftest import Outbox, SetClock
+from tests.clocks import SetClock
+from tests.jobs.conftest import Outbox
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

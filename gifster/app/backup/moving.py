@@ -2,7 +2,6 @@
 when a team outgrows one machine, and back."""
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from gifster.app.backup.tables import copy_rows
 from gifster.app.backup.targets import filling, new_file, opened, refuse_full
 from gifster.app.numbers import counted
 from gifster.app.settings.sections import sqlite_file
+from gifster.jobs import clock
 from gifster.jobs.heartbeat import DEAD_S
 
 #: How long a process that is about to end may still have the source (seconds).
@@ -82,7 +82,7 @@ def _check_source(source: peewee.Database) -> None:
     mark = source.param
     alive = source.execute_sql(
         f"SELECT host, pid FROM worker WHERE seen_at > {mark}",  # noqa: S608 the driver's
-        (time.time() - DEAD_S,),
+        (clock.now(source) - DEAD_S,),
     ).fetchall()
     if alive:
         host, pid = alive[0]
