@@ -101,27 +101,6 @@ DATABASES = 256
 _broker_databases = iter(range(1, DATABASES))
 
 
-def faketime(offset: Path) -> dict[str, str] | None:
-    """The variables that give a process a wrong clock; None where libfaketime is not installed. Its
-    monotonic clock, and the times of files, stay right.
-
-    Parameters:
-      offset: a file with how far it is ahead of the right one, such as `+3600` (seconds). It may be
-        replaced while the process runs.
-    """
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
-        return None
-    return {
-        "LD_PRELOAD": str(found[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_RESET": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-    }
-
-
 def new_broker_url(server: ValkeyServer) -> str:
     """An empty broker, which nobody else uses."""
     return f"{server.connection_url}/{next(_broker_databases)}"

@@ -443,6 +443,10 @@ class Worker(TypedDict):
     started_at: Moment
     seen_at: Moment
     alive: bool
+    clock_off_s: Annotated[
+        float | None,
+        Field(description="How far the clock of its machine is ahead of the database's."),
+    ]
     quiet: bool
 
 

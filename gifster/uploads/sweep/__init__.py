@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 
 from gifster import jobs
+from gifster.jobs.database_errors import is_database_error
 from gifster.uploads.storage.temporaries import abandoned, remove_unused
 from gifster.uploads.sweep.findings import Findings, LeftAlone, Why
 from gifster.uploads.sweep.judging import Judgement
@@ -41,8 +42,7 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
       min_age_s: leave younger files alone (seconds): their request or job may be under way.
       force: delete the files even if they are more than 100 and more than a tenth of a storage.
     """
-    if min_age_s > 0:
-        min_age_s = jobs.now() - jobs.moment_before(min_age_s)
+    min_age_s = _watched(min_age_s) if min_age_s > 0 else min_age_s
     found = Findings()
     with closing(Ledger()) as ledger:
         judgement = Judgement(ledger, found, min_age_s)
@@ -55,6 +55,17 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
         found.abandoned += _work_folders(time.time() - min_age_s, repair)
         repairs.stuck()
     return found
+
+
+def _watched(min_age_s: float) -> float:
+    """How old a file must be now to have been there for so long while the clock was watched."""
+    try:
+        return jobs.now() - jobs.moment_before(min_age_s)
+    except Exception as error:
+        # Without the outbox no file is judged, and the findings say why.
+        if not isinstance(error, jobs.NotBound) and not is_database_error(error):
+            raise
+        return min_age_s
 
 
 def _work_folders(before: float, repair: bool) -> Iterator[str]:
