@@ -27,6 +27,7 @@ from tests.machine import eventually
 ROLES = {"web": 1, "worker": 2, "scheduler": 2}
 YEARS_S = 3 * 365 * 86_400
 HOUR_S = 3600
+ID_LENGTH = 32
 #: Which processes have the wrong clock, and how far it is ahead at the start (seconds); None for a
 #: clock that is set by up to two hours every few seconds.
 ROWS: dict[str, tuple[list[str], int | None]] = {
@@ -82,7 +83,8 @@ def _row(
 
         verdict = scenarios.run(name, site, uploads, seed, trouble, per_s=10.0)
         verdict.recovery_s = None  # the logs use those clocks
-        lines = Counter((what, job) for _, _, what, job in events(site))
+        # A recurring job, whose id is its name, runs again if the clock shows its time again.
+        lines = Counter((what, job) for _, _, what, job in events(site) if len(job) == ID_LENGTH)
         skipped = sum(count for (what, _), count in lines.items() if what == "skip")
         again = sum(
             max(0, count - lines["skip", job] - 1)
@@ -107,7 +109,7 @@ def _by_faketime(offset: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(found[0]),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_NO_CACHE": "1",  # its processes must agree
         "DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
     }
