@@ -61,7 +61,7 @@ class TestLostConnections:
         # When the hourly job comes meanwhile
         for at in range(0, len(GIF), len(GIF) // 120 + 1):
             now[0] += receiving.PROLONG_S
-            monkeypatch.setattr(rows.time, "time", lambda: begun + now[0] - 100)
+            monkeypatch.setattr(time, "time", lambda: begun + now[0] - 100)
             if receiver.write(GIF[at : at + len(GIF) // 120 + 1]):
                 receiver.keep()
             assert rows.forget_expired() == 0

@@ -175,7 +175,7 @@ class TestTheEnd:
     def test_an_upload_expires_with_its_parts(self, app: Application, one: Tus):
         old, young = one.begun(len(GIF), GIF[:1000]), one.begun(len(GIF), GIF[:1000])
         late = ResumableUpload.id == old[1:]
-        ResumableUpload.update(expires_at=time.time() - 1).where(late).execute()
+        ResumableUpload.update(expires_at=time.time() - rows.GRACE_S - 1).where(late).execute()
 
         assert one.patch(old, 1000, GIF[1000:]).status_code == 404
         assert rows.forget_expired() == 1
@@ -189,7 +189,7 @@ class TestTheEnd:
         assert ResumableUpload.get().expires_at - time.time() <= rows.FIRST_S
         one.patch(path, 0, GIF[:1000])
         before, now = ResumableUpload.get().expires_at, time.time()
-        monkeypatch.setattr(rows.time, "time", lambda: now + 600)
+        monkeypatch.setattr(time, "time", lambda: now + 600)
         one.patch(path, 1000, GIF[1000:1500])
         assert ResumableUpload.get().expires_at - before == pytest.approx(600, abs=60)
 
@@ -234,7 +234,7 @@ class TestTheEnd:
         from gifster.uploads import actors
 
         one.begun(len(GIF), GIF[:1000])
-        ResumableUpload.update(expires_at=time.time() - 1).execute()
+        ResumableUpload.update(expires_at=time.time() - rows.GRACE_S - 1).execute()
         with caplog.at_level("INFO"):
             actors.sweep_uploads.fn()
         assert "expired_uploads=1" in caplog.text
