@@ -76,7 +76,7 @@ def test_a_broker_that_says_nothing_is_waited_for_once(
 
     # I expect one attempt to send one, and all to wait for the relay, which has them at once
     assert attempts.count == 1
-    assert jobs.Job.select().where(jobs.Job.send_at <= time.time()).count() == 20
+    assert jobs.Job.select().where(jobs.Job.send_at <= jobs.now()).count() == 20
     assert relay() == 0
     assert attempts.count == 1
 

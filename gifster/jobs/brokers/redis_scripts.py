@@ -16,9 +16,13 @@ end
 redis.pcall("publish", KEYS[2], ARGV[3])
 """
 
+# Servers before Redis 5 take no write after a script has read the clock, unless it sends its replicas
+# the commands instead of itself (`replicate_commands`).
+
 #: Before Dramatiq's own script: its timestamp, in milliseconds, is Redis's. A worker whose clock is
 #: ahead would take all others for dead, and give back what they have fetched.
 ITS_CLOCK = b"""
+if redis.replicate_commands then redis.replicate_commands() end
 local clock = redis.call("time")
 ARGV[2] = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
@@ -26,6 +30,7 @@ ARGV[2] = clock[1] * 1000 + math.floor(clock[2] / 1000)
 #: Fetches as Dramatiq's own script does, without the maintenance; and acknowledges messages of the
 #: same queue before that.
 FETCH = """
+if redis.replicate_commands then redis.replicate_commands() end
 redis.call("srem", KEYS[3], "")
 local clock = redis.call("time")
 redis.call("zadd", KEYS[4], clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[1])
@@ -79,6 +84,7 @@ redis.pcall("publish", KEYS[4], ARGV[1])
 
 #: Moves a fetched message to the dead letters, as Dramatiq's own script does.
 NACK = """
+if redis.replicate_commands then redis.replicate_commands() end
 if redis.call("srem", KEYS[1], ARGV[1]) > 0 then
     local message = redis.call("hget", KEYS[2], ARGV[1])
     if message then
