@@ -16,8 +16,8 @@ end
 redis.pcall("publish", KEYS[2], ARGV[3])
 """
 
-# Servers before Redis 5 take no write after a script has read the clock, unless it sends its replicas
-# the commands instead of itself (`replicate_commands`).
+# Servers before Redis 5 take no write after a script has read the clock, unless it sends the
+# commands to its replicas, not itself (`replicate_commands`).
 
 #: Before Dramatiq's own script: its timestamp, in milliseconds, is Redis's. A worker whose clock is
 #: ahead would take all others for dead, and give back what they have fetched.
