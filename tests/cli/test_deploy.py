@@ -1,6 +1,7 @@
 """`deploy/`: the units and the Procfile start existing commands, and systemd takes the units."""
 
 import configparser
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,3 +47,22 @@ def test_systemd_takes_the_units(tmp_path: Path):
 
     said = [line for line in result.stderr.splitlines() if "gifster" in line]
     assert (result.returncode, said) == (0, [])
+
+
+def test_a_second_load_of_the_nftables_rules_replaces_the_first():
+    if os.geteuid() or not shutil.which("nft") or not shutil.which("unshare"):
+        pytest.skip("only root can load rules, with nft (on Debian: apt install nftables)")
+    # In a network of its own, which ends with the command
+    rules = DEPLOY / "nftables.conf"
+    load = f"nft -f {rules} && nft list ruleset"
+    result = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"{load} && echo ---- && {load}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare failed" in result.stderr:
+        pytest.skip("this machine gives no network of its own")
+
+    assert result.returncode == 0, result.stderr
+    once, twice = result.stdout.split("----\n")
+    assert "ct count over 100" in once
+    assert once == twice
