@@ -17,28 +17,29 @@ import PIL.Image
 
 from gifster.imaging.boxes import Box, union
 from gifster.imaging.gif_quantizer import GifQuantizer
-from gifster.imaging.palette import PaletteSamples
+from gifster.imaging.palette import MAX_COLORS, PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
 from gifster.imaging.probe import ImageInfo
 
-_ALL_COLORS = 255
-
 
 class _Quality(NamedTuple):
-    """How exact the GIF is: the mean square error that the palette may cause, how much the colour
-    of a pixel may change before it is drawn again (both in steps of 0 to 255), and how many colours
-    the palette may have."""
+    """How exact the GIF is: the mean square error of the palette that may show (`visible`), how
+    much the colour of a pixel may change before it is drawn again (both in steps of 0 to 255), and
+    how many colours the palette may have."""
 
     error: float
     tolerance: int
-    colors: int = _ALL_COLORS
+    colors: int = MAX_COLORS
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Quality(4, 3), _Quality(25, 5), _Quality(100, 12)
+_EXACT, _LESS_EXACT, _ROUGH = _Quality(0.45, 3), _Quality(4, 5), _Quality(20, 12)
+#: In smooth pictures a change shows sooner. The most exact GIF has this tolerance, divided by how
+#: smooth they are.
+_SMOOTH_TOLERANCE = 0.42
 #: What is tried in turn. The last ones are only for GIFs that are larger than their original.
 _LESS = (
-    _LESS_EXACT, _ROUGH, _Quality(200, 20), _Quality(400, 32),
-    *(_Quality(200, 20, colors) for colors in (16, 12, 8, 6, 4, 2, 1)),
+    _LESS_EXACT, _ROUGH, _Quality(40, 20), _Quality(80, 32),
+    *(_Quality(40, 20, colors) for colors in (16, 12, 8, 6, 4, 2, 1)),
 )  # fmt: skip
 #: How much each step of quality below 100 adds to the tolerance: 85 has that of `_EXACT`, 75 that
 #: of `_LESS_EXACT`, 40 that of `_ROUGH`.
@@ -46,6 +47,9 @@ _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
 _LATE = 1 / 2
+#: A GIF that exceeds what it may have gets fewer colours: its bytes grow about with this root of
+#: their number. It is to have so much of what it may, and at least so many colours.
+_BYTES_ROOT, _FILLED, _MIN_COLORS = 2.5, 0.93, 16
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
@@ -76,15 +80,27 @@ def write(  # noqa: PLR0913, PLR0917
     """
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
-        return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.75, tolerance))
+        return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.06, tolerance))
+    exact = _exact_for(samples)
     try:
-        return _write(target, track, plays, samples, _EXACT, min(budget, most_bytes))
+        return _write(target, track, plays, samples, exact, min(budget, most_bytes))
     except _TooLarge as error:
-        is_late = error.part > _LATE
-    for less in _LESS[0 if is_late else 1 :]:
+        less_exact = list(_LESS[0 if error.part > _LATE else 1 :])
+        if most_bytes < budget:
+            count = len(samples.palette(exact.error)) // 3
+            colors = int(count * (error.part * _FILLED) ** _BYTES_ROOT)
+            if colors >= _MIN_COLORS:
+                less_exact.insert(0, _EXACT._replace(colors=colors))
+    for less in less_exact:
         with contextlib.suppress(_TooLarge):
             return _write(target, track, plays, samples, less, most_bytes)
     return _write(target, track, plays, samples, _LESS[-1])
+
+
+def _exact_for(samples: PaletteSamples) -> _Quality:
+    """The most exact quality for these pictures."""
+    tolerance = round(_SMOOTH_TOLERANCE / samples.smoothness)
+    return _EXACT._replace(tolerance=max(1, min(tolerance, _EXACT.tolerance)))
 
 
 def write_still(
@@ -138,7 +154,7 @@ def _write(  # noqa: PLR0913, PLR0917
     sizes: list[int] = []
     changed = list(accumulate(track.areas))
     with target.open("wb") as file:
-        palette = samples.palette(quality.error)[: 3 * quality.colors]
+        palette = samples.palette(quality.error, quality.colors)
         writer = GifQuantizer(file, track.size, palette, quality.tolerance)
         writer.begin(plays)
         for number, (patch, delay_cs) in enumerate(_in_centiseconds(track)):
@@ -147,7 +163,7 @@ def _write(  # noqa: PLR0913, PLR0917
             if sizes[-1] > budget:
                 raise _TooLarge(len(sizes) / len(track))
             expected = _expected(sizes, changed[: number + 1], changed[-1])
-            if expected > _TOO_MUCH * budget and quality.colors == _ALL_COLORS:
+            if expected > _TOO_MUCH * budget and quality.colors > _MIN_COLORS:
                 raise _TooLarge(budget / expected)
         writer.end()
         sizes[-1] = file.tell()

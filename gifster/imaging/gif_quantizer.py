@@ -9,7 +9,7 @@ from PIL import ImageChops
 from gifster.imaging.boxes import Box
 from gifster.imaging.gif_writer import Change, GifWriter
 from gifster.imaging.masks import largest_difference, mask_above, opaque_mask
-from gifster.imaging.palette import quantizer, to_palette
+from gifster.imaging.nearest import NearestColors
 from gifster.imaging.patches import Patch
 
 
@@ -25,7 +25,7 @@ class GifQuantizer(GifWriter):
         self, file: BinaryIO, size: tuple[int, int], palette: bytes, tolerance: int
     ) -> None:
         super().__init__(file, size, palette + bytes(3), len(palette) // 3)
-        self._quantizer = quantizer(palette)
+        self._nearest = NearestColors(palette)
         self._tolerance = tolerance
         #: The colours of the picture that is shown now, before they were reduced.
         self._colors = PIL.Image.new("RGB", size)
@@ -36,8 +36,7 @@ class GifQuantizer(GifWriter):
             self.add(None, delay_cs)
             return
         colors = patch.picture if patch.picture.mode == "RGB" else patch.picture.convert("RGB")
-        reduced = to_palette(colors, self._quantizer)
-        indices = PIL.Image.frombytes("L", reduced.size, reduced.tobytes())
+        indices = self._nearest.indices(colors)
         if patch.picture.mode == "RGBA":
             self._has_transparency = True
             indices.paste(self._transparent, mask=ImageChops.invert(opaque_mask(patch.picture)))

@@ -3,19 +3,22 @@
 import bisect
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from operator import sub
 
 import PIL.Image
-from PIL import ImageChops, ImageStat
+from PIL import ImageChops
 from PIL.Image import Resampling
 
 from gifster.imaging.masks import largest_difference, mask_above, opaque_mask, pixels_under
+from gifster.imaging.nearest import NearestColors, are_greys, cube
 from gifster.imaging.probe import ImageInfo
+from gifster.imaging.visible import VisibleError
 
 #: The palette is chosen from so many frames, spread over the animation, as tiles of so many pixels.
 _TILES, _TILE_PIXELS = 12, 4_000
-_COLORS = (16, 32, 64, 128, 240)
+MAX_COLORS, _COLORS = 255, (8, 16, 32, 64, 128, 240)
 #: k-means stops when at most one pixel in so many changes its colour.
 _SETTLED = 50
 #: Among few colours, those that differ by no more than this in any channel look the same. Among
@@ -25,6 +28,10 @@ _NO_DITHER = PIL.Image.Dither.NONE
 #: A colour is lost if its pixels are off by more than this, and there are so many of them. Lost
 #: colours get at most so many entries more.
 _FAR_OFF, _MIN_RARE_PIXELS, _MAX_RARE_COLORS = 36, 4, 15
+#: A palette of greys may cause so many times the error of others.
+_OF_GREYS = 0.2
+#: Of lost colours, those that differ by no more than this share an entry.
+_CLOSE = 18
 
 
 class PaletteSamples:
@@ -41,7 +48,8 @@ class PaletteSamples:
         self._sampled = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
         #: By frame number: a tile of averaged pixels, and one of exact pixels.
         self._tiles: dict[int, tuple[PIL.Image.Image, PIL.Image.Image]] = {}
-        self._palettes: dict[float, bytes] = {}
+        self._palettes: dict[tuple[float, int], bytes] = {}
+        self._sheets: _Sheets | None = None
 
     def add(self, number: int, picture: PIL.Image.Image) -> None:
         """Keep a tile of a frame, if the frame is one of the samples."""
@@ -54,26 +62,47 @@ class PaletteSamples:
         if averaged is not None and exact is not None:
             self._tiles[number] = averaged, exact
 
-    def palette(self, error: float) -> bytes:
-        """The smallest palette within a mean square error; 3 bytes for each colour."""
+    def palette(self, error: float, most_colors: int = MAX_COLORS) -> bytes:
+        """The smallest palette within a visible error (`visible`), or the best of so many colours;
+        3 bytes for each colour."""
         if not self._tiles:
             return self._exact or bytes(3)  # all frames are transparent
-        if error not in self._palettes:
-            averaged, exact = map(_sheet, zip(*self._tiles.values(), strict=True))
-            self._palettes[error] = _palette(averaged, exact, error, self._exact)
-        return self._palettes[error]
+        key = error, most_colors
+        if key not in self._palettes:
+            self._palettes[key] = _palette(self._all, error, most_colors, self._exact)
+        return self._palettes[key]
+
+    @property
+    def smoothness(self) -> float:
+        """How much of an error shows in these frames: 1 where they are flat, and less where they
+        are busy."""
+        return self._all.visible.mean_weight if self._tiles else 1.0
+
+    @property
+    def _all(self) -> "_Sheets":
+        if self._sheets is None:
+            self._sheets = _Sheets(*map(_sheet, zip(*self._tiles.values(), strict=True)))
+        return self._sheets
 
 
-def quantizer(palette: bytes) -> PIL.Image.Image:
-    """A palette (RGB, 3 bytes for each colour) in the form that `to_palette()` takes."""
-    made = PIL.Image.new("P", (1, 1))
-    made.putpalette(palette)
-    return made
+class _Sheets:
+    """All tiles: averaged, exact, and a quarter of the averaged pixels. Those are enough to find
+    out how many colours are needed."""
 
+    def __init__(self, averaged: PIL.Image.Image, exact: PIL.Image.Image) -> None:
+        self.averaged, self.exact = averaged, exact
+        size = max(1, averaged.width // 2), max(1, averaged.height // 2)
+        self.rough = averaged.resize(size, Resampling.NEAREST)
+        self.visible = VisibleError(self.rough)
 
-def to_palette(picture: PIL.Image.Image, quantizer: PIL.Image.Image) -> PIL.Image.Image:
-    """An RGB picture in the nearest colours of a palette (P)."""
-    return picture.quantize(palette=quantizer, dither=_NO_DITHER)
+    @cached_property
+    def are_greys(self) -> bool:
+        """Whether nothing has a colour."""
+        return are_greys(self.rough.tobytes())
+
+    def error(self, colors: int) -> float:
+        """What shows of the error that so many colours cause."""
+        return self.visible.of(_reduced(self.rough, colors).convert("RGB"))
 
 
 def _opaque(tile: PIL.Image.Image) -> PIL.Image.Image | None:
@@ -99,49 +128,55 @@ def _sheet(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
     return sheet
 
 
-def _palette(
-    averaged: PIL.Image.Image, exact: PIL.Image.Image, error: float, beside: bytes
-) -> bytes:
+def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes) -> bytes:
     """The palette for these tiles, and the colours that it must have beside."""
-    # A quarter of the pixels is enough to find out how many colours are needed.
-    size = max(1, averaged.width // 2), max(1, averaged.height // 2)
-    rough = averaged.resize(size, Resampling.NEAREST)
-    fewer = _COLORS[:-1]
-    colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -_error(rough, many))]
-    palette = _distinct(_reduced(averaged, colors), beside)
+    if sheets.are_greys and are_greys(beside):  # whose nearest level is found
+        error *= _OF_GREYS
+    fewer, exact = _COLORS[:-1], sheets.exact
+    colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -sheets.error(many))]
+    room = max(1, most_colors - len(beside) // 3)
+    palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
     # Averages lose the colours of thin lines, and median cut those of small areas. Such colours get
     # entries of their own.
-    found = to_palette(exact, quantizer(palette))
-    far_off = mask_above(largest_difference(exact, found.convert("RGB")), _FAR_OFF)
-    room = min(_MAX_RARE_COLORS, 255 - len(palette) // 3)
+    found = NearestColors(palette).reduced(exact)
+    far_off = mask_above(largest_difference(exact, found), _FAR_OFF)
+    room = min(_MAX_RARE_COLORS, most_colors - len(palette) // 3)
     rare = pixels_under(far_off, exact)
     if rare is not None and rare.width >= _MIN_RARE_PIXELS and room > 0:
-        palette += bytes((_reduced(rare, room).getpalette() or [])[: 3 * room])
+        palette += _apart(bytes((_reduced(rare, room).getpalette() or [])[: 3 * room]))
     return palette
 
 
+def _apart(palette: bytes) -> bytes:
+    """A palette without colours that are close to one before."""
+    kept: list[bytes] = []
+    for at in range(0, len(palette), 3):
+        color = palette[at : at + 3]
+        if not any(max(map(abs, map(sub, color, other))) <= _CLOSE for other in kept):
+            kept.append(color)
+    return b"".join(kept)
+
+
 def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:
-    """Some colours, and after them the palette of a picture without those that look the same as
-    these or as a commoner one: the noise or dithering of a flat area would flicker between them."""
-    table = reduced.getpalette() or []
+    """Some colours, and after them the palette of a picture, the commonest colour first.
+
+    It is without colours that look the same as these or as a commoner one: the noise or dithering
+    of a flat area would flicker between them. And it is without those that would not be found.
+    """
+    table = bytes(reduced.getpalette() or [])
     counts = reduced.histogram()
     colors = [tuple(table[at : at + 3]) for at in range(0, len(table), 3)]
     are_few = len(colors) <= _FEW_COLORS
-    if not are_few and not beside:
-        return bytes(table)
     exact = [tuple(beside[at : at + 3]) for at in range(0, len(beside), 3)]
     kept: list[tuple[int, ...]] = []
+    cubes = {cube(color) for color in exact}
     for _, color in sorted(zip(counts, colors, strict=False), reverse=True):
         others = exact + kept if are_few else exact
-        if not any(max(map(abs, map(sub, color, other))) <= _SAME for other in others):
+        is_known = any(max(map(abs, map(sub, color, other))) <= _SAME for other in others)
+        if not is_known and (cube(color) not in cubes or are_greys(beside + table)):
             kept.append(color)
+            cubes.add(cube(color))
     return beside + bytes(chain.from_iterable(kept))
-
-
-def _error(picture: PIL.Image.Image, colors: int) -> float:
-    """The mean square error that so many colours cause."""
-    off = ImageChops.difference(picture, _reduced(picture, colors).convert("RGB"))
-    return sum(ImageStat.Stat(off).sum2) / (3 * picture.width * picture.height)
 
 
 def _reduced(picture: PIL.Image.Image, colors: int) -> PIL.Image.Image:

@@ -1,0 +1,102 @@
+"""Palettes of GIF versions: as many colours as show, and each picture in the nearest of them."""
+
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+
+from gifster.imaging import Image, gif, gif_frames
+from gifster.imaging.nearest import NearestColors
+from gifster.imaging.palette import PaletteSamples
+from gifster.imaging.probe import ImageInfo, probe
+from tests import images
+
+
+def made(frames: list[PIL.Image.Image], folder: Path, size: tuple[int, int]) -> Path:
+    source, target = images.saved(frames, folder / "source"), folder / "target"
+    images.make(source, {target: Image().fit(*size)})
+    return target
+
+
+def first_of(target: Path) -> PIL.Image.Image:
+    return next(gif_frames.frames(target, probe(target))).picture.convert("RGB")
+
+
+def colors_of(palette: bytes) -> int:
+    return len(palette) // 3
+
+
+def sampled(picture: PIL.Image.Image) -> PaletteSamples:
+    samples = PaletteSamples(ImageInfo("image/gif", *picture.size))
+    samples.add(0, picture)
+    return samples
+
+
+@pytest.mark.parametrize("value", [0, 3, 127, 128, 130, 253, 255])
+def test_a_colour_of_the_palette_is_found_for_itself(value: int):
+    # Given a palette whose other colours are nearer to the darkest colours around
+    near = max(0, value - 5) if value > 5 else value + 7
+    palette = bytes([near, value, near, value, value, value])
+
+    found = NearestColors(palette).reduced(PIL.Image.new("RGB", (2, 2), (value,) * 3))
+
+    assert found.getpixel((0, 0)) == (value, value, value)
+
+
+def test_white_stays_white_beside_light_grey(tmp_path: Path):
+    # Given a chart on white beside a light grey
+    frames = []
+    for number in range(4):
+        chart = PIL.Image.new("RGB", (300, 200), "white")
+        draw = PIL.ImageDraw.Draw(chart)
+        draw.rectangle((0, 0, 99, 199), (250, 250, 250))
+        draw.rectangle((200, 20 * number, 240, 180), (180, 30, 30))
+        frames.append(chart)
+
+    shown = first_of(made(frames, tmp_path, (150, 100)))
+
+    assert shown.getpixel((80, 50)) == (255, 255, 255)
+    assert shown.getpixel((20, 50)) == (250, 250, 250)
+
+
+def test_a_grey_gradient_has_as_many_levels_as_it_shows(tmp_path: Path):
+    gradient = PIL.Image.linear_gradient("L").resize((400, 300))
+    frames = [gradient.rotate(turn).convert("RGB") for turn in (0, 2, 4)]
+
+    shown = first_of(made(frames, tmp_path, (200, 150)))
+
+    # I expect no bands of Pillow's four levels
+    wanted = frames[0].resize((200, 150))
+    off = [abs(shown.getpixel((100, y))[0] - wanted.getpixel((100, y))[0]) for y in range(150)]
+    assert max(off) <= 2
+
+
+def test_colours_are_for_what_is_smooth_and_not_for_edges():
+    # Given a drawing of three colours whose edges have many shades, and a smooth sky
+    large = PIL.Image.new("RGB", (1200, 1200), "black")
+    draw = PIL.ImageDraw.Draw(large)
+    for at in range(0, 1200, 160):
+        draw.ellipse((at, at, at + 150, at + 140), (0, 255, 0))
+        draw.ellipse((1100 - at, at, 1180 - at, at + 60), (92, 92, 92))
+    drawing = large.resize((200, 200), PIL.Image.Resampling.BICUBIC)
+    across, down = (PIL.Image.linear_gradient("L").rotate(turn) for turn in (0, 90))
+    sky = PIL.Image.merge("RGB", (across, down, across.rotate(180))).resize((200, 200))
+
+    few, many = (colors_of(sampled(each).palette(gif._EXACT.error)) for each in (drawing, sky))
+
+    assert few <= 20
+    assert many >= 60
+
+
+def test_a_film_that_may_not_outgrow_its_original_keeps_as_many_colours_as_fit(tmp_path: Path):
+    # Given a film that hardly shrinks and has many colours in every frame
+    noisy = tmp_path / "noisy"
+    noisy.write_bytes(images.noisy_gif((160, 120), 12))
+    target = tmp_path / "target"
+
+    images.make(noisy, {target: Image().fit(156, 117)})
+
+    assert target.stat().st_size <= noisy.stat().st_size
+    _, indices = next(gif_frames.decoded(target))
+    assert sum(map(bool, indices.histogram())) >= 16
