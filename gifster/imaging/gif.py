@@ -32,7 +32,7 @@ class _Quality(NamedTuple):
     colors: int = MAX_COLORS
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Quality(0.45, 3), _Quality(4, 5), _Quality(20, 12)
+_EXACT, _LESS_EXACT, _ROUGH = _Quality(0.45, 3), _Quality(1.2, 5), _Quality(20, 12)
 #: In smooth pictures a change shows sooner. The most exact GIF has this tolerance, divided by how
 #: smooth they are.
 _SMOOTH_TOLERANCE = 0.42

@@ -89,6 +89,18 @@ def test_colours_are_for_what_is_smooth_and_not_for_edges():
     assert many >= 60
 
 
+def test_a_less_exact_palette_keeps_the_colours_of_a_small_part():
+    # Given a black picture with a strip of many colours
+    picture = PIL.Image.new("RGB", (240, 200), "black")
+    down = PIL.Image.linear_gradient("L")
+    strip = PIL.Image.merge("RGB", (down.rotate(90), down, down.rotate(270)))
+    picture.paste(strip.resize((240, 20)), (0, 180))
+
+    palette = sampled(picture).palette(gif._LESS_EXACT.error)
+
+    assert colors_of(palette) >= 32
+
+
 def test_a_film_that_may_not_outgrow_its_original_keeps_as_many_colours_as_fit(tmp_path: Path):
     # Given a film that hardly shrinks and has many colours in every frame
     noisy = tmp_path / "noisy"
