@@ -81,16 +81,17 @@ def write(  # noqa: PLR0913, PLR0917
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.06, tolerance))
-    exact = _exact_for(samples)
+    exact, most_exact_bytes = _exact_for(samples), min(budget, most_bytes)
     try:
-        return _write(target, track, plays, samples, exact, min(budget, most_bytes))
+        return _write(target, track, plays, samples, exact, most_exact_bytes)
     except _TooLarge as error:
         less_exact = list(_LESS[0 if error.part > _LATE else 1 :])
-        if most_bytes < budget:
-            count = len(samples.palette(exact.error)) // 3
-            colors = int(count * (error.part * _FILLED) ** _BYTES_ROOT)
-            if colors >= _MIN_COLORS:
-                less_exact.insert(0, _EXACT._replace(colors=colors))
+        # How much of its bytes the most exact GIF may have.
+        part = error.part * most_bytes / most_exact_bytes
+        count = len(samples.palette(exact.error)) // 3
+        colors = int(count * (part * _FILLED) ** _BYTES_ROOT) if part < 1 else 0
+        if colors >= _MIN_COLORS:
+            less_exact = [_EXACT._replace(colors=colors), *_LESS[1:]]
     for less in less_exact:
         with contextlib.suppress(_TooLarge):
             return _write(target, track, plays, samples, less, most_bytes)
