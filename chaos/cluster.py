@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,11 +42,14 @@ class NodeStack(Stack):
         super().__init__(folder, broker_url, **variables)
         self._namespace = namespace
 
-    def _started(self, command: Sequence[str], out: int, err: int) -> Started:
+    def _started(
+        self, command: Sequence[str], out: int, err: int, variables: Mapping[str, str] = {}
+    ) -> Started:
         return subprocess.Popen(
             ["ip", "netns", "exec", self._namespace, Path(sys.executable).parent / command[0],
              *command[1:]],
-            cwd=self.folder, env=self.environment, stdout=out, stderr=err, start_new_session=True,
+            cwd=self.folder, env={**self.environment, **variables}, stdout=out, stderr=err,
+            start_new_session=True,
         )  # fmt: skip
 
 

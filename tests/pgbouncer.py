@@ -45,11 +45,13 @@ class PgBouncer:
         #: The user of the server: nobody else can reach its socket, and PgBouncer refuses to be
         #: root.
         self._owner = os.stat(str(its["host"])).st_uid
-        (folder / "pgbouncer.ini").write_text(
+        configuration = folder / "pgbouncer.ini"
+        configuration.write_text(
             CONFIGURATION.format(
                 host=its["host"], user=its["user"], port=self._port, mode=mode, size=size
             )
         )
+        configuration.chmod(0o644)  # an earlier test may have set the umask, as Gifster does
         self.start()
 
     def start(self) -> None:
@@ -59,7 +61,10 @@ class PgBouncer:
             command = ["setpriv", f"--reuid={self._owner}", "--clear-groups", *command]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        eventually(self._answers, within=20)
+        try:
+            eventually(self._answers, within=20)
+        except AssertionError:
+            raise AssertionError((self._folder / "log").read_text()) from None
 
     def kill(self) -> None:
         """Kill it, with all connections."""

@@ -30,11 +30,11 @@ from itertools import islice
 from typing import Any
 
 from gifster.jobs import clock
-from gifster.jobs.history import history_of
 from gifster.jobs.outbox import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
 from gifster.jobs.shared_commits import SharedCommits
 from gifster.jobs.statements import Statement
+from gifster.jobs.timelines import history_of
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -92,7 +92,7 @@ class _Lease:
 
     Parameters:
       taken_at: as the row has it (`started_at`).
-      history: the history of the database in which it was taken (see `history.py`).
+      history: the history of the database in which it was taken (see `timelines.py`).
       deaths: how many workers had died over the job before; 0 if nobody knows.
       lost: it ran out, and the row is somebody else's by now.
       done: the job is done, so its row shall go.

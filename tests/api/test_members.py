@@ -213,7 +213,7 @@ def test_a_drop_in_client_shows_files_without_logging_in(
     assert stranger("GET", redirect.headers["location"]).status_code == 404
     # nor is it after its time
     Gif.update(visibility="public", hidden_from=None).where(Gif.id == members.gif.id).execute()
-    monkeypatch.setattr("gifster.api.signed.time.time", lambda: time() + 7201)
+    monkeypatch.setattr("gifster.api.signed.jobs.now", lambda: time() + 7201)
     assert stranger("GET", urls[0]).status_code == 401
 
 

@@ -9,8 +9,8 @@ from dramatiq.middleware import Middleware
 
 from gifster import jobs
 from gifster.jobs import Job, State, clock, lease
-from gifster.jobs.history import history_of
 from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
+from gifster.jobs.timelines import history_of
 from tests.clocks import SetClock
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually

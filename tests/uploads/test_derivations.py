@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import PIL.ImageOps
 import pytest
 
+from gifster import jobs
 from gifster.uploads import (
     Image,
     Uploader,
@@ -213,8 +213,8 @@ def test_a_url_expires(
     assert answer.status_code == 200
     assert answer.headers["cache-control"] in ("private, max-age=60", "private, max-age=59")
 
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 61)
+    now = jobs.now()
+    monkeypatch.setattr(jobs, "now", lambda: now + 61)
     late = call("GET", path)
     assert (late.status_code, "has expired" in late.json()["detail"]) == (404, True)
 

@@ -7,6 +7,7 @@ from typing import Any
 import peewee
 import pytest
 
+from gifster import jobs
 from gifster.uploads import (
     StorageUnavailable,
     Uploader,
@@ -188,8 +189,8 @@ class TestTheEnd:
         path = one.begun(len(GIF))
         assert ResumableUpload.get().expires_at - time.time() <= rows.FIRST_S
         one.patch(path, 0, GIF[:1000])
-        before, now = ResumableUpload.get().expires_at, time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 600)
+        before, now = ResumableUpload.get().expires_at, jobs.now()
+        monkeypatch.setattr(jobs, "now", lambda: now + 600)
         one.patch(path, 1000, GIF[1000:1500])
         assert ResumableUpload.get().expires_at - before == pytest.approx(600, abs=60)
 
