@@ -2,6 +2,7 @@
 moment."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -98,6 +99,19 @@ def test_a_gif_over_its_budget_is_made_less_exact(tmp_path: Path, monkeypatch: p
     # I expect a smaller budget to shrink it a little, and a far smaller one as far as it can
     assert size(just_enough * 1.01) == exact
     assert exact > size(just_enough / 1.2) > size(just_enough / 2.5) == size(just_enough / 9)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_facts_that_lack_the_bytes_of_the_source_make_no_version_worse(tmp_path: Path, frames: int):
+    source = tmp_path / "source.gif"
+    source.write_bytes(images.gif(SIZE, [50] * frames))
+    info = probe(source)
+    of_old, of_new = tmp_path / "old", tmp_path / "new"
+
+    list(render_unsandboxed(source, info, {of_new: Image().fit(*HALF)}, Image()))
+    list(render_unsandboxed(source, replace(info, bytes=0), {of_old: Image().fit(*HALF)}, Image()))
+
+    assert of_old.read_bytes() == of_new.read_bytes()
 
 
 def test_cropped_versions_and_functions_of_the_caller(tmp_path: Path):
