@@ -29,7 +29,9 @@ class ClockSpan(peewee.Model):
     """A span of time in which the clock was watched (seconds since the epoch). The first one has
     begun before anything."""
 
+    #: When it began; 0 for the first one.
     begin = peewee.DoubleField(primary_key=True)
+    #: When the clock was last looked at.
     seen_at = peewee.DoubleField()
 
     class Meta:
