@@ -157,7 +157,8 @@ def doubts(broker: dramatiq.Broker) -> list[str]:
     import redis  # noqa: PLC0415 see above
 
     try:
-        found = [why for why in (evicts(broker),) if why is not None]
+        why = evicts(broker)
+        found = [why] if why is not None else []
         try:
             with broker.client.pubsub() as pubsub:
                 pubsub.subscribe(f"{broker.namespace}:wake-up")

@@ -9,6 +9,8 @@ import re
 
 import redis
 
+#: What a node of a cluster refuses with.
+_OF_CLUSTER = ("CLUSTERDOWN", "MOVED", "ASK", "CROSSSLOT", "TRYAGAIN")
 #: What a refusal begins with, and what it means to somebody who runs the server. The codes are
 #: those of Redis and Valkey; without one, the words of its `ERR`.
 _ADVICE = {
@@ -25,14 +27,14 @@ _ADVICE = {
     ),
     "BUSY": "a script has been running in the server for long. SCRIPT KILL ends it",
     "LOADING": "the server was started, and is still reading its data",
-    "CLUSTERDOWN": "the server is a node of a cluster. Jobs need a server that is none",
-    "MOVED": "the server is a node of a cluster. Jobs need a server that is none",
-    "ASK": "the server is a node of a cluster. Jobs need a server that is none",
-    "CROSSSLOT": "the server is a node of a cluster. Jobs need a server that is none",
-    "TRYAGAIN": "the server is a node of a cluster. Jobs need a server that is none",
+    **dict.fromkeys(
+        _OF_CLUSTER, "the server is a node of a cluster. Jobs need a server that is none"
+    ),
     "max number of clients": "the server has as many clients as it takes. Raise its maxclients",
     "unknown command": "a command is disabled or renamed in the server that jobs need",
 }
+#: The keys of `_ADVICE` that are words of an `ERR`.
+_WORDS = [words for words in _ADVICE if not words.isupper()]
 #: redis-py cuts the code off where it has a class for it.
 _CLASSES: dict[type[Exception], str] = {
     redis.exceptions.OutOfMemoryError: "OOM",
@@ -66,10 +68,6 @@ def refusal(error: BaseException) -> str | None:
     if code in _ADVICE:
         return _ADVICE[code]
     return next((_ADVICE[words] for words in _WORDS if words in text), None)
-
-
-#: The keys of `_ADVICE` that are words of an `ERR`.
-_WORDS = [words for words in _ADVICE if not words.isupper()]
 
 
 def _code(error: redis.RedisError) -> str:
