@@ -1,7 +1,6 @@
 """A process that has no broker: commits return at once, and jobs wait for the relay of another."""
 
 import sys
-import time
 from collections.abc import Callable
 
 import dramatiq
@@ -53,7 +52,7 @@ def test_without_a_broker_a_commit_returns_at_once_and_the_job_waits(
     assert without_one() is before
     assert not getattr(before, "connections", None)
     assert {job.sendings for job in Job.select()} == {0}
-    assert all(job.send_at <= time.time() for job in Job.select())
+    assert all(job.send_at <= jobs.now() for job in Job.select())
 
     # And the relay of a process with a broker to send them
     with_one = jobs.connect(outbox.broker_url)
