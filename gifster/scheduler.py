@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
+from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -22,6 +23,7 @@ from gifster.app.settings import Settings
 from gifster.jobs import Recurring, cron, forget_others
 from gifster.jobs.clock import Steps
 from gifster.jobs.scheduler import LOOK_EVERY_S, look_at_the_clock, relay_outbox
+from gifster.jobs.signal_event import SignalEvent
 
 logger = logging.getLogger("gifster.scheduler")
 
@@ -46,11 +48,21 @@ def run(settings: Settings) -> None:
     every = Every(LOOK_EVERY_S)
     scheduler.add_job(relay_outbox, every, args=[settings.worker.lease_s])
     scheduler.add_job(look_at_the_clock, every, args=[recurring])
+    over = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.shutdown(wait=False))
+        signal.signal(number, lambda *_: over.set())
+    # In a thread: it takes locks, which a signal may have interrupted.
+    stopper = Thread(target=stop_when, args=[over, scheduler], daemon=True)
+    scheduler.add_listener(lambda _: stopper.start(), EVENT_SCHEDULER_STARTED)
     Thread(target=go_on_when_the_clock_is_set_back, args=[scheduler], daemon=True).start()
     logger.info("the scheduler is ready")
     scheduler.start()
+
+
+def stop_when(over: SignalEvent, scheduler: BaseScheduler) -> None:
+    """Stop a running scheduler once a signal has set the event. What it does at the moment ends."""
+    over.wait()
+    scheduler.shutdown(wait=False)
 
 
 class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -12,13 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gifster.app.private import keep_private, write_private
 from gifster.jobs.parent import end_with_parent
+from gifster.jobs.signal_event import SignalEvent
 
 FOLDER = Path("var/valkey")
 _URL = re.compile(r"redis://:[\w-]{16,}@127\.0\.0\.1:\d{1,5}/0")
@@ -91,7 +91,7 @@ def main() -> int:
       the exit status: Valkey's own if it ended by itself, else 0.
     """
     keep_private()
-    stop = threading.Event()
+    stop = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)

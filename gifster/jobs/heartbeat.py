@@ -32,6 +32,7 @@ from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.middleware import is_throttled
 from gifster.jobs.old_schema import explained, needs
 from gifster.jobs.problem import Problem
+from gifster.jobs.signal_event import SignalEvent
 from gifster.jobs.stats import ActorStats, Counts, forget_old
 from gifster.jobs.transactions import transaction
 
@@ -177,7 +178,7 @@ class Heartbeat(Middleware):
         #: Whether a signal told us to be quiet, or to work again; None once that is in the row.
         self._signalled: bool | None = None
         self._too_large = False
-        self._over, self._look_now = threading.Event(), threading.Event()
+        self._over, self._look_now = threading.Event(), SignalEvent()
         self._thread: threading.Thread | None = None
         self._problem = Problem(logger)
 

@@ -23,6 +23,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from gifster.jobs.adaptive_lock import AdaptiveLock
+from gifster.jobs.signal_event import SignalEvent
 
 #: How long lines gather (seconds).
 GATHER_S = 0.005
@@ -46,8 +47,9 @@ class GatheredLines:
         self._write = write
         self._texts: deque[str] = deque()
         self._size = 0
-        self._lock = threading.Lock()
-        self._waiting, self._told = False, threading.Event()
+        # The handler of a signal logs, too: it may have interrupted whoever holds the lock.
+        self._lock = threading.RLock()
+        self._waiting, self._told = False, SignalEvent()
         #: Whether each text is written at once: the process ends, or is forked.
         self._at_once = False
         threading.Thread(target=self._run, daemon=True, name="log").start()
@@ -82,7 +84,10 @@ class GatheredLines:
         piece: list[str] = []
         size = 0
         for _ in range(len(self._texts)):
-            text = self._texts.popleft()
+            try:
+                text = self._texts.popleft()
+            except IndexError:  # the handler of a signal has written the rest
+                break
             length = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
             if piece and size + length > PIECE:
                 self._write("".join(piece))
@@ -111,7 +116,7 @@ class GatheredLines:
             time.sleep(GATHER_S)
 
     def _forked(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._texts.clear()
         self._at_once = True
 

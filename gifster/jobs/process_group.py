@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import IO
 
 from gifster.jobs.parent import SUPERVISED
+from gifster.jobs.signal_event import SignalEvent
 
 #: How long a child may take to get ready, and all of them to stop (seconds).
 START_S = 45.0
@@ -86,7 +87,7 @@ class Child:
         )
         threading.Thread(target=self._copy, args=(self._process.stdout,), daemon=True).start()
 
-    def wait_until_ready(self, stopping: threading.Event) -> None:
+    def wait_until_ready(self, stopping: SignalEvent) -> None:
         """Wait until it does its work.
 
         Raises:
@@ -169,7 +170,8 @@ class ProcessGroup:
     def __init__(self, environment: Mapping[str, str], say: Say, stop_s: float = STOP_S) -> None:
         self.environment = {**environment, SUPERVISED: str(os.getpid())}
         self.children: list[Child] = []
-        self.stopping = threading.Event()
+        self.stopping = SignalEvent()
+        self._killed = False
         self._say, self._stop_s = say, stop_s
 
     def note(self, line: str) -> None:
@@ -177,10 +179,11 @@ class ProcessGroup:
         self._say(line, SUPERVISOR)
 
     def ask_to_stop(self, number: int, frame: object) -> None:
-        """Handle a signal: the first stops the children in order, the second kills them."""
+        """Handle a signal: the first stops the children in order, the second kills them. It prints
+        nothing, since it may have interrupted somebody who prints."""
         if self.stopping.is_set():
-            self.note("killing everything")
-            for child in self.children:
+            self._killed = True
+            for child in list(self.children):
                 child.signal(signal.SIGKILL)
         self.stopping.set()
 
@@ -229,7 +232,7 @@ class ProcessGroup:
                 child.signal(signal.SIGTERM)
             for child in together:
                 child.wait(deadline)
-        self.note("stopped")
+        self.note("killed everything" if self._killed else "stopped")
 
 
 def _describe(status: int) -> str:

@@ -7,7 +7,6 @@ application has a clock of its own, that calls `relay_outbox()` and `look_at_the
 
 import logging
 import signal
-import threading
 from collections.abc import Callable, Mapping
 
 from gifster.jobs.database_errors import is_database_error
@@ -20,6 +19,7 @@ from gifster.jobs.recurring import (
     queue_of,
 )
 from gifster.jobs.relay import relay
+from gifster.jobs.signal_event import SignalEvent
 
 logger = logging.getLogger("gifster.scheduler")
 
@@ -38,7 +38,7 @@ def run() -> None:
     for job in recurring.values():
         if job.queue is None:
             queue_of(job.actor)  # a mistyped name is told now, not in the night
-    over = threading.Event()
+    over = SignalEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     one_round("recurring jobs", lambda: forget_others(recurring))

@@ -1,6 +1,6 @@
 """What the tests of the jobs share: a process with an outbox, and nothing of the application."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ import pytest
 import redis
 
 from gifster import jobs
+from gifster.jobs import Job
+from gifster.jobs.lease import Leases
 from tests import databases
 from tests.clocks import SetClock
 
@@ -71,3 +73,23 @@ def marked(outbox: Outbox) -> Outbox:
     """A broker with the mark of this outbox, so it does not look as if it had lost its data."""
     jobs.relay()
     return outbox
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[..., Leases]]:
+    """Makes the leases of a worker process."""
+    made: list[Leases] = []
+
+    def make(**options: float) -> Leases:
+        made.append(Leases(**options))
+        return made[-1]
+
+    yield make
+    for leases in made:
+        for job_id in list(leases._held):
+            leases.forget(job_id)
+
+
+@pytest.fixture
+def job(outbox: Outbox) -> Job:
+    return jobs.enqueue("send_welcome_email", "ann")

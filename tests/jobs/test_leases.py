@@ -1,47 +1,19 @@
 """Leases: one worker at a time runs a job, and the jobs of a dead worker soon run in another."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import dramatiq
 import pytest
 from dramatiq.middleware import Middleware
 
 from gifster import jobs
-from gifster.jobs import Job, State, clock, lease
+from gifster.jobs import Job, State, clock
 from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
-from gifster.jobs.timelines import history_of
 from tests.clocks import SetClock
 from tests.jobs.conftest import Outbox
+from tests.jobs.leased import expire, now
 from tests.machine import eventually
-
-
-@pytest.fixture
-def worker() -> Iterator[Callable[..., Leases]]:
-    """Makes the leases of a worker process."""
-    made: list[Leases] = []
-
-    def make(**options: float) -> Leases:
-        made.append(Leases(**options))
-        return made[-1]
-
-    yield make
-    for leases in made:
-        for job_id in list(leases._held):
-            leases.forget(job_id)
-
-
-@pytest.fixture
-def job(outbox: Outbox) -> Job:
-    return jobs.enqueue("send_welcome_email", "ann")
-
-
-def expire(job: Job) -> None:
-    Job.update(send_at=time.time() - 1).where(Job.id == job.id).execute()
-
-
-def now(job: Job) -> Job:
-    return Job.get_by_id(job.id)
 
 
 def test_one_worker_at_a_time_leases_a_job(job: Job, worker: Callable[..., Leases]):
@@ -144,146 +116,6 @@ def test_a_job_over_which_workers_die_is_given_up(job: Job, worker: Callable[...
 
     with pytest.raises(WorkersDied, match=f"{MAX_DEATHS} workers died over it"):
         worker().take(job.id)
-
-
-def away(*_: object, **__: object) -> None:
-    raise OSError("the database is away")
-
-
-def test_a_worker_that_could_not_renew_a_lease_has_not_died(
-    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
-):
-    # Given a worker that is cut off from the database until the relay has its job
-    leases = worker(lease_s=1)
-    with monkeypatch.context() as patched:
-        patched.setattr(leases, "_extend", away)
-        leases.take(job.id)
-        expire(job)
-        assert jobs.relay() == 1
-        assert now(job).deaths == 1
-        other = worker()
-        other.take(job.id)
-
-    # I expect it to correct that, and the death of the other one to stay
-    eventually(lambda: now(job).deaths == 0)
-    expire(job)
-    assert jobs.relay() == 1
-    assert now(job).deaths == 1
-    eventually(lambda: leases._held[job.id].lost)
-    assert now(job).deaths == 1
-
-
-def test_a_job_is_not_given_up_because_commits_of_its_leases_were_lost(
-    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
-):
-    # Given workers that lease a job, and lose the connection before they are told
-    for _ in range(MAX_DEATHS + 1):
-        leases = worker(lease_s=1)
-        run = leases.commits.run
-        monkeypatch.setattr(leases.commits, "run", lambda *given, run=run: away(run(*given)))
-        with monkeypatch.context() as patched:
-            patched.setattr(leases, "_settle", away)
-            with pytest.raises(OSError, match="away"):
-                leases.take(job.id)
-            expire(job)
-            assert jobs.relay() == 1
-        eventually(lambda: now(job).deaths == 0)
-
-    # I expect the job to run
-    assert worker().take(job.id)
-
-
-def test_a_lease_of_which_nobody_knows_is_ended_soon(
-    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
-):
-    # Given a worker whose database goes away as it takes a job, and as it ends it for a retry
-    leases = worker(lease_s=1)
-    run = leases.commits.run
-    with monkeypatch.context() as patched:
-        patched.setattr(leases.commits, "run", lambda *given: away(run(*given)))
-        with pytest.raises(OSError, match="away"):
-            leases.take(job.id)
-    eventually(lambda: now(job).leased_by is None)
-    assert leases.take(job.id)
-    later = time.time() + 100
-    with pytest.raises(OSError, match="away"), leases.ending(job.id, send_at=later, attempts=3):
-        away()
-
-    # I expect the row as it should have been, and no death
-    eventually(lambda: now(job).leased_by is None)
-    assert (now(job).send_at, now(job).attempts, now(job).deaths) == (later, 3, 0)
-
-
-def test_a_retry_that_came_while_its_row_was_still_leased_is_sent_again_soon(
-    job: Job, worker: Callable[..., Leases]
-):
-    # Given a failed job whose lease could not be ended before its retry came, so that was skipped
-    leases = worker(lease_s=1)
-    assert leases.take(job.id)
-    retry = {"send_at": time.time() + 3600, "due_at": time.time(), "attempts": 1}
-    with pytest.raises(OSError, match="away"), leases.ending(job.id, **retry):
-        away()
-    assert not worker().take(job.id)
-
-    # When the database answers, I expect the relay to send it at once
-    eventually(lambda: now(job).leased_by is None)
-    assert now(job).attempts == 1
-    assert jobs.relay() == 1
-
-
-def test_a_done_job_whose_row_could_not_be_deleted_is_not_done_again(
-    job: Job, worker: Callable[..., Leases]
-):
-    # Given a worker whose database goes away as it deletes the row of a job that it has done
-    leases = worker(lease_s=1)
-    assert leases.take(job.id)
-
-    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
-        away()
-
-    # I expect the row to go once the database answers
-    eventually(lambda: not Job.select().exists())
-
-
-def test_a_done_job_runs_again_if_the_server_that_took_over_may_lack_what_it_wrote(
-    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
-):
-    # Given a worker whose database goes away as it deletes the row of a job that it has done
-    leases = worker(lease_s=1)
-    assert leases.take(job.id)
-
-    # When a standby takes over, which may have missed what the job committed
-    monkeypatch.setattr(lease, "history_of", lambda _: "00000002")
-    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
-        away()
-
-    # I expect the row to stay, for any worker, and no death
-    eventually(lambda: now(job).leased_by is None)
-    assert now(job).deaths == 0
-    assert worker().take(job.id)
-
-
-def test_a_database_has_one_history_until_another_server_takes_over(outbox: Outbox):
-    is_postgresql = outbox.database_url.startswith("postgresql")
-
-    assert history_of(outbox.database) == ("00000001" if is_postgresql else "")
-
-
-def test_a_done_job_whose_row_lingers_is_neither_handed_back_nor_begun_again(
-    job: Job, worker: Callable[..., Leases]
-):
-    # Given a worker that could not delete the row of a done job before its lease ran out
-    leases = worker(lease_s=60)
-    assert leases.take(job.id)
-    with pytest.raises(OSError, match="away"), leases.ending(job.id, done=True):
-        away()
-    expire(job)
-    assert jobs.relay() == 1
-
-    # When it gets the job again, and stops, I expect it to know that it is done
-    assert not leases.take(job.id)
-    assert leases.give_back() == []
-    assert not Job.select().exists()
 
 
 def test_a_lease_is_renewed_although_the_clock_was_set_back(

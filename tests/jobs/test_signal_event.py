@@ -1,0 +1,119 @@
+"""The handlers of signals run within the main thread, wherever that is just then. Here they run at
+each line of what the main thread may be about, one after the other."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from gifster.jobs.log_pipe import GatheredLines
+from gifster.jobs.process_group import ProcessGroup
+from gifster.jobs.signal_event import SignalEvent
+
+#: More lines than what is interrupted here has, also within the standard library.
+MOST_LINES = 1_000
+
+
+def interrupted(work: Callable[[], object], line: int, handler: Callable[[], object]) -> bool:
+    """Do something, and call a handler before the line with that number that it comes to, counted
+    through all functions that it calls. Returns whether it came to so many lines."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if event == "line":
+            seen += 1
+            if seen == line:
+                sys.settrace(None)
+                handler()
+        return trace
+
+    def run() -> None:
+        sys.settrace(trace)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+
+    # A thread of its own: one that waits forever must not hold up the tests.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), f"the handler of a signal waits forever at line {line}"
+    return seen >= line
+
+
+def at_each_line(do: Callable[[], Callable[[], object]], handler: Callable[[], object]) -> int:
+    """Interrupt at each line, one after the other. Returns how many there are."""
+    for line in range(1, MOST_LINES):
+        if not interrupted(do(), line, handler):
+            return line - 1
+    raise AssertionError("it never ends")
+
+
+def test_a_signal_that_comes_at_any_line_of_a_wait_ends_it():
+    event = SignalEvent()
+
+    def begin() -> Callable[[], object]:
+        event.clear()
+        return lambda: event.wait(0.01)
+
+    assert at_each_line(begin, event.set) >= 3
+    assert event.is_set() is False  # in the last round no line was left to be interrupted
+
+
+def test_an_event_is_set_until_it_is_cleared():
+    event = SignalEvent()
+    assert event.wait(0) is False
+    event.set()
+    event.set()
+    assert (event.wait(0), event.wait(), event.is_set()) == (True, True, True)
+    event.clear()
+    assert (event.wait(0), event.is_set()) == (False, False)
+
+
+def test_another_thread_ends_a_wait():
+    event = SignalEvent()
+    other = threading.Timer(0.01, event.set)
+    other.start()
+    assert event.wait() is True
+    other.join()
+
+
+def test_a_group_of_processes_stops_at_whichever_line_the_signal_comes():
+    said: list[str] = []
+    for line in range(1, 8):  # those of one wait; then the first come again
+        group = ProcessGroup({}, lambda line, name: said.append(line))
+        stop = partial(group.ask_to_stop, signal.SIGTERM, None)
+        assert interrupted(group.keep_running, line, stop)
+
+    # I expect each to have ended, and the handler to have printed nothing
+    assert said == []
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_handler_may_log_while_lines_are_written(at_once: bool):
+    written: list[str] = []
+    lines = GatheredLines(written.append)
+    if at_once:  # as a process does that ends
+        lines.finish()
+    count = 0
+
+    def begin() -> Callable[[], object]:
+        nonlocal count
+        count += 1
+        lines.write(f"{count}\n")
+        return lines.flush
+
+    found = at_each_line(begin, lambda: (lines.write(f"signal {count}\n"), lines.flush()))
+
+    lines.flush()
+    assert found >= 5
+    expected = {f"{n}\n" for n in range(1, count + 1)} | {f"signal {n}\n" for n in range(1, count)}
+    assert set("".join(written).splitlines(keepends=True)) == expected
+    assert "".join(written).count("\n") == len(expected)
