@@ -161,6 +161,7 @@ def test_axe_finds_nothing_on_the_pages_of_everybody(page: Any, library: dict[st
     assert not look.found, "\n".join(look.found)
 
 
+@only_in_ci("13 pages; those of everybody are looked at daily")
 def test_axe_finds_nothing_on_the_pages_of_members(page: Any, library: dict[str, str]):
     look = Looks(page)
     log_in(page)

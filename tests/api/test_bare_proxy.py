@@ -11,6 +11,7 @@ import pytest
 
 from gifster.api.assets import STATIC_FOLDER
 from tests import images, proxies
+from tests.combinations import only_in_ci
 from tests.machine import eventually, free_port
 from tests.stack import Stack
 
@@ -203,6 +204,7 @@ def test_a_body_that_comes_in_pieces_has_its_token(port: int):
     assert browser.client.post("/signup", content=pieces(), headers=headers).status_code == 303
 
 
+@only_in_ci("many uploads by the page; the next test uploads one daily")
 def test_scripts_work_without_tls_and_without_a_setting(stack: Stack, tmp_path: Any, chromium: Any):
     # Given a browser at http://gifs.lan, whose nginx replaces the Host, and no setting
     found, errors, asked = free_port(), [], []

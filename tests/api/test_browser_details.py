@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests import axe, images
+from tests.combinations import only_in_ci
 from tests.machine import ALL_EXAMPLES, eventually
 from tests.stack import Stack
 
@@ -112,6 +113,7 @@ def enter(page: Any, log_in: dict[str, str]) -> None:
     page.locator(".menu summary").wait_for()
 
 
+@only_in_ci("five pages that change seldom")
 def test_axe_finds_nothing_on_a_users_own_pages(chromium: Any, stack: Stack):
     # Given a user with a GIF, a favourite, a collection and something in the trash
     context = chromium.new_context(base_url=str(stack.client.base_url), reduced_motion="reduce")

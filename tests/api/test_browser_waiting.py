@@ -11,6 +11,7 @@ import pytest
 
 from tests import images
 from tests.api.upload_form import payload
+from tests.combinations import only_in_ci
 from tests.machine import ALL_EXAMPLES, eventually
 from tests.stack import Stack
 
@@ -214,6 +215,7 @@ def test_a_hidden_tab_sends_no_requests_and_catches_up(site: Site):
     eventually(lambda: replaced.get_attribute("data-image") not in (None, before))
 
 
+@only_in_ci("eight tabs; the others wait in one daily")
 def test_many_tabs_leave_room_for_one_more(site: Site):
     # Given more waiting tabs than a browser has connections to one server
     site.upload("Everywhere")

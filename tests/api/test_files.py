@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -342,6 +343,7 @@ def open_files(process: psutil.Process) -> int:
     return sum(file.path.endswith(LARGE) for file in process.open_files())
 
 
+@only_in_ci("300 slow readers; the others read files daily")
 def test_slow_readers_occupy_no_thread_and_little_memory(
     web: Stack, slow_readers: list[socket.socket]
 ):

@@ -14,6 +14,7 @@ from gifster import jobs
 from gifster.app import settings
 from gifster.app.boot import boot
 from gifster.app.database import db
+from tests.combinations import only_in_ci
 from tests.machine import eventually, new_broker_url
 from tests.stack import Stack
 
@@ -334,7 +335,9 @@ def test_everything_works_without_javascript(stack: Stack, logged_in, enqueue, a
     page.get_by_text("No jobs have died").wait_for()
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(
+    "width", [360, pytest.param(1280, marks=only_in_ci("the narrow one is tried daily"))]
+)
 def test_the_page_is_no_wider_than_its_window(logged_in, enqueue, width: int):
     enqueue(("charge", ["a" * 300], {"in_s": 3600}))
     page = logged_in(viewport={"width": width, "height": 800})

@@ -17,6 +17,7 @@ from gifster.api import context
 from gifster.api.context import MANY, Memory, trim
 from gifster.api.fair_queue import FairQueue
 from tests import images
+from tests.combinations import only_in_ci
 from tests.machine import eventually, files_below
 from tests.stack import Stack
 
@@ -73,6 +74,7 @@ def test_others_are_served_while_uploads_wait_to_be_checked(web: Stack):
     eventually(lambda: len(files_below(web.var / "cache")) == 1)
 
 
+@only_in_ci("many heavy uploads; the other tries them daily")
 def test_uploads_whose_check_is_killed_may_be_sent_again(web: Stack):
     checking = checker(web)
     with many_waiting(web, checking) as uploads:

@@ -44,8 +44,6 @@ VALUES = {
 #: They end what the viewers of this test live on.
 NOT_TRIED = {("DELETE", "/api/tokens"), ("POST", "/logout"), ("POST", "/logout/everywhere")}
 
-#: The wall asks no other database in another way, and there are many routes.
-
 
 @dataclass
 class Members:

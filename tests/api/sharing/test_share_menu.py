@@ -8,6 +8,7 @@ import pytest
 
 from tests import axe, images
 from tests.api.sharing.conftest import Make
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -235,6 +236,7 @@ def test_keys_are_explained_and_can_be_switched_off(open_with_clipboard: Open):
     assert page.locator("dialog[open]").count() == 0
 
 
+@only_in_ci("two dialogs that change seldom")
 def test_axe_finds_nothing_in_the_menu_and_in_the_keys(
     open_with_clipboard: Open, moving: dict[str, Any]
 ):

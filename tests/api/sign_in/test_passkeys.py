@@ -125,6 +125,7 @@ def test_a_passkey_is_the_second_factor_and_logs_in_alone(person: Callable[..., 
     assert not ann.is_logged_in()
 
 
+@only_in_ci("one more key; the first test logs in by one daily")
 def test_a_security_key_that_checks_nobody_needs_the_password(person: Callable[..., Person]):
     bob = person("bob", verifies=False)
     bob.log_in()
@@ -144,6 +145,7 @@ def test_a_security_key_that_checks_nobody_needs_the_password(person: Callable[.
     assert not bob.is_logged_in()
 
 
+@only_in_ci("two people; the first test logs one in daily")
 def test_answers_are_used_once_and_by_their_own_user(person: Callable[..., Person], web: Stack):
     """Answers that an authenticator has really given, sent by somebody else."""
     cat, dan = person("cat"), person("dan")
