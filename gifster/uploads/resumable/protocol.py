@@ -90,12 +90,7 @@ def length_of(headers: Mapping[str, str]) -> int:
     Raises:
       ProtocolError: 400, it is not given.
     """
-    length = _number(headers, "upload-length")
-    if length is None:
-        given = headers.get("upload-length", "")[:20]
-        detail = f"Upload-Length is {given!r}: give the size of the file in bytes."
-        raise ProtocolError(400, "upload_length_invalid", detail)
-    return length
+    return _number(headers, "Upload-Length", "upload_length_invalid", "size of the file")
 
 
 def offset_of(headers: Mapping[str, str]) -> int:
@@ -104,17 +99,14 @@ def offset_of(headers: Mapping[str, str]) -> int:
     Raises:
       ProtocolError: 400, it is not given.
     """
-    offset = _number(headers, "upload-offset")
-    if offset is None:
-        given = headers.get("upload-offset", "")[:20]
-        detail = f"Upload-Offset is {given!r}: give the offset of the body in bytes."
-        raise ProtocolError(400, "upload_offset_invalid", detail)
-    return offset
+    return _number(headers, "Upload-Offset", "upload_offset_invalid", "offset of the body")
 
 
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    text = headers.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+def _number(headers: Mapping[str, str], name: str, code: str, what: str) -> int:
+    text = headers.get(name.lower(), "")
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise ProtocolError(400, code, f"{name} is {text[:20]!r}: give the {what} in bytes.")
 
 
 def check_content_type(headers: Mapping[str, str]) -> None:

@@ -57,6 +57,20 @@ def offsets(sent: list[Any]) -> list[int]:
     return [int(request.headers["upload-offset"]) for request in patches]
 
 
+def hang(page: Any, film: Path, title: str) -> Any:
+    """Upload a film, whose third piece does not arrive. Returns its route, which can go on."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
+        held.append(route) if third and not held else route.continue_()
+
+    page.route("**/api/uploads/*", hold)
+    choose(page, film, title)
+    eventually(lambda: page.evaluate("1") and held)
+    return held[0]
+
+
 def test_a_large_file_goes_in_several_requests(chromium: Any, stack: Stack, film: Path):
     page, sent = visit(chromium, stack)
 
@@ -100,18 +114,10 @@ def test_an_upload_goes_on_after_the_server_was_killed(
     stack = new_stack()
     web = stack.start_web()
     page, sent = visit(chromium, stack)
-    held: list[Any] = []
-
-    def hold(route: Any) -> None:
-        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
-        held.append(route) if third and not held else route.continue_()
-
-    page.route("**/api/uploads/*", hold)
-    choose(page, film, "Goes on")
-    eventually(lambda: page.evaluate("1") and held)
+    held = hang(page, film, "Goes on")
     os.killpg(web.pid, signal.SIGKILL)
     web.wait()
-    held[0].continue_()
+    held.continue_()
     page.get_by_text("goes on where it was. Trying again automatically.").wait_for()
 
     # When it is back
@@ -128,15 +134,7 @@ def test_an_upload_goes_on_after_the_server_was_killed(
 def test_a_page_that_was_loaded_again_goes_on(chromium: Any, stack: Stack, film: Path):
     # Given an upload of which two pieces are there when its page is closed
     page, sent = visit(chromium, stack)
-    held: list[Any] = []
-
-    def hold(route: Any) -> None:
-        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
-        held.append(route) if third else route.continue_()
-
-    page.route("**/api/uploads/*", hold)
-    choose(page, film, "Again")
-    eventually(lambda: page.evaluate("1") and held)
+    hang(page, film, "Again")
     page.on("dialog", lambda dialog: dialog.accept())
     page.unroute("**/api/uploads/*")
     page.reload()
@@ -162,15 +160,7 @@ def test_a_page_that_was_loaded_again_goes_on(chromium: Any, stack: Stack, film:
 def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
     # Given an upload that hangs, and another page beside it, which names none that is on its way
     page, sent = visit(chromium, stack)
-    held: list[Any] = []
-
-    def hold(route: Any) -> None:
-        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
-        held.append(route) if third else route.continue_()
-
-    page.route("**/api/uploads/*", hold)
-    choose(page, film, "Ends")
-    eventually(lambda: page.evaluate("1") and held)
+    hang(page, film, "Ends")
     other, _ = visit(chromium, stack, page.context)
     assert other.locator("#unfinished li").count() == 0
 
@@ -190,21 +180,13 @@ def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
 def test_two_tabs_with_one_file_make_one_gif(chromium: Any, stack: Stack, film: Path):
     # Given an upload whose third piece hangs
     page, _ = visit(chromium, stack)
-    held: list[Any] = []
-
-    def hold(route: Any) -> None:
-        third = route.request.headers.get("upload-offset") == str(2 * CHUNK)
-        held.append(route) if third and not held else route.continue_()
-
-    page.route("**/api/uploads/*", hold)
-    choose(page, film, "Twice")
-    eventually(lambda: page.evaluate("1") and held)
+    held = hang(page, film, "Twice")
 
     # When another tab sends the same file, and then the first goes on
     other, sent = visit(chromium, stack, page.context)
     choose(other, film, "Twice")
     card(other, "Twice").wait_for()
-    held[0].continue_()
+    held.continue_()
 
     # Then both show the one GIF
     card(page, "Twice").wait_for()

@@ -73,6 +73,12 @@ class Site:
     def browser(self, address: str = "127.0.0.1") -> Browser:
         return Browser(self.app, self._loop, address)
 
+    def with_password_of(self, user: User, address: str = "127.0.0.1") -> Browser:
+        """A browser in which somebody has typed a user's address and password, right ones."""
+        browser = self.browser(address)
+        browser.log_in(user.email)
+        return browser
+
 
 #: Makes a site with other settings.
 NewSite = Callable[..., Site]

@@ -272,8 +272,7 @@ def test_somebody_links_an_account_of_the_service_and_removes_the_link(
     # Given Ann, whose account at the service has another address, which nobody has verified
     service.claims = {"email": "private@example.net", "email_verified": False}
     site = new_site(service.settings())
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
 
     # When she links it, I expect to be asked first
     page = begin_link(browser, service)
@@ -292,8 +291,7 @@ def test_somebody_links_an_account_of_the_service_and_removes_the_link(
     assert browser.post("/account/sign-in/link").status_code == 403
     # Nobody else removes the link, but she does
     eve = new_user("eve")
-    stranger = site.browser()
-    stranger.log_in(eve.email)
+    stranger = site.with_password_of(eve)
     path = f"/account/sign-in/links/{identity.id}/remove"
     assert stranger.post(path).status_code == 404
     assert browser.post(path).status_code == 303

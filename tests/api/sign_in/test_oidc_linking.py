@@ -16,8 +16,7 @@ def test_no_other_site_links_the_attacker_s_account(new_site: NewSite, service: 
     # the attacker has logged her in as themselves
     service.claims = {"email": "eve@evil.example", "sub": "eve", "email_verified": True}
     site = new_site(service.settings())
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
 
     page = begin_link(browser, service)
 

@@ -94,8 +94,7 @@ def test_the_proxy_goes_before_a_session_and_a_token_before_the_proxy(new_site: 
     # Given a browser in which Ann has logged in by password; now Bob uses it
     new_user("bob")
     site = new_site(**AUTH)
-    browser = site.browser(PROXY)
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann, PROXY)
     assert browser.who == "ann"
     assert name_at(browser, remote_email="bob@example.org") == "bob"
 

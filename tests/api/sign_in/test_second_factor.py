@@ -104,19 +104,16 @@ def test_a_code_works_once(site: Site, ann: User):
 
 
 def test_a_recovery_code_works_once(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     _, recovery = set_up(browser)
     first = recovery[0].lower().replace("-", " ").replace("0", "o").replace("1", "l")
 
-    lost = site.browser()
-    lost.log_in(ann.email)
+    lost = site.with_password_of(ann)
     assert code(lost, first).status_code == 303
     assert lost.who == "ann"
     assert "You have 9 recovery codes left" in lost.get("/account/sign-in").text
 
-    again = site.browser()
-    again.log_in(ann.email)
+    again = site.with_password_of(ann)
     assert code(again, first).status_code == 403
     # New ones replace the old ones
     page = lost.post("/account/sign-in/recovery-codes").text
@@ -131,8 +128,7 @@ def test_recovery_codes_are_their_user_s(site: Site, ann: User):
     for browser, user in zip(browsers, (ann, bob), strict=True):
         browser.log_in(user.email)
         codes_of.append(set_up(browser)[1])
-    stranger = site.browser()
-    stranger.log_in(bob.email)
+    stranger = site.with_password_of(bob)
 
     assert code(stranger, codes_of[0][0]).status_code == 403
     assert RecoveryCode.select().where(RecoveryCode.user == ann.id).count() == 10
@@ -142,11 +138,9 @@ def test_recovery_codes_are_their_user_s(site: Site, ann: User):
 
 
 def test_after_five_wrong_codes_the_password_is_asked_for_again(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, recovery = set_up(browser)
-    thief = site.browser()
-    thief.log_in(ann.email)
+    thief = site.with_password_of(ann)
 
     for _ in range(5):
         assert code(thief, "000000").status_code == 403
@@ -160,24 +154,20 @@ def test_after_five_wrong_codes_the_password_is_asked_for_again(site: Site, ann:
 
 def test_wrong_codes_of_an_account_are_counted_whoever_types_them(site: Site, ann: User):
     # Given no rate limits, and an attacker with many addresses who knows the password
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, recovery = set_up(browser)
     for number in range(2):
-        thief = site.browser(f"10.0.0.{number}")
-        thief.log_in(ann.email)
+        thief = site.with_password_of(ann, f"10.0.0.{number}")
         for _ in range(5):
             code(thief, "000000")
 
     # I expect that no code works for a while, not even the right one
-    thief = site.browser("10.0.0.7")
-    thief.log_in(ann.email)
+    thief = site.with_password_of(ann, "10.0.0.7")
     refused = code(thief, next_code(app))
     assert refused.status_code == 403
     assert "Too many codes were wrong" in refused.text
     # The owner can still log in
-    owner = site.browser()
-    owner.log_in(ann.email)
+    owner = site.with_password_of(ann)
     assert code(owner, recovery[0]).status_code == 303
 
     # Each further try after the pause makes it longer
@@ -198,11 +188,9 @@ def test_wrong_codes_of_an_account_are_counted_whoever_types_them(site: Site, an
 
 
 def test_a_step_is_no_session_and_no_other_s(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, _ = set_up(browser)
-    waiting = site.browser()
-    waiting.log_in(ann.email)
+    waiting = site.with_password_of(ann)
 
     # A forged or foreign cookie is no step
     forged = site.browser()
@@ -224,11 +212,9 @@ def test_a_step_is_no_session_and_no_other_s(site: Site, ann: User):
 
 def test_a_new_password_ends_the_log_ins_with_the_former(site: Site, ann: User):
     # Given a thief who knows the password, and waits for a code; Ann chooses another password
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, recovery = set_up(browser)
-    thief = site.browser()
-    thief.log_in(ann.email)
+    thief = site.with_password_of(ann)
     form = {"present": PASSWORD, "password": "another horse"}
     assert browser.post("/account/password", form).status_code == 303
 
@@ -239,8 +225,7 @@ def test_a_new_password_ends_the_log_ins_with_the_former(site: Site, ann: User):
 
 
 def test_two_requests_with_one_code_log_in_once(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, _ = set_up(browser)
     first, second = site.browser(), site.browser()
     first.log_in(ann.email)
@@ -252,8 +237,7 @@ def test_two_requests_with_one_code_log_in_once(site: Site, ann: User):
 
 
 def test_an_app_that_is_not_confirmed_counts_for_nothing(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     browser.post("/account/sign-in/app")
     assert browser.post("/account/sign-in/app/confirm", {"code": "000000"}).status_code == 403
 
@@ -270,8 +254,7 @@ def test_an_app_that_is_not_confirmed_counts_for_nothing(site: Site, ann: User):
 
 
 def test_removing_the_app_removes_its_recovery_codes(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     set_up(browser)
 
     assert browser.post("/account/sign-in/app/remove").status_code == 303
@@ -294,8 +277,7 @@ def test_an_api_token_changes_no_factor(site: Site, ann: User):
 
 
 def test_another_site_changes_no_factor(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     set_up(browser)
 
     for path in ("app/remove", "recovery-codes", "passkeys/options"):
@@ -306,8 +288,7 @@ def test_another_site_changes_no_factor(site: Site, ann: User):
 
 def test_guesses_of_a_code_count_for_the_limits_of_the_log_in(site: Site, ann: User):
     # Given somebody who knows the password: a right one must not forget the attempts before it
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     set_up(browser)
     thief = site.browser("10.0.0.1")
 
@@ -320,8 +301,7 @@ def test_a_sign_in_service_has_a_second_factor_of_its_own(
     new_site: NewSite, service: Service, ann: User
 ):
     site = new_site(service.settings())
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     set_up(browser)
 
     come_back(other := site.browser(), service)
@@ -331,22 +311,18 @@ def test_a_sign_in_service_has_a_second_factor_of_its_own(
 
 @pytest.mark.parametrize("typed", ["", "0", "00000a", "\u0660" * 6, "-1", "a" * 100, "000000\t"])
 def test_odd_codes_are_wrong_codes(site: Site, ann: User, typed: str):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     set_up(browser)
-    thief = site.browser()
-    thief.log_in(ann.email)
+    thief = site.with_password_of(ann)
 
     assert code(thief, typed).status_code == 403
     assert thief.who is None
 
 
 def test_a_code_in_full_width_digits_is_a_code(site: Site, ann: User):
-    browser = site.browser()
-    browser.log_in(ann.email)
+    browser = site.with_password_of(ann)
     app, _ = set_up(browser)
-    other = site.browser()
-    other.log_in(ann.email)
+    other = site.with_password_of(ann)
     wide = "".join(chr(0xFF10 + int(digit)) for digit in next_code(app))
 
     assert code(other, wide).status_code == 303
