@@ -67,7 +67,7 @@ def committed(commits: GroupCommit, work: Callable[[], Any]) -> tuple[Any, list[
 
 
 def test_a_lost_connection_fails_the_uploads_that_were_in_the_transaction_and_no_other(
-    booted: Settings, commits: GroupCommit
+    booted: Settings, commits: GroupCommit, caplog: pytest.LogCaptureFixture
 ):
     def loses_it() -> Gif:
         lose_connection(booted.database.url)
@@ -80,6 +80,9 @@ def test_a_lost_connection_fails_the_uploads_that_were_in_the_transaction_and_no
     assert isinstance(after, Gif)
     assert titles() == {"after"}
     assert [job.arguments[1] for job in Job.select()] == [after.id]
+    # The log has a line for each, and no traceback
+    told = [said for said in caplog.records if "not known whether it was saved" in said.message]
+    assert [said.exc_info for said in told] == [None, None]
 
 
 def test_an_upload_is_accepted_if_only_the_answer_to_its_commit_was_lost(

@@ -27,6 +27,7 @@ import weakref
 from typing import Any
 
 from gifster.jobs import Job
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.transactions import outermost_transaction, piece_of_work
 from gifster.uploads.attaching.changes import Change
 from gifster.uploads.columns.record import in_another_thread, uploads_of
@@ -235,9 +236,12 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
         return  # The connection was lost, perhaps after the commit: the next save asks.
     try:
         cached = _settle_all(record, ended=True, rolled_back=rolled_back)
-    except Exception:
+    except Exception as error:
         # Peewee would take it for a failure of the commit. The next save asks again.
-        logger.exception("not known whether it was saved: %s %s", type(record).__name__, record._pk)
+        trace = None if is_database_error(error) else error
+        name = type(record).__name__
+        said = "not known whether it was saved: %s %s: %s"
+        logger.warning(said, name, record._pk, error, exc_info=trace)
         return
     del record, memory
     _remove_forgotten(cached)
