@@ -21,8 +21,9 @@ from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 from gifster.api.adapter import GONE
 from gifster.api.bodies import Place
 from gifster.api.context import Context, trim
-from gifster.api.problems import Problem
+from gifster.api.problems import DATABASE, Problem
 from gifster.app import kept_uploads, library
+from gifster.app.faults import Fault
 from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
 from gifster.app.settings import Web
@@ -165,6 +166,7 @@ async def upload_form(
       how: by default a file in `image`, or a URL, which is fetched here.
 
     Raises:
+      Problem: 503, the database has refused something, and takes no writes yet.
       Problem, MultipartParseError, UploadError: the body is not acceptable.
       TooBusy: too many URLs are being fetched already.
     """
@@ -174,6 +176,9 @@ async def upload_form(
     length = req.content_length or 0
     if length > limit:
         ImageUploader.check_bytes(length)
+    if context.readiness.in_doubt and (await context.write(context.readiness.answer)) != "":
+        # Nobody sends megabytes, and waits for a commit, to hear what is known already.
+        raise Problem(*DATABASE[Fault.AWAY])
     form = UploadForm(owner=owner_of(context, req, user))
     context.memory.taken()
     try:

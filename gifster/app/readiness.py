@@ -5,6 +5,7 @@ PostgreSQL, and succeeds on a full disk.
 """
 
 import logging
+import math
 import os
 import socket
 import time
@@ -101,6 +102,8 @@ class Outcome:
         self._lock = Lock()
         self._answer = NOT_KNOWN
         self._holds_until = 0.0
+        #: When somebody had doubts, and when the last check began that found nothing wrong.
+        self._doubted_at = self._fine_at = -math.inf
         #: When the present check began (`time.monotonic()`), and what is set at its end.
         self._began, self._done = 0.0, Event()
         self._done.set()
@@ -118,19 +121,28 @@ class Outcome:
             return f"{self._what} has not answered for {SILENT_S:.0f} seconds"
         return self._answer
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether no check that began after the last doubt has found that nothing is wrong."""
+        return self._doubted_at > self._fine_at
+
     def doubt(self) -> None:
         """Check again soon, if the answer is that nothing is wrong."""
         with self._lock:
+            self._doubted_at = time.monotonic()
             if not self._answer:
                 self._holds_until = min(self._holds_until, self._began + BAD_FOR_S)
 
     def _look(self, done: Event) -> None:
+        began = time.monotonic()
         try:
             self._answer = self._check()
         except Exception as error:
             logger.exception("%s cannot be checked", self._what)
             self._answer = f"{self._what} cannot be checked: {type(error).__name__}"
         self._holds_until = time.monotonic() + (BAD_FOR_S if self._answer else GOOD_FOR_S)
+        if not self._answer:
+            self._fine_at = began
         done.set()
 
 
@@ -157,6 +169,12 @@ class Readiness:
             self._refused = (time.monotonic(), fault)
         elif fault in (Fault.READ_ONLY, Fault.AWAY, Fault.STANDBY):
             self._database.doubt()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the database has refused a request for a reason that may last, and no probe has
+        succeeded since. Then `answer()` is worth its time."""
+        return self._database.in_doubt
 
     def answer(self) -> str:
         """What is wrong with the database, or an empty text. Writes at most once a second."""

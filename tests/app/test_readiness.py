@@ -56,6 +56,32 @@ def test_nobody_waits_for_a_check_that_takes_long(monkeypatch: pytest.MonkeyPatc
     eventually(lambda: outcome.get() == "")
 
 
+def test_a_doubt_ends_with_a_check_that_began_after_it_and_finds_nothing_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given a doubt that comes while a check is under way
+    monkeypatch.setattr(readiness, "BAD_FOR_S", 0.0)
+    look = Slow()
+    outcome = Outcome(look, "the database")
+    assert outcome.in_doubt is False
+    outcome.get()
+    eventually(lambda: look.count == 1)
+    outcome.doubt()
+
+    # When that check finds nothing wrong, I expect the doubt to remain
+    look.told.set()
+    eventually(lambda: outcome.get() == "")
+    outcome.doubt()
+    look.answer = "away"
+    eventually(lambda: outcome.get() == "away")
+    assert outcome.in_doubt is True
+
+    # And to end with the next one that does
+    look.answer = ""
+    eventually(lambda: outcome.get() == "")
+    assert outcome.in_doubt is False
+
+
 def test_a_check_that_fails_unexpectedly_is_an_answer():
     def look() -> str:
         raise RuntimeError("a bug")
