@@ -4,14 +4,14 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import watchfiles
 
 import gifster
 from gifster.app.logs import escaped
-from gifster.jobs.process_group import SUPERVISOR, ProcessGroup
+from gifster.jobs.printer import SUPERVISOR, write_line
+from gifster.jobs.process_group import ProcessGroup
 
 COLORS = {SUPERVISOR: 35, "valkey": 33, "web": 36, "worker": 32, "scheduler": 34}
 
@@ -41,13 +41,13 @@ class DevGroup(ProcessGroup):
                 self._all_started.wait()
                 names = sorted({os.path.relpath(path) for _, path in changes})
                 children = [child for child in self.children if child.name != "valkey"]
-                say(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
+                self.note(f"changed: {', '.join(names[:3])}; restarting web, worker, scheduler")
                 if any(Path(name).parent.name == "migrations" for name in names):
-                    say("a migration has changed: once it is finished, run gifster migrate")
+                    self.note("a migration has changed: once it is finished, run gifster migrate")
                 for child in children:
                     child.restart()
         except (OSError, RuntimeError) as error:  # such as: too many are watched
-            say(f"{folder} cannot be watched ({error}): after a change, restart gifster dev")
+            self.note(f"{folder} cannot be watched ({error}): after a change, restart gifster dev")
 
     def keep_running(self) -> None:
         """As any group does, and restart what has changed."""
@@ -60,10 +60,9 @@ def _is_code(change: watchfiles.Change, path: str) -> bool:
     return path.endswith((".py", ".html", ".css", ".js", ".svg", f"{os.sep}settings.toml"))
 
 
-def say(line: str, name: str = SUPERVISOR) -> None:
+def say(line: str, name: str) -> None:
     """Print a line with the name of its process."""
     prefix = f"{name:<9} |"
-    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+    if sys.stdout and sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         prefix = f"\x1b[{COLORS.get(name, 37)}m{prefix}\x1b[0m"
-    with suppress(BrokenPipeError):
-        print(f"{prefix} {escaped(line)}", flush=True)
+    write_line(f"{prefix} {escaped(line)}")

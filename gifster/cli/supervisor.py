@@ -20,7 +20,7 @@ from gifster.app.boot import boot
 from gifster.app.installation import NoInstallation, check_may_begin
 from gifster.app.settings import PREFIX, PROFILE, Settings, load
 from gifster.app.valkey import choose_url
-from gifster.cli.dev_group import DevGroup, say
+from gifster.cli.dev_group import DevGroup
 from gifster.cli.ports import check_address
 from gifster.cli.root import DEV_LOCK, Refused
 from gifster.jobs.parent import end_with_parent
@@ -75,20 +75,22 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
         group.start("valkey", command, lambda _: _pongs(broker), last=True)
         group.wait_until_ready()
     broker.close()
-    _migrate()
+    _migrate(group)
     host, port = settings.web.host, settings.web.port
     group.start("web", ["gifster", "web"], lambda _: _answers(host, port))
     group.start("worker", ["gifster", "worker"], lambda c: "ready for action" in c.output)
     group.start("scheduler", ["gifster", "scheduler"], lambda c: "is ready" in c.output)
     if group.wait_until_ready():
         shown = f"[{host}]" if ":" in host else host
-        say(f"Gifster is ready: http://{shown}:{port}{settings.web.root_path} (Ctrl-C stops it)")
+        group.note(
+            f"Gifster is ready: http://{shown}:{port}{settings.web.root_path} (Ctrl-C stops it)"
+        )
 
 
-def _migrate() -> None:
+def _migrate(group: ProcessGroup) -> None:
     try:
         for name in database.migrate():
-            say(f"applied {name}")
+            group.note(f"applied {name}")
     except database.DatabaseUnavailable as error:
         raise Refused(str(error)) from None
 

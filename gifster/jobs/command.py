@@ -23,7 +23,8 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.old_schema import what_lacks
 from gifster.jobs.outbox import outbox_database
 from gifster.jobs.parent import end_with_supervisor
-from gifster.jobs.process_group import CannotStart, ProcessGroup, say
+from gifster.jobs.printer import say
+from gifster.jobs.process_group import CannotStart, ProcessGroup
 from gifster.jobs.recurring import RecurringJob, declared_recurring
 from gifster.jobs.schema import TABLES, migrate, sql
 from gifster.jobs.sending import FOR_TESTS, current_broker

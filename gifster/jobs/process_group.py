@@ -16,20 +16,20 @@ from contextlib import suppress
 from typing import IO
 
 from gifster.jobs.parent import SUPERVISED
+from gifster.jobs.printer import SUPERVISOR, Printer, Say
 from gifster.jobs.signal_event import SignalEvent
 
 #: How long a child may take to get ready, and all of them to stop (seconds).
 START_S = 45.0
 STOP_S = 20.0
+#: How long to wait for the last lines of a child that has ended: something that it has started in
+#: another session may keep its output open (seconds).
+LAST_LINES_S = 1.0
 #: A child that ends is started again after half a second, then after twice as long each time, up to
 #: `MAX_PAUSE_S`. A child that has run for `HEALTHY_S` begins with half a second again.
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
 HEALTHY_S = 60.0
-#: The name of the supervisor in its lines.
-SUPERVISOR = "gifster"
-#: Prints a line of a process: the line, and the process's name.
-Say = Callable[[str, str], None]
 
 
 class CannotStart(Exception):
@@ -67,6 +67,7 @@ class Child:
         self.output = ""
         self._is_ready = is_ready
         self._process: subprocess.Popen[str] | None = None
+        self._copying: threading.Thread | None = None
         self._pause = FIRST_PAUSE_S
         self._started_at = 0.0
         self._start_at = 0.0
@@ -85,7 +86,9 @@ class Child:
             errors="replace",
             start_new_session=True,
         )
-        threading.Thread(target=self._copy, args=(self._process.stdout,), daemon=True).start()
+        arguments = (self._process.stdout,)
+        self._copying = threading.Thread(target=self._copy, args=arguments, daemon=True)
+        self._copying.start()
 
     def wait_until_ready(self, stopping: SignalEvent) -> None:
         """Wait until it does its work.
@@ -133,8 +136,9 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, if it runs."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+        process = self._process  # another thread may take it away meanwhile
+        if process is not None and process.poll() is None:
+            process.send_signal(number)
 
     def wait(self, deadline: float) -> None:
         """Wait until it ends; at the deadline (monotonic seconds) kill it and all it started."""
@@ -147,6 +151,8 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._copying is not None:
+            self._copying.join(LAST_LINES_S)
 
     def _copy(self, stream: IO[str] | None) -> None:
         for line in stream or ():
@@ -172,11 +178,11 @@ class ProcessGroup:
         self.children: list[Child] = []
         self.stopping = SignalEvent()
         self._killed = False
-        self._say, self._stop_s = say, stop_s
+        self._printer, self._stop_s = Printer(say), stop_s
 
     def note(self, line: str) -> None:
         """Print a line of the supervisor."""
-        self._say(line, SUPERVISOR)
+        self._printer.say(line, SUPERVISOR)
 
     def ask_to_stop(self, number: int, frame: object) -> None:
         """Handle a signal: the first stops the children in order, the second kills them. It prints
@@ -201,7 +207,7 @@ class ProcessGroup:
           last: whether it stops after all others.
         """
         command = [sys.executable, "-m", *command]
-        child = Child(name, command, self.environment, is_ready, self._say, last=last)
+        child = Child(name, command, self.environment, is_ready, self._printer.say, last=last)
         self.children.append(child)
         child.start()
         return child
@@ -224,6 +230,7 @@ class ProcessGroup:
 
     def stop(self) -> None:
         """Stop all children. Those that were started with `last` stop after the others."""
+        self._printer.stop_waiting()
         self.note("stopping")
         deadline = time.monotonic() + self._stop_s
         for last in (False, True):
@@ -233,16 +240,8 @@ class ProcessGroup:
             for child in together:
                 child.wait(deadline)
         self.note("killed everything" if self._killed else "stopped")
+        self._printer.finish()
 
 
 def _describe(status: int) -> str:
     return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
-
-
-def say(line: str, name: str) -> None:
-    """Print a line with the name of its process. Its control characters are escaped: a job's
-    arguments, which somebody else may have chosen, must not begin a line or write to the terminal.
-    """
-    line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
-    with suppress(BrokenPipeError):
-        print(f"{name:<9} | {line}", flush=True)

@@ -18,7 +18,7 @@ from gifster.app.boot import configure
 from gifster.app.database import db
 from gifster.app.logs import OneLineFormatter, escaped, log_in_lines
 from gifster.cli import cli, dev_group
-from gifster.jobs import Job, process_group
+from gifster.jobs import Job, printer, process_group
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -193,15 +193,15 @@ def test_the_doctor_shows_no_escape_sequences(
     assert harmless(output)
 
 
-@pytest.mark.parametrize("say", [dev_group.say, process_group.say])
+@pytest.mark.parametrize("say", [dev_group.say, printer.say])
 def test_a_supervisor_passes_no_escape_sequences_on(
-    capsys: pytest.CaptureFixture[str], say: process_group.Say
+    capfd: pytest.CaptureFixture[str], say: printer.Say
 ):
     said = ""
 
     def has_said() -> bool:
         nonlocal said
-        said += capsys.readouterr().out
+        said += capfd.readouterr().out
         return "owned" in said
 
     command = [sys.executable, "-c", f"print({f'a{ESC}'!r})"]
