@@ -13,6 +13,8 @@ import time
 #: The environment variable in which a supervisor tells its children its process id.
 SUPERVISED = "GIFSTER_SUPERVISED"
 INTERVAL_S = 0.5
+#: The signals that stop or restart a process.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: How long the process may take to stop by itself before it is killed (seconds).
 GRACE_S = 10.0
 
@@ -28,7 +30,14 @@ def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None
     if made_by is not None and not made_by.is_alive():
         parent = 0
     arguments = (os.getppid() if parent is None else parent, grace_s)
-    threading.Thread(target=_watch, args=arguments, daemon=True, name="parent").start()
+    thread = threading.Thread(target=_watch, args=arguments, daemon=True, name="parent")
+    # Dramatiq blocks these signals until its processes run and it has its handlers. If this thread
+    # took one meanwhile, that would kill the process, as there is no handler yet.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_supervisor() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from dramatiq.cli import main as dramatiq
 from dramatiq.cli import make_argument_parser
@@ -47,4 +48,6 @@ def run_workers(  # noqa: PLR0913
 def _tell_the_workers(number: int, frame: object) -> None:
     for process in multiprocessing.active_children():
         if process.pid is not None:
-            os.kill(process.pid, number)
+            # It may have been interrupted between reaping one and noting that.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)

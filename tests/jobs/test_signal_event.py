@@ -1,5 +1,7 @@
 """Signals that come at any line of a wait, of a group of processes, or of the log."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import pytest
 from gifster.jobs.log_pipe import GatheredLines
 from gifster.jobs.process_group import ProcessGroup
 from gifster.jobs.signal_event import SignalEvent
+from gifster.jobs.worker_command import _tell_the_workers
 from tests.interrupting import at_each_line, interrupted
 
 
@@ -74,3 +77,13 @@ def test_a_handler_may_log_while_lines_are_written(at_once: bool):
     expected = {f"{n}\n" for n in range(1, count + 1)} | {f"signal {n}\n" for n in range(1, count)}
     assert set("".join(written).splitlines(keepends=True)) == expected
     assert "".join(written).count("\n") == len(expected)
+
+
+def test_workers_are_told_of_a_signal_although_one_was_just_reaped():
+    # Given a worker process that has ended and was reaped, which is not noted yet
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
+    process.start()
+    os.waitpid(process.pid or 0, 0)
+
+    # I expect the handler to raise nothing: that would end the main process, but not its threads
+    _tell_the_workers(signal.SIGCONT, None)

@@ -1,0 +1,23 @@
+"""A process that watches whether its parent lives, and what its signals do meanwhile."""
+
+import os
+import signal
+
+from gifster.jobs.parent import end_with_parent
+
+
+def test_watching_the_parent_takes_no_signal_that_the_process_has_blocked():
+    # Given a process that watches its parent, and blocks SIGTERM until it has a handler
+    pid = os.fork()
+    if pid == 0:
+        end_with_parent(parent=os.getppid())
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        # When it gets one
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        os._exit(0 if signal.SIGTERM in signal.sigpending() else 1)
+
+    # I expect the signal to wait
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
