@@ -23,7 +23,7 @@ from gifster.app.valkey import choose_url
 from gifster.cli.dev_group import DevGroup
 from gifster.cli.ports import check_address
 from gifster.cli.root import DEV_LOCK, Refused
-from gifster.jobs.parent import end_with_parent
+from gifster.jobs.parent import STOPPING, end_with_parent
 from gifster.jobs.process_group import STOP_S, CannotStart, ProcessGroup
 
 
@@ -51,7 +51,7 @@ def run(port: int | None, *, watch: bool = False) -> None:
     with _only_one(settings.web.port):
         check_address(settings.web.host, settings.web.port)
         group = DevGroup(environment)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOPPING:
             signal.signal(number, group.ask_to_stop)
         try:
             if watch:
@@ -60,6 +60,8 @@ def run(port: int | None, *, watch: bool = False) -> None:
             group.keep_running()
         except CannotStart as error:
             raise Refused(str(error)) from None
+        except KeyboardInterrupt:
+            pass  # a signal, while it was interruptible
         finally:
             group.stop()
 
@@ -75,7 +77,10 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
         group.start("valkey", command, lambda _: _pongs(broker), last=True)
         group.wait_until_ready()
     broker.close()
-    _migrate(group)
+    with _interruptible(group):
+        if group.stopping.is_set():
+            return
+        _migrate(group)
     host, port = settings.web.host, settings.web.port
     group.start("web", ["gifster", "web"], lambda _: _answers(host, port))
     group.start("worker", ["gifster", "worker"], lambda c: "ready for action" in c.output)
@@ -85,6 +90,25 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
         group.note(
             f"Gifster is ready: http://{shown}:{port}{settings.web.root_path} (Ctrl-C stops it)"
         )
+
+
+@contextmanager
+def _interruptible(group: ProcessGroup) -> Iterator[None]:
+    """While the block runs, a signal to stop interrupts it: a driver that waits for a lock of the
+    database does not look whether the group stops."""
+
+    def interrupt(number: int, frame: object) -> None:
+        first = not group.stopping.is_set()
+        group.ask_to_stop(number, frame)
+        if first:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _migrate(group: ProcessGroup) -> None:
