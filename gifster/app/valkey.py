@@ -17,10 +17,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gifster.app.private import keep_private, write_private
-from gifster.jobs.parent import end_with_parent
+from gifster.jobs.parent import GRACE_S, end_with_parent
 from gifster.jobs.signal_event import SignalEvent
 
 FOLDER = Path("var/valkey")
+#: How long Valkey may take to stop (seconds): less than this process has when its parent dies.
+STOP_S = GRACE_S - 2
 _URL = re.compile(r"redis://:[\w-]{16,}@127\.0\.0\.1:\d{1,5}/0")
 CONFIG = """\
 bind 127.0.0.1
@@ -105,7 +107,11 @@ def main() -> int:
         print(f"Valkey ended by itself (status {server.returncode})", file=sys.stderr)
         return server.returncode or 1
     server.terminate()
-    server.wait()
+    try:
+        server.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
     return 0
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -250,7 +251,8 @@ def test_a_damaged_url_of_valkey_is_replaced(here: Path, content: bytes):
 def test_the_embedded_valkey_wants_its_password(here: Path):
     url = choose_url()
     (here / "var/valkey/valkey.conf").touch(0o644)  # as an earlier release might have left it
-    process = subprocess.Popen([BIN / "python", "-m", "gifster.app.valkey"], cwd=here)
+    code = "from gifster.app import valkey; valkey.STOP_S = 0.1; valkey.main()"
+    process = subprocess.Popen([BIN / "python", "-c", code], cwd=here)
     try:
         client = redis.Redis.from_url(url)
         eventually(lambda: _pongs(client))
@@ -259,9 +261,18 @@ def test_the_embedded_valkey_wants_its_password(here: Path):
             redis.Redis(port=client.connection_pool.connection_kwargs["port"]).ping()
         assert [name for name in open_below(here / "var/valkey") if name != "."] == []
         assert b"requirepass" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    finally:
+
+        # If Valkey does not stop, I expect it to be killed
+        [server] = psutil.Process(process.pid).children()
+        server.suspend()
         process.terminate()
-        process.wait()
+        assert process.wait(20) == 0
+        assert not server.is_running()
+    finally:
+        if process.poll() is None:
+            for left in [*psutil.Process(process.pid).children(), process]:
+                left.kill()
+            process.wait()
 
 
 def _pongs(client: redis.Redis) -> bool:
