@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from gifster.uploads.storage.base import StorageUnavailable
-from gifster.uploads.storage.fsspec_servers import open_on, prepare
+from gifster.uploads.storage.fsspec_servers import connecting, open_on, prepare
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -111,7 +111,8 @@ class Connections:
     def _connect(self) -> Connection:
         from fsspec.core import url_to_fs
 
-        fs, root = url_to_fs(self._url, skip_instance_cache=True, **self._options)
+        options = {**connecting(self._url), **self._options}
+        fs, root = url_to_fs(self._url, skip_instance_cache=True, **options)
         # Another process may write at any time, so no listing is true for long.
         fs.dircache.use_listings_cache = False
         prepare(fs)

@@ -22,6 +22,8 @@ TRIED = {"memory", "file", "local", "sftp", "ssh", "webdav", "dav", "ftp", "s3",
 WRITTEN_AT = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created",
 )  # fmt: skip
+#: How long an SFTP server may say nothing (seconds). paramiko would wait for one that has gone.
+SILENT_S = 20.0
 #: How often a file is renamed over one that other writers put back each time.
 RENAMES = 10
 
@@ -43,11 +45,21 @@ def protocol_of(fs: Any) -> str:
     return str(fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0])
 
 
+def connecting(url: str) -> dict[str, float]:
+    """fsspec's storage options for a new connection."""
+    names = ("timeout", "banner_timeout", "auth_timeout", "channel_timeout")
+    is_sftp = url.startswith(("sftp://", "ssh://"))
+    return dict.fromkeys(names, SILENT_S) if is_sftp else {}
+
+
 def prepare(fs: Any) -> None:
     """Set up a new connection. WebDAV servers may compress what they send; the size and ranges
     would be those of the compressed answer (RFC 9110, 8.4)."""
-    if protocol_of(fs) == "webdav":
-        fs.client.http.headers["Accept-Encoding"] = "identity"
+    match protocol_of(fs):
+        case "webdav":
+            fs.client.http.headers["Accept-Encoding"] = "identity"
+        case "sftp":
+            fs.ftp.get_channel().settimeout(SILENT_S)
 
 
 def headers(fs: Any, content_type: str) -> dict[str, Any]:

@@ -8,12 +8,15 @@ import re
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gifster.uploads import FsspecStorage, LocalStorage, StorageUnavailable
+from gifster.uploads.storage import fsspec_servers
 from gifster.uploads.testing import StorageContract, keep, read
+from tests.machine import eventually
 from tests.uploads.file_systems.sftp import SftpServer
 
 
@@ -48,6 +51,23 @@ class TestSftp(StorageContract):
         assert storage.exists("a.gif")
         assert read(storage, "a.gif") == b"content"
         assert "secret" not in str(raised.value)
+
+    def test_a_server_that_says_nothing_is_not_waited_for(
+        self, sftp: SftpServer, storage: FsspecStorage, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Given a connection to a server that is stopped then
+        monkeypatch.setattr(fsspec_servers, "SILENT_S", 0.3)
+
+        def connected() -> bool:
+            with suppress(StorageUnavailable):
+                return not storage.exists("a.gif")
+            return False
+
+        eventually(connected)
+        with sftp.stopped():
+            # I expect an error: neither that connection nor a new one waits for it
+            with pytest.raises(StorageUnavailable):
+                storage.exists("a.gif")
 
     def test_only_the_part_that_is_read_is_fetched(self, storage: FsspecStorage):
         keep(storage, "a.gif", bytes(1_000_000) + b"the end")
