@@ -5,8 +5,10 @@ import hashlib
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -130,6 +132,26 @@ def test_connections_to_a_silent_machine_are_given_up(
         (socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
         (socket.SO_KEEPALIVE, 1),
     }
+
+
+def test_what_the_garbage_collector_undoes_while_the_client_is_made_may_need_it():
+    # Given a storage whose client is being made when a rolled back save is undone
+    storage = S3Storage("bucket")
+    entered: list[S3Storage] = []
+
+    def client() -> object:
+        if not entered:
+            entered.append(storage)
+            storage._connected()
+        return object()
+
+    storage._connection = SimpleNamespace(client=client)
+
+    # I expect nobody to wait forever
+    thread = threading.Thread(target=storage._connected, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_direct_upload_keeps_the_file(server: PlainS3):

@@ -123,7 +123,8 @@ class S3Storage:
         }
         self._extra = {name: value for name, value in extra.items() if value}
         self._extra |= upload_options or {}
-        self._lock = threading.Lock()
+        # The garbage collector may run while the client is made, and undo a save that needs it.
+        self._lock = threading.RLock()
         self._client: Any = None
         self._unsigned: Any = None
 
