@@ -60,13 +60,25 @@ def choose_url() -> str:
     FOLDER.mkdir(parents=True, exist_ok=True)
     password, port = secrets.token_urlsafe(24), 0
     with suppress(NoEmbeddedBroker):
+        _end_left_behind(embedded_url())
         before = urlsplit(embedded_url())
         password, port = before.password or password, before.port or port
     if not port or not _is_free(port):
-        port = _free_port()
+        # Whoever has that port has just been told the password.
+        password, port = secrets.token_urlsafe(24), _free_port()
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     write_private(FOLDER / "url", f"{url}\n".encode())
     return url
+
+
+def _end_left_behind(url: str) -> None:
+    """End a Valkey of this folder whose process was killed with -9, and could not end it. It would
+    write into the same files as the next one."""
+    if not _is_free(urlsplit(url).port or 0):
+        import redis  # noqa: PLC0415 it is needed hardly ever
+
+        with suppress(redis.RedisError):
+            redis.Redis.from_url(url, socket_timeout=STOP_S).shutdown()
 
 
 def _is_free(port: int) -> bool:
@@ -98,6 +110,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
     url = urlsplit(embedded_url())
+    _end_left_behind(embedded_url())
     config = FOLDER / "valkey.conf"
     write_private(config, CONFIG.format(port=url.port, password=url.password).encode("ascii"))
     server = subprocess.Popen([_executable(), config.name], cwd=FOLDER)  # noqa: S603

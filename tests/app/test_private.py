@@ -6,6 +6,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -251,8 +252,7 @@ def test_a_damaged_url_of_valkey_is_replaced(here: Path, content: bytes):
 def test_the_embedded_valkey_wants_its_password(here: Path):
     url = choose_url()
     (here / "var/valkey/valkey.conf").touch(0o644)  # as an earlier release might have left it
-    code = "from gifster.app import valkey; valkey.STOP_S = 0.1; valkey.main()"
-    process = subprocess.Popen([BIN / "python", "-c", code], cwd=here)
+    process = subprocess.Popen([BIN / "python", "-m", "gifster.app.valkey"], cwd=here)
     try:
         client = redis.Redis.from_url(url)
         eventually(lambda: _pongs(client))
@@ -261,18 +261,37 @@ def test_the_embedded_valkey_wants_its_password(here: Path):
             redis.Redis(port=client.connection_pool.connection_kwargs["port"]).ping()
         assert [name for name in open_below(here / "var/valkey") if name != "."] == []
         assert b"requirepass" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-
-        # If Valkey does not stop, I expect it to be killed
-        [server] = psutil.Process(process.pid).children()
-        server.suspend()
-        process.terminate()
-        assert process.wait(20) == 0
-        assert not server.is_running()
     finally:
-        if process.poll() is None:
-            for left in [*psutil.Process(process.pid).children(), process]:
-                left.kill()
-            process.wait()
+        process.terminate()
+        process.wait()
+
+
+def test_the_embedded_valkey_outlives_the_process_that_runs_it_only_until_the_next(here: Path):
+    # Given a Valkey whose process was killed
+    client = redis.Redis.from_url(choose_url())
+    code = "from gifster.app import valkey; valkey.STOP_S = 0.1; valkey.main()"
+    started = [subprocess.Popen([BIN / "python", "-c", code], cwd=here)]
+    servers = [eventually(lambda: psutil.Process(started[0].pid).children())[0]]
+    try:
+        eventually(lambda: _pongs(client))
+        started[0].kill()
+        started[0].wait()
+
+        # When it is run again, I expect the former one to end
+        started.append(subprocess.Popen([BIN / "python", "-c", code], cwd=here))
+        servers += eventually(lambda: psutil.Process(started[1].pid).children())
+        eventually(lambda: not servers[0].is_running())
+        eventually(lambda: _pongs(client))
+
+        # And if one does not stop, I expect it to be killed
+        servers[1].suspend()
+        started[1].terminate()
+        assert started[1].wait(20) == 0
+        assert not servers[1].is_running()
+    finally:
+        for process in [*started, *servers]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _pongs(client: redis.Redis) -> bool:
