@@ -72,6 +72,7 @@ class Child:
         self._started_at = 0.0
         self._start_at = 0.0
         self._restarting = False
+        self._kill_at = 0.0
 
     def start(self) -> None:
         """Start it, in a session of its own, with its output in our log."""
@@ -118,7 +119,9 @@ class Child:
                 self.start()
             return
         status = self._process.poll()
-        if status is not None and self._restarting:
+        if status is None and self._restarting and now >= self._kill_at:
+            self._kill()
+        elif status is not None and self._restarting:
             self._restarting, self._pause = False, FIRST_PAUSE_S
             self.start()
         elif status is not None:
@@ -130,7 +133,8 @@ class Child:
             self._pause = min(self._pause * 2, MAX_PAUSE_S)
 
     def restart(self) -> None:
-        """Have it stop in order; `keep_running()` starts it again at once."""
+        """Have it stop in order, within `STOP_S`; `keep_running()` starts it again at once."""
+        self._kill_at = time.monotonic() + STOP_S
         self._restarting, self._start_at = True, 0.0
         self.signal(signal.SIGTERM)
 
@@ -148,11 +152,15 @@ class Child:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._note(f"{self.name} does not stop: killing it")
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         self._process.wait()
         if self._copying is not None:
             self._copying.join(LAST_LINES_S)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _copy(self, stream: IO[str] | None) -> None:
         for line in stream or ():

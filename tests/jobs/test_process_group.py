@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from gifster.jobs import process_group
+from gifster.jobs.process_group import Child
 from tests.machine import eventually
 
 #: Prints without end, and says when it stops in order.
@@ -72,3 +75,25 @@ def test_a_supervisor_stops_its_processes_in_order_if_its_lines_go_nowhere(
             supervisor.kill()
     assert (tmp_path / "stopped").exists()
     assert (tmp_path / "errors").read_text() == ""
+
+
+def test_a_child_that_does_not_stop_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch):
+    # Given a child that takes no signal, which is to be restarted
+    monkeypatch.setattr(process_group, "STOP_S", 0.0)
+    command = [sys.executable, "-c", "print('begun', flush=True); input()"]
+    child = Child("child", command, os.environ, lambda child: True, lambda line, name: None)
+    child.start()
+    first = psutil.Process(child._process.pid)
+    first.suspend()
+    child.restart()
+
+    def another() -> bool:
+        child.keep_running()
+        return child._process is not None and child._process.pid != first.pid
+
+    # I expect another one
+    try:
+        eventually(another)
+        assert not first.is_running()
+    finally:
+        child.wait(0)
