@@ -18,7 +18,7 @@ from gifster.app.boot import configure, secret_file
 from gifster.app.settings import SettingsError
 from gifster.app.valkey import NoEmbeddedBroker, choose_url, embedded_url
 from gifster.cli.doctor import checks
-from tests.machine import BIN, eventually
+from tests.machine import BIN, alive, eventually
 from tests.stack import Stack
 
 
@@ -280,14 +280,14 @@ def test_the_embedded_valkey_outlives_the_process_that_runs_it_only_until_the_ne
         # When it is run again, I expect the former one to end
         started.append(subprocess.Popen([BIN / "python", "-c", code], cwd=here))
         servers += eventually(lambda: psutil.Process(started[1].pid).children())
-        eventually(lambda: not servers[0].is_running())
+        eventually(lambda: not alive(servers[0].pid))
         eventually(lambda: _pongs(client))
 
         # And if one does not stop, I expect it to be killed
         servers[1].suspend()
         started[1].terminate()
         assert started[1].wait(20) == 0
-        assert not servers[1].is_running()
+        assert not alive(servers[1].pid)
     finally:
         for process in [*started, *servers]:
             with suppress(psutil.NoSuchProcess):
