@@ -116,21 +116,32 @@ class Child:
         if self._process is None:
             if now >= self._start_at:
                 self._note(f"starting {self.name} again")
-                self.start()
+                self._start_again()
             return
         status = self._process.poll()
-        if status is None and self._restarting and now >= self._kill_at:
-            self._kill()
-        elif status is not None and self._restarting:
-            self._restarting, self._pause = False, FIRST_PAUSE_S
-            self.start()
-        elif status is not None:
+        if status is None:
+            if self._restarting and now >= self._kill_at:
+                self._kill()
+        elif self._restarting:
+            self._pause = FIRST_PAUSE_S
+            self._start_again()
+        else:
             if now - self._started_at > HEALTHY_S:
                 self._pause = FIRST_PAUSE_S
-            self._note(f"{self.name} ended ({_describe(status)}); again in {self._pause:g} s")
-            self._process = None
-            self._start_at = now + self._pause
-            self._pause = min(self._pause * 2, MAX_PAUSE_S)
+            self._put_off(f"{self.name} ended ({_describe(status)})")
+
+    def _start_again(self) -> None:
+        self._restarting = False
+        try:
+            self.start()
+        except OSError as error:  # the machine has no memory or no process left
+            self._put_off(f"{self.name} cannot be started ({error})")
+
+    def _put_off(self, why: str) -> None:
+        self._note(f"{why}; again in {self._pause:g} s")
+        self._process = None
+        self._start_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, MAX_PAUSE_S)
 
     def restart(self) -> None:
         """Have it stop in order, within `STOP_S`; `keep_running()` starts it again at once."""

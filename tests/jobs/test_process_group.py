@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -77,23 +79,54 @@ def test_a_supervisor_stops_its_processes_in_order_if_its_lines_go_nowhere(
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_a_child_that_does_not_stop_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch):
-    # Given a child that takes no signal, which is to be restarted
-    monkeypatch.setattr(process_group, "STOP_S", 0.0)
-    command = [sys.executable, "-c", "print('begun', flush=True); input()"]
+@pytest.fixture
+def child() -> Iterator[Child]:
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
     child = Child("child", command, os.environ, lambda child: True, lambda line, name: None)
     child.start()
+    yield child
+    child.wait(0)
+
+
+def runs_again(child: Child, first: int) -> bool:
+    child.keep_running()
+    return child._process is not None and child._process.pid != first
+
+
+def test_a_child_that_does_not_stop_is_killed_and_started_again(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a child that takes no signal
+    monkeypatch.setattr(process_group, "STOP_S", 0.0)
     first = psutil.Process(child._process.pid)
     first.suspend()
+
+    # When it is to be restarted, I expect another one
     child.restart()
+    eventually(lambda: runs_again(child, first.pid))
+    assert not first.is_running()
 
-    def another() -> bool:
-        child.keep_running()
-        return child._process is not None and child._process.pid != first.pid
+    # And I expect that one to run on, also if it was told so while there was none
+    os.kill(second := child._process.pid, signal.SIGKILL)
+    eventually(lambda: child.keep_running() or child._process is None)
+    child.restart()
+    eventually(lambda: runs_again(child, second))
+    third = child._process
+    child.keep_running()
+    assert third.poll() is None
+    assert child._process is third
 
-    # I expect another one
-    try:
-        eventually(another)
-        assert not first.is_running()
-    finally:
-        child.wait(0)
+
+def test_a_child_that_cannot_be_started_now_is_started_later(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a child that has ended on a machine that has no process left
+    monkeypatch.setattr(process_group, "FIRST_PAUSE_S", 0.0)
+    child._pause = 0.0
+    os.kill(first := child._process.pid, signal.SIGKILL)
+    with monkeypatch.context() as full:
+        full.setattr(subprocess, "Popen", Mock(side_effect=BlockingIOError(11, "no process")))
+        eventually(lambda: child.keep_running() or subprocess.Popen.called)
+
+    # I expect it to be started when there is one
+    eventually(lambda: runs_again(child, first))
