@@ -168,7 +168,7 @@ class Heartbeat(Middleware):
         self._began = threading.local()
         self._numbers = itertools.count(1)
         self._main_process: int | None = None
-        self._hung_up = False
+        self._hung_up = self._ending = False
         self._reset()
 
     def _reset(self) -> None:
@@ -190,6 +190,9 @@ class Heartbeat(Middleware):
         # one each.
         stop = signal.getsignal(signal.SIGHUP)
         signal.signal(signal.SIGHUP, lambda *arguments: self._stop_once(stop, *arguments))
+        # It restarts at a SIGHUP that comes after SIGTERM.
+        end = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *arguments: self._end(end, *arguments))
 
     def _signal(self, value: bool) -> None:
         self._signalled = value
@@ -199,6 +202,11 @@ class Heartbeat(Middleware):
         if not self._hung_up and callable(stop):
             self._hung_up = True
             stop(*arguments)
+
+    def _end(self, end: Any, *arguments: Any) -> None:
+        self._ending = True
+        if callable(end):
+            end(*arguments)
 
     def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:
         thread.name = f"worker-{next(self._numbers)}"
@@ -311,7 +319,7 @@ class Heartbeat(Middleware):
 
     def _limit_memory(self, scheduler: FairScheduler) -> None:
         limit = self._max_memory_bytes
-        if limit is None or self._main_process is None:
+        if limit is None or self._main_process is None or self._ending:
             return
         if not self._too_large and (has := memory_bytes()) > limit:
             self._too_large = True

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from dramatiq.brokers.stub import StubBroker
 
+from gifster.jobs.brokers.fair import FairScheduler
+from gifster.jobs.heartbeat import Heartbeat
 from gifster.jobs.log_pipe import GatheredLines
 from gifster.jobs.process_group import ProcessGroup
 from gifster.jobs.signal_event import SignalEvent
@@ -87,3 +90,28 @@ def test_workers_are_told_of_a_signal_although_one_was_just_reaped():
 
     # I expect the handler to raise nothing: that would end the main process, but not its threads
     _tell_the_workers(signal.SIGCONT, None)
+
+
+def test_a_worker_that_is_to_stop_asks_for_no_restart(monkeypatch: pytest.MonkeyPatch):
+    # Given a worker process that is too large, which therefore asks for a restart
+    asked: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: asked.append(number))
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    worker, scheduler = Heartbeat(lambda: "worker", max_memory_bytes=1), FairScheduler(1, {})
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    stopped: list[int] = []
+    try:
+        signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+        worker.after_process_boot(StubBroker())
+        worker._limit_memory(scheduler)
+        assert asked == [signal.SIGHUP]
+
+        # When SIGTERM comes, I expect it to ask no more: Dramatiq would begin anew
+        signal.raise_signal(signal.SIGTERM)
+        worker._limit_memory(scheduler)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert asked == [signal.SIGHUP]
+    assert stopped == [signal.SIGTERM]
