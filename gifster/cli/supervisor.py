@@ -23,7 +23,7 @@ from gifster.app.valkey import choose_url
 from gifster.cli.dev_group import DevGroup
 from gifster.cli.ports import check_address
 from gifster.cli.root import DEV_LOCK, Refused
-from gifster.jobs.parent import STOPPING, end_with_parent
+from gifster.jobs.parent import end_with_parent, stopping_signals
 from gifster.jobs.process_group import STOP_S, CannotStart, ProcessGroup
 
 
@@ -51,7 +51,7 @@ def run(port: int | None, *, watch: bool = False) -> None:
     with _only_one(settings.web.port):
         check_address(settings.web.host, settings.web.port)
         group = DevGroup(environment)
-        for number in STOPPING:
+        for number in stopping_signals():
             signal.signal(number, group.ask_to_stop)
         try:
             if watch:
@@ -103,7 +103,7 @@ def _interruptible(group: ProcessGroup) -> Iterator[None]:
         if first:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in STOPPING}
+    before = {number: signal.signal(number, interrupt) for number in stopping_signals()}
     try:
         yield
     finally:

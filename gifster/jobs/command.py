@@ -22,7 +22,7 @@ from gifster.jobs.asking import is_stub
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.old_schema import what_lacks
 from gifster.jobs.outbox import outbox_database
-from gifster.jobs.parent import end_with_supervisor
+from gifster.jobs.parent import end_with_supervisor, stopping_signals
 from gifster.jobs.printer import say
 from gifster.jobs.process_group import CannotStart, ProcessGroup
 from gifster.jobs.recurring import RecurringJob, declared_recurring
@@ -134,7 +134,7 @@ def _worker_options(options: argparse.Namespace) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     group = ProcessGroup({**os.environ, "PYTHONUNBUFFERED": "1"}, say, options.grace + STOP_S)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in stopping_signals():
         signal.signal(number, group.ask_to_stop)
     try:
         commands = ["gifster.jobs", "worker", options.module, *_worker_options(options)]

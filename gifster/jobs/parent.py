@@ -40,6 +40,13 @@ def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """The signals that stop this process. SIGHUP is none of them if it is ignored, as `nohup` has
+    it."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in STOPPING if number != signal.SIGHUP or not is_ignored]
+
+
 def end_with_supervisor() -> None:
     """Have this process end when the supervisor that started it does, if one did."""
     if supervisor := os.environ.get(SUPERVISED):

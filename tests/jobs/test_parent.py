@@ -3,7 +3,7 @@
 import os
 import signal
 
-from gifster.jobs.parent import end_with_parent
+from gifster.jobs.parent import end_with_parent, stopping_signals
 
 
 def test_watching_the_parent_takes_no_signal_that_the_process_has_blocked():
@@ -21,3 +21,14 @@ def test_watching_the_parent_takes_no_signal_that_the_process_has_blocked():
 
     # I expect the signal to wait
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_process_that_nohup_has_started_outlives_its_terminal():
+    others = [signal.SIGTERM, signal.SIGINT]
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert stopping_signals() == [*others, signal.SIGHUP]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert stopping_signals() == others
+    finally:
+        signal.signal(signal.SIGHUP, before)
