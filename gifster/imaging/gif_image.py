@@ -4,6 +4,9 @@ import PIL.Image
 
 from gifster.imaging.boxes import Box
 
+#: The disposal method of a frame that stays.
+_STAYS = 1
+
 
 def header(size: tuple[int, int], palette: bytes, plays: int) -> bytes:
     """The beginning of a GIF.
@@ -21,8 +24,13 @@ def header(size: tuple[int, int], palette: bytes, plays: int) -> bytes:
 
 
 def control(delay_cs: int, disposal: int, transparent: int | None) -> bytes:
-    """The graphic control extension before a frame."""
-    flags = disposal << 2 | (transparent is not None)
+    """The graphic control extension before a frame.
+
+    Parameters:
+      disposal: what becomes of it, 0 if it stays. That is written as 1: Pillow takes a 0 for the
+        disposal of the frame before.
+    """
+    flags = (disposal or _STAYS) << 2 | (transparent is not None)
     return b"\x21\xf9\x04" + bytes([flags]) + _words(delay_cs) + bytes([transparent or 0, 0])
 
 

@@ -90,7 +90,7 @@ def write_still(
 
 def _append(file: BinaryIO, frame: _Written) -> None:
     if frame.delay_cs or frame.disposal or frame.transparent is not None:
-        file.write(control(frame.delay_cs, frame.disposal or 1, frame.transparent))
+        file.write(control(frame.delay_cs, frame.disposal, frame.transparent))
     file.write(frame.image)
 
 

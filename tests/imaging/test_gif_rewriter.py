@@ -7,6 +7,7 @@ from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageSequence
 import pytest
 
 from gifster.imaging import Image, gif_rewriter, render_unsandboxed
@@ -45,6 +46,14 @@ def merged(shown: Iterable[Frame]) -> list[tuple[bytes, int]]:
         before = made.pop()[1] if made and made[-1][0] == pixels else 0
         made.append((pixels, before + frame.delay_ms))
     return made
+
+
+def seen_by_pillow(path: Path) -> list[bytes]:
+    with PIL.Image.open(path) as image:
+        return [
+            frame.convert("RGBA").convert("RGBa").tobytes()
+            for frame in PIL.ImageSequence.Iterator(image)
+        ]
 
 
 def film(count: int, colors: int, size: tuple[int, int] = (120, 80)) -> bytes:
@@ -98,6 +107,25 @@ def test_palettes_of_many_colours_are_kept(tmp_path: Path, colors: int, disposal
 
     assert shown(target) == shown(tmp_path / "source")
     assert probe(target).loop is None
+
+
+def test_a_frame_that_stays_says_so(tmp_path: Path):
+    # Given noise in many colours, of which the second frame is cleared and the last has holes
+    chance = random.Random(1)
+    content = bytearray(b"GIF89a" + words(60, 40) + b"\x70\0\0")
+    for number in range(4):
+        noise = PIL.Image.frombytes("L", (60, 40), chance.randbytes(2400))
+        if number == 3:
+            noise.paste(255, (10, 10, 50, 30))
+        content += b"\x21\xf9\x04" + bytes([(2 if number == 1 else 1) << 2 | 1]) + words(7)
+        content += b"\xff\0\x2c" + words(0, 0, 60, 40) + b"\x87" + chance.randbytes(768)
+        content += b"\x08" + noise.tobytes("gif", "L", 8, 0) + b"\0"
+
+    target = rewritten(bytes(content) + b";", tmp_path)
+
+    # I expect a viewer that overlooks disposals of 0 to show the same
+    assert seen_by_pillow(target) == seen_by_pillow(tmp_path / "source")
+    assert shown(target) == shown(tmp_path / "source")
 
 
 def test_only_what_changes_is_written(tmp_path: Path):
