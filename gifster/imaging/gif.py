@@ -50,6 +50,9 @@ _LATE = 1 / 2
 #: A GIF that exceeds what it may have gets fewer colours: its bytes grow about with this root of
 #: their number. It is to have so much of what it may, and at least so many colours.
 _BYTES_ROOT, _FILLED, _MIN_COLORS = 2.5, 0.93, 16
+#: So often it gets fewer colours, and again only if it exceeds what it may have after this part of
+#: its frames: the bytes of others, such as dithered ones, grow otherwise.
+_FITTINGS, _NEARLY = 2, 0.9
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
@@ -88,14 +91,28 @@ def write(  # noqa: PLR0913, PLR0917
         less_exact = list(_LESS[0 if error.part > _LATE else 1 :])
         # How much of its bytes the most exact GIF may have.
         part = error.part * most_bytes / most_exact_bytes
-        count = len(samples.palette(exact.error)) // 3
-        colors = int(count * (part * _FILLED) ** _BYTES_ROOT) if part < 1 else 0
-        if colors >= _MIN_COLORS:
-            less_exact = [_EXACT._replace(colors=colors), *_LESS[1:]]
+    tried = exact
+    for _ in range(_FITTINGS if part < 1 else 0):
+        tried = _EXACT._replace(colors=_fewer_colors(samples, tried, part))
+        if tried.colors < _MIN_COLORS:
+            break
+        less_exact = list(_LESS[1:])
+        try:
+            return _write(target, track, plays, samples, tried, most_bytes)
+        except _TooLarge as error:
+            part = error.part
+        if part < _NEARLY:
+            break
     for less in less_exact:
         with contextlib.suppress(_TooLarge):
             return _write(target, track, plays, samples, less, most_bytes)
     return _write(target, track, plays, samples, _LESS[-1])
+
+
+def _fewer_colors(samples: PaletteSamples, tried: _Quality, part: float) -> int:
+    """How many colours fit, if a GIF of some quality may have such a part of its bytes."""
+    count = len(samples.palette(tried.error, tried.colors)) // 3
+    return int(count * (part * _FILLED) ** _BYTES_ROOT)
 
 
 def _exact_for(samples: PaletteSamples) -> _Quality:
