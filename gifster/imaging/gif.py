@@ -135,7 +135,7 @@ def write_still(
     """
     made = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
     samples = PaletteSamples(ImageInfo("image/gif", *made.size))
-    samples.add(0, made)
+    samples.add(0, made, made)
     with Recording() as recording:
         recording.add(0, [Patch(made, (0, 0, *made.size))])
         write(target, recording.track(0, made.size), 1, samples, math.inf, quality, most_bytes)

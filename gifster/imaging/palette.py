@@ -11,6 +11,7 @@ import PIL.Image
 from PIL import ImageChops
 from PIL.Image import Resampling
 
+from gifster.imaging.colors_met import ColorsMet
 from gifster.imaging.masks import largest_difference, mask_above, opaque_mask, pixels_under
 from gifster.imaging.nearest import NearestColors, are_greys, cube
 from gifster.imaging.probe import ImageInfo
@@ -48,11 +49,15 @@ class PaletteSamples:
         self._sampled = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
         #: By frame number: a tile of averaged pixels, and one of exact pixels.
         self._tiles: dict[int, tuple[PIL.Image.Image, PIL.Image.Image]] = {}
+        self._met = ColorsMet()
         self._palettes: dict[tuple[float, int], bytes] = {}
         self._sheets: _Sheets | None = None
 
-    def add(self, number: int, picture: PIL.Image.Image) -> None:
-        """Keep a tile of a frame, if the frame is one of the samples."""
+    def add(self, number: int, picture: PIL.Image.Image, changed: PIL.Image.Image | None) -> None:
+        """Keep a tile of a frame, if the frame is one of the samples, and the colours of what
+        changes in it."""
+        if changed is not None:
+            self._met.add(changed)
         if number not in self._sampled or number in self._tiles:
             return
         scale = min(1.0, math.sqrt(_TILE_PIXELS / (picture.width * picture.height)))
@@ -69,7 +74,9 @@ class PaletteSamples:
             return self._exact or bytes(3)  # all frames are transparent
         key = error, most_colors
         if key not in self._palettes:
-            self._palettes[key] = _palette(self._all, error, most_colors, self._exact)
+            self._palettes[key] = _palette(
+                self._all, error, most_colors, self._exact, self._met.all
+            )
         return self._palettes[key]
 
     @property
@@ -128,8 +135,12 @@ def _sheet(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
     return sheet
 
 
-def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes) -> bytes:
-    """The palette for these tiles, and the colours that it must have beside."""
+def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met: bytes) -> bytes:
+    """The palette for these tiles, and the colours that it must have beside.
+
+    Parameters:
+      met: the colours of all frames, which may be lost by choosing it from some.
+    """
     if sheets.are_greys and are_greys(beside):  # whose nearest level is found
         error *= _OF_GREYS
     fewer, exact = _COLORS[:-1], sheets.exact
@@ -138,13 +149,21 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes) -> 
     palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
     # Averages lose the colours of thin lines, and median cut those of small areas. Such colours get
     # entries of their own.
-    found = NearestColors(palette).reduced(exact)
-    far_off = mask_above(largest_difference(exact, found), _FAR_OFF)
+    others = PIL.Image.frombytes("RGB", (len(met) // 3, 1), met) if met else exact
+    rare = _lost(palette, exact) + _MIN_RARE_PIXELS * _lost(palette, others)
     room = min(_MAX_RARE_COLORS, most_colors - len(palette) // 3)
-    rare = pixels_under(far_off, exact)
-    if rare is not None and rare.width >= _MIN_RARE_PIXELS and room > 0:
-        palette += _apart(bytes((_reduced(rare, room).getpalette() or [])[: 3 * room]))
+    count = len(rare) // 3
+    if count >= _MIN_RARE_PIXELS and room > 0:
+        row = PIL.Image.frombytes("RGB", (count, 1), rare)
+        palette += _apart(bytes((_reduced(row, room).getpalette() or [])[: 3 * room]))
     return palette
+
+
+def _lost(palette: bytes, picture: PIL.Image.Image) -> bytes:
+    """The pixels (RGB) whose colours a palette lacks."""
+    off = largest_difference(picture, NearestColors(palette).reduced(picture))
+    row = pixels_under(mask_above(off, _FAR_OFF), picture)
+    return b"" if row is None else row.tobytes()
 
 
 def _apart(palette: bytes) -> bytes:

@@ -81,7 +81,7 @@ class Scaler:
                 self._patch = self._finished(self._resize(canvas, changed.box))
         self._canvas.paint(self._patch)
         if not self._has_smaller and self._canvas.picture is not None:
-            self.samples.add(number, self._canvas.picture)
+            self.samples.add(number, self._canvas.picture, self._patch.picture)
         return self._patch
 
     def _finished(self, patch: Patch) -> Patch:

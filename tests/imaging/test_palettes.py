@@ -31,7 +31,7 @@ def colors_of(palette: bytes) -> int:
 
 def sampled(picture: PIL.Image.Image) -> PaletteSamples:
     samples = PaletteSamples(ImageInfo("image/gif", *picture.size))
-    samples.add(0, picture)
+    samples.add(0, picture, picture)
     return samples
 
 
@@ -119,3 +119,20 @@ def test_a_film_that_may_not_outgrow_its_original_keeps_as_many_colours_as_fit(t
     # I expect it to have some of them fewer, rather than to become rough
     most = (tmp_path / "source").stat().st_size
     assert 0.9 * most < target.stat().st_size <= most
+
+
+def test_a_colour_that_is_there_for_a_moment_is_kept(tmp_path: Path):
+    # Given a recording in greys, with a yellow click in one of its frames
+    shades = PIL.Image.linear_gradient("L").resize((400, 300)).convert("RGB")
+    recording = [shades.copy() for _ in range(40)]
+    for number, frame in enumerate(recording):
+        PIL.ImageDraw.Draw(frame).rectangle((9 * number, 20, 9 * number + 20, 40), "white")
+    PIL.ImageDraw.Draw(recording[5]).ellipse((200, 200, 224, 224), (200, 190, 20))
+
+    target = made(recording, tmp_path, (200, 150))
+
+    with PIL.Image.open(target) as image:
+        image.seek(5)
+        red, _, blue = image.convert("RGB").getpixel((106, 106))
+    assert red > 180
+    assert blue < 60
