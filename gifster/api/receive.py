@@ -176,7 +176,7 @@ async def upload_form(
     length = req.content_length or 0
     if length > limit:
         ImageUploader.check_bytes(length)
-    if context.readiness.in_doubt and (await context.write(context.readiness.answer)) != "":
+    if context.readiness.in_doubt and await context.write(context.readiness.takes_no_writes):
         # Nobody sends megabytes, and waits for a commit, to hear what is known already.
         raise Problem(*DATABASE[Fault.AWAY])
     form = UploadForm(owner=owner_of(context, req, user))

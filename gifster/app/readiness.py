@@ -114,7 +114,13 @@ class Outcome:
             is_mine = self._done.is_set() and time.monotonic() >= self._holds_until
             if is_mine:
                 self._began, self._done = time.monotonic(), Event()
-                Thread(target=self._look, args=[self._done], daemon=True, name="readiness").start()
+                look = Thread(target=self._look, args=[self._done], daemon=True, name="readiness")
+                try:
+                    look.start()
+                except RuntimeError as error:  # the process may have no more threads now
+                    logger.warning("%s cannot be checked now: %s", self._what, error)
+                    self._holds_until = self._began + BAD_FOR_S
+                    self._done.set()
             wait_s = FIRST_WITHIN_S if self._answer == NOT_KNOWN else WITHIN_S if is_mine else 0
         # Other requests get the previous answer.
         if not self._done.wait(wait_s) and time.monotonic() - self._began >= SILENT_S:
@@ -173,8 +179,12 @@ class Readiness:
     @property
     def in_doubt(self) -> bool:
         """Whether the database has refused a request for a reason that may last, and no probe has
-        succeeded since. Then `answer()` is worth its time."""
+        succeeded since. Then `takes_no_writes()` is worth its time."""
         return self._database.in_doubt
+
+    def takes_no_writes(self) -> bool:
+        """Whether a probe finds that, or has just found it. It writes at most once a second."""
+        return self._database.get() != ""
 
     def answer(self) -> str:
         """What is wrong with the database, or an empty text. Writes at most once a second."""

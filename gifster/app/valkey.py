@@ -73,12 +73,18 @@ def choose_url() -> str:
 
 def _end_left_behind(url: str) -> None:
     """End a Valkey of this folder whose process was killed with -9, and could not end it. It would
-    write into the same files as the next one."""
+    write into the same files as the next one. That of another folder is left alone, of which this
+    one may be a copy."""
     if not _is_free(urlsplit(url).port or 0):
         import redis  # noqa: PLC0415 it is needed hardly ever
+        import redis.backoff  # noqa: PLC0415
+        import redis.retry  # noqa: PLC0415
 
+        once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+        server = redis.Redis.from_url(url, socket_timeout=STOP_S, retry=once, decode_responses=True)
         with suppress(redis.RedisError):
-            redis.Redis.from_url(url, socket_timeout=STOP_S).shutdown()
+            if Path(str(server.config_get("dir")["dir"])).resolve() == FOLDER.resolve():
+                server.shutdown()
 
 
 def _is_free(port: int) -> bool:

@@ -80,7 +80,9 @@ def _start(group: ProcessGroup, settings: Settings) -> None:
     with _interruptible(group):
         if group.stopping.is_set():
             return
-        _migrate(group)
+        applied = _migrate()
+    for name in applied:
+        group.note(f"applied {name}")
     host, port = settings.web.host, settings.web.port
     group.start("web", ["gifster", "web"], lambda _: _answers(host, port))
     group.start("worker", ["gifster", "worker"], lambda c: "ready for action" in c.output)
@@ -111,10 +113,9 @@ def _interruptible(group: ProcessGroup) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _migrate(group: ProcessGroup) -> None:
+def _migrate() -> list[str]:
     try:
-        for name in database.migrate():
-            group.note(f"applied {name}")
+        return database.migrate()
     except database.DatabaseUnavailable as error:
         raise Refused(str(error)) from None
 

@@ -64,4 +64,5 @@ class DrainingServer(Granian):  # type: ignore[misc, valid-type]  # granian choo
             signal.signal(signal.SIGALRM, lambda *_: stop())
             signal.setitimer(signal.ITIMER_REAL, self._drain_s)
             return
+        signal.setitimer(signal.ITIMER_REAL, 0)
         stop()

@@ -78,8 +78,9 @@ def _stripped(source: Path, size: tuple[int, int], plays: int) -> Iterator[bytes
     palette = _global_palette(source)
     yield header(size, palette, plays)
     with source.open("rb") as structure, source.open("rb") as pixels:
-        for frame in GifBlocks(Reader(structure)):
-            if frame.disposal or frame.delay_ms or frame.transparent is not None:
+        for number, frame in enumerate(GifBlocks(Reader(structure))):
+            # A later frame without one has, to Pillow, the disposal of the frame before.
+            if number or frame.disposal or frame.delay_ms or frame.transparent is not None:
                 yield control(frame.delay_ms // 10, frame.disposal, frame.transparent)
             own = b"" if frame.palette == palette else frame.palette
             yield descriptor(frame.box, own, interlaced=frame.interlaced)

@@ -141,7 +141,7 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
     Parameters:
       met: the colours of all frames, which may be lost by choosing it from some.
     """
-    if sheets.are_greys and are_greys(beside):  # whose nearest level is found
+    if sheets.are_greys and are_greys(beside + met):  # whose nearest level is found
         error *= _OF_GREYS
     fewer, exact = _COLORS[:-1], sheets.exact
     colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -sheets.error(many))]
@@ -149,8 +149,10 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
     palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
     # Averages lose the colours of thin lines, and median cut those of small areas. Such colours get
     # entries of their own.
-    others = PIL.Image.frombytes("RGB", (len(met) // 3, 1), met) if met else exact
-    rare = _lost(palette, exact) + _MIN_RARE_PIXELS * _lost(palette, others)
+    rare = _lost(palette, exact)
+    if met:
+        every = PIL.Image.frombytes("RGB", (len(met) // 3, 1), met)
+        rare += _MIN_RARE_PIXELS * _lost(palette, every)
     room = min(_MAX_RARE_COLORS, most_colors - len(palette) // 3)
     count = len(rare) // 3
     if count >= _MIN_RARE_PIXELS and room > 0:

@@ -204,7 +204,9 @@ class Heartbeat(Middleware):
             stop(*arguments)
 
     def _end(self, end: Any, *arguments: Any) -> None:
-        self._ending = True
+        is_second, self._ending = self._ending, True
+        if self._hung_up and not is_second:
+            return  # it stops already, and Dramatiq would take this for a second signal, and exit
         if callable(end):
             end(*arguments)
 

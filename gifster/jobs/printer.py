@@ -7,6 +7,7 @@ for nobody, since it has to start and stop processes: a thread of its own prints
 
 import os
 import queue
+import select
 import sys
 import threading
 import time
@@ -96,7 +97,11 @@ def write_line(text: str) -> None:
     """
     if sys.stdout is None:  # it was closed when this process began
         return
-    with suppress(OSError):
-        rest = f"{text}\n".encode(sys.stdout.encoding, "backslashreplace")
+    with suppress(OSError, ValueError):  # ValueError: it was closed since
+        output = sys.stdout.fileno()
+        rest = f"{text}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace")
         while rest:
-            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+            try:
+                rest = rest[os.write(output, rest) :]
+            except BlockingIOError:  # a pipe that somebody has made not to block
+                select.select([], [output], [])

@@ -5,6 +5,7 @@ them in order. A child that ends is started again, a little later each time. One
 at all ends the supervisor. If the supervisor is killed, the children end, too (`parent.py`).
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -71,13 +72,13 @@ class Child:
         self._pause = FIRST_PAUSE_S
         self._started_at = 0.0
         self._start_at = 0.0
-        self._restarting = False
+        self._to_restart = self._restarting = False
         self._kill_at = 0.0
 
     def start(self) -> None:
         """Start it, in a session of its own, with its output in our log."""
         self._started_at = time.monotonic()
-        self._process = subprocess.Popen(  # noqa: S603 our own commands
+        process = subprocess.Popen(  # noqa: S603 our own commands
             self.command,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -87,9 +88,14 @@ class Child:
             errors="replace",
             start_new_session=True,
         )
-        arguments = (self._process.stdout,)
-        self._copying = threading.Thread(target=self._copy, args=arguments, daemon=True)
-        self._copying.start()
+        copying = threading.Thread(target=self._copy, args=(process.stdout,), daemon=True)
+        try:
+            copying.start()
+        except RuntimeError:
+            process.kill()
+            process.wait()
+            raise OSError(errno.EAGAIN, "there is no thread left for its lines") from None
+        self._process, self._copying = process, copying
 
     def wait_until_ready(self, stopping: SignalEvent) -> None:
         """Wait until it does its work.
@@ -113,6 +119,10 @@ class Child:
     def keep_running(self) -> None:
         """Start it again if it has ended and its pause is over. Call it every so often."""
         now = time.monotonic()
+        if self._to_restart:
+            self._to_restart, self._restarting = False, True
+            self._kill_at, self._start_at = now + STOP_S, 0.0
+            self.signal(signal.SIGTERM)
         if self._process is None:
             if now >= self._start_at:
                 self._note(f"starting {self.name} again")
@@ -144,10 +154,9 @@ class Child:
         self._pause = min(self._pause * 2, MAX_PAUSE_S)
 
     def restart(self) -> None:
-        """Have it stop in order, within `STOP_S`; `keep_running()` starts it again at once."""
-        self._kill_at = time.monotonic() + STOP_S
-        self._restarting, self._start_at = True, 0.0
-        self.signal(signal.SIGTERM)
+        """Have `keep_running()` stop it in order, within `STOP_S`, and start it again at once. Any
+        thread may call this."""
+        self._to_restart = True
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, if it runs."""

@@ -170,6 +170,11 @@ def test_an_answer_holds_for_a_while(booted: Settings, monkeypatch: pytest.Monke
     readiness.refused(Fault.FULL)
     assert readiness.answer() == "the database has no room left on its disk"
 
+    # But to make no doubt last that a probe does away with
+    readiness.refused(Fault.AWAY)
+    assert readiness.in_doubt
+    eventually(lambda: not readiness.takes_no_writes() and not readiness.in_doubt)
+
 
 @on_postgresql
 def test_a_lost_connection_or_a_full_server_is_no_bug_of_ours(

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -264,6 +265,30 @@ def test_the_embedded_valkey_wants_its_password(here: Path):
             redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping()
         assert [name for name in open_below(here / "var/valkey") if name != "."] == []
         assert b"requirepass" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_copy_of_a_folder_leaves_the_valkey_of_the_original_alone(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a folder that was copied while its Valkey runs
+    url = choose_url()
+    process = subprocess.Popen([BIN / "python", "-m", "gifster.app.valkey"], cwd=here)
+    try:
+        client = redis.Redis.from_url(url)
+        eventually(lambda: _pongs(client))
+        copy = tmp_path_factory.mktemp("copy")
+        (copy / "var/valkey").mkdir(parents=True)
+        (copy / "var/valkey/url").write_text((here / "var/valkey/url").read_text())
+
+        # When the copy chooses its own, I expect another port and password, and the first to live
+        monkeypatch.chdir(copy)
+        ours, theirs = urlsplit(choose_url()), urlsplit(url)
+        assert (ours.port, ours.password) != (theirs.port, theirs.password)
+        assert ours.password != theirs.password
+        assert _pongs(client)
     finally:
         process.terminate()
         process.wait()

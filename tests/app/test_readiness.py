@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
@@ -80,6 +81,16 @@ def test_a_doubt_ends_with_a_check_that_began_after_it_and_finds_nothing_wrong(
     look.answer = ""
     eventually(lambda: outcome.get() == "")
     assert outcome.in_doubt is False
+
+
+def test_a_process_that_has_no_thread_left_checks_later(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readiness, "BAD_FOR_S", 0.0)
+    outcome = Outcome(lambda: "", "the database")
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("no thread")))
+        assert outcome.get() == NOT_KNOWN
+
+    eventually(lambda: outcome.get() == "")
 
 
 def test_a_check_that_fails_unexpectedly_is_an_answer():

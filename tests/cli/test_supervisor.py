@@ -38,7 +38,7 @@ def test_a_signal_ends_a_migration_that_waits_for_a_lock(postgresql_server: Any,
             stopping = threads.submit(stop_it)
             stopping.add_done_callback(lambda _: other.rollback())
             with pytest.raises(KeyboardInterrupt), supervisor._interruptible(group):
-                supervisor._migrate(group)
+                supervisor._migrate()
             stopping.result()
     assert group.stopping.is_set()
     opened.close_all()

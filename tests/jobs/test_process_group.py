@@ -128,5 +128,13 @@ def test_a_child_that_cannot_be_started_now_is_started_later(
         full.setattr(subprocess, "Popen", Mock(side_effect=BlockingIOError(11, "no process")))
         eventually(lambda: child.keep_running() or subprocess.Popen.called)
 
+    # … or no thread
+    child._start_at = 0.0
+    with monkeypatch.context() as full:
+        start = Mock(side_effect=RuntimeError("can't start new thread"))
+        full.setattr(process_group.threading.Thread, "start", start)
+        eventually(lambda: child.keep_running() or start.called)
+    assert child._process is None
+
     # I expect it to be started when there is one
     eventually(lambda: runs_again(child, first))

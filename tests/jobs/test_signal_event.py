@@ -115,3 +115,26 @@ def test_a_worker_that_is_to_stop_asks_for_no_restart(monkeypatch: pytest.Monkey
             signal.signal(number, handler)
     assert asked == [signal.SIGHUP]
     assert stopped == [signal.SIGTERM]
+
+
+def test_a_worker_that_restarts_takes_sigterm_for_no_second_signal():
+    # Given a worker process that stops, to be restarted, in the order that its jobs end
+    worker, told = Heartbeat(lambda: "worker"), []
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: told.append(number))
+        worker.after_process_boot(StubBroker())
+        signal.raise_signal(signal.SIGHUP)
+
+        # When it is to stop for good, I expect its jobs to go on: Dramatiq kills at a second signal
+        signal.raise_signal(signal.SIGTERM)
+        assert told == [signal.SIGHUP]
+
+        # And a further one to do so
+        signal.raise_signal(signal.SIGTERM)
+        assert told == [signal.SIGHUP, signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -239,9 +239,9 @@ def _end(box: list[Any], *, rolled_back: bool) -> None:
     except Exception as error:
         # Peewee would take it for a failure of the commit. The next save asks again.
         trace = None if is_database_error(error) else error
-        name = type(record).__name__
+        name, why = type(record).__name__, " ".join(str(error).split())
         said = "not known whether it was saved: %s %s: %s"
-        logger.warning(said, name, record._pk, error, exc_info=trace)
+        logger.exception(said, name, record._pk, why, exc_info=trace)
         return
     del record, memory
     _remove_forgotten(cached)

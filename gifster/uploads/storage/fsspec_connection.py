@@ -176,6 +176,16 @@ class _Content(io.RawIOBase):
     ) -> None:
         self._key, self._file, self._size = key, file, size
         self._connections, self._connection = connections, connection
+        self._failed = False
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with self._connections.translated():
+                yield
+        except StorageUnavailable:
+            self._failed = True
+            raise
 
     def readable(self) -> bool:
         return True
@@ -184,7 +194,7 @@ class _Content(io.RawIOBase):
         return bool(self._file.seekable())
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with self._connections.translated():
+        with self._translated():
             # Some return nothing.
             self._file.seek(offset, whence)
             return int(self._file.tell())
@@ -193,7 +203,7 @@ class _Content(io.RawIOBase):
         return int(self._file.tell())
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        with self._connections.translated():
+        with self._translated():
             data = self._file.read(len(memoryview(buffer)))
             if not data and memoryview(buffer):
                 self._check_end()
@@ -208,7 +218,8 @@ class _Content(io.RawIOBase):
             )
 
     def close(self) -> None:
-        if not self.closed:
+        # After an error the server may be silent, or still send what was asked for before.
+        if not self.closed and not self._failed:
             self._file.close()
             self._connections.give_back(self._connection)
         super().close()
