@@ -49,8 +49,7 @@ def run(settings: Settings) -> None:
     scheduler.add_job(relay_outbox, every, args=[settings.worker.lease_s])
     scheduler.add_job(look_at_the_clock, every, args=[recurring])
     over = SignalEvent()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    over.set_at(signal.SIGTERM, signal.SIGINT)
     # In a thread: it takes locks, which a signal may have interrupted.
     stopper = Thread(target=stop_when, args=[over, scheduler], daemon=True)
     scheduler.add_listener(lambda _: stopper.start(), EVENT_SCHEDULER_STARTED)

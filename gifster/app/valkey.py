@@ -112,8 +112,7 @@ def main() -> int:
     """
     keep_private()
     stop = SignalEvent()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop.set_at(signal.SIGTERM, signal.SIGINT)
     end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
     url = urlsplit(embedded_url())
     _end_left_behind(embedded_url())

@@ -39,8 +39,7 @@ def run() -> None:
         if job.queue is None:
             queue_of(job.actor)  # a mistyped name is told now, not in the night
     over = SignalEvent()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    over.set_at(signal.SIGTERM, signal.SIGINT)
     one_round("recurring jobs", lambda: forget_others(recurring))
     logger.info("the scheduler is ready")
     while True:

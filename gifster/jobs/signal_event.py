@@ -6,6 +6,7 @@ handler then waits forever: the process does not stop, and hears no second signa
 reentrant (`queue.SimpleQueue`: "reentrancy is guaranteed"), so the handler waits for nobody.
 """
 
+import signal
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -16,6 +17,11 @@ class SignalEvent:
     def __init__(self) -> None:
         self._is_set = False
         self._told: SimpleQueue[None] = SimpleQueue()
+
+    def set_at(self, *numbers: int) -> None:
+        """Let the first of these signals set it. Call it in the main thread."""
+        for number in numbers:
+            signal.signal(number, lambda *_: self.set())
 
     def is_set(self) -> bool:
         """Whether it is set."""

@@ -1,5 +1,6 @@
 """What the tests of the jobs share: a process with an outbox, and nothing of the application."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,16 @@ from tests.clocks import SetClock
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     return SetClock(monkeypatch)
+
+
+@pytest.fixture
+def _own_handlers() -> Iterator[None]:
+    """What a test does with the handlers of signals ends with it."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

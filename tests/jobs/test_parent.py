@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from gifster.jobs.parent import end_with_parent, stopping_signals
 
 
@@ -23,12 +25,10 @@ def test_watching_the_parent_takes_no_signal_that_the_process_has_blocked():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.mark.usefixtures("_own_handlers")
 def test_a_process_that_nohup_has_started_outlives_its_terminal():
     others = [signal.SIGTERM, signal.SIGINT]
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
-        assert stopping_signals() == [*others, signal.SIGHUP]
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        assert stopping_signals() == others
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert stopping_signals() == [*others, signal.SIGHUP]
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert stopping_signals() == others

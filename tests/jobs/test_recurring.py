@@ -245,6 +245,7 @@ def test_a_recurring_job_goes_to_the_queue_of_its_actor(outbox: Outbox):
     assert (job.queue, job.arguments) == ("mails", [7])
 
 
+@pytest.mark.usefixtures("_own_handlers")
 def test_the_scheduler_enqueues_what_was_declared_and_forgets_the_rest(
     outbox: Outbox,
     declared: dict,
@@ -262,7 +263,6 @@ def test_the_scheduler_enqueues_what_was_declared_and_forgets_the_rest(
     monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.05)
 
     # When the scheduler runs for some rounds, until SIGTERM
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     look, rounds = scheduler.look_at_the_clock, []
 
     def looked(recurring: dict) -> None:
@@ -273,8 +273,6 @@ def test_the_scheduler_enqueues_what_was_declared_and_forgets_the_rest(
 
     monkeypatch.setattr(scheduler, "look_at_the_clock", looked)
     scheduler.run()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
     # I expect one job, and the bug in the log
     assert rounds == [1, 1]

@@ -92,49 +92,39 @@ def test_workers_are_told_of_a_signal_although_one_was_just_reaped():
     _tell_the_workers(signal.SIGCONT, None)
 
 
+@pytest.mark.usefixtures("_own_handlers")
 def test_a_worker_that_is_to_stop_asks_for_no_restart(monkeypatch: pytest.MonkeyPatch):
     # Given a worker process that is too large, which therefore asks for a restart
     asked: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: asked.append(number))
     monkeypatch.setattr(os, "getppid", lambda: 1)
     worker, scheduler = Heartbeat(lambda: "worker", max_memory_bytes=1), FairScheduler(1, {})
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
-    before = {number: signal.getsignal(number) for number in numbers}
     stopped: list[int] = []
-    try:
-        signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-        worker.after_process_boot(StubBroker())
-        worker._limit_memory(scheduler)
-        assert asked == [signal.SIGHUP]
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    worker.after_process_boot(StubBroker())
+    worker._limit_memory(scheduler)
+    assert asked == [signal.SIGHUP]
 
-        # When SIGTERM comes, I expect it to ask no more: Dramatiq would begin anew
-        signal.raise_signal(signal.SIGTERM)
-        worker._limit_memory(scheduler)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # When SIGTERM comes, I expect it to ask no more: Dramatiq would begin anew
+    signal.raise_signal(signal.SIGTERM)
+    worker._limit_memory(scheduler)
     assert asked == [signal.SIGHUP]
     assert stopped == [signal.SIGTERM]
 
 
+@pytest.mark.usefixtures("_own_handlers")
 def test_a_worker_that_restarts_takes_sigterm_for_no_second_signal():
     # Given a worker process that stops, to be restarted, in the order that its jobs end
     worker, told = Heartbeat(lambda: "worker"), []
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, _: told.append(number))
-        worker.after_process_boot(StubBroker())
-        signal.raise_signal(signal.SIGHUP)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: told.append(number))
+    worker.after_process_boot(StubBroker())
+    signal.raise_signal(signal.SIGHUP)
 
-        # When it is to stop for good, I expect its jobs to go on: Dramatiq kills at a second signal
-        signal.raise_signal(signal.SIGTERM)
-        assert told == [signal.SIGHUP]
+    # When it is to stop for good, I expect its jobs to go on: Dramatiq kills at a second signal
+    signal.raise_signal(signal.SIGTERM)
+    assert told == [signal.SIGHUP]
 
-        # And a further one to do so
-        signal.raise_signal(signal.SIGTERM)
-        assert told == [signal.SIGHUP, signal.SIGTERM]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # And a further one to do so
+    signal.raise_signal(signal.SIGTERM)
+    assert told == [signal.SIGHUP, signal.SIGTERM]
