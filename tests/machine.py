@@ -36,6 +36,19 @@ def eventually(check: Callable[[], T], *, within: float = 60.0) -> T:
         time.sleep(0.05)
 
 
+def reaches(many: int, count: Callable[[], int]) -> None:
+    """Wait until `count` says so many; fail when it says the same for a minute. A machine that is
+    busy with other work has its time for each of many, not for all of them."""
+    said, since = count(), time.monotonic()
+    while said != many:
+        if time.monotonic() > since + 60.0:
+            raise AssertionError(f"{said} instead of {many}, for 60 s")
+        time.sleep(0.05)
+        before, said = said, count()
+        if said != before:
+            since = time.monotonic()
+
+
 def examples(some: int, of: int) -> int:
     """How many generated examples a test tries: some of them every day, all where it matters."""
     return of if ALL_EXAMPLES else some

@@ -13,7 +13,7 @@ from gifster import jobs
 from gifster.jobs import QueueWeight
 from gifster.jobs.brokers import redis_consumer
 from gifster.jobs.brokers.fair import GROUP
-from tests.machine import eventually
+from tests.machine import eventually, reaches
 
 SHORT, LONG = 300, 60
 
@@ -53,7 +53,7 @@ def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_
         work.send_with_options(args=(number,), **({GROUP: f"user {number}"} if groups else {}))
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=1_000)
     worker.start()
-    eventually(lambda: len(done) == SHORT)
+    reaches(SHORT, lambda: len(done))
 
     # I expect that it has fetched more than two at a time
     assert 2 < max(rooms) <= 2 * redis_consumer.MOST_TIMES
@@ -62,7 +62,7 @@ def test_what_was_fetched_ahead_goes_back_in_its_order_when_jobs_turn_out_to_be_
     client = redis.Redis.from_url(broker_url)
     eventually(lambda: client.llen("dramatiq:default") == LONG - 1)
     gate.set()
-    eventually(lambda: len(done) == SHORT + LONG)
+    reaches(SHORT + LONG, lambda: len(done))
     worker.stop()
     assert done == list(range(SHORT + LONG))
 

@@ -17,7 +17,7 @@ from gifster.jobs.brokers import fair
 from gifster.jobs.brokers.fair import FairScheduler
 from tests.jobs.offers import offer
 from tests.jobs.workers import workers
-from tests.machine import eventually
+from tests.machine import eventually, reaches
 
 WEIGHTS = {"default": QueueWeight(5), "carrierwave": QueueWeight(3)}
 
@@ -108,7 +108,7 @@ def test_a_queue_gets_the_threads_that_an_idle_one_does_not_use(broker_url: str,
 
     worker(threads=4)
 
-    eventually(lambda: log.started.count("carrierwave") == 50)
+    reaches(50, lambda: log.started.count("carrierwave"))
     assert log.most["carrierwave"] == 4
 
 
@@ -123,7 +123,7 @@ def test_a_queue_with_a_cap_never_takes_more_threads(broker_url: str, log: Log, 
 
     worker(threads=4)
 
-    eventually(lambda: len(log.started) == 200)
+    reaches(200, lambda: len(log.started))
     assert log.most["carrierwave"] == 1
     assert log.most["default"] >= 3
 
@@ -139,7 +139,7 @@ def test_many_jobs_are_sent_in_few_round_trips(broker_url: str, log: Log, worker
         WEIGHTS, 600
     )
     worker(threads=4)
-    eventually(lambda: len(log.started) == 1200)
+    reaches(1200, lambda: len(log.started))
 
 
 def test_sending_many_jobs_to_a_broker_that_is_away_is_an_error(log: Log):

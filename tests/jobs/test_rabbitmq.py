@@ -16,7 +16,7 @@ from gifster.jobs import Job, QueueWeight, State
 from gifster.jobs.brokers.rabbitmq import Consumer
 from tests.jobs.conftest import Outbox, opened
 from tests.jobs.workers import workers
-from tests.machine import eventually
+from tests.machine import eventually, reaches
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_two_full_queues_share_a_worker_by_their_weights(rabbitmq: str, outbox: 
     eventually(lambda: len(started) >= 500)
     assert Counter(started[:400])["default"] == pytest.approx(250, abs=20)
     assert most["carrierwave"] == 1
-    eventually(lambda: len(started) == 800)
+    reaches(800, lambda: len(started))
 
 
 def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(outbox: Outbox, worker):
