@@ -158,7 +158,7 @@ class Body:
     def __init__(self, scope: Message, receive: Receive) -> None:
         self._scope, self._receive = scope, receive
         # Falcon waits for the first piece before it does anything, so a body that never begins
-        # would be out of reach of `receive.guarded()`. It gets an empty one.
+        # would be out of reach of `bodies.guarded()`. It gets an empty one.
         self._held = deque([{"type": "http.request", "body": b"", "more_body": True}])
 
     async def receive(self) -> Message:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from falcon.asgi import Request, Response
 
+from gifster.api.bodies import SMALL_BYTES
 from gifster.api.context import Context
 from gifster.api.form_tokens import SESSION
 from gifster.api.forwarded import client_address, is_https
 from gifster.api.problems import Problem
-from gifster.api.receive import SMALL_BYTES
 from gifster.api.sign_in.proxy import Told, told
 from gifster.app import library, tokens
 from gifster.app.access import Reach, Viewer

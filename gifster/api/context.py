@@ -11,7 +11,7 @@ import dramatiq
 from falcon.asgi import Request
 
 from gifster import jobs
-from gifster.api.bodies import Bodies
+from gifster.api.body_places import Bodies
 from gifster.api.devices import Devices
 from gifster.api.fair_queue import FairQueue, TooBusy
 from gifster.api.form_tokens import FormTokens

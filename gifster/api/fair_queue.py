@@ -4,7 +4,7 @@ the turns themselves (`Turns`).
 A client that sends forty such requests gets at most two of four threads, and a newcomer's request
 is next. When all places are taken, the client with the most of them loses its last one, as a fair
 queueing router drops from the longest queue (RFC 7567, 2.1). `context` has one queue for fetching
-and one for checking; the bodies of uploads take turns too (`bodies`).
+and one for checking; the bodies of uploads take turns too (`body_places`).
 """
 
 import asyncio

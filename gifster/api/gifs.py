@@ -13,19 +13,10 @@ from falcon.asgi import Request, Response
 
 from gifster.api import schemas
 from gifster.api.auth import require_editor, require_uploader, viewer_of
+from gifster.api.bodies import JSON, MERGE_PATCH, MULTIPART, media_type, require_media_type
 from gifster.api.context import Context
 from gifster.api.described import described, image_of_edited
-from gifster.api.receive import (
-    JSON,
-    MERGE_PATCH,
-    MULTIPART,
-    Parts,
-    UploadForm,
-    fetched,
-    media_type,
-    require_media_type,
-    upload_form,
-)
+from gifster.api.receive import Parts, UploadForm, fetched, upload_form
 from gifster.api.requests import (
     EditGif,
     FetchGif,

@@ -10,9 +10,9 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.assets import STATIC
+from gifster.api.bodies import require_text
 from gifster.api.forwarded import scheme
 from gifster.api.problems import Problem
-from gifster.api.receive import require_text
 from gifster.app.boot import MEDIA
 from gifster.app.hosts import HostRules, parse_host
 from gifster.app.settings import PREFIX, Storage, Web

@@ -18,7 +18,7 @@ from typing_extensions import is_typeddict
 
 from gifster import __version__
 from gifster.api import requests, schemas
-from gifster.api.receive import JSON, MERGE_PATCH, MULTIPART
+from gifster.api.bodies import JSON, MERGE_PATCH, MULTIPART
 from gifster.app import texts
 
 Json = dict[str, Any]

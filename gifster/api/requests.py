@@ -24,10 +24,11 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from gifster.api.bodies import JSON, require_media_type, require_text, small_body
 from gifster.api.context import Context
 from gifster.api.edit_schema import EditObject
 from gifster.api.problems import Problem
-from gifster.api.receive import JSON, MAX_URL, require_media_type, require_text, small_body
+from gifster.api.receive import MAX_URL
 from gifster.api.schemas import told
 from gifster.app import addresses, edits, lists, search, texts
 from gifster.app.editing import EditChange

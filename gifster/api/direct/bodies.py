@@ -4,9 +4,9 @@ is kept."""
 from falcon.asgi import Request
 
 from gifster.api.adapter import GONE
+from gifster.api.bodies import guarded
 from gifster.api.context import Context, trim
 from gifster.api.problems import Problem
-from gifster.api.receive import guarded
 from gifster.uploads import UploadError
 from gifster.uploads.files.sources import GATHERED_BYTES, MOST_CHUNKS
 from gifster.uploads.resumable.receiving import Receiver

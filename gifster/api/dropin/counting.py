@@ -7,10 +7,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from gifster.api.bodies import small_body
 from gifster.api.context import Context
 from gifster.api.dropin.asked import Asked
 from gifster.api.dropin.envelopes import meta
-from gifster.api.receive import small_body
 from gifster.app import lists, search
 
 #: What a client says when somebody takes a GIF. That it was seen says nothing: a whole page is.

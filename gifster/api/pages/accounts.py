@@ -9,10 +9,10 @@ from gifster.api.auth import (
     end_session,
     require_scope,
 )
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import after_password
 from gifster.api.way_back import local_path
 from gifster.app import (

@@ -7,10 +7,10 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_token, viewer_of
+from gifster.api.bodies import url_form
 from gifster.api.collections import collections_json, collector
 from gifster.api.gifs import cards_json
 from gifster.api.pages.page import PAGE_SIZE, Page
-from gifster.api.receive import url_form
 from gifster.app import collections, library
 from gifster.app.texts import Visibility
 from gifster.app.tokens import Scope

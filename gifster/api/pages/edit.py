@@ -4,10 +4,10 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_editor
+from gifster.api.bodies import url_form
 from gifster.api.gifs import gifs_json
 from gifster.api.pages.page import Page
 from gifster.api.problems import problem_for, wants_page
-from gifster.api.receive import url_form
 from gifster.app import edits, library
 from gifster.app.access import moderates
 from gifster.app.errors import Conflict, Invalid, LibraryError

@@ -8,11 +8,12 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_editor, require_token, viewer_of
+from gifster.api.bodies import url_form
 from gifster.api.pages import undo
 from gifster.api.pages.gif import GifPage
 from gifster.api.pages.page import see
 from gifster.api.problems import problem_for
-from gifster.api.receive import upload_form, url_form
+from gifster.api.receive import upload_form
 from gifster.app import favourites, library, texts, trash
 from gifster.app.library import Reach
 from gifster.app.models import Gif, User

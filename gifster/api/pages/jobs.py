@@ -5,9 +5,9 @@ from falcon.asgi import Request, Response
 
 from gifster.api.assets import ADDRESS
 from gifster.api.auth import require_admin
+from gifster.api.bodies import url_fields
 from gifster.api.context import Context
 from gifster.api.pages.page import Page
-from gifster.api.receive import url_fields
 from gifster.app.boot import queue_weights
 from gifster.jobs.page import views
 from gifster.jobs.page.messages import MAX_FIELDS

@@ -8,10 +8,10 @@ from falcon.asgi import Request, Response
 
 from gifster.api import schemas
 from gifster.api.auth import require_admin, require_moderator, viewer_of
+from gifster.api.bodies import url_form
 from gifster.api.gifs import cards_json
 from gifster.api.moderation import log_json, moderator, report_json, reporter
 from gifster.api.pages.page import PAGE_SIZE, Page
-from gifster.api.receive import url_form
 from gifster.app import library
 from gifster.app.access import Viewer, may_see_gif
 from gifster.app.errors import Invalid

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_token, require_admin
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.moderation import log_json
 from gifster.api.pages.page import PAGE_SIZE, Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import fresh_session, once_more
 from gifster.app import accounts
 from gifster.app.accounts import password_changes, people, standing

@@ -5,10 +5,10 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_token
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import see
 from gifster.api.problems import Problem, problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import METHODS, MethodsPage
 from gifster.api.way_back import with_back
 from gifster.app import accounts, addresses

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_token, start_session
+from gifster.api.bodies import url_form
 from gifster.api.context import Context
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import see
 from gifster.api.problems import Problem, problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import METHODS, MethodsPage, whose
 from gifster.api.sign_in.sealed import Sealed
 from gifster.api.way_back import local_path

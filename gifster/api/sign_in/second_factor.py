@@ -2,10 +2,10 @@
 
 from falcon.asgi import Request, Response
 
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import logged_in, waiting, waiting_cookie
 from gifster.api.way_back import local_path
 from gifster.app import addresses

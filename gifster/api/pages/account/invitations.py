@@ -6,10 +6,10 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_admin
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.app import addresses
 from gifster.app.accounts import invitations
 from gifster.app.errors import Invalid, LibraryError

@@ -11,10 +11,10 @@ import falcon
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_user
+from gifster.api.bodies import url_form
 from gifster.api.limits import RateLimited
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.app import addresses
 from gifster.app.accounts import confirming, invitations, mail_secrets, password_changes
 from gifster.app.accounts.mail_secrets import Purpose

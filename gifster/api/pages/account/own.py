@@ -12,6 +12,7 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import forget_session, require_token
+from gifster.api.bodies import url_form
 from gifster.api.context import Context
 from gifster.api.files import Files
 from gifster.api.limits import RateLimited
@@ -19,7 +20,6 @@ from gifster.api.pages.account.browsers import browser_name
 from gifster.api.pages.account.mailed import require_passwords
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import problem_for
-from gifster.api.receive import url_form
 from gifster.api.sign_in.pages import MethodsPage, once_more
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import confirming, exports, leaving, password_changes, profile

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gifster.api.bodies import QUICK_BYTES_A_TICK, Bodies, Place
+from gifster.api.body_places import QUICK_BYTES_A_TICK, Bodies, Place
 
 
 async def waits(bodies: Bodies, whose: str = "ann") -> "asyncio.Task[Place]":
