@@ -3,11 +3,12 @@ and of processes."""
 
 import fcntl
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,6 +108,22 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def stand_still(pid: int) -> None:
+    """Stop a process (SIGSTOP). The signal only asks for that: until the kernel has come to all
+    threads, one of them may answer once more."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: _states(pid) <= {"T", "Z", "X"})
+
+
+def _states(pid: int) -> set[str]:
+    """The states of a process's threads (proc(5), `stat`)."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 #: How many databases the tests' Valkey has: each stack gets one of its own.

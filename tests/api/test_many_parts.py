@@ -18,7 +18,7 @@ from gifster.api.context import MANY, Memory, trim
 from gifster.api.fair_queue import FairQueue
 from tests import images
 from tests.combinations import only_in_ci
-from tests.machine import eventually, files_below
+from tests.machine import eventually, files_below, stand_still
 from tests.stack import Stack
 
 #: Another path, so the server is not forked: a forked one has no sandbox among its own processes.
@@ -42,7 +42,7 @@ def checker(web: Stack) -> psutil.Process:
 @contextmanager
 def many_waiting(web: Stack, checker: psutil.Process) -> Iterator[list[Future[httpx.Response]]]:
     """Uploads that have come in, and are not checked until the block ends."""
-    os.kill(checker.pid, signal.SIGSTOP)
+    stand_still(checker.pid)
     with ThreadPoolExecutor(MANY_UPLOADS) as threads:
         uploads = [threads.submit(web.upload, BODY) for _ in range(MANY_UPLOADS)]
         try:

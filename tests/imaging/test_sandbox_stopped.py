@@ -16,7 +16,7 @@ import pytest
 from gifster.imaging import sandbox
 from gifster.imaging.sandbox import Limits, ProcessLost
 from tests.imaging.sandboxed import answer, hang, run_sandboxed
-from tests.machine import eventually
+from tests.machine import eventually, stand_still
 
 Asked = Callable[..., Future[object]]
 
@@ -81,8 +81,8 @@ def stop() -> Iterator[Callable[[psutil.Process], None]]:
     stopped: list[psutil.Process] = []
 
     def stop(process: psutil.Process) -> None:
-        process.suspend()
         stopped.append(process)
+        stand_still(process.pid)
 
     yield stop
     for process in stopped:
@@ -207,7 +207,7 @@ def test_closing_the_generator_kills_the_process(server):
     generator = sandbox.run_sandboxed(tell_and_hang)
     assert next(generator) == "ready"
     process = process_of_the_call(server)
-    os.kill(process.pid, signal.SIGSTOP)
+    stand_still(process.pid)
 
     generator.close()
 

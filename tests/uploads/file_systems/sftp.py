@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gifster.uploads import FsspecStorage, StorageUnavailable
-from tests.machine import eventually, free_port
+from tests.machine import eventually, free_port, stand_still
 from tests.s3 import RCLONE
 
 
@@ -36,7 +36,7 @@ class SftpServer:
     def stopped(self) -> Iterator[None]:
         """A block in which it says nothing (SIGSTOP)."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stand_still(self._process.pid)
         try:
             yield
         finally:
