@@ -60,9 +60,18 @@ class Pages(Base):
     photos_tmp = CacheListField()
 
 
+class FlatUploader(AtOnceUploader):
+    store_prefix = "badges"
+
+    def store_dir(self) -> str:
+        return "badges"
+
+
 class Badge(Base):
     owner = peewee.CharField(default="ann")
     photo = mount_uploader(AtOnceUploader)
+    back = mount_uploader(FlatUploader)
+    backs = mount_uploaders(FlatUploader)
 
 
 @pytest.fixture
@@ -289,6 +298,40 @@ def test_an_upload_stored_at_once_leaves_the_file_to_others(app: Application):
 
     assert [bool(one.photo) for one in Badge.select()] == [True, True]
     assert len(app.cached) == 1  # for the sweep
+
+
+def test_a_form_that_is_sent_twice_to_a_record_does_not_lose_its_file(app: Application):
+    # Given a record that has stored the file of a form
+    badge = Badge.create()
+    badge.photo = GIF
+    text = badge.photo_cache
+    for _ in range(2):
+        badge = Badge.get()
+        badge.photo_cache = text
+        badge.save()
+
+    # When the form has come once more, I expect that removing the former file takes no other
+    app.work()
+
+    badge = Badge.get()
+    assert badge.photo.read() == GIF
+    assert app.stored == [badge.photo.stored.key]
+
+
+def test_two_records_that_store_a_file_at_once_have_one_each(app: Application):
+    badge = Badge(back=GIF)
+    badge.backs.append(GIF)
+    text, texts = badge.back_cache, badge.backs_cache
+    first, second = Badge(), Badge()
+    for made in (first, second):
+        made.back_cache, made.backs_cache = text, texts
+        made.save()
+
+    first.delete_instance()
+    app.work()
+
+    badge = Badge.get()
+    assert [file.read() for file in (badge.back, *badge.backs)] == [GIF, GIF]
 
 
 def test_another_uploader_checks_a_copy(app: Application):

@@ -14,7 +14,7 @@ from typing import Any
 from gifster.jobs import Job
 from gifster.uploads.attaching.storing import folder, plan, store
 from gifster.uploads.errors import CacheFileMissing, CacheFileTaken
-from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.stored import StoredFile, delete_files
 from gifster.uploads.storage.base import StorageUnavailable, check_key
@@ -32,6 +32,10 @@ class Incoming:
         #: A copy for the row: it has the place in a list, and no claim on the file.
         self.cached = replace(assigned)
         self.background = uploader.background
+        if assigned.is_shared and not self.deferred:
+            # The stored files are named after it. Another save of the same file has files of its
+            # own: neither a rollback nor a removal may take those of the other.
+            self.cached = replace(assigned, key=new_key(type(uploader)))
         self.stored: StoredFile | None = None
         self.job: Job | None = None
         self._files: list[ProcessedFile] = []
@@ -54,7 +58,7 @@ class Incoming:
         """
         if self.deferred:
             return
-        path = resources.enter_context(self.cached.on_disk())
+        path = resources.enter_context(self.assigned.on_disk())
         later = self.background is not None
         if not later:
             self.uploader.before_process(self.cached.info)

@@ -115,7 +115,7 @@ class ListAttacher(Attacher[U]):
         self.detach([item for item in stored if not keeps(item)])
         waiting = [placed(item) for item in pending if keeps(item)]
         for incoming in arriving:
-            incoming.cached = replace(incoming.cached, position=order[incoming.cached.key])
+            incoming.cached = replace(incoming.cached, position=order[incoming.assigned.key])
             if incoming.deferred:
                 waiting.append(incoming.cached)
         kept = sorted((placed(item) for item in stored if keeps(item)), key=_position)
