@@ -206,9 +206,12 @@ class FsspecStorage:
             _check_size(fs, at, size)
             if at != path:
                 rename(fs, at, path)
-        except BaseException:
-            with suppress(Exception):
-                fs.rm_file(at)
+        except BaseException as error:
+            # Without a temporary name, a file that is not cut is whole: another writer's, which
+            # has the same content, and which a row may name already.
+            if at != path or isinstance(error, StorageUnavailable):
+                with suppress(Exception):
+                    fs.rm_file(at)
             raise
 
     def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,6 +21,8 @@ class Faulty(Memory):
 
     def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
         content = Path(lpath).read_bytes()
+        if self.fault == "is away":
+            raise EOFError("no connection")
         if self.fault == "cuts":
             content = content[:3]
         self.pipe_file(rpath, content)
@@ -54,6 +56,22 @@ def test_an_upload_that_breaks_leaves_the_old_file(
     assert read(faulty, "a.gif") == b"content"
     assert [key for key, _ in faulty.walk()] == ["a.gif"]
     assert list(faulty.half_written(time.time() + 60, False)) == []
+
+
+@pytest.mark.parametrize(("fault", "stays"), [("is away", True), ("cuts", False)])
+def test_an_upload_that_breaks_leaves_the_file_of_another_writer(
+    faulty: FsspecStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, stays: bool
+):
+    # Given a file that a job has stored, and its row names
+    storage = FsspecStorage(f"faulty://{tmp_path.name}", atomic=True)
+    monkeypatch.setattr(Faulty, "fault", fault)
+
+    # When a second copy of the job cannot store it again
+    with pytest.raises(StorageUnavailable):
+        keep(storage, "a.gif", b"content")
+
+    # I expect it to be there, unless the server has cut it
+    assert storage.exists("a.gif") is stays
 
 
 def test_a_server_that_replaces_no_file_deletes_it_first(
