@@ -149,14 +149,16 @@ def process_asset(recreation: Recreation) -> None:
 def recreate_versions(  # noqa: PLR0913, PLR0917
     table: str, pk: Any, column: str, key: str, names: list[str], revision: str
 ) -> None:
-    """Make versions of a stored upload again, for `recreate_versions()`."""
-    Recreation(table, pk, column, key).again(names, revision)
+    """Make versions of a stored upload again, for `recreate_versions()`. Workers of the release
+    before name the files' folder after `revision`."""
+    Recreation(table, pk, column, key).again(names)
 
 
 @_actor(priority=5)
 def update_versions(table: str, pk: Any, column: str, key: str, revision: str) -> None:
-    """Make versions of a stored upload again whose steps have changed (`update_versions()`)."""
-    Updating(table, pk, column, key).update_versions(revision)
+    """Make versions of a stored upload again whose steps have changed (`update_versions()`). Of
+    `revision` see above."""
+    Updating(table, pk, column, key).update_versions()
 
 
 def _update_died(error: BaseException, *arguments: Any) -> None:

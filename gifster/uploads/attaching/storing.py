@@ -1,7 +1,7 @@
 """Stores the files of an upload: plans their keys and the facts for the row, then writes them.
 
-`processing.py` makes the files. The keys depend only on the upload and the revision, so a retry
-after a crash writes the same keys.
+`processing.py` makes the files. The keys depend only on the upload, so a retry after a crash writes
+the same ones. Those of versions that are made again have a revision, too.
 """
 
 import hashlib

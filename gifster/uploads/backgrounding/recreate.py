@@ -2,12 +2,16 @@
 for `recreate_versions()`, after an uploader has changed.
 
 New versions get new keys, so that no browser and no CDN shows an old one. The transaction in which
-the row comes to name the new files also has the old ones deleted.
+the row comes to name the new files also has the old ones deleted. Each try has keys of its own: a
+second copy of a job may wake up after the files of the first have been replaced, and a job that
+deletes those must not find the second's.
 """
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +23,9 @@ from gifster.uploads.columns.rows import Record
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.files.extraction import extract_later
-from gifster.uploads.files.stored import StoredFile
+from gifster.uploads.files.stored import StoredFile, delete_files
 from gifster.uploads.mount import Mount
+from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.versions.declaring import check_versions
 from gifster.uploads.versions.processing import original_of, processed
 
@@ -79,7 +84,7 @@ class Recreation(Attachment):
                 self.update(self.mount.attacher(row).working())
         try:
             while (found := self._unprocessed()) is not None:
-                self._make(*found, steps=True, names=None, revision="made")
+                self._make(*found, steps=True, names=None)
         except UploadError as error:
             self.fail(error)
 
@@ -100,12 +105,11 @@ class Recreation(Attachment):
                 self.update(self.mount.values(**values))
         logger.info("failed %s code=%s", self, failure.code)
 
-    def again(self, names: Collection[str], revision: str) -> None:
+    def again(self, names: Collection[str]) -> None:
         """Make versions again, for `recreate_versions()`. Several calls do no harm.
 
         Parameters:
           names: the versions. If empty, all declared versions are made, and others are deleted.
-          revision: the name of the new files' folder; the same for each retry.
 
         Raises:
           UploadError: the versions cannot be made.
@@ -117,7 +121,7 @@ class Recreation(Attachment):
             if record is None or stored is None:
                 return
             wanted = names if names and stored.steps == self._steps(record, stored) else None
-            if self._make(record, stored, steps=False, names=wanted, revision=revision):
+            if self._make(record, stored, steps=False, names=wanted):
                 return
 
     def _make(
@@ -127,7 +131,6 @@ class Recreation(Attachment):
         *,
         steps: bool,
         names: Collection[str] | None,
-        revision: str,
     ) -> bool:
         """Make and store versions, and let the row name them.
 
@@ -158,14 +161,18 @@ class Recreation(Attachment):
                     stored = extract_later(uploader, stored, path, info)
                 files = making.all()
                 uploader.after_process(files)
-                # If the steps have changed, a second try writes other files.
-                made = plan(uploader, files, stored, f"{revision}{steps_of(uploader, stored)[:8]}")
+                made = plan(uploader, files, stored, revision=secrets.token_hex(4))
                 if not steps and stored.dhash is not None:
                     made = replace(made, dhash=stored.dhash)
                 same_original = files[-1].path == path
                 if same_original:
                     made = replace(made, storage=stored.storage, key=stored.key)
-                store(uploader, files[:-1] if same_original else files, made)
+                try:
+                    store(uploader, files[:-1] if same_original else files, made)
+                except BaseException:  # the next try stores others
+                    with suppress(OSError, StorageUnavailable):  # the sweep will find them
+                        delete_files(file for file in made.files if file not in stored.files)
+                    raise
         swapped = self._swap(replace(made, unprocessed=False), names, first=steps)
         if swapped:
             logger.info("processed %s key=%s versions=%s", self, made.key, ",".join(made.versions))
@@ -180,6 +187,8 @@ class Recreation(Attachment):
             present = self._present(row)
             if present is None or not self._is_wanted(row, present, made):
                 return False
+            if first and not present.unprocessed:
+                return False  # A second copy of the job was quicker: its URLs stay.
             if names is not None:
                 kept = {n: v for n, v in present.versions.items() if n not in names}
                 made = replace(made, versions=kept | made.versions)

@@ -18,14 +18,11 @@ from gifster.uploads.files.stored import StoredFile
 class Updating(Recreation):
     """Updates the versions of one stored upload; `key` is its original's key."""
 
-    def update_versions(self, revision: str) -> None:
+    def update_versions(self) -> None:
         """Make the versions again, unless they begin with the present steps. Several calls do no
         harm, even at the same time.
 
         If they cannot be made, the row says why, and keeps those that it has.
-
-        Parameters:
-          revision: the beginning of the name of the new files' folder; the same for each retry.
 
         Raises:
           Exception: a retry may succeed.
@@ -38,7 +35,7 @@ class Updating(Recreation):
                 return
             tried = self._steps(record, stored)
             try:
-                self._make(record, stored, steps=False, names=None, revision=revision)
+                self._make(record, stored, steps=False, names=None)
             except UploadError as error:
                 self.give_up(error, tried)
                 return

@@ -3,8 +3,8 @@
 A key in a cache is `[<cache_dir>/]5b/5b…`, with a token of 32 hexadecimal digits (`cache.new_key`).
 A key in a store is `<store_dir>/<folder>/[<revision>/]<name>.<extension>` (`Uploader.plan`). The
 folder is the beginning of the hash of the upload's key in the cache, 16 hexadecimal digits. The
-revision is for versions that were made again: `made`, or eight digits. A derivation is in a folder
-`derived` beside its original.
+revision is for versions that were made by a job of their own: eight digits, or `made` of an earlier
+release. A derivation is in a folder `derived` beside its original.
 """
 
 import hashlib

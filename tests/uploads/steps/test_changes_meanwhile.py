@@ -1,9 +1,13 @@
 """What changes the steps of versions while a worker makes them: the last change wins, once."""
 
+import itertools
 from typing import Any
 
 import pytest
 
+from gifster.jobs import Job
+from gifster.uploads import StorageUnavailable, sweep
+from gifster.uploads.attaching import storing
 from gifster.uploads.backgrounding import promotion
 from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.testing import enqueued
@@ -146,3 +150,47 @@ def test_a_job_whose_worker_was_killed_runs_again(
     assert named <= set(application.stored)
     # What a killed job has stored and no row names is left to the sweep.
     assert bool(left) == (moment == "stored")
+    sweep(repair=True, min_age_s=-60, force=True)
+    check_files(application, record)
+
+
+def test_a_copy_of_a_job_that_wakes_up_late_makes_files_of_its_own(application: Application):
+    # Given a job that has run, and whose files have been replaced, but not yet deleted
+    record = clip()
+    application.work()
+    change(record, 30)
+    (job,) = enqueued("update_versions")
+    application.deliver(job)
+    Job.delete().where(Job.id == job.id).execute()
+    change(record, 90)
+    application.deliver(enqueued("update_versions")[0])
+    change(record, 30)
+
+    # When a second copy of the job makes the same versions again, and then those are deleted
+    application.deliver(job)
+    application.work()
+
+    # I expect the row to name files that are there
+    assert sizes(record) == EDITED
+    check_files(application, record)
+
+
+@BOTH
+def test_a_storage_that_fails_half_way_keeps_no_files_of_the_try(
+    application: Application, monkeypatch: pytest.MonkeyPatch, model: Any
+):
+    record = clip(model)
+    application.work()
+    change(record, 30)
+    real, calls = storing.upload_file, itertools.count()
+
+    def upload(*arguments: Any, **facts: Any) -> None:
+        if next(calls):
+            raise StorageUnavailable("it is away")
+        real(*arguments, **facts)
+
+    monkeypatch.setattr(storing, "upload_file", upload)
+    with pytest.raises(StorageUnavailable):
+        application.deliver(enqueued("update_versions")[0])
+
+    check_files(application, record)
