@@ -49,6 +49,8 @@ class MirrorStorage:
         self.first, self.second, self.later = first, second, later
         #: As the first's; a mirror of a storage without a list has none either.
         self.place = getattr(first, "place", None)
+        #: The clock by which the first says when its files were written.
+        self.now = getattr(first, "now", None)
         if isinstance(first, Listing):
             self.walk = first.walk
             self.half_written = self._half_written
@@ -96,6 +98,9 @@ class MirrorStorage:
         self._in_second(key, "", lambda: self.second.delete(key))
         self.first.delete(key)
         self._in_second(key, "", lambda: self.second.delete(key))
+
+    def is_present(self) -> bool:
+        return bool(getattr(self.first, "is_present", lambda: True)())
 
     def url(self, key: str, expires_s: int | None = None, **options: Any) -> str:
         return self.first.url(key, expires_s, **options)

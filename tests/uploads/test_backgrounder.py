@@ -7,8 +7,17 @@ import peewee
 import pytest
 
 from gifster.jobs import Job
-from gifster.uploads import Backgrounder, CacheField, Uploader, mount_uploader, store_in_background
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    StorageUnavailable,
+    Uploader,
+    mount_uploader,
+    store_in_background,
+)
 from gifster.uploads.backgrounding.promotion import Promotion
+from gifster.uploads.testing import MemoryStorage
+from tests.combinations import on_one_platform
 from tests.uploads.framework import (
     Application,
     AvatarUploader,
@@ -242,6 +251,38 @@ def test_a_lost_cache_file_is_a_visible_failure(application: Application):
     assert failed.avatar_error.code == "cache_file_missing"
     assert failed.avatar_processing is False
     assert failed.avatar_tmp is None
+
+
+@on_one_platform
+def test_a_cache_whose_disk_is_not_mounted_loses_no_upload(application: Application):
+    # Given a cache that is away while the job runs
+    person = Person.create(name="Ann", avatar=ONE)
+    away = application.cache_folder.with_name("away")
+    application.cache_folder.rename(away)
+    (job,) = application.jobs()
+    with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+        application.deliver(job)
+
+    # When it is back, I expect the upload to be stored
+    away.rename(application.cache_folder)
+    application.work()
+
+    assert fresh(person).avatar_state == "ready"
+
+
+def test_a_file_that_waits_in_another_cache_is_removed_there(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an upload that waits while its uploader gets another cache
+    person = Person.create(name="Ann", avatar=ONE)
+    application.also["fast"] = MemoryStorage()
+    application.configure()
+    monkeypatch.setattr(AvatarUploader, "cache", "fast")
+
+    application.work()
+
+    assert fresh(person).avatar_state == "ready"
+    assert application.cached == []
 
 
 def put_back(application: Application, person: Person) -> None:

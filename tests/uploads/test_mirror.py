@@ -17,7 +17,7 @@ from gifster.uploads import (
     configure,
     sweep,
 )
-from gifster.uploads.storage.base import Listing
+from gifster.uploads.storage.base import Listing, clock_of
 from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read, run_jobs
 from tests import databases, images
 from tests.machine import free_port
@@ -291,3 +291,12 @@ def test_a_mirror_in_s3_that_was_away(app: Application, s3_server: S3Server, tmp
     assert app.cached == []
     assert app.cache.second.files == {}
     assert AvatarUploader.storage == "store"
+
+
+def test_the_age_of_a_file_is_told_by_the_clock_of_the_first():
+    class Late(MemoryStorage):
+        def now(self) -> float:
+            return 5.0
+
+    assert clock_of(MirrorStorage(Late(), MemoryStorage())) == 5.0
+    assert clock_of(MirrorStorage(MemoryStorage(), Late())) > 5.0

@@ -19,7 +19,7 @@ from gifster.uploads.errors import CacheFileMissing
 from gifster.uploads.files.access import local_copy, upload_file
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile, StoredVersion
-from gifster.uploads.storage.base import Storage, takes_options
+from gifster.uploads.storage.base import Storage, StorageUnavailable, takes_options
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import shown_by
@@ -115,12 +115,13 @@ def content_of(uploader: Uploader, cached: CachedFile) -> Iterator[Path]:
 
     Raises:
       CacheFileMissing: it is not in the store either, or a step has changed the original.
+      StorageUnavailable: nobody can tell now whether it is in the cache, and the store has no copy.
       CacheFileChanged: its content is not the content that was checked when it came.
     """
     with ExitStack() as opened:
         try:
             path = opened.enter_context(cached.on_disk())
-        except CacheFileMissing as missing:
+        except (CacheFileMissing, StorageUnavailable) as missing:
             original = original_of(uploader, Path(ORIGINAL), cached.info, cached.sha256)
             digest = hashlib.sha256()
             copy = local_copy(original.storage, _key(uploader, original, cached), digest)

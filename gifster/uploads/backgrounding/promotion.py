@@ -114,6 +114,9 @@ class Promotion(Attachment):
 
     #: What the row named of this upload before its `later` versions were made; None if nothing.
     _shown: StoredFile | None = None
+    #: The name of the storage that has the cached file; None if the row has not said so. The
+    #: uploader may have got another one since.
+    _cache: str | None = None
 
     def promote(self, *, gives_way: bool = False) -> None:
         """Process and store the upload, unless it has been superseded.
@@ -295,10 +298,12 @@ class Promotion(Attachment):
         return [file for file in made.files if file not in shown]
 
     def _waiting(self, record: Record | None) -> CachedFile | None:
-        return None if record is None else self.mount.attacher(record).waiting(self.key)
+        cached = None if record is None else self.mount.attacher(record).waiting(self.key)
+        self._cache = self._cache if cached is None else cached.storage
+        return cached
 
     def _drop_cached(self) -> None:
-        delete_file(self.mount.uploader.cache, self.key)
+        delete_file(self._cache or self.mount.uploader.cache, self.key)
 
 
 def failure_of(error: BaseException, otherwise: str) -> UploadFailure:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from gifster import jobs
 from gifster.imaging.probe import ImageInfo, examine, glance
+from gifster.uploads.config import storage
 from gifster.uploads.content_types import HEAD_BYTES, extension
 from gifster.uploads.errors import (
     CacheFileChanged,
@@ -36,7 +37,7 @@ from gifster.uploads.files.filenames import clean_filename
 from gifster.uploads.files.kept_file import KeptFile
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.instrumentation import instrument
-from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.storage.base import StorageUnavailable, check_present
 from gifster.uploads.storage.shapes import folder_of
 
 logger = logging.getLogger("gifster.uploads")
@@ -196,6 +197,7 @@ class CachedFile(KeptFile):
 
         Raises:
           CacheFileMissing: it is gone.
+          StorageUnavailable: the whole storage is.
           CacheFileChanged: its content is not the content that was checked when it came.
         """
         digest = hashlib.sha256()
@@ -208,6 +210,7 @@ class CachedFile(KeptFile):
         except FileNotFoundError:
             if self.exists():
                 raise
+            check_present(storage(self.storage))
             raise CacheFileMissing(
                 "The uploaded file was lost before it could be stored."
             ) from None

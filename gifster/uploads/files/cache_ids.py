@@ -22,7 +22,12 @@ from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.filenames import clean_filename
 from gifster.uploads.files.sources import cache_stream
 from gifster.uploads.files.validation import Limits
-from gifster.uploads.storage.base import PresignedUpload, Presigning, PresigningForms
+from gifster.uploads.storage.base import (
+    PresignedUpload,
+    Presigning,
+    PresigningForms,
+    check_present,
+)
 
 logger = logging.getLogger("gifster.uploads")
 
@@ -83,6 +88,7 @@ def retrieve(rules: type[Limits], text: str, owner: str = "") -> CachedFile:
         with open_file(name, key) as file:
             return cache_stream(rules, file, filename).copied(key)
     except FileNotFoundError:
+        check_present(storage(name))
         reason = "its file is gone"
         logger.info("cache id refused uploader=%s reason=%r key=%s", _name(rules), reason, key)
         raise CacheFileMissing("This upload no longer exists. Choose the file again.") from None

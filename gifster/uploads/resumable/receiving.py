@@ -13,6 +13,7 @@ from gifster.uploads.files.validation import Limits
 from gifster.uploads.resumable import rows, table
 from gifster.uploads.resumable.protocol import Checksum, ProtocolError, filename_of
 from gifster.uploads.resumable.table import OffsetMoved, Part, PartsLost, ResumableUpload
+from gifster.uploads.storage.base import check_present
 from gifster.uploads.storage.spool import Writer, writer
 
 #: A part is kept once it has so many bytes; a slow one after so long (seconds), if it is worth it.
@@ -203,6 +204,7 @@ class Receiver:
             try:
                 file = open_file(self.upload.storage, part.key)
             except FileNotFoundError:
+                check_present(storage(self.upload.storage))
                 raise PartsLost from None  # or another request has merged it
             with file:
                 while piece := file.read(PIECE_BYTES):

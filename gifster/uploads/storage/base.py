@@ -137,6 +137,19 @@ class OnThisMachine(Protocol):
         """
 
 
+def check_present(kept: object) -> None:
+    """Make sure that a storage is there, before a file that it does not have counts as lost. One
+    that can be away as a whole without an error has a method `is_present()`.
+
+    Raises:
+      StorageUnavailable: it is away; says what to do.
+    """
+    its = getattr(kept, "is_present", None)
+    if callable(its) and not its():
+        where = getattr(kept, "place", type(kept).__name__)
+        raise StorageUnavailable(f"the storage {where} is not there: is its disk mounted?")
+
+
 def local_path(kept: object, key: str) -> Path | None:
     """The path of a storage's file on this machine; None if it is elsewhere. Raises what
     `OnThisMachine.local_path()` raises."""

@@ -98,6 +98,10 @@ class LocalStorage:
         """The real path of the folder, links resolved, with a slash at its end."""
         return f"{self.root.resolve().as_posix().rstrip('/')}/"
 
+    def is_present(self) -> bool:
+        """Whether the folder is there: not before the first upload, nor without its disk."""
+        return self.root.is_dir()
+
     def walk(
         self, on_link: Callable[[str, str], object] = lambda link, target: None
     ) -> Iterator[tuple[str, float]]:

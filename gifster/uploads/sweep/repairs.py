@@ -11,7 +11,7 @@ from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.mount import Mount
-from gifster.uploads.storage.base import Listing, supported_options
+from gifster.uploads.storage.base import Listing, check_present, supported_options
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
@@ -101,6 +101,7 @@ class Repairs:
         for number, storage in enumerate(names):
             if self._judgement.places.of(storage) is place:
                 for name in self._ledger.missing(number, place.number):
+                    check_present(place.storage)
                     key = place.key(name)
                     if not place.storage.exists(key):  # not just stored since the listing
                         self._found.missing.append(f"{storage}:{key}")
