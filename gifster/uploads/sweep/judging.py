@@ -142,8 +142,13 @@ class Judgement:
             for name in self.ledger.unnamed(place.number):
                 any_found |= self._judge(place, name)
         if any_found:
-            read_elsewhere(self.ledger, [o for o in self.owners if o.unread == ""])
             places = list(self.places)
+            try:
+                read_elsewhere(self.ledger, [o for o in self.owners if o.unread == ""])
+            except NotRead as error:
+                self.found.leave("database", Why.UNREAD, f"{error}; no file is deleted")
+                self.ledger.drop_suspects(lambda number, name: False)
+                return
             self.ledger.drop_suspects(lambda number, name: self._may_go(places[number], name))
 
     def _may_go(self, place: Place, name: str) -> bool:

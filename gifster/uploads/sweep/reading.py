@@ -177,7 +177,13 @@ def _column(arguments: list[Any]) -> tuple[str, str] | None:
 
 def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
     """Note the keys in all other columns of the outbox's database: of models that this process has
-    not imported, of an earlier or a later release, or of another application."""
+    not imported, of an earlier or a later release, or of another application; and those of
+    unfinished uploads.
+
+    Raises:
+      NotRead: a table cannot be read now, as it is locked, say. One that can never be read is left
+        out.
+    """
     database = real_database(Job._meta.database)
     read = {
         (owner.table, field.column_name)
@@ -196,8 +202,18 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
         try:
             for name in columns:
                 _read_column(ledger, database, table, name)
-        except Exception as error:  # noqa: BLE001 a virtual table, or one that we may not read
+        except Exception as error:
+            if _may_pass(error):
+                why = " ".join(str(error).split()) or repr(error)
+                raise NotRead(f"the table {table} could not be read: {why}") from error
+            # A virtual table of SQLite, or one that we may not read.
             logger.debug("not read table=%s reason=%r", table, str(error))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a table may be readable later. Drivers call such errors operational (PEP 249)."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "OperationalError" in kinds and "no such module" not in str(error)
 
 
 def _read_column(ledger: Ledger, database: peewee.Database, table: str, column: str) -> None:

@@ -6,16 +6,29 @@ import time
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 
 from gifster.jobs import Job
 from gifster.uploads import (
+    TABLES,
     LocalStorage,
     StorageUnavailable,
     mount_uploader,
 )
+from gifster.uploads.resumable import rows
+from gifster.uploads.resumable.receiving import Receiver
+from gifster.uploads.sweep import reading
 from gifster.uploads.testing import MemoryStorage, keep
-from tests.uploads.framework import Application, Base, Company, LogoUploader, Person
+from tests.combinations import on_one_platform
+from tests.uploads.framework import (
+    Application,
+    AvatarUploader,
+    Base,
+    Company,
+    LogoUploader,
+    Person,
+)
 from tests.uploads.sweep.scene import (
     FOLDER,
     GIF,
@@ -194,3 +207,43 @@ def test_a_storage_with_an_unreadable_folder_cannot_be_listed(
 
     assert found.counts(all_kinds=True)["unread"] == 1
     assert "Permission denied" in reasons(found)
+
+
+def test_a_table_that_is_locked_keeps_all_files(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an unfinished upload of which some bytes have come
+    application.database.bind(TABLES)
+    application.create_tables(*TABLES)
+    receiver = Receiver(AvatarUploader, rows.create(AvatarUploader, 1000), 0)
+    receiver.write(b"GIF89a")
+    receiver.break_off()
+    orphan(application)
+    person()
+    application.work()
+    files = application.cached, application.stored
+    real = reading._read_column
+
+    def read(ledger: Any, database: Any, table: str, column: str) -> None:
+        if table == "resumable_upload":
+            raise peewee.OperationalError("canceling statement due to lock timeout")
+        real(ledger, database, table, column)
+
+    # When the sweep cannot read which parts are in use, I expect it to delete nothing
+    monkeypatch.setattr(reading, "_read_column", read)
+    found = sweep_old(force=True)
+
+    assert (application.cached, application.stored) == files
+    assert "resumable_upload could not be read: canceling statement" in reasons(found)
+
+
+@on_one_platform
+def test_a_store_whose_disk_is_not_mounted_has_lost_no_files(application: Application):
+    person()
+    application.work()
+    application.store_folder.rename(application.store_folder.with_name("away"))
+
+    found = sweep_old()
+
+    assert found.missing == []
+    assert "is its disk mounted?" in reasons(found)
