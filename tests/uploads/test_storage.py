@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from gifster.uploads import LocalStorage, S3Storage, StorageUnavailable, configure
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.storage.base import Presigning, check_key
+from gifster.uploads.storage.spool import Spool
 from gifster.uploads.testing import MemoryStorage, StorageContract, keep, read
 from tests import images
 from tests.machine import files_below, free_port
@@ -303,3 +305,17 @@ def test_a_server_that_is_away_is_unavailable(source: Path):
             use("a.gif")
     with pytest.raises(StorageUnavailable):
         storage.upload(source, "a.gif", "image/gif")
+
+
+def test_a_full_disk_keeps_nothing_of_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given an upload to a storage elsewhere, whose last bytes wait to be written here
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spool = Spool(MemoryStorage(), "a.gif")
+    spool.write(b"content")
+
+    # When the disk is full as it is given up
+    os.dup2(os.open("/dev/full", os.O_WRONLY), spool._file.fileno())
+    with pytest.raises(OSError, match="No space left"):
+        spool.abort()
+
+    assert not spool.path.exists()

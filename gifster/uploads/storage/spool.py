@@ -60,5 +60,7 @@ class Spool:
         self.abort()
 
     def abort(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:  # closing writes what is buffered, for which a full disk has no room
+            self.path.unlink(missing_ok=True)
