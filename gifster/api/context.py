@@ -20,7 +20,6 @@ from gifster.api.limits import RateLimits
 from gifster.api.links import home, origin
 from gifster.api.signed import Signatures
 from gifster.api.templating import templates
-from gifster.api.to_the_end import to_the_end
 from gifster.app.boot import broker_url
 from gifster.app.database import db
 from gifster.app.library import Quota
@@ -29,6 +28,7 @@ from gifster.app.settings import Settings
 from gifster.app.tracing import carried
 from gifster.imaging.probe import EXAMINED_AT_ONCE
 from gifster.uploads.config import config
+from gifster.uploads.to_the_end import to_the_end
 
 __all__ = ["Context", "TooBusy"]
 

@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from gifster.api.to_the_end import to_the_end
 from gifster.app import shared_commits
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of, is_database_error
@@ -28,6 +27,7 @@ from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import transaction
 from gifster.jobs.outbox import send_committed
 from gifster.jobs.transactions import HalfDone, Piece, Transaction
+from gifster.uploads.to_the_end import to_the_end
 
 logger = logging.getLogger("gifster.api")
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from gifster.uploads import errors
 from gifster.uploads import sources as former
 from gifster.uploads.files import cache_ids, sources
+from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.sources import cache_form_part
 from tests import images
 from tests.uploads.framework import Application, AvatarUploader, Person
@@ -154,6 +156,37 @@ def test_a_file_field_without_a_chosen_file_is_none(application: Application):
     assert asyncio.run(cache_form_part(AvatarUploader, Part(b"", ""), asyncio.to_thread)) is None
     with pytest.raises(errors.EmptyFile):
         asyncio.run(cache_form_part(AvatarUploader, Part(b"", "a.gif"), asyncio.to_thread))
+
+
+def test_a_request_that_is_cancelled_leaves_nothing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a thread that is about to finish a file
+    begun, cancelled, finish = threading.Event(), threading.Event(), CacheWriter.finish_quickly
+
+    def finish_late(writer: CacheWriter) -> Any:
+        begun.set()
+        cancelled.wait(20)
+        return finish(writer)
+
+    monkeypatch.setattr(CacheWriter, "finish_quickly", finish_late)
+
+    async def request() -> None:
+        part = Part(GIF, "a.gif")
+        task = asyncio.create_task(cache_form_part(AvatarUploader, part, asyncio.to_thread))
+        await asyncio.to_thread(begun.wait, 20)
+        # When the server cancels its request, even twice
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(request())
+
+    # I expect that the file is removed only after it is complete, and then is gone
+    assert application.cached == []
 
 
 def test_a_refused_part_leaves_nothing(application: Application):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gifster.jobs.mounted import Message, Receive, Scope, Send, ask, from_scope
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, STALL_S, Body, Pace, Pieces, stalled
 from gifster.uploads.endpoints.messages import Request, Response, problem_of, refusal
+from gifster.uploads.to_the_end import to_the_end
 
 if TYPE_CHECKING:
     from gifster.uploads.endpoints.mounting import Endpoint
@@ -79,12 +80,8 @@ def _runner(threads: ThreadPoolExecutor) -> Run:
     context = contextvars.copy_context()  # the application's, such as the id of the request
 
     async def run(function: Callable[..., Any], *arguments: Any) -> Any:
-        work = loop.run_in_executor(threads, context.run, function, *arguments)
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])  # Nothing stops a thread, and its file is still open.
-            raise
+        # Nothing stops a thread, and its file is still open.
+        return await to_the_end(loop.run_in_executor(threads, context.run, function, *arguments))
 
     return run
 

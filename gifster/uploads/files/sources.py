@@ -41,6 +41,7 @@ from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.form_values import content_of, is_form_part
 from gifster.uploads.text import is_text
+from gifster.uploads.to_the_end import to_the_end
 
 #: Runs of escapes in a URI. `urllib` decodes them one by one, each an object in memory: 150 MB of
 #: escapes would take gigabytes.
@@ -316,16 +317,17 @@ async def cache_form_part(
         async for chunk in part.stream:
             if gathered.add(chunk) >= GATHERED_BYTES:
                 writer = writer or CacheWriter(rules, form_filename(part))
-                await run(_write, writer, gathered.taken())
+                await to_the_end(run(_write, writer, gathered.taken()))
         if writer is None and not gathered.bytes:
             return None
         writer = writer or CacheWriter(rules, form_filename(part))
-        cached = await run(_write_last, writer, gathered.taken())
+        cached = await to_the_end(run(_write_last, writer, gathered.taken()))
         if cached is None:
-            cached = await (run_slowly or run)(writer.finish_slowly)
+            finished: CachedFile = await to_the_end((run_slowly or run)(writer.finish_slowly))
+            cached = finished
     except BaseException as error:
         if cached is None and writer is not None:
-            await run(writer.abort, error)
+            await to_the_end(run(writer.abort, error))
         raise
     _remember(rules, part, cached)
     return cached
