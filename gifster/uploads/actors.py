@@ -88,7 +88,7 @@ def process_actor(**options: Any) -> Callable[[Callable[[Recreation], None]], Ac
             work(Recreation(table, pk, column, key))
 
         def on_dead(error: BaseException, *arguments: Any) -> None:
-            Recreation(*arguments).fail(error)
+            Recreation(*arguments).fail(error, give_up=False)
 
         actor = _actor(**options)(_named_after(work, process))
         actor.options["on_dead"] = on_dead

@@ -86,7 +86,7 @@ class Recreation(Attachment):
             while (found := self._unprocessed()) is not None:
                 self._make(*found, steps=True, names=None)
         except UploadError as error:
-            self.fail(error)
+            self.fail(error, give_up=True)
 
     def _unprocessed(self) -> tuple[Record, StoredFile] | None:
         record = self.record()
@@ -95,14 +95,24 @@ class Recreation(Attachment):
             return None
         return record, stored
 
-    def fail(self, error: BaseException) -> None:
-        """Mark the upload failed, unless it has been superseded; its original stays."""
+    def fail(self, error: BaseException, *, give_up: bool) -> None:
+        """Mark the upload failed, unless it has been superseded; its original stays.
+
+        Parameters:
+          give_up: whether no retry can help, so that nobody waits for the versions any more.
+            Otherwise the job can run again.
+        """
         failure = failure_of(error, "The versions could not be made.")
         with transaction(self.model._meta.database):
             row = self.locked()
-            if self._present(row) is not None:
+            present = self._present(row)
+            if present is not None:
                 values = {"processing": self._others_wait(row), "state": "failed", "error": failure}
-                self.update(self.mount.values(**values))
+                columns = self.mount.values(**values)
+                if give_up:
+                    done = replace(present, unprocessed=False)
+                    columns |= self.mount.attacher(row).recreated(present, done)
+                self.update(columns)
         logger.info("failed %s code=%s", self, failure.code)
 
     def again(self, names: Collection[str]) -> None:
@@ -198,14 +208,18 @@ class Recreation(Attachment):
                 made = replace(made, unprocessed=present.unprocessed, metadata=present.metadata)
             attacher = self.mount.attacher(row)
             columns = attacher.recreated(present, made)
-            self.update(columns | (self._states(row) if first else self.settled(row)))
+            states = self._states(row, first=True) if first else self.settled(row)
+            self.update(columns | states)
             attacher.discard(made, [file for file in present.files if file not in made.files])
             attacher.uploader_of(made).after_store(made)
         return True
 
-    def _states(self, row: Record) -> dict[str, Any]:
+    def _states(self, row: Record, *, first: bool = False) -> dict[str, Any]:
         others = self._others_wait(row)
-        state = {"processing": others, "state": "processing" if others else "ready"}
+        # Another file of a list may have failed before.
+        failed = first and self.mount.many and row.__data__.get(f"{self.mount.name}_error")
+        done = "failed" if failed else "ready"
+        state = {"processing": others, "state": "processing" if others else done}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
 
     def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:

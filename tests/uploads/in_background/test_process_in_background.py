@@ -8,10 +8,14 @@ import pytest
 from gifster import jobs
 from gifster.uploads import (
     CacheField,
+    ErrorField,
     Image,
+    ImageInfo,
     ProcessingField,
+    StateField,
     UploadError,
     mount_uploader,
+    mount_uploaders,
     process,
     process_in_background,
     store_in_background,
@@ -129,6 +133,43 @@ def test_an_original_that_cannot_be_processed_stays_and_is_marked(
     assert sweep(repair=True, min_age_s=-60).counts() == {
         "abandoned": 0, "orphans": 0, "missing": 0, "stuck": 0,
     }  # fmt: skip
+
+
+class OnlyWide(PhotoUploader):
+    def before_process(self, info: ImageInfo) -> None:
+        if info.width < 90:
+            raise UploadError("It is too narrow.")
+
+
+def test_an_upload_that_was_given_up_is_not_tried_each_hour(app: Application):
+    # Given a model without a column for the state
+    @process_in_background("photo")
+    class Plain(Base):
+        photo = mount_uploader(OnlyWide)
+
+    app.create_tables(Plain)
+    Plain.create(photo=ONE)
+    app.work()
+
+    assert sweep(repair=True, min_age_s=-60).stuck == []
+
+
+def test_a_list_does_not_wait_for_a_file_that_was_given_up(app: Application):
+    @process_in_background("photos")
+    class Wall(Base):
+        photos = mount_uploaders(OnlyWide)
+        photos_processing = ProcessingField()
+        photos_state = StateField()
+        photos_error = ErrorField()
+
+    app.create_tables(Wall)
+    wall = Wall.create(photos=[ONE, TWO])
+    app.work()
+
+    wall = fresh(wall)
+    assert (wall.photos_state, wall.photos_processing) == ("failed", False)
+    assert wall.photos_error.message == "It is too narrow."
+    assert [url is None for url in wall.photos.urls("thumb")] == [True, False]
 
 
 def test_the_sweep_finds_versions_that_have_lost_their_job(app: Application):
