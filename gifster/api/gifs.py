@@ -16,7 +16,7 @@ from gifster.api.auth import require_editor, require_uploader, viewer_of
 from gifster.api.bodies import JSON, MERGE_PATCH, MULTIPART, media_type, require_media_type
 from gifster.api.context import Context
 from gifster.api.described import described, image_of_edited
-from gifster.api.receive import Parts, UploadForm, fetched, upload_form
+from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form
 from gifster.api.requests import (
     EditGif,
     FetchGif,
@@ -236,12 +236,11 @@ class Gifs:
 
     async def _fetch(self, req: Request, wish: FetchGif, user: User | None) -> schemas.WholeGif:
         names, edit = texts.tag_names(wish.tags or []), edits.read(wish.edit)
-        cached = await fetched(self.context, req, wish.remote_image_url)
-        ownerless, origin = [cached], self.context.origin(req)
+        form, origin = UploadForm(), self.context.origin(req)
 
         def work() -> schemas.WholeGif:
             gif = library.add_gif(
-                cached,
+                form.require_image(),
                 title=wish.title or "",
                 tags=names,
                 alt_text=wish.alt_text or "",
@@ -254,10 +253,10 @@ class Gifs:
             return whole_json(gif, Viewer(gif.user_id), origin, names, user)
 
         try:
-            return await self.context.commit(work, ownerless.clear)
+            await fetch_into(self.context, req, form, wish.remote_image_url)
+            return await self.context.commit(work, form.handed_over)
         finally:
-            for file in ownerless:
-                await self.context.run_unconnected(file.delete)
+            await form.discard(self.context)
 
 
 class OneGif:

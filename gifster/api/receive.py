@@ -3,6 +3,7 @@
 A cached file that no GIF is made of is removed, also when the client goes away.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -22,11 +23,13 @@ from gifster.app.faults import Fault
 from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
 from gifster.jobs.wording import unknown, wrong
-from gifster.uploads import CachedFile
+from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.errors import Truncated
 from gifster.uploads.files.cache_ids import cache_id, retrieve
 from gifster.uploads.files.sources import cache_form_part
 from gifster.uploads.remote.downloader import fetch
+
+logger = logging.getLogger("gifster.api")
 
 #: In characters. Every server takes so many (RFC 9110, 4.1).
 MAX_URL = 8_000
@@ -97,6 +100,21 @@ class UploadForm:
         text = cache_id(self.cached, self.owner)
         self.cached = None
         return text
+
+    def take(self, work: Callable[[], CachedFile]) -> None:
+        """Take the file that the work returns (in a thread). If the request is cancelled meanwhile,
+        the form has it all the same, and so it is removed."""
+        self.cached = work()
+
+    async def discard(self, context: Context) -> None:
+        """Remove the file, unless a GIF has it. What cannot be removed now is left to the sweep:
+        the client hears why there is no GIF."""
+        if self.cached is not None:
+            try:
+                await context.write(self.cached.discard)
+            except (OSError, StorageUnavailable) as error:
+                key, why = self.cached.key, str(error)
+                logger.warning("left in the cache key=%s reason=%r", key, why)
 
     def handed_over(self) -> None:
         """Called at once by the thread that has committed the row. The file belongs to it from now
@@ -171,19 +189,19 @@ async def upload_form(
             pieces = guarded(req.stream, context.settings.web, limit, place)
             await _read(context, req, form, pieces, how)
         if form.cached is None and form.first("image_cache"):
-            form.cached = await context.check(
-                req, retrieve, ImageUploader, form.first("image_cache"), form.owner
-            )
+            work = partial(retrieve, ImageUploader, form.first("image_cache"), form.owner)
+            await context.check(req, form.take, work)
         if how.fetching and form.urls:
             if form.cached is not None or len(form.urls) > 1:
                 raise _too_many()
             await fetch_into(context, req, form, form.urls[0])
         yield form
     finally:
-        if form.cached is not None:
-            await context.write(form.cached.discard)
-        if context.memory.given_back():
-            await context.write(trim)
+        try:
+            await form.discard(context)
+        finally:
+            if context.memory.given_back():
+                await context.write(trim)
 
 
 def owner_of(context: Context, req: Request, user: User | None) -> str:
@@ -197,19 +215,14 @@ def _too_many() -> Problem:
 
 
 async def fetch_into(context: Context, req: Request, form: UploadForm, url: str) -> None:
-    """Give a form the file at a URL. Raises what `fetched()` raises."""
-    form.cached = await fetched(context, req, url)
-
-
-async def fetched(context: Context, req: Request, url: str) -> CachedFile:
-    """The file at a URL, in the cache.
+    """Give a form the file at a URL.
 
     Raises:
       Problem, UploadError, TooBusy: it cannot be fetched.
     """
     if len(url) > MAX_URL:
         raise Problem(422, "remote_url_invalid", f"A URL has at most {MAX_URL:,} characters.")
-    return await context.fetch(req, fetch, ImageUploader, url)
+    await context.fetch(req, form.take, partial(fetch, ImageUploader, url))
 
 
 async def _read(

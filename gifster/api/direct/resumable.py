@@ -227,7 +227,6 @@ async def make_gif(context: Context, req: Request, receiver: Receiver, user: Use
     """The id of the GIF that is made of a complete upload, or whose image it replaces."""
     upload, form = receiver.upload, form_of(receiver.upload.metadata)
     replaced, editor = form.first(REPLACES), await require_editor(context, req)
-    form.cached = await context.check(req, receiver.assemble)
     owner = None if upload.owner == "" else user
 
     def take() -> Gif:
@@ -242,10 +241,10 @@ async def make_gif(context: Context, req: Request, receiver: Receiver, user: Use
         return direct.take(upload, take)
 
     try:
+        await context.check(req, form.take, receiver.assemble)
         gif = await context.commit(work, form.handed_over)
     finally:
-        if form.cached is not None:
-            await context.write(form.cached.discard)
+        await form.discard(context)
     await context.write(rows.finished, upload, {"gif": gif.id})
     return gif.id
 

@@ -50,8 +50,7 @@ class Gifs(Endpoint):
         try:
             await self._accept(req, resp, form)
         finally:
-            if form.cached is not None:
-                await self._context.write(form.cached.discard)
+            await form.discard(self._context)
 
     async def _admit(self, req: Request, fields: Mapping[str, list[str]]) -> User | None:
         """The sender, who may upload. The cookies of a browser are not looked at.
