@@ -46,11 +46,17 @@ def write_private(path: Path, content: bytes) -> None:
 
 def close_to_others(settings: "Settings") -> None:
     """Close the database, the secret, the mails and the cache to other users of this machine: an
-    earlier release let them read these. The doctor reports files that belong to somebody else."""
+    earlier release let them read these. It touches only what is in `var`: settings may name a
+    folder that others need, such as `/tmp`. The doctor reports what stays open."""
+    ours = VAR.resolve()
     for path in _private(settings):
         try:
             found = path.stat()
-            if found.st_uid == os.geteuid() and found.st_mode & OTHERS:
+            if (
+                found.st_uid == os.geteuid()
+                and found.st_mode & OTHERS
+                and ours in path.resolve().parents
+            ):
                 path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
                 logger.warning("closed to other users of this machine: %s", path)
         except OSError:

@@ -94,6 +94,26 @@ def test_files_that_an_earlier_release_left_readable_are_closed(
     assert caplog.text.count("closed to other users of this machine: var/") == 4
 
 
+@pytest.mark.parametrize("variable", ["CACHE__ROOT", "MAIL__URL", "DATABASE__URL"])
+def test_a_folder_of_everybodys_stays_open_if_the_settings_name_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    # Given settings that name a folder as others have it, such as /tmp, also by a symbolic link
+    shared = here / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (here / "var").mkdir()
+    (here / "var" / "link").symlink_to(shared)
+    for path in (shared, here / "var" / "link"):
+        value = {"MAIL__URL": f"file:{path}", "DATABASE__URL": f"sqlite:///{path}"}
+        monkeypatch.setenv(f"GIFSTER_{variable}", value.get(variable, str(path)))
+
+        configure(settings.load())
+
+        # I expect others to get into it as before
+        assert mode(shared) == 0o1777
+
+
 def test_the_doctor_lists_files_that_others_can_read(monkeypatch: pytest.MonkeyPatch):
     # Given a folder that others can reach, unlike pytest's own
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
