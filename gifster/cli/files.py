@@ -196,8 +196,9 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     Gifster may run. The settings in [store] describe them all: root is the folder, bucket and its
     keys are S3, url is a file system of fsspec, and kind says which one is in use. Copy, then
     change kind and restart, then copy once more: the second run copies files that were stored in
-    between. Each file is read back and compared. A run that was stopped continues where it was
-    (var/storage-copy-….done lists the copied files).
+    between. Each file is read back and compared. A run that was stopped continues where it was: it
+    leaves out the files that are both in the target and in the list of copied files,
+    var/storage-copy-….done.
     """
     from pathlib import Path
 
@@ -219,9 +220,9 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     journal = Path(f"var/storage-copy-{source}-{target}.done")
     outcomes = {"copied": 0, "there": 0, "gone": 0}
     try:
-        if not isinstance(kept, Listing):
-            raise Refused(f"the files of the storage {source} cannot be listed")
-        before = journaled(journal)
+        if not isinstance(kept, Listing) or not isinstance(goal, Listing):
+            raise Refused(f"the files of the storages {source} and {target} cannot be listed")
+        before = journaled(journal, goal)
         keys = sorted(key for key, _ in kept.walk() if key not in before)
         copies = copy_all(kept, goal, keys, journal, threads)
         for copied in progress("copying", copies, len(keys)):

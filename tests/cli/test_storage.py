@@ -1,6 +1,7 @@
 """`gifster storage copy` and `gifster versions recreate`, against a running Gifster."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,20 +130,21 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path):
     target = Forgetful(1)
     assert [copied.outcome for copied in copy_all(source, target, ["a.gif"], journal)] == ["copied"]
     assert target.files == {"a.gif": b"content"}
-    assert journaled(journal) == {"a.gif"}
+    assert journaled(journal, target) == {"a.gif"}
 
     with pytest.raises(CopyDiffers, match=r"a\.gif"):
         list(copy_all(source, Forgetful(2), ["a.gif"], tmp_path / "other"))
-    assert journaled(tmp_path / "other") == set()
+    assert journaled(tmp_path / "other", target) == set()
 
 
 def test_a_file_deleted_meanwhile_is_no_error(tmp_path: Path):
     source = LocalStorage(tmp_path / "store")
 
-    [copied] = copy_all(source, MemoryStorage(), ["a.gif"], tmp_path / "journal")
+    target = MemoryStorage()
+    [copied] = copy_all(source, target, ["a.gif"], tmp_path / "journal")
 
     assert copied.outcome == "gone"
-    assert journaled(tmp_path / "journal") == set()
+    assert journaled(tmp_path / "journal", target) == set()
 
 
 def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., Stack]):
@@ -182,3 +184,23 @@ def test_versions_that_cannot_be_made_are_listed(new_stack: Callable[..., Stack]
     assert "The stored original has changed" in failed.stderr
     assert stack.gif(gif_id)["state"] == "ready"
     assert stack.client.get(stack.gif(gif_id)["versions"]["thumb"]["url"]).status_code == 200
+
+
+def test_a_copy_has_all_files_whichever_target_had_them_before(
+    new_stack: Callable[..., Stack], tmp_path: Path
+):
+    # Given a file that was copied into another place
+    stack = new_stack()
+    keep(LocalStorage(stack.var / "store"), "gifs/a/b/a.gif", b"content")
+    copy = ("gifster", "storage", "copy", "--from", "local", "--to", "fsspec")
+
+    for name in ("first", "second", "second"):
+        # When it is copied into a new place, and into one that was emptied since
+        target = tmp_path / name
+        shutil.rmtree(target, ignore_errors=True)
+        stack.environment["GIFSTER_STORE__URL"] = f"file://{target}"
+        assert stack.run(*copy).stdout == "1 copied, 0 there, 0 gone, 0 by earlier runs\n"
+
+        # I expect it to be there
+        assert files_below(target) == ["gifs/a/b/a.gif"]
+    assert stack.run(*copy).stdout == "0 copied, 0 there, 0 gone, 1 by earlier runs\n"

@@ -1,8 +1,8 @@
 """Copies the files of one storage into another, while the application runs.
 
 The content of a key never changes, so each key is copied and checked once: the copy is read back,
-and its SHA-256 compared. The keys that are done go into a journal. A second run leaves them out,
-and so goes on where the first one stopped.
+and its SHA-256 compared. The keys that are done go into a journal. A second run leaves out those
+that the target still has, and so goes on where the first one stopped.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gifster.uploads.content_types import HEAD_BYTES, detect
-from gifster.uploads.storage.base import Storage
+from gifster.uploads.storage.base import Listing, Storage
 from gifster.uploads.storage.temporaries import temporary_file
 
 PIECE_BYTES = 1024 * 1024
@@ -33,9 +33,11 @@ class Copied:
     bytes: int = 0
 
 
-def journaled(journal: Path) -> set[str]:
-    """The keys that earlier runs have copied."""
-    return set(journal.read_text("utf-8").splitlines()) if journal.exists() else set()
+def journaled(journal: Path, target: Listing) -> set[str]:
+    """The keys that earlier runs have copied, and that the target has. It may be another bucket
+    than theirs, or may have been emptied since."""
+    before = set(journal.read_text("utf-8").splitlines()) if journal.exists() else set()
+    return before & {key for key, _ in target.walk()} if before else before
 
 
 def copy_all(
