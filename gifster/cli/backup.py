@@ -20,6 +20,7 @@ from gifster.cli.root import (
 )
 
 if TYPE_CHECKING:
+    from gifster.app.backup.repository import Backup
     from gifster.app.settings import Settings
 
 FOLDER = click.Path(path_type=Path)
@@ -46,25 +47,30 @@ def backup(folder: Path, keep: int | None) -> None:
     with _refusals(), open_database(settings):
         _refuse_within(folder, settings)
         repository = open_repository(folder, new=True)
-        with repository.locked(), _counting("copying") as copied:
-            done = making.make(
-                repository, db.obj, settings, check_files(settings),
-                making.Progress(tell=lambda so_far: copied(so_far.files, so_far.bytes)),
-            )  # fmt: skip
+        with repository.locked():
+            with _counting("copying") as copied:
+                done = making.make(
+                    repository, db.obj, settings, check_files(settings),
+                    making.Progress(tell=lambda so_far: copied(so_far.files, so_far.bytes)),
+                )  # fmt: skip
+            _tell(done)  # it is there, whatever becomes of the older ones
             removed = making.prune(repository, keep) if keep else 0
-    facts = done.facts
+    if removed:
+        say(f"{removed:,} older removed")
+    sys.exit(1 if done.facts.faults else 0)
+
+
+def _tell(made: "Backup") -> None:
+    facts = made.facts
     for fault in facts.faults:
         say(fault, err=True)
     say(
-        f"{done.name}: {counted(facts.files, 'file')} ({_size(facts.bytes)}), "
+        f"{made.name}: {counted(facts.files, 'file')} ({_size(facts.bytes)}), "
         f"{facts.new_files:,} of them new ({_size(facts.new_bytes)}); "
-        f"the database has {_size(done.database.stat().st_size)}"
+        f"the database has {_size(made.database.stat().st_size)}"
     )
-    if removed:
-        say(f"{removed:,} older removed")
-    if not (done.folder / "secret").exists():
+    if not (made.folder / "secret").exists():
         say("GIFSTER_UPLOADS__SECRET is not in it: keep it elsewhere")
-    sys.exit(1 if facts.faults else 0)
 
 
 @cli.command()
@@ -73,7 +79,7 @@ def backup(folder: Path, keep: int | None) -> None:
 def backups(folder: Path, verify: bool) -> None:
     """List the backups in a FOLDER, oldest first."""
     from gifster.app.backup import BackupError
-    from gifster.app.backup.repository import open_repository
+    from gifster.app.backup.repository import Removed, open_repository
     from gifster.app.backup.restoring import check
 
     damaged = 0
@@ -83,8 +89,11 @@ def backups(folder: Path, verify: bool) -> None:
             said = "" if not each.facts.faults else f", {counted(len(each.facts.faults), 'fault')}"
             try:
                 if verify:
-                    check(repository, each)
+                    with each.in_use():
+                        check(repository, each)
                     said += ", verified"
+            except Removed:
+                continue
             except BackupError as error:
                 damaged += 1
                 said += f", DAMAGED: {error}"
@@ -195,7 +204,7 @@ def _refusals() -> Iterator[None]:
     try:
         with refused_by_the_database():
             yield
-    except (BackupError, DatabaseUnavailable, StorageUnavailable, OSError, sqlite3.Error) as error:
+    except (BackupError, DatabaseUnavailable, StorageUnavailable, sqlite3.Error) as error:
         raise Refused(str(error)) from None
 
 

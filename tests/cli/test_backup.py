@@ -182,6 +182,23 @@ def test_backups_within_gifsters_own_folders_are_refused(stacks: list[Stack], mi
         assert not (stack.folder / folder).exists()
 
 
+def test_a_backup_is_told_of_though_older_ones_cannot_be_removed(
+    stacks: list[Stack], migrated: Path, tmp_path: Path
+):
+    # Given a backup whose list of files is gone
+    stack, backups = stacks[0], tmp_path / "backups"
+    stack.migrate(migrated)
+    assert stack.run("gifster", "backup", str(backups)).returncode == 0
+    [listed] = backups.glob("backups/*/files.sqlite")
+    listed.unlink()
+
+    made = stack.run("gifster", "backup", str(backups), "--keep", "2")
+
+    assert made.returncode == 1
+    assert " 0 files (0.0 MB)" in made.stdout
+    assert "nothing is removed" in made.stderr
+
+
 def test_the_secret_of_the_environment_is_not_kept_but_compared(
     stacks: list[Stack], migrated: Path, tmp_path: Path
 ):

@@ -14,6 +14,7 @@ import hmac
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,7 +107,7 @@ def make(
 
 def prune(repository: Repository, keep: int) -> int:
     """Remove all backups but the last ones, and the contents that only they have. One that somebody
-    restores at this moment stays, too.
+    restores or verifies at this moment stays, too.
 
     Parameters:
       repository: locked.
@@ -119,16 +120,17 @@ def prune(repository: Repository, keep: int) -> int:
       BackupError: nobody knows which contents one of them needs; nothing is removed.
     """
     found = repository.backups()
-    old = [backup for backup in found[:-keep] if not backup.is_in_use()]
-    kept = [backup for backup in found if backup not in old]
-    for backup in kept:
-        if not backup.has_sound_list():
-            raise BackupError(
-                f"{backup.files} is damaged or missing, so nobody knows which contents that backup "
-                f"needs, and nothing is removed: move {backup.folder} away"
-            )
-    for backup in old:
-        repository.remove(backup)
+    with ExitStack() as nobody_reads:
+        old = [each for each in found[:-keep] if nobody_reads.enter_context(each.alone())]
+        kept = [backup for backup in found if backup not in old]
+        for backup in kept:
+            if not backup.has_sound_list():
+                raise BackupError(
+                    f"{backup.files} is damaged or missing, so nobody knows which contents that "
+                    f"backup needs, and nothing is removed: move {backup.folder} away"
+                )
+        for backup in old:
+            repository.remove(backup)
     for path in unused([backup.files for backup in kept], repository.walk()):
         path.unlink()
     return len(old)

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from gifster.app.backup import BackupError
 from gifster.app.private import write_private
@@ -35,6 +35,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: The names of what a backup has not finished, in `backups` and in `objects`; and of a backup that
 #: is not the first of its second. Whatever else is there is somebody else's.
 _UNFINISHED, _LATER = re.compile(r"\.[0-9a-f]{16}|[0-9].*\.removed"), re.compile(r"(.*Z)-([0-9]+)")
+
+
+class Removed(BackupError):
+    """Another process has removed the backup. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +100,38 @@ class Backup:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """A block in which no other process removes this backup."""
-        with self._facts_file("rb") as file:
+        """A block in which no other process removes this backup.
+
+        Raises:
+          Removed: one has just done so.
+        """
+        gone = Removed(f"{self.name} was removed a moment ago")
+        try:
+            file = self._facts.open("rb")
+        except FileNotFoundError:
+            raise gone from None
+        with file:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_SH)
+            if not self._facts.exists():
+                raise gone
             yield
 
-    def is_in_use(self) -> bool:
-        """Whether another process reads it, for a restore that may last for hours."""
-        with self._facts_file("r+b") as file:
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """A block in which no other process begins to read this backup. Gives whether none does at
+        the moment: a restore may last for hours."""
+        with self._facts.open("r+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return True
-        return False
+                yield False
+                return
+            yield True
 
-    def _facts_file(self, mode: str) -> IO[bytes]:
-        return (self.folder / "backup.json").open(mode)
+    @property
+    def _facts(self) -> Path:
+        return self.folder / "backup.json"
 
 
 class Repository:
@@ -151,6 +170,8 @@ class Repository:
             try:
                 facts = json.loads(path.read_bytes())
                 found.append(Backup(path.parent, Facts(**facts)))
+            except FileNotFoundError:
+                continue  # just removed
             except (ValueError, TypeError) as error:
                 raise BackupError(
                     f"{path} cannot be read ({error}): a later release wrote it, or it is damaged. "

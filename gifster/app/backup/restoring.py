@@ -31,6 +31,7 @@ from gifster.app.backup.targets import (
     new_file,
     refuse_full,
     remove_file,
+    unfinished,
     why_not_empty,
 )
 from gifster.app.installation import RESTORING
@@ -88,7 +89,8 @@ def _restore(
     check(repository, backup, contents=False)
     _check_storages(backup)
     mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
-    resumed = RESTORING.exists()
+    # One that was killed before it had written its mark has done nothing else.
+    resumed = RESTORING.exists() and RESTORING.stat().st_size > 0
     if not resumed:
         refuse_full(settings.database.url)
         _refuse_files()
@@ -98,6 +100,7 @@ def _restore(
             _restore_files(repository, backup, restored, resumed=resumed)
             _restore_secret(backup, settings)
             _restore_database(backup, settings)
+        remove_file(_unfinished(settings))  # a killed one may have left it
         RESTORING.unlink()
     sync(RESTORING.parent)
 
@@ -163,20 +166,21 @@ def _marked(mine: dict[str, str], *, resumed: bool) -> Iterator[None]:
         "that one again. To give it up, empty the storages, and remove that file"
     )
     try:
-        mark = RESTORING.open("r+" if resumed else "x+", encoding="utf-8")
-    except (FileExistsError, FileNotFoundError):
+        mark = RESTORING.open("r+" if resumed else "a+", encoding="utf-8")
+    except FileNotFoundError:
         raise another from None
     with mark:
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise another from None
+        mark.seek(0)
+        if mark.read() != (json.dumps(mine) if resumed else ""):
+            raise another
         if not resumed:
             json.dump(mine, mark)
             mark.flush()
             os.fsync(mark.fileno())
-        elif mark.read() != json.dumps(mine):
-            raise another
         yield
 
 
@@ -238,13 +242,19 @@ def has_other_secret(backup: Backup, settings: Settings) -> bool:
     return secret_mark(secret) != backup.facts.secret
 
 
+def _unfinished(settings: Settings) -> Path:
+    """What the database is made in."""
+    file = settings.database.file
+    return RESTORING.with_name("restoring.sqlite") if file is None else unfinished(file)
+
+
 def _restore_database(backup: Backup, settings: Settings) -> None:
     file = settings.database.file
     if file is not None:
         with new_file(file) as part:
             _prepare(backup, part)
         return
-    part = RESTORING.with_name("restoring.sqlite")
+    part = _unfinished(settings)
     remove_file(part)
     try:
         _prepare(backup, part)

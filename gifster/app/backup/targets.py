@@ -92,7 +92,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """A path for a SQLite file. At the end of the block the file gets the name that it was made
     for, unless another one has that name by then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = unfinished(path)
     remove_file(part)
     try:
         yield part
@@ -107,6 +107,11 @@ def new_file(path: Path) -> Iterator[Path]:
         ) from None
     finally:
         remove_file(part)
+
+
+def unfinished(path: Path) -> Path:
+    """The name of a SQLite file until it is complete."""
+    return path.with_name(f".{path.name}.part")
 
 
 def remove_file(path: Path) -> None:

@@ -1,20 +1,23 @@
 """The folder of backups over time: which backup is the last, and what goes with an old one."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gifster.app import library
 from gifster.app.backup import BackupError, making, restoring
 from gifster.app.backup.manifest import listed
-from gifster.app.backup.repository import Repository, open_repository
+from gifster.app.backup.repository import Backup, Repository, open_repository
 from gifster.app.database import db
 from gifster.app.models import Gif
 from gifster.app.settings import Settings
+from gifster.cli import cli
 from gifster.uploads import LocalStorage
 from gifster.uploads.testing import run_jobs
 from tests.app.backup.conftest import added, back_up
@@ -177,3 +180,63 @@ def test_a_folder_with_something_else_is_no_folder_for_backups(tmp_path: Path):
     (made.folder / "gifster-backups.json").write_text('{"format": 2}')
     with pytest.raises(BackupError, match="format 2, and this release knows 1"):
         open_repository(tmp_path / "new")
+
+
+def test_a_backup_goes_as_long_as_nobody_begins_to_restore_it(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given an old backup, whose restore begins while the lists of the others are checked
+    added()
+    old = back_up(repository, settings)
+    back_up(repository, settings)
+    there, restored = elsewhere(), []
+    has_sound_list = Backup.has_sound_list
+
+    def begins(self: Backup) -> bool:
+        def restore() -> None:
+            try:
+                restoring.restore(repository, old, there)
+                restored.append("")
+            except BackupError as error:
+                restored.append(str(error))
+
+        thread = threading.Thread(target=restore)
+        begun.append(thread)
+        thread.start()
+        thread.join(1)
+        return has_sound_list(self)
+
+    begun: list[threading.Thread] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Backup, "has_sound_list", begins)
+        removed = making.prune(repository, 1)
+    for thread in begun:
+        thread.join(20)
+
+    # I expect the backup to be either restored or removed
+    assert (removed, restored) in [(0, [""]), (1, [f"{old.name} was removed a moment ago"])]
+
+
+def test_a_backup_that_is_being_verified_is_not_removed_and_one_that_was_is_not_damaged(
+    repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Given three backups, and a nightly backup while the first one is verified
+    added()
+    made = [back_up(repository, settings) for _ in range(3)]
+    check, removed = restoring.check, []
+
+    def prunes(*of: Any) -> None:
+        if not removed:
+            removed.append(making.prune(repository, 1))
+        check(*of)
+
+    monkeypatch.setattr(restoring, "check", prunes)
+    listed = CliRunner().invoke(cli, ["backups", str(repository.folder), "--verify"])
+
+    # I expect the first and the last one to be good, and no word of the second
+    assert removed == [1]
+    assert listed.exit_code == 0, listed.output
+    assert [line.split()[0] for line in listed.output.splitlines()] == [made[0].name, made[2].name]

@@ -228,3 +228,47 @@ def test_changes_of_the_database_that_was_there_do_not_get_into_a_restored_one(
     assert ("gif",) in tables
     assert ("of_another",) not in tables
     assert not list(file.parent.glob(".*.part*"))
+
+
+def test_a_restore_that_was_killed_at_its_first_or_last_step_goes_on(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+):
+    from tests.conftest import own_postgresql
+
+    added(2, "a")
+    backup = back_up(repository, settings)
+    for folder, url in (("files", "sqlite:///var/gifster.db"), ("server", own_postgresql(request))):
+        # Given a restore that was killed when it had made its mark, and had written nothing there
+        there = elsewhere(url, folder)
+        installation.RESTORING.parent.mkdir(exist_ok=True)
+        installation.RESTORING.touch()
+
+        # When the next one is killed as soon as the database is there
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr("gifster.app.backup.targets.remove_file", lambda _: None)
+            patched.setattr(restoring, "remove_file", lambda _: None)
+            patched.setattr(Path, "unlink", interrupted_at(installation.RESTORING))
+            restoring.restore(repository, backup, there)
+        assert installation.RESTORING.exists()
+
+        # I expect a third one to end it, and to leave no copy of the database
+        restoring.restore(repository, backup, there)
+        with db.connection_context():
+            assert [g.title for g in Gif.select()] == ["a"]
+        left = {path.name for path in Path("var").iterdir() if path.is_file()}
+        assert left <= {"secret", ".secret.lock", "gifster.db", "gifster.db-wal", "gifster.db-shm"}
+
+
+def interrupted_at(path: Path) -> Callable[..., None]:
+    unlink = Path.unlink
+
+    def instead(self: Path, missing_ok: bool = False) -> None:
+        if self == path:
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    return instead
