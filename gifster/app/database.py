@@ -13,12 +13,21 @@ import peewee
 from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
-from gifster.app.faults import FileGone, is_database_error
+from gifster.app.faults import Fault, FileGone, fault_of, is_database_error
 from gifster.app.settings.sections import sqlite_file
 
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
+#: How long a migration waits for a table of PostgreSQL that others use, and how long it tries again
+#: (seconds).
+TABLE_WAIT_S, TABLE_PATIENCE_S = 2, 60
+_OLDEST = """
+    SELECT application_name, client_addr, pid, EXTRACT(EPOCH FROM now() - xact_start)::int
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+    ORDER BY xact_start LIMIT 1
+"""
 #: How large SQLite's write-ahead log stays (bytes). It starts over at 4 MB, unless somebody reads.
 WAL_BYTES = 64 * 2**20
 if TYPE_CHECKING:
@@ -182,11 +191,39 @@ def _migrate(database: peewee.Database) -> list[str]:
         if isinstance(database, peewee.SqliteDatabase):
             with database.atomic("EXCLUSIVE"):
                 return _migrate_all(database)
-        with database.atomic():
-            # An arbitrary number of our own, held until the transaction ends.
-            database.execute_sql("SET LOCAL statement_timeout = 0")
-            database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
-            return _migrate_all(database)
+        return _migrate_beside_others(database)
+
+
+def _migrate_beside_others(database: peewee.Database) -> list[str]:
+    """Migrate PostgreSQL. A table that somebody reads, such as a backup, cannot be changed, and
+    whoever asks for it after us waits behind us: so wait for a moment only, and try again."""
+    give_up = time.monotonic() + TABLE_PATIENCE_S
+    while True:
+        try:
+            with database.atomic():
+                # An arbitrary number of our own, held until the transaction ends.
+                database.execute_sql("SET LOCAL statement_timeout = 0")
+                database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
+                database.execute_sql(f"SET LOCAL lock_timeout = '{TABLE_WAIT_S}s'")
+                return _migrate_all(database)
+        except peewee.PeeweeException as error:
+            if fault_of(error) is not Fault.BUSY:
+                raise
+            if time.monotonic() > give_up:
+                raise DatabaseUnavailable(_who_uses_it(database)) from error
+        time.sleep(TABLE_WAIT_S)
+
+
+def _who_uses_it(database: peewee.Database) -> str:
+    """What a migration says that waited in vain."""
+    oldest = database.execute_sql(_OLDEST).fetchone()
+    name, address, pid, seconds = oldest or ("", None, 0, 0)
+    return (
+        f"another session uses a table that a migration changes: probably {name or 'one'} at "
+        f"{address or 'its own machine'}, process {pid} of the server, whose transaction began "
+        f"{seconds} s ago. Nothing was changed: wait until it ends, as a backup does, and start "
+        "gifster migrate again"
+    )
 
 
 def _migrate_all(database: peewee.Database) -> list[str]:

@@ -26,6 +26,7 @@ from gifster.app.sign_in import tables as sign_in
 from gifster.jobs import TABLES
 from tests.app.schema import ALL, OF_JOBS, shape
 from tests.conftest import new_postgresql
+from tests.machine import eventually
 
 MODELS = [
     models.User, models.Token, models.Gif, models.FingerprintPart, models.Tag, models.GifTag,
@@ -237,3 +238,35 @@ def test_a_statement_has_a_limit_and_a_url_may_say_another(postgresql_server: An
     assert limit(url) == "5min"
     mark = "&" if "?" in url else "?"
     assert limit(f"{url}{mark}options=-c%20statement_timeout%3D7s") == "7s"
+
+
+def test_a_migration_that_waits_for_a_table_lets_others_use_it(
+    postgresql_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a database that lacks a migration, and a backup that has been reading for long
+    url = new_postgresql(postgresql_server, tmp_path.name)
+    database.connect(url)
+    with db.connection_context():
+        database._runner().up(ALL[-2])
+    backup, reader = database.opened(url), database.opened(url)
+    backup.connect()
+    backup.begin()
+    backup.execute_sql('SELECT count(*) FROM "gif"')
+
+    with ThreadPoolExecutor(1) as migrates:
+        # When it is migrated, I expect others to go on reading meanwhile
+        migration = migrates.submit(database.migrate)
+        with reader.connection_context():
+            reader.execute_sql("SET statement_timeout = '10s'")
+            waits = (
+                "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+            )
+            eventually(lambda: reader.execute_sql(waits).fetchone() == (1,))
+            reader.execute_sql('SELECT count(*) FROM "gif"')
+        assert not migration.done()
+
+        # And it to be done when the backup has ended
+        backup.rollback()
+        assert migration.result(30)[0] == ALL[-1]
+    for each in (backup, reader, db.obj):
+        each.close_all()
