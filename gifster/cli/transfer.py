@@ -1,10 +1,12 @@
 """Many GIFs in and out: `import`, `export`."""
 
+import re
 import secrets
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from gifster.app.transfer.sources import Found
 
 PATH = click.Path(path_type=Path)
+#: An export that has written nothing for so long, and that no process writes, was killed (seconds).
+LEFT_S = 3600
 
 
 @cli.command("import")
@@ -132,20 +136,37 @@ def export(file: Path, address: str | None, tag: str, force: bool) -> None:
 @contextmanager
 def _target(file: Path, force: bool) -> Iterator[BinaryIO]:
     """The open file. It appears under its name once it is complete."""
+    from gifster.uploads.storage.temporaries import lock
+
     if str(file) == "-":
         yield sys.stdout.buffer
         return
+    if file.is_dir():
+        raise Refused(f"{file} is a folder: name a file")
     if file.exists() and not force:
         raise Refused(f"{file} is there already: choose another name, or use --force")
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
+        _remove_left(file)
         with part.open("xb") as target:
+            lock(target.fileno())
             yield target
         part.replace(file)
     except OSError as error:
         raise Refused(f"{file} cannot be written: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_left(file: Path) -> None:
+    """Remove what exports into this file have left that were killed: it may be as large."""
+    from gifster.uploads.storage.temporaries import remove_unused
+
+    ours = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{8}}")
+    with suppress(OSError):  # whatever is wrong with the folder, writing into it says it
+        for left in list(file.parent.iterdir()):
+            if ours.fullmatch(left.name) and left.stat().st_mtime < time.time() - LEFT_S:
+                remove_unused(left)
 
 
 def _owner(address: str | None) -> "User | None":

@@ -1,18 +1,21 @@
 """Many GIFs in and out: folders, zips and lists of URLs, and the zip that an export writes."""
 
+import errno
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import dramatiq
 import pytest
 
-from gifster.app import lists
+from gifster.app import library, lists
 from gifster.app.edits import Crop, Edit
 from gifster.app.errors import LibraryError
 from gifster.app.models import Gif, ImageUploader
@@ -26,6 +29,7 @@ from gifster.uploads.config import config, configure
 from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs
 from tests import images
+from tests.app.gifs import cached
 from tests.app.people import person
 from tests.imaging.png import chunk, with_chunks
 from tests.machine import files_below
@@ -399,3 +403,78 @@ def test_an_export_of_one_user_or_one_tag(folder: Path):
     assert titles(tag="Reactions") == {"no", "nod"}
     Gif.update(trashed_at=1).where(Gif.title == "no").execute()
     assert titles(tag="reactions") == {"nod"}
+
+
+def test_an_export_has_the_new_picture_of_a_gif_that_is_replaced_meanwhile(folder: Path):
+    # Given two GIFs, whose pictures are replaced while the first one is written
+    imported(folder / "a cat.gif", folder / "Reactions" / "no.png")
+    run_jobs()
+    new = images.gif(durations=[40] * 7)
+    target, exported = io.BytesIO(), []
+    for gif, fault in exporting.export(target, exporting.chosen()):
+        exported.append((gif.id, fault))
+        if len(exported) == 1:
+            for each in Gif.select():
+                library.replace_image(each.id, None, cached(new), reach=library.Reach.ALL)
+            run_jobs()
+
+    # I expect the second one with its new picture
+    assert [fault for _, fault in exported] == ["", ""]
+    second = exported[1][0]
+    with zipfile.ZipFile(target) as archive:
+        [name] = [n for n in archive.namelist() if second in n and not n.endswith(".json")]
+        assert archive.read(name) == new
+
+
+def test_a_gif_of_a_machine_whose_clock_had_stopped_is_exported(folder: Path):
+    # Given uploads of moments that a zip cannot tell
+    imported(folder)
+    run_jobs()
+    ids = [gif.id for gif in Gif.select()]
+    for gif_id, moment in zip(ids, [0, 5_000_000_000_000_000], strict=False):
+        Gif.update(created_at=datetime.fromtimestamp(moment / 1e6, UTC)).where(
+            Gif.id == gif_id
+        ).execute()
+
+    target = io.BytesIO()
+    assert {fault for _, fault in exporting.export(target, exporting.chosen())} == {""}
+
+    with zipfile.ZipFile(target) as archive:
+        assert {entry.date_time[0] for entry in archive.infolist()} >= {1980, 2107}
+
+
+def test_a_full_disk_ends_an_export_and_is_no_fault_of_the_pictures(folder: Path):
+    imported(folder)
+    run_jobs()
+    exported = []
+
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            if self.tell() > 100:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    with pytest.raises(OSError, match="No space left"):
+        exported += exporting.export(Full(), exporting.chosen())
+
+    assert exported == []
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given a folder of another user's
+    scandir = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if str(path).endswith("Yes"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+
+    outcomes = imported(folder)
+
+    # I expect to be told, and what is around it to be there
+    assert counts(outcomes) == {"added": 2, "refused": 1}
+    [refused] = [each for each in outcomes if each.what is What.REFUSED]
+    assert refused.name == f"{folder}/Reactions/Yes/"
+    assert "Permission denied" in refused.reason

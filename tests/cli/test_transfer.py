@@ -1,10 +1,12 @@
 """`gifster import` and `gifster export`, with a worker."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from gifster.uploads.storage.temporaries import lock
 from tests import images
 from tests.stack import Stack
 
@@ -67,3 +69,27 @@ def test_it_says_what_it_cannot_do(new_stack: Callable[..., Stack], tmp_path: Pa
         assert run.returncode == 1, command
         assert said in run.stderr
         assert "Traceback" not in run.stderr
+
+
+def test_an_export_removes_what_a_killed_one_has_left(
+    new_stack: Callable[..., Stack], tmp_path: Path
+):
+    # Given parts of exports: of one that was killed, one that runs, one of another file, and a file
+    # of somebody else's
+    stack = new_stack()
+    left, running, other, foreign = (
+        tmp_path / name
+        for name in (".all.zip.0123abcd", ".all.zip.00000000", ".b.zip.0123abcd", ".all.zip.part")
+    )
+    for path in (left, running, other, foreign):
+        path.touch()
+        os.utime(path, (1, 1))
+
+    with running.open("rb") as used:
+        lock(used.fileno())
+        done = stack.run("gifster", "export", "all.zip")
+
+    assert done.returncode == 0, done.stderr
+    assert [path.exists() for path in (left, running, other, foreign)] == [False, True, True, True]
+    refused = stack.run("gifster", "export", "var", "--force")
+    assert refused.stderr == "gifster: var is a folder: name a file\n"

@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from gifster.app import lists, texts
@@ -16,6 +17,8 @@ from gifster.imaging.probe import extension
 from gifster.uploads import StorageUnavailable, StoredFile
 
 PIECE_BYTES = 256 * 1024
+#: The moments that a zip can tell (APPNOTE, 4.4.6).
+FIRST, LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 #: GIFs are read from the database in batches of this size.
 BATCH = 100
 
@@ -60,12 +63,28 @@ def _in_batches(gifs: Any) -> Iterator[Gif]:
 
 
 def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
-    [stored] = Gif.image.stored_files(gif)  # `chosen()` asks for those that have one
+    """Write a GIF. Returns why its file is not there; empty if it is, or if the GIF is gone."""
+    while True:
+        [stored] = Gif.image.stored_files(gif)  # `chosen()` asks for those that have one
+        try:
+            return _write_stored(archive, gif, stored)
+        except FileNotFoundError:
+            present = Gif.get_or_none(Gif.id == gif.id)
+            if present is None:
+                return ""
+            if Gif.image.stored_files(present) in ([], [stored]):
+                return "Its file is missing."
+            gif = present  # its picture was replaced meanwhile
+
+
+def _write_stored(archive: zipfile.ZipFile, gif: Gif, stored: StoredFile) -> str:
     name = f"{_slug(gif)}.{extension(stored.content_type)}"
     try:
         fault = _write_file(archive, _entry(name, gif), stored)
+    except _NotWritten as error:
+        raise error.reason from None
     except FileNotFoundError:
-        return "" if Gif.get_or_none(Gif.id == gif.id) is None else "Its file is missing."
+        raise
     except (OSError, StorageUnavailable) as error:
         return f"Its file cannot be read: {error}."
     told = json.dumps(_details(gif, stored), ensure_ascii=False, indent=2)
@@ -73,24 +92,44 @@ def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
     return fault
 
 
+class _NotWritten(Exception):
+    """The zip cannot be written, so it is no fault of the file that goes into it."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _NotWritten(error) from error
+
+
 def _write_file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, stored: StoredFile) -> str:
     digest = hashlib.sha256()
     # All of it is here before its entry begins: a storage that goes away would leave half of it.
-    with (
-        stored.on_disk() as path,
-        path.open("rb") as source,
-        archive.open(entry, "w", force_zip64=True) as target,
-    ):
-        while piece := source.read(PIECE_BYTES):
-            digest.update(piece)
-            target.write(piece)
+    with stored.on_disk() as path, path.open("rb") as source:
+        with _writing():
+            target = archive.open(entry, "w", force_zip64=True)
+        try:
+            while piece := source.read(PIECE_BYTES):
+                digest.update(piece)
+                with _writing():
+                    target.write(piece)
+        finally:
+            with _writing():
+                target.close()
     same = digest.hexdigest() == stored.sha256
     return "" if same else "Its file has changed since it was stored."
 
 
 def _entry(name: str, gif: Gif) -> zipfile.ZipInfo:
-    """An entry of the zip, with the moment of the upload (in UTC; a zip knows no time zones)."""
-    return zipfile.ZipInfo(name, gif.created_at.timetuple()[:6])
+    """An entry of the zip, with the moment of the upload (in UTC; a zip knows no time zones). A
+    clock that was wrong may have named one that a zip cannot tell."""
+    return zipfile.ZipInfo(name, min(max(gif.created_at.timetuple()[:6], FIRST), LAST))
 
 
 def _slug(gif: Gif) -> str:

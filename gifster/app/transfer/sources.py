@@ -6,6 +6,7 @@ the file, and the folders that it lies in are its tags.
 """
 
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -83,10 +84,29 @@ def find(path: Path, *, folder_tags: bool = True) -> Iterator[Found]:
 
 
 def _in_folder(root: Path, folder_tags: bool) -> Iterator[Found]:
-    for path in sorted(root.rglob("*")):
+    paths: list[Path] = []
+    unlisted: dict[Path, OSError] = {}
+    for folder, below, files in os.walk(
+        root, onerror=lambda e: unlisted.update({Path(e.filename): e})
+    ):
+        below[:] = [name for name in below if not _is_hidden(name)]
+        paths += [Path(folder, name) for name in files]
+    for path in sorted([*paths, *unlisted]):
         inside = path.relative_to(root)
-        if _is_picture(inside) and path.is_file():
+        if path in unlisted:
+            yield _unlisted(path, unlisted[path])
+        elif _is_picture(inside) and path.is_file():
             yield _file(path, list(inside.parts[:-1]) if folder_tags else [])
+
+
+def _unlisted(folder: Path, error: OSError) -> Found:
+    """A folder that may have pictures, and cannot be listed: it is refused as a picture is that
+    cannot be read."""
+
+    def fails() -> IO[bytes]:
+        raise error
+
+    return Found(f"{folder}{os.sep}", fails, Details)
 
 
 def _file(path: Path, tags: list[str]) -> Found:
@@ -161,8 +181,11 @@ def _in_list(path: Path) -> Iterator[Found]:
 
 def _is_picture(inside: PurePath) -> bool:
     """Whether a file of a folder or a zip is tried. Hidden files are not."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
-    return not hidden and inside.suffix.lower() in ENDINGS
+    return not any(map(_is_hidden, inside.parts)) and inside.suffix.lower() in ENDINGS
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _sidecars(name: str) -> list[str]:
