@@ -388,3 +388,28 @@ def test_a_job_that_names_somebody_who_did_not_leave_removes_nothing(booted: Set
 
     assert User.get_by_id(ann.id) == ann
     assert Gif.select().count() == 1
+
+
+def test_what_a_moderator_takes_out_of_the_trash_meanwhile_stays(
+    booted: Settings, ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    # Given two GIFs in the trash of Ann, who leaves without her GIFs, and a moderator who takes one
+    # back while the other one is deleted
+    both = [stored_gif(ann, name, []) for name in "ab"]
+    Gif.update(trashed_at=now()).execute()
+    leaving.leave(ann, with_gifs=False)
+    delete, deleted = library.delete, []
+
+    def meanwhile(gif: Gif) -> None:
+        if not deleted:
+            Gif.update(trashed_at=None).where(Gif.id != gif.id).execute()
+        deleted.append(gif.id)
+        delete(gif)
+
+    monkeypatch.setattr(library, "delete", meanwhile)
+    run_leave()
+
+    # I expect that one to stay, without an owner
+    [kept] = Gif.select()
+    assert (kept.user_id, {kept.id, *deleted}) == (None, {gif.id for gif in both})
+    assert len(deleted) == 1

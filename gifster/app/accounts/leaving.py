@@ -115,7 +115,8 @@ def _each(condition: Any, work: Any, most: int) -> int:
         for gif_id in ids:
             with transaction(db):
                 gif = locked_row(Gif(id=gif_id))
-                if gif is not None:
+                # A moderator may have taken it out of the trash meanwhile.
+                if gif is not None and query.where(Gif.id == gif_id).exists():
                     work(gif)
             done += 1
     return done
