@@ -1,9 +1,6 @@
 """The `gifster` command. Each module has the commands of one kind: thin functions that call the
 application."""
 
-import sys
-
-from gifster.app.errors import SettingsError
 from gifster.cli import (
     admins,
     backup,
@@ -17,7 +14,7 @@ from gifster.cli import (
     transfer,
     users,
 )
-from gifster.cli.root import cli, say
+from gifster.cli.root import cli
 
 __all__ = [
     "admins", "backup", "cli", "files", "jobs", "main", "moderation", "processes", "setup",
@@ -26,9 +23,5 @@ __all__ = [
 
 
 def main() -> None:
-    """Run the command that `sys.argv` names. Wrong settings are one line, and exit status 1."""
-    try:
-        cli()
-    except SettingsError as error:
-        say(f"gifster: {error}", err=True)
-        sys.exit(1)
+    """Run the command that `sys.argv` names."""
+    cli()

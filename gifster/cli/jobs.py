@@ -164,12 +164,14 @@ def _each_job(
     settings = settings_here()
     connect_our_broker(settings)
     with open_database(settings):
-        try:
-            for job_id in ids or [job.id for job in find(State.DEAD)]:
+        for job_id in ids or [job.id for job in find(State.DEAD)]:
+            try:
                 change(job_id)
-                say(f"{done} {job_id}")
-        except NoSuchJob as error:
-            raise refusal(error) from None
+            except NoSuchJob as error:
+                if everything:
+                    continue  # somebody else was quicker
+                raise refusal(error) from None
+            say(f"{done} {job_id}")
 
 
 @jobs.command("queues")

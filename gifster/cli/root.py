@@ -56,7 +56,31 @@ def text(argument: str) -> str:
     return argument
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The group of all commands, which turns what can go wrong in each into `Refused`: wrong
+    settings, a full disk, a file of another user's. Click ends a command whose output nobody reads
+    any more, as `gifster … | head` does."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            raise
+        except SettingsError as error:
+            raise Refused(str(error)) from None
+        except OSError as error:
+            raise Refused(reason_of(error)) from None
+
+
+def reason_of(error: OSError) -> str:
+    """What a command says of an error of the system: which file, and what is wrong with it."""
+    if error.strerror is None:
+        return str(error)
+    named = error.filename if error.filename2 is None else error.filename2
+    return error.strerror if named is None else f"{named}: {error.strerror}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gifster")
 @click.pass_context
 def cli(context: click.Context) -> None:

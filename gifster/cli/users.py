@@ -70,6 +70,8 @@ def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
     from gifster.app import accounts
 
     settings = settings_of_running()
+    if mail:
+        connect_our_broker(settings)
     with account_errors(settings):
         user = accounts.add(address, name, in_house=settings.auth.in_house_emails)
         if admin:
@@ -115,6 +117,8 @@ def users_reset(address: str, mail: bool) -> None:
     from gifster.app.tokens import check_enabled
 
     settings = settings_of_running()
+    if mail:
+        connect_our_broker(settings)
     with account_errors(settings):
         user = accounts.find_user(address)
         check_enabled(user)
@@ -126,7 +130,6 @@ def _give_link(settings: "Settings", user: "User", mail: bool) -> None:
     from gifster.app.accounts.post import Post
 
     if mail:
-        connect_our_broker(settings)
         password_changes.ask_for_reset(user.email)
         say(f"a worker sends the link to {user.email}")
     else:

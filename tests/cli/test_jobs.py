@@ -79,3 +79,27 @@ def test_a_wrong_name_is_refused_also_where_there_is_nothing_to_do(made: list[st
         refused = CliRunner().invoke(cli, command)
         assert (refused.exit_code, said in refused.output) == (1, True), refused.output
     assert not Path("out.zip").exists()
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_dead_jobs_that_somebody_else_retries_meanwhile_are_left_out(
+    made: list[str], monkeypatch: pytest.MonkeyPatch, command: str
+):
+    # Given two dead jobs, of which the first one is gone when its turn comes
+    with db.connection_context():
+        Job.update(failed_at=1.0, error="x").where(Job.id.in_(made[:2])).execute()
+    change, gone = getattr(jobs, command), []
+
+    def meanwhile(job_id: str) -> object:
+        if not gone:
+            gone.append(job_id)
+            Job.delete().where(Job.id == job_id).execute()
+        return change(job_id)
+
+    monkeypatch.setattr(jobs, command, meanwhile)
+    done = run(command, "--all")
+
+    # I expect the other one to be done
+    assert done.exit_code == 0
+    [other] = set(made[:2]) - set(gone)
+    assert other in done.output

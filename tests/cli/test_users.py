@@ -179,3 +179,14 @@ def test_an_unknown_address_is_a_line_and_not_a_traceback(ann: User, command: st
 
     assert result.exit_code == 1
     assert "gifster: there is no account with the address eve@example.org" in result.output
+
+
+def test_no_account_is_made_if_its_mail_cannot_be_sent(ann: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GIFSTER_BROKER__URL", "")
+
+    refused = run("add", "bob@example.org", "--mail")
+
+    assert refused.exit_code == 1
+    assert "no broker: broker.url is empty" in refused.output
+    with db.connection_context():
+        assert User.get_or_none(User.email == "bob@example.org") is None
