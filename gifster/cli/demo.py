@@ -180,7 +180,7 @@ def _upload(site: tuple[str, int, str], title: str, tags: str, content: bytes) -
         )
         answer = connection.getresponse()
         text = answer.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise Refused(
             f"no Gifster answers on {host}:{port} ({error}): start one with `make dev`, or name "
             "the port of the one that runs"

@@ -119,10 +119,31 @@ def test_wrong_keys_and_values_of_the_file_are_named(text: str, message: str):
         load()
 
 
+def test_settings_nested_too_deep_are_refused():
+    write("a = " + "[" * 5000)
+
+    with pytest.raises(SettingsError, match="not TOML"):
+        load()
+
+
+def test_several_servers_of_rabbitmq_are_one_url(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GIFSTER_BROKER__URL", "amqp://a:5672;amqp://b:5673")
+
+    assert load().broker.url == "amqp://a:5672;amqp://b:5673"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("GIFSTER_WEB__PORT", "many", "web.port"),
+        ("GIFSTER_BROKER__URL", "redis://[::1", "broker.url: must be a URL"),
+        ("GIFSTER_BROKER__URL", "redis://h:99999/0", "broker.url: must be a URL"),
+        ("GIFSTER_BROKER__URL", "redis://u:pa/ss@h", r"%2F for / .*has 'redis://u:…@h'"),
+        ("GIFSTER_BROKER__URL", "amqp://a:5672;amqp://b:x", "broker.url: must be a URL"),
+        ("GIFSTER_MAIL__URL", "smtp://h:99999", "mail.url: must be a URL"),
+        ("GIFSTER_STORE__ENDPOINT_URL", "http://[", "store.endpoint_url: must be a URL"),
+        ("GIFSTER_DATABASE__URL", "sqlite:///", "database.url: must name a file"),
+        ("GIFSTER_DATABASE__URL", "sqlite://", "database.url: must name a file"),
         ("GIFSTER_WEB__PROT", "1", "web.prot: no such key"),
         ("GIFSTER_WBE__PORT", "1", "GIFSTER_WBE__PORT: no such setting"),
         ("GIFSTER_PORT", "1", "GIFSTER_PORT: no such setting"),

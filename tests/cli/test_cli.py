@@ -1,6 +1,8 @@
 """The `gifster` command: doctor, migrate, demo, and its errors, never with a traceback."""
 
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -136,6 +138,24 @@ def test_workers_in_the_wrong_folder_say_where_they_looked(bare: Stack):
     assert result.returncode != 0
     assert f"there is no database in {bare.folder}/var/gifster.db" in result.stdout + result.stderr
     assert not bare.var.exists()
+
+
+def test_the_demo_of_a_port_where_something_else_listens_is_refused(bare: Stack):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection = server.accept()[0]
+            connection.sendall(b"-ERR unknown command\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        refused = bare.run("gifster", "demo", "--port", str(server.getsockname()[1]))
+        thread.join(20)
+
+    assert refused.returncode == 1
+    assert "gifster: no Gifster answers on 127.0.0.1:" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_demo_uploads_gifs_that_become_ready(stack: Stack):

@@ -1,6 +1,7 @@
 """Commands that are started in the wrong folder make nothing there, and say where they looked; and
 a release refuses a database that a later one has migrated."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +148,35 @@ def test_a_downgrade_is_refused(folder: Path, arguments: list[str]):
     assert "a later release of Gifster has migrated the database (9999_later is not known" in said
     assert "install the later release again, or restore the backup" in said
     assert not Path("/tmp/never").exists()
+
+
+@pytest.mark.parametrize("arguments", ALL, ids=" ".join)
+def test_what_the_system_refuses_is_told_in_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+):
+    # Given an installation in which this user may read nothing
+    (folder / "settings.toml").touch()
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parts[:1] == ("var",):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+
+    result = run(arguments)  # it fails after any other exception
+
+    assert result.exit_code != 0
+    if arguments[0] not in ELSEWHERE:
+        assert "Permission denied" in result.output
+
+
+def test_a_database_whose_folder_cannot_be_made_is_told_in_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "settings.toml").touch()
+    for command in ("migrate", "doctor"):
+        monkeypatch.setenv("GIFSTER_DATABASE__URL", "sqlite:////dev/null/gifster.db")
+
+        assert run([command]).output == "gifster: /dev/null: File exists\n"

@@ -47,8 +47,8 @@ _MESSAGES = {
 }
 #: How pydantic begins its messages.
 _BEGINNING = re.compile(r"^(Input|String|Dictionary|List|Value) should ")
-#: The password in a URL.
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*(?=@)")
+#: The password in a URL, also one that should have been quoted.
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):.*(?=@)")
 
 
 def load(path: Path = FILE, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -75,7 +75,7 @@ def _file(path: Path, profile: str) -> dict[str, Any]:
     """The settings of the file, with those of the profile over them."""
     try:
         document = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except OSError as error:
         raise SettingsError(

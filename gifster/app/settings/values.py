@@ -4,6 +4,7 @@ it must be like."""
 import ipaddress
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -59,6 +60,27 @@ Prefix = Annotated[
 ]
 
 
+def _url(url: str) -> str:
+    """A URL that can be taken apart; of RabbitMQ, several with a semicolon in between."""
+    try:
+        for each in url.split(";") if url.startswith("amqp") else [url]:
+            _ = urlsplit(each).port
+    except ValueError:  # its text may have the password
+        raise ValueError(
+            "must be a URL, scheme://user:password@host:port/…, with a port of at most 65535; a "
+            "password has %25 for %, %40 for @, %2F for / and %3A for :, and an IPv6 address "
+            "brackets, [::1]"
+        ) from None
+    return url
+
+
+def _with_a_file(url: str) -> str:
+    """A URL that names a file, if it is one of SQLite."""
+    if url.startswith("sqlite") and not urlsplit(url).path.strip("/"):
+        raise ValueError("must name a file, such as sqlite:///var/gifster.db")
+    return url
+
+
 def _libpq_url(url: str) -> str:
     """A URL that PostgreSQL's own library understands, if it is one of PostgreSQL."""
     if url.startswith("sqlite"):
@@ -85,6 +107,7 @@ DatabaseUrl = Annotated[
         "begin with sqlite:// or postgresql://, such as sqlite:///var/gifster.db",
     ),
     AfterValidator(_libpq_url),
+    AfterValidator(_with_a_file),
 ]
 BrokerUrl = Annotated[
     str,
@@ -92,16 +115,23 @@ BrokerUrl = Annotated[
         r"|(redis|rediss|unix|amqp|amqps|stub)://.*",
         "be empty, or begin with redis://, rediss://, unix://, amqp:// or amqps://",
     ),
+    AfterValidator(_url),
 ]
 RedisUrl = Annotated[
     str,
     _like(r"|(redis|rediss|unix)://.*", "be empty, or begin with redis://, rediss:// or unix://"),
+    AfterValidator(_url),
 ]
 MailUrl = Annotated[
     str,
     _like(r"(file:|smtp://|smtps://).*", "begin with file:, smtp:// or smtps://"),
+    AfterValidator(_url),
 ]
-EndpointUrl = Annotated[str, _like(r"|https?://.*", "be empty, or begin with http:// or https://")]
+EndpointUrl = Annotated[
+    str,
+    _like(r"|https?://.*", "be empty, or begin with http:// or https://"),
+    AfterValidator(_url),
+]
 #: Without https, anybody between here and there could log in as anybody; on this machine nobody is.
 IssuerUrl = Annotated[
     str,
