@@ -16,13 +16,16 @@ from gifster.uploads.sweep import Why, sweep
 
 logger = logging.getLogger("gifster.maintenance")
 
+#: A sweep lists every file, and a bucket gives the names of a thousand at a time. Dramatiq's ten
+#: minutes would end each one of a library with some millions of files (milliseconds).
+LONGEST_MS = 3 * 3600 * 1000
 #: How long a job fills the index of the search (seconds).
 FILL_S = 200.0
 
 _WORRYING = ("missing", "damaged", "unread")
 
 
-@dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)
+@dramatiq.actor(queue_name="default", max_retries=3, time_limit=LONGEST_MS, outbox_only=True)
 def clean_up() -> None:
     """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
     uploads, expired sessions, what has been in the trash for too long, old reports and entries of

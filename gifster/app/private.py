@@ -89,6 +89,15 @@ def open_to_others(settings: "Settings") -> list[Path]:
     return [path for path in [*folders, *_private(settings)] if _is_open(path)]
 
 
+def is_everybodys(folder: Path) -> bool:
+    """Whether others need a folder, such as `/tmp` or `/etc`: it may not be closed to them."""
+    found = folder.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    is_at_the_top = len(folder.resolve().parts) <= 2
+    return bool(found.st_mode & stat.S_IWOTH) or found.st_uid != os.geteuid() or is_at_the_top
+
+
 def _private(settings: "Settings") -> Iterator[Path]:
     yield from (VAR / name for name in ("secret", "valkey", "metrics", "dev.lock"))
     if database := settings.database.file:

@@ -26,7 +26,7 @@ from gifster.app.errors import Unavailable
 from gifster.app.faults import fault_of, is_database_error
 from gifster.app.models import now
 from gifster.app.numbers import counted
-from gifster.app.private import open_to_others
+from gifster.app.private import is_everybodys, open_to_others
 from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
 from gifster.app.sign_in.oidc import Provider
@@ -103,12 +103,20 @@ def _oidc(settings: Settings) -> str:
 
 def _privacy(settings: Settings) -> str:
     """Whether other users of this machine can read our files."""
-    found = [str(path) for path in open_to_others(settings)]
-    if found:
-        raise RuntimeError(
-            f"other users of this machine can read {', '.join(found)} (run chmod o-rwx "
-            f"{shlex.join(found)}; if a web server must read the store, set store.permissions)"
+    found = open_to_others(settings)
+    said = []
+    if closable := [str(path) for path in found if not is_everybodys(path)]:
+        said.append(
+            f"other users of this machine can read {', '.join(closable)} (run chmod o-rwx "
+            f"{shlex.join(closable)}; if a web server must read the store, set store.permissions)"
         )
+    if shared := [str(path) for path in found if is_everybodys(path)]:
+        said.append(
+            f"other users of this machine need {', '.join(shared)}, too (name a folder of "
+            "Gifster's own in the settings)"
+        )
+    if said:
+        raise RuntimeError("; ".join(said))
     return "other users of this machine can read no file of Gifster's"
 
 

@@ -130,6 +130,9 @@ def test_the_doctor_lists_files_that_others_can_read(monkeypatch: pytest.MonkeyP
             privacy()
 
         (Path(folder) / "var").chmod(0o700)
+        monkeypatch.setenv("GIFSTER_CACHE__ROOT", "/tmp")
+        with pytest.raises(RuntimeError, match=r"need /tmp, too .name a folder of Gifster's own"):
+            dict(checks(settings.load()))["privacy"]()
         assert privacy() == "other users of this machine can read no file of Gifster's"
 
 
