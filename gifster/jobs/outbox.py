@@ -48,6 +48,9 @@ RESEND_AFTER_S = 60.0
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
 
+#: The most characters of a row's id.
+MOST_CHARACTERS = 32
+
 #: Of the process, as its broker is.
 _broker_is_away = Problem(logger)
 
@@ -105,7 +108,7 @@ class Job(peewee.Model):
       failed_at: when the job was given up; null until then.
     """
 
-    id = peewee.CharField(32, primary_key=True, default=lambda: secrets.token_hex(16))
+    id = peewee.CharField(MOST_CHARACTERS, primary_key=True, default=lambda: secrets.token_hex(16))
     actor = peewee.CharField()
     queue = peewee.CharField()
     arguments = ArgumentsField()
@@ -227,7 +230,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       actor: the name of the Dramatiq actor that runs the job.
       arguments: the arguments of the actor; JSON must be able to hold them.
       queue: the queue that the actor listens on.
-      unique: a key of at most 32 characters; there is one job with this key at a time.
+      unique: a key of 1 to 32 characters; there is one job with this key at a time.
       at: the moment before which the job does not run (an aware datetime, or seconds since the
         epoch). The relay sends it a second or two later (Sidekiq's `perform_at`).
       in_s: the same, in seconds from now (`perform_in`).
@@ -239,19 +242,21 @@ def enqueue(  # noqa: PLR0913 options, each with a default
 
     Raises:
       TypeError: JSON cannot hold an argument.
-      ValueError: `at` and `in_s` are both given, or `at` has no time zone.
+      ValueError: `at` and `in_s` are both given, `at` has no time zone, or `unique` is empty or too
+        long.
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
     now, due_at = clock.now(Job._meta.database), _moment(at, in_s)
     later = due_at is not None and due_at > now
+    unique = None if unique is None else _key(unique)
     job = Job(
         actor=actor,
         queue=queue,
         arguments=list(arguments),
         send_at=due_at if later else now + RESEND_AFTER_S,
         due_at=due_at if later else None,
-        group=group,
+        group=None if group is None else str(group),  # also a number or a UUID, as its column does
         traceparent=of_new_job(actor, queue),
         **({} if unique is None else {"id": unique}),
     )
@@ -268,6 +273,18 @@ def enqueue(  # noqa: PLR0913 options, each with a default
             else:
                 database.after_commit(lambda: send_committed([job]))
     return job
+
+
+def _key(unique: str) -> str:
+    """A key as its row and its messages have it. A worker acts on no other, and SQLite takes any
+    length."""
+    key = str(unique)  # also of a number
+    if not 1 <= len(key) <= MOST_CHARACTERS:
+        raise ValueError(
+            f"unique={unique!r} has {len(key)} characters: use 1 to {MOST_CHARACTERS}, or a "
+            "hash of it"
+        )
+    return key
 
 
 def _insert(job: Job, unique: str | None, now: float | None) -> bool:
@@ -324,9 +341,7 @@ def is_held(held: bool) -> peewee.Expression:
 def room_of(group: str, queue: str) -> int:
     """How many more jobs of a group may go to a queue now. Each queue counts alone, so a paused
     queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
-    # An application may name a group by a number or a UUID, as its column takes them.
-    named = {"group": Job.group.db_value(group), "queue": Job.queue.db_value(queue)}
-    ((sent,),) = _SENT.rows(**named, now=clock.now(Job._meta.database))
+    ((sent,),) = _SENT.rows(group=group, queue=queue, now=clock.now(Job._meta.database))
     return most_of_group() - int(sent)
 
 

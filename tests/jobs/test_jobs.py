@@ -90,6 +90,24 @@ def test_arguments_that_json_cannot_hold_are_refused(outbox: Outbox):
     assert Job.select().count() == 0
 
 
+def test_keys_that_no_worker_takes_are_refused(outbox: Outbox):
+    for key in ("", "k" * 33):
+        with pytest.raises(ValueError, match=f"has {len(key)} characters: use 1 to 32"):
+            jobs.enqueue("send_welcome_email", "ann", unique=key)
+
+    assert Job.select().count() == 0
+
+
+def test_a_key_and_a_group_may_be_numbers(outbox: Outbox):
+    group = uuid.UUID(int=7)
+
+    job = jobs.enqueue("send_welcome_email", "ann", unique=7, group=group)  # type: ignore[arg-type]
+
+    assert outbox.queued() == 1
+    assert job.message().options["outbox_id"] == "7"
+    assert job.message().options["group"] == str(group)
+
+
 def test_a_rollback_takes_the_job_with_it(outbox: Outbox):
     with pytest.raises(RuntimeError), jobs.transaction(outbox.database):
         jobs.enqueue("send_welcome_email", "ann")
