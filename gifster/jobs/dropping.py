@@ -97,10 +97,19 @@ def _delete(jobs: list[Job]) -> None:
     outbox_database().after_commit(lambda: _free(with_broker))
 
 
+def _gone(jobs: list[Job]) -> list[Job]:
+    """Those whose rows are gone: a savepoint may have been rolled back in a transaction that has
+    committed, or a new job may have the key of one."""
+    found: Any = Job.select(Job.id).where(Job.id.in_([job.id for job in jobs]))
+    there = {job_id for (job_id,) in found.tuples()}
+    return [job for job in jobs if job.id not in there]
+
+
 def _free(jobs: list[Job]) -> None:
     # An error here would look like a failed commit (see `outbox.send_now()`), and none is needed:
     # workers skip the messages, and the relay releases throttled jobs.
     try:
+        jobs = _gone(jobs)
         remove_messages(jobs)
         for group, queue in {(job.group, job.queue) for job in jobs if job.group is not None}:
             release(group, queue)

@@ -86,8 +86,7 @@ def run_jobs() -> int:
     done = 0
     while jobs := enqueued():
         for job in jobs:
-            _perform(job)
-            done += 1
+            done += _perform(job)
     return done
 
 
@@ -124,7 +123,11 @@ def inline_jobs() -> Iterator[None]:
         raise errors[0]
 
 
-def _perform(job: Job) -> None:
+def _perform(job: Job) -> bool:
+    """Run a job. Returns False if there is none: its savepoint was rolled back, or another job has
+    dropped it."""
+    if not Job.select().where(Job.id == job.id).exists():
+        return False
     broker = dramatiq.get_broker()
     try:
         actor = broker.get_actor(job.actor)
@@ -138,3 +141,4 @@ def _perform(job: Job) -> None:
         raise
     actor.fn(*job.arguments)
     Job.delete().where(Job.id == job.id).execute()
+    return True

@@ -5,6 +5,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import dramatiq
@@ -112,6 +114,19 @@ def test_a_retry_leaves_redis_too(outbox: Outbox):
     jobs.drop(job.id)
 
     assert outbox.queued("default.DQ") == outbox.client.hlen("dramatiq:default.DQ.msgs") == 0
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_drop_that_a_savepoint_took_back_leaves_the_message(outbox: Outbox, own: bool):
+    begin = partial(jobs.transaction, outbox.database) if own else outbox.database.atomic
+    job = jobs.enqueue("greet", "Ann")
+
+    with begin(), suppress(RuntimeError), begin():
+        jobs.drop(job.id)
+        raise RuntimeError
+
+    assert Job.get_by_id(job.id)
+    assert outbox.queued() == outbox.client.hlen("dramatiq:default.msgs") == 1
 
 
 def test_a_job_is_dropped_while_the_broker_is_away(

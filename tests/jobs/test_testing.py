@@ -1,6 +1,7 @@
 """What the tests of an application use: `gifster.jobs.testing`, without a server or a worker."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import dramatiq
 import peewee
@@ -47,6 +48,27 @@ def test_jobs_wait_until_the_test_runs_them(greeted: list[str]):
     assert run_jobs() == 3
     assert greeted == ["ann", "cleo", "bob"]
     assert enqueued() == []
+
+
+def test_jobs_of_a_savepoint_that_was_rolled_back_do_not_run(
+    database: peewee.Database, greeted: list[str]
+):
+    with inline_jobs(), jobs.transaction(database):
+        jobs.enqueue("greet", "ann", [])
+        with suppress(RuntimeError), jobs.transaction(database):
+            jobs.enqueue("greet", "bob", [])
+            raise RuntimeError
+
+    assert greeted == ["ann"]
+
+
+def test_a_job_that_another_one_drops_does_not_run(database: peewee.Database, greeted: list[str]):
+    dramatiq.actor(actor_name="drop")(jobs.drop)
+    jobs.enqueue("drop", "bob")
+    jobs.enqueue("greet", "bob", [], unique="bob")
+
+    assert run_jobs() == 1
+    assert greeted == []
 
 
 def test_an_actor_that_the_broker_does_not_have_is_explained(greeted: list[str]):
