@@ -284,3 +284,31 @@ def test_a_worker_that_is_paused_while_a_job_ends_acknowledges_it(
     eventually(lambda: "b" in done)
     assert done == ["a", "b"]
     assert not any(running_at_the_end)
+
+
+def test_a_job_of_a_broken_connection_acknowledges_no_other_message(outbox: Outbox):
+    def next_of(consumer: Consumer) -> Any:
+        return eventually(lambda: next(consumer))
+
+    # Given a message whose connection breaks, so that another consumer gets it
+    broker = dramatiq.get_broker()
+    declare(print)
+    for name in ("a", "b"):
+        broker.get_actor("work_default").send(name)
+    broken = broker.consume("default", 1, 100)
+    first = next_of(broken)
+    broken.connection.close()
+    other = broker.consume("default", 1, 100)
+    assert next_of(other).args == first.args
+
+    # When its worker has done it, and has another message by the same number meanwhile
+    again = broker.consume("default", 1, 100)
+    second = next_of(again)
+    assert (second.args, second._tag) == (("b",), first._tag)
+    again.ack(first)
+    next(again)
+    again.close()
+
+    # I expect that one to be in the queue still
+    eventually(lambda: broker.get_queue_message_counts("default")[0] == 1)
+    other.close()

@@ -6,12 +6,14 @@ receive to the fair scheduler, as the consumers of `redis.py` do.
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
 import pika
+from dramatiq.broker import MessageProxy
 from dramatiq.brokers import rabbitmq
 from dramatiq.errors import ConnectionClosed
 
@@ -143,6 +145,7 @@ class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
         message = super().__next__()  # type: ignore[no-untyped-call]
         if message is None:
             return None
+        message._received_by = self
         if (why := malformed(message._message, self.queue_name)) is None:
             return message
         logger.error("a malformed message queue=%s: %s", self.queue_name, why)
@@ -165,6 +168,23 @@ class Consumer(FairConsumer, rabbitmq._RabbitmqConsumer):
         except pika.exceptions.AMQPError as error:
             raise ConnectionClosed(error) from None
         return None
+
+    def ack(self, message: MessageProxy) -> None:
+        """Acknowledge a message that is done."""
+        self._finish_own(super().ack, message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Move a message that was given up to the dead letters."""
+        self._finish_own(super().nack, message)
+
+    def _finish_own(self, finish: Callable[[MessageProxy], None], message: MessageProxy) -> None:
+        """Finish a message of this consumer. RabbitMQ has taken back those of a connection that
+        broke while they ran. On this one, their tags are those of other messages, which would be
+        lost."""
+        if getattr(message, "_received_by", None) is self:
+            finish(message)
+        else:
+            self._give_thread_back(message)
 
     def _give_back(self) -> None:
         """Put the messages that have not begun back into the queue, and receive no more until the
