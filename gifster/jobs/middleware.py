@@ -14,6 +14,7 @@ from dramatiq.middleware import Middleware
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.outbox import Job
 from gifster.jobs.parent import end_with_parent
+from gifster.jobs.transactions import abandon_transaction
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -144,6 +145,28 @@ class DatabaseConnection(Middleware):
         database = Job._meta.database
         if database is not None and not database.is_closed():
             database.close()
+
+
+class LeftTransactions(Middleware):
+    """Rolls back the transaction that a job has left open, before the outbox's own changes would
+    become a part of it: nothing that this thread writes would ever be committed, and its locks
+    would stay. A job leaves one if Dramatiq interrupts it in the step that begins or ends it
+    (`time_limit`), or if it called `begin()` and no `commit()`."""
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        self.after_skip_message(broker, message)
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        database = Job._meta.database
+        if database is not None and abandon_transaction(database):
+            logger.error("rolled back what a job left uncommitted: %s", _describe(message._message))
 
 
 class EndWithParent(Middleware):

@@ -87,6 +87,37 @@ def piece_of_work(database: peewee.Database | peewee.DatabaseProxy) -> "Piece | 
     return outermost.piece if isinstance(outermost, Transaction) else None
 
 
+def abandon_transaction(database: peewee.Database | peewee.DatabaseProxy) -> bool:
+    """Roll back this thread's open transaction, which nobody is going to end.
+
+    Returns:
+      False if there is none.
+    """
+    real: Any = real_database(database)
+    if not real.in_transaction() and not _has_begun(real):
+        return False
+    del real._state.transactions[:]
+    real._clear_commit_callbacks()
+    try:
+        real.rollback()
+    except peewee.PeeweeException as error:
+        logger.debug("rolled back already: %s", error)
+        real.close()
+        real.connect(reuse_if_open=True)
+    return True
+
+
+def _has_begun(database: Any) -> bool:
+    """Whether this thread's connection is in a transaction, whatever Peewee knows of it."""
+    if database.is_closed():
+        return False
+    connection = database.connection()
+    if isinstance(database, peewee.SqliteDatabase):
+        return bool(connection.in_transaction)
+    status = getattr(getattr(connection, "info", None), "transaction_status", 0)  # psycopg's
+    return int(status) != 0
+
+
 #: Sends jobs.
 Send = Callable[[list[Any]], object]
 

@@ -21,7 +21,12 @@ from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.heartbeat import Heartbeat
 from gifster.jobs.lease import LEASE_S
-from gifster.jobs.middleware import DatabaseConnection, EndWithParent, JobLog
+from gifster.jobs.middleware import (
+    DatabaseConnection,
+    EndWithParent,
+    JobLog,
+    LeftTransactions,
+)
 from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
 from gifster.jobs.sending import made_by_dramatiq, send_bulk, send_many
@@ -117,6 +122,7 @@ def connect(  # noqa: PLR0913 options, each with a default
         JobLog(),
         rows,
         *(factory() for factory in default_middleware),
+        LeftTransactions(),  # behind the application's, which may have a transaction around a job
         *middleware,
     ]
     broker: FairBroker | StubBroker
