@@ -63,7 +63,7 @@ class Worker(peewee.Model):
     host = peewee.CharField()
     pid = peewee.IntegerField()
     threads = peewee.IntegerField()
-    #: Their names, separated by spaces.
+    #: Their names, separated by spaces, as many as fit.
     queues = peewee.CharField()
     started_at = peewee.DoubleField()
     seen_at = peewee.DoubleField()
@@ -153,6 +153,17 @@ def _warn_of_unknown(wanted: Iterable[str], declared: Iterable[str]) -> None:
         logger.warning("no actor has the queue %s: the queues of the actors are %s", queue, known)
 
 
+def _that_fit(queues: Iterable[str]) -> str:
+    """The names that the column takes: PostgreSQL takes no longer text, and then the worker would
+    write no heartbeat at all."""
+    fitting = ""
+    for queue in queues:
+        if len(longer := f"{fitting} {queue}".strip()) > Worker.queues.max_length:
+            break
+        fitting = longer
+    return fitting
+
+
 class Heartbeat(Middleware):
     """Writes the heartbeat of a worker process, and obeys its orders. Where the tables are bound to
     no database it does nothing.
@@ -225,7 +236,7 @@ class Heartbeat(Middleware):
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=worker.worker_threads,
-            queues=" ".join(sorted(queues)),
+            queues=_that_fit(sorted(queues)),
             started_at=now,
             seen_at=now,
         )
