@@ -64,16 +64,29 @@ def _take_statement(*asked: str) -> Statement:
     """The statement that leases a job, if its row has what is asked for."""
 
     def make(**value: Any) -> Any:
-        its = [getattr(Job, name) == value[name] for name in asked]
+        its = [
+            _is_its_turn(value["now"], value[name])
+            if name == "retries"
+            else getattr(Job, name) == value[name]
+            for name in asked
+        ]
         until = clock.in_sql(Job._meta.database, value["now"], value["lease_s"])
         return Job.update(
             leased_by=value["worker"],
             thread=value["thread"],
             started_at=value["now"],
             send_at=until,
+            held=False,  # the relay may have throttled a job whose message still came
         ).where(Job.id == value["job_id"], Job.failed_at.is_null(), Job.leased_by.is_null(), *its)
 
     return Statement(make, ["job_id", *asked, "worker", "thread", "now", "lease_s"])
+
+
+def _is_its_turn(now: Any, retries: Any) -> Any:
+    """Whether a message that was sent after so many retries may run a job. The broker may have
+    several messages of a job that waited for long. The first of them that fails has the job wait
+    for its retry, which has a message of its own; the others come too early."""
+    return Job.due_at.is_null() | (Job.due_at <= now) | (Job.attempts <= retries)
 
 
 _READ = Statement(lambda job_id: Job.select(*_WORK).where(Job.id == job_id))
@@ -136,7 +149,11 @@ class Leases:
         self.commits = SharedCommits()
 
     def take(
-        self, job_id: str, actor: str | None = None, created_at: float | None = None
+        self,
+        job_id: str,
+        actor: str | None = None,
+        created_at: float | None = None,
+        retries: int | None = None,
     ) -> Job | None:
         """Lease a job.
 
@@ -144,10 +161,12 @@ class Leases:
           job_id: the id of the row.
           actor: the actor that is about to run; the job of another actor is not taken.
           created_at: when the row was made; a later one with the same id is not taken.
+          retries: how often the job had failed when the message was sent; None if nobody knows. If
+            it has failed since, it is not taken before its next attempt is due.
 
         Returns:
           the columns of the row that describe the work; None if there is nothing to do, because the
-          job is done, given up, another actor's, or leased.
+          job is done, given up, another actor's, leased, or waits for its retry.
 
         Raises:
           WorkersDied: the job has to be given up now.
@@ -158,7 +177,7 @@ class Leases:
             if job_id in self._left and self._left[job_id].done:
                 return None  # its row is still to be deleted
         now = clock.now(Job._meta.database)
-        its = {"actor": actor, "created_at": created_at}
+        its = {"actor": actor, "created_at": created_at, "retries": retries}
         asked = {name: value for name, value in its.items() if value is not None}
         values = {
             "job_id": job_id,

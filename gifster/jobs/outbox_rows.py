@@ -5,7 +5,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import dramatiq
 from dramatiq.broker import MessageProxy
@@ -22,9 +22,12 @@ from gifster.jobs.outbox import RESEND_AFTER_S, Job, send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
 from gifster.jobs.trust import (
+    ASKED,
     OUTBOX_ONLY,
     Refused,
     apply_row,
+    count_in,
+    retries_of,
     row_made_at,
     row_named_by,
     row_of,
@@ -48,15 +51,14 @@ _DELETE_ANY = Statement(lambda job_id: Job.delete().where(Job.id == job_id))
 
 
 class OutboxUnavailable(MiddlewareError, Retry):
-    """The outbox did not answer, so nobody knows what a message is about: it is retried soon, as
-    another worker may reach the outbox.
+    """The outbox did not answer, so nobody knows what a message is about.
 
     Parameters:
-      retries: how often that has happened; each time it waits twice as long.
+      times: how often that has happened; each time it waits twice as long.
     """
 
-    def __init__(self, why: Exception, retries: int) -> None:
-        wait_s = min(FIRST_RETRY_S * 2 ** min(retries, 10), LAST_RETRY_S)
+    def __init__(self, why: Exception, times: int) -> None:
+        wait_s = min(FIRST_RETRY_S * 2 ** min(times, 10), LAST_RETRY_S)
         super().__init__(f"the outbox cannot be asked: {why!r}", delay=round(wait_s * 1000))
 
 
@@ -98,6 +100,8 @@ class OutboxRows(Middleware):
         try:
             with database.connection_context():
                 why = what_lacks([Job])
+                if why is None:
+                    _wake(broker)
         except Exception as error:
             if not is_database_error(error):
                 raise
@@ -116,10 +120,23 @@ class OutboxRows(Middleware):
             raise SkipMessage(str(error)) from None
         except MiddlewareError:
             raise
-        except Exception as error:
-            retries = message.options.get("retries")
-            retries = retries if isinstance(retries, int) and retries > 0 else 0
-            raise OutboxUnavailable(error, retries) from error
+        except Exception as error:  # noqa: BLE001 see above
+            self._ask_later(broker, message, error)
+
+    def _ask_later(
+        self, broker: dramatiq.Broker, message: MessageProxy, error: Exception
+    ) -> NoReturn:
+        """Send a message once more, of which nobody knows the row: another worker may reach the
+        outbox. That is no attempt to run the job, and uses up no retry."""
+        times = count_in(message, ASKED)
+        unavailable = OutboxUnavailable(error, times)
+        message.options[ASKED] = times + 1
+        try:
+            broker.enqueue(message._message, delay=unavailable.delay)
+        except Exception:  # noqa: BLE001 Dramatiq tries again
+            raise unavailable from error
+        logger.warning("put off job=%s: %s", message.options.get("outbox_id"), unavailable)
+        raise SkipMessage(str(unavailable)) from error
 
     def _take(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         """Lease the row of a message, and apply it to the message."""
@@ -127,7 +144,9 @@ class OutboxRows(Middleware):
         if job_id is None:
             return
         try:
-            job = self._leases.take(job_id, message.actor_name, row_made_at(message))
+            job = self._leases.take(
+                job_id, message.actor_name, row_made_at(message), retries_of(message)
+            )
         except WorkersDied as error:
             apply_row(broker, message, error.job)
             self._give_up(broker, message, error)
@@ -135,7 +154,7 @@ class OutboxRows(Middleware):
         if job is None:
             if (why := why_not_taken(message, job_id)) is not None:
                 raise Refused(message, why)
-            raise SkipMessage(f"job {job_id} is done, or another worker has it")
+            raise SkipMessage(f"job {job_id} is done, another worker has it, or it waits for later")
         self._thread.job_id = job_id
         try:
             apply_row(broker, message, job)
@@ -280,21 +299,52 @@ class OutboxRows(Middleware):
     def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
     ) -> None:
-        self._mark_failed(message, exception)
+        if not self._mark_failed(message, exception):
+            return  # another worker has the job by now, and gives it up, or does it
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
         if on_dead is not None:
             on_dead(exception, *message.args)
 
-    def _mark_failed(self, message: MessageProxy, exception: BaseException) -> None:
+    def _mark_failed(self, message: MessageProxy, exception: BaseException) -> bool:
+        """Note that a job is given up, unless its lease is somebody else's now."""
         failed = {
             "failed_at": clock.now(Job._meta.database),
             "leased_by": None,
             **_reason(exception),
         }
-        Job.update(**failed).where(row_of(message)).execute()
+        mine = row_of(message) & (Job.leased_by == self.worker)
+        return bool(Job.update(**failed).where(mine).execute())
+
+
+def _wake(broker: dramatiq.Broker) -> None:
+    """Have the relay send the jobs now for which no worker had the actor, and this one has it. By
+    themselves they would wait as long as they have waited already."""
+    now = clock.now(Job._meta.database)
+    waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
+    its = waiting & Job.error.startswith(f"{ActorNotFound.__name__}(")
+    its &= Job.actor.in_(list(broker.actors))
+    if Job.select().where(its).exists() and (found := Job.update(send_at=now).where(its).execute()):
+        logger.info("jobs=%d waited for a worker that has their actors", found)
 
 
 def _reason(exception: BaseException) -> dict[str, str]:
     """What a row keeps of an exception."""
     lines = traceback.format_exception(exception, limit=-TRACEBACK_FRAMES)
-    return {"error": repr(exception), "traceback": "".join(lines)[-TRACEBACK_CHARACTERS:]}
+    return {
+        "error": _storable(_shown(exception)[:TRACEBACK_CHARACTERS]),
+        "traceback": _storable("".join(lines)[-TRACEBACK_CHARACTERS:]),
+    }
+
+
+def _shown(exception: BaseException) -> str:
+    try:
+        return repr(exception)
+    except Exception as error:  # noqa: BLE001 it is the application's
+        return f"{type(exception).__name__}, which cannot be shown: {type(error).__name__}"
+
+
+def _storable(text: str) -> str:
+    """A text as any database takes it. An exception may quote a broken file name (halves of
+    surrogate pairs), or bytes of a file, and PostgreSQL takes no NUL. If its row could not be
+    written, a job that has failed for good would run again for ever."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

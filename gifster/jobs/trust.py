@@ -12,17 +12,19 @@ import dramatiq
 import peewee
 from dramatiq.broker import MessageProxy
 
-from gifster.jobs.outbox import Job, Unreadable
+from gifster.jobs.outbox import MOST_CHARACTERS, Job, Unreadable
 
 logger = logging.getLogger("gifster.jobs")
 
 #: The actor's option: its jobs come through the outbox only.
 OUTBOX_ONLY = "outbox_only"
-#: The message's option that names the row, and the most characters of a row's id.
-ROW, MOST_CHARACTERS = "outbox_id", 32
+#: The message's option that names the row.
+ROW = "outbox_id"
 #: The message's option that says when the row was made. A job with a key of its own (`unique`) may
 #: be dropped and enqueued again, while the message of the first one is still in the broker.
 CREATED_AT = "outbox_created_at"
+#: The message's option that says how often nobody could ask for its row.
+ASKED = "asked"
 #: How much of a message's arguments a line of the log shows (characters).
 SHOWN = 200
 
@@ -61,6 +63,17 @@ def row_made_at(message: MessageProxy) -> float | None:
     return created_at if isinstance(created_at, float) else None
 
 
+def retries_of(message: MessageProxy) -> int:
+    """How often the job of a message had failed when it was sent."""
+    return count_in(message, "retries")
+
+
+def count_in(message: MessageProxy, option: str) -> int:
+    """The number of an option of a message, at least 0; 0 if it is none."""
+    count = message.options.get(option)
+    return count if isinstance(count, int) and count > 0 else 0
+
+
 def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
     """Replace a message's arguments and retries by those of its row. Where the actor does nothing
     without a row, the message's own options are dropped, too.
@@ -79,6 +92,7 @@ def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
     changed = message._message.copy(args=tuple(job.arguments), kwargs={})
     changed.options.clear()
     changed.options.update({**options, "retries": job.attempts})
+    changed.options.pop(ASKED, None)
     message._message = changed
 
 

@@ -1,0 +1,186 @@
+"""How the attempts of jobs end in a worker, whatever the jobs do and whatever comes in between."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import dramatiq
+import peewee
+import pytest
+
+from gifster import jobs
+from gifster.jobs import Job
+from gifster.jobs.heartbeat import Worker
+from gifster.jobs.lease import Leases
+from tests.jobs.conftest import Outbox
+from tests.jobs.workers import workers
+from tests.machine import eventually
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[..., dramatiq.Worker]]:
+    with workers(worker_timeout=50) as start:
+        yield start
+
+
+class Unshowable(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+ODD = {
+    "NUL": ValueError("a GIF\0"),
+    "half of a surrogate pair": ValueError("caf\udce9.gif"),
+    "no text": Unshowable(),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_job_is_given_up_whatever_its_exception_says(outbox: Outbox, worker, name: str):
+    dead: list[BaseException] = []
+
+    @dramatiq.actor(max_retries=0, on_dead=dead.append)
+    def fail() -> None:
+        raise ODD[name]
+
+    jobs.enqueue("fail")
+    worker()
+
+    eventually(lambda: dead)
+    [job] = jobs.find(jobs.State.DEAD)
+    assert type(ODD[name]).__name__ in job.error
+    assert "raise ODD[name]" in job.traceback
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_transaction_that_a_job_leaves_open_keeps_nothing_of_other_jobs(
+    outbox: Outbox, worker, known: bool, caplog: pytest.LogCaptureFixture
+):
+    # Given a job that is interrupted as it begins a transaction, which Peewee may not know of yet
+    @dramatiq.actor(max_retries=0)
+    def leave_open() -> None:
+        outbox.database.begin()
+        if known:
+            outbox.database.push_transaction(jobs.transaction(outbox.database))
+        Job.update(queue="uncommitted").execute()
+        raise RuntimeError
+
+    @dramatiq.actor(max_retries=0)
+    def write() -> None:
+        with jobs.transaction(outbox.database):
+            jobs.enqueue("written", queue="elsewhere")
+
+    jobs.enqueue("leave_open")
+    worker(threads=1)
+    eventually(lambda: jobs.find(jobs.State.DEAD))
+
+    # When the same thread does the next job, I expect all of that to be committed
+    jobs.enqueue("write")
+    eventually(lambda: {job.actor for job in Job.select()} == {"leave_open", "written"})
+    assert {job.queue for job in Job.select()} == {"default", "elsewhere"}
+    assert "rolled back what a job left uncommitted: actor=leave_open" in caplog.text
+
+
+def test_only_the_worker_that_has_a_job_gives_it_up(outbox: Outbox, worker):
+    # Given a job in its last attempt, which the relay gave to another worker meanwhile
+    started, goes_on = threading.Event(), threading.Event()
+    dead: list[BaseException] = []
+
+    @dramatiq.actor(max_retries=0, on_dead=dead.append)
+    def fail() -> None:
+        started.set()
+        goes_on.wait(20)
+        raise RuntimeError
+
+    job = jobs.enqueue("fail")
+    worker()
+    started.wait(20)
+    Job.update(leased_by="another").execute()
+
+    # When it fails here, I expect the other worker to go on with it
+    goes_on.set()
+    eventually(lambda: not outbox.client.hlen("dramatiq:default.msgs"))
+    left = Job.get_by_id(job.id)
+    assert (left.leased_by, left.failed_at, dead) == ("another", None, [])
+
+
+def test_an_outage_of_the_database_uses_up_no_retry(
+    outbox: Outbox, worker, monkeypatch: pytest.MonkeyPatch
+):
+    take, answers = Leases.take, iter([False, True])
+
+    def taken(*given: object) -> Job | None:
+        if next(answers, True):
+            return take(*given)
+        raise peewee.OperationalError("the database is away")
+
+    monkeypatch.setattr(Leases, "take", taken)
+    monkeypatch.setattr("gifster.jobs.outbox_rows.FIRST_RETRY_S", 0.05)
+    ran: list[int] = []
+
+    @dramatiq.actor(max_retries=0, retry_when=lambda *_: False)
+    def greet() -> None:
+        ran.append(1)
+
+    jobs.enqueue("greet")
+    worker()
+
+    eventually(lambda: Job.select().count() == 0)
+    assert ran == [1]
+
+
+def test_several_messages_of_a_job_do_not_use_up_its_retries(outbox: Outbox, worker):
+    # Given a job that waited for so long that the relay has sent it again
+    ran: list[int] = []
+
+    @dramatiq.actor(max_retries=2, min_backoff=600_000)
+    def fail() -> None:
+        ran.append(1)
+        raise RuntimeError
+
+    job = jobs.enqueue("fail")
+    assert job.send()
+    assert job.send()
+
+    # When it fails, I expect the other messages not to run it before its retry is due
+    worker(threads=1)
+    eventually(lambda: not outbox.client.hlen("dramatiq:default.msgs"))
+    assert ran == [1]
+    assert Job.get_by_id(job.id).attempts == 1
+    Job.update(due_at=jobs.now()).execute()
+    assert job.send()
+    eventually(lambda: ran == [1, 1])
+
+
+def test_jobs_of_an_unknown_actor_are_sent_when_a_worker_starts_that_has_it(outbox: Outbox, worker):
+    # Given a job that no worker could do for an hour
+    jobs.relay()
+    job = jobs.enqueue("greet")
+    former = worker()
+    dramatiq.get_broker().declare_queue("default")
+    eventually(lambda: Job.get_by_id(job.id).error)
+    former.stop()
+    in_an_hour = jobs.now() + 3600
+    Job.update(send_at=in_an_hour, sendings=7).execute()
+
+    # When a worker of a new release starts
+    done: list[int] = []
+
+    @dramatiq.actor
+    def greet() -> None:
+        done.append(1)
+
+    worker()
+    assert jobs.relay() == 1
+    eventually(lambda: done)
+
+
+def test_a_worker_of_very_many_queues_has_a_heartbeat(outbox: Outbox, worker):
+    names = {f"customer-number-{number}" for number in range(30)}
+    for name in names:
+        dramatiq.get_broker().declare_queue(name)
+
+    worker(threads=1)
+
+    shown = eventually(Worker.get_or_none).queues.split()
+    assert len(shown) > 5
+    assert set(shown) < names
