@@ -11,6 +11,7 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import QueueWeight
+from gifster.jobs.brokers import redis as redis_broker
 from gifster.jobs.brokers import redis_consumer
 from gifster.jobs.brokers.fair import GROUP
 from tests.machine import eventually, reaches
@@ -25,6 +26,39 @@ def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dramati
     made = jobs.connect(broker_url)
     yield made
     made.close()
+
+
+def test_a_worker_that_can_fetch_nothing_shows_redis_that_it_lives(
+    broker: dramatiq.Broker, broker_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (redis_consumer, redis_broker):
+        monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
+    client, started, gate = redis.Redis.from_url(broker_url), threading.Event(), threading.Event()
+
+    @dramatiq.actor
+    def work() -> None:
+        started.set()
+        gate.wait(20)
+
+    # Given a worker whose threads are busy, and that has all delayed messages that it may have
+    for _ in range(3):
+        work.send_with_options(delay=3_600_000)
+    work.send()
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
+    worker.delay_prefetch = 2
+    worker.start()
+    started.wait(20)
+    eventually(lambda: client.llen("dramatiq:default.DQ") == 1)
+
+    # I expect that no other worker takes it for dead
+    def seen() -> float:
+        return client.zscore("dramatiq:__heartbeats__", broker.broker_id)
+
+    for _ in range(5):
+        before = seen()
+        eventually(lambda before=before: seen() > before)
+    gate.set()
+    worker.stop()
 
 
 @pytest.mark.parametrize("groups", [False, True])

@@ -36,6 +36,7 @@ from gifster.jobs.brokers.redis_scripts import (
     MOVE,
     NACK,
     REQUEUE,
+    SHOW_LIFE,
 )
 from gifster.jobs.brokers.refusals import concerns_all, is_full
 from gifster.jobs.brokers.removal import Removal
@@ -71,6 +72,9 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self._fetch = self.client.register_script(FETCH)
         self._requeue = self.client.register_script(REQUEUE)
         self._nack = self.client.register_script(NACK)
+        self._show_life = self.client.register_script(SHOW_LIFE)
+        #: When this process last showed Redis that it lives (`time.monotonic()`).
+        self._shown_at = 0.0
         #: Why the consumers get nothing, if they cannot fetch.
         self.cannot_fetch = Problem(logger)
         self._own = OwnConnections(self.client)
@@ -247,6 +251,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
 
     def do_fetch(self, queue: str, count: int) -> list[bytes | None]:
         """Fetch up to so many messages of a queue, and acknowledge those that are done."""
+        self._shown_at = time.monotonic()
         if self._maintenance_is_due:
             try:
                 answer: list[bytes | None] = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
@@ -268,6 +273,17 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         finally:
             self.acks.taken(queue, sent=sent)
         return answer
+
+    def show_life(self) -> None:
+        """Show Redis that this process lives, if it has fetched nothing for a while: its threads
+        are busy, and it has all delayed messages that it may have.
+
+        Raises:
+          redis.RedisError
+        """
+        if time.monotonic() - self._shown_at >= LOOK_EVERY_S:
+            self._shown_at = time.monotonic()
+            self._show_life(keys=[f"{self.namespace}:__heartbeats__"], args=[self.broker_id])
 
     def do_requeue(self, queue: str, *message_ids: str) -> None:
         """Put fetched messages back as the first of their queue, as Sidekiq does, and wake its

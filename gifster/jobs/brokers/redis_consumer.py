@@ -95,6 +95,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             self.scheduler.tell_next()
             with suppress(redis.RedisError):  # the next round tries again
                 self.broker.in_hand.settle(self.queue_name)
+                self.broker.show_life()
             self.scheduler.wait_while_paused(self.queue_name, self._timeout_s)
             return None
         try:
@@ -116,6 +117,7 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
         if since > SURPLUS_S:
             self._give_back_surplus()
         if self._room <= 0:
+            self.broker.show_life()
             return
         every = LOOK_EVERY_S if self.broker.wake_up.listening else self._pause_s
         if self._told.is_set() or (

@@ -48,6 +48,14 @@ redis.call("sadd", KEYS[3], unpack(ids))
 return redis.call("hmget", KEYS[2], unpack(ids))
 """
 
+#: Shows that a worker lives which fetches nothing, as it has all that it may have.
+SHOW_LIFE = """
+if redis.replicate_commands then redis.replicate_commands() end
+redis.call("zrem", KEYS[1], "")
+local clock = redis.call("time")
+redis.call("zadd", KEYS[1], clock[1] * 1000 + math.floor(clock[2] / 1000), ARGV[1])
+"""
+
 #: Enqueues a delayed message whose time has come, and acknowledges it where it waited: once,
 #: however often it is tried.
 MOVE = """
