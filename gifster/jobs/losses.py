@@ -64,6 +64,8 @@ class Mark:
 
     def __init__(self) -> None:
         self._left = 0
+        #: Which run of which server this process has looked at last.
+        self._run = ""
         self._looked_at = 0.0
         self._evicts = Problem(logger)
 
@@ -76,6 +78,7 @@ class Mark:
         import redis  # noqa: PLC0415 this process has loaded it
 
         try:
+            self._run = now = _run_of(broker)
             found: Any = broker.client.get(_key(broker))
             if found is None:
                 return _of_everything(broker)
@@ -84,7 +87,6 @@ class Mark:
             seconds, space, run = found.decode().partition(" ")
             if not space:
                 return None  # an earlier release left it, once
-            now = _run_of(broker)
             if run and now and run != now:
                 return Loss("the broker was restarted or replaced", float(seconds))
             if int(seconds) < self._left:
@@ -94,7 +96,8 @@ class Mark:
         return None
 
     def leave(self, broker: "RedisBroker") -> None:
-        """Leave the mark, when what was lost is due to be sent.
+        """Leave the mark, when what was lost is due to be sent. If the server was restarted or
+        replaced since the look, the next one shall find what that has lost.
 
         Raises:
           BrokerUnavailable
@@ -102,8 +105,10 @@ class Mark:
         import redis  # noqa: PLC0415 see above
 
         try:
+            if _run_of(broker) != self._run:
+                return
             now: Any = broker.client.time()
-            left: Any = broker.client.eval(_MARK, 1, _key(broker), now[0], _run_of(broker))
+            left: Any = broker.client.eval(_MARK, 1, _key(broker), now[0], self._run)
         except redis.RedisError as error:
             raise unavailable(error) from error
         self._left = int(left)

@@ -1,5 +1,6 @@
 """What cannot be sent: the broker is away or refuses a job, or a row is bad. Others are sent."""
 
+import itertools
 import time
 
 import dramatiq
@@ -7,7 +8,7 @@ import pytest
 import redis
 
 from gifster import jobs
-from gifster.jobs import Job, State
+from gifster.jobs import Job, State, losses
 from tests.jobs.backlog import backlog, sent
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
@@ -30,6 +31,21 @@ def test_a_broker_that_is_away_leaves_the_rows_unchanged(
     assert jobs.relay() == 3
     assert jobs.relay() == 0
     assert caplog.text.count("the broker answers the relay again") == 1
+
+
+def test_a_broker_that_restarts_during_a_round_of_the_relay_is_noticed_by_the_next(
+    marked: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    jobs.enqueue("greet", "ann")
+    before = losses._run_of(dramatiq.get_broker())
+    runs = itertools.chain([before], itertools.repeat("the next run"))
+    monkeypatch.setattr(losses, "_run_of", lambda _: next(runs))
+
+    assert jobs.relay() == 0
+
+    assert jobs.relay() == 1
+    assert "the broker was restarted or replaced: jobs=1" in caplog.text
+    assert jobs.relay() == 0
 
 
 def test_a_batch_that_breaks_off_is_sent_when_the_broker_is_back(
