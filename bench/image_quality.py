@@ -40,8 +40,8 @@ def similarity(reference: list[PIL.Image.Image], made: list[PIL.Image.Image]) ->
     values = []
     for wanted, picture in zip(reference, made, strict=True):
         for behind in ("white", "black"):
-            resized = _over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
-            values.append(_ssim(_brightness(resized), _brightness(_over(picture, behind))))
+            resized = over(wanted, behind).resize(picture.size, PIL.Image.Resampling.LANCZOS)
+            values.append(_ssim(_brightness(resized), _brightness(over(picture, behind))))
     return statistics.mean(values)
 
 
@@ -56,7 +56,8 @@ def timeline(path: Path) -> tuple[list[int], int]:
     return begins, now
 
 
-def _over(picture: PIL.Image.Image, color: str) -> PIL.Image.Image:
+def over(picture: PIL.Image.Image, color: str) -> PIL.Image.Image:
+    """A picture (RGBA) on a ground of one colour."""
     whole = PIL.Image.new("RGB", picture.size, color)
     whole.paste(picture, mask=picture.getchannel("A"))
     return whole

@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bench import figures, image_goals
 from bench.image_engines import ALL_FIVE, ALL_VERSIONS, BASE, HEAVY_BYTES, OURS, SIDES
 from bench.page import Section, Table
@@ -11,6 +13,8 @@ from bench.plot import Chart, Measure
 
 #: By engine and source, what a round has found.
 Found = dict[str, dict[str, dict[str, Any]]]
+#: As large a part of the blocks more has another colour in those that are listed.
+_MORE = 0.001
 
 
 def section(rounds: list[Found]) -> Section:
@@ -29,7 +33,9 @@ def section(rounds: list[Found]) -> Section:
     cpu = {
         engine: statistics.median(ratios) for engine in made if (ratios := _ratios(rounds, engine))
     }
-    parts = [str(table), image_goals.table(made, cpu), _worst(made), _others(made)]
+    parts = [
+        str(table), image_goals.table(made, cpu), _colors(made), _worst(made), _others(made)
+    ]  # fmt: skip
     return Section("\n\n".join(part for part in parts if part), {"engines": _chart(rounds)})
 
 
@@ -134,6 +140,32 @@ def _worst(made: Found) -> str:
             ssim = (f"{one:.3f}, {other:.3f}" for one, other in pairs)
             table.add_row(source, f"{ratio:.2f}", *ssim)
     return str(table) if found else ""
+
+
+def _colors(made: Found) -> str:
+    """How far the colours of each engine are off, and where ours are so in more places than
+    gifsicle's."""
+    table = Table("colours", "ΔE, mean", "ΔE of the worst 1 %", "% of another colour")
+    others: dict[str, dict[str, float]] = {}
+    for engine, its in made.items():
+        known = {source: each["colors"] for source, each in its.items() if "colors" in each}
+        if known:  # not of other sizes, nor in older rounds
+            means = np.mean(list(known.values()), axis=(0, 1))
+            others[engine] = {source: np.mean(known[source], axis=0)[2] for source in known}
+            table.add_row(engine, *f"{means[0]:.2f} {means[1]:.1f} {100 * means[2]:.2f}".split())
+    if not others:
+        return ""
+    pairs = (
+        (source, ours, others[BASE][source])
+        for source, ours in others.get(OURS, {}).items()
+        if source in others.get(BASE, {})
+    )
+    worse = [
+        f"{source} ({100 * ours:.2f} %, {100 * theirs:.2f} %)"
+        for source, ours, theirs in pairs
+        if ours > theirs + _MORE
+    ]
+    return f"{table}\n\nMore of another colour than with {BASE}: {', '.join(worse) or 'none'}."
 
 
 def _others(made: Found) -> str:

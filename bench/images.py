@@ -6,7 +6,8 @@ together with a poster and, of sources over 50 kB, a WebP and an MP4, which are 
 not smaller than the larger GIF.
 
 The engines take turns, each call in a process of its own. Memory is that of a process that imports
-only our engine, or Pillow, and does the same. The quality is measured by `image_quality`.
+only our engine, or Pillow, and does the same. The quality is measured by `image_quality`, and that
+of colours by `image_colors`.
 
 The sources are the GIFs in the folder `shared/corpus` beside the checkout, or of the folder that
 was named, or else some made here.
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.image_colors import difference
 from bench.image_engines import (
     ALL_FIVE,
     ALL_VERSIONS,
@@ -75,13 +77,16 @@ class _Quality:
     def __init__(self, source: Path) -> None:
         self._moments = moments(source)
         self._reference = pictures(source, self._moments)
-        self._known: dict[bytes, float] = {}
+        self._known: dict[bytes, tuple[float, tuple[float, ...]]] = {}
 
-    def of(self, made: Path) -> float:
+    def of(self, made: Path) -> tuple[float, tuple[float, ...]]:
+        """The SSIM of a GIF, and how far its colours are off."""
         content = made.read_bytes()
         if content not in self._known:
             shown = pictures(made, self._moments)
-            self._known[content] = similarity(self._reference, shown)
+            self._known[content] = (
+                similarity(self._reference, shown), tuple(difference(self._reference, shown))
+            )  # fmt: skip
         return self._known[content]
 
 
@@ -92,12 +97,14 @@ def _made(
     it needs for that."""
     others = (targets[SIDES[1]].with_suffix(f".{kind}") for kind in ("webp", "mp4"))
     is_ours = ENGINES[name][1] is None
+    ssim, colors = zip(*(quality.of(targets[side]) for side in SIDES), strict=True)
     return {
         "kind": kind_of(source),
         "original": source.stat().st_size,
         "memory": _peak(name, source) if is_ours and weighs else None,
         "bytes": [targets[side].stat().st_size for side in SIDES],
-        "ssim": [quality.of(targets[side]) for side in SIDES],
+        "ssim": list(ssim),
+        "colors": list(colors),
         "others": {path.suffix[1:]: path.stat().st_size for path in others if path.exists()},
     }
 

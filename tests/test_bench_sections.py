@@ -54,7 +54,7 @@ def test_queues_are_compared_with_ours_in_the_same_round():
 def test_images_are_summed_by_kind_and_beside_gifsicle():
     def made(cpu: float, size: int, memory: float | None) -> dict[str, Any]:
         facts = {"kind": "film", "memory": memory, "bytes": [size, size], "ssim": [0.9, 0.95]}
-        facts["original"] = 4096
+        facts |= {"original": 4096, "colors": [[1.5, 4, size / 2**16], [0.5, 3, 0]]}
         return {"cat": {"cpu": cpu, "wall": cpu, "others": {"mp4": 2048}, **facts}}
 
     first = {
@@ -70,6 +70,8 @@ def test_images_are_summed_by_kind_and_beside_gifsicle():
     assert "| 0.62 (0.50 to 0.75) | 2.00 |" in text
     assert "| film | gifsicle | 3.00 (2.00 to 4.00) |  | 2 |" in text
     assert "| cat | 2.00 | 0.900, 0.900 | 0.950, 0.950 |" in text, "it has twice the bytes"
+    assert "| ours | 1.00 | 3.5 | 1.56 |" in text
+    assert "gifsicle: cat (1.56 %, 0.78 %)." in text
 
 
 def test_images_are_held_against_their_goals():
