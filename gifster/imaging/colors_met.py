@@ -1,30 +1,50 @@
 """Every colour that an animation has in some frame, roughly: a palette that is chosen from a few
 frames may lack one that is there for a moment, such as that of a click in a recording."""
 
-from functools import cache
-from itertools import product
+import bisect
 
 import PIL.Image
 from PIL import ImageChops
 from PIL.Image import Resampling
 
 from gifster.imaging.masks import mapped, opaque_mask
-from gifster.imaging.nearest import NearestColors
 
-#: Colours are told apart in so many steps of each channel.
-_STEPS = 6
+#: Hues are told apart by how far Cb and Cr (ITU-R BT.601, 128 for grey) are from grey: beside grey
+#: by small steps, as people see small differences there. Each hue is told apart in so many steps of
+#: brightness, and greys in more.
+_FROM_GREY, _STEPS, _GREY_STEPS = (7, 21, 41, 71), 3, 13
+_SIDE = 2 * len(_FROM_GREY) + 1
+_HUES = _SIDE**2
+_GREY = _HUES // 2
 #: Of a larger picture only so many pixels are looked at. A colour counts from so many on.
-_MOST_PIXELS, _MIN_PIXELS = 30_000, 8
+_MOST_PIXELS, _MIN_PIXELS = 10_000, 4
 
 
-@cache
-def _grid() -> NearestColors:
-    levels = [round(255 * step / (_STEPS - 1)) for step in range(_STEPS)]
-    return NearestColors(bytes(value for color in product(levels, repeat=3) for value in color))
+def _step(value: int) -> int:
+    """The step of a value of Cb or Cr; the middle one is grey."""
+    step = bisect.bisect_right(_FROM_GREY, abs(value - 128))
+    return _SIDE // 2 + (step if value > 128 else -step)
+
+
+_OF_CB = bytearray(_SIDE * _step(value) for value in range(256))
+_OF_CR = bytearray(map(_step, range(256)))
+_OF_BRIGHTNESS = bytearray(_HUES * (value * _STEPS // 256) for value in range(256))
+_OF_GREYS = bytearray(_HUES * _STEPS + value * _GREY_STEPS // 256 for value in range(256))
+_IS_GREY = bytearray(255 * (hue == _GREY) for hue in range(256))
+
+
+def _cells(colors: PIL.Image.Image) -> PIL.Image.Image:
+    """The cell (L) of each pixel of an RGB picture."""
+    brightness, blue, red = colors.convert("YCbCr").split()
+    hues = ImageChops.add(mapped(blue, _OF_CB), mapped(red, _OF_CR))
+    cells = ImageChops.add(hues, mapped(brightness, _OF_BRIGHTNESS))
+    cells.paste(mapped(brightness, _OF_GREYS), mask=mapped(hues, _IS_GREY))
+    return cells
 
 
 class ColorsMet:
-    """The colours of pictures that are added one by one: one for each cell of a grid."""
+    """The colours of pictures that are added one by one: one for each cell of a grid of
+    hues and brightness."""
 
     def __init__(self) -> None:
         self._of_cell: dict[int, bytes] = {}
@@ -35,7 +55,7 @@ class ColorsMet:
         colors, opaque = looked_at, None
         if looked_at.mode == "RGBA":
             colors, opaque = looked_at.convert("RGB"), opaque_mask(looked_at)
-        cells = _grid().indices(colors)
+        cells = _cells(colors)
         for cell, count in enumerate(cells.histogram(opaque)):
             if count >= _MIN_PIXELS and cell not in self._of_cell:
                 mask = mapped(cells, bytearray(value == cell for value in range(256)))

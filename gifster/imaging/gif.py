@@ -46,7 +46,7 @@ _LESS = (
 _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
-_LATE = 1 / 2
+_LATE = 0.45
 #: A GIF that exceeds what it may have gets fewer colours: its bytes grow about with this root of
 #: their number. It is to have so much of what it may, and at least so many colours.
 _BYTES_ROOT, _FILLED, _MIN_COLORS = 2.5, 0.93, 16
@@ -135,7 +135,7 @@ def write_still(
     """
     made = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
     samples = PaletteSamples(ImageInfo("image/gif", *made.size))
-    samples.add(0, made, made)
+    samples.add(0, made, made, made)
     with Recording() as recording:
         recording.add(0, [Patch(made, (0, 0, *made.size))])
         write(target, recording.track(0, made.size), 1, samples, math.inf, quality, most_bytes)

@@ -17,6 +17,13 @@ def largest_difference(one: PIL.Image.Image, other: PIL.Image.Image) -> PIL.Imag
     return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
+def largest_hue_difference(one: PIL.Image.Image, other: PIL.Image.Image) -> PIL.Image.Image:
+    """How much two RGB pictures differ in Cb or Cr, whichever differs more."""
+    difference = ImageChops.difference(one.convert("YCbCr"), other.convert("YCbCr"))
+    _, blue, red = difference.split()
+    return ImageChops.lighter(blue, red)
+
+
 def mask_above(channel: PIL.Image.Image, limit: int) -> PIL.Image.Image:
     """A mask that is 255 where a channel exceeds the limit. Five times as fast as `point()`."""
     return ImageChops.add(channel, channel, 1 / 128, -256 * limit)

@@ -12,8 +12,9 @@ from PIL import ImageChops
 from PIL.Image import Resampling
 
 from gifster.imaging.colors_met import ColorsMet
-from gifster.imaging.masks import largest_difference, mask_above, opaque_mask, pixels_under
-from gifster.imaging.nearest import NearestColors, are_greys, cube
+from gifster.imaging.lost_colors import MAX_MORE, entries_for_levels, entries_for_lost
+from gifster.imaging.masks import opaque_mask
+from gifster.imaging.nearest import are_greys, cube
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.visible import VisibleError
 
@@ -26,13 +27,10 @@ _SETTLED = 50
 #: many they form a gradient.
 _SAME, _FEW_COLORS = 2, 64
 _NO_DITHER = PIL.Image.Dither.NONE
-#: A colour is lost if its pixels are off by more than this, and there are so many of them. Lost
-#: colours get at most so many entries more.
-_FAR_OFF, _MIN_RARE_PIXELS, _MAX_RARE_COLORS = 36, 4, 15
+#: Each tile begins so much of one of its pixels further right and down.
+_SHIFTS = (0.618, 0.755)
 #: A palette of greys may cause so many times the error of others.
 _OF_GREYS = 0.2
-#: Of lost colours, those that differ by no more than this share an entry.
-_CLOSE = 18
 
 
 class PaletteSamples:
@@ -44,18 +42,29 @@ class PaletteSamples:
     """
 
     def __init__(self, info: ImageInfo, exact: Sequence[tuple[int, int, int]] = ()) -> None:
-        self._exact = bytes(chain.from_iterable(dict.fromkeys(exact)))[: 3 * _MAX_RARE_COLORS]
+        self._exact = bytes(chain.from_iterable(dict.fromkeys(exact)))[: 3 * MAX_MORE]
         last = max(1, min(_TILES, info.frames) - 1)
         self._sampled = {round(number * (info.frames - 1) / last) for number in range(_TILES)}
-        #: By frame number: a tile of averaged pixels, and one of exact pixels.
-        self._tiles: dict[int, tuple[PIL.Image.Image, PIL.Image.Image]] = {}
+        #: By frame number: a tile of averaged pixels, one of exact pixels, one of those of the
+        #: largest size, and how busy the picture is around these.
+        self._tiles: dict[int, tuple[PIL.Image.Image, ...]] = {}
         self._met = ColorsMet()
         self._palettes: dict[tuple[float, int], bytes] = {}
         self._sheets: _Sheets | None = None
 
-    def add(self, number: int, picture: PIL.Image.Image, changed: PIL.Image.Image | None) -> None:
-        """Keep a tile of a frame, if the frame is one of the samples, and the colours of what
-        changes in it."""
+    def add(
+        self,
+        number: int,
+        picture: PIL.Image.Image,
+        changed: PIL.Image.Image | None,
+        largest: PIL.Image.Image,
+    ) -> None:
+        """Keep tiles of a frame, if it is one of the samples, and the colours of what changes in
+        it.
+
+        Parameters:
+          picture, largest: the frame in the smallest size that gets this palette, and the largest.
+        """
         if changed is not None:
             self._met.add(changed)
         if number not in self._sampled or number in self._tiles:
@@ -64,8 +73,9 @@ class PaletteSamples:
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         averaged = _opaque(picture.resize(size, Resampling.HAMMING))
         exact = _opaque(picture.resize(size, Resampling.NEAREST))
-        if averaged is not None and exact is not None:
-            self._tiles[number] = averaged, exact
+        large, around = _with_ranges(largest, size, len(self._tiles))
+        if averaged is not None and exact is not None and large is not None:
+            self._tiles[number] = averaged, exact, large, around
 
     def palette(self, error: float, most_colors: int = MAX_COLORS) -> bytes:
         """The smallest palette within a visible error (`visible`), or the best of so many colours;
@@ -93,11 +103,17 @@ class PaletteSamples:
 
 
 class _Sheets:
-    """All tiles: averaged, exact, and a quarter of the averaged pixels. Those are enough to find
-    out how many colours are needed."""
+    """All tiles: averaged, exact, of the largest size, and a quarter of the averaged pixels. Those
+    are enough to find out how many colours are needed."""
 
-    def __init__(self, averaged: PIL.Image.Image, exact: PIL.Image.Image) -> None:
-        self.averaged, self.exact = averaged, exact
+    def __init__(
+        self,
+        averaged: PIL.Image.Image,
+        exact: PIL.Image.Image,
+        large: PIL.Image.Image,
+        around: PIL.Image.Image,
+    ) -> None:
+        self.averaged, self.exact, self.large, self.around = averaged, exact, large, around
         size = max(1, averaged.width // 2), max(1, averaged.height // 2)
         self.rough = averaged.resize(size, Resampling.NEAREST)
         self.visible = VisibleError(self.rough)
@@ -126,10 +142,37 @@ def _opaque(tile: PIL.Image.Image) -> PIL.Image.Image | None:
     return tile
 
 
+def _with_ranges(
+    picture: PIL.Image.Image, size: tuple[int, int], number: int
+) -> tuple[PIL.Image.Image | None, PIL.Image.Image]:
+    """A tile of exact pixels (see `_opaque`), and how far the brightest of each and of those beside
+    it is above the darkest (L). Tiles of other numbers have other rows and columns of the picture:
+    the same ones would miss most of a straight shadow."""
+    reach = min(1, (picture.width - 1) // 2, (picture.height - 1) // 2)
+    width, height = picture.width - 2 * reach, picture.height - 2 * reach
+    spare = width / (size[0] + 1), height / (size[1] + 1)  # a pixel of the tile
+    left, top = (
+        reach + part * number % 1 * more for part, more in zip(_SHIFTS, spare, strict=True)
+    )
+    right, bottom = left + width - spare[0], top + height - spare[1]
+
+    def moved(x: int, y: int) -> PIL.Image.Image:
+        box = left + x, top + y, right + x, bottom + y
+        return picture.resize(size, Resampling.NEAREST, box=box)
+
+    middle = moved(0, 0)
+    brightest = darkest = middle.convert("L")
+    for x, y in ((-reach, 0), (reach, 0), (0, -reach), (0, reach)):
+        beside = moved(x, y).convert("L")
+        brightest = ImageChops.lighter(brightest, beside)
+        darkest = ImageChops.darker(darkest, beside)
+    return _opaque(middle), ImageChops.subtract(brightest, darkest)
+
+
 def _sheet(tiles: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
     """All tiles in one picture."""
     width, height = tiles[0].size
-    sheet = PIL.Image.new("RGB", (width, height * len(tiles)))
+    sheet = PIL.Image.new(tiles[0].mode, (width, height * len(tiles)))
     for number, tile in enumerate(tiles):
         sheet.paste(tile, (0, number * height))
     return sheet
@@ -141,41 +184,15 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
     Parameters:
       met: the colours of all frames, which may be lost by choosing it from some.
     """
-    if sheets.are_greys and are_greys(beside + met):  # whose nearest level is found
-        error *= _OF_GREYS
-    fewer, exact = _COLORS[:-1], sheets.exact
-    colors = _COLORS[bisect.bisect_left(fewer, -error, key=lambda many: -sheets.error(many))]
+    is_grey = sheets.are_greys and are_greys(beside + met)  # the nearest level is found
+    fewer, wanted = _COLORS[:-1], error * (_OF_GREYS if is_grey else 1)
+    colors = _COLORS[bisect.bisect_left(fewer, -wanted, key=lambda many: -sheets.error(many))]
     room = max(1, most_colors - len(beside) // 3)
     palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
-    # Averages lose the colours of thin lines, and median cut those of small areas. Such colours get
-    # entries of their own.
-    rare = _lost(palette, exact)
-    if met:
-        every = PIL.Image.frombytes("RGB", (len(met) // 3, 1), met)
-        rare += _MIN_RARE_PIXELS * _lost(palette, every)
-    room = min(_MAX_RARE_COLORS, most_colors - len(palette) // 3)
-    count = len(rare) // 3
-    if count >= _MIN_RARE_PIXELS and room > 0:
-        row = PIL.Image.frombytes("RGB", (count, 1), rare)
-        palette += _apart(bytes((_reduced(row, room).getpalette() or [])[: 3 * room]))
-    return palette
-
-
-def _lost(palette: bytes, picture: PIL.Image.Image) -> bytes:
-    """The pixels (RGB) whose colours a palette lacks."""
-    off = largest_difference(picture, NearestColors(palette).reduced(picture))
-    row = pixels_under(mask_above(off, _FAR_OFF), picture)
-    return b"" if row is None else row.tobytes()
-
-
-def _apart(palette: bytes) -> bytes:
-    """A palette without colours that are close to one before."""
-    kept: list[bytes] = []
-    for at in range(0, len(palette), 3):
-        color = palette[at : at + 3]
-        if not any(max(map(abs, map(sub, color, other))) <= _CLOSE for other in kept):
-            kept.append(color)
-    return b"".join(kept)
+    room = most_colors - len(palette) // 3
+    palette += entries_for_lost(palette, sheets.exact, met, error, room)
+    room = most_colors - len(palette) // 3
+    return palette + entries_for_levels(palette, sheets.large, sheets.around, error, room)
 
 
 def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:

@@ -50,11 +50,14 @@ class Scaler:
         #: The pixels of this size as a fraction of the source's.
         self.area_ratio = plan.width * plan.height / (info.width * info.height)
         self._has_smaller = False
+        #: The largest scaler whose palette is the same.
+        self._largest = self
         #: Scalers that are made from one another share the samples of their palettes. A canvas has
         #: further colours, and so has what functions return.
         self.samples: PaletteSamples
         if larger is not None and plan.padding is None and not functions:
             self.samples, larger._has_smaller = larger.samples, True
+            self._largest = larger._largest
         else:
             self.samples = PaletteSamples(info, plan.padding.solid if plan.padding else ())
         #: The whole picture now, and the last patch.
@@ -81,7 +84,8 @@ class Scaler:
                 self._patch = self._finished(self._resize(canvas, changed.box))
         self._canvas.paint(self._patch)
         if not self._has_smaller and self._canvas.picture is not None:
-            self.samples.add(number, self._canvas.picture, self._patch.picture)
+            largest = self._largest._canvas.picture or self._canvas.picture
+            self.samples.add(number, self._canvas.picture, self._patch.picture, largest)
         return self._patch
 
     def _finished(self, patch: Patch) -> Patch:

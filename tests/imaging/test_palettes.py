@@ -1,12 +1,13 @@
 """Palettes of GIF versions: as many colours as show, and each picture in the nearest of them."""
 
 import random
+from operator import sub
 from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
 import pytest
-from PIL import ImageChops
+from PIL import ImageChops, ImageFilter
 
 from gifster.imaging import Image, gif, gif_frames
 from gifster.imaging.nearest import NearestColors
@@ -31,7 +32,7 @@ def colors_of(palette: bytes) -> int:
 
 def sampled(picture: PIL.Image.Image) -> PaletteSamples:
     samples = PaletteSamples(ImageInfo("image/gif", *picture.size))
-    samples.add(0, picture, picture)
+    samples.add(0, picture, picture, picture)
     return samples
 
 
@@ -121,18 +122,47 @@ def test_a_film_that_may_not_outgrow_its_original_keeps_as_many_colours_as_fit(t
     assert 0.9 * most < target.stat().st_size <= most
 
 
-def test_a_colour_that_is_there_for_a_moment_is_kept(tmp_path: Path):
-    # Given a recording in greys, with a yellow click in one of its frames
+def test_colours_that_are_there_for_a_moment_are_kept(tmp_path: Path):
+    # Given a recording in greys, with clicks in four of its frames: a yellow, and pale colours that
+    # are about as bright as the grey around them
+    clicks = {5: (200, 190, 20), 12: (200, 180, 232), 19: (205, 185, 185), 26: (150, 160, 130)}
     shades = PIL.Image.linear_gradient("L").resize((400, 300)).convert("RGB")
     recording = [shades.copy() for _ in range(40)]
     for number, frame in enumerate(recording):
-        PIL.ImageDraw.Draw(frame).rectangle((9 * number, 20, 9 * number + 20, 40), "white")
-    PIL.ImageDraw.Draw(recording[5]).ellipse((200, 200, 224, 224), (200, 190, 20))
+        draw = PIL.ImageDraw.Draw(frame)
+        draw.rectangle((9 * number, 20, 9 * number + 20, 40), "white")
+        if number in clicks:
+            draw.ellipse((200, 200, 224, 224), clicks[number])
 
     target = made(recording, tmp_path, (200, 150))
 
     with PIL.Image.open(target) as image:
-        image.seek(5)
-        red, _, blue = image.convert("RGB").getpixel((106, 106))
-    assert red > 180
-    assert blue < 60
+        for number, color in clicks.items():
+            image.seek(number)
+            shown = image.convert("RGB").getpixel((106, 106))
+            assert max(map(abs, map(sub, shown, color))) <= 10, (color, shown)
+
+
+def test_a_soft_shadow_keeps_its_levels(tmp_path: Path):
+    # Given a dark window with text and three coloured buttons, and its shadow on white
+    shadow = PIL.Image.new("L", (960, 600), 255)
+    PIL.ImageDraw.Draw(shadow).rectangle((30, 36, 930, 570), 200)
+    page = shadow.filter(ImageFilter.GaussianBlur(9)).convert("RGB")
+    draw = PIL.ImageDraw.Draw(page)
+    draw.rectangle((30, 30, 930, 560), (29, 29, 29))
+    for at, color in ((50, (255, 95, 87)), (80, (255, 189, 46)), (110, (40, 202, 65))):
+        draw.ellipse((at, 45, at + 18, 63), color)
+    recording = []
+    for number in range(6):
+        for x in range(60, 860, 25):
+            draw.text((x, 90 + 60 * number), chr(97 + x % 26), (220, 220, 220))
+        recording.append(page.quantize(256))
+
+    source, large = images.saved(recording, tmp_path / "source"), tmp_path / "large"
+    images.make(source, {tmp_path / "small": Image().fit(200, 200), large: Image().fit(480, 480)})
+
+    # I expect no level below the window to be off by much
+    wanted = recording[0].convert("RGB").resize((480, 300), PIL.Image.Resampling.BICUBIC)
+    below = (100, 283, 300, 300)
+    off = ImageChops.difference(first_of(large).crop(below), wanted.crop(below))
+    assert max(high for _, high in off.getextrema()) <= 6
