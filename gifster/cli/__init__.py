@@ -17,7 +17,7 @@ from gifster.cli import (
     transfer,
     users,
 )
-from gifster.cli.root import cli
+from gifster.cli.root import cli, reason_of, say
 
 __all__ = [
     "admins", "backup", "cli", "files", "jobs", "main", "moderation", "processes", "setup",
@@ -30,4 +30,19 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, which no library of ours expects
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 to the end
-    cli()
+    status: int | str | None = 1
+    try:
+        cli()
+    except SystemExit as ended:
+        status = ended.code
+    except OSError as error:  # before a command begins, as `--help` may
+        say(f"gifster: {reason_of(error)}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more when it ends, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not status:
+            say(f"gifster: {reason_of(error)}", err=True)
+            status = 1
+    sys.exit(status)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gifster.cli.root import cli
-from tests.machine import eventually
+from tests.machine import BIN, eventually
 from tests.stack import Stack
 
 
@@ -138,6 +139,21 @@ def test_workers_in_the_wrong_folder_say_where_they_looked(bare: Stack):
     assert result.returncode != 0
     assert f"there is no database in {bare.folder}/var/gifster.db" in result.stdout + result.stderr
     assert not bare.var.exists()
+
+
+@pytest.mark.parametrize("command", [["--help"], ["jobs", "queues"]], ids=" ".join)
+def test_output_for_which_there_is_no_room_is_told_in_a_line(
+    new_stack: Callable[..., Stack], command: list[str]
+):
+    stack = new_stack()
+
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [BIN / "gifster", *command], cwd=stack.folder, env=stack.environment, check=False,
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    assert (ended.returncode, ended.stderr) == (1, "gifster: No space left on device\n")
 
 
 def test_the_demo_of_a_port_where_something_else_listens_is_refused(bare: Stack):
