@@ -2,15 +2,16 @@
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 import dramatiq
 
 from gifster.actors.setup import settings
 from gifster.app import file_checks, kept_uploads, library, retention, tokens, trash
+from gifster.app.faults import is_database_error
 from gifster.app.moderation import log, reports
 from gifster.app.search import popularity, upkeep
 from gifster.app.sign_in import steps
-from gifster.uploads import StorageUnavailable
 from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import Why, sweep
 
@@ -35,39 +36,59 @@ def clean_up() -> None:
     from gifster.app import accounts  # noqa: PLC0415
     from gifster.app.accounts import leaving  # noqa: PLC0415
 
+    failed: list[Exception] = []
+
+    def step(work: Callable[[], int | None]) -> int:
+        """Do a part of the job. If it fails, the others are done all the same."""
+        try:
+            return work() or 0
+        except Exception as error:
+            if is_database_error(error):
+                raise
+            logger.warning("clean_up goes on after reason=%r", f"{type(error).__name__}: {error}")
+            failed.append(error)
+            return 0
+
+    days = settings.library.trash_days
+    step(_forget_old)
+    expired = {
+        "kept": step(kept_uploads.forget_expired),
+        "tokens": step(tokens.forget_expired_tokens) + step(steps.forget_expired),
+        "trash": step(lambda: trash.empty_old(days)) if days else 0,
+        "uploads": step(resumable.forget_expired),
+    }
+    for work in (log.forget_old, reports.forget_closed, accounts.forget_expired, leaving.go_on):
+        step(work)
+    step(lambda: _sweep(expired))
+    if failed:
+        raise failed[0]
+
+
+def _forget_old() -> None:
     counted = retention.forget_old(settings)
     logger.info("forgot %s", " ".join(f"{what}={count}" for what, count in counted.items()))
-    forgotten = kept_uploads.forget_expired()
-    unfinished = resumable.forget_expired()
-    days = settings.library.trash_days
-    trashed = trash.empty_old(days) if days else 0
+
+
+def _sweep(expired: Mapping[str, int]) -> None:
+    """Sweep, read a part of the stored files, and log what was found and what has expired."""
     found = sweep(repair=True)
     if settings.uploads.deep_check_days:
         try:
             file_checks.check_share(settings.uploads.deep_check_days)
-        except (OSError, StorageUnavailable) as error:
-            found.leave("stored files", Why.UNREAD, f"their content could not be checked: {error}")
+        except Exception as error:
+            if is_database_error(error):
+                raise
+            reason = str(error) or type(error).__name__
+            found.leave("stored files", Why.UNREAD, f"their content could not be checked: {reason}")
     found.damaged += [f"{file.storage}:{file.key}" for file in file_checks.damaged()]
     counts = found.counts(all_kinds=True)
     library.keep_findings(counts)
-    ended = tokens.forget_expired_tokens() + steps.forget_expired()
-    log.forget_old()
-    reports.forget_closed()
-    accounts.forget_expired()
-    leaving.go_on()
     for left in found.left_alone:
         logger.log(left.level, "sweep left alone %s", left)
     tell = logger.warning if any(counts[kind] for kind in _WORRYING) else logger.info
     tell = logger.error if counts["held_back"] else tell
-    swept = " ".join(f"{kind}={count}" for kind, count in counts.items())
-    tell(
-        "swept %s expired_kept=%d expired_tokens=%d expired_trash=%d expired_uploads=%d",
-        swept,
-        forgotten,
-        ended,
-        trashed,
-        unfinished,
-    )
+    gone = [f"expired_{what}={count}" for what, count in expired.items()]
+    tell("swept %s", " ".join([*(f"{kind}={count}" for kind, count in counts.items()), *gone]))
 
 
 @dramatiq.actor(queue_name="default", max_retries=3, outbox_only=True)

@@ -1,6 +1,7 @@
 """The sweep finds and mends what crashes leave behind, and touches nothing else."""
 
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -294,6 +295,33 @@ for _ in range(3):
 
     eventually(lambda: "swept abandoned=0 orphans=0 missing=0 stuck=0" in worker_log(stack))
     assert worker_log(stack).count(" start actor=clean_up") == 1
+
+
+def test_a_row_that_cannot_be_read_stops_none_of_the_other_steps(new_stack: Callable[..., Stack]):
+    # Given a GIF in the trash whose row nobody can read, and a session that has expired
+    stack = new_stack()
+    script = """
+from gifster.app import accounts, boot, settings, tokens
+from gifster.app.database import db
+from gifster.app.models import Gif, Token
+boot.boot(settings.load())
+with db.connection_context():
+    tokens.start_session(accounts.sign_up("ann@example.org", "correct horse"), 1)
+    Token.update(expires_at=1).execute()
+    Gif.create(title="a", trashed_at=1)
+    db.execute_sql("UPDATE gif SET image = '{'")
+"""
+    assert stack.run("python", "-c", script).returncode == 0
+    assert stack.run("python", "-c", SWEEP_NOW).returncode == 0
+
+    # When the hourly job runs
+    stack.start_worker()
+
+    # I expect it to say so, to do all else, and to fail
+    eventually(lambda: "fail actor=clean_up" in worker_log(stack))
+    said = worker_log(stack)
+    assert "clean_up goes on after reason='JSONDecodeError: " in said
+    assert re.search("swept .* expired_tokens=1 expired_trash=0", said)
 
 
 #: What the scheduler has done every hour.
