@@ -13,6 +13,7 @@ from gifster.cli.root import (
     Refused,
     cli,
     open_database,
+    path,
     refused_by_the_database,
     say,
     settings_here,
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from gifster.app.backup.repository import Backup
     from gifster.app.settings import Settings
 
-FOLDER = click.Path(path_type=Path)
-
 
 @cli.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=path)
 @click.option("--keep", type=click.IntRange(1), help="Keep only so many backups, the last ones.")
 def backup(folder: Path, keep: int | None) -> None:
     """Make a backup in a FOLDER, while Gifster runs.
@@ -74,7 +73,7 @@ def _tell(made: "Backup") -> None:
 
 
 @cli.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=path)
 @click.option("--verify", is_flag=True, help="Read all of them, and compare each file's SHA-256.")
 def backups(folder: Path, verify: bool) -> None:
     """List the backups in a FOLDER, oldest first."""
@@ -104,7 +103,7 @@ def backups(folder: Path, verify: bool) -> None:
 
 
 @cli.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=path)
 @click.option("--backup", "name", type=text, help="Which one (gifster backups); else the last.")
 def restore(folder: Path, name: str | None) -> None:
     """Bring back a backup of a FOLDER, where nothing is yet.

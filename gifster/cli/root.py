@@ -56,6 +56,14 @@ def text(argument: str) -> str:
     return argument
 
 
+def path(argument: str) -> Path:
+    """The type of arguments that are paths. An empty one, of a variable that is not set, would be
+    this folder: an import of it adds the versions that are in its store."""
+    if not argument:
+        raise click.BadParameter("it is empty: name a file or a folder.")
+    return Path(argument)
+
+
 class Commands(click.Group):
     """The group of all commands, which turns what can go wrong in each into `Refused`: wrong
     settings, a full disk, a file of another user's. Click ends a command whose output nobody reads

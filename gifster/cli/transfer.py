@@ -17,6 +17,7 @@ from gifster.cli.root import (
     cli,
     connect_our_broker,
     open_database,
+    path,
     progress,
     refusal,
     say,
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
     from gifster.app.models import User
     from gifster.app.transfer.sources import Found
 
-PATH = click.Path(path_type=Path)
 #: An export that has written nothing for so long, and that no process writes, was killed (seconds).
 LEFT_S = 3600
 
 
 @cli.command("import")
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, type=path, metavar="PATH…")
 @click.option("--user", "address", type=text, help="The e-mail address of their owner's account.")
 @click.option("--tag", "tags", multiple=True, type=text, help="A tag for each; can be repeated.")
 @click.option(
@@ -99,7 +99,7 @@ def _found(paths: tuple[Path, ...], folder_tags: bool) -> "list[Found]":
 
 
 @cli.command()
-@click.argument("file", type=PATH)
+@click.argument("file", type=path)
 @click.option("--user", "address", type=text, help="Only the GIFs of that account.")
 @click.option("--tag", type=text, default="", help="Only the GIFs with that tag.")
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")

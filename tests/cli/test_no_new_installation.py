@@ -180,3 +180,11 @@ def test_a_database_whose_folder_cannot_be_made_is_told_in_a_line(
         monkeypatch.setenv("GIFSTER_DATABASE__URL", "sqlite:////dev/null/gifster.db")
 
         assert run([command]).output == "gifster: /dev/null: File exists\n"
+
+
+@pytest.mark.parametrize("command", ["import", "export", "backup", "backups", "restore"])
+def test_an_empty_path_is_not_this_folder(folder: Path, command: str):
+    refused = run([command, ""])
+
+    assert refused.exit_code == 2
+    assert "it is empty: name a file or a folder" in refused.output
