@@ -12,10 +12,12 @@ from gifster.uploads import (
     CacheField,
     StorageUnavailable,
     Uploader,
+    errors,
     mount_uploader,
     store_in_background,
 )
 from gifster.uploads.backgrounding.promotion import Promotion
+from gifster.uploads.files import cache
 from gifster.uploads.testing import MemoryStorage
 from tests.combinations import on_one_platform
 from tests.uploads.framework import (
@@ -265,6 +267,29 @@ def test_a_cache_whose_disk_is_not_mounted_loses_no_upload(application: Applicat
 
     # When it is back, I expect the upload to be stored
     away.rename(application.cache_folder)
+    application.work()
+
+    assert fresh(person).avatar_state == "ready"
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_a_file_that_waited_too_long_for_its_save_is_copied_or_refused(
+    application: Application, monkeypatch: pytest.MonkeyPatch, is_swept: bool
+):
+    # Given a file that was assigned an hour ago, so that the sweep takes it for abandoned
+    person = Person()
+    person.avatar = ONE
+    (key,) = application.cached
+    monkeypatch.setattr(cache, "YOUNG_S", -1)
+    if is_swept:
+        application.cache.delete(key)
+        with pytest.raises(errors.CacheFileMissing):
+            person.save()
+        return
+
+    # When it is saved, and the sweep removes the file meanwhile
+    person.save()
+    application.cache.delete(key)
     application.work()
 
     assert fresh(person).avatar_state == "ready"

@@ -189,6 +189,25 @@ def test_a_request_that_is_cancelled_leaves_nothing(
     assert application.cached == []
 
 
+class Pipe(io.BytesIO):
+    """It can be read only once."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+
+def test_a_part_that_was_refused_before_is_not_saved_without_its_file(application: Application):
+    person, part = Person(), Pipe(GIF)
+    person.avatar = part
+    person.avatar.assigned.discard()  # as a list does that has too many files
+
+    with pytest.raises(errors.CacheFileMissing, match="choose it again"):
+        person.avatar = part
+
+
 def test_a_refused_part_leaves_nothing(application: Application):
     with pytest.raises(errors.TypeNotAllowed):
         asyncio.run(cache_form_part(AvatarUploader, Part(b"x" * 9000, "a.gif"), asyncio.to_thread))

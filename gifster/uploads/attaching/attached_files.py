@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Generic, Self, TypeVar, overload
 
+from gifster.uploads.attaching.incoming import own
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.files.cache import CachedFile
@@ -106,10 +107,8 @@ class AttachedFiles(Sequence[U]):
     def copy_shared_files(self, *, creating: bool) -> None:
         """Copy the files that another record holds (see `Attacher.prepare()`)."""
         for uploader in self._uploaders:
-            assigned = uploader.assigned
-            if assigned is not None:
-                if not assigned.claim(uploader.slot):
-                    uploader.assign(assigned)
+            if uploader.assigned is not None:
+                own(uploader)
             elif creating and uploader.item is not None:
                 uploader.assign(uploader.item)
                 uploader.item, self._changed = None, True

@@ -14,7 +14,7 @@ rules, `column.py` the place in the table, and `list_attacher.py` the attacher f
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from gifster.uploads.attaching.incoming import Incoming
+from gifster.uploads.attaching.incoming import Incoming, own
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.fields import UploadFailure
@@ -152,7 +152,7 @@ class Attacher(Generic[U]):
 
         No two rows may name one file. So this copies an assigned file that belongs to another
         record, such as the one that this record was copied from. It also copies a file that a new
-        row would share with an existing row.
+        row would share with an existing row, and one that has waited for too long.
 
         Parameters:
           creating: whether the save inserts a new row.
@@ -161,10 +161,8 @@ class Attacher(Generic[U]):
         if not creating and not uploader.changed and self.is_set_unloaded():
             stored = self.stored_files
             uploader.assign(stored[0]) if stored else uploader.remove()
-        assigned = uploader.assigned
-        if assigned is not None:
-            if not assigned.claim(uploader.slot):
-                uploader.assign(assigned)
+        if uploader.assigned is not None:
+            own(uploader)
         elif creating and not uploader.removing:
             for item in (self.pending or self.stored_files)[:1]:
                 uploader.assign(item)

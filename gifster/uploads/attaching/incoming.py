@@ -16,6 +16,7 @@ from gifster.uploads.attaching.storing import folder, plan, store
 from gifster.uploads.errors import CacheFileMissing, CacheFileTaken
 from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.extraction import extract_later
+from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.files.stored import StoredFile, delete_files
 from gifster.uploads.storage.base import StorageUnavailable, check_key
 from gifster.uploads.uploader import Uploader
@@ -133,6 +134,23 @@ class Incoming:
             raise CacheFileTaken("This upload has been used already: choose the file again.")
         if not self.cached.exists():
             raise CacheFileMissing("There is no such upload: choose the file again.")
+
+
+def own(uploader: Uploader) -> None:
+    """Before a save, give an uploader a file that nobody else takes: a copy of the assigned one, if
+    another record holds it, or if it waits for a worker and for so long that the sweep may take it.
+
+    Raises:
+      CacheFileMissing: the sweep has removed it, or another record.
+    """
+    assigned, background = uploader.assigned, uploader.background
+    if assigned is None:
+        return
+    if not assigned.claim(uploader.slot):
+        uploader.assign(assigned)
+    elif assigned.is_old and background is not None and background.stores:
+        uploader.slot.assigned = cache_upload(type(uploader), assigned)
+        uploader.slot.assigned.claim(uploader.slot)
 
 
 def _quietly(remove: Callable[..., None], *arguments: Any) -> None:

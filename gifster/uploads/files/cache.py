@@ -43,6 +43,9 @@ from gifster.uploads.storage.shapes import folder_of
 logger = logging.getLogger("gifster.uploads")
 
 PIECE_BYTES = 128 * 1024
+#: How long after it came a file may still be saved as it is (seconds). The sweep takes an older one
+#: for abandoned ten minutes later.
+YOUNG_S = 3000
 
 
 class _Nobody:
@@ -120,6 +123,11 @@ class CachedFile(KeptFile):
         """The rules that the file was checked by when it came, and the time (seconds since the
         epoch). None if this object does not know."""
         return self._checked
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the sweep takes the file for abandoned soon, unless a row names it."""
+        return self._checked is not None and jobs.now() - self._checked[1] > YOUNG_S
 
     @property
     def is_shared(self) -> bool:

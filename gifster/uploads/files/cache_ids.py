@@ -18,7 +18,7 @@ from gifster.uploads.config import config, storage
 from gifster.uploads.content_types import UNKNOWN_TYPE
 from gifster.uploads.errors import CacheFileMissing, CacheIdInvalid
 from gifster.uploads.files.access import open_file
-from gifster.uploads.files.cache import CachedFile, new_key
+from gifster.uploads.files.cache import YOUNG_S, CachedFile, new_key
 from gifster.uploads.files.filenames import clean_filename
 from gifster.uploads.files.sources import cache_stream
 from gifster.uploads.files.validation import Limits
@@ -38,9 +38,8 @@ OTHER_OWNER = "it is for another owner"
 FORGED = "it was not made here, or with a secret that is not known any more"
 #: How long a cache id is valid (seconds). The sweep leaves cached files alone for as long.
 CACHE_ID_S = 3600
-#: How old a file may be that `retrieve()` returns itself (seconds). An older one is copied: the
-#: sweep would take it for abandoned ten minutes later, before the request has saved it.
-SHARED_S = 3000
+#: How old a file may be that `retrieve()` returns itself (seconds). An older one is copied.
+SHARED_S = YOUNG_S
 
 
 def cache_id(cached: CachedFile, owner: str = "") -> str:

@@ -274,6 +274,8 @@ def _is_cached(part: object) -> bool:
 
 def _cached_before(rules: type[Limits], part: object) -> CachedFile:
     checked_by, cached = _cached_parts[part]
+    if not cached.exists():
+        raise CacheFileMissing("This upload was refused before, or it is saved: choose it again.")
     return cached if checked_by is rules else _copy(rules, cached, "")
 
 
