@@ -5,8 +5,9 @@ The names are fsspec's first names of their protocols: `gs` for `gcs`, `webdav` 
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ WRITTEN_AT = (
 )  # fmt: skip
 #: How long an SFTP server may say nothing (seconds). paramiko would wait for one that has gone.
 SILENT_S = 20.0
+#: How much of a file is read at a time (bytes).
+PIECE_BYTES = 256 * 1024
 #: How often a file is renamed over one that other writers put back each time.
 RENAMES = 10
 
@@ -107,8 +110,9 @@ def make_folder(fs: Any, folder: str) -> None:
 
 
 def rename(fs: Any, path: str, target: str) -> None:
-    """Give a complete file its name. A server that replaces no file is asked to delete it first:
-    both have the same content. Other writers may put it back in between."""
+    """Give a complete file its name. A server that replaces no file is asked to delete it first,
+    unless both have the same content: a row may name it. Other writers may put it back in
+    between."""
     if protocol_of(fs) == "webdav":  # its mv() copies, so that others see a half of the file
         fs.client.move(path, target, overwrite=True)
         return
@@ -119,9 +123,25 @@ def rename(fs: Any, path: str, target: str) -> None:
             if attempt == RENAMES - 1:
                 raise
             with suppress(FileNotFoundError):
+                if _digest(fs, target) == _digest(fs, path):
+                    remove(fs, path)
+                    return
                 remove(fs, target)
         else:
             return
+
+
+def _digest(fs: Any, path: str) -> bytes:
+    """The SHA-256 of a file's content.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    digest = sha256()
+    with closing(open_on(fs, path)) as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+    return digest.digest()
 
 
 def remove(fs: Any, path: str) -> None:

@@ -84,6 +84,30 @@ def test_a_server_that_replaces_no_file_deletes_it_first(
     assert read(faulty, "a.gif") == b"other"
 
 
+def test_a_server_that_replaces_no_file_keeps_one_with_the_same_content(
+    faulty: FsspecStorage, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a server that replaces no file, and a job that has stored one there
+    monkeypatch.setattr(Faulty, "fault", "replaces nothing")
+    monkeypatch.setattr(Faulty, "rm_file", forbidding(Faulty.rm_file, "/a.gif"))
+
+    # When a second copy of the job stores it again, I expect that it is never gone
+    keep(faulty, "a.gif", b"content")
+
+    assert [key for key, _ in faulty.walk()] == ["a.gif"]
+    assert list(faulty.half_written(time.time() + 60, False)) == []
+
+
+def forbidding(remove: Any, ending: str) -> Any:
+    """A method that deletes any file but this one."""
+
+    def without(self: Any, path: str) -> None:
+        assert not path.endswith(ending), path
+        remove(self, path)
+
+    return without
+
+
 class Ending(io.BufferedReader):
     """An open file whose server ends its answer early, without an error. Not all have a `size`."""
 
@@ -123,7 +147,7 @@ def test_a_file_is_replaced_though_others_put_it_back(
         Memory.rm_file(fs, path)
         if not path.endswith(".tmp") and len(deleted) < 3:
             deleted.append(path)
-            fs.pipe_file(path, b"other")
+            fs.pipe_file(path, b"older")
 
     monkeypatch.setattr(Faulty, "rm_file", rm_file)
 
