@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import dramatiq
+import peewee
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
@@ -149,7 +150,8 @@ class OutboxRows(Middleware):
             )
         except WorkersDied as error:
             apply_row(broker, message, error.job)
-            self._give_up(broker, message, error)
+            self._tell_application(broker, message, error)
+            self._mark_failed(message, error)
             raise SkipMessage(str(error)) from None
         if job is None:
             if (why := why_not_taken(message, job_id)) is not None:
@@ -203,9 +205,7 @@ class OutboxRows(Middleware):
             with self._ending(job_id, done=True):
                 self._delete(job_id, row_made_at(message))
         elif message.failed:
-            with self._ending(job_id) as held:
-                if held:  # without a lease the row may not be this message's
-                    self._give_up(broker, message, exception)
+            self._give_up_leased(broker, message, job_id, exception)
         else:
             with self._ending(job_id) as held:
                 Job.update(**_reason(exception)).where(row_of(message)).execute()
@@ -218,13 +218,13 @@ class OutboxRows(Middleware):
         job_id = message.options.get("outbox_id")
         if job_id is None:
             return
-        with self._ending(job_id) as held:
-            if not held:
-                return
-            if message.failed:
-                why = SkipMessage("skipped: another middleware refused it")
-                self._give_up(broker, message, why)
-            else:
+        if not self._has(job_id):
+            return
+        if message.failed:
+            why = SkipMessage("skipped: another middleware refused it")
+            self._give_up_leased(broker, message, job_id, why)
+        else:
+            with self._ending(job_id):
                 self._delete(job_id, row_made_at(message))
         self._let_others_begin(message)
 
@@ -256,11 +256,15 @@ class OutboxRows(Middleware):
         mine = (Job.id == job_id) & (Job.leased_by == self.worker)
         Job.update(leased_by=None, **columns).where(mine).execute()
 
+    def _has(self, job_id: str) -> bool:
+        """Whether this thread has leased a job, and not ended that."""
+        return getattr(self._thread, "job_id", None) == job_id
+
     @contextmanager
     def _ending(self, job_id: str, *, done: bool = False, **columns: Any) -> Iterator[bool]:
         """End a lease around the change of its row: whether this thread held it. If the database
         does not answer, the row is changed later."""
-        held = getattr(self._thread, "job_id", None) == job_id
+        held = self._has(job_id)
         if held:
             self._thread.job_id = None
         lease = self._leases.ending(job_id, done=done, **columns) if held else nullcontext()
@@ -296,24 +300,50 @@ class OutboxRows(Middleware):
                 raise
             logger.warning("not handed back, so the jobs wait for their leases: %s", error)
 
-    def _give_up(
+    def _give_up_leased(
+        self, broker: dramatiq.Broker, message: MessageProxy, job_id: str, exception: BaseException
+    ) -> None:
+        """Give up the job that this thread has leased. The lease is renewed while `on_dead` runs.
+        If the database does not answer, the job runs again, and is given up then."""
+        if not self._has(job_id):
+            return  # without a lease the row may not be this message's
+        why: Exception | None = None
+        try:
+            self._tell_application(broker, message, exception)
+        except Exception as error:
+            if not is_database_error(error):
+                raise
+            why = error
+        with self._ending(job_id):
+            if why is not None:
+                raise why
+            self._mark_failed(message, exception)
+
+    def _tell_application(
         self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
     ) -> None:
-        if not self._mark_failed(message, exception):
-            return  # another worker has the job by now, and gives it up, or does it
+        """Call `on_dead`, unless the job's lease is somebody else's now. It comes before the row
+        says that the job is dead, as in Sidekiq: a process that is killed in between leaves the
+        job to another worker, which calls it once more."""
         on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
-        if on_dead is not None:
+        if on_dead is None or not Job.select().where(self._is_ours(message)).exists():
+            return
+        try:
             on_dead(exception, *message.args)
+        except Exception:
+            logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
 
-    def _mark_failed(self, message: MessageProxy, exception: BaseException) -> bool:
+    def _is_ours(self, message: MessageProxy) -> peewee.Expression:
+        return row_of(message) & (Job.leased_by == self.worker)
+
+    def _mark_failed(self, message: MessageProxy, exception: BaseException) -> None:
         """Note that a job is given up, unless its lease is somebody else's now."""
         failed = {
             "failed_at": clock.now(Job._meta.database),
             "leased_by": None,
             **_reason(exception),
         }
-        mine = row_of(message) & (Job.leased_by == self.worker)
-        return bool(Job.update(**failed).where(mine).execute())
+        Job.update(**failed).where(self._is_ours(message)).execute()
 
 
 def _wake(broker: dramatiq.Broker) -> None:

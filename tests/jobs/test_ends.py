@@ -1,5 +1,6 @@
 """How the attempts of jobs end in a worker, whatever the jobs do and whatever comes in between."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,9 @@ from gifster import jobs
 from gifster.jobs import Job
 from gifster.jobs.heartbeat import Worker
 from gifster.jobs.lease import Leases
+from gifster.jobs.outbox_rows import OutboxRows
 from tests.jobs.conftest import Outbox
+from tests.jobs.leased import expire
 from tests.jobs.workers import workers
 from tests.machine import eventually
 
@@ -35,7 +38,10 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_job_is_given_up_whatever_its_exception_says(outbox: Outbox, worker, name: str):
+def test_a_job_is_given_up_whatever_its_exception_says(
+    outbox: Outbox, worker, name: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.CRITICAL + 1)  # pytest-xdist cannot send what is no UTF-8
     dead: list[BaseException] = []
 
     @dramatiq.actor(max_retries=0, on_dead=dead.append)
@@ -45,8 +51,8 @@ def test_a_job_is_given_up_whatever_its_exception_says(outbox: Outbox, worker, n
     jobs.enqueue("fail")
     worker()
 
-    eventually(lambda: dead)
-    [job] = jobs.find(jobs.State.DEAD)
+    [job] = eventually(lambda: jobs.find(jobs.State.DEAD))
+    assert dead == [ODD[name]]
     assert type(ODD[name]).__name__ in job.error
     assert "raise ODD[name]" in job.traceback
 
@@ -101,6 +107,57 @@ def test_only_the_worker_that_has_a_job_gives_it_up(outbox: Outbox, worker):
     eventually(lambda: not outbox.client.hlen("dramatiq:default.msgs"))
     left = Job.get_by_id(job.id)
     assert (left.leased_by, left.failed_at, dead) == ("another", None, [])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_application_learns_of_a_dead_job_though_its_worker_is_killed(
+    outbox: Outbox, worker, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that is killed just before the row says that the job is dead
+    dead: list[BaseException] = []
+
+    @dramatiq.actor(max_retries=0, on_dead=dead.append)
+    def fail() -> None:
+        raise RuntimeError
+
+    killed = threading.Event()
+
+    def kill(*_: object) -> None:
+        killed.set()
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OutboxRows, "_mark_failed", kill)
+        patched.setattr(Leases, "_settle", lambda *_: None)
+        job = jobs.enqueue("fail")
+        worker(threads=1)
+        assert killed.wait(20)
+        assert Job.get_by_id(job.id).failed_at is None
+
+    # When another worker gets the job, I expect it to be given up there
+    expire(job)
+    worker()
+    assert jobs.relay() == 1
+    eventually(lambda: jobs.find(jobs.State.DEAD))
+    assert len(dead) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError, peewee.OperationalError])
+def test_a_job_is_dead_though_the_application_cannot_note_that(
+    outbox: Outbox, worker, error: type[Exception], caplog: pytest.LogCaptureFixture
+):
+    def on_dead(_: BaseException) -> None:
+        raise error("not now")
+
+    @dramatiq.actor(max_retries=0, on_dead=on_dead)
+    def fail() -> None:
+        raise RuntimeError
+
+    jobs.enqueue("fail")
+    worker()
+
+    eventually(lambda: jobs.find(jobs.State.DEAD))
+    assert "on_dead failed job=" in caplog.text
 
 
 def test_an_outage_of_the_database_uses_up_no_retry(
