@@ -176,7 +176,9 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
             if _look_at(name, job, rows.get(name), now):
                 enqueued.append(name)
         except Exception as error:
-            if is_database_error(error):
+            # The database refuses what this job has, such as a name that is too long.
+            is_its = isinstance(error, peewee.DataError | peewee.IntegrityError)
+            if is_database_error(error) and not is_its:
                 raise
             problem.report(f"not enqueued name={name} rule={job.rule!r}: {error!r}")
         else:

@@ -10,8 +10,9 @@ import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, Recurring, State, recurring, scheduler
+from gifster.jobs import Job, Recurring, RecurringJob, State, recurring, scheduler
 from tests.clocks import SetClock
+from tests.combinations import on_postgresql
 from tests.jobs.conftest import Outbox
 
 
@@ -110,6 +111,21 @@ def test_a_recurring_job_is_not_enqueued_while_its_last_run_is_not_done(outbox: 
         jobs.enqueue_recurring(every_hour)
 
     assert Job.select().count() == 1
+
+
+@on_postgresql
+def test_a_recurring_job_that_the_database_refuses_stops_no_other(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+):
+    # Given a rule that its column cannot hold
+    minutes, hours = (",".join(map(str, range(count))) for count in (60, 24))
+    both = {"often": jobs.cron(f"{minutes} {hours} 1,2,3,4,5,6,7,8,9,10,11,12 * *", "a", queue="q")}
+    both |= hourly()
+    jobs.enqueue_recurring(both)
+
+    RecurringJob.update(next_at=1).execute()
+    assert jobs.enqueue_recurring(both) == ["digest"]
+    assert caplog.text.count("not enqueued name=often") == 1
 
 
 def test_a_changed_rule_counts_from_now_and_a_removed_one_is_forgotten(outbox: Outbox):
