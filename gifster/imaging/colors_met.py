@@ -2,6 +2,7 @@
 frames may lack one that is there for a moment, such as that of a click in a recording."""
 
 import bisect
+from itertools import compress
 
 import PIL.Image
 from PIL import ImageChops
@@ -17,7 +18,7 @@ _SIDE = 2 * len(_FROM_GREY) + 1
 _HUES = _SIDE**2
 _GREY = _HUES // 2
 #: Of a larger picture only so many pixels are looked at. A colour counts from so many on.
-_MOST_PIXELS, _MIN_PIXELS = 10_000, 4
+_MOST_PIXELS, _MIN_PIXELS = 8_000, 4
 
 
 def _step(value: int) -> int:
@@ -56,8 +57,9 @@ class ColorsMet:
         if looked_at.mode == "RGBA":
             colors, opaque = looked_at.convert("RGB"), opaque_mask(looked_at)
         cells = _cells(colors)
-        for cell, count in enumerate(cells.histogram(opaque)):
-            if count >= _MIN_PIXELS and cell not in self._of_cell:
+        counts = cells.histogram(opaque)
+        for cell in sorted({*compress(range(256), counts)} - self._of_cell.keys()):
+            if (count := counts[cell]) >= _MIN_PIXELS:
                 mask = mapped(cells, bytearray(value == cell for value in range(256)))
                 mask = mask if opaque is None else ImageChops.darker(mask, opaque)
                 self._of_cell[cell] = _median(colors, mask, count)

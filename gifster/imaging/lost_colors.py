@@ -25,7 +25,7 @@ _FAR_OFF, _MIN_PIXELS, MAX_MORE = 36, 4, 15
 _OTHER_HUE = 9
 #: A level of something smooth is lost if it is off by more than this where the picture is flat, in
 #: this part of all pixels. Such levels get at most so many entries, in palettes of few colours.
-_LEVEL_OFF, _LEVEL_PART, _MAX_LEVELS, _FEW_COLORS = 4, 0.004, 8, 80
+_LEVEL_OFF, _LEVEL_PART, _MAX_LEVELS, _FEW_COLORS = 4, 0.004, 20, 80
 #: These limits are for a palette that may cause this visible error. They grow with it: a GIF that
 #: is to be rough has no bytes for hues and shadows.
 _ERROR = 0.45
@@ -33,7 +33,7 @@ _ERROR = 0.45
 #: looked at.
 _ROUGH = 2
 #: Of lost colours, those that differ by no more than this share an entry.
-_CLOSE, _CLOSE_LEVELS = 18, 5
+_CLOSE, _CLOSE_LEVELS = 18, 6
 _NO_DITHER = PIL.Image.Dither.NONE
 
 

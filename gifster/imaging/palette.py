@@ -73,7 +73,8 @@ class PaletteSamples:
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         averaged = _opaque(picture.resize(size, Resampling.HAMMING))
         exact = _opaque(picture.resize(size, Resampling.NEAREST))
-        large, around = _with_ranges(largest, size, len(self._tiles))
+        half = max(1, size[0] // 2), max(1, size[1] // 2)
+        large, around = _with_ranges(largest, half, len(self._tiles))
         if averaged is not None and exact is not None and large is not None:
             self._tiles[number] = averaged, exact, large, around
 
@@ -157,7 +158,7 @@ def _with_ranges(
     right, bottom = left + width - spare[0], top + height - spare[1]
 
     def moved(x: int, y: int) -> PIL.Image.Image:
-        box = left + x, top + y, right + x, bottom + y
+        box = left + x, top + y, min(right + x, picture.width), min(bottom + y, picture.height)
         return picture.resize(size, Resampling.NEAREST, box=box)
 
     middle = moved(0, 0)
