@@ -166,3 +166,40 @@ def test_a_soft_shadow_keeps_its_levels(tmp_path: Path):
     below = (100, 283, 300, 300)
     off = ImageChops.difference(first_of(large).crop(below), wanted.crop(below))
     assert max(high for _, high in off.getextrema()) <= 6
+
+
+def test_the_dots_of_a_chart_keep_their_hues(tmp_path: Path):
+    # Given a light chart with text and dots in many browns, each in its own shade
+    chance = random.Random(2)
+    browns = [(250, 190, 120), (220, 130, 50), (140, 65, 15), (120, 60, 30), (245, 215, 175)]
+    dots = []
+    for number in range(24):
+        one, other, part = *chance.sample(browns, 2), chance.random()
+        color = tuple(round(a + (b - a) * part) for a, b in zip(one, other, strict=True))
+        dots.append(((80 + 150 * (number % 6), 70 + 120 * (number // 6)), color))
+    recording = []
+    for number in range(6):
+        chart = PIL.Image.new("RGB", (960, 600), (229, 229, 229))
+        draw = PIL.ImageDraw.Draw(chart)
+        for x in range(20, 940, 12):
+            draw.text((x, 560 - 3 * number), chr(97 + x % 26), (60, 60, 60))
+        for (x, y), color in dots:
+            draw.ellipse((x - 16, y - 16, x + 16, y + 16), color)
+        recording.append(chart)
+
+    shown = first_of(made(recording, tmp_path, (480, 480)))
+
+    off = [
+        max(map(abs, map(sub, shown.getpixel((x // 2, y // 2)), color))) for (x, y), color in dots
+    ]
+    assert max(off) <= 14
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (2, 3), (199, 7), (333, 251)])
+def test_pictures_of_any_size_have_samples(size: tuple[int, int]):
+    picture = PIL.Image.new("RGB", size, (10, 20, 30))
+    samples = PaletteSamples(ImageInfo("image/gif", *size, frames=12))
+    for number in range(12):
+        samples.add(number, picture, picture, picture)
+
+    assert samples.palette(gif._EXACT.error)[:3] == bytes((10, 20, 30))
