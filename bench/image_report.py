@@ -13,7 +13,7 @@ from bench.plot import Chart, Measure
 
 #: By engine and source, what a round has found.
 Found = dict[str, dict[str, dict[str, Any]]]
-#: As large a part of the blocks more has another colour in those that are listed.
+#: A source is listed if this part more of its blocks has another colour.
 _MORE = 0.001
 
 
@@ -146,19 +146,19 @@ def _colors(made: Found) -> str:
     """How far the colours of each engine are off, and where ours are so in more places than
     gifsicle's."""
     table = Table("colours", "ΔE, mean", "ΔE of the worst 1 %", "% of another colour")
-    others: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, float]] = {}
     for engine, its in made.items():
         known = {source: each["colors"] for source, each in its.items() if "colors" in each}
         if known:  # not of other sizes, nor in older rounds
             means = np.mean(list(known.values()), axis=(0, 1))
-            others[engine] = {source: np.mean(known[source], axis=0)[2] for source in known}
+            shares[engine] = {source: np.mean(known[source], axis=0)[2] for source in known}
             table.add_row(engine, *f"{means[0]:.2f} {means[1]:.1f} {100 * means[2]:.2f}".split())
-    if not others:
+    if not shares:
         return ""
     pairs = (
-        (source, ours, others[BASE][source])
-        for source, ours in others.get(OURS, {}).items()
-        if source in others.get(BASE, {})
+        (source, ours, shares[BASE][source])
+        for source, ours in shares.get(OURS, {}).items()
+        if source in shares.get(BASE, {})
     )
     worse = [
         f"{source} ({100 * ours:.2f} %, {100 * theirs:.2f} %)"

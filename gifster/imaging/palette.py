@@ -75,8 +75,11 @@ class PaletteSamples:
         exact = _opaque(picture.resize(size, Resampling.NEAREST))
         half = max(1, size[0] // 2), max(1, size[1] // 2)
         large, around = _with_ranges(largest, half, len(self._tiles))
-        if averaged is not None and exact is not None and large is not None:
-            self._tiles[number] = averaged, exact, large, around
+        if averaged is None or exact is None:
+            return
+        if large is None:  # its few pixels are transparent
+            large, around = exact.resize(half, Resampling.NEAREST), PIL.Image.new("L", half)
+        self._tiles[number] = averaged, exact, large, around
 
     def palette(self, error: float, most_colors: int = MAX_COLORS) -> bytes:
         """The smallest palette within a visible error (`visible`), or the best of so many colours;

@@ -109,7 +109,7 @@ def _free(jobs: list[Job]) -> None:
     # An error here would look like a failed commit (see `outbox.send_now()`), and none is needed:
     # workers skip the messages, and the relay releases throttled jobs.
     try:
-        jobs = _gone(jobs)
+        jobs = _gone(jobs) if jobs else []
         remove_messages(jobs)
         for group, queue in {(job.group, job.queue) for job in jobs if job.group is not None}:
             release(group, queue)

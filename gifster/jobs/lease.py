@@ -169,7 +169,7 @@ class Leases:
           job is done, given up, another actor's, leased, or waits for its retry.
 
         Raises:
-          WorkersDied: the job has to be given up now.
+          WorkersDied: the job has to be given up now; its lease is held.
         """
         with self._lock:
             if job_id in self._held:
@@ -201,6 +201,9 @@ class Leases:
                 return None
             if job.deaths < MAX_DEATHS:
                 return job if self._begin(job, now) else None
+            with self._lock:
+                self._held[job.id] = _Lease(now, self._history, job.deaths)
+                self._keep_renewing()
         raise WorkersDied(job)
 
     def _begin(self, job: Job, now: float) -> bool:

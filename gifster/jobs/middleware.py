@@ -9,7 +9,7 @@ from typing import Any
 import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import RateLimitExceeded
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Interrupt, Middleware
 
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.outbox import Job
@@ -147,11 +147,16 @@ class DatabaseConnection(Middleware):
             database.close()
 
 
+class TransactionLeftOpen(Interrupt):
+    """A job has returned, but not ended the transaction that it began, so it is not done."""
+
+
 class LeftTransactions(Middleware):
     """Rolls back the transaction that a job has left open, before the outbox's own changes would
     become a part of it: nothing that this thread writes would ever be committed, and its locks
     would stay. A job leaves one if Dramatiq interrupts it in the step that begins or ends it
-    (`time_limit`), or if it called `begin()` and no `commit()`."""
+    (`time_limit`), or if it called `begin()` and no `commit()`. One that has returned has failed:
+    the application's `after_process_message` hooks see both its result and its failure."""
 
     def after_process_message(
         self,
@@ -161,12 +166,18 @@ class LeftTransactions(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        self.after_skip_message(broker, message)
+        if self._roll_back(message) and exception is None:
+            raise TransactionLeftOpen("it began a transaction and did not end it")
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+        self._roll_back(message)
+
+    def _roll_back(self, message: MessageProxy) -> bool:
         database = Job._meta.database
-        if database is not None and abandon_transaction(database):
-            logger.error("rolled back what a job left uncommitted: %s", _describe(message._message))
+        if database is None or not abandon_transaction(database):
+            return False
+        logger.error("rolled back what a job left uncommitted: %s", _describe(message._message))
+        return True
 
 
 class EndWithParent(Middleware):

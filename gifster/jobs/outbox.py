@@ -48,9 +48,6 @@ RESEND_AFTER_S = 60.0
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
 
-#: The most characters of a row's id.
-MOST_CHARACTERS = 32
-
 #: Of the process, as its broker is.
 _broker_is_away = Problem(logger)
 
@@ -108,7 +105,7 @@ class Job(peewee.Model):
       failed_at: when the job was given up; null until then.
     """
 
-    id = peewee.CharField(MOST_CHARACTERS, primary_key=True, default=lambda: secrets.token_hex(16))
+    id = peewee.CharField(32, primary_key=True, default=lambda: secrets.token_hex(16))
     actor = peewee.CharField()
     queue = peewee.CharField()
     arguments = ArgumentsField()
@@ -279,9 +276,9 @@ def _key(unique: str) -> str:
     """A key as its row and its messages have it. A worker acts on no other, and SQLite takes any
     length."""
     key = str(unique)  # also of a number
-    if not 1 <= len(key) <= MOST_CHARACTERS:
+    if not 1 <= len(key) <= Job.id.max_length:
         raise ValueError(
-            f"unique={unique!r} has {len(key)} characters: use 1 to {MOST_CHARACTERS}, or a "
+            f"unique={unique!r} has {len(key)} characters: use 1 to {Job.id.max_length}, or a "
             "hash of it"
         )
     return key

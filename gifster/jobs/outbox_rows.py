@@ -17,14 +17,14 @@ from gifster.jobs import clock
 from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
-from gifster.jobs.lease import Leases, WorkersDied
+from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, send_committed
+from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
 from gifster.jobs.trust import (
-    ASKED,
     OUTBOX_ONLY,
+    UNREAD,
     Refused,
     apply_row,
     count_in,
@@ -69,8 +69,8 @@ class OutboxRows(Middleware):
     The row is leased while the job runs. A message is skipped if its row is gone or another worker
     has leased it, or if it has no row and its actor has the option `outbox_only`. When the job is
     done, its row is deleted. When the retries have run out, or too many workers died over the job,
-    the row stays, with the reason. Then the actor's option `on_dead` is called, with the exception
-    and the job's arguments, so that the application can record it, too.
+    the actor's option `on_dead` is called, with the exception and the job's arguments, so that the
+    application can record it. Then the row stays, with the reason.
 
     Parameters:
       lease_s: how long a lease holds without being renewed (seconds).
@@ -121,22 +121,25 @@ class OutboxRows(Middleware):
             raise SkipMessage(str(error)) from None
         except MiddlewareError:
             raise
-        except Exception as error:  # noqa: BLE001 see above
-            self._ask_later(broker, message, error)
+        except Exception as error:
+            if not is_database_error(error) or isinstance(error, peewee.DataError):
+                # It may be the message's fault, which stays: the retries have an end.
+                raise OutboxUnavailable(error, retries_of(message)) from error
+            self._send_again(broker, message, error)
 
-    def _ask_later(
+    def _send_again(
         self, broker: dramatiq.Broker, message: MessageProxy, error: Exception
     ) -> NoReturn:
-        """Send a message once more, of which nobody knows the row: another worker may reach the
-        outbox. That is no attempt to run the job, and uses up no retry."""
-        times = count_in(message, ASKED)
+        """Send a message again whose row could not be read: another worker may reach the outbox.
+        That is no attempt to run the job, and uses up no retry."""
+        times = count_in(message, UNREAD)
         unavailable = OutboxUnavailable(error, times)
-        message.options[ASKED] = times + 1
+        message.options[UNREAD] = times + 1
         try:
             broker.enqueue(message._message, delay=unavailable.delay)
         except Exception:  # noqa: BLE001 Dramatiq tries again
             raise unavailable from error
-        logger.warning("put off job=%s: %s", message.options.get("outbox_id"), unavailable)
+        logger.warning("sent again job=%s: %s", message.options.get("outbox_id"), unavailable)
         raise SkipMessage(str(unavailable)) from error
 
     def _take(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
@@ -144,15 +147,13 @@ class OutboxRows(Middleware):
         job_id = row_named_by(broker, message)
         if job_id is None:
             return
+        died: WorkersDied | None = None
         try:
             job = self._leases.take(
                 job_id, message.actor_name, row_made_at(message), retries_of(message)
             )
         except WorkersDied as error:
-            apply_row(broker, message, error.job)
-            self._tell_application(broker, message, error)
-            self._mark_failed(message, error)
-            raise SkipMessage(str(error)) from None
+            died, job = error, error.job
         if job is None:
             if (why := why_not_taken(message, job_id)) is not None:
                 raise Refused(message, why)
@@ -165,6 +166,10 @@ class OutboxRows(Middleware):
                 self._mark_failed(message, error)
             self._let_others_begin(message)
             raise
+        if died is not None:
+            self._give_up(broker, message, job_id, died)
+            self._let_others_begin(message)
+            raise SkipMessage(str(died))
 
     def before_enqueue(
         self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None
@@ -205,7 +210,7 @@ class OutboxRows(Middleware):
             with self._ending(job_id, done=True):
                 self._delete(job_id, row_made_at(message))
         elif message.failed:
-            self._give_up_leased(broker, message, job_id, exception)
+            self._give_up(broker, message, job_id, exception)
         else:
             with self._ending(job_id) as held:
                 Job.update(**_reason(exception)).where(row_of(message)).execute()
@@ -222,7 +227,7 @@ class OutboxRows(Middleware):
             return
         if message.failed:
             why = SkipMessage("skipped: another middleware refused it")
-            self._give_up_leased(broker, message, job_id, why)
+            self._give_up(broker, message, job_id, why)
         else:
             with self._ending(job_id):
                 self._delete(job_id, row_made_at(message))
@@ -300,38 +305,32 @@ class OutboxRows(Middleware):
                 raise
             logger.warning("not handed back, so the jobs wait for their leases: %s", error)
 
-    def _give_up_leased(
+    def _give_up(
         self, broker: dramatiq.Broker, message: MessageProxy, job_id: str, exception: BaseException
     ) -> None:
-        """Give up the job that this thread has leased. The lease is renewed while `on_dead` runs.
-        If the database does not answer, the job runs again, and is given up then."""
+        """Give up the job that this thread has leased. If the database does not answer, the job
+        runs again, and is given up then.
+
+        `on_dead` comes before the row says that the job is dead, as in Sidekiq, and while the lease
+        is renewed: a process that is killed in between leaves the job to another worker, which
+        calls it once more. If `on_dead` itself has killed a worker, it comes afterwards.
+        """
         if not self._has(job_id):
             return  # without a lease the row may not be this message's
-        why: Exception | None = None
-        try:
-            self._tell_application(broker, message, exception)
-        except Exception as error:
-            if not is_database_error(error):
-                raise
-            why = error
+        afterwards = isinstance(exception, WorkersDied) and exception.job.deaths > MAX_DEATHS
+        why: BaseException | None = None
+        if not afterwards:
+            try:
+                if Job.select().where(self._is_ours(message)).exists():
+                    _tell_application(broker, message, exception)
+            except BaseException as error:  # noqa: BLE001 the lease ends all the same
+                why = error
         with self._ending(job_id):
             if why is not None:
                 raise why
             self._mark_failed(message, exception)
-
-    def _tell_application(
-        self, broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
-    ) -> None:
-        """Call `on_dead`, unless the job's lease is somebody else's now. It comes before the row
-        says that the job is dead, as in Sidekiq: a process that is killed in between leaves the
-        job to another worker, which calls it once more."""
-        on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
-        if on_dead is None or not Job.select().where(self._is_ours(message)).exists():
-            return
-        try:
-            on_dead(exception, *message.args)
-        except Exception:
-            logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
+        if afterwards:
+            _tell_application(broker, message, exception)
 
     def _is_ours(self, message: MessageProxy) -> peewee.Expression:
         return row_of(message) & (Job.leased_by == self.worker)
@@ -346,12 +345,26 @@ class OutboxRows(Middleware):
         Job.update(**failed).where(self._is_ours(message)).execute()
 
 
+def _tell_application(
+    broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
+) -> None:
+    """Call the actor's `on_dead`."""
+    on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
+    if on_dead is None:
+        return
+    try:
+        on_dead(exception, *message.args)
+    except (Exception, SystemExit):
+        logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
+
+
 def _wake(broker: dramatiq.Broker) -> None:
     """Have the relay send the jobs now for which no worker had the actor, and this one has it. By
     themselves they would wait as long as they have waited already."""
     now = clock.now(Job._meta.database)
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
-    its = waiting & Job.error.startswith(f"{ActorNotFound.__name__}(")
+    its = waiting & is_held(False) & Job.due_at.is_null()  # a job may raise that error itself
+    its &= Job.error.startswith(f"{ActorNotFound.__name__}(")
     its &= Job.actor.in_(list(broker.actors))
     if Job.select().where(its).exists() and (found := Job.update(send_at=now).where(its).execute()):
         logger.info("jobs=%d waited for a worker that has their actors", found)

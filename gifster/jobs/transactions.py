@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import peewee
@@ -94,6 +94,8 @@ def abandon_transaction(database: peewee.Database | peewee.DatabaseProxy) -> boo
       False if there is none.
     """
     real: Any = real_database(database)
+    if not real.thread_safe:
+        return False  # it may be another thread's
     if not real.in_transaction() and not _has_begun(real):
         return False
     del real._state.transactions[:]
@@ -103,8 +105,15 @@ def abandon_transaction(database: peewee.Database | peewee.DatabaseProxy) -> boo
     except peewee.PeeweeException as error:
         logger.debug("rolled back already: %s", error)
         real.close()
-        real.connect(reuse_if_open=True)
+        if not real.autoconnect:
+            with suppress(peewee.PeeweeException):  # it is away: whoever needs it hears that
+                real.connect(reuse_if_open=True)
     return True
+
+
+#: libpq's `PQTRANS_ACTIVE`, `PQTRANS_INTRANS` and `PQTRANS_INERROR`. The transaction of a broken
+#: connection (`PQTRANS_UNKNOWN`) has gone with it.
+_OPEN = {1, 2, 3}
 
 
 def _has_begun(database: Any) -> bool:
@@ -115,7 +124,7 @@ def _has_begun(database: Any) -> bool:
     if isinstance(database, peewee.SqliteDatabase):
         return bool(connection.in_transaction)
     status = getattr(getattr(connection, "info", None), "transaction_status", 0)  # psycopg's
-    return int(status) != 0
+    return int(status) in _OPEN
 
 
 #: Sends jobs.

@@ -12,7 +12,7 @@ import dramatiq
 import peewee
 from dramatiq.broker import MessageProxy
 
-from gifster.jobs.outbox import MOST_CHARACTERS, Job, Unreadable
+from gifster.jobs.outbox import Job, Unreadable
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -23,8 +23,9 @@ ROW = "outbox_id"
 #: The message's option that says when the row was made. A job with a key of its own (`unique`) may
 #: be dropped and enqueued again, while the message of the first one is still in the broker.
 CREATED_AT = "outbox_created_at"
-#: The message's option that says how often nobody could ask for its row.
-ASKED = "asked"
+#: The message's option that says how often its row could not be read.
+UNREAD = "unread"
+_LARGEST = 2**31 - 1
 #: How much of a message's arguments a line of the log shows (characters).
 SHOWN = 200
 
@@ -43,7 +44,7 @@ def row_named_by(broker: dramatiq.Broker, message: MessageProxy) -> str | None:
       Refused: the message names no row, but its actor does nothing without one.
     """
     job_id = message.options.get(ROW)
-    if isinstance(job_id, str) and 0 < len(job_id) <= MOST_CHARACTERS:
+    if isinstance(job_id, str) and 0 < len(job_id) <= Job.id.max_length:
         return job_id
     if job_id is None and not _outbox_only(broker, message):
         return None
@@ -69,9 +70,9 @@ def retries_of(message: MessageProxy) -> int:
 
 
 def count_in(message: MessageProxy, option: str) -> int:
-    """The number of an option of a message, at least 0; 0 if it is none."""
+    """The number of an option of a message; 0 if it is none. Databases take no larger ones."""
     count = message.options.get(option)
-    return count if isinstance(count, int) and count > 0 else 0
+    return min(count, _LARGEST) if isinstance(count, int) and count > 0 else 0
 
 
 def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
@@ -92,7 +93,7 @@ def apply_row(broker: dramatiq.Broker, message: MessageProxy, job: Job) -> None:
     changed = message._message.copy(args=tuple(job.arguments), kwargs={})
     changed.options.clear()
     changed.options.update({**options, "retries": job.attempts})
-    changed.options.pop(ASKED, None)
+    changed.options.pop(UNREAD, None)
     message._message = changed
 
 

@@ -36,6 +36,18 @@ def sampled(picture: PIL.Image.Image) -> PaletteSamples:
     return samples
 
 
+@pytest.mark.parametrize(("side", "at"), [(14, 212), (10, 200), (12, 305)])
+def test_a_small_picture_on_transparency_keeps_its_colour(side: int, at: int, tmp_path: Path):
+    picture = PIL.Image.new("RGBA", (500, 500))
+    picture.paste((255, 0, 0, 255), (at, at, at + side, at + side))
+
+    gif.write_still(tmp_path / "target", picture)
+
+    with PIL.Image.open(tmp_path / "target") as written:
+        shown = written.convert("RGBA").getpixel((at + side // 2, at + side // 2))
+    assert shown == (255, 0, 0, 255)
+
+
 @pytest.mark.parametrize("value", [0, 3, 127, 128, 130, 253, 255])
 def test_a_colour_of_the_palette_is_found_for_itself(value: int):
     # Given a palette whose other colours are nearer to the darkest colours around

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import dramatiq
 import peewee
@@ -11,7 +12,8 @@ import pytest
 from gifster import jobs
 from gifster.jobs import Job
 from gifster.jobs.heartbeat import Worker
-from gifster.jobs.lease import Leases
+from gifster.jobs.lease import MAX_DEATHS, Leases
+from gifster.jobs.outbox_rows import OutboxRows
 from tests.jobs.conftest import Outbox
 from tests.jobs.workers import workers
 from tests.machine import eventually
@@ -124,6 +126,62 @@ def test_the_application_learns_of_a_dead_job_while_its_lease_holds(outbox: Outb
     assert row.leased_by is not None
 
 
+@pytest.mark.parametrize("deaths", [MAX_DEATHS, MAX_DEATHS + 1])
+def test_a_job_over_which_workers_died_is_given_up_once(outbox: Outbox, worker, deaths: int):
+    # Given a job over which so many workers died, the last of them perhaps in `on_dead`
+    held: list[bool] = []
+
+    def on_dead(error: BaseException) -> None:
+        [rows] = [each for each in dramatiq.get_broker().middleware if isinstance(each, OutboxRows)]
+        held.append(job.id in rows._leases._held)
+
+    @dramatiq.actor(on_dead=on_dead)
+    def kill() -> None:
+        raise NotImplementedError
+
+    job = jobs.enqueue("kill")
+    Job.update(deaths=deaths).execute()
+    worker()
+
+    # I expect the lease to be held meanwhile, or the job to be dead already
+    eventually(lambda: jobs.find(jobs.State.DEAD) and held)
+    assert held == [deaths == MAX_DEATHS]
+    eventually(lambda: not outbox.client.hlen("dramatiq:default.msgs"))
+
+
+def test_a_job_that_returns_within_its_transaction_has_failed(outbox: Outbox, worker):
+    @dramatiq.actor(max_retries=0)
+    def begin() -> None:
+        outbox.database.begin()
+        Job.update(queue="uncommitted").execute()
+
+    jobs.enqueue("begin")
+    worker()
+
+    [job] = eventually(lambda: jobs.find(jobs.State.DEAD))
+    assert job.queue == "default"
+    assert "did not end it" in job.error
+
+
+@pytest.mark.parametrize(
+    "options", [{"outbox_id": "\ud800"}, {"outbox_id": "a", "retries": 10**30}]
+)
+def test_a_message_that_nobody_can_read_has_an_end(
+    outbox: Outbox, worker, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.CRITICAL + 1)  # pytest-xdist cannot send what is no UTF-8
+
+    @dramatiq.actor(max_retries=0)
+    def greet() -> None:
+        raise NotImplementedError
+
+    greet.send_with_options(**options)
+    worker()
+
+    eventually(lambda: not outbox.client.hlen("dramatiq:default.msgs"))
+    assert not outbox.client.hlen("dramatiq:default.DQ.msgs")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, peewee.OperationalError])
 def test_a_job_is_dead_though_the_application_cannot_note_that(
     outbox: Outbox, worker, error: type[Exception], caplog: pytest.LogCaptureFixture
@@ -208,9 +266,14 @@ def test_jobs_of_an_unknown_actor_are_sent_when_a_worker_starts_that_has_it(outb
     def greet() -> None:
         done.append(1)
 
+    retried = jobs.enqueue("greet", in_s=3600)
+    Job.update(error="ActorNotFound('x')").where(Job.id == retried.id).execute()
     worker()
     assert jobs.relay() == 1
     eventually(lambda: done)
+
+    # And that its own retries keep their pauses
+    assert Job.get_by_id(retried.id).send_at > jobs.now() + 3000
 
 
 def test_a_worker_of_very_many_queues_has_a_heartbeat(outbox: Outbox, worker):

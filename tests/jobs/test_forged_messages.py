@@ -178,7 +178,7 @@ def test_nothing_is_done_while_the_outbox_does_not_answer(
     application.forge("remove", "an original", outbox_id=job.id, group="ann")
 
     application.worker.start()
-    eventually(lambda: "put off job=" in caplog.text)
+    eventually(lambda: "sent again job=" in caplog.text)
     assert application.done == []
     assert "unexpected failure" not in caplog.text
 

@@ -122,7 +122,7 @@ def connect(  # noqa: PLR0913 options, each with a default
         JobLog(),
         rows,
         *(factory() for factory in default_middleware),
-        LeftTransactions(),  # behind the application's, which may have a transaction around a job
+        LeftTransactions(),  # its hook runs after the application's, which may end a transaction
         *middleware,
     ]
     broker: FairBroker | StubBroker

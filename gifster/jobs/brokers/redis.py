@@ -251,7 +251,6 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
 
     def do_fetch(self, queue: str, count: int) -> list[bytes | None]:
         """Fetch up to so many messages of a queue, and acknowledge those that are done."""
-        self._shown_at = time.monotonic()
         if self._maintenance_is_due:
             try:
                 answer: list[bytes | None] = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
@@ -272,6 +271,7 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
             answer = self._dispatch("fetch")(queue, count)  # type: ignore[no-untyped-call]
         finally:
             self.acks.taken(queue, sent=sent)
+        self._shown_at = time.monotonic()
         return answer
 
     def show_life(self) -> None:
@@ -282,8 +282,8 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
           redis.RedisError
         """
         if time.monotonic() - self._shown_at >= LOOK_EVERY_S:
-            self._shown_at = time.monotonic()
             self._show_life(keys=[f"{self.namespace}:__heartbeats__"], args=[self.broker_id])
+            self._shown_at = time.monotonic()
 
     def do_requeue(self, queue: str, *message_ids: str) -> None:
         """Put fetched messages back as the first of their queue, as Sidekiq does, and wake its
