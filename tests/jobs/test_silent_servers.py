@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import dramatiq
+import peewee
 import pika
 import pytest
 import redis
@@ -273,14 +274,26 @@ def test_a_message_waits_as_often_as_it_says(outbox: Outbox, monkeypatch: pytest
     # Given a worker's middleware whose database is away, and a message with an odd count
     broker = dramatiq.get_broker()
     [rows] = [each for each in broker.middleware if type(each).__name__ == "OutboxRows"]
-    monkeypatch.setattr(rows._leases, "take", lambda *_: 1 / 0)
+    errors: list[Exception] = [peewee.OperationalError("away")] * 5
+
+    def take(*_: object) -> None:
+        raise errors.pop() if errors else ZeroDivisionError
+
+    monkeypatch.setattr(rows._leases, "take", take)
     delays: list[int] = []
     monkeypatch.setattr(broker, "enqueue", lambda _, delay: delays.append(delay))
 
-    for asked in (3, None, "many", -5, 10**9):
-        options = {"outbox_id": "1" * 32, "asked": asked}
+    def process(unread: object) -> None:
+        options = {"outbox_id": "1" * 32, "unread": unread}
         message = dramatiq.Message("default", "work", (), {}, options)
-        with pytest.raises(SkipMessage):
-            rows.before_process_message(broker, MessageProxy(message))
+        rows.before_process_message(broker, MessageProxy(message))
 
+    for unread in (3, None, "many", -5, 10**9):
+        with pytest.raises(SkipMessage):
+            process(unread)
     assert [delay / 1000 for delay in delays] == [8, 1, 1, 1, LAST_RETRY_S]
+
+    # And where the message itself may be at fault, I expect it to use up its retries
+    with pytest.raises(OutboxUnavailable):
+        process(3)
+    assert len(delays) == 5
