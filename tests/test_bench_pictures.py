@@ -9,6 +9,7 @@ import pytest
 from bench import picture_checks, pictures
 from bench.picture_browser import Shown
 from tests import images
+from tests.combinations import only_in_ci
 
 # The sandbox, and Chromium where it is installed.
 pytestmark = pytest.mark.process
@@ -26,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@only_in_ci("a tool that changes seldom")
 def test_a_folder_is_tried_and_what_differs_is_listed(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests import images
 from tests.api.upload_form import open_form, payload
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -115,6 +116,7 @@ HEAR = """window.heard = []; new MutationObserver(() => heard.push(told.textCont
     .observe(told, { childList: true })"""
 
 
+@only_in_ci("a browser; the form changes seldom, and others use it daily")
 def test_only_a_few_files_are_on_their_way_at_a_time(open_page: Callable[..., Any]):
     page = open_page()
     page.evaluate(HEAR)
@@ -155,6 +157,7 @@ def test_a_lost_connection_makes_the_queue_wait(chromium: Any, stack: Stack):
     context.close()
 
 
+@only_in_ci("a browser; the form changes seldom, and others use it daily")
 def test_a_busy_server_gets_the_time_it_asks_for(chromium: Any, stack: Stack):
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
@@ -240,6 +243,7 @@ def test_an_upload_without_progress_is_given_up(chromium: Any, stack: Stack):
     context.close()
 
 
+@only_in_ci("a browser; the form changes seldom, and others use it daily")
 def test_leaving_during_uploads_asks_first(open_page: Callable[..., Any]):
     page = open_page()
     held: list[Any] = []
@@ -264,6 +268,7 @@ def test_leaving_during_uploads_asks_first(open_page: Callable[..., Any]):
     assert asked == ["beforeunload"]
 
 
+@only_in_ci("a browser; the form changes seldom, and others use it daily")
 def test_bad_tags_are_found_before_any_upload(open_page: Callable[..., Any]):
     page = open_page()
     sent: list[str] = []

@@ -300,6 +300,7 @@ def test_the_page_updates_itself_and_its_buttons_work(stack: Stack, logged_in, e
     assert ask("GET", "/api/jobs?state=dead").json()["items"] == []
 
 
+@only_in_ci("a browser; tests/examples tries the same page daily")
 def test_everything_works_without_javascript(stack: Stack, logged_in, enqueue, ask):
     page = logged_in(java_script_enabled=False)
     queues, workers = (page.get_by_role("region", name=name) for name in ("Queues", "Workers"))
@@ -348,6 +349,7 @@ def test_the_page_is_no_wider_than_its_window(logged_in, enqueue, width: int):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
+@only_in_ci("a browser; tests/examples tries the same page daily")
 def test_the_list_of_a_state_updates_itself(logged_in, enqueue):
     page = logged_in()
     page.goto("/jobs?state=dead")
@@ -359,6 +361,7 @@ def test_the_list_of_a_state_updates_itself(logged_in, enqueue):
     assert page.evaluate("window.notReloaded") is True
 
 
+@only_in_ci("a browser; tests/examples tries the same page daily")
 def test_the_page_says_when_its_admin_is_logged_out(chromium: Any, stack: Stack):
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.combinations import only_in_ci
 from tests.docs_code import DOCS, blocks
 from tests.machine import BIN, eventually, examples, free_port
 
@@ -85,6 +86,7 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
     made.close()
 
 
+@only_in_ci("a whole installation; cli/test_dev.py runs one daily")
 @pytest.mark.long
 @pytest.mark.parametrize("page", ["avatar.md", "tutorial.md"][: examples(1, of=2)])
 def test_the_tutorial_works_as_it_is_written(terminals: Terminals, page: str):

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gifster.cli.root import cli
+from tests.combinations import only_in_ci
 from tests.machine import BIN, eventually
 from tests.stack import Stack
 
@@ -174,6 +175,7 @@ def test_the_demo_of_a_port_where_something_else_listens_is_refused(bare: Stack)
     assert "Traceback" not in refused.stderr
 
 
+@only_in_ci("four seconds of CPU; others upload and wait daily")
 def test_the_demo_uploads_gifs_that_become_ready(stack: Stack):
     before = len(stack.client.get("/api/gifs", params={"tag": "demo"}).json()["items"])
 

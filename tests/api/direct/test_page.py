@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests import images
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -157,6 +158,7 @@ def test_a_page_that_was_loaded_again_goes_on(chromium: Any, stack: Stack, film:
     page.context.close()
 
 
+@only_in_ci("a browser; the others send a large file daily")
 def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
     # Given an upload that hangs, and another page beside it, which names none that is on its way
     page, sent = visit(chromium, stack)
@@ -177,6 +179,7 @@ def test_an_unfinished_upload_is_ended(chromium: Any, stack: Stack, film: Path):
     other.context.close()
 
 
+@only_in_ci("a browser; the others send a large file daily")
 def test_two_tabs_with_one_file_make_one_gif(chromium: Any, stack: Stack, film: Path):
     # Given an upload whose third piece hangs
     page, _ = visit(chromium, stack)
