@@ -196,7 +196,7 @@ def test_a_backup_is_told_of_though_older_ones_cannot_be_removed(
 
     assert made.returncode == 1
     assert " 0 files (0.0 MB)" in made.stdout
-    assert "nothing is removed" in made.stderr
+    assert "no content is removed" in made.stderr
 
 
 def test_the_secret_of_the_environment_is_not_kept_but_compared(

@@ -14,7 +14,6 @@ import hmac
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,23 +116,33 @@ def prune(repository: Repository, keep: int) -> int:
       how many backups were removed.
 
     Raises:
-      BackupError: nobody knows which contents one of them needs; nothing is removed.
+      BackupError: nobody knows which contents one of them needs; no content is removed.
     """
     found = repository.backups()
-    with ExitStack() as nobody_reads:
-        old = [each for each in found[:-keep] if nobody_reads.enter_context(each.alone())]
-        kept = [backup for backup in found if backup not in old]
-        for backup in kept:
-            if not backup.has_sound_list():
-                raise BackupError(
-                    f"{backup.files} is damaged or missing, so nobody knows which contents that "
-                    f"backup needs, and nothing is removed: move {backup.folder} away"
-                )
-        for backup in old:
-            repository.remove(backup)
+    kept, removed = found[-keep:], 0
+    _check_lists(kept)
+    for backup in found[:-keep]:
+        # Nobody may begin to read it between the look and the removal. One at a time: each is an
+        # open file, and there may be thousands.
+        with backup.alone() as is_free:
+            if is_free:
+                repository.remove(backup)
+                removed += 1
+            else:
+                kept.append(backup)
+    _check_lists(kept[keep:])
     for path in unused([backup.files for backup in kept], repository.walk()):
         path.unlink()
-    return len(old)
+    return removed
+
+
+def _check_lists(kept: list[Backup]) -> None:
+    for backup in kept:
+        if not backup.has_sound_list():
+            raise BackupError(
+                f"{backup.files} is damaged or missing, so nobody knows which contents that "
+                f"backup needs, and no content is removed: move {backup.folder} away"
+            )
 
 
 def secret_mark(secret: str) -> str:

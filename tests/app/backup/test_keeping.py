@@ -1,5 +1,8 @@
 """The folder of backups over time: which backup is the last, and what goes with an old one."""
 
+import os
+import resource
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -34,7 +37,7 @@ def test_nothing_is_removed_while_a_backup_does_not_say_what_it_needs(
         damaged.execute("DELETE FROM files")
         damaged.commit()
 
-    with pytest.raises(BackupError, match=r"files\.sqlite is damaged .* nothing is removed"):
+    with pytest.raises(BackupError, match=r"files\.sqlite is damaged .* no content is removed"):
         making.prune(repository, 1)
 
     assert len(repository.backups()) == 2
@@ -188,36 +191,51 @@ def test_a_backup_goes_as_long_as_nobody_begins_to_restore_it(
     elsewhere: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    # Given an old backup, whose restore begins while the lists of the others are checked
+    # Given an old backup, whose restore begins when it is to be removed
     added()
     old = back_up(repository, settings)
     back_up(repository, settings)
     there, restored = elsewhere(), []
-    has_sound_list = Backup.has_sound_list
+    remove = Repository.remove
 
-    def begins(self: Backup) -> bool:
-        def restore() -> None:
-            try:
-                restoring.restore(repository, old, there)
-                restored.append("")
-            except BackupError as error:
-                restored.append(str(error))
+    def restore() -> None:
+        try:
+            restoring.restore(repository, old, there)
+            restored.append("")
+        except BackupError as error:
+            restored.append(str(error))
 
-        thread = threading.Thread(target=restore)
-        begun.append(thread)
-        thread.start()
-        thread.join(1)
-        return has_sound_list(self)
+    def begins(self: Repository, backup: Backup) -> None:
+        begun.start()
+        begun.join(0.3)
+        remove(self, backup)
 
-    begun: list[threading.Thread] = []
+    begun = threading.Thread(target=restore)
     with monkeypatch.context() as patched:
-        patched.setattr(Backup, "has_sound_list", begins)
+        patched.setattr(Repository, "remove", begins)
         removed = making.prune(repository, 1)
-    for thread in begun:
-        thread.join(20)
+    begun.join(20)
 
-    # I expect the backup to be either restored or removed
-    assert (removed, restored) in [(0, [""]), (1, [f"{old.name} was removed a moment ago"])]
+    # I expect the restore to wait, and to find no backup
+    assert (removed, restored) == (1, [f"{old.name} was removed a moment ago"])
+
+
+def test_more_old_backups_than_files_may_be_open(repository: Repository, settings: Settings):
+    # Given fifty backups, and a process that may open twenty more files
+    first = back_up(repository, settings)
+    for number in range(49):
+        shutil.copytree(first.folder, first.folder.with_name(f"{first.name}-{number + 2:03}"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 20
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        removed = making.prune(repository, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert removed == 49
+    assert [each.name for each in repository.backups()] == [f"{first.name}-050"]
 
 
 def test_a_backup_that_is_being_verified_is_not_removed_and_one_that_was_is_not_damaged(
