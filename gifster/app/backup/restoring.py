@@ -91,10 +91,9 @@ def _restore(
     mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
     # One that was killed before it had written its mark has done nothing else.
     resumed = RESTORING.exists() and RESTORING.stat().st_size > 0
-    if not resumed:
-        refuse_full(settings.database.url)
-        _refuse_files()
-    with _marked(mine, resumed=resumed):
+    if not resumed:  # without a mark: an installation may run here
+        _refuse_full(settings)
+    with _marked(mine, settings, resumed=resumed):
         # The database comes last, and at once: if it is there, only the mark was left.
         if not resumed or not why_not_empty(settings.database.url):
             _restore_files(repository, backup, restored, resumed=resumed)
@@ -154,11 +153,11 @@ def _check_storages(backup: Backup) -> None:
 
 
 @contextmanager
-def _marked(mine: dict[str, str], *, resumed: bool) -> Iterator[None]:
+def _marked(mine: dict[str, str], settings: Settings, *, resumed: bool) -> Iterator[None]:
     """A block during which the mark of this restore is there, and no other process restores here.
 
     Raises:
-      BackupError: another one does, or another backup has been restored half-way.
+      BackupError: another one does, or has done so, or another backup has been restored half-way.
     """
     RESTORING.parent.mkdir(parents=True, exist_ok=True)
     another = BackupError(
@@ -178,13 +177,19 @@ def _marked(mine: dict[str, str], *, resumed: bool) -> Iterator[None]:
         if mark.read() != (json.dumps(mine) if resumed else ""):
             raise another
         if not resumed:
+            try:
+                _refuse_full(settings)  # another one may just have ended
+            except BaseException:
+                RESTORING.unlink(missing_ok=True)
+                raise
             json.dump(mine, mark)
             mark.flush()
             os.fsync(mark.fileno())
         yield
 
 
-def _refuse_files() -> None:
+def _refuse_full(settings: Settings) -> None:
+    refuse_full(settings.database.url)
     for name, kept in config.storages.items():
         if isinstance(kept, Listing):
             for key, _ in kept.walk():

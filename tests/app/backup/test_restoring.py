@@ -123,6 +123,30 @@ def test_nothing_is_restored_over_something(
     assert files_below(Path()) == ["var/store/gifs/of/others.gif"]
 
 
+def test_a_restore_that_looked_before_another_one_began_writes_over_nothing(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given a restore that finds nothing, before another one begins and ends
+    added()
+    backup = back_up(repository, settings)
+    there, looks = elsewhere(), restoring._refuse_full
+
+    def looks_early(its: Settings) -> None:
+        looks(its)
+        monkeypatch.setattr(restoring, "_refuse_full", looks)
+        restoring.restore(repository, backup, there)
+
+    monkeypatch.setattr(restoring, "_refuse_full", looks_early)
+
+    # I expect it to be refused, and to leave no mark
+    with pytest.raises(BackupError, match=r"the database has rows|there is a database in"):
+        restoring.restore(repository, backup, there)
+    installation.check(there)
+
+
 def test_an_interrupted_restore_goes_on(
     repository: Repository,
     settings: Settings,
@@ -162,7 +186,7 @@ def test_an_interrupted_restore_goes_on(
 
     # And no second one to run beside the first
     with (
-        restoring._marked(json.loads(mark), resumed=True),
+        restoring._marked(json.loads(mark), there, resumed=True),
         pytest.raises(BackupError, match="another gifster restore runs here"),
     ):
         restoring.restore(repository, backup, there)
