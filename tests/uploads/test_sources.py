@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import errors
+from gifster.uploads import StorageUnavailable, errors, metadata
 from gifster.uploads import sources as former
 from gifster.uploads.files import cache_ids, sources
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.sources import cache_form_part
 from tests import images
+from tests.combinations import on_one_platform
 from tests.uploads.framework import Application, AvatarUploader, Person
 
 GIF = images.gif(size=(80, 60))
@@ -189,6 +190,38 @@ def test_a_request_that_is_cancelled_leaves_nothing(
     assert application.cached == []
 
 
+class Slow(AvatarUploader):
+    """Its files take long to check."""
+
+    @metadata
+    def letters(self, file: Any) -> int:
+        return 0
+
+
+def test_a_request_that_is_cancelled_while_it_waits_for_its_check_leaves_the_queue(
+    application: Application,
+):
+    async def request() -> None:
+        waits = asyncio.Event()
+
+        async def never(check: Any) -> Any:
+            waits.set()
+            await asyncio.Event().wait()
+
+        # Given a request that waits for the checks of others
+        part = Part(GIF, "a.gif")
+        task = asyncio.create_task(cache_form_part(Slow, part, asyncio.to_thread, never))
+        await asyncio.wait_for(waits.wait(), 20)
+
+        # When it is cancelled, I expect it to end at once
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+
+    asyncio.run(request())
+    assert application.cached == []
+
+
 class Pipe(io.BytesIO):
     """It can be read only once."""
 
@@ -206,6 +239,26 @@ def test_a_part_that_was_refused_before_is_not_saved_without_its_file(applicatio
 
     with pytest.raises(errors.CacheFileMissing, match="choose it again"):
         person.avatar = part
+
+
+@on_one_platform
+def test_a_file_whose_disk_is_not_mounted_is_not_gone(application: Application):
+    # Given a record's file, and an upload that was assigned before
+    first, second, part = Person(), Person(), Pipe(GIF)
+    first.avatar = GIF
+    first.save()
+    application.work()
+    second.avatar = part
+
+    # When the disks of the store and the cache are away
+    for folder in (application.store_folder, application.cache_folder):
+        folder.rename(folder.with_name(f"{folder.name} away"))
+
+    # I expect that nobody calls the files gone
+    with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+        Person().avatar = Person.get_by_id(first.id).avatar
+    with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+        Person().avatar = part
 
 
 def test_a_refused_part_leaves_nothing(application: Application):

@@ -30,6 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
+from gifster.uploads.config import storage
 from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen, ValueInvalid
 from gifster.uploads.files.access import open_file
@@ -40,6 +41,7 @@ from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.form_values import content_of, is_form_part
+from gifster.uploads.storage.base import check_present
 from gifster.uploads.text import is_text
 from gifster.uploads.to_the_end import to_the_end
 
@@ -219,6 +221,7 @@ def _copy(
         with open_file(source.storage, source.key) as file:
             return cache_stream(rules, file, name)
     except FileNotFoundError:
+        check_present(storage(source.storage))
         raise CacheFileMissing("The file to copy no longer exists.") from None
 
 
@@ -275,6 +278,7 @@ def _is_cached(part: object) -> bool:
 def _cached_before(rules: type[Limits], part: object) -> CachedFile:
     checked_by, cached = _cached_parts[part]
     if not cached.exists():
+        check_present(storage(cached.storage))
         raise CacheFileMissing("This upload was refused before, or it is saved: choose it again.")
     return cached if checked_by is rules else _copy(rules, cached, "")
 
@@ -301,7 +305,8 @@ async def cache_form_part(
       part: with a `filename`, and a `stream` to iterate over asynchronously (Falcon's ASGI part).
       run: awaits a blocking function's result, as `asyncio.to_thread` does.
       run_slowly: the same for the check of a file with very many parts, which may wait for other
-        such checks. Give it threads of its own, and no other upload waits. By default it is `run`.
+        such checks. Give it threads of its own, and no other upload waits. If it is cancelled, it
+        must wait for the end of a check that has begun. By default it is `run`.
 
     Returns:
       None for a form's file field in which no file was chosen.
@@ -315,6 +320,8 @@ async def cache_form_part(
     writer = CacheWriter(rules, form_filename(part)) if part.filename else None
     cached: CachedFile | None = None
     gathered = _Gathered()
+    # A request that is cancelled may leave the queue of the checks.
+    slowly = run_slowly or (lambda work: to_the_end(run(work)))
     try:
         async for chunk in part.stream:
             if gathered.add(chunk) >= GATHERED_BYTES:
@@ -325,7 +332,7 @@ async def cache_form_part(
         writer = writer or CacheWriter(rules, form_filename(part))
         cached = await to_the_end(run(_write_last, writer, gathered.taken()))
         if cached is None:
-            finished: CachedFile = await to_the_end((run_slowly or run)(writer.finish_slowly))
+            finished: CachedFile = await slowly(writer.finish_slowly)
             cached = finished
     except BaseException as error:
         if cached is None and writer is not None:
