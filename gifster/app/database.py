@@ -13,7 +13,7 @@ import peewee
 from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
-from gifster.app.faults import Fault, FileGone, fault_of, is_database_error
+from gifster.app.faults import FileGone, is_database_error, sqlstate_of
 from gifster.app.settings.sections import sqlite_file
 
 #: How long a connection waits for another process's transaction to end (seconds).
@@ -22,11 +22,16 @@ MAX_CONNECTIONS = 64
 #: How long a migration waits for a table of PostgreSQL that others use, and how long it tries again
 #: (seconds).
 TABLE_WAIT_S, TABLE_PATIENCE_S = 2, 60
+#: PostgreSQL's codes of a table that others use: a lock timeout, and a deadlock.
+_IN_USE = {"55P03", "40P01"}
+#: The oldest session that uses a table. A role sees of others' sessions only the number.
 _OLDEST = """
-    SELECT application_name, client_addr, pid, EXTRACT(EPOCH FROM now() - xact_start)::int
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-    ORDER BY xact_start LIMIT 1
+    SELECT a.application_name, a.client_addr, a.pid,
+        EXTRACT(EPOCH FROM now() - a.xact_start)::int
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+        AND l.relation IS NOT NULL AND l.granted
+    ORDER BY a.xact_start NULLS LAST LIMIT 1
 """
 #: How large SQLite's write-ahead log stays (bytes). It starts over at 4 MB, unless somebody reads.
 WAL_BYTES = 64 * 2**20
@@ -197,7 +202,7 @@ def _migrate(database: peewee.Database) -> list[str]:
 def _migrate_beside_others(database: peewee.Database) -> list[str]:
     """Migrate PostgreSQL. A table that somebody reads, such as a backup, cannot be changed, and
     whoever asks for it after us waits behind us: so wait for a moment only, and try again."""
-    give_up = time.monotonic() + TABLE_PATIENCE_S
+    give_up: float | None = None
     while True:
         try:
             with database.atomic():
@@ -207,8 +212,10 @@ def _migrate_beside_others(database: peewee.Database) -> list[str]:
                 database.execute_sql(f"SET LOCAL lock_timeout = '{TABLE_WAIT_S}s'")
                 return _migrate_all(database)
         except peewee.PeeweeException as error:
-            if fault_of(error) is not Fault.BUSY:
+            if sqlstate_of(error) not in _IN_USE:
                 raise
+            # The migrations before may have taken long.
+            give_up = give_up or time.monotonic() + TABLE_PATIENCE_S
             if time.monotonic() > give_up:
                 raise DatabaseUnavailable(_who_uses_it(database)) from error
         time.sleep(TABLE_WAIT_S)
@@ -216,13 +223,18 @@ def _migrate_beside_others(database: peewee.Database) -> list[str]:
 
 def _who_uses_it(database: peewee.Database) -> str:
     """What a migration says that waited in vain."""
-    oldest = database.execute_sql(_OLDEST).fetchone()
-    name, address, pid, seconds = oldest or ("", None, 0, 0)
+    who = ""
+    if oldest := database.execute_sql(_OLDEST).fetchone():
+        name, address, pid, seconds = oldest
+        who = f": probably process {pid} of the server"
+        if seconds is not None:
+            who += (
+                f" ({name or 'without a name'}, at {address or 'its own machine'}), whose "
+                f"transaction began {seconds} s ago"
+            )
     return (
-        f"another session uses a table that a migration changes: probably {name or 'one'} at "
-        f"{address or 'its own machine'}, process {pid} of the server, whose transaction began "
-        f"{seconds} s ago. Nothing was changed: wait until it ends, as a backup does, and start "
-        "gifster migrate again"
+        f"another session uses a table that a migration changes{who}. Nothing was changed: wait "
+        "until it ends, as a backup does, and start gifster migrate again"
     )
 
 

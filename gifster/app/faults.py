@@ -101,6 +101,17 @@ def fault_of(error: BaseException) -> Fault | None:
     return next(filter(None, map(_fault, _chain(error))), None)
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """The code that PostgreSQL gave an error; None without one."""
+    codes = (_sqlstate(each) for each in _chain(error))
+    return next(filter(None, codes), None)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return code
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error, and the errors from which or after which it was raised."""
     seen: set[int] = set()
@@ -122,7 +133,7 @@ def _fault(error: BaseException) -> Fault | None:
         return _SQLITE.get(code & 0xFF)
     if not (hasattr(error, "sqlstate") or hasattr(error, "pgcode")):
         return None
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    code = _sqlstate(error)
     if code is None:
         # The drivers raise these themselves, without a connection or after it was lost.
         lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")

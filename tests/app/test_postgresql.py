@@ -63,6 +63,52 @@ def test_a_connection_that_was_closed_while_it_was_idle_fails_no_request(pool: p
     assert len(pool._connections) == 1
 
 
+def test_a_migration_waits_for_others_and_says_who_they_are(
+    pool: peewee.Database, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a session that reads a table which the migration changes
+    with pool.connection_context():
+        pool.execute_sql("CREATE TABLE read_by_somebody (id INT)")
+    tries: list[int] = []
+
+    def migrates(database: peewee.Database) -> list[str]:
+        tries.append(1)
+        database.execute_sql("ALTER TABLE read_by_somebody ADD COLUMN more INT")
+        return []
+
+    monkeypatch.setattr(database, "_migrate_all", migrates)
+    monkeypatch.setattr(database, "TABLE_WAIT_S", 0.05)
+    monkeypatch.setattr(database, "TABLE_PATIENCE_S", 0.2)
+    with psycopg.connect(_url(pool), application_name="somebody") as other:
+        other.execute("SELECT * FROM read_by_somebody")
+        pid = other.info.backend_pid
+
+        # I expect it to name the session, and its number alone to a role that may see no more
+        with pytest.raises(database.DatabaseUnavailable, match=rf"process {pid} .*\(somebody, at"):
+            database.migrate()
+        assert len(tries) > 1
+        with pool.atomic():
+            pool.execute_sql("SET LOCAL ROLE pg_signal_backend")
+            said = database._who_uses_it(pool)
+        assert f"probably process {pid} of the server. Nothing" in said
+
+    # And nobody if nobody uses a table by then
+    assert "a migration changes. Nothing" in database._who_uses_it(pool)
+
+    # And an error that no waiting ends, to end it at once
+    def is_cancelled(_: peewee.Database) -> list[str]:
+        tries.append(1)
+        pool.execute_sql("SET LOCAL statement_timeout = '1ms'")
+        pool.execute_sql("SELECT pg_sleep(5)")
+        return []
+
+    tries.clear()
+    monkeypatch.setattr(database, "_migrate_all", is_cancelled)
+    with pytest.raises(database.DatabaseUnavailable, match="statement timeout"):
+        database.migrate()
+    assert len(tries) == 1
+
+
 def _url(pool: peewee.Database) -> str:
     its = pool.connect_params
     return f"postgresql://{its['user']}@/{pool.database}?host={its['host']}"
