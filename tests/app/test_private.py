@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -18,6 +20,7 @@ from redis.retry import Retry
 
 from gifster.app import settings
 from gifster.app.boot import configure, secret_file
+from gifster.app.private import is_everybodys
 from gifster.app.settings import SettingsError
 from gifster.app.valkey import NoEmbeddedBroker, choose_url, embedded_url
 from gifster.cli.doctor import checks
@@ -134,6 +137,40 @@ def test_the_doctor_lists_files_that_others_can_read(monkeypatch: pytest.MonkeyP
         with pytest.raises(RuntimeError, match=r"need /tmp, too .name a folder of Gifster's own"):
             dict(checks(settings.load()))["privacy"]()
         assert privacy() == "other users of this machine can read no file of Gifster's"
+
+
+@pytest.mark.parametrize(
+    ("path", "permissions", "owner", "others"),
+    [
+        ("/data", 0o755, "ours", False),  # of a container
+        ("/srv/cache", 0o755, "ours", False),
+        ("/srv/cache", 0o757, "ours", True),
+        ("/srv/cache", 0o755, "root", True),
+        ("/tmp", 0o1777, "root", True),
+    ],
+)
+def test_a_folder_of_gifsters_own_is_nobody_elses_also_for_root(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    permissions: int,
+    owner: str,
+    others: bool,
+):
+    # Given the folders of a user that is not root, and the doctor of `sudo gifster doctor`
+    ids = {Path("var"): 1000, Path(path): 1000 if owner == "ours" else 0}
+
+    def stat_of(self: Path, **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(st_mode=stat.S_IFDIR | permissions, st_uid=ids[self])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: 0)
+        patched.setattr(Path, "exists", lambda self: True)
+        patched.setattr(Path, "resolve", lambda self: self)
+        patched.setattr(Path, "stat", stat_of)
+        found = is_everybodys(Path(path))
+
+    assert found is others
 
 
 def test_a_web_server_may_read_the_store_if_the_settings_say_so(
