@@ -5,6 +5,7 @@ images and no database.
 """
 
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -72,8 +73,10 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            if _is_unread():
+                raise
+            raise Refused(reason_of(error)) from None  # of a server
         except SettingsError as error:
             raise Refused(str(error)) from None
         except OSError as error:
@@ -83,9 +86,17 @@ class Commands(click.Group):
 def reason_of(error: OSError) -> str:
     """What a command says of an error of the system: which file, and what is wrong with it."""
     if error.strerror is None:
-        return str(error)
+        return str(error) or type(error).__name__
     named = error.filename if error.filename2 is None else error.filename2
     return error.strerror if named is None else f"{named}: {error.strerror}"
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads the output any more, as in `gifster … | head`."""
+    output = select.poll()
+    for standard in (1, 2):
+        output.register(standard, 0)
+    return bool(output.poll(0))  # an error, a hang-up, or a closed file
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

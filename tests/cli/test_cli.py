@@ -337,3 +337,20 @@ def test_impossible_commands_for_jobs_are_refused(
     assert result.returncode != 0
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(BrokenPipeError(32, "Broken pipe"), "Broken pipe"), (TimeoutError(), "TimeoutError")],
+)
+def test_an_error_of_a_server_is_said_though_it_has_the_type_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+):
+    def fails(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("gifster.app.backup.repository.open_repository", fails)
+
+    refused = CliRunner().invoke(cli, ["backups", str(tmp_path)])
+
+    assert (refused.exit_code, refused.stderr) == (1, f"gifster: {said}\n")
