@@ -37,7 +37,7 @@ def journaled(journal: Path, target: Listing) -> set[str]:
     """The keys that earlier runs have copied, and that the target has. It may be another bucket
     than theirs, or may have been emptied since."""
     before = set(journal.read_text("utf-8").splitlines()) if journal.exists() else set()
-    return before & {key for key, _ in target.walk()} if before else before
+    return {key for key, _ in target.walk() if key in before} if before else before
 
 
 def copy_all(
