@@ -26,7 +26,9 @@ FILL_S = 200.0
 _WORRYING = ("missing", "damaged", "unread")
 
 
-@dramatiq.actor(queue_name="default", max_retries=3, time_limit=LONGEST_MS, outbox_only=True)
+# Without retries: one small step that fails would repeat a sweep of hours, and the next run tries
+# all of it again anyway.
+@dramatiq.actor(queue_name="default", max_retries=0, time_limit=LONGEST_MS, outbox_only=True)
 def clean_up() -> None:
     """Remove what crashes left behind, the files of forms that nobody sent again, unfinished
     uploads, expired sessions, what has been in the trash for too long, old reports and entries of
