@@ -7,7 +7,7 @@ row, and a row that makes no sense stops only the reading of its table.
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import peewee
@@ -26,6 +26,8 @@ logger = logging.getLogger("gifster.uploads")
 
 BATCH = 500
 _KEY_IN_JSON = re.compile(r'"(?:key|source)":\s?"([^"\\]+)"')
+#: What SQLite says of a virtual table that this process has no code for.
+_NEVER = re.compile("no such module|(?:no such|unknown) tokenizer")
 _TEXT = re.compile("text|char|json|clob|^$", re.IGNORECASE)
 
 
@@ -194,14 +196,12 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
     for table in database.get_tables():
         if table == Job._meta.table_name:
             continue
-        columns = [
-            column.name
-            for column in database.get_columns(table)
-            if (table, column.name) not in read and _TEXT.search(column.data_type or "")
-        ]
         try:
-            for name in columns:
-                _read_column(ledger, database, table, name)
+            with guarded(database):
+                columns = database.get_columns(table)
+            for column in columns:
+                if (table, column.name) not in read and _TEXT.search(column.data_type or ""):
+                    _read_column(ledger, database, table, column.name)
         except Exception as error:
             if _may_pass(error):
                 why = " ".join(str(error).split()) or repr(error)
@@ -213,16 +213,33 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
 def _may_pass(error: Exception) -> bool:
     """Whether a table may be readable later. Drivers call such errors operational (PEP 249)."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return "OperationalError" in kinds and "no such module" not in str(error)
+    return "OperationalError" in kinds and not _NEVER.search(str(error))
 
 
 def _read_column(ledger: Ledger, database: peewee.Database, table: str, column: str) -> None:
     text = f"CAST({_quoted(column)} AS TEXT)"
     sql = f"SELECT {text} FROM {_quoted(table)} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
-    for (value,) in streamed(database, sql):
-        for key in _KEY_IN_JSON.findall(value):
-            ledger.add("keys", key)
-            note_folder(ledger, key)
+    with _any_text(database):
+        for (value,) in streamed(database, sql):
+            for key in _KEY_IN_JSON.findall(value):
+                ledger.add("keys", key)
+                note_folder(ledger, key)
+
+
+@contextmanager
+def _any_text(database: peewee.Database) -> Iterator[None]:
+    """A block in which texts of SQLite need not be UTF-8, which it does not check when they are
+    written: keys are ASCII."""
+    if not isinstance(database, peewee.SqliteDatabase):
+        yield
+        return
+    connection = database.connection()
+    before = connection.text_factory
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 def _quoted(name: str) -> str:
@@ -237,8 +254,11 @@ def streamed(
     A query that fails does not end the transaction around it, as PostgreSQL would.
     """
     database = real_database(database)
+    inside = database.in_transaction()
     with guarded(database):
         if isinstance(database, peewee.PostgresqlDatabase):
+            if not inside:  # a table may be large
+                database.execute_sql("SET LOCAL statement_timeout = 0")
             # psycopg2, which Peewee prefers, does not see the transaction that Peewee has begun. It
             # refuses a cursor that lasts no longer than a transaction.
             with database.connection().cursor(name="gifster_sweep", withhold=True) as cursor:

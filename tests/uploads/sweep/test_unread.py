@@ -237,6 +237,30 @@ def test_a_table_that_is_locked_keeps_all_files(
     assert "resumable_upload could not be read: canceling statement" in reasons(found)
 
 
+def test_a_table_that_nobody_can_ever_read_keeps_no_file(application: Application):
+    # Given virtual tables whose code this process lacks, and a table with a text that is not UTF-8
+    # and names a file
+    named, lost = orphan(application), f"person/avatar/9999/{'f' * 16}/original.gif"
+    keep(application.store, lost, GIF)
+    database, content = application.database, f'{{"key": "{named}"}}'.encode() + b"\xff"
+    database.execute_sql("CREATE TABLE foreign_one (text TEXT)")
+    database.execute_sql("INSERT INTO foreign_one VALUES (CAST(? AS TEXT))", (content,))
+    database.execute_sql("PRAGMA writable_schema = 1")
+    for name, how in (("v1", "zork"), ("v2", "fts5(x, tokenize=zork)")):
+        database.execute_sql(
+            "INSERT INTO sqlite_master VALUES ('table', ?, ?, 0, ?)",
+            (name, name, f"CREATE VIRTUAL TABLE {name} USING {how}"),
+        )
+    database.execute_sql("PRAGMA writable_schema = RESET")
+    for table, why in (("v1", "no such module"), ("v2", "no such tokenizer")):
+        with pytest.raises(peewee.OperationalError, match=why):
+            database.get_columns(table)
+
+    # When it sweeps, I expect the file to stay that is named, and no other
+    assert sweep_old(force=True).orphans == [f"store:{lost}"]
+    assert application.stored == [named]
+
+
 @on_one_platform
 def test_a_store_whose_disk_is_not_mounted_has_lost_no_files(application: Application):
     person()
