@@ -28,6 +28,9 @@ from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile, origina
 
 logger = logging.getLogger("gifster.uploads")
 
+#: Like no digest of steps: not all versions, or none at all, begin with the record's.
+MIXED = "mixed"
+
 
 def folder(uploader: Uploader, upload: CachedFile | StoredFile) -> str:
     """The folder that begins the keys of an upload's files; each upload has its own."""

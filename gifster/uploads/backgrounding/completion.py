@@ -7,16 +7,13 @@ It decodes the original again, so an upload that nobody waits behind is finished
 
 from dataclasses import replace
 
-from gifster.uploads.attaching.storing import content_of, plan, store
+from gifster.uploads.attaching.storing import MIXED, content_of, plan, store
 from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.versions.declaring import versions_of
 from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile, original_of, processed
-
-#: Some of the versions begin with other steps than the others: like no digest of steps.
-MIXED = "mixed"
 
 
 class Completion(Promotion):

@@ -17,7 +17,7 @@ from typing import Any
 
 from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
-from gifster.uploads.attaching.storing import plan, steps_of, store
+from gifster.uploads.attaching.storing import MIXED, plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
@@ -110,7 +110,8 @@ class Recreation(Attachment):
                 values = {"processing": self._others_wait(row), "state": "failed", "error": failure}
                 columns = self.mount.values(**values)
                 if give_up:
-                    done = replace(present, unprocessed=False)
+                    # Whoever asks for versions later gets all of them: it has none yet.
+                    done = replace(present, unprocessed=False, steps=MIXED)
                     columns |= self.mount.attacher(row).recreated(present, done)
                 self.update(columns)
         logger.info("failed %s code=%s", self, failure.code)

@@ -6,9 +6,7 @@ import pytest
 
 from gifster import imaging
 from gifster.jobs import transaction
-from gifster.uploads import (
-    process,
-)
+from gifster.uploads import UploadError, process
 from gifster.uploads.testing import enqueued
 from gifster.uploads.versions import processing
 from tests import images
@@ -19,7 +17,9 @@ from tests.uploads.steps.cuts import (
     GIF,
     OTHER,
     WHOLE,
+    ClipUploader,
     Cut,
+    CutShown,
     Reel,
     change,
     check_files,
@@ -158,6 +158,31 @@ def test_a_failed_replacement_leaves_versions_that_follow_the_record(application
 
     assert fresh(record).file_state in ("failed", "ready")
     assert sizes(record)["small"][1] == (45 if fresh(record).file_state == "failed" else 54)
+
+
+def test_versions_that_could_not_be_made_at_first_are_all_made_when_somebody_asks(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given uploads without versions, as the first try failed for good
+    def refuses(uploader: ClipUploader, info: Any) -> None:
+        raise UploadError("Not today.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipUploader, "before_process", refuses)
+        updated, recreated = clip(CutShown), clip(CutShown)
+        application.work()
+    assert fresh(updated).file_state == "failed"
+    assert fresh(updated).file.stored.versions == fresh(recreated).file.stored.versions == {}
+
+    # When the application asks for versions, though no step has changed
+    change(updated, 0)
+    fresh(recreated).file.recreate_versions("small")
+    application.work()
+
+    # I expect all of them
+    assert sizes(updated) == sizes(recreated) == WHOLE
+    assert (fresh(updated).file_state, fresh(updated).file_error) == ("ready", None)
+    check_files(application, updated, recreated)
 
 
 def test_files_of_a_list(application: Application):
