@@ -16,7 +16,7 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from gifster.app.database import db
-from gifster.app.faults import StandbyAway
+from gifster.app.faults import StandbyAway, sqlstate_of
 from gifster.jobs import Job
 from gifster.jobs.transactions import Transaction
 
@@ -143,7 +143,7 @@ def is_committed(begun: Begun) -> bool | None:
                     db.execute_sql(_COMMIT_AFTER_IT)
                     return True
         except (peewee.PeeweeException, MaxConnectionsExceeded) as error:
-            if _sqlstate(error) == _NOT_YET_GIVEN:
+            if sqlstate_of(error) == _NOT_YET_GIVEN:
                 return False
         if time.monotonic() >= deadline:
             return None
@@ -157,12 +157,6 @@ def _status(begun: Begun) -> str | None:
 
 def _has_jobs(begun: Begun) -> bool:
     return Job.select().where(Job.id.in_(begun.transaction.job_ids)).exists()
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    """The server's code for an error; None if the server did not send it."""
-    driver: Any = getattr(error, "orig", None)
-    return getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
 
 
 def _is_committed_to_file(begun: Begun, error: BaseException) -> bool | None:
