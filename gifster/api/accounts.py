@@ -10,7 +10,8 @@ from gifster.api import schemas
 from gifster.api.auth import forget_session, require_token
 from gifster.api.context import Context
 from gifster.api.form_tokens import SESSION
-from gifster.api.requests import CreateToken, EditAccount, SignUp, json_body
+from gifster.api.requests import CreateToken, EditAccount, SignUp
+from gifster.api.validation import json_body
 from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import profile
 from gifster.app.accounts.invitations import check_may_sign_up, is_for

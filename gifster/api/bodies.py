@@ -5,6 +5,7 @@ A body that stalls, trickles or exceeds its limit is cut off (408, 413).
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ from gifster.api.body_places import Place
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.app.settings import Web
+from gifster.jobs.wording import wrong
 from gifster.uploads.text import is_text
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -150,6 +152,60 @@ async def small_body(context: Context, req: Request) -> bytes:
     if GONE in req.scope or len(body) < (req.content_length or 0):
         raise Problem(400, "body_incomplete", "The body ends too early.")
     return body
+
+
+async def json_object(context: Context, req: Request, *also: str) -> dict[str, object]:
+    """A JSON object.
+
+    Parameters:
+      also: media types that are accepted besides `application/json`.
+
+    Raises:
+      Problem: 415 for another media type, 400 for malformed JSON or text, 422 for JSON that is not
+        an object.
+    """
+    require_media_type(req, JSON, *also)
+    document = parsed_json(await small_body(context, req))
+    if not isinstance(document, dict):
+        raise Problem(422, "json_not_object", "The body must be a JSON object.")
+    return document
+
+
+def parsed_json(body: bytes) -> object:
+    """A JSON document in UTF-8 (RFC 8259, 8.1), with or without a byte order mark. If a name is
+    repeated, its last value counts.
+
+    Raises:
+      Problem: 400, it is not JSON, or has a malformed text.
+    """
+    try:
+        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refused)
+    except (ValueError, RecursionError):
+        raise Problem(400, "json_malformed", "The body is not JSON in UTF-8.") from None
+    waiting = [document]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                require_text(text)
+            case list(items):
+                waiting += items
+            case dict(members):
+                require_text(*members)
+                waiting += members.values()
+    return document
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def wrong_field(name: str, value: object, use: str) -> Problem:
+    """The answer to a field that has no model.
+
+    Parameters:
+      use: which values are right, as `wrong()` takes it.
+    """
+    return Problem(422, "field_invalid", wrong(name, value, use))
 
 
 async def url_form(context: Context, req: Request) -> dict[str, str]:

@@ -7,7 +7,8 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.context import Context
-from gifster.api.requests import CreateCollection, EditCollection, json_body
+from gifster.api.requests import CreateCollection, EditCollection
+from gifster.api.validation import json_body
 from gifster.app import collections
 from gifster.app.access import Viewer
 from gifster.app.collections import Collection

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import viewer_of
+from gifster.api.bodies import json_object, wrong_field
 from gifster.api.context import Context
-from gifster.api.requests import json_object, wrong_field
 from gifster.app import near_duplicates
 
 #: How many files a page may ask about at once.

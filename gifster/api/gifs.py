@@ -17,16 +17,8 @@ from gifster.api.bodies import JSON, MERGE_PATCH, MULTIPART, media_type, require
 from gifster.api.context import Context
 from gifster.api.described import described, image_of_edited
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form
-from gifster.api.requests import (
-    EditGif,
-    FetchGif,
-    GifQuery,
-    PatchGif,
-    ReplaceImage,
-    UploadGif,
-    json_body,
-    query,
-)
+from gifster.api.requests import EditGif, FetchGif, GifQuery, PatchGif, ReplaceImage, UploadGif
+from gifster.api.validation import json_body, query
 from gifster.app import (
     collections,
     edits,

@@ -6,7 +6,8 @@ from falcon.asgi import Request, Response
 from gifster import jobs
 from gifster.api.auth import require_admin
 from gifster.api.context import Context
-from gifster.api.requests import JobQuery, PauseQueue, QuietWorker, StatsQuery, json_body, query
+from gifster.api.requests import JobQuery, PauseQueue, QuietWorker, StatsQuery
+from gifster.api.validation import json_body, query
 from gifster.app.boot import queue_weights
 from gifster.jobs import admin
 from gifster.jobs.admin import NotFound

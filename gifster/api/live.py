@@ -20,11 +20,11 @@ from falcon.asgi import Request, Response, SSEvent
 
 from gifster.api.adapter import GONE, Message
 from gifster.api.auth import viewer_of
+from gifster.api.bodies import json_object, wrong_field
 from gifster.api.context import Context
 from gifster.api.gifs import cards_json
 from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
-from gifster.api.requests import json_object, wrong_field
 from gifster.app import lists
 from gifster.app.access import Viewer, may_edit, may_see
 from gifster.app.faults import is_database_error

@@ -9,7 +9,8 @@ from gifster.api import schemas
 from gifster.api.auth import require_token, viewer_of
 from gifster.api.context import Context
 from gifster.api.gifs import gifs_json
-from gifster.api.requests import Query, query
+from gifster.api.requests import Query
+from gifster.api.validation import query
 from gifster.app import favourites, mine, trash
 from gifster.app.access import Viewer
 from gifster.app.models import Gif, User

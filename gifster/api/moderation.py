@@ -17,15 +17,8 @@ from gifster.api.auth import (
 )
 from gifster.api.context import Context
 from gifster.api.gifs import gifs_json, whole_json
-from gifster.api.requests import (
-    CloseReport,
-    LogQuery,
-    ModerateGif,
-    Query,
-    ReportGif,
-    json_body,
-    query,
-)
+from gifster.api.requests import CloseReport, LogQuery, ModerateGif, Query, ReportGif
+from gifster.api.validation import json_body, query
 from gifster.app.access import Viewer, may_see_gif
 from gifster.app.models import User, rfc3339
 from gifster.app.moderation import hiding, log, reports

@@ -19,6 +19,7 @@ from typing_extensions import is_typeddict
 from gifster import __version__
 from gifster.api import requests, schemas
 from gifster.api.bodies import JSON, MERGE_PATCH, MULTIPART
+from gifster.api.validation import Sent
 from gifster.app import texts
 
 Json = dict[str, Any]
@@ -70,8 +71,8 @@ class Operation:
     answer: type | None
     problems: tuple[int, ...] = ()
     status: int = 200
-    query: type[requests.Sent] | None = None
-    bodies: Mapping[str, type[requests.Sent]] | None = None
+    query: type[Sent] | None = None
+    bodies: Mapping[str, type[Sent]] | None = None
     may: list[Json] | None = None
     headers: Json | None = None
 
@@ -104,7 +105,7 @@ class Operation:
 
 
 LOCATED = {"Location": {"required": True, "schema": {"type": "string"}}}
-UPLOADS: dict[str, type[requests.Sent]] = {MULTIPART: requests.UploadGif, JSON: requests.FetchGif}
+UPLOADS: dict[str, type[Sent]] = {MULTIPART: requests.UploadGif, JSON: requests.FetchGif}
 CHANGES = {JSON: requests.EditGif, MERGE_PATCH: requests.PatchGif}
 
 PATHS = {
@@ -410,7 +411,7 @@ def _schemas(named: dict[str, type]) -> Json:
     return components
 
 
-def _parameters(query: type[requests.Sent]) -> list[Json]:
+def _parameters(query: type[Sent]) -> list[Json]:
     schema = query.model_json_schema(schema_generator=_Schemas)
     return [
         {

@@ -5,31 +5,24 @@ nothing. The application checks the length of texts and the range of values, sin
 needs the same; here those limits are only documented.
 """
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Literal
 
-from falcon.asgi import Request
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gifster.api.bodies import JSON, require_media_type, require_text, small_body
-from gifster.api.context import Context
 from gifster.api.edit_schema import EditObject
-from gifster.api.problems import Problem
 from gifster.api.receive import MAX_URL
 from gifster.api.schemas import told
+from gifster.api.validation import Body, Form, Sent
 from gifster.app import addresses, edits, lists, search, texts
 from gifster.app.editing import EditChange
 from gifster.app.errors import BadQuery
@@ -39,7 +32,7 @@ from gifster.app.moderation.reports import ReportReason, Verdict
 from gifster.app.texts import Rating, Visibility
 from gifster.app.tokens import MAX_DAYS, Scope
 from gifster.jobs import State, admin
-from gifster.jobs.wording import missing, unknown, wrong
+from gifster.jobs.wording import wrong
 
 TITLE: dict[str, str | int] = {
     "description": "Without control characters.",
@@ -74,23 +67,6 @@ class _ImageFile:
 
 
 File = Annotated[bytes, _ImageFile()]
-
-
-#: No answer repeats the values of these fields.
-SECRET = {"password", "invitation"}
-
-
-class Sent(BaseModel):
-    """What clients send."""
-
-
-class Body(Sent):
-    """A JSON object."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-    #: The code for a field that is missing or of the wrong type, and what to send. Fields that are
-    #: not here must be texts.
-    refusals: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
 
 class EditGif(Body):
@@ -174,14 +150,6 @@ class Presign(Body):
     method: Annotated[
         Literal["PUT", "POST"], told("POST: by a form, whose file may also be smaller.")
     ] = "PUT"
-
-
-class Form(Sent):
-    """A form of a program, in which a wrong name is as wrong as in JSON: who writes `visiblity`
-    must not have made something public. The forms of pages are read with what browsers and their
-    extensions add."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ReplaceImage(Form):
@@ -406,108 +374,3 @@ class StatsQuery(Sent):
     span: Annotated[str, told("How far back the history goes.", enum=list(admin.HISTORIES))] = (
         "hour"
     )
-
-
-B = TypeVar("B", bound=Body)
-Q = TypeVar("Q", bound=Sent)
-
-
-async def json_body(context: Context, req: Request, model: type[B], *also: str) -> B:
-    """A JSON body as its model has it.
-
-    Parameters:
-      also: media types that are accepted besides `application/json`.
-
-    Raises:
-      Problem: as `receive.json_object()`; 422 for a field that is unknown or of the wrong type.
-    """
-    return checked(model, await json_object(context, req, *also))
-
-
-def checked(model: type[B], document: dict[str, object]) -> B:
-    """A JSON object as its model has it.
-
-    Raises:
-      Problem: 422, a field is unknown, missing or of the wrong type.
-    """
-    known = {name: value for name, value in document.items() if name in model.model_fields}
-    try:
-        read = model.model_validate(known)
-    except ValidationError as error:
-        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
-        raise _refusal(model, name, known) from None
-    # Pydantic would take 20 ms to complain of all the unknown fields that 64 KiB can hold.
-    if model.model_config["extra"] == "forbid" and len(known) < len(document):
-        name = next(name for name in document if name not in known)
-        raise Problem(422, "field_unknown", unknown(name, model.model_fields))
-    return read
-
-
-def _refusal(model: type[Body], name: str, sent: Mapping[str, object]) -> Problem:
-    """The answer to a field that is missing or of the wrong type."""
-    code, use = model.refusals.get(name, (f"{name}_invalid", "a text"))
-    if name not in sent:
-        return Problem(422, code, missing(name, use))
-    told = f"{name} must be {use}." if name in SECRET else wrong(name, sent[name], use)
-    return Problem(422, code, told)
-
-
-def wrong_field(name: str, value: object, use: str) -> Problem:
-    """The answer to a field that has no model.
-
-    Parameters:
-      use: which values are right, as `wrong()` takes it.
-    """
-    return Problem(422, "field_invalid", wrong(name, value, use))
-
-
-def query(req: Request, model: type[Q]) -> Q:
-    """The parameters of a query as their model has them. If one is repeated, its last value
-    counts."""
-    sent = {name: req.get_param(name) for name in model.model_fields}
-    return model.model_validate({name: text for name, text in sent.items() if text is not None})
-
-
-async def json_object(context: Context, req: Request, *also: str) -> dict[str, object]:
-    """A JSON object.
-
-    Parameters:
-      also: media types that are accepted besides `application/json`.
-
-    Raises:
-      Problem: 415 for another media type, 400 for malformed JSON or text, 422 for JSON that is not
-        an object.
-    """
-    require_media_type(req, JSON, *also)
-    document = parsed_json(await small_body(context, req))
-    if not isinstance(document, dict):
-        raise Problem(422, "json_not_object", "The body must be a JSON object.")
-    return document
-
-
-def parsed_json(body: bytes) -> object:
-    """A JSON document in UTF-8 (RFC 8259, 8.1), with or without a byte order mark. If a name is
-    repeated, its last value counts.
-
-    Raises:
-      Problem: 400, it is not JSON, or has a malformed text.
-    """
-    try:
-        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refused)
-    except (ValueError, RecursionError):
-        raise Problem(400, "json_malformed", "The body is not JSON in UTF-8.") from None
-    waiting = [document]
-    while waiting:
-        match waiting.pop():
-            case str(text):
-                require_text(text)
-            case list(items):
-                waiting += items
-            case dict(members):
-                require_text(*members)
-                waiting += members.values()
-    return document
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

@@ -5,7 +5,8 @@ from falcon.asgi import Request, Response
 from gifster.api import schemas
 from gifster.api.context import Context
 from gifster.api.gifs import locale_of
-from gifster.api.requests import CompleteQuery, TagQuery, TermsQuery, query
+from gifster.api.requests import CompleteQuery, TagQuery, TermsQuery
+from gifster.api.validation import query
 from gifster.app import cursors, search, texts
 
 

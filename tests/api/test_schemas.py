@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from gifster.api import requests, schemas
+from gifster.api import requests, schemas, validation
 from gifster.api.openapi import document
 from gifster.api.problems import Problem
 from gifster.app.models import ImageUploader
@@ -70,7 +70,7 @@ def test_people_and_jobs_have_their_shapes(stack: Stack):
     hold(stack.client.get("/readyz"), schemas.Readiness)
 
 
-REFUSED: dict[str, tuple[type[requests.Body], dict[str, object], str, str]] = {
+REFUSED: dict[str, tuple[type[validation.Body], dict[str, object], str, str]] = {
     "a title that is a number": (
         requests.EditGif, {"title": 5}, "title_invalid", "title is 5: use a text.",
     ),
@@ -115,7 +115,7 @@ def test_a_body_of_another_shape_is_refused(name: str):
     model, body, code, detail = REFUSED[name]
 
     with pytest.raises(Problem) as refused:
-        requests.checked(model, body)
+        validation.checked(model, body)
 
     assert (refused.value.status_code, refused.value.problem_code) == (422, code)
     assert refused.value.description == detail
@@ -125,9 +125,9 @@ def test_a_null_leaves_a_field_as_it_is_and_in_a_merge_patch_removes_it():
     names = ("title", "tags", "alt_text", "rating", "visibility", "edit")
     nulls: dict[str, object] = dict.fromkeys(names)
 
-    assert requests.checked(requests.EditGif, nulls).model_dump() == nulls
-    assert requests.checked(requests.PatchGif, {}).model_dump() == nulls
-    removed = requests.checked(requests.PatchGif, nulls)
+    assert validation.checked(requests.EditGif, nulls).model_dump() == nulls
+    assert validation.checked(requests.PatchGif, {}).model_dump() == nulls
+    removed = validation.checked(requests.PatchGif, nulls)
     assert (removed.title, removed.tags) == ("", [])  # a title cannot be empty: `edit_gif` says so
     assert removed.alt_text == ""
     assert (removed.rating, removed.visibility) == ("", "")  # nor can these

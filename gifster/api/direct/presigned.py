@@ -15,7 +15,8 @@ from gifster.api.auth import require_uploader
 from gifster.api.context import Context
 from gifster.api.problems import Problem
 from gifster.api.receive import owner_of
-from gifster.api.requests import Presign, json_body
+from gifster.api.requests import Presign
+from gifster.api.validation import json_body
 from gifster.app import kept_uploads
 from gifster.app.models import ImageUploader, now, rfc3339
 from gifster.uploads import presign

@@ -10,7 +10,15 @@ from functools import partial
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import bearer, require_uploader
-from gifster.api.bodies import JSON, MULTIPART, media_type, require_text, small_body, url_fields
+from gifster.api.bodies import (
+    JSON,
+    MULTIPART,
+    media_type,
+    parsed_json,
+    require_text,
+    small_body,
+    url_fields,
+)
 from gifster.api.context import Context
 from gifster.api.dropin.access import Keys
 from gifster.api.dropin.asked import Asked
@@ -19,7 +27,6 @@ from gifster.api.dropin.giphy import Endpoint, several
 from gifster.api.gifs import accept_upload
 from gifster.api.problems import Problem
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form
-from gifster.api.requests import parsed_json
 from gifster.api.same_origin import SameOrigin
 from gifster.app import tokens
 from gifster.app.models import User

@@ -14,9 +14,9 @@ from falcon.asgi import Request, Response
 
 from gifster.api.conditional import Validators
 from gifster.api.context import Context
-from gifster.api.requests import query
 from gifster.api.sharing.previews import SITE, Preview
 from gifster.api.sharing.requests import FeedQuery
+from gifster.api.validation import query
 from gifster.app import lists, search, texts
 from gifster.app.errors import NotFound
 from gifster.app.models import User, rfc3339

@@ -14,10 +14,10 @@ from falcon.asgi import Request, Response
 
 from gifster.api.context import Context
 from gifster.api.problems import Problem
-from gifster.api.requests import query
 from gifster.api.sharing.previews import SITE, Preview
 from gifster.api.sharing.renditions import Rendition
 from gifster.api.sharing.requests import OEmbedQuery
+from gifster.api.validation import query
 from gifster.app import library, lists
 from gifster.app.hosts import HostRules, parse_host
 from gifster.app.models import User

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from gifster.api.requests import Sent
 from gifster.api.schemas import told
+from gifster.api.validation import Sent
 from gifster.app import texts
 
 #: Larger than any picture of ours (pixels).

@@ -10,11 +10,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from gifster.api.bodies import url_form
+from gifster.api.bodies import json_object, url_form
 from gifster.api.context import Context
 from gifster.api.pages.page import Page, see
 from gifster.api.problems import Problem
-from gifster.api.requests import json_object
 from gifster.api.sign_in.pages import (
     METHODS,
     MethodsPage,
