@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -74,32 +74,24 @@ class _Answer(http.client.HTTPResponse):
 
 @contextmanager
 def request(
-    place: RemoteUrl, address: str, headers: Mapping[str, str], times: Times
+    place: RemoteUrl, addresses: Sequence[str], headers: Mapping[str, str], times: Times
 ) -> Iterator[urllib3.HTTPResponse]:
     """The answer to a GET, for as long as the `with` block lasts.
 
     Parameters:
-      address: an address of the host, to connect to.
+      addresses: of the host; the next one is tried when one takes no connection.
     """
-    host = place.host
-    connection: HTTPConnection
-    if place.scheme == "https":
-        # Neither certificates nor the handshake (RFC 6066, 3) have a dot at the end of a name.
-        name = host.rstrip(".")
-        connection = HTTPSConnection(
-            address, place.port, timeout=times.stall_s, server_hostname=name, assert_hostname=name
-        )
-    else:
-        connection = HTTPConnection(address, place.port, timeout=times.stall_s)
-    connection.response_class = _Answer
+    connect_s = times.stall_s / len(addresses)
+    connections = [_connection(place, address, connect_s) for address in addresses]
     # Each wait has its own limit, but a server could send one byte within each.
     opened: list[socket.socket | None] = []
     left_s = max(0.0, times.deadline - time.monotonic())
-    watchdog = threading.Timer(left_s, _cut, [connection, opened])
+    watchdog = threading.Timer(left_s, _cut, [connections, opened])
     watchdog.start()
     try:
         with _reported(place, "the server did not answer like a web server"):
-            connection.connect()
+            connection = _connected(connections, times)
+            connection.timeout = times.stall_s
             opened.append(connection.sock)  # a response may take the socket over
             connection.request("GET", place.target, headers={"Host": place.authority, **headers},
                                preload_content=False, decode_content=False)  # fmt: skip
@@ -107,11 +99,42 @@ def request(
         yield answer
     finally:
         watchdog.cancel()
-        connection.close()
+        for connection in connections:
+            connection.close()
 
 
-def _cut(connection: HTTPConnection, opened: list[socket.socket | None]) -> None:
-    for sock in opened or [connection.sock]:
+def _connection(place: RemoteUrl, address: str, connect_s: float) -> HTTPConnection:
+    connection: HTTPConnection
+    if place.scheme == "https":
+        # Neither certificates nor the handshake (RFC 6066, 3) have a dot at the end of a name.
+        name = place.host.rstrip(".")
+        connection = HTTPSConnection(
+            address, place.port, timeout=connect_s, server_hostname=name, assert_hostname=name
+        )
+    else:
+        connection = HTTPConnection(address, place.port, timeout=connect_s)
+    connection.response_class = _Answer
+    return connection
+
+
+def _connected(connections: Sequence[HTTPConnection], times: Times) -> HTTPConnection:
+    """The first connection that comes about. Many machines have an IPv6 address that leads
+    nowhere, and many names have addresses of both kinds."""
+    for connection in connections[:-1]:
+        try:
+            connection.connect()
+        except (OSError, urllib3.exceptions.HTTPError):
+            connection.close()
+            if time.monotonic() >= times.deadline:
+                raise
+        else:
+            return connection
+    connections[-1].connect()
+    return connections[-1]
+
+
+def _cut(connections: Sequence[HTTPConnection], opened: list[socket.socket | None]) -> None:
+    for sock in opened or [connection.sock for connection in connections]:
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

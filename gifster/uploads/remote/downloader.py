@@ -32,6 +32,8 @@ logger = logging.getLogger("gifster.uploads")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+#: How many addresses of a host are tried.
+MAX_ADDRESSES = 4
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -115,8 +117,8 @@ class Downloader:
         from gifster.uploads.remote.answer import request  # noqa: PLC0415 loads urllib3
 
         for _ in range(self.max_redirects + 1):
-            address = self._address(place.host, place.port)
-            with request(place, address, headers, times) as answer:
+            addresses = self._addresses(place.host, place.port)
+            with request(place, addresses, headers, times) as answer:
                 location = (answer.headers.get("Location") or "").strip()
                 if answer.status not in _REDIRECTS or not location:
                     return _cached(rules, place, answer, times)
@@ -125,8 +127,8 @@ class Downloader:
                 headers = request_headers({})  # for good: that host could redirect back
         raise RemoteFailed(f"The URL redirects more than {self.max_redirects} times.")
 
-    def _address(self, host: str, port: int) -> str:
-        """The address to connect to.
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """The addresses to connect to, in the order of their preference (RFC 6724).
 
         The error is the same for a name that does not exist and for one that only a private network
         knows. Otherwise a stranger could find out the names of that network.
@@ -138,7 +140,7 @@ class Downloader:
             found = ",".join(str(address) for address in addresses)
             logger.info("fetch refused host=%s addresses=%s", host, found)
             raise RemoteAddressRefused("The URL's host cannot be found on the public internet.")
-        return str(addresses[0])
+        return [str(address) for address in addresses[:MAX_ADDRESSES]]
 
 
 #: Fetches a file with the default downloader.

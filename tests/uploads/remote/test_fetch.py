@@ -121,6 +121,24 @@ def test_a_host_with_one_private_address_is_refused(
         fetched("http://example.org/a.gif")
 
 
+def test_an_address_that_takes_no_connection_leaves_it_to_the_next(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a name with an IPv6 address where nobody answers, as for many machines without IPv6
+    real, entries = socket.getaddrinfo, [(0, 0, 0, "", (at, 0)) for at in ("::1", "127.0.0.1")]
+    monkeypatch.setattr(
+        remote.socket,
+        "getaddrinfo",
+        lambda host, *a, **k: entries if host == "two.test" else real(host, *a, **k),
+    )
+
+    with serving(sends(GIF)) as url:
+        port = url.rpartition(":")[2]
+        assert fetched(f"http://two.test:{port}/").avatar.assigned
+    with pytest.raises(errors.RemoteFailed, match="did not answer"):  # nor does the other
+        fetched(f"http://two.test:{port}/")
+
+
 def test_the_address_that_was_checked_is_the_one_connected_to(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ):
