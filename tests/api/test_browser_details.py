@@ -113,6 +113,40 @@ def enter(page: Any, log_in: dict[str, str]) -> None:
     page.locator(".menu summary").wait_for()
 
 
+def test_a_gif_is_collected_and_taken_out_without_leaving_the_page(
+    chromium: Any, stack: Stack, gif_id: str
+):
+    # Given somebody on the page of a GIF
+    with chromium.new_context(base_url=str(stack.client.base_url)) as context:
+        page = context.new_page()
+        log_in = {"email": "collector@example.org", "password": "correct horse"}
+        stack.client.post("/api/users", json=log_in)
+        enter(page, log_in)
+        page.goto(f"/gifs/{gif_id}")
+        focused = "document.activeElement.ariaLabel ?? document.activeElement.innerText"
+        page.evaluate("window.notReloaded = true")
+
+        # When they put it into collections, I expect that part of the page to stay open
+        page.locator("#collections > summary").click()
+        for name in ("Best", "Worst"):
+            page.locator("#collections [name=name]").fill(name)
+            page.keyboard.press("Enter")
+            page.get_by_role("button", name=f"Remove from {name}").wait_for()
+            eventually(lambda: page.evaluate(focused) == "Add")
+
+        # And the focus to go on to the next button when they take it out again
+        for name, then in (("Best", "Remove from Worst"), ("Worst", "Collections")):
+            page.get_by_role("button", name=f"Remove from {name}").press("Enter")
+            eventually(lambda then=then: page.evaluate(focused) == then)
+        assert page.locator("#collections .collected").count() == 0
+        assert page.evaluate("window.notReloaded") is True
+
+        # When their session has ended, I expect a sentence that everybody sees
+        context.clear_cookies()
+        page.get_by_role("button", name="Favourite").click()
+        page.locator(".toast", has_text="You are not logged in any more").wait_for()
+
+
 @only_in_ci("five pages that change seldom")
 def test_axe_finds_nothing_on_a_users_own_pages(chromium: Any, stack: Stack):
     # Given a user with a GIF, a favourite, a collection and something in the trash

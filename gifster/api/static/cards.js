@@ -84,13 +84,16 @@ export async function showPage(signal) {
   const fresh = page.getElementById("main");
   if (!fresh) throw new Error("the answer is not a page of ours");
   if (losesUnsaved(fresh)) throw Object.assign(new Error("the fresh page has no form"), { told: KEPT });
+  const shown = document.getElementById("main");
+  // What somebody has opened stays open.
+  for (const { id } of shown.querySelectorAll("details[id][open]")) fresh.querySelector(`#${id}`)?.toggleAttribute("open", true);
   const focused = keepUnsaved(fresh);
-  put(fresh, document.getElementById("main"));
+  put(fresh, shown);
   focused?.focus({ preventScroll: true });
   document.title = page.title;
   prepare(fresh);
-  const whole = fresh.querySelector("[data-page]");
-  if (whole) tell(whole);
+  const whole = fresh.querySelector("[data-page]"), former = shown.querySelector("[data-page]");
+  if (whole && former && waits(former)) tell(whole);
 }
 
 // The GIFs that finished in the last two seconds, for one sentence about all of them.
@@ -123,14 +126,16 @@ export function appear({ id, title }) {
   wake({ now: holding });
 }
 
-/** Replace an element, and keep the focus where it was. */
+/** Replace an element, and keep the focus where it was, or near it if that is gone. */
 function put(fresh, old) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const part = focused?.closest("details[id]");
   const kind = (element) => `${element.localName} ${element.getAttribute("href")} ${element.className}`;
   const similar = (within) => [...within.querySelectorAll("a:not([tabindex]), button, summary")].filter(
     (element) => kind(element) === kind(focused));
-  const place = focused && similar(old).indexOf(focused);
+  const place = focused && similar(part ?? old).indexOf(focused);
   old.replaceWith(fresh);
   if (!focused) return;
-  (focused === old ? fresh : similar(fresh)[place] ?? fresh.querySelector("a, button"))?.focus({ preventScroll: true });
+  const around = (part && fresh.querySelector(`#${part.id}`)) ?? fresh;
+  (focused === old ? fresh : similar(around)[place] ?? around.querySelector("summary, a, button"))?.focus({ preventScroll: true });
 }

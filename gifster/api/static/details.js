@@ -3,6 +3,7 @@
 import { showPage } from "./cards.js";
 import { said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
+import { tell } from "./share.js";
 
 const NO_ANSWER = "The server does not answer. Nothing is lost: save again later.";
 const LOGGED_OUT = "You are not logged in any more. Nothing is lost: log in in another tab, then save again.";
@@ -40,18 +41,22 @@ document.addEventListener("submit", async (event) => {
   if (!sent.matches("[data-details], [data-stay]")) return;
   event.preventDefault();
   const button = event.submitter ?? sent.querySelector("button");
-  button.disabled = true;
-  const refusal = "stay" in sent.dataset ? await refusalOfSmall(sent, event.submitter) : await refusalOf(sent);
+  const answer = "stay" in sent.dataset ? refusalOfSmall(sent, event.submitter) : refusalOf(sent);
+  button.disabled = true; // after the fields have been read: the value of a disabled button is left out
+  const refusal = await answer;
   button.disabled = false;
   if (refusal) {
-    const place = sent.querySelector("[role=alert]") ?? document.getElementById("told");
+    const place = sent.querySelector("[role=alert]");
+    if (!place) return tell(refusal);
     place.textContent = refusal;
     place.focus(); // so that it is seen, however long the form is
     return;
   }
   const where = sent.closest("[id]")?.id;
-  if (sent === form()) sent.remove(); // so that the page's fresh form takes its place
-  else {
+  if (sent === form()) {
+    sent.closest("details").open = false;
+    sent.remove(); // so that the page's fresh form takes its place
+  } else {
     sent.reset();
     button.focus();
   }
@@ -88,7 +93,6 @@ export function keepUnsaved(fresh) {
   for (const edited of unsavedForms()) {
     if (edited.contains(document.activeElement)) focused = document.activeElement;
     const place = placeOf(edited, fresh);
-    place?.closest("details")?.toggleAttribute("open", true);
     place?.replaceWith(edited);
   }
   return focused;

@@ -162,11 +162,11 @@ export async function openMenu(id) {
   menu.showModal();
 }
 
-// A sentence for all: in the menu if it is open, else at the edge of the page for some seconds.
 const toast = Object.assign(document.createElement("p"), { className: "toast", hidden: true });
 let timer = null;
 
-function tell(sentence) {
+/** Show a sentence to all: in the menu if it is open, else at the edge of the page for some seconds. */
+export function tell(sentence) {
   if (menu.open) {
     menu.querySelector("output").textContent = sentence;
     return;
