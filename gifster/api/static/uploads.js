@@ -76,6 +76,7 @@ function send() {
   form.reset();
   show();
   behind.open = false;
+  behind.firstElementChild.focus({ preventScroll: true }); // not on the button that is gone
   add([...files, ...fetched]);
 }
 
