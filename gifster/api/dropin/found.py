@@ -8,6 +8,7 @@ from gifster.api.dropin.renditions import Renditions
 from gifster.app import lists
 from gifster.app.models import Gif
 from gifster.app.search import ALL_RATINGS, Found
+from gifster.app.search.facts import STICKER, kinds
 from gifster.uploads import StoredFile
 
 #: Of how many results a random one is one.
@@ -22,6 +23,11 @@ class Item:
     tags: list[str]
     renditions: Renditions
 
+    @property
+    def is_sticker(self) -> bool:
+        """Whether it has transparency."""
+        return STICKER in kinds(self.renditions.stored)
+
 
 def shown(gif: Gif) -> StoredFile | None:
     """The stored image of a GIF; None as long as not all of its versions are made."""
@@ -30,17 +36,13 @@ def shown(gif: Gif) -> StoredFile | None:
     return next(iter(Gif.image.stored_files(gif)), None)
 
 
-def items(gifs: Iterable[Gif], *, moves: bool | None = None) -> list[Item]:
+def items(gifs: Iterable[Gif]) -> list[Item]:
     """Those of some GIFs that clients can show, in the same order: all of them show GIF files, so
-    stills that came in another format are left out.
-
-    Parameters:
-      moves: only animations, or only stills; None for both.
-    """
+    stills that came in another format are left out."""
     kept: list[tuple[Gif, Renditions]] = []
     for gif in gifs:
         stored = shown(gif)
-        if stored is None or moves not in (None, stored.frames > 1):
+        if stored is None:
             continue
         renditions = Renditions(stored, gif.edit)
         if renditions.has_gif:
@@ -71,5 +73,8 @@ def at_random(find: Callable[[int, int], Found], count: int = 1) -> list[Gif]:
     total = min(find(0, 1).total, MOST_RANDOM)
     offset = secrets.randbelow(max(1, total - count + 1))
     gifs = find(offset, count).gifs
+    while not gifs and offset:  # the total is an estimate
+        offset //= 2
+        gifs = find(offset, count).gifs
     secrets.SystemRandom().shuffle(gifs)
     return gifs

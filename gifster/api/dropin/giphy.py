@@ -141,8 +141,8 @@ def several(asked: Asked, addresses: Addresses, kind: str) -> Json:
 def categories(asked: Asked, addresses: Addresses, kind: str) -> Json:
     """The most frequent tags, each with a picture."""
     offset, limit = _page(asked)
-    found = search.categories(limit=min(offset, MOST_LIMIT) + limit)
-    return _categories(found[offset:], len(found), offset, addresses)
+    found = search.categories(_filter(asked, kind), limit=limit, offset=offset)
+    return _categories(found, None, offset, addresses)
 
 
 def subcategories(asked: Asked, addresses: Addresses, kind: str, category: str) -> Json:
@@ -232,7 +232,7 @@ def _objects(gifs: list[Gif], addresses: Addresses) -> list[Json]:
 
 
 def _categories(
-    found: list[tuple[str, Gif]], total: int, offset: int, addresses: Addresses
+    found: list[tuple[str, Gif]], total: int | None, offset: int, addresses: Addresses
 ) -> Json:
     pictures = {gif["id"]: gif for gif in _objects([gif for _, gif in found], addresses)}
     data = [
@@ -250,7 +250,7 @@ def _page(asked: Asked) -> tuple[int, int]:
 
 
 def _filter(asked: Asked, kind: str) -> Filter:
-    return Filter(kind=kind, ratings=_ratings(asked), ready=True)
+    return Filter(kind=kind, ratings=_ratings(asked), ready=True, moves=True)
 
 
 def _tagged(asked: Asked, kind: str, tag: str) -> Filter:

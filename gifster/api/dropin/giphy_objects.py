@@ -116,7 +116,7 @@ def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
         "content_url": "",
         "source_tld": "",
         "source_post_url": "",
-        "is_sticker": 0,
+        "is_sticker": int(item.is_sticker),
         "is_low_contrast": False,
         "import_datetime": written(gif.created_at),
         "trending_datetime": NEVER,

@@ -105,13 +105,12 @@ def posts(asked: Asked, addresses: Addresses) -> Json:
 
 def categories(asked: Asked, addresses: Addresses) -> Json:
     """Searches to begin with, each with a picture: frequent tags, or what people search for now."""
-    ratings = CONTENT_FILTERS[asked.choice("contentfilter", CONTENT_FILTERS, "off")]
+    only = Filter(kind="gif", ratings=_ratings(asked), ready=True)
     repeated = [(name, value) for name in _REPEATED if (value := asked.raw(name)[:200])]
     if asked.choice("type", ("trending",)):
-        pairs = _with_pictures(ratings, asked.locale("locale"))
+        pairs = _with_pictures(only, asked.locale("locale"))
     else:
-        found = gifs.categories(limit=MOST_LIMIT)
-        pairs = [(tag, gif) for tag, gif in found if gif.rating in ratings]
+        pairs = gifs.categories(only, limit=MOST_LIMIT)
     pictures = {}
     for item in items([gif for _, gif in pairs]):
         if file := item.renditions.find(_PICTURE):
@@ -165,11 +164,16 @@ def _filter(asked: Asked) -> Filter:
     least, most = RATIOS.get(asked.raw("ar_range").lower(), (0, float("inf")))
     return Filter(
         kind="sticker" if _stickers(asked) else "gif",
-        ratings=CONTENT_FILTERS[asked.choice("contentfilter", CONTENT_FILTERS, "off")],
+        ratings=_ratings(asked),
         min_ratio=least,
         max_ratio=most,
         ready=True,
+        moves=not (_stickers(asked) and "static" in asked.names("searchfilter")),
     )
+
+
+def _ratings(asked: Asked) -> frozenset[str]:
+    return CONTENT_FILTERS[asked.choice("contentfilter", CONTENT_FILTERS, "off")]
 
 
 def _stickers(asked: Asked) -> bool:
@@ -194,10 +198,8 @@ def _page(
 
 
 def _results(found: list[Gif], asked: Asked, addresses: Addresses) -> list[tenor_objects.Result]:
-    stickers, words = _stickers(asked), asked.names("searchfilter")
-    formats = tenor_objects.formats(asked.names("media_filter"), stickers=stickers)
-    moves = True if "-static" in words else False if "static" in words else None
-    return [tenor_objects.result(item, formats, addresses) for item in items(found, moves=moves)]
+    formats = tenor_objects.formats(asked.names("media_filter"), stickers=_stickers(asked))
+    return [tenor_objects.result(item, formats, addresses) for item in items(found)]
 
 
 def _terms(find: Callable[..., list[str]], asked: Asked, q: str) -> Json:
@@ -210,9 +212,8 @@ def _locale(asked: Asked) -> Json:
     return {"locale": asked.locale("locale") or DEFAULT_LOCALE}
 
 
-def _with_pictures(ratings: frozenset[str], locale: str) -> list[tuple[str, Gif]]:
+def _with_pictures(only: Filter, locale: str) -> list[tuple[str, Gif]]:
     """What people search for now, each with the first GIF that it finds."""
-    only = Filter(kind="gif", ratings=ratings, ready=True)
     pairs = []
     for term in gifs.trending_terms(limit=MOST_TRENDING, locale=locale):
         pairs += [(term, gif) for gif in gifs.find(term, only, limit=1, locale=locale).gifs]

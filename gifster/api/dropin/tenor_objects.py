@@ -158,6 +158,7 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
             moving = duration if one.kind != STILL else 0.0
             known = made[key] = _media(gif, file, name, moving, addresses)
         media[name] = known
+    flags = [("sticker", item.is_sticker), ("static", stored.frames == 1)]
     answer: Result = {
         "id": gif.id,
         "title": gif.title,
@@ -168,7 +169,7 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
         "itemurl": addresses.page(gif.id),
         "url": media["gif"]["url"] if "gif" in media else _address(gif, whole, addresses),
         "tags": item.tags,
-        "flags": [] if stored.frames > 1 else ["static"],
+        "flags": [name for name, is_so in flags if is_so],
         "hasaudio": False,
         "hascaption": False,
     }

@@ -70,7 +70,9 @@ def narrowed(words: Expression | None, filter: Filter) -> Expression:
         wanted.append(term(of_owner(filter.user)))
     if filter.kind in _KINDS:
         wanted.append(term(_KINDS[filter.kind]))
-    if filter.kind == "gif":
+    if filter.moves is False:
+        wanted.append(term(STILL))
+    if filter.kind == "gif" or filter.moves:
         unwanted += [STILL, UNSTORED]
     if filter.ready:
         unwanted.append(UNSTORED)

@@ -22,6 +22,7 @@ class Filter:
       ratings: any of `ALL_RATINGS`.
       min_ratio, max_ratio: of the width to the height.
       ready: only GIFs whose image is stored.
+      moves: only what moves, or only stills; None for both.
     """
 
     tag: str = ""
@@ -31,6 +32,7 @@ class Filter:
     min_ratio: float = 0
     max_ratio: float = math.inf
     ready: bool = False
+    moves: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The words that people may mean: completions, related words, and what is searched for."""
 
 from collections import Counter
+from dataclasses import replace
 
 from gifster.app.models import Gif
 from gifster.app.search import analyser, candidates, popularity
@@ -104,11 +105,12 @@ def frequent_tags(limit: int, offset: int = 0) -> list[tuple[str, int]]:
     return rows(sql, limit, offset)
 
 
-def categories(*, limit: int = 30) -> list[tuple[str, Gif]]:
-    """The most frequent tags, each with its newest GIF that has an image."""
+def categories(filter: Filter, *, limit: int = 30, offset: int = 0) -> list[tuple[str, Gif]]:
+    """The most frequent tags, each with its newest GIF that passes a filter; without the tags that
+    have none."""
     found = []
-    for name, count in frequent_tags(limit):
-        search = Search((), Filter(tag=name, ready=True), "newest")
+    for name, count in frequent_tags(limit, offset):
+        search = Search((), replace(filter, tag=name), "newest")
         some = candidates.newest(search.found_by("all"), candidates.END, 1, count)
         found += [(name, one) for one in some]
     gifs = {gif.id: gif for gif in gifs_of([one for _, one in found])}

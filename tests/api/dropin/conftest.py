@@ -2,6 +2,7 @@
 picture is made. Real clients and real pictures are in `test_clients.py`."""
 
 import asyncio
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -153,6 +154,16 @@ def in_process(
 def gifs(in_process: Callable[..., Library]) -> Library:
     """A library without GIFs, for the tests of a file."""
     return in_process()
+
+
+def sticker(image: StoredFile) -> StoredFile:
+    """An animation with transparency, which its ThumbHash tells."""
+    return replace(image, thumbhash=base64.b64encode(bytes([0, 0, 0x80, 0, 0, 0])).decode())
+
+
+def as_png(image: StoredFile) -> StoredFile:
+    """A still picture, which has no GIF file."""
+    return replace(still(image), content_type="image/png")
 
 
 def still(image: StoredFile) -> StoredFile:

@@ -6,7 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import BaseModel, ConfigDict, HttpUrl, StrictBool, StrictInt, StrictStr
 
-from tests.api.dropin.conftest import Library, still
+from gifster.api.dropin.found import at_random
+from gifster.app.models import Gif
+from gifster.app.search import Found
+from tests.api.dropin.conftest import Library, as_png, sticker, still
 
 
 class Strict(BaseModel):
@@ -140,13 +143,29 @@ def test_a_named_format_is_there_even_if_there_is_no_such_file(gifs: Library):
 
 
 def test_a_still_that_is_no_gif_is_not_found(gifs: Library):
-    def as_png(image: Any) -> Any:
-        return type(image)(**{**vars(still(image)), "content_type": "image/png"})
-
     gif_id = gifs.add("stillness", change=as_png)
 
     assert ids(gifs.get("/v2/search", q="stillness")) == []
     assert ids(gifs.get("/v2/posts", ids=gif_id)) == []
+
+
+def test_stills_take_no_place_of_stickers(gifs: Library):
+    # Given a sticker that moves, one that is a still GIF, and newer ones that are PNG
+    moving = gifs.add("stuck", change=sticker)
+    at_rest = gifs.add("stuck", change=lambda image: still(sticker(image)))
+    for _ in range(2):
+        gifs.add("stuck", change=lambda image: as_png(sticker(image)))
+
+    # When a client asks for the first page, I expect it to have what can be shown
+    def found(words: str) -> Any:
+        return gifs.get("/v2/search", q="stuck", searchfilter=words, limit=2)
+
+    assert ids(found("sticker")) == ids(found("sticker,-static")) == [moving]
+    assert found("sticker")["next"] == ""
+    assert found("sticker")["results"][0]["flags"] == ["sticker"]
+    following = found("sticker,static")["next"]
+    assert ids(gifs.get("/v2/search", pos=following)) == [at_rest]
+    assert gifs.get(f"/v1/gifs/{moving}")["data"]["is_sticker"] == 1
 
 
 def test_a_gif_that_is_not_ready_is_not_found(gifs: Library):
@@ -232,6 +251,16 @@ def test_a_random_search_finds_the_same_in_any_order(gifs: Library):
     assert {result.id for result in page.results} == added
 
 
+def test_one_at_random_is_found_where_the_number_of_all_is_estimated():
+    # Given a search that finds two GIFs, and takes them for a thousand
+    gifs = [Gif(id="a"), Gif(id="b")]
+
+    def find(offset: int, limit: int) -> Found:
+        return Found(gifs[offset : offset + limit], 1_000, more=False)
+
+    assert all(at_random(find) for _ in range(20))
+
+
 def test_categories_lead_to_searches_with_the_callers_parameters(gifs: Library, cat: str):
     sent = {"key": "some key", "type": "featured", "contentfilter": "high", "locale": "de_CH"}
 
@@ -245,6 +274,23 @@ def test_categories_lead_to_searches_with_the_callers_parameters(gifs: Library, 
     repeated = {"key": ["some key"], "contentfilter": ["high"], "locale": ["de_CH"]}
     assert parse_qs(path.query) == {"q": ["funny"], **repeated}
     assert cat in ids(gifs.get(path.path, **parse_qs(path.query)))
+
+
+def test_the_picture_of_a_category_can_be_shown_to_whoever_asks(gifs: Library):
+    # Given a tag whose newest GIF is for adults, and one whose newest is a still
+    for_all = gifs.add("Mild", "mild")
+    gifs.add("Wild", "mild", rating="r")
+    gifs.add("Mild still", "mild", change=as_png)
+
+    def picture(**asked: str) -> str:
+        tags = gifs.get("/v2/categories", **asked)["tags"]
+        return next(tag["image"] for tag in tags if tag["searchterm"] == "mild")
+
+    # When clients ask for what suits everybody, I expect it to be shown with a GIF that does
+    assert for_all in picture(contentfilter="high")
+    assert for_all not in picture()
+    of_giphy = gifs.get("/v1/gifs/categories", rating="g", limit=100)["data"]
+    assert [each["gif"]["id"] for each in of_giphy if each["name"] == "mild"] == [for_all]
 
 
 def test_trending_categories_are_what_people_search_for(gifs: Library, cat: str):
