@@ -14,6 +14,7 @@ from peewee import fn
 from gifster.app.database import db
 from gifster.app.models import DamagedFile, FileCheck, Gif
 from gifster.jobs import transaction
+from gifster.uploads.columns.rows import readable
 from gifster.uploads.sweep.contents import Damaged, damaged_files, records, recreate_damaged
 
 COLUMN = "gif.image"
@@ -57,8 +58,7 @@ def _check_damaged(until: float) -> set[str]:
     ids = [row.gif_id for row in noted.order_by(fn.MAX(DamagedFile.found_at).desc())]
     looked = set()
     for gif_id in ids:
-        gif = Gif.get_or_none(Gif.id == gif_id)
-        if gif is not None:
+        for gif in readable(Gif.select().where(Gif.id == gif_id)):
             check_gif(gif)
         looked.add(gif_id)
         if time.monotonic() > until:

@@ -17,14 +17,14 @@ from gifster import jobs
 from gifster.app import library
 from gifster.app.database import db
 from gifster.app.models import Gif, GifTag, Tag, moment_before
+from gifster.app.one_by_one import for_each_gif
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
-from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.retention")
 
 DAY_S = 86_400
-#: How many rows are looked up at a time; a transaction deletes at most so many tags.
+#: A transaction deletes at most so many tags.
 AT_ONCE = 200
 #: A mail as `mailers.FileTransport` names it: what it is about, and whom.
 _MAIL = re.compile(r"[a-z_-]+\.[A-Za-z0-9_.-]+\.eml")
@@ -49,18 +49,9 @@ def forget_failed(days: int) -> int:
 
     A GIF that kept its picture when its replacement failed stays.
     """
-    deleted = 0
     image: Any = Gif.image
     old = (Gif.image_state == "failed") & (Gif.created_at < moment_before(timedelta(days=days)))
-    query: Any = Gif.select(Gif.id).where(old & image.is_null()).limit(AT_ONCE)
-    while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
-        for gif_id in ids:
-            with transaction(db):
-                gif = locked_row(Gif(id=gif_id))
-                # Somebody may have retried it, or replaced its picture, meanwhile.
-                if gif is not None and gif.image_state == "failed" and gif.image.stored is None:
-                    library.delete(gif)
-                    deleted += 1
+    deleted, _ = for_each_gif(old & image.is_null(), library.delete)
     return deleted
 
 

@@ -14,11 +14,10 @@ from gifster.app.database import db
 from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, moment_before, now
 from gifster.app.moderation.log import Action, actor, note, note_moderation
+from gifster.app.one_by_one import for_each_gif
 from gifster.jobs import transaction
 from gifster.uploads.columns.rows import locked_row
 
-#: How many GIFs are looked up at a time to be deleted.
-AT_ONCE = 200
 #: By how much later than now a moment may be that somebody else has written.
 CLOCK_SLACK = timedelta(minutes=1)
 
@@ -107,15 +106,5 @@ def empty_old(days: int) -> int:
 
 
 def _delete_all(condition: Any) -> int:
-    """Delete the GIFs that meet a condition, each in a transaction of its own, which is short."""
-    deleted = 0
-    query: Any = Gif.select(Gif.id).where(condition).limit(AT_ONCE)
-    while ids := [gif_id for (gif_id,) in query.clone().tuples()]:
-        for gif_id in ids:
-            with transaction(db):
-                gif = locked_row(Gif(id=gif_id))
-                # Somebody may have taken it back, or deleted it, meanwhile.
-                if gif is not None and gif.trashed_at is not None:
-                    library.delete(gif)
-                    deleted += 1
+    deleted, _ = for_each_gif(condition, library.delete)
     return deleted

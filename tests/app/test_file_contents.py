@@ -1,7 +1,9 @@
 """Stored files that are there and are not what was stored: cut, overwritten, full of zeros. The
 sweep sees only whether a file is there; the check of contents reads it, on folders and on S3."""
 
+import errno
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import pytest
@@ -64,6 +66,28 @@ def test_a_damaged_original_or_version_is_found_and_stays(
         assert reason in damage.reason
         assert content(application, file.key) == ruin(whole)
         keep(application.store, file.key, whole)
+
+
+def test_a_file_that_the_disk_cannot_read_is_damaged_and_the_others_are_read(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an original on a bad sector, and a version that is damaged
+    ann = person(application)
+    original, thumb = ann.avatar.stored.key, ann.avatar.stored.versions["thumb"].key
+    keep(application.store, thumb, b"no image")
+    opened = application.store.open
+
+    def bad_sector(key: str) -> Any:
+        if key == original:
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(key)
+
+    monkeypatch.setattr(application.store, "open", bad_sector)
+
+    found = damaged_files(Person.avatar, ann)
+
+    assert [(damage.key, damage.missing) for damage in found] == [(original, False), (thumb, False)]
+    assert found[0].reason == "it cannot be read: Input/output error"
 
 
 def test_a_version_of_an_earlier_release_is_known_by_its_size_and_its_type(

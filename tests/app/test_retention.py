@@ -14,7 +14,7 @@ import peewee
 import pytest
 
 from gifster import jobs
-from gifster.app import library, lists, retention
+from gifster.app import library, lists, one_by_one, retention
 from gifster.app.database import db
 from gifster.app.mailers import FileTransport, WelcomeMailer
 from gifster.app.models import Gif, GifTag, Tag, User, now
@@ -72,7 +72,7 @@ def test_failed_uploads_are_deleted_with_their_files(booted: Settings):
 
 
 def test_more_than_a_batch_of_failed_uploads(booted: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(retention, "AT_ONCE", 3)
+    monkeypatch.setattr(one_by_one, "AT_ONCE", 3)
     for _ in range(7):
         fail(added(), 200)
 
@@ -85,13 +85,13 @@ def test_a_gif_that_is_retried_at_the_same_moment_stays(
     # Given a failed upload that somebody retries after it was looked up
     gif = added()
     fail(gif, 200)
-    locked_row = retention.locked_row
+    locked_row = one_by_one.locked_row
 
     def retried(record: Gif) -> Gif | None:
         Gif.update(image_state="queued").where(Gif.id == record.id).execute()
         return locked_row(record)
 
-    monkeypatch.setattr(retention, "locked_row", retried)
+    monkeypatch.setattr(one_by_one, "locked_row", retried)
 
     assert retention.forget_failed(180) == 0
     assert Gif.select().count() == 1

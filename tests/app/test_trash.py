@@ -6,7 +6,7 @@ import dramatiq
 import pytest
 
 from gifster import jobs
-from gifster.app import library, trash
+from gifster.app import library, one_by_one, trash
 from gifster.app.database import db
 from gifster.app.errors import Denied, NotFound
 from gifster.app.library import Quota, Reach
@@ -85,7 +85,7 @@ def test_what_is_older_is_deleted_and_leaves_nothing_behind(ann: User):
 
 
 def test_more_than_a_batch_is_deleted(ann: User, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trash, "AT_ONCE", 3)
+    monkeypatch.setattr(one_by_one, "AT_ONCE", 3)
     for _ in range(7):
         Gif.create(title="a", user=ann, trashed_at=now() - 40 * DAY)
 
@@ -141,7 +141,7 @@ def test_a_gif_without_an_owner_belongs_to_all_who_write_anonymously(ann: User):
 
 def test_an_emptied_trash_has_an_index(booted: Settings):
     Gif.insert_many([{"title": "a"}] * 500).execute()
-    query = Gif.select(Gif.id).where(Gif.trashed_at < now()).limit(trash.AT_ONCE)
+    query = Gif.select(Gif.id).where(Gif.trashed_at < now()).limit(one_by_one.AT_ONCE)
     sql, values = query.sql()
     kind = "EXPLAIN" if db.obj.for_update else "EXPLAIN QUERY PLAN"
     if db.obj.for_update:

@@ -18,15 +18,22 @@ from gifster.app.database import db
 from gifster.app.models import Gif, User, now
 from gifster.app.moderation.log import Action, note_account
 from gifster.app.moderation.roles import check_not_last_admin, locked_with_admins
+from gifster.app.one_by_one import for_each_gif
 from gifster.app.texts import Visibility
 from gifster.jobs import Job, enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
 
 logger = logging.getLogger("gifster.app.accounts")
 
-#: How many GIFs are looked up at a time, and how many a job removes.
-AT_ONCE, A_JOB = 200, 1_000
+#: How many GIFs a job removes.
+A_JOB = 1_000
+#: How many of those that cannot be read an error names.
+SHOWN = 10
 ACTOR = "remove_account"
+
+
+class UnreadableGifs(Exception):
+    """GIFs of an account cannot be read, so neither they nor the account are removed."""
 
 
 def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
@@ -76,6 +83,7 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
 
     Raises:
       StorageUnavailable: an export cannot be deleted now.
+      UnreadableGifs: all is removed but these, and the account.
     """
     user = User.get_or_none((User.id == user_id) & (User.email == address_left(user_id)))
     if user is None:
@@ -83,8 +91,11 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
     goes = Gif.user == user
     if not with_gifs:
         goes &= (Gif.visibility == Visibility.PRIVATE) | Gif.trashed_at.is_null(False)
-    removed = _each(goes, library.delete, most)
-    kept = 0 if with_gifs else _each(Gif.user == user, _disown, most - removed)
+    kept = 0
+    removed, unread = for_each_gif(goes, library.delete, most)
+    if not with_gifs:
+        kept, others = for_each_gif(Gif.user == user, _disown, most - removed)
+        unread += others
     logger.info("removing user=%s gifs=%d kept=%d", user_id, removed, kept)
     if removed + kept >= most:
         enqueue(ACTOR, user_id, with_gifs)
@@ -92,6 +103,8 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
     direct.forget_of(user_id)
     for export in list(Export.select().where(Export.user == user)):
         exports.forget(export)  # last: a bucket that is away holds up nothing else
+    if unread:  # a retry goes on when somebody has mended or deleted them
+        raise UnreadableGifs(f"these GIFs cannot be read: {', '.join(unread[:SHOWN])}")
     # An upload that was on its way when its user left is refused from here on.
     with transaction(db):
         if locked_row(user) is None:
@@ -101,25 +114,6 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
             return
         user.delete_instance()
     logger.info("removed user=%s", user_id)
-
-
-def _each(condition: Any, work: Any, most: int) -> int:
-    """Do something with GIFs that meet a condition, which they then do not meet any more, each in a
-    transaction of its own, which is short. Returns how many there were, at most so many."""
-    done = 0
-    query: Any = Gif.select(Gif.id).where(condition)
-    while done < most:
-        ids = [gif_id for (gif_id,) in query.limit(min(AT_ONCE, most - done)).tuples()]
-        if not ids:
-            break
-        for gif_id in ids:
-            with transaction(db):
-                gif = locked_row(Gif(id=gif_id))
-                # A moderator may have taken it out of the trash meanwhile.
-                if gif is not None and query.where(Gif.id == gif_id).exists():
-                    work(gif)
-            done += 1
-    return done
 
 
 def go_on() -> int:

@@ -17,7 +17,7 @@ from gifster.app.search.facts import facts, of_tag, ratio, stored_image
 from gifster.app.search.index import folded, put, tags_of, terms_of, words_of
 from gifster.app.search.tables import SearchEntry, SearchFill, SearchTag, SearchTerm
 from gifster.jobs import transaction
-from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.columns.rows import locked_row, readable
 
 #: So many GIFs are put into the index in a transaction, and then others may write (seconds).
 BATCH, PAUSE_S = 500, 0.02
@@ -52,7 +52,7 @@ def _fill_batch(place: SearchFill) -> int:
     # As rows: with OR in its place, SQLite reads the index from its beginning.
     newer = Tuple(Gif.created_at, Gif.id) > (place.created_at, place.gif_id)
     oldest_first = Gif.select().where(listed() & newer).order_by(Gif.created_at, Gif.id)
-    gifs = list(oldest_first.limit(BATCH))
+    gifs = readable(oldest_first.limit(BATCH))
     indexed = _indexed(gifs)
     new = [gif for gif in gifs if gif.id not in indexed]
     tags = tags_of(new)
@@ -114,7 +114,7 @@ def add_left_out() -> int:
     has added them. Returns how many."""
     without = ~fn.EXISTS(SearchEntry.select(SearchEntry.id).where(SearchEntry.gif == Gif.id))
     recent = Gif.select().where(listed() & (Gif.created_at > now() - LEFT_OUT) & without)
-    gifs = list(recent.order_by(Gif.created_at).limit(BATCH))
+    gifs = readable(recent.order_by(Gif.created_at).limit(BATCH))
     tags = tags_of(gifs)
     for gif in gifs:
         with transaction(db):

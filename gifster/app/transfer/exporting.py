@@ -15,6 +15,7 @@ from gifster.app import lists, texts
 from gifster.app.models import Gif, Tag, User, rfc3339
 from gifster.imaging.probe import extension
 from gifster.uploads import StorageUnavailable, StoredFile
+from gifster.uploads.columns.rows import loaded
 
 PIECE_BYTES = 256 * 1024
 #: The moments that a zip can tell (APPNOTE, 4.4.6).
@@ -50,16 +51,20 @@ def export(target: BinaryIO, gifs: Any) -> Iterator[tuple[Gif, str]]:
       that is deleted meanwhile is left out.
     """
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for gif in _in_batches(gifs):
-            yield gif, _write(archive, gif)
+        for gif_id, gif in _in_batches(gifs):
+            if isinstance(gif, Exception):
+                yield Gif(id=gif_id), f"Its row cannot be read: {gif!r}."
+            else:
+                yield gif, _write(archive, gif)
 
 
-def _in_batches(gifs: Any) -> Iterator[Gif]:
-    """The GIFs of a query. An open SELECT would keep others from writing to SQLite."""
+def _in_batches(gifs: Any) -> Iterator[tuple[str, Gif | Exception]]:
+    """The GIFs of a query, with their ids. An open SELECT would keep others from writing to
+    SQLite."""
     after = ""
-    while batch := list(gifs.where(Gif.id > after).order_by(Gif.id).limit(BATCH)):
+    while batch := loaded(gifs.where(Gif.id > after).order_by(Gif.id).limit(BATCH)):
         yield from batch
-        after = batch[-1].id
+        after = batch[-1][0]
 
 
 def _write(archive: zipfile.ZipFile, gif: Gif) -> str:

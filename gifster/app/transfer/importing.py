@@ -171,7 +171,9 @@ def _new_ones(batch: list[_Picture], user: User | None) -> list[_Picture]:
     asked = [each for each in batch if each.outcome is None]
     same_owner = Gif.user.is_null() if user is None else Gif.user == user
     hashes = [each.sha256 for each in asked if each.sha256]
-    query = Gif.select().where(Gif.sha256.in_(hashes) & (listed() | same_owner))
+    # Without their pictures: those that cannot be read keep no other one out.
+    columns = (Gif.id, Gif.sha256, Gif.image_state, Gif.image_error, Gif.trashed_at)
+    query = Gif.select(*columns).where(Gif.sha256.in_(hashes) & (listed() | same_owner))
     known: dict[str, Gif] = {}
     for gif in query.order_by(Gif.created_at, Gif.id):
         known.setdefault(gif.sha256 or "", gif)

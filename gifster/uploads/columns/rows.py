@@ -2,12 +2,16 @@
 few of Peewee's internals that they rely on.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import peewee
 
 from gifster.jobs import Job
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.statements import Statement
+
+logger = logging.getLogger("gifster.uploads")
 
 if TYPE_CHECKING:
 
@@ -56,6 +60,51 @@ def after_key(model: Any, pk: Any) -> Any:
 def row_of(model: Any, pk: Any) -> Any:
     """The row with that primary key as it is now; None if there is none."""
     return select(model).where(model._meta.primary_key == pk).get_or_none()
+
+
+def loaded(query: Any) -> list[tuple[Any, Any]]:
+    """The rows of a query, each as its primary key and its record. In place of a record that cannot
+    be read, as its JSON is damaged or a later release wrote it, there is the error: it keeps nobody
+    from the other rows."""
+    try:
+        return [(record._pk, record) for record in list(query)]
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+    key, fields = query.model._meta.primary_key, query.model._meta.get_primary_keys()
+    found = []
+    for row in list(query.select(*fields).tuples()):
+        pk = row if len(fields) > 1 else row[0]
+        try:
+            record = query.where(key == pk).get_or_none()
+        except Exception as error:
+            if not is_of_one_row(error):
+                raise
+            found.append((pk, error))
+        else:
+            found += [] if record is None else [(pk, record)]
+    return found
+
+
+def readable(query: Any) -> list[Any]:
+    """The records of a query. The log names those that cannot be read."""
+    found = loaded(query)
+    for pk, record in found:
+        if isinstance(record, Exception):
+            log_unreadable(query.model, pk, record)
+    return [record for _, record in found if not isinstance(record, Exception)]
+
+
+def log_unreadable(model: Any, pk: Any, error: Exception) -> None:
+    """Log that a row cannot be read, and is left alone."""
+    table = model._meta.table_name
+    logger.warning("left alone, as it is unreadable: table=%s id=%s reason=%r", table, pk, error)
+
+
+def is_of_one_row(error: Exception) -> bool:
+    """Whether an error concerns one row alone. SQLite keeps bytes that are no text, and its driver
+    calls that operational."""
+    return not is_database_error(error) or "Could not decode to UTF-8" in str(error)
 
 
 def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:

@@ -25,6 +25,7 @@ sweeps and copies see them, let clients write into it directly (`Presigning`), a
 machine a file is (`OnThisMachine`). The framework finds out by the methods that are there.
 """
 
+import errno
 import functools
 import inspect
 import re
@@ -41,6 +42,14 @@ from gifster import jobs
 BaseUrl = str | Callable[[str], str]
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+#: What a system says of one file that it cannot read, or may not: a bad sector, a broken file
+#: system, a mode, a folder or a circle of links in its place.
+_OF_ONE_FILE = {
+    errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.EBADMSG,
+    getattr(errno, "EUCLEAN", errno.EIO),
+}  # fmt: skip
 
 
 class StorageUnavailable(Exception):
@@ -135,6 +144,11 @@ class OnThisMachine(Protocol):
         Raises:
           FileNotFoundError: nothing is kept under that key.
         """
+
+
+def is_of_one_file(error: OSError) -> bool:
+    """Whether an error of reading a file need not stop the work on others: they may be sound."""
+    return error.errno in _OF_ONE_FILE
 
 
 def check_present(kept: object) -> None:

@@ -15,10 +15,11 @@ import peewee
 
 from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
-from gifster.uploads.columns.rows import after_key, row_of, select
+from gifster.uploads.columns.rows import after_key, loaded, log_unreadable, row_of, select
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.mount import Mount
+from gifster.uploads.storage.base import is_of_one_file
 from gifster.uploads.versions.declaring import versions_of
 
 PIECE_BYTES = 1024 * 1024
@@ -47,6 +48,7 @@ def records(
     mount: Mount[Any], after: object = None, *, at_most: int | None = None
 ) -> Iterator[Any]:
     """The records that have a stored file in a mounted column, in the order of their primary keys.
+    The log names those that cannot be read.
 
     Parameters:
       after: only records with a larger primary key.
@@ -59,11 +61,16 @@ def records(
         if after is not None:
             query = query.where(after_key(mount.model, after))
         # Read each batch completely: an open SELECT would keep others from writing to SQLite.
-        batch = list(query.order_by(*keys).limit(BATCH if left is None else min(BATCH, left)))
-        yield from batch
+        batch = loaded(query.order_by(*keys).limit(BATCH if left is None else min(BATCH, left)))
+        for pk, record in batch:
+            if isinstance(record, Exception):
+                log_unreadable(mount.model, pk, record)
+                continue
+            yield record
+            left = None if left is None else left - 1
         if not batch:
             return
-        after, left = batch[-1]._pk, None if left is None else left - len(batch)
+        after = batch[-1][0]
 
 
 def damaged_files(mount: Mount[Any], record: peewee.Model) -> list[Damaged]:
@@ -107,6 +114,10 @@ def _damage_of(stored: StoredFile) -> Iterator[Damaged]:
         except FileNotFoundError:
             yield Damaged(file.storage, file.key, version, "it is not there", missing=True)
             continue
+        except OSError as error:
+            if not is_of_one_file(error):
+                raise
+            reason = f"it cannot be read: {error.strerror}"
         if reason:
             yield Damaged(file.storage, file.key, version, reason)
 

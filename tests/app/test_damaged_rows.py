@@ -1,0 +1,133 @@
+"""One row that cannot be read, as its JSON is damaged or a later release wrote it: whoever works on
+many rows goes on with the others, and names it."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import dramatiq
+import pytest
+
+from gifster.app import file_checks, retention, trash
+from gifster.app.accounts import leaving
+from gifster.app.database import db
+from gifster.app.models import Gif, User, now
+from gifster.app.search import upkeep
+from gifster.app.search.tables import SearchEntry, SearchFill
+from gifster.app.settings import Settings
+from gifster.app.transfer import exporting
+from gifster.app.transfer.importing import What, add_all
+from gifster.app.transfer.sources import find
+from gifster.uploads import actors, recreate_all
+from gifster.uploads.testing import run_jobs, without_processing
+from tests import images
+from tests.app.gifs import added
+from tests.app.people import person
+
+
+@pytest.fixture
+def damaged(booted: Settings) -> tuple[Gif, list[Gif]]:
+    """Ann's GIF whose picture is no JSON any more, and two others of hers, one before it."""
+    for actor in (actors.store_asset, actors.remove_files, actors.recreate_versions):
+        dramatiq.get_broker().declare_actor(actor)
+    ann = person("Ann")
+    with without_processing():
+        gifs = sorted(
+            (added(images.gif(durations=[40] * n), title=str(n), user=ann) for n in (2, 3, 4)),
+            key=lambda gif: gif.id,
+        )
+        run_jobs()
+    damage("image", gifs[1])
+    return gifs[1], [gifs[0], gifs[2]]
+
+
+def damage(column: str, gif: Gif) -> None:
+    mark = db.obj.param
+    db.execute_sql(f'UPDATE gif SET "{column}" = {mark} WHERE id = {mark}', ('{"key": "gi', gif.id))
+
+
+def names_it(caplog: pytest.LogCaptureFixture, gif: Gif) -> bool:
+    return f"unreadable: table=gif id={gif.id} reason=JSONDecodeError" in caplog.text
+
+
+def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):
+    bad, others = damaged
+    target = io.BytesIO()
+
+    faults = {gif.id: fault for gif, fault in exporting.export(target, exporting.chosen())}
+
+    assert faults.pop(bad.id).startswith("Its row cannot be read: JSONDecodeError")
+    assert faults == {gif.id: "" for gif in others}
+    assert len(zipfile.ZipFile(target).namelist()) == 4
+
+
+def test_checks_of_files_and_new_versions_are_for_the_others(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    bad, others = damaged
+
+    assert [gif.id for gif, _ in file_checks.check_all()] == [gif.id for gif in others]
+    assert names_it(caplog, bad)
+    assert file_checks.check_share(1) == 1
+    assert file_checks.check_share(1) == 1
+    assert file_checks.FileCheck.get().position == f'"{others[1].id}"'
+    caplog.clear()
+    jobs = list(recreate_all(Gif.image))
+    assert [job.arguments[1] for job in jobs if job is not None] == [gif.id for gif in others]
+    assert names_it(caplog, bad)
+
+
+def test_the_trash_and_failed_uploads_are_emptied(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    bad, _ = damaged
+    long_ago = now().replace(year=2001)
+    failed = added(images.gif(), title="f")
+    Gif.update(image_state="failed", created_at=long_ago).where(
+        Gif.id << [failed.id, bad.id]
+    ).execute()
+    damage("image_tmp", failed)
+    Gif.update(trashed_at=long_ago).where(Gif.id != failed.id).execute()
+
+    assert trash.empty_old(30) == 2
+    assert retention.forget_failed(30) == 0
+    assert names_it(caplog, bad)
+    assert names_it(caplog, failed)
+    assert {gif_id for (gif_id,) in Gif.select(Gif.id).tuples()} == {bad.id, failed.id}
+
+
+def test_an_account_is_removed_but_for_it(damaged: tuple[Gif, list[Gif]]):
+    bad, _ = damaged
+    ann = User.get()
+    leaving.leave(ann, with_gifs=True)
+
+    with pytest.raises(leaving.UnreadableGifs, match=bad.id):
+        leaving.remove(ann.id, with_gifs=True)
+    assert [gif_id for (gif_id,) in Gif.select(Gif.id).tuples()] == [bad.id]
+
+    # When somebody has deleted it, I expect a retry to remove the account
+    db.execute_sql(f"DELETE FROM gif WHERE id = {db.obj.param}", (bad.id,))
+    leaving.remove(ann.id, with_gifs=True)
+    assert User.select().count() == 0
+
+
+def test_the_index_is_filled_with_the_others(damaged: tuple[Gif, list[Gif]]):
+    _, others = damaged
+    SearchEntry.delete().execute()
+    assert upkeep.add_left_out() == 2
+    SearchEntry.delete().execute()
+    SearchFill.create(id=1, created_at=Gif.created_at.db_value(now().replace(year=2001)), gif_id="")
+    upkeep.fill()
+    assert {e.gif_id for e in SearchEntry.select()} == {gif.id for gif in others}
+    assert upkeep.is_filled()
+
+
+def test_an_import_of_the_same_file_finds_it(damaged: tuple[Gif, list[Gif]], tmp_path: Path):
+    bad, _ = damaged
+    (tmp_path / "a.gif").write_bytes(images.gif(durations=[40] * int(bad.title)))
+    (tmp_path / "b.gif").write_bytes(images.gif(durations=[40] * 9))
+
+    found = [(each.what, each.gif_id) for each in add_all(find(tmp_path))]
+
+    assert found[0] == (What.KNOWN, bad.id)
+    assert found[1][0] == What.ADDED
