@@ -79,23 +79,30 @@ def backups(folder: Path, verify: bool) -> None:
     """List the backups in a FOLDER, oldest first."""
     from gifster.app.backup import BackupError
     from gifster.app.backup.repository import Removed, open_repository
-    from gifster.app.backup.restoring import check
+    from gifster.app.backup.restoring import faults
 
-    damaged = 0
+    damaged = False
     with _refusals():
         repository = open_repository(folder)
-        for each in repository.backups():
-            said = "" if not each.facts.faults else f", {counted(len(each.facts.faults), 'fault')}"
+        found = repository.backups()
+        contents = repository.damaged() if verify else set()
+        for each in found:
+            said, bad = "", 0
+            if each.facts.faults:
+                said = f", {counted(len(each.facts.faults), 'fault')}"
             try:
                 if verify:
                     with each.in_use():
-                        check(repository, each)
-                    said += ", verified"
+                        for fault in faults(repository, each, contents):
+                            bad += 1
+                            say(f"{each.name}: {fault}", err=True)
+                    said += f", DAMAGED: {counted(bad, 'file')}" if bad else ", verified"
             except Removed:
                 continue
             except BackupError as error:
-                damaged += 1
+                bad += 1
                 said += f", DAMAGED: {error}"
+            damaged |= bad > 0
             say(
                 f"{each.name}  {counted(each.facts.files, 'file')}, {_size(each.facts.bytes)}{said}"
             )
@@ -105,12 +112,17 @@ def backups(folder: Path, verify: bool) -> None:
 @cli.command()
 @click.argument("folder", type=path)
 @click.option("--backup", "name", type=text, help="Which one (gifster backups); else the last.")
-def restore(folder: Path, name: str | None) -> None:
+@click.option(
+    "--skip-damaged", is_flag=True, help="Leave out files that the backup has lost, and list them."
+)
+def restore(folder: Path, name: str | None, skip_damaged: bool) -> None:
     """Bring back a backup of a FOLDER, where nothing is yet.
 
     Into the database, the cache and the store of the settings, whatever kinds they are; they must
     be empty. Uploads that waited are stored once workers run. People have to log in again. A
     restore that was interrupted goes on when it is started again.
+
+    The exit status is 1 if it is not complete: it says why, or lists what was left out.
     """
     from gifster.app.backup import restoring
     from gifster.app.backup.repository import open_repository
@@ -131,7 +143,9 @@ def restore(folder: Path, name: str | None) -> None:
                 files, size = files + 1, size + bytes_
                 restored(files, size)
 
-            restoring.restore(repository, chosen, settings, count)
+            left_out = restoring.restore(
+                repository, chosen, settings, count, skip_damaged=skip_damaged
+            )
         where = settings.database.file
         into = "the database server" if where is None else str(where.absolute())
         say(f"{chosen.name} is restored: {counted(files, 'file')} ({_size(size)}), and {into}")
@@ -142,6 +156,9 @@ def restore(folder: Path, name: str | None) -> None:
             )
     for fault in chosen.facts.faults:
         say(f"the backup lacks: {fault}", err=True)
+    for fault in left_out:
+        say(f"left out: {fault}", err=True)
+    sys.exit(1 if left_out else 0)
 
 
 @cli.group()

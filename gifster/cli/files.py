@@ -199,6 +199,8 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     between. Each file is read back and compared. A run that was stopped continues where it was: it
     leaves out the files that are both in the target and in the list of copied files,
     var/storage-copy-….done.
+
+    The exit status is 1 if a file cannot be read; each is listed, and all others are copied.
     """
     from pathlib import Path
 
@@ -218,7 +220,7 @@ def storage_copy(source: str, target: str, threads: int) -> None:
         raise Refused("store.url is not set: name the file system (GIFSTER_STORE__URL)")
     kept, goal = (storage_for(store.model_copy(update={"kind": kind})) for kind in (source, target))
     journal = Path(f"var/storage-copy-{source}-{target}.done")
-    outcomes = {"copied": 0, "there": 0, "gone": 0}
+    outcomes = {"copied": 0, "there": 0, "gone": 0, "unread": 0}
     try:
         if not isinstance(kept, Listing) or not isinstance(goal, Listing):
             raise Refused(f"the files of the storages {source} and {target} cannot be listed")
@@ -227,7 +229,11 @@ def storage_copy(source: str, target: str, threads: int) -> None:
         copies = copy_all(kept, goal, keys, journal, threads)
         for copied in progress("copying", copies, len(keys)):
             outcomes[copied.outcome] += 1
+            if copied.outcome == "unread":
+                say(f"{source}:{copied.key} cannot be read: {copied.reason}", err=True)
     except (CopyDiffers, StorageUnavailable, OSError) as error:
         raise Refused(f"{error}. Run it again: it continues after the copied files.") from None
+    unread = outcomes.pop("unread")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    say(f"{counts}, {len(before)} by earlier runs")
+    say(f"{counts}, {len(before)} by earlier runs" + (f"; {unread} not read" if unread else ""))
+    sys.exit(1 if unread else 0)

@@ -147,6 +147,20 @@ def test_a_file_deleted_meanwhile_is_no_error(tmp_path: Path):
     assert journaled(tmp_path / "journal", target) == set()
 
 
+def test_a_file_that_the_disk_cannot_read_keeps_no_other_one_from_being_copied(tmp_path: Path):
+    source, target = LocalStorage(tmp_path / "store"), MemoryStorage()
+    for key in ("a.gif", "c.gif"):
+        keep(source, key, b"content")
+    (tmp_path / "store" / "b.gif").symlink_to("b.gif")
+    keys, journal = ["a.gif", "b.gif", "c.gif"], tmp_path / "journal"
+
+    copied = list(copy_all(source, target, keys, journal))
+
+    assert [each.outcome for each in copied] == ["copied", "unread", "copied"]
+    assert copied[1].reason == "Too many levels of symbolic links"
+    assert journaled(journal, target) == {"a.gif", "c.gif"}
+
+
 def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., Stack]):
     stack = new_stack()
     stack.start_web()

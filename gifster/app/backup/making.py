@@ -29,6 +29,7 @@ from gifster.app.models import KeptUpload, rfc3339
 from gifster.app.settings import Settings
 from gifster.app.settings.loading import FILE
 from gifster.uploads.config import config, storage
+from gifster.uploads.storage.base import check_present, is_of_one_file
 from gifster.uploads.sweep.naming import NamedFile, named_files
 
 #: So many files are copied within a snapshot; more are copied before the next one.
@@ -36,6 +37,7 @@ MANY = 1000
 #: After so many snapshots the last one counts, though files of it are gone.
 MOST_SNAPSHOTS = 12
 THREADS = 8
+PIECE_BYTES = 1024 * 1024
 #: The "row" of a file that a refused form keeps. The file may be a GIF's by now, and gone.
 KEPT = "kept_upload"
 #: The secret of an installation that has it as a file.
@@ -157,6 +159,21 @@ def _copy_settings(settings: Settings, folder: Path) -> None:
         shutil.copy(FILE, folder / FILE.name)
 
 
+class _Unread(Exception):
+    """A file cannot be read, while others may be sound. The message says why."""
+
+
+def _pieces(file: NamedFile) -> Iterator[bytes]:
+    try:
+        with storage(file.storage).open(file.key) as content:
+            while piece := content.read(PIECE_BYTES):
+                yield piece
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or not is_of_one_file(error):
+            raise
+        raise _Unread(error.strerror) from error
+
+
 class _Making:
     def __init__(
         self,
@@ -171,6 +188,7 @@ class _Making:
         self.faults: list[str] = []
         self._unreadable: list[str] = []
         self._damaged: dict[tuple[str, str], str] = {}
+        self._unread: dict[tuple[str, str], str] = {}
         #: Files that are gone, with their rows: of this snapshot, and of those before.
         self._gone: dict[tuple[str, str], str] = {}
         self._gone_before: set[tuple[str, str]] = set()
@@ -186,7 +204,7 @@ class _Making:
             is_missing = (name, key) in self._gone_before
             why = "is missing" if is_missing else "was deleted while the backup ran"
             self.faults.append(f"{name}:{key} {why} ({row})")
-        self.faults += self._damaged.values()
+        self.faults += [*self._damaged.values(), *self._unread.values()]
         self.faults += [f"a row cannot be read: {each}" for each in self._unreadable]
         self._check()
 
@@ -197,7 +215,7 @@ class _Making:
           False if another one must be taken.
         """
         self._manifest.begin()
-        self._gone, self._damaged, self._unreadable = {}, {}, []
+        self._gone, self._damaged, self._unread, self._unreadable = {}, {}, {}, []
         with frozen(self._database):
             # Files in the cache go within seconds: copy them before the others are listed.
             for files in (self._waiting, self._stored):
@@ -244,25 +262,36 @@ class _Making:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _copied(self, file: NamedFile) -> tuple[Kept, bool] | None:
+    def _copied(self, file: NamedFile) -> "tuple[Kept, bool] | _Unread | None":
         """Copy one file.
 
         Returns:
           the file, and whether its content was not there yet; None if it is gone.
+
+        Raises:
+          StorageUnavailable: all files of its storage are gone, as a disk is not mounted.
         """
         if file.sha256 and (size := self._repository.size_of(file.sha256)) is not None:
             return Kept(file.storage, file.key, file.sha256, size), False
         try:
-            with storage(file.storage).open(file.key) as content:
-                sha256, size = self._repository.add(content)
+            sha256, size = self._repository.add(_pieces(file))
         except FileNotFoundError:
+            check_present(storage(file.storage))
             return None
+        except _Unread as unread:
+            return unread
         return Kept(file.storage, file.key, sha256, size), True
 
-    def _note_copied(self, file: NamedFile, copied: tuple[Kept, bool] | None) -> None:
+    def _note_copied(self, file: NamedFile, copied: "tuple[Kept, bool] | _Unread | None") -> None:
         at = (file.storage, file.key)
         if copied is None:
             self._gone[at] = file.row
+            return
+        if isinstance(copied, _Unread):
+            self._unread[at] = (
+                f"{file.storage}:{file.key} cannot be read, and is not in the backup ({file.row}): "
+                f"{copied}"
+            )
             return
         kept, is_new = copied
         self._manifest.copied(kept)
@@ -282,6 +311,7 @@ class _Making:
                     at = (file.storage, file.key)
                     if (
                         at not in self._gone
+                        and at not in self._unread
                         and file.storage in config.storages
                         and not self._manifest.has(*at)
                     ):

@@ -19,18 +19,18 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from gifster.app.backup import BackupError
 from gifster.app.private import write_private
+from gifster.uploads.storage.base import is_of_one_file
 
 FORMAT = 1
 MARK = "gifster-backups.json"
-PIECE_BYTES = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: The names of what a backup has not finished, in `backups` and in `objects`; and of a backup that
 #: is not the first of its second. Whatever else is there is somebody else's.
@@ -204,27 +204,26 @@ class Repository:
 
     def holds(self, sha256: str, size: int) -> bool:
         """Whether the content of a complete backup is still there, by its size (bytes)."""
-        try:
+        with _readable():
             return self.object(sha256).stat().st_size == size
-        except FileNotFoundError:
-            return False
+        return False
 
     def size_of(self, sha256: str) -> int | None:
         """The size of a content that is there and sound; None without one. It is read: an
         interrupted backup may have left a part of it."""
         path = self.object(sha256)
-        if not path.exists():
-            return None
-        return path.stat().st_size if hash_of(path) == sha256 else None
+        with _readable():
+            return path.stat().st_size if hash_of(path) == sha256 else None
+        return None
 
-    def add(self, content: BinaryIO) -> tuple[str, int]:
+    def add(self, content: Iterable[bytes]) -> tuple[str, int]:
         """Keep a content. Returns its SHA-256, and its size (bytes)."""
         self.objects.mkdir(exist_ok=True)
         part = self.objects / f".{secrets.token_hex(8)}"
         digest = hashlib.sha256()
         try:
             with part.open("xb") as file:
-                while piece := content.read(PIECE_BYTES):
+                for piece in content:
                     digest.update(piece)
                     file.write(piece)
                 size = file.tell()
@@ -271,10 +270,27 @@ class Repository:
         backup.folder.rename(gone)
         shutil.rmtree(gone)
 
+    def damaged(self) -> set[str]:
+        """The contents that are not what they were, or cannot be read. All are read."""
+        return {path.name for path in self.walk() if self.size_of(path.name) is None}
+
     def walk(self) -> Iterator[Path]:
         """The paths of all objects."""
         for folder in self.objects.glob("[0-9a-f][0-9a-f]"):
             yield from (path for path in folder.iterdir() if _SHA256.fullmatch(path.name))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A block that ends early if the file that it reads is not there, or cannot be read: it can be
+    copied again."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
 
 
 def open_repository(folder: Path, *, new: bool = False) -> Repository:

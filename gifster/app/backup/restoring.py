@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +35,7 @@ from gifster.app.backup.targets import (
     why_not_empty,
 )
 from gifster.app.installation import RESTORING
+from gifster.app.numbers import counted
 from gifster.app.private import write_private
 from gifster.app.settings import Settings
 from gifster.uploads.config import config, storage
@@ -42,6 +43,11 @@ from gifster.uploads.content_types import HEAD_BYTES, detect
 from gifster.uploads.storage.base import Listing, is_key
 
 THREADS = 8
+#: What to do about contents that are damaged or missing.
+SKIP = (
+    "Copy it from another copy of the backups. Without one, gifster restore --skip-damaged brings "
+    "back all other files"
+)
 #: What is different once the database is back: SQL for both kinds, with the time and a new name.
 CHANGES: list[tuple[str, Callable[[], list[object]]]] = [
     # No worker of the original runs here.
@@ -69,56 +75,68 @@ def restore(
     backup: Backup,
     settings: Settings,
     restored: Callable[[int], None] = lambda _: None,
-) -> None:
+    *,
+    skip_damaged: bool = False,
+) -> list[str]:
     """Bring a backup back into the database and the storages of the settings.
 
     Parameters:
       restored: is called with the size of each file (bytes).
+      skip_damaged: whether to leave out the files whose contents are damaged or missing.
+
+    Returns:
+      what was left out, a line for each file.
 
     Raises:
       BackupError: something is there already, or the backup is damaged; says what to do.
       StorageUnavailable, OSError, peewee.PeeweeException
     """
     with backup.in_use():
-        _restore(repository, backup, settings, restored)
+        return _restore(repository, backup, settings, restored, skip_damaged)
 
 
 def _restore(
-    repository: Repository, backup: Backup, settings: Settings, restored: Callable[[int], None]
-) -> None:
-    check(repository, backup, contents=False)
+    repository: Repository,
+    backup: Backup,
+    settings: Settings,
+    restored: Callable[[int], None],
+    skip_damaged: bool,
+) -> list[str]:
+    _check(repository, backup, skip_damaged=skip_damaged)
     _check_storages(backup)
     mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
     # One that was killed before it had written its mark has done nothing else.
     resumed = RESTORING.exists() and RESTORING.stat().st_size > 0
     if not resumed:  # without a mark: an installation may run here
         _refuse_full(settings)
+    left_out: list[str] = []
     with _marked(mine, settings, resumed=resumed):
         # The database comes last, and at once: if it is there, only the mark was left.
         if not resumed or not why_not_empty(settings.database.url):
-            _restore_files(repository, backup, restored, resumed=resumed)
+            for outcome in _restore_files(repository, backup, resumed=resumed):
+                if isinstance(outcome, int):
+                    restored(outcome)
+                elif skip_damaged:
+                    left_out.append(outcome)
+                else:
+                    raise BackupError(f"{outcome}. {SKIP}")
             _restore_secret(backup, settings)
             _restore_database(backup, settings)
         remove_file(_unfinished(settings))  # a killed one may have left it
         RESTORING.unlink()
     sync(RESTORING.parent)
+    return left_out
 
 
-def check(
-    repository: Repository,
-    backup: Backup,
-    *,
-    contents: bool = True,
-    checked: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Check that a backup is complete and sound.
+def faults(repository: Repository, backup: Backup, damaged: Collection[str] = ()) -> Iterator[str]:
+    """What is wrong with the contents of a backup, a line for each.
 
     Parameters:
-      contents: whether to read all files; otherwise only their sizes are looked at.
-      checked: is called with the size of each file (bytes).
+      damaged: the contents that are (see `Repository.damaged()`); without them, only their sizes
+        are looked at.
 
     Raises:
-      BackupError: it is not; says which file.
+      BackupError: nothing of it can be restored; says why.
     """
     facts = backup.facts
     pairs = ((backup.files, facts.files_sha256), (backup.database, facts.database_sha256))
@@ -131,18 +149,27 @@ def check(
             raise BackupError(
                 f"the list of files names {kept.key[:80]!r}, which is not a storage key"
             )
-        if not repository.holds(kept.sha256, kept.bytes):
-            raise BackupError(_damaged(repository, kept))
-        if contents and hash_of(repository.object(kept.sha256)) != kept.sha256:
-            raise BackupError(_damaged(repository, kept))
-        checked(kept.bytes)
+        if kept.sha256 in damaged or not repository.holds(kept.sha256, kept.bytes):
+            yield _damaged(repository, kept)
+
+
+def _check(repository: Repository, backup: Backup, *, skip_damaged: bool) -> None:
+    found = faults(repository, backup)
+    fault = next(found, "")
+    with opened_file(backup.database) as database:
+        databases.check_not_newer(database)  # before hours of copying
+    if fault and not skip_damaged:
+        others = sum(1 for _ in found)
+        more = f" ({counted(others, 'other')} like this)" if others else ""
+        raise BackupError(f"{fault}{more}. {SKIP}")
+    for _ in found:
+        pass
 
 
 def _damaged(repository: Repository, kept: Kept) -> str:
-    path = repository.object(kept.sha256)
     return (
-        f"{path} is damaged or missing, the content of {kept.storage}:{kept.key}: remove it, and "
-        "gifster backup copies it again if the original is still there"
+        f"{repository.object(kept.sha256)} is damaged or missing, the content of "
+        f"{kept.storage}:{kept.key}"
     )
 
 
@@ -199,16 +226,16 @@ def _refuse_full(settings: Settings) -> None:
                 )
 
 
-def _restore_files(
-    repository: Repository, backup: Backup, restored: Callable[[int], None], *, resumed: bool
-) -> None:
-    def restore_one(kept: Kept) -> int:
+def _restore_files(repository: Repository, backup: Backup, *, resumed: bool) -> Iterator[int | str]:
+    """Restore the files. Yields the size of each (bytes), or why it cannot be restored."""
+
+    def restore_one(kept: Kept) -> int | str:
         # A storage has a file whole or not at all, and no other one under its key.
         if resumed and storage(kept.storage).exists(kept.key):
             return kept.bytes
+        if repository.size_of(kept.sha256) is None:
+            return _damaged(repository, kept)
         path = repository.object(kept.sha256)
-        if hash_of(path) != kept.sha256:
-            raise BackupError(_damaged(repository, kept))
         with path.open("rb") as file:
             content_type = detect(file.read(HEAD_BYTES), kept.key)
         storage(kept.storage).upload(path, kept.key, content_type)
@@ -217,8 +244,7 @@ def _restore_files(
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for batch in _batches(listed(backup.files)):
-                for size in pool.map(restore_one, batch):
-                    restored(size)
+                yield from pool.map(restore_one, batch)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gifster.uploads.content_types import HEAD_BYTES, detect
-from gifster.uploads.storage.base import Listing, Storage
+from gifster.uploads.storage.base import Listing, Storage, is_of_one_file
 from gifster.uploads.storage.temporaries import temporary_file
 
 PIECE_BYTES = 1024 * 1024
@@ -25,12 +25,14 @@ class CopyDiffers(Exception):
 
 @dataclass(frozen=True)
 class Copied:
-    """The outcome for one key: `copied`, `there` (the target has the same content already), or
-    `gone` (deleted meanwhile). `bytes` is the file's size, 0 if it is gone."""
+    """The outcome for one key: `copied`, `there` (the target has the same content already), `gone`
+    (deleted meanwhile), or `unread` (the source cannot read it; `reason` says why). `bytes` is the
+    file's size, 0 if it was not copied."""
 
     key: str
     outcome: str
     bytes: int = 0
+    reason: str = ""
 
 
 def journaled(journal: Path, target: Listing) -> set[str]:
@@ -61,7 +63,7 @@ def copy_all(
     with journal.open("a", encoding="utf-8") as done, ThreadPoolExecutor(threads) as pool:
         try:
             for copied in pool.map(lambda key: copy_one(source, target, key), keys):
-                if copied.outcome != "gone":
+                if copied.outcome in {"copied", "there"}:
                     done.write(f"{copied.key}\n")
                     done.flush()
                 yield copied
@@ -80,6 +82,10 @@ def copy_one(source: Storage, target: Storage, key: str) -> Copied:
                     spool.write(piece)
         except FileNotFoundError:
             return Copied(key, "gone")
+        except OSError as error:
+            if not is_of_one_file(error):
+                raise
+            return Copied(key, "unread", reason=error.strerror or str(error))
         spool.flush()
         size = spool.tell()
         spool.seek(0)

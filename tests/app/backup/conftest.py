@@ -13,6 +13,7 @@ from gifster.app import database
 from gifster.app.backup import making
 from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Backup, Repository, open_repository
+from gifster.app.backup.restoring import faults
 from gifster.app.boot import check_files, configure_storages
 from gifster.app.database import db
 from gifster.app.models import Gif
@@ -45,6 +46,11 @@ def repository(tmp_path: Path) -> Repository:
 def back_up(repository: Repository, settings: Settings) -> Backup:
     with repository.locked():
         return making.make(repository, db.obj, settings, check_files(settings), making.Progress())
+
+
+def check(repository: Repository, backup: Backup) -> None:
+    """Expect all contents of a backup to be sound."""
+    assert list(faults(repository, backup, repository.damaged())) == []
 
 
 def film(frames: int) -> bytes:

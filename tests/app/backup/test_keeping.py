@@ -5,7 +5,7 @@ import resource
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from gifster.app.settings import Settings
 from gifster.cli import cli
 from gifster.uploads import LocalStorage
 from gifster.uploads.testing import run_jobs
-from tests.app.backup.conftest import added, back_up
+from tests.app.backup.conftest import added, back_up, check
 
 
 def test_nothing_is_removed_while_a_backup_does_not_say_what_it_needs(
@@ -67,7 +67,7 @@ def test_old_backups_go_with_the_contents_that_only_they_have(
     assert [each.name for each in repository.backups()] == [newest.name]
     wanted = {kept.sha256 for kept in listed(newest.files)}
     assert {path.name for path in repository.walk()} == wanted
-    restoring.check(repository, newest)
+    check(repository, newest)
 
 
 def test_a_backup_that_is_being_restored_is_not_removed(
@@ -244,14 +244,14 @@ def test_a_backup_that_is_being_verified_is_not_removed_and_one_that_was_is_not_
     # Given three backups, and a nightly backup while the first one is verified
     added()
     made = [back_up(repository, settings) for _ in range(3)]
-    check, removed = restoring.check, []
+    faults, removed = restoring.faults, []
 
-    def prunes(*of: Any) -> None:
+    def prunes(*of: Any) -> Iterator[str]:
         if not removed:
             removed.append(making.prune(repository, 1))
-        check(*of)
+        return faults(*of)
 
-    monkeypatch.setattr(restoring, "check", prunes)
+    monkeypatch.setattr(restoring, "faults", prunes)
     listed = CliRunner().invoke(cli, ["backups", str(repository.folder), "--verify"])
 
     # I expect the first and the last one to be good, and no word of the second

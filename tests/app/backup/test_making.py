@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from gifster.app import library
-from gifster.app.backup import making, restoring
+from gifster.app.backup import making
 from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Repository, hash_of
 from gifster.app.database import db
 from gifster.app.models import KeptUpload
 from gifster.app.settings import Settings
-from gifster.uploads import LocalStorage
+from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.config import config
 from gifster.uploads.testing import run_jobs
-from tests.app.backup.conftest import added, back_up, cached, damage, gif, names
+from tests.app.backup.conftest import added, back_up, cached, check, damage, gif, names
 from tests.machine import files_below
 
 
@@ -39,7 +39,7 @@ def test_a_backup_has_what_rows_name_and_the_next_one_copies_only_what_is_new(
     assert {kept.sha256 for kept in listed(first.files)} == {
         hash_of(path) for path in repository.walk()
     }
-    restoring.check(repository, first)
+    check(repository, first)
 
     # When the waiting one is stored, and one more comes
     run_jobs()
@@ -49,8 +49,8 @@ def test_a_backup_has_what_rows_name_and_the_next_one_copies_only_what_is_new(
     # I expect only that to be copied: the stored file is the one that waited
     assert second.facts.new_files == 1
     assert second.facts.files == len(names(second)) > first.facts.files
-    restoring.check(repository, second)
-    restoring.check(repository, first)
+    check(repository, second)
+    check(repository, first)
 
 
 class Meddling(LocalStorage):
@@ -107,7 +107,7 @@ def test_files_that_go_while_they_are_copied_are_not_missing(
     with sqlite3.connect(backup.database) as copy:
         rows = copy.execute("SELECT image IS NOT NULL, image_tmp IS NULL FROM gif").fetchall()
     assert rows == ([] if change == "deleted" else [(1, 1)])
-    restoring.check(repository, backup)
+    check(repository, backup)
 
 
 def test_a_missing_and_a_damaged_file_are_reported_and_the_others_are_kept(
@@ -129,6 +129,47 @@ def test_a_missing_and_a_damaged_file_are_reported_and_the_others_are_kept(
         + [f"store:{key} is damaged, and is kept as it is" for key in damaged]
     )
     assert names(backup) == {("store", key) for key in [*damaged, *sound]}
+
+
+def test_a_file_that_the_disk_cannot_read_keeps_no_other_one_out_of_a_backup(
+    repository: Repository, settings: Settings
+):
+    # Given a stored GIF whose files nobody can read, and a content of an earlier backup that is as
+    # bad
+    stored, other = added(2), added(3)
+    unreadable(repository.object(other.image.cached.sha256))
+    run_jobs()
+    keys = [key for _, key in gif(stored.id).image.stored.files]
+    for key in keys:
+        unreadable(settings.store.root / key)
+
+    backup = back_up(repository, settings)
+
+    # I expect the backup to lack the first, and to have the second once more
+    assert sorted(fault.split(" (")[0] for fault in backup.facts.faults) == sorted(
+        f"store:{key} cannot be read, and is not in the backup" for key in keys
+    )
+    assert names(backup) == set(gif(other.id).image.stored.files)
+    check(repository, backup)
+
+
+def unreadable(path: Path) -> None:
+    """Have reading a file fail with an error of the system: a link to itself does so for root."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(path.name)
+
+
+def test_a_store_that_is_not_mounted_is_no_store_without_files(
+    repository: Repository, settings: Settings
+):
+    added()
+    run_jobs()
+    settings.store.root.rename("unmounted")
+
+    with pytest.raises(StorageUnavailable, match="is not there: is its disk mounted"):
+        back_up(repository, settings)
+    assert repository.backups() == []
 
 
 def test_a_file_that_is_damaged_later_stays_sound_in_the_backups(
@@ -191,7 +232,7 @@ def test_what_an_interrupted_backup_left_is_not_trusted(repository: Repository, 
 
     assert not left.exists()
     assert hash_of(part) == upload.image.cached.sha256
-    restoring.check(repository, backup)
+    check(repository, backup)
 
 
 def test_a_content_that_earlier_backups_rely_on_is_not_written_again(

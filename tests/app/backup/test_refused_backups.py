@@ -11,6 +11,7 @@ from gifster.app import database
 from gifster.app.backup import BackupError, restoring
 from gifster.app.backup.repository import Repository, hash_of
 from gifster.app.database import db
+from gifster.app.models import Gif
 from gifster.app.settings import Settings
 from tests.app.backup.conftest import added, back_up
 from tests.machine import files_below
@@ -27,8 +28,8 @@ def test_a_damaged_backup_is_refused(
 
     # Another byte in a file
     content.write_bytes(sound[:-1] + b"?")
-    with pytest.raises(BackupError, match="damaged or missing, the content of cache:"):
-        restoring.check(repository, backup)
+    [fault] = restoring.faults(repository, backup, repository.damaged())
+    assert "damaged or missing, the content of cache:" in fault
 
     # A file that is gone: nothing is restored
     content.unlink()
@@ -98,3 +99,43 @@ def test_a_backup_of_a_later_release_is_refused(
     with pytest.raises(database.NewerDatabase, match="install the later release"):
         restoring.restore(repository, repository.backup(None), elsewhere())
     assert not Path("var/gifster.db").exists()
+
+
+def test_a_backup_of_a_later_release_is_refused_before_any_file_is_copied(
+    repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
+):
+    added()
+    db.execute_sql(
+        f"INSERT INTO {database.APPLIED} (name, applied) VALUES ('9999_later', '2030-01-01')"
+    )
+    backup = back_up(repository, settings)
+
+    with pytest.raises(database.NewerDatabase, match="9999_later"):
+        restoring.restore(repository, backup, elsewhere())
+    assert files_below(Path()) == []
+
+
+def test_what_a_backup_has_lost_keeps_nobody_from_the_rest(
+    repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
+):
+    # Given a backup of three uploads, whose disk has lost one content and damaged another
+    lost, damaged, sound = (added(frames) for frames in (2, 3, 4))
+    backup = back_up(repository, settings)
+    repository.object(lost.image.cached.sha256).unlink()
+    bad = repository.object(damaged.image.cached.sha256)
+    bad.write_bytes(bytes(damaged.image.cached.bytes))
+    assert len(list(restoring.faults(repository, backup, repository.damaged()))) == 2
+
+    # When it is restored, and then without these, as there is no other copy
+    there = elsewhere()
+    with pytest.raises(BackupError, match=r"is damaged or missing.*--skip-damaged brings back"):
+        restoring.restore(repository, backup, there)
+    left_out = restoring.restore(repository, backup, there, skip_damaged=True)
+
+    # I expect all rows, and the file that the backup has
+    assert sorted(line.rpartition(":")[2] for line in left_out) == sorted(
+        gif.image.cached.key for gif in (lost, damaged)
+    )
+    with db.connection_context():
+        there_now = {g.id: g.image.cached.exists() for g in Gif.select()}
+    assert there_now == {lost.id: False, damaged.id: False, sound.id: True}
