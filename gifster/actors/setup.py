@@ -23,12 +23,11 @@ from gifster.app import installation  # noqa: E402
 from gifster.app.boot import boot, broker_url  # noqa: E402
 from gifster.app.database import NewerDatabase  # noqa: E402
 from gifster.app.valkey import NoEmbeddedBroker  # noqa: E402
-from gifster.jobs.parent import end_with_parent  # noqa: E402
+from gifster.jobs.parent import end_with_main_process  # noqa: E402
 
 # As early as possible, not only once the worker runs: a process that cannot start tells its parent,
 # and would wait for ever if that is killed in the meantime.
-if multiprocessing.parent_process() is not None:
-    end_with_parent()
+end_with_main_process()
 if isinstance(_found, SettingsError):
     sys.exit(f"gifster.actors: {_found}")
 settings = _found

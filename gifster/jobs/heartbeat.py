@@ -9,6 +9,7 @@ the queue. `SIGTSTP` makes it quiet, as in Sidekiq, and `SIGCONT` makes it work 
 
 import itertools
 import logging
+import multiprocessing
 import os
 import resource
 import signal
@@ -194,7 +195,10 @@ class Heartbeat(Middleware):
         self._problem = Problem(logger)
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
-        self._main_process = os.getppid()
+        main = multiprocessing.parent_process()
+        if main is None:
+            return  # a process that runs a worker of its own: its parent restarts nothing
+        self._main_process = main.pid
         for number, quiet_now in ((signal.SIGTSTP, True), (signal.SIGCONT, False)):
             signal.signal(number, lambda *_, value=quiet_now: self._signal(value))
         # Dramatiq kills a process at its second SIGHUP, and two processes that are too large send

@@ -13,7 +13,7 @@ from dramatiq.middleware import Interrupt, Middleware
 
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.outbox import Job
-from gifster.jobs.parent import end_with_parent
+from gifster.jobs.parent import end_with_main_process
 from gifster.jobs.transactions import abandon_transaction
 
 logger = logging.getLogger("gifster.jobs")
@@ -184,4 +184,4 @@ class EndWithParent(Middleware):
     """Ends a worker process whose main process was killed with -9, and could not end it."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
-        end_with_parent()
+        end_with_main_process()

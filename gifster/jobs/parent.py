@@ -47,6 +47,13 @@ def stopping_signals() -> list[signal.Signals]:
     return [number for number in STOPPING if number != signal.SIGHUP or not is_ignored]
 
 
+def end_with_main_process() -> None:
+    """Have a worker process of Dramatiq's end when the main process that started it dies. A process
+    that runs a worker of its own goes on, whoever started it."""
+    if multiprocessing.parent_process() is not None:
+        end_with_parent()
+
+
 def end_with_supervisor() -> None:
     """Have this process end when the supervisor that started it does, if one did."""
     if supervisor := os.environ.get(SUPERVISED):

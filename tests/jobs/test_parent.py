@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
+from gifster import jobs
 from gifster.jobs.parent import end_with_parent, stopping_signals
 
 
@@ -23,6 +25,21 @@ def test_watching_the_parent_takes_no_signal_that_the_process_has_blocked():
 
     # I expect the signal to wait
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_process_that_runs_a_worker_of_its_own_outlives_who_started_it(broker_url: str):
+    # Given a process that Dramatiq has not started, as this one, or somebody's script
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
+    before = [signal.getsignal(number) for number in numbers]
+
+    # When it boots its broker, to run a worker
+    broker = jobs.connect(broker_url)
+    broker.emit_after("process_boot")
+    broker.close()
+
+    # I expect nothing to watch its parent, and its signals to mean what they meant
+    assert "parent" not in {thread.name for thread in threading.enumerate()}
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.usefixtures("_own_handlers")
