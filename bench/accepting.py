@@ -7,7 +7,6 @@ connection.
 """
 
 import json
-import os
 import statistics
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +18,7 @@ from bench.rounds import Options
 from bench.sender import SIZES, Sender, upload_of
 from bench.servers import GIFSTER, LEAST, LEAST_ASYNCIO, Server, both, peak
 from tests import images
-from tests.machine import eventually
+from tests.machine import eventually, signal_group
 from tests.stack import Stack
 
 CONNECTIONS = (1, 8, 40)
@@ -195,7 +194,7 @@ def _store(stack: Stack, count: int) -> None:
     scheduler = stack.start("gifster", "scheduler")
     eventually(lambda: _states(stack) == {"ready"}, within=60)
     for process in (worker, scheduler):
-        os.killpg(process.pid, 9)
+        signal_group(process, 9)
         process.wait()
 
 

@@ -2,7 +2,6 @@
 Dramatiq, and Sidekiq where it is installed.
 """
 
-import os
 import signal
 import tempfile
 import time
@@ -14,7 +13,7 @@ from bench import figures
 from bench.page import Section, Table
 from bench.queue_sides import Side, sides
 from bench.rounds import Options
-from tests.machine import eventually, free_port
+from tests.machine import eventually, free_port, signal_group
 
 OURS = "ours, with the outbox"
 #: How long to wait for each (seconds).
@@ -58,7 +57,7 @@ def _recovery(side: Side, log: Path, patience_s: float) -> float | None:
         eventually(lambda: client.llen("held") == 1)
         with side.working(log) as second:
             time.sleep(3)  # until it is there
-            os.killpg(first.pid, signal.SIGKILL)
+            signal_group(first, signal.SIGKILL)
             killed = relayed = time.monotonic()
             try:
                 while time.monotonic() - killed < patience_s:
@@ -70,5 +69,5 @@ def _recovery(side: Side, log: Path, patience_s: float) -> float | None:
                     time.sleep(0.05)
                 return None
             finally:
-                os.killpg(second.pid, signal.SIGKILL)
+                signal_group(second, signal.SIGKILL)
                 ask("forget")

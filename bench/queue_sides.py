@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from tests.machine import BIN
+from tests.machine import BIN, signal_group
 
 HERE = Path(__file__).parent
 QUEUES = ("--queues", "default", "carrierwave", "--processes", "1", "--threads", "8")
@@ -68,7 +68,7 @@ class Side:
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
+                signal_group(process, 9)
                 process.wait()
 
     @contextmanager

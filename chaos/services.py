@@ -17,7 +17,7 @@ from chaos.databases import NotHere
 from chaos.network import HUB_ADDRESS, Network
 from gifster.app.valkey import _executable
 from tests import rabbitmq, s3
-from tests.machine import eventually
+from tests.machine import eventually, signal_group
 
 POSTGRESQL_PORT, VALKEY_PORT, RABBITMQ_PORT, S3_PORT = 5432, 6379, 5672, 9000
 WEB_PORT, CADDY_PORT = 8000, 8080
@@ -118,8 +118,7 @@ class Services:
 
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._processes):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             process.wait()
         if self._short is not None:
             self._short.cleanup()

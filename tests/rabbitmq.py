@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from tests.machine import eventually, free_port, one_at_a_time
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -47,14 +49,16 @@ def shared(folder: Path, hosts: Sequence[str]) -> Iterator[str]:
             noted.write_text(json.dumps(server))
             if not server["users"]:
                 noted.unlink()
-                for group in server["groups"]:
-                    with suppress(ProcessLookupError):
-                        os.killpg(group, signal.SIGKILL)
+                for pid, began_at in server["leaders"]:
+                    with suppress(psutil.NoSuchProcess):  # and one with its number is a stranger
+                        if psutil.Process(pid).create_time() == began_at:
+                            os.killpg(pid, signal.SIGKILL)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(folder: Path, hosts: Sequence[str]) -> dict[str, object]:
-    """Start a server that has its files in this folder: its URL, and its groups of processes."""
+    """Start a server that has its files in this folder: its URL, and the leaders of
+    its groups of processes, with the times at which they began."""
     port = free_port()
     (folder / "hosts.json").write_text(json.dumps(_definitions(hosts)))
     (folder / "rabbitmq.conf").write_text(f"load_definitions = {folder}/hosts.json\n")
@@ -88,7 +92,8 @@ def _start(folder: Path, hosts: Sequence[str]) -> dict[str, object]:
         return False
 
     eventually(answers)
-    return {"url": f"amqp://guest:guest@127.0.0.1:{port}", "groups": [server.pid, names.pid]}
+    leaders = [(pid, psutil.Process(pid).create_time()) for pid in (server.pid, names.pid)]
+    return {"url": f"amqp://guest:guest@127.0.0.1:{port}", "leaders": leaders}
 
 
 def _definitions(hosts: Sequence[str]) -> dict[str, object]:

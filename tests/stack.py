@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 
 from gifster.app import settings
 from tests.fork_server import Forked, fork_server
-from tests.machine import BIN, eventually, free_port
+from tests.machine import BIN, eventually, free_port, signal_group
 
 Started = subprocess.Popen[bytes] | Forked
 
@@ -158,10 +158,10 @@ class Stack:
         """A worker of its own that stands still in the middle of a GIF, until the block ends."""
         worker = self.start_worker()
         eventually(lambda: self.gif(gif_id)["state"] == "processing")
-        os.killpg(worker.pid, signal.SIGSTOP)
+        signal_group(worker, signal.SIGSTOP)
         assert self.gif(gif_id)["state"] == "processing"
         yield
-        os.killpg(worker.pid, signal.SIGCONT)
+        signal_group(worker, signal.SIGCONT)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -170,6 +170,5 @@ class Stack:
         """End it all at once. What an orderly stop does has tests of its own."""
         self.client.close()
         for process in self.processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             process.wait()

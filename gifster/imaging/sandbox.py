@@ -151,12 +151,13 @@ def _exchange(request: bytes, limits: Limits) -> Generator[Any, None, Finished]:
                 raise ProcessLost(f"no image process started within {timeout.seconds:g} seconds")
             if not answers.ended:
                 kill_group(group)
-            ended = _end(status)
+            ended = _end(status, Timeout(GRACE_S))
             if ended is not None:
-                group = 0  # somebody else may get its number
+                group = 0
             raise _error(ended, limits, out_of_time=not answers.ended)
         finally:
-            if group:
+            # Once it has ended, somebody else may have its number.
+            if group and _end(status, Timeout(0)) is None:
                 kill_group(group)
 
 
@@ -191,14 +192,15 @@ def _group(status: Inbox) -> int:
     return pickle.loads(message).group if message is not None else 0  # noqa: S301 our own
 
 
-def _end(status: Inbox) -> Ended | None:
-    """How the server says that a process ended; None if it does not say it."""
-    timeout = Timeout(GRACE_S)
-    while not status.ended and not timeout.is_over:
+def _end(status: Inbox, timeout: Timeout) -> Ended | None:
+    """How the server says that a process ended; None if it does not say it in time."""
+    while not status.ended:
         message = status.receive(timeout)
         told = pickle.loads(message) if message is not None else None  # noqa: S301 our own
         if isinstance(told, Ended):
             return told
+        if message is None and timeout.is_over:
+            break
     return None
 
 

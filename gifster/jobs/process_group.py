@@ -168,12 +168,13 @@ class Child:
         """Wait until it ends; at the deadline (monotonic seconds) kill it and all it started."""
         if self._process is None:
             return
-        try:
-            self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._note(f"{self.name} does not stop: killing it")
-        self._kill()
-        self._process.wait()
+        if self._process.returncode is None:  # else somebody else may have its number
+            try:
+                self._process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._note(f"{self.name} does not stop: killing it")
+            self._kill()
+            self._process.wait()
         if self._copying is not None:
             self._copying.join(LAST_LINES_S)
 

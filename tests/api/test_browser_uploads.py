@@ -1,6 +1,5 @@
 """Uploads from the gallery in a real Chromium: many files, refusals, and connections that break."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from tests import images
 from tests.api.upload_form import open_form, payload
 from tests.combinations import only_in_ci
-from tests.machine import eventually
+from tests.machine import eventually, signal_group
 from tests.stack import Stack
 
 
@@ -187,10 +186,10 @@ def test_a_person_decides_about_an_upload_whose_answer_was_lost(
     context = chromium.new_context(base_url=str(stack.client.base_url))
     page = context.new_page()
     page.goto("/")
-    os.killpg(web.pid, signal.SIGSTOP)
+    signal_group(web, signal.SIGSTOP)
     choose(page, payload("Unsure.gif", images.gif()))
     eventually(lambda: page.locator("#progress progress").evaluate("bar => bar.value") == 1)
-    os.killpg(web.pid, signal.SIGKILL)
+    signal_group(web, signal.SIGKILL)
     web.wait()
 
     # I expect the page to say that it does not know

@@ -1,6 +1,5 @@
 """Pages that wait, in a real Chromium: whatever happens meanwhile, they do not wait forever."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from tests import images
 from tests.api.upload_form import payload
 from tests.combinations import only_in_ci
-from tests.machine import ALL_EXAMPLES, eventually, reaches
+from tests.machine import ALL_EXAMPLES, eventually, reaches, signal_group
 from tests.stack import Stack
 
 WEB: dict[str, str] = {}
@@ -58,7 +57,7 @@ class Site:
                 self.delete(gif["id"])
 
     def _kill(self, process: Any) -> None:
-        os.killpg(process.pid, signal.SIGKILL)
+        signal_group(process, signal.SIGKILL)
         process.wait()
         self.stack.processes.remove(process)
 

@@ -1,8 +1,6 @@
 """Uploads that take long to check, and requests that take long to read, delay nobody else."""
 
 import asyncio
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,8 +47,8 @@ def many_waiting(web: Stack, checker: psutil.Process) -> Iterator[list[Future[ht
             eventually(lambda: len(complete_files(web)) == MANY_UPLOADS)
             yield uploads
         finally:
-            with suppress(ProcessLookupError):  # one that was killed may be gone
-                os.kill(checker.pid, signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # one that was killed
+                checker.resume()
 
 
 def complete_files(web: Stack) -> list[str]:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests import images
-from tests.machine import alive, children, eventually, files_below
+from tests.machine import alive, children, eventually, files_below, signal_group
 from tests.stack import Stack
 
 #: More actors, beside the application's own.
@@ -228,7 +228,7 @@ def test_the_last_edit_of_a_gif_wins_when_its_worker_is_killed(stack: Stack):
     former = stack.finished(gif_id)["versions"]
     assert stack.client.patch(f"/api/gifs/{gif_id}", json={"edit": {"end": 0.3}}).is_success
     eventually(lambda: jobs_of(stack, "update_versions", "started_at > 0"))
-    os.killpg(main.pid, signal.SIGKILL)
+    signal_group(main, signal.SIGKILL)
 
     # When the GIF is edited again
     edit = {"crop": {"x": 0, "y": 0, "width": 100, "height": 200}}

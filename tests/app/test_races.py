@@ -5,7 +5,6 @@ stands still in the middle of its work while another takes it over. At the end t
 and the storages have the files that the rows name and nothing else.
 """
 
-import os
 import random
 import signal
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from gifster.uploads import LocalStorage
 from gifster.uploads.testing import keep
 from tests import images
 from tests.conftest import Platform
-from tests.machine import eventually, examples, files_below
+from tests.machine import eventually, examples, files_below, signal_group
 from tests.stack import Stack
 
 NEW_WIDTH = 320
@@ -140,7 +139,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
     gif_id = stack.upload(images.noisy_gif((500, 400), 40)).json()["id"]
     sleeper = stack.start_worker()
     eventually(lambda: stack.gif(gif_id)["state"] == "processing")
-    os.killpg(sleeper.pid, signal.SIGSTOP)
+    signal_group(sleeper, signal.SIGSTOP)
     try:
         assert stack.gif(gif_id)["state"] == "processing"
 
@@ -154,7 +153,7 @@ def test_a_worker_that_stood_still_undoes_nothing(
             done = stack.finished(gif_id)
             assert done["state"] == "ready"
     finally:
-        os.killpg(sleeper.pid, signal.SIGCONT)
+        signal_group(sleeper, signal.SIGCONT)
 
     # Then the sleeper wakes up to find that it has lost
     eventually(lambda: "actor=store_asset" in (stack.log("dramatiq-gifster.actors")))

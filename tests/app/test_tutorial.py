@@ -17,7 +17,7 @@ import pytest
 
 from tests.combinations import only_in_ci
 from tests.docs_code import DOCS, blocks
-from tests.machine import BIN, eventually, examples, free_port
+from tests.machine import BIN, eventually, examples, free_port, signal_group
 
 
 class Terminals:
@@ -70,9 +70,8 @@ class Terminals:
         return (self.folder / f"terminal-{len(self.open) - 1}.log").read_text()
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+        signal_group(process, signal.SIGTERM)
+        process.wait(20)
 
     def close(self) -> None:
         for process in reversed(self.open):

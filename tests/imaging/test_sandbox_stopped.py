@@ -15,7 +15,7 @@ import pytest
 
 from gifster.imaging import sandbox
 from gifster.imaging.sandbox import Limits, ProcessLost
-from tests.imaging.sandboxed import answer, hang, run_sandboxed
+from tests.imaging.sandboxed import answer, crash, hang, run_sandboxed
 from tests.machine import eventually, stand_still
 
 Asked = Callable[..., Future[object]]
@@ -214,9 +214,30 @@ def test_closing_the_generator_kills_the_process(server):
     eventually(lambda: all_gone([process]), within=20)
 
 
+def test_closing_the_generator_of_a_process_that_has_ended_kills_nobody(
+    server, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a process that crashed before its caller asked for the next value
+    generator = sandbox.run_sandboxed(tell_and_crash)
+    assert next(generator) == "ready"
+    eventually(lambda: not server.children())
+
+    # When the caller asks for none, I expect no signal: another process may have its number
+    killed: list[int] = []
+    monkeypatch.setattr(sandbox, "kill_group", killed.append)
+    generator.close()
+
+    assert killed == []
+
+
 def tell_and_hang():
     yield "ready"
     hang()
+
+
+def tell_and_crash():
+    yield "ready"
+    crash()
 
 
 def stop_at_the_end() -> str:

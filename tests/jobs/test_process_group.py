@@ -117,6 +117,21 @@ def test_a_child_that_does_not_stop_is_killed_and_started_again(
     assert child._process is third
 
 
+def test_a_group_whose_number_may_be_a_strangers_is_not_killed(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a child that has ended, which was noted
+    child._process.kill()
+    child._process.wait()
+
+    # When all are to be stopped
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, number: killed.append(group))
+    child.wait(0)
+
+    assert killed == []
+
+
 def test_a_child_that_cannot_be_started_now_is_started_later(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ):

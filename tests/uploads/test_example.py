@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests import images
-from tests.machine import BIN, eventually, free_port
+from tests.machine import BIN, eventually, free_port, signal_group
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,12 +33,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., None]]:
 
     yield start
     for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        signal_group(process, signal.SIGTERM)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             process.wait()
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from tusclient.storage.filestorage import FileStorage
 from tests import images
 from tests.api.direct import clients
 from tests.api.direct.clients import BadConnection, node
-from tests.machine import eventually, files_below
+from tests.machine import eventually, files_below, signal_group
 from tests.stack import Stack
 
 WEB: dict[str, str] = {}
@@ -112,7 +111,7 @@ def test_tus_js_client_goes_on_after_the_server_was_killed(
             break
 
     # When the server is killed, and another one started
-    os.killpg(web.pid, signal.SIGKILL)
+    signal_group(web, signal.SIGKILL)
     web.wait()
     stack.start_web()
 

@@ -1,6 +1,5 @@
 """Large files from the gallery in a real Chromium: in several requests, and on after a loss."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from tests import images
 from tests.combinations import only_in_ci
-from tests.machine import eventually
+from tests.machine import eventually, signal_group
 from tests.stack import Stack
 
 CONTENT = images.noisy_gif((200, 200), 6)
@@ -116,7 +115,7 @@ def test_an_upload_goes_on_after_the_server_was_killed(
     web = stack.start_web()
     page, sent = visit(chromium, stack)
     held = hang(page, film, "Goes on")
-    os.killpg(web.pid, signal.SIGKILL)
+    signal_group(web, signal.SIGKILL)
     web.wait()
     held.continue_()
     page.get_by_text("goes on where it was. Trying again automatically.").wait_for()

@@ -1,7 +1,6 @@
 """`/api/uploads`: resumable uploads by tus, through a web server, as clients with bad connections
 use it. The library's tests have the protocol; these have what Gifster makes of it."""
 
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import httpx
 import pytest
 
 from tests import images
-from tests.machine import eventually, files_below
+from tests.machine import eventually, files_below, signal_group
 from tests.stack import Stack
 from tests.tus import CONTENT, VERSION, Tus, checksum, metadata
 
@@ -280,7 +279,7 @@ def test_an_upload_goes_on_after_the_web_process_was_killed(
     connection.sendall(head.encode() + content[most : most + 1000])
 
     # When the server is killed, and another one started
-    os.killpg(web.pid, signal.SIGKILL)
+    signal_group(web, signal.SIGKILL)
     web.wait()
     connection.close()
     stack.start_web()
