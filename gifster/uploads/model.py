@@ -93,6 +93,8 @@ class HasUploads(_Model):
         check_attributes(cls)
         if mounts_of(cls):
             check_model(cls)
+        for mount in mounts_of(cls):
+            mount.check_null()
 
     @classmethod
     def bulk_create(cls, *arguments: Any, **options: Any) -> None:

@@ -98,6 +98,15 @@ def test_a_second_database_is_refused(application: Application, tmp_path: Path):
     Later.bind(application.database)
 
 
+@pytest.mark.parametrize("column", ["logo", "logo_tmp"])
+def test_a_column_that_may_not_be_null_is_refused(application: Application, column: str):
+    fields = {"logo": mount_uploader(LogoUploader), "logo_tmp": CacheField()}
+    fields[column].null = False
+
+    with pytest.raises(TypeError, match=rf"Required\.{column} has null=False.*record\.logo\.file"):
+        type("Required", (Base,), fields)
+
+
 def test_a_model_without_a_key_is_refused(application: Application):
     with pytest.raises(TypeError, match="needs a primary key"):
 

@@ -74,6 +74,21 @@ class UploadColumn(_Field, Generic[U]):
             self._columns = fields, [self.name, *names]
         return list(self._columns[1])
 
+    def check_null(self) -> None:
+        """Check, when a model is defined, that the column and its companions may be null.
+
+        Raises:
+          TypeError: one may not; says what to do.
+        """
+        for suffix in ("", "_tmp", "_state", "_error"):
+            field = self.model._meta.fields.get(f"{self.name}{suffix}")
+            if field is not None and not field.null:
+                raise TypeError(
+                    f"{self.model.__name__}.{field.name} has null=False, but a row is written "
+                    "before its file is stored: leave null=False out. If each record must have a "
+                    f"file, look at record.{self.name}.file before you save it"
+                )
+
     def values(self, **values: Any) -> dict[str, Any]:
         """Field values by field name, for those companions that the model has.
 
