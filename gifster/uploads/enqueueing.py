@@ -128,4 +128,4 @@ def enqueue_update(
 
 def _address(record: peewee.Model, column: str) -> tuple[str, Any, str]:
     """A record's column, as the arguments of a job."""
-    return record._meta.table_name, keys.to_job(record), column
+    return keys.table_of(record), keys.to_job(record), column

@@ -19,6 +19,7 @@ from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
 from gifster.uploads.columns.column import UploadColumn, mounts_of
 from gifster.uploads.columns.rows import real_database
+from gifster.uploads.files.keys import table_of
 from gifster.uploads.files.sources import Source
 from gifster.uploads.model import HasUploads
 from gifster.uploads.uploader import Uploader
@@ -140,6 +141,9 @@ def mount_uploaders(uploader: type[U], **options: Any) -> MountList[U]:
 def mount_named(table: str, column: str) -> Mount[Any]:
     """The mounted column with that name.
 
+    Parameters:
+      table: the name of its table, as `keys.table_of()` gives it.
+
     If several models share the table, a model in the outbox's database wins, and of several the one
     that was defined last.
 
@@ -149,7 +153,7 @@ def mount_named(table: str, column: str) -> Mount[Any]:
     found: list[Mount[Any]] = [
         mount
         for mount in sorted(all_mounts(), key=lambda mount: is_beside_outbox(mount.model))
-        if mount.model._meta.table_name == table and mount.name == column
+        if table_of(mount.model) == table and mount.name == column
     ]
     if not found:
         raise LookupError(

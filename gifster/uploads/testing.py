@@ -24,7 +24,7 @@ import peewee
 from gifster.imaging.rendering import without_sandbox
 from gifster.jobs import Job, testing
 from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
-from gifster.uploads.files.keys import to_job
+from gifster.uploads.files.keys import table_of, to_job
 from gifster.uploads.storage.base import check_key
 from gifster.uploads.storage.contract import StorageContract, keep, read
 from gifster.uploads.uploader import Uploader
@@ -53,7 +53,7 @@ def enqueued(actor: str | None = None, record: peewee.Model | None = None) -> li
     return [
         job
         for job in testing.enqueued(actor)
-        if record is None or job.arguments[:2] == [record._meta.table_name, to_job(record)]
+        if record is None or job.arguments[:2] == [table_of(record), to_job(record)]
     ]
 
 

@@ -27,7 +27,7 @@ from gifster.uploads.errors import UploadError
 from gifster.uploads.files.access import delete_file
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.extraction import extract_later
-from gifster.uploads.files.keys import from_job
+from gifster.uploads.files.keys import from_job, table_of
 from gifster.uploads.files.stored import Files, StoredFile, delete_files
 from gifster.uploads.mount import mount_named
 from gifster.uploads.uploader import Uploader
@@ -106,7 +106,7 @@ class Attachment:
         return bool(unnamed)
 
     def __str__(self) -> str:
-        return f"table={self.model._meta.table_name} id={self.pk} column={self.mount.name}"
+        return f"table={table_of(self.model)} id={self.pk} column={self.mount.name}"
 
 
 class Promotion(Attachment):

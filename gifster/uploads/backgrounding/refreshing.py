@@ -39,7 +39,7 @@ def refresh_metadata(mount: Mount[Any], record: Record, names: Collection[str] =
     declared = metadata_of(mount.uploader)
     if unknown := sorted(set(names) - set(declared)):
         raise LookupError(f"{mount.uploader.__name__} has no fact {unknown[0]!r}")
-    table, pk = record._meta.table_name, keys.to_job(record)
+    table, pk = keys.table_of(record), keys.to_job(record)
     for stored in mount.stored_files(record):
         Refreshing(table, pk, mount.name, stored.key).refresh(record, stored, names)
     return Attachment(table, pk, mount.name, "").record()

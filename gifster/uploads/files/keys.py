@@ -1,4 +1,4 @@
-"""Converts primary keys of any type to arguments of jobs and to parts of storage keys."""
+"""Converts tables, and primary keys of any type, to arguments of jobs and parts of storage keys."""
 
 import hashlib
 import json
@@ -16,6 +16,13 @@ _MOST = 100
 #: A part of a job's argument, and the argument: of a key of several columns, a list.
 Part = int | float | str
 Argument = Part | list[Part]
+
+
+def table_of(model: type[peewee.Model] | peewee.Model) -> str:
+    """The table of a model, as jobs name it: with its schema, if the model declares one, since a
+    database may have tables of one name in several schemas."""
+    meta = model._meta
+    return f"{meta.schema}.{meta.table_name}" if meta.schema else str(meta.table_name)
 
 
 def to_job(record: peewee.Model) -> Argument:

@@ -6,6 +6,7 @@ import peewee
 
 from gifster.uploads.columns.rows import real_database
 from gifster.uploads.config import config
+from gifster.uploads.files.keys import table_of
 from gifster.uploads.mount import all_mounts, is_beside_outbox
 from gifster.uploads.storage.base import clock_of, supported_options
 from gifster.uploads.storage.shapes import beside, cache_dir, store_dir_and_folder
@@ -106,7 +107,7 @@ class Judgement:
                 self._caches_kept = f"{owner} may wait for it: {owner.unread}"
 
     def _read_model(self, model: type[peewee.Model], owners: dict[int, Owner]) -> None:
-        table, hides_cache, unread = model._meta.table_name, True, ""
+        table, hides_cache, unread = table_of(model), True, ""
         if not is_beside_outbox(model):
             # Its jobs are in our outbox all the same, and name its cached files.
             unread, hides_cache = f"the table {table} is in another database than the outbox", False

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import peewee
 
+from gifster.uploads.files.keys import table_of
 from gifster.uploads.mount import Mount
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import versions_of
@@ -33,7 +34,7 @@ class Owner:
 
     def __init__(self, mount: Mount[Any]) -> None:
         self.mount = mount
-        self.table: str = mount.model._meta.table_name
+        self.table: str = table_of(mount.model)
         #: The names of the storages that its uploader stores into, and of those that its rows name.
         self.declared: set[str] = {mount.uploader.storage, *_storages_of_versions(mount.uploader)}
         self.named: set[str] = set()

@@ -30,6 +30,12 @@ _KEY_IN_JSON = re.compile(r'"(?:key|source)":\s?"([^"\\]+)"')
 _NEVER = re.compile("no such module|(?:no such|unknown) tokenizer")
 _TEXT = re.compile("text|char|json|clob|^$", re.IGNORECASE)
 
+#: The tables of PostgreSQL in other schemas than this connection's, such as those of other tenants.
+_OTHER_SCHEMAS = """
+SELECT schemaname, tablename FROM pg_catalog.pg_tables
+WHERE schemaname !~ '^(pg_|information_schema$)' AND schemaname IS DISTINCT FROM current_schema()
+"""
+
 
 class NotRead(Exception):
     """A table could not be read completely; says why."""
@@ -188,20 +194,21 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
     """
     database = real_database(Job._meta.database)
     read = {
-        (owner.table, field.column_name)
+        (owner.mount.model._meta.schema, owner.mount.model._meta.table_name, field.column_name)
         for owner in known
         for field in (owner.mount, owner.mount.companion("tmp"))
         if field is not None
     }
-    for table in database.get_tables():
-        if table == Job._meta.table_name:
+    for schema, table in _tables(database):
+        if (schema, table) == (None, Job._meta.table_name):
             continue
         try:
             with guarded(database):
-                columns = database.get_columns(table)
+                columns = database.get_columns(table, schema)
             for column in columns:
-                if (table, column.name) not in read and _TEXT.search(column.data_type or ""):
-                    _read_column(ledger, database, table, column.name)
+                its_name = (schema, table, column.name)
+                if its_name not in read and _TEXT.search(column.data_type or ""):
+                    _read_column(ledger, database, its_name)
         except Exception as error:
             if _may_pass(error):
                 why = " ".join(str(error).split()) or repr(error)
@@ -210,15 +217,28 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
             logger.debug("not read table=%s reason=%r", table, str(error))
 
 
+def _tables(database: peewee.Database) -> list[tuple[str | None, str]]:
+    """All tables, each with its schema; None is the schema of this connection (on PostgreSQL, the
+    first of its `search_path`)."""
+    found: list[tuple[str | None, str]] = [(None, table) for table in database.get_tables()]
+    if isinstance(database, peewee.PostgresqlDatabase):
+        found += database.execute_sql(_OTHER_SCHEMAS).fetchall()
+    return found
+
+
 def _may_pass(error: Exception) -> bool:
     """Whether a table may be readable later. Drivers call such errors operational (PEP 249)."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return "OperationalError" in kinds and not _NEVER.search(str(error))
 
 
-def _read_column(ledger: Ledger, database: peewee.Database, table: str, column: str) -> None:
+def _read_column(
+    ledger: Ledger, database: peewee.Database, its_name: tuple[str | None, str, str]
+) -> None:
+    schema, table, column = its_name
+    of = _quoted(table) if schema is None else f"{_quoted(schema)}.{_quoted(table)}"
     text = f"CAST({_quoted(column)} AS TEXT)"
-    sql = f"SELECT {text} FROM {_quoted(table)} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
+    sql = f"SELECT {text} FROM {of} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
     with _any_text(database):
         for (value,) in streamed(database, sql):
             for key in _KEY_IN_JSON.findall(value):

@@ -8,6 +8,7 @@ import peewee
 
 from gifster.uploads.columns.rows import row_of
 from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.keys import table_of
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.mount import Mount
@@ -118,7 +119,7 @@ class Repairs:
         seen = set()
         for number, pk, key in self._ledger.stuck():
             mount = self._judgement.owners[number].mount
-            table = mount.model._meta.table_name
+            table = table_of(mount.model)
             if (table, mount.name, key) in seen:  # two models of one table
                 continue
             seen.add((table, mount.name, key))

@@ -224,10 +224,10 @@ def test_a_table_that_is_locked_keeps_all_files(
     files = application.cached, application.stored
     real = reading._read_column
 
-    def read(ledger: Any, database: Any, table: str, column: str) -> None:
-        if table == "resumable_upload":
+    def read(ledger: Any, database: Any, its_name: tuple[str | None, str, str]) -> None:
+        if its_name[1] == "resumable_upload":
             raise peewee.OperationalError("canceling statement due to lock timeout")
-        real(ledger, database, table, column)
+        real(ledger, database, its_name)
 
     # When the sweep cannot read which parts are in use, I expect it to delete nothing
     monkeypatch.setattr(reading, "_read_column", read)
