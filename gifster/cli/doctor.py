@@ -30,6 +30,7 @@ from gifster.app.private import is_everybodys, open_to_others
 from gifster.app.settings import Settings
 from gifster.app.sign_in import extras
 from gifster.app.sign_in.oidc import Provider
+from gifster.cli.root import taken_queues
 from gifster.jobs import Job, clock
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
@@ -201,7 +202,7 @@ def _workers(settings: Settings) -> str:
     waiting = [queue for queue in jobs.stats() if queue.oldest_s > PATIENCE_S]
     paused = jobs.paused_queues()
     living = [worker for worker in found if worker.alive]
-    taken = {queue for worker in living if not worker.quiet for queue in worker.queues.split()}
+    taken = taken_queues()
     for queue in waiting:
         if queue.queue not in taken | paused:
             raise RuntimeError(

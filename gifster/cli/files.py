@@ -16,6 +16,7 @@ from gifster.cli.root import (
     progress,
     say,
     settings_here,
+    taken_queues,
     text,
 )
 
@@ -144,14 +145,28 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
             if gif_id not in known:
                 raise Refused(f"there is no GIF {gif_id}")
         total = Gif.select().where(Gif.image.is_null(False), *([where] if ids else [])).count()
-        jobs = {job.id for job in progress("enqueueing", found, total) if job is not None}
+        jobs = {
+            job.id: job.queue for job in progress("enqueueing", found, total) if job is not None
+        }
         waiting = total - len(jobs)
         were = "was" if waiting == 1 else "were"
         say(f"{counted(len(jobs), 'job')} enqueued, {waiting:,} {were} waiting already")
-        dead = [] if no_wait else list(_wait_for(jobs))
+        _warn_of_waiting(set(jobs.values()))
+        dead = [] if no_wait else list(_wait_for(set(jobs)))
     for job in dead:
         say(f"failed {job.id}: {job.error}", err=True)
     sys.exit(1 if dead else 0)
+
+
+def _warn_of_waiting(queues: set[str]) -> None:
+    """Say why jobs of these queues wait, if nobody takes them now."""
+    from gifster.jobs import paused_queues
+
+    paused = paused_queues()
+    for queue in sorted(queues & paused):
+        say(f"{queue} is paused: the jobs wait until gifster jobs resume {queue}", err=True)
+    for queue in sorted(queues - paused - taken_queues()):
+        say(f"no worker takes jobs from {queue}: they wait until one is started", err=True)
 
 
 def _wait_for(ids: set[str]) -> "Iterator[Job]":

@@ -255,6 +255,14 @@ def progress(what: str, items: Iterator[T], total: int) -> Iterator[T]:
     yield from track(chain(first, items), what, total, console=Console(stderr=True))
 
 
+def taken_queues() -> set[str]:
+    """The queues that a running worker takes jobs from, unless they are paused."""
+    from gifster import jobs
+
+    working = [worker for worker in jobs.workers() if worker.alive and not worker.quiet]
+    return {queue for worker in working for queue in worker.queues.split()}
+
+
 def end_with_supervisor() -> None:
     """Have this process end when the `gifster dev` that started it does."""
     from gifster.app.settings import SUPERVISED

@@ -164,7 +164,7 @@ def test_a_file_that_the_disk_cannot_read_keeps_no_other_one_from_being_copied(t
 def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., Stack]):
     stack = new_stack()
     stack.start_web()
-    stack.start_worker()
+    worker = stack.start_worker()
     ids = [stack.upload(images.gif((300, 200))).json()["id"] for _ in range(3)]
     before = [stack.finished(gif_id)["versions"]["thumb"]["url"] for gif_id in ids]
 
@@ -181,6 +181,16 @@ def test_versions_are_made_again_from_the_command_line(new_stack: Callable[..., 
     unknown = stack.run("gifster", "versions", "recreate", "--only", "huge")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("gifster: ImageUploader has no version 'huge'")
+
+    # And to hear why nothing happens, while the queue is paused and without a worker
+    stack.run("gifster", "jobs", "pause", "carrierwave")
+    paused = stack.run("gifster", "versions", "recreate", ids[0], "--no-wait")
+    assert "until gifster jobs resume carrierwave" in paused.stderr
+    stack.run("gifster", "jobs", "resume", "carrierwave")
+    worker.terminate()
+    worker.wait()
+    alone = stack.run("gifster", "versions", "recreate", ids[1], "--no-wait")
+    assert "no worker takes jobs from carrierwave: they wait until one is started" in alone.stderr
 
 
 def test_versions_that_cannot_be_made_are_listed(new_stack: Callable[..., Stack]):
