@@ -13,7 +13,7 @@ from gifster.app import originals, search, texts
 from gifster.app.access import STRANGER, Viewer, listed, may_see_gif
 from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
 from gifster.app.edits import Edit
-from gifster.app.errors import BadQuery
+from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.search.index import tags_of
 from gifster.app.texts import GIF_ID
@@ -174,6 +174,18 @@ def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
 def _shown_sha256(stored: StoredFile | None, edit: Edit | None) -> str | None:
     found = None if stored is None else originals.picture(stored, edit, original=False)
     return None if found is None else found.file.sha256
+
+
+def uploader(user_id: str) -> User:
+    """The user with this id.
+
+    Raises:
+      NotFound: there is none.
+    """
+    user: User | None = User.get_or_none(User.id == user_id)
+    if user is None:
+        raise NotFound("user_not_found", f"There is no user {user_id[:40]}.")
+    return user
 
 
 def uploaders_of(gifs: Sequence[Gif]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from gifster.api.pages.page import PAGE_SIZE, Page
 from gifster.api.pages.undo import thrown_away
 from gifster.api.problems import problem_for, wants_page
 from gifster.api.receive import Parts, UploadForm, fetch_into, upload_form
+from gifster.api.sharing.feeds import query_of
 from gifster.app import library, lists, search, texts
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, ImageUploader, User
@@ -26,7 +27,8 @@ WAITING = ("queued", "processing")
 
 
 class Gallery(Page):
-    """`/` shows the library and the upload form, which posts to `/gifs`."""
+    """`/` shows the library and the upload form, which posts to `/gifs`; with `?q=`, `?tag=` or
+    `?user=` (an id) it shows what is found."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         await self._show(req, resp)
@@ -39,25 +41,27 @@ class Gallery(Page):
         kept: str = "",
         refusal: LibraryError | UploadError | RateLimited | None = None,
     ) -> None:
-        q, tag = req.get_param("q") or "", req.get_param("tag") or ""
+        asked = {name: req.get_param(name) or "" for name in ("q", "tag", "user")}
+        q = asked["q"]
         cursor, way = req.get_param("cursor") or "", req.get_param("way") or ""
         viewer, client = await viewer_of(self.context, req), self.context.client(req)
 
         corrected: dict[str, list[str]] = {}
 
-        def work() -> tuple[list[schemas.Gif], str | None]:
+        def work() -> tuple[list[schemas.Gif], str | None, User | None]:
             gifs, following = lists.list_gifs(
-                q=q, tag=tag, cursor=cursor, limit=PAGE_SIZE, locale=locale_of(req)
+                **asked, cursor=cursor, limit=PAGE_SIZE, locale=locale_of(req)
             )
             if gifs and q:
                 corrected.update(search.corrected(texts.query(q), locale_of(req)))
             if gifs and q and not cursor and not req.get_header("Gifster-Typing"):
                 search.searched(q, client=client)
-            return cards_json(gifs, viewer), following
+            by = lists.uploader(asked["user"]) if asked["user"] else None
+            return cards_json(gifs, viewer), following, by
 
-        gifs, following = await self.context.run(work)
+        gifs, following, by = await self.context.run(work)
         thrown = await thrown_away(self.context, req, resp, viewer)
-        newer, older = page_links({"q": q, "tag": tag}, cursor, way, following)
+        newer, older = page_links(asked, cursor, way, following)
         await self.render(
             req,
             resp,
@@ -65,9 +69,11 @@ class Gallery(Page):
             thrown=thrown,
             gifs=gifs,
             q=q,
-            tag=tag,
+            tag=asked["tag"],
+            by=by,
+            feed_query=query_of(asked["tag"], asked["user"]),
             corrected=corrected,
-            newest=not (q or tag or cursor),
+            newest=not (any(asked.values()) or cursor),
             waiting=any(gif["state"] in WAITING for gif in gifs),
             newer_query=newer,
             next_query=older,

@@ -18,8 +18,7 @@ from gifster.api.sharing.previews import SITE, Preview
 from gifster.api.sharing.requests import FeedQuery
 from gifster.api.validation import query
 from gifster.app import lists, search, texts
-from gifster.app.errors import NotFound
-from gifster.app.models import User, rfc3339
+from gifster.app.models import rfc3339
 from gifster.app.search import Filter
 
 #: How many entries: a reader that comes once a day misses none in most libraries.
@@ -46,6 +45,12 @@ class Entry:
         return rfc3339(self.preview.gif.created_at)
 
 
+def query_of(tag: str, user: str) -> str:
+    """The query of a feed and of the page that shows the same: empty, or with its question mark."""
+    asked = urlencode({key: value for key, value in (("tag", tag), ("user", user)) if value})
+    return f"?{asked}" if asked else ""
+
+
 class Feed:
     """The feed."""
 
@@ -68,15 +73,11 @@ class Feed:
         resp.content_type, resp.text = "application/atom+xml; charset=utf-8", text
 
     def _made(self, asked: FeedQuery, home: str) -> str:
-        tag, title, about = texts.asked_tag(asked.tag), f"Newest GIFs on {SITE}", ""
+        tag, title = texts.asked_tag(asked.tag), f"Newest GIFs on {SITE}"
         if asked.user:
-            user = User.get_or_none(User.id == asked.user)
-            if user is None:
-                raise NotFound("user_not_found", f"There is no user {asked.user[:40]}.")
-            title = f"GIFs by {user.name} on {SITE}"
+            title = f"GIFs by {lists.uploader(asked.user).name} on {SITE}"
         if tag:
             title = f"#{tag} on {SITE}" if not asked.user else f"#{tag}: {title}"
-            about = "?" + urlencode({"tag": tag})
         wanted = Filter(tag=tag, user=asked.user, ready=True)
         gifs = search.find("", wanted, sort="newest", limit=ENTRIES).gifs
         tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
@@ -84,14 +85,12 @@ class Feed:
             Entry(Preview(home, gif, tags[gif.id]), names.get(gif.user_id or "", SITE))
             for gif in gifs
         ]
-        own = urlencode(
-            {key: value for key, value in (("tag", tag), ("user", asked.user)) if value}
-        )
+        about = query_of(tag, asked.user)
         return self._template.render(
             title=title,
             site=SITE,
             home=home,
-            own=f"{home}/feed.atom{own and '?'}{own}",
+            own=f"{home}/feed.atom{about}",
             page=f"{home}/{about}",
             updated=max((entry.at for entry in entries), default=NEVER),
             entries=entries,

@@ -80,11 +80,19 @@ def test_feeds_of_a_tag_and_of_a_user(stack: Stack, make: Make, moving: dict[str
     # And pages lead to them
     for path, expected in (
         ("/", "/feed.atom"),
-        ("/?tag=dogs+%26+co", "/feed.atom?tag=dogs%20%26%20co"),
+        ("/?tag=dogs+%26+co", "/feed.atom?tag=dogs+%26+co"),
+        (f"/?user={user}", f"/feed.atom?user={user}"),
         (f"/gifs/{dog['id']}", f"/feed.atom?user={user}"),
     ):
         head = Head(stack.client.get(path).text)
         assert head.link(rel="alternate", type="application/atom+xml") == expected
+
+    # And they lead to pages that show the same
+    page = httpx.get(links(feed(stack, user=user))["alternate"].attrib["href"]).text
+    assert "<bdi>GIFs by Ann</bdi>" in page
+    assert "Dog" in page
+    assert "Nobody" not in page
+    assert stack.client.get("/?user=123456789abc").status_code == 404
 
 
 def titles(found: ET.Element) -> list[str]:
