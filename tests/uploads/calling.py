@@ -107,9 +107,15 @@ class AsgiClient:
         asyncio.run(endpoint.asgi(scope, self.receive, self.send))
 
 
-def leaves(endpoint: endpoints.Endpoint, path: str, pieces: list[bytes], **headers: str) -> None:
+def leaves(
+    endpoint: endpoints.Endpoint,
+    path: str,
+    pieces: list[bytes],
+    method: str = "PATCH",
+    **headers: str,
+) -> None:
     """A client that sends some pieces, and leaves."""
     client = AsgiClient(pieces, leaves=True)
     headers = {"upload_offset": "0", "tus_resumable": "1.0.0", "content_type": CONTENT, **headers}
-    client.call(endpoint, "PATCH", path, **headers)
+    client.call(endpoint, method, path, **headers)
     assert client.sent == []

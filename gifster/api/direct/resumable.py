@@ -77,11 +77,15 @@ class Uploads:
             check_details(form, user)
         begin = partial(direct.begin, length, metadata, user, self.context.quota)
         upload = await self.context.run(begin, self.lives_s, gifs=0 if replaced else 1)
-        resp.location = f"/api/uploads/{upload.id}"
         if protocol.has_content(headers):
             receiver = Receiver(ImageUploader, upload, 0, checksum)
-            await take_body(self.context, req, resp, receiver, user)
-        resp.status = falcon.HTTP_201
+            try:
+                await take_body(self.context, req, resp, receiver, user)
+            except BaseException:
+                # No client knows its address, and it would count for the quota until it expires.
+                await self.context.run(rows.terminate, upload)
+                raise
+        resp.status, resp.location = falcon.HTTP_201, f"/api/uploads/{upload.id}"
         resp.set_headers(protocol.of_progress(upload))
         resp.media = await told_of(self.context, req, upload)
 

@@ -217,8 +217,14 @@ class _Body:
             raise problem(error) from None
 
     def abort(self, error: BaseException) -> None:
-        """Keep what has come, as far as it can be trusted."""
+        """Keep what has come, as far as it can be trusted. A creation that fails leaves no upload,
+        as no client knows its address."""
         self._leave()
+        if self._status == 201:
+            self._receiver.abort()
+            with connected():
+                rows.terminate(self._upload)
+            return
         # If the offset has moved, the client goes on in another request already.
         with connected(), suppress(table.OffsetMoved, table.PartsLost):
             self._receiver.break_off()

@@ -250,6 +250,28 @@ class TestLostConnections:
         assert tus.patch(path, rest, GIF[rest:]).status_code == 204
         assert tus.told(path)["gif"]["title"] == "cat"
 
+    def test_a_creation_that_breaks_off_counts_for_no_quota(self, web: Stack):
+        # Given somebody whose quota takes one upload of this size
+        headers = signed_up(web, "breaking-off")
+        dora = client_of(web, headers)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = (
+            "POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\n"
+            f"Content-Type: {CONTENT}\r\nUpload-Length: 900000\r\nContent-Length: 900000\r\n"
+            f"Upload-Metadata: {details()}\r\n{lines}\r\n"
+        )
+
+        # When the connection is lost before the answer that has the address
+        with socket.create_connection(("127.0.0.1", web.port)) as connection:
+            connection.sendall(head.encode() + GIF[:1000])
+            eventually(lambda: len(dora.call("GET", "").json()["items"]) == 1)
+
+        # I expect another one to begin, and one that is refused to leave nothing behind
+        eventually(lambda: dora.call("GET", "").json()["items"] == [])
+        wrong = dora.create(900_000, GIF[:1000], Upload_Checksum=checksum(b""))
+        assert (wrong.status_code, "Location" in wrong.headers) == (460, False)
+        assert dora.create(900_000).status_code == 201
+
     def test_a_last_request_that_comes_twice_makes_one_gif(self, web: Stack, tus: Tus):
         path = tus.begun(len(GIF), GIF[:-9])
         first = tus.patch(path, len(GIF) - 9, GIF[-9:])

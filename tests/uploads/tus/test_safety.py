@@ -150,6 +150,17 @@ class TestChecksums:
         assert one.offset(path) == 0
         assert app.cached == []
 
+    def test_a_creation_that_breaks_off_or_is_refused_leaves_no_upload(self, app: Application):
+        endpoint = endpoints.tus(FilmUploader, allow=who)
+        one = Tus(Caller(endpoint, "wsgi"))
+
+        leaves(endpoint, "/", [GIF[:200_000]], "POST", upload_length=str(len(GIF)))
+        refused = one.create(len(GIF), b"X" + GIF[1:], Upload_Checksum=checksum(GIF))
+
+        assert refused.status_code == 460
+        assert ResumableUpload.select().count() == 0
+        assert app.cached == []
+
 
 class TestTheEnd:
     def test_termination_deletes_the_parts(self, app: Application, tus: Tus):
