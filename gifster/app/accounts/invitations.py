@@ -118,8 +118,8 @@ def _end(days: int) -> Any:
 
 
 def deliver(invitation_id: str, post: Post) -> None:
-    """Deliver the mail of an invitation that is still good. A second mail has a new link, and ends
-    the former one."""
+    """Deliver the mail of an invitation that is still good. A second mail has a new link, which
+    ends that of the first."""
     found = Invitation.get_or_none((Invitation.id == invitation_id) & _good())
     if found is None:
         return
@@ -129,7 +129,7 @@ def deliver(invitation_id: str, post: Post) -> None:
     post.deliver(
         "invitation",
         to=found.email,
-        key=f"invitation.{found.id}",
+        key=f"invitation.{digest(secret)[:16]}",  # its link is another one, so it is no copy
         user=None,
         by=found.made_by.name if found.made_by else "",
         link=post.link(mail_links.INVITATION, secret),
